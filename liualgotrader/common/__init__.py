@@ -1,0 +1,1 @@
+"""The ground floor: the values every room passes on, and the ports they pass them through."""

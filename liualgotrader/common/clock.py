@@ -1,0 +1,107 @@
+"""The two clocks. *Market* time is what exchange and strategy see; *machine* time is ours and is never scaled.
+
+Market instants are ns UTC. Machine instants are ns of CLOCK_MONOTONIC, which all processes of a
+machine share. Nothing outside this file reads a clock or sleeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+SECOND = 1_000_000_000
+MILLISECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+NEVER = 2**63 - 1
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+class Clock(Protocol):
+    """Both clocks, as everybody sees them."""
+
+    def now(self) -> int:
+        """Return the market's time, ns UTC."""
+        ...
+
+    def machine(self) -> int:
+        """Return machine time, ns of CLOCK_MONOTONIC."""
+        ...
+
+    def age(self, at: int) -> int:
+        """Return how long ago, in machine ns, the market clock passed the instant `at`; negative if it has not."""
+        ...
+
+    async def sleep_until(self, at: int) -> None:
+        """Return once the market clock has reached `at`."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of machine time."""
+        ...
+
+
+class WallClock:
+    """The real thing: the market's time is the time of day."""
+
+    def now(self) -> int:
+        """Return the market's time, ns UTC."""
+        return time.time_ns()
+
+    def machine(self) -> int:
+        """Return machine time, ns of CLOCK_MONOTONIC."""
+        return time.monotonic_ns()
+
+    def age(self, at: int) -> int:
+        """Return the machine time since `at`: wall and machine clock run alike."""
+        return time.time_ns() - at
+
+    async def sleep_until(self, at: int) -> None:
+        """Return once the time of day has reached `at`; looks again each minute, as the clock may be set."""
+        while (wait := at - time.time_ns()) > 0:
+            await asyncio.sleep(min(wait / SECOND, 60.0))
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of machine time."""
+        await asyncio.sleep(seconds)
+
+
+def machine_now() -> int:
+    """Return machine time for code that has no other use for a clock (time-outs, pings)."""
+    return time.monotonic_ns()
+
+
+def block(seconds: float) -> None:
+    """Hold the calling thread for `seconds` of machine time; only for threads that own no event loop."""
+    time.sleep(seconds)
+
+
+def as_datetime(at: int) -> datetime:
+    """Return the instant as an aware New York datetime, cut to microseconds, for eyes and user code."""
+    return datetime.fromtimestamp(at // SECOND, tz=UTC).replace(microsecond=at % SECOND // 1000).astimezone(NEW_YORK)
+
+
+def as_utc(at: int) -> datetime:
+    """Return the instant as an aware UTC datetime, cut to microseconds."""
+    return datetime.fromtimestamp(at // SECOND, tz=UTC).replace(microsecond=at % SECOND // 1000)
+
+
+def instant(moment: datetime) -> int:
+    """Return the ns UTC of an aware datetime.
+
+    Raises:
+        ValueError: if `moment` has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone; say which one is meant")
+    whole = moment.astimezone(UTC)
+    return int(whole.replace(microsecond=0).timestamp()) * SECOND + whole.microsecond * 1000
+
+
+def clock_text(at: int) -> str:
+    """Return `HH:MM:SS` in New York, for lines that people read."""
+    return f"{as_datetime(at):%H:%M:%S}"

@@ -1,0 +1,66 @@
+"""Errors, sorted by what the caller does next.
+
+    LiuError
+    ├── ConfigError          the run never starts (exit 2); the sentence names the key and the file
+    ├── OutsideError         the outside world failed us: broker, data, database, disk (exit 3)
+    │   ├── DataUnavailable      ask again later; the sentence says who did not answer
+    │   ├── BrokerUnreachable    an order's fate is unknown; ask by client order id before all else
+    │   └── DatabaseUnavailable  rows wait in the journal and are written later
+    ├── BrokerRefused        one order is dead; its strategy is told why
+    ├── BadData              one event is dropped and counted
+    └── MoneyNeedsAPerson    nothing may be traded until somebody looks (exit 4)
+
+Every message is one sentence that says what to do. Anything that is not a LiuError is a bug: nobody
+catches it, the process ends with the whole traceback and the supervisor starts it again.
+"""
+
+from __future__ import annotations
+
+
+class LiuError(Exception):
+    """Every error this package raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(LiuError):
+    """What the user configured cannot work; nothing was started."""
+
+    exit_code = 2
+
+
+class OutsideError(LiuError):
+    """Something outside this program failed."""
+
+    exit_code = 3
+
+
+class DataUnavailable(OutsideError):
+    """A data provider did not answer, or said no."""
+
+
+class BrokerUnreachable(OutsideError):
+    """The broker did not answer; an order sent may be live."""
+
+
+class DatabaseUnavailable(OutsideError):
+    """PostgreSQL cannot be reached."""
+
+
+class BrokerRefused(LiuError):
+    """The broker answered and said no. `code` is its number for the reason, 0 if it gave none."""
+
+    def __init__(self, sentence: str, *, status: int = 0, code: int = 0) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.code = code
+
+
+class BadData(LiuError):
+    """A message does not say what its kind must say."""
+
+
+class MoneyNeedsAPerson(LiuError):
+    """The books and the broker disagree in a way no program should decide."""
+
+    exit_code = 4

@@ -1,0 +1,126 @@
+"""What the market says: small immutable records that travel from the feed to the strategy.
+
+Instants are nanoseconds since 1970-01-01 UTC by the vendor's clock, prices US dollars as floats (for
+looking, never for booking), sizes shares. Intervals are `[opened_at, closed_at)`.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+import msgspec
+
+
+class Counts(IntFlag):
+    """What a trade counts for, after the adapter has read the vendor's conditions."""
+
+    NOTHING = 0
+    LAST = 1
+    HIGH_LOW = 2
+    VOLUME = 4
+    ALL = 7
+
+
+ALL = int(Counts.ALL)
+
+
+class Trade(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="t"):
+    """A print on the tape. `flags` are `Counts`."""
+
+    symbol: str
+    at: int
+    price: float
+    size: float
+    flags: int = ALL
+
+
+class Quote(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="q"):
+    """The national best bid and offer of one symbol; a side that nobody quotes is 0.0 with size 0."""
+
+    symbol: str
+    at: int
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+    flags: int = 0
+
+
+class BarSource(IntFlag):
+    """Who made a bar: the vendor, the vendor correcting it, or we from trades."""
+
+    VENDOR = 1
+    VENDOR_UPDATE = 2
+    OURS = 4
+    HISTORY = 8
+
+
+class Bar(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="b"):
+    """Open, high, low, close and volume of `[opened_at, closed_at)`; nobody may act on it before `closed_at`."""
+
+    symbol: str
+    opened_at: int
+    closed_at: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    vwap: float
+    count: int
+    source: int = int(BarSource.VENDOR)
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="s"):
+    """A trading status of one symbol. `halted` says whether orders can execute now."""
+
+    symbol: str
+    at: int
+    halted: bool
+    code: str = ""
+    reason: str = ""
+
+
+class Correction(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="c"):
+    """A print was cancelled (`size` 0) or corrected to `price` and `size`."""
+
+    symbol: str
+    at: int
+    original_price: float
+    original_size: float
+    price: float
+    size: float
+
+
+class Pick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="p"):
+    """A scanner chose a symbol, for one strategy or (empty `strategy`) for all of them."""
+
+    symbol: str
+    at: int
+    scanner: str
+    strategy: str = ""
+
+
+class Unpick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="u"):
+    """Nobody needs the symbol any more; its market data stops."""
+
+    symbol: str
+    at: int
+
+
+MarketEvent = Trade | Quote | Bar | Status | Correction
+FeedEvent = MarketEvent | Pick | Unpick
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="B"):
+    """What the producer hands one consumer in one queue operation.
+
+    `seq` grows by one a batch within one `producer_epoch`; a gap is data that was dropped because the
+    consumer lagged, `dropped` says how many events. `received_at` is machine time (ns) of the oldest.
+    """
+
+    producer_epoch: int
+    seq: int
+    received_at: int
+    events: list[FeedEvent]
+    dropped: int = 0

@@ -1,0 +1,76 @@
+"""Booking arithmetic: `Decimal` dollars and shares, and the integer units used inside the exchange."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+ZERO = Decimal(0)
+CENT = Decimal("0.01")
+BPS_IN_ONE = Decimal(10_000)
+
+PRICE_UNITS = 10_000  # the exchange counts prices in 1e-4 dollars
+QUANTITY_UNITS = 1_000_000_000  # and quantities in 1e-9 shares
+
+_PRICE_STEP = Decimal("0.0001")
+_QUANTITY_STEP = Decimal("0.000000001")
+
+
+def exact(value: float | int | str | Decimal) -> Decimal:
+    """Return `value` as a Decimal, a float by its shortest decimal form (0.1 becomes 0.1).
+
+    Raises:
+        ValueError: if it is not a finite number.
+    """
+    try:
+        number = value if isinstance(value, Decimal) else Decimal(str(value))
+    except ArithmeticError as e:
+        raise ValueError(f"{value!r} is not a number") from e
+    if not number.is_finite():
+        raise ValueError(f"{value!r} is not a finite number")
+    return number
+
+
+def price_units(price: Decimal | float | str) -> int:
+    """Return a price in 1e-4 dollars, rounded half to even."""
+    return int((exact(price) * PRICE_UNITS).to_integral_value(ROUND_HALF_EVEN))
+
+
+def quantity_units(quantity: Decimal | float | str) -> int:
+    """Return a quantity in 1e-9 shares, rounded half to even."""
+    return int((exact(quantity) * QUANTITY_UNITS).to_integral_value(ROUND_HALF_EVEN))
+
+
+def from_price_units(units: int) -> Decimal:
+    """Return the price in US dollars that `units` of 1e-4 dollars stand for."""
+    return (Decimal(units) / PRICE_UNITS).quantize(_PRICE_STEP)
+
+
+def from_quantity_units(units: int) -> Decimal:
+    """Return the number of shares that `units` of 1e-9 shares stand for, without trailing zeros."""
+    shares = (Decimal(units) / QUANTITY_UNITS).quantize(_QUANTITY_STEP)
+    return plain(shares)
+
+
+def plain(number: Decimal) -> Decimal:
+    """Return `number` without trailing zeros and without an exponent (1E+2 becomes 100)."""
+    normal = number.normalize()
+    return normal if normal.as_tuple().exponent <= 0 else normal.quantize(Decimal(1))  # type: ignore[operator]
+
+
+def tick_of(price: Decimal) -> Decimal:
+    """Return the smallest price step a US equity order may use at `price`: a cent, or 0.0001 below a dollar.
+
+    Source: SEC Regulation NMS rule 612 (sub-penny rule).
+    """
+    return CENT if price >= 1 else _PRICE_STEP
+
+
+def to_tick(price: Decimal | float, rounding: str = ROUND_HALF_EVEN) -> Decimal:
+    """Return `price` rounded to a price an exchange accepts."""
+    number = exact(price)
+    return number.quantize(tick_of(number), rounding=rounding)
+
+
+def notional(price: Decimal, quantity: Decimal) -> Decimal:
+    """Return the traded value in US dollars, before fees, with the sign of `quantity`."""
+    return price * quantity

@@ -1,0 +1,310 @@
+"""What we want from the broker, and what became of it: intents go down, news comes back.
+
+Money is `Decimal` here. Instants are ns UTC by the market clock unless the name says machine.
+A *slot* is one strategy in one consumer of one batch: the row of `algo_run` that its orders belong to.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Side(StrEnum):
+    """Which way an order trades."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> Side:
+        """The other side."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderType(StrEnum):
+    """How an order finds its price."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+
+class OrderState(StrEnum):
+    """Where one of our orders stands.
+
+    `REFUSED` is our own risk saying no, `REJECTED` the broker; `UNKNOWN` means that sending ended
+    without an answer and the broker is being asked by client order id.
+    """
+
+    WRITTEN = "written"  # in the journal, not yet handed to the broker
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    ACKNOWLEDGED = "acknowledged"  # the broker knows it; it may be waiting for the open
+    PARTIALLY_FILLED = "partially_filled"
+    PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REPLACED = "replaced"
+    REJECTED = "rejected"
+    REFUSED = "refused"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the order can trade no more (a late fill is still booked)."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset(
+    {
+        OrderState.FILLED,
+        OrderState.CANCELED,
+        OrderState.EXPIRED,
+        OrderState.REPLACED,
+        OrderState.REJECTED,
+        OrderState.REFUSED,
+    }
+)
+
+
+# --- from a consumer to the order gateway -------------------------------------------------------
+
+
+class OrderIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="order"):
+    """A strategy wants this order. The id is fixed here, before anything is sent anywhere."""
+
+    client_order_id: str
+    slot: int
+    strategy: str
+    symbol: str
+    side: Side
+    quantity: Decimal  # shares, > 0
+    type: OrderType
+    decided_at: int
+    valid_until: int  # machine ns (CLOCK_MONOTONIC); later it is refused as `intent_too_old`
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    time_in_force: str = "day"
+    take_profit: Decimal | None = None  # bracket legs held by the broker
+    stop_loss: Decimal | None = None
+    cancel_after: int = 0  # ns of market time after acknowledgement; 0 keeps it working
+    reference_price: Decimal | None = None  # newest price the strategy's consumer had seen
+    reference_at: int = 0
+    planned_stop: Decimal | None = None  # the strategy's own stop and target for the position
+    planned_target: Decimal | None = None
+    indicators: dict[str, Any] = {}
+    reason: str = ""
+
+
+class CancelIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="cancel"):
+    """A strategy takes an order back."""
+
+    client_order_id: str
+    slot: int
+    decided_at: int
+    reason: str = ""
+
+
+class ReplaceIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="replace"):
+    """A strategy wants other terms for a working order; `None` leaves a term as it is."""
+
+    client_order_id: str
+    slot: int
+    decided_at: int
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
+class Protect(msgspec.Struct, frozen=True, tag_field="kind", tag="protect"):
+    """A strategy moved the stop or the target of a position it holds."""
+
+    slot: int
+    symbol: str
+    decided_at: int
+    planned_stop: Decimal | None = None
+    planned_target: Decimal | None = None
+
+
+class Declare(msgspec.Struct, frozen=True, tag_field="kind", tag="declare"):
+    """A consumer starts (again): what runs in a slot, and the newest news number it has acted on.
+
+    The gateway answers with every item of news of that slot after `last_seq`, in order. A consumer that
+    lost its memory sends 0 and rebuilds its books from all of them.
+    """
+
+    slot: int
+    strategy: str
+    day_trade: bool
+    last_seq: int = 0
+
+
+Intent = OrderIntent | CancelIntent | ReplaceIntent | Protect | Declare
+
+
+# --- from the order gateway to a consumer -------------------------------------------------------
+
+
+class OrderNews(msgspec.Struct, frozen=True, tag_field="kind", tag="state"):
+    """An order of a slot changed its state. `seq` counts the news of the slot, 1 upwards, without holes."""
+
+    seq: int
+    slot: int
+    client_order_id: str
+    symbol: str
+    side: Side
+    state: OrderState
+    at: int
+    quantity: Decimal
+    filled_quantity: Decimal
+    reason: str = ""  # for refusals and rejections: the rule, or the broker's words
+
+
+class Fill(msgspec.Struct, frozen=True, tag_field="kind", tag="fill"):
+    """Shares changed hands. Booked once: by execution id, and by cumulative quantity of the order."""
+
+    seq: int
+    slot: int
+    client_order_id: str
+    execution_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal  # shares of this execution, > 0
+    price: Decimal  # US dollars per share
+    fee: Decimal  # US dollars, >= 0
+    at: int
+    cumulative_quantity: Decimal  # of the order, this execution included
+    remaining_quantity: Decimal
+    position: Decimal  # of this slot in this symbol after the fill, signed
+    planned_stop: Decimal | None = None
+    planned_target: Decimal | None = None
+    indicators: dict[str, Any] = {}
+    liquidation: bool = False
+
+
+class Protection(msgspec.Struct, frozen=True, tag_field="kind", tag="protection"):
+    """The stored stop and target of a position, sent when a slot's books are rebuilt."""
+
+    seq: int
+    slot: int
+    symbol: str
+    at: int
+    planned_stop: Decimal | None = None
+    planned_target: Decimal | None = None
+
+
+class AccountNews(msgspec.Struct, frozen=True, tag_field="kind", tag="account"):
+    """The broker's view of the account. Not numbered: only the newest counts."""
+
+    at: int
+    equity: Decimal
+    cash: Decimal
+    buying_power: Decimal
+    entries_stopped: str = ""  # why no new positions are opened, empty while they are
+
+
+class CaughtUp(msgspec.Struct, frozen=True, tag_field="kind", tag="caught_up"):
+    """Everything a `Declare` asked for has been sent; what follows is new."""
+
+    slot: int
+    seq: int
+    next_order_number: int  # the lowest n that no order of this slot has used
+
+
+News = OrderNews | Fill | Protection | AccountNews | CaughtUp
+SlotNews = OrderNews | Fill | Protection
+
+
+# --- between the gateway and the broker's adapter -----------------------------------------------
+
+
+class BrokerOrder(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_order"):
+    """An order as the broker tells it, whatever the vendor's words for it are."""
+
+    broker_order_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    filled_quantity: Decimal
+    average_price: Decimal | None
+    state: OrderState
+    vendor_status: str
+    submitted_at: int
+    updated_at: int
+    replaced_by: str = ""
+
+
+class BrokerExecution(msgspec.Struct, frozen=True, tag_field="kind", tag="execution"):
+    """One execution as the broker tells it; `cumulative_quantity` is the order's, this one included."""
+
+    execution_id: str
+    broker_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    at: int
+    cumulative_quantity: Decimal
+
+
+class BrokerUpdate(msgspec.Struct, frozen=True, tag_field="kind", tag="update"):
+    """A message of the broker's order stream: the order after the event, and the execution if it was one.
+
+    `sequence` is the stream's own running number where the vendor gives one, else 0.
+    """
+
+    event: str
+    order: BrokerOrder
+    at: int
+    execution: BrokerExecution | None = None
+    sequence: int = 0
+
+
+class BrokerPosition(msgspec.Struct, frozen=True):
+    """What the account holds in one symbol: `quantity` signed shares at `average_price` dollars."""
+
+    symbol: str
+    quantity: Decimal
+    average_price: Decimal
+
+
+class BrokerAccount(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_account"):
+    """The account as the broker tells it, in US dollars."""
+
+    account_number: str
+    status: str
+    equity: Decimal
+    cash: Decimal
+    buying_power: Decimal
+    last_equity: Decimal
+    shorting_enabled: bool
+    trading_blocked: bool
+
+
+def client_order_id(batch_id: str, slot: int, number: int) -> str:
+    """Return the id of order `number` of a slot: `liu-<12 hex of the batch>-<slot>-<n>`.
+
+    >>> client_order_id("0b5e7a4e-0000-4000-8000-000000000000", 3, 17)
+    'liu-0b5e7a4e0000-3-17'
+    """
+    return f"liu-{batch_id.replace('-', '')[:12]}-{slot}-{number}"
+
+
+def slot_of(client_id: str) -> int | None:
+    """Return the slot inside one of our client order ids, None if the id is not one of ours."""
+    parts = client_id.split("-")
+    ours = len(parts) >= 4 and parts[0] == "liu" and parts[2].isdigit() and parts[3].isdigit()
+    return int(parts[2]) if ours else None

@@ -1,0 +1,238 @@
+"""The outer doors, as the rooms inside see them. Adapters live in data, trading, models, transport."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, Protocol
+
+from liualgotrader.common.events import Bar, MarketEvent
+from liualgotrader.common.orders import (
+    BrokerAccount,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerUpdate,
+    OrderIntent,
+    ReplaceIntent,
+)
+from liualgotrader.common.rows import (
+    AlgoRunRow,
+    BatchRow,
+    FilledTrade,
+    GainLossRow,
+    PickRow,
+    Row,
+    SignalRow,
+    TradeAnalysisRow,
+)
+
+
+class Asset(Protocol):
+    """What one symbol is and may do."""
+
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def exchange(self) -> str: ...
+    @property
+    def shortable(self) -> bool: ...
+    @property
+    def fractionable(self) -> bool: ...
+
+
+class Tape(Protocol):
+    """One recorded or generated session, with the history that lies before it."""
+
+    @property
+    def day(self) -> date: ...
+    @property
+    def opens_at(self) -> int: ...
+    @property
+    def closes_at(self) -> int: ...
+
+    def assets(self) -> Sequence[Asset]:
+        """Return what can be traded, by symbol in alphabetical order."""
+        ...
+
+    def events(self, start: int, end: int) -> Iterator[MarketEvent]:
+        """Yield trades, quotes and statuses with start <= at < end, by time; equal times in file order."""
+        ...
+
+    def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
+        """Return minute bars of sessions before `day` with start <= opened_at < end."""
+        ...
+
+    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
+        """Return daily bars from `start` to `end`, both included, of days before `day`."""
+        ...
+
+
+class Broker(Protocol):
+    """The account at the broker, as the order gateway uses it. Every call ends within its time-out."""
+
+    async def submit(self, order: OrderIntent) -> BrokerOrder:
+        """Send the order under its client order id.
+
+        Raises:
+            BrokerRefused: the broker answered and said no.
+            BrokerUnreachable: no answer; the order may be live.
+        """
+        ...
+
+    async def cancel(self, broker_order_id: str) -> None:
+        """Ask for cancellation; returning says only that the broker has taken the request."""
+        ...
+
+    async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
+        """Ask for other terms; the answer is the new order."""
+        ...
+
+    async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+        """Return the order, None if the broker does not know the id."""
+        ...
+
+    async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
+        """Return all orders submitted at or after `since`, oldest first, through all pages."""
+        ...
+
+    async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
+        """Return all executions at or after `since`, oldest first, through all pages."""
+        ...
+
+    async def positions(self) -> Sequence[BrokerPosition]:
+        """Return what the account holds."""
+        ...
+
+    async def account(self) -> BrokerAccount:
+        """Return the account's figures."""
+        ...
+
+    def updates(self) -> AsyncIterator[BrokerUpdate | None]:
+        """Yield the order stream for ever; None means that it was (re)connected, so reconcile."""
+        ...
+
+    async def close(self) -> None:
+        """End the stream and all connections."""
+        ...
+
+
+class DataAPI(Protocol):
+    """Market history and snapshots of one vendor, off the event loop of whoever asks."""
+
+    async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        """Return bars with start <= opened_at < end, oldest first; `minutes` is 1 or 1440 (a session day)."""
+        ...
+
+    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, Snapshot]:
+        """Return the newest figures of those symbols that have any."""
+        ...
+
+    async def tradable_symbols(self) -> Mapping[str, Asset]:
+        """Return active, tradable US equities by symbol."""
+        ...
+
+    async def close(self) -> None:
+        """End all connections."""
+        ...
+
+
+class Snapshot(Protocol):
+    """The newest figures of one symbol; None where the vendor has none."""
+
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def last_price(self) -> float | None: ...
+    @property
+    def minute_bar(self) -> Bar | None: ...
+    @property
+    def daily_bar(self) -> Bar | None: ...
+    @property
+    def previous_daily_bar(self) -> Bar | None: ...
+
+
+class KeyStore(Protocol):
+    """Text values by key, shared by all processes of a strategy and kept for ever."""
+
+    async def load(self, key: str) -> str | None: ...
+    async def save(self, key: str, value: str) -> None: ...
+
+
+class Store(Protocol):
+    """The record: PostgreSQL. Every write may be repeated without harm.
+
+    Raises `DatabaseUnavailable` from every method while the server cannot be reached.
+    """
+
+    async def begin_batch(self, batch: BatchRow) -> None: ...
+    async def end_batch(self, batch_id: str, at: int, reason: str) -> None: ...
+    async def unfinished_batch(self, environment: str, session_date: str) -> BatchRow | None:
+        """Return the newest batch of that day and environment that has no end."""
+        ...
+
+    async def begin_algo_run(self, run: AlgoRunRow) -> int:
+        """Return the id of the row for (batch, slot), making it if it is not there."""
+        ...
+
+    async def end_algo_run(self, algo_run_id: int, at: int, reason: str) -> None:
+        """Write the end, unless one is written."""
+        ...
+
+    async def open_algo_runs(self, batch_id: str) -> Sequence[int]:
+        """Return the ids of the batch's runs without an end."""
+        ...
+
+    async def assign(self, batch_id: str, symbol: str, consumer: int) -> None: ...
+    async def assignments(self, batch_id: str) -> Mapping[str, int]: ...
+    async def save_picks(self, picks: Sequence[PickRow]) -> None: ...
+    async def picks(self, batch_id: str) -> Sequence[PickRow]: ...
+    async def save_reject(self, batch_id: str, strategy: str, symbol: str, at: int) -> None: ...
+    async def rejects(self, batch_id: str) -> Sequence[tuple[str, str]]:
+        """Return (strategy, symbol) pairs that are never called again this session."""
+        ...
+
+    async def save_signals(self, signals: Sequence[SignalRow]) -> None: ...
+
+    async def apply(self, batch_id: str, rows: Sequence[tuple[int, Row]]) -> None:
+        """Write the gateway's rows, numbered without holes; those numbered at or below `applied` are passed over."""
+        ...
+
+    async def applied(self, batch_id: str) -> int:
+        """Return the number of the newest gateway row that is stored."""
+        ...
+
+    async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
+        """Return the batch's executions by time."""
+        ...
+
+    async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
+        """Return what earlier batches of a strategy left open, signed shares by symbol."""
+        ...
+
+    async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None: ...
+
+    async def lease(self, account_number: str) -> int:
+        """Take the account for this connection and return the new generation number.
+
+        Raises:
+            OutsideError: if another gateway holds the account.
+        """
+        ...
+
+    async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
+        """Return (account id, balance) of a portfolio, None if there is none."""
+        ...
+
+    async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None: ...
+
+    async def key_load(self, key: str) -> str | None: ...
+    async def key_save(self, key: str, value: str) -> None: ...
+    async def fetch(self, query: str, *args: Any) -> Sequence[Mapping[str, Any]]:
+        """Run a query of the user's and return its rows."""
+        ...
+
+    async def close(self) -> None: ...

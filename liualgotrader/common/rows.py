@@ -1,0 +1,164 @@
+"""What the record keeps: one value per database row, made by whoever owns the fact.
+
+Instants are ns UTC; the store turns them into timestamps. Money is `Decimal`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+
+class BatchRow(msgspec.Struct, frozen=True):
+    """One run of `trader`."""
+
+    batch_id: str
+    session_date: str  # ISO date, New York
+    environment: str  # PAPER, PROD, BACKTEST or SIMULATED
+    started_at: int
+    layout: dict[str, Any]  # processes, consumers, slots
+    configuration: dict[str, Any]  # without secrets
+    versions: dict[str, str]
+    seed: int | None = None
+
+
+class AlgoRunRow(msgspec.Struct, frozen=True):
+    """One strategy in one consumer slot of one batch."""
+
+    batch_id: str
+    slot: int
+    strategy: str
+    environment: str
+    build_number: str
+    parameters: dict[str, Any]  # without secrets
+    started_at: int
+
+
+class OrderRow(msgspec.Struct, frozen=True, tag_field="kind", tag="order"):
+    """The newest state of one order; `client_order_id` is unique for ever."""
+
+    client_order_id: str
+    batch_id: str
+    slot: int
+    algo_run_id: int
+    generation: int  # of the gateway that wrote it
+    symbol: str
+    side: str
+    quantity: Decimal
+    type: str
+    time_in_force: str
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    state: str
+    broker_order_id: str | None
+    filled_quantity: Decimal
+    average_price: Decimal | None
+    reason: str
+    planned_stop: Decimal | None
+    planned_target: Decimal | None
+    indicators: dict[str, Any]
+    decided_at: int
+    updated_at: int
+
+
+class OrderEventRow(msgspec.Struct, frozen=True, tag_field="kind", tag="order_event"):
+    """One step in the life of an order; (client_order_id, number) is unique."""
+
+    client_order_id: str
+    number: int
+    event: str
+    at: int
+    details: dict[str, Any]
+
+
+class TradeRow(msgspec.Struct, frozen=True, tag_field="kind", tag="trade"):
+    """One execution, as the original's table `new_trades` keeps it; `execution_id` is unique for ever.
+
+    `account_id` names the portfolio account that the cash movement is booked to, in the same transaction.
+    """
+
+    execution_id: str
+    client_order_id: str
+    algo_run_id: int
+    symbol: str
+    operation: str  # buy, sell
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    at: int
+    indicators: dict[str, Any]
+    planned_stop: Decimal | None
+    planned_target: Decimal | None
+    account_id: int | None = None
+
+
+class AccountRow(msgspec.Struct, frozen=True, tag_field="kind", tag="foreign"):
+    """What the account held beyond the sum of our strategies when the gateway started."""
+
+    batch_id: str
+    symbol: str
+    quantity: Decimal
+    at: int
+
+
+Row = OrderRow | OrderEventRow | TradeRow | AccountRow
+
+
+class SignalRow(msgspec.Struct, frozen=True):
+    """A strategy wanted something, whether it was carried out or not."""
+
+    batch_id: str
+    slot: int
+    symbol: str
+    at: int
+    action: dict[str, Any]
+    outcome: str  # sent, shadow, in_flight, refused:<rule>
+    client_order_id: str | None = None
+
+
+class PickRow(msgspec.Struct, frozen=True):
+    """A scanner chose a symbol."""
+
+    batch_id: str
+    symbol: str
+    scanner: str
+    strategy: str
+    at: int
+
+
+class FilledTrade(msgspec.Struct, frozen=True):
+    """One stored execution, read back for books, summaries and analysis."""
+
+    algo_run_id: int
+    strategy: str
+    symbol: str
+    operation: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    at: int
+    stop: Decimal | None
+    execution_id: str
+
+
+class GainLossRow(msgspec.Struct, frozen=True):
+    """The result of one strategy slot in one symbol over a batch."""
+
+    symbol: str
+    algo_run_id: int
+    gain_percentage: Decimal
+    gain_value: Decimal
+
+
+class TradeAnalysisRow(msgspec.Struct, frozen=True):
+    """One round trip; `r_units` is the gain per share over the risk per share taken at entry."""
+
+    symbol: str
+    algo_run_id: int
+    start_at: int
+    end_at: int
+    gain_percentage: Decimal
+    gain_value: Decimal
+    r_units: Decimal | None
