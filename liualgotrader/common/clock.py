@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -19,6 +20,14 @@ HOUR = 60 * MINUTE
 NEVER = 2**63 - 1
 
 NEW_YORK = ZoneInfo("America/New_York")
+
+
+class Alarm(Protocol):
+    """A call that waits for its market time."""
+
+    def cancel(self) -> None:
+        """Forget the call if it has not been made."""
+        ...
 
 
 class Clock(Protocol):
@@ -38,6 +47,10 @@ class Clock(Protocol):
 
     async def sleep_until(self, at: int) -> None:
         """Return once the market clock has reached `at`."""
+        ...
+
+    def call_at(self, at: int, act: Callable[[], None]) -> Alarm:
+        """Call `act` in the running loop once the market clock has reached `at`."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -62,12 +75,34 @@ class WallClock:
 
     async def sleep_until(self, at: int) -> None:
         """Return once the time of day has reached `at`; looks again each minute, as the clock may be set."""
-        while (wait := at - time.time_ns()) > 0:
+        while (wait := at - time.time_ns()) > 0:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(min(wait / SECOND, 60.0))
+
+    def call_at(self, at: int, act: Callable[[], None]) -> Alarm:
+        """Call `act` in the running loop once the time of day has reached `at`."""
+        return _WallAlarm(at, act)
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds` of machine time."""
         await asyncio.sleep(seconds)
+
+
+class _WallAlarm:
+    """Looks at the time of day again each minute, as the clock may be set."""
+
+    def __init__(self, at: int, act: Callable[[], None]) -> None:
+        self._at, self._act = at, act
+        self._look()
+
+    def _look(self) -> None:
+        wait = (self._at - time.time_ns()) / SECOND
+        if wait > 0:
+            self._handle = asyncio.get_running_loop().call_later(min(wait, 60.0), self._look)
+        else:
+            self._handle = asyncio.get_running_loop().call_later(0, self._act)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
 
 
 def machine_now() -> int:

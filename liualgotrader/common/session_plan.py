@@ -1,0 +1,172 @@
+"""What the supervisor tells its processes about the session, once, before they start.
+
+The plan is written into the session's runtime folder and holds no secret: keys and the DSN travel in
+each child's environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ENVIRONMENTS = ("PAPER", "PROD", "BACKTEST", "SIMULATED")
+
+
+class SlotPlan(msgspec.Struct, frozen=True):
+    """One strategy in one consumer: the row of `algo_run` its orders belong to."""
+
+    slot: int
+    strategy: str
+    consumer: int
+    algo_run_id: int
+    run_all: bool = False
+    account_id: int | None = None  # of the strategy's portfolio, if it has one
+    stopped: str = ""  # why it must not run (any more): `no answer`, …
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """Where the outside world is. Adapters get all addresses from here and know no other."""
+
+    trading_url: str  # REST root without a trailing slash
+    data_url: str
+    stream_url: str  # the whole market-data websocket address
+    updates_url: str  # the whole trade_updates websocket address
+    loopback: bool  # every other host is refused in the HTTP and websocket layer
+
+
+class Hours(msgspec.Struct, frozen=True):
+    """The session as integers, ns UTC, so that no child needs a calendar."""
+
+    day: str  # ISO date, New York
+    opens_at: int
+    closes_at: int  # of the window being traded; the exchange's own close if there is no window
+    liquidates_at: int  # DAY_TRADE entries stop and positions are closed
+    ends_at: int  # every process is done
+    previous: tuple[tuple[int, int], ...] = ()  # (opens_at, closes_at) of the sessions before, newest first
+    bypass: bool = False  # `bypass_market_schedule`: windows are always open
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Durations; each says by which clock it runs."""
+
+    stale_after_seconds: float = 5.0  # machine: older market data is not acted on
+    intent_valid_seconds: float = 5.0  # machine: a later entry is refused
+    exit_valid_seconds: float = 30.0  # machine: the same for orders that reduce a position
+    run_all_seconds: float = 60.0  # market: period of run_all
+    order_lifetime_seconds: float = 60.0  # market: an order of `run` that still works then is cancelled
+    strategy_answer_seconds: float = 5.0  # machine: a strategy that does not answer is stopped
+    broker_timeout_seconds: float = 5.0  # machine: a REST call
+    reconcile_seconds: float = 60.0  # market: the broker's books are compared with ours
+    database_outage_seconds: float = 60.0  # machine: after it no entries
+    unpick_minutes: float = 30.0  # market: a symbol not picked for so long is let go
+    history_sessions: int = 2  # sessions of minute bars loaded before the first call
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Pre-trade limits of the whole account. Fractions are of equity."""
+
+    order_equity_fraction: float = 0.10
+    order_dollars: float = 25_000.0
+    position_equity_fraction: float = 0.20
+    gross_equity_fraction: float = 1.0
+    short_equity_fraction: float = 0.5
+    daily_loss_stop_fraction: float = 0.02  # no entries
+    daily_loss_flatten_fraction: float = 0.04  # everything of ours is closed
+    orders_per_minute: int = 60  # market time
+    open_orders: int = 50
+    collar_fraction: float = 0.03  # an order may be priced this far from the newest price
+    quote_age_seconds: float = 5.0  # market: entries on an older price are refused; 0 switches it off
+    max_symbols: int = 1000
+
+
+class SessionPlan(msgspec.Struct, frozen=True):
+    """Everything but secrets that a process of one session needs."""
+
+    batch_id: str
+    environment: str
+    hours: Hours
+    simulated_clock: bool
+    endpoints: Endpoints
+    run_dir: str  # sockets and the page
+    journal_dir: str
+    log_dir: str
+    consumers: int
+    slots: tuple[SlotPlan, ...]
+    tradeplan: dict[str, Any]  # as `common.tradeplan` made it, without secrets
+    tradeplan_dir: str  # relative `filename`s are resolved against it
+    seed: int
+    data_connector: str = "alpaca"
+    broker: str = "alpaca"
+    data_feed: str = "sip"
+    link: str = "seqpacket"  # or "queue"
+    timings: Timings = Timings()
+    limits: Limits = Limits()
+    shadow: bool = False  # decide everything, send nothing
+    build_number: str = ""
+    debug: bool = False
+
+    @property
+    def page_path(self) -> Path:
+        """Where the session page lies."""
+        return Path(self.run_dir) / "page"
+
+    def link_path(self, name: str) -> Path:
+        """Return the address of a link: market-<i>, intents-<i>, news-<i>, picks."""
+        return Path(self.run_dir) / f"{name}.link"
+
+    def process_names(self) -> list[str]:
+        """Return the names of all processes of the session but the supervisor and the simulated market."""
+        return ["order_gateway", "producer", "scanners_runner", *(f"consumer-{i}" for i in range(self.consumers))]
+
+    def link_names(self) -> list[str]:
+        """Return the names of all links."""
+        per_consumer = [f"{kind}-{i}" for i in range(self.consumers) for kind in ("market", "intents", "news")]
+        return ["picks", *per_consumer]
+
+    def slots_of(self, consumer: int) -> list[SlotPlan]:
+        """Return the slots that live in one consumer, by slot number."""
+        return [s for s in self.slots if s.consumer == consumer]
+
+
+PLAN_FILE = "session.json"
+
+
+def write_plan(plan: SessionPlan) -> Path:
+    """Write the plan into its runtime folder, readable by its owner only, and return the file."""
+    path = Path(plan.run_dir) / PLAN_FILE
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(msgspec.json.encode(plan))
+    fresh.replace(path)
+    return path
+
+
+def read_plan(run_dir: Path) -> SessionPlan:
+    """Return the plan of the session that lives in `run_dir`."""
+    return msgspec.json.decode((run_dir / PLAN_FILE).read_bytes(), type=SessionPlan)
+
+
+class MarketSpec(msgspec.Struct, frozen=True):
+    """What the simulated market is to play, handed to its process as a file without secrets."""
+
+    kind: str  # generated | recorded
+    day: str  # ISO date
+    starts_at: int  # ns UTC: where simulated time begins
+    ends_at: int  # where it ends; the market then stands
+    seed: int = 0
+    folder: str = ""
+    symbols: tuple[str, ...] = ()
+    symbol_count: int = 200
+    speed: float = 0.0  # upper limit, market per machine; 0 = as fast as the stack follows
+    quantum: int = 100_000_000  # ns of market time
+    free_run: bool = False  # do not wait for the stack
+    port: int = 0
+    page: str = ""  # of the session whose clock it owns; empty: it makes one of its own
+    cash: str = "100000"
+    fill_profile: str = "strict"
+    fees: str = "none"
+    latency: int = 1_000_000  # ns of market time from acceptance to the book
+    state: str = ""  # a file: accounts are kept over restarts
+    options: dict[str, Any] = {}
