@@ -1,0 +1,71 @@
+"""What the supervisor and its processes say to each other over the control link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The process takes part from now on."""
+
+
+class Counters(msgspec.Struct, frozen=True, tag="counters"):
+    """The process's figures, sent about once a machine second: totals since its start, and gauges."""
+
+    values: dict[str, float]
+
+
+class SlotEnded(msgspec.Struct, frozen=True, tag="slot_ended"):
+    """A strategy slot is not called any more; the sentence becomes its end reason."""
+
+    slot: int
+    reason: str
+
+
+class Notice(msgspec.Struct, frozen=True, tag="notice"):
+    """Something a person should read. `level` is a logging level name."""
+
+    level: str
+    text: str
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The process cannot go on and restarting would not help; the session ends with this exit code."""
+
+    text: str
+    exit_code: int
+
+
+class Told(msgspec.Struct, frozen=True, tag="told"):
+    """Facts for the summary and the status page, by name (positions, protections, open orders …)."""
+
+    facts: dict[str, Any]
+
+
+FromChild = Ready | Counters | SlotEnded | Notice | Failed | Told
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """End in order: finish what is under way, flush, exit 0."""
+
+    reason: str
+    flatten: bool = False
+
+
+class StopSlot(msgspec.Struct, frozen=True, tag="stop_slot"):
+    """A strategy slot was stopped for good; its positions pass to the desk's caretaker."""
+
+    slot: int
+    reason: str
+
+
+class Operate(msgspec.Struct, frozen=True, tag="operate"):
+    """An operator's order to a process: `kill_switch`, `resume`, `flatten` …"""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+ToChild = Stop | StopSlot | Operate
