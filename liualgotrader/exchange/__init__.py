@@ -1,0 +1,1 @@
+"""The simulated exchange: market events and order requests in, order updates and executions out."""

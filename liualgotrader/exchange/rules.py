@@ -1,0 +1,96 @@
+"""The settings of a simulated market, and the phases of its day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE
+from liualgotrader.exchange.fees import FeeModel, NoFees
+
+
+class Profile(StrEnum):
+    """How orders find their fills.
+
+    STRICT takes displayed size only, rests limits in a queue; PAPER is the vendor's paper environment
+    (size ignored, a random tenth of fills is partial); TOUCH fills everything whole at the touch.
+    """
+
+    STRICT = "strict"
+    PAPER = "paper"
+    TOUCH = "touch"
+
+
+class Phase(StrEnum):
+    """The part of the day that an instant lies in."""
+
+    CLOSED = "closed"
+    PRE = "pre"
+    REGULAR = "regular"
+    POST = "post"
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about the exchange that can be chosen. Durations are ns of market time."""
+
+    profile: str = Profile.STRICT
+    fees: FeeModel = msgspec.field(default_factory=NoFees)
+    latency_ns: int = 20 * MILLISECOND  # from a request to its effect, for submit, replace and cancel alike
+    match_on_arrival: bool = True  # False: an order trades only with market events after it has arrived
+    impact_bps: Decimal | None = None  # None: what exceeds the displayed size waits; else it walks, see fills.py
+    fill_on_locked: bool = False  # whether bid == ask is a quote to trade with
+    max_quote_age_ns: int = 5 * MINUTE  # an older quote is stale and fills nothing; 0: never
+    print_tolerance: Decimal = Decimal("0.01")  # a print further outside the NBBO than this part of its price is bad
+    synthetic_quotes: bool = True  # a symbol without any quote is quoted at its last trade +- half a tick
+    auction_wait_ns: int = 2 * MINUTE  # how long opg and cls orders wait for the auction's print
+    margin_multiplier: int = 2  # 1: cash account; 2: Reg T; 4: former day-trading margin
+    minimum_margin_equity: Decimal = Decimal(2000)  # below it no margin and no new shorts
+    maximum_gross: Decimal = Decimal(6)  # gross position as a multiple of equity; above it closing only
+    short_check_factor: Decimal = Decimal("1.03")  # of the ask, for the buying power of short sales
+    hard_to_borrow: str = "day_only"  # or refused: what happens to shorts that are not easy to borrow
+    fractional_types: tuple[str, ...] = ("market", "limit", "stop", "stop_limit")
+    minimum_notional: Decimal = Decimal(1)
+    gtc_days: int = 90
+    partial_probability: float = 0.1  # profile paper
+    pattern_day_trading: bool = False  # the rule that FINRA retired on 2026-06-04
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One trading day; instants ns UTC. Zero bounds mean 5.5 hours before the open and 4 after the close.
+
+    `previous_closes` are US dollars by symbol. `splits` (new shares per old) and `dividends` (dollars a
+    share) take effect when the session begins.
+    """
+
+    opens_at: int
+    closes_at: int
+    extended_opens_at: int = 0
+    extended_closes_at: int = 0
+    previous_closes: Mapping[str, Decimal] = {}
+    splits: Mapping[str, Decimal] = {}
+    dividends: Mapping[str, Decimal] = {}
+
+    @property
+    def pre_opens_at(self) -> int:
+        """When pre-market trading begins."""
+        return self.extended_opens_at or self.opens_at - 5 * HOUR - HOUR // 2
+
+    @property
+    def post_closes_at(self) -> int:
+        """When after-hours trading ends."""
+        return self.extended_closes_at or self.closes_at + 4 * HOUR
+
+    def phase(self, at: int) -> Phase:
+        """Return the phase of an instant; bounds belong to the phase they begin."""
+        if at < self.pre_opens_at or at >= self.post_closes_at:
+            return Phase.CLOSED
+        if at < self.opens_at:
+            return Phase.PRE
+        return Phase.REGULAR if at < self.closes_at else Phase.POST
+
+    def phase_began_at(self, at: int) -> int:
+        """Return when the phase of `at` began; after-hours go on with the quotes of the day."""
+        return self.opens_at if at >= self.opens_at else self.pre_opens_at
