@@ -1,0 +1,44 @@
+# The two commands are `make demo` and `make test`; each installs what it needs into .venv first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+WORKERS ?= 2
+
+.PHONY: demo test check bench ui clean
+
+.venv/base: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing LiuAlgoTrader into .venv (pinned versions, about 300 MB; a minute or two)"
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e .
+	@touch $@
+
+.venv/tests: .venv/base
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[test]'
+	@touch $@
+
+## demo: trade a whole generated session through the real processes, into PostgreSQL
+demo: .venv/base
+	$(BIN)/trader --simulate --tradeplan examples/demo/tradeplan.toml --speed max
+
+## test: check style, types and architecture, then run all tests
+test: .venv/tests check
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+check: .venv/tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+## bench: print the benchmarks' JSON
+bench: .venv/tests
+	$(BIN)/python -m benchmarks.live_path
+
+## ui: install what the pages need and open them
+ui: .venv/base
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[ui]'
+	$(BIN)/liu ui
+
+clean:
+	rm -rf .venv build dist *.egg-info
