@@ -34,8 +34,18 @@ class Trade(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="t"):
     flags: int = ALL
 
 
+class QuoteMark(IntFlag):
+    """What a quote is besides a quote of the market."""
+
+    NORMAL = 0
+    SYNTHETIC = 1  # made up from the last trade, as nobody recorded quotes
+
+
 class Quote(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="q"):
-    """The national best bid and offer of one symbol; a side that nobody quotes is 0.0 with size 0."""
+    """The national best bid and offer of one symbol; a side that nobody quotes is 0.0 with size 0.
+
+    `flags` are `QuoteMark`s.
+    """
 
     symbol: str
     at: int
