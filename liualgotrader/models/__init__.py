@@ -1,0 +1,1 @@
+"""The record: rows in, rows out, and the PostgreSQL that keeps them."""

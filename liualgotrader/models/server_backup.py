@@ -1,0 +1,118 @@
+"""Save all databases of a cluster into one file, and put them back: all or nothing."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.models.server_binaries import run_program
+from liualgotrader.models.server_cluster import SUPERUSER, Cluster
+
+_SUFFIX = ".dump"  # one archive of pg_dump's custom format for each database, inside a tar file
+_INCOMING = "_incoming"
+_REPLACED = "_replaced"
+_SECONDS = 3600.0
+
+LIST_DATABASES = f"""
+    SELECT datname FROM pg_database
+    WHERE NOT datistemplate AND datname <> '{SUPERUSER}'
+    ORDER BY datname
+"""
+
+
+def databases(cluster: Cluster, dsn: str) -> Sequence[str]:
+    """Return the names of all databases but the server's own."""
+    return _sql(cluster, dsn, LIST_DATABASES).split()
+
+
+def backup(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
+    """Write all databases into the tar file `path` and return their names; `path` is replaced at the end.
+
+    Raises:
+        OutsideError: if the disk is full or the folder cannot be written.
+    """
+    names = databases(cluster, dsn)
+    beside = path.with_name(f"{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, tarfile.open(beside, "w") as archive:
+            beside.chmod(0o600)
+            for name in names:
+                dump = Path(folder) / f"{name}{_SUFFIX}"
+                command = [cluster.programs.path("pg_dump"), "-Fc", "--no-owner", "-f", str(dump)]
+                run_program([*command, "-d", _address(dsn, name)], seconds=_SECONDS)
+                archive.add(dump, arcname=dump.name)
+                dump.unlink()
+        beside.replace(path)
+    except OSError as e:
+        raise OutsideError(f"The backup {path} cannot be written: {e.strerror or e}.") from e
+    finally:
+        beside.unlink(missing_ok=True)
+    return names
+
+
+def restore(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
+    """Replace databases by those in the file and return their names.
+
+    Everything is loaded under other names first; only when all of it is there do the databases change
+    places.
+
+    Raises:
+        ConfigError: if `path` is no backup of ours.
+        OutsideError: if it cannot be loaded, or a program still uses a database that is to be replaced.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        dumps = _unpack(path, Path(folder))
+        for dump in dumps:
+            _load(cluster, dsn, dump)
+    names = [dump.stem for dump in dumps]
+    present = databases(cluster, dsn)
+    for name in names:
+        _exchange(cluster, dsn, name, replaced=name in present)
+    return names
+
+
+def _unpack(path: Path, folder: Path) -> Sequence[Path]:
+    try:
+        with tarfile.open(path) as archive:
+            archive.extractall(folder, filter="data")
+    except (OSError, tarfile.TarError) as e:
+        raise ConfigError(f"{path} is not a backup made by `liu db backup`: {e}.") from e
+    dumps = sorted(folder.glob(f"*{_SUFFIX}"))
+    if not dumps:
+        raise ConfigError(f"{path} is not a backup made by `liu db backup`: it holds no database.")
+    return dumps
+
+
+def _load(cluster: Cluster, dsn: str, dump: Path) -> None:
+    incoming = f"{dump.stem}{_INCOMING}"
+    _sql(cluster, dsn, f'DROP DATABASE IF EXISTS "{incoming}" WITH (FORCE)')
+    _sql(cluster, dsn, f'CREATE DATABASE "{incoming}"')
+    command = [cluster.programs.path("pg_restore"), "--exit-on-error", "--single-transaction", "--no-owner"]
+    run_program([*command, "-d", _address(dsn, incoming), str(dump)], seconds=_SECONDS)
+
+
+def _exchange(cluster: Cluster, dsn: str, name: str, *, replaced: bool) -> None:
+    old = f"{name}{_REPLACED}"
+    if replaced:
+        _sql(cluster, dsn, f'DROP DATABASE IF EXISTS "{old}" WITH (FORCE)')
+        try:
+            _sql(cluster, dsn, f'ALTER DATABASE "{name}" RENAME TO "{old}"')
+        except OutsideError as e:
+            raise OutsideError(f"The database {name} is in use; end the programs that use it and try again.") from e
+    _sql(cluster, dsn, f'ALTER DATABASE "{name}{_INCOMING}" RENAME TO "{name}"')
+    if replaced:
+        _sql(cluster, dsn, f'DROP DATABASE "{old}" WITH (FORCE)')
+
+
+def _sql(cluster: Cluster, dsn: str, statement: str) -> str:
+    command = [cluster.programs.path("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", statement]
+    return run_program(command, seconds=120)
+
+
+def _address(dsn: str, database: str) -> str:
+    """Return the address of another database of the same server."""
+    return dsn.replace(f"@/{SUPERUSER}?", f"@/{database}?")
