@@ -1,0 +1,384 @@
+"""What the user configured, and where each value came from. The only reader of the process environment.
+
+Precedence: command line > environment > tradeplan > default. Secrets are `Secret` values whose text
+appears nowhere unless somebody calls `reveal()`.
+
+Code written for the original reads `config.risk`, `config.batch_id` and the like as plain attributes of
+this module. Those that belong to the running session are answered by the module's `__getattr__` out of
+what the process entered with `session_view`: one of the two compatibility views that may hold state of
+the process (the other is `common/trading_data.py`). It is one per process and not per task, because a
+process runs one session, and user code also reads these names in threads of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.session_plan import Limits
+
+PAPER_URL = "https://paper-api.alpaca.markets"
+LIVE_URL = "https://api.alpaca.markets"
+DATA_URL = "https://data.alpaca.markets"
+STREAM_URL = "wss://stream.data.alpaca.markets"
+
+TRADEPLAN_FILE = "tradeplan.toml"
+MINER_FILE = "miner.toml"
+
+ROOT_HOME = Path("/var/lib/liualgotrader")
+"""Data folder of root: PostgreSQL runs as another user then, and /root is closed to everybody else."""
+
+VENDOR_PREFIXES = ("APCA_", "ALPACA_", "POLYGON_", "TRADIER_", "GEMINI_", "FINNHUB_")
+"""Variables that name or open an account somewhere; the simulated market's processes see none of them."""
+
+SESSION_DSN = "LIU_SESSION_DSN"
+MOST_CONSUMERS = 4
+
+
+class Secret:
+    """Text that must not be seen: `repr`, `str` and `format` give `***`, and it cannot be pickled."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself; hand it only to the library that needs it."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(("secret", self._text))
+
+    def __repr__(self) -> str:
+        return "***" if self._text else "''"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not written anywhere; pass it through the environment of a child process")
+
+
+NO_SECRET = Secret()
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The account and the database of one session; what is not set is empty, and false."""
+
+    key_id: Secret = NO_SECRET
+    secret_key: Secret = NO_SECRET
+    dsn: Secret = NO_SECRET
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Secrets:
+        """Return the secrets that the supervisor put into this process's environment."""
+        values = os.environ if environment is None else environment
+        return cls(
+            key_id=Secret(values.get("APCA_API_KEY_ID", "")),
+            secret_key=Secret(values.get("APCA_API_SECRET_KEY", "")),
+            dsn=Secret(values.get(SESSION_DSN, "")),
+        )
+
+    def hide(self, text: str) -> str:
+        """Return `text` with each of these secrets, and the DSN's password, replaced by `***`."""
+        for secret in (self.key_id, self.secret_key, self.dsn, Secret(_password(self.dsn.reveal()))):
+            if len(secret.reveal()) > 3:
+                text = text.replace(secret.reveal(), "***")
+        return text
+
+
+def _password(dsn: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(dsn).password or ""
+    except ValueError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Where a setting may come from; the command line's name is the setting's own."""
+
+    variable: str = ""
+    plan_key: str = ""
+    meaning: str = ""
+
+
+OPTIONS: Mapping[str, Option] = {
+    "tradeplan_dir": Option("TRADEPLAN_DIR", "", "folder of tradeplan.toml"),
+    "tradeplan": Option("", "", "the tradeplan file, instead of tradeplan.toml in that folder"),
+    "home": Option("LIU_HOME", "", "the data folder: postgres/, journal/, market/, logs/, run/"),
+    "dsn": Option("DSN", "", "PostgreSQL to use instead of the embedded one"),
+    "consumers": Option("NUM_CONSUMERS", "consumers", "consumer processes; 0 counts the cores"),
+    "cpu_factor": Option("CPU_FACTOR", "", "consumers per core, instead of the automatic number"),
+    "seed": Option("LIU_SEED", "seed", "seed of the session's random numbers and of the generated market"),
+    "max_symbols": Option("LIU_MAX_SYMBOLS", "limits.max_symbols", "most symbols a session follows"),
+    "link": Option("", "link", "how processes are connected: seqpacket or queue"),
+    "data_connector": Option("DATA_CONNECTOR", "", "who delivers market data"),
+    "broker": Option("LIU_BROKER", "", "who executes orders"),
+    "trading_url": Option("APCA_API_BASE_URL", "", "trading REST endpoint"),
+    "data_url": Option("APCA_API_DATA_URL", "", "market-data REST endpoint"),
+    "stream_url": Option("ALPACA_STREAM_URL", "", "market-data websocket endpoint"),
+    "data_feed": Option("ALPACA_DATA_FEED", "", "sip, or iex for the free plan"),
+    "key_id": Option("APCA_API_KEY_ID", "", "the account's key"),
+    "secret_key": Option("APCA_API_SECRET_KEY", "", "the account's secret"),
+    "live": Option("LIU_LIVE", "", "arms real money: the last four of the account number"),
+    "debug": Option("LIU_DEBUG_ENABLED", "", "tracebacks and verbose logs"),
+    "trace": Option("LIU_TRACE_ENABLED", "", "accepted for the original's sake; has no effect"),
+    "gcp_stackdriver": Option("GCP_STACKDRIVER", "", "accepted for the original's sake; has no effect"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of a run, with `sources` naming where each came from (`default` if absent)."""
+
+    tradeplan_dir: str = "."
+    tradeplan: str = ""
+    home: str = ""
+    dsn: Secret = NO_SECRET
+    consumers: int = 0
+    cpu_factor: float | None = None
+    seed: int | None = None
+    max_symbols: int = Limits().max_symbols
+    link: Literal["seqpacket", "queue"] = "seqpacket"
+    data_connector: Literal["alpaca", "polygon", "finnhub", "gemini", "tradier"] = "alpaca"
+    broker: Literal["alpaca", "gemini", "tradier"] = "alpaca"
+    trading_url: str = PAPER_URL
+    data_url: str = DATA_URL
+    stream_url: str = STREAM_URL
+    data_feed: Literal["sip", "iex"] = "sip"
+    key_id: Secret = NO_SECRET
+    secret_key: Secret = NO_SECRET
+    live: str = ""
+    debug: bool = False
+    trace: bool = False
+    gcp_stackdriver: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def resolve(
+        cls,
+        command_line: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        tradeplan: Mapping[str, Any] | None = None,
+    ) -> Settings:
+        """Return the settings, each from the first place that states it; None and empty text state nothing.
+
+        Raises:
+            ConfigError: naming the option, variable or key whose value cannot be meant.
+        """
+        places: Mapping[str, Any] = {
+            "command line": command_line or {},
+            "environment": os.environ if environment is None else environment,
+            "tradeplan": tradeplan or {},
+        }
+        values: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for name, option in OPTIONS.items():
+            for place, name_there in _names(name, option):
+                found = _look_up(places[place], name_there)
+                if found is None or found == "":
+                    continue
+                values[name] = _meant(name, name_there, place, found)
+                sources[name] = place
+                break
+        return cls(**values, sources=sources)
+
+    def source(self, name: str) -> str:
+        """Return where a setting came from: command line, environment, tradeplan or default."""
+        return self.sources.get(name, "default")
+
+    def shown(self) -> list[tuple[str, str, str]]:
+        """Return (name, value, source) of every setting, secrets as `***`."""
+        return [(f.name, str(getattr(self, f.name)), self.source(f.name)) for f in fields(self) if f.name != "sources"]
+
+    @property
+    def tradeplan_path(self) -> Path:
+        """The tradeplan file that is meant."""
+        return Path(self.tradeplan) if self.tradeplan else Path(self.tradeplan_dir) / TRADEPLAN_FILE
+
+    @property
+    def home_path(self) -> Path:
+        """The data folder that is meant, absolute."""
+        return Path(self.home).expanduser().absolute() if self.home else default_home()
+
+    @property
+    def is_live_endpoint(self) -> bool:
+        """Whether orders would go to anything but the vendor's paper host or this machine."""
+        from urllib.parse import urlsplit
+
+        host = urlsplit(self.trading_url).hostname or ""
+        return host not in {urlsplit(PAPER_URL).hostname, "localhost", "127.0.0.1", "::1"}
+
+    def consumer_count(self, cores: int | None = None) -> int:
+        """Return how many consumers a new batch gets: what is set, else by the machine's cores, at least 1.
+
+        CPU_FACTOR, when set, gives ceil(cores x CPU_FACTOR): the original's documented formula on a machine
+        that is not idle. Without it min(4, cores - 1). The load of the moment plays no part.
+        """
+        if self.consumers > 0:
+            return self.consumers
+        cores = cores or _cores()
+        if self.cpu_factor is not None:
+            return max(1, math.ceil(cores * self.cpu_factor))
+        return max(1, min(MOST_CONSUMERS, cores - 1))
+
+
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _names(name: str, option: Option) -> Iterator[tuple[str, str]]:
+    yield "command line", name
+    if option.variable:
+        yield "environment", option.variable
+    if option.plan_key:
+        yield "tradeplan", option.plan_key
+
+
+def _look_up(place: Mapping[str, Any], name: str) -> Any:
+    if name in place:
+        return place[name]
+    found: Any = place
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+@cache
+def _kinds() -> Mapping[str, Any]:
+    return get_type_hints(Settings)
+
+
+_AT_LEAST = {"consumers": 0, "cpu_factor": 0, "max_symbols": 1}
+
+
+def _meant(name: str, name_there: str, place: str, found: Any) -> Any:
+    kind = _kinds()[name]
+    if kind is Secret:
+        return found if isinstance(found, Secret) else Secret(str(found))
+    said = {"command line": f"--{name.replace('_', '-')}", "environment": name_there}.get(place, f"`{name_there}`")
+    try:
+        value = msgspec.convert(found, kind, strict=place == "tradeplan")
+    except msgspec.ValidationError:
+        raise ConfigError(f"{said} is {found!r}, but it must be {_in_words(kind)}") from None
+    least = _AT_LEAST.get(name)
+    if least is not None and value is not None and not value >= least:
+        raise ConfigError(f"{said} is {found!r}, but it must be at least {least}")
+    return value
+
+
+def _in_words(kind: Any) -> str:
+    choices = getattr(kind, "__args__", ())
+    if choices and all(isinstance(c, str) for c in choices):
+        return "one of " + ", ".join(choices)
+    inner = [c for c in choices if c is not type(None)] or [kind]
+    return {int: "a whole number", float: "a number", bool: "0 or 1"}.get(inner[0], "text")
+
+
+def default_home() -> Path:
+    """Return the data folder when LIU_HOME says nothing: the platform's place for a user's data."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return ROOT_HOME
+    from platformdirs import user_data_path
+
+    return user_data_path("liualgotrader", appauthor=False)
+
+
+def environment() -> dict[str, str]:
+    """Return a copy of this process's environment."""
+    return dict(os.environ)
+
+
+def enter_session_environment(secrets: Secrets, *, keep_vendors: bool) -> None:
+    """Set the environment that the session's processes inherit.
+
+    Without `keep_vendors` every variable that names or opens an account anywhere is removed first, so that
+    a process of the simulated market could not reach one even by mistake.
+    """
+    for name in list(os.environ):
+        if name.startswith(VENDOR_PREFIXES) and not keep_vendors:
+            del os.environ[name]
+    os.environ["APCA_API_KEY_ID"] = secrets.key_id.reveal()
+    os.environ["APCA_API_SECRET_KEY"] = secrets.secret_key.reveal()
+    os.environ[SESSION_DSN] = secrets.dsn.reveal()
+    os.environ.pop("DSN", None)
+
+
+# --- what the original's code reads from this module -----------------------------------------------
+
+default_stop = 0.95
+group_margin = 0.02
+total_tickers = 9000  # the original's last release says 0 and ignores it
+finnhub_websocket_limit = 50
+polygon_seconds_timeout = 60
+configuration_filename = TRADEPLAN_FILE
+miner_configuration_filename = MINER_FILE
+gcp_logger = None
+detailed_dl_debug_enabled = False
+
+_OF_THE_SESSION: Mapping[str, Any] = {
+    "risk": 0.001,  # fraction of the portfolio put at risk per position
+    "market_liquidation_end_time_minutes": 15,
+    "portfolio_value": None,
+    "batch_id": "",
+    "db_conn_pool": None,  # an asyncpg pool while a session runs
+    "env": "",  # PAPER, PROD, BACKTEST or SIMULATED
+    "build_label": "",
+    "filename": "",
+    "bypass_market_schedule": False,
+    "market_open": None,  # aware datetimes, New York
+    "market_close": None,
+    "trace_enabled": False,
+    "debug_enabled": False,
+}
+_view: dict[str, Any] = {}
+
+
+@contextmanager
+def session_view(**values: Any) -> Iterator[None]:
+    """While the block runs, answer these of the original's module attributes with the session's values.
+
+    Raises:
+        TypeError: for a name that is not one of them.
+    """
+    unknown = sorted(set(values) - set(_OF_THE_SESSION))
+    if unknown:
+        raise TypeError(f"config has no session attribute {unknown[0]!r}")
+    before = dict(_view)
+    _view.update(values)
+    try:
+        yield
+    finally:
+        _view.clear()
+        _view.update(before)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_THE_SESSION:
+        return _view.get(name, _OF_THE_SESSION[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
