@@ -1,0 +1,143 @@
+"""Market history as everybody asks for it: the async port of our processes, and the original's `DataAPI` by frame."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from liualgotrader.common.clock import NEW_YORK, instant
+from liualgotrader.common.events import Bar
+from liualgotrader.common.types import TimeScale
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MINUTES = {TimeScale.minute: 1, TimeScale.day: 1440}
+COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
+
+
+class AssetFacts(msgspec.Struct, frozen=True):
+    """What one symbol is and may do."""
+
+    symbol: str
+    name: str
+    exchange: str
+    shortable: bool
+    fractionable: bool
+
+
+class SnapshotFacts(msgspec.Struct, frozen=True):
+    """The newest figures of one symbol; None where the vendor has none."""
+
+    symbol: str
+    last_price: float | None = None
+    minute_bar: Bar | None = None
+    daily_bar: Bar | None = None
+    previous_daily_bar: Bar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Whole New York days, both ends included."""
+
+    start: date
+    end: date
+
+    @property
+    def opens_at(self) -> int:
+        """The first instant of the first day."""
+        return midnight(self.start)
+
+    @property
+    def closes_at(self) -> int:
+        """The first instant after the last day."""
+        return midnight(date.fromordinal(self.end.toordinal() + 1))
+
+
+def midnight(day: date) -> int:
+    """Return the instant at which a New York day begins."""
+    return instant(datetime(day.year, day.month, day.day, tzinfo=NEW_YORK))
+
+
+class DataAPI(ABC):
+    """One vendor's history. An adapter writes the three `…_now` methods; each blocks, and ends within its time-out."""
+
+    @abstractmethod
+    def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        """Return bars with start <= opened_at < end, oldest first; `minutes` is 1 or 1440 (a session day).
+
+        Raises:
+            DataUnavailable: the vendor did not answer or said no.
+        """
+
+    @abstractmethod
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+        """Return the newest figures of those symbols that have any."""
+
+    @abstractmethod
+    def assets_now(self) -> Mapping[str, AssetFacts]:
+        """Return active, tradable US equities by symbol."""
+
+    # --- the original's questions --------------------------------------------------------------------
+
+    def get_symbol_data(self, symbol: str, start: date, end: date, scale: TimeScale = TimeScale.minute) -> pd.DataFrame:
+        """Return the symbol's bars of whole New York days, `end` included, labelled by their start.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        return self.get_symbols_data([symbol], start, end, scale)[symbol]
+
+    def get_symbols_data(
+        self, symbols: Sequence[str], start: date, end: date, scale: TimeScale = TimeScale.minute
+    ) -> dict[str, pd.DataFrame]:
+        """The same for several symbols in one request.
+
+        Raises:
+            ValueError: naming the symbols that have none.
+        """
+        days = Range(start, end)
+        upper = [symbol.upper() for symbol in symbols]
+        found = self.bars_now(upper, days.opens_at, days.closes_at, minutes=MINUTES[scale])
+        if missing := [symbol for symbol in upper if not found.get(symbol)]:
+            raise ValueError(f"no {scale.name} bars of {', '.join(missing)} from {start} to {end}")
+        return {symbol: frame_of(found[symbol.upper()]) for symbol in symbols}
+
+    def get_symbols(self) -> list[str]:
+        """Return the symbols of all tradable US equities."""
+        return sorted(self.assets_now())
+
+    async def get_market_snapshot(self, filter_func: Callable[[SnapshotFacts], bool]) -> list[SnapshotFacts]:
+        """Return the newest figures of all tradable symbols that `filter_func` lets pass."""
+        return [facts for facts in self.snapshots_now(self.get_symbols()).values() if filter_func(facts)]
+
+
+def frame_of(bars: Sequence[Bar]) -> pd.DataFrame:
+    """Return bars as the original's frame: its eight columns, index New York, labelled by the start.
+
+    `average` is the vendor's volume-weighted price of the bar, `vwap` the same figure summed over the New York day.
+    """
+    import numpy as np
+    import pandas as pd
+
+    index = pd.to_datetime(np.array([bar.opened_at for bar in bars], dtype="int64"), utc=True)
+    index = pd.DatetimeIndex(index).tz_convert(NEW_YORK)
+    columns: dict[str, Any] = {name: [getattr(bar, name) for bar in bars] for name in COLUMNS[:5]}
+    average = np.array([bar.vwap for bar in bars], dtype=float)
+    frame = pd.DataFrame(columns, index=index, dtype=float)
+    frame["vwap"] = _session_vwap(frame, average)
+    frame["average"] = average
+    frame["count"] = np.array([bar.count for bar in bars], dtype=float)
+    return frame
+
+
+def _session_vwap(frame: pd.DataFrame, average: Any) -> pd.Series[float]:
+    days = frame.index.normalize()  # type: ignore[attr-defined] # a DatetimeIndex
+    traded = (frame["volume"] * average).groupby(days).cumsum()
+    price: pd.Series[float] = traded / frame["volume"].groupby(days).cumsum()
+    return price

@@ -1,0 +1,47 @@
+"""Which vendor a session's history and stream come from: the one place that names an adapter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from liualgotrader.common.config import Secrets
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.session_plan import Endpoints
+
+if TYPE_CHECKING:
+    from liualgotrader.common.session_plan import SessionPlan
+    from liualgotrader.data.alpaca import AlpacaData
+
+CONNECTORS = ("alpaca",)
+
+
+def open_data(plan: SessionPlan, secrets: Secrets) -> AlpacaData:
+    """Return the history that the plan names; nothing is called yet.
+
+    Raises:
+        ConfigError: if no adapter has that name.
+    """
+    return data_for(
+        plan.data_connector,
+        plan.endpoints,
+        secrets,
+        feed=plan.data_feed,
+        timeout_seconds=plan.timings.broker_timeout_seconds,
+    )
+
+
+def data_for(
+    connector: str, endpoints: Endpoints, secrets: Secrets, *, feed: str, timeout_seconds: float
+) -> AlpacaData:
+    """The same for code that has no session."""
+    if connector != "alpaca":
+        raise ConfigError(f"DATA_CONNECTOR={connector} is not built yet; use one of: {', '.join(CONNECTORS)}")
+    from liualgotrader.data.alpaca import AlpacaData
+
+    return AlpacaData(
+        endpoints,
+        secrets.key_id.reveal(),
+        secrets.secret_key.reveal(),
+        feed=feed,
+        timeout_seconds=timeout_seconds,
+    )

@@ -1,0 +1,311 @@
+"""`DataLoader`: bars of any symbol by position or by time, fetched when they are first asked for.
+
+The index rules are those that strategies and notebooks of the original rely on, with its look-ahead
+mended: a time that lies between two bars means the earlier one, never the nearer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.clock import NEW_YORK, Clock, WallClock, as_datetime, instant
+from liualgotrader.common.errors import DataUnavailable
+from liualgotrader.common.types import DataConnectorType, TimeScale
+from liualgotrader.data.data_base import COLUMNS, MINUTES, DataAPI, frame_of, midnight
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LiveFrame = Callable[[str], "pd.DataFrame | None"]
+
+_BARS_A_DAY = {TimeScale.minute: 390, TimeScale.day: 1}
+_CALENDAR_DAYS_A_SESSION = 365 / 252
+_FIRST_DAY = date(1998, 1, 1)
+_LOOK_BACK_DAYS = 7  # holds a session whatever the holidays
+
+
+class DataLoader:
+    """Bars by symbol: `loader["AAPL"].close[-1]`, `loader.AAPL[-90:]`, `loader["AAPL"]["2024-03-08 09:45:00"]`.
+
+    Symbols fold their case. `concurrency` is accepted for the original's sake; requests for several
+    symbols are one request anyhow.
+    """
+
+    def __init__(
+        self,
+        scale: TimeScale = TimeScale.minute,
+        connector: DataConnectorType | None = None,
+        concurrency: int | None = 0,
+        *,
+        data_api: DataAPI | None = None,
+        clock: Clock | None = None,
+        live: LiveFrame | None = None,
+    ) -> None:
+        self.scale = scale
+        self.concurrency = concurrency
+        self.data_api = data_api or _configured_api(connector)
+        self.data: dict[str, SymbolData] = {}
+        self._clock = clock or WallClock()
+        self._live = live if scale is TimeScale.minute else None
+
+    def __getitem__(self, symbol: str) -> SymbolData:
+        key = symbol.upper()
+        if key not in self.data:
+            self.data[key] = SymbolData(key, self.scale, self.data_api, self._clock, self._live)
+        return self.data[key]
+
+    def __getattr__(self, symbol: str) -> SymbolData:
+        if symbol.startswith("_"):
+            raise AttributeError(symbol)
+        return self[symbol]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.data)
+
+    def keys(self) -> list[str]:
+        """Return the symbols that have been asked for."""
+        return list(self.data)
+
+    def exist(self, symbol: str) -> bool:
+        """Say whether the symbol has been asked for."""
+        return symbol.upper() in self.data
+
+    def pre_fetch(self, symbols: Sequence[str], start: date | str, end: date | str) -> None:
+        """Load whole days of several symbols in one request, `end` included, replacing what was loaded of them."""
+        first, last = _as_day(start), _as_day(end)
+        upper = [symbol.upper() for symbol in symbols]
+        stop = min(midnight(last + timedelta(days=1)), self._clock.now())
+        found = self.data_api.bars_now(upper, midnight(first), stop, minutes=MINUTES[self.scale])
+        for symbol in upper:
+            self.data.pop(symbol, None)
+            self[symbol].adopt(frame_of(found.get(symbol, ())), midnight(first), stop)
+
+
+class SymbolData:
+    """One symbol's bars: rows by index, columns by name, and a pandas frame underneath (`symbol_data`)."""
+
+    def __init__(self, symbol: str, scale: TimeScale, data_api: DataAPI, clock: Clock, live: LiveFrame | None) -> None:
+        self.symbol, self.scale = symbol, scale
+        self._api, self._clock, self._live_frame = data_api, clock, live
+        self._frame = frame_of(())
+        self._covered: tuple[int, int] | None = None
+
+    # --- what users call ---------------------------------------------------------------------------
+
+    @property
+    def symbol_data(self) -> pd.DataFrame:
+        """All bars loaded so far, oldest first; columns open, high, low, close, volume, vwap, average, count."""
+        return self._joined()
+
+    @property
+    def loc(self) -> Any:
+        """Pandas' `.loc` on the loaded bars; assigning a row of eight values appends or overwrites a bar."""
+        return _Loc(self)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str) and key in COLUMNS:
+            return getattr(self, key)
+        return self._rows(key)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in COLUMNS:
+            return Column(self, name)
+        return getattr(self._joined(), name)
+
+    def __len__(self) -> int:
+        return len(self._joined())
+
+    # --- index rules -------------------------------------------------------------------------------
+
+    def _rows(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return self._slice(key)
+        if isinstance(key, int):
+            self._ensure_count(-key if key < 0 else 1)
+            frame = self._joined()
+            if not -len(frame) <= key < len(frame):
+                raise IndexError(f"{self.symbol} has {len(frame)} bars, asked for number {key}")
+            return frame.iloc[key]
+        at = self._moment(key)
+        frame = self._until(at)
+        if frame.empty:
+            raise ValueError(f"{self.symbol} has no bar at or before {key}")
+        return frame.iloc[-1]
+
+    def _slice(self, key: slice) -> pd.DataFrame:
+        start, stop = key.start, key.stop
+        if isinstance(stop, int) and stop >= 0:
+            self._ensure_count(1)
+            return self._joined().iloc[start : stop + 1]  # both ends belong to a slice
+        if stop is None or isinstance(stop, int):
+            behind = 0 if stop is None else -stop - 1
+            self._ensure_count((-start if isinstance(start, int) and start < 0 else 1) + behind)
+            frame = self._joined()
+            frame = frame.iloc[: len(frame) - behind] if behind else frame
+        else:
+            frame = self._until(self._moment(stop))
+        if start is None:
+            return frame
+        if isinstance(start, int):
+            if start < 0 and len(frame) < -start:
+                frame = self._longer(frame, -start)
+            return frame.iloc[start:]
+        at = self._moment(start)
+        self._ensure(at, self._clock.now() if frame.empty else instant(frame.index[-1].to_pydatetime()))
+        joined = self._joined()
+        return (
+            joined[(joined.index >= as_datetime(at)) & (joined.index <= frame.index[-1])] if len(frame) else joined[:0]
+        )
+
+    def _until(self, at: int) -> pd.DataFrame:
+        """Return the bars at or before `at`, at least one if the vendor has any shortly before it."""
+        self._ensure(at - _LOOK_BACK_DAYS * 86_400_000_000_000, at)
+        frame = self._joined()
+        return frame[frame.index <= as_datetime(at)]
+
+    def _longer(self, frame: pd.DataFrame, count: int) -> pd.DataFrame:
+        """Return `count` bars ending where `frame` ends, fetching further back; fewer if there are no more."""
+        if frame.empty:
+            return frame
+        end = frame.index[-1]
+        self._reach_back(count, lambda: int((self._joined().index <= end).sum()), instant(end.to_pydatetime()))
+        joined = self._joined()
+        return joined[joined.index <= end].iloc[-count:]
+
+    def _moment(self, key: Any) -> int:
+        if isinstance(key, str):
+            key = datetime.fromisoformat(key)
+        if isinstance(key, datetime):
+            to_python = getattr(key, "to_pydatetime", None)
+            moment: datetime = to_python() if to_python else key
+            return instant(moment if moment.tzinfo else moment.replace(tzinfo=NEW_YORK))
+        if isinstance(key, date):
+            return midnight(key)
+        raise TypeError(f"{self.symbol}: bars are found by number, time or slice, not by {type(key).__name__}")
+
+    # --- fetching ----------------------------------------------------------------------------------
+
+    def adopt(self, frame: pd.DataFrame, start: int, stop: int) -> None:
+        """Take `frame` as all there is from `start` to `stop`."""
+        self._frame, self._covered = frame, (start, stop)
+
+    def _ensure_count(self, count: int) -> None:
+        now = self._clock.now()
+        self._ensure(now - _LOOK_BACK_DAYS * 86_400_000_000_000, now)
+        self._reach_back(count, lambda: len(self._joined()), now)
+        if self._joined().empty:
+            raise ValueError(f"no {self.scale.name} bars of {self.symbol}; is the symbol right?")
+
+    def _reach_back(self, count: int, have: Callable[[], int], end: int) -> None:
+        missing = count - have()
+        while missing > 0 and self._covered is not None and self._covered[0] > midnight(_FIRST_DAY):
+            sessions = missing / _BARS_A_DAY[self.scale] + 1
+            days = timedelta(days=int(sessions * _CALENDAR_DAYS_A_SESSION) + _LOOK_BACK_DAYS)
+            before = have()
+            start = max(as_datetime(self._covered[0]).date() - days, _FIRST_DAY)
+            self._ensure(midnight(start), end)
+            if have() == before:
+                return
+            missing = count - have()
+
+    def _ensure(self, start: int, stop: int) -> None:
+        """Have all bars from the day of `start` up to `stop`; nothing that was fetched is fetched again."""
+        first = midnight(max(as_datetime(start).date(), _FIRST_DAY))
+        stop = min(stop, self._clock.now())
+        if self._covered is None:
+            if stop > first:
+                self._fetch(first, stop)
+            return
+        if first < self._covered[0]:
+            self._fetch(first, self._covered[0])
+        if stop > self._covered[1] + MINUTES[self.scale] * 60_000_000_000:
+            self._fetch(midnight(as_datetime(self._covered[1]).date()), stop)
+
+    def _fetch(self, start: int, stop: int) -> None:
+        import pandas as pd
+
+        try:
+            # A bar that opened in the minute being traded is not closed; vendors serve closed bars only.
+            bars = self._api.bars_now([self.symbol], start, stop + 1, minutes=MINUTES[self.scale]).get(self.symbol, ())
+        except DataUnavailable as e:
+            raise ValueError(str(e)) from e
+        frame = frame_of(bars)
+        joined = pd.concat([self._frame, frame]) if len(self._frame) else frame
+        self._frame = joined[~joined.index.duplicated(keep="last")].sort_index()
+        low, high = self._covered or (start, stop)
+        self._covered = (min(low, start), max(high, stop))
+
+    def _joined(self) -> pd.DataFrame:
+        """The loaded bars, with the consumer's own newest ones on top where it has the symbol."""
+        import pandas as pd
+
+        live = self._live_frame(self.symbol) if self._live_frame else None
+        if live is None or live.empty:
+            return self._frame
+        older = self._frame[self._frame.index < live.index[0]]
+        return pd.concat([older, live]) if len(older) else live
+
+    def put(self, at: Any, values: Sequence[float]) -> None:
+        """Append or overwrite the bar that starts at `at`."""
+        self._frame.loc[at] = list(values)
+        self._frame = self._frame.sort_index()
+
+
+class Column:
+    """One column of a symbol: indexable like the rows; called, the whole series; else pandas' own methods."""
+
+    def __init__(self, symbol: SymbolData, name: str) -> None:
+        self._symbol, self._name = symbol, name
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._symbol[key][self._name]
+
+    def __call__(self) -> pd.Series[float]:
+        series: pd.Series[float] = self._symbol.symbol_data[self._name]
+        return series
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self(), name)
+
+    def __len__(self) -> int:
+        return len(self())
+
+
+class _Loc:
+    def __init__(self, symbol: SymbolData) -> None:
+        self._symbol = symbol
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._symbol.symbol_data.loc[key]
+
+    def __setitem__(self, key: Any, values: Sequence[float]) -> None:
+        self._symbol.put(key, values)
+
+
+def _as_day(day: date | str) -> date:
+    return date.fromisoformat(day) if isinstance(day, str) else day
+
+
+def _configured_api(connector: DataConnectorType | None) -> DataAPI:
+    """The vendor that the environment names, for notebooks and scripts."""
+    from liualgotrader.common.config import Secrets, Settings
+    from liualgotrader.common.session_plan import Endpoints
+    from liualgotrader.data.data_factory import data_for
+
+    settings = Settings.resolve()
+    return data_for(
+        connector.name if connector else settings.data_connector,
+        Endpoints(settings.trading_url, settings.data_url, settings.stream_url, "", loopback=False),
+        Secrets(key_id=settings.key_id, secret_key=settings.secret_key),
+        feed=settings.data_feed,
+        timeout_seconds=10.0,
+    )

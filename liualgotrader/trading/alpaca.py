@@ -1,0 +1,274 @@
+"""The account at Alpaca, through alpaca-py: REST on worker threads, trade_updates on a thread of its own.
+
+The vendor's client keeps authentication, connections and the stream's life; bodies are ours, because its
+models turn money into floats. Its own retries are off: it would repeat a POST blindly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.clock import block
+from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
+from liualgotrader.common.http_guard import guard, refuse_beyond_loopback
+from liualgotrader.common.orders import (
+    BrokerAccount,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerUpdate,
+    OrderIntent,
+    ReplaceIntent,
+)
+from liualgotrader.common.rfc3339 import rfc3339
+from liualgotrader.trading import alpaca_wire as wire
+
+if TYPE_CHECKING:
+    from alpaca.trading.client import TradingClient
+
+    from liualgotrader.common.session_plan import Endpoints
+
+log = logging.getLogger(__name__)
+
+_WORKERS = 4
+_ORDERS_PAGE = 500
+_ACTIVITIES_PAGE = 100
+_BUSY_TRIES = 3
+_BUSY_WAIT_SECONDS = 1.0
+_PING_SECONDS = 10
+
+Say = Callable[[BrokerUpdate | None], None]
+
+
+class AlpacaBroker:
+    """One account. Implements the `Broker` port; one HTTP client per worker thread."""
+
+    def __init__(self, endpoints: Endpoints, key_id: str, secret_key: str, *, timeout_seconds: float) -> None:
+        self._endpoints = endpoints
+        self._keys = (key_id, secret_key)
+        self._timeout = timeout_seconds
+        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="alpaca-rest")
+        self._local = threading.local()
+        self._stream: _UpdatesThread | None = None
+
+    # --- the Broker port ---------------------------------------------------------------------------
+
+    async def submit(self, order: OrderIntent) -> BrokerOrder:
+        """Send the order under its client order id; see `Broker.submit`."""
+        raw = await self._call("POST", "/orders", wire.order_body(order), about=order.client_order_id)
+        return wire.broker_order(raw)
+
+    async def cancel(self, broker_order_id: str) -> None:
+        """Ask for cancellation."""
+        await self._call("DELETE", f"/orders/{broker_order_id}", about=broker_order_id)
+
+    async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
+        """Ask for other terms; the answer is the new order."""
+        body = wire.replace_body(terms, client_order_id)
+        return wire.broker_order(await self._call("PATCH", f"/orders/{broker_order_id}", body, about=client_order_id))
+
+    async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+        """Return the order, None if the broker does not know the id."""
+        question = {"client_order_id": client_order_id}
+        try:
+            raw = await self._call("GET", "/orders:by_client_order_id", question, about=client_order_id)
+        except BrokerRefused as e:
+            if e.status == 404:
+                return None
+            raise
+        return wire.broker_order(raw)
+
+    async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
+        """Return all orders submitted at or after `since`, oldest first, through all pages."""
+        found: dict[str, BrokerOrder] = {}
+        after = since - 1
+        while True:
+            question = {
+                "status": "open" if open_only else "all",
+                "limit": _ORDERS_PAGE,
+                "after": rfc3339(after),
+                "direction": "asc",
+                "nested": "false",
+            }
+            page = [wire.broker_order(raw) for raw in await self._call("GET", "/orders", question, about="orders")]
+            fresh = [order for order in page if order.broker_order_id not in found]
+            found.update((order.broker_order_id, order) for order in fresh)
+            if len(page) < _ORDERS_PAGE or not fresh:
+                return list(found.values())
+            after = fresh[-1].submitted_at - 1  # `after` is exclusive: equal times at the page's end come again
+
+    async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
+        """Return all executions at or after `since`, oldest first, through all pages."""
+        found: list[BrokerExecution] = []
+        question: dict[str, Any] = {
+            "activity_types": "FILL",
+            "after": rfc3339(since - 1),
+            "direction": "asc",
+            "page_size": _ACTIVITIES_PAGE,
+        }
+        while True:
+            page = await self._call("GET", "/account/activities", question, about="executions")
+            found.extend(wire.broker_execution(raw) for raw in page)
+            if len(page) < _ACTIVITIES_PAGE:
+                return found
+            question = question | {"page_token": page[-1]["id"]}
+
+    async def positions(self) -> Sequence[BrokerPosition]:
+        """Return what the account holds."""
+        return [wire.broker_position(raw) for raw in await self._call("GET", "/positions", about="positions")]
+
+    async def account(self) -> BrokerAccount:
+        """Return the account's figures."""
+        return wire.broker_account(await self._call("GET", "/account", about="account"))
+
+    async def updates(self) -> AsyncIterator[BrokerUpdate | None]:
+        """Yield the order stream for ever; None each time it has been connected (again)."""
+        waiting: asyncio.Queue[BrokerUpdate | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def say(update: BrokerUpdate | None) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(waiting.put_nowait, update)
+
+        self._stream = _UpdatesThread(self._endpoints, self._keys, say)
+        self._stream.start()
+        try:
+            while True:
+                yield await waiting.get()
+        finally:
+            self._stream.end()
+
+    async def close(self) -> None:
+        """End the stream and all connections."""
+        if self._stream is not None:
+            self._stream.end()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # --- REST ------------------------------------------------------------------------------------
+
+    async def _call(self, method: str, path: str, fields: Mapping[str, Any] | None = None, *, about: str) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._ask, method, path, fields, about)
+
+    def _ask(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
+        """Make one call on a worker thread; 429 is repeated, since the broker did nothing then."""
+        for left in reversed(range(_BUSY_TRIES)):
+            try:
+                return self._once(method, path, fields, about)
+            except BrokerRefused as e:
+                if e.status != 429:
+                    raise
+                if not left:
+                    raise BrokerUnreachable(f"{about}: Alpaca says too many requests, {_BUSY_TRIES} times") from e
+            block(_BUSY_WAIT_SECONDS)
+        raise AssertionError("unreachable")
+
+    def _once(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
+        from alpaca.common.exceptions import APIError
+        from requests import RequestException
+
+        try:
+            return self._client()._request(method, path, dict(fields) if fields is not None else None)
+        except APIError as e:
+            raise _sorted_error(e, about) from e
+        except (RequestException, ValueError) as e:  # ValueError: the answer was not JSON
+            raise BrokerUnreachable(f"{about}: no answer from Alpaca ({type(e).__name__})") from e
+
+    def _client(self) -> TradingClient:
+        client: TradingClient | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = trading_client(self._endpoints, self._keys, self._timeout)
+        return client
+
+
+def trading_client(endpoints: Endpoints, keys: tuple[str, str], timeout_seconds: float) -> TradingClient:
+    """Return alpaca-py's client with a time-out, without blind retries, and bound to `endpoints`."""
+    from alpaca.trading.client import TradingClient
+
+    client = TradingClient(*keys, raw_data=True, url_override=endpoints.trading_url.rstrip("/"))
+    client._retry = 0  # it would repeat a POST after 429 and 504, three times, sleeping three seconds
+    guard(client._session, timeout_seconds=timeout_seconds, loopback=endpoints.loopback)
+    return client
+
+
+def _sorted_error(error: Any, about: str) -> BrokerRefused | BrokerUnreachable:
+    """Say whether the broker said no, or whether nobody knows. The client's `.code` fails on bodies without one."""
+    status = int(getattr(error, "status_code", 0) or 0)
+    code, message = 0, str(error)
+    with suppress(Exception):
+        code, message = int(error.code), str(error.message)
+    if status in (408, 500, 502, 503, 504) or not status:
+        return BrokerUnreachable(f"{about}: Alpaca answered {status}; it may have been carried out")
+    return BrokerRefused(f"{message.strip()[:300] or 'no reason given'}", status=status, code=code)
+
+
+class _UpdatesThread:
+    """alpaca-py's trade_updates client in a thread and an event loop of its own."""
+
+    def __init__(self, endpoints: Endpoints, keys: tuple[str, str], say: Say) -> None:
+        self._endpoints, self._keys, self._say = endpoints, keys, say
+        self._thread = threading.Thread(target=self._run, name="alpaca-updates", daemon=True)
+        self._stream: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Connect, and go on connecting; refuse an address beyond loopback where only that is allowed."""
+        if self._endpoints.loopback:
+            refuse_beyond_loopback(self._endpoints.updates_url)
+        self._thread.start()
+
+    def end(self) -> None:
+        """End the stream; the thread is a daemon and is not waited for."""
+        if self._loop is not None and self._stream is not None:
+            with suppress(RuntimeError):
+                asyncio.run_coroutine_threadsafe(self._stream.stop_ws(), self._loop)
+
+    def _run(self) -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._live())
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stream = updates_stream(self._endpoints, self._keys, self._hear, lambda: self._say(None))
+        await self._stream._run_forever()
+
+    async def _hear(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._say(wire.broker_update(message["data"], numbered=self._endpoints.loopback))
+        except (BadData, KeyError) as e:
+            log.warning("bad_order_update %s", e)
+            self._say(None)  # something happened that we cannot read: ask by REST
+
+
+def updates_stream(
+    endpoints: Endpoints,
+    keys: tuple[str, str],
+    hear: Callable[[Mapping[str, Any]], Any],
+    listening: Callable[[], None],
+) -> Any:
+    """Return alpaca-py's TradingStream, raw, which also says when the server has confirmed the subscription.
+
+    Its pings find a dead connection within 20 s instead of its own three minutes.
+    """
+    from alpaca.trading.stream import TradingStream
+
+    class ListeningStream(TradingStream):  # type: ignore[misc] # the client has no type hints
+        async def _dispatch(self, msg: dict[str, Any]) -> None:
+            if msg.get("stream") == "listening":
+                listening()
+            await super()._dispatch(msg)
+
+    stream = ListeningStream(
+        *keys,
+        raw_data=True,
+        url_override=endpoints.updates_url,
+        websocket_params={"ping_interval": _PING_SECONDS, "ping_timeout": _PING_SECONDS, "max_queue": 1024},
+    )
+    stream.subscribe_trade_updates(hear)
+    return stream

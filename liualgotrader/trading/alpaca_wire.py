@@ -1,0 +1,200 @@
+"""Alpaca's words for orders, executions and accounts, and ours: pure, no connection.
+
+Source: Alpaca trading API 2.0.1, order and account objects, trade_updates stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from liualgotrader.common.errors import BadData
+from liualgotrader.common.money import exact, plain
+from liualgotrader.common.orders import (
+    BrokerAccount,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerUpdate,
+    OrderIntent,
+    OrderState,
+    OrderType,
+    ReplaceIntent,
+    Side,
+)
+from liualgotrader.common.rfc3339 import nanoseconds
+
+# Statuses that are not named here leave an order working; the vendor's own word is kept beside ours.
+STATES: Mapping[str, OrderState] = {
+    "partially_filled": OrderState.PARTIALLY_FILLED,
+    "filled": OrderState.FILLED,
+    "canceled": OrderState.CANCELED,
+    "expired": OrderState.EXPIRED,
+    "replaced": OrderState.REPLACED,
+    "rejected": OrderState.REJECTED,
+    "pending_cancel": OrderState.PENDING_CANCEL,
+    "pending_replace": OrderState.PENDING_REPLACE,
+}
+EXECUTION_EVENTS = frozenset({"fill", "partial_fill"})
+_ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def order_body(order: OrderIntent) -> dict[str, Any]:
+    """Return the body of POST /orders; prices and quantities as exact text."""
+    body: dict[str, Any] = {
+        "symbol": order.symbol,
+        "qty": str(plain(order.quantity)),
+        "side": str(order.side),
+        "type": str(order.type),
+        "time_in_force": order.time_in_force,
+        "client_order_id": order.client_order_id,
+    }
+    if order.type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
+        body["limit_price"] = str(order.limit_price)
+    if order.type in (OrderType.STOP, OrderType.STOP_LIMIT):
+        body["stop_price"] = str(order.stop_price)
+    exits = {}
+    if order.take_profit is not None:
+        exits["take_profit"] = {"limit_price": str(order.take_profit)}
+    if order.stop_loss is not None:
+        exits["stop_loss"] = {"stop_price": str(order.stop_loss)}
+    if exits:
+        body |= exits | {"order_class": "bracket" if len(exits) == 2 else "oto"}
+    return body
+
+
+def replace_body(terms: ReplaceIntent, client_order_id: str) -> dict[str, Any]:
+    """Return the body of PATCH /orders/{id}: only the terms that change."""
+    body: dict[str, Any] = {"client_order_id": client_order_id}
+    for key, value in (("qty", terms.quantity), ("limit_price", terms.limit_price), ("stop_price", terms.stop_price)):
+        if value is not None:
+            body[key] = str(plain(value))
+    return body
+
+
+def broker_order(raw: Mapping[str, Any]) -> BrokerOrder:
+    """Return an order object as ours.
+
+    Raises:
+        BadData: if a field that every order has is missing or unreadable.
+    """
+    try:
+        status = str(raw["status"])
+        return BrokerOrder(
+            broker_order_id=str(raw["id"]),
+            client_order_id=str(raw["client_order_id"]),
+            symbol=str(raw.get("symbol") or ""),
+            side=side(raw.get("side")),
+            quantity=exact(raw.get("qty") or raw.get("filled_qty") or 0),
+            filled_quantity=exact(raw.get("filled_qty") or 0),
+            average_price=optional(raw.get("filled_avg_price")),
+            state=STATES.get(status, OrderState.ACKNOWLEDGED),
+            vendor_status=status,
+            submitted_at=nanoseconds(raw.get("submitted_at") or raw["created_at"]),
+            updated_at=nanoseconds(raw.get("updated_at") or raw["created_at"]),
+            replaced_by=str(raw.get("replaced_by") or ""),
+        )
+    except (KeyError, ValueError) as e:
+        raise BadData(f"an order of Alpaca's without its fields ({e}): {sorted(raw)}") from e
+
+
+def broker_update(data: Mapping[str, Any], *, numbered: bool) -> BrokerUpdate:
+    """Return one message of trade_updates as ours; `numbered` says that event ids carry a running number.
+
+    Raises:
+        BadData: if the message is not an order update.
+    """
+    try:
+        order = broker_order(data["order"])
+        event = str(data["event"])
+        at = nanoseconds(data.get("timestamp") or data.get("at") or data["order"]["updated_at"])
+        return BrokerUpdate(
+            event=event,
+            order=order,
+            at=at,
+            execution=_execution_of_update(data, order, at) if event in EXECUTION_EVENTS else None,
+            sequence=ulid_number(str(data.get("event_id") or "")) if numbered else 0,
+        )
+    except (KeyError, TypeError, ValueError) as e:
+        raise BadData(f"an order update of Alpaca's without its fields ({e}): {sorted(data)}") from e
+
+
+def _execution_of_update(data: Mapping[str, Any], order: BrokerOrder, at: int) -> BrokerExecution:
+    return BrokerExecution(
+        execution_id=str(data["execution_id"]),
+        broker_order_id=order.broker_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=exact(data["qty"]),
+        price=exact(data["price"]),
+        fee=exact(data.get("fee") or 0),
+        at=at,
+        cumulative_quantity=order.filled_quantity,
+    )
+
+
+def broker_execution(raw: Mapping[str, Any]) -> BrokerExecution:
+    """Return a FILL activity as ours; its id is `<time>::<execution id>`.
+
+    Raises:
+        BadData: if a field that every fill has is missing.
+    """
+    try:
+        return BrokerExecution(
+            execution_id=str(raw["id"]).rpartition("::")[2],
+            broker_order_id=str(raw["order_id"]),
+            symbol=str(raw["symbol"]),
+            side=side(raw["side"]),
+            quantity=exact(raw["qty"]),
+            price=exact(raw["price"]),
+            fee=exact(raw.get("fee") or 0),
+            at=nanoseconds(raw["transaction_time"]),
+            cumulative_quantity=exact(raw["cum_qty"]),
+        )
+    except (KeyError, ValueError) as e:
+        raise BadData(f"a fill of Alpaca's without its fields ({e}): {sorted(raw)}") from e
+
+
+def broker_position(raw: Mapping[str, Any]) -> BrokerPosition:
+    """Return a position object as ours, shorts negative."""
+    quantity = exact(raw["qty"])
+    if raw.get("side") == "short" and quantity > 0:
+        quantity = -quantity
+    return BrokerPosition(str(raw["symbol"]), quantity, exact(raw["avg_entry_price"]))
+
+
+def broker_account(raw: Mapping[str, Any]) -> BrokerAccount:
+    """Return the account object as ours."""
+    equity = exact(raw.get("equity") or 0)
+    return BrokerAccount(
+        account_number=str(raw["account_number"]),
+        status=str(raw["status"]),
+        equity=equity,
+        cash=exact(raw.get("cash") or 0),
+        buying_power=exact(raw.get("buying_power") or 0),
+        last_equity=exact(raw.get("last_equity") or equity),
+        shorting_enabled=bool(raw.get("shorting_enabled")),
+        trading_blocked=bool(raw.get("trading_blocked") or raw.get("account_blocked")),
+    )
+
+
+def side(word: object) -> Side:
+    """Return buy or sell; Alpaca's activities also say `sell_short`."""
+    return Side.SELL if str(word).startswith("sell") else Side.BUY
+
+
+def optional(value: object) -> Decimal | None:
+    """Return a number that may be absent."""
+    return None if value in (None, "") else exact(str(value))
+
+
+def ulid_number(ulid: str) -> int:
+    """Return the number in the last 80 bits of a ULID, 0 if there is none."""
+    number = 0
+    for digit in ulid[-16:]:
+        at = _ULID_DIGITS.find(digit)
+        if at < 0:
+            return 0
+        number = number * 32 + at
+    return number

@@ -1,0 +1,67 @@
+"""The original's `Trader`: what a strategy's `run_all` is handed to ask about the account.
+
+Orders do not go through it: a strategy returns them, and the order gateway sends them. The questions are
+answered from what the consumer knows; those that it cannot answer say so.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+
+from liualgotrader.common.clock import Clock, as_datetime, instant
+from liualgotrader.common.errors import LiuError
+from liualgotrader.common.session_plan import Hours
+
+
+class Account(Protocol):
+    """What the consumer knows of the account and of the calling strategy's book."""
+
+    @property
+    def equity(self) -> Decimal | None: ...
+    def position(self, symbol: str) -> Decimal: ...
+    def shortable(self, symbol: str) -> bool: ...
+
+
+class Trader:
+    """Answers about the session, the calling strategy's positions and the assets."""
+
+    def __init__(self, hours: Hours, clock: Clock, account: Account) -> None:
+        self._hours, self._clock, self._account = hours, clock, account
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+    def get_market_schedule(self) -> tuple[datetime, datetime]:
+        """Return the session's open and close, New York."""
+        return as_datetime(self._hours.opens_at), as_datetime(self._hours.closes_at)
+
+    def is_market_open_today(self) -> bool:
+        """Say whether there is a session on the day being traded; a session that runs is on one."""
+        return True
+
+    def is_market_open(self, now: datetime) -> bool:
+        """Say whether `now` (aware) lies in the session."""
+        return self._hours.opens_at <= instant(now) < self._hours.closes_at
+
+    def get_time_market_close(self) -> timedelta | None:
+        """Return the market time left until the close, None after it."""
+        left = self._hours.closes_at - self._clock.now()
+        return timedelta(microseconds=left // 1000) if left > 0 else None
+
+    def get_position(self, symbol: str) -> float:
+        """Return the calling strategy's position in shares, shorts negative."""
+        return float(self._account.position(symbol.upper()))
+
+    async def is_shortable(self, symbol: str) -> bool:
+        """Say whether the broker lends the share."""
+        return self._account.shortable(symbol.upper())
+
+    async def submit_order(self, symbol: str, *args: object, **kwargs: object) -> None:
+        """Refuse: an order is what `run` and `run_all` return, or `ctx.buy` and its like.
+
+        Raises:
+            LiuError: always, with this advice.
+        """
+        raise LiuError(f"return the order for {symbol} from run or run_all; the order gateway alone sends orders")
