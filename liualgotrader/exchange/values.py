@@ -86,7 +86,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal | None
     notional: Decimal | None
     filled_quantity: Decimal
-    filled_average_price: Decimal | None  # US dollars per share, 4 decimals at most
+    filled_average_price: Decimal | None  # US dollars per share, to 10 decimals
     limit_price: Decimal | None
     stop_price: Decimal | None
     trail_price: Decimal | None

@@ -1,0 +1,196 @@
+"""Fill models: how much of an order trades, and at what price. They read the market and change only queue positions.
+
+strict  An order takes what is displayed at the far side and not yet taken; the rest of it waits for that side's
+        next quote. With an impact set, the rest trades at once instead, each further displayed size that many
+        basis points worse, all of it at the price of the last one (rounded against the order). A resting limit
+        trades at the quote when the opposite side comes to it, at its own price when a print goes through it
+        (as many shares as the print had), and at its price by its place in the queue: shares displayed there
+        before it must print first.
+paper   The vendor's paper environment: displayed size does not count; one in ten fills takes only a part.
+touch   The whole order at the touch, at once; stops are set off by the opposite side and fill at their own price.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple, Protocol
+
+from liualgotrader.exchange.market import Market
+from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.rules import Profile, Rules
+from liualgotrader.exchange.units import step_of
+
+
+class Offer(NamedTuple):
+    """So many shares can trade at this price now."""
+
+    price: int
+    quantity: int
+
+
+class FillModel(Protocol):
+    """What a profile decides."""
+
+    def at_quote(self, order: Order, market: Market) -> Sequence[Offer]:
+        """Return what the order gets from the standing quote."""
+        ...
+
+    def at_print(self, market: Market, price: int, size: int) -> Sequence[tuple[Order, Offer]]:
+        """Return what resting orders get from a print, and move their queues on."""
+        ...
+
+    def elects(self, order: Order, market: Market, printed: int | None) -> bool:
+        """Whether a print (or, with None, the quote) sets the stop order off."""
+        ...
+
+    def rest(self, order: Order, market: Market) -> None:
+        """The order rests in the book, or the quote moved: settle its place in the queue."""
+        ...
+
+
+def fill_model(rules: Rules, seed: int) -> FillModel:
+    """Return the model of the rules' profile; ValueError for an unknown one."""
+    profile = Profile(rules.profile)
+    if profile is Profile.STRICT:
+        return Strict(rules.impact_bps)
+    return Paper(rules.partial_probability, seed) if profile is Profile.PAPER else Touch()
+
+
+def reached(order: Order, price: int) -> bool:
+    """Whether a price is at or through the order's stop."""
+    return order.stop is not None and order.sign * (price - order.stop) >= 0
+
+
+class Strict:
+    """Displayed size, a queue, optional impact."""
+
+    def __init__(self, impact_bps: Decimal | None) -> None:
+        self._impact = None if impact_bps is None else Fraction(impact_bps) / 10_000
+
+    def at_quote(self, order: Order, market: Market) -> Sequence[Offer]:
+        """Return the displayed part, and the walked part where impact is set."""
+        price = market.far(order.sign)
+        if not order.accepts(price):
+            return ()
+        shown = order.lot(min(order.wanted(price), market.left_far(order.sign)))
+        offers = [Offer(price, shown)] if shown else []
+        if self._impact is not None and market.shown_far(order.sign):
+            walked = self._walk(order, market, price, shown)
+            offers += [walked] if walked.quantity else []
+        return offers
+
+    def _walk(self, order: Order, market: Market, price: int, shown: int) -> Offer:
+        assert self._impact is not None
+        rest = order.wanted(price, spent=shown, spent_value=shown * price)
+        if not rest:
+            return Offer(price, 0)
+        last = market.taken_far(order.sign) + shown + rest
+        levels = -(-last // market.shown_far(order.sign)) - 1
+        step = step_of(price)
+        worse = price * (1 + order.sign * levels * self._impact) / step
+        ticks = -(-worse.numerator // worse.denominator) if order.sign > 0 else worse.numerator // worse.denominator
+        walked = max(ticks * step, 1)
+        if not order.accepts(walked):
+            return Offer(walked, 0)
+        return Offer(walked, order.lot(order.wanted(walked, spent=shown, spent_value=shown * price)))
+
+    def at_print(self, market: Market, price: int, size: int) -> Sequence[tuple[Order, Offer]]:
+        """Share the print among resting limits, best price first; those at its price wait for their turn in the queue."""
+        found = []
+        left = size
+        for order in market.resting():
+            limit = order.match_limit
+            if limit is None or order.sign * (limit - price) < 0 or left <= 0:
+                continue
+            free = left if limit != price else self._pass_queue(order, left)
+            quantity = order.lot(min(order.wanted(limit), free))
+            if quantity:
+                found.append((order, Offer(limit, quantity)))
+                left -= quantity
+        return found
+
+    @staticmethod
+    def _pass_queue(order: Order, printed: int) -> int:
+        if order.queue_ahead is None:
+            return 0
+        ahead = order.queue_ahead
+        order.queue_ahead = max(ahead - printed, 0)
+        return max(printed - ahead, 0)
+
+    def elects(self, order: Order, market: Market, printed: int | None) -> bool:
+        """Whether a print inside the NBBO is at or through the stop."""
+        return printed is not None and market.touch[0] <= printed <= market.touch[1] and reached(order, printed)
+
+    def rest(self, order: Order, market: Market) -> None:
+        """Stand behind what is displayed at our price; alone where our price is the best."""
+        limit, near = order.match_limit, market.near(order.sign)
+        if limit is None or not near:
+            return
+        ahead = order.sign * (near - limit)
+        if ahead < 0:
+            order.queue_ahead = 0
+        elif ahead == 0:
+            shown = market.shown_near(order.sign)
+            order.queue_ahead = shown if order.queue_ahead is None else min(order.queue_ahead, shown)
+
+
+class Paper:
+    """Marketable is filled, whatever the size; sometimes only in part. Draws depend on seed and order alone."""
+
+    def __init__(self, probability: float, seed: int) -> None:
+        self._probability = probability
+        self._seed = seed
+
+    def at_quote(self, order: Order, market: Market) -> Sequence[Offer]:
+        """Return the whole order, or (drawn) a part between a tenth and nine tenths."""
+        price = market.far(order.sign)
+        if not order.accepts(price):
+            return ()
+        wanted = order.wanted(price)
+        order.draws += 1
+        if order.time_in_force != "fok" and self._draw(order, "partial") < self._probability:
+            part = order.lot(int(wanted * (0.1 + 0.8 * self._draw(order, "size"))))
+            wanted = part or wanted
+        return (Offer(price, wanted),) if wanted else ()
+
+    def _draw(self, order: Order, what: str) -> float:
+        text = f"{self._seed}:{order.id}:{order.draws}:{what}".encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest()) / 2**48
+
+    def at_print(self, market: Market, price: int, size: int) -> Sequence[tuple[Order, Offer]]:
+        """Return nothing: only the NBBO counts."""
+        return ()
+
+    def elects(self, order: Order, market: Market, printed: int | None) -> bool:
+        """Whether a print inside the NBBO is at or through the stop."""
+        return printed is not None and market.touch[0] <= printed <= market.touch[1] and reached(order, printed)
+
+    def rest(self, order: Order, market: Market) -> None:
+        """There is no queue."""
+
+
+class Touch:
+    """Everything whole at the touch."""
+
+    def at_quote(self, order: Order, market: Market) -> Sequence[Offer]:
+        """Return the whole order at the quote, or at its own price if it was a plain stop."""
+        price = market.far(order.sign)
+        if order.type == "stop":
+            assert order.stop is not None
+            return (Offer(order.stop, order.wanted(order.stop)),)
+        wanted = order.wanted(price) if order.accepts(price) else 0
+        return (Offer(price, wanted),) if wanted else ()
+
+    def at_print(self, market: Market, price: int, size: int) -> Sequence[tuple[Order, Offer]]:
+        """Return nothing: only the NBBO counts."""
+        return ()
+
+    def elects(self, order: Order, market: Market, printed: int | None) -> bool:
+        """Whether the opposite side of the quote is at or through the stop."""
+        return reached(order, market.far(order.sign))
+
+    def rest(self, order: Order, market: Market) -> None:
+        """There is no queue."""

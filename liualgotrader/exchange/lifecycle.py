@@ -1,0 +1,178 @@
+"""What happens to orders: they execute, end, and pull their exits with them.
+
+Everything a happening changes is changed before its first update is written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from liualgotrader.common.clock import as_utc
+from liualgotrader.common.orders import Side
+from liualgotrader.exchange.fills import Offer
+from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.units import CENT_VALUE, dollars, price, shares
+from liualgotrader.exchange.values import Activity, Execution
+from liualgotrader.exchange.venue import Venue
+
+END_EVENTS = {"canceled": "canceled", "expired": "expired", "rejected": "rejected", "replaced": "replaced"}
+
+
+class Lifecycle:
+    """The steps of orders after acceptance. `activated` are exits that begin to work and wait to be matched."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self.activated: deque[Order] = deque()
+
+    # --- executions
+
+    def execute(self, order: Order, offer: Offer, *, synthetic: bool = False) -> None:
+        """Book an execution: order, position, cash, siblings, activity; then tell."""
+        venue, (at_price, quantity) = self._venue, offer
+        ledger = venue.accounts[order.account_id].ledger
+        fee = self._fee(order, quantity, at_price)
+        position = ledger.book(order.symbol, order.sign * quantity, at_price, fee, venue.session_number)
+        order.filled += quantity
+        order.filled_value += quantity * at_price
+        order.fee += fee
+        order.executions += 1
+        done = order.wanted(at_price) == 0
+        self._step(order, done=done)
+        execution = self._execution(order, offer, fee, position, synthetic=synthetic)
+        ledger.activities.append(_activity(execution, done=done))
+        happened = self._exits_after(order, quantity, done=done)
+        venue.emit("fill" if done else "partial_fill", order, execution)
+        for event, other in happened:
+            venue.emit(event, other)
+
+    def _step(self, order: Order, *, done: bool) -> None:
+        venue = self._venue
+        if done:
+            order.become("filled", venue.now)
+            self._stop_working(order)
+        elif order.status == "pending_replace":
+            order.updated_at = venue.now  # it stays so until the replacement is decided
+        else:
+            order.become("partially_filled", venue.now)
+
+    def _fee(self, order: Order, quantity: int, at_price: int) -> int:
+        total = self._venue.rules.fees.total(
+            order.side, shares(order.filled + quantity), dollars(order.filled_value + quantity * at_price)
+        )
+        return int(total * 100) * CENT_VALUE - order.fee
+
+    def _execution(self, order: Order, offer: Offer, fee: int, position: int, *, synthetic: bool) -> Execution:
+        done = order.status == "filled"
+        return Execution(
+            execution_id=self._venue.new_id("execution", order.id, order.executions),
+            order_id=order.id,
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=shares(offer.quantity),
+            price=price(offer.price),
+            fee=dollars(fee),
+            at=self._venue.now,
+            cumulative_quantity=shares(order.filled),
+            leaves_quantity=shares(0 if done else order.wanted(offer.price)),
+            position_quantity=shares(position),
+            order_status="filled" if done else "partially_filled",
+            synthetic=synthetic,
+        )
+
+    # --- exits
+
+    def _exits_after(self, order: Order, quantity: int, *, done: bool) -> list[tuple[str, Order]]:
+        """Shrink or cancel the sibling of an exit that traded, let the exits of a filled entry work."""
+        venue = self._venue
+        happened: list[tuple[str, Order]] = []
+        sibling = venue.orders.get(order.sibling_id or "")
+        if sibling is not None and sibling.is_open:
+            assert sibling.quantity is not None
+            if done:
+                happened += self._end_one(sibling, "canceled", "the other exit was filled")
+            else:
+                sibling.quantity -= quantity
+                sibling.updated_at = venue.now
+                happened.append(("restated", sibling))
+        if done and order.role == "entry":
+            happened += [("new", self._activate(venue.orders[leg], order)) for leg in order.child_ids]
+        return happened
+
+    def _activate(self, exit_order: Order, entry: Order) -> Order:
+        venue = self._venue
+        exit_order.expires_at = exit_order.expires_at or entry.expires_at
+        exit_order.become("new", venue.now)
+        exit_order.arrived, exit_order.working_at = True, venue.now
+        venue.market(exit_order.symbol).add(exit_order)
+        self.activated.append(exit_order)
+        return exit_order
+
+    # --- ends
+
+    def end(self, order: Order, status: str, reason: str = "") -> None:
+        """End an order (canceled, expired, rejected, replaced) and the exits that hang on it; then tell."""
+        happened = self._end_one(order, status, reason)
+        for other in self.group(order):
+            if other is not order and other.is_open and status != "replaced":
+                happened += self._end_one(other, "expired" if status == "expired" else "canceled", reason)
+        for event, ended in happened:
+            self._venue.emit(event, ended)
+
+    def _end_one(self, order: Order, status: str, reason: str) -> list[tuple[str, Order]]:
+        """End one order, and reject the replacement that was under way for it."""
+        venue = self._venue
+        if order.status == "pending_replace" and status != "replaced":
+            order.back(venue.now)
+        if order.status == "pending_cancel" and status == "expired":
+            status = "canceled"
+        order.become(status, venue.now)
+        order.reason = order.reason or reason
+        self._stop_working(order)
+        return [(status, order), *self.drop_successor(order)]
+
+    def drop_successor(self, order: Order) -> list[tuple[str, Order]]:
+        """Reject the replacement under way for an order that is not there any more, or has other terms now."""
+        venue = self._venue
+        successor = venue.orders.get(order.successor_id or "")
+        if successor is None or order.status == "replaced":
+            return []
+        order.successor_id = None
+        if order.status == "pending_replace":
+            order.back(venue.now)
+        successor.become("rejected", venue.now)
+        successor.reason = f"order {order.id} could not be replaced: it is {order.status}"
+        venue.accounts[successor.account_id].open.pop(successor.id, None)
+        return [("order_replace_rejected", order), ("rejected", successor)]
+
+    def _stop_working(self, order: Order) -> None:
+        venue = self._venue
+        venue.accounts[order.account_id].open.pop(order.id, None)
+        if market := venue.markets.get(order.symbol):
+            market.remove(order)
+
+    def group(self, order: Order) -> list[Order]:
+        """Return the order, its parent and its exits, parent first."""
+        orders = self._venue.orders
+        parent = orders[order.parent_id] if order.parent_id else order
+        return [parent, *(orders[leg] for leg in parent.child_ids)]
+
+
+def _activity(execution: Execution, *, done: bool) -> Activity:
+    stamp = as_utc(execution.at)
+    return Activity(
+        id=f"{stamp:%Y%m%d%H%M%S}{stamp.microsecond // 1000:03d}::{execution.execution_id}",
+        at=execution.at,
+        type="fill" if done else "partial_fill",
+        symbol=execution.symbol,
+        side=Side(execution.side),
+        price=execution.price,
+        quantity=execution.quantity,
+        cumulative_quantity=execution.cumulative_quantity,
+        leaves_quantity=execution.leaves_quantity,
+        order_id=execution.order_id,
+        order_status=execution.order_status,
+        execution_id=execution.execution_id,
+        fee=execution.fee,
+    )

@@ -1,0 +1,132 @@
+"""One symbol as the exchange sees it while orders work in it: the NBBO, what we took of it, and our orders by priority."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+
+from liualgotrader.common.events import Quote, Trade
+from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.units import price_of, size_of
+
+NO_LIMIT = 1 << 62
+SYNTHETIC = 1  # flag of a Quote that we made from the last trade
+
+
+def synthetic_quote(trade: Trade) -> Quote:
+    """Return the last trade plus and minus half a tick (a whole one below a dollar), sized like the trade."""
+    half = 0.005 if trade.price >= 1 else 0.0001
+    return Quote(trade.symbol, trade.at, trade.price - half, trade.size, trade.price + half, trade.size, SYNTHETIC)
+
+
+class Market:
+    """The quote in units, its sizes minus what our orders took, and our working orders."""
+
+    __slots__ = (
+        "auctions",
+        "book",
+        "extended_only",
+        "quote_at",
+        "shown",
+        "stops",
+        "symbol",
+        "synthetic",
+        "taken",
+        "touch",
+    )
+
+    def __init__(self, symbol: str, quote: Quote | None) -> None:
+        self.symbol = symbol
+        self.quote_at = 0
+        self.synthetic = False
+        self.extended_only = False  # outside the regular session
+        # Index 0: bid, index 1: ask.
+        self.touch = [0, 0]
+        self.shown = [0, 0]
+        self.taken = [0, 0]
+        self.book: dict[int, list[Order]] = {1: [], -1: []}  # by sign, best price and earliest time first
+        self.stops: list[Order] = []
+        self.auctions: list[Order] = []
+        if quote is not None:
+            self.take_quote(quote)
+
+    def take_quote(self, quote: Quote) -> None:
+        """Take a new quote; a side whose price and size are repeated keeps what was taken of it."""
+        self.quote_at = quote.at
+        self.synthetic = bool(quote.flags & SYNTHETIC)
+        sides = ((0, quote.bid, quote.bid_size), (1, quote.ask, quote.ask_size))
+        for i, price, size in sides:
+            units, shown = price_of(price), size_of(size)
+            if units != self.touch[i] or shown != self.shown[i]:
+                self.touch[i], self.shown[i], self.taken[i] = units, shown, 0
+
+    @property
+    def is_two_sided(self) -> bool:
+        """Whether both sides are quoted."""
+        return self.touch[0] > 0 and self.touch[1] > 0
+
+    def far(self, sign: int) -> int:
+        """Return the price at which an order of that sign can trade at once: the ask for buys."""
+        return self.touch[1 if sign > 0 else 0]
+
+    def near(self, sign: int) -> int:
+        """Return the best price on the order's own side: the bid for buys."""
+        return self.touch[0 if sign > 0 else 1]
+
+    def shown_near(self, sign: int) -> int:
+        """Return the displayed size on the order's own side."""
+        return self.shown[0 if sign > 0 else 1]
+
+    def shown_far(self, sign: int) -> int:
+        """Return the displayed size at the far side."""
+        return self.shown[1 if sign > 0 else 0]
+
+    def taken_far(self, sign: int) -> int:
+        """Return what our orders took of the far side since it was quoted."""
+        return self.taken[1 if sign > 0 else 0]
+
+    def left_far(self, sign: int) -> int:
+        """Return what is left of the displayed size at the far side."""
+        return max(self.shown_far(sign) - self.taken_far(sign), 0)
+
+    def take(self, sign: int, quantity: int) -> None:
+        """An order of that sign took shares of the far side."""
+        self.taken[1 if sign > 0 else 0] += quantity
+
+    # --- our orders
+
+    def add(self, order: Order) -> None:
+        """Let the order work: by price, then by the time it began to work, then by client order id."""
+        if order.is_auction:
+            insort(self.auctions, order, key=_by_time)
+        elif order.is_dormant_stop:
+            insort(self.stops, order, key=_by_time)
+        else:
+            insort(self.book[order.sign], order, key=_by_priority)
+
+    def remove(self, order: Order) -> None:
+        """The order does not work any more."""
+        for orders in (self.book[order.sign], self.stops, self.auctions):
+            if order in orders:
+                orders.remove(order)
+
+    def resting(self) -> Iterator[Order]:
+        """Return orders that may trade in this phase, buys first; safe against changes while it is used."""
+        for order in (*self.book[1], *self.book[-1]):
+            if order.is_open and (order.extended or not self.extended_only):
+                yield order
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing here needs the next event: no order, and nothing taken of the quote."""
+        return not (self.book[1] or self.book[-1] or self.stops or self.auctions or self.taken[0] or self.taken[1])
+
+
+def _by_time(order: Order) -> tuple[int, str, str]:
+    return (order.working_at, order.client_order_id, order.account_id)
+
+
+def _by_priority(order: Order) -> tuple[int, int, str, str]:
+    limit = order.match_limit
+    aggression = -NO_LIMIT if limit is None else -order.sign * limit
+    return (aggression, order.working_at, order.client_order_id, order.account_id)

@@ -1,0 +1,218 @@
+"""When orders meet the market: arrivals, quotes, prints, stops, auctions and halts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liualgotrader.common.events import Counts, Quote, Trade
+from liualgotrader.exchange.fills import FillModel, Offer
+from liualgotrader.exchange.lifecycle import Lifecycle
+from liualgotrader.exchange.market import Market
+from liualgotrader.exchange.orders import Order, stop_of_trail
+from liualgotrader.exchange.rules import Phase, Profile
+from liualgotrader.exchange.units import price_of, size_of
+from liualgotrader.exchange.venue import Venue
+
+LAST = int(Counts.LAST)
+
+
+class Matcher:
+    """Turns market events into executions by the fill model, price first, then time."""
+
+    def __init__(self, venue: Venue, lifecycle: Lifecycle, fills: FillModel) -> None:
+        self._venue = venue
+        self._lifecycle = lifecycle
+        self._fills = fills
+        self._elects_by_quote = venue.rules.profile == Profile.TOUCH
+
+    # --- arrivals
+
+    def begin_work(self, order: Order) -> None:
+        """Let an order work from now on: `new`, then at once whatever the standing quote gives it."""
+        venue = self._venue
+        market = venue.market(order.symbol)
+        order.working_at = venue.now
+        order.become("new", venue.now)
+        if order.type == "trailing_stop":
+            self._start_trail(order)
+        market.add(order)
+        venue.emit("new", order)
+        if venue.rules.match_on_arrival:
+            self._meet(order, market)
+            self._drain()
+        elif order.time_in_force not in ("ioc", "fok"):
+            self._fills.rest(order, market)
+        self._forget_if_idle(market)
+
+    def _meet(self, order: Order, market: Market) -> None:
+        """Offer the standing quote to one order that has just begun to work."""
+        if order.is_auction:
+            return
+        if self.is_tradable(market) and (order.extended or not market.extended_only):
+            if order.is_dormant_stop and self._elects_by_quote and self._fills.elects(order, market, None):
+                self._elect(order, market)
+            if not order.is_dormant_stop:
+                self._trade(order, market)
+        if order.is_open:
+            self._settle(order, market)
+
+    def _settle(self, order: Order, market: Market) -> None:
+        """Cancel what must not wait, queue what may."""
+        if order.time_in_force in ("ioc", "fok"):
+            self._lifecycle.end(order, "canceled", "what could not trade at once was canceled")
+        else:
+            self._fills.rest(order, market)
+
+    def _drain(self) -> None:
+        """Match exits that began to work while others were matched."""
+        while self._lifecycle.activated:
+            order = self._lifecycle.activated.popleft()
+            market = self._venue.market(order.symbol)
+            if order.is_open:
+                self._meet(order, market)
+
+    # --- market events
+
+    def on_quote(self, market: Market, quote: Quote) -> None:
+        """Take in a quote of a watched symbol and match against it."""
+        market.take_quote(quote)
+        for order in (*market.book[1], *market.book[-1]):
+            self._fills.rest(order, market)
+        self._sweep(market)
+
+    def on_print(self, market: Market, trade: Trade) -> None:
+        """Take in a print of a watched symbol: resting limits, stops, trails, auctions."""
+        if not trade.flags & LAST:
+            return
+        price = price_of(trade.price)
+        if market.auctions:
+            self._auction(market, trade.at, price)
+        if market.symbol not in self._venue.quotes and (quote := self._venue.quote(market.symbol)):
+            market.take_quote(quote)
+        if not self.is_tradable(market) or self._is_bad(market, price):
+            self._forget_if_idle(market)
+            return
+        for order, offer in self._fills.at_print(market, price, size_of(trade.size)):
+            self._execute(order, offer, market)
+        if not market.extended_only:
+            self._stops(market, price)
+        self._sweep(market)
+
+    def on_halt(self, market: Market) -> None:
+        """A halt began or ended; while it lasts nothing trades."""
+        self._sweep(market)
+
+    def _sweep(self, market: Market) -> None:
+        if self.is_tradable(market):
+            if self._elects_by_quote and not market.extended_only:
+                self._stops(market, None)
+            for order in market.resting():
+                self._trade(order, market)
+                if order.is_open and order.time_in_force in ("ioc", "fok"):
+                    self._settle(order, market)
+            self._drain()
+        self._forget_if_idle(market)
+
+    def _stops(self, market: Market, printed: int | None) -> None:
+        for order in tuple(market.stops):
+            if self._fills.elects(order, market, printed):
+                self._elect(order, market)
+            elif printed is not None and order.type == "trailing_stop":
+                _trail(order, printed)
+
+    def _elect(self, order: Order, market: Market) -> None:
+        market.remove(order)
+        order.elected = True
+        order.working_at = self._venue.now
+        market.add(order)
+        self._fills.rest(order, market)
+
+    def _trade(self, order: Order, market: Market) -> None:
+        """Execute what the fill model offers; fill-or-kill takes all or nothing."""
+        if not order.is_open:
+            return
+        offers = self._fills.at_quote(order, market)
+        if order.time_in_force == "fok" and not self._is_enough(order, market, offers):
+            return
+        for offer in offers:
+            market.take(order.sign, self._execute(order, offer, market))
+
+    def _execute(self, order: Order, offer: Offer, market: Market) -> int:
+        """Execute what the order still wants and may have, and return how much that was."""
+        if not order.is_open:
+            return 0
+        quantity = min(offer.quantity, order.wanted(offer.price))
+        sells_by_value = order.notional is not None and not order.opening
+        if sells_by_value:  # what a price buys may be more than there is
+            quantity = min(quantity, self._venue.closable(order))
+        if quantity > 0:
+            self._lifecycle.execute(order, Offer(offer.price, quantity), synthetic=market.synthetic)
+        if sells_by_value and order.is_open and not self._venue.closable(order):
+            self._lifecycle.end(order, "canceled", "nothing is left to close")
+        return quantity
+
+    @staticmethod
+    def _is_enough(order: Order, market: Market, offers: Sequence[Offer]) -> bool:
+        return bool(offers) and sum(o.quantity for o in offers) >= order.wanted(market.far(order.sign))
+
+    # --- what may trade
+
+    def is_tradable(self, market: Market) -> bool:
+        """Whether the quote can be traded with: open session, no halt, two sides, not crossed, fresh."""
+        venue = self._venue
+        if market.symbol in venue.halted or venue.phase is Phase.CLOSED or not market.is_two_sided:
+            return False
+        spread = market.touch[1] - market.touch[0]
+        if spread < 0 or (spread == 0 and not venue.rules.fill_on_locked):
+            return False
+        oldest = venue.session.phase_began_at(venue.now)
+        if venue.rules.max_quote_age_ns:
+            oldest = max(oldest, venue.now - venue.rules.max_quote_age_ns)
+        return market.quote_at >= oldest
+
+    def _is_bad(self, market: Market, price: int) -> bool:
+        outside = max(market.touch[0] - price, price - market.touch[1])
+        return outside > price * self._venue.rules.print_tolerance
+
+    def _start_trail(self, order: Order) -> None:
+        order.hwm = order.hwm or self._venue.current_price(order.symbol)
+        order.stop = stop_of_trail(order)
+
+    def _forget_if_idle(self, market: Market) -> None:
+        if market.is_idle:
+            self._venue.markets.pop(market.symbol, None)
+
+    # --- auctions
+
+    def _auction(self, market: Market, at: int, price: int) -> None:
+        """Hold the opening cross at the first print from the open on, the closing cross at the first from the close on."""
+        session = self._venue.session
+        if market.symbol in self._venue.halted:
+            return
+        due = "cls" if at >= session.closes_at else "opg" if at >= session.opens_at else ""
+        self._cross(market, due, price)
+
+    def end_auction(self, time_in_force: str) -> None:
+        """Nobody prints any more: the close is the last trade of the session; who missed the auction is canceled."""
+        venue = self._venue
+        for market in [m for m in venue.markets.values() if m.auctions]:
+            trade = venue.trades.get(market.symbol)
+            is_close = time_in_force == "cls" and trade is not None and trade.at >= venue.session.opens_at
+            price = price_of(trade.price) if trade is not None and is_close else None
+            self._cross(market, time_in_force, None if market.symbol in venue.halted else price)
+            self._forget_if_idle(market)
+
+    def _cross(self, market: Market, time_in_force: str, price: int | None) -> None:
+        """Fill all auction orders whole at one price; cancel those that do not accept it."""
+        for order in [o for o in market.auctions if o.time_in_force == time_in_force]:
+            if price is not None and order.accepts(price):
+                self._lifecycle.execute(order, Offer(price, order.wanted(price)))
+            else:
+                self._lifecycle.end(order, "canceled", "the auction did not reach its price")
+
+
+def _trail(order: Order, printed: int) -> None:
+    """Move a trailing stop with the best price since it began; never loosen it."""
+    if order.hwm is None or order.sign * (order.hwm - printed) > 0:
+        order.hwm = printed
+        order.stop = stop_of_trail(order)

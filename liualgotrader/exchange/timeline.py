@@ -1,0 +1,202 @@
+"""What happens by time: requests arrive, phases change, orders run out. One heap, one order of events.
+
+At one instant: phases of the day, then arrivals, replacements, cancels, expiries; within each by client order id.
+"""
+
+from __future__ import annotations
+
+import heapq
+from enum import IntEnum
+
+from liualgotrader.common.clock import NEVER
+from liualgotrader.exchange.lifecycle import Lifecycle
+from liualgotrader.exchange.matching import Matcher
+from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.rules import Phase
+from liualgotrader.exchange.venue import Venue
+
+
+class Step(IntEnum):
+    """Kinds of scheduled events, in the order in which they happen at one instant."""
+
+    PHASE = 0
+    AUCTION = 1
+    ARRIVE = 2
+    REPLACE = 3
+    CANCEL = 4
+    EXPIRE = 5
+
+
+Scheduled = tuple[int, int, str, str, str]  # instant, step, client order id, account id, order id or tag
+
+
+class Timeline:
+    """The heap of what is due, and what each item does."""
+
+    def __init__(self, venue: Venue, lifecycle: Lifecycle, matcher: Matcher) -> None:
+        self._venue = venue
+        self._lifecycle = lifecycle
+        self._matcher = matcher
+        self.heap: list[Scheduled] = []
+        self.waiting: dict[str, None] = {}  # ids of accepted orders that have arrived and wait for their phase
+
+    @property
+    def next_at(self) -> int:
+        """When the next item is due."""
+        return self.heap[0][0] if self.heap else NEVER
+
+    def schedule(self, at: int, step: Step, order: Order) -> None:
+        """Let something happen to an order later."""
+        heapq.heappush(self.heap, (at, int(step), order.client_order_id, order.account_id, order.id))
+
+    def schedule_session(self) -> None:
+        """Schedule the phases and auctions of the session."""
+        session, wait = self._venue.session, self._venue.rules.auction_wait_ns
+        for at in (session.pre_opens_at, session.opens_at, session.closes_at, session.post_closes_at):
+            heapq.heappush(self.heap, (at, int(Step.PHASE), "", "", ""))
+        for at, tag in ((session.opens_at + wait, "opg"), (session.closes_at + wait, "cls")):
+            heapq.heappush(self.heap, (at, int(Step.AUCTION), "", "", tag))
+
+    def run(self, until: int, *, before_requests: bool = False) -> None:
+        """Let everything due up to `until` happen; `before_requests` leaves that instant's requests in the heap."""
+        bound = (until, int(Step.ARRIVE)) if before_requests else (until, NEVER)
+        venue = self._venue
+        while self.heap and self.heap[0][:2] < bound:
+            at, step, _, _, subject = heapq.heappop(self.heap)
+            venue.now = max(venue.now, at)
+            self._happen(Step(step), subject)
+        venue.now = max(venue.now, until)
+
+    def _happen(self, step: Step, subject: str) -> None:
+        if step is Step.PHASE:
+            self._change_phase()
+        elif step is Step.AUCTION:
+            self._matcher.end_auction(subject)
+        else:
+            order = self._venue.orders[subject]
+            if step is Step.ARRIVE:
+                self._arrive(order)
+            elif step is Step.REPLACE:
+                self._replace(order)
+            elif step is Step.CANCEL:
+                self._cancel(order)
+            elif order.is_open:
+                self._lifecycle.end(order, "expired" if order.status != "pending_new" else "canceled", "gtc ran out")
+
+    # --- requests that arrive
+
+    def _arrive(self, order: Order) -> None:
+        venue = self._venue
+        if not order.is_open:
+            return
+        order.arrived = True
+        if self.may_begin(order):
+            self._begin(order)
+            return
+        self.waiting[order.id] = None
+        if order.status == "pending_new":
+            order.become("accepted", venue.now)
+            venue.emit("accepted", order)
+
+    def _begin(self, order: Order) -> None:
+        """Let an order work; the stop of an oco goes to work with its target."""
+        venue = self._venue
+        pair = [order, *(venue.orders[leg] for leg in order.child_ids)] if order.order_class == "oco" else [order]
+        for one in pair:
+            if one.is_open and one.status in ("pending_new", "accepted", "held"):
+                one.arrived = True
+                one.expires_at = one.expires_at or self.expiry(one)
+                self._matcher.begin_work(one)
+
+    def may_begin(self, order: Order) -> bool:
+        """Whether an order becomes `new` in this phase; closing-auction orders may be handed in before the open."""
+        return self._venue.is_active_in(order, self._venue.phase)
+
+    def expiry(self, order: Order) -> int | None:
+        """Return when an order of this session runs out, None while nobody knows its session."""
+        if order.expires_at is not None:
+            return order.expires_at
+        session = self._venue.session
+        ends_at = session.post_closes_at if order.extended else session.closes_at
+        return ends_at if order.time_in_force != "gtc" and self._venue.now < ends_at else None
+
+    def _replace(self, new: Order) -> None:
+        """Decide a replacement: the old order makes room, or it traded first and the new one is rejected."""
+        venue, old = self._venue, self._venue.orders[new.replaces or ""]
+        if not new.is_open:
+            return
+        rest = self._rest_for(new, old)
+        if not old.is_open or old.status != "pending_replace" or rest <= 0:
+            for event, order in self._lifecycle.drop_successor(old):
+                venue.emit(event, order)
+            return
+        old.successor_id = None
+        old.replaced_by = new.id
+        new.quantity = rest
+        self._inherit(new, old)
+        self._lifecycle.end(old, "replaced")
+        new.arrived = True
+        if self.may_begin(new):
+            self._matcher.begin_work(new)
+        else:
+            self.waiting[new.id] = None
+            new.become("accepted", venue.now)
+            venue.emit("accepted", new)
+
+    @staticmethod
+    def _rest_for(new: Order, old: Order) -> int:
+        total = new.new_total if new.new_total is not None else old.quantity
+        return (total or 0) - old.filled
+
+    def _inherit(self, new: Order, old: Order) -> None:
+        """Put the new order into the old one's place in its group."""
+        orders = self._venue.orders
+        if sibling := orders.get(old.sibling_id or ""):
+            sibling.sibling_id = new.id
+        if old.parent_id:
+            siblings = orders[old.parent_id].child_ids
+            siblings[siblings.index(old.id)] = new.id
+        for leg in old.child_ids:
+            orders[leg].parent_id = new.id
+        new.hwm, new.elected = old.hwm, old.elected
+
+    def _cancel(self, order: Order) -> None:
+        venue = self._venue
+        if order.is_open:
+            self._lifecycle.end(order, "canceled")
+        elif order.status not in ("canceled", "replaced"):
+            venue.emit("order_cancel_rejected", order)
+
+    # --- the day
+
+    def _change_phase(self) -> None:
+        venue, session = self._venue, self._venue.session
+        phase = venue.phase
+        for market in venue.markets.values():
+            market.extended_only = phase is not Phase.REGULAR
+        if venue.now >= session.post_closes_at:
+            self._expire_day(extended=True)
+        elif venue.now >= session.closes_at:
+            self._expire_day(extended=False)
+        due = [venue.orders[i] for i in self.waiting]
+        for order in sorted(due, key=lambda o: (o.arrives_at, o.client_order_id, o.account_id)):
+            if not order.is_open:
+                self.waiting.pop(order.id, None)
+            elif self.may_begin(order):
+                self.waiting.pop(order.id, None)
+                self._begin(order)
+
+    def _expire_day(self, *, extended: bool) -> None:
+        """End the day orders whose session is over; those that wait for the next one stay."""
+        venue = self._venue
+        over = [
+            order
+            for account in venue.accounts.values()
+            for order in account.open.values()
+            if order.time_in_force == "day"
+            and order.extended is extended
+            and order.status not in ("pending_new", "accepted", "held")
+        ]
+        for order in sorted(over, key=lambda o: (o.client_order_id, o.account_id)):
+            if order.is_open:
+                self._lifecycle.end(order, "expired")

@@ -1,0 +1,212 @@
+"""What all parts of the exchange share: the clock's hand, the market's newest words, accounts, orders, and the log of updates."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from liualgotrader.common.events import Quote, Trade
+from liualgotrader.common.money import price_units
+from liualgotrader.exchange import ledger as books
+from liualgotrader.exchange.ledger import Ledger, Valuation
+from liualgotrader.exchange.market import Market, synthetic_quote
+from liualgotrader.exchange.orders import Order, view
+from liualgotrader.exchange.refusals import missing
+from liualgotrader.exchange.rules import Phase, Rules, Session
+from liualgotrader.exchange.units import price_of
+from liualgotrader.exchange.values import AssetTerms, Execution, OrderView, Update
+
+_NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10")
+
+
+class Account:
+    """A ledger and the orders that are open on it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.open: dict[str, Order] = {}
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What an open order holds: shares of a position if it closes, buying power (value units) if it opens."""
+
+    order: Order
+    shares: int
+    value: int
+
+
+class Venue:
+    """State, its simplest questions, and `emit`. What happens to orders is decided in lifecycle.py and matching.py."""
+
+    def __init__(self, assets: Sequence[AssetTerms], session: Session, rules: Rules, seed: int) -> None:
+        self.assets = {asset.symbol: asset for asset in assets}
+        self.rules = rules
+        self.seed = seed
+        self.session = session
+        self.session_number = 1
+        self.now = 0
+        self.quotes: dict[str, Quote] = {}
+        self.trades: dict[str, Trade] = {}
+        self.halted: set[str] = set()
+        self.accounts: dict[str, Account] = {}
+        self.orders: dict[str, Order] = {}
+        self.markets: dict[str, Market] = {}  # of symbols that need each event
+        self.updates: list[Update] = []
+
+    # --- questions
+
+    def find_account(self, account_id: str) -> Account:
+        """Return the account, or raise `Refusal` 404."""
+        account = self.accounts.get(account_id)
+        if account is None:
+            raise missing(f"account not found: {account_id}")
+        return account
+
+    def find_order(self, account_id: str, order_id: str) -> Order:
+        """Return an order of the account, or raise `Refusal` 404."""
+        self.find_account(account_id)
+        order = self.orders.get(order_id)
+        if order is None or order.account_id != account_id:
+            raise missing(f"order not found for {order_id}")
+        return order
+
+    @property
+    def phase(self) -> Phase:
+        """The phase of the day now."""
+        return self.session.phase(self.now)
+
+    def quote(self, symbol: str) -> Quote | None:
+        """Return the newest quote, made from the last trade where there has never been one."""
+        quote = self.quotes.get(symbol)
+        if quote is None and self.rules.synthetic_quotes and (trade := self.trades.get(symbol)):
+            return synthetic_quote(trade)
+        return quote
+
+    def market(self, symbol: str) -> Market:
+        """Return the symbol's market, watched from now on."""
+        market = self.markets.get(symbol)
+        if market is None:
+            market = self.markets[symbol] = Market(symbol, self.quote(symbol))
+            market.extended_only = self.phase is not Phase.REGULAR
+        return market
+
+    def current_price(self, symbol: str) -> int | None:
+        """Return the last trade, else the middle of the quote, else the previous close, in 1e-4 dollars."""
+        if trade := self.trades.get(symbol):
+            return price_of(trade.price)
+        quote = self.quotes.get(symbol)
+        if quote is not None and quote.bid > 0 and quote.ask > 0:
+            return price_of((quote.bid + quote.ask) / 2)
+        return self.previous_close(symbol)
+
+    def previous_close(self, symbol: str) -> int | None:
+        """Return the close of the session before, if it is known."""
+        close = self.session.previous_closes.get(symbol)
+        return None if close is None else price_units(close)
+
+    def valuation(self, ledger: Ledger, multiplier: int) -> Valuation:
+        """Return the account's figures at current prices."""
+        return books.value(ledger, self.mark_for(ledger), multiplier=multiplier, is_marginable=self._is_marginable)
+
+    def mark_for(self, ledger: Ledger) -> books.Mark:
+        """Return the prices this account's holdings are valued at: the current one, else what was paid."""
+
+        def mark(symbol: str) -> int:
+            price = self.current_price(symbol)
+            if price is not None:
+                return price
+            holding = ledger.holdings[symbol]
+            return abs(holding.cost // holding.quantity)
+
+        return mark
+
+    def _is_marginable(self, symbol: str) -> bool:
+        asset = self.assets.get(symbol)
+        return asset is None or asset.marginable
+
+    def is_active_in(self, order: Order, phase: Phase) -> bool:
+        """Whether the order may work in a phase."""
+        return phase is Phase.REGULAR or (order.extended and phase is not Phase.CLOSED)
+
+    def claims(self, account: Account, symbol: str | None = None) -> Iterable[Claim]:
+        """Return what open orders hold; a pair of exits counts once, an order under replacement as the larger of the two."""
+        for order in account.open.values():
+            if symbol is not None and order.symbol != symbol:
+                continue
+            if order.status == "held" or self._is_counted_elsewhere(order):
+                continue
+            yield self._claim(order)
+
+    def _is_counted_elsewhere(self, order: Order) -> bool:
+        sibling = self.orders.get(order.sibling_id or "")
+        if order.role == "protection" and sibling is not None and sibling.is_open:
+            return True
+        old = self.orders.get(order.replaces or "")
+        return old is not None and old.successor_id == order.id
+
+    def _claim(self, order: Order) -> Claim:
+        held, reserved = self._leaves(order), order.leaves_value()
+        if successor := self.orders.get(order.successor_id or ""):
+            held = max(held, self._leaves(successor))
+            reserved = max(reserved, successor.leaves_value())
+        return Claim(order, 0 if order.opening else held, reserved if order.opening else 0)
+
+    def _leaves(self, order: Order) -> int:
+        if order.quantity is not None:
+            return order.quantity - order.filled
+        return -(-order.leaves_value() // order.check_price)
+
+    def held_shares(self, account: Account, symbol: str) -> int:
+        """Return how many shares of a position are held by open closing orders."""
+        return sum(claim.shares for claim in self.claims(account, symbol))
+
+    def closable(self, order: Order) -> int:
+        """Return how many shares an order may close: the position, less what other orders hold."""
+        account = self.accounts[order.account_id]
+        others = sum(c.shares for c in self.claims(account, order.symbol) if c.order is not order)
+        return max(abs(account.ledger.quantity(order.symbol)) - others, 0)
+
+    def reserved(self, account: Account, multiplier: int) -> int:
+        """Return the buying power that open orders hold, value units."""
+        total = 0
+        for claim in self.claims(account):
+            total += claim.value if self._is_marginable(claim.order.symbol) else claim.value * multiplier
+        return total
+
+    def multiplier(self, ledger: Ledger) -> int:
+        """Return the margin the account has: the smaller of rules and settings, 1 below the minimum equity."""
+        most = min(self.rules.margin_multiplier, ledger.settings.max_margin_multiplier)
+        if most <= 1:
+            return 1
+        equity = self.valuation(ledger, 1).equity
+        return most if books.is_above(equity, self.rules.minimum_margin_equity) else 1
+
+    # --- ids
+
+    def new_id(self, *parts: object) -> str:
+        """Return a UUID that depends on the seed and the parts alone."""
+        return str(uuid.uuid5(_NAMESPACE, ":".join(map(str, (self.seed, *parts)))))
+
+    # --- views and the log
+
+    def view(self, order: Order, *, nested: bool = True) -> OrderView:
+        """Return the order, with its exits if nested."""
+        legs = tuple(view(self.orders[leg]) for leg in order.child_ids) if nested else ()
+        return view(order, legs)
+
+    def emit(self, event: str, order: Order, execution: Execution | None = None) -> None:
+        """Write an update; everything it tells must have happened."""
+        ledger = self.accounts[order.account_id].ledger
+        ledger.sequence += 1
+        self.updates.append(
+            Update(
+                sequence=ledger.sequence,
+                account_id=order.account_id,
+                event=event,
+                at=self.now,
+                order=self.view(order),
+                execution=execution,
+            )
+        )
