@@ -1,0 +1,79 @@
+"""The end of the day: what each strategy slot gained in each symbol, and each round trip with its R units.
+
+`gain_value` of `gain_loss` is the cash that the slot's executions in the symbol moved, fees paid, to the
+cent what the fills say; a position that is still open counts with what it has cost so far, as it always
+did. `gain_percentage` is of the value of the first execution. `trade_analysis` holds closed round trips only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from liualgotrader.analytics.trips import Key, RoundTrip, Trips, cash_of, in_order, percentage, round_trips
+from liualgotrader.common.money import ZERO
+from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import FilledTrade, GainLossRow, TradeAnalysisRow
+
+_MICROSECOND = 1_000
+
+
+class Consolidation(msgspec.Struct, frozen=True):
+    """What one batch came to."""
+
+    gains: tuple[GainLossRow, ...]
+    analysis: tuple[TradeAnalysisRow, ...]
+    trips: Trips
+    executions: int
+
+
+async def trades(batch_id: str, store: Store, opening: Mapping[Key, Decimal] | None = None) -> Consolidation:
+    """Consolidate a batch and save its `gain_loss` and `trade_analysis` rows; safe to repeat.
+
+    Raises:
+        DatabaseUnavailable: if the rows cannot be read or written.
+    """
+    result = consolidate(await store.trades(batch_id), opening)
+    await store.save_analysis(result.gains, result.analysis)
+    return result
+
+
+def consolidate(executions: Iterable[FilledTrade], opening: Mapping[Key, Decimal] | None = None) -> Consolidation:
+    """Return the rows of one batch out of its executions; `opening` are shares held from earlier batches."""
+    ordered = in_order(executions)
+    trips = round_trips(ordered, opening)
+    return Consolidation(tuple(_gains(ordered)), tuple(_analysis(trips.closed)), trips, len(ordered))
+
+
+def _gains(ordered: Sequence[FilledTrade]) -> Iterable[GainLossRow]:
+    first: dict[Key, Decimal] = {}
+    cash: dict[Key, Decimal] = {}
+    for trade in ordered:
+        key = trade.algo_run_id, trade.symbol
+        first.setdefault(key, trade.quantity * trade.price)
+        cash[key] = cash.get(key, ZERO) + cash_of(trade)
+    for run, symbol in sorted(cash):
+        gain = cash[run, symbol]
+        yield GainLossRow(symbol, run, percentage(gain, first[run, symbol]), gain)
+
+
+def _analysis(closed: Iterable[RoundTrip]) -> Iterable[TradeAnalysisRow]:
+    """Yield a row per round trip; trips that began at one instant are told apart by a microsecond, the table's key."""
+    taken: set[tuple[Key, int]] = set()
+    for trip in closed:
+        key = trip.algo_run_id, trip.symbol
+        start = trip.started_at - trip.started_at % _MICROSECOND
+        while (key, start) in taken:
+            start += _MICROSECOND
+        taken.add((key, start))
+        yield TradeAnalysisRow(
+            symbol=trip.symbol,
+            algo_run_id=trip.algo_run_id,
+            start_at=start,
+            end_at=max(trip.ended_at, start),
+            gain_percentage=trip.gain_percentage,
+            gain_value=trip.gain,
+            r_units=trip.r_units,
+        )

@@ -1,0 +1,197 @@
+"""Round trips: from the first share of a position until it is flat again, out of executions in time order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import msgspec
+
+from liualgotrader.common.money import ZERO
+from liualgotrader.common.rows import FilledTrade
+
+PERCENT = Decimal(100)
+PERCENT_STEP = Decimal("0.01")
+_BUYS = frozenset({"buy", "buy_short"})  # the original's buy_short bought a short position back
+
+Key = tuple[int, str]  # algo_run_id, symbol
+
+
+class RoundTrip(msgspec.Struct, frozen=True):
+    """A position from flat to flat, long (`side` +1) or short (-1). Money in US dollars, instants ns UTC."""
+
+    algo_run_id: int
+    strategy: str
+    symbol: str
+    side: int
+    quantity: Decimal  # shares bought in a long trip, sold in a short one
+    entry_price: Decimal  # averages per share
+    exit_price: Decimal
+    started_at: int
+    ended_at: int
+    first_value: Decimal  # of the first execution: what percentages are of
+    gross: Decimal
+    fees: Decimal
+    stop: Decimal | None  # planned at entry
+
+    @property
+    def gain(self) -> Decimal:
+        """The cash it brought, fees paid."""
+        return self.gross - self.fees
+
+    @property
+    def gain_percentage(self) -> Decimal:
+        """The gain in percent of the first execution's value."""
+        return percentage(self.gain, self.first_value)
+
+    @property
+    def r_units(self) -> Decimal | None:
+        """Gain per share over the risk per share taken at entry; None without a stop on the losing side.
+
+        (exit - entry) / (entry - stop), which has the right sign for shorts as well. Fees play no part.
+        """
+        if self.stop is None:
+            return None
+        risk = (self.entry_price - self.stop) * self.side
+        if risk <= 0:
+            return None
+        return ((self.exit_price - self.entry_price) * self.side / risk).quantize(PERCENT_STEP)
+
+
+class OpenPosition(msgspec.Struct, frozen=True):
+    """What is left of one strategy slot in one symbol; `quantity` is signed."""
+
+    algo_run_id: int
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    average_price: Decimal
+    opened_at: int
+    realised: Decimal  # of what was already closed again, before fees
+    fees: Decimal
+    stop: Decimal | None
+
+
+class Trips(msgspec.Struct, frozen=True):
+    """All round trips by their end, and what is still open."""
+
+    closed: tuple[RoundTrip, ...]
+    open: tuple[OpenPosition, ...]
+
+
+def percentage(part: Decimal, whole: Decimal) -> Decimal:
+    """Return `part` in percent of `whole`, to 0.01; 0 of nothing is 0."""
+    return (PERCENT * part / whole).quantize(PERCENT_STEP) if whole else ZERO
+
+
+def sign_of(trade: FilledTrade) -> int:
+    """Return +1 for an execution that adds shares, -1 for one that takes them away."""
+    return 1 if trade.operation in _BUYS else -1
+
+
+def cash_of(trade: FilledTrade) -> Decimal:
+    """Return what an execution did to the cash, fee included: negative for a purchase."""
+    return -sign_of(trade) * trade.quantity * trade.price - trade.fee
+
+
+def in_order(trades: Iterable[FilledTrade]) -> list[FilledTrade]:
+    """Return the executions that traded something, by time; equal times stay in the order given."""
+    return sorted((t for t in trades if t.quantity), key=lambda t: t.at)
+
+
+def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, Decimal] | None = None) -> Trips:
+    """Return the round trips in `trades`, per strategy slot and symbol.
+
+    An execution that turns a position over ends one trip and begins the next; its fee is shared by
+    quantity. `opening` are signed shares held from before: what closes them belongs to no trip here,
+    since its entry lies elsewhere.
+    """
+    before = dict(opening or {})
+    running: dict[Key, _Running] = {}
+    closed: list[RoundTrip] = []
+    for trade in in_order(trades):
+        key = trade.algo_run_id, trade.symbol
+        quantity = _take_from_before(before, key, trade)
+        while quantity:
+            trip = running.get(key)
+            if trip is None:
+                trip = running[key] = _Running(trade, sign_of(trade))
+            quantity -= trip.take(trade, quantity)
+            if not trip.position:
+                closed.append(trip.ended(trade))
+                del running[key]
+    return Trips(tuple(closed), tuple(trip.left() for trip in running.values()))
+
+
+def _take_from_before(before: dict[Key, Decimal], key: Key, trade: FilledTrade) -> Decimal:
+    """Return the shares of `trade` that are left after closing what was held from before."""
+    held = before.get(key, ZERO)
+    if held * sign_of(trade) >= 0:
+        return trade.quantity
+    used = min(abs(held), trade.quantity)
+    before[key] = held + sign_of(trade) * used
+    return trade.quantity - used
+
+
+@dataclass(slots=True)
+class _Running:
+    """A round trip under way."""
+
+    first: FilledTrade
+    side: int
+    position: Decimal = ZERO  # shares, unsigned
+    entered: Decimal = ZERO
+    entered_value: Decimal = ZERO
+    left_value: Decimal = ZERO
+    fees: Decimal = ZERO
+    first_value: Decimal = ZERO
+    stop: Decimal | None = None
+    _exited: Decimal = field(default=ZERO)
+
+    def take(self, trade: FilledTrade, quantity: Decimal) -> Decimal:
+        """Book up to `quantity` shares of `trade`; return how many belong to this trip."""
+        if sign_of(trade) == self.side:
+            self.position += quantity
+            self.entered += quantity
+            self.entered_value += quantity * trade.price
+            self.first_value = self.first_value or quantity * trade.price
+            self.stop = trade.stop if self.stop is None else self.stop
+        else:
+            quantity = min(quantity, self.position)
+            self.position -= quantity
+            self._exited += quantity
+            self.left_value += quantity * trade.price
+        self.fees += trade.fee * quantity / trade.quantity
+        return quantity
+
+    def ended(self, last: FilledTrade) -> RoundTrip:
+        return RoundTrip(
+            algo_run_id=self.first.algo_run_id,
+            strategy=self.first.strategy,
+            symbol=self.first.symbol,
+            side=self.side,
+            quantity=self.entered,
+            entry_price=self.entered_value / self.entered,
+            exit_price=self.left_value / self._exited,
+            started_at=self.first.at,
+            ended_at=last.at,
+            first_value=self.first_value,
+            gross=(self.left_value - self.entered_value) * self.side,
+            fees=self.fees,
+            stop=self.stop,
+        )
+
+    def left(self) -> OpenPosition:
+        average = self.entered_value / self.entered
+        return OpenPosition(
+            algo_run_id=self.first.algo_run_id,
+            strategy=self.first.strategy,
+            symbol=self.first.symbol,
+            quantity=self.position * self.side,
+            average_price=average,
+            opened_at=self.first.at,
+            realised=(self.left_value - average * self._exited) * self.side,
+            fees=self.fees,
+            stop=self.stop,
+        )

@@ -1,0 +1,191 @@
+"""Hand-worked days, and what must hold for every day."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liualgotrader.analytics.consolidate import consolidate
+from liualgotrader.analytics.summary import summarize
+from liualgotrader.analytics.trips import round_trips
+from liualgotrader.common.rows import FilledTrade
+
+MINUTE = 60_000_000_000
+
+
+def fill(side, quantity, price, minute, *, symbol="AAPL", run=1, stop=None, fee="0", strategy="Breakout"):
+    return FilledTrade(
+        algo_run_id=run,
+        strategy=strategy,
+        symbol=symbol,
+        operation=side,
+        quantity=D(quantity),
+        price=D(price),
+        fee=D(fee),
+        at=minute * MINUTE,
+        stop=D(stop) if stop else None,
+        execution_id=f"{symbol}-{run}-{minute}-{side}",
+    )
+
+
+# executions → (gain_value, gain_percentage) of the pair, [(start, end, gain_value, gain_percentage, r)] of its trips
+CASES = {
+    # the first is the value observed on the original
+    "a long": ([("buy", 10, 100, 1, 95), ("sell", 10, 105, 2)], ("50", "5.00"), [(1, 2, "50", "5.00", "1.00")]),
+    "a long that loses 2 R": (
+        [("buy", 10, 100, 1, 98), ("sell", 10, 96, 2)],
+        ("-40", "-4.00"),
+        [(1, 2, "-40", "-4.00", "-2.00")],
+    ),
+    "a short": ([("sell", 10, 100, 1, 104), ("buy", 10, 98, 3)], ("20", "2.00"), [(1, 3, "20", "2.00", "0.50")]),
+    "the original's short words": (
+        [("sell_short", 10, 100, 1, 104), ("buy_short", 10, 98, 3)],
+        ("20", "2.00"),
+        [(1, 3, "20", "2.00", "0.50")],
+    ),
+    "no stop": ([("buy", 4, 25, 1), ("sell", 4, 30, 2)], ("20", "20.00"), [(1, 2, "20", "20.00", None)]),
+    "a stop on the wrong side": (
+        [("buy", 4, 25, 1, 26), ("sell", 4, 30, 2)],
+        ("20", "20.00"),
+        [(1, 2, "20", "20.00", None)],
+    ),
+    # 6 at 10 and 4 at 11 are 10 at 10.40; stop 9.40 risks 1.00; all out at 12.40 is +2.00 a share
+    "entered in two parts": (
+        [("buy", 6, 10, 1, "9.4"), ("buy", 4, 11, 2, "9.4"), ("sell", 10, "12.4", 3)],
+        ("20", "33.33"),
+        [(1, 3, "20", "33.33", "2.00")],
+    ),
+    "left in two parts": (
+        [("buy", 10, 10, 1, 9), ("sell", 4, 11, 2), ("sell", 6, 13, 3)],
+        ("22", "22.00"),
+        [(1, 3, "22", "22.00", "2.20")],
+    ),
+    "two trips": (
+        [("buy", 1, 10, 1), ("sell", 1, 12, 2), ("sell", 1, 20, 3), ("buy", 1, 15, 4)],
+        ("7", "70.00"),
+        [(1, 2, "2", "20.00", None), (3, 4, "5", "25.00", None)],
+    ),
+    # sells 15 out of 10: +20 closes the long, the 5 left are short from 12 and come back at 10 for +10
+    "turned over in one execution": (
+        [("buy", 10, 10, 1), ("sell", 15, 12, 2), ("buy", 5, 10, 3)],
+        ("30", "30.00"),
+        [(1, 2, "20", "20.00", None), (2, 3, "10", "16.67", None)],
+    ),
+    "still open": ([("buy", 10, 10, 1), ("sell", 4, 12, 2)], ("-52", "-52.00"), []),
+    "fractions": (
+        [("buy", "0.5", "100.01", 1, "99.01"), ("sell", "0.5", "101.01", 2)],
+        ("0.500", "1.00"),
+        [(1, 2, "0.500", "1.00", "1.00")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_day_worked_by_hand_comes_out(case):
+    rows, (value, percent), trips = CASES[case]
+    result = consolidate([fill(*r[:4], stop=r[4] if len(r) > 4 else None) for r in rows])
+    (gain,) = result.gains
+    assert (gain.symbol, gain.algo_run_id) == ("AAPL", 1)
+    assert (gain.gain_value, gain.gain_percentage) == (D(value), D(percent))
+    found = [(a.start_at, a.end_at, a.gain_value, a.gain_percentage, a.r_units) for a in result.analysis]
+    assert found == [(s * MINUTE, e * MINUTE, D(v), D(p), None if r is None else D(r)) for s, e, v, p, r in trips]
+
+
+def test_several_symbols_and_runs_of_a_batch_are_kept_apart():
+    result = consolidate(
+        [
+            fill("buy", 1, 10, 1, symbol="A", run=1),
+            fill("buy", 1, 20, 1, symbol="A", run=2),
+            fill("buy", 1, 30, 1, symbol="B", run=1),
+            fill("sell", 1, 11, 2, symbol="A", run=1),
+            fill("sell", 1, 18, 2, symbol="A", run=2),
+            fill("sell", 1, 33, 2, symbol="B", run=1),
+        ]
+    )
+    assert [(g.symbol, g.algo_run_id, g.gain_value) for g in result.gains] == [
+        ("A", 1, D(1)),
+        ("B", 1, D(3)),
+        ("A", 2, D(-2)),
+    ]
+    assert len(result.analysis) == 3
+
+
+def test_fees_lower_the_gain_and_are_shared_where_a_position_turns_over():
+    trips = round_trips(
+        [
+            fill("buy", 10, 10, 1, fee="1"),
+            fill("sell", 15, 12, 2, fee="1.50"),
+            fill("buy", 5, 10, 3, fee="0.25"),
+        ]
+    )
+    assert [t.fees for t in trips.closed] == [D("2.0"), D("0.75")]
+    assert [t.gain for t in trips.closed] == [D("18.0"), D("9.25")]
+
+
+def test_round_trips_of_one_instant_have_different_keys():
+    result = consolidate([fill(s, 1, 10, 1) for s in ("buy", "sell", "buy", "sell")])
+    assert [a.start_at - MINUTE for a in result.analysis] == [0, 1000]
+
+
+def test_what_closes_a_position_from_before_is_no_round_trip():
+    trips = round_trips([fill("sell", 15, 12, 1), fill("buy", 5, 10, 2)], {(1, "AAPL"): D(10)})
+    (trip,) = trips.closed
+    assert (trip.side, trip.quantity, trip.gain) == (-1, D(5), D(10))
+
+
+def test_the_summary_counts_trips_wins_gain_and_r_per_strategy():
+    trips = round_trips(
+        [
+            fill("buy", 10, 100, 1, stop="95", run=1),
+            fill("sell", 10, 105, 2, run=1),
+            fill("buy", 10, 100, 1, stop="95", run=2, symbol="IBM"),
+            fill("sell", 10, 90, 2, run=2, symbol="IBM", fee="1"),
+            fill("buy", 10, 10, 3, run=3, strategy="Swing"),
+            fill("sell", 4, 12, 4, run=3, strategy="Swing"),
+        ]
+    )
+    summary = summarize(["Breakout", "Idle"], trips, {"Breakout": ("market close",)})
+    breakout, idle, swing = summary.strategies
+    assert (breakout.trips, breakout.wins, breakout.win_rate) == (2, 1, D("50.0"))
+    assert (breakout.gain, breakout.fees, breakout.r_units) == (D("-51.00"), D("1.00"), D("-1.00"))
+    assert (idle.trips, idle.win_rate, idle.gain) == (0, None, 0)
+    assert (swing.strategy, swing.gain, swing.open_positions) == ("Swing", D("8.00"), 1)
+    assert summary.total.gain == D("-43.00")
+    assert [(p.symbol, p.quantity) for p in summary.unprotected] == [("AAPL", D(6))]
+
+
+fills = st.lists(
+    st.builds(
+        fill,
+        st.sampled_from(["buy", "sell"]),
+        st.decimals("0.001", "500", places=3),
+        st.decimals("0.01", "900", places=4),
+        st.integers(0, 50),
+        symbol=st.sampled_from(["A", "B"]),
+        run=st.integers(1, 3),
+        stop=st.none() | st.decimals("0.01", "900", places=2).map(str),
+        fee=st.decimals("0", "3", places=2),
+    ),
+    max_size=30,
+)
+
+
+@given(fills)
+def test_gains_are_the_signed_cash_of_all_fills(executions):
+    cash = sum(((1 if f.operation == "sell" else -1) * f.quantity * f.price - f.fee for f in executions), start=D(0))
+    assert sum((g.gain_value for g in consolidate(executions).gains), start=D(0)) == cash
+
+
+@given(fills)
+def test_trips_and_what_is_open_account_for_every_share_and_dollar(executions):
+    trips = round_trips(executions)
+    shares = sum(((1 if f.operation == "buy" else -1) * f.quantity for f in executions), start=D(0))
+    assert sum((p.quantity for p in trips.open), start=D(0)) == shares
+    cash = sum(((1 if f.operation == "sell" else -1) * f.quantity * f.price - f.fee for f in executions), start=D(0))
+    told = sum((t.gain for t in trips.closed), start=D(0))
+    told += sum((p.realised - p.fees - p.quantity * p.average_price for p in trips.open), start=D(0))
+    assert abs(told - cash) < D("0.000001")
+    assert all(t.quantity > 0 and t.ended_at >= t.started_at for t in trips.closed)
