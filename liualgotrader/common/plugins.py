@@ -1,0 +1,169 @@
+"""Loads a user's class by file and name, and makes an instance. Nothing else in the house looks things up by name."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from liualgotrader.common.errors import ConfigError
+
+T = TypeVar("T")
+
+_OUTSIDE_CALLS = {
+    ("datetime", "now"): "the `now` argument or ctx.now",
+    ("datetime", "utcnow"): "the `now` argument or ctx.now",
+    ("datetime", "today"): "the `now` argument or ctx.now",
+    ("date", "today"): "the `now` argument or ctx.now",
+    ("Timestamp", "now"): "the `now` argument or ctx.now",
+    ("time", "time"): "the `now` argument or ctx.now",
+    ("time", "time_ns"): "the `now` argument or ctx.now",
+    ("time", "monotonic"): "the `now` argument or ctx.now",
+    ("time", "perf_counter"): "the `now` argument or ctx.now",
+    ("time", "sleep"): "on_timer",
+}
+_OUTSIDE_MODULES = {"random": "ctx.rng", "requests": "the data_loader"}
+
+
+def load_class(base: type[T], name: str, filename: object, folder: Path, *, table: str) -> type[T]:
+    """Return class `name`, a subclass of `base`, from a Python file given relative to `folder` or absolute.
+
+    `table` is the tradeplan's table that asked for it, for the error's sentence.
+
+    Raises:
+        ConfigError: no such file, the file does not run, no such class, not a subclass, methods missing.
+    """
+    if not isinstance(filename, str) or not filename:
+        raise ConfigError(f"[{table}] needs `filename`, the Python file that holds class {name}")
+    path = (folder / Path(filename).expanduser()).resolve()
+    if not path.is_file():
+        raise ConfigError(f"[{table}] filename {filename!r}: there is no file {path}")
+    found = getattr(_module(path, table), name, None)
+    if not inspect.isclass(found):
+        raise ConfigError(f"[{table}] {path.name} has no class {name}; it must be named like the table")
+    if not issubclass(found, base):
+        raise ConfigError(f"[{table}] class {name} of {path.name} must extend {base.__module__}.{base.__name__}")
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise ConfigError(f"[{table}] class {name} of {path.name} does not define {', '.join(missing)}")
+    return found
+
+
+def build(kind: type[T], arguments: dict[str, Any], *, table: str) -> T:
+    """Return `kind(**arguments)`.
+
+    Raises:
+        ConfigError: an argument that the constructor does not take or needs, or the constructor raised.
+    """
+    _check_arguments(kind, arguments, table)
+    try:
+        return kind(**arguments)
+    except ConfigError:
+        raise
+    except Exception as e:
+        where = _where(e, Path(inspect.getfile(kind)))
+        raise ConfigError(f"[{table}] {kind.__name__} could not be made: {type(e).__name__}: {e} ({where})") from e
+
+
+def outside_reads(filename: Path) -> list[str]:
+    """Return one sentence per place of a file that reads a clock, chance or the network past the engine's doors.
+
+    Such a strategy works, but a replay of its session may differ.
+    """
+    try:
+        tree = ast.parse(filename.read_bytes(), filename=str(filename))
+    except (OSError, SyntaxError, ValueError):
+        return []
+    found: dict[int, str] = {}
+    for node in ast.walk(tree):
+        told = _outside(node)
+        if told is not None:
+            found.setdefault(node.lineno, f"{filename.name}:{node.lineno} uses {told[0]}; take {told[1]} instead")  # type: ignore[attr-defined]
+    return [found[line] for line in sorted(found)]
+
+
+def source_of(value: object) -> Path | None:
+    """Return the file in which the class of `value` was written, None if there is none."""
+    try:
+        return Path(inspect.getfile(type(value)))
+    except (OSError, TypeError):
+        return None
+
+
+def where_raised(error: BaseException, filename: Path | None) -> str:
+    """Return `file:line` of the innermost frame inside `filename`, or of the innermost frame at all."""
+    return _where(error, filename)
+
+
+def _module(path: Path, table: str) -> ModuleType:
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    name = f"liu_plugin_{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"[{table}] {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # files beside it can be imported
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as e:
+        del sys.modules[name]
+        file = Path(e.filename).name if e.filename else path.name
+        raise ConfigError(f"[{table}] {file}:{e.lineno} is not valid Python: {e.msg}") from e
+    except Exception as e:
+        del sys.modules[name]
+        raise ConfigError(
+            f"[{table}] {path.name} cannot be imported: {type(e).__name__}: {e} ({_where(e, path)})"
+        ) from e
+    return module
+
+
+def _check_arguments(kind: type[Any], arguments: dict[str, Any], table: str) -> None:
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    file = Path(inspect.getfile(kind)).name
+    unknown = [key for key in arguments if key not in named]
+    if unknown and not takes_any:
+        raise ConfigError(f"[{table}] class {kind.__name__} of {file} takes no argument `{unknown[0]}`")
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in arguments]
+    if missing:
+        raise ConfigError(f"[{table}] class {kind.__name__} of {file} needs `{missing[0]}`, which the table lacks")
+
+
+def _where(error: BaseException, filename: Path | None) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [f for f in frames if filename is not None and Path(f.filename) == filename]
+    chosen = (inside or list(frames))[-1:]
+    return f"{Path(chosen[0].filename).name}:{chosen[0].lineno}" if chosen else "no line known"
+
+
+def _outside(node: ast.AST) -> tuple[str, str] | None:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            root = alias.name.split(".")[0]
+            if root in _OUTSIDE_MODULES:
+                return root, _OUTSIDE_MODULES[root]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        root = node.module.split(".")[0]
+        if root in _OUTSIDE_MODULES:
+            return root, _OUTSIDE_MODULES[root]
+        for alias in node.names:
+            if (root, alias.name) in _OUTSIDE_CALLS and root == "time":
+                return f"time.{alias.name}", _OUTSIDE_CALLS[(root, alias.name)]
+    if isinstance(node, ast.Attribute):
+        owner = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
+        if (owner, node.attr) in _OUTSIDE_CALLS:
+            return f"{owner}.{node.attr}", _OUTSIDE_CALLS[(owner, node.attr)]
+        if owner in ("np", "numpy") and node.attr == "random":
+            return f"{owner}.random", "ctx.rng"
+    return None

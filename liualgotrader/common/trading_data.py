@@ -1,0 +1,172 @@
+"""The original's global dictionaries, as views of the strategy that is being called.
+
+Every name resolves, at each use, to the book of the strategy whose call is under way; what it writes goes
+to its own book, and no strategy sees another's. Keys are symbols, in any case. Outside a call the views
+are empty and cannot be written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from liualgotrader.common.types import QueueMapper
+
+OWNED = (
+    "latest_cost_basis",
+    "latest_scalp_basis",
+    "sell_indicators",
+    "buy_indicators",
+    "target_prices",
+    "stop_prices",
+    "symbol_resistance",
+    "voi",
+    "voi_ask",
+    "voi_bid",
+    "industry_trend",
+    "sector_trend",
+    "snapshot",
+    "cool_down",
+    "down_cross",
+    "buy_time",
+)
+"""Names that a strategy may write; the values are the strategy's own."""
+
+TOLD = (
+    "positions",
+    "open_orders",
+    "open_order_strategy",
+    "last_used_strategy",
+    "partial_fills",
+    "partial_fills_fee",
+    "minute_history",
+)
+"""Names that only the engine fills."""
+
+
+class CalledBook(Protocol):
+    """What the engine lends while it calls a strategy."""
+
+    def told(self, name: str) -> Mapping[str, Any]:
+        """Return the values of one of `TOLD`, by upper-case symbol."""
+        ...
+
+    def owned(self, name: str) -> MutableMapping[str, Any]:
+        """Return the strategy's own values of one of `OWNED`, by upper-case symbol."""
+        ...
+
+    def strategies(self) -> list[Any]:
+        """Return the strategies of this process."""
+        ...
+
+
+called: ContextVar[CalledBook | None] = ContextVar("called", default=None)
+"""The book of the strategy being called. Only the engine sets it."""
+
+
+class _Told(Mapping[str, Any]):
+    """A name that only the engine fills."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _found(self) -> Mapping[str, Any]:
+        book = called.get()
+        return {} if book is None else book.told(self._name)
+
+    def __getitem__(self, symbol: str) -> Any:
+        return self._found()[symbol.upper()]
+
+    def __contains__(self, symbol: object) -> bool:
+        return isinstance(symbol, str) and symbol.upper() in self._found()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+    def __repr__(self) -> str:
+        return f"{self._name}({dict(self._found())})"
+
+
+class _Owned(MutableMapping[str, Any]):
+    """A name that the strategy being called may write."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _found(self) -> MutableMapping[str, Any]:
+        book = called.get()
+        return {} if book is None else book.owned(self._name)
+
+    def __getitem__(self, symbol: str) -> Any:
+        return self._found()[symbol.upper()]
+
+    def __setitem__(self, symbol: str, value: Any) -> None:
+        book = called.get()
+        if book is None:
+            raise RuntimeError(f"trading_data.{self._name} belongs to the strategy being called, and none is")
+        book.owned(self._name)[symbol.upper()] = value
+
+    def __delitem__(self, symbol: str) -> None:
+        del self._found()[symbol.upper()]
+
+    def __contains__(self, symbol: object) -> bool:
+        return isinstance(symbol, str) and symbol.upper() in self._found()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+    def __repr__(self) -> str:
+        return f"{self._name}({dict(self._found())})"
+
+
+class _Strategies:
+    """The strategies of this process, read like a list."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+    def __getitem__(self, index: int) -> Any:
+        return self._found()[index]
+
+    def _found(self) -> list[Any]:
+        book = called.get()
+        return [] if book is None else book.strategies()
+
+
+positions = _Told("positions")
+open_orders = _Told("open_orders")
+open_order_strategy = _Told("open_order_strategy")
+last_used_strategy = _Told("last_used_strategy")
+partial_fills = _Told("partial_fills")
+partial_fills_fee = _Told("partial_fills_fee")
+minute_history = _Told("minute_history")
+
+latest_cost_basis = _Owned("latest_cost_basis")
+latest_scalp_basis = _Owned("latest_scalp_basis")
+sell_indicators = _Owned("sell_indicators")
+buy_indicators = _Owned("buy_indicators")
+target_prices = _Owned("target_prices")
+stop_prices = _Owned("stop_prices")
+symbol_resistance = _Owned("symbol_resistance")
+voi = _Owned("voi")
+voi_ask = _Owned("voi_ask")
+voi_bid = _Owned("voi_bid")
+industry_trend = _Owned("industry_trend")
+sector_trend = _Owned("sector_trend")
+snapshot = _Owned("snapshot")
+cool_down = _Owned("cool_down")
+down_cross = _Owned("down_cross")
+buy_time = _Owned("buy_time")
+
+strategies = _Strategies()
+queues = QueueMapper()

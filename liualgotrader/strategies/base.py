@@ -1,0 +1,278 @@
+"""`Strategy`: the class that every strategy extends, with the original's methods and the event methods."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from liualgotrader.common.clock import MINUTE, instant
+from liualgotrader.common.plugins import build, load_class
+from liualgotrader.common.ports import KeyStore
+from liualgotrader.common.session_plan import Hours
+
+_EXIT_MARGIN_MINUTES = 15
+GLOBAL_CONTEXT = "global"
+
+
+class StrategyType(Enum):
+    """Whether positions are closed before the session's close, or kept."""
+
+    DAY_TRADE = 1
+    SWING = 2
+
+
+@dataclass(slots=True)
+class AlgoRun:
+    """The row of table `algo_run` that the strategy's orders belong to; the supervisor has made it."""
+
+    strategy_name: str
+    batch_id: str
+    run_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a running strategy may ask for; handed over before `create` is called."""
+
+    hours: Hours
+    keys: KeyStore
+    balance: Callable[[int], Awaitable[float]]  # of a portfolio account, US dollars
+
+
+class Strategy:
+    """A strategy: one instance per consumer process, loaded from a file that the tradeplan names.
+
+    There are three ways to write one; a class may mix the first two.
+
+    *The original's methods*: `async def run(...)` per symbol and event, or `should_run_all` and
+    `async def run_all(...)` once per period over all symbols. They return actions:
+    `(True, {"side": "buy", "qty": "10", "type": "limit", "limit_price": "12.30"})` orders,
+    `(False, {})` does nothing, `(False, {"reject": True})` ends the symbol for this strategy and session.
+
+    *Event methods*: plain functions, any of `on_bar(self, ctx, bar)` (closed minutes),
+    `on_second(self, ctx, bar)` (closed seconds), `on_quote(self, ctx, quote)`, `on_trade(self, ctx, trade)`,
+    `on_fill(self, ctx, fill)` and `on_timer(self, ctx)` (each `timer_seconds` of market time from the session's
+    open on, per symbol). They act by `ctx.buy`, `ctx.sell`, `ctx.close`, `ctx.cancel`; see `context.Context`.
+
+    *Array signals*: `def signals(self, bars) -> Arrays`: the whole history in one call, returning the columns
+    `entry` (-1, 0, 1), `exit` (bool) and `size` (shares) per bar, where row i may use rows <= i. Orders are
+    market orders at the next bar's open; stops and targets act on closed bars. Sweeps run this form; a session
+    needs one of the other two, and a class that has only `signals` is refused when it is loaded.
+    """
+
+    timer_seconds: float = 60.0
+
+    def __init__(  # noqa: PLR0917 - the original's signature
+        self,
+        name: str,
+        type: StrategyType,
+        batch_id: str,
+        schedule: list[dict[str, Any]],
+        ref_run_id: int | None = None,
+        data_loader: Any = None,
+        fractional: bool = False,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.batch_id = batch_id
+        self.ref_run_id = ref_run_id
+        self.algo_run = AlgoRun(name, batch_id)
+        self.schedule = schedule
+        self.data_loader = data_loader
+        self.support_fractional = fractional
+        self.account_id: int | None = None
+        self.global_var: dict[str, str] = {}
+        self._surroundings: Surroundings | None = None
+
+    def __repr__(self) -> str:
+        return self.name
+
+    # --- life --------------------------------------------------------------------------------------
+
+    def settle(self, surroundings: Surroundings, run_id: int | None, account_id: int | None) -> None:
+        """Take what the running process provides; called once, before `create`."""
+        self._surroundings = surroundings
+        self.algo_run.run_id = run_id
+        self.account_id = account_id if account_id is not None else self.account_id
+
+    async def create(self) -> bool:
+        """Prepare; an override must call this one. False means: do not run in this process."""
+        return True
+
+    async def should_run_all(self) -> bool:
+        """Whether `run_all` is called instead of `run`."""
+        return False
+
+    # --- the original's calls ------------------------------------------------------------------------
+
+    async def run(  # noqa: PLR0917 - the original's signature
+        self,
+        symbol: str,
+        shortable: bool,
+        position: float,
+        now: datetime,
+        minute_history: Any,
+        portfolio_value: float | None = None,
+        debug: bool = False,
+        backtesting: bool = False,
+    ) -> tuple[bool, dict[str, Any]]:
+        """Decide about one symbol on one event; `minute_history` is a frame labelled by the bars' starts."""
+        return False, {}
+
+    async def run_all(  # noqa: PLR0917 - the original's signature
+        self,
+        symbols_position: dict[str, float],
+        data_loader: Any,
+        now: datetime,
+        portfolio_value: float | None = None,
+        trader: Any = None,
+        debug: bool = False,
+        backtesting: bool = False,
+        fee_buy_percentage: float = 0.0,
+        fee_sell_percentage: float = 0.0,
+    ) -> dict[str, dict[str, Any]]:
+        """Decide about all symbols at once: an action per symbol."""
+        return {}
+
+    async def buy_callback(
+        self, symbol: str, price: float, qty: float, now: datetime | None = None, trade_fee: float = 0.0
+    ) -> None:
+        """Hear of a buy; an override that declares `remaining_qty` hears of partial fills as well."""
+
+    async def sell_callback(
+        self, symbol: str, price: float, qty: float, now: datetime | None = None, trade_fee: float = 0.0
+    ) -> None:
+        """Hear of a sale; an override that declares `remaining_qty` hears of partial fills as well."""
+
+    # --- trading windows -----------------------------------------------------------------------------
+
+    async def is_buy_time(self, now: datetime) -> bool:
+        """Whether `now` lies inside a window of the schedule: start < minutes since the open < start + duration.
+
+        Always with `bypass_market_schedule`, and without a schedule.
+        """
+        if self._surroundings is None or self._surroundings.hours.bypass or not self.schedule:
+            return True
+        minutes = self._minutes_since_open(now)
+        return any(w["start"] < minutes < w["start"] + w["duration"] for w in self.schedule)
+
+    async def is_sell_time(self, now: datetime) -> bool:
+        """Whether a window of the schedule has begun and more than 15 minutes are left to the close.
+
+        Always with `bypass_market_schedule`; without a schedule only the 15 minutes count.
+        """
+        if self._surroundings is None or self._surroundings.hours.bypass:
+            return True
+        left = (self._surroundings.hours.closes_at - instant(now)) / MINUTE
+        begun = not self.schedule or self._minutes_since_open(now) >= min(w["start"] for w in self.schedule)
+        return begun and left > _EXIT_MARGIN_MINUTES
+
+    def _minutes_since_open(self, now: datetime) -> float:
+        assert self._surroundings is not None
+        return (instant(now) - self._surroundings.hours.opens_at) / MINUTE
+
+    # --- money and memory ----------------------------------------------------------------------------
+
+    async def calc_qty(self, price: float, trade_fee_percentage: float) -> float:
+        """Return how many shares the strategy's account can pay at `price`, fee (percent, 0 to 100) included.
+
+        Whole shares, unless the strategy was made with `fractional=True`.
+        """
+        assert self.account_id is not None, f"strategy {self.name} has no portfolio account"
+        assert self._surroundings is not None, f"strategy {self.name} is not running"
+        balance = await self._surroundings.balance(self.account_id)
+        shares = balance / (price * (1.0 + trade_fee_percentage / 100.0))
+        return shares if self.support_fractional else float(math.floor(shares))
+
+    async def get_global_var(self, key: str, context: str | None = None) -> str | None:
+        """Return a stored text of this strategy, None if there is none.
+
+        Keys are kept per strategy, and per `context` if one is given; `context="global"` is shared by all
+        strategies. A key that this strategy never stored is looked up among the global ones.
+        """
+        for stored in dict.fromkeys((self._stored_key(key, context), key)):
+            value = await self._keys.load(stored)
+            if value is not None:
+                self.global_var[key] = value
+                return value
+        return self.global_var.get(key)
+
+    async def set_global_var(self, key: str, value: str, context: str | None = None) -> None:
+        """Store a text for this strategy; it outlives the session. `context` as in `get_global_var`.
+
+        Raises:
+            ValueError: if `value` is not a str.
+        """
+        if not isinstance(value, str):
+            raise ValueError(f"global variable {key!r} must be a str, not {type(value).__name__}")
+        self.global_var[key] = value
+        await self._keys.save(self._stored_key(key, context), value)
+
+    def _stored_key(self, key: str, context: str | None) -> str:
+        if context == GLOBAL_CONTEXT:
+            return key
+        return "/".join([self.name, *([context] if context else []), key])
+
+    @property
+    def _keys(self) -> KeyStore:
+        assert self._surroundings is not None, f"strategy {self.name} is not running"
+        return self._surroundings.keys
+
+    # --- loading -------------------------------------------------------------------------------------
+
+    @classmethod
+    async def get_strategy(
+        cls,
+        batch_id: str,
+        strategy_name: str,
+        strategy_details: dict[str, Any],
+        data_loader: Any = None,
+        ref_run_id: int | None = None,
+    ) -> Strategy | None:
+        """Return the strategy that a tradeplan's table describes, None if its `create` says False.
+
+        Raises:
+            ConfigError: it cannot be loaded or made; the sentence says why.
+        """
+        strategy = make_strategy(
+            batch_id, strategy_name, strategy_details, Path(), data_loader=data_loader, ref_run_id=ref_run_id
+        )
+        return strategy if await strategy.create() else None
+
+
+def make_strategy(
+    batch_id: str,
+    name: str,
+    details: dict[str, Any],
+    folder: Path,
+    *,
+    data_loader: Any = None,
+    ref_run_id: int | None = None,
+) -> Strategy:
+    """Return a new instance of class `name` from the file that `details["filename"]` names, relative to `folder`.
+
+    The other entries of `details` are its keyword arguments, with `batch_id`; `ref_run_id` and `data_loader` are
+    given if it declares them. A class without a constructor of its own gets its class name, `DAY_TRADE` (or its
+    class attribute `strategy_type`) and an empty schedule where the table says nothing.
+
+    Raises:
+        ConfigError: in one sentence that names file, class and cause.
+    """
+    table = f"strategies.{name}"
+    kind = load_class(Strategy, name, details.get("filename"), folder, table=table)
+    arguments = {key: value for key, value in details.items() if key != "filename"}
+    declared = inspect.signature(kind.__init__).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in declared.values()) or "data_loader" in declared:
+        arguments["data_loader"] = data_loader
+    if any(p.kind is p.VAR_KEYWORD for p in declared.values()) or "ref_run_id" in declared:
+        arguments["ref_run_id"] = ref_run_id
+    if kind.__init__ is Strategy.__init__:
+        day_trade = getattr(kind, "strategy_type", StrategyType.DAY_TRADE)
+        arguments = {"name": name, "type": day_trade, "schedule": [], **arguments}
+    return build(kind, {**arguments, "batch_id": batch_id}, table=table)

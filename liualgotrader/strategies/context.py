@@ -1,0 +1,338 @@
+"""What an event method (`on_bar`, `on_quote`, `on_trade`, `on_second`, `on_fill`, `on_timer`) sees and acts through."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from liualgotrader.common.clock import SECOND, as_datetime
+from liualgotrader.common.events import Quote
+from liualgotrader.common.money import ZERO, exact
+from liualgotrader.common.orders import OrderState, OrderType, Side
+
+Number = float | int | str | Decimal
+
+
+class OrderHandle:
+    """One of the strategy's orders, kept up to date by the engine from the broker's news.
+
+    `quantity` and `filled` are shares, `average_price` US dollars per share (None before the first fill),
+    `reason` says why it was refused, rejected or cancelled.
+    """
+
+    __slots__ = ("average_price", "client_order_id", "filled", "quantity", "reason", "side", "state", "symbol", "type")
+
+    def __init__(self, client_order_id: str, symbol: str, side: Side, quantity: Decimal, type: OrderType) -> None:
+        self.client_order_id = client_order_id
+        self.symbol = symbol
+        self.side = side
+        self.quantity = quantity
+        self.type = type
+        self.state: OrderState | None = None  # None until the gateway has answered
+        self.filled = ZERO
+        self.average_price: Decimal | None = None
+        self.reason = ""
+
+    @property
+    def remaining(self) -> Decimal:
+        """Shares that have not traded."""
+        return self.quantity - self.filled
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the order may still trade."""
+        return self.filled < self.quantity and (
+            self.state is None or self.state is OrderState.REPLACED or not self.state.is_final
+        )
+
+    def __repr__(self) -> str:
+        state = self.state.value if self.state else "new"
+        return f"<{self.client_order_id} {self.side.value} {self.quantity} {self.symbol} {state} filled {self.filled}>"
+
+
+class Wish:
+    """An order as the strategy asks for it; the engine gives it an id and a decision time."""
+
+    __slots__ = (
+        "cancel_after",
+        "indicators",
+        "limit",
+        "quantity",
+        "reason",
+        "side",
+        "stop",
+        "stop_loss",
+        "take_profit",
+        "time_in_force",
+    )
+
+    def __init__(
+        self,
+        side: Side,
+        quantity: Decimal,
+        *,
+        limit: Decimal | None = None,
+        stop: Decimal | None = None,
+        take_profit: Decimal | None = None,
+        stop_loss: Decimal | None = None,
+        time_in_force: str = "day",
+        cancel_after: int = 0,
+        indicators: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> None:
+        self.side, self.quantity = side, quantity
+        self.limit, self.stop = limit, stop
+        self.take_profit, self.stop_loss = take_profit, stop_loss
+        self.time_in_force, self.cancel_after = time_in_force, cancel_after
+        self.indicators, self.reason = indicators, reason
+
+    @property
+    def type(self) -> OrderType:
+        """The order type that the given prices make."""
+        if self.stop is not None:
+            return OrderType.STOP if self.limit is None else OrderType.STOP_LIMIT
+        return OrderType.MARKET if self.limit is None else OrderType.LIMIT
+
+
+class BarsLike(Protocol):
+    """Closed minute bars of one symbol, oldest first, as read-only NumPy views that share memory with the engine."""
+
+    def __len__(self) -> int: ...
+    @property
+    def open(self) -> Any: ...
+    @property
+    def high(self) -> Any: ...
+    @property
+    def low(self) -> Any: ...
+    @property
+    def close(self) -> Any: ...
+    @property
+    def volume(self) -> Any: ...
+    @property
+    def average(self) -> Any:
+        """Volume-weighted average price within each bar."""
+        ...
+
+    @property
+    def vwap(self) -> Any:
+        """Volume-weighted average price since the session's open, at the end of each bar."""
+        ...
+
+    @property
+    def count(self) -> Any: ...
+    @property
+    def opened_at(self) -> Any:
+        """Start of each bar, ns UTC (int64)."""
+        ...
+
+
+class Hands(Protocol):
+    """What the engine does for a context, one slot's own."""
+
+    rng: random.Random
+    log: logging.Logger
+    portfolio_value: float | None
+
+    def order(self, symbol: str, wish: Wish) -> OrderHandle: ...
+    def cancel(self, handle: OrderHandle, reason: str) -> None: ...
+    def replace(
+        self, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
+    ) -> None: ...
+    def open_orders(self, symbol: str) -> list[OrderHandle]: ...
+    def protect(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None: ...
+    def position(self, symbol: str) -> Decimal: ...
+    def stop(self, symbol: str) -> Decimal | None: ...
+    def target(self, symbol: str) -> Decimal | None: ...
+    def quote(self, symbol: str) -> Quote | None: ...
+    def last(self, symbol: str) -> float | None: ...
+
+
+class Context:
+    """One strategy's view of one symbol. The same object is handed to every call for that pair.
+
+    `at` is the market's time of the call in ns UTC: the close of the newest closed bar, or the event's time.
+    `bars` are the closed minute bars, `state` a dict for whatever the strategy wants to keep about the symbol.
+    """
+
+    __slots__ = ("_hands", "at", "bars", "state", "symbol")
+
+    def __init__(self, symbol: str, bars: BarsLike, hands: Hands) -> None:
+        self.symbol = symbol
+        self.bars = bars
+        self.state: dict[str, Any] = {}
+        self.at = 0
+        self._hands = hands
+
+    @property
+    def now(self) -> datetime:
+        """The market's time of this call, New York."""
+        return as_datetime(self.at)
+
+    @property
+    def position(self) -> float:
+        """Shares this strategy holds in the symbol, negative when short."""
+        return float(self._hands.position(self.symbol))
+
+    @property
+    def quote(self) -> Quote | None:
+        """The newest bid and offer, None before the first."""
+        return self._hands.quote(self.symbol)
+
+    @property
+    def last(self) -> float | None:
+        """The newest price in US dollars, None before the first."""
+        return self._hands.last(self.symbol)
+
+    @property
+    def portfolio_value(self) -> float | None:
+        """The account's equity in US dollars unless the tradeplan sets it; None until the account is known."""
+        return self._hands.portfolio_value
+
+    @property
+    def rng(self) -> random.Random:
+        """Random numbers that are the same in every run with the same seed."""
+        return self._hands.rng
+
+    @property
+    def log(self) -> logging.Logger:
+        """The strategy's own log."""
+        return self._hands.log
+
+    @property
+    def open_orders(self) -> list[OrderHandle]:
+        """This strategy's working orders in the symbol, oldest first."""
+        return self._hands.open_orders(self.symbol)
+
+    def buy(
+        self,
+        quantity: Number,
+        *,
+        limit: Number | None = None,
+        stop: Number | None = None,
+        stop_price: Number | None = None,
+        target_price: Number | None = None,
+        take_profit: Number | None = None,
+        stop_loss: Number | None = None,
+        time_in_force: str = "day",
+        cancel_after: timedelta | None = None,
+        indicators: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> OrderHandle:
+        """Order `quantity` shares: at market, up to `limit`, from `stop` on, or both (stop-limit).
+
+        `stop_price` and `target_price` become the stored stop and target of the position; `take_profit` and
+        `stop_loss` are bracket legs that the broker holds. `cancel_after` is market time.
+
+        Raises:
+            ValueError: a quantity that is not above 0, or a price that is not a finite number above 0.
+        """
+        self._plan(stop_price, target_price)
+        prices = {"limit": limit, "stop": stop, "take_profit": take_profit, "stop_loss": stop_loss}
+        wish = _wish(Side.BUY, quantity, prices, time_in_force, cancel_after, indicators, reason=reason)
+        return self._hands.order(self.symbol, wish)
+
+    def sell(
+        self,
+        quantity: Number,
+        *,
+        limit: Number | None = None,
+        stop: Number | None = None,
+        stop_price: Number | None = None,
+        target_price: Number | None = None,
+        take_profit: Number | None = None,
+        stop_loss: Number | None = None,
+        time_in_force: str = "day",
+        cancel_after: timedelta | None = None,
+        indicators: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> OrderHandle:
+        """Order a sale, which reduces a long position or opens a short one; arguments as in `buy`."""
+        self._plan(stop_price, target_price)
+        prices = {"limit": limit, "stop": stop, "take_profit": take_profit, "stop_loss": stop_loss}
+        wish = _wish(Side.SELL, quantity, prices, time_in_force, cancel_after, indicators, reason=reason)
+        return self._hands.order(self.symbol, wish)
+
+    def close(self, *, reason: str = "") -> OrderHandle | None:
+        """Order the opposite of the whole position at market; None if there is no position."""
+        held = self._hands.position(self.symbol)
+        if not held:
+            return None
+        side = Side.SELL if held > 0 else Side.BUY
+        return self._hands.order(self.symbol, Wish(side, abs(held), reason=reason))
+
+    def cancel(self, handle: OrderHandle | None = None, *, reason: str = "") -> None:
+        """Ask for the cancellation of one order, or of all this strategy's working orders in the symbol."""
+        for one in [handle] if handle is not None else self.open_orders:
+            self._hands.cancel(one, reason)
+
+    def replace(
+        self,
+        handle: OrderHandle,
+        *,
+        quantity: Number | None = None,
+        limit: Number | None = None,
+        stop: Number | None = None,
+    ) -> None:
+        """Ask for other terms of a working order; None leaves a term as it is."""
+        self._hands.replace(handle, _above_zero("quantity", quantity), _price("limit", limit), _price("stop", stop))
+
+    def protect(self, *, stop_price: Number | None = None, target_price: Number | None = None) -> None:
+        """Move the stored stop, the target, or both; None leaves one as it is."""
+        self._plan(stop_price, target_price)
+
+    @property
+    def stop_price(self) -> float | None:
+        """The stored stop of the position in US dollars."""
+        return _as_float(self._hands.stop(self.symbol))
+
+    @property
+    def target_price(self) -> float | None:
+        """The stored target of the position in US dollars."""
+        return _as_float(self._hands.target(self.symbol))
+
+    def _plan(self, stop_price: Number | None, target_price: Number | None) -> None:
+        if stop_price is not None or target_price is not None:
+            self._hands.protect(self.symbol, _price("stop_price", stop_price), _price("target_price", target_price))
+
+
+def _wish(
+    side: Side,
+    quantity: Number,
+    prices: Mapping[str, Number | None],
+    time_in_force: str,
+    cancel_after: timedelta | None,
+    indicators: Mapping[str, Any] | None,
+    *,
+    reason: str,
+) -> Wish:
+    shares = _above_zero("quantity", quantity)
+    assert shares is not None
+    return Wish(
+        side,
+        shares,
+        **{name: _price(name, price) for name, price in prices.items()},
+        time_in_force=time_in_force,
+        cancel_after=round(cancel_after.total_seconds() * SECOND) if cancel_after else 0,
+        indicators=indicators,
+        reason=reason,
+    )
+
+
+def _above_zero(name: str, value: Number | None) -> Decimal | None:
+    if value is None:
+        return None
+    number = exact(value)
+    if number <= 0:
+        raise ValueError(f"{name} must be above 0, not {value!r}")
+    return number
+
+
+_price = _above_zero
+
+
+def _as_float(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
