@@ -111,6 +111,16 @@ def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int, source: BarSourc
     )
 
 
+def history_bar(symbol: str, opened_at: int, closed_at: int, figures: Sequence[float]) -> Bar:
+    """Return a bar of the past from open, high, low, close and volume.
+
+    Nobody wrote down its vwap and count, so they are the mean of the four prices, and 0.
+    """
+    opening, high, low, close, volume = figures
+    vwap = round((opening + high + low + close) / 4, 6)
+    return Bar(symbol, opened_at, closed_at, opening, high, low, close, volume, vwap, 0, int(BarSource.HISTORY))
+
+
 class _Minute:
     """The open minute of one symbol."""
 

@@ -242,3 +242,29 @@ def _joined_trades(parts: Sequence[TradeColumns]) -> TradeColumns:
     if not parts:
         return no_trades()
     return TradeColumns(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("at", "price", "size", "flags")))
+
+
+def trades_from_bars(opened_at: Ints, prices: Sequence[Floats], volume: Floats, interval: int) -> TradeColumns:
+    """Return bars played as prints: open, low, high, close (a falling bar: open, high, low, close).
+
+    `prices` are open, high, low, close. A price that repeats the one before gets no print of its own; the
+    prints lie at the start, after one and two thirds, and a millisecond before the end of the interval, and
+    share the volume in whole shares, the last taking what is left. Folded again they give the same bar.
+    """
+    opens, highs, lows, closes = prices
+    rising = closes >= opens
+    path = np.stack([opens, np.where(rising, lows, highs), np.where(rising, highs, lows), closes], axis=1)
+    keep = np.ones(path.shape, bool)
+    keep[:, 1:] = path[:, 1:] != path[:, :-1]
+    keep &= (volume > 0)[:, None]
+    prints = keep.sum(axis=1)
+    equal = volume / np.maximum(prints, 1)
+    share = np.where(equal >= 1, np.floor(equal), equal)
+    sizes = np.where(keep, share[:, None], 0.0)
+    last = 3 - np.argmax(keep[:, ::-1], axis=1)
+    rows = np.arange(len(last))
+    sizes[rows, last] += np.where(equal >= 1, volume - share * prints, 0.0)
+    third = interval // 3
+    offsets = np.array([0, third, 2 * third, interval - 1_000_000], np.int64)
+    at = opened_at[:, None] + offsets
+    return TradeColumns(at[keep], path[keep], sizes[keep], np.full(int(keep.sum()), int(Counts.ALL), np.int64))

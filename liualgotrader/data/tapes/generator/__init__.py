@@ -1,0 +1,1 @@
+"""Invents a session: who trades, how each symbol moves, its quotes and prints, and the days before."""
