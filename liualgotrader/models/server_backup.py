@@ -16,9 +16,9 @@ _INCOMING = "_incoming"
 _REPLACED = "_replaced"
 _SECONDS = 3600.0
 
-LIST_DATABASES = f"""
+LIST_DATABASES = """
     SELECT datname FROM pg_database
-    WHERE NOT datistemplate AND datname <> '{SUPERUSER}'
+    WHERE NOT datistemplate AND datname <> 'postgres'
     ORDER BY datname
 """
 

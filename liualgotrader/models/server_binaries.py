@@ -64,7 +64,8 @@ def all_programs() -> tuple[Programs, ...]:
 def _programs_at(folder: Path) -> Programs | None:
     """Return what `postgres --version` says of itself, None if it does not run on this machine."""
     try:
-        words = subprocess.run([str(folder / "postgres"), "--version"], capture_output=True, text=True, timeout=20)
+        command = [str(folder / "postgres"), "--version"]
+        words = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
     number = _VERSION.search(words.stdout)
@@ -107,8 +108,9 @@ def run_program(
         OutsideError: if it fails or takes longer than `seconds`; the sentence is the program's own.
     """
     try:
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
+            check=False,
             input=stdin,
             capture_output=True,
             text=True,

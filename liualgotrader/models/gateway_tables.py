@@ -1,0 +1,293 @@
+"""Orders, their events, executions and the cash they moved: what the order gateway writes, exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.money import plain
+from liualgotrader.common.rows import AccountRow, FilledTrade, OrderEventRow, OrderRow, Row, TradeRow
+from liualgotrader.models.lease_tables import LeaseTables
+from liualgotrader.models.values import clean_text, columns, instant_of, json_text, utc_aware, utc_naive
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+# Locks the row until the transaction ends, so that two callers cannot both find the same number.
+LOCK_PROGRESS = """
+    INSERT INTO gateway_progress (batch_id, row_number) VALUES ($1, 0)
+    ON CONFLICT (batch_id) DO UPDATE SET row_number = gateway_progress.row_number
+    RETURNING row_number
+"""
+SAVE_PROGRESS = "UPDATE gateway_progress SET row_number = $2, recorded_at = now() WHERE batch_id = $1"
+PROGRESS = "SELECT row_number FROM gateway_progress WHERE batch_id = $1"
+
+UPSERT_ORDERS = """
+    INSERT INTO orders (
+        client_order_id, batch_id, slot, algo_run_id, generation, symbol, side, quantity, type, time_in_force,
+        limit_price, stop_price, state, broker_order_id, filled_quantity, average_price, reason,
+        planned_stop, planned_target, indicators, decided_at, updated_at
+    )
+    SELECT
+        client_order_id, batch_id, slot, algo_run_id, generation, symbol, side, quantity::numeric, type, time_in_force,
+        limit_price::numeric, stop_price::numeric, state, broker_order_id, filled_quantity::numeric,
+        average_price::numeric, reason, planned_stop::numeric, planned_target::numeric, indicators::jsonb,
+        decided_at, updated_at
+    FROM unnest(
+        $1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
+        $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
+        $18::text[], $19::text[], $20::text[], $21::timestamptz[], $22::timestamptz[]
+    ) AS told (
+        client_order_id, batch_id, slot, algo_run_id, generation, symbol, side, quantity, type, time_in_force,
+        limit_price, stop_price, state, broker_order_id, filled_quantity, average_price, reason,
+        planned_stop, planned_target, indicators, decided_at, updated_at
+    )
+    ON CONFLICT (client_order_id) DO UPDATE SET
+        generation = excluded.generation,
+        quantity = excluded.quantity,
+        limit_price = excluded.limit_price,
+        stop_price = excluded.stop_price,
+        state = excluded.state,
+        broker_order_id = excluded.broker_order_id,
+        filled_quantity = excluded.filled_quantity,
+        average_price = excluded.average_price,
+        reason = excluded.reason,
+        planned_stop = excluded.planned_stop,
+        planned_target = excluded.planned_target,
+        indicators = excluded.indicators,
+        updated_at = excluded.updated_at
+    WHERE orders.generation <= excluded.generation
+"""
+INSERT_ORDER_EVENTS = """
+    INSERT INTO order_events (client_order_id, number, event, at, details)
+    SELECT client_order_id, number, event, at, details::jsonb
+    FROM unnest($1::text[], $2::int[], $3::text[], $4::timestamptz[], $5::text[])
+        AS steps (client_order_id, number, event, at, details)
+    ON CONFLICT (client_order_id, number) DO NOTHING
+"""
+# Cash moves for the executions that were not there before, and for no other.
+BOOK_TRADES = """
+    WITH told AS (
+        SELECT
+            execution_id, client_order_id, algo_run_id, symbol, operation, qty::numeric AS qty, price::numeric AS price,
+            trade_fee::numeric AS trade_fee, tstamp, indicators::jsonb AS indicators, stop_price::numeric AS stop_price,
+            target_price::numeric AS target_price, account_id, number
+        FROM unnest(
+            $1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::timestamp[], $10::text[], $11::text[], $12::text[], $13::int[]
+        ) WITH ORDINALITY AS executions (
+            execution_id, client_order_id, algo_run_id, symbol, operation, qty, price, trade_fee,
+            tstamp, indicators, stop_price, target_price, account_id, number
+        )
+    ), booked AS (
+        INSERT INTO new_trades (
+            algo_run_id, symbol, operation, qty, price, indicators, client_time, tstamp, stop_price, target_price,
+            trade_fee, execution_id, client_order_id
+        )
+        SELECT
+            algo_run_id, symbol, operation::trade_operation, qty, price, indicators,
+            to_char(tstamp, 'YYYY-MM-DD HH24:MI:SS.US"+00:00"'), tstamp, stop_price, target_price,
+            trade_fee, execution_id, client_order_id
+        FROM told
+        ORDER BY number
+        ON CONFLICT (execution_id) DO NOTHING
+        RETURNING execution_id
+    )
+    INSERT INTO account_transactions (account_id, amount, details, tstamp)
+    SELECT
+        told.account_id,
+        CASE told.operation WHEN 'buy' THEN -1 ELSE 1 END * told.qty * told.price - told.trade_fee,
+        jsonb_build_object(
+            'symbol', told.symbol, 'operation', told.operation, 'execution_id', told.execution_id,
+            'client_order_id', told.client_order_id
+        ),
+        told.tstamp AT TIME ZONE 'UTC'
+    FROM told JOIN booked ON booked.execution_id = told.execution_id
+    WHERE told.account_id IS NOT NULL
+    ORDER BY told.number
+"""
+UPSERT_FOREIGN_POSITIONS = """
+    INSERT INTO foreign_positions (batch_id, symbol, quantity, at)
+    SELECT batch_id, symbol, quantity::numeric, at
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS held (batch_id, symbol, quantity, at)
+    ON CONFLICT (batch_id, symbol) DO UPDATE SET quantity = excluded.quantity, at = excluded.at
+"""
+# Rows of the original have no execution id; with quantity 0 they only mark that an order was sent.
+TRADES = """
+    SELECT
+        t.algo_run_id, r.algo_name, t.symbol, t.operation::text AS operation, t.qty, t.price, t.trade_fee, t.tstamp,
+        t.stop_price, coalesce(t.execution_id, 'trade-' || t.trade_id) AS execution_id
+    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+    WHERE r.batch_id = $1 AND t.qty > 0 AND t.expire_tstamp IS NULL
+    ORDER BY t.tstamp, t.trade_id
+"""
+# Earlier is what began to be written earlier: ids grow, whatever the clocks of a session say.
+POSITIONS_BEFORE = """
+    SELECT t.symbol, sum(CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END) AS quantity
+    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+    WHERE r.algo_env = $1 AND r.algo_name = $2 AND r.batch_id <> $3 AND t.expire_tstamp IS NULL
+      AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)
+    GROUP BY t.symbol
+    HAVING sum(CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END) <> 0
+    ORDER BY t.symbol
+"""
+
+
+class GatewayTables(LeaseTables):
+    """`orders`, `order_events`, `new_trades`, `account_transactions`, `foreign_positions`."""
+
+    async def apply(self, batch_id: str, rows: Sequence[tuple[int, Row]]) -> None:
+        """Write the gateway's rows, numbered without holes; those numbered at or below `applied` are passed over.
+
+        One transaction: after an exception nothing of the call is stored, unless the server was lost while it
+        committed. Then calling again with the same rows is right in either case.
+
+        Raises:
+            ValueError: if a number is missing between what is stored and these rows, or among them.
+            BadData: if a row breaks a rule of its table, for example a trade of an unknown algo_run.
+            OutsideError: if another gateway has taken the account since.
+        """
+        if not rows:
+            return
+        await self._hold_lease()
+        async with self._database.transaction() as connection:
+            await self._check_generation(connection)
+            stored = await connection.fetchval(LOCK_PROGRESS, batch_id)
+            fresh = rows_after(stored, rows)
+            if not fresh:
+                return
+            await _write(connection, fresh)
+            await connection.execute(SAVE_PROGRESS, batch_id, stored + len(fresh))
+
+    async def applied(self, batch_id: str) -> int:
+        """Return the number of the newest gateway row that is stored, 0 if there is none."""
+        async with self._database.connection() as connection:
+            number: int | None = await connection.fetchval(PROGRESS, batch_id)
+        return number or 0
+
+    async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
+        """Return the batch's executions by time."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(TRADES, batch_id)
+        return [_filled_trade(row) for row in rows]
+
+    async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
+        """Return what earlier batches of a strategy left open, signed shares by symbol."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(POSITIONS_BEFORE, environment, strategy, batch_id)
+        return {row["symbol"]: plain(row["quantity"]) for row in rows}
+
+
+def rows_after(stored: int, rows: Sequence[tuple[int, Row]]) -> Sequence[Row]:
+    """Return the rows numbered above `stored`.
+
+    Raises:
+        ValueError: if they do not follow on it, or on each other, without holes.
+    """
+    expected = stored
+    fresh: list[Row] = []
+    for number, row in rows:
+        if number <= stored:
+            continue
+        expected += 1
+        if number != expected:
+            raise ValueError(f"gateway row {number} came where row {expected} was due; {stored} are stored")
+        fresh.append(row)
+    return fresh
+
+
+async def _write(connection: Connection, rows: Iterable[Row]) -> None:
+    # Of several states of one order the last counts; of an execution told twice the first.
+    orders: dict[str, OrderRow] = {}
+    events: list[OrderEventRow] = []
+    trades: dict[str, TradeRow] = {}
+    foreign: dict[tuple[str, str], AccountRow] = {}
+    for row in rows:
+        match row:
+            case OrderRow():
+                orders[row.client_order_id] = row
+            case OrderEventRow():
+                events.append(row)
+            case TradeRow():
+                trades.setdefault(row.execution_id, row)
+            case AccountRow():
+                foreign[row.batch_id, row.symbol] = row
+    if orders:
+        await connection.execute(UPSERT_ORDERS, *columns(map(_order_columns, orders.values()), 22))
+    if events:
+        await connection.execute(INSERT_ORDER_EVENTS, *columns(map(_event_columns, events), 5))
+    if trades:
+        await connection.execute(BOOK_TRADES, *columns(map(_trade_columns, trades.values()), 13))
+    if foreign:
+        held = ((f.batch_id, f.symbol, str(f.quantity), utc_aware(f.at)) for f in foreign.values())
+        await connection.execute(UPSERT_FOREIGN_POSITIONS, *columns(held, 4))
+
+
+def _number(value: Decimal | None) -> str | None:
+    """Return the number as text: the server reads it faster than asyncpg packs a Decimal."""
+    return None if value is None else str(value)
+
+
+def _order_columns(row: OrderRow) -> tuple[Any, ...]:
+    return (
+        row.client_order_id,
+        row.batch_id,
+        row.slot,
+        row.algo_run_id,
+        row.generation,
+        row.symbol,
+        row.side,
+        str(row.quantity),
+        row.type,
+        row.time_in_force,
+        _number(row.limit_price),
+        _number(row.stop_price),
+        row.state,
+        row.broker_order_id,
+        str(row.filled_quantity),
+        _number(row.average_price),
+        clean_text(row.reason),
+        _number(row.planned_stop),
+        _number(row.planned_target),
+        json_text(row.indicators),
+        utc_aware(row.decided_at),
+        utc_aware(row.updated_at),
+    )
+
+
+def _event_columns(row: OrderEventRow) -> tuple[Any, ...]:
+    return (row.client_order_id, row.number, clean_text(row.event), utc_aware(row.at), json_text(row.details))
+
+
+def _trade_columns(row: TradeRow) -> tuple[Any, ...]:
+    return (
+        row.execution_id,
+        row.client_order_id,
+        row.algo_run_id,
+        row.symbol,
+        row.operation,
+        str(row.quantity),
+        str(row.price),
+        str(row.fee),
+        utc_naive(row.at),
+        json_text(row.indicators),
+        _number(row.planned_stop),
+        _number(row.planned_target),
+        row.account_id,
+    )
+
+
+def _filled_trade(row: Mapping[str, Any]) -> FilledTrade:
+    return FilledTrade(
+        algo_run_id=row["algo_run_id"],
+        strategy=row["algo_name"],
+        symbol=row["symbol"],
+        operation=row["operation"],
+        quantity=plain(row["qty"]),
+        price=plain(row["price"]),
+        fee=plain(row["trade_fee"]),
+        at=instant_of(row["tstamp"]),
+        stop=None if row["stop_price"] is None else plain(row["stop_price"]),
+        execution_id=row["execution_id"],
+    )

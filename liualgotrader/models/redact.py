@@ -1,0 +1,33 @@
+"""Keep secrets out of what is stored: every mapping that users or settings fill goes through here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+HIDDEN = "***"
+_NAMES = r"dsn|secret|secrets|password|passwd|pwd|token|credentials?|api_?key|key_id|secret_key|private_key"
+_SECRET_KEY = re.compile(rf"(?:^|[_\-. ])(?:{_NAMES})(?:$|[_\-. ])", re.IGNORECASE)
+_USER_IN_ADDRESS = re.compile(r"(\w[\w+.\-]*://)[^/@\s]*(?::[^@\s]*)?@")
+
+
+def without_secrets(value: Any) -> Any:
+    """Return `value` with the values of secret-sounding keys, and passwords inside addresses, replaced by `***`.
+
+    >>> without_secrets({"DSN": "postgresql://me:pw@host/db", "size": 3, "url": "see http://me:pw@host/x"})
+    {'DSN': '***', 'size': 3, 'url': 'see http://***@host/x'}
+    """
+    if isinstance(value, Mapping):
+        return {key: HIDDEN if _is_secret(key, item) else without_secrets(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, str):
+        return _USER_IN_ADDRESS.sub(rf"\1{HIDDEN}@", value)
+    return value
+
+
+def _is_secret(key: object, value: object) -> bool:
+    """Tell whether the value may be one; numbers and truth values (`token_count = 3`) are shown."""
+    filled = value is not None and value != "" and not isinstance(value, (bool, int, float))
+    return filled and bool(_SECRET_KEY.search(str(key)))

@@ -1,0 +1,86 @@
+"""Between our values and the columns: instants, text and JSON that PostgreSQL can keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = _EPOCH_UTC.replace(tzinfo=None)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def utc_naive(at: int) -> datetime:
+    """Return the instant (ns UTC) for a column without zone, cut to microseconds."""
+    return _EPOCH + timedelta(microseconds=at // 1000)
+
+
+def utc_aware(at: int) -> datetime:
+    """Return the instant (ns UTC) for a column with zone, cut to microseconds."""
+    return _EPOCH_UTC + timedelta(microseconds=at // 1000)
+
+
+def instant_of(moment: datetime) -> int:
+    """Return the ns UTC of a column's value, with zone or without (then it is UTC)."""
+    epoch = _EPOCH if moment.tzinfo is None else _EPOCH_UTC
+    return (moment - epoch) // _MICROSECOND * 1000
+
+
+def clean_text(text: str) -> str:
+    r"""Return text that a column can hold: without NUL, and with lone surrogates replaced.
+
+    >>> clean_text("broker said\x00 no")
+    'broker said no'
+    """
+    if "\0" not in text and text.isascii():
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def json_text(value: Any) -> str:
+    r"""Return JSON that a `jsonb` column can hold; what no JSON can say (NaN, infinity) becomes null.
+
+    Decimals become text, NumPy scalars numbers, anything else its own text.
+
+    >>> json_text({"rsi": float("nan"), "note": "a\x00b"})
+    '{"rsi":null,"note":"ab"}'
+    """
+    try:
+        text = _encoder.encode(value).decode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return _encoder.encode(_cleaned(value)).decode()
+    return _encoder.encode(_cleaned(value)).decode() if "\\u0000" in text else text
+
+
+def from_json(text: str | None) -> Any:
+    """Return the value of a `jsonb` column read as text, None for NULL."""
+    return None if text is None else msgspec.json.decode(text)
+
+
+def _plain_value(value: Any) -> Any:
+    item = getattr(value, "item", None)  # NumPy scalars
+    if callable(item) and getattr(value, "ndim", 1) == 0:
+        return item()
+    tolist = getattr(value, "tolist", None)  # NumPy arrays
+    return tolist() if callable(tolist) else str(value)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, Mapping):
+        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_cleaned(item) for item in value]
+    return value
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain_value)
+
+
+def columns(rows: Iterable[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:
+    """Return the rows turned on their side, for `unnest`; `width` empty columns if there are no rows."""
+    return list(zip(*rows, strict=True)) or [()] * width

@@ -1,0 +1,472 @@
+"""What every record promises; run against the one in memory and against a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from random import Random
+from typing import Any, Protocol
+
+import pytest
+
+from liualgotrader.common.errors import BadData, ConfigError, OutsideError
+from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import (
+    AccountRow,
+    AlgoRunRow,
+    BatchRow,
+    GainLossRow,
+    OrderEventRow,
+    OrderRow,
+    PickRow,
+    Row,
+    SignalRow,
+    TradeAnalysisRow,
+    TradeRow,
+)
+from liualgotrader.models.store_factory import open_store
+from tests.fakes.postgres import fresh_database
+from tests.fakes.store import Account, MemoryDatabase, MemoryStore
+
+BATCH = "0b5e7a4e-0000-4000-8000-000000000000"
+OPEN = 1_381_152_600_000_000_000  # 2013-10-07 09:30 New York, ns UTC
+SECOND = 1_000_000_000
+
+
+def batch(batch_id: str = BATCH, environment: str = "SIMULATED", day: str = "2013-10-07") -> BatchRow:
+    return BatchRow(
+        batch_id=batch_id,
+        session_date=day,
+        environment=environment,
+        started_at=OPEN,
+        layout={"consumers": 2},
+        configuration={"symbols": ["IBM"]},
+        versions={"liualgotrader": "1"},
+        seed=2**64 - 1,
+    )
+
+
+def run(slot: int = 0, batch_id: str = BATCH, strategy: str = "Momentum", environment: str = "SIMULATED") -> AlgoRunRow:
+    return AlgoRunRow(batch_id, slot, strategy, environment, "1", {"period": 5}, OPEN)
+
+
+def order(n: int, state: str, *, run_id: int = 1, generation: int = 1, filled: str = "0") -> OrderRow:
+    return OrderRow(
+        client_order_id=f"liu-0b5e7a4e0000-0-{n}",
+        batch_id=BATCH,
+        slot=0,
+        algo_run_id=run_id,
+        generation=generation,
+        symbol="IBM",
+        side="buy",
+        quantity=Decimal(100),
+        type="limit",
+        time_in_force="day",
+        limit_price=Decimal("181.25"),
+        stop_price=None,
+        state=state,
+        broker_order_id=None,
+        filled_quantity=Decimal(filled),
+        average_price=None,
+        reason="",
+        planned_stop=Decimal("180"),
+        planned_target=None,
+        indicators={"rsi": 31.5},
+        decided_at=OPEN,
+        updated_at=OPEN + n * SECOND,
+    )
+
+
+def event(n: int, number: int = 1) -> OrderEventRow:
+    return OrderEventRow(f"liu-0b5e7a4e0000-0-{n}", number, "sent", OPEN, {"attempt": 1})
+
+
+def trade(
+    n: int,
+    run_id: int,
+    *,
+    operation: str = "buy",
+    quantity: str = "100",
+    price: str = "181.25",
+    fee: str = "0",
+    at: int = OPEN,
+    account_id: int | None = None,
+    symbol: str = "IBM",
+) -> TradeRow:
+    return TradeRow(
+        execution_id=f"execution-{n}",
+        client_order_id=f"liu-0b5e7a4e0000-0-{n}",
+        algo_run_id=run_id,
+        symbol=symbol,
+        operation=operation,
+        quantity=Decimal(quantity),
+        price=Decimal(price),
+        fee=Decimal(fee),
+        at=at,
+        indicators={"rsi": 31.5},
+        planned_stop=Decimal("180.5"),
+        planned_target=None,
+        account_id=account_id,
+    )
+
+
+def numbered(rows: Sequence[Row], first: int = 1) -> list[tuple[int, Row]]:
+    return list(enumerate(rows, first))
+
+
+class Record(Protocol):
+    """A database as a test sees it: stores on it, and what lies in it."""
+
+    async def open(self) -> Store: ...
+    async def count(self, table: str) -> int: ...
+    async def states(self) -> dict[str, str]: ...
+    async def add_portfolio(self, portfolio_id: str, balance: str) -> int: ...
+    async def balance(self, account_id: int) -> Decimal: ...
+
+
+class StoreContract:
+    """The promises. A subclass gives `record`."""
+
+    @pytest.fixture
+    async def store(self, record: Record) -> Store:
+        return await record.open()
+
+    @pytest.fixture
+    async def run_id(self, store: Store) -> int:
+        await store.begin_batch(batch())
+        return await store.begin_algo_run(run())
+
+    # --- batches ---
+
+    async def test_the_newest_batch_without_an_end_is_found_as_it_was_written(self, store: Store) -> None:
+        older, newer = batch("older"), batch("newer")
+        for row in (older, newer, newer):
+            await store.begin_batch(row)
+        assert await store.unfinished_batch("SIMULATED", "2013-10-07") == newer
+        await store.end_batch("newer", OPEN, "market close")
+        assert await store.unfinished_batch("SIMULATED", "2013-10-07") == older
+
+    async def test_a_batch_of_another_day_or_environment_is_not_resumed(self, store: Store) -> None:
+        await store.begin_batch(batch())
+        assert await store.unfinished_batch("PAPER", "2013-10-07") is None
+        assert await store.unfinished_batch("SIMULATED", "2013-10-08") is None
+
+    async def test_a_slot_keeps_its_run_over_a_restart(self, store: Store) -> None:
+        first = await store.begin_algo_run(run(0))
+        assert await store.begin_algo_run(run(1)) != first
+        assert await store.begin_algo_run(run(0)) == first
+        assert await store.begin_algo_run(run(0, batch_id="another")) != first
+
+    async def test_a_run_that_ended_is_not_open(self, store: Store) -> None:
+        ids = [await store.begin_algo_run(run(slot)) for slot in range(3)]
+        await store.end_algo_run(ids[1], OPEN, "no answer")
+        await store.end_algo_run(ids[1], OPEN, "market close")
+        assert list(await store.open_algo_runs(BATCH)) == [ids[0], ids[2]]
+
+    # --- picks ---
+
+    async def test_a_symbol_belongs_to_the_consumer_assigned_last(self, store: Store) -> None:
+        await store.assign(BATCH, "IBM", 0)
+        await store.assign(BATCH, "SPY", 1)
+        await store.assign(BATCH, "IBM", 2)
+        await store.assign("another", "BAC", 1)
+        assert dict(await store.assignments(BATCH)) == {"IBM": 2, "SPY": 1}
+
+    async def test_a_pick_written_twice_is_there_once(self, store: Store) -> None:
+        first = PickRow(BATCH, "IBM", "momentum", "", OPEN)
+        again_later = PickRow(BATCH, "IBM", "momentum", "", OPEN + SECOND)
+        for_one = PickRow(BATCH, "IBM", "momentum", "Momentum", OPEN + 2 * SECOND)
+        await store.save_picks([])
+        await store.save_picks([for_one, first, first])
+        await store.save_picks([first, again_later])
+        assert list(await store.picks(BATCH)) == [first, again_later, for_one]
+        assert list(await store.picks("another")) == []
+
+    async def test_a_rejected_symbol_stays_rejected_for_that_strategy(self, store: Store) -> None:
+        await store.save_reject(BATCH, "Momentum", "IBM", OPEN)
+        await store.save_reject(BATCH, "Momentum", "IBM", OPEN + SECOND)
+        await store.save_reject(BATCH, "Momentum", "BAC", OPEN)
+        assert list(await store.rejects(BATCH)) == [("Momentum", "BAC"), ("Momentum", "IBM")]
+
+    async def test_signals_written_twice_are_there_once(self, store: Store, record: Record) -> None:
+        wanted = [
+            SignalRow(BATCH, 0, "IBM", OPEN, {"side": "buy", "quantity": Decimal(5)}, "sent", "liu-1"),
+            SignalRow(BATCH, 0, "IBM", OPEN, {"side": "buy", "quantity": Decimal(5)}, "in_flight"),
+        ]
+        await store.save_signals(wanted)
+        await store.save_signals(wanted)
+        await store.save_signals([])
+        assert await record.count("signals") == 2
+
+    # --- the gateway's rows ---
+
+    async def test_rows_told_again_are_written_once(self, store: Store, record: Record, run_id: int) -> None:
+        rows = numbered([order(1, "written"), event(1), trade(1, run_id), order(1, "filled"), trade(2, run_id)])
+        await store.apply(BATCH, rows[:3])
+        await store.apply(BATCH, rows[:3])
+        await store.apply(BATCH, rows[1:])
+        await store.apply(BATCH, [])
+        assert await store.applied(BATCH) == 5
+        assert await record.states() == {"liu-0b5e7a4e0000-0-1": "filled"}
+        assert [t.execution_id for t in await store.trades(BATCH)] == ["execution-1", "execution-2"]
+        assert await record.count("order_events") == 1
+
+    @pytest.mark.parametrize("seed", range(6))
+    async def test_any_overlapping_pieces_give_the_same_record(
+        self, store: Store, record: Record, run_id: int, seed: int
+    ) -> None:
+        random = Random(seed)
+        steps = ("written", "sent", "acknowledged", "filled")
+        rows = numbered([row for n in range(10) for row in (*(order(n, s) for s in steps), trade(n, run_id))])
+        while (stored := await store.applied(BATCH)) < len(rows):
+            start = random.randrange(stored + 1)
+            await store.apply(BATCH, rows[start : stored + random.randint(1, 12)])
+        assert set((await record.states()).values()) == {"filled"}
+        assert [t.execution_id for t in await store.trades(BATCH)] == [f"execution-{n}" for n in range(10)]
+
+    async def test_a_hole_in_the_numbers_stores_nothing(self, store: Store, record: Record, run_id: int) -> None:
+        await store.apply(BATCH, numbered([order(1, "written")]))
+        with pytest.raises(ValueError, match="3"):
+            await store.apply(BATCH, numbered([order(2, "written")], first=3))
+        with pytest.raises(ValueError, match="4"):
+            await store.apply(BATCH, [(2, order(2, "written")), (4, order(3, "written"))])
+        assert await store.applied(BATCH) == 1
+        assert len(await record.states()) == 1
+
+    async def test_one_row_that_cannot_be_stored_leaves_out_the_whole_call(
+        self, store: Store, record: Record, run_id: int
+    ) -> None:
+        with pytest.raises(BadData):
+            await store.apply(BATCH, numbered([order(1, "written"), trade(1, run_id + 999)]))
+        assert await store.applied(BATCH) == 0
+        assert await record.states() == {}
+
+    async def test_batches_are_numbered_apart(self, store: Store, run_id: int) -> None:
+        await store.apply(BATCH, numbered([order(1, "written")]))
+        await store.apply("another", numbered([order(2, "written")]))
+        assert await store.applied("another") == 1
+        assert await store.applied("unknown") == 0
+
+    async def test_an_older_gateway_does_not_overwrite_a_newer_one(
+        self, store: Store, record: Record, run_id: int
+    ) -> None:
+        rows = [order(1, "sent", generation=2), order(1, "unknown", generation=1)]
+        await store.apply(BATCH, numbered(rows[:1]))
+        await store.apply(BATCH, numbered(rows[1:], first=2))
+        assert await record.states() == {"liu-0b5e7a4e0000-0-1": "sent"}
+
+    async def test_a_fill_delivered_twice_is_booked_once(self, store: Store, record: Record, run_id: int) -> None:
+        account_id = await record.add_portfolio("mine", "10000")
+        fill = trade(1, run_id, quantity="10", price="100.5", fee="1.25", account_id=account_id)
+        await store.apply(BATCH, numbered([fill, fill]))
+        await store.apply(BATCH, numbered([fill], first=3))
+        assert len(await store.trades(BATCH)) == 1
+        assert await record.count("account_transactions") == 1
+        assert await record.balance(account_id) == Decimal("8993.75")  # 10000 - 10 x 100.5 - 1.25
+
+    async def test_a_sale_brings_its_value_less_the_fee(self, store: Store, record: Record, run_id: int) -> None:
+        account_id = await record.add_portfolio("mine", "0")
+        rows = [trade(1, run_id, operation="sell", quantity="3", price="0.1", fee="0.02", account_id=account_id)]
+        await store.apply(BATCH, numbered(rows))
+        assert await record.balance(account_id) == Decimal("0.28")
+
+    async def test_executions_come_back_by_time_as_they_were_written(self, store: Store, run_id: int) -> None:
+        late = trade(1, run_id, at=OPEN + 7_654_321_000)
+        early = trade(2, run_id, operation="sell", quantity="0.123456789", fee="0.01", at=OPEN + 1_000)
+        await store.apply(BATCH, numbered([late, early]))
+        first, second = await store.trades(BATCH)
+        assert (first.execution_id, first.at, first.operation) == ("execution-2", OPEN + 1_000, "sell")
+        assert (first.quantity, first.fee, first.stop) == (Decimal("0.123456789"), Decimal("0.01"), Decimal("180.5"))
+        assert (second.at, second.strategy, second.algo_run_id) == (OPEN + 7_654_321_000, "Momentum", run_id)
+
+    @pytest.mark.parametrize("price", ["1234567.8912", "0.0123", "0.0001", "99999999.999999"])
+    async def test_prices_are_kept_exactly(self, store: Store, run_id: int, price: str) -> None:
+        await store.apply(BATCH, numbered([trade(1, run_id, price=price)]))
+        (stored,) = await store.trades(BATCH)
+        assert stored.price == Decimal(price)
+
+    async def test_what_earlier_batches_left_open_is_found_by_strategy(self, store: Store) -> None:
+        runs = {
+            key: await store.begin_algo_run(run(0, *key))
+            for key in (
+                ("monday", "Momentum", "PAPER"),
+                ("tuesday", "Momentum", "PAPER"),
+                ("other-strategy", "Reversion", "PAPER"),
+                ("other-account", "Momentum", "PROD"),
+                ("today", "Momentum", "PAPER"),
+                ("tomorrow", "Momentum", "PAPER"),
+            )
+        }
+        rows = [
+            trade(n, run_id, quantity="10", operation=operation, symbol=symbol)
+            for n, (run_id, symbol, operation) in enumerate(
+                (run_id, symbol, "buy" if symbol != "SPY" else "sell")
+                for run_id in runs.values()
+                for symbol in ("IBM", "SPY")
+            )
+        ]
+        closing = trade(99, runs["tuesday", "Momentum", "PAPER"], quantity="20", operation="sell")
+        await store.apply("today", numbered([*rows, closing]))
+        assert dict(await store.positions_before("PAPER", "Momentum", "today")) == {"SPY": Decimal(-20)}
+        assert dict(await store.positions_before("PAPER", "Momentum", "not-begun")) == {
+            "IBM": Decimal(20),
+            "SPY": Decimal(-40),
+        }
+
+    async def test_what_is_not_ours_is_recorded_once_a_batch(self, store: Store, record: Record) -> None:
+        await store.apply(
+            BATCH, numbered([AccountRow(BATCH, "T", Decimal(5), OPEN), AccountRow(BATCH, "T", Decimal(6), OPEN)])
+        )
+        assert await record.count("foreign_positions") == 1
+
+    # --- the account ---
+
+    async def test_only_one_gateway_holds_an_account(self, store: Store, record: Record) -> None:
+        second = await record.open()
+        assert await store.lease("PA1") == 1
+        assert await second.lease("PA2") == 1
+        with pytest.raises(OutsideError, match="gateway"):
+            await second.lease("PA1")
+
+    async def test_each_gateway_gets_a_higher_generation(self, store: Store, record: Record) -> None:
+        assert await store.lease("PA1") == 1
+        await store.close()
+        assert await (await record.open()).lease("PA1") == 2
+
+    async def test_a_gateway_with_a_lease_writes(self, store: Store, run_id: int) -> None:
+        await store.lease("PA1")
+        await store.apply(BATCH, numbered([trade(1, run_id)]))
+        assert await store.applied(BATCH) == 1
+
+    # --- results, portfolios, keys ---
+
+    async def test_an_analysis_repeated_replaces_the_first(self, store: Store, record: Record, run_id: int) -> None:
+        gain = GainLossRow("IBM", run_id, Decimal("1000.01"), Decimal("1234567.89"))
+        trip = TradeAnalysisRow("IBM", run_id, OPEN, OPEN + 1, Decimal("-1000.5"), Decimal("-0.01"), Decimal("250.25"))
+        no_risk = TradeAnalysisRow("IBM", run_id, OPEN, OPEN + 2, Decimal(5), Decimal(50), None)
+        for _ in range(2):
+            await store.save_analysis([gain], [trip, no_risk])
+        assert await record.count("gain_loss") == 1
+        assert await record.count("trade_analysis") == 2
+        await store.save_analysis([], [])
+
+    async def test_results_of_a_run_that_is_not_there_are_refused(self, store: Store, record: Record) -> None:
+        with pytest.raises(BadData):
+            await store.save_analysis([GainLossRow("IBM", 999, Decimal(1), Decimal(1))], [])
+
+    async def test_a_portfolio_has_an_account_and_is_associated_once(self, store: Store, record: Record) -> None:
+        account_id = await record.add_portfolio("mine", "5000.25")
+        assert await store.portfolio_account("mine") == (account_id, 5000.25)
+        assert await store.portfolio_account("unknown") is None
+        await store.associate_portfolio("mine", BATCH)
+        await store.associate_portfolio("mine", BATCH)
+        assert await record.count("portfolio_batch_ids") == 1
+        with pytest.raises(ConfigError, match="unknown"):
+            await store.associate_portfolio("unknown", BATCH)
+
+    async def test_a_key_has_its_newest_value(self, store: Store) -> None:
+        assert await store.key_load("Momentum:day") is None
+        await store.key_save("Momentum:day", "1")
+        await store.key_save("Momentum:day", "2 — ünïcode")
+        assert await store.key_load("Momentum:day") == "2 — ünïcode"
+
+    async def test_a_value_that_would_change_in_the_database_is_refused(self, store: Store) -> None:
+        with pytest.raises(BadData):
+            await store.key_save("k", "a\0b")
+
+
+# --- the two records --------------------------------------------------------------------------------
+
+
+@dataclass
+class MemoryRecord:
+    database: MemoryDatabase = field(default_factory=MemoryDatabase)
+
+    async def open(self) -> Store:
+        return MemoryStore(self.database)
+
+    async def count(self, table: str) -> int:
+        tables: dict[str, int] = {
+            "signals": len(self.database.signals),
+            "order_events": len(self.database.events),
+            "foreign_positions": len(self.database.foreign),
+            "gain_loss": len(self.database.gains),
+            "trade_analysis": len(self.database.trips),
+            "portfolio_batch_ids": len(self.database.portfolio_batches),
+            "account_transactions": sum(len(account.amounts) for account in self.database.accounts.values()),
+        }
+        return tables[table]
+
+    async def states(self) -> dict[str, str]:
+        return {row.client_order_id: row.state for row in self.database.orders.values()}
+
+    async def add_portfolio(self, portfolio_id: str, balance: str) -> int:
+        self.database.accounts[1] = Account(Decimal(balance))
+        self.database.portfolios[portfolio_id] = 1
+        return 1
+
+    async def balance(self, account_id: int) -> Decimal:
+        return self.database.accounts[account_id].balance
+
+
+class PostgresRecord:
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._stores: list[Store] = []
+
+    async def open(self) -> Store:
+        store = await open_store(self._dsn)
+        self._stores.append(store)
+        return store
+
+    async def close(self) -> None:
+        for store in self._stores:
+            await store.close()
+
+    async def _one(self, query: str, *args: Any) -> Any:
+        rows = await self._stores[0].fetch(query, *args)
+        return next(iter(rows[0].values()))
+
+    async def count(self, table: str) -> int:
+        number: int = await self._one(f"SELECT count(*) FROM {table}")
+        return number
+
+    async def states(self) -> dict[str, str]:
+        rows = await self._stores[0].fetch("SELECT client_order_id, state FROM orders")
+        return {row["client_order_id"]: row["state"] for row in rows}
+
+    async def add_portfolio(self, portfolio_id: str, balance: str) -> int:
+        account: int = await self._one(
+            "INSERT INTO accounts (balance) VALUES ($1::text::numeric) RETURNING account_id", balance
+        )
+        await self._stores[0].fetch(
+            "INSERT INTO portfolio (portfolio_id, size, account_id) VALUES ($1, $2::text::numeric, $3)",
+            portfolio_id,
+            balance,
+            account,
+        )
+        return account
+
+    async def balance(self, account_id: int) -> Decimal:
+        amount: Decimal = await self._one("SELECT balance FROM accounts WHERE account_id = $1", account_id)
+        return amount
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def record(self) -> Record:
+        return MemoryRecord()
+
+
+@pytest.mark.integration
+class TestPostgresStore(StoreContract):
+    @pytest.fixture
+    def address(self) -> Iterator[str]:
+        yield from fresh_database()
+
+    @pytest.fixture
+    async def record(self, address: str) -> AsyncIterator[Record]:
+        record = PostgresRecord(address)
+        yield record
+        await record.close()

@@ -1,0 +1,47 @@
+"""A real PostgreSQL for tests: one server per test process, started when first asked for, a fresh database per test."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+from liualgotrader.models.server import EmbeddedServer
+from liualgotrader.models.store_factory import open_store
+
+TEMPLATE = "liu_template"
+_numbers = count(1)
+
+
+@cache
+def test_server() -> EmbeddedServer:
+    """Return the server of this test process, with a migrated template; it ends with the process."""
+    home = Path(tempfile.mkdtemp(prefix="liu-test-"))  # short: a socket's path has at most 107 bytes
+    server = EmbeddedServer.start(home)
+    atexit.register(shutil.rmtree, home, ignore_errors=True)  # runs after `release`, which is registered later
+    atexit.unregister(server.release)
+    atexit.register(server.release)
+    server.ensure_database(TEMPLATE)
+    asyncio.run(_migrate(server.dsn(TEMPLATE)))
+    return server
+
+
+test_server.__test__ = False  # type: ignore[attr-defined]
+
+
+async def _migrate(dsn: str) -> None:
+    await (await open_store(dsn, migrate=True)).close()
+
+
+def fresh_database(*, migrated: bool = True) -> Iterator[str]:
+    """Yield the address of a database nobody else uses, removed afterwards."""
+    server = test_server()
+    name = f"test_{next(_numbers)}"
+    server.ensure_database(name, template=TEMPLATE if migrated else "template1")
+    yield server.dsn(name)
+    server.drop_database(name)

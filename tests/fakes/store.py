@@ -1,0 +1,281 @@
+"""The port `Store` in memory: a small real implementation that passes the same contract suite as PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, OutsideError
+from liualgotrader.common.rows import (
+    AccountRow,
+    AlgoRunRow,
+    BatchRow,
+    FilledTrade,
+    GainLossRow,
+    OrderEventRow,
+    OrderRow,
+    PickRow,
+    Row,
+    SignalRow,
+    TradeAnalysisRow,
+    TradeRow,
+)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+@dataclass
+class AlgoRun:
+    """A row of `algo_run`."""
+
+    row: AlgoRunRow
+    ended_at: int | None = None
+    end_reason: str | None = None
+
+
+@dataclass
+class Account:
+    """A row of `accounts`, with its transactions."""
+
+    balance: Decimal
+    amounts: list[Decimal] = field(default_factory=list)
+
+
+@dataclass
+class MemoryDatabase:
+    """What several stores share, as several programs share one server. Tests read and prepare it directly."""
+
+    batches: dict[str, BatchRow] = field(default_factory=dict)
+    ends: dict[str, tuple[int, str]] = field(default_factory=dict)
+    runs: dict[int, AlgoRun] = field(default_factory=dict)
+    assigned: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    picks: dict[PickRow, None] = field(default_factory=dict)
+    rejects: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    signals: dict[bytes, SignalRow] = field(default_factory=dict)
+    orders: dict[str, OrderRow] = field(default_factory=dict)
+    events: dict[tuple[str, int], OrderEventRow] = field(default_factory=dict)
+    trades: dict[str, TradeRow] = field(default_factory=dict)
+    foreign: dict[tuple[str, str], AccountRow] = field(default_factory=dict)
+    progress: dict[str, int] = field(default_factory=dict)
+    gains: dict[tuple[str, int], GainLossRow] = field(default_factory=dict)
+    trips: dict[tuple[str, int, int], TradeAnalysisRow] = field(default_factory=dict)
+    accounts: dict[int, Account] = field(default_factory=dict)
+    portfolios: dict[str, int] = field(default_factory=dict)  # portfolio id -> account id
+    portfolio_batches: set[tuple[str, str]] = field(default_factory=set)
+    keys: dict[str, str] = field(default_factory=dict)
+    leases: dict[str, int] = field(default_factory=dict)
+    holders: dict[str, object] = field(default_factory=dict)
+    reachable: bool = True
+
+
+class MemoryStore:
+    """The port `Store`. `store.database.reachable = False` is an outage."""
+
+    def __init__(self, database: MemoryDatabase | None = None) -> None:
+        self.database = database if database is not None else MemoryDatabase()
+        self._account: str | None = None
+        self._generation = 0
+
+    @property
+    def _data(self) -> MemoryDatabase:
+        if not self.database.reachable:
+            raise DatabaseUnavailable("PostgreSQL cannot be reached (a test said so); rows wait until it can.")
+        return self.database
+
+    # --- batches ------------------------------------------------------------------------------
+
+    async def begin_batch(self, batch: BatchRow) -> None:
+        self._data.batches.setdefault(batch.batch_id, _cut(batch, "started_at"))
+
+    async def end_batch(self, batch_id: str, at: int, reason: str) -> None:
+        if batch_id in self._data.batches:
+            self._data.ends.setdefault(batch_id, (at, reason))
+
+    async def unfinished_batch(self, environment: str, session_date: str) -> BatchRow | None:
+        fitting = [
+            batch
+            for batch in self._data.batches.values()
+            if (batch.environment, batch.session_date) == (environment, session_date)
+            and batch.batch_id not in self.database.ends
+        ]
+        return fitting[-1] if fitting else None
+
+    async def begin_algo_run(self, run: AlgoRunRow) -> int:
+        for algo_run_id, present in self._data.runs.items():
+            if (present.row.batch_id, present.row.slot) == (run.batch_id, run.slot):
+                return algo_run_id
+        algo_run_id = len(self.database.runs) + 1
+        self.database.runs[algo_run_id] = AlgoRun(run)
+        return algo_run_id
+
+    async def end_algo_run(self, algo_run_id: int, at: int, reason: str) -> None:
+        run = self._data.runs.get(algo_run_id)
+        if run is not None and run.ended_at is None:
+            run.ended_at, run.end_reason = at, reason
+
+    async def open_algo_runs(self, batch_id: str) -> Sequence[int]:
+        return [n for n, run in self._data.runs.items() if run.row.batch_id == batch_id and run.ended_at is None]
+
+    # --- picks --------------------------------------------------------------------------------
+
+    async def assign(self, batch_id: str, symbol: str, consumer: int) -> None:
+        self._data.assigned[batch_id][symbol] = consumer
+
+    async def assignments(self, batch_id: str) -> Mapping[str, int]:
+        return dict(self._data.assigned[batch_id])
+
+    async def save_picks(self, picks: Sequence[PickRow]) -> None:
+        self._data.picks.update(dict.fromkeys(_cut(pick, "at") for pick in picks))
+
+    async def picks(self, batch_id: str) -> Sequence[PickRow]:
+        return sorted((p for p in self._data.picks if p.batch_id == batch_id), key=lambda p: p.at)
+
+    async def save_reject(self, batch_id: str, strategy: str, symbol: str, at: int) -> None:
+        self._data.rejects.setdefault((batch_id, strategy, symbol), at)
+
+    async def rejects(self, batch_id: str) -> Sequence[tuple[str, str]]:
+        return sorted((strategy, symbol) for batch, strategy, symbol in self._data.rejects if batch == batch_id)
+
+    async def save_signals(self, signals: Sequence[SignalRow]) -> None:
+        self._data.signals.update({msgspec.json.encode(signal): signal for signal in signals})
+
+    # --- the gateway's rows -------------------------------------------------------------------
+
+    async def apply(self, batch_id: str, rows: Sequence[tuple[int, Row]]) -> None:
+        if not rows:
+            return
+        data = self._data
+        self._check_lease()
+        stored = data.progress.get(batch_id, 0)
+        fresh = [(number, row) for number, row in rows if number > stored]
+        if [number for number, _ in fresh] != list(range(stored + 1, stored + 1 + len(fresh))):
+            raise ValueError(f"gateway rows {[number for number, _ in fresh]} do not follow on {stored}")
+        for _, row in fresh:
+            if isinstance(row, TradeRow) and row.algo_run_id not in data.runs:
+                raise BadData(f"A row cannot be stored: there is no algo_run {row.algo_run_id}.")
+        for _, row in fresh:
+            self._write(row)
+        data.progress[batch_id] = stored + len(fresh)
+
+    def _write(self, row: Row) -> None:
+        data = self.database
+        match row:
+            case OrderRow():
+                before = data.orders.get(row.client_order_id)
+                if before is None or before.generation <= row.generation:
+                    data.orders[row.client_order_id] = row
+            case OrderEventRow():
+                data.events.setdefault((row.client_order_id, row.number), row)
+            case AccountRow():
+                data.foreign[row.batch_id, row.symbol] = row
+            case TradeRow():
+                self._book(row)
+
+    def _book(self, row: TradeRow) -> None:
+        if row.execution_id in self.database.trades:
+            return
+        self.database.trades[row.execution_id] = row
+        if row.account_id is not None:
+            sign = -1 if row.operation == "buy" else 1
+            account = self.database.accounts[row.account_id]
+            account.amounts.append(sign * row.quantity * row.price - row.fee)
+            account.balance += account.amounts[-1]
+
+    async def applied(self, batch_id: str) -> int:
+        return self._data.progress.get(batch_id, 0)
+
+    async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
+        filled = [_filled(row, run) for row, run in self._trades_with_runs() if run.batch_id == batch_id]
+        return sorted(filled, key=lambda trade: trade.at)
+
+    async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
+        own = [n for n, run in self._data.runs.items() if run.row.batch_id == batch_id]
+        held: dict[str, Decimal] = defaultdict(Decimal)
+        for row, run in self._trades_with_runs():
+            earlier = run.batch_id != batch_id and (not own or row.algo_run_id < min(own))
+            if earlier and (run.environment, run.strategy) == (environment, strategy):
+                held[row.symbol] += row.quantity if row.operation == "buy" else -row.quantity
+        return {symbol: quantity for symbol, quantity in sorted(held.items()) if quantity}
+
+    def _trades_with_runs(self) -> Sequence[tuple[TradeRow, AlgoRunRow]]:
+        data = self._data
+        return [(row, data.runs[row.algo_run_id].row) for row in data.trades.values() if row.quantity > 0]
+
+    # --- the account --------------------------------------------------------------------------
+
+    async def lease(self, account_number: str) -> int:
+        if self._data.holders.get(account_number, self) is not self:
+            raise OutsideError("Another order gateway trades for this account: end it, then start again.")
+        self._generation = self.database.leases.get(account_number, 0) + 1
+        self.database.leases[account_number] = self._generation
+        self.database.holders[account_number] = self
+        self._account = account_number
+        return self._generation
+
+    def _check_lease(self) -> None:
+        if self._account is not None and self.database.leases[self._account] != self._generation:
+            raise OutsideError("Another order gateway has taken this account over: this one must stop.")
+
+    # --- results, portfolios, keys ------------------------------------------------------------
+
+    async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
+        missing = {row.algo_run_id for row in (*gains, *trades)} - set(self._data.runs)
+        if missing:
+            raise BadData(f"A row cannot be stored: there is no algo_run {min(missing)}.")
+        self.database.gains.update({(g.symbol, g.algo_run_id): g for g in gains})
+        taken: set[tuple[str, int, int]] = set()
+        for trip in trades:
+            start = trip.start_at // 1000
+            while (trip.symbol, trip.algo_run_id, start) in taken:
+                start += 1
+            taken.add((trip.symbol, trip.algo_run_id, start))
+            self.database.trips[trip.symbol, trip.algo_run_id, start] = trip
+
+    async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
+        account_id = self._data.portfolios.get(portfolio_id)
+        return None if account_id is None else (account_id, float(self.database.accounts[account_id].balance))
+
+    async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None:
+        if portfolio_id not in self._data.portfolios:
+            raise ConfigError(f"There is no portfolio {portfolio_id}.")
+        self.database.portfolio_batches.add((portfolio_id, batch_id))
+
+    async def key_load(self, key: str) -> str | None:
+        return self._data.keys.get(key)
+
+    async def key_save(self, key: str, value: str) -> None:
+        if "\0" in key + value:
+            raise BadData("A key or value of the key-store contains a NUL.")
+        self._data.keys[key] = value
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Mapping[str, Any]]:
+        raise NotImplementedError("a query needs a real PostgreSQL: use the fixture `store`")
+
+    async def close(self) -> None:
+        held = self.database.holders
+        self.database.holders = {number: store for number, store in held.items() if store is not self}
+
+
+def _cut(row: T, field_name: str) -> T:
+    """Return the row with its instant cut to microseconds, which is what a database keeps."""
+    return msgspec.structs.replace(row, **{field_name: getattr(row, field_name) // 1000 * 1000})
+
+
+def _filled(row: TradeRow, run: AlgoRunRow) -> FilledTrade:
+    return FilledTrade(
+        algo_run_id=row.algo_run_id,
+        strategy=run.strategy,
+        symbol=row.symbol,
+        operation=row.operation,
+        quantity=row.quantity,
+        price=row.price,
+        fee=row.fee,
+        at=row.at // 1000 * 1000,
+        stop=row.planned_stop,
+        execution_id=row.execution_id,
+    )
