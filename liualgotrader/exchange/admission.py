@@ -15,7 +15,7 @@ from liualgotrader.exchange.orders import Order
 from liualgotrader.exchange.refusals import forbidden, invalid
 from liualgotrader.exchange.rules import Phase
 from liualgotrader.exchange.syntax import Terms, fractional_not_allowed
-from liualgotrader.exchange.units import CENT_STEP, DOLLAR, SHARE, VALUE_UNITS, dollars, price, shares, step_of
+from liualgotrader.exchange.units import CENT_STEP, DOLLAR, VALUE_UNITS, dollars, price, shares, step_of
 from liualgotrader.exchange.venue import Account, Venue
 
 NEAR_STOP = 50 * DOLLAR  # buy stops below it get 4 %, from it on 2.5 %
@@ -114,9 +114,9 @@ class Doorkeeper:
         intent = f"{'buy' if terms.sign > 0 else 'sell'}_to_{'open' if opening else 'close'}"
         if terms.intent is not None and terms.intent != intent:
             raise invalid(f"position intent mismatch, inferred: {intent}, specified: {terms.intent}")
-        if terms.order_class == "oco" and opening:
+        if instead_of is None and terms.order_class == "oco" and opening:
             raise invalid("oco orders must be exit orders")
-        if terms.order_class in ("bracket", "oto") and not opening:
+        if instead_of is None and terms.order_class in ("bracket", "oto") and not opening:
             raise invalid(f"{terms.order_class} orders must be entry orders")
         if opening:
             self._check_other_opening(account, terms, position)
@@ -214,6 +214,8 @@ class Doorkeeper:
             per_share = max(known) if known else None
         else:
             per_share = limit if limit is not None else reference
+        if per_share is None and not opening and terms.quantity is not None:
+            return 0  # nothing is reserved, so nothing needs a price
         if per_share is None:
             raise invalid(f'no market price is available for asset "{symbol}"')
         return per_share
@@ -270,8 +272,3 @@ def _washes(terms: Terms, order: Order) -> str:
     assert order.limit is not None
     buy, sell = (terms.limit, order.limit) if terms.sign > 0 else (order.limit, terms.limit)
     return "opposite side limit order exists" if buy >= sell else ""
-
-
-def is_whole(quantity: int) -> bool:
-    """Whether a quantity is whole shares."""
-    return quantity % SHARE == 0

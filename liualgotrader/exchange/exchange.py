@@ -9,8 +9,20 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 
-from liualgotrader.common.events import MarketEvent, Quote, Trade
+from liualgotrader.common.events import Counts, MarketEvent, Quote, Status, Trade
+from liualgotrader.exchange import state
+from liualgotrader.exchange.corporate import turn_day
+from liualgotrader.exchange.fills import fill_model
+from liualgotrader.exchange.ledger import Ledger
+from liualgotrader.exchange.lifecycle import Lifecycle
+from liualgotrader.exchange.matching import Matcher
+from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.refusals import missing
+from liualgotrader.exchange.reports import account_view, position_view
+from liualgotrader.exchange.requests import Changes, FrontDesk
 from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.exchange.timeline import Timeline
+from liualgotrader.exchange.units import value_units
 from liualgotrader.exchange.values import (
     AccountSettings,
     AccountView,
@@ -22,6 +34,9 @@ from liualgotrader.exchange.values import (
     PositionView,
     Update,
 )
+from liualgotrader.exchange.venue import Account, Venue
+
+LAST = int(Counts.LAST)
 
 
 class Exchange:
@@ -30,20 +45,36 @@ class Exchange:
     def __init__(
         self, assets: Sequence[AssetTerms], *, session: Session, rules: Rules | None = None, seed: int = 0
     ) -> None:
-        raise NotImplementedError
+        rules = rules or Rules()
+        self._venue = Venue(assets, session, rules, seed)
+        self._lifecycle = Lifecycle(self._venue)
+        self._matcher = Matcher(self._venue, self._lifecycle, fill_model(rules, seed))
+        self._timeline = Timeline(self._venue, self._lifecycle, self._matcher)
+        self._timeline.schedule_session()
+        self._desk = FrontDesk(self._venue, self._timeline)
+        # The dictionaries that every market event touches; they live as long as the exchange.
+        self._heap = self._timeline.heap
+        self._quotes = self._venue.quotes
+        self._trades = self._venue.trades
+        self._markets = self._venue.markets
 
     # --- accounts
 
     def open_account(self, account_id: str, cash: Decimal) -> None:
         """Open an account with `cash` US dollars; ValueError if the id is taken."""
+        if account_id in self._venue.accounts:
+            raise ValueError(f"there is an account {account_id} already")
+        units = value_units(cash)
+        ledger = Ledger(account_id=account_id, cash=units, created_at=self._venue.now, last_equity=units)
+        self._venue.accounts[account_id] = Account(ledger)
 
     def configure(self, account_id: str, settings: AccountSettings) -> None:
         """Change an account's settings."""
-        raise NotImplementedError
+        self._venue.find_account(account_id).ledger.settings = settings
 
     def settings(self, account_id: str) -> AccountSettings:
         """Return an account's settings."""
-        raise NotImplementedError
+        return self._venue.find_account(account_id).ledger.settings
 
     # --- requests
 
@@ -52,7 +83,9 @@ class Exchange:
 
         The answer is `pending_new`, or `accepted` where it waits for a session. An update says the same.
         """
-        raise NotImplementedError
+        account = self._venue.find_account(account_id)
+        self._timeline.run(now, before_requests=True)
+        return self._venue.view(self._desk.submit(account, request))
 
     def replace(
         self,
@@ -71,47 +104,99 @@ class Exchange:
 
         `quantity` is the total with what has been filled; the new order is for the difference. Raises `Refusal`.
         """
-        raise NotImplementedError
+        account = self._venue.find_account(account_id)
+        self._timeline.run(now, before_requests=True)
+        old = self._venue.find_order(account_id, order_id)
+        changes = Changes(
+            quantity=quantity,
+            time_in_force=time_in_force,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            trail=trail,
+            client_order_id=client_order_id,
+        )
+        return self._venue.view(self._desk.replace(account, old, changes))
 
     def cancel(self, account_id: str, order_id: str, now: int) -> None:
         """Ask for cancellation, effective at `now` + latency; fills may come first. Raises `Refusal`."""
-        raise NotImplementedError
+        self._timeline.run(now, before_requests=True)
+        self._desk.cancel(self._venue.find_order(account_id, order_id))
 
     def cancel_all(self, account_id: str, now: int) -> list[CancelResult]:
         """Ask for cancellation of every open order of the account."""
-        raise NotImplementedError
+        self._timeline.run(now, before_requests=True)
+        return self._desk.cancel_all(self._venue.find_account(account_id))
 
     # --- the market
 
     def on_event(self, event: MarketEvent) -> None:
         """Let time pass to the event, then take it in; orders are matched only where the symbol has any."""
-        raise NotImplementedError
+        if type(event) is Quote:
+            self._pass_time(event.at)
+            self._quotes[event.symbol] = event
+            if event.symbol in self._markets:
+                self._matcher.on_quote(self._markets[event.symbol], event)
+        elif type(event) is Trade:
+            self._pass_time(event.at)
+            if event.flags & LAST:
+                self._trades[event.symbol] = event
+                if event.symbol in self._markets:
+                    self._matcher.on_print(self._markets[event.symbol], event)
+        elif isinstance(event, Status):
+            self._on_status(event)
+
+    def _pass_time(self, at: int) -> None:
+        if self._heap and self._heap[0][0] <= at:
+            self._timeline.run(at)
+        elif at > self._venue.now:
+            self._venue.now = at
+
+    def _on_status(self, status: Status) -> None:
+        self._timeline.run(status.at)
+        if status.halted:
+            self._venue.halted.add(status.symbol)
+        else:
+            self._venue.halted.discard(status.symbol)
+        if status.symbol in self._markets:
+            self._matcher.on_halt(self._markets[status.symbol])
 
     def advance(self, now: int) -> None:
         """Let everything due up to and including `now` happen, in order of time."""
-        raise NotImplementedError
+        self._timeline.run(now)
 
     def begin_session(self, session: Session) -> None:
         """Go to the next trading day: splits, dividends, last equity; gtc orders stay."""
-        raise NotImplementedError
+        venue = self._venue
+        self._timeline.run(max(venue.now, venue.session.post_closes_at))
+        venue.session = session
+        venue.session_number += 1
+        venue.halted.clear()
+        turn_day(venue)
+        self._timeline.schedule_session()
 
     def next_wakeup(self) -> int:
         """Return when something happens next without a market event, `NEVER` if nothing will."""
-        raise NotImplementedError
+        return self._timeline.next_at
 
     def take_updates(self) -> list[Update]:
         """Return what happened since the last call, in order; the views already show it."""
-        raise NotImplementedError
+        updates = self._venue.updates[:]
+        self._venue.updates.clear()
+        return updates
 
     # --- views
 
     def order(self, account_id: str, order_id: str) -> OrderView:
         """Return an order with its legs. Raises `Refusal` 404."""
-        raise NotImplementedError
+        return self._venue.view(self._venue.find_order(account_id, order_id))
 
     def order_by_client_id(self, account_id: str, client_order_id: str) -> OrderView:
         """Return an order by the caller's own id. Raises `Refusal` 404."""
-        raise NotImplementedError
+        ledger = self._venue.find_account(account_id).ledger
+        order_id = ledger.client_ids.get(client_order_id)
+        if order_id is None:
+            raise missing(f"order not found for {client_order_id}")
+        return self._venue.view(self._venue.orders[order_id])
 
     def orders(
         self,
@@ -130,19 +215,40 @@ class Exchange:
 
         `status` is open, closed or all. Nested, exits stand in the `legs` of their parent, else on their own.
         """
-        raise NotImplementedError
+        account = self._venue.find_account(account_id)
+        if status == "open":
+            known = list(account.open.values())
+        else:
+            known = [self._venue.orders[i] for i in account.ledger.client_ids.values()]
+        wanted = [
+            order
+            for order in known
+            if (status == "all" or order.is_open is (status == "open"))
+            and (after is None or order.submitted_at > after)
+            and (until is None or order.submitted_at < until)
+            and (not symbols or order.symbol in symbols)
+            and (side is None or order.side == side)
+            and not (nested and order.parent_id)
+        ]
+        wanted.sort(key=_by_submission, reverse=direction == "desc")
+        return [self._venue.view(order, nested=nested) for order in wanted[:limit]]
 
     def positions(self, account_id: str) -> list[PositionView]:
         """Return what the account holds, by symbol."""
-        raise NotImplementedError
+        account = self._venue.find_account(account_id)
+        return [position_view(self._venue, account, symbol, held) for symbol, held in account.ledger.held()]
 
     def position(self, account_id: str, symbol: str) -> PositionView:
         """Return one position. Raises `Refusal` 404 if there is none."""
-        raise NotImplementedError
+        account = self._venue.find_account(account_id)
+        holding = account.ledger.holdings.get(symbol)
+        if holding is None or not holding.quantity:
+            raise missing("position does not exist")
+        return position_view(self._venue, account, symbol, holding)
 
     def account(self, account_id: str) -> AccountView:
         """Return the account's figures now."""
-        raise NotImplementedError
+        return account_view(self._venue, self._venue.find_account(account_id))
 
     def activities(
         self,
@@ -155,26 +261,43 @@ class Exchange:
         page_token: str | None = None,
     ) -> list[Activity]:
         """Return fills by time with after < at < until; `page_token` is the id of the last one already seen."""
-        raise NotImplementedError
+        found = [
+            activity
+            for activity in self._venue.find_account(account_id).ledger.activities
+            if (after is None or activity.at > after) and (until is None or activity.at < until)
+        ]
+        if direction == "desc":
+            found.reverse()
+        if page_token is not None:
+            ids = [activity.id for activity in found]
+            found = found[ids.index(page_token) + 1 :] if page_token in ids else []
+        return found[:limit]
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the newest quote."""
-        raise NotImplementedError
+        return self._venue.quote(symbol)
 
     def last_trade(self, symbol: str) -> Trade | None:
         """Return the newest print that counts for the last price."""
-        raise NotImplementedError
+        return self._trades.get(symbol)
 
     def asset(self, symbol: str) -> AssetTerms:
         """Return the asset's terms. Raises `Refusal` 404."""
-        raise NotImplementedError
+        asset = self._venue.assets.get(symbol)
+        if asset is None:
+            raise missing(f"asset not found for {symbol}")
+        return asset
 
     # --- keeping it
 
     def snapshot_state(self) -> bytes:
         """Return everything the exchange knows beside assets, rules and seed."""
-        raise NotImplementedError
+        return state.save(self._venue, self._timeline)
 
-    def restore_state(self, state: bytes) -> None:
+    def restore_state(self, data: bytes) -> None:
         """Go back to a snapshot; ValueError if it is not one."""
-        raise NotImplementedError
+        state.load(data, self._venue, self._timeline)
+
+
+def _by_submission(order: Order) -> tuple[int, str]:
+    return (order.submitted_at, order.client_order_id)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from liualgotrader.exchange.units import DOLLAR, SHARE, VALUE_UNITS, divided
+from liualgotrader.exchange.units import DOLLAR, VALUE_UNITS, divided
 from liualgotrader.exchange.values import AccountSettings, Activity
 
 Mark = Callable[[str], int]  # the price a symbol is valued at, 1e-4 dollars
@@ -145,8 +145,3 @@ def _maintenance(quantity: int, price: int) -> int:
 def is_above(equity: int, dollars: Decimal) -> bool:
     """Whether an equity reaches an amount of dollars."""
     return equity >= int(dollars * VALUE_UNITS)
-
-
-def fractional(quantity: int) -> bool:
-    """Whether a quantity is not whole shares."""
-    return quantity % SHARE != 0

@@ -159,6 +159,8 @@ class Timeline:
         for leg in old.child_ids:
             orders[leg].parent_id = new.id
         new.hwm, new.elected = old.hwm, old.elected
+        if old.elected:
+            new.collar = old.collar
 
     def _cancel(self, order: Order) -> None:
         venue = self._venue

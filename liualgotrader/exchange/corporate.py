@@ -1,0 +1,75 @@
+"""What happens to accounts and orders between two sessions: splits, dividends, the last day's figures.
+
+Source: Alpaca's documents on corporate actions: open gtc orders are adjusted by the broker, there is no
+do-not-reduce flag; dividends go to who held the shares before the ex-date, shorts pay them.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+from liualgotrader.common.money import price_units
+from liualgotrader.exchange.ledger import Mark
+from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.units import step_of
+from liualgotrader.exchange.venue import Account, Venue
+
+
+def turn_day(venue: Venue) -> None:
+    """Adjust accounts and open orders to the venue's new session, and remember the last one's figures."""
+    session = venue.session
+    for symbol, ratio in session.splits.items():
+        venue.trades.pop(symbol, None)
+        venue.quotes.pop(symbol, None)
+        for account in venue.accounts.values():
+            account.ledger.split(symbol, ratio)
+            _adjust(venue, account, symbol, ratio, 0)
+    for symbol, amount in session.dividends.items():
+        for account in venue.accounts.values():
+            account.ledger.dividend(symbol, price_units(amount))
+            _adjust(venue, account, symbol, Decimal(1), price_units(amount))
+    for account in venue.accounts.values():
+        account.ledger.begin_session(_closing_mark(venue, account))
+
+
+def _closing_mark(venue: Venue, account: Account) -> Mark:
+    current = venue.mark_for(account.ledger)
+
+    def mark(symbol: str) -> int:
+        close = venue.previous_close(symbol)
+        return current(symbol) if close is None else close
+
+    return mark
+
+
+def _adjust(venue: Venue, account: Account, symbol: str, ratio: Decimal, dividend: int) -> None:
+    for order in tuple(account.open.values()):
+        if order.symbol == symbol and _is_adjusted(order, dividend):
+            _restate(order, ratio, dividend)
+            order.updated_at = venue.now
+            venue.emit("restated", order)
+
+
+def _is_adjusted(order: Order, dividend: int) -> bool:
+    """Splits touch every gtc order, dividends those that wait below the market: buy limits and sell stops."""
+    if order.time_in_force != "gtc":
+        return False
+    return not dividend or (order.stop is None) == (order.sign > 0)
+
+
+def _restate(order: Order, ratio: Decimal, dividend: int) -> None:
+    def adjusted(units: int | None) -> int | None:
+        if units is None:
+            return None
+        exact = (units - dividend) / Fraction(ratio)
+        step = step_of(int(exact))
+        return max(int(exact / step) * step, 1)
+
+    order.limit, order.stop, order.hwm = adjusted(order.limit), adjusted(order.stop), adjusted(order.hwm)
+    order.collar = adjusted(order.collar)
+    order.check_price = adjusted(order.check_price) or 0
+    if order.trail is not None:
+        order.trail = max(int(order.trail / Fraction(ratio)), 1)
+    if order.quantity is not None:
+        order.quantity = order.filled + order.lot(int((order.quantity - order.filled) * ratio))

@@ -1,0 +1,114 @@
+"""Everything the exchange knows, as bytes and back. JSON, as its sums exceed 64 bits."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TypeVar
+
+import msgspec
+
+from liualgotrader.common.events import Quote, Trade
+from liualgotrader.exchange.ledger import Ledger
+from liualgotrader.exchange.market import Market
+from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.rules import Phase, Session
+from liualgotrader.exchange.timeline import Scheduled, Timeline
+from liualgotrader.exchange.values import Update
+from liualgotrader.exchange.venue import Account, Venue
+
+Value = TypeVar("Value")
+VERSION = 1
+WORKING = ("new", "partially_filled", "pending_cancel", "pending_replace")
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """A market's quote in units and what was taken of it."""
+
+    quote_at: int
+    synthetic: bool
+    touch: list[int]
+    shown: list[int]
+    taken: list[int]
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole exchange beside assets, rules and seed."""
+
+    version: int
+    now: int
+    session_number: int
+    session: Session
+    quotes: dict[str, Quote]
+    trades: dict[str, Trade]
+    halted: list[str]
+    ledgers: list[Ledger]
+    orders: list[Order]
+    heap: list[Scheduled]
+    waiting: list[str]
+    updates: list[Update]
+    watched: dict[str, Watched]
+
+
+def save(venue: Venue, timeline: Timeline) -> bytes:
+    """Return the state of the exchange."""
+    watched = {
+        market.symbol: Watched(market.quote_at, market.synthetic, market.touch, market.shown, market.taken)
+        for market in venue.markets.values()
+    }
+    state = State(
+        version=VERSION,
+        now=venue.now,
+        session_number=venue.session_number,
+        session=venue.session,
+        quotes=venue.quotes,
+        trades=venue.trades,
+        halted=sorted(venue.halted),
+        ledgers=[account.ledger for account in venue.accounts.values()],
+        orders=list(venue.orders.values()),
+        heap=timeline.heap,
+        waiting=list(timeline.waiting),
+        updates=venue.updates,
+        watched=watched,
+    )
+    return msgspec.json.encode(state)
+
+
+def load(data: bytes, venue: Venue, timeline: Timeline) -> None:
+    """Put a saved state into an exchange with the same assets, rules and seed; ValueError if it is not one."""
+    try:
+        state = msgspec.json.decode(data, type=State)
+    except msgspec.MsgspecError as e:
+        raise ValueError("this is not a saved state of the exchange") from e
+    if state.version != VERSION:
+        raise ValueError(f"the saved state has version {state.version}, this program reads {VERSION}")
+    venue.now, venue.session, venue.session_number = state.now, state.session, state.session_number
+    _refill(venue.quotes, state.quotes)
+    _refill(venue.trades, state.trades)
+    venue.halted.clear()
+    venue.halted.update(state.halted)
+    _refill(venue.accounts, {ledger.account_id: Account(ledger) for ledger in state.ledgers})
+    _refill(venue.orders, {order.id: order for order in state.orders})
+    venue.updates[:] = state.updates
+    timeline.heap[:] = state.heap
+    heapq.heapify(timeline.heap)
+    _refill(timeline.waiting, dict.fromkeys(state.waiting))
+    _rebuild_markets(venue, state)
+
+
+def _rebuild_markets(venue: Venue, state: State) -> None:
+    venue.markets.clear()
+    for symbol, seen in state.watched.items():
+        market = venue.markets[symbol] = Market(symbol, None)
+        market.quote_at, market.synthetic = seen.quote_at, seen.synthetic
+        market.touch, market.shown, market.taken = list(seen.touch), list(seen.shown), list(seen.taken)
+        market.extended_only = venue.phase is not Phase.REGULAR
+    for order in state.orders:
+        if order.is_open:
+            venue.accounts[order.account_id].open[order.id] = order
+        if order.status in WORKING:
+            venue.market(order.symbol).add(order)
+
+
+def _refill(old: dict[str, Value], new: dict[str, Value]) -> None:
+    old.clear()
+    old.update(new)
