@@ -1,0 +1,84 @@
+"""The built-in scanner: symbols that gap up, trade in size, and cost neither too little nor too much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from liualgotrader.common.ports import Snapshot
+from liualgotrader.scanners.base import Scanner
+
+
+class Momentum(Scanner):
+    """Picks the symbols with the largest gap over yesterday's close.
+
+    A symbol passes if its last price lies between `min_share_price` and `max_share_price`, yesterday it
+    traded more than `min_last_dv` dollars, today it traded more than `min_volume` shares, and today's open
+    lies at least `today_change_percent` above yesterday's close (older plans call that `min_gap`).
+    Nothing is picked before `from_market_open` minutes after the open; the `max_symbols` largest gaps win.
+    """
+
+    name = "momentum"
+
+    def __init__(
+        self,
+        data_loader: Any,
+        min_last_dv: float,
+        min_share_price: float,
+        max_share_price: float,
+        min_volume: float,
+        from_market_open: float,
+        today_change_percent: float | None = None,
+        min_gap: float | None = None,
+        recurrence: timedelta | None = None,
+        target_strategy_name: str | None = None,
+        max_symbols: int = 100,
+        trading_api: object = None,
+        data_source: object = None,
+        provider: str | None = None,
+    ) -> None:
+        super().__init__(
+            name="momentum",
+            data_loader=data_loader,
+            recurrence=recurrence,
+            target_strategy_name=target_strategy_name,
+            data_source=data_source,
+        )
+        change = today_change_percent if today_change_percent is not None else min_gap
+        if change is None:
+            raise ValueError("the momentum scanner needs today_change_percent (older plans say min_gap)")
+        self.min_last_dv = min_last_dv
+        self.min_share_price = min_share_price
+        self.max_share_price = max_share_price
+        self.min_volume = min_volume
+        self.from_market_open = from_market_open
+        self.today_change_percent = change
+        self.max_symbols = int(max_symbols)
+
+    async def run(self, back_time: datetime | None = None) -> list[str]:
+        """Return the symbols that pass now, largest gap first; ties by symbol."""
+        if self.minutes_from_open() < self.from_market_open:
+            return []
+        symbols = sorted(await self.data_api.tradable_symbols())
+        snapshots = await self.data_api.snapshots(symbols)
+        return self.filtered(snapshots.values())
+
+    def filtered(self, snapshots: Iterable[Snapshot]) -> list[str]:
+        """Return the symbols among `snapshots` that pass, largest gap first; ties by symbol."""
+        gaps = {s.symbol: gap for s in snapshots if (gap := self.gap_of(s)) is not None}
+        return sorted(gaps, key=lambda symbol: (-gaps[symbol], symbol))[: self.max_symbols]
+
+    def gap_of(self, snapshot: Snapshot) -> float | None:
+        """Return the symbol's gap in percent if it passes, else None."""
+        today, before, price = snapshot.daily_bar, snapshot.previous_daily_bar, snapshot.last_price
+        if today is None or before is None or price is None or before.close <= 0:
+            return None
+        gap = (today.open - before.close) / before.close * 100
+        passes = (
+            self.min_share_price <= price <= self.max_share_price
+            and before.close * before.volume > self.min_last_dv
+            and today.volume > self.min_volume
+            and gap >= self.today_change_percent
+        )
+        return gap if passes else None
