@@ -150,17 +150,31 @@ class Strategy:
     ) -> None:
         """Hear of a sale; an override that declares `remaining_qty` hears of partial fills as well."""
 
-    # --- trading windows -----------------------------------------------------------------------------
+    # --- the session -----------------------------------------------------------------------------------
+
+    @property
+    def opens_at(self) -> int:
+        """The session's open, ns UTC; 0 while the strategy is not running."""
+        return self._surroundings.hours.opens_at if self._surroundings else 0
+
+    @property
+    def closes_at(self) -> int:
+        """The session's close, ns UTC; 0 while the strategy is not running."""
+        return self._surroundings.hours.closes_at if self._surroundings else 0
+
+    def in_window(self, at: int) -> bool:
+        """Whether the instant (ns UTC) lies inside a window of the schedule; the rule of `is_buy_time`."""
+        if self._surroundings is None or self._surroundings.hours.bypass or not self.schedule:
+            return True
+        minutes = (at - self._surroundings.hours.opens_at) / MINUTE
+        return any(w["start"] < minutes < w["start"] + w["duration"] for w in self.schedule)
 
     async def is_buy_time(self, now: datetime) -> bool:
         """Whether `now` lies inside a window of the schedule: start < minutes since the open < start + duration.
 
         Always with `bypass_market_schedule`, and without a schedule.
         """
-        if self._surroundings is None or self._surroundings.hours.bypass or not self.schedule:
-            return True
-        minutes = self._minutes_since_open(now)
-        return any(w["start"] < minutes < w["start"] + w["duration"] for w in self.schedule)
+        return self.in_window(instant(now))
 
     async def is_sell_time(self, now: datetime) -> bool:
         """Whether a window of the schedule has begun and more than 15 minutes are left to the close.
@@ -170,12 +184,9 @@ class Strategy:
         if self._surroundings is None or self._surroundings.hours.bypass:
             return True
         left = (self._surroundings.hours.closes_at - instant(now)) / MINUTE
-        begun = not self.schedule or self._minutes_since_open(now) >= min(w["start"] for w in self.schedule)
+        minutes = (instant(now) - self._surroundings.hours.opens_at) / MINUTE
+        begun = not self.schedule or minutes >= min(w["start"] for w in self.schedule)
         return begun and left > _EXIT_MARGIN_MINUTES
-
-    def _minutes_since_open(self, now: datetime) -> float:
-        assert self._surroundings is not None
-        return (instant(now) - self._surroundings.hours.opens_at) / MINUTE
 
     # --- money and memory ----------------------------------------------------------------------------
 

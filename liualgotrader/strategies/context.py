@@ -299,7 +299,7 @@ class Context:
             self._hands.protect(self.symbol, _price("stop_price", stop_price), _price("target_price", target_price))
 
 
-def _wish(
+def _wish(  # noqa: PLR0917 - the terms of an order
     side: Side,
     quantity: Number,
     prices: Mapping[str, Number | None],

@@ -1,0 +1,393 @@
+"""Minute bars of one symbol: closed ones in columns, the newest still forming.
+
+A minute closes once: at the vendor's bar, else at the first event one second past its end, else at a timer
+two seconds past it. The vendor's bar replaces ours; an updated bar corrects history.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from liualgotrader.common.clock import MINUTE, NEVER, SECOND
+from liualgotrader.common.events import ALL, Bar, BarSource, Correction
+from liualgotrader.engine.minute import Forming
+
+Column = npt.NDArray[np.float64]
+Instants = npt.NDArray[np.int64]
+
+COLUMNS = ("open", "high", "low", "close", "volume", "average", "count", "vwap")
+ROW = {name: row for row, name in enumerate(COLUMNS)}
+
+_TRADED_SUM, _VOLUME_SUM, _ROWS = 8, 9, 10  # hidden rows: sums since the session's open, for vwap
+_VOLUME, _AVERAGE, _CLOSE, _VWAP = ROW["volume"], ROW["average"], ROW["close"], ROW["vwap"]
+_FIRST_ROOM = 512
+_MOST_PENDING = 4096
+_UPDATE, _OURS = int(BarSource.VENDOR_UPDATE), int(BarSource.OURS)
+
+
+class Bars:
+    """The bars of one symbol. `due` is the instant of an event at which the oldest unclosed minute closes.
+
+    `session_starts` are the instants, ascending, at which the session's volume-weighted price begins anew.
+    """
+
+    __slots__ = (
+        "_block",
+        "_closing",
+        "_flat",
+        "_frozen",
+        "_opened",
+        "_pending",
+        "_room",
+        "_rows",
+        "_starts",
+        "_vwap_rows",
+        "corrected",
+        "due",
+        "forming",
+        "late",
+        "newest",
+        "symbol",
+    )
+
+    def __init__(self, symbol: str, session_starts: Sequence[int] = ()) -> None:
+        self.symbol = symbol
+        self.forming: Forming | None = None
+        self._closing: Forming | None = None
+        self.due = NEVER
+        self.newest = -1  # opened_at of the newest closed bar
+        self.late = 0  # trades too old for any unclosed minute
+        self.corrected = 0  # closed bars that were replaced or inserted
+        self._starts = list(session_starts)
+        self._pending: list[Bar] = []  # closed, not yet in the columns
+        self._rows = 0
+        self._vwap_rows = 0
+        self._block: Column = np.zeros((_ROWS, 0))
+        self._opened: Instants = np.zeros(0, dtype=np.int64)
+        self._make_room(_FIRST_ROOM)
+
+    def __len__(self) -> int:
+        return self._rows + len(self._pending)
+
+    # --- trades ------------------------------------------------------------------------------------
+
+    def fold(self, at: int, price: float, size: float, flags: int) -> None:
+        """Take a trade into the minute it belongs to. A minute that is due must have been closed before."""
+        minute = self.forming
+        if minute is None or at >= minute.closed_at:
+            minute = self._begin(at)
+        elif at < minute.opened_at:
+            self._fold_late(at, price, size, flags)
+            return
+        if flags == ALL:
+            if price > minute.high:  # noqa: PLR1730 - three times as quick as max()
+                minute.high = price
+            if price < minute.low:  # noqa: PLR1730
+                minute.low = price
+            if at >= minute.last_at:
+                minute.last_at = at
+                minute.close = price
+            if at < minute.first_at:
+                minute.first_at = at
+                minute.open = price
+            minute.volume += size
+            minute.traded += price * size
+            minute.count += 1
+        else:
+            minute.add(at, price, size, flags)
+
+    def fold_bar(self, bar: Bar) -> None:
+        """Take a bar shorter than a minute into the minute it belongs to."""
+        minute = self.forming
+        if minute is None or bar.opened_at >= minute.closed_at:
+            minute = self._begin(bar.opened_at)
+        for one in (minute, self._closing):
+            if one is not None and one.opened_at <= bar.opened_at < one.closed_at:
+                one.merge(bar)
+                return
+        self.late += 1
+
+    def correct_trade(self, event: Correction) -> None:
+        """Take a corrected or cancelled print into an unclosed minute; closed ones wait for the vendor's update."""
+        for minute in (self.forming, self._closing):
+            if minute is not None and minute.opened_at <= event.at < minute.closed_at:
+                minute.correct((event.original_price, event.original_size), event.price, event.size)
+
+    def _begin(self, at: int) -> Forming:
+        opened_at = at - at % MINUTE
+        if opened_at <= self.newest:  # a vendor's bar closed it early: what still comes is history
+            opened_at = self.newest + MINUTE
+        self._closing, self.forming = self.forming, Forming(opened_at, MINUTE)
+        oldest = self._closing or self.forming
+        self.due = oldest.closed_at + SECOND
+        return self.forming
+
+    def _fold_late(self, at: int, price: float, size: float, flags: int) -> None:
+        closing = self._closing
+        if closing is not None and at >= closing.opened_at:
+            closing.add(at, price, size, flags)
+            return
+        self.late += 1
+
+    # --- closing -----------------------------------------------------------------------------------
+
+    def close_oldest(self) -> Bar | None:
+        """Close the oldest unclosed minute and return its bar; None if it had no price, and so makes no bar."""
+        minute = self._closing or self.forming
+        if minute is None:
+            return None
+        self._drop_oldest()
+        if not minute.has_price or minute.opened_at <= self.newest:
+            return None
+        bar = minute.bar(self.symbol)
+        self._append(bar)
+        return bar
+
+    def take(self, bar: Bar) -> list[Bar]:
+        """Take a vendor's minute bar and return the bars that close now, oldest first, for strategies to see."""
+        if bar.source & _UPDATE:
+            self.correct(bar)
+            return []
+        closed: list[Bar] = []
+        while (minute := self._closing or self.forming) is not None and minute.opened_at <= bar.opened_at:
+            if minute.opened_at == bar.opened_at:
+                self._drop_oldest()
+            else:
+                before = self.close_oldest()
+                closed += [before] if before is not None else []
+        if bar.opened_at > self.newest:
+            self._append(bar)
+            closed.append(bar)
+        else:
+            self.correct(bar)
+        return closed
+
+    def append(self, bar: Bar) -> None:
+        """Take a bar that is known to be newer than all others, with nothing forming: the quick way of `take`."""
+        self.newest = bar.opened_at
+        self._pending.append(bar)
+        if len(self._pending) >= _MOST_PENDING:
+            self._settle()
+
+    def _append(self, bar: Bar) -> None:
+        self.newest = bar.opened_at
+        self._pending.append(bar)
+
+    def _drop_oldest(self) -> None:
+        if self._closing is not None:
+            self._closing = None
+        else:
+            self.forming = None
+        self.due = self.forming.closed_at + SECOND if self.forming is not None else NEVER
+
+    # --- history -----------------------------------------------------------------------------------
+
+    def preload(self, bars: Sequence[Bar]) -> None:
+        """Take history, which may overlap what is here: it replaces bars of our own making, never the vendor's."""
+        ours = {b.opened_at: b for b in self._all()}
+        for bar in bars:
+            present = ours.get(bar.opened_at)
+            if present is None or present.source & _OURS:
+                ours[bar.opened_at] = bar
+        minute = self._closing or self.forming
+        before = NEVER if minute is None else minute.opened_at
+        self._replace_all([ours[at] for at in sorted(ours) if at < before])
+
+    def correct(self, bar: Bar) -> None:
+        """Put a bar of the past in its place, replacing what is there."""
+        minute = self._closing or self.forming
+        if minute is not None and bar.opened_at >= minute.opened_at:
+            return  # that minute has not closed; its own bar will come
+        self._settle()
+        at = int(np.searchsorted(self._opened[: self._rows], bar.opened_at))
+        if at == self._rows or self._opened[at] != bar.opened_at:
+            self._insert_row(at)
+        self._write(at, bar)
+        self.newest = max(self.newest, bar.opened_at)
+        self._vwap_rows = min(self._vwap_rows, at)
+        self.corrected += 1
+
+    def _insert_row(self, at: int) -> None:
+        self._fit(self._rows + 1)
+        end = self._rows
+        self._block[:, at + 1 : end + 1] = self._block[:, at:end].copy()
+        self._opened[at + 1 : end + 1] = self._opened[at:end].copy()
+        self._rows += 1
+
+    def _all(self) -> list[Bar]:
+        """Every closed bar; those that went into the columns come back as history."""
+        self._settle()
+        rows = self._block[: ROW["vwap"], : self._rows].T.tolist()
+        opened = self._opened[: self._rows].tolist()
+        return [
+            Bar(self.symbol, at, at + MINUTE, o, h, low, c, v, average, int(count), int(BarSource.HISTORY))
+            for at, (o, h, low, c, v, average, count) in zip(opened, rows, strict=True)
+        ]
+
+    def _replace_all(self, bars: list[Bar]) -> None:
+        self._rows = self._vwap_rows = 0
+        self._pending = bars
+        self._settle()
+        self.newest = max(self.newest, bars[-1].opened_at) if bars else self.newest
+
+    # --- columns -----------------------------------------------------------------------------------
+
+    def closed(self, name: str) -> Column:
+        """Return a column of the closed bars, oldest first: a read-only view that shares memory."""
+        if self._pending:
+            self._settle()
+        row = ROW[name]
+        if row == _VWAP:
+            self._fill_vwap(self._rows)
+        return self._frozen[row, : self._rows]
+
+    def opened_at(self) -> Instants:
+        """Return the starts of the closed bars, ns UTC: a read-only view."""
+        self._settle()
+        return self.starts(self._rows)
+
+    def rows(self, *, with_forming: bool) -> int:
+        """Bring the columns up to date and return how many rows they have, with the unclosed minutes or without."""
+        if self._pending:
+            self._settle()
+        rows = self._rows
+        if with_forming:
+            for minute in (self._closing, self.forming):
+                if minute is not None and minute.has_price:
+                    self._fit(rows + 1)
+                    self._write(rows, minute.bar(self.symbol))
+                    rows += 1
+        return rows
+
+    def column(self, name: str, rows: int) -> Column:
+        """Return the first `rows` rows of a column, as `rows()` counted them: a read-only view."""
+        if name == "vwap":
+            self._fill_vwap(rows)
+        return self._frozen[ROW[name], :rows]
+
+    def block(self, rows: int) -> Column:
+        """Return all columns of `COLUMNS` with `rows` bars each: a read-only view, one row a column."""
+        self._fill_vwap(rows)
+        return self._frozen[: len(COLUMNS), :rows]
+
+    def starts(self, rows: int) -> Instants:
+        """Return the starts of the first `rows` bars, ns UTC: a read-only view."""
+        view = self._opened[:rows]
+        view.flags.writeable = False
+        return view
+
+    def _settle(self) -> None:
+        """Move pending bars into the columns."""
+        pending = self._pending
+        self._fit(self._rows + len(pending) + 2)
+        for bar in pending:
+            self._write(self._rows, bar)
+            self._rows += 1
+        pending.clear()
+
+    def _write(self, row: int, bar: Bar) -> None:
+        flat, room = self._flat, self._room
+        self._opened[row] = bar.opened_at
+        flat[row] = bar.open
+        flat[row + room] = bar.high
+        flat[row + 2 * room] = bar.low
+        flat[row + 3 * room] = bar.close
+        flat[row + 4 * room] = bar.volume
+        flat[row + 5 * room] = bar.vwap
+        flat[row + 6 * room] = bar.count
+
+    def _fit(self, rows: int) -> None:
+        if rows > self._room:
+            self._make_room(max(rows, 2 * self._room))
+
+    def _make_room(self, room: int) -> None:
+        rows = self._rows
+        block = np.zeros((_ROWS, room))
+        opened = np.zeros(room, dtype=np.int64)
+        if rows:
+            block[:, :rows] = self._block[:, :rows]
+            opened[:rows] = self._opened[:rows]
+        self._block, self._opened, self._room = block, opened, room
+        self._frozen = block.view()
+        self._frozen.flags.writeable = False
+        self._flat: Any = memoryview(cast(Any, block)).cast("B").cast("d")
+
+    def _fill_vwap(self, rows: int) -> None:
+        """Bring the session's volume-weighted price up to `rows`; rows beyond the closed ones are always redone."""
+        first = min(self._vwap_rows, self._rows)
+        flat, room = self._flat, self._room
+        for row in range(first, rows):
+            volume, average = flat[row + _VOLUME * room], flat[row + _AVERAGE * room]
+            traded = volume * average
+            if row and not self._begins_session(row):
+                volume += flat[row - 1 + _VOLUME_SUM * room]
+                traded += flat[row - 1 + _TRADED_SUM * room]
+            flat[row + _VOLUME_SUM * room], flat[row + _TRADED_SUM * room] = volume, traded
+            flat[row + _VWAP * room] = traded / volume if volume > 0 else flat[row + _CLOSE * room]
+        self._vwap_rows = max(first, min(rows, self._rows))
+
+    def _begins_session(self, row: int) -> bool:
+        before, this = int(self._opened[row - 1]), int(self._opened[row])
+        return bisect_right(self._starts, before) != bisect_right(self._starts, this)
+
+
+class BarsView:
+    """The closed bars as strategies see them: `bars.close[-1]` is the newest close. Arrays are read-only views."""
+
+    __slots__ = ("_bars",)
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+
+    def __len__(self) -> int:
+        return len(self._bars)
+
+    @property
+    def open(self) -> Column:
+        """First prices, US dollars."""
+        return self._bars.closed("open")
+
+    @property
+    def high(self) -> Column:
+        """Highest prices, US dollars."""
+        return self._bars.closed("high")
+
+    @property
+    def low(self) -> Column:
+        """Lowest prices, US dollars."""
+        return self._bars.closed("low")
+
+    @property
+    def close(self) -> Column:
+        """Last prices, US dollars."""
+        return self._bars.closed("close")
+
+    @property
+    def volume(self) -> Column:
+        """Shares traded."""
+        return self._bars.closed("volume")
+
+    @property
+    def average(self) -> Column:
+        """Volume-weighted average price within each bar."""
+        return self._bars.closed("average")
+
+    @property
+    def vwap(self) -> Column:
+        """Volume-weighted average price since the session's open."""
+        return self._bars.closed("vwap")
+
+    @property
+    def count(self) -> Column:
+        """Number of trades."""
+        return self._bars.closed("count")
+
+    @property
+    def opened_at(self) -> Instants:
+        """Starts of the bars, ns UTC."""
+        return self._bars.opened_at()

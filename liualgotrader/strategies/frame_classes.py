@@ -1,0 +1,154 @@
+"""The pandas classes behind `minute_history`. Importing this module imports pandas, so `frames` does it late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+if TYPE_CHECKING:
+    from liualgotrader.strategies.frames import Source
+
+COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
+
+
+class Filled:
+    """An attribute that fills its frame or series when it is first asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        if owner is None:
+            return self
+        owner._fill()
+        return owner.__dict__[self.name]
+
+
+class PlacedSeries(pd.Series):
+    """A series by time in which a whole number is a place, as in the pandas the original was written for."""
+
+    @property
+    def _constructor(self) -> Any:
+        return PlacedSeries
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, (int, np.integer)) and isinstance(self.index, pd.DatetimeIndex):
+            return self.iloc[key]
+        return super().__getitem__(key)
+
+
+class PlacedFrame(pd.DataFrame):
+    """A frame whose columns are `PlacedSeries`."""
+
+    @property
+    def _constructor(self) -> Any:
+        return PlacedFrame
+
+    @property
+    def _constructor_sliced(self) -> Any:
+        return PlacedSeries
+
+
+class LazySeries(PlacedSeries):
+    """A column that answers its length and single places before it is filled."""
+
+    _mgr = Filled("_mgr")
+    _flags = Filled("_flags")
+    _attrs = Filled("_attrs")
+    _item_cache = Filled("_item_cache")
+
+    def __init__(self, source: Source, name: str, values: npt.NDArray[np.float64]) -> None:
+        own = self.__dict__
+        own["_source"], own["_values_seen"], own["_name"] = source, values, name
+
+    def _fill(self) -> None:
+        own = self.__dict__
+        values = own["_values_seen"]
+        whole = pd.Series(values, index=own["_source"].index(len(values)), name=own["_name"], copy=False)
+        _copy_inside(whole, own)
+
+    def __len__(self) -> int:
+        return len(self.__dict__["_values_seen"]) if "_mgr" not in self.__dict__ else super().__len__()
+
+    @property
+    def iloc(self) -> Any:
+        return _At(self) if "_mgr" not in self.__dict__ else super().iloc
+
+    @property
+    def values(self) -> Any:
+        return self.__dict__["_values_seen"] if "_mgr" not in self.__dict__ else super().values
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    def __getitem__(self, key: Any) -> Any:
+        if "_mgr" not in self.__dict__ and isinstance(key, (int, np.integer)):
+            return self.__dict__["_values_seen"][key]
+        return super().__getitem__(key)
+
+
+class _At:
+    """`series.iloc` that answers a single place without filling the series."""
+
+    __slots__ = ("_series",)
+
+    def __init__(self, series: Any) -> None:
+        self._series = series
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, (int, np.integer)):
+            return self._series.__dict__["_values_seen"][key]
+        self._series._fill()
+        return self._series.iloc[key]
+
+    def __getattr__(self, name: str) -> Any:
+        self._series._fill()
+        return getattr(self._series.iloc, name)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._series._fill()
+        self._series.iloc[key] = value
+
+
+class LazyFrame(PlacedFrame):
+    """A frame that answers its length and its columns before it is filled."""
+
+    _mgr = Filled("_mgr")
+    _flags = Filled("_flags")
+    _attrs = Filled("_attrs")
+    _item_cache = Filled("_item_cache")
+
+    def __init__(self, source: Source, rows: int) -> None:
+        own = self.__dict__
+        own["_source"], own["_rows"] = source, rows
+
+    def _fill(self) -> None:
+        own = self.__dict__
+        source, rows = own["_source"], own["_rows"]
+        columns = {name: source.table.column(name, rows) for name in COLUMNS}
+        _copy_inside(pd.DataFrame(columns, index=source.index(rows), copy=False), own)
+
+    def __len__(self) -> int:
+        own = self.__dict__
+        return int(own["_rows"]) if "_mgr" not in own else super().__len__()
+
+    def __getitem__(self, key: Any) -> Any:
+        own = self.__dict__
+        if "_mgr" not in own and isinstance(key, str) and key in COLUMNS:
+            return LazySeries(own["_source"], key, own["_source"].table.column(key, own["_rows"]))
+        return super().__getitem__(key)
+
+    def __getattr__(self, name: str) -> Any:  # type: ignore[misc] # columns before they are filled
+        if "_mgr" not in self.__dict__ and name in COLUMNS:
+            return self[name]
+        return super().__getattr__(name)
+
+
+def _copy_inside(whole: Any, own: dict[str, Any]) -> None:
+    """Take over what makes a frame or series one."""
+    for name in ("_mgr", "_flags", "_attrs", "_item_cache"):
+        if name in whole.__dict__:
+            own[name] = whole.__dict__[name]
