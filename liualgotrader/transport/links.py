@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Protocol
 
 from liualgotrader.common.clock import SECOND, machine_now
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.transport.address import socket_address
 from liualgotrader.transport.page import SessionPage
 
 FRAME_BYTES = 128 * 1024  # the longest message
 RECONNECT_SECONDS = 0.02  # machine time between two attempts to reach a reader
 
 _BUFFER_BYTES = 4 * 1024 * 1024  # asked for; the kernel grants what net.core.wmem_max allows, at least 200 KiB
-_PATH_BYTES = 107  # sun_path of <sys/un.h> without its closing zero
 _HELLO = struct.Struct("<4sq")  # a mark, and how many messages were sent over the link so far
 _MARK = b"liu1"
 _MESSAGES_A_TURN = 64  # taken before the loop serves others
@@ -130,10 +129,11 @@ class LinkReader:
         if self._listener is not None:
             return
         fresh = self._path.with_suffix(".new")
+        address = socket_address(fresh)
         fresh.unlink(missing_ok=True)
         listener = _new_socket()
         try:
-            listener.bind(_address(fresh))
+            listener.bind(address)
             listener.listen(8)
             fresh.replace(self._path)
         except BaseException:
@@ -348,10 +348,11 @@ class LinkWriter:
             self._again = self._loop.call_later(RECONNECT_SECONDS, self._reach)
 
     def _connect(self) -> bool:
+        address = socket_address(self._path)
         candidate = _new_socket()
         try:
             candidate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-            candidate.connect(_address(self._path))
+            candidate.connect(address)
             candidate.send(_HELLO.pack(_MARK, self._page.sent(self._link)))
         except OSError:
             candidate.close()
@@ -403,20 +404,6 @@ def _wait(watched: Sequence[socket.socket | None], what: int, seconds: float | N
         if one is not None:
             poll.register(one, what)
     return {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
-
-
-def _address(path: Path) -> str:
-    """Return the path as a socket address.
-
-    Raises:
-        ConfigError: the operating system does not take addresses that long.
-    """
-    if len(str(path).encode()) > _PATH_BYTES:
-        raise ConfigError(
-            f"the runtime folder {path.parent} is too deep for sockets: {path.name} there would have"
-            f" {len(str(path).encode())} bytes of at most {_PATH_BYTES}; set LIU_HOME to a shorter path"
-        )
-    return str(path)
 
 
 def _left(until: int | None) -> float | None:

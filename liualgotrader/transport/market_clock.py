@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from liualgotrader.common.clock import NEVER, SECOND, Alarm, Clock, WallClock, machine_now
+from liualgotrader.transport.address import socket_address
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
 _LOOK_AGAIN = 0.05  # machine seconds; a lost wake-up costs this much, no more
-_SETTLE_TURNS = 3  # turns of the loop after which a woken task has reached its next await
+_SETTLE_TURNS = 8  # turns of the loop after which a woken task, through wait_for and back, has reached its next await
 
 
 class Seat:
@@ -177,10 +178,11 @@ class PageClock:
         if self._socket is not None:
             return
         path = wake_socket(self._page.path, self._seat.name)
+        address = socket_address(path)
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._socket.bind(str(path))
+        self._socket.bind(address)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._socket, self._woken)
         self._fallback = loop.call_later(_LOOK_AGAIN, self._look)

@@ -1,8 +1,8 @@
 """One page of shared memory per session: the simulated market's clock, who is alive, and what is still under way.
 
 The page is a small file that every process maps. It begins with the names of processes and links (JSON),
-then come 64-bit cells. A cell has one writer at a time, so no lock is needed; the clock's three numbers
-are guarded by a version that is odd while they change.
+then come 64-bit cells. A cell has one writer at a time, so no lock is needed; the clock's three numbers go
+into a ring, and count only once they are all there, so that a writer killed half-way stops no reader.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from liualgotrader.common.clock import NEVER
 
 _NAMES_BYTES = 8192
 _ANCHORS = 64
-_HEAD, _VERSION, _COUNT, _WAITING = 16, 0, 1, 2
+_HEAD, _COUNT, _WAITING = 16, 0, 1
 _ANCHOR_CELLS = 3
 _PROCESS_CELLS, _LINK_CELLS = 16, 4
 SPEED_UNIT = 1_000_000  # speeds are kept in millionths
@@ -105,22 +105,19 @@ class SessionPage:
         cells = self._cells
         count = cells[_COUNT]
         at = _HEAD + count % _ANCHORS * _ANCHOR_CELLS
-        cells[_VERSION] += 1
         cells[at], cells[at + 1], cells[at + 2] = market0, machine0, round(speed * SPEED_UNIT)
         cells[_COUNT] = count + 1
-        cells[_VERSION] += 1
 
     def anchor(self, back: int = 0) -> Anchor | None:
         """Return the newest anchor, or the one `back` before it; None if there is none (any more)."""
         cells = self._cells
         while True:
-            version = cells[_VERSION]
             count = cells[_COUNT]
             if count <= back or back >= _ANCHORS - 1:
                 return None
             at = _HEAD + (count - 1 - back) % _ANCHORS * _ANCHOR_CELLS
             found = Anchor(cells[at], cells[at + 1], cells[at + 2] / SPEED_UNIT)
-            if version % 2 == 0 and cells[_VERSION] == version:
+            if cells[_COUNT] - count < _ANCHORS - 1 - back:  # nobody has begun to write over it meanwhile
                 return found
 
     def passed_at(self, market: int) -> int:

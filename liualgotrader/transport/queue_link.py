@@ -20,8 +20,13 @@ _ROOM = 256  # messages that may wait; the buffer of a queue is otherwise withou
 _LOOK_SECONDS = 0.2  # machine time after which a waiting thread sees that its link was closed
 
 
-def new_queue() -> Queue[bytes]:
-    """Return a queue for one link, to be handed to both processes when they are started."""
+def new_queue(page: SessionPage, name: str) -> Queue[bytes]:
+    """Return a fresh queue for one link, to be handed to both processes when they are started (again).
+
+    What an earlier queue of the link held is lost with it and counts as handled.
+    """
+    link = page.link(name)
+    page.set_handled(link, page.sent(link))
     return multiprocessing.get_context("spawn").Queue(_ROOM)
 
 
@@ -74,9 +79,13 @@ class QueueReader:
             except (EOFError, OSError, ValueError):  # the queue was closed, or broken off by a death
                 return
             try:
-                loop.call_soon_threadsafe(on_message, message)
+                loop.call_soon_threadsafe(self._deliver, on_message, message)
             except RuntimeError:  # the loop has ended
                 return
+
+    def _deliver(self, on_message: OnMessage, message: bytes) -> None:
+        if not self._closed.is_set():
+            on_message(message)
 
 
 class QueueWriter:
