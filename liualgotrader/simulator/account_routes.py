@@ -1,0 +1,204 @@
+"""Alpaca's trading REST: the account, its activities and history, assets, clock and calendar.
+
+Source: Alpaca trading API 2.0.1.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from aiohttp import web
+
+from liualgotrader.common.calendar import day_of, new_york, session_at_or_after, sessions
+from liualgotrader.common.clock import HOUR, MINUTE
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.exchange.values import AccountSettings, Activity, Refusal
+from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, count_in, instant_in
+from liualgotrader.simulator.trading_shapes import (
+    account_body,
+    activity_body,
+    asset_body,
+    calendar_body,
+    clock_body,
+    configuration_body,
+    portfolio_body,
+)
+from liualgotrader.simulator.wire import MIDNIGHT, answer, midnight_of, no, words
+from liualgotrader.simulator.world import WORLD, World
+
+_TRADE_TYPES = frozenset({"FILL"})
+_TIMEFRAMES = {"1Min": MINUTE, "5Min": 5 * MINUTE, "15Min": 15 * MINUTE, "1H": HOUR, "1D": 24 * HOUR}
+_SETTLEMENT_DAYS = 1  # T+1 since 2024-05-28
+_FIRST_OF_CALENDAR, _LAST_OF_CALENDAR = date(1998, 1, 1), date(2050, 12, 24)
+
+
+def add_routes(app: web.Application) -> None:
+    """Serve the account and what surrounds it."""
+    route = app.router
+    route.add_get("/v2/account", get_account)
+    route.add_get("/v2/account/configurations", get_configuration)
+    route.add_patch("/v2/account/configurations", set_configuration)
+    route.add_get("/v2/account/portfolio/history", portfolio_history)
+    route.add_get("/v2/account/activities", list_activities)
+    route.add_get("/v2/account/activities/{activity_type}", list_activities)
+    route.add_get("/v2/assets", list_assets)
+    route.add_get("/v2/assets/{symbol}", get_asset)
+    route.add_get("/v2/clock", get_clock)
+    route.add_get("/v2/calendar", get_calendar)
+
+
+# --- account
+
+
+async def get_account(request: web.Request) -> web.Response:
+    """Return the account's figures."""
+    world = request.app[WORLD]
+    return answer(account_body(world.exchange.account(world.account_id)))
+
+
+async def get_configuration(request: web.Request) -> web.Response:
+    """Return what the account's owner may switch."""
+    world = request.app[WORLD]
+    return answer(configuration_body(world.exchange.settings(world.account_id)))
+
+
+async def set_configuration(request: web.Request) -> web.Response:
+    """Switch it; `null` and what is not named stay as they are."""
+    world = request.app[WORLD]
+    body, old = await body_of(request), world.exchange.settings(world.account_id)
+    multiplier = str(body.get("max_margin_multiplier") or old.max_margin_multiplier)
+    if multiplier not in ("1", "2", "4"):
+        raise Refusal(*BAD_FIELD, f"invalid max_margin_multiplier: {multiplier}")
+    settings = AccountSettings(
+        no_shorting=_switch(body, "no_shorting", old.no_shorting),
+        suspend_trade=_switch(body, "suspend_trade", old.suspend_trade),
+        fractional_trading=_switch(body, "fractional_trading", old.fractional_trading),
+        max_margin_multiplier=int(multiplier),
+    )
+    world.exchange.configure(world.account_id, settings)
+    return answer(configuration_body(settings))
+
+
+def _switch(body: dict[str, object], name: str, old: bool) -> bool:
+    value = body.get(name)
+    if value is None:
+        return old
+    if not isinstance(value, bool):
+        raise Refusal(*BAD_FIELD, f"{name} must be a boolean")
+    return value
+
+
+async def portfolio_history(request: web.Request) -> web.Response:
+    """Return equity over the day that is played; nothing is known of the days before."""
+    world = request.app[WORLD]
+    timeframe = request.query.get("timeframe") or "1D"
+    if timeframe not in _TIMEFRAMES:
+        raise Refusal(*BAD_FIELD, f"invalid timeframe: {timeframe}")
+    start = instant_in(request, "start") or 0
+    end = min(instant_in(request, "end", last=True) or world.now, world.now)
+    points = world.equity.points(start, end, _TIMEFRAMES[timeframe])
+    base = world.exchange.account(world.account_id).last_equity
+    return answer(portfolio_body(points, base, timeframe, world.tape.day.isoformat()))
+
+
+async def list_activities(request: web.Request) -> web.Response:
+    """Return fills; the newest first unless `direction=asc`. The id of the last one is the next `page_token`."""
+    world, query = request.app[WORLD], request.query
+    size = count_in(request, "page_size", 100, 100)
+    direction = query.get("direction") or "desc"
+    if direction not in ("asc", "desc"):
+        raise Refusal(*BAD_FIELD, f"invalid direction: {direction}")
+    if not _asks_for_fills(request):
+        return answer([])
+    after, until = _activity_bounds(request)
+    found: list[Activity] = world.exchange.activities(
+        world.account_id,
+        after=after,
+        until=until,
+        direction=direction,
+        limit=size,
+        page_token=query.get("page_token") or None,
+    )
+    return answer([activity_body(a) for a in found])
+
+
+def _asks_for_fills(request: web.Request) -> bool:
+    named = request.match_info.get("activity_type")
+    types = {named} if named else set(words(request.query.get("activity_types")))
+    if types:
+        return bool(types & _TRADE_TYPES)
+    return request.query.get("category") != "non_trade_activity"
+
+
+def _activity_bounds(request: web.Request) -> tuple[int | None, int | None]:
+    day = instant_in(request, "date")
+    if day is None:
+        return instant_in(request, "after"), instant_in(request, "until")
+    first = midnight_of(day)
+    return first - 1, new_york(day_of(first) + timedelta(days=1), MIDNIGHT)
+
+
+# --- assets
+
+
+async def list_assets(request: web.Request) -> web.Response:
+    """Return what can be traded."""
+    world, query = request.app[WORLD], request.query
+    if query.get("status", "active") != "active" or query.get("asset_class", "us_equity") != "us_equity":
+        return answer([])
+    if words(query.get("attributes")):
+        return answer([])
+    exchange = query.get("exchange")
+    return answer([asset_body(t) for t in world.symbols.all() if exchange in (None, "", t.exchange)])
+
+
+async def get_asset(request: web.Request) -> web.Response:
+    """Return one asset, by symbol or id."""
+    world = request.app[WORLD]
+    name = request.match_info["symbol"]
+    terms = world.symbols.terms(world.symbols.symbol(name))
+    return no(404, 40410000, f"asset not found for {name}") if terms is None else answer(asset_body(terms))
+
+
+# --- time
+
+
+async def get_clock(request: web.Request) -> web.Response:
+    """Return the market's time, and when the exchange opens and closes next."""
+    return answer(_clock(request.app[WORLD]))
+
+
+def _clock(world: World) -> dict[str, object]:
+    now = world.now
+    current = session_at_or_after(now)
+    is_open = current.is_open(now)
+    following = session_at_or_after(current.closes_at) if is_open else current
+    return clock_body(now, is_open=is_open, next_open=following.opens_at, next_close=current.closes_at)
+
+
+async def get_calendar(request: web.Request) -> web.Response:
+    """Return the sessions from `start` to `end`, both included."""
+    start = _day(request, "start", _FIRST_OF_CALENDAR)
+    end = _day(request, "end", _LAST_OF_CALENDAR)
+    try:
+        found = sessions(start, end + timedelta(days=7)) if start <= end else []
+    except ConfigError as e:
+        raise Refusal(*BAD_FIELD, str(e)) from e
+    listed = [
+        calendar_body(s, found[min(i + _SETTLEMENT_DAYS, len(found) - 1)].day.isoformat())
+        for i, s in enumerate(found)
+        if s.day <= end
+    ]
+    return answer(listed)
+
+
+def _day(request: web.Request, name: str, bound: date) -> date:
+    """Return a date, within what the calendar knows."""
+    text = request.query.get(name)
+    if not text:
+        return bound
+    try:
+        day = date.fromisoformat(text[:10])
+    except ValueError as e:
+        raise Refusal(*BAD_FIELD, f"invalid {name}: {text}") from e
+    return min(max(day, _FIRST_OF_CALENDAR), _LAST_OF_CALENDAR)

@@ -1,0 +1,106 @@
+"""Our own routes under `/_sim`: the clock, the status, and what a test or a person may do to the market.
+
+They need the token from the runtime folder (`X-LIU-Token`) and refuse a foreign Host or Origin.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from liualgotrader.common.clock import machine_now
+from liualgotrader.exchange.values import Refusal
+from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTE, NAMES, OrderFault
+from liualgotrader.simulator.order_requests import BAD_FIELD, body_of
+from liualgotrader.simulator.wire import answer, no, rfc3339
+from liualgotrader.simulator.world import WORLD, World
+
+
+def add_routes(app: web.Application) -> None:
+    """Serve the control routes."""
+    route = app.router
+    route.add_get("/_sim/clock", clock)
+    route.add_get("/_sim/status", status)
+    route.add_post("/_sim/stop", stop)
+    route.add_post("/_sim/resume", resume)
+    route.add_post("/_sim/run_until", run_until)
+    route.add_post("/_sim/faults/{name}", fault)
+
+
+async def clock(request: web.Request) -> web.Response:
+    """Return market = market0 + speed * (machine - machine0), ns, for processes that cannot map the page."""
+    world = request.app[WORLD]
+    anchor = world.market.anchor()
+    return answer(
+        {
+            "market": world.now,
+            "market0": anchor.market0,
+            "machine0": anchor.machine0,
+            "speed": anchor.speed,
+            "machine": machine_now(),
+        }
+    )
+
+
+async def status(request: web.Request) -> web.Response:
+    """Return what the market is doing."""
+    return answer(status_of(request.app[WORLD]))
+
+
+def status_of(world: World) -> dict[str, object]:
+    """Return the market's figures as they stand."""
+    return {
+        "market": world.now,
+        "time": rfc3339(world.now),
+        "standing": world.market.is_standing,
+        "ended": world.market.ended.is_set(),
+        "waiting_for": world.market.waiting_for,
+        "events": world.record.events,
+        "orders": world.orders_taken,
+        "data_connections": len(world.data.subscribers),
+        "order_streams": len(world.updates.listeners),
+        "faults": world.faults.left(),
+        "muted": world.data.muted,
+    }
+
+
+async def stop(request: web.Request) -> web.Response:
+    """Let the market stand."""
+    request.app[WORLD].market.stop()
+    return answer(status_of(request.app[WORLD]))
+
+
+async def resume(request: web.Request) -> web.Response:
+    """Let the market go on."""
+    request.app[WORLD].market.resume()
+    return answer(status_of(request.app[WORLD]))
+
+
+async def run_until(request: web.Request) -> web.Response:
+    """Let the market go on to `{"at": ns}`, stand there, and answer then."""
+    world = request.app[WORLD]
+    at = (await body_of(request)).get("at")
+    if not isinstance(at, int):
+        raise Refusal(*BAD_FIELD, "at must be an instant in ns")
+    await world.market.run_until(at)
+    return answer(status_of(world))
+
+
+async def fault(request: web.Request) -> web.Response:
+    """Switch a fault: `{"count": n}` for order faults, `{"on": bool}` for `mute`, nothing for the others."""
+    world, name = request.app[WORLD], request.match_info["name"]
+    body = await body_of(request)
+    if name not in NAMES:
+        return no(404, 40410000, f"no fault named {name}; there are {', '.join(NAMES)}")
+    if name == MUTE:
+        on = body.get("on", True) is True
+        world.data.mute(muted=on)
+        world.updates.mute(muted=on)
+    elif name == DROP_WEBSOCKETS:
+        world.data.drop_all()
+        world.updates.drop_all()
+    else:
+        count = body.get("count", 1)
+        if not isinstance(count, int):
+            raise Refusal(*BAD_FIELD, "count must be a number")
+        world.faults.expect(OrderFault(name), count)
+    return answer(status_of(world))

@@ -1,0 +1,47 @@
+"""Accounts that outlive the process: the file that `--state` names.
+
+The first line is the day (ISO), the rest is the exchange's own snapshot.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.rules import Session
+
+
+def restore(exchange: Exchange, spec: MarketSpec, session: Session) -> bool:
+    """Take the accounts from the state file, into a new day if it is an older one's; False if there is no file.
+
+    Raises:
+        ConfigError: if the file is not one of ours, or lies ahead of the day that is to be played.
+    """
+    path = Path(spec.state) if spec.state else None
+    if path is None or not path.exists():
+        return False
+    day, _, state = path.read_bytes().partition(b"\n")
+    try:
+        exchange.restore_state(state)
+    except ValueError as e:
+        raise ConfigError(f"{path} is not a market's state; name another file or delete it.") from e
+    if day.decode() > spec.day:
+        raise ConfigError(
+            f"{path} holds the accounts after {day.decode()}; {spec.day} lies before, choose a later day."
+        )
+    if day.decode() < spec.day:
+        exchange.begin_session(session)
+    return True
+
+
+def keep(exchange: Exchange, spec: MarketSpec) -> None:
+    """Write the accounts into the state file, whole or not at all; nothing without such a file."""
+    if not spec.state:
+        return
+    path = Path(spec.state)
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(spec.day.encode() + b"\n" + exchange.snapshot_state())
+    fresh.replace(path)

@@ -1,0 +1,130 @@
+"""The simulated market as a process: serves, reports over the control link, ends when its parent does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from liualgotrader.common.clock import machine_now
+from liualgotrader.common.config import Secrets
+from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.common.tlog import log_to_file, say
+from liualgotrader.simulator.kept import keep
+from liualgotrader.simulator.server import RunningMarket, serve
+from liualgotrader.simulator.subscriptions import Keys
+
+log = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 1.0
+
+
+def run(spec_path: str, control: Connection) -> None:
+    """Serve the market of the specification in `spec_path` until the parent says stop or is gone, then exit.
+
+    Exit status 0; of a LiuError its own, after `{"failed": sentence, "exit_code": n}` over `control`. Ctrl-C is
+    the parent's to handle. The key pair is in the environment.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        spec = msgspec.json.decode(Path(spec_path).read_bytes(), type=MarketSpec)
+        log_to_file(Path(str(spec.options.get("log_dir") or Path(spec_path).parent)), "simulator")
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_live(spec, _keys(), control))
+    except LiuError as error:
+        log.error("simulator: %s", error)
+        _tell(control, {"failed": str(error), "exit_code": error.exit_code})
+        sys.exit(error.exit_code)
+    except Exception:
+        log.exception("simulator ended by a bug")
+        raise
+    finally:
+        logging.shutdown()
+
+
+def _keys() -> Keys:
+    secrets = Secrets.from_environment()
+    if not secrets.key_id or not secrets.secret_key:
+        raise ConfigError("The simulated market needs APCA_API_KEY_ID and APCA_API_SECRET_KEY in its environment.")
+    return Keys(secrets.key_id.reveal(), secrets.secret_key.reveal())
+
+
+async def _live(spec: MarketSpec, keys: Keys, control: Connection) -> None:
+    running = await serve(spec, keys)
+    say(log, "market_serves", port=running.port, day=spec.day, kind=spec.kind)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_reader(control.fileno(), _hear, control, stopping)
+    _tell(control, {"port": running.port})
+    reporting = asyncio.create_task(_report(running, control))
+    waiting = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait([waiting, reporting], return_when=asyncio.FIRST_COMPLETED)
+        if reporting.done():
+            reporting.result()
+    finally:
+        asyncio.get_running_loop().remove_reader(control.fileno())
+        reporting.cancel()
+        waiting.cancel()
+        keep(running.world.exchange, spec)
+        await running.close()
+
+
+def _hear(control: Connection, stopping: asyncio.Event) -> None:
+    try:
+        message = msgspec.msgpack.decode(control.recv_bytes())
+    except (EOFError, OSError):
+        asyncio.get_running_loop().remove_reader(control.fileno())
+        stopping.set()
+        return
+    if isinstance(message, dict) and message.get("stop"):
+        stopping.set()
+
+
+async def _report(running: RunningMarket, control: Connection) -> None:
+    """Tell the parent each machine second how the market stands, and once that it has ended; raises its bug."""
+    world, clock = running.world, running.world.clock
+    market, machine = world.now, machine_now()
+    ended = False
+    while True:
+        await clock.sleep(_REPORT_SECONDS)
+        if running.task.done() and not running.task.cancelled() and (bug := running.task.exception()) is not None:
+            raise bug
+        seen = (world.now - market) / max(machine_now() - machine, 1)
+        market, machine = world.now, machine_now()
+        _tell(
+            control,
+            {
+                "market": world.now,
+                "speed_seen": round(seen, 3),
+                "events": world.record.events,
+                "orders": world.orders_taken,
+                "waiting_for": world.market.waiting_for,
+            },
+        )
+        if world.market.ended.is_set() and not ended:
+            ended = True
+            keep(world.exchange, world.spec)
+            _tell(control, {"ended": True})
+
+
+def _tell(control: Connection, message: dict[str, Any]) -> None:
+    with suppress(OSError):
+        control.send_bytes(msgspec.msgpack.encode(message))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,223 @@
+"""Bars, quotes and prints as Alpaca's market-data REST and its data stream write them.
+
+Source: Alpaca market data API 1.1. On REST instants are text; on the stream they are text in JSON and the
+Timestamp extension in msgpack. Conditions: `@` regular sale, `I` odd lot and `W` average price (count for volume only),
+`4` derivatively priced (for high, low and volume), `M` market center's official close (for nothing).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from liualgotrader.common.calendar import day_of, new_york
+from liualgotrader.common.events import Bar, Counts, Quote, Status, Trade
+from liualgotrader.simulator.symbols import Venue
+from liualgotrader.simulator.wire import MIDNIGHT, rfc3339, whole_if_possible
+
+ODD_LOT_BELOW = 100
+TRADE_CONDITIONS = {
+    "@": "Regular Sale",
+    "I": "Odd Lot Trade",
+    "W": "Average Price Trade",
+    "4": "Derivatively Priced",
+    "M": "Market Center Official Close",
+}
+QUOTE_CONDITIONS = {"R": "Regular, two-sided open"}
+_ALL = int(Counts.ALL)
+_VOLUME = int(Counts.VOLUME)
+_NOT_LAST = int(Counts.HIGH_LOW | Counts.VOLUME)
+_REGULAR = ("@",)
+_QUOTE_REGULAR = ("R",)
+
+
+class TradeRow(msgspec.Struct):
+    """A print of the REST history."""
+
+    t: str
+    x: str
+    p: float
+    s: float
+    c: tuple[str, ...]
+    i: int
+    z: str
+
+
+class QuoteRow(msgspec.Struct, rename={"as_": "as"}):
+    """A quote of the REST history; sizes in shares."""
+
+    t: str
+    ax: str
+    ap: float
+    as_: float
+    bx: str
+    bp: float
+    bs: float
+    c: tuple[str, ...]
+    z: str
+
+
+class BarRow(msgspec.Struct):
+    """A bar of the REST history, labelled by its left edge."""
+
+    t: str
+    o: float
+    h: float
+    l: float  # noqa: E741 - the wire's name
+    c: float
+    v: float
+    n: int
+    vw: float
+
+
+class TradeMessage(msgspec.Struct):
+    """A print on the data stream."""
+
+    T: str
+    S: str
+    i: int
+    x: str
+    p: float
+    s: float
+    c: tuple[str, ...]
+    z: str
+    t: Any
+
+
+class QuoteMessage(msgspec.Struct, rename={"as_": "as"}):
+    """A quote on the data stream."""
+
+    T: str
+    S: str
+    bx: str
+    bp: float
+    bs: float
+    ax: str
+    ap: float
+    as_: float
+    c: tuple[str, ...]
+    z: str
+    t: Any
+
+
+class BarMessage(msgspec.Struct):
+    """A minute (`b`), updated (`u`) or daily (`d`) bar on the data stream."""
+
+    T: str
+    S: str
+    o: float
+    h: float
+    l: float  # noqa: E741 - the wire's name
+    c: float
+    v: float
+    n: int
+    vw: float
+    t: Any
+
+
+def conditions_of(flags: int, size: float) -> tuple[str, ...]:
+    """Return sale conditions that say what a print counts for."""
+    if flags == _ALL:
+        return _REGULAR
+    if flags == _VOLUME:
+        return ("@", "I") if size < ODD_LOT_BELOW else ("@", "W")
+    if flags == _NOT_LAST:
+        return ("@", "4")
+    return ("M",) if not flags else _REGULAR
+
+
+def trade_row(trade: Trade, number: int, venue: Venue) -> TradeRow:
+    """Return a print for the REST history."""
+    return TradeRow(
+        rfc3339(trade.at),
+        venue.letter,
+        trade.price,
+        whole_if_possible(trade.size),
+        conditions_of(trade.flags, trade.size),
+        number,
+        venue.tape,
+    )
+
+
+def quote_row(quote: Quote, venue: Venue) -> QuoteRow:
+    """Return a quote for the REST history."""
+    return QuoteRow(
+        rfc3339(quote.at),
+        venue.letter,
+        quote.ask,
+        whole_if_possible(quote.ask_size),
+        venue.letter,
+        quote.bid,
+        whole_if_possible(quote.bid_size),
+        _QUOTE_REGULAR,
+        venue.tape,
+    )
+
+
+def bar_row(bar: Bar, at: int | None = None) -> BarRow:
+    """Return a bar for the REST history, labelled `at` if that is not its beginning."""
+    return BarRow(
+        rfc3339(bar.opened_at if at is None else at),
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        whole_if_possible(bar.volume),
+        bar.count,
+        bar.vwap,
+    )
+
+
+def day_label(bar: Bar) -> int:
+    """Return the label of a daily bar: New York's midnight."""
+    return new_york(day_of(bar.opened_at), MIDNIGHT)
+
+
+def trade_message(trade: Trade, number: int, venue: Venue, t: Any) -> TradeMessage:
+    """Return a print for the stream; `t` is the instant as the codec writes it."""
+    conditions = conditions_of(trade.flags, trade.size)
+    size = whole_if_possible(trade.size)
+    return TradeMessage("t", trade.symbol, number, venue.letter, trade.price, size, conditions, venue.tape, t)
+
+
+def quote_message(quote: Quote, venue: Venue, t: Any) -> QuoteMessage:
+    """Return a quote for the stream."""
+    return QuoteMessage(
+        "q",
+        quote.symbol,
+        venue.letter,
+        quote.bid,
+        whole_if_possible(quote.bid_size),
+        venue.letter,
+        quote.ask,
+        whole_if_possible(quote.ask_size),
+        _QUOTE_REGULAR,
+        venue.tape,
+        t,
+    )
+
+
+def bar_message(kind: str, bar: Bar, t: Any) -> BarMessage:
+    """Return a bar for the stream."""
+    volume = whole_if_possible(bar.volume)
+    return BarMessage(kind, bar.symbol, bar.open, bar.high, bar.low, bar.close, volume, bar.count, bar.vwap, t)
+
+
+_UTP_CODES = {True: ("H", "Trading Halt"), False: ("T", "Trading Resumption")}
+_CTA_CODES = {True: ("2", "Trading Halt"), False: ("3", "Resume")}
+
+
+def status_message(status: Status, venue: Venue, t: Any) -> dict[str, Any]:
+    """Return a trading status for the stream, with the code of the symbol's tape if the event brings none."""
+    code, words = (_UTP_CODES if venue.tape == "C" else _CTA_CODES)[status.halted]
+    return {
+        "T": "s",
+        "S": status.symbol,
+        "sc": status.code or code,
+        "sm": words,
+        "rc": status.reason,
+        "rm": status.reason,
+        "z": venue.tape,
+        "t": t,
+    }

@@ -1,0 +1,130 @@
+"""What waits to be sent on one websocket: the market never waits for a client, a slow client is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from aiohttp import ClientError, WSCloseCode, web
+
+MAX_QUEUED_BYTES = 32 << 20
+MAX_FRAME_BYTES = 1_000_000  # alpaca-py closes at 1 MiB
+_CLOSE_SECONDS = 0.5
+
+
+class Outbox:
+    """Frames in order, sent by a task of their own.
+
+    `on_sent` is called at the moment a frame is queued (the page counts it from then on). A muted outbox
+    swallows frames without counting them.
+    """
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.BaseTransport | None,
+        *,
+        binary: bool,
+        limit: int = MAX_QUEUED_BYTES,
+    ) -> None:
+        self.binary = binary
+        self.muted = False
+        self.closing = False
+        self._socket = socket
+        self._transport = transport
+        self._limit = limit
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._close_code: int | None = None
+        self._abort = False
+        self._overflow_frame = b""
+        self.on_sent: Callable[[], None] | None = None
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes wait."""
+        return self._bytes
+
+    def refuse_slow_client_with(self, frame: bytes) -> None:
+        """Say so with this frame before a client that does not keep up is cut off."""
+        self._overflow_frame = frame
+
+    def put(self, frame: bytes) -> bool:
+        """Queue a frame and return whether it will be sent; one that exceeds the limit ends the connection."""
+        if self.muted or self.closing:
+            return False
+        if self._bytes + len(frame) > self._limit:
+            self._frames.clear()
+            self._bytes = 0
+            if self._overflow_frame:
+                self._frames.append(self._overflow_frame)
+            self.close(WSCloseCode.POLICY_VIOLATION)
+            return False
+        self._frames.append(frame)
+        self._bytes += len(frame)
+        if self.on_sent is not None:
+            self.on_sent()
+        self._wake.set()
+        return True
+
+    def close(self, code: int = WSCloseCode.OK) -> None:
+        """Send what waits, then close with `code`."""
+        self.closing = True
+        self._close_code = code
+        self._wake.set()
+
+    def abort(self) -> None:
+        """Drop the connection as a broken network does, without a word."""
+        self.closing = self._abort = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send until the connection ends."""
+        try:
+            while not self._abort:
+                while self._frames and not self._abort:
+                    await self._send(self._frames.popleft())
+                if self._close_code is not None:
+                    break
+                await self._wake.wait()
+                self._wake.clear()
+        except (ConnectionError, ClientError):
+            self.closing = True  # the client went away; its reader ends by itself
+            return
+        await self._end()
+
+    async def _send(self, frame: bytes) -> None:
+        if self.binary:
+            await self._socket.send_bytes(frame)
+        else:
+            await self._socket.send_str(frame.decode())
+        self._bytes = max(self._bytes - len(frame), 0)
+
+    async def _end(self) -> None:
+        if self._abort:
+            self._drop()
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._socket.close(code=self._close_code or WSCloseCode.OK)
+        except TimeoutError:
+            self._drop()
+
+    def _drop(self) -> None:
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.abort()
+
+
+def frames_below_limit(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> list[list[bytes]]:
+    """Return the pieces in order, cut into groups whose sum stays below `limit` bytes."""
+    groups: list[list[bytes]] = []
+    size = limit
+    for piece in pieces:
+        if size + len(piece) + 1 > limit:
+            groups.append([])
+            size = 8  # the array's head
+        groups[-1].append(piece)
+        size += len(piece) + 1
+    return groups

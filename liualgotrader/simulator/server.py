@@ -1,0 +1,225 @@
+"""Putting a simulated market together and serving it on one local port."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import secrets
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from aiohttp import web
+
+from liualgotrader.common.clock import WallClock
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.money import exact
+from liualgotrader.common.ports import Tape
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
+from liualgotrader.exchange.rules import Profile, Rules, Session
+from liualgotrader.simulator import (
+    account_routes,
+    control_routes,
+    data_routes,
+    data_stream,
+    trading_routes,
+    updates_stream,
+)
+from liualgotrader.simulator.data_hub import DataHub
+from liualgotrader.simulator.door import RATE, door, rate_for
+from liualgotrader.simulator.equity import EquityCurve
+from liualgotrader.simulator.faults import Faults
+from liualgotrader.simulator.history import History
+from liualgotrader.simulator.hold import Hold
+from liualgotrader.simulator.kept import restore
+from liualgotrader.simulator.market import Market
+from liualgotrader.simulator.record import DayRecord
+from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.symbols import SymbolTable, terms_of
+from liualgotrader.simulator.updates_hub import UpdatesHub
+from liualgotrader.simulator.world import WORLD, World
+from liualgotrader.transport.page import SessionPage
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+ACCOUNT = "SIM000000001"
+TOKEN_FILE = "sim-token"  # noqa: S105 - a file's name
+_CLOSE_SECONDS = 0.2
+FEES: dict[str, FeeModel] = {
+    "none": NoFees(),
+    "regulatory": RegulatoryFees(),
+    "commission": PerShareCommission(),
+    "all": SumOfFees((PerShareCommission(), RegulatoryFees())),
+}
+
+
+@dataclass(slots=True)
+class RunningMarket:
+    """A simulated market that is being served. `task` ends when the tape does, or with the bug that ended it."""
+
+    world: World
+    port: int
+    task: asyncio.Task[None]
+    _runner: web.AppRunner
+    _hold: Hold
+    _folder: tempfile.TemporaryDirectory[str] | None
+
+    @property
+    def url(self) -> str:
+        """The root of all REST addresses."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def websocket_url(self) -> str:
+        """The root of all websocket addresses."""
+        return f"ws://{HOST}:{self.port}"
+
+    async def close(self) -> None:
+        """End the market and every connection, within a second."""
+        self.task.cancel()
+        self.world.closing.set()
+        for outbox in tuple(self.world.connections):
+            outbox.close(1001)
+        await asyncio.wait([self.task])
+        await self._runner.cleanup()
+        self._hold.close()
+        self.world.token_path.unlink(missing_ok=True)
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+async def serve(spec: MarketSpec, keys: Keys, *, tape: Tape | None = None) -> RunningMarket:
+    """Serve the market that `spec` describes and start its time; `tape` instead of the one that it names.
+
+    Raises:
+        ConfigError: if the specification names something that there is not.
+        OutsideError: if the port is taken.
+    """
+    folder = None if spec.page else tempfile.TemporaryDirectory(prefix="liu-market-")
+    page = SessionPage(Path(spec.page)) if spec.page else SessionPage.create(Path(folder.name) / "page", (), ())  # type: ignore[union-attr]
+    world, hold = make_world(spec, keys, page, tape if tape is not None else tape_of(spec))
+    world.market.prepare()
+    app = application(world)
+    # A client that breaks off leaves its request's handler running, so that an order is never half taken.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
+    await runner.setup()
+    site = web.TCPSite(runner, HOST, spec.port)
+    try:
+        await site.start()
+    except OSError as e:
+        await runner.cleanup()
+        hold.close()
+        if e.errno != errno.EADDRINUSE:
+            raise
+        raise OutsideError(f"Port {spec.port} is in use; name another one, or 0 for any free one.") from e
+    port = runner.addresses[0][1]
+    task = asyncio.create_task(world.market.run(), name="market")
+    return RunningMarket(world, port, task, runner, hold, folder)
+
+
+def application(world: World) -> web.Application:
+    """Return the server's routes: one family a file."""
+    app = web.Application(middlewares=[door], client_max_size=1 << 20)
+    app[WORLD] = world
+    rate = rate_for(world)
+    if rate is not None:
+        app[RATE] = rate
+    for family in (trading_routes, account_routes, data_routes, data_stream, updates_stream, control_routes):
+        family.add_routes(app)
+    return app
+
+
+def tape_of(spec: MarketSpec) -> Tape:
+    """Return the tape that a specification names."""
+    from liualgotrader.data.tapes.factory import tape_from
+
+    return tape_from(
+        spec.kind,
+        day=date.fromisoformat(spec.day),
+        folder=spec.folder or None,
+        seed=spec.seed,
+        symbols=spec.symbols or None,
+        count=spec.symbol_count,
+    )
+
+
+def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape) -> tuple[World, Hold]:
+    """Return the parts of a market, wired; nothing runs yet. Needs a running loop."""
+    clock = WallClock()
+    terms = terms_of(tape.assets())
+    symbols = SymbolTable(terms)
+    record = DayRecord(tape.opens_at, tape.closes_at)
+    history = History(tape, record)
+    session = session_of_tape(tape, history, symbols)
+    exchange = Exchange(terms, session=session, rules=rules_of(spec), seed=spec.seed)
+    if not restore(exchange, spec, session):
+        exchange.open_account(ACCOUNT, exact(spec.cash))
+    data, updates, equity = DataHub(symbols, page), UpdatesHub(page), EquityCurve()
+    hold = Hold(page, lambda: data.absent() + updates.absent())
+    market = Market(
+        spec,
+        tape=tape,
+        exchange=exchange,
+        account_id=ACCOUNT,
+        record=record,
+        equity=equity,
+        data=data,
+        updates=updates,
+        page=page,
+        hold=hold,
+        clock=clock,
+    )
+    token, token_path = write_token(page.path.parent)
+    world = World(
+        spec=spec,
+        keys=keys,
+        account_id=ACCOUNT,
+        clock=clock,
+        tape=tape,
+        symbols=symbols,
+        exchange=exchange,
+        record=record,
+        history=history,
+        equity=equity,
+        data=data,
+        updates=updates,
+        market=market,
+        faults=Faults(),
+        token=token,
+        token_path=token_path,
+    )
+    return world, hold
+
+
+def session_of_tape(tape: Tape, history: History, symbols: SymbolTable) -> Session:
+    """Return the trading day for the exchange, with the closes of the session before."""
+    closes = {t.symbol: bar for t in symbols.all() if (bar := history.previous_day(t.symbol)) is not None}
+    return Session(
+        opens_at=tape.opens_at,
+        closes_at=tape.closes_at,
+        previous_closes={symbol: Decimal(str(bar.close)) for symbol, bar in closes.items()},
+    )
+
+
+def rules_of(spec: MarketSpec) -> Rules:
+    """Return the exchange's rules. Raises `ConfigError` for a profile or fees that there are not."""
+    if spec.fill_profile not in list(Profile):
+        raise ConfigError(f"No fill profile is named {spec.fill_profile}; there are {', '.join(Profile)}.")
+    if spec.fees not in FEES:
+        raise ConfigError(f"No fees are named {spec.fees}; there are {', '.join(FEES)}.")
+    return Rules(profile=spec.fill_profile, fees=FEES[spec.fees], latency_ns=spec.latency)
+
+
+def write_token(folder: Path) -> tuple[str, Path]:
+    """Write a fresh control token beside the page, readable by its owner only, and return it and its file."""
+    token, path = secrets.token_urlsafe(24), folder / TOKEN_FILE
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(token)
+    return token, path

@@ -1,0 +1,154 @@
+"""The data stream's conversation, without a socket: what a client may say, what it is answered, what it gets.
+
+Source: Alpaca market data API 1.1, real-time stock data; observed answers for the error texts.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import WSCloseCode
+
+CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
+FOLLOWERS = ("corrections", "cancelErrors")  # they come with the trades, without being asked for
+OTHER_FEEDS = ("orderbooks", "news", "imbalances")
+ERRORS = {
+    400: "invalid syntax",
+    401: "not authenticated",
+    402: "auth failed",
+    403: "already authenticated",
+    404: "auth timeout",
+    405: "symbol limit exceeded",
+    406: "connection limit exceeded",
+    407: "slow client",
+    409: "insufficient subscription",
+    410: "invalid subscribe action for this feed",
+    500: "internal error",
+}
+FATAL = frozenset({402, 404, 406, 407})
+EVERYTHING = "*"
+
+Reply = dict[str, Any]
+
+
+def error(code: int) -> Reply:
+    """Return the stream's error message for a code."""
+    return {"T": "error", "code": code, "msg": ERRORS[code]}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The one key pair that the vendor routes accept; never shown."""
+
+    key_id: str = field(repr=False)
+    secret_key: str = field(repr=False)
+
+    def match(self, key_id: object, secret_key: object) -> bool:
+        """Return whether this is the pair, in constant time."""
+        given = f"{key_id}\0{secret_key}".encode()
+        return hmac.compare_digest(given, f"{self.key_id}\0{self.secret_key}".encode())
+
+
+class StreamSession:
+    """One client's side of the data stream. `symbols` are its subscriptions by channel.
+
+    `admit` says whether one more authenticated connection is allowed; `symbol_limit` 0 is no limit.
+    """
+
+    def __init__(self, keys: Keys, *, admit: Callable[[], bool] = lambda: True, symbol_limit: int = 0) -> None:
+        self.authenticated = False
+        self.close_code: int | None = None
+        self.symbols: dict[str, set[str]] = {channel: set() for channel in CHANNELS}
+        self._keys = keys
+        self._admit = admit
+        self._symbol_limit = symbol_limit
+
+    def open(self, key_id: str | None = None, secret_key: str | None = None) -> list[Reply]:
+        """Return what a fresh connection is told; credentials may have come as headers of the handshake."""
+        replies = [{"T": "success", "msg": "connected"}]
+        return replies if key_id is None else replies + self._authenticate(key_id, secret_key)
+
+    def receive(self, message: object) -> list[Reply]:
+        """Return the answers to one message; `close_code` is set where the connection has to end."""
+        if not isinstance(message, dict):
+            return [error(400)]
+        action = message.get("action")
+        if action == "auth":
+            return self._authenticate(message.get("key"), message.get("secret"))
+        if action not in ("subscribe", "unsubscribe"):
+            return [error(400)]
+        if not self.authenticated:
+            return [error(401)]
+        if any(message.get(channel) for channel in OTHER_FEEDS):
+            return [error(410)]
+        asked = _channels(message)
+        if asked is None:
+            return [error(400)]
+        return [self._subscribe(asked) if action == "subscribe" else self._unsubscribe(asked)]
+
+    def expire(self) -> list[Reply]:
+        """Return what a client is told that has not authenticated in time."""
+        return self._fatal(404)
+
+    def state(self) -> Reply:
+        """Return the full state of all channels."""
+        state: Reply = {"T": "subscription"}
+        state |= {channel: sorted(self.symbols[channel]) for channel in CHANNELS}
+        return state | {channel: state["trades"] for channel in FOLLOWERS}
+
+    def _authenticate(self, key_id: object, secret_key: object) -> list[Reply]:
+        if self.authenticated:
+            return [error(403)]
+        if not self._keys.match(key_id, secret_key):
+            return self._fatal(402)
+        if not self._admit():
+            return self._fatal(406)
+        self.authenticated = True
+        return [{"T": "success", "msg": "authenticated"}]
+
+    def _fatal(self, code: int) -> list[Reply]:
+        self.close_code = WSCloseCode.POLICY_VIOLATION
+        return [error(code)]
+
+    def _subscribe(self, asked: dict[str, list[str]]) -> Reply:
+        wanted = {channel: self.symbols[channel] | set(asked.get(channel, ())) for channel in CHANNELS}
+        if self._symbol_limit and len(set().union(*wanted.values())) > self._symbol_limit:
+            return error(405)
+        self.symbols = wanted
+        return self.state()
+
+    def _unsubscribe(self, asked: dict[str, list[str]]) -> Reply:
+        self.symbols = {channel: self.symbols[channel] - set(asked.get(channel, ())) for channel in CHANNELS}
+        return self.state()
+
+
+def _channels(message: dict[str, Any]) -> dict[str, list[str]] | None:
+    """Return the symbols of each channel that the message names, None if it is not well formed."""
+    asked = {}
+    for channel in CHANNELS:
+        symbols = message.get(channel)
+        if symbols is None:
+            continue
+        if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
+            return None
+        asked[channel] = symbols
+    return asked
+
+
+def by_symbol(subscribers: Iterable[Any], channel: str) -> dict[str, list[Any]]:
+    """Return the subscribers of a channel by symbol; those of everything stand under every symbol as well."""
+    table: dict[str, list[Any]] = {}
+    everything = []
+    for subscriber in subscribers:
+        names = subscriber.session.symbols[channel]
+        if EVERYTHING in names:
+            everything.append(subscriber)
+        for name in names:
+            table.setdefault(name, []).append(subscriber)
+    for name, named in table.items():
+        if name != EVERYTHING:
+            named.extend(s for s in everything if s not in named)
+    return table

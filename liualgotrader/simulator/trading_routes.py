@@ -1,0 +1,219 @@
+"""Alpaca's trading REST: orders and positions.
+
+Source: Alpaca trading API 2.0.1. A request is checked at the market's present time and takes effect one
+latency later; what it causes at once is on the order stream before the answer is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from liualgotrader.exchange.values import OrderView, PositionView, Refusal
+from liualgotrader.simulator.faults import OrderFault
+from liualgotrader.simulator.order_requests import (
+    body_of,
+    closing_order,
+    count_in,
+    instant_in,
+    order_request,
+    replacement,
+)
+from liualgotrader.simulator.trading_shapes import order_body, position_body
+from liualgotrader.simulator.wire import answer, flag, no, words
+from liualgotrader.simulator.world import WORLD, World
+
+MOST_ORDERS = 500
+EVERY_ORDER = 10**9
+_CANCELS_LOOK_SECONDS = 0.005
+_CANCELS_WAIT_LOOKS = 400
+
+
+def add_routes(app: web.Application) -> None:
+    """Serve orders and positions."""
+    route = app.router
+    route.add_post("/v2/orders", submit_order)
+    route.add_get("/v2/orders", list_orders)
+    route.add_delete("/v2/orders", cancel_all_orders)
+    route.add_get("/v2/orders:by_client_order_id", order_by_client_id)
+    route.add_get("/v2/orders/{order_id}", get_order)
+    route.add_patch("/v2/orders/{order_id}", replace_order)
+    route.add_delete("/v2/orders/{order_id}", cancel_order)
+    route.add_get("/v2/positions", list_positions)
+    route.add_delete("/v2/positions", close_all_positions)
+    route.add_get("/v2/positions/{symbol}", get_position)
+    route.add_delete("/v2/positions/{symbol}", close_position)
+
+
+# --- orders
+
+
+async def submit_order(request: web.Request) -> web.Response:
+    """Accept an order, or answer what an order fault says."""
+    world = request.app[WORLD]
+    body = await body_of(request)
+    fault = world.faults.next_order()
+    response = _submit(world, body) if fault is None or fault.executes else no(500, 50010000, "internal server error")
+    if fault is None:
+        return response
+    if not fault.answers:
+        await world.closing.wait()
+    return no(504, 50410000, "request timed out") if fault is OrderFault.TIMEOUT_504_AFTER else response
+
+
+def _submit(world: World, body: dict[str, object]) -> web.Response:
+    order = world.exchange.submit(world.account_id, order_request(body), world.now)
+    world.orders_taken += 1
+    world.settle()
+    return answer(order_body(order))
+
+
+async def list_orders(request: web.Request) -> web.Response:
+    """Return orders by submission time, the newest first unless `direction=asc`."""
+    world, query = request.app[WORLD], request.query
+    limit = count_in(request, "limit", 50, MOST_ORDERS)
+    nested = flag(query.get("nested"))
+    direction = query.get("direction") or "desc"
+    if direction not in ("asc", "desc"):
+        raise Refusal(422, 40010001, f"invalid direction: {direction}")
+    status = query.get("status") or "open"
+    if status not in ("open", "closed", "all"):
+        raise Refusal(422, 40010001, f"invalid status: {status}")
+    edges = [query[name] for name in ("after_order_id", "before_order_id") if query.get(name)]
+    found = world.exchange.orders(
+        world.account_id,
+        status=status,
+        after=instant_in(request, "after"),
+        until=instant_in(request, "until"),
+        symbols=[s.upper() for s in words(query.get("symbols"))],
+        side=query.get("side"),
+        limit=EVERY_ORDER if edges else limit,
+        direction=direction,
+        nested=nested,
+    )
+    if edges:
+        found = _between(world, found, query.get("after_order_id"), query.get("before_order_id"))[:limit]
+    return answer([order_body(order, nested=nested) for order in found])
+
+
+def _between(world: World, orders: list[OrderView], after_id: str | None, before_id: str | None) -> list[OrderView]:
+    """Return the orders that were submitted after one order and before another; equal times go by client id."""
+    first = _place(world, after_id)
+    last = _place(world, before_id)
+    return [o for o in orders if (not first or _key(o) > first) and (not last or _key(o) < last)]
+
+
+def _place(world: World, order_id: str | None) -> tuple[int, str] | None:
+    return _key(world.exchange.order(world.account_id, order_id)) if order_id else None
+
+
+def _key(order: OrderView) -> tuple[int, str]:
+    return order.submitted_at, order.client_order_id
+
+
+async def get_order(request: web.Request) -> web.Response:
+    """Return one order; its legs if `nested`."""
+    world = request.app[WORLD]
+    order = world.exchange.order(world.account_id, request.match_info["order_id"])
+    return answer(order_body(order, nested=flag(request.query.get("nested", "true"))))
+
+
+async def order_by_client_id(request: web.Request) -> web.Response:
+    """Return the order with the caller's own id."""
+    world = request.app[WORLD]
+    return answer(
+        order_body(world.exchange.order_by_client_id(world.account_id, request.query.get("client_order_id", "")))
+    )
+
+
+async def replace_order(request: web.Request) -> web.Response:
+    """Ask for other terms; the answer is the new order."""
+    world = request.app[WORLD]
+    terms = replacement(await body_of(request))
+    order = world.exchange.replace(world.account_id, request.match_info["order_id"], world.now, **terms)
+    world.settle()
+    return answer(order_body(order))
+
+
+async def cancel_order(request: web.Request) -> web.Response:
+    """Ask for cancellation."""
+    world = request.app[WORLD]
+    world.exchange.cancel(world.account_id, request.match_info["order_id"], world.now)
+    world.settle()
+    return web.Response(status=204)
+
+
+async def cancel_all_orders(request: web.Request) -> web.Response:
+    """Ask for cancellation of every open order."""
+    world = request.app[WORLD]
+    results = world.exchange.cancel_all(world.account_id, world.now)
+    world.settle()
+    return answer([{"id": r.order_id, "status": r.status} for r in results], 207)
+
+
+# --- positions
+
+
+async def list_positions(request: web.Request) -> web.Response:
+    """Return what the account holds."""
+    world = request.app[WORLD]
+    return answer([position_body(p) for p in world.exchange.positions(world.account_id)])
+
+
+async def get_position(request: web.Request) -> web.Response:
+    """Return one position, by symbol or asset id."""
+    world = request.app[WORLD]
+    return answer(position_body(_position(world, request)))
+
+
+async def close_position(request: web.Request) -> web.Response:
+    """Send a market order that closes a position, or `qty` or `percentage` of it."""
+    world, query = request.app[WORLD], request.query
+    order = closing_order(_position(world, request), query.get("qty"), query.get("percentage"))
+    view = world.exchange.submit(world.account_id, order, world.now)
+    world.orders_taken += 1
+    world.settle()
+    return answer(order_body(view))
+
+
+async def close_all_positions(request: web.Request) -> web.Response:
+    """Send a market order for every position, after asking for cancellation of all orders if `cancel_orders`.
+
+    Cancellations need market time to take effect. Where time does not wait for requests they are waited for (2 s
+    of machine time at most); in a held session they cannot be, so shares that orders hold are answered with 403.
+    """
+    world = request.app[WORLD]
+    if flag(request.query.get("cancel_orders")):
+        world.exchange.cancel_all(world.account_id, world.now)
+        world.settle()
+        await _cancels_took_effect(world)
+    results = [_close(world, position) for position in world.exchange.positions(world.account_id)]
+    world.settle()
+    return answer(results, 207)
+
+
+async def _cancels_took_effect(world: World) -> None:
+    if world.market.waits_for_requests:
+        return
+    for _ in range(_CANCELS_WAIT_LOOKS):
+        if not world.exchange.orders(world.account_id, status="open", limit=1):
+            return
+        try:
+            await asyncio.wait_for(world.closing.wait(), _CANCELS_LOOK_SECONDS)
+        except TimeoutError:
+            continue
+
+
+def _close(world: World, position: PositionView) -> dict[str, object]:
+    try:
+        order = world.exchange.submit(world.account_id, closing_order(position, None, None), world.now)
+    except Refusal as refusal:
+        error = {"code": refusal.code, "message": refusal.message, "symbol": position.symbol, **refusal.extra}
+        return {"symbol": position.symbol, "status": refusal.status, "body": error}
+    world.orders_taken += 1
+    return {"symbol": position.symbol, "status": 200, "body": order_body(order)}
+
+
+def _position(world: World, request: web.Request) -> PositionView:
+    return world.exchange.position(world.account_id, world.symbols.symbol(request.match_info["symbol"]))

@@ -1,0 +1,144 @@
+"""Instants, numbers and JSON as they stand on Alpaca's wires.
+
+Source: Alpaca trading API 2.0.1 and market data API 1.1. Money and quantities are JSON strings, instants
+RFC 3339 with up to nine fractional digits, in msgpack the Timestamp extension.
+"""
+
+from __future__ import annotations
+
+import struct
+from datetime import date, time, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from liualgotrader.common.calendar import day_of, new_york
+from liualgotrader.common.clock import SECOND, as_datetime, as_utc
+from liualgotrader.common.money import exact, plain
+from liualgotrader.common.rfc3339 import nanoseconds
+from liualgotrader.exchange.values import Refusal
+
+MIDNIGHT = time(0, 0)
+_NINE_PLACES = Decimal("1e-9")
+_TIMESTAMP_64 = struct.Struct(">Q")
+_TIMESTAMP_CODE = -1
+_JSON = msgspec.json.Encoder()
+
+
+def rfc3339(at: int) -> str:
+    """Return the instant as RFC 3339 in UTC, nanoseconds without trailing zeros.
+
+    >>> rfc3339(1_709_908_200_300_000_000)
+    '2024-03-08T14:30:00.3Z'
+    """
+    second, fraction = divmod(at, SECOND)
+    whole = _second_text(second)
+    return f"{whole}.{fraction:09d}".rstrip("0") + "Z" if fraction else f"{whole}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second_text(second: int) -> str:
+    return f"{as_utc(second * SECOND):%Y-%m-%dT%H:%M:%S}"
+
+
+def optional_rfc3339(at: int | None) -> str | None:
+    """Return the instant as text, None for one that has not come."""
+    return None if at is None else rfc3339(at)
+
+
+def new_york_text(at: int) -> str:
+    """Return the instant as RFC 3339 with New York's offset, nanoseconds if there are any."""
+    moment = as_datetime(at)
+    fraction = f".{at % SECOND:09d}" if at % SECOND else ""
+    offset = f"{moment:%z}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}{offset[:3]}:{offset[3:]}"
+
+
+def timestamp_extension(at: int) -> msgspec.msgpack.Ext:
+    """Return the instant as msgpack's Timestamp extension (type -1, 64 bits: 30 of ns, 34 of s)."""
+    second, fraction = divmod(at, SECOND)
+    return msgspec.msgpack.Ext(_TIMESTAMP_CODE, _TIMESTAMP_64.pack(fraction << 34 | second))
+
+
+def parse_instant(text: str, *, last: bool = False) -> int:
+    """Return the ns UTC of an RFC 3339 time or of a date (its midnight in New York; its end if `last`).
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    cleaned = text.strip().replace(" ", "+")  # an offset's "+" that nobody had URL-encoded
+    if len(cleaned) > len("2024-03-08"):
+        return nanoseconds(cleaned)
+    day = date.fromisoformat(cleaned)
+    return new_york(day + timedelta(days=1), MIDNIGHT) - 1 if last else new_york(day, MIDNIGHT)
+
+
+def midnight_of(at: int) -> int:
+    """Return New York's midnight before the instant."""
+    return new_york(day_of(at), MIDNIGHT)
+
+
+def number(value: object) -> Decimal | None:
+    """Return a number of a request body, rounded to nine places against binary noise; None stays None.
+
+    Raises:
+        ValueError: if it is no finite number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is not a number")
+    found = exact(value)
+    if abs(found) >= 10**15:
+        raise ValueError(f"{value!r} is too large")
+    return plain(found.quantize(_NINE_PLACES, ROUND_HALF_EVEN)) if found.as_tuple().exponent < -9 else found  # type: ignore[operator]
+
+
+def text_of(value: Decimal) -> str:
+    """Return a number as the vendor writes it: no exponent, no needless zeros."""
+    return format(plain(value), "f") if value else "0"
+
+
+def money(value: Decimal) -> str:
+    """Return an amount with at least cents and at most nine places (`1000` is `1000.00`)."""
+    shown = text_of(value.quantize(_NINE_PLACES, ROUND_HALF_EVEN))
+    whole, _, cents = shown.partition(".")
+    return f"{whole}.{cents.ljust(2, '0')}"
+
+
+def optional_text(value: Decimal | None) -> str | None:
+    """Return a number as text, None for none."""
+    return None if value is None else text_of(value)
+
+
+def whole_if_possible(value: float) -> float | int:
+    """Return 100 for 100.0, as the vendor writes sizes, and fractions as they are."""
+    return int(value) if value == int(value) else value
+
+
+def flag(text: str | None) -> bool:
+    """Return whether a query parameter says yes; the vendor's client writes `True`."""
+    return text is not None and text.lower() in ("true", "1")
+
+
+def words(text: str | None) -> list[str]:
+    """Return the parts of a comma list."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Return a JSON response."""
+    return web.Response(body=_JSON.encode(body), status=status, content_type="application/json", headers=headers)
+
+
+def no(status: int, code: int, message: str, **extra: Any) -> web.Response:
+    """Return the vendor's error body."""
+    return answer({"code": code, "message": message, **extra}, status)
+
+
+def refused(refusal: Refusal) -> web.Response:
+    """Return the exchange's refusal as the vendor's error body."""
+    return no(refusal.status, refusal.code, refusal.message, **refusal.extra)

@@ -1,0 +1,61 @@
+"""The parts of one simulated market, as its routes find them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+from liualgotrader.common.clock import Clock
+from liualgotrader.common.ports import Tape
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.simulator.data_hub import DataHub
+from liualgotrader.simulator.equity import EquityCurve
+from liualgotrader.simulator.faults import Faults
+from liualgotrader.simulator.history import History
+from liualgotrader.simulator.market import Market
+from liualgotrader.simulator.outbox import Outbox
+from liualgotrader.simulator.record import DayRecord
+from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.symbols import SymbolTable
+from liualgotrader.simulator.updates_hub import UpdatesHub
+
+
+@dataclass(slots=True)
+class World:
+    """Everything a route may touch."""
+
+    spec: MarketSpec
+    keys: Keys
+    account_id: str
+    clock: Clock  # for machine time only
+    tape: Tape
+    symbols: SymbolTable
+    exchange: Exchange
+    record: DayRecord
+    history: History
+    equity: EquityCurve
+    data: DataHub
+    updates: UpdatesHub
+    market: Market
+    faults: Faults
+    token: str = field(repr=False)
+    token_path: Path
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    connections: set[Outbox] = field(default_factory=set)
+    orders_taken: int = 0
+
+    @property
+    def now(self) -> int:
+        """The market's time, ns UTC."""
+        return self.market.now
+
+    def settle(self) -> None:
+        """Send what a request has just caused to those who listen to the order stream."""
+        self.updates.send(self.exchange.take_updates())
+
+
+WORLD: web.AppKey[World] = web.AppKey("world")
