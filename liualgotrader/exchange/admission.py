@@ -136,7 +136,8 @@ class Doorkeeper:
                 raise forbidden("cannot open a long buy while a short sell order is open")
 
     def _check_available(self, account: Account, terms: Terms, existing: int, instead_of: Order | None) -> None:
-        claims = [c for c in self._venue.claims(account, terms.symbol) if c.order is not instead_of]
+        own = {instead_of.id, instead_of.sibling_id} if instead_of is not None else set()
+        claims = [c for c in self._venue.claims(account, terms.symbol) if c.order.id not in own]
         held = sum(claim.shares for claim in claims)
         available = existing - held
         requested = terms.quantity if terms.quantity is not None else self._shares_for(terms)

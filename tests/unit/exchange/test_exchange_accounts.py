@@ -1,0 +1,188 @@
+"""Cash, positions, margin, fees and the turn of the day, worked by hand."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from liualgotrader.common.orders import Side
+from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
+from liualgotrader.exchange.rules import Rules, Session
+from tests.fakes.exchange import OPEN, SECOND, Floor
+
+D = Decimal
+
+
+def test_a_long_round_trip_at_average_cost() -> None:
+    floor = Floor()
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.send("buy", "100")
+    floor.quote(10.99, 1000, 11.00, 1000)
+    floor.send("buy", "300")
+    position = floor.exchange.position("me", "X")
+    assert (position.quantity, position.average_entry_price, position.cost_basis) == (400, D("10.75"), D("4300"))
+    floor.quote(12.00, 1000, 12.02, 1000)
+    floor.send("sell", "100")
+    account = floor.exchange.account("me")
+    assert (account.cash, account.realized_pl) == (D("96900"), D("125"))  # 100000 - 4300 + 1200; (12.00 - 10.75) x 100
+    position = floor.exchange.position("me", "X")
+    assert (position.average_entry_price, position.unrealized_pl) == (D("10.75"), D("378"))  # middle 12.01
+
+
+def test_a_short_round_trip() -> None:
+    floor = Floor()
+    floor.quote(10.00, 1000, 10.02, 1000)
+    floor.send("sell", "100")
+    account = floor.exchange.account("me")
+    # middle 10.01: cash 101000, short -1001, equity 99999; Reg T power 2 x equity - gross
+    assert (account.cash, account.short_market_value, account.equity) == (D(101000), D(-1001), D(99999))
+    assert account.buying_power == D(2 * 99999 - 1001)
+    assert account.initial_margin == D("500.50")
+    assert account.maintenance_margin == D(500)  # above 5 dollars: the larger of 5 dollars a share and 30 %
+    floor.quote(8.98, 1000, 9.00, 1000)
+    floor.send("buy", "100")
+    account = floor.exchange.account("me")
+    assert (account.cash, account.realized_pl, account.equity) == (D(100100), D(100), D(100100))
+
+
+def test_orders_by_notional_buy_fractions_down_to_a_billionth() -> None:
+    floor = Floor()
+    floor.quote(2.99, 1000, 3.00, 1000)
+    view = floor.send("buy", None, notional="100", client_order_id="a")
+    assert (view.quantity, view.notional) == (None, 100)
+    order = floor.order("a")
+    assert (order.status, order.filled_quantity) == ("filled", D("33.333333333"))
+    assert floor.exchange.account("me").cash == D("99900.000000001")
+
+
+def test_a_sale_by_notional_never_sells_more_than_there_is() -> None:
+    floor = Floor(Rules(latency_ns=500_000_000))
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.submit("buy", "10")
+    floor.wait()
+    floor.submit("sell", None, notional="99.90", client_order_id="s")
+    floor.seconds -= 0.9
+    floor.quote(4.99, 1000, 5.00, 1000)  # 99.90 dollars would now be 20 shares
+    floor.wait()
+    assert floor.exchange.positions("me") == []
+    assert (floor.order("s").status, floor.order("s").filled_quantity) == ("canceled", 10)
+
+
+FEES: list[tuple[str, FeeModel, Side, str, str, str]] = [
+    ("nothing by default", NoFees(), Side.SELL, "100", "1000", "0"),
+    # 10,000 x 20.60 / 1,000,000 = 0.206 -> 0.21; 1,000 x 0.000195 = 0.195 -> 0.20
+    ("regulatory fees of a sale", RegulatoryFees(), Side.SELL, "1000", "10000", "0.41"),
+    ("no regulatory fees of a purchase", RegulatoryFees(), Side.BUY, "1000", "10000", "0"),
+    ("the activity fee has a maximum", RegulatoryFees(sec_per_million=D(0)), Side.SELL, "1000000", "1", "9.79"),
+    ("commission by the share", PerShareCommission(), Side.BUY, "1000", "10000", "5.00"),
+    ("at least a dollar", PerShareCommission(), Side.SELL, "100", "1000", "1.00"),
+    ("at most one per cent", PerShareCommission(), Side.BUY, "10", "20", "0.20"),
+    ("both", SumOfFees((RegulatoryFees(), PerShareCommission())), Side.SELL, "1000", "10000", "5.41"),
+]
+
+
+@pytest.mark.parametrize(("model", "side", "quantity", "value", "fee"), [f[1:] for f in FEES], ids=[f[0] for f in FEES])
+def test_fees(model: FeeModel, side: Side, quantity: str, value: str, fee: str) -> None:
+    assert model.total(side, D(quantity), D(value)) == D(fee)
+
+
+def test_fees_are_rounded_up_once_an_order_and_taken_from_cash() -> None:
+    floor = Floor(Rules(latency_ns=0, fees=PerShareCommission(per_share=D("0.001"), minimum=D(0))))
+    floor.quote(9.99, 1000, 10.00, 4)
+    floor.send("buy", "12", client_order_id="a")
+    floor.quote(9.99, 1000, 10.00, 5)
+    floor.quote(9.99, 1000, 10.00, 6)
+    fees = [u.execution.fee for u in floor.updates if u.execution]
+    assert fees == [D("0.01"), D(0), D("0.01")]  # 0.004, 0.009 and 0.012 dollars, each up to a cent, less what was paid
+    account = floor.exchange.account("me")
+    assert (account.cash, account.fees_paid) == (D("99879.98"), D("0.02"))
+
+
+def test_fills_are_activities_with_pages_by_id() -> None:
+    floor = Floor()
+    floor.quote(9.99, 1000, 10.00, 30)
+    floor.send("buy", "100")
+    floor.quote(9.99, 1000, 10.00, 70)
+    first, last = floor.exchange.activities("me")
+    assert (first.type, first.quantity, first.leaves_quantity) == ("partial_fill", 30, 70)
+    assert (last.type, last.cumulative_quantity, last.order_status) == ("fill", 100, "filled")
+    assert first.id.startswith("20250623133001") or first.id.startswith("20250623133002")
+    assert floor.exchange.activities("me", page_token=first.id) == [last]
+    assert floor.exchange.activities("me", direction="desc", limit=1) == [last]
+    assert floor.exchange.activities("me", after=first.at) == [last]
+
+
+def next_day(**more: object) -> Session:
+    opens_at = OPEN + 24 * 3600 * SECOND
+    return Session(opens_at=opens_at, closes_at=opens_at + 23_400 * SECOND, **more)  # type: ignore[arg-type]
+
+
+def test_the_new_day_starts_from_the_last_closes() -> None:
+    floor = Floor()
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.send("buy", "100")
+    floor.exchange.begin_session(next_day(previous_closes={"X": D("11.00")}))
+    account, position = floor.exchange.account("me"), floor.exchange.position("me", "X")
+    assert account.last_equity == D(100100)
+    assert position.lastday_price == D(11)
+    floor.seconds = 24 * 3600
+    floor.trade(12.00)
+    position = floor.exchange.position("me", "X")
+    assert (position.unrealized_pl, position.unrealized_intraday_pl) == (D(200), D(100))
+    assert position.change_today == D("0.0909090909")
+
+
+def test_a_split_multiplies_shares_and_divides_the_prices_of_open_gtc_orders() -> None:
+    floor = Floor()
+    floor.quote(99.99, 1000, 100.00, 1000)
+    floor.trade(100.00)
+    floor.send("buy", "30")
+    floor.send("sell", "30", "limit", limit_price="120.01", time_in_force="gtc", client_order_id="g")
+    floor.exchange.begin_session(next_day(splits={"X": D(3)}, previous_closes={"X": D("33.40")}))
+    position, order = floor.exchange.position("me", "X"), floor.order("g")
+    assert (position.quantity, position.cost_basis, position.market_value) == (90, D(3000), D(3006))
+    assert (order.quantity, order.limit_price) == (90, D("40.00"))  # 120.01 / 3 = 40.0033, cut to the cent
+    assert floor.exchange.account("me").equity == D(100006)
+
+
+def test_a_dividend_is_paid_to_holders_and_lowers_gtc_buy_limits() -> None:
+    floor = Floor()
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.send("buy", "100")
+    floor.send("buy", "10", "limit", limit_price="9.00", time_in_force="gtc", client_order_id="g")
+    floor.exchange.begin_session(next_day(dividends={"X": D("0.25")}))
+    assert floor.exchange.account("me").cash == D("99025")
+    assert floor.order("g").limit_price == D("8.75")
+
+
+def test_accounts_do_not_see_each_other() -> None:
+    floor = Floor()
+    floor.exchange.open_account("you", D(50))
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.send("buy", "5", account="you")
+    assert floor.exchange.positions("me") == []
+    assert floor.exchange.account("you").cash == 0
+    with pytest.raises(ValueError, match="already"):
+        floor.exchange.open_account("you", D(50))
+
+
+def test_orders_are_found_by_status_time_symbol_and_side() -> None:
+    floor = Floor()
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.quote(9.99, 1000, 10.00, 1000, symbol="Y")
+    for name, symbol in (("a", "X"), ("b", "Y"), ("c", "X")):
+        floor.send("buy", "1", "limit", limit_price="9", client_order_id=name, symbol=symbol)
+    floor.cancel("a")
+    ask = floor.exchange.orders
+
+    def names(**query: object) -> list[str]:
+        return [o.client_order_id for o in ask("me", **query)]  # type: ignore[arg-type]
+
+    assert names() == ["c", "b"]
+    assert names(status="closed") == ["a"]
+    assert names(status="all", direction="asc", limit=2) == ["a", "b"]
+    assert names(status="all", symbols=("X",)) == ["c", "a"]
+    assert names(status="all", after=floor.order("a").submitted_at, direction="asc") == ["b", "c"]
+    assert names(status="all", until=floor.order("b").submitted_at) == ["a"]
+    assert names(side="sell") == []

@@ -1,0 +1,233 @@
+"""What must hold for every course of events."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liualgotrader.common.events import Quote, Status, Trade
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.fees import RegulatoryFees
+from liualgotrader.exchange.rules import Rules
+from liualgotrader.exchange.values import OrderRequest, Refusal, Update
+from tests.fakes.exchange import ASSETS, OPEN, SECOND, SESSION, Floor
+
+# Table of section 2.2 of the vendor's life cycle, as events of one order see it.
+LEGAL = {
+    "pending_new": {"accepted", "new", "rejected", "canceled"},
+    "accepted": {"new", "canceled", "expired", "rejected"},
+    "held": {"new", "canceled", "expired"},
+    "new": {"partially_filled", "filled", "pending_cancel", "canceled", "expired", "pending_replace", "replaced", "rejected"},
+    "partially_filled": {
+        "partially_filled", "filled", "pending_cancel", "canceled", "expired", "pending_replace", "replaced",
+    },
+    "pending_cancel": {"canceled", "filled", "partially_filled", "new"},
+    "pending_replace": {"replaced", "filled", "new", "partially_filled"},
+}  # fmt: skip
+SYMBOLS = ("X", "Y")
+cents = st.integers(900, 1100).map(lambda c: Decimal(c) / 100)
+sizes = st.sampled_from([1, 10, 50, 100, 300])
+symbols = st.sampled_from(SYMBOLS)
+maybe_price = st.one_of(st.none(), cents)
+
+
+@st.composite
+def quotes(draw: st.DrawFn) -> tuple[str, Any]:
+    bid = draw(st.integers(900, 1100))
+    spread = draw(st.sampled_from([-1, 0, 1, 2, 2, 3, 10]))
+    return ("quote", (draw(symbols), bid / 100, draw(sizes), (bid + spread) / 100, draw(sizes)))
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> tuple[str, Any]:
+    type_ = draw(st.sampled_from(["market", "limit", "limit", "stop", "stop_limit", "trailing_stop"]))
+    fields: dict[str, Any] = {"symbol": draw(symbols), "side": draw(st.sampled_from(["buy", "sell"])), "type": type_}
+    if draw(st.integers(0, 9)) == 0:
+        fields["notional"] = Decimal(draw(st.integers(1, 5000)))
+    else:
+        fields["quantity"] = Decimal(draw(st.integers(1, 500))) / draw(st.sampled_from([1, 1, 1, 8]))
+    if type_ in ("limit", "stop_limit"):
+        fields["limit_price"] = draw(cents)
+    if type_ in ("stop", "stop_limit"):
+        fields["stop_price"] = draw(cents)
+    if type_ == "trailing_stop":
+        fields["trail_percent"] = Decimal(draw(st.integers(1, 5)))
+    fields["time_in_force"] = draw(st.sampled_from(["day", "day", "gtc", "ioc", "fok"]))
+    fields["order_class"] = draw(st.sampled_from(["simple", "simple", "bracket", "oto", "oco"]))
+    if fields["order_class"] != "simple":
+        fields["take_profit_limit"], fields["stop_loss_stop"] = draw(maybe_price), draw(maybe_price)
+    if fields["order_class"] == "oco":
+        fields["limit_price"] = None
+    return ("order", fields)
+
+
+steps = st.one_of(
+    quotes(),
+    quotes(),
+    st.tuples(st.just("trade"), st.tuples(symbols, st.integers(900, 1100).map(lambda c: c / 100), sizes)),
+    orders(),
+    orders(),
+    st.tuples(st.just("cancel"), st.integers(0, 30)),
+    st.tuples(st.just("replace"), st.tuples(st.integers(0, 30), cents, st.one_of(st.none(), st.integers(1, 500)))),
+    st.tuples(st.just("halt"), st.tuples(symbols, st.booleans())),
+    st.tuples(st.just("wait"), st.integers(1, 8000)),
+)
+plots = st.lists(steps, min_size=5, max_size=60)
+rule_sets = st.builds(
+    Rules,
+    profile=st.sampled_from(["strict", "strict", "paper", "touch"]),
+    latency_ns=st.sampled_from([0, 500_000_000, 3_000_000_000]),
+    impact_bps=st.sampled_from([None, None, Decimal(5)]),
+    fees=st.just(RegulatoryFees()),
+)
+CASH = Decimal(50_000)
+
+
+def act(exchange: Exchange, plot: list[tuple[str, Any]], *, save_at: int = -1) -> list[Update]:
+    """Act a plot out, a step a second; refusals are part of it. `save_at`: go on from a saved state after that step."""
+    updates: list[Update] = []
+    made: list[str] = []
+    seconds = 0
+    for i, (verb, what) in enumerate(plot):
+        seconds += what if verb == "wait" else 1
+        at = OPEN + seconds * SECOND
+        try:
+            step(exchange, made, verb, what, at)
+        except Refusal as refusal:
+            assert refusal.status in (403, 404, 422)
+        exchange.advance(at)
+        updates += exchange.take_updates()
+        check_account(exchange)
+        if i == save_at:
+            exchange.restore_state(exchange.snapshot_state())
+    exchange.advance(SESSION.post_closes_at)
+    return updates + exchange.take_updates()
+
+
+def step(exchange: Exchange, made: list[str], verb: str, what: Any, at: int) -> None:
+    if verb == "quote":
+        exchange.on_event(Quote(what[0], at, *what[1:]))
+    elif verb == "trade":
+        exchange.on_event(Trade(what[0], at, *what[1:]))
+    elif verb == "halt":
+        exchange.on_event(Status(what[0], at, what[1]))
+    elif verb == "order":
+        view = exchange.submit("me", OrderRequest(client_order_id=f"o{len(made)}", **what), at)
+        made += [view.id, *(leg.id for leg in view.legs)]
+    elif verb == "cancel" and made:
+        exchange.cancel("me", made[what % len(made)], at)
+    elif verb == "replace" and made:
+        quantity = None if what[2] is None else Decimal(what[2])
+        made.append(exchange.replace("me", made[what[0] % len(made)], at, limit_price=what[1], quantity=quantity).id)
+
+
+def check_account(exchange: Exchange) -> None:
+    account = exchange.account("me")
+    assert account.equity == account.cash + account.long_market_value + account.short_market_value
+    assert account.reserved >= 0
+    for position in exchange.positions("me"):
+        assert 0 <= position.quantity_available <= abs(position.quantity)
+
+
+def fresh(rules: Rules) -> Exchange:
+    exchange = Exchange(ASSETS, session=SESSION, rules=rules, seed=3)
+    exchange.open_account("me", CASH)
+    exchange.advance(OPEN)
+    return exchange
+
+
+@settings(max_examples=150, deadline=None)
+@given(plots, rule_sets)
+def test_money_shares_and_orders_add_up_in_every_course_of_events(plot: list[Any], rules: Rules) -> None:
+    exchange = fresh(rules)
+    updates = act(exchange, plot)
+    cash, positions, by_order = CASH, defaultdict(Decimal), defaultdict(list)
+    for update in updates:
+        execution = update.execution
+        if execution is not None:
+            assert execution.quantity > 0
+            signed = execution.quantity * execution.side.sign
+            cash -= signed * execution.price + execution.fee
+            positions[execution.symbol] += signed
+            assert execution.position_quantity == positions[execution.symbol]
+            by_order[execution.order_id].append(execution)
+            assert execution.cumulative_quantity == sum(e.quantity for e in by_order[execution.order_id])
+    assert exchange.account("me").cash == cash
+    assert {p.symbol: p.quantity for p in exchange.positions("me")} == {s: q for s, q in positions.items() if q}
+    for order in exchange.orders("me", status="all", limit=1000):
+        assert order.filled_quantity == sum(e.quantity for e in by_order[order.id])
+        assert order.quantity is None or 0 <= order.filled_quantity <= order.quantity
+    assert len({e.execution_id for es in by_order.values() for e in es}) == sum(map(len, by_order.values()))
+
+
+@settings(max_examples=150, deadline=None)
+@given(plots, rule_sets)
+def test_updates_have_no_holes_and_orders_take_legal_steps_only(plot: list[Any], rules: Rules) -> None:
+    updates = act(fresh(rules), plot)
+    assert [u.sequence for u in updates] == list(range(1, len(updates) + 1))
+    assert all(a.at <= b.at for a, b in itertools.pairwise(updates))
+    last: dict[str, str] = {}
+    for update in updates:
+        for order in (update.order, *update.order.legs):
+            before = last.get(order.id)
+            if before is not None and before != order.status:
+                assert order.status in LEGAL.get(before, ()), f"{before} -> {order.status} at {update.event}"
+            last[order.id] = order.status
+
+
+@settings(max_examples=60, deadline=None)
+@given(plots, rule_sets, st.integers(0, 60))
+def test_the_same_inputs_give_the_same_updates_also_through_a_saved_state(
+    plot: list[Any], rules: Rules, save_at: int
+) -> None:
+    once, again = fresh(rules), fresh(rules)
+    assert act(once, plot) == act(again, plot, save_at=save_at)
+    assert once.account("me") == again.account("me")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(symbols, st.integers(1, 300), maybe_price), min_size=2, max_size=6),
+    st.data(),
+    rule_sets,
+)
+def test_requests_of_one_instant_give_the_same_fills_in_whatever_order_they_come(
+    wishes: list[Any], data: st.DataObject, rules: Rules
+) -> None:
+    def run(order_of_calls: list[int]) -> list[Update]:
+        exchange = fresh(rules)
+        exchange.open_account("you", CASH)
+        for symbol in SYMBOLS:
+            exchange.on_event(Quote(symbol, OPEN + SECOND, 9.99, 150, 10.01, 150))
+        for i in order_of_calls:
+            symbol, quantity, limit = wishes[i]
+            request = OrderRequest(
+                symbol=symbol, side="buy", type="market" if limit is None else "limit", quantity=Decimal(quantity),
+                limit_price=limit, client_order_id=f"c{i}",
+            )  # fmt: skip
+            exchange.submit(("me", "you")[i % 2], request, OPEN + 2 * SECOND)
+        exchange.take_updates()  # the acknowledgements come in the order of the calls
+        for n in range(3, 20):
+            for symbol in SYMBOLS:
+                exchange.on_event(Quote(symbol, OPEN + n * SECOND, 9.99, 100 + n, 10.01 - n % 3 / 100, 100 + n))
+        return exchange.take_updates()
+
+    calls = list(range(len(wishes)))
+    assert run(calls) == run(data.draw(st.permutations(calls)))
+
+
+def test_a_saved_state_of_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a saved state"):
+        Floor().exchange.restore_state(b"{}")
+
+
+def test_big_sums_survive_saving() -> None:
+    floor = Floor(cash="123456789012.34")
+    floor.exchange.restore_state(floor.exchange.snapshot_state())
+    assert floor.exchange.account("me").cash == Decimal("123456789012.34")
