@@ -177,7 +177,8 @@ class SymbolData:
         end = frame.index[-1]
         self._reach_back(count, lambda: int((self._joined().index <= end).sum()), instant(end.to_pydatetime()))
         joined = self._joined()
-        return joined[joined.index <= end].iloc[-count:]
+        longer: pd.DataFrame = joined[joined.index <= end].iloc[-count:]
+        return longer
 
     def _moment(self, key: Any) -> int:
         if isinstance(key, str):

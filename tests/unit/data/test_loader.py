@@ -1,0 +1,192 @@
+"""The loader's index rules, against the table of the original's documentation with its look-ahead mended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from liualgotrader.common.calendar import sessions
+from liualgotrader.common.clock import MINUTE, NEVER, NEW_YORK, Alarm, instant
+from liualgotrader.common.events import Bar
+from liualgotrader.common.types import TimeScale
+from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts, midnight
+from liualgotrader.data.loader import DataLoader
+
+
+class CountedDays(DataAPI):
+    """A vendor whose bar closes are the number of minutes (or days) since its first one; it keeps a call log."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, int]] = []
+        days = sessions(date(2021, 11, 1), date(2022, 1, 7))
+        self._minutes = [at for day in days for at in range(day.opens_at, day.closes_at, MINUTE)]
+        self._days = [midnight(day.day) for day in days]
+
+    def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        self.calls.append((start, end))
+        starts = self._minutes if minutes == 1 else self._days
+        made = [self._bar(at, float(i), minutes) for i, at in enumerate(starts) if start <= at < end]
+        return {symbol: made for symbol in symbols if symbol != "NONE"}
+
+    def _bar(self, at: int, close: float, minutes: int) -> Bar:
+        return Bar("AAPL", at, at + minutes * MINUTE, close, close, close, close, 100.0, close, 1)
+
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+        return {}
+
+    def assets_now(self) -> Mapping[str, AssetFacts]:
+        return {}
+
+
+class StandingClock:
+    """A clock that stands at one market instant."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = instant(now)
+
+    def now(self) -> int:
+        return self._now
+
+    def machine(self) -> int:
+        return 0
+
+    def age(self, at: int) -> int:
+        return self._now - at
+
+    def call_at(self, at: int, act: Any) -> Alarm:
+        raise AssertionError("nothing waits here")
+
+    async def sleep_until(self, at: int) -> None:
+        raise AssertionError("nothing waits here")
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing waits here")
+
+
+FRIDAY_NIGHT = datetime(2022, 1, 7, 20, 0, tzinfo=NEW_YORK)
+
+
+@pytest.fixture
+def vendor() -> CountedDays:
+    return CountedDays()
+
+
+def loader(vendor: CountedDays, scale: TimeScale = TimeScale.minute, now: datetime = FRIDAY_NIGHT) -> DataLoader:
+    return DataLoader(scale, data_api=vendor, clock=StandingClock(now))
+
+
+def ny(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=NEW_YORK)
+
+
+def test_the_last_bar_is_the_last_minute_traded(vendor: CountedDays) -> None:
+    row = loader(vendor)["aapl"][-1]
+    assert row.name == ny("2022-01-07 15:59:00")
+    assert list(row.index) == ["open", "high", "low", "close", "volume", "vwap", "average", "count"]
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "last", "count"),
+    [
+        (slice(-5, -1), "2022-01-07 15:55", "2022-01-07 15:59", 5),
+        (slice(-90, None), "2022-01-07 14:30", "2022-01-07 15:59", 90),
+        (slice(-1000, None), "2022-01-05 12:20", "2022-01-07 15:59", 1000),
+        (slice(-3, "2022-01-06 09:31:00"), "2022-01-05 15:59", "2022-01-06 09:31", 3),
+        (slice("2022-01-06 09:45:00", "2022-01-06 09:50:00"), "2022-01-06 09:45", "2022-01-06 09:50", 6),
+        (slice("2022-01-04", "2022-01-08"), "2022-01-04 09:30", "2022-01-07 15:59", 1560),
+        (slice("2021-12-31", -1), "2021-12-31 09:30", "2022-01-07 15:59", 2340),
+        (slice(date(2022, 1, 7), None), "2022-01-07 09:30", "2022-01-07 15:59", 390),
+    ],
+    ids=str,
+)
+def test_a_slice_of_minutes_holds(vendor: CountedDays, key: slice, first: str, last: str, count: int) -> None:
+    rows = loader(vendor).AAPL[key]
+    assert (rows.index[0], rows.index[-1], len(rows)) == (ny(first), ny(last), count)
+
+
+def test_a_slice_of_days_includes_both_ends(vendor: CountedDays) -> None:
+    rows = loader(vendor, TimeScale.day)["AAPL"]["2022-01-03":"2022-01-07"]  # type: ignore[misc]
+    assert len(rows) == 5
+
+
+def test_an_offset_on_days_ends_at_the_date(vendor: CountedDays) -> None:
+    closes = loader(vendor, TimeScale.day)["AAPL"].close[-10 : date(2021, 12, 15)]
+    assert len(closes) == 10
+    assert closes.index[-1] == ny("2021-12-15")
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("2022-01-06 09:45:00", "2022-01-06 09:45"),
+        ("2022-01-06 09:45:30", "2022-01-06 09:45"),
+        ("2022-01-06 18:00:00", "2022-01-06 15:59"),
+        (date(2022, 1, 6), "2022-01-05 15:59"),  # midnight: never a bar of that day itself
+        (ny("2022-01-06 09:46"), "2022-01-06 09:46"),
+        ("2022-01-02 12:00:00", "2021-12-31 15:59"),  # a Sunday
+    ],
+)
+def test_a_time_means_the_bar_at_or_before_it(vendor: CountedDays, key: Any, found: str) -> None:
+    assert loader(vendor)["AAPL"][key].name == ny(found)
+
+
+def test_nothing_later_than_the_market_clock_is_ever_shown(vendor: CountedDays) -> None:
+    at_ten = loader(vendor, now=ny("2022-01-06 10:00"))
+    assert at_ten["AAPL"][-1].name <= ny("2022-01-06 10:00")
+    assert len(at_ten["AAPL"]["2022-01-06":]) == 31  # type: ignore[misc] # 09:30 to 10:00
+
+
+def test_what_was_fetched_is_not_fetched_again(vendor: CountedDays) -> None:
+    loaded = loader(vendor)
+    loaded["AAPL"].close[-90:]
+    calls = len(vendor.calls)
+    loaded["AAPL"].close[-10:]
+    loaded["aapl"]["2022-01-07 09:45:00"]
+    assert len(vendor.calls) == calls
+
+
+def test_pre_fetch_asks_once_for_all(vendor: CountedDays) -> None:
+    loaded = loader(vendor)
+    loaded.pre_fetch(["AAPL", "MSFT"], "2022-01-04", "2022-01-07")
+    assert len(vendor.calls) == 1
+    assert loaded["MSFT"][-1].name == ny("2022-01-07 15:59")
+    assert loaded.exist("msft")
+    assert loaded.keys() == ["AAPL", "MSFT"]
+
+
+def test_an_unknown_symbol_is_said_so(vendor: CountedDays) -> None:
+    with pytest.raises(ValueError, match="NONE"):
+        loader(vendor)["NONE"][-1]
+
+
+def test_a_bar_can_be_put_and_read_back(vendor: CountedDays) -> None:
+    symbol = loader(vendor)["AAPL"]
+    at = ny("2022-01-07 16:00")
+    symbol.loc[at] = [1.0, 2.0, 0.5, 1.5, 10.0, 1.2, 1.2, 3.0]
+    assert symbol.loc[at]["close"] == 1.5
+    assert symbol.close[-1] == 1.5
+
+
+def test_columns_are_pandas_series_when_called(vendor: CountedDays) -> None:
+    symbol = loader(vendor)["AAPL"]
+    symbol[-20:]
+    assert symbol.close.rolling(5).mean().iloc[-1] == symbol.close().iloc[-5:].mean()
+    assert len(symbol.between_time("9:30", "16:00")) == len(symbol)
+
+
+def test_the_consumers_own_bars_stand_on_top(vendor: CountedDays) -> None:
+    live = loader(vendor)["AAPL"][-3:].assign(close=1.0)
+    on_top = DataLoader(data_api=vendor, clock=StandingClock(FRIDAY_NIGHT), live=lambda symbol: live)
+    assert on_top["AAPL"].close[-5:].tolist()[2:] == [1.0, 1.0, 1.0]
+
+
+def test_the_clock_may_pass_while_a_loader_lives(vendor: CountedDays) -> None:
+    clock = StandingClock(ny("2022-01-06 10:00"))
+    loaded = DataLoader(data_api=vendor, clock=clock)
+    before = loaded["AAPL"][-1].name
+    clock._now += int(timedelta(minutes=5).total_seconds()) * 1_000_000_000
+    assert loaded["AAPL"][-1].name == before + timedelta(minutes=5)
+    assert clock.now() < NEVER
