@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.money import plain
+from liualgotrader.common.money import notional, plain
 from liualgotrader.common.rows import AccountRow, FilledTrade, OrderEventRow, OrderRow, Row, TradeRow
 from liualgotrader.models.lease_tables import LeaseTables
 from liualgotrader.models.values import clean_text, columns, instant_of, json_text, utc_aware, utc_naive
@@ -66,46 +66,32 @@ INSERT_ORDER_EVENTS = """
         AS steps (client_order_id, number, event, at, details)
     ON CONFLICT (client_order_id, number) DO NOTHING
 """
-# Cash moves for the executions that were not there before, and for no other.
-BOOK_TRADES = """
-    WITH told AS (
-        SELECT
-            execution_id, client_order_id, algo_run_id, symbol, operation, qty::numeric AS qty, price::numeric AS price,
-            trade_fee::numeric AS trade_fee, tstamp, indicators::jsonb AS indicators, stop_price::numeric AS stop_price,
-            target_price::numeric AS target_price, account_id, number
-        FROM unnest(
-            $1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::timestamp[], $10::text[], $11::text[], $12::text[], $13::int[]
-        ) WITH ORDINALITY AS executions (
-            execution_id, client_order_id, algo_run_id, symbol, operation, qty, price, trade_fee,
-            tstamp, indicators, stop_price, target_price, account_id, number
-        )
-    ), booked AS (
-        INSERT INTO new_trades (
-            algo_run_id, symbol, operation, qty, price, indicators, client_time, tstamp, stop_price, target_price,
-            trade_fee, execution_id, client_order_id
-        )
-        SELECT
-            algo_run_id, symbol, operation::trade_operation, qty, price, indicators,
-            to_char(tstamp, 'YYYY-MM-DD HH24:MI:SS.US"+00:00"'), tstamp, stop_price, target_price,
-            trade_fee, execution_id, client_order_id
-        FROM told
-        ORDER BY number
-        ON CONFLICT (execution_id) DO NOTHING
-        RETURNING execution_id
+INSERT_TRADES = """
+    INSERT INTO new_trades (
+        execution_id, client_order_id, algo_run_id, symbol, operation, qty, price, trade_fee, tstamp, client_time,
+        indicators, stop_price, target_price
     )
-    INSERT INTO account_transactions (account_id, amount, details, tstamp)
     SELECT
-        told.account_id,
-        CASE told.operation WHEN 'buy' THEN -1 ELSE 1 END * told.qty * told.price - told.trade_fee,
-        jsonb_build_object(
-            'symbol', told.symbol, 'operation', told.operation, 'execution_id', told.execution_id,
-            'client_order_id', told.client_order_id
-        ),
-        told.tstamp AT TIME ZONE 'UTC'
-    FROM told JOIN booked ON booked.execution_id = told.execution_id
-    WHERE told.account_id IS NOT NULL
-    ORDER BY told.number
+        execution_id, client_order_id, algo_run_id, symbol, operation::trade_operation, qty::numeric, price::numeric,
+        trade_fee::numeric, tstamp, to_char(tstamp, 'YYYY-MM-DD HH24:MI:SS.US+00:00'),
+        indicators::jsonb, stop_price::numeric, target_price::numeric
+    FROM unnest(
+        $1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+        $9::timestamp[], $10::text[], $11::text[], $12::text[]
+    ) WITH ORDINALITY AS executions (
+        execution_id, client_order_id, algo_run_id, symbol, operation, qty, price, trade_fee, tstamp,
+        indicators, stop_price, target_price, number
+    )
+    ORDER BY number
+    ON CONFLICT (execution_id) DO NOTHING
+    RETURNING execution_id
+"""
+INSERT_CASH = """
+    INSERT INTO account_transactions (account_id, amount, details, tstamp)
+    SELECT account_id, amount::numeric, details::jsonb, tstamp
+    FROM unnest($1::int[], $2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY
+        AS moves (account_id, amount, details, tstamp, number)
+    ORDER BY number
 """
 UPSERT_FOREIGN_POSITIONS = """
     INSERT INTO foreign_positions (batch_id, symbol, quantity, at)
@@ -218,10 +204,19 @@ async def _write(connection: Connection, rows: Iterable[Row]) -> None:
     if events:
         await connection.execute(INSERT_ORDER_EVENTS, *columns(map(_event_columns, events), 5))
     if trades:
-        await connection.execute(BOOK_TRADES, *columns(map(_trade_columns, trades.values()), 13))
+        await _book(connection, trades)
     if foreign:
         held = ((f.batch_id, f.symbol, str(f.quantity), utc_aware(f.at)) for f in foreign.values())
         await connection.execute(UPSERT_FOREIGN_POSITIONS, *columns(held, 4))
+
+
+async def _book(connection: Connection, trades: Mapping[str, TradeRow]) -> None:
+    """Write executions, and move cash for those that were not there before."""
+    booked = await connection.fetch(INSERT_TRADES, *columns(map(_trade_columns, trades.values()), 12))
+    fresh = (trades[row["execution_id"]] for row in booked)
+    cash = [_cash_columns(row) for row in fresh if row.account_id is not None]
+    if cash:
+        await connection.execute(INSERT_CASH, *columns(cash, 4))
 
 
 def _number(value: Decimal | None) -> str | None:
@@ -274,8 +269,19 @@ def _trade_columns(row: TradeRow) -> tuple[Any, ...]:
         json_text(row.indicators),
         _number(row.planned_stop),
         _number(row.planned_target),
-        row.account_id,
     )
+
+
+def _cash_columns(row: TradeRow) -> tuple[Any, ...]:
+    value = notional(row.price, row.quantity)
+    amount = (-value if row.operation == "buy" else value) - row.fee
+    details = {
+        "symbol": row.symbol,
+        "operation": row.operation,
+        "execution_id": row.execution_id,
+        "client_order_id": row.client_order_id,
+    }
+    return (row.account_id, str(amount), json_text(details), utc_aware(row.at))
 
 
 def _filled_trade(row: Mapping[str, Any]) -> FilledTrade:

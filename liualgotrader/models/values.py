@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -27,6 +27,11 @@ def instant_of(moment: datetime) -> int:
     """Return the ns UTC of a column's value, with zone or without (then it is UTC)."""
     epoch = _EPOCH if moment.tzinfo is None else _EPOCH_UTC
     return (moment - epoch) // _MICROSECOND * 1000
+
+
+def midnight(day: date) -> datetime:
+    """Return the start of a day for a column without zone."""
+    return _EPOCH + (day - _EPOCH.date())
 
 
 def clean_text(text: str) -> str:

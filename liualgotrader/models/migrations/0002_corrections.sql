@@ -24,6 +24,19 @@ ALTER TABLE accounts
     ALTER COLUMN credit_line TYPE numeric USING credit_line::text::numeric;
 ALTER TABLE account_transactions ALTER COLUMN amount TYPE numeric USING amount::text::numeric;
 ALTER TABLE portfolio ALTER COLUMN size TYPE numeric;
+DO $$
+DECLARE
+    old record;
+BEGIN
+    FOR old IN
+        SELECT conname AS name FROM pg_constraint
+        WHERE conrelid = 'accounts'::regclass AND contype = 'c' AND pg_get_constraintdef(oid) ~ 'credit_line'
+    LOOP
+        EXECUTE format('ALTER TABLE accounts DROP CONSTRAINT %I', old.name);
+    END LOOP;
+END
+$$;
+ALTER TABLE accounts ADD CONSTRAINT accounts_check CHECK (credit_line > 0 OR NOT allow_negative);
 CREATE INDEX IF NOT EXISTS account_transactions_account_id_idx ON account_transactions (account_id);
 
 -- An id needs no extension.

@@ -1,0 +1,113 @@
+"""The original's class for cash accounts: `accounts` and `account_transactions`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.models.pool import current_pool
+from liualgotrader.models.values import json_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CREATE = """
+    INSERT INTO accounts (balance, allow_negative, credit_line, details)
+    VALUES ($1::text::numeric, $2, $3::text::numeric, $4::text::jsonb)
+    RETURNING account_id
+"""
+ACCOUNT = "SELECT balance, allow_negative, credit_line FROM accounts WHERE account_id = $1"
+# The trigger `book_inserted` moves the balance.
+ADD_TRANSACTION = """
+    INSERT INTO account_transactions (account_id, amount, tstamp, details)
+    VALUES ($1, $2::text::numeric, coalesce($3::timestamptz, now()), $4::text::jsonb)
+"""
+TRANSACTIONS = """
+    SELECT tstamp, amount FROM account_transactions
+    WHERE account_id = $1
+    ORDER BY tstamp, transaction_id
+"""
+CLEAR_BALANCE = "UPDATE accounts SET balance = $2::text::numeric, modified_tstamp = now() WHERE account_id = $1"
+CLEAR_TRANSACTIONS = "DELETE FROM account_transactions WHERE account_id = $1"
+
+
+class Accounts:
+    """Cash accounts, in US dollars. Amounts are kept exactly and read as floats, as in the original."""
+
+    @classmethod
+    async def create(
+        cls,
+        balance: float | Decimal,
+        allow_negative: bool = False,
+        credit_line: float | Decimal = 0.0,
+        details: dict[str, Any] | None = None,
+        pool: Any = None,
+    ) -> int:
+        """Make an account and return its id; one that may be negative needs a credit line."""
+        async with current_pool(pool).acquire() as connection:
+            account_id: int = await connection.fetchval(
+                CREATE, str(balance), allow_negative, str(credit_line), json_text(details or {})
+            )
+        return account_id
+
+    @classmethod
+    async def check_if_enough_balance_to_withdraw(
+        cls, account_id: int, potential_withdraw: float | Decimal, pool: Any = None
+    ) -> bool:
+        """Return whether the balance (and the credit line, if it may be negative) is above the amount.
+
+        Raises:
+            AssertionError: if the amount is negative.
+        """
+        amount = Decimal(str(potential_withdraw))
+        if amount < 0:
+            raise AssertionError("the amount to withdraw must not be negative")
+        async with current_pool(pool).acquire() as connection:
+            row = await connection.fetchrow(ACCOUNT, account_id)
+        available: Decimal = row["balance"] + (row["credit_line"] if row["allow_negative"] else 0)
+        return available > amount
+
+    @classmethod
+    async def get_balance(cls, account_id: int, pool: Any = None) -> float:
+        """Return the balance."""
+        async with current_pool(pool).acquire() as connection:
+            row = await connection.fetchrow(ACCOUNT, account_id)
+        return float(row["balance"])
+
+    @classmethod
+    async def add_transaction(
+        cls,
+        account_id: int,
+        amount: float | Decimal,
+        tstamp: datetime | None = None,
+        details: dict[str, Any] | None = None,
+        pool: Any = None,
+    ) -> None:
+        """Write a movement of cash and move the balance with it; its time is now if none is given, UTC without zone."""
+        if tstamp is not None and tstamp.tzinfo is None:
+            tstamp = tstamp.replace(tzinfo=UTC)
+        async with current_pool(pool).acquire() as connection:
+            await connection.execute(ADD_TRANSACTION, account_id, str(amount), tstamp, json_text(details or {}))
+
+    @classmethod
+    async def get_transactions(cls, account_id: int, pool: Any = None) -> pd.DataFrame:
+        """Return the movements by time: index `tstamp` (UTC), column `amount`."""
+        import pandas as pd
+
+        async with current_pool(pool).acquire() as connection:
+            rows = await connection.fetch(TRANSACTIONS, account_id)
+        index = pd.DatetimeIndex([row["tstamp"] for row in rows], tz="UTC", name="tstamp")
+        return pd.DataFrame({"amount": [float(row["amount"]) for row in rows]}, index=index)
+
+    @classmethod
+    async def clear_balance(cls, account_id: int, new_balance: float | Decimal, pool: Any = None) -> None:
+        """Set the balance without a transaction."""
+        async with current_pool(pool).acquire() as connection:
+            await connection.execute(CLEAR_BALANCE, account_id, str(new_balance))
+
+    @classmethod
+    async def clear_account_transactions(cls, account_id: int, pool: Any = None) -> None:
+        """Remove all movements and leave the balance as it is."""
+        async with current_pool(pool).acquire() as connection:
+            await connection.execute(CLEAR_TRANSACTIONS, account_id)

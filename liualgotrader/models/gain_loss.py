@@ -1,0 +1,104 @@
+"""The original's classes for results: `gain_loss` and `trade_analysis`, as frames."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.models.analysis_tables import UPSERT_GAIN_LOSS, UPSERT_TRADE_ANALYSIS
+from liualgotrader.models.pool import current_pool
+from liualgotrader.models.values import columns, midnight
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOAD_GAIN_LOSS = """
+    SELECT g.symbol, g.algo_run_id, g.gain_percentage, g.gain_value, g.tstamp, r.algo_name, r.algo_env, r.batch_id,
+           r.start_time
+    FROM gain_loss g JOIN algo_run r ON r.algo_run_id = g.algo_run_id
+    WHERE r.start_time >= $1 AND ($2::text IS NULL OR r.algo_env = $2)
+    ORDER BY r.start_time, g.symbol
+"""
+LOAD_TRADE_ANALYSIS = """
+    SELECT t.symbol, t.algo_run_id, t.start_tstamp, t.end_tstamp, t.gain_percentage, t.gain_value, t.r_units,
+           r.algo_name, r.algo_env, r.batch_id, r.start_time
+    FROM trade_analysis t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+    WHERE r.start_time >= $1 AND ($2::text IS NULL OR r.algo_env = $2)
+    ORDER BY t.start_tstamp, t.symbol
+"""
+_NUMBERS = ("gain_percentage", "gain_value", "r_units")
+
+
+class GainLoss:
+    """The result of each run in each symbol."""
+
+    @classmethod
+    async def save(cls, df: pd.DataFrame, pool: Any = None) -> None:
+        """Write a frame with columns symbol, algo_run_id (or org_run_id), gain_percentage, gain_value."""
+        rows = [
+            (row["symbol"], _run_id(row), _number(row["gain_percentage"]), _number(row["gain_value"]))
+            for row in df.reset_index().to_dict("records")
+        ]
+        async with current_pool(pool).acquire() as connection:
+            await connection.execute(UPSERT_GAIN_LOSS, *columns(rows, 4))
+
+    @classmethod
+    async def load(cls, start_date: date, env: str | None = None, pool: Any = None) -> pd.DataFrame:
+        """Return the results of runs that began on or after a day (UTC)."""
+        return await _load(LOAD_GAIN_LOSS, start_date, env, pool)
+
+
+class TradeAnalysis:
+    """The result of each round trip."""
+
+    @classmethod
+    async def save(cls, df: pd.DataFrame, pool: Any = None) -> None:
+        """Write a frame with columns symbol, algo_run_id, start_tstamp, end_tstamp, gains and r_units."""
+        rows = [
+            (
+                row["symbol"],
+                _run_id(row),
+                _aware(row["start_tstamp"]),
+                _aware(row["end_tstamp"]),
+                _number(row["gain_percentage"]),
+                _number(row["gain_value"]),
+                _number(row.get("r_units")),
+            )
+            for row in df.reset_index().to_dict("records")
+        ]
+        async with current_pool(pool).acquire() as connection:
+            await connection.execute(UPSERT_TRADE_ANALYSIS, *columns(rows, 7))
+
+    @classmethod
+    async def load(cls, start_date: date, env: str | None = None, pool: Any = None) -> pd.DataFrame:
+        """Return the round trips of runs that began on or after a day (UTC)."""
+        return await _load(LOAD_TRADE_ANALYSIS, start_date, env, pool)
+
+
+async def _load(statement: str, start_date: date, env: str | None, pool: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    async with current_pool(pool).acquire() as connection:
+        prepared = await connection.prepare(statement)
+        names = [attribute.name for attribute in prepared.get_attributes()]
+        rows = await prepared.fetch(midnight(start_date), env)
+    frame = pd.DataFrame([tuple(row) for row in rows], columns=names)
+    return frame.astype({name: float for name in names if name in _NUMBERS})
+
+
+def _run_id(row: dict[Any, Any]) -> int:
+    return int(row["algo_run_id"] if "algo_run_id" in row else row["org_run_id"])
+
+
+def _number(value: Any) -> str | None:
+    """Return the number as text, None for a missing one (NaN is not equal to itself)."""
+    return None if value is None or value != value else str(value)  # noqa: PLR0124
+
+
+def _aware(moment: Any) -> datetime:
+    """Return a frame's time as an aware datetime; one without zone is UTC."""
+    import pandas as pd
+
+    stamp = pd.Timestamp(moment)
+    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
+    return stamp.to_pydatetime(warn=False)
