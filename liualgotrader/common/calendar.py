@@ -15,6 +15,7 @@ Source: NYSE, "Holidays & Trading Hours" and the exchange's list of special clos
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,12 +152,13 @@ def _table() -> _Table:
     """Return all sessions; the same for everybody, so it is made once a process."""
     import exchange_calendars
 
-    calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
+    with warnings.catch_warnings():  # the package uses what newer versions of pandas warn about; not our business
+        warnings.simplefilter("ignore", DeprecationWarning)
+        calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
+        midnights, opens, closes = calendar.sessions_nanos, calendar.opens_nanos, calendar.closes_nanos
     epoch = date(1970, 1, 1)
     found = []
-    for midnight, opens_at, closes_at in zip(
-        calendar.sessions_nanos.tolist(), calendar.opens_nanos.tolist(), calendar.closes_nanos.tolist(), strict=True
-    ):
+    for midnight, opens_at, closes_at in zip(midnights.tolist(), opens.tolist(), closes.tolist(), strict=True):
         day = epoch + timedelta(days=midnight // (24 * HOUR))
         if day not in UNSCHEDULED_CLOSURES:
             late = LATE_OPENINGS.get(day)

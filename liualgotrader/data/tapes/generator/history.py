@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -80,8 +81,8 @@ def _day(profile: Profile, session: Session, draws: Draws, figures: tuple[int, i
     shares = float(round(volume * session.minutes / 390))
     count = max(1, round(shares / profile.typical_size))
     vwap = round((opened + high + low + closed) / 4, 4)
-    span = (session.opens_at, session.closes_at)
-    return Bar(profile.symbol, *span, opened, high, low, closed, shares, vwap, count, _SOURCE)
+    begin, end = session.opens_at, session.closes_at
+    return Bar(profile.symbol, begin, end, opened, high, low, closed, shares, vwap, count, _SOURCE)
 
 
 def _minutes(profile: Profile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> list[Bar]:
@@ -96,8 +97,7 @@ def _minutes(profile: Profile, session: Session, draws: Draws, figures: tuple[in
     counts = np.maximum(np.rint(shares / profile.typical_size), 1.0).astype(np.int64)
     opened = session.opens_at + np.arange(n) * MINUTE
     columns = (opened, opened + MINUTE, *(c / 100.0 for c in cents), shares, vwap, counts)
-    rows = zip(*(c.tolist() for c in columns), strict=True)
-    return [Bar(profile.symbol, *row, _SOURCE) for row in rows]
+    return list(map(Bar, repeat(profile.symbol), *(c.tolist() for c in columns), repeat(_SOURCE)))
 
 
 def _bridge(first: int, last: int, n: int, deviation: float, draws: Draws) -> Floats:

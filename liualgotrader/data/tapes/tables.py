@@ -1,0 +1,248 @@
+"""Reads one CSV or Parquet file into checked columns; what is wrong in it is one sentence with file, row, column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.errors import ConfigError
+
+SUFFIXES = (".csv", ".parquet")
+
+_EARLIEST = 631_152_000 * 10**9  # 1990-01-01, in ns
+_LATEST = 4_102_444_800 * 10**9  # 2100-01-01
+_OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
+
+Column = NDArray[Any]
+
+
+class Kind(Enum):
+    """What a column holds; the value says it in an error."""
+
+    SYMBOL = "a symbol"
+    INSTANT = "a time: ISO 8601 with its offset, or ns since 1970 UTC"
+    MINUTE = "the beginning of a minute: ISO 8601 with its offset, or ns since 1970 UTC"
+    DAY = "a day as YYYY-MM-DD"
+    PRICE = "a price above 0"
+    SIDE_PRICE = "a price, 0 where nobody quotes"
+    SIZE = "a number from 0"
+    FLAGS = "a whole number from 0 to 7"
+    YES_NO = "true or false"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column of a file; without `default` it must be there."""
+
+    name: str
+    kind: Kind
+    default: Any = None
+
+
+def read_table(path: Path, fields: Sequence[Field], symbol: str | None = None) -> dict[str, Column]:
+    """Return the columns named by `fields`, checked; other columns of the file are passed over.
+
+    Times come as int64 ns UTC, days as `datetime.date`, numbers as float64. `symbol` stands for a symbol
+    column that the file does not have.
+
+    Raises:
+        ConfigError: if the file cannot be read, lacks a column, or holds a value that cannot be.
+    """
+    raw = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
+    rows = len(next(iter(raw.values()))) if raw else 0
+    columns = {}
+    for field in fields:
+        if field.name in raw:
+            columns[field.name] = _checked(path, field, raw[field.name])
+        elif field.kind is Kind.SYMBOL and symbol is not None:
+            columns[field.name] = np.full(rows, symbol, object)
+        elif field.default is None:
+            raise ConfigError(f"{path} has no column `{field.name}`; it needs {', '.join(f.name for f in fields)}.")
+        else:
+            columns[field.name] = np.full(rows, field.default)
+    _highs_above_lows(path, columns)
+    return columns
+
+
+def _highs_above_lows(path: Path, columns: dict[str, Column]) -> None:
+    if "high" not in columns or "low" not in columns:
+        return
+    wrong = np.flatnonzero(columns["low"] > columns["high"])
+    if len(wrong):
+        row = int(wrong[0])
+        raise ConfigError(f"{path}, {_place(path, row)}, column low: {columns['low'][row]} is above the high.")
+
+
+def _place(path: Path, row: int) -> str:
+    """Return where row 0, 1, … of the data stands in the file."""
+    return f"line {row + 2}" if path.suffix == ".csv" else f"row {row + 1}"
+
+
+def _checked(path: Path, field: Field, values: list[Any]) -> Column:
+    """Return a column's values as their kind; the fast way first, one by one only to find what is wrong."""
+    if field.default is not None:
+        values = [field.default if v is None or v == "" else v for v in values]
+    try:
+        return _convert(field.kind, values)
+    except (ValueError, TypeError, OverflowError) as e:
+        row = next((i for i, v in enumerate(values) if not _is_good(field.kind, v)), 0)
+        wrong = f"`{values[row]}`" if values[row] not in ("", None) else "nothing"
+        raise ConfigError(
+            f"{path}, {_place(path, row)}, column {field.name}: {wrong} is not {field.kind.value}."
+        ) from e
+
+
+def _is_good(kind: Kind, value: Any) -> bool:
+    try:
+        _convert(kind, [value])
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _convert(kind: Kind, values: list[Any]) -> Column:
+    return _CONVERSIONS[kind](values)
+
+
+def _symbols(values: list[Any]) -> Column:
+    if any(not isinstance(v, str) or not v.strip() for v in set(values)):
+        raise ValueError("empty symbol")
+    upper = {v: v.strip().upper() for v in set(values)}
+    return np.array([upper[v] for v in values], object)
+
+
+def _texts(values: list[Any]) -> Column:
+    return np.array(["" if v is None else str(v) for v in values], object)
+
+
+def _numbers(values: list[Any], least: float) -> Column:
+    numbers = np.array(values, np.float64)
+    if not np.all(np.isfinite(numbers)) or np.any(numbers < least):
+        raise ValueError("number out of bounds")
+    return numbers
+
+
+def _flags(values: list[Any]) -> Column:
+    numbers = _numbers(values, 0)
+    if np.any(numbers > 7) or np.any(numbers != np.floor(numbers)):
+        raise ValueError("no flags")
+    return numbers.astype(np.int64)
+
+
+def _yes_no(values: list[Any]) -> Column:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    try:
+        return np.array([known[str(v).strip().lower()] for v in values], np.bool_)
+    except KeyError as e:
+        raise ValueError("neither true nor false") from e
+
+
+def _days(values: list[Any]) -> Column:
+    known = {v: _day(v) for v in set(values)}
+    return np.array([known[v] for v in values], object)
+
+
+def _day(value: Any) -> date:
+    if isinstance(value, datetime):
+        raise ValueError("a time, not a day")
+    return value if isinstance(value, date) else date.fromisoformat(value.strip())
+
+
+def _instants(values: list[Any]) -> Column:
+    try:
+        instants = np.array([int(v) for v in values], np.int64)
+    except ValueError:
+        instants = _iso_instants(values)
+    if np.any(instants < _EARLIEST) or np.any(instants > _LATEST):
+        raise ValueError("not in this age, so probably not in ns")
+    return instants
+
+
+def _minutes(values: list[Any]) -> Column:
+    instants = _instants(values)
+    if np.any(instants % MINUTE):
+        raise ValueError("within a minute")
+    return instants
+
+
+def _iso_instants(values: list[Any]) -> Column:
+    import pyarrow as pa
+
+    if any(not isinstance(v, str) or not _OFFSET.search(v) for v in values):
+        raise ValueError("a time without an offset")
+    moments = pa.array(values, pa.string()).cast(pa.timestamp("ns", tz="UTC"))
+    return np.asarray(moments.cast(pa.int64()).to_numpy(), np.int64)
+
+
+_CONVERSIONS: dict[Kind, Callable[[list[Any]], Column]] = {
+    Kind.SYMBOL: _symbols,
+    Kind.INSTANT: _instants,
+    Kind.MINUTE: _minutes,
+    Kind.DAY: _days,
+    Kind.PRICE: lambda values: _numbers(values, 1e-9),
+    Kind.SIDE_PRICE: lambda values: _numbers(values, 0.0),
+    Kind.SIZE: lambda values: _numbers(values, 0.0),
+    Kind.FLAGS: _flags,
+    Kind.YES_NO: _yes_no,
+    Kind.TEXT: _texts,
+}
+
+
+def _read_csv(path: Path) -> dict[str, list[str]]:
+    """Return the cells of a CSV file as text, by the name in its first line."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    ragged: list[Any] = []
+
+    def remember(row: Any) -> str:
+        ragged.append(row)
+        return "error"
+
+    try:
+        names = [n.strip() for n in path.read_text("utf-8").split("\n", 1)[0].split(",")]
+        table = csv.read_csv(
+            path,
+            read_options=csv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
+            parse_options=csv.ParseOptions(invalid_row_handler=remember),
+            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as e:
+        if ragged:
+            row = ragged[0]
+            cells = f"{row.actual_columns} cells where the header names {row.expected_columns} columns"
+            raise ConfigError(f"{path}, line {row.number}: {cells}.") from e
+        raise ConfigError(f"{path} is not a CSV file with a header line: {e}.") from e
+    return {n: table.column(n).to_pylist() for n in names}
+
+
+def _read_parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pa.ArrowInvalid) as e:
+        raise ConfigError(f"{path} is not a Parquet file: {e}.") from e
+    return {n: _values(path, n, table.column(n)) for n in table.column_names}
+
+
+def _values(path: Path, name: str, column: Any) -> list[Any]:
+    """Return a Parquet column as Python values, timestamps as ns UTC."""
+    import pyarrow as pa
+
+    if not pa.types.is_timestamp(column.type):
+        return list(column.to_pylist())
+    if column.type.tz is None:
+        raise ConfigError(f"{path}, column {name}: its times have no time zone; store them in UTC.")
+    return list(column.cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64()).to_pylist())
