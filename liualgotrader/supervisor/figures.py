@@ -1,0 +1,90 @@
+"""What a session's processes and rows say, put together for the screen and for `trader status`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from liualgotrader.analytics.summary import summarize
+from liualgotrader.analytics.trips import Trips, round_trips
+from liualgotrader.common.clock import SECOND, machine_now
+from liualgotrader.common.money import ZERO
+from liualgotrader.common.rows import FilledTrade
+from liualgotrader.supervisor.prepare import Prepared
+from liualgotrader.supervisor.stack import Stack
+from liualgotrader.supervisor.view import ProcessView, StrategyView, View, producer_events
+
+_RATE_OVER = 2 * SECOND  # machine time over which events per second are taken
+
+
+class Figures:
+    """Makes views of one session."""
+
+    def __init__(self, prepared: Prepared, stack: Stack, market_now: Callable[[], int]) -> None:
+        self._prepared, self._stack, self._market_now = prepared, stack, market_now
+        self._began = machine_now()
+        self._trades: Sequence[FilledTrade] = ()
+        self._trips = Trips((), ())
+        self._rate_since = self._began
+        self._rate_events = 0.0
+        self._rate = 0.0
+        self.account_said = False  # whether the person has read account and equity
+
+    def count(self, trades: Sequence[FilledTrade]) -> None:
+        """Take the newest state of the record."""
+        self._trades = trades
+        self._trips = round_trips(trades)
+
+    def view(self) -> View:
+        """Return the session at this moment."""
+        plan, stack = self._prepared.plan, self._stack
+        processes = tuple(w.view() for w in self._workers())
+        return View(
+            batch_id=plan.batch_id,
+            environment=plan.environment,
+            day=plan.hours.day,
+            market_at=self._market_now(),
+            opens_at=plan.hours.opens_at,
+            closes_at=plan.hours.closes_at,
+            elapsed_seconds=(machine_now() - self._began) / SECOND,
+            events_per_second=self._events_per_second(processes),
+            processes=processes,
+            strategies=self._strategies(stack),
+            waiting_for=self._prepared.market.waiting_for() if self._prepared.market else (),
+            facts=self.facts(),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that processes told, by name."""
+        return {key: value for worker in self._workers() for key, value in worker.facts.items()}
+
+    def _workers(self) -> Sequence[Any]:
+        market = [self._prepared.market.worker] if self._prepared.market else []
+        return [*market, *self._stack.workers.values()]
+
+    def _events_per_second(self, processes: Sequence[ProcessView]) -> float:
+        now, events = machine_now(), producer_events(processes)
+        if now - self._rate_since >= _RATE_OVER:
+            self._rate = max(0.0, events - self._rate_events) * SECOND / (now - self._rate_since)
+            self._rate_since, self._rate_events = now, events
+        return self._rate
+
+    def _strategies(self, stack: Stack) -> tuple[StrategyView, ...]:
+        names = self._prepared.batch.layout.strategies()
+        figures = {f.strategy: f for f in summarize(names, self._trips).strategies}
+        fills = {name: sum(t.strategy == name for t in self._trades) for name in figures}
+        ended = {
+            name: ", ".join(dict.fromkeys(s.stopped for s in stack.plan.slots if s.strategy == name and s.stopped))
+            for name in figures
+        }
+        return tuple(
+            StrategyView(
+                name=name,
+                fills=fills[name],
+                trips=found.trips,
+                open_positions=found.open_positions,
+                gain=found.gain or ZERO,
+                ended=ended[name],
+            )
+            for name, found in figures.items()
+        )

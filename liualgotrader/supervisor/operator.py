@@ -1,0 +1,131 @@
+"""The door for `trader status | stop | resume` and `liu kill-switch`: a socket only the owner can open.
+
+Each session lists itself in `run/sessions/<batch>.json` of the data folder, so that another program finds
+its socket. A request is one JSON line `{"do": ..., ...}`, the answer one JSON line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from liualgotrader.common.errors import OutsideError
+from liualgotrader.supervisor.view import View
+from liualgotrader.transport.address import socket_address
+
+SOCKET = "operator.sock"
+_ANSWER_SECONDS = 10.0
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A session that says it is running."""
+
+    pid: int
+    batch_id: str
+    environment: str
+    day: str
+    socket: str
+
+
+Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class OperatorDoor:
+    """Serves the socket of one session while it is open."""
+
+    def __init__(self, home: Path, run_dir: Path, batch_id: str, environment: str, day: str, answer: Answer) -> None:
+        self._socket = run_dir / SOCKET
+        self._entry = sessions_folder(home) / f"{batch_id.replace('-', '')[:12]}.json"
+        self._listed = Listed(os.getpid(), batch_id, environment, day, str(self._socket))
+        self._answer = answer
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        self._socket.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, socket_address(self._socket))
+        self._socket.chmod(0o600)
+        self._entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._entry.write_bytes(msgspec.json.encode(self._listed))
+
+    async def close(self) -> None:
+        """Listen no longer."""
+        self._entry.unlink(missing_ok=True)
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                writer.write(msgspec.json.encode(self._answered(await reader.readline())) + b"\n")
+                await writer.drain()
+        writer.close()
+
+    def _answered(self, request: bytes) -> Mapping[str, Any]:
+        try:
+            asked = json.loads(request)
+        except ValueError:
+            return {"error": "that is no JSON"}
+        return self._answer(asked) if isinstance(asked, dict) else {"error": "that is no JSON object"}
+
+
+def sessions_folder(home: Path) -> Path:
+    """Return where running sessions list themselves."""
+    return home / "run" / "sessions"
+
+
+def running_sessions(home: Path) -> list[Listed]:
+    """Return the sessions that are alive, by batch id; entries of dead ones are removed."""
+    found: list[Listed] = []
+    for entry in sorted(sessions_folder(home).glob("*.json")):
+        try:
+            listed = msgspec.json.decode(entry.read_bytes(), type=Listed)
+        except (OSError, msgspec.DecodeError):
+            continue
+        if _listens(listed.socket):
+            found.append(listed)
+        else:
+            entry.unlink(missing_ok=True)
+    return found
+
+
+def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the session's answer; blocks.
+
+    Raises:
+        OutsideError: if it does not answer.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+            door.settimeout(_ANSWER_SECONDS)
+            door.connect(session.socket)
+            door.sendall(json.dumps(dict(request)).encode() + b"\n")
+            answer = door.makefile("rb").readline()
+        told: dict[str, Any] = json.loads(answer)
+    except (OSError, ValueError) as error:
+        raise OutsideError(f"the session of batch {session.batch_id} (pid {session.pid}) does not answer") from error
+    return told
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(_ANSWER_SECONDS)
+        try:
+            door.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def view_from(answer: Mapping[str, Any]) -> View:
+    """Return the view inside an answer to `status`."""
+    return msgspec.convert(answer["view"], View, strict=False)

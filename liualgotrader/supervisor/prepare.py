@@ -1,0 +1,326 @@
+"""Everything that stands before the first process of the stack starts: hours, record, batch, page, market, plan."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from liualgotrader.common.clock import SECOND, WallClock, as_datetime, clock_text, machine_now
+from liualgotrader.common.config import Secret, Secrets, Settings, enter_session_environment
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, write_plan
+from liualgotrader.common.tlog import log_to_file
+from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.supervisor.ending import Ending
+from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
+from liualgotrader.supervisor.inspection import inspect_tradeplan
+from liualgotrader.supervisor.layout import StrategyFacts
+from liualgotrader.supervisor.record import (
+    MARKET_STATE,
+    Batch,
+    Ledger,
+    Record,
+    Wanted,
+    build_label,
+    enough_room,
+    open_record,
+)
+from liualgotrader.supervisor.request import Request, Screen
+from liualgotrader.supervisor.simulated import SimulatedMarket, endpoints_of, generated_pair, market_spec
+from liualgotrader.transport.page import SessionPage
+
+BEFORE_OPEN = 60 * SECOND  # the processes start so long before the open
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A session that can begin."""
+
+    facts: tuple[StrategyFacts, ...]
+    record: Record
+    ledger: Ledger
+    batch: Batch
+    plan: SessionPlan
+    page: SessionPage
+    market: SimulatedMarket | None
+    wanted: tuple[str, ...]  # the processes to start
+    finished: bool = False  # the record says how it ended: sockets, page and plan are not needed any more
+
+    def forget(self) -> None:
+        """Remove what only a running or unfinished session needs; the record and the logs stay."""
+        if self.finished:
+            shutil.rmtree(self.batch.run_dir, ignore_errors=True)
+
+    def page_time(self) -> int:
+        """Return the simulated market's time, the session's open before it has stated any."""
+        anchor = self.page.anchor()
+        return anchor.market(machine_now()) if anchor else self.plan.hours.opens_at
+
+    def swing(self) -> frozenset[str]:
+        """Return the strategies whose positions may stay open overnight."""
+        return frozenset(f.name for f in self.facts if f.day_trade is False)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a session is prepared from."""
+
+    request: Request
+    settings: Settings
+    tradeplan: TradePlan
+    screen: Screen
+    programs: Mapping[str, str]
+    market_lost: Callable[[str], None]
+
+    @property
+    def environment(self) -> str:
+        """The environment that rows of this session carry."""
+        return "SIMULATED" if self.request.simulate else "PAPER"
+
+    async def run(self, cleanup: AsyncExitStack) -> Prepared | Ending:
+        """Return the prepared session, or why there is none to run; `cleanup` undoes what was done.
+
+        Raises:
+            LiuError: in one sentence; nothing was started then.
+        """
+        _check_port(self.request.port)
+        enough_room(self.settings.home_path)
+        facts = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
+        for fact in facts:
+            for note in fact.notes:
+                self.screen.warn(f"{fact.name}: {note}, or a replay of the session may differ")
+        hours = self._simulated_hours() if self.request.simulate else await self._real_hours()
+        if hours is None and not self._over_today():
+            return self._closed()
+        record = await open_record(self.settings, self.request)
+        cleanup.push_async_callback(record.close)
+        ledger = Ledger(record.store, self.settings.home_path)
+        cleanup.callback(ledger.release)
+        if hours is None:
+            hours = await self._left_over(record)
+            if hours is None:
+                return self._closed()
+        return await self._begin(facts, record, ledger, hours, cleanup)
+
+    # --- hours -------------------------------------------------------------------------------------
+
+    def _simulated_hours(self) -> Hours:
+        request = self.request
+        window = (request.window_from, request.window_to)
+        return simulated_hours(request.market_day(), window, self._liquidation, self._history)
+
+    async def _real_hours(self) -> Hours | None:
+        clock = WallClock()
+        bypass = self.tradeplan.bypass_market_schedule
+        hours = todays_hours(clock.now(), self._liquidation, self._history, bypass=bypass)
+        if hours is not None and clock.now() < hours.opens_at - BEFORE_OPEN:
+            opens = as_datetime(hours.opens_at)
+            self.screen.line(f"waiting for the open at {opens:%H:%M} New York; Ctrl-C ends the wait")
+            await clock.sleep_until(hours.opens_at - BEFORE_OPEN)
+        return hours
+
+    def _over_today(self) -> bool:
+        return finished_hours(WallClock().now(), self._liquidation, self._history) is not None
+
+    async def _left_over(self, record: Record) -> Hours | None:
+        """Return today's hours although they are over, if a batch of today still has to be finished."""
+        hours = finished_hours(WallClock().now(), self._liquidation, self._history)
+        if hours is None or await record.store.unfinished_batch(self.environment, hours.day) is None:
+            return None
+        return hours
+
+    def _closed(self) -> Ending:
+        text = f"the exchange is closed now; the next session opens on {next_session_text(WallClock().now())}"
+        self.screen.line(text)
+        return Ending(0, "closed")
+
+    @property
+    def _liquidation(self) -> int:
+        return self.tradeplan.market_liquidation_end_time_minutes
+
+    @property
+    def _history(self) -> int:
+        return max(1, self.tradeplan.timings.history_sessions)
+
+    # --- batch, page, market, plan -------------------------------------------------------------------
+
+    async def _begin(
+        self, facts: tuple[StrategyFacts, ...], record: Record, ledger: Ledger, hours: Hours, cleanup: AsyncExitStack
+    ) -> Prepared:
+        now = hours.opens_at if self.request.simulate else WallClock().now()
+        batch = await ledger.batch(self._wanted(facts, hours), now, fresh=self.request.new)
+        try:
+            return await self._furnish(facts, record, ledger, batch, hours, cleanup)
+        except BaseException:
+            if not batch.resumed:
+                await ledger.end(batch.batch_id, now, "could not start")
+                shutil.rmtree(batch.run_dir, ignore_errors=True)
+            raise
+
+    async def _furnish(
+        self,
+        facts: tuple[StrategyFacts, ...],
+        record: Record,
+        ledger: Ledger,
+        batch: Batch,
+        hours: Hours,
+        cleanup: AsyncExitStack,
+    ) -> Prepared:
+        build = await asyncio.to_thread(build_label)
+        now = hours.opens_at if self.request.simulate else WallClock().now()
+        slots = await ledger.slots(batch, self.tradeplan, self.environment, build, now)
+        market_at = last_market_time(batch.run_dir)
+        for folder in (batch.run_dir, batch.journal_dir, batch.log_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_to_file(batch.log_dir, "supervisor", debug=self.settings.debug)
+        plan = self._plan(batch, hours, slots, build)
+        page = SessionPage.create(plan.page_path, plan.process_names(), plan.link_names())
+        prepared = Prepared(facts, record, ledger, batch, plan, page, None, self._processes(plan))
+        cleanup.callback(prepared.forget)
+        cleanup.callback(page.close)
+        if self.request.simulate:
+            prepared.market, prepared.plan = await self._simulated(plan, record, market_at, cleanup)
+        else:
+            secrets = Secrets(self.settings.key_id, self.settings.secret_key, Secret(record.dsn))
+            enter_session_environment(secrets, keep_vendors=True)
+        write_plan(prepared.plan)
+        self._say_banner(batch, prepared.plan)
+        return prepared
+
+    def _wanted(self, facts: tuple[StrategyFacts, ...], hours: Hours) -> Wanted:
+        request, settings = self.request, self.settings
+        market = {
+            "data": request.data,
+            "symbols": list(request.symbols),
+            "symbol_count": request.symbol_count,
+            "opens_at": hours.opens_at,
+            "closes_at": hours.closes_at,
+        }
+        configuration: dict[str, Any] = {
+            "settings": {name: value for name, value, _ in settings.shown()},
+            "tradeplan": without_secrets(self.tradeplan.as_dict()),
+            "market": market if request.simulate else {},
+        }
+        return Wanted(
+            environment=self.environment,
+            day=hours.day,
+            consumers=settings.consumer_count(),
+            seed=settings.seed or 0,
+            strategies=facts,
+            configuration=configuration,
+        )
+
+    def _plan(self, batch: Batch, hours: Hours, slots: Any, build: str) -> SessionPlan:
+        settings, tradeplan = self.settings, self.tradeplan
+        return SessionPlan(
+            batch_id=batch.batch_id,
+            environment=self.environment,
+            hours=hours,
+            simulated_clock=self.request.simulate,
+            endpoints=real_endpoints(settings),
+            run_dir=str(batch.run_dir),
+            journal_dir=str(batch.journal_dir),
+            log_dir=str(batch.log_dir),
+            consumers=batch.layout.consumers,
+            slots=slots,
+            tradeplan=tradeplan.as_dict(),
+            tradeplan_dir=str(settings.tradeplan_path.absolute().parent),
+            seed=batch.seed,
+            data_connector=settings.data_connector,
+            broker=settings.broker,
+            data_feed=settings.data_feed,
+            link=settings.link,
+            timings=tradeplan.timings,
+            limits=session_limits(tradeplan, settings),
+            shadow=self.request.shadow,
+            build_number=build,
+            debug=settings.debug,
+        )
+
+    async def _simulated(
+        self, plan: SessionPlan, record: Record, market_at: int, cleanup: AsyncExitStack
+    ) -> tuple[SimulatedMarket, SessionPlan]:
+        key_id, secret_key = generated_pair()
+        enter_session_environment(Secrets(key_id, secret_key, Secret(record.dsn)), keep_vendors=False)
+        programs = self.programs["simulator"]
+        market = SimulatedMarket(programs, Path(plan.run_dir), Path(plan.log_dir), self.market_lost)
+        cleanup.push_async_callback(market.stop)
+        state = Path(plan.journal_dir) / MARKET_STATE
+        spec = market_spec(self.request, plan.hours, plan.seed, plan.page_path, state)
+        if market_at > spec.starts_at:
+            spec = msgspec.structs.replace(spec, starts_at=market_at)
+        self.screen.line(f"opening the simulated market for {plan.hours.day}")
+        port = await market.start(spec)
+        return market, msgspec.structs.replace(plan, endpoints=endpoints_of(port, plan.data_feed))
+
+    def _processes(self, plan: SessionPlan) -> tuple[str, ...]:
+        if self.tradeplan.test_scanners:
+            return ("scanners_runner",)
+        consumers = tuple(f"consumer-{i}" for i in range(plan.consumers))
+        scanners = ("scanners_runner",) if self.tradeplan.scanners else ()
+        return ("order_gateway", "producer", *consumers, *scanners)
+
+    def _say_banner(self, batch: Batch, plan: SessionPlan) -> None:
+        hours = plan.hours
+        self.screen.line(f"batch {batch.batch_id}" + (" (taken up again)" if batch.resumed else ""))
+        self.screen.line(
+            f"{plan.environment} session of {hours.day}, {clock_text(hours.opens_at)} to"
+            f" {clock_text(hours.closes_at)} New York, {plan.consumers} consumer(s), seed {plan.seed}"
+            + (", shadow: nothing is sent" if plan.shadow else "")
+        )
+        if plan.endpoints.loopback:
+            self.screen.line(f"the simulated market serves {plan.endpoints.trading_url}; logs are in {plan.log_dir}")
+
+
+def last_market_time(run_dir: Path) -> int:
+    """Return where the simulated time of an earlier supervisor's session stood, 0 if nothing says so."""
+    path = run_dir / "page"
+    if not path.exists():
+        return 0
+    page = SessionPage(path)
+    anchor = page.anchor()
+    page.close()
+    return anchor.market0 if anchor else 0
+
+
+def real_endpoints(settings: Settings) -> Endpoints:
+    """Return the vendor's doors that the settings name."""
+    trading = settings.trading_url.rstrip("/").removesuffix("/v2")
+    host = urlsplit(trading)
+    scheme = "ws" if host.scheme == "http" else "wss"
+    return Endpoints(
+        trading_url=trading,
+        data_url=settings.data_url.rstrip("/"),
+        stream_url=f"{settings.stream_url.rstrip('/')}/v2/{settings.data_feed}",
+        updates_url=f"{scheme}://{host.netloc}/stream",
+        loopback=False,
+    )
+
+
+def session_limits(tradeplan: TradePlan, settings: Settings) -> Limits:
+    """Return the limits of the tradeplan, with the setting for symbols where one was made."""
+    if settings.source("max_symbols") == "default":
+        return tradeplan.limits
+    return msgspec.structs.replace(tradeplan.limits, max_symbols=settings.max_symbols)
+
+
+def _check_port(port: int) -> None:
+    if not port:
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind(("127.0.0.1", port))
+        except OverflowError:
+            raise ConfigError(f"--port is {port}, but a port is a number from 1 to 65535") from None
+        except OSError as error:
+            raise OutsideError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error

@@ -1,0 +1,313 @@
+"""One session from the first line on the screen to the last: prepare, live, finish."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import msgspec
+
+from liualgotrader.analytics import consolidate
+from liualgotrader.analytics.summary import summarize
+from liualgotrader.common.clock import WallClock
+from liualgotrader.common.config import Settings
+from liualgotrader.common.control import Operate
+from liualgotrader.common.errors import DatabaseUnavailable, LiuError
+from liualgotrader.common.tlog import say
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.ending import Ending, opening_positions, say_summary
+from liualgotrader.supervisor.figures import Figures
+from liualgotrader.supervisor.operator import OperatorDoor
+from liualgotrader.supervisor.prepare import Preparation, Prepared
+from liualgotrader.supervisor.request import Request, Screen
+from liualgotrader.supervisor.stack import PROGRAMS, Stack
+from liualgotrader.supervisor.view import masked_account
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.1
+_WATCH_SECONDS = 1.0
+_SHOW_SECONDS = 0.5
+_COUNT_SECONDS = 5.0
+_DATABASE_TRIES = 5
+_INTERRUPTED = Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
+_TOLD_TO_STOP = Ending(0, "stopped", "", by_hand=True)
+_KILLED = Ending(130, "killed", "killed; the next `trader` takes the batch up again", by_hand=True)
+
+
+class Session:
+    """Runs one session; make one per session."""
+
+    def __init__(
+        self,
+        request: Request,
+        settings: Settings,
+        tradeplan: TradePlan,
+        screen: Screen,
+        programs: Mapping[str, str] = PROGRAMS,
+    ) -> None:
+        self._request, self._settings, self._tradeplan = request, settings, tradeplan
+        self._screen, self._programs = screen, programs
+        self._clock = WallClock()
+        self._ending: asyncio.Future[Ending] | None = None
+        self._asked: Ending | None = None
+        self._main: asyncio.Task[Any] | None = None
+        self._prepared: Prepared | None = None
+        self._stack: Stack | None = None
+        self._figures: Figures | None = None
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> Ending:
+        """Run the session and return how it ended; everything it started has ended then.
+
+        Raises:
+            LiuError: if it could not begin.
+        """
+        loop = asyncio.get_running_loop()
+        self._main = asyncio.current_task()
+        loop.add_signal_handler(signal.SIGINT, self._interrupt, _INTERRUPTED)
+        loop.add_signal_handler(signal.SIGTERM, self._interrupt, _TOLD_TO_STOP)
+        try:
+            async with AsyncExitStack() as cleanup:
+                return await self._whole(cleanup)
+        except asyncio.CancelledError:
+            if self._asked is None:
+                raise
+            return self._asked
+        finally:
+            self._screen.close()
+            loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGTERM)
+
+    # --- what others tell the session ------------------------------------------------------------------
+
+    def give_up(self, sentence: str, exit_code: int) -> None:
+        """End the session; restarting would not help."""
+        self._end(Ending(exit_code, "failed", sentence))
+
+    def slot_stopped(self, slot: int, reason: str) -> None:
+        """Write down that a slot is not called any more."""
+        assert self._prepared is not None
+        run_id = next(s.algo_run_id for s in self._prepared.plan.slots if s.slot == slot)
+        store = self._prepared.record.store
+        self._errand(lambda: store.end_algo_run(run_id, self._market_now(), reason))
+
+    def notice(self, level: str, text: str) -> None:
+        """Show a person a line."""
+        log.log(logging.getLevelNamesMapping().get(level, logging.INFO), "%s", text)
+        if level == "INFO":
+            self._screen.line(text)
+        else:
+            self._screen.warn(text)
+
+    def operate(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do what `trader status | stop | resume` or `liu kill-switch` asks, and return the answer."""
+        assert self._figures is not None
+        assert self._stack is not None
+        match asked.get("do"):
+            case "status":
+                return {"view": msgspec.to_builtins(self._figures.view(), str_keys=True)}
+            case "stop":
+                if asked.get("flatten"):
+                    self._request = msgspec.structs.replace(self._request, flatten=True)
+                self._end(_TOLD_TO_STOP)
+                return {"done": f"batch {self._stack.plan.batch_id} is being stopped"}
+            case "kill_switch" | "resume" as name:
+                arguments = {key: value for key, value in asked.items() if key != "do"}
+                if self._stack.send("order_gateway", Operate(name, arguments)):
+                    return {"done": f"the order gateway of batch {self._stack.plan.batch_id} was told"}
+                return {"error": "the order gateway is not there at this moment; ask again"}
+            case other:
+                return {"error": f"there is no order {other!r}"}
+
+    def _interrupt(self, ending: Ending) -> None:
+        if self._asked is not None:  # for the second time
+            self._asked = _KILLED
+            if self._stack is not None:
+                self._stack.kill()
+            if self._main is not None:
+                self._main.cancel()
+            return
+        self._asked = ending
+        if self._ending is None and self._main is not None:  # still preparing, or waiting for the open
+            self._main.cancel()
+        else:
+            self._end(ending)
+
+    def _end(self, ending: Ending) -> None:
+        if self._ending is not None and not self._ending.done():
+            self._ending.set_result(ending)
+
+    # --- the walk ------------------------------------------------------------------------------------------
+
+    async def _whole(self, cleanup: AsyncExitStack) -> Ending:
+        preparation = Preparation(
+            self._request, self._settings, self._tradeplan, self._screen, self._programs, self._market_lost
+        )
+        prepared = await preparation.run(cleanup)
+        if isinstance(prepared, Ending):
+            return prepared
+        self._prepared = prepared
+        self._ending = asyncio.get_running_loop().create_future()
+        stack = self._stack = Stack(prepared.plan, prepared.page, self, prepared.wanted, self._programs)
+        figures = self._figures = Figures(prepared, stack, self._market_now)
+        cleanup.push_async_callback(self._nobody_left, stack)
+        plan = prepared.plan
+        door = OperatorDoor(
+            self._settings.home_path,
+            prepared.batch.run_dir,
+            plan.batch_id,
+            plan.environment,
+            plan.hours.day,
+            self.operate,
+        )
+        cleanup.push_async_callback(door.close)
+        await door.open()
+        stack.start()
+        ending = await self._live(prepared, figures)
+        return await self._finish(prepared, stack, figures, ending)
+
+    async def _live(self, prepared: Prepared, figures: Figures) -> Ending:
+        assert self._ending is not None
+        rounds = [
+            self._round(_LOOK_SECONDS, self._look_at_the_time),
+            self._round(_WATCH_SECONDS, self._watch),
+            self._round(_SHOW_SECONDS, self._show),
+            self._round(_COUNT_SECONDS, self._count),
+        ]
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(r) for r in rounds]
+        try:
+            await asyncio.wait([self._ending, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()  # a bug of ours: raise it
+            return await self._ending
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finish(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
+        say(log, "session_ends", reason=ending.reason)
+        self._screen.line(f"the session ends ({ending.reason}); stopping the processes")
+        orderly = await stack.stop(ending.reason, flatten=self._request.flatten and ending.by_hand)
+        if not orderly and "order_gateway" in stack.workers:
+            self._screen.warn("a process had to be killed at the end; the order gateway writes down what is left")
+            await stack.run_once("order_gateway", ending.reason)
+        await asyncio.gather(*self._errands, return_exceptions=True)
+        written = await self._write_down(prepared, stack, figures, ending)
+        if written.exit_code and not ending.exit_code:
+            ending = written
+        if self._request.keep and prepared.market is not None and prepared.market.worker.alive and not ending.by_hand:
+            await self._keep(prepared)
+        prepared.finished = not written.exit_code
+        return ending
+
+    async def _write_down(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
+        """Analyse the batch and write its end; a database that is away is waited for a little."""
+        for attempt in range(_DATABASE_TRIES):
+            try:
+                await self._analyse(prepared, stack, figures, ending)
+            except DatabaseUnavailable as error:
+                await self._clock.sleep(float(attempt))
+                with suppress(LiuError):
+                    await prepared.record.keep_alive()
+                sentence = f"{error} The batch is not finished: start `trader` again today to write its end"
+            else:
+                return Ending()
+        return Ending(3, "failed", sentence)
+
+    async def _analyse(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> None:
+        store, plan = prepared.record.store, stack.plan
+        trades = await store.trades(plan.batch_id)
+        opening = await opening_positions(store, plan.environment, plan.batch_id, trades)
+        result = await consolidate.trades(plan.batch_id, store, opening)
+        reasons = [(s.algo_run_id, s.stopped) for s in plan.slots if s.stopped]
+        await prepared.ledger.end(plan.batch_id, self._market_now(), ending.reason, reasons)
+        figures.count(trades)
+        ended = {
+            name: tuple(dict.fromkeys(s.stopped or ending.reason for s in plan.slots if s.strategy == name))
+            for name in prepared.batch.layout.strategies()
+        }
+        self._screen.close()
+        summary = summarize(prepared.batch.layout.strategies(), result.trips, ended)
+        say_summary(self._screen, summary, dropped=int(figures.view().counted("dropped")), swing=prepared.swing())
+        self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
+        self._screen.line(f"rows: {prepared.record.how_to_look(self._settings.home_path)}")
+
+    async def _keep(self, prepared: Prepared) -> None:
+        assert self._stack is not None
+        self._ending = asyncio.get_running_loop().create_future()
+        self._asked = None
+        url = prepared.plan.endpoints.trading_url
+        self._screen.line(f"kept alive: the simulated market at {url} and the database; Ctrl-C ends it")
+        await self._ending
+
+    # --- rounds ------------------------------------------------------------------------------------------
+
+    async def _round(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await act()
+            await self._clock.sleep(seconds)
+
+    async def _look_at_the_time(self) -> None:
+        assert self._prepared is not None
+        market = self._prepared.market
+        if self._market_now() >= self._prepared.plan.hours.ends_at or (market is not None and market.ended):
+            self._end(Ending())
+
+    async def _watch(self) -> None:
+        assert self._stack is not None
+        assert self._prepared is not None
+        await self._stack.watch()
+        with suppress(LiuError):
+            if await self._prepared.record.keep_alive():
+                self.notice("WARNING", "PostgreSQL was killed and is started again")
+
+    async def _show(self) -> None:
+        assert self._figures is not None
+        view = self._figures.view()
+        self._screen.show(view)
+        if "equity" in view.facts and not self._figures.account_said:
+            self._figures.account_said = True
+            facts = view.facts
+            self._screen.line(f"account {masked_account(facts)}, {view.environment}, equity {facts['equity']} $")
+
+    async def _count(self) -> None:
+        assert self._prepared is not None
+        assert self._figures is not None
+        with suppress(LiuError):
+            self._figures.count(await self._prepared.record.store.trades(self._prepared.plan.batch_id))
+
+    # --- small ones --------------------------------------------------------------------------------------
+
+    def _market_now(self) -> int:
+        assert self._prepared is not None
+        if self._prepared.market is None:
+            return self._clock.now()
+        return self._prepared.page_time()
+
+    def _market_lost(self, sentence: str) -> None:
+        self._end(Ending(3, "the simulated market is gone", sentence))
+
+    def _errand(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do something with the record aside; it is done again at the end of the session if it fails."""
+
+        async def run() -> None:
+            with suppress(LiuError):
+                await act()
+
+        task = asyncio.ensure_future(run())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _nobody_left(self, stack: Stack) -> None:
+        """See that no process is left, however the session ended."""
+        stack.kill()
+        for worker in stack.workers.values():
+            if worker.alive:
+                await worker.ended.wait()

@@ -1,0 +1,141 @@
+"""The simulated market as a process of ours: it gets a specification and says its port, its time and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.config import Secret
+from liualgotrader.common.control import Failed
+from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
+from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec
+from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.worker import Command, Worker, death_text
+
+log = logging.getLogger(__name__)
+
+SPEC_FILE = "market.json"
+EARLY = 10 * SECOND  # simulated time begins before the open, so that the first event finds everybody waiting
+_PORT_SECONDS = 120.0  # machine time; a recorded day is read first
+_STOP_SECONDS = 10.0
+
+
+def market_spec(request: Request, hours: Hours, seed: int, page: Path, state: Path) -> MarketSpec:
+    """Return what the simulated market of a session is to play."""
+    return MarketSpec(
+        kind="recorded" if request.data else "generated",
+        day=hours.day,
+        starts_at=hours.opens_at - EARLY,
+        ends_at=hours.ends_at,
+        seed=seed,
+        folder=str(Path(request.data).absolute()) if request.data else "",
+        symbols=request.symbols,
+        symbol_count=request.symbol_count,
+        speed=request.speed,
+        quantum=round(request.quantum_seconds * SECOND),
+        free_run=request.free_run,
+        port=request.port,
+        page=str(page),
+        state=str(state),
+    )
+
+
+def generated_pair() -> tuple[Secret, Secret]:
+    """Return a key pair that opens this session's simulated market and nothing else."""
+    return Secret("SIM" + secrets.token_hex(8).upper()), Secret(secrets.token_hex(20))
+
+
+def endpoints_of(port: int, feed: str) -> Endpoints:
+    """Return the doors of the simulated market on this machine."""
+    rest, stream = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
+    return Endpoints(
+        trading_url=rest,
+        data_url=rest,
+        stream_url=f"{stream}/v2/{feed}",
+        updates_url=f"{stream}/stream",
+        loopback=True,
+    )
+
+
+class SimulatedMarket:
+    """The process, and what it last said. It is the outside world: nobody starts it again."""
+
+    def __init__(self, module: str, run_dir: Path, log_dir: Path, lost: Callable[[str], None]) -> None:
+        self._lost = lost
+        self._port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ended = False
+        self.report: dict[str, Any] = {}
+        command = Command("simulator", module, (str(run_dir / SPEC_FILE),))
+        self._spec_path = run_dir / SPEC_FILE
+        self.worker = Worker(command, log_dir / "simulator.out", self._hear, self._died, msgspec.msgpack.decode)
+
+    async def start(self, spec: MarketSpec) -> int:
+        """Start it and return its port.
+
+        Raises:
+            LiuError: if it cannot start; the sentence is its own.
+        """
+        self._spec_path.write_bytes(msgspec.json.encode(spec))
+        self.worker.start()
+        try:
+            async with asyncio.timeout(_PORT_SECONDS):
+                return await self._port
+        except TimeoutError:
+            self.worker.stopping = True
+            self.worker.kill()
+            raise OutsideError(
+                f"the simulated market did not start within {_PORT_SECONDS:.0f} s; see {self.worker.output}"
+            ) from None
+
+    async def stop(self) -> None:
+        """End it."""
+        worker = self.worker
+        worker.stopping = True
+        if not worker.alive:
+            return
+        worker.send({"stop": True})
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await worker.ended.wait()
+        except TimeoutError:
+            worker.kill()
+            await worker.ended.wait()
+
+    def waiting_for(self) -> tuple[str, ...]:
+        """Return what simulated time waits for, in its own words."""
+        return tuple(str(reason) for reason in self.report.get("waiting_for", ()))
+
+    def _hear(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        if "port" in message and not self._port.done():
+            worker.state = "ready"
+            self._port.set_result(int(message["port"]))
+        elif message.get("type") == "failed":
+            worker.failed = Failed(str(message["text"]), int(message["exit_code"]))
+        elif message.get("ended"):
+            self.ended = True
+        elif "market" in message:
+            self.report = dict(message)
+            worker.counters = {k: float(v) for k, v in message.items() if isinstance(v, int | float)}
+
+    def _died(self, worker: Worker, code: int) -> None:
+        if not self._port.done() and worker.failed is not None:
+            self._port.set_exception(error_told(worker.failed))
+        elif not self._port.done():
+            text = f"the simulated market could not start: it {death_text(code)}; see {worker.output}"
+            self._port.set_exception(OutsideError(text))
+        elif not worker.stopping:
+            told = worker.failed.text if worker.failed is not None else f"it {death_text(code)}; see {worker.output}"
+            self._lost(f"the simulated market is gone, so the session ends: {told}")
+
+
+def error_told(failed: Failed) -> LiuError:
+    """Return the error that a process told before it ended."""
+    kind = ConfigError if failed.exit_code == ConfigError.exit_code else OutsideError
+    return kind(failed.text)

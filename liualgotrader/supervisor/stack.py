@@ -1,0 +1,226 @@
+"""The processes of one session: started in order, watched, restarted, stopped in order. What is plugged into what."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from liualgotrader.common.clock import WallClock, machine_now
+from liualgotrader.common.control import Counters, Failed, Notice, Ready, SlotEnded, Stop, StopSlot, Told
+from liualgotrader.common.session_plan import SessionPlan, write_plan
+from liualgotrader.common.tlog import say, warn
+from liualgotrader.supervisor.watchdog import Mute, NoAnswer, back_off, finding, look
+from liualgotrader.supervisor.worker import Command, Worker, death_text
+from liualgotrader.transport.page import Cell, Life, SessionPage
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 20.0  # machine time that a process may use to end in order
+_SECOND_LOOK = 0.1
+_DUMP_SECONDS = 0.3  # until a dumped stack has reached its file
+NO_ANSWER = "no answer"
+
+PROGRAMS: Mapping[str, str] = {
+    "order_gateway": "liualgotrader.order_gateway.main",
+    "producer": "liualgotrader.producer.main",
+    "consumer": "liualgotrader.consumer.main",
+    "scanners_runner": "liualgotrader.scanners_runner.main",
+    "simulator": "liualgotrader.simulator.main",
+}
+_STOP_ORDER = ("scanners_runner", "producer", "consumer", "order_gateway")
+
+
+class Owner(Protocol):
+    """Who hears of what happens to the stack."""
+
+    def give_up(self, sentence: str, exit_code: int) -> None:
+        """End the session; restarting would not help."""
+        ...
+
+    def slot_stopped(self, slot: int, reason: str) -> None:
+        """Write down that a slot is not called any more."""
+        ...
+
+    def notice(self, level: str, text: str) -> None:
+        """Show a person a line."""
+        ...
+
+
+class Stack:
+    """The processes of the plan but the simulated market; `plan` follows what happens to the slots."""
+
+    def __init__(
+        self,
+        plan: SessionPlan,
+        page: SessionPage,
+        owner: Owner,
+        wanted: Sequence[str],
+        programs: Mapping[str, str] = PROGRAMS,
+    ) -> None:
+        self.plan = plan
+        self._page = page
+        self._owner = owner
+        self._clock = WallClock()
+        self._later: set[asyncio.TimerHandle] = set()
+        self.stopping = False
+        self.workers = {name: self._worker(name, programs) for name in wanted}
+
+    def start(self) -> None:
+        """Start all processes in order."""
+        for worker in self.workers.values():
+            worker.start()
+
+    def send(self, name: str, message: Any) -> bool:
+        """Say something to one process; False if it is not there."""
+        worker = self.workers.get(name)
+        return worker is not None and worker.send(message)
+
+    async def stop(self, reason: str, *, flatten: bool = False) -> bool:
+        """Stop all processes in order; return whether each one ended by itself and without error."""
+        self.stopping = True
+        for timer in self._later:
+            timer.cancel()
+        orderly = True
+        for kind in _STOP_ORDER:
+            group = [w for w in self.workers.values() if _kind(w.name) == kind]
+            done = await asyncio.gather(*(self._stop(w, reason, flatten=flatten) for w in group))
+            orderly = orderly and all(done)
+        return orderly
+
+    async def run_once(self, name: str, reason: str) -> None:
+        """Start a process again and stop it as soon as it is ready, so that it writes down what another left."""
+        worker = self.workers[name]
+        worker.start()
+        for _ in range(round(STOP_SECONDS / _SECOND_LOOK)):
+            if worker.state == "ready" or not worker.alive:
+                break
+            await self._clock.sleep(_SECOND_LOOK)
+        await self._stop(worker, reason, flatten=False)
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        self.stopping = True
+        for worker in self.workers.values():
+            worker.kill()
+
+    async def watch(self) -> None:
+        """Look once at every process, and deal with those that are alive but not well."""
+        first = [look(self._page, w.name, w.pid, w.spawned_at) for w in self.workers.values() if w.alive]
+        await self._clock.sleep(_SECOND_LOOK)
+        limit = self.plan.timings.strategy_answer_seconds
+        for seen in first:
+            worker = self.workers[seen.name]
+            if self.stopping or worker.pid != seen.pid:
+                continue
+            again = look(self._page, worker.name, worker.pid, worker.spawned_at)
+            found = finding(again, seen, machine_now(), limit)
+            if found is not None:
+                await self._treat(worker, found)
+
+    def stop_slot(self, slot: int, reason: str) -> None:
+        """See that a slot is never called again: in the plan, at the gateway, and in the record."""
+        if any(s.slot == slot and s.stopped for s in self.plan.slots):
+            return
+        slots = tuple(msgspec.structs.replace(s, stopped=reason) if s.slot == slot else s for s in self.plan.slots)
+        self.plan = msgspec.structs.replace(self.plan, slots=slots)
+        write_plan(self.plan)
+        self.send("order_gateway", StopSlot(slot, reason))
+        self._owner.slot_stopped(slot, reason)
+
+    # --- inside ------------------------------------------------------------------------------------
+
+    def _worker(self, name: str, programs: Mapping[str, str]) -> Worker:
+        kind, _, index = name.partition("-")
+        command = Command(name, programs[kind], (self.plan.run_dir,), (int(index),) if index else ())
+        self._page.put(self._page.process(name), Cell.LIFE, Life.DOWN)
+        return Worker(command, Path(self.plan.log_dir) / f"{name}.out", self._hear, self._died)
+
+    async def _stop(self, worker: Worker, reason: str, *, flatten: bool) -> bool:
+        worker.stopping = True
+        if not worker.alive:
+            return True
+        worker.state = "stopping"
+        worker.send(Stop(reason, flatten))
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await worker.ended.wait()
+        except TimeoutError:
+            warn(log, "process_killed_at_stop", process=worker.name)
+            worker.dump()
+            await self._clock.sleep(_DUMP_SECONDS)
+            worker.kill()
+            await worker.ended.wait()
+            return False
+        return worker.failed is None and not worker.deaths
+
+    async def _treat(self, worker: Worker, found: NoAnswer | Mute) -> None:
+        pid = worker.pid
+        worker.dump()
+        await self._clock.sleep(_DUMP_SECONDS)
+        if worker.pid != pid:
+            return
+        if isinstance(found, NoAnswer):
+            strategy = next((s.strategy for s in self.plan.slots if s.slot == found.slot), f"slot {found.slot}")
+            self._owner.notice(
+                "WARNING",
+                f"strategy {strategy} did not answer for {found.seconds:.1f} s when called for {found.symbol or 'all'};"
+                f" it is stopped, its stack stands in {worker.output}",
+            )
+            self.stop_slot(found.slot, NO_ANSWER)
+        else:
+            self._owner.notice("WARNING", f"{worker.name} was mute for {found.seconds:.0f} s and is started again")
+        worker.kill()
+
+    def _hear(self, worker: Worker, message: Any) -> None:
+        match message:
+            case Ready():
+                worker.state = "ready"
+                say(log, "process_ready", process=worker.name, pid=worker.pid)
+            case Counters(values):
+                worker.counters = values
+            case Told(facts):
+                worker.facts.update(facts)
+            case SlotEnded(slot, reason):
+                self.stop_slot(slot, reason)
+            case Notice(level, text):
+                self._owner.notice(level, text)
+            case Failed():
+                worker.failed = message
+
+    def _died(self, worker: Worker, code: int) -> None:
+        row = self._page.process(worker.name)
+        if worker.stopping or self.stopping:
+            self._page.put(row, Cell.LIFE, Life.FINISHED)  # nobody starts it again: the market need not wait
+            if code:
+                worker.deaths.append(machine_now())
+            return
+        self._page.put(row, Cell.LIFE, Life.DOWN)
+        if worker.failed is not None:
+            self._owner.give_up(worker.failed.text, worker.failed.exit_code)
+            return
+        worker.deaths.append(machine_now())
+        wait = back_off(worker.deaths, machine_now())
+        told = f"{worker.name} {death_text(code)}"
+        if wait is None:
+            self._owner.give_up(f"{told}, again and again within a minute; see {worker.output}", 3)
+            return
+        self._owner.notice("WARNING", f"{told}; it is started again" + (f" in {wait:g} s" if wait else ""))
+        self._start_later(worker, wait)
+
+    def _start_later(self, worker: Worker, wait: float) -> None:
+        def start() -> None:
+            self._later.discard(timer)
+            if not self.stopping:
+                worker.start()
+
+        timer = asyncio.get_running_loop().call_later(wait, start)
+        self._later.add(timer)
+
+
+def _kind(name: str) -> str:
+    return name.partition("-")[0]

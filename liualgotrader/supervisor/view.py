@@ -1,0 +1,66 @@
+"""The state of a session on one screen: a value made a few times a second, shown by a terminal, a page or `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+
+class ProcessView(msgspec.Struct, frozen=True):
+    """One process: starting, ready, down, stopping, ended."""
+
+    name: str
+    state: str
+    pid: int
+    restarts: int
+    counters: dict[str, float]
+
+
+class StrategyView(msgspec.Struct, frozen=True):
+    """One strategy over all its slots. `gain` is realised, fees paid; `ended` why slots of it stopped."""
+
+    name: str
+    fills: int
+    trips: int
+    open_positions: int
+    gain: Decimal
+    ended: str
+
+
+class View(msgspec.Struct, frozen=True):
+    """A session at one moment; instants are ns UTC."""
+
+    batch_id: str
+    environment: str
+    day: str
+    market_at: int
+    opens_at: int
+    closes_at: int
+    elapsed_seconds: float  # machine
+    events_per_second: float
+    processes: tuple[ProcessView, ...]
+    strategies: tuple[StrategyView, ...]
+    waiting_for: tuple[str, ...] = ()
+    facts: dict[str, Any] = {}
+
+    def counted(self, name: str) -> float:
+        """Return the sum of a counter over all processes."""
+        return sum(p.counters.get(name, 0.0) for p in self.processes)
+
+    def worst(self, name: str) -> float:
+        """Return the largest value of a gauge over all processes."""
+        return max((p.counters.get(name, 0.0) for p in self.processes), default=0.0)
+
+
+def producer_events(processes: Iterable[ProcessView]) -> float:
+    """Return how many market events the session has taken from the market so far."""
+    return sum(p.counters.get("events", 0.0) for p in processes if p.name == "producer")
+
+
+def masked_account(facts: Mapping[str, Any]) -> str:
+    """Return the account's number as a person may see it: its last four characters."""
+    number = str(facts.get("account", ""))
+    return f"…{number[-4:]}" if number else "?"
