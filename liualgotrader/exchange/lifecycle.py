@@ -15,8 +15,6 @@ from liualgotrader.exchange.units import CENT_VALUE, dollars, price, shares
 from liualgotrader.exchange.values import Activity, Execution
 from liualgotrader.exchange.venue import Venue
 
-END_EVENTS = {"canceled": "canceled", "expired": "expired", "rejected": "rejected", "replaced": "replaced"}
-
 
 class Lifecycle:
     """The steps of orders after acceptance. `activated` are exits that begin to work and wait to be matched."""
@@ -31,13 +29,15 @@ class Lifecycle:
         """Book an execution: order, position, cash, siblings, activity; then tell."""
         venue, (at_price, quantity) = self._venue, offer
         ledger = venue.accounts[order.account_id].ledger
+        done = order.wanted(at_price, spent=quantity, spent_value=quantity * at_price) == 0
+        if done and (sibling := venue.orders.get(order.sibling_id or "")):
+            self.refuse_replacement(sibling)
         fee = self._fee(order, quantity, at_price)
         position = ledger.book(order.symbol, order.sign * quantity, at_price, fee, venue.session_number)
         order.filled += quantity
         order.filled_value += quantity * at_price
         order.fee += fee
         order.executions += 1
-        done = order.wanted(at_price) == 0
         self._step(order, done=done)
         execution = self._execution(order, offer, fee, position, synthetic=synthetic)
         ledger.activities.append(_activity(execution, done=done))
@@ -113,38 +113,40 @@ class Lifecycle:
 
     def end(self, order: Order, status: str, reason: str = "") -> None:
         """End an order (canceled, expired, rejected, replaced) and the exits that hang on it; then tell."""
+        others: list[Order] = []
+        if status != "replaced":
+            others = [o for o in self.group(order) if o is not order and o.is_open]
+            for one in (order, *others):
+                self.refuse_replacement(one)
         happened = self._end_one(order, status, reason)
-        for other in self.group(order):
-            if other is not order and other.is_open and status != "replaced":
-                happened += self._end_one(other, "expired" if status == "expired" else "canceled", reason)
+        for other in others:
+            happened += self._end_one(other, "expired" if status == "expired" else "canceled", reason)
         for event, ended in happened:
             self._venue.emit(event, ended)
 
     def _end_one(self, order: Order, status: str, reason: str) -> list[tuple[str, Order]]:
-        """End one order, and reject the replacement that was under way for it."""
         venue = self._venue
-        if order.status == "pending_replace" and status != "replaced":
-            order.back(venue.now)
         if order.status == "pending_cancel" and status == "expired":
             status = "canceled"
         order.become(status, venue.now)
         order.reason = order.reason or reason
         self._stop_working(order)
-        return [(status, order), *self.drop_successor(order)]
+        return [(status, order)]
 
-    def drop_successor(self, order: Order) -> list[tuple[str, Order]]:
-        """Reject the replacement under way for an order that is not there any more, or has other terms now."""
+    def refuse_replacement(self, order: Order) -> None:
+        """Reject the replacement under way for an order, if there is one, because the order ends or has ended."""
         venue = self._venue
         successor = venue.orders.get(order.successor_id or "")
-        if successor is None or order.status == "replaced":
-            return []
+        if successor is None:
+            return
         order.successor_id = None
         if order.status == "pending_replace":
             order.back(venue.now)
         successor.become("rejected", venue.now)
-        successor.reason = f"order {order.id} could not be replaced: it is {order.status}"
+        successor.reason = f"order {order.id} traded or ended before it could be replaced"
         venue.accounts[successor.account_id].open.pop(successor.id, None)
-        return [("order_replace_rejected", order), ("rejected", successor)]
+        venue.emit("order_replace_rejected", order)
+        venue.emit("rejected", successor)
 
     def _stop_working(self, order: Order) -> None:
         venue = self._venue

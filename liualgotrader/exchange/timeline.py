@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from enum import IntEnum
 
-from liualgotrader.common.clock import NEVER
+from liualgotrader.common.clock import MINUTE, NEVER
 from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.matching import Matcher
 from liualgotrader.exchange.orders import Order
@@ -80,8 +80,15 @@ class Timeline:
                 self._replace(order)
             elif step is Step.CANCEL:
                 self._cancel(order)
-            elif order.is_open:
-                self._lifecycle.end(order, "expired" if order.status != "pending_new" else "canceled", "gtc ran out")
+            else:
+                self._run_out(order)
+
+    def _run_out(self, order: Order) -> None:
+        """End a gtc order; one that is still on its way is looked at again a minute later."""
+        if order.status == "pending_new":
+            self.schedule(self._venue.now + MINUTE, Step.EXPIRE, order)
+        elif order.is_open:
+            self._lifecycle.end(order, "expired")
 
     # --- requests that arrive
 
@@ -127,8 +134,7 @@ class Timeline:
             return
         rest = self._rest_for(new, old)
         if not old.is_open or old.status != "pending_replace" or rest <= 0:
-            for event, order in self._lifecycle.drop_successor(old):
-                venue.emit(event, order)
+            self._lifecycle.refuse_replacement(old)
             return
         old.successor_id = None
         old.replaced_by = new.id

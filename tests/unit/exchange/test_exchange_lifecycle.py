@@ -383,3 +383,30 @@ def test_a_bracket_needs_a_flat_or_growing_position() -> None:
     floor.send("sell", "100")
     refusal = refusal_of(floor, "buy", "50", order_class="bracket", take_profit_limit="11", stop_loss_stop="9")
     assert refusal.message == "bracket orders must be entry orders"
+
+
+def test_a_gtc_order_lives_over_the_night_and_runs_out_after_ninety_days() -> None:
+    floor = floor_at_ten()
+    floor.send("buy", "10", "limit", limit_price="9", time_in_force="gtc", client_order_id="a")
+    floor.send("buy", "10", "limit", limit_price="9", time_in_force="gtc", client_order_id="b")
+    next_open = OPEN + 24 * 3600 * SECOND
+    floor.exchange.begin_session(Session(opens_at=next_open, closes_at=next_open + 23_400 * SECOND))
+    floor.seconds = 24 * 3600
+    floor.quote(8.90, 100, 9.00, 10)
+    assert floor.fills() == ["a 10 @ 9.00"]
+    quarter_past_the_close = CLOSE + 900 * SECOND
+    assert floor.order("b").expires_at == quarter_past_the_close + 90 * 24 * 3600 * SECOND
+    floor.exchange.advance(quarter_past_the_close + 90 * 24 * 3600 * SECOND)
+    assert floor.order("b").status == "expired"
+
+
+def test_canceling_an_exit_also_cancels_the_replacement_of_its_entry() -> None:
+    floor = floor_at_ten(rules=LATE)
+    floor.send("buy", "10", "limit", limit_price="9.90", order_class="oto", stop_loss_stop="9.50", client_order_id="a")
+    floor.wait()
+    floor.exchange.cancel("me", floor.order("a").legs[0].id, floor.now)
+    floor.exchange.replace("me", floor.order("a").id, floor.now, limit_price=Decimal("9.80"), client_order_id="b")
+    floor.seconds += 0.1
+    floor.wait()
+    assert (floor.order("a").status, floor.order("b").status) == ("replaced", "canceled")
+    assert floor.exchange.orders("me") == []
