@@ -48,7 +48,7 @@ def order_request(body: dict[str, Any]) -> OrderRequest:
     protection = _object(body, "stop_loss")
     return OrderRequest(
         symbol=(text_in(body, "symbol") or "").upper(),
-        side=text_in(body, "side") or "",
+        side=text_in(body, "side") or (text_in(body, "position_intent") or "").partition("_")[0],
         type=text_in(body, "type") or "",
         time_in_force=text_in(body, "time_in_force") or "",
         extended_hours=body.get("extended_hours") is True,

@@ -1,0 +1,89 @@
+"""A simulated market served in a thread of the test's process, played on by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import urllib.request
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.ports import Tape
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.simulator.server import RunningMarket, serve
+from liualgotrader.simulator.subscriptions import Keys
+from tests.fakes.tapes import DAY, HandTape, at
+
+KEY, SECRET = "PKTESTKEY", "test-secret-of-no-value"
+T = TypeVar("T")
+
+
+def spec_of(**changes: Any) -> MarketSpec:
+    """Return a market at 09:35 of the hand-made tape that stands until it is told to go on."""
+    fields: dict[str, Any] = {
+        "kind": "generated",
+        "day": DAY.isoformat(),
+        "starts_at": at("09:35"),
+        "ends_at": at("10:30"),
+        "options": {"standing": True},
+    }
+    return MarketSpec(**(fields | changes))
+
+
+class MarketThread:
+    """The running market as a test sees it; everything here may be called from the test's thread."""
+
+    def __init__(self, spec: MarketSpec, tape: Tape | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-market", daemon=True)
+        self._thread.start()
+        keys = Keys(KEY, SECRET)
+        self.running: RunningMarket = self.call(serve(spec, keys, tape=tape if tape is not None else HandTape()))
+
+    def call(self, work: Coroutine[Any, Any, T], seconds: float = 30) -> T:
+        """Run a coroutine in the market's loop and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    def read(self, look: Callable[[RunningMarket], T]) -> T:
+        """Return what `look` sees, in the market's loop."""
+
+        async def in_loop() -> T:
+            return look(self.running)
+
+        return self.call(in_loop())
+
+    @property
+    def url(self) -> str:
+        return self.running.url
+
+    @property
+    def ws(self) -> str:
+        return self.running.websocket_url
+
+    @property
+    def now(self) -> int:
+        return self.read(lambda r: r.world.now)
+
+    def go_to(self, instant: int) -> None:
+        """Let the market go on to an instant and stand there."""
+        self.call(self.running.world.market.run_until(instant))
+
+    def go_on(self, seconds: float) -> None:
+        """Let so much market time pass."""
+        self.go_to(self.now + round(seconds * SECOND))
+
+    def control(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+        """Call a control route with the token."""
+        data = json.dumps(body or {}).encode() if method == "POST" else None
+        request = urllib.request.Request(f"{self.url}/_sim/{path}", data=data, method=method)
+        request.add_header("X-LIU-Token", self.running.world.token)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.loads(response.read())
+
+    def close(self) -> None:
+        self.call(self.running.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
