@@ -21,9 +21,6 @@ OWNED = (
     "target_prices",
     "stop_prices",
     "symbol_resistance",
-    "voi",
-    "voi_ask",
-    "voi_bid",
     "industry_trend",
     "sector_trend",
     "snapshot",
@@ -41,6 +38,9 @@ TOLD = (
     "partial_fills",
     "partial_fills_fee",
     "minute_history",
+    "voi",
+    "voi_ask",
+    "voi_bid",
 )
 """Names that only the engine fills."""
 
@@ -158,9 +158,9 @@ buy_indicators = _Owned("buy_indicators")
 target_prices = _Owned("target_prices")
 stop_prices = _Owned("stop_prices")
 symbol_resistance = _Owned("symbol_resistance")
-voi = _Owned("voi")
-voi_ask = _Owned("voi_ask")
-voi_bid = _Owned("voi_bid")
+voi = _Told("voi")
+voi_ask = _Told("voi_ask")
+voi_bid = _Told("voi_bid")
 industry_trend = _Owned("industry_trend")
 sector_trend = _Owned("sector_trend")
 snapshot = _Owned("snapshot")

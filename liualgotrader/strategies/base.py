@@ -68,7 +68,7 @@ class Strategy:
 
     timer_seconds: float = 60.0
 
-    def __init__(  # noqa: PLR0917 - the original's signature
+    def __init__(
         self,
         name: str,
         type: StrategyType,
@@ -111,7 +111,7 @@ class Strategy:
 
     # --- the original's calls ------------------------------------------------------------------------
 
-    async def run(  # noqa: PLR0917 - the original's signature
+    async def run(
         self,
         symbol: str,
         shortable: bool,
@@ -125,7 +125,7 @@ class Strategy:
         """Decide about one symbol on one event; `minute_history` is a frame labelled by the bars' starts."""
         return False, {}
 
-    async def run_all(  # noqa: PLR0917 - the original's signature
+    async def run_all(
         self,
         symbols_position: dict[str, float],
         data_loader: Any,

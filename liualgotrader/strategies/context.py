@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from liualgotrader.common.clock import SECOND, as_datetime
 from liualgotrader.common.events import Quote
-from liualgotrader.common.money import ZERO, exact
+from liualgotrader.common.money import ZERO, exact, plain
 from liualgotrader.common.orders import OrderState, OrderType, Side
 
 Number = float | int | str | Decimal
@@ -24,7 +24,18 @@ class OrderHandle:
     `reason` says why it was refused, rejected or cancelled.
     """
 
-    __slots__ = ("average_price", "client_order_id", "filled", "quantity", "reason", "side", "state", "symbol", "type")
+    __slots__ = (
+        "average_price",
+        "client_order_id",
+        "filled",
+        "open",
+        "quantity",
+        "reason",
+        "side",
+        "state",
+        "symbol",
+        "type",
+    )
 
     def __init__(self, client_order_id: str, symbol: str, side: Side, quantity: Decimal, type: OrderType) -> None:
         self.client_order_id = client_order_id
@@ -36,6 +47,7 @@ class OrderHandle:
         self.filled = ZERO
         self.average_price: Decimal | None = None
         self.reason = ""
+        self.open = True
 
     @property
     def remaining(self) -> Decimal:
@@ -45,9 +57,7 @@ class OrderHandle:
     @property
     def is_open(self) -> bool:
         """Whether the order may still trade."""
-        return self.filled < self.quantity and (
-            self.state is None or self.state is OrderState.REPLACED or not self.state.is_final
-        )
+        return self.open
 
     def __repr__(self) -> str:
         state = self.state.value if self.state else "new"
@@ -299,7 +309,7 @@ class Context:
             self._hands.protect(self.symbol, _price("stop_price", stop_price), _price("target_price", target_price))
 
 
-def _wish(  # noqa: PLR0917 - the terms of an order
+def _wish(
     side: Side,
     quantity: Number,
     prices: Mapping[str, Number | None],
@@ -313,7 +323,7 @@ def _wish(  # noqa: PLR0917 - the terms of an order
     assert shares is not None
     return Wish(
         side,
-        shares,
+        plain(shares),
         **{name: _price(name, price) for name, price in prices.items()},
         time_in_force=time_in_force,
         cancel_after=round(cancel_after.total_seconds() * SECOND) if cancel_after else 0,

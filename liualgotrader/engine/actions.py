@@ -1,0 +1,134 @@
+"""Reads what a strategy of the original returns: the action dictionary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from liualgotrader.common.money import exact, plain
+from liualgotrader.common.orders import OrderType, Side
+from liualgotrader.strategies.context import Wish
+
+SIDES = {
+    "buy": Side.BUY,
+    "sell": Side.SELL,
+    "sell_short": Side.SELL,
+    "buy_short": Side.BUY,
+    "buy_to_cover": Side.BUY,
+}
+_TYPES = {kind.value: kind for kind in OrderType}
+_PRICES = {
+    OrderType.MARKET: (),
+    OrderType.LIMIT: ("limit_price",),
+    OrderType.STOP: ("stop_price",),
+    OrderType.STOP_LIMIT: ("limit_price", "stop_price"),
+}
+_LONGEST = 500  # characters kept of a value that only its text can show
+_TIMES_IN_FORCE = ("day", "gtc", "ioc", "fok", "opg", "cls")
+
+
+class BadAction(Exception):
+    """An action that says nothing an order can be made of; the message is one sentence."""
+
+
+def read_action(action: object) -> Wish:
+    """Return the order that an action dictionary asks for.
+
+    `side` is buy, sell, sell_short, buy_short or buy_to_cover; `qty` a number or its text, where a negative
+    one turns the side round; `type` market, limit, stop or stop_limit, with `limit_price` and `stop_price` as
+    numbers or text.
+
+    Raises:
+        BadAction: the sentence names the key and the value found.
+    """
+    if not isinstance(action, Mapping):
+        raise BadAction(f"an action must be a dict, not {type(action).__name__}")
+    side = SIDES.get(str(action.get("side", "")).lower())
+    if side is None:
+        raise BadAction(f"side {action.get('side')!r} is none of {', '.join(SIDES)}")
+    quantity = _number(action, "qty")
+    if not quantity:
+        raise BadAction("qty is 0")
+    if quantity < 0:
+        side, quantity = side.opposite, -quantity
+    prices = _prices(action)
+    time_in_force = str(action.get("time_in_force", "day")).lower()
+    if time_in_force not in _TIMES_IN_FORCE:
+        raise BadAction(f"time_in_force {time_in_force!r} is none of {', '.join(_TIMES_IN_FORCE)}")
+    return Wish(
+        side,
+        plain(quantity),
+        limit=prices.get("limit_price"),
+        stop=prices.get("stop_price"),
+        time_in_force=time_in_force,
+        reason=str(action.get("reason", "")),
+    )
+
+
+def says_reject(action: object) -> bool:
+    """Whether the action ends the symbol for its strategy."""
+    return isinstance(action, Mapping) and bool(action.get("reject"))
+
+
+def stored(action: object) -> dict[str, Any]:
+    """Return an action in a form that a row can keep."""
+    return storable(action) if isinstance(action, Mapping) else {"returned": repr(action)[:_LONGEST]}
+
+
+def storable(value: Any) -> Any:
+    """Return a value of a user's in a form that JSON can hold; what it cannot becomes its text."""
+    if isinstance(value, Mapping):
+        return {str(key): storable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [storable(one) for one in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(value)
+    if hasattr(value, "tolist"):  # NumPy and pandas
+        return storable(value.tolist())
+    return str(value)[:_LONGEST]
+
+
+def described(wish: Wish, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
+    """Return an order asked for through a context in the words of an action dictionary."""
+    found = {
+        "side": wish.side.value,
+        "qty": str(wish.quantity),
+        "type": wish.type.value,
+        "limit_price": wish.limit,
+        "stop_price": wish.stop,
+        "take_profit": wish.take_profit,
+        "stop_loss": wish.stop_loss,
+        "planned_stop": stop,
+        "planned_target": target,
+        "reason": wish.reason,
+    }
+    return {key: str(value) for key, value in found.items() if value is not None and value != ""}
+
+
+def _prices(action: Mapping[str, Any]) -> dict[str, Decimal]:
+    kind = _TYPES.get(str(action.get("type", "")).lower())
+    if kind is None:
+        raise BadAction(f"type {action.get('type')!r} is none of {', '.join(_TYPES)}")
+    prices: dict[str, Decimal] = {}
+    for key in _PRICES[kind]:
+        price = _number(action, key)
+        if price <= 0:
+            raise BadAction(f"{key} must be above 0, not {action[key]!r}")
+        prices[key] = price
+    return prices
+
+
+def _number(action: Mapping[str, Any], key: str) -> Decimal:
+    value = action.get(key)
+    if value is None:
+        raise BadAction(f"{key} is missing")
+    if isinstance(value, bool):
+        raise BadAction(f"{key} must be a number, not {value!r}")
+    try:
+        return exact(value)
+    except ValueError:
+        raise BadAction(f"{key} must be a number, not {value!r}") from None

@@ -1,0 +1,281 @@
+"""What one strategy holds and has under way: positions from fills, orders from news, and its own notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from liualgotrader.common.clock import as_datetime
+from liualgotrader.common.money import ZERO, exact
+from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Side
+from liualgotrader.common.trading_data import OWNED
+from liualgotrader.common.types import Order
+from liualgotrader.strategies.context import OrderHandle
+
+V = TypeVar("V")
+
+_PRICE_STEP = Decimal("0.0001")
+
+_EVENTS = {
+    OrderState.PARTIALLY_FILLED: Order.EventType.partial_fill,
+    OrderState.FILLED: Order.EventType.fill,
+    OrderState.CANCELED: Order.EventType.canceled,
+    OrderState.EXPIRED: Order.EventType.canceled,
+    OrderState.REJECTED: Order.EventType.rejected,
+    OrderState.REFUSED: Order.EventType.rejected,
+    OrderState.ACKNOWLEDGED: Order.EventType.open,
+}
+
+
+class Tracked:
+    """One order of the slot: the strategy's handle, the client ids of its chain that may trade, its executions."""
+
+    __slots__ = ("at", "fees", "filled", "handle", "open_ids", "value")
+
+    def __init__(self, handle: OrderHandle, at: int) -> None:
+        self.handle = handle
+        self.at = at
+        self.open_ids = {handle.client_order_id}
+        self.filled = ZERO
+        self.value = ZERO  # dollars paid or received for `filled`
+        self.fees = ZERO
+
+
+class Book:
+    """One slot's positions, orders and notes. `seq` is the number of the newest news it has acted on."""
+
+    def __init__(self, slot: int, strategy: Any, everybody: Callable[[], list[Any]]) -> None:
+        self.slot = slot
+        self.strategy = strategy
+        self.seq = 0
+        self.rebuilding = True  # until the gateway has told everything that went before
+        self.quantities: dict[str, Decimal] = {}
+        self.costs: dict[str, Decimal] = {}  # average cost, US dollars per share
+        self.positions: dict[str, float] = {}
+        self.moved: set[str] = set()  # symbols whose stop or target was written since the last look
+        self.shared: dict[str, Mapping[str, Any]] = {}  # values that are the same for every slot, by name
+        self._tracked: dict[str, Tracked] = {}  # by the id of the chain
+        self._open: dict[str, list[Tracked]] = {}  # by symbol
+        self._notes: dict[str, dict[str, Any]] = {name: {} for name in OWNED}
+        for name in ("stop_prices", "target_prices"):
+            self._notes[name] = _Watched(self.moved)
+        self._used: dict[str, Any] = {}
+        self.everybody = everybody
+
+    # --- what strategies of the original see through trading_data --------------------------------------
+
+    def told(self, name: str) -> Mapping[str, Any]:
+        """Return the values of a name that only the engine fills."""
+        if name == "positions":
+            return self.positions
+        if name in ("open_order_strategy", "last_used_strategy"):
+            return {s: self.strategy for s in (self._open if name == "open_order_strategy" else self._used)}
+        if name == "open_orders":
+            return {s: _as_order(orders[-1]) for s, orders in self._open.items()}
+        if name == "partial_fills":
+            return {s: float(t[-1].filled) for s, t in self._open.items() if t[-1].filled}
+        if name == "partial_fills_fee":
+            return {s: float(t[-1].fees) for s, t in self._open.items() if t[-1].filled}
+        return self.shared.get(name, {})
+
+    def owned(self, name: str) -> MutableMapping[str, Any]:
+        """Return the strategy's own values of a name."""
+        return self._notes[name]
+
+    def strategies(self) -> list[Any]:
+        """Return the strategies of this process."""
+        return self.everybody()
+
+    # --- positions --------------------------------------------------------------------------------------
+
+    def quantity(self, symbol: str) -> Decimal:
+        """Return the signed shares held."""
+        return self.quantities.get(symbol, ZERO)
+
+    def planned(self, symbol: str, name: str) -> Decimal | None:
+        """Return the stored stop (`stop_prices`) or target (`target_prices`), None if there is none or no number."""
+        value = self._notes[name].get(symbol)
+        if value is None:
+            return None
+        try:
+            price = exact(value)
+        except ValueError:
+            return None
+        return price.quantize(_PRICE_STEP) if price > 0 else None
+
+    def plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Store a stop, a target or both as the strategy's own; None leaves one as it is."""
+        if stop is not None:
+            self._notes["stop_prices"][symbol] = float(stop)
+        if target is not None:
+            self._notes["target_prices"][symbol] = float(target)
+
+    def restore_plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Take the gateway's stored stop and target, while the books are rebuilt."""
+        self.plan(symbol, stop, target)
+        self.moved.discard(symbol)
+
+    def indicators(self, symbol: str, side: Side) -> dict[str, Any]:
+        """Return what is to be stored with an order, as the original stores it: {"buy": ..., "sell": ...}."""
+        name = "buy" if side is Side.BUY else "sell"
+        value = self._notes[f"{name}_indicators"].get(symbol)
+        return {name: value} if value is not None else {}
+
+    def apply(self, fill: Fill) -> None:
+        """Book an execution: the position is what the gateway says it is after the fill."""
+        symbol, before = fill.symbol, self.quantity(fill.symbol)
+        after = fill.position
+        self.quantities[symbol] = after
+        self.positions[symbol] = float(after)
+        if not after:
+            self._forget(symbol)
+        elif not before or (before > 0) != (after > 0):
+            self.costs[symbol] = fill.price
+        elif abs(after) > abs(before):
+            cost = self.costs.get(symbol, fill.price)
+            self.costs[symbol] = (cost * abs(before) + fill.price * (abs(after) - abs(before))) / abs(after)
+        if after:
+            self._notes["latest_cost_basis"][symbol] = float(self.costs[symbol])
+            self._notes["buy_time"].setdefault(symbol, as_datetime(fill.at))
+            if self.rebuilding:
+                self.restore_plan(symbol, fill.planned_stop, fill.planned_target)
+
+    def _forget(self, symbol: str) -> None:
+        """A position has ended: what was planned for it ends with it."""
+        self.costs.pop(symbol, None)
+        for name in ("stop_prices", "target_prices", "latest_cost_basis", "buy_time"):
+            self._notes[name].pop(symbol, None)
+        self.moved.discard(symbol)
+
+    # --- orders -----------------------------------------------------------------------------------------
+
+    def track(self, intent: OrderIntent) -> OrderHandle:
+        """Take in an order that was just decided."""
+        handle = OrderHandle(intent.client_order_id, intent.symbol, intent.side, intent.quantity, intent.type)
+        self._add(Tracked(handle, intent.decided_at))
+        return handle
+
+    def in_flight(self, symbol: str) -> bool:
+        """Whether an order of this slot may still trade in the symbol."""
+        return symbol in self._open
+
+    def open_orders(self, symbol: str) -> list[OrderHandle]:
+        """Return the orders that may still trade in a symbol, oldest first."""
+        return [t.handle for t in self._open.get(symbol, ())]
+
+    def open_count(self) -> int:
+        """Return how many orders may still trade."""
+        return sum(len(orders) for orders in self._open.values())
+
+    def hear(self, news: OrderNews) -> None:
+        """Take in what became of an order; one that the gateway made itself (liquidation, legs) is tracked too."""
+        tracked = self._known(news.client_order_id, news.symbol, news.side, news.quantity, news.at)
+        handle = tracked.handle
+        if news.state.is_final:
+            tracked.open_ids.discard(news.client_order_id)
+        else:
+            tracked.open_ids.add(news.client_order_id)
+        current = news.state is not OrderState.REPLACED and (not news.state.is_final or not tracked.open_ids)
+        if current or handle.state is None:
+            handle.state = news.state
+            handle.reason = news.reason or handle.reason
+        if not news.state.is_final and news.client_order_id != handle.client_order_id:
+            handle.quantity = max(handle.filled, news.quantity)
+        self._settle(tracked)
+
+    def executed(self, fill: Fill) -> Tracked:
+        """Take in an execution of an order and return the order."""
+        whole = fill.cumulative_quantity + fill.remaining_quantity
+        tracked = self._known(fill.client_order_id, fill.symbol, fill.side, whole, fill.at)
+        tracked.filled += fill.quantity
+        tracked.value += fill.quantity * fill.price
+        tracked.fees += fill.fee
+        tracked.handle.filled = tracked.filled
+        tracked.handle.average_price = tracked.value / tracked.filled
+        if not fill.remaining_quantity:
+            tracked.open_ids.discard(fill.client_order_id)
+            tracked.handle.state = OrderState.FILLED
+        self._settle(tracked)
+        return tracked
+
+    def _known(self, client_id: str, symbol: str, side: Side, quantity: Decimal, at: int) -> Tracked:
+        found = self._tracked.get(client_id) or self._tracked.get(chain_of(client_id))
+        if found is None:
+            found = Tracked(OrderHandle(client_id, symbol, side, quantity, OrderType.MARKET), at)
+            self._add(found)
+        return found
+
+    def _add(self, tracked: Tracked) -> None:
+        handle = tracked.handle
+        self._tracked[handle.client_order_id] = tracked
+        self._open.setdefault(handle.symbol, []).append(tracked)
+        self._used[handle.symbol] = self.strategy
+
+    def _settle(self, tracked: Tracked) -> None:
+        symbol = tracked.handle.symbol
+        tracked.handle.open = bool(tracked.open_ids)
+        here = self._open.get(symbol, [])
+        if tracked.open_ids and tracked not in here:
+            self._open.setdefault(symbol, []).append(tracked)
+        elif not tracked.open_ids and tracked in here:
+            here.remove(tracked)
+            if not here:
+                del self._open[symbol]
+
+
+class SymbolValues(Mapping[str, V]):
+    """Values by symbol that are read from where they live when somebody asks."""
+
+    def __init__(self, symbols: Callable[[], Mapping[str, Any]], read: Callable[[Any], V | None]) -> None:
+        self._symbols, self._read = symbols, read
+
+    def __getitem__(self, symbol: str) -> V:
+        value = self._read(self._symbols()[symbol])
+        if value is None:
+            raise KeyError(symbol)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (s for s, state in self._symbols().items() if self._read(state) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Watched(dict[str, Any]):
+    """Stops or targets; remembers which were written."""
+
+    def __init__(self, moved: set[str]) -> None:
+        super().__init__()
+        self._moved = moved
+
+    def __setitem__(self, symbol: str, value: Any) -> None:
+        if self.get(symbol) != value:
+            self._moved.add(symbol)
+        super().__setitem__(symbol, value)
+
+
+def chain_of(client_id: str) -> str:
+    """Return the id of the order that a replacement or a cancel (`...-r<k>`) goes back to.
+
+    >>> chain_of("liu-0b5e7a4e0000-3-17-r2")
+    'liu-0b5e7a4e0000-3-17'
+    """
+    return "-".join(client_id.split("-")[:4])
+
+
+def _as_order(tracked: Tracked) -> Order:
+    handle = tracked.handle
+    average = handle.average_price
+    return Order(
+        order_id=handle.client_order_id,
+        symbol=handle.symbol,
+        event=_EVENTS.get(handle.state, Order.EventType.pending) if handle.state else Order.EventType.pending,
+        submitted_at=as_datetime(tracked.at),
+        trade_fees=float(tracked.fees),
+        filled_qty=float(handle.filled),
+        side=Order.FillSide[handle.side.value],
+        remaining_amount=float(handle.remaining),
+        avg_execution_price=None if average is None else float(average),
+    )

@@ -1,0 +1,526 @@
+"""The engine: market events, account news and timers in; intents, rows and work for its shell out.
+
+Pure and synchronous. It reads no clock, waits for nothing and does no I/O, so that a consumer process, a
+backtest and a replay drive the same class and get the same decisions from the same inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from liualgotrader.common.clock import MINUTE, NEVER, SECOND
+from liualgotrader.common.events import (
+    Bar,
+    BarSource,
+    Batch,
+    Correction,
+    Counts,
+    Pick,
+    Quote,
+    Status,
+    Trade,
+    Unpick,
+)
+from liualgotrader.common.orders import AccountNews, CaughtUp, Declare, Fill, News, OrderNews, Protection, SlotNews
+from liualgotrader.common.session_plan import Hours, SlotPlan, Timings
+from liualgotrader.engine.books import SymbolValues
+from liualgotrader.engine.calling import Caller, NoWatch, Step, Watch, step_now
+from liualgotrader.engine.minute import Forming
+from liualgotrader.engine.ordering import Ordering
+from liualgotrader.engine.outputs import LoadHistory, Output, Reject
+from liualgotrader.engine.slot import Slot
+from liualgotrader.engine.symbols import Acts, MakeFrame, SymbolState
+from liualgotrader.engine.timers import Ends, Ticks
+from liualgotrader.strategies.base import Strategy
+
+ALL_EVENTS = ("second", "minute", "trade", "quote")
+
+_LAST, _UPDATE = int(Counts.LAST), int(BarSource.VENDOR_UPDATE)
+_MINUTE_TIMER, _SECOND_TIMER = 2 * SECOND, SECOND  # market time past the end at which an unclosed bar closes
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the engine decides by. `session_starts` are where the session's volume-weighted price begins anew."""
+
+    batch_id: str
+    hours: Hours
+    seed: int = 0
+    timings: Timings = field(default_factory=Timings)
+    events: frozenset[str] = frozenset(ALL_EVENTS)
+    session_starts: tuple[int, ...] = ()
+    portfolio_value: float | None = None  # of the tradeplan; None: the account's equity
+    shadow: bool = False
+
+
+class Engine:
+    """All strategies of one consumer, their books and their symbols.
+
+    Every input method returns the outputs that follow from it, in order.
+    """
+
+    def __init__(
+        self, terms: Terms, make_frame: MakeFrame, *, step: Step = step_now, watch: Watch | None = None
+    ) -> None:
+        self.terms = terms
+        self.symbols: dict[str, SymbolState] = {}
+        self.slots: dict[int, Slot] = {}
+        self.shortable: Mapping[str, bool] = {}
+        self.loader: Any = None  # handed to run_all
+        self.trader: Any = None
+        self.calling = False  # between the session's open and its close
+        self.batch = 0  # number of the batch being worked on
+        self.events = 0
+        self.fills = 0
+        self.ignored = 0  # events of a length or kind that nobody uses
+        self.entries_stopped = ""
+        self._over = False
+        self._silent = False
+        self._make_frame = make_frame
+        self._ends = Ends()
+        self._ordering = Ordering(
+            terms.batch_id, terms.timings, self.symbols, sent_as="shadow" if terms.shadow else "sent"
+        )
+        self._ordering.portfolio_value = terms.portfolio_value
+        self._caller = Caller(self._ordering, step, watch or NoWatch(), self._on_reject)
+        self._caller.stopped = lambda slot: self._rewire_all()
+        self._ticks = Ticks(terms.hours)
+        self._by_kind = {
+            Trade: self._on_trade,
+            Quote: self._on_quote,
+            Bar: self._on_bar,
+            Status: self._on_status,
+            Correction: self._on_correction,
+            Pick: self._on_pick,
+            Unpick: self._on_unpick,
+        }
+
+    # --- before the first event ----------------------------------------------------------------------------
+
+    def add(self, plan: SlotPlan, strategy: Strategy) -> Slot:
+        """Take a strategy in; it is called once its books are known (`CaughtUp`).
+
+        Raises:
+            ConfigError: it defines nothing that could be called.
+        """
+        slot = Slot(plan, strategy, self._ordering, self.symbols)
+        slot.seed(self.terms.seed)
+        slot.book.shared = self._shared()
+        slot.book.everybody = lambda: [s.strategy for s in self.slots.values()]
+        self.slots[plan.slot] = slot
+        if "on_timer" in slot.forms.events:
+            self._ticks.every(slot, strategy.timer_seconds)
+        if plan.run_all:
+            self._ticks.every(slot, self.terms.timings.run_all_seconds)
+        return slot
+
+    def restore_rejects(self, rejects: Sequence[tuple[str, str]]) -> None:
+        """Take (strategy, symbol) pairs that are never called again this session."""
+        for slot in self.slots.values():
+            slot.rejected |= {symbol for name, symbol in rejects if name == slot.name}
+        self._rewire_all()
+
+    def declarations(self) -> list[Declare]:
+        """Return what the gateway is told about each slot when it is (re)connected."""
+        return [Declare(s.number, s.name, s.day_trade, s.book.seq) for s in self.slots.values()]
+
+    # --- inputs -------------------------------------------------------------------------------------------------
+
+    def on_batch(self, batch: Batch, now: int, machine: int, silent: frozenset[int] = frozenset()) -> list[Output]:
+        """Take market events in order; for the places in `silent` nobody is called (stale, or superseded)."""
+        self._begin(now, machine)
+        self.batch = batch.seq
+        events = batch.events
+        self.events += len(events)
+        by_kind = self._by_kind
+        if not silent:
+            for event in events:
+                by_kind[type(event)](event)  # type: ignore[operator]
+        else:
+            for place, event in enumerate(events):
+                self._silent = place in silent
+                by_kind[type(event)](event)  # type: ignore[operator]
+            self._silent = False
+        return self._finish()
+
+    def on_news(self, news: Sequence[News], now: int, machine: int) -> list[Output]:
+        """Take account news; those of a slot that are not the next in number are passed over and asked for again."""
+        self._begin(now, machine)
+        for one in news:
+            if isinstance(one, AccountNews):
+                self.entries_stopped = one.entries_stopped
+                if self.terms.portfolio_value is None:
+                    self._ordering.portfolio_value = float(one.equity)
+            elif isinstance(one, CaughtUp):
+                self._on_caught_up(one)
+            else:
+                self._on_slot_news(one)
+        return self._finish()
+
+    def on_timer(self, now: int, machine: int) -> list[Output]:
+        """Do what is due by the market clock."""
+        self._begin(now, machine)
+        for state, forming in self._ends.due(now):
+            if forming is state.second:
+                self._close_second(state)
+            elif state.bars.due <= forming.closed_at + SECOND:
+                self._close_due(state, forming.closed_at + SECOND)
+        if self.calling:
+            for slot, tick, missed in self._ticks.due(now):
+                slot.missed_ticks += missed
+                self._tick(slot, tick)
+        return self._finish()
+
+    def next_deadline(self) -> int:
+        """Return the market instant at which `on_timer` is to be called next; NEVER if there is none."""
+        if self._over:
+            return NEVER
+        hours = self.terms.hours
+        edge = NEVER if hours.bypass else (hours.closes_at if self.calling else hours.opens_at)
+        ticks = self._ticks.next() if self.calling else NEVER
+        return min(edge, self._ends.next(), ticks)
+
+    def on_history(self, symbol: str, bars: Sequence[Bar], now: int, machine: int) -> list[Output]:
+        """Take a new symbol's history; from here on its strategies are called."""
+        self._begin(now, machine)
+        state = self._state(symbol)
+        state.bars.preload(bars)
+        if bars and not state.last_at:
+            state.last_price, state.last_at = bars[-1].close, bars[-1].closed_at
+        state.live = True
+        self._rewire(state)
+        return self._finish()
+
+    def on_answer(self, ticket: int, result: Any, error: BaseException | None, now: int, machine: int) -> list[Output]:
+        """Take the answer of a call that waited, then what was kept for its strategy meanwhile."""
+        self._begin(now, machine)
+        slot = self._caller.answer(ticket, result, error)
+        while slot.queued and not slot.ticket:
+            slot.queued.popleft()()
+        while slot.folded and not slot.ticket:
+            (symbol, kind), event = next(iter(slot.folded.items()))
+            del slot.folded[(symbol, kind)]
+            self._catch_up(slot, symbol, kind, event)
+        return self._finish()
+
+    def stop_slot(self, number: int, reason: str) -> list[Output]:
+        """Call a strategy no more, for a reason that lies outside it."""
+        slot = self.slots.get(number)
+        if slot is None or slot.stopped:
+            return []
+        self._ordering.out = []
+        self._caller.stop(slot, reason)
+        return self._finish()
+
+    def stop(self) -> None:
+        """Call nobody any more; bars, books and news go on."""
+        self._over, self.calling = True, False
+        self._rewire_all()
+
+    def _begin(self, now: int, machine: int) -> None:
+        ordering = self._ordering
+        ordering.out = []
+        ordering.now, ordering.machine = now, machine
+        hours = self.terms.hours
+        if self._over:
+            return
+        if not self.calling and (hours.bypass or hours.opens_at <= now < hours.closes_at):
+            self.calling = True
+            self._ticks.begin(now)
+            self._rewire_all()
+        elif now >= hours.closes_at and not hours.bypass:
+            self.stop()
+
+    def _finish(self) -> list[Output]:
+        self._caller.leave()
+        return self._ordering.out
+
+    # --- market data ------------------------------------------------------------------------------------------
+
+    def _on_trade(self, event: Trade) -> None:
+        at = event.at
+        state = self.symbols.get(event.symbol) or self._state(event.symbol)
+        bars = state.bars
+        if at >= bars.due:
+            self._close_due(state, at)
+        bars.fold(at, event.price, event.size, event.flags)
+        if bars.forming is not state.deadline_of:
+            self._await_end(state)
+        if event.flags & _LAST and at >= state.last_at:
+            state.last_at, state.last_price = at, event.price
+        if state.wants_seconds:
+            self._fold_second(state, event)
+        if self._silent:
+            return
+        if state.on_trade:
+            self._act(state, state.on_trade, "trade", event, at)
+        if state.on_trade_run:
+            self._run(state, state.on_trade_run, "trade", at)
+
+    def _on_quote(self, event: Quote) -> None:
+        state = self.symbols.get(event.symbol) or self._state(event.symbol)
+        state.quote = event
+        if event.at >= state.bars.due:
+            self._close_due(state, event.at)
+        if state.wants_voi:
+            state.imbalance.take(event)
+        if self._silent:
+            return
+        if state.on_quote:
+            self._act(state, state.on_quote, "quote", event, event.at)
+        if state.on_quote_run:
+            self._run(state, state.on_quote_run, "quote", event.at)
+
+    def _on_bar(self, event: Bar) -> None:
+        state = self.symbols.get(event.symbol) or self._state(event.symbol)
+        length = event.closed_at - event.opened_at
+        if length == MINUTE:
+            bars = state.bars
+            if bars.due == NEVER and event.opened_at > bars.newest and not event.source & _UPDATE:
+                bars.append(event)
+                self._minute_closed(state, event)
+                return
+            for closed in bars.take(event):
+                self._minute_closed(state, closed)
+        elif length == SECOND:
+            self._on_second_bar(state, event)
+        else:
+            self.ignored += 1
+
+    def _on_second_bar(self, state: SymbolState, event: Bar) -> None:
+        """A vendor's second bar; it makes our minutes where no trades are subscribed."""
+        if "trade" not in self.terms.events:
+            if event.closed_at >= state.bars.due:
+                self._close_due(state, event.closed_at)
+            state.bars.fold_bar(event)
+            if state.bars.forming is not state.deadline_of:
+                self._await_end(state)
+        state.second = None
+        self._second_closed(state, event)
+
+    def _on_status(self, event: Status) -> None:
+        self._state(event.symbol).halted = event.halted
+
+    def _on_correction(self, event: Correction) -> None:
+        self._state(event.symbol).bars.correct_trade(event)
+
+    def _minute_closed(self, state: SymbolState, bar: Bar) -> None:
+        at = bar.closed_at
+        if at >= state.last_at:
+            state.last_at, state.last_price = at, bar.close
+        if self._silent:
+            return
+        for slot, ctx, act in state.on_bar:
+            ctx.at = at
+            if slot.ticket:
+                slot.folded[(state.symbol, "bar")] = bar
+            else:
+                self._caller.act(slot, act, state.symbol, (ctx, bar))
+        if state.on_minute_run:
+            self._run(state, state.on_minute_run, "minute", at)
+
+    def _close_due(self, state: SymbolState, at: int) -> None:
+        bars = state.bars
+        while at >= bars.due:
+            bar = bars.close_oldest()
+            if bar is not None:
+                self._minute_closed(state, bar)
+
+    def _await_end(self, state: SymbolState) -> None:
+        forming = state.bars.forming
+        state.deadline_of = forming
+        if forming is not None:
+            self._ends.add(forming.closed_at + _MINUTE_TIMER, state, forming)
+
+    def _fold_second(self, state: SymbolState, event: Trade) -> None:
+        second = state.second
+        if second is not None and event.at >= second.closed_at:
+            self._close_second(state)
+            second = None
+        if second is None:
+            opened_at = event.at - event.at % SECOND
+            second = state.second = Forming(opened_at, SECOND)
+            self._ends.add(second.closed_at + _SECOND_TIMER, state, second)
+        if event.at >= second.opened_at:
+            second.add(event.at, event.price, event.size, event.flags)
+
+    def _close_second(self, state: SymbolState) -> None:
+        second, state.second = state.second, None
+        if second is not None and second.has_price:
+            self._second_closed(state, second.bar(state.symbol))
+
+    def _second_closed(self, state: SymbolState, bar: Bar) -> None:
+        if self._silent:
+            return
+        self._act(state, state.on_second, "second", bar, bar.closed_at)
+        if state.on_second_run:
+            self._run(state, state.on_second_run, "second", bar.closed_at)
+
+    # --- calls ------------------------------------------------------------------------------------------------
+
+    def _act(self, state: SymbolState, acts: Acts, kind: str, event: Any, at: int) -> None:
+        for slot, ctx, act in acts:
+            ctx.at = at
+            if slot.ticket:
+                slot.folded[(state.symbol, kind)] = event
+            else:
+                self._caller.act(slot, act, state.symbol, (ctx, event))
+
+    def _run(self, state: SymbolState, slots: Sequence[Slot], kind: str, at: int) -> None:
+        shortable = self.shortable.get(state.symbol, True)
+        for slot in slots:
+            if slot.ticket:
+                slot.folded[(state.symbol, "run")] = (kind, at)
+            else:
+                self._caller.run(slot, state, at, shortable, with_forming=kind != "minute")
+
+    def _catch_up(self, slot: Slot, symbol: str, kind: str, event: Any) -> None:
+        """Make one call that was kept while the strategy waited, on the newest state."""
+        state = self.symbols.get(symbol)
+        if state is None or not self.calling or not slot.may_be_called(symbol):
+            return
+        if kind == "run":
+            self._run(state, [slot], event[0], event[1])
+            return
+        ctx = slot.context(state)
+        ctx.at = event.closed_at if isinstance(event, Bar) else event.at
+        self._caller.act(slot, slot.forms.events[f"on_{kind}"], symbol, (ctx, event))
+
+    def _tick(self, slot: Slot, at: int) -> None:
+        if slot.stopped or slot.book.rebuilding:
+            return
+        if slot.ticket:
+            slot.missed_ticks += 1
+            return
+        if slot.forms.run_all is not None:
+            held = {s: p for s, p in slot.book.positions.items() if p}
+            wanted = {s: held.get(s, 0.0) for s in [*slot.picks, *held] if s not in slot.rejected}
+            self._caller.run_all(slot, at, wanted, self.loader, self.trader)
+            return
+        for state in list(self.symbols.values()):
+            if state.live and slot.number in state.targets and slot.may_be_called(state.symbol):
+                ctx = slot.context(state)
+                ctx.at = at
+                self._caller.act(slot, slot.forms.events["on_timer"], state.symbol, (ctx,))
+
+    # --- news -------------------------------------------------------------------------------------------------
+
+    def _on_slot_news(self, news: SlotNews) -> None:
+        slot = self.slots.get(news.slot)
+        if slot is None or news.seq <= slot.book.seq:
+            return
+        if news.seq > slot.book.seq + 1:
+            self._ordering.out.append(Declare(slot.number, slot.name, slot.day_trade, slot.book.seq))
+            return
+        slot.book.seq = news.seq
+        if isinstance(news, Fill):
+            self._on_fill(slot, news)
+        elif isinstance(news, OrderNews):
+            slot.book.hear(news)
+            if news.reason and news.state.is_final:
+                self._caller.say(
+                    logging.INFO, f"order {news.client_order_id} {news.symbol} {news.state.value}: {news.reason}"
+                )
+        elif isinstance(news, Protection) and slot.book.rebuilding:
+            slot.book.restore_plan(news.symbol, news.planned_stop, news.planned_target)
+
+    def _on_fill(self, slot: Slot, fill: Fill) -> None:
+        self.fills += 1
+        book = slot.book
+        book.apply(fill)
+        tracked = book.executed(fill)
+        if book.rebuilding or slot.stopped:
+            return
+
+        def tell() -> None:
+            on_fill = slot.forms.events.get("on_fill")
+            if on_fill is not None:
+                ctx = slot.context(self._state(fill.symbol))
+                ctx.at = fill.at
+                self._caller.act(slot, on_fill, fill.symbol, (ctx, fill))
+            self._caller.filled(slot, fill, tracked)
+
+        if slot.ticket:
+            slot.queued.append(tell)
+        else:
+            tell()
+
+    def _on_caught_up(self, news: CaughtUp) -> None:
+        slot = self.slots.get(news.slot)
+        if slot is None or slot.book.seq < news.seq:
+            return
+        slot.next_number = max(slot.next_number, news.next_order_number)
+        if slot.book.rebuilding:
+            slot.book.rebuilding = False
+            slot.book.moved.clear()
+            self._rewire_all()
+
+    # --- picks ------------------------------------------------------------------------------------------------
+
+    def _on_pick(self, pick: Pick) -> None:
+        state = self._state(pick.symbol)
+        asked = bool(state.targets)
+        for slot in self.slots.values():
+            if pick.strategy in ("", slot.name):
+                slot.picks[state.symbol] = None
+                state.targets.add(slot.number)
+        if state.targets and not asked:
+            self._ordering.out.append(LoadHistory(state.symbol))
+        self._rewire(state)
+
+    def _on_unpick(self, unpick: Unpick) -> None:
+        symbol = unpick.symbol.upper()
+        state = self.symbols.get(symbol)
+        if state is None:
+            return
+        for slot in self.slots.values():
+            slot.picks.pop(symbol, None)
+            if not slot.book.quantity(symbol) and not slot.book.in_flight(symbol):
+                state.targets.discard(slot.number)
+        if state.targets:
+            self._rewire(state)
+        else:
+            state.wire((), self.terms.events)
+            del self.symbols[symbol]
+
+    def _on_reject(self, slot: Slot, symbol: str) -> None:
+        if symbol in slot.rejected:
+            return
+        slot.rejected.add(symbol)
+        state = self.symbols.get(symbol)
+        if state is not None:
+            self._rewire(state)
+        unwanted = state is not None and not any(
+            self.slots[n].may_be_called(symbol) or self.slots[n].book.quantity(symbol) for n in state.targets
+        )
+        self._ordering.out.append(Reject(slot.number, slot.name, symbol, self._ordering.now, unwanted))
+
+    def _state(self, symbol: str) -> SymbolState:
+        state = self.symbols.get(symbol)
+        if state is None:
+            state = SymbolState(symbol, self.terms.session_starts, self._make_frame)
+            self.symbols[symbol] = state
+        return state
+
+    def _rewire(self, state: SymbolState) -> None:
+        callable_now: list[Slot] = []
+        if self.calling and state.live:
+            callable_now = [self.slots[n] for n in sorted(state.targets) if self.slots[n].may_be_called(state.symbol)]
+        state.wire(callable_now, self.terms.events)
+
+    def _rewire_all(self) -> None:
+        for state in self.symbols.values():
+            self._rewire(state)
+
+    def _shared(self) -> dict[str, Mapping[str, Any]]:
+        """The values of `trading_data` that are the same for every strategy."""
+        symbols = lambda: self.symbols  # noqa: E731
+        return {
+            "minute_history": SymbolValues(symbols, lambda state: state.frame(True)),
+            "voi": SymbolValues(symbols, lambda state: state.imbalance.values or None),
+            "voi_bid": SymbolValues(symbols, lambda s: s.imbalance.bid_added if s.imbalance.previous else None),
+            "voi_ask": SymbolValues(symbols, lambda s: s.imbalance.ask_added if s.imbalance.previous else None),
+        }

@@ -1,0 +1,127 @@
+"""Makes intents: gives a strategy's wish its id, its times, its reference price and the plan for the position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.money import exact, to_tick
+from liualgotrader.common.orders import (
+    CancelIntent,
+    OrderIntent,
+    Protect,
+    ReplaceIntent,
+    Side,
+    client_order_id,
+)
+from liualgotrader.common.rows import SignalRow
+from liualgotrader.common.session_plan import Timings
+from liualgotrader.engine.actions import described, storable
+from liualgotrader.engine.outputs import Output
+from liualgotrader.engine.slot import Slot
+from liualgotrader.engine.symbols import SymbolState
+from liualgotrader.strategies.context import OrderHandle, Wish
+
+_FLOAT_NOISE = 6  # decimals kept of a reference price
+
+
+class Ordering:
+    """Appends intents and signals to `out`. `now` and `machine` are those of the input being worked on."""
+
+    def __init__(
+        self, batch_id: str, timings: Timings, symbols: Mapping[str, SymbolState], *, sent_as: str = "sent"
+    ) -> None:
+        self.out: list[Output] = []
+        self.now = 0
+        self.machine = 0
+        self.portfolio_value: float | None = None
+        self._batch_id = batch_id
+        self._symbols = symbols
+        self._sent_as = sent_as
+        self._entry_valid = round(timings.intent_valid_seconds * SECOND)
+        self._exit_valid = round(timings.exit_valid_seconds * SECOND)
+        self.order_lifetime = round(timings.order_lifetime_seconds * SECOND)
+
+    def order(self, slot: Slot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle:
+        """Decide an order: append its intent and its signal, and return its handle."""
+        book, number = slot.book, slot.next_number
+        slot.next_number += 1
+        client_id = client_order_id(self._batch_id, slot.number, number)
+        stop, target = book.planned(symbol, "stop_prices"), book.planned(symbol, "target_prices")
+        reduces = self._reduces(slot, symbol, wish)
+        state = self._symbols.get(symbol)
+        reference = state.reference() if state is not None else None
+        indicators = wish.indicators if wish.indicators is not None else book.indicators(symbol, wish.side)
+        intent = OrderIntent(
+            client_order_id=client_id,
+            slot=slot.number,
+            strategy=slot.name,
+            symbol=symbol,
+            side=wish.side,
+            quantity=wish.quantity,
+            type=wish.type,
+            decided_at=self.now,
+            valid_until=self.machine + (self._exit_valid if reduces else self._entry_valid),
+            limit_price=_limit(wish),
+            stop_price=_step(wish.stop),
+            time_in_force=wish.time_in_force,
+            take_profit=_step(wish.take_profit),
+            stop_loss=_step(wish.stop_loss),
+            cancel_after=wish.cancel_after,
+            reference_price=exact(round(reference[0], _FLOAT_NOISE)) if reference else None,
+            reference_at=reference[1] if reference else 0,
+            planned_stop=stop,
+            planned_target=target,
+            indicators=storable(indicators),
+            reason=wish.reason,
+        )
+        if not reduces:
+            book.moved.discard(symbol)  # the plan travels with the order
+        self.out.append(intent)
+        self.signal(slot, symbol, said or described(wish, stop=stop, target=target), self._sent_as, client_id)
+        return book.track(intent)
+
+    def cancel(self, slot: Slot, handle: OrderHandle, reason: str) -> None:
+        """Ask for the cancellation of an order, unless it can trade no more."""
+        if handle.open:
+            self.out.append(CancelIntent(handle.client_order_id, slot.number, self.now, reason))
+
+    def replace(
+        self, slot: Slot, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
+    ) -> None:
+        """Ask for other terms of an order, unless it can trade no more or nothing is to change."""
+        if handle.open and (quantity, limit, stop) != (None, None, None):
+            self.out.append(ReplaceIntent(handle.client_order_id, slot.number, self.now, quantity, limit, stop))
+
+    def protect_moved(self, slot: Slot) -> None:
+        """Tell the gateway of stops and targets that the strategy moved without an order to carry them."""
+        book = slot.book
+        for symbol in sorted(book.moved):
+            if book.quantity(symbol) or book.in_flight(symbol):
+                stop, target = book.planned(symbol, "stop_prices"), book.planned(symbol, "target_prices")
+                self.out.append(Protect(slot.number, symbol, self.now, stop, target))
+        book.moved.clear()
+
+    def signal(
+        self, slot: Slot, symbol: str, action: dict[str, Any], outcome: str, client_id: str | None = None
+    ) -> None:
+        """Record what a strategy wanted."""
+        self.out.append(SignalRow(self._batch_id, slot.number, symbol, self.now, action, outcome, client_id))
+
+    def _reduces(self, slot: Slot, symbol: str, wish: Wish) -> bool:
+        held = slot.book.quantity(symbol)
+        toward_flat = held > 0 if wish.side is Side.SELL else held < 0
+        return toward_flat and wish.quantity <= abs(held)
+
+
+def _limit(wish: Wish) -> Decimal | None:
+    """Return the limit on a price an exchange accepts, never past what the strategy allowed."""
+    if wish.limit is None:
+        return None
+    return to_tick(wish.limit, ROUND_FLOOR if wish.side is Side.BUY else ROUND_CEILING)
+
+
+def _step(price: Decimal | None) -> Decimal | None:
+    return None if price is None else to_tick(price)

@@ -1,0 +1,129 @@
+"""One strategy in this consumer: its book, how it is called, and what it may do through a context."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Protocol
+
+from liualgotrader.common.events import Quote
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.engine.bindings import Forms, bind
+from liualgotrader.engine.books import Book
+from liualgotrader.engine.symbols import SymbolState
+from liualgotrader.strategies.base import Strategy, StrategyType
+from liualgotrader.strategies.context import Context, OrderHandle, Wish
+
+
+class Maker(Protocol):
+    """Makes intents of what strategies wish; `engine.ordering` is the one there is."""
+
+    portfolio_value: float | None
+
+    def order(self, slot: Slot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle: ...
+    def cancel(self, slot: Slot, handle: OrderHandle, reason: str) -> None: ...
+    def replace(
+        self, slot: Slot, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
+    ) -> None: ...
+
+
+class Slot:
+    """A strategy's place in the engine. It is also the `Hands` of its contexts."""
+
+    def __init__(self, plan: SlotPlan, strategy: Strategy, maker: Maker, symbols: Mapping[str, SymbolState]) -> None:
+        self.plan = plan
+        self.number = plan.slot
+        self.name = plan.strategy
+        self.strategy = strategy
+        self.day_trade = strategy.type is not StrategyType.SWING
+        self.forms: Forms = bind(strategy, run_all=plan.run_all)
+        self.book = Book(plan.slot, strategy, list)
+        self.log = logging.getLogger(f"liualgotrader.user.{self.name}")
+        self.rng = random.Random()  # noqa: S311 - a strategy's chance, not a secret
+        self.next_number = 1  # of the next order
+        self.rejected: set[str] = set()
+        self.picks: dict[str, None] = {}  # in the order they came
+        self.stopped = plan.stopped
+        self.failures = 0  # calls in a row that raised
+        self.calls = 0
+        self.ticket = 0  # of the call that really waits; 0 while none does
+        self.folded: dict[tuple[str, str], Any] = {}  # newest market data per symbol and kind, kept while it waits
+        self.queued: deque[Callable[[], None]] = deque()  # calls that must not be lost, kept while it waits
+        self.next_tick = 0  # of run_all or on_timer
+        self.missed_ticks = 0
+        self._contexts: dict[str, Context] = {}
+        self._maker = maker
+        self._symbols = symbols
+
+    def seed(self, seed: int) -> None:
+        """Begin the slot's random numbers: the same in every run with the same seed."""
+        self.rng.seed(f"{seed}/{self.name}/{self.number}")
+
+    def may_be_called(self, symbol: str) -> bool:
+        """Whether the strategy is to hear of a symbol at all."""
+        return not self.stopped and not self.book.rebuilding and symbol not in self.rejected
+
+    def context(self, state: SymbolState) -> Context:
+        """Return the strategy's view of a symbol, always the same object."""
+        found = self._contexts.get(state.symbol)
+        if found is None:
+            found = self._contexts[state.symbol] = Context(state.symbol, state.view, self)
+        return found
+
+    # --- Hands ------------------------------------------------------------------------------------------
+
+    @property
+    def portfolio_value(self) -> float | None:
+        """The account's equity unless the tradeplan sets it."""
+        return self._maker.portfolio_value
+
+    @portfolio_value.setter
+    def portfolio_value(self, value: float | None) -> None:
+        raise AttributeError("portfolio_value is the account's to say")
+
+    def order(self, symbol: str, wish: Wish) -> OrderHandle:
+        """Make an order of what the strategy wishes."""
+        return self._maker.order(self, symbol, wish)
+
+    def cancel(self, handle: OrderHandle, reason: str) -> None:
+        """Ask for the cancellation of a working order."""
+        self._maker.cancel(self, handle, reason)
+
+    def replace(
+        self, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
+    ) -> None:
+        """Ask for other terms of a working order."""
+        self._maker.replace(self, handle, quantity, limit, stop)
+
+    def open_orders(self, symbol: str) -> list[OrderHandle]:
+        """Return the working orders in a symbol, oldest first."""
+        return self.book.open_orders(symbol)
+
+    def protect(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Store a stop, a target or both."""
+        self.book.plan(symbol, stop, target)
+
+    def position(self, symbol: str) -> Decimal:
+        """Return the signed shares held."""
+        return self.book.quantity(symbol)
+
+    def stop(self, symbol: str) -> Decimal | None:
+        """Return the stored stop."""
+        return self.book.planned(symbol, "stop_prices")
+
+    def target(self, symbol: str) -> Decimal | None:
+        """Return the stored target."""
+        return self.book.planned(symbol, "target_prices")
+
+    def quote(self, symbol: str) -> Quote | None:
+        """Return the newest bid and offer."""
+        state = self._symbols.get(symbol)
+        return state.quote if state is not None else None
+
+    def last(self, symbol: str) -> float | None:
+        """Return the newest price."""
+        state = self._symbols.get(symbol)
+        return state.last_price if state is not None and state.last_at else None

@@ -1,0 +1,92 @@
+"""Everything the engine keeps about one symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.events import Quote
+from liualgotrader.engine.bars import Bars, BarsView
+from liualgotrader.engine.minute import Forming
+from liualgotrader.engine.voi import Imbalance
+from liualgotrader.strategies.context import Context
+
+if TYPE_CHECKING:
+    from liualgotrader.engine.slot import Slot
+
+MakeFrame = Callable[[Bars], Callable[[bool], Any]]
+"""Returns the maker of a symbol's `minute_history`; see `strategies.frames`."""
+
+Acts = list[tuple["Slot", Context, Callable[..., None]]]
+
+
+class SymbolState:
+    """Bars, newest prices, and who is to be called for what. The lists are made anew when any of that changes."""
+
+    __slots__ = (
+        "acts",
+        "bars",
+        "deadline_of",
+        "frame",
+        "halted",
+        "imbalance",
+        "last_at",
+        "last_price",
+        "live",
+        "on_bar",
+        "on_minute_run",
+        "on_quote",
+        "on_quote_run",
+        "on_second",
+        "on_second_run",
+        "on_trade",
+        "on_trade_run",
+        "quote",
+        "second",
+        "symbol",
+        "targets",
+        "view",
+        "wants_seconds",
+        "wants_voi",
+    )
+
+    def __init__(self, symbol: str, session_starts: Sequence[int], make_frame: MakeFrame) -> None:
+        self.symbol = symbol
+        self.bars = Bars(symbol, session_starts)
+        self.view = BarsView(self.bars)
+        self.frame = make_frame(self.bars)
+        self.live = False  # history is loaded
+        self.targets: set[int] = set()  # slots that it was picked for
+        self.last_price = 0.0
+        self.last_at = 0
+        self.quote: Quote | None = None
+        self.halted = False
+        self.second: Forming | None = None
+        self.imbalance = Imbalance()
+        self.deadline_of: Forming | None = None  # the minute whose timer is set
+        self.wire((), frozenset())
+
+    def wire(self, slots: Sequence[Slot], events: frozenset[str]) -> None:
+        """State whom to call; `slots` are those that may be called for this symbol now."""
+        self.on_bar: Acts = _acts(self, slots, "on_bar")
+        self.on_second: Acts = _acts(self, slots, "on_second")
+        self.on_quote: Acts = _acts(self, slots, "on_quote")
+        self.on_trade: Acts = _acts(self, slots, "on_trade")
+        runs = [slot for slot in slots if slot.forms.run is not None]
+        self.on_minute_run = runs if "minute" in events else []
+        self.on_second_run = runs if "second" in events else []
+        self.on_trade_run = runs if "trade" in events else []
+        self.on_quote_run = runs if "quote" in events else []
+        self.wants_seconds = bool(self.on_second or self.on_second_run)
+        self.wants_voi = bool(runs)
+
+    def reference(self) -> tuple[float, int] | None:
+        """Return the newest price and its instant: of the last trade or bar, or the middle of a newer quote."""
+        quote = self.quote
+        if quote is not None and quote.at > self.last_at and quote.bid > 0 and quote.ask > 0:
+            return (quote.bid + quote.ask) / 2, quote.at
+        return (self.last_price, self.last_at) if self.last_at else None
+
+
+def _acts(state: SymbolState, slots: Sequence[Slot], name: str) -> Acts:
+    return [(s, s.context(state), s.forms.events[name]) for s in slots if name in s.forms.events]
