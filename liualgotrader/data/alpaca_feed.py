@@ -1,0 +1,338 @@
+"""Alpaca's market-data protocol without a socket: frames in, market events and frames to send out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from liualgotrader.common.clock import MINUTE, SECOND
+from liualgotrader.common.errors import BadData
+from liualgotrader.common.events import Bar, BarSource, Correction, MarketEvent, Quote, Status, Trade
+from liualgotrader.common.rfc3339 import nanoseconds
+from liualgotrader.data import alpaca_wire as wire
+from liualgotrader.data.alpaca_conditions import HALTS, RESUMPTIONS, counts_of
+
+CHANNELS = ("trades", "quotes", "bars", "updatedBars", "statuses")  # corrections follow trades by themselves
+SYMBOLS_A_MESSAGE = 1000  # keeps a subscription far below the vendor's limit of a frame
+
+_SECONDS = 0x3FFFFFFFF  # a msgpack timestamp 64 is 30 bits of ns, then 34 bits of seconds
+_KNOWN_PRINTS = 4096  # kinds of (conditions, tape) remembered; the market knows a few hundred
+_VENDOR = int(BarSource.VENDOR)
+_VENDOR_UPDATE = int(BarSource.VENDOR_UPDATE)
+
+
+class FeedState(Enum):
+    """How far a connection has come."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    AUTHENTICATED = "authenticated"
+    SUBSCRIBED = "subscribed"
+
+
+class Remedy(Enum):
+    """What to do about what the vendor said."""
+
+    GO_ON = "go on"
+    RECONNECT = "reconnect"
+    GIVE_UP = "give up"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedNotice:
+    """The vendor said no: its code, a sentence for a person, and what to do."""
+
+    code: int
+    text: str
+    remedy: Remedy
+
+
+_ERRORS: Mapping[int, tuple[Remedy, str]] = {
+    400: (Remedy.GO_ON, "the vendor could not read a request of ours"),
+    401: (Remedy.RECONNECT, "the vendor takes us for a stranger"),
+    402: (Remedy.GIVE_UP, "the vendor refuses the API key; correct APCA_API_KEY_ID and APCA_API_SECRET_KEY"),
+    403: (Remedy.GO_ON, "the vendor knows us already"),
+    404: (Remedy.RECONNECT, "the vendor waited in vain for the API key"),
+    405: (Remedy.GO_ON, "the plan of this API key allows no more symbols"),
+    406: (Remedy.RECONNECT, "another program uses the one connection of this API key; end it"),
+    407: (Remedy.RECONNECT, "the vendor finds us too slow"),
+    408: (Remedy.GIVE_UP, "this API key has no access to version 2 of the stream"),
+    409: (Remedy.GIVE_UP, "the plan of this API key does not include this feed; choose the feed `iex`"),
+    410: (Remedy.GO_ON, "this feed does not offer a channel that was asked for"),
+    411: (Remedy.GIVE_UP, "this API key may not read market data"),
+    500: (Remedy.RECONNECT, "the vendor has an internal error"),
+}
+_ANSWERS_AN_ACTION = frozenset({400, 405, 410})
+
+Wanted = dict[str, set[str]]
+
+
+class AlpacaFeed:
+    """One stream: what it should carry, how far the connection has come, and the events of each frame.
+
+    Whoever owns the socket sends `to_send()` after every frame and every change, calls `reconnected()`
+    when a new socket is open, and acts on `notices()`.
+    """
+
+    def __init__(self, key_id: str, secret_key: str, *, text: bool = False) -> None:
+        self._auth = {"action": "auth", "key": key_id, "secret": secret_key}
+        self._text = text
+        self.state = FeedState.CONNECTING
+        self.frames = self.messages = self.passed_over = self.bad = 0
+        self._wanted: Wanted = {channel: set() for channel in CHANNELS}
+        self._refused: Wanted = {channel: set() for channel in CHANNELS}
+        self._to_send: list[bytes] = []
+        self._unanswered: deque[dict[str, Any]] = deque()
+        self._notices: list[FeedNotice] = []
+        self._refusal = (0, "")
+        self._refused_now: list[str] = []
+        self._counts: dict[tuple[tuple[str, ...] | None, str], int] = {}
+        self._halted: set[str] = set()
+        self._second = ("", 0)
+
+    # --- what we want ------------------------------------------------------------------------------
+
+    def subscribe(self, symbols: Iterable[str], channels: Iterable[str]) -> None:
+        """Ask for the channels of `symbols` (or of `*`, all); what is carried already is not asked for again."""
+        symbols = [symbol.upper() for symbol in symbols]
+        fresh: dict[str, list[str]] = {}
+        for channel in channels:
+            fresh[channel] = [s for s in symbols if s not in self._wanted[channel]]
+            self._wanted[channel].update(fresh[channel])
+        self._ask("subscribe", fresh)
+
+    def unsubscribe(self, symbols: Iterable[str]) -> None:
+        """Ask for `symbols` no more, on any channel."""
+        gone = {symbol.upper() for symbol in symbols}
+        old: dict[str, list[str]] = {}
+        for channel in CHANNELS:
+            old[channel] = sorted(gone & self._wanted[channel])
+            self._wanted[channel] -= gone
+            self._refused[channel] -= gone
+        self._ask("unsubscribe", old)
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols asked for, on whatever channel."""
+        return frozenset().union(*self._wanted.values())
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The symbols that the vendor would not carry."""
+        return frozenset().union(*self._refused.values())
+
+    # --- the connection ----------------------------------------------------------------------------
+
+    def reconnected(self) -> None:
+        """Begin again on a new socket; everything wanted is subscribed anew once the vendor knows us."""
+        self.state = FeedState.CONNECTING
+        self._to_send.clear()
+        self._unanswered.clear()
+        for channel in CHANNELS:
+            self._wanted[channel] |= self._refused[channel]
+            self._refused[channel].clear()
+
+    def to_send(self) -> list[bytes]:
+        """Return the frames to be sent now, in order; each is returned once."""
+        frames, self._to_send = self._to_send, []
+        return frames
+
+    def notices(self) -> list[FeedNotice]:
+        """Return what the vendor complained about since the last call."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    @property
+    def settled(self) -> bool:
+        """Whether every request has been answered, so that the vendor carries what it is going to carry."""
+        known = self.state in (FeedState.AUTHENTICATED, FeedState.SUBSCRIBED)
+        return known and not self._unanswered and not self._to_send
+
+    # --- frames ------------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes) -> list[MarketEvent]:
+        """Return the market events of one frame, in order; a message that cannot be read is counted in `bad`."""
+        self.frames += 1
+        try:
+            messages = wire.decode(frame)
+        except msgspec.DecodeError:
+            messages = self._readable(frame)
+        self.messages += len(messages)
+        events: list[MarketEvent] = []
+        append, counts, integer = events.append, self._counts, int.from_bytes
+        data: Any
+        for m in messages:
+            kind = m.__class__
+            if kind is wire.WireQuote and m.t.__class__ is Ext:
+                data = m.t.data
+                if m.bp >= 0.0 and m.ap >= 0.0 and len(data) == 8:
+                    both = integer(data, "big")
+                    append(Quote(m.S, (both & _SECONDS) * SECOND + (both >> 34), m.bp, m.bs, m.ap, m.as_))
+                    continue
+            elif kind is wire.WireTrade and m.t.__class__ is Ext:
+                data, flags = m.t.data, counts.get((m.c, m.z))
+                if flags is not None and m.p > 0.0 and len(data) == 8:
+                    both = integer(data, "big")
+                    append(Trade(m.S, (both & _SECONDS) * SECOND + (both >> 34), m.p, m.s, flags))
+                    continue
+            self._receive_one(m, events)
+        return events
+
+    def _readable(self, frame: bytes) -> list[Any]:
+        try:
+            messages, wrong = wire.decode_each(frame)
+        except msgspec.DecodeError:
+            messages, wrong = [], ["not a list of messages"]
+        self.bad += len(wrong)
+        return messages
+
+    def _receive_one(self, m: Any, events: list[MarketEvent]) -> None:
+        """The same for everything that is not an ordinary quote or trade."""
+        try:
+            if isinstance(m, wire.Market):
+                events.append(self._event(m))
+            elif isinstance(m, wire.Control):
+                self._control(m)
+            else:
+                self.passed_over += 1
+        except BadData:
+            self.bad += 1
+
+    def _event(self, m: wire.Market) -> MarketEvent:
+        at = self._instant(m.t)
+        match m:
+            case wire.WireTrade():
+                return Trade(m.S, at, _price(m.p), m.s, self._flags(m))
+            case wire.WireQuote():
+                return Quote(m.S, at, _price_or_none(m.bp), m.bs, _price_or_none(m.ap), m.as_)
+            case wire.WireBar():  # `t` is the start of its minute
+                source = _VENDOR_UPDATE if isinstance(m, wire.WireUpdatedBar) else _VENDOR
+                vwap = m.c if m.vw is None else m.vw
+                low = _price(m.l)
+                return Bar(m.S, at, at + MINUTE, m.o, m.h, low, m.c, m.v, vwap, m.n, source)
+            case wire.WireStatus():
+                return Status(m.S, at, self._halts(m.S, m.sc), m.sc, m.rm or m.rc)
+            case wire.WireCorrection():
+                return Correction(m.S, at, m.op, m.os, m.cp, m.cs)
+            case wire.WireCancel():
+                return Correction(m.S, at, m.p, m.s, 0.0, 0.0)
+
+    def _flags(self, m: wire.WireTrade) -> int:
+        if len(self._counts) >= _KNOWN_PRINTS:
+            self._counts.clear()
+        flags = self._counts[m.c, m.z] = counts_of(m.c or (), m.z)
+        return flags
+
+    def _halts(self, symbol: str, code: str) -> bool:
+        if code in HALTS:
+            self._halted.add(symbol)
+        elif code in RESUMPTIONS:
+            self._halted.discard(symbol)
+        return symbol in self._halted
+
+    def _instant(self, at: wire.At) -> int:
+        """Return ns UTC of a msgpack Timestamp in any of its three lengths, or of an RFC 3339 text."""
+        if isinstance(at, str):
+            return self._text_instant(at)
+        data = bytes(at.data)
+        if at.code == -1 and len(data) == 8:
+            both = int.from_bytes(data, "big")
+            return (both & _SECONDS) * SECOND + (both >> 34)
+        if at.code == -1 and len(data) == 4:
+            return int.from_bytes(data, "big") * SECOND
+        if at.code == -1 and len(data) == 12:
+            return int.from_bytes(data[4:], "big", signed=True) * SECOND + int.from_bytes(data[:4], "big")
+        raise BadData(f"extension {at.code} of {len(data)} bytes is not a time")
+
+    def _text_instant(self, at: str) -> int:
+        prefix, second = self._second
+        try:
+            if at[:19] != prefix or not at.endswith("Z"):
+                whole = nanoseconds(at)
+                self._second = (at[:19], whole // SECOND * SECOND) if at.endswith("Z") else ("", 0)
+                return whole
+            return second + (int(at[20:-1].ljust(9, "0")) if len(at) > 21 else 0)
+        except ValueError as error:
+            raise BadData(f"{at} is not a time") from error
+
+    # --- control -----------------------------------------------------------------------------------
+
+    def _control(self, m: wire.Control) -> None:
+        match m:
+            case wire.WireSuccess(msg="connected"):
+                self.state = FeedState.CONNECTED
+                self._to_send.append(wire.encode(self._auth, text=self._text))
+            case wire.WireSuccess(msg="authenticated"):
+                self.state = FeedState.AUTHENTICATED
+                self._ask("subscribe", {channel: sorted(wanted) for channel, wanted in self._wanted.items()})
+            case wire.WireSubscription():
+                self.state = FeedState.SUBSCRIBED
+                if self._unanswered:
+                    self._unanswered.popleft()
+                self._tell_refused()
+            case wire.WireError():
+                self._complaint(m)
+
+    def _ask(self, action: str, symbols: Mapping[str, list[str]]) -> None:
+        """Queue a request, in parts of a thousand symbols; before we are known the wish alone is kept."""
+        if self.state not in (FeedState.AUTHENTICATED, FeedState.SUBSCRIBED):
+            return
+        longest = max((len(names) for names in symbols.values()), default=0)
+        for start in range(0, longest, SYMBOLS_A_MESSAGE):
+            part = {c: names[start : start + SYMBOLS_A_MESSAGE] for c, names in symbols.items()}
+            self._request({"action": action, **{c: names for c, names in part.items() if names}})
+
+    def _request(self, message: dict[str, Any]) -> None:
+        self._to_send.append(wire.encode(message, text=self._text))
+        self._unanswered.append(message)
+
+    def _complaint(self, m: wire.WireError) -> None:
+        remedy, words = _ERRORS.get(m.code, (Remedy.RECONNECT, "the vendor reports an unknown error"))
+        text = f"market data: {words} (code {m.code}: {m.msg})"
+        if m.code in _ANSWERS_AN_ACTION and self._unanswered:
+            self._refusal = (m.code, text)
+            self._refuse(m.code, self._unanswered.popleft())
+            self._tell_refused()
+        else:
+            self._notices.append(FeedNotice(m.code, text, remedy))
+
+    def _refuse(self, code: int, request: dict[str, Any]) -> None:
+        """Ask for the halves of a request that was too much as a whole; give up on single symbols."""
+        names = {channel: list(request[channel]) for channel in CHANNELS if channel in request}
+        symbols = sorted(set().union(*names.values()))
+        if code == 405 and len(symbols) > 1:
+            for half in (symbols[: len(symbols) // 2], symbols[len(symbols) // 2 :]):
+                part = {c: [s for s in listed if s in half] for c, listed in names.items()}
+                self._request({"action": request["action"], **{c: listed for c, listed in part.items() if listed}})
+            return
+        self._refused_now += symbols
+        for channel, listed in names.items():
+            self._wanted[channel] -= set(listed)
+            self._refused[channel] |= set(listed)
+
+    def _tell_refused(self) -> None:
+        """Say in one notice what is not carried, once the last request was answered."""
+        if self._unanswered or not self._refused_now:
+            return
+        symbols, self._refused_now = self._refused_now, []
+        code, text = self._refusal
+        more = f" and {len(symbols) - 5} more" if len(symbols) > 5 else ""
+        self._notices.append(FeedNotice(code, f"{text}; not carried: {', '.join(symbols[:5])}{more}", Remedy.GO_ON))
+
+
+def _price(price: float) -> float:
+    if price > 0.0:
+        return price
+    raise BadData(f"{price} is not a price")
+
+
+def _price_or_none(price: float) -> float:
+    if price >= 0.0:
+        return price
+    raise BadData(f"{price} is not a price")

@@ -1,0 +1,311 @@
+"""A websocket that stays: frames in, frames out, and a new connection whenever the old one ends or falls mute."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Protocol
+
+from liualgotrader.common.clock import SECOND, Clock
+from liualgotrader.common.http_guard import refuse_beyond_loopback
+from liualgotrader.common.tlog import say, warn
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("picows", "websockets")
+_FRAME_BYTES = 64 * 1024 * 1024
+_LOOKS_PER_LIMIT = 6  # how often the silence is measured within `mute_seconds`
+
+
+@dataclass(frozen=True, slots=True)
+class LineTimings:
+    """Durations of a connection, machine seconds."""
+
+    handshake_seconds: float = 5.0
+    mute_seconds: float = 30.0  # no frame for so long, not even an answer to a ping: the line is dead
+    first_wait_seconds: float = 0.1  # before the second attempt; doubles up to the longest
+    longest_wait_seconds: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where to, how, and what happens then.
+
+    `on_frame` gets every text or binary message as bytes; `before_connecting` is called before each attempt.
+    """
+
+    url: str
+    on_frame: Callable[[bytes], None]
+    before_connecting: Callable[[], None] = lambda: None
+    on_open: Callable[[], None] = lambda: None
+    on_closed: Callable[[str], None] = lambda reason: None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    loopback: bool = False  # refuse every host beyond this machine
+    timings: LineTimings = LineTimings()
+
+
+class Connection(Protocol):
+    """One open websocket of whichever library."""
+
+    def send(self, payload: bytes, *, text: bool) -> None:
+        """Send one message without waiting."""
+        ...
+
+    def ping(self) -> None:
+        """Ask for a sign of life; the answer is heard as any frame is."""
+        ...
+
+    def end(self) -> None:
+        """Close at once."""
+        ...
+
+    async def closed(self) -> str:
+        """Return, once the connection has ended, why; raise what `on_frame` raised."""
+        ...
+
+
+class FramesClient:
+    """Keeps one websocket open while `run` runs."""
+
+    def __init__(self, line: Line, clock: Clock, rng: Random, library: str = "picows") -> None:
+        self._line, self._clock, self._rng = line, clock, rng
+        self._connect = _connect_picows if library == "picows" else _connect_websockets
+        self._connection: Connection | None = None
+        self._heard_at = 0
+        self._failures = 0
+        self._closing = False
+        self.connections = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is open."""
+        return self._connection is not None
+
+    def send(self, payload: bytes, *, text: bool = False) -> bool:
+        """Send one message; False if no connection is open."""
+        if self._connection is None:
+            return False
+        self._connection.send(payload, text=text)
+        return True
+
+    def settled(self) -> None:
+        """State that the other side took us in: after the next break the first attempt comes at once."""
+        self._failures = 0
+
+    def reconnect(self) -> None:
+        """End the present connection; the next one is made after the usual wait."""
+        if self._connection is not None:
+            self._connection.end()
+
+    def close(self) -> None:
+        """End for good; `run` returns."""
+        self._closing = True
+        self.reconnect()
+
+    async def run(self) -> None:
+        """Connect, and again each time the connection ends, until `close`.
+
+        Raises:
+            OutsideError: the line may not leave this machine and the address does.
+        """
+        while not self._closing:
+            if self._line.loopback:
+                refuse_beyond_loopback(self._line.url)
+            reason = await self._one_connection()
+            if self._closing:
+                return
+            wait = self._wait_seconds()
+            warn(log, "feed_connection_ended", reason=reason, wait_seconds=f"{wait:.2f}")
+            await self._clock.sleep(wait)
+
+    async def _one_connection(self) -> str:
+        """Return why a connection ended or could not be made."""
+        line = self._line
+        line.before_connecting()
+        failures: tuple[type[Exception], ...] = (OSError, TimeoutError, *_handshake_errors())
+        try:
+            async with asyncio.timeout(line.timings.handshake_seconds):
+                connection = await self._connect(line, self._heard, self._frame)
+        except failures as error:
+            return f"cannot connect: {type(error).__name__}: {error}"
+        self._connection = connection
+        self.connections += 1
+        self._heard()
+        say(log, "feed_connected", host=line.url.split("?")[0])
+        watch = asyncio.create_task(self._watch(connection))
+        try:
+            line.on_open()
+            if self._closing:
+                connection.end()
+            reason = await connection.closed()
+        finally:
+            watch.cancel()
+            self._connection = None
+            connection.end()
+        line.on_closed(reason)
+        return reason
+
+    async def _watch(self, connection: Connection) -> None:
+        """End the connection when nothing at all has been heard for too long; ping before that."""
+        limit = self._line.timings.mute_seconds
+        while True:
+            await self._clock.sleep(limit / _LOOKS_PER_LIMIT)
+            silence = (self._clock.machine() - self._heard_at) / SECOND
+            if silence > limit:
+                warn(log, "feed_mute", seconds=f"{silence:.1f}")
+                connection.end()
+                return
+            if silence > limit / 3:
+                connection.ping()
+
+    def _heard(self) -> None:
+        self._heard_at = self._clock.machine()
+
+    def _frame(self, payload: bytes) -> None:
+        self._heard_at = self._clock.machine()
+        self._line.on_frame(payload)
+
+    def _wait_seconds(self) -> float:
+        """Return the next wait: at once after a settled connection, then doubling, a random half off."""
+        timings = self._line.timings
+        self._failures += 1
+        if self._failures == 1:
+            return self._rng.uniform(0.0, timings.first_wait_seconds)
+        longest = min(timings.longest_wait_seconds, timings.first_wait_seconds * 2.0 ** min(self._failures - 1, 20))
+        return self._rng.uniform(longest / 2, longest)
+
+
+def _handshake_errors() -> tuple[type[Exception], ...]:
+    """Return what the libraries raise for a handshake that failed."""
+    from websockets.exceptions import WebSocketException
+
+    try:
+        from picows import WSError
+    except ImportError:
+        return (WebSocketException,)
+    return (WebSocketException, WSError)
+
+
+async def _connect_picows(line: Line, heard: Callable[[], None], frame: Callable[[bytes], None]) -> Connection:
+    try:
+        import picows
+    except ImportError:  # Windows
+        return await _connect_websockets(line, heard, frame)
+    whole, control = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY), picows.WSMsgType
+
+    class Listener(picows.WSListener):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.parts: list[bytes] = []
+
+        def on_ws_frame(self, transport: Any, received: Any) -> None:
+            kind = received.msg_type
+            if kind in whole and received.fin:
+                frame(received.get_payload_as_bytes())
+            elif kind in whole or kind == control.CONTINUATION:
+                self.parts.append(received.get_payload_as_bytes())
+                heard()
+                if received.fin:
+                    payload, self.parts = b"".join(self.parts), []
+                    frame(payload)
+            elif kind == control.CLOSE:
+                transport.send_close(received.get_close_code(), received.get_close_message())
+                transport.disconnect()
+            else:  # ping (answered by the library) and pong
+                heard()
+
+    transport, _ = await picows.ws_connect(
+        Listener,
+        line.url,
+        extra_headers=dict(line.headers),
+        websocket_handshake_timeout=line.timings.handshake_seconds,
+        max_frame_size=_FRAME_BYTES,
+        max_redirects=0,
+    )
+    return _PicowsConnection(transport, (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY))
+
+
+class _PicowsConnection:
+    def __init__(self, transport: Any, kinds: tuple[Any, Any]) -> None:
+        self._transport = transport
+        self._text, self._binary = kinds
+
+    def send(self, payload: bytes, *, text: bool) -> None:
+        self._transport.send(self._text if text else self._binary, payload)
+
+    def ping(self) -> None:
+        self._transport.send_ping()
+
+    def end(self) -> None:
+        self._transport.disconnect(False)
+
+    async def closed(self) -> str:
+        await self._transport.wait_disconnected()
+        return "the connection was closed"
+
+
+async def _connect_websockets(line: Line, heard: Callable[[], None], frame: Callable[[bytes], None]) -> Connection:
+    from websockets.asyncio.client import connect
+
+    class NoRedirect(connect):
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            return exc
+
+    opened = await NoRedirect(
+        line.url,
+        additional_headers=dict(line.headers),
+        max_size=_FRAME_BYTES,
+        open_timeout=line.timings.handshake_seconds,
+        ping_interval=None,
+        close_timeout=1,
+        proxy=None if line.loopback else True,
+    )
+    return _WebsocketsConnection(opened, heard, frame)
+
+
+class _WebsocketsConnection:
+    def __init__(self, opened: Any, heard: Callable[[], None], frame: Callable[[bytes], None]) -> None:
+        self._opened, self._heard = opened, heard
+        self._sending: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.create_task(self._read(frame))
+
+    def send(self, payload: bytes, *, text: bool) -> None:
+        self._soon(self._opened.send(payload, text=text))
+
+    def ping(self) -> None:
+        self._soon(self._ping())
+
+    def end(self) -> None:
+        self._opened.transport.abort()
+
+    async def closed(self) -> str:
+        return await asyncio.shield(self._reading)
+
+    def _soon(self, sending: Any) -> None:
+        task = asyncio.ensure_future(self._quietly(sending))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _quietly(self, sending: Any) -> None:
+        """Send; a connection that ends meanwhile is told by its reader."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await sending
+        except ConnectionClosed:
+            return
+
+    async def _ping(self) -> None:
+        await (await self._opened.ping())
+        self._heard()
+
+    async def _read(self, frame: Callable[[bytes], None]) -> str:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            while True:
+                frame(await self._opened.recv(decode=False))
+        except ConnectionClosed as error:
+            return f"the connection was closed: {error}"

@@ -1,0 +1,112 @@
+"""What every scanner is: a name, a period, and `run`, which returns symbols."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.plugins import build, load_class
+from liualgotrader.common.ports import DataAPI
+
+if TYPE_CHECKING:
+    from liualgotrader.common.data_loader import DataLoader
+
+BUILT_IN = "momentum"
+
+
+class Scanner(ABC):
+    """Chooses symbols. `recurrence` is the time between two runs by the market's clock, None for one run a session.
+
+    What it picks is for the strategy `target_strategy_name`, or for all of them if that is empty.
+    Inside a session `data_api` is the vendor's history and snapshots.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data_loader: DataLoader,
+        recurrence: timedelta | None,
+        target_strategy_name: str | None,
+        data_source: object = None,
+    ) -> None:
+        self.name = name
+        self.data_loader = data_loader
+        self.recurrence = recurrence
+        self.target_strategy_name = target_strategy_name
+        self.data_source = data_source
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def enter(self, *, data_api: DataAPI, now: Callable[[], int], opens_at: int) -> None:
+        """Place the scanner in a session: its data, the market's time (ns UTC), and the session's open."""
+        self._data_api, self._now, self._opens_at = data_api, now, opens_at
+
+    @property
+    def data_api(self) -> DataAPI:
+        """Bars, snapshots and the list of tradable symbols, for use with `await`.
+
+        Raises:
+            RuntimeError: outside a session.
+        """
+        if not hasattr(self, "_data_api"):
+            raise RuntimeError(f"scanner {self.name} has market data only inside a session")
+        return self._data_api
+
+    def minutes_from_open(self) -> float:
+        """Return how long the session has been open, negative before the open.
+
+        Raises:
+            RuntimeError: outside a session.
+        """
+        if not hasattr(self, "_now"):
+            raise RuntimeError(f"scanner {self.name} has a session's time only inside a session")
+        return (self._now() - self._opens_at) / MINUTE
+
+    @abstractmethod
+    async def run(self, back_time: datetime | None = None) -> list[str]:
+        """Return the symbols to trade, the most wanted first; `back_time` None means now."""
+        ...
+
+    @classmethod
+    def get_supported_scanners(cls) -> list[str]:
+        """Return the names that need no file of their own."""
+        return [BUILT_IN]
+
+    @classmethod
+    async def get_scanner(
+        cls, data_loader: DataLoader, scanner_name: str, scanner_details: Mapping[str, Any]
+    ) -> Scanner:
+        """Return the scanner that a table of the tradeplan describes.
+
+        Raises:
+            ConfigError: the file, the class or one of the settings does not fit; one sentence.
+        """
+        return make_scanner(data_loader, scanner_name, scanner_details)
+
+
+def make_scanner(
+    data_loader: object, name: str, details: Mapping[str, Any], folder: Path | None = None, **more: Any
+) -> Scanner:
+    """The same without waiting; relative files are looked for in `folder`, the working directory by default.
+
+    `more` goes to the constructor of a built-in scanner only, as the original did with `trading_api`.
+    """
+    table = f"scanners.{name}"
+    settings = dict(details)
+    minutes = settings.pop("recurrence", None)
+    if minutes:
+        settings["recurrence"] = timedelta(minutes=minutes)
+    settings["data_loader"] = data_loader
+    if name == BUILT_IN and "filename" not in settings:
+        from liualgotrader.scanners.momentum import Momentum
+
+        settings.setdefault("recurrence", None)
+        settings.setdefault("target_strategy_name", None)
+        return build(Momentum, {**settings, **more}, table=table)
+    kind = load_class(Scanner, name, settings.pop("filename", None), folder or Path(), table=table)
+    return build(kind, settings, table=table)
