@@ -236,7 +236,10 @@ class Exchange:
     def positions(self, account_id: str) -> list[PositionView]:
         """Return what the account holds, by symbol."""
         account = self._venue.find_account(account_id)
-        return [position_view(self._venue, account, symbol, held) for symbol, held in account.ledger.held()]
+        return [
+            position_view(self._venue, account, symbol, held)
+            for symbol, held in sorted(account.ledger.held(), key=_symbol)
+        ]
 
     def position(self, account_id: str, symbol: str) -> PositionView:
         """Return one position. Raises `Refusal` 404 if there is none."""
@@ -301,3 +304,7 @@ class Exchange:
 
 def _by_submission(order: Order) -> tuple[int, str]:
     return (order.submitted_at, order.client_order_id)
+
+
+def _symbol(held: tuple[str, object]) -> str:
+    return held[0]

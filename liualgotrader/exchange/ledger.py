@@ -78,8 +78,8 @@ class Ledger(msgspec.Struct, kw_only=True):
             self.day_trades.append(session)
 
     def held(self) -> Iterable[tuple[str, Holding]]:
-        """Return what is not zero, by symbol."""
-        return ((s, h) for s, h in sorted(self.holdings.items()) if h.quantity)
+        """Return what is not zero, in no order that means anything."""
+        return ((s, h) for s, h in self.holdings.items() if h.quantity)
 
     # --- overnight
 
