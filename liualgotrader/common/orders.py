@@ -230,7 +230,10 @@ SlotNews = OrderNews | Fill | Protection
 
 
 class BrokerOrder(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_order"):
-    """An order as the broker tells it, whatever the vendor's words for it are."""
+    """An order as the broker tells it, whatever the vendor's words for it are.
+
+    `legs` are the exits of a bracket, where the answer names them: they trade for their parent's position.
+    """
 
     broker_order_id: str
     client_order_id: str
@@ -244,6 +247,10 @@ class BrokerOrder(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_ord
     submitted_at: int
     updated_at: int
     replaced_by: str = ""
+    legs: tuple[BrokerOrder, ...] = ()
+    type: OrderType | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
 
 
 class BrokerExecution(msgspec.Struct, frozen=True, tag_field="kind", tag="execution"):

@@ -1,0 +1,61 @@
+"""The account as a whole: its equity, the day's loss, and the operator's switches."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from liualgotrader.common.money import exact
+from liualgotrader.common.orders import BrokerAccount
+from liualgotrader.engine.desk.cancels import cancel_all
+from liualgotrader.engine.desk.closing import flatten
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.values import Announce, Cancel, KillSwitch
+
+KILL_SWITCH = "kill_switch"
+DAILY_LOSS = "daily_loss"
+BLOCKED = "account"
+
+
+def on_account(ledger: Ledger, account: BrokerAccount) -> None:
+    """Take in the account's figures; stop entries, and then flatten, when the day has lost too much."""
+    if ledger.day_began_with is None:
+        ledger.day_began_with = account.last_equity if account.last_equity > 0 else account.equity
+    ledger.account = account
+    blocked = "the broker has blocked the account for trading" if account.trading_blocked else ""
+    ledger.condition(BLOCKED, blocked)
+    _weigh_loss(ledger, ledger.day_began_with, account.equity)
+    ledger.decide(Announce(ledger.account_news()))
+
+
+def _weigh_loss(ledger: Ledger, began_with: Decimal, equity: Decimal) -> None:
+    lost = began_with - equity
+    limits = ledger.terms.limits
+    text = f"the day has lost {lost:.2f} $ of {began_with:.2f} $"
+    if lost > exact(limits.daily_loss_stop_fraction) * began_with and DAILY_LOSS not in ledger.conditions:
+        ledger.condition(DAILY_LOSS, text)
+    if lost > exact(limits.daily_loss_flatten_fraction) * began_with and None not in ledger.flattening:
+        ledger.warn("ERROR", f"{text}: closing everything of ours")
+        flatten(ledger, None, "daily loss")
+
+
+def kill(ledger: Ledger, order: KillSwitch) -> None:
+    """Take back everything of ours, of other batches too, and open nothing more; close our positions if told so."""
+    ledger.condition(KILL_SWITCH, order.reason)
+    cancel_all(ledger, order.reason)
+    for seen in ledger.orders.other_batches.values():
+        ledger.decide(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
+    if order.flatten:
+        flatten(ledger, None, order.reason)
+
+
+def resume(ledger: Ledger) -> None:
+    """Go on as an operator says: the loss counts from here, and differences to the broker are not ours."""
+    ledger.condition(KILL_SWITCH, "")
+    ledger.condition(DAILY_LOSS, "")
+    ledger.flattening.clear()
+    if ledger.account is not None:
+        ledger.day_began_with = ledger.account.equity
+    for symbol in ledger.books.quarantined:
+        foreign = ledger.books.foreign
+        foreign[symbol] = foreign.get(symbol, Decimal(0)) + ledger.reconciling.suspects.pop(symbol, Decimal(0))
+    ledger.books.quarantined.clear()

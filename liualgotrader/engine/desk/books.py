@@ -1,0 +1,122 @@
+"""What each slot holds, what it could come to hold, and what the account holds beyond us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from liualgotrader.common.money import ZERO
+from liualgotrader.common.orders import Side
+from liualgotrader.engine.desk.order import Order, Orders, counted, worst_price
+
+
+@dataclass(slots=True)
+class Position:
+    """Signed shares of one slot in one symbol: the sum of its confirmed fills (and what it carried in)."""
+
+    quantity: Decimal = ZERO
+    average_price: Decimal = ZERO  # dollars per share of what is held
+    planned_stop: Decimal | None = None
+    planned_target: Decimal | None = None
+
+    def take(self, signed: Decimal, price: Decimal) -> None:
+        """Book a fill of `signed` shares at `price`; the average changes only while the position grows."""
+        before, after = self.quantity, self.quantity + signed
+        if before * signed >= 0:
+            self.average_price = (before * self.average_price + signed * price) / after if after else ZERO
+        elif before * after < 0:
+            self.average_price = price
+        self.quantity = after
+        if not after:
+            self.average_price, self.planned_stop, self.planned_target = ZERO, None, None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """The most dollars one symbol can come to, all working orders filled: on either side, and on the short side."""
+
+    either: Decimal = ZERO
+    short: Decimal = ZERO
+
+
+NOTHING = Exposure()
+
+
+class Books:
+    """All positions, marks and exposures of the batch, and the account's foreign holdings."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self.positions: dict[tuple[int, str], Position] = {}
+        self.marks: dict[str, Decimal] = {}  # newest price known, dollars per share
+        self.foreign: dict[str, Decimal] = {}  # signed shares that are not ours
+        self.quarantined: dict[str, str] = {}  # symbol -> why nothing is opened in it
+        self._ours: dict[str, Decimal] = {}
+        self._exposures: dict[str, Exposure] = {}
+        self.gross = ZERO  # dollars, all symbols, every working order counted as filled
+        self.short = ZERO
+
+    def position(self, slot: int, symbol: str) -> Position:
+        """Return a slot's position, made empty if there is none."""
+        return self.positions.setdefault((slot, symbol), Position())
+
+    def held(self, slot: int, symbol: str) -> Decimal:
+        """Return a slot's signed shares."""
+        found = self.positions.get((slot, symbol))
+        return found.quantity if found is not None else ZERO
+
+    def ours(self, symbol: str) -> Decimal:
+        """Return the signed shares that all slots together hold."""
+        return self._ours.get(symbol, ZERO)
+
+    def symbols(self) -> set[str]:
+        """Return the symbols in which any slot holds something, even if it adds up to nothing."""
+        return {symbol for _, symbol, _ in self.open()}
+
+    def take(self, slot: int, symbol: str, signed: Decimal, price: Decimal) -> Position:
+        """Book a fill of `signed` shares for a slot and return its position."""
+        position = self.position(slot, symbol)
+        position.take(signed, price)
+        self._ours[symbol] = self.ours(symbol) + signed
+        self.marks[symbol] = price
+        return position
+
+    def open(self, slot: int | None = None) -> Iterator[tuple[int, str, Position]]:
+        """Yield (slot, symbol, position) of what is not flat."""
+        for (owner, symbol), position in list(self.positions.items()):
+            if position.quantity and (slot is None or slot == owner):
+                yield owner, symbol, position
+
+    def exposure(self, symbol: str) -> Exposure:
+        """Return the symbol's present exposure."""
+        return self._exposures.get(symbol, NOTHING)
+
+    def touch(self, symbol: str) -> None:
+        """Work the symbol's exposure out again, after a fill, an order or a mark changed."""
+        old, new = self.exposure(symbol), self.exposure_with(symbol)
+        self.gross += new.either - old.either
+        self.short += new.short - old.short
+        if new is NOTHING or not new.either:
+            self._exposures.pop(symbol, None)
+        else:
+            self._exposures[symbol] = new
+
+    def exposure_with(self, symbol: str, more: Order | None = None) -> Exposure:
+        """Return what the symbol's exposure would be with one more order."""
+        mark = self.marks.get(symbol, ZERO)
+        bought = sold = ZERO
+        price = mark
+        orders = self._orders.in_symbol(symbol)
+        for order in orders if more is None else [*orders, more]:
+            shares = counted(order, self._orders)
+            if not shares:
+                continue
+            price = max(price, worst_price(order.intent, mark))
+            if order.side is Side.BUY:
+                bought += shares
+            else:
+                sold += shares
+        held = self.ours(symbol)
+        long, short = max(ZERO, held + bought), max(ZERO, sold - held)
+        return Exposure(max(long, short) * price, short * price) if long or short else NOTHING

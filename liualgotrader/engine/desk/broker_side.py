@@ -1,0 +1,285 @@
+"""What the broker says about orders, by whatever way and in whatever order it arrives.
+
+A view of an order never takes its state back: steps that the table does not know are passed over, and a
+view older than one already seen tells only what has filled. An order ends when all its fills are booked.
+"""
+
+from __future__ import annotations
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.orders import (
+    BrokerExecution,
+    BrokerOrder,
+    BrokerUpdate,
+    OrderIntent,
+    OrderState,
+    OrderType,
+    slot_of,
+)
+from liualgotrader.engine.desk.alarms import Due
+from liualgotrader.engine.desk.cancels import ask_cancel, not_cancelled, want_cancel
+from liualgotrader.engine.desk.intents import WORKING, number_of
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order, Origin
+from liualgotrader.engine.desk.reconcile_asking import ask_reconcile
+from liualgotrader.engine.desk.states import OF_BROKER, Step
+from liualgotrader.engine.desk.values import Answer, Found, LookUp, Outcome, Request
+
+LOOK_UPS = 5  # how often an order that the broker does not know is looked for before it is given up
+RESENDS = 2  # how often it is sent again under the same id meanwhile, while its intent is valid
+FIRST_WAIT = SECOND // 2  # machine time; doubled with every look-up
+LONGEST_WAIT = 10 * SECOND
+LARGEST_GAP = 1000  # a larger step in the stream's numbers is not a gap but another way of counting
+ID_TAKEN = "client_order_id must be unique"
+
+
+def on_update(ledger: Ledger, update: BrokerUpdate) -> None:
+    """Take in one message of the order stream."""
+    _count(ledger, update.sequence)
+    order = find(ledger, update.order)
+    if order is None:
+        return
+    see(ledger, order, update.order, update.execution)
+    if update.event == "order_cancel_rejected" and order.state is OrderState.PENDING_CANCEL:
+        not_cancelled(ledger, order)
+    elif update.event == "order_replace_rejected" and order.state is OrderState.PENDING_REPLACE:
+        ledger.move(order, Step.REOPENED)
+
+
+def _count(ledger: Ledger, sequence: int) -> None:
+    state = ledger.reconciling
+    if sequence and state.sequence and 1 < sequence - state.sequence < LARGEST_GAP:
+        ask_reconcile(ledger)
+    state.sequence = max(state.sequence, sequence)
+
+
+def find(ledger: Ledger, seen: BrokerOrder) -> Order | None:
+    """Return our order behind the broker's, adopted if it is ours and unknown; None if it is not ours."""
+    orders = ledger.orders
+    known = orders.of_broker(seen.broker_order_id) or orders.by_id.get(seen.client_order_id)
+    if known is not None:
+        return known
+    before = orders.expected.pop(seen.broker_order_id, None)
+    if before is not None:
+        return _adopt(ledger, seen, before.slot, before)
+    slot = slot_of(seen.client_order_id) if seen.client_order_id.startswith(ledger.prefix()) else None
+    return None if slot is None else _adopt(ledger, seen, slot, None)
+
+
+def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecution | None = None) -> None:
+    """Take in the broker's view of an order, and the execution it came with."""
+    lost = order.state is OrderState.REJECTED and not order.broker_order_id
+    was_waiting = order.awaits_answer
+    ledger.orders.name(order, seen.broker_order_id)
+    for leg in seen.legs:
+        _take_leg(ledger, order, leg)
+    if seen.quantity > 0 and seen.quantity - order.offset != order.quantity:
+        order.quantity = seen.quantity - order.offset
+        ledger.books.touch(order.symbol)
+    if execution is not None:
+        ledger.book(order, execution)
+    filled = seen.filled_quantity - order.offset
+    if filled > order.told_filled:
+        order.told_filled, order.average_told = filled, seen.average_price
+    if seen.updated_at >= order.seen_at:
+        order.seen_at = seen.updated_at
+        _step(ledger, order, seen, lost=lost)
+    settle(ledger, order)
+    if was_waiting and order.state in WORKING:
+        _acknowledged(ledger, order)
+
+
+def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> None:
+    if seen.state is OrderState.REPLACED and seen.replaced_by and not order.successor:
+        ledger.orders.expected[seen.replaced_by] = order
+    if seen.state.is_final:
+        if not order.state.is_final:
+            order.ending = seen.state
+            order.reason = order.reason or (seen.vendor_status if seen.state is OrderState.REJECTED else "")
+    elif lost:
+        ledger.warn("WARNING", f"{order.client_order_id} had been given up and works at the broker: taking it back")
+        ledger.move(order, Step.APPEARED, at=seen.updated_at)
+        want_cancel(ledger, order, "it had been given up as lost")
+    else:
+        ledger.move(order, OF_BROKER[seen.state], at=seen.updated_at)
+
+
+def settle(ledger: Ledger, order: Order) -> None:
+    """Bring the state up to what is booked: a partial fill, a late complete one, an end that waited for its fills."""
+    if order.missing:
+        ledger.orders.settle(order)
+        ask_reconcile(ledger)
+        return
+    if order.ending is not None:
+        ending, order.ending = order.ending, None
+        ledger.move(order, OF_BROKER[ending], reason=order.reason if ending is OrderState.REJECTED else "")
+        return
+    if order.filled >= order.quantity:
+        ledger.move(order, Step.FILLED)
+    elif order.filled and not order.state.is_final:
+        ledger.move(order, Step.PARTIALLY_FILLED)
+    ledger.orders.settle(order)
+
+
+def _acknowledged(ledger: Ledger, order: Order) -> None:
+    """The broker has the order: its lifetime begins, and a cancel that waited for this goes out."""
+    if order.intent.cancel_after > 0:
+        ledger.market.set(ledger.now + order.intent.cancel_after, Due.EXPIRE, order.client_order_id)
+    if order.cancel_wanted:
+        ask_cancel(ledger, order)
+
+
+# --- answers to what we asked -----------------------------------------------------------------------
+
+
+def on_answer(ledger: Ledger, answer: Answer) -> None:
+    """Take in how a request ended."""
+    order = ledger.orders.by_id.get(answer.client_order_id)
+    if answer.request is Request.CANCEL:
+        if order is not None:
+            _cancel_answered(ledger, order, answer)
+    elif order is None:
+        ledger.warn("ERROR", f"an answer about {answer.client_order_id}, which nobody asked for")
+    elif answer.outcome is Outcome.ACCEPTED and answer.order is not None:
+        if answer.request is Request.REPLACE:
+            _count_from(ledger, order, answer.order)
+        see(ledger, order, answer.order)
+    elif answer.outcome is Outcome.SILENCE:
+        ledger.move(order, Step.SILENCE, reason=answer.reason)
+        look_up(ledger, order)
+    elif not order.awaits_answer or order.resent or ID_TAKEN in answer.reason:
+        look_up(ledger, order)  # it contradicts what is known, or an earlier attempt has arrived
+    else:
+        ledger.move(order, Step.REJECTED, reason=answer.reason)
+        _reopen_predecessor(ledger, order)
+
+
+def _cancel_answered(ledger: Ledger, order: Order, answer: Answer) -> None:
+    if answer.outcome is not Outcome.ACCEPTED and not order.is_done:
+        look_up(ledger, order)
+
+
+def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
+    """Some vendors count a replaced order's fills again in its successor; they are booked already."""
+    before = ledger.orders.by_id.get(order.leaves_room_of)
+    if before is not None and before.filled and seen.filled_quantity == before.filled and not order.filled:
+        order.offset = before.filled
+
+
+def _reopen_predecessor(ledger: Ledger, order: Order) -> None:
+    before = ledger.orders.by_id.get(order.leaves_room_of)
+    if before is not None and before.state is OrderState.PENDING_REPLACE:
+        ledger.move(before, Step.REOPENED)
+        if order.cancel_wanted or before.cancel_wanted:
+            before.cancel_wanted = ""
+            want_cancel(ledger, before, "taken back while it was being replaced")
+
+
+# --- orders whose fate is not known -----------------------------------------------------------------
+
+
+def look_up(ledger: Ledger, order: Order) -> None:
+    """Ask the broker now what it knows about an order."""
+    ledger.machine_alarms.forget(Due.LOOK_UP, order.client_order_id)
+    ledger.decide(LookUp(order.client_order_id, order.symbol))
+
+
+def on_found(ledger: Ledger, found: Found) -> None:
+    """Take in a look-up's result; nothing is concluded from a look-up that failed."""
+    order = ledger.orders.by_id.get(found.client_order_id)
+    if order is None:
+        return
+    if found.order is not None:
+        order.lookups = 0
+        see(ledger, order, found.order)
+        _still_working(ledger, order, found.order)
+    elif not found.answered or order.broker_order_id:
+        _look_again(ledger, order)
+    elif order.awaits_answer:
+        _not_there(ledger, order)
+
+
+def _still_working(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
+    """The broker's order works although we asked for something else: what we asked did not arrive."""
+    if seen.state not in WORKING:
+        return
+    if order.state is OrderState.PENDING_CANCEL:
+        not_cancelled(ledger, order)
+    elif order.state is OrderState.PENDING_REPLACE:
+        following = ledger.orders.by_id.get(order.successor)
+        if following is None or following.state.is_final:
+            ledger.move(order, Step.REOPENED)
+
+
+def _not_there(ledger: Ledger, order: Order) -> None:
+    """Send it again under the same id while it is valid; give up only after a request could no longer arrive."""
+    order.lookups += 1
+    may_resend = (
+        order.resent < RESENDS
+        and not order.leaves_room_of
+        and not order.cancel_wanted
+        and ledger.machine <= order.intent.valid_until
+        and not (order.opening and ledger.conditions)
+    )
+    if may_resend:
+        order.resent += 1
+        ledger.note(order, "sent_again", {"times": order.resent})
+        ledger.send(order)
+    elif order.lookups < LOOK_UPS:
+        _look_again(ledger, order)
+    else:
+        ledger.move(order, Step.NOT_THERE, reason="it never reached the broker")
+        _reopen_predecessor(ledger, order)
+
+
+def _look_again(ledger: Ledger, order: Order) -> None:
+    if order.is_done:
+        return
+    order.lookups += 1
+    wait = min(FIRST_WAIT * 2**order.lookups, LONGEST_WAIT)
+    ledger.machine_alarms.set(ledger.machine + wait, Due.LOOK_UP, order.client_order_id)
+
+
+# --- orders of ours that we did not know ------------------------------------------------------------
+
+
+def _adopt(ledger: Ledger, seen: BrokerOrder, slot_number: int, before: Order | None) -> Order:
+    """Take in an order that the broker has under one of our ids, or in the place of one of our orders."""
+    slot = ledger.slot(slot_number)
+    slot.next_number = max(slot.next_number, number_of(seen.client_order_id) + 1)
+    intent = _intent_of(ledger, seen, slot_number, slot.strategy)
+    order = Order(intent, origin=Origin.ADOPTED, opening=True, generation=ledger.generation, at=ledger.now)
+    if before is not None:
+        order.leaves_room_of, before.successor = before.client_order_id, order.client_order_id
+    ledger.warn("WARNING", f"{seen.client_order_id} is at the broker and was not in the journal: adopted")
+    ledger.enter(order, {"vendor_status": seen.vendor_status})
+    ledger.move(order, Step.SENT)
+    return order
+
+
+def _take_leg(ledger: Ledger, parent: Order, seen: BrokerOrder) -> None:
+    """Register an exit that the broker keeps for a bracket: it trades for the position of its parent."""
+    order = ledger.orders.of_broker(seen.broker_order_id) or ledger.orders.by_id.get(seen.client_order_id)
+    if order is None:
+        intent = _intent_of(ledger, seen, parent.slot, parent.intent.strategy)
+        order = Order(intent, origin=Origin.LEG, opening=False, generation=ledger.generation, at=ledger.now)
+        order.group = parent.client_order_id
+        ledger.enter(order, {"parent": parent.client_order_id})
+        ledger.move(order, Step.SENT)
+    see(ledger, order, seen)
+
+
+def _intent_of(ledger: Ledger, seen: BrokerOrder, slot: int, strategy: str) -> OrderIntent:
+    return OrderIntent(
+        client_order_id=seen.client_order_id,
+        slot=slot,
+        strategy=strategy,
+        symbol=seen.symbol,
+        side=seen.side,
+        quantity=seen.quantity,
+        type=seen.type or OrderType.MARKET,
+        decided_at=seen.submitted_at,
+        valid_until=ledger.machine,
+        limit_price=seen.limit_price,
+        stop_price=seen.stop_price,
+    )

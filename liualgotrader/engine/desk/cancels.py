@@ -1,0 +1,70 @@
+"""Taking orders back: a cancel waits for its order's acknowledgement, and is asked again until it is confirmed."""
+
+from __future__ import annotations
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.orders import OrderState
+from liualgotrader.engine.desk.alarms import Due
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order
+from liualgotrader.engine.desk.states import Step
+from liualgotrader.engine.desk.values import Cancel, LookUp
+
+LONGEST_WAIT = 32  # market seconds between two attempts to cancel
+
+
+def want_cancel(ledger: Ledger, order: Order, reason: str) -> None:
+    """Cancel the order as soon as it can be; nothing if it has ended, is ending, or is being cancelled."""
+    if order.state.is_final or order.ending is not None or order.cancel_wanted:
+        return
+    order.cancel_wanted = reason
+    ask_cancel(ledger, order)
+
+
+def ask_cancel(ledger: Ledger, order: Order) -> None:
+    """Send the cancel if the order's state allows it now; otherwise what changes that calls again."""
+    if order.state is OrderState.PENDING_REPLACE:
+        following = ledger.orders.by_id[order.successor] if order.successor else None
+        if following is not None and not following.state.is_final:
+            following.cancel_wanted = following.cancel_wanted or order.cancel_wanted
+            return
+    if order.state.is_final or order.awaits_answer or not order.broker_order_id:
+        return
+    ledger.move(order, Step.CANCEL_ASKED, reason=order.cancel_wanted)
+    order.asked_cancels += 1
+    ledger.requests.append(ledger.now)
+    ledger.decide(Cancel(order.client_order_id, order.broker_order_id, order.symbol))
+    _wake(ledger, order)
+
+
+def cancel_again(ledger: Ledger, order: Order) -> None:
+    """Nothing came of a cancel for a while: ask again, or first ask what the order's state is."""
+    if order.state is OrderState.PENDING_CANCEL:
+        ledger.decide(LookUp(order.client_order_id, order.symbol))
+        _wake(ledger, order)
+    elif order.cancel_wanted:
+        ask_cancel(ledger, order)
+
+
+def not_cancelled(ledger: Ledger, order: Order) -> None:
+    """The broker says that the order works on: it does, and the cancel is asked again a little later."""
+    ledger.move(order, Step.REOPENED)
+    if order.cancel_wanted:
+        _wake(ledger, order)
+
+
+def expire(ledger: Ledger, order: Order) -> None:
+    """An order's lifetime has passed: take it back."""
+    want_cancel(ledger, order, "its lifetime has passed")
+
+
+def cancel_all(ledger: Ledger, reason: str, *, slot: int | None = None, symbol: str | None = None) -> None:
+    """Take back every working order, of one slot or symbol if said so."""
+    for order in list(ledger.orders.all_working()):
+        if slot in (None, order.slot) and symbol in (None, order.symbol):
+            want_cancel(ledger, order, reason)
+
+
+def _wake(ledger: Ledger, order: Order) -> None:
+    wait = min(2**order.asked_cancels, LONGEST_WAIT)
+    ledger.market.set(ledger.now + wait * SECOND, Due.CANCEL_AGAIN, order.client_order_id)

@@ -1,0 +1,270 @@
+"""The order desk's one door: an input and the two clocks in, decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from liualgotrader.common.orders import (
+    BrokerAccount,
+    BrokerUpdate,
+    CancelIntent,
+    Declare,
+    News,
+    OrderIntent,
+    OrderState,
+    Protect,
+    ReplaceIntent,
+    SlotNews,
+)
+from liualgotrader.engine.desk import account, broker_side, cancels, closing, intents, reconcile
+from liualgotrader.engine.desk.alarms import Due, Key
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order, Origin
+from liualgotrader.engine.desk.reconcile_asking import ask_reconcile
+from liualgotrader.engine.desk.states import Step
+from liualgotrader.engine.desk.values import (
+    Answer,
+    Begin,
+    Carried,
+    Condition,
+    Decision,
+    Flatten,
+    Found,
+    Input,
+    KillSwitch,
+    Prices,
+    Reconnected,
+    Resume,
+    SlotStopped,
+    Snapshot,
+    Tick,
+)
+
+MOST_TURNS = 1000  # of one input's consequences; more is a bug
+
+
+class Desk:
+    """Everything about orders, decided from inputs alone: the same inputs in the same order give the same state,
+    the same numbered rows and the same news.
+
+    The first input is `Begin`. After a restart the journaled inputs are decided again, their commands thrown
+    away, and a new `Begin` asks for the fate of whatever was under way.
+    """
+
+    def __init__(self) -> None:
+        self._ledger: Ledger | None = None
+
+    # --- deciding ----------------------------------------------------------------------------------
+
+    def decide(self, told: Input, now: int, machine: int) -> list[Decision]:
+        """Return what follows from one input, in order; `now` is market time and `machine` machine time, ns.
+
+        Carry out the decisions only after the input is on disk.
+        """
+        if isinstance(told, Begin):
+            return self._begin(told, now, machine)
+        ledger = self.ledger
+        ledger.now, ledger.machine = now, machine
+        _HANDLERS[type(told)](ledger, told)
+        return self._finish()
+
+    def _begin(self, told: Begin, now: int, machine: int) -> list[Decision]:
+        restarted = self._ledger is not None
+        if self._ledger is None:
+            self._ledger = Ledger(told)
+        ledger = self._ledger
+        ledger.now, ledger.machine = now, machine
+        ledger.take_terms(told)
+        ledger.condition(reconcile.WAITING, reconcile.WAITING_TEXT)
+        hours = told.terms.hours
+        if not hours.bypass and hours.liquidates_at > 0:
+            ledger.market.set(hours.liquidates_at, Due.LIQUIDATE, "")
+        if restarted:
+            _ask_after_restart(ledger)
+        return self._finish()
+
+    def _finish(self) -> list[Decision]:
+        ledger = self.ledger
+        for _ in range(MOST_TURNS):
+            if not ledger.changed:
+                break
+            order = ledger.changed.pop(0)
+            _remember_rejections(ledger, order)
+            closing.follow(ledger, order)
+        else:
+            raise RuntimeError(f"the desk does not come to rest: {[o.client_order_id for o in ledger.changed]}")
+        out, ledger.out = ledger.out, []
+        return out
+
+    @property
+    def ledger(self) -> Ledger:
+        """The desk's memory, for reading."""
+        if self._ledger is None:
+            raise RuntimeError("the desk's first input must be Begin")
+        return self._ledger
+
+    # --- what its owner needs to know ----------------------------------------------------------------
+
+    @property
+    def next_market(self) -> int:
+        """The market instant at which it wants a `Tick`, `NEVER` if it waits for none."""
+        return self.ledger.market.next()
+
+    @property
+    def next_machine(self) -> int:
+        """The machine instant at which it wants a `Tick`; while there is one, an order's fate is being found out."""
+        return self.ledger.machine_alarms.next()
+
+    def relevant(self, snapshot: Snapshot) -> Snapshot:
+        """Return what of a snapshot is worth writing down and deciding on."""
+        return reconcile.relevant(self.ledger, snapshot)
+
+    def news(self, slot: int) -> Sequence[SlotNews]:
+        """Return all news of a slot, numbered 1 upwards."""
+        return self.ledger.slot(slot).news
+
+    def account_news(self) -> News | None:
+        """Return the account's figures as consumers are told them, None before the first."""
+        return self.ledger.account_news() if self.ledger.account is not None else None
+
+    def caretaken(self) -> list[str]:
+        """Return the symbols whose prices the caretaker needs: positions of stopped slots with a stop or a target."""
+        ledger = self.ledger
+        guarded = (
+            symbol
+            for slot, symbol, p in ledger.books.open()
+            if ledger.slot(slot).stopped and (p.planned_stop is not None or p.planned_target is not None)
+        )
+        return sorted(set(guarded))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the summary shows: positions, those without a stop, working orders, what is not ours."""
+        ledger = self.ledger
+        positions = [
+            {
+                "slot": slot,
+                "strategy": ledger.slot(slot).strategy,
+                "symbol": symbol,
+                "quantity": str(p.quantity),
+                "average_price": f"{p.average_price:.4f}",
+                "stop": str(p.planned_stop) if p.planned_stop is not None else None,
+                "target": str(p.planned_target) if p.planned_target is not None else None,
+                "day_trade": ledger.slot(slot).day_trade,
+            }
+            for slot, symbol, p in ledger.books.open()
+        ]
+        return {
+            "positions": positions,
+            "unprotected": [p for p in positions if p["stop"] is None],
+            "open_orders": [o.client_order_id for o in ledger.orders.all_working()],
+            "foreign": {s: str(q) for s, q in ledger.books.foreign.items() if q},
+            "quarantined": dict(ledger.books.quarantined),
+            "entries_stopped": dict(ledger.conditions),
+        }
+
+
+def _ask_after_restart(ledger: Ledger) -> None:
+    """Nothing that was under way is known to have been sent: ask for every order without a known end, by its id."""
+    ledger.reconciling.out = False
+    for order in list(ledger.orders.all_working()):
+        if order.state is OrderState.SENT:
+            ledger.move(order, Step.SILENCE, reason="we were down")
+        order.lookups = 0
+        broker_side.look_up(ledger, order)
+    ask_reconcile(ledger)
+
+
+def _remember_rejections(ledger: Ledger, order: Order) -> None:
+    """Count how often in a row the broker rejected a slot's entries of one kind."""
+    if order.origin is not Origin.STRATEGY or (not order.state.is_final and not order.filled):
+        return
+    counts, kind = ledger.slot(order.slot).rejections, (order.symbol, str(order.side))
+    if order.state is OrderState.REJECTED:
+        counts[kind] = (counts.get(kind, (0, 0))[0] + 1, ledger.now)
+    elif order.state is not OrderState.REFUSED:
+        counts.pop(kind, None)
+
+
+# --- one function for each kind of input -----------------------------------------------------------------
+
+
+def _on_carried(ledger: Ledger, told: Carried) -> None:
+    position = ledger.carry(told.slot, told.symbol, told.quantity, told.average_price)
+    position.planned_stop, position.planned_target = told.planned_stop, told.planned_target
+    ledger.tell_protection(told.slot, told.symbol, position)
+
+
+def _on_declare(ledger: Ledger, told: Declare) -> None:
+    intents.on_declare(ledger, told)
+    if closing.liquidation_is_over(ledger):
+        closing.liquidate(ledger)
+
+
+def _on_reconnected(ledger: Ledger, _: Reconnected) -> None:
+    ask_reconcile(ledger)
+
+
+def _on_condition(ledger: Ledger, told: Condition) -> None:
+    ledger.condition(told.name, told.text)
+
+
+def _on_resume(ledger: Ledger, _: Resume) -> None:
+    account.resume(ledger)
+
+
+def _on_flatten(ledger: Ledger, told: Flatten) -> None:
+    closing.flatten(ledger, told.slot, told.reason)
+
+
+def _on_slot_stopped(ledger: Ledger, told: SlotStopped) -> None:
+    closing.stop_slot(ledger, told.slot, told.reason)
+
+
+def _on_prices(ledger: Ledger, told: Prices) -> None:
+    prices: Mapping[str, Decimal] = told.prices
+    closing.guard_stopped(ledger, prices)
+
+
+def _on_tick(ledger: Ledger, _: Tick) -> None:
+    for due, key in ledger.market.take(ledger.now):
+        _serve(ledger, due, key)
+    for due, key in ledger.machine_alarms.take(ledger.machine):
+        _serve(ledger, due, key)
+
+
+def _serve(ledger: Ledger, due: Due, key: Key) -> None:
+    if due is Due.LIQUIDATE:
+        closing.liquidate(ledger)
+    elif due is Due.RECONCILE:
+        ask_reconcile(ledger)
+    elif due is Due.CLOSE:
+        for wanted in [c for (slot, symbol), c in ledger.closings.items() if f"{slot}/{symbol}" == key]:
+            closing.advance(ledger, wanted, woken=True)
+    else:
+        act = {Due.EXPIRE: cancels.expire, Due.CANCEL_AGAIN: cancels.cancel_again, Due.LOOK_UP: broker_side.look_up}
+        act[due](ledger, ledger.orders.by_id[key])
+
+
+_HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
+    Carried: _on_carried,
+    OrderIntent: intents.on_order,
+    CancelIntent: intents.on_cancel,
+    ReplaceIntent: intents.on_replace,
+    Protect: intents.on_protect,
+    Declare: _on_declare,
+    BrokerUpdate: broker_side.on_update,
+    BrokerAccount: account.on_account,
+    Answer: broker_side.on_answer,
+    Found: broker_side.on_found,
+    Reconnected: _on_reconnected,
+    Snapshot: reconcile.on_snapshot,
+    Tick: _on_tick,
+    Condition: _on_condition,
+    KillSwitch: account.kill,
+    Resume: _on_resume,
+    Flatten: _on_flatten,
+    SlotStopped: _on_slot_stopped,
+    Prices: _on_prices,
+}

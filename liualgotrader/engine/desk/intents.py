@@ -1,0 +1,227 @@
+"""What consumers ask for: each intent is judged, written down and only then sent.
+
+An intent that comes again (its sender could not know that it had arrived) changes nothing: the news it is
+waiting for has been told, or is told again after the `Declare` that precedes it.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.money import ZERO, to_tick
+from liualgotrader.common.orders import (
+    CancelIntent,
+    CaughtUp,
+    Declare,
+    OrderIntent,
+    OrderState,
+    Protect,
+    ReplaceIntent,
+    Side,
+    slot_of,
+)
+from liualgotrader.engine.desk.cancels import want_cancel
+from liualgotrader.engine.desk.ledger import Ledger, with_terms
+from liualgotrader.engine.desk.order import Order, Origin, held_by_exits, worst_price
+from liualgotrader.engine.desk.risk import Case, OtherOrder, Refused, judge
+from liualgotrader.engine.desk.states import Step
+from liualgotrader.engine.desk.values import Replace, Tell
+
+WORKING = frozenset({OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED})
+
+
+def on_order(ledger: Ledger, asked: OrderIntent) -> None:
+    """Judge an order; store the answer; if it is yes, send it."""
+    if asked.client_order_id in ledger.orders.by_id:
+        return
+    intent = on_ticks(asked)
+    slot = ledger.slot(intent.slot)
+    slot.next_number = max(slot.next_number, number_of(intent.client_order_id) + 1)
+    _take_price(ledger, intent)
+    order = Order(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    case, refused = judged(ledger, order)
+    if refused is not None:
+        ledger.refuse(order, *refused)
+        return
+    order.opening = not case.is_exit
+    ledger.enter(order, _found(case))
+    ledger.send(order)
+
+
+def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
+    """Judge the order as it would be with the new terms; if risk agrees, ask the broker to replace it."""
+    if asked in ledger.replaces or asked.client_order_id not in ledger.orders.by_id:
+        return
+    ledger.replaces.add(asked)
+    old = ledger.orders.leaf(ledger.orders.by_id[asked.client_order_id])
+    root = ledger.orders.by_id.get(old.client_order_id.split("-r")[0], old)
+    root.chain += 1
+    intent = _replaced(ledger, old, asked, f"{root.client_order_id}-r{root.chain}")
+    order = Order(intent, origin=old.origin, opening=False, generation=ledger.generation, at=ledger.now)
+    order.leaves_room_of = old.client_order_id
+    if old.state not in WORKING:
+        ledger.refuse(order, "not_working", f"{old.client_order_id} is {old.state}")
+        return
+    case, refused = judged(ledger, order)
+    if refused is not None:
+        ledger.refuse(order, *refused)
+        return
+    order.opening = not case.is_exit
+    old.successor = order.client_order_id
+    ledger.enter(order, _found(case) | {"replaces": old.client_order_id})
+    ledger.move(order, Step.SENT)
+    ledger.move(old, Step.REPLACE_ASKED)
+    ledger.requests.append(ledger.now)
+    ledger.decide(Replace(order.client_order_id, old.broker_order_id, old.symbol, asked))
+
+
+def on_cancel(ledger: Ledger, asked: CancelIntent) -> None:
+    """Take an order back, or whatever has replaced it."""
+    order = ledger.orders.by_id.get(asked.client_order_id)
+    if order is not None and order.slot == asked.slot:
+        want_cancel(ledger, ledger.orders.leaf(order), asked.reason or "the strategy took it back")
+
+
+def on_protect(ledger: Ledger, asked: Protect) -> None:
+    """Store the stop and target of a position and echo them; before its first fill they wait for it."""
+    position = ledger.books.position(asked.slot, asked.symbol)
+    position.planned_stop, position.planned_target = asked.planned_stop, asked.planned_target
+    ledger.tell_protection(asked.slot, asked.symbol, position)
+
+
+def on_declare(ledger: Ledger, said: Declare) -> None:
+    """Learn what runs in a slot, and tell it again what it has not acted on."""
+    slot = ledger.slot(said.slot)
+    slot.strategy, slot.day_trade = said.strategy, said.day_trade
+    for news in slot.news[said.last_seq :]:
+        ledger.decide(Tell(said.slot, news))
+    ledger.decide(Tell(said.slot, CaughtUp(said.slot, len(slot.news), slot.next_number)))
+    if ledger.account is not None:
+        ledger.decide(Tell(said.slot, ledger.account_news()))
+
+
+def judged(ledger: Ledger, order: Order) -> tuple[Case, Refused | None]:
+    """Return what risk looked at, and its objection if it has one."""
+    case = _case(ledger, order)
+    return case, judge(case)
+
+
+def on_ticks(intent: OrderIntent) -> OrderIntent:
+    """Return the intent with prices an exchange accepts; a limit moves away from the market, never towards it."""
+    down, up = (ROUND_FLOOR, ROUND_CEILING) if intent.side is Side.BUY else (ROUND_CEILING, ROUND_FLOOR)
+    return with_terms(
+        intent,
+        symbol=intent.symbol.upper(),
+        limit_price=_tick(intent.limit_price, down),
+        stop_price=_tick(intent.stop_price, up),
+        take_profit=_tick(intent.take_profit, up),
+        stop_loss=_tick(intent.stop_loss, down),
+    )
+
+
+def number_of(client_order_id: str) -> int:
+    """Return n of `liu-<batch>-<slot>-<n>[-r<k>]`, 0 if the id has none."""
+    parts = client_order_id.split("-")
+    return int(parts[3]) if len(parts) > 3 and parts[3].isdigit() else 0
+
+
+def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
+    if price is None or not price.is_finite() or price <= 0:
+        return price  # the rule `terms` says what is wrong with it
+    return to_tick(price, rounding)
+
+
+def _take_price(ledger: Ledger, intent: OrderIntent) -> None:
+    price = intent.reference_price
+    if price is not None and price.is_finite() and price > 0:
+        ledger.books.marks[intent.symbol] = price
+        ledger.books.touch(intent.symbol)
+
+
+def _replaced(ledger: Ledger, old: Order, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
+    """Return the old order's intent with the new terms; the broker counts the quantity with what has filled."""
+    was = old.intent
+    whole = asked.quantity if asked.quantity is not None else old.quantity
+    return on_ticks(
+        with_terms(
+            was,
+            client_order_id=client_order_id,
+            quantity=whole - old.filled,
+            limit_price=asked.limit_price if asked.limit_price is not None else was.limit_price,
+            stop_price=asked.stop_price if asked.stop_price is not None else was.stop_price,
+            decided_at=asked.decided_at,
+            valid_until=ledger.machine,
+            reference_price=ledger.books.marks.get(was.symbol, was.reference_price),
+            reference_at=ledger.now,
+        )
+    )
+
+
+def _case(ledger: Ledger, order: Order) -> Case:
+    intent, symbol, slot = order.intent, order.symbol, ledger.slot(order.slot)
+    books, terms = ledger.books, ledger.terms
+    mark = books.marks.get(symbol, ZERO)
+    others = [o for o in ledger.orders.in_symbol(symbol) if o.client_order_id != order.leaves_room_of]
+    mine = [o for o in others if o.slot == order.slot]
+    held = books.held(order.slot, symbol)
+    sane = intent.quantity.is_finite() and intent.quantity > 0
+    rejected, since = slot.rejections.get((symbol, str(intent.side)), (0, 0))
+    return Case(
+        intent=intent,
+        now=ledger.now,
+        machine=ledger.machine,
+        limits=terms.limits,
+        timings=terms.timings,
+        hours=terms.hours,
+        slot_known=slot.plan is not None and _owns(ledger, order),
+        slot_stopped=slot.stopped,
+        day_trade=slot.day_trade,
+        shadow=terms.shadow,
+        conditions=list(ledger.conditions.values()),
+        quarantine=books.quarantined.get(symbol, ""),
+        closing=(order.slot, symbol) in ledger.closings,
+        held=held,
+        bound=held_by_exits(mine, intent.side),
+        foreign=books.foreign.get(symbol, ZERO),
+        other_slots=books.ours(symbol) - held,
+        others=[_other(o) for o in others],
+        price=worst_price(intent, mark) if mark or intent.limit_price is not None else None,
+        equity=ledger.account.equity if ledger.account is not None else None,
+        gross=books.gross,
+        short=books.short,
+        before=books.exposure(symbol),
+        after=books.exposure_with(symbol, order) if sane else books.exposure(symbol),
+        requests=_recent_requests(ledger),
+        open_orders=sum(1 for o in ledger.orders.all_working() if o.origin is not Origin.LEG),
+        rejected=rejected,
+        rejected_at=since,
+    )
+
+
+def _owns(ledger: Ledger, order: Order) -> bool:
+    name = order.client_order_id
+    return name.startswith(ledger.prefix()) and slot_of(name) == order.slot
+
+
+def _other(order: Order) -> OtherOrder:
+    limit = order.intent.limit_price
+    return OtherOrder(order.side, limit, order.slot, order.origin is Origin.LEG)
+
+
+def _recent_requests(ledger: Ledger) -> int:
+    since = ledger.now - MINUTE
+    while ledger.requests and ledger.requests[0] <= since:
+        ledger.requests.popleft()
+    return len(ledger.requests)
+
+
+def _found(case: Case) -> dict[str, str]:
+    """Return the figures that an approval was based on, for the record."""
+    value = case.price * case.intent.quantity if case.price is not None else ZERO
+    return {
+        "value": f"{value:.2f}",
+        "symbol_exposure": f"{case.after.either:.2f}",
+        "equity": f"{case.equity:.2f}" if case.equity is not None else "unknown",
+        "as": "exit" if case.is_exit else "entry",
+    }

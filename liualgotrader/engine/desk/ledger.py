@@ -1,0 +1,413 @@
+"""All that the desk remembers, and the only hands that change it: states, bookings, rows and news.
+
+Whatever changes an order goes through `move` or `book`, so that its row, its event, its news and the
+exposure it makes change together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.orders import (
+    AccountNews,
+    BrokerAccount,
+    BrokerExecution,
+    Fill,
+    OrderIntent,
+    OrderNews,
+    OrderState,
+    Protection,
+    ReplaceIntent,
+    Side,
+    SlotNews,
+)
+from liualgotrader.common.rows import OrderEventRow, OrderRow, Row, TradeRow
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.engine.desk.alarms import Alarms, Due, Key
+from liualgotrader.engine.desk.books import Books, Position
+from liualgotrader.engine.desk.order import Order, Orders, Origin
+from liualgotrader.engine.desk.states import Step, after
+from liualgotrader.engine.desk.values import (
+    Announce,
+    Begin,
+    Decision,
+    DeskTerms,
+    Send,
+    Tell,
+    Warn,
+    Write,
+)
+
+LIQUIDATION = {"liquidation": 1}
+
+
+@dataclass(slots=True)
+class Slot:
+    """One strategy in one consumer: what it said of itself, and all its news."""
+
+    number: int
+    plan: SlotPlan | None
+    strategy: str = ""
+    day_trade: bool = True  # until it declares itself: what must not stay overnight is closed
+    stopped: str = ""
+    news: list[SlotNews] = field(default_factory=list)
+    next_number: int = 1  # the lowest n that no order of it has used
+    desk_orders: int = 0
+    rejections: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # -> (times, since)
+
+
+@dataclass(slots=True)
+class Closing:
+    """A position that the desk is closing: orders are taken back first, then a market order goes out."""
+
+    slot: int
+    symbol: str
+    reason: str
+    indicators: Mapping[str, Any]
+    tries: int = 0
+    order_id: str = ""
+
+
+@dataclass(slots=True)
+class Reconciling:
+    """Where the comparison with the broker's books stands."""
+
+    out: bool = False  # asked for and not answered
+    again: bool = False  # something came up meanwhile that it may have missed
+    failures: int = 0
+    fills_then: int = 0  # the newest fill when it was asked for
+    done_at: int = 0  # market time of the newest one that was answered
+    opened: bool = False  # what is foreign has been recorded
+    suspects: dict[str, Decimal] = field(default_factory=dict)  # differences seen once
+    sequence: int = 0  # newest number of the broker's order stream
+
+
+class Ledger:
+    """The desk's memory. `out` collects the decisions of the input being dealt with."""
+
+    def __init__(self, begin: Begin) -> None:
+        self.terms: DeskTerms = begin.terms
+        self.generation = begin.generation
+        self.now = 0
+        self.machine = 0
+        self.out: list[Decision] = []
+        self.rows = 0
+        self.fills = 0
+        self.fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
+        self.orders = Orders()
+        self.books = Books(self.orders)
+        self.slots: dict[int, Slot] = {}
+        self.conditions: dict[str, str] = {}  # name -> why nothing is opened
+        self.account: BrokerAccount | None = None
+        self.day_began_with: Decimal | None = None  # equity that the day's loss is counted from, dollars
+        self.requests: deque[int] = deque()  # market instants of what was sent to the broker in the last minute
+        self.replaces: set[ReplaceIntent] = set()  # those dealt with
+        self.closings: dict[tuple[int, str], Closing] = {}
+        self.flattening: dict[int | None, str] = {}  # slot (None: all) -> why nothing may stay open in it
+        self.changed: list[Order] = []  # orders that have ended or filled during this input
+        self.reconciling = Reconciling()
+        self.market = Alarms(self._alive)
+        self.machine_alarms = Alarms(self._alive)
+        self.take_terms(begin)
+
+    def take_terms(self, begin: Begin) -> None:
+        """Go on under these terms and this lease."""
+        self.terms, self.generation = begin.terms, begin.generation
+        for plan in begin.terms.slots:
+            slot = self.slots.setdefault(plan.slot, Slot(plan.slot, plan, plan.strategy))
+            slot.plan = plan
+            slot.stopped = slot.stopped or plan.stopped
+
+    def slot(self, number: int) -> Slot:
+        """Return a slot, made if the plan does not have it."""
+        return self.slots.setdefault(number, Slot(number, None))
+
+    def _alive(self, due: Due, key: Key) -> bool:
+        if due is Due.CLOSE:
+            return any(f"{slot}/{symbol}" == key for slot, symbol in self.closings)
+        if due in (Due.EXPIRE, Due.CANCEL_AGAIN, Due.LOOK_UP):
+            order = self.orders.by_id.get(key)
+            return order is not None and not order.is_done
+        return True
+
+    # --- decisions ---------------------------------------------------------------------------------
+
+    def decide(self, decision: Decision) -> None:
+        """Add a decision to those of the present input."""
+        self.out.append(decision)
+
+    def warn(self, level: str, text: str) -> None:
+        """Say something to a person."""
+        self.out.append(Warn(level, text))
+
+    def write(self, row: Row) -> None:
+        """Number a row for the database."""
+        self.rows += 1
+        self.out.append(Write(self.rows, row))
+
+    def tell(self, slot: Slot, make: Callable[[int], SlotNews]) -> None:
+        """Make a slot's next item of news with its number, keep it and tell it."""
+        news = make(len(slot.news) + 1)
+        slot.news.append(news)
+        self.out.append(Tell(slot.number, news))
+
+    # --- orders ------------------------------------------------------------------------------------
+
+    def enter(self, order: Order, details: Mapping[str, Any]) -> None:
+        """Take an approved or adopted order in: its row, its first event and the news that it is written down."""
+        self.orders.add(order)
+        self._event(order, "adopted" if order.origin is Origin.ADOPTED else "approved", details)
+        self.write(self.row(order))
+        self._tell_state(order, "")
+        self.books.touch(order.symbol)
+
+    def refuse(self, order: Order, rule: str, detail: str) -> None:
+        """Store an order that risk said no to, and tell its slot which rule did."""
+        self.orders.by_id[order.client_order_id] = order
+        order.state = OrderState.REFUSED
+        order.reason = rule
+        self._event(order, "refused", {"rule": rule, "detail": detail})
+        self.write(self.row(order))
+        self._tell_state(order, rule)
+
+    def send(self, order: Order) -> None:
+        """Decide that the order goes out (again), and count it against the rate."""
+        self.move(order, Step.SENT)
+        self.requests.append(self.now)
+        self.out.append(Send(order.intent))
+
+    def move(self, order: Order, step: Step, *, at: int = 0, reason: str = "") -> bool:
+        """Take one step of the table; False if it changes nothing."""
+        new = after(order.state, step, filled=bool(order.filled))
+        if new is None:
+            return False
+        order.state = new
+        order.updated_at = at or self.now
+        order.reason = reason or order.reason
+        if new.is_final:
+            order.cancel_wanted = ""
+        if new is not OrderState.SENT:  # told and stored as written; the answer follows at once
+            self._event(order, str(new), {"reason": reason} if reason else {}, at)
+            self.write(self.row(order))
+            self._tell_state(order, reason)
+        self.orders.settle(order)
+        self.books.touch(order.symbol)
+        if new.is_final:
+            self.changed.append(order)
+        return True
+
+    def note(self, order: Order, event: str, details: Mapping[str, Any]) -> None:
+        """Store something that happened to an order without moving it."""
+        self._event(order, event, details)
+        self.write(self.row(order))
+
+    def _event(self, order: Order, event: str, details: Mapping[str, Any], at: int = 0) -> None:
+        order.events += 1
+        self.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
+
+    def _tell_state(self, order: Order, reason: str) -> None:
+        self.tell(
+            self.slot(order.slot),
+            lambda seq: OrderNews(
+                seq=seq,
+                slot=order.slot,
+                client_order_id=order.client_order_id,
+                symbol=order.symbol,
+                side=order.side,
+                state=order.state,
+                at=order.updated_at,
+                quantity=order.quantity,
+                filled_quantity=order.filled,
+                reason=reason,
+            ),
+        )
+
+    def row(self, order: Order) -> OrderRow:
+        """Return the order as the database keeps it."""
+        intent, plan = order.intent, self.slot(order.slot).plan
+        return OrderRow(
+            client_order_id=order.client_order_id,
+            batch_id=self.terms.batch_id,
+            slot=order.slot,
+            algo_run_id=plan.algo_run_id if plan else 0,
+            generation=self.generation,
+            symbol=order.symbol,
+            side=str(order.side),
+            quantity=order.quantity,
+            type=str(intent.type),
+            time_in_force=intent.time_in_force,
+            limit_price=intent.limit_price,
+            stop_price=intent.stop_price,
+            state=str(order.state),
+            broker_order_id=order.broker_order_id or None,
+            filled_quantity=order.filled,
+            average_price=order.average_price,
+            reason=order.reason,
+            planned_stop=intent.planned_stop,
+            planned_target=intent.planned_target,
+            indicators=intent.indicators,
+            decided_at=intent.decided_at,
+            updated_at=order.updated_at,
+        )
+
+    # --- fills -------------------------------------------------------------------------------------
+
+    def book(self, order: Order, execution: BrokerExecution) -> bool:
+        """Book what is new in an execution: position, row, news. False if all of it was booked before."""
+        cumulative = execution.cumulative_quantity - order.offset
+        fresh = order.cover(execution.execution_id, cumulative, execution.quantity)
+        if fresh <= 0:
+            return False
+        if fresh != execution.quantity:
+            self.warn(
+                "ERROR",
+                f"{order.client_order_id}: execution {execution.execution_id} overlaps others; {fresh} of it are new",
+            )
+        order.filled += fresh
+        order.booked_value += fresh * execution.price
+        order.fees += execution.fee
+        order.told_filled = max(order.told_filled, order.filled)
+        order.misses = 0
+        position = self.books.take(order.slot, order.symbol, fresh * order.side.sign, execution.price)
+        self._plan(order, position)
+        self.fills += 1
+        self.fills_in[order.symbol] = self.fills
+        self._tell_fill(order, execution, fresh, position)
+        self.write(self._trade_row(order, execution, fresh))
+        self.orders.settle(order)
+        self.books.touch(order.symbol)
+        self.changed.append(order)
+        return True
+
+    def _plan(self, order: Order, position: Position) -> None:
+        """An order that grows a position brings its stop and target with it."""
+        if position.quantity and position.quantity * order.side.sign > 0:
+            position.planned_stop = order.intent.planned_stop or position.planned_stop
+            position.planned_target = order.intent.planned_target or position.planned_target
+
+    def _tell_fill(self, order: Order, execution: BrokerExecution, shares: Decimal, position: Position) -> None:
+        self.tell(
+            self.slot(order.slot),
+            lambda seq: Fill(
+                seq=seq,
+                slot=order.slot,
+                client_order_id=order.client_order_id,
+                execution_id=execution.execution_id,
+                symbol=order.symbol,
+                side=order.side,
+                quantity=shares,
+                price=execution.price,
+                fee=execution.fee,
+                at=execution.at,
+                cumulative_quantity=order.filled,
+                remaining_quantity=max(ZERO, order.quantity - order.filled),
+                position=plain(position.quantity),
+                planned_stop=position.planned_stop,
+                planned_target=position.planned_target,
+                indicators=order.intent.indicators,
+                liquidation=order.origin is Origin.DESK,
+            ),
+        )
+
+    def _trade_row(self, order: Order, execution: BrokerExecution, shares: Decimal) -> TradeRow:
+        plan = self.slot(order.slot).plan
+        return TradeRow(
+            execution_id=execution.execution_id,
+            client_order_id=order.client_order_id,
+            algo_run_id=plan.algo_run_id if plan else 0,
+            symbol=order.symbol,
+            operation=str(order.side),
+            quantity=shares,
+            price=execution.price,
+            fee=execution.fee,
+            at=execution.at,
+            indicators=order.intent.indicators,
+            planned_stop=order.intent.planned_stop,
+            planned_target=order.intent.planned_target,
+            account_id=plan.account_id if plan else None,
+        )
+
+    def carry(self, slot_number: int, symbol: str, quantity: Decimal, price: Decimal) -> Position:
+        """Give a slot what its strategy holds from an earlier batch, told as a fill without an order or a row."""
+        position = self.books.take(slot_number, symbol, quantity, price)
+        self.books.touch(symbol)
+        slot = self.slot(slot_number)
+        self.tell(
+            slot,
+            lambda seq: Fill(
+                seq=seq,
+                slot=slot_number,
+                client_order_id="",
+                execution_id=f"carried:{self.terms.batch_id}:{slot_number}:{symbol}",
+                symbol=symbol,
+                side=Side.BUY if quantity > 0 else Side.SELL,
+                quantity=abs(quantity),
+                price=price,
+                fee=ZERO,
+                at=self.now,
+                cumulative_quantity=abs(quantity),
+                remaining_quantity=ZERO,
+                position=plain(position.quantity),
+            ),
+        )
+        return position
+
+    def tell_protection(self, slot_number: int, symbol: str, position: Position) -> None:
+        """Tell a slot the stop and target that are stored for its position."""
+        self.tell(
+            self.slot(slot_number),
+            lambda seq: Protection(
+                seq=seq,
+                slot=slot_number,
+                symbol=symbol,
+                at=self.now,
+                planned_stop=position.planned_stop,
+                planned_target=position.planned_target,
+            ),
+        )
+
+    def account_news(self) -> AccountNews:
+        """Return the account's figures as consumers are told them."""
+        assert self.account is not None
+        return AccountNews(
+            at=self.now,
+            equity=self.account.equity,
+            cash=self.account.cash,
+            buying_power=self.account.buying_power,
+            entries_stopped=next(iter(self.conditions.values()), ""),
+        )
+
+    def condition(self, name: str, text: str) -> None:
+        """Stop entries for a reason, or (empty text) stop them for it no longer, and say so."""
+        before = self.conditions.get(name, "")
+        if text:
+            self.conditions[name] = text
+        else:
+            self.conditions.pop(name, None)
+        if bool(text) != bool(before):
+            self.warn("WARNING" if text else "INFO", f"entries stopped: {text}" if text else f"no longer: {before}")
+            if self.account is not None:
+                self.out.append(Announce(self.account_news()))
+
+    # --- ids ---------------------------------------------------------------------------------------
+
+    def prefix(self) -> str:
+        """Return what every client order id of this batch begins with."""
+        return f"liu-{self.terms.batch_id.replace('-', '')[:12]}-"
+
+    def desk_order_id(self, slot: Slot) -> str:
+        """Return the id of the slot's next order that the desk itself wants: number 0, and a count of its own."""
+        slot.desk_orders += 1
+        return f"{self.prefix()}{slot.number}-0-d{slot.desk_orders}"
+
+
+def with_terms(intent: OrderIntent, **changes: Any) -> OrderIntent:
+    """Return the intent with some terms changed."""
+    return msgspec.structs.replace(intent, **changes)

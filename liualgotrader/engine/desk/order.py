@@ -1,0 +1,240 @@
+"""One order as the desk knows it, and the register that finds it by either side's id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from enum import StrEnum
+
+from liualgotrader.common.money import ZERO
+from liualgotrader.common.orders import BrokerOrder, OrderIntent, OrderState, OrderType, Side
+
+
+class Origin(StrEnum):
+    """Whose idea an order was."""
+
+    STRATEGY = "strategy"
+    DESK = "desk"  # closes a position: liquidation, caretaker, kill switch
+    LEG = "leg"  # an exit that the broker keeps for a bracket
+    ADOPTED = "adopted"  # found at the broker under one of our ids, not in the journal
+
+
+class Order:
+    """An order's whole life. `filled` counts what is booked; `told_filled` what the broker says has traded.
+
+    Executions are booked by the part of the order they cover, `(cumulative - quantity, cumulative]`, so that
+    neither a second delivery nor another order of arrival counts anything twice.
+    """
+
+    __slots__ = (
+        "asked_cancels",
+        "average_told",
+        "booked_value",
+        "broker_order_id",
+        "cancel_wanted",
+        "chain",
+        "client_order_id",
+        "covered",
+        "ending",
+        "events",
+        "executions",
+        "fees",
+        "filled",
+        "generation",
+        "group",
+        "intent",
+        "leaves_room_of",
+        "lookups",
+        "misses",
+        "offset",
+        "opening",
+        "origin",
+        "quantity",
+        "reason",
+        "resent",
+        "seen_at",
+        "side",
+        "slot",
+        "state",
+        "successor",
+        "symbol",
+        "told_filled",
+        "updated_at",
+        "written_at",
+    )
+
+    def __init__(self, intent: OrderIntent, *, origin: Origin, opening: bool, generation: int, at: int) -> None:
+        self.intent = intent
+        self.client_order_id = intent.client_order_id
+        self.slot = intent.slot
+        self.symbol = intent.symbol
+        self.side = intent.side
+        self.quantity = intent.quantity
+        self.origin = origin
+        self.opening = opening  # may grow the slot's position
+        self.generation = generation
+        self.state = OrderState.WRITTEN
+        self.broker_order_id = ""
+        self.reason = ""
+        self.written_at = at
+        self.updated_at = at
+        self.seen_at = 0  # the broker's time of the newest view of it
+        self.filled = ZERO
+        self.booked_value = ZERO
+        self.fees = ZERO
+        self.told_filled = ZERO
+        self.average_told: Decimal | None = None
+        self.offset = ZERO  # what the broker counts as filled although its predecessor did it
+        self.covered: list[tuple[Decimal, Decimal]] = []
+        self.executions: set[str] = set()
+        self.ending: OrderState | None = None  # the end that waits until everything filled is booked
+        self.events = 0
+        self.cancel_wanted = ""  # why, while a cancel is wanted and not confirmed
+        self.asked_cancels = 0
+        self.lookups = 0
+        self.resent = 0
+        self.misses = 0  # snapshots that lacked executions which the order says it had
+        self.successor = ""  # client id of the order that replaces it
+        self.leaves_room_of = ""  # client id of the order it replaces
+        self.chain = 0  # how many replacements its chain has seen
+        self.group = ""  # exits of one bracket: only one of them can trade
+
+    @property
+    def remaining(self) -> Decimal:
+        """Shares that may still trade."""
+        if self.state.is_final or self.ending is not None:
+            return max(ZERO, self.missing)
+        return max(ZERO, self.quantity - self.filled)
+
+    @property
+    def missing(self) -> Decimal:
+        """Shares that the broker says have traded and that are not booked yet."""
+        return max(ZERO, self.told_filled - self.filled)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing can follow but a fill that comes late."""
+        return self.state.is_final and not self.missing
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether it was sent and nobody knows yet whether the broker has it."""
+        return self.state in (OrderState.SENT, OrderState.UNKNOWN)
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """The mean price of what is booked, 6 decimals."""
+        return (self.booked_value / self.filled).quantize(Decimal("0.000001")) if self.filled else None
+
+    def cover(self, execution_id: str, cumulative: Decimal, quantity: Decimal) -> Decimal:
+        """Take note of an execution and return how many of its shares had not been counted before."""
+        if execution_id in self.executions:
+            return ZERO
+        self.executions.add(execution_id)
+        low, high = cumulative - quantity, cumulative
+        known = sum((min(high, b) - max(low, a) for a, b in self.covered if a < high and b > low), ZERO)
+        fresh = quantity - known
+        if fresh > 0:
+            self.covered = _merged([*self.covered, (low, high)])
+        return fresh
+
+    def hole(self) -> tuple[Decimal, Decimal] | None:
+        """Return the first part of what has traded that no booked execution covers."""
+        low = ZERO
+        for a, b in self.covered:
+            if a > low:
+                return low, min(a, self.told_filled)
+            low = max(low, b)
+        return (low, self.told_filled) if low < self.told_filled else None
+
+
+def _merged(parts: list[tuple[Decimal, Decimal]]) -> list[tuple[Decimal, Decimal]]:
+    merged: list[tuple[Decimal, Decimal]] = []
+    for low, high in sorted(parts):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return merged
+
+
+class Orders:
+    """All orders of the batch. `working` are those that may still trade, by symbol."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Order] = {}
+        self._by_broker: dict[str, Order] = {}
+        self.working: dict[str, dict[str, Order]] = {}
+        self.expected: dict[str, Order] = {}  # broker ids that replace an order of ours by somebody else's hand
+        self.other_batches: dict[str, BrokerOrder] = {}  # ours by the prefix, of another batch, still open
+
+    def add(self, order: Order) -> None:
+        """Take an order in."""
+        self.by_id[order.client_order_id] = order
+        self.working.setdefault(order.symbol, {})[order.client_order_id] = order
+
+    def name(self, order: Order, broker_order_id: str) -> None:
+        """Remember the broker's id of an order."""
+        if broker_order_id and not order.broker_order_id:
+            order.broker_order_id = broker_order_id
+            self._by_broker[broker_order_id] = order
+
+    def of_broker(self, broker_order_id: str) -> Order | None:
+        """Return the order with the broker's id."""
+        return self._by_broker.get(broker_order_id)
+
+    def settle(self, order: Order) -> None:
+        """Keep `working` true after an order has changed."""
+        here = self.working.setdefault(order.symbol, {})
+        if order.is_done:
+            here.pop(order.client_order_id, None)
+            if not here:
+                del self.working[order.symbol]
+        else:
+            here[order.client_order_id] = order
+
+    def in_symbol(self, symbol: str, slot: int | None = None) -> list[Order]:
+        """Return the working orders of a symbol, of one slot or of all, oldest first."""
+        return [o for o in self.working.get(symbol, {}).values() if slot is None or o.slot == slot]
+
+    def all_working(self) -> Iterator[Order]:
+        """Yield every working order, by symbol in the order they first traded."""
+        for symbol in list(self.working):
+            yield from list(self.working.get(symbol, {}).values())
+
+    def leaf(self, order: Order) -> Order:
+        """Return the newest order of a replacement chain that may still trade, or the last one tried."""
+        while order.successor and (order.state is OrderState.REPLACED or self._took_over(order)):
+            order = self.by_id[order.successor]
+        return order
+
+    def _took_over(self, order: Order) -> bool:
+        following = self.by_id[order.successor]
+        return order.state.is_final and not following.state.is_final
+
+
+def counted(order: Order, orders: Orders) -> Decimal:
+    """Return the shares by which an order can change a position, beyond what the order it replaces can."""
+    if order.origin is Origin.LEG:  # never more than its parent has filled
+        return ZERO
+    before = orders.by_id.get(order.leaves_room_of)
+    room = before.remaining if before is not None and not before.state.is_final else ZERO
+    return max(ZERO, order.remaining - room)
+
+
+def held_by_exits(orders: Iterable[Order], side: Side) -> Decimal:
+    """Return the shares that working orders of one side already bind; exits of one bracket bind them once."""
+    groups: dict[str, Decimal] = {}
+    for order in orders:
+        if order.side is side:
+            key = order.group or order.leaves_room_of or order.client_order_id
+            groups[key] = max(groups.get(key, ZERO), order.remaining)
+    return sum(groups.values(), ZERO)
+
+
+def worst_price(intent: OrderIntent, mark: Decimal) -> Decimal:
+    """Return the price in dollars at which limits count an order: its own terms where those cost more than the mark."""
+    own = [p for p in (intent.limit_price, intent.stop_price) if p is not None]
+    if intent.type is OrderType.LIMIT and intent.side is Side.BUY and intent.limit_price is not None:
+        return intent.limit_price
+    return max([mark, *own])

@@ -1,0 +1,161 @@
+"""The broker's books against ours: what was lost on the way is booked, what does not add up is set apart.
+
+A difference is only believed when it is seen twice with no fill in between. Then nothing is opened in the
+symbol and a person is told; nothing is ever traded to make the books agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder
+from liualgotrader.common.rows import AccountRow
+from liualgotrader.engine.desk.broker_side import find, look_up, see, settle
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order
+from liualgotrader.engine.desk.reconcile_asking import next_reconcile
+from liualgotrader.engine.desk.values import Snapshot
+
+OUR_PREFIX = "liu-"
+MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
+WAITING = "reconcile"  # the condition that holds until the first comparison after a start
+WAITING_TEXT = "the broker's books have not been compared with ours since the start"
+
+
+def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
+    """Take in the broker's books."""
+    if snapshot.ok:
+        _take_orders(ledger, snapshot.orders)
+        _take_executions(ledger, snapshot.executions)
+        _book_what_is_missing(ledger)
+        _ask_for_the_absent(ledger, snapshot.orders)
+        _compare_positions(ledger, snapshot)
+        ledger.condition(WAITING, "")
+    next_reconcile(ledger, ok=snapshot.ok)
+
+
+def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot without what would change nothing, so that its record stays small."""
+    orders = tuple(o for o in snapshot.orders if _tells_something(ledger, o))
+    told = {o.broker_order_id for o in orders}
+    executions = tuple(e for e in snapshot.executions if _is_new(ledger, e, told))
+    return Snapshot(snapshot.ok, orders, executions, snapshot.positions)
+
+
+def _tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
+    known = ledger.orders.of_broker(seen.broker_order_id)
+    if known is not None:
+        return not known.is_done or seen.filled_quantity - known.offset > known.filled
+    return seen.client_order_id.startswith(OUR_PREFIX) or seen.broker_order_id in ledger.orders.expected
+
+
+def _is_new(ledger: Ledger, execution: BrokerExecution, told: set[str]) -> bool:
+    order = ledger.orders.of_broker(execution.broker_order_id)
+    if order is None:
+        return execution.broker_order_id in told
+    return execution.execution_id not in order.executions
+
+
+def _take_orders(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
+    others = ledger.orders.other_batches
+    for view in seen:
+        order = find(ledger, view)
+        if order is not None:
+            see(ledger, order, view)
+        elif view.client_order_id.startswith(OUR_PREFIX):
+            if view.state.is_final:
+                others.pop(view.broker_order_id, None)
+            else:
+                others[view.broker_order_id] = view
+
+
+def _take_executions(ledger: Ledger, executions: Iterable[BrokerExecution]) -> None:
+    for execution in sorted(executions, key=lambda e: (e.at, e.cumulative_quantity)):
+        order = ledger.orders.of_broker(execution.broker_order_id)
+        if order is not None and ledger.book(order, execution):
+            settle(ledger, order)
+
+
+def _book_what_is_missing(ledger: Ledger) -> None:
+    for order in ledger.orders.all_working():
+        if order.missing:
+            order.misses += 1
+            if order.misses >= MISSES:
+                _book_by_average(ledger, order)
+
+
+def _book_by_average(ledger: Ledger, order: Order) -> None:
+    """Book what the broker counts as filled and shows no execution for, so that the order's average price holds."""
+    average = order.average_told or order.average_price or ledger.books.marks.get(order.symbol, ZERO)
+    price = (average * order.told_filled - order.booked_value) / order.missing
+    price = (price if price > 0 else average).quantize(Decimal("0.000001"))
+    while (hole := order.hole()) is not None:
+        low, high = hole
+        name = f"reconciled:{order.broker_order_id}:{plain(high)}"
+        ledger.warn("ERROR", f"{order.client_order_id}: {high - low} shares booked at {price}, their average price")
+        missing = BrokerExecution(
+            execution_id=name,
+            broker_order_id=order.broker_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=high - low,
+            price=price,
+            fee=ZERO,
+            at=order.seen_at or ledger.now,
+            cumulative_quantity=high + order.offset,
+        )
+        if not ledger.book(order, missing):
+            break
+    settle(ledger, order)
+
+
+def _ask_for_the_absent(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
+    told = {o.broker_order_id for o in seen}
+    for order in ledger.orders.all_working():
+        if order.broker_order_id and order.broker_order_id not in told:
+            look_up(ledger, order)
+
+
+def _compare_positions(ledger: Ledger, snapshot: Snapshot) -> None:
+    held = {p.symbol: p.quantity for p in snapshot.positions}
+    if not ledger.reconciling.opened:
+        _record_foreign(ledger, held)
+        return
+    books, state = ledger.books, ledger.reconciling
+    for symbol in sorted({*held, *books.symbols(), *books.foreign, *books.quarantined}):
+        moved = ledger.fills_in.get(symbol, 0) > state.fills_then
+        if moved or any(o.missing for o in ledger.orders.in_symbol(symbol)):
+            state.suspects.pop(symbol, None)
+            state.again = state.again or moved
+            continue
+        difference = held.get(symbol, ZERO) - books.ours(symbol) - books.foreign.get(symbol, ZERO)
+        _weigh(ledger, symbol, difference)
+
+
+def _record_foreign(ledger: Ledger, held: dict[str, Decimal]) -> None:
+    """What the account holds beyond us when the batch opens its books is not ours."""
+    ledger.reconciling.opened = True
+    for symbol in sorted({*held, *ledger.books.symbols()}):
+        beyond = held.get(symbol, ZERO) - ledger.books.ours(symbol)
+        if beyond:
+            ledger.books.foreign[symbol] = beyond
+            ledger.write(AccountRow(ledger.terms.batch_id, symbol, beyond, ledger.now))
+
+
+def _weigh(ledger: Ledger, symbol: str, difference: Decimal) -> None:
+    books, suspects = ledger.books, ledger.reconciling.suspects
+    if not difference:
+        suspects.pop(symbol, None)
+        if books.quarantined.pop(symbol, ""):
+            ledger.warn("WARNING", f"{symbol}: our books and the broker's agree again; entries are allowed")
+    elif suspects.get(symbol) != difference:
+        suspects[symbol] = difference
+    elif symbol not in books.quarantined:
+        books.quarantined[symbol] = f"the broker holds {plain(difference)} shares more than our books say"
+        ledger.warn(
+            "ERROR",
+            f"{symbol}: {books.quarantined[symbol]}; nothing is opened in it until this is explained "
+            "(the operator's `resume` takes the difference as not ours)",
+        )

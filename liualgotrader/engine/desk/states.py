@@ -1,0 +1,92 @@
+"""The life of an order as one table: (state, step) -> state. What the table does not name changes nothing.
+
+`REOPENED` takes a request back that the broker did not carry out; the other steps are the broker's word or
+ours. Late fills after an end are booked without moving the state, except that a complete fill is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from liualgotrader.common.orders import OrderState as S
+
+
+class Step(StrEnum):
+    """What can happen to an order."""
+
+    SENT = "sent"
+    REFUSED = "refused"
+    SILENCE = "silence"
+    ACKNOWLEDGED = "acknowledged"
+    REJECTED = "rejected"
+    NOT_THERE = "not_there"  # the broker does not know it and will not any more
+    APPEARED = "appeared"  # the broker has it after all
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCEL_ASKED = "cancel_asked"
+    REPLACE_ASKED = "replace_asked"
+    REOPENED = "reopened"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REPLACED = "replaced"
+
+
+_ENDS = {
+    Step.FILLED: S.FILLED,
+    Step.CANCELED: S.CANCELED,
+    Step.EXPIRED: S.EXPIRED,
+    Step.REPLACED: S.REPLACED,
+    Step.REJECTED: S.REJECTED,
+}
+_KNOWN = {
+    Step.ACKNOWLEDGED: S.ACKNOWLEDGED,
+    Step.PARTIALLY_FILLED: S.PARTIALLY_FILLED,
+    Step.CANCEL_ASKED: S.PENDING_CANCEL,
+    Step.REPLACE_ASKED: S.PENDING_REPLACE,
+    **_ENDS,
+}
+_COMPLETED_LATE = {Step.FILLED: S.FILLED}
+
+TABLE: Mapping[S, Mapping[Step, S]] = {
+    S.WRITTEN: {Step.SENT: S.SENT, Step.REFUSED: S.REFUSED},
+    S.SENT: {Step.SILENCE: S.UNKNOWN, Step.NOT_THERE: S.REJECTED, **_KNOWN},
+    S.UNKNOWN: {Step.SENT: S.SENT, Step.NOT_THERE: S.REJECTED, **_KNOWN},
+    S.ACKNOWLEDGED: {k: v for k, v in _KNOWN.items() if k is not Step.ACKNOWLEDGED},
+    S.PARTIALLY_FILLED: {k: v for k, v in _KNOWN.items() if k not in (Step.ACKNOWLEDGED, Step.PARTIALLY_FILLED)},
+    S.PENDING_CANCEL: {Step.REOPENED: S.ACKNOWLEDGED, **_ENDS},
+    S.PENDING_REPLACE: {Step.REOPENED: S.ACKNOWLEDGED, Step.CANCEL_ASKED: S.PENDING_CANCEL, **_ENDS},
+    S.FILLED: {},
+    S.CANCELED: _COMPLETED_LATE,
+    S.EXPIRED: _COMPLETED_LATE,
+    S.REPLACED: _COMPLETED_LATE,
+    S.REJECTED: {Step.APPEARED: S.ACKNOWLEDGED, **_COMPLETED_LATE},
+    S.REFUSED: {},
+}
+
+OF_BROKER: Mapping[S, Step] = {
+    S.ACKNOWLEDGED: Step.ACKNOWLEDGED,
+    S.PARTIALLY_FILLED: Step.PARTIALLY_FILLED,
+    S.PENDING_CANCEL: Step.CANCEL_ASKED,
+    S.PENDING_REPLACE: Step.REPLACE_ASKED,
+    S.FILLED: Step.FILLED,
+    S.CANCELED: Step.CANCELED,
+    S.EXPIRED: Step.EXPIRED,
+    S.REPLACED: Step.REPLACED,
+    S.REJECTED: Step.REJECTED,
+}
+"""The step that the broker's own view of an order stands for."""
+
+
+def after(state: S, step: Step, *, filled: bool = False) -> S | None:
+    """Return the state after `step`, None if it changes nothing; `filled` says whether anything has been booked.
+
+    >>> after(S.SENT, Step.ACKNOWLEDGED)
+    <OrderState.ACKNOWLEDGED: 'acknowledged'>
+    >>> after(S.FILLED, Step.CANCELED) is None
+    True
+    """
+    new = TABLE[state].get(step)
+    if new is S.ACKNOWLEDGED and filled:
+        new = S.PARTIALLY_FILLED
+    return None if new is state else new

@@ -1,0 +1,264 @@
+"""What the desk is told and what it decides: every input and every decision, as immutable values.
+
+Inputs are journaled as they are, so each carries its tag; together with the two clocks they are all that
+the desk's state depends on.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from liualgotrader.common.orders import (
+    AccountNews,
+    BrokerAccount,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerUpdate,
+    CancelIntent,
+    Declare,
+    News,
+    OrderIntent,
+    Protect,
+    ReplaceIntent,
+)
+from liualgotrader.common.rows import Row
+from liualgotrader.common.session_plan import Hours, Limits, SessionPlan, SlotPlan, Timings
+
+
+class DeskTerms(msgspec.Struct, frozen=True):
+    """The part of the session's plan that the desk decides by."""
+
+    batch_id: str
+    slots: tuple[SlotPlan, ...]
+    hours: Hours
+    timings: Timings = Timings()
+    limits: Limits = Limits()
+    shadow: bool = False  # decide everything, send nothing
+
+    @classmethod
+    def of(cls, plan: SessionPlan) -> DeskTerms:
+        """Return the terms of a session's plan."""
+        return cls(plan.batch_id, plan.slots, plan.hours, plan.timings, plan.limits, plan.shadow)
+
+
+# --- inputs ---------------------------------------------------------------------------------------
+
+
+class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
+    """The owner of the desk has started (again): from here these terms hold, under this lease generation.
+
+    The first `Begin` opens the books. At every later one the fate of what was under way is asked for.
+    """
+
+    terms: DeskTerms
+    generation: int
+
+
+class Carried(msgspec.Struct, frozen=True, tag_field="kind", tag="carried"):
+    """A slot's strategy still holds this from an earlier batch; `average_price` is in dollars per share."""
+
+    slot: int
+    symbol: str
+    quantity: Decimal  # signed shares
+    average_price: Decimal
+    planned_stop: Decimal | None = None
+    planned_target: Decimal | None = None
+
+
+class Request(StrEnum):
+    """What was asked of the broker."""
+
+    SUBMIT = "submit"
+    CANCEL = "cancel"
+    REPLACE = "replace"
+
+
+class Outcome(StrEnum):
+    """How a request to the broker ended."""
+
+    ACCEPTED = "accepted"
+    DECLINED = "declined"  # the broker answered and said no
+    SILENCE = "silence"  # no answer: it may have been carried out
+
+
+class Answer(msgspec.Struct, frozen=True, tag_field="kind", tag="answer"):
+    """How a request of ours ended. `client_order_id` is that of the decision it answers."""
+
+    request: Request
+    client_order_id: str
+    outcome: Outcome
+    order: BrokerOrder | None = None
+    reason: str = ""
+    code: int = 0
+
+
+class Found(msgspec.Struct, frozen=True, tag_field="kind", tag="found"):
+    """The result of a look-up by client order id; `order` None with `answered` says the broker knows no such order."""
+
+    client_order_id: str
+    answered: bool
+    order: BrokerOrder | None = None
+
+
+class Reconnected(msgspec.Struct, frozen=True, tag_field="kind", tag="reconnected"):
+    """The broker's order stream is (again) connected; what happened before may have been missed."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snapshot"):
+    """The broker's books, read in this order: positions, orders, executions (so none is older than the positions).
+
+    `ok` False says that reading failed; the rest is then empty, and nothing is concluded from it.
+    """
+
+    ok: bool
+    orders: tuple[BrokerOrder, ...] = ()
+    executions: tuple[BrokerExecution, ...] = ()
+    positions: tuple[BrokerPosition, ...] = ()
+
+
+class Tick(msgspec.Struct, frozen=True, tag_field="kind", tag="tick"):
+    """One of the instants that `Desk.next_market` or `Desk.next_machine` named has come."""
+
+
+class Condition(msgspec.Struct, frozen=True, tag_field="kind", tag="condition"):
+    """Something outside the desk stops entries (`text` says what), or stops no longer (`text` empty)."""
+
+    name: str
+    text: str
+
+
+class KillSwitch(msgspec.Struct, frozen=True, tag_field="kind", tag="kill_switch"):
+    """Cancel everything of ours and open nothing until `Resume`; `flatten` also closes our positions."""
+
+    flatten: bool = False
+    reason: str = "the kill switch is on"
+
+
+class Resume(msgspec.Struct, frozen=True, tag_field="kind", tag="resume"):
+    """An operator takes back the kill switch, a daily-loss stop and quarantines."""
+
+
+class Flatten(msgspec.Struct, frozen=True, tag_field="kind", tag="flatten"):
+    """Cancel the orders and close the positions of one slot, or (None) of all; other rules go on as before."""
+
+    slot: int | None = None
+    reason: str = "flatten"
+
+
+class SlotStopped(msgspec.Struct, frozen=True, tag_field="kind", tag="slot_stopped"):
+    """A strategy is not called any more: nothing more is taken from it, and the caretaker has its positions."""
+
+    slot: int
+    reason: str
+
+
+class Prices(msgspec.Struct, frozen=True, tag_field="kind", tag="prices"):
+    """The newest prices (dollars per share) of symbols the caretaker asked for."""
+
+    prices: dict[str, Decimal]
+
+
+Input = (
+    Begin
+    | Carried
+    | OrderIntent
+    | CancelIntent
+    | ReplaceIntent
+    | Protect
+    | Declare
+    | BrokerUpdate
+    | BrokerAccount
+    | Answer
+    | Found
+    | Reconnected
+    | Snapshot
+    | Tick
+    | Condition
+    | KillSwitch
+    | Resume
+    | Flatten
+    | SlotStopped
+    | Prices
+)
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One record of the money journal: an input, and both clocks when the desk was told."""
+
+    now: int
+    machine: int
+    told: Input
+
+
+# --- decisions ------------------------------------------------------------------------------------
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Hand this order to the broker, under its client order id."""
+
+    order: OrderIntent
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Ask the broker to cancel."""
+
+    client_order_id: str
+    broker_order_id: str
+    symbol: str
+
+
+class Replace(msgspec.Struct, frozen=True):
+    """Ask the broker to replace the order `broker_order_id`; the new order has `client_order_id`."""
+
+    client_order_id: str
+    broker_order_id: str
+    symbol: str
+    terms: ReplaceIntent
+
+
+class LookUp(msgspec.Struct, frozen=True):
+    """Ask the broker what it knows under this client order id."""
+
+    client_order_id: str
+    symbol: str
+
+
+class Reconcile(msgspec.Struct, frozen=True):
+    """Read the broker's books: orders and executions since `since`, and every open order."""
+
+    since: int
+
+
+class Write(msgspec.Struct, frozen=True):
+    """A row for the database, numbered 1 upwards without holes."""
+
+    number: int
+    row: Row
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """News for the consumer of a slot."""
+
+    slot: int
+    news: News
+
+
+class Announce(msgspec.Struct, frozen=True):
+    """The account's figures, for every consumer."""
+
+    news: AccountNews
+
+
+class Warn(msgspec.Struct, frozen=True):
+    """A sentence for a person; `level` is a logging level name."""
+
+    level: str
+    text: str
+
+
+Command = Send | Cancel | Replace | LookUp | Reconcile
+Decision = Command | Write | Tell | Announce | Warn
