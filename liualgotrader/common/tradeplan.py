@@ -240,6 +240,24 @@ def _file(values: Mapping[str, Any], where: str, path: Path) -> str:
     raise ConfigError(f"{where} `filename` is '{named}', but {path.absolute().parent / named} does not exist")
 
 
+def shown(plan: TradePlan) -> list[tuple[str, str, str]]:
+    """Return (key, value, source) of every key, secrets as `***`; a value that is the default says so."""
+    default = TradePlan().as_dict()
+    rows: list[tuple[str, str, str]] = []
+    for key, value in without_secrets(plan.as_dict()).items():
+        if isinstance(value, Mapping):
+            stated = default[key] if isinstance(default[key], Mapping) else {}
+            rows += [
+                (f"{key}.{name}", str(v), "default" if stated.get(name, _NOTHING) == v else "tradeplan")
+                for name, v in value.items()
+            ]
+        else:
+            rows.append((key, str(value), "default" if default[key] == value else "tradeplan"))
+    return rows
+
+
+_NOTHING = object()
+
 # --- tables to JSON and back -------------------------------------------------------------------------
 
 _TOML = "$toml"  # JSON has no dates and no infinity; a strategy's parameter may be one

@@ -154,8 +154,9 @@ def _looks_like_run_all(kind: type[Any], base: type[Any]) -> bool:
 def _scanners(plan: TradePlan, tell: Any) -> None:
     from liualgotrader.scanners.base import Scanner
 
+    base: type[Any] = Scanner
     for name, details in plan.scanners.items():
         table = f"scanners.{name}"
         tell(Loading(table))
         if name != BUILT_IN_SCANNER or "filename" in details:
-            load_class(Scanner, name, details["filename"], Path(), table=table)
+            load_class(base, name, details["filename"], Path(), table=table)

@@ -235,8 +235,8 @@ class Preparation:
             tradeplan=tradeplan.as_dict(),
             tradeplan_dir=str(settings.tradeplan_path.absolute().parent),
             seed=batch.seed,
-            data_connector=settings.data_connector,
-            broker=settings.broker,
+            data_connector="alpaca" if self.request.simulate else settings.data_connector,  # what it speaks
+            broker="alpaca" if self.request.simulate else settings.broker,
             data_feed=settings.data_feed,
             link=settings.link,
             timings=tradeplan.timings,
@@ -255,7 +255,7 @@ class Preparation:
         market = SimulatedMarket(programs, Path(plan.run_dir), Path(plan.log_dir), self.market_lost)
         cleanup.push_async_callback(market.stop)
         state = Path(plan.journal_dir) / MARKET_STATE
-        spec = market_spec(self.request, plan.hours, plan.seed, plan.page_path, state)
+        spec = market_spec(self.request, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir))
         if market_at > spec.starts_at:
             spec = msgspec.structs.replace(spec, starts_at=market_at)
         self.screen.line(f"opening the simulated market for {plan.hours.day}")

@@ -27,7 +27,7 @@ _PORT_SECONDS = 120.0  # machine time; a recorded day is read first
 _STOP_SECONDS = 10.0
 
 
-def market_spec(request: Request, hours: Hours, seed: int, page: Path, state: Path) -> MarketSpec:
+def market_spec(request: Request, hours: Hours, seed: int, page: Path, state: Path, log_dir: Path) -> MarketSpec:
     """Return what the simulated market of a session is to play."""
     return MarketSpec(
         kind="recorded" if request.data else "generated",
@@ -44,6 +44,7 @@ def market_spec(request: Request, hours: Hours, seed: int, page: Path, state: Pa
         port=request.port,
         page=str(page),
         state=str(state),
+        options={"log_dir": str(log_dir)},
     )
 
 
@@ -116,8 +117,8 @@ class SimulatedMarket:
         if "port" in message and not self._port.done():
             worker.state = "ready"
             self._port.set_result(int(message["port"]))
-        elif message.get("type") == "failed":
-            worker.failed = Failed(str(message["text"]), int(message["exit_code"]))
+        elif "failed" in message:
+            worker.failed = Failed(str(message["failed"]), int(message["exit_code"]))
         elif message.get("ended"):
             self.ended = True
         elif "market" in message:

@@ -1,0 +1,1 @@
+"""The console programs: arguments come in, a sentence and an exit status go out."""

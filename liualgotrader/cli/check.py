@@ -1,0 +1,131 @@
+"""`trader --check`: load and reach everything a session needs, start nothing, say what would be done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from liualgotrader.cli.trader import configured
+from liualgotrader.common.clock import WallClock, as_datetime
+from liualgotrader.common.config import Secrets, Settings
+from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.session_plan import Hours, SessionPlan
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.hours import next_session_text, simulated_hours, todays_hours
+from liualgotrader.supervisor.inspection import inspect_tradeplan
+from liualgotrader.supervisor.layout import lay_out
+from liualgotrader.supervisor.prepare import real_endpoints, session_limits
+from liualgotrader.supervisor.record import enough_room, open_record
+from liualgotrader.supervisor.request import Request
+
+
+class Checks:
+    """Runs checks one after the other, printing a line for each; a failed one does not stop the next."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+
+    def run(self, name: str, act: Callable[[], str]) -> bool:
+        """Run one check; `act` returns what it found. Return whether it passed."""
+        try:
+            found = act()
+        except LiuError as error:
+            self.failed += 1
+            print(f"  no  {name}: {error}")
+            return False
+        print(f"  ok  {name}: {found}")
+        return True
+
+
+def check(stated: Mapping[str, Any], request: Request, allowed: Callable[[Settings], None]) -> int:
+    """Check everything, print what was found, and return 0, or 2 if a session could not run."""
+    checks = Checks()
+    found: dict[str, Any] = {}
+
+    def tradeplan() -> str:
+        found["settings"], found["plan"] = configured(stated)
+        return str(found["settings"].tradeplan_path)
+
+    if not checks.run("tradeplan", tradeplan):
+        found["settings"] = Settings.resolve(stated)
+    settings: Settings = found["settings"]
+    plan: TradePlan | None = found.get("plan")
+    account_allowed = checks.run("account", lambda: _account(settings, request, allowed))
+    if plan is not None:
+        checks.run("strategies and scanners", lambda: _classes(plan, settings))
+        checks.run("calendar", lambda: _calendar(plan, request))
+        checks.run("limits", lambda: _limits(plan, settings))
+    checks.run("data folder", lambda: _folder(settings))
+    checks.run("database", lambda: asyncio.run(_database(settings, request)))
+    if account_allowed and not request.simulate:
+        checks.run("broker and clock", lambda: asyncio.run(_broker(settings)))
+    print("everything is ready" if not checks.failed else f"{checks.failed} of these must be put right first")
+    return ConfigError.exit_code if checks.failed else 0
+
+
+def _account(settings: Settings, request: Request, allowed: Callable[[Settings], None]) -> str:
+    allowed(settings)
+    if request.simulate:
+        return "simulated market on this machine"
+    return f"{settings.trading_url}, key {settings.key_id} from the {settings.source('key_id')}"
+
+
+def _classes(plan: TradePlan, settings: Settings) -> str:
+    facts = inspect_tradeplan(plan)
+    layout = lay_out(facts, settings.consumer_count())
+    kinds = ", ".join(
+        f"{f.name} ({'run_all' if f.run_all else 'per symbol'}, {'SWING' if f.day_trade is False else 'DAY_TRADE'})"
+        for f in facts
+    )
+    notes = "".join(f"; note {note}" for f in facts for note in f.notes)
+    scanners = ", ".join(plan.scanners) or "none"
+    return f"{kinds}; scanners {scanners}; {layout.consumers} consumer(s), {len(layout.places)} slots{notes}"
+
+
+def _calendar(plan: TradePlan, request: Request) -> str:
+    minutes = plan.market_liquidation_end_time_minutes
+    hours: Hours | None
+    if request.simulate:
+        hours = simulated_hours(request.market_day(), (request.window_from, request.window_to), minutes, 1)
+    else:
+        hours = todays_hours(WallClock().now(), minutes, 1, bypass=plan.bypass_market_schedule)
+    if hours is None:
+        return f"closed now; the next session opens on {next_session_text(WallClock().now())}"
+    opens, closes, flat = (as_datetime(at) for at in (hours.opens_at, hours.closes_at, hours.liquidates_at))
+    return f"{hours.day}, {opens:%H:%M} to {closes:%H:%M} New York, DAY_TRADE positions are closed at {flat:%H:%M}"
+
+
+def _limits(plan: TradePlan, settings: Settings) -> str:
+    limits = session_limits(plan, settings)
+    return ", ".join(f"{name} {value:g}" for name, value in msgspec.structs.asdict(limits).items())
+
+
+def _folder(settings: Settings) -> str:
+    enough_room(settings.home_path)
+    return str(settings.home_path)
+
+
+async def _database(settings: Settings, request: Request) -> str:
+    record = await open_record(settings, request)
+    await record.close()
+    return "the server that DSN names" if record.server is None else f"embedded PostgreSQL, database {record.database}"
+
+
+async def _broker(settings: Settings) -> str:
+    from liualgotrader.trading.trader_factory import open_broker
+
+    nothing = Hours(day="", opens_at=0, closes_at=0, liquidates_at=0, ends_at=0)
+    plan = SessionPlan(
+        batch_id="", environment="PAPER", hours=nothing, simulated_clock=False, endpoints=real_endpoints(settings),
+        run_dir="", journal_dir="", log_dir="", consumers=0, slots=(), tradeplan={}, tradeplan_dir="", seed=0,
+        broker=settings.broker,
+    )  # fmt: skip
+    broker = await open_broker(plan, Secrets(settings.key_id, settings.secret_key))
+    try:
+        account = await broker.account()
+    finally:
+        await broker.close()
+    return f"account …{account.account_number[-4:]} is {account.status}, equity {account.equity} $"

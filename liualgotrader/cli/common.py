@@ -1,0 +1,70 @@
+"""What all console programs do alike: `--version`, one sentence for an error, documented exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from liualgotrader import __version__
+from liualgotrader.common.config import environment
+from liualgotrader.common.errors import LiuError
+
+EXIT_CODES = """\
+exit codes:
+  0    it ended as it should
+  2    something configured cannot work; nothing was started
+  3    the outside world failed: broker, data, database, disk
+  4    money needs a person to look
+  130  ended in order by Ctrl-C
+"""
+
+
+def parser_of(program: str, description: str, epilog: str = EXIT_CODES) -> argparse.ArgumentParser:
+    """Return a parser with `--version`, in the style of all our programs."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{program} {__version__}")
+    return parser
+
+
+def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `body` and end the process with what it returns; errors of ours are one sentence on stderr.
+
+    A traceback is shown for bugs, and for every error with LIU_DEBUG_ENABLED=1.
+    """
+    status = 1
+    try:
+        status = body(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except LiuError as error:
+        if environment().get("LIU_DEBUG_ENABLED") in ("1", "true"):
+            raise
+        print(f"{program}: {error}", file=sys.stderr)
+        status = error.exit_code
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:  # `| head`: nobody reads any more
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
+
+
+def not_built(program: str, purpose: str, arguments: Sequence[str]) -> int:
+    """Answer `--help` and `--version` of a program to come; otherwise say plainly that it is not built yet."""
+    parser = parser_of(program, purpose + "\n\nIt is not built yet: any use but --help and --version ends with 2.")
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    parser.parse_known_args(arguments)
+    print(f"{program}: this program is not built yet; `{program} --help` says what it is for", file=sys.stderr)
+    return 2

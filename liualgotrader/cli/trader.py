@@ -1,0 +1,171 @@
+"""`trader`: run a session, look at running ones, end them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from liualgotrader.cli.common import guarded
+from liualgotrader.cli.trader_arguments import parse
+from liualgotrader.common.config import LIVE_URL, PAPER_URL, Settings
+from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.tradeplan import TradePlan, load_tradeplan
+
+_FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed")
+_OF_THE_MARKET = {
+    "data": "--data",
+    "date": "--date",
+    "window_from": "--from",
+    "window_to": "--to",
+    "speed": "--speed",
+    "quantum": "--quantum",
+    "free_run": "--free-run",
+    "symbols": "--symbols",
+    "port": "--port",
+    "keep": "--keep",
+}
+
+
+def main() -> None:
+    """Run the program."""
+    guarded("trader", run)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line says and return the exit status.
+
+    Raises:
+        LiuError: in one sentence.
+    """
+    options = parse(arguments)
+    stated = {name: getattr(options, name) for name in _FROM_THE_COMMAND_LINE}
+    if options.word != "run":
+        from liualgotrader.cli.operate import operate
+
+        return operate(options.word, Settings.resolve(stated), flatten=options.flatten, batch=options.batch)
+    _sensible(options)
+    if options.show_config:
+        return _show_config(stated)
+    if options.check:
+        from liualgotrader.cli.check import check
+
+        return check(stated, request_from(options), lambda settings: allowed(options, settings))
+    allowed(options, Settings.resolve(stated))
+    settings, tradeplan = configured(stated)
+    return _session(options, settings, tradeplan)
+
+
+def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
+    """Return the settings and the tradeplan that they name.
+
+    Raises:
+        ConfigError: naming what cannot be meant.
+    """
+    tradeplan = load_tradeplan(Settings.resolve(stated).tradeplan_path)
+    return Settings.resolve(stated, tradeplan=said_by(tradeplan)), tradeplan
+
+
+def said_by(tradeplan: TradePlan) -> dict[str, Any]:
+    """Return those settings that the tradeplan states, that is, that differ from its defaults."""
+    default = TradePlan()
+    said = {
+        k: getattr(tradeplan, k) for k in ("consumers", "seed", "link") if getattr(tradeplan, k) != getattr(default, k)
+    }
+    if tradeplan.limits.max_symbols != default.limits.max_symbols:
+        said["limits.max_symbols"] = tradeplan.limits.max_symbols
+    return said
+
+
+def allowed(options: argparse.Namespace, settings: Settings) -> None:
+    """Check that this run may trade where it would.
+
+    Raises:
+        ConfigError: without credentials and without --simulate, for real money, and for vendors to come.
+    """
+    if options.simulate:
+        return
+    if options.live or settings.is_live_endpoint:
+        where = settings.trading_url if settings.is_live_endpoint else LIVE_URL
+        raise ConfigError(
+            f"real money is locked in this version, so nothing goes to {where}: "
+            f"set APCA_API_BASE_URL to {PAPER_URL} and leave --live out, or use --simulate"
+        )
+    for variable, value in (("DATA_CONNECTOR", settings.data_connector), ("LIU_BROKER", settings.broker)):
+        if value != "alpaca":
+            raise ConfigError(f"{variable} is '{value}', which is not built yet; use 'alpaca', or --simulate")
+    missing = [
+        n for n, v in (("APCA_API_KEY_ID", settings.key_id), ("APCA_API_SECRET_KEY", settings.secret_key)) if not v
+    ]
+    if missing:
+        raise ConfigError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set, so there is no account to trade on: "
+            "set the keys of a paper account, or use --simulate"
+        )
+
+
+def request_from(options: argparse.Namespace) -> Any:
+    """Return the session's request that the command line makes."""
+    from liualgotrader.supervisor.request import Request
+
+    symbols = options.symbols
+    return Request(
+        simulate=options.simulate,
+        data=options.data or "",
+        day=options.date or "",
+        window_from=options.window_from or "",
+        window_to=options.window_to or "",
+        speed=options.speed or 0.0,
+        quantum_seconds=options.quantum or 0.1,
+        free_run=options.free_run,
+        symbols=symbols if isinstance(symbols, tuple) else (),
+        symbol_count=symbols if isinstance(symbols, int) else 200,
+        port=options.port or 0,
+        shadow=options.shadow,
+        flatten=options.flatten,
+        new=options.new,
+        keep=options.keep,
+        dsn_given=bool(options.dsn),
+    )
+
+
+def _sensible(options: argparse.Namespace) -> None:
+    if options.simulate:
+        if options.live:
+            raise ConfigError("--live and --simulate exclude each other")
+        if options.data and not options.date:
+            raise ConfigError("--data needs --date, the recorded day to play")
+        return
+    given = [flag for name, flag in _OF_THE_MARKET.items() if getattr(options, name)]
+    if given:
+        raise ConfigError(f"{given[0]} is an option of the simulated market; add --simulate")
+
+
+def _session(options: argparse.Namespace, settings: Settings, tradeplan: TradePlan) -> int:
+    from liualgotrader.cli.screen import screen_for
+    from liualgotrader.supervisor.session import Session
+
+    ending = asyncio.run(Session(request_from(options), settings, tradeplan, screen_for()).run())
+    if ending.sentence:
+        print(f"trader: {ending.sentence}", file=sys.stderr)
+    return ending.exit_code
+
+
+def _show_config(stated: Mapping[str, Any]) -> int:
+    """Print every setting and every key of the tradeplan with its source."""
+    try:
+        settings, tradeplan = configured(stated)
+    except LiuError as error:
+        settings, tradeplan = Settings.resolve(stated), None
+        print(f"trader: {error}", file=sys.stderr)
+    rows = settings.shown()
+    if tradeplan is not None:
+        from liualgotrader.common.tradeplan import shown
+
+        rows += shown(tradeplan)
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    for name, value, source in rows:
+        print(f"{name:{widths[0]}}  {value:{min(widths[1], 60)}}  {source}")
+    return 0 if tradeplan is not None else ConfigError.exit_code

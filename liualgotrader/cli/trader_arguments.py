@@ -1,0 +1,140 @@
+"""The command line of `trader`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from liualgotrader.cli.common import parser_of
+
+DESCRIPTION = """\
+Trade a session with the scanners and strategies of a tradeplan, through real processes, into PostgreSQL.
+
+Without a word it runs a session: on the paper account whose keys stand in APCA_API_KEY_ID and
+APCA_API_SECRET_KEY, or with --simulate on a simulated market on this machine, which needs no account and
+reaches nothing outside. Real money is locked in this version."""
+
+EPILOG = """\
+words:
+  run      run a session (what happens without a word)
+  status   show the sessions that are running
+  stop     end a running session in order (--flatten closes DAY_TRADE positions first)
+  resume   let entries go on after the kill switch or a quarantine
+
+settings come from the command line, else the environment, else the tradeplan, else a default:
+`trader --show-config` prints each with its source.
+
+exit codes:
+  0    the session ended as it should; also after `trader stop` and SIGTERM
+  2    something configured cannot work; nothing was started
+  3    the outside world failed: broker, data, database, disk, simulated market
+  4    money needs a person to look
+  130  ended in order by Ctrl-C; SWING positions are kept, DAY_TRADE positions are kept and listed unless
+       --flatten is given; a second Ctrl-C kills everything, and the next `trader` takes the batch up again
+"""
+
+WORDS = ("run", "status", "stop", "resume")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line; ends the program with 2 and a sentence if it makes no sense."""
+    return make_parser().parse_args(arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of `trader`."""
+    parser = parser_of("trader", DESCRIPTION, EPILOG)
+    parser.add_argument(
+        "word", nargs="?", choices=WORDS, default="run", metavar="word", help="run (default), see below"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="load and check everything, say what would run, exit 0 or 2"
+    )
+    parser.add_argument(
+        "--batch", metavar="ID", default="", help="with stop and resume: the session, if several are running"
+    )
+    parser.add_argument("--show-config", action="store_true", help="print every setting with its source and exit")
+    _session_options(parser.add_argument_group("session"))
+    _market_options(parser.add_argument_group("simulated market (with --simulate)"))
+    _settings(parser.add_argument_group("settings"))
+    return parser
+
+
+def _session_options(group: Any) -> None:
+    group.add_argument("--simulate", action="store_true", help="trade on a simulated market on this machine")
+    group.add_argument("--shadow", action="store_true", help="decide everything, send no order")
+    group.add_argument("--live", action="store_true", help="arm real money (locked in this version)")
+    group.add_argument("--flatten", action="store_true", help="at Ctrl-C or stop close DAY_TRADE positions first")
+    group.add_argument(
+        "--new", action="store_true", help="begin a fresh batch though an unfinished one could be resumed"
+    )
+    group.add_argument("--keep", action="store_true", help="keep simulated market and database after the session")
+
+
+def _market_options(group: Any) -> None:
+    group.add_argument("--data", metavar="DIR", help="play a recorded day from this folder instead of a generated one")
+    group.add_argument("--date", metavar="YYYY-MM-DD", type=_day, help="the day to play (generated: 2024-06-03)")
+    group.add_argument(
+        "--from", metavar="HH:MM", dest="window_from", help="begin here (New York) as if it were the open"
+    )
+    group.add_argument("--to", metavar="HH:MM", dest="window_to", help="end here as if it were the close")
+    group.add_argument("--speed", metavar="N|max", type=_speed, help="upper limit, market per real time (default max)")
+    group.add_argument(
+        "--quantum", metavar="SECONDS", type=_positive, help="market time between two looks (default 0.1)"
+    )
+    group.add_argument("--free-run", action="store_true", help="do not wait for the stack (overload tests)")
+    group.add_argument(
+        "--symbols", metavar="A,B|N", type=_symbols, help="only these symbols, or so many generated ones"
+    )
+    group.add_argument(
+        "--port", metavar="N", type=_whole, help="serve the simulated market here (default: any free port)"
+    )
+
+
+def _settings(group: Any) -> None:
+    group.add_argument("--tradeplan", metavar="FILE", help="the tradeplan (default: tradeplan.toml in TRADEPLAN_DIR)")
+    group.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
+    group.add_argument(
+        "--dsn", metavar="DSN", help="PostgreSQL to use (DSN; not read with --simulate unless given here)"
+    )
+    group.add_argument("--consumers", metavar="N", type=_whole, help="consumer processes (NUM_CONSUMERS)")
+    group.add_argument("--seed", metavar="N", type=_whole, help="seed of everything random (LIU_SEED, default 0)")
+
+
+def _day(text: str) -> str:
+    import datetime as dt
+
+    try:
+        return dt.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no date like 2013-10-07") from None
+
+
+def _speed(text: str) -> float:
+    return 0.0 if text == "max" else _positive(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number")
+    return int(text)
+
+
+def _symbols(text: str) -> tuple[str, ...] | int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    symbols = tuple(s.strip().upper() for s in text.split(",") if s.strip())
+    if not symbols:
+        raise argparse.ArgumentTypeError("name symbols, separated by commas, or how many")
+    return symbols
