@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, LiuError
@@ -46,13 +46,37 @@ class Database:
             DatabaseUnavailable: from entering or from the body, whenever the server cannot be reached.
             BadData: if a row cannot be stored as it is.
         """
+        connection: Any = None
+        lost = False
         try:
-            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-                yield connection
+            connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
+            yield connection
         except Exception as e:
-            if (ours := as_our_error(e)) is None:
+            ours = as_our_error(e)
+            lost = isinstance(ours, DatabaseUnavailable)
+            if ours is None:
                 raise
             raise ours from e
+        finally:
+            if connection is not None:
+                await self._give_back(connection, lost=lost)
+
+    async def _give_back(self, connection: Any, *, lost: bool) -> None:
+        """Return a connection to the pool; a lost one is cut first, since cleaning it would fail on it again.
+
+        The work is done (or has failed and said so) at this point: a server that goes away now is noticed by
+        the next call.
+        """
+        from asyncpg import InterfaceError
+
+        if lost:
+            with suppress(InterfaceError):  # the pool may have noticed it and taken it back itself
+                connection.terminate()
+        try:
+            await self._pool.release(connection)
+        except Exception as e:  # asyncpg has cut it
+            if as_our_error(e) is None:
+                raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -98,8 +122,10 @@ async def open_database(dsn: str) -> Database:
     options: dict[str, Any] = {"timeout": CONNECT_SECONDS, "server_settings": settings}
     try:
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=_POOL_SIZE, command_timeout=COMMAND_SECONDS, **options
+            dsn, min_size=0, max_size=_POOL_SIZE, command_timeout=COMMAND_SECONDS, **options
         )
+        async with pool.acquire():  # a server that is away is noticed here
+            pass
     except (ValueError, asyncpg.ClientConfigurationError):
         # The library's words may quote the address, which may hold a password.
         raise ConfigError(
@@ -114,13 +140,15 @@ async def open_database(dsn: str) -> Database:
 
 def as_our_error(e: Exception) -> LiuError | None:
     """Return the error of ours that says what `e`, raised by asyncpg, means; None if it is a bug."""
-    from asyncpg import InterfaceError, PostgresError
+    from asyncpg import InterfaceError, InternalClientError, PostgresError
 
     if isinstance(e, PostgresError):
         return _by_state(e.sqlstate or "", e)
     if isinstance(e, (OSError, TimeoutError, EOFError)):  # refused, reset, no socket file, no answer
         return DatabaseUnavailable(f"PostgreSQL cannot be reached ({_words(e)}); rows wait until it can.")
-    if isinstance(e, InterfaceError) and "clos" in str(e):  # "connection is closed", "was closed in the middle"
+    # asyncpg answers so on a connection to which the server, dying, has said good-bye while it was idle.
+    dead = isinstance(e, InternalClientError) and "cannot switch to state" in str(e)
+    if dead or (isinstance(e, InterfaceError) and "clos" in str(e)):  # "is closed", "was closed in the middle"
         return DatabaseUnavailable("The connection to PostgreSQL was lost; rows wait until it is back.")
     return None
 

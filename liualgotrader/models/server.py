@@ -28,6 +28,7 @@ from liualgotrader.models.server_users import Usage, UsersFile, locked
 __all__ = ["DEFAULT_DATABASE", "EmbeddedServer", "harmless_home_for_root"]
 
 DEFAULT_DATABASE = "liualgotrader"
+_RECOVERY_SECONDS = 5
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -76,9 +77,12 @@ class EmbeddedServer:
                 self._cluster.stop()
 
     def restart_if_dead(self) -> bool:
-        """Start the server again if its postmaster was killed; return whether it had to be."""
+        """Start the server again if its postmaster was killed; return whether it had to be.
+
+        One that lives but does not answer (it recovers, or is dying) is given five seconds to do either.
+        """
         with locked(lock_path(self._cluster.home)):
-            if self._cluster.postmaster() is not None:
+            if self._cluster.answers_within(_RECOVERY_SECONDS) or self._cluster.postmaster() is not None:
                 return False
             self._cluster.start()
             return True

@@ -173,15 +173,21 @@ class Cluster:
         return otherwise
 
     def _wait_until_ready(self) -> None:
+        if not self.answers_within(_START_SECONDS):
+            raise OutsideError(f"PostgreSQL does not answer; its log is {self.log}.")
+
+    def answers_within(self, seconds: float) -> bool:
+        """Return True as soon as the server takes connections, False when its postmaster is gone or time is up."""
         ready = [self.programs.path("pg_isready"), "-q", "-h", str(self.socket_folder), "-p", str(_PORT)]
-        until = machine_now() + _START_SECONDS * SECOND
-        while True:
+        until = machine_now() + int(seconds * SECOND)
+        while self.postmaster() is not None:
             with suppress(OutsideError):
                 run_program(ready, seconds=10)
-                return
-            if self.postmaster() is None or machine_now() > until:
-                raise OutsideError(f"PostgreSQL does not answer; its log is {self.log}.")
+                return True
+            if machine_now() > until:
+                return False
             block(_LOOK_AGAIN_SECONDS)
+        return False
 
     def stop(self) -> None:
         """End the postmaster: first politely (work in progress is rolled back), then at once."""
