@@ -1,0 +1,66 @@
+"""Stand-ins for the processes of a session: real processes that behave as a file in the runtime folder says.
+
+`behaviour.json` beside the plan, or named by LIU_FAKE_BEHAVIOUR, maps a process's name to a word:
+die (exit 1 when ready), die-once, hang-once (in a strategy's call), mute-once, fail (say why, exit 3),
+stubborn (ignore Stop), trade (gateway: store two executions). What they did is appended to `did.log`.
+"""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+from liualgotrader.common.control import SlotEnded
+from liualgotrader.common.errors import OutsideError
+from liualgotrader.transport.child import run_child
+from liualgotrader.transport.page import symbol_cell
+
+
+def behaviour_of(run_dir, name):
+    path = Path(os.environ.get("LIU_FAKE_BEHAVIOUR") or Path(run_dir) / "behaviour.json")
+    return json.loads(path.read_text()).get(name, "") if path.exists() else ""
+
+
+def did(run_dir, text):
+    path = Path(os.environ.get("LIU_FAKE_BEHAVIOUR") or Path(run_dir) / "x").with_name("did.log")
+    with path.open("a") as log:
+        log.write(text + "\n")
+
+
+def first_time(run_dir, name):
+    path = Path(os.environ.get("LIU_FAKE_BEHAVIOUR") or Path(run_dir) / "x").with_name(f"{name}.once")
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def play(name, run_dir, control, extra=None):
+    word = behaviour_of(run_dir, name)
+
+    async def body(child):
+        did(run_dir, f"start {name} {os.getpid()}")
+        if word == "fail":
+            raise OutsideError("the broker says no; ask it why.")
+        child.report(lambda: {"events": 7.0, "symbols": 3.0})
+        child.on_order(lambda message: did(run_dir, f"told {name} {message}"))
+        child.ready()
+        if word == "die" or (word == "die-once" and first_time(run_dir, name)):
+            os._exit(1)
+        if word == "hang-once" and first_time(run_dir, name):
+            child.seat.calling(child.plan.slots[0].slot, symbol_cell("AAPL"), 1)
+            time.sleep(60)
+        if word == "mute-once" and first_time(run_dir, name):
+            time.sleep(60)
+        if word == "slot-ends":
+            child.tell(SlotEnded(child.plan.slots[0].slot, "raised 10 times"))
+        if extra is not None:
+            await extra(child, word)
+        if word == "stubborn":
+            await asyncio.sleep(60)
+        await child.stopping.wait()
+        did(run_dir, f"stop {name} {child.stop_order.reason} flatten={child.stop_order.flatten}")
+
+    run_child(name, run_dir, control, body)

@@ -1,0 +1,45 @@
+from decimal import Decimal
+
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.config import Secrets
+from liualgotrader.common.control import Told
+from liualgotrader.common.orders import client_order_id
+from liualgotrader.common.rows import OrderRow, TradeRow
+from tests.fakes.stack.common import play
+
+
+async def trade(child, word):
+    """Store an order and an execution each for a purchase of 10 at 100 and a sale at 105."""
+    child.tell(Told({"account": "PA1234567", "equity": "100000"}))
+    if word != "trade":
+        return
+    from liualgotrader.models.store_factory import open_store
+
+    store = await open_store(Secrets.from_environment().dsn.reveal())
+    plan, slot = child.plan, child.plan.slots[0]
+    rows = []
+    for n, (side, price) in enumerate((("buy", "100"), ("sell", "105")), start=1):
+        order_id = client_order_id(plan.batch_id, slot.slot, n)
+        at = plan.hours.opens_at + n * MINUTE
+        common = dict(symbol="AAPL", planned_stop=Decimal(95), planned_target=None, indicators={})
+        rows.append(
+            OrderRow(
+                client_order_id=order_id, batch_id=plan.batch_id, slot=slot.slot, algo_run_id=slot.algo_run_id,
+                generation=1, side=side, quantity=Decimal(10), type="market", time_in_force="day", limit_price=None,
+                stop_price=None, state="filled", broker_order_id=f"b{n}", filled_quantity=Decimal(10),
+                average_price=Decimal(price), reason="", decided_at=at, updated_at=at, **common,
+            )
+        )  # fmt: skip
+        rows.append(
+            TradeRow(
+                execution_id=f"{order_id}-e", client_order_id=order_id, algo_run_id=slot.algo_run_id, operation=side,
+                quantity=Decimal(10), price=Decimal(price), fee=Decimal(0), at=at, **common,
+            )
+        )  # fmt: skip
+    if await store.applied(plan.batch_id) == 0:
+        await store.apply(plan.batch_id, list(enumerate(rows, start=1)))
+    await store.close()
+
+
+def run(run_dir, control):
+    play("order_gateway", run_dir, control, trade)

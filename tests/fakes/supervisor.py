@@ -1,0 +1,72 @@
+"""What a supervisor needs around it: stand-in programs, a screen that remembers, a plan on disk."""
+
+from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, Timings, write_plan
+from liualgotrader.transport.page import SessionPage
+
+PROGRAMS = {
+    name: f"tests.fakes.stack.{name}"
+    for name in ("order_gateway", "producer", "consumer", "scanners_runner", "simulator")
+}
+
+
+class RecordingScreen:
+    """A screen that keeps what it was told."""
+
+    def __init__(self):
+        self.lines, self.warnings, self.tables, self.views = [], [], [], []
+
+    def line(self, text):
+        self.lines.append(text)
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+    def show(self, view):
+        self.views.append(view)
+
+    def table(self, title, header, rows):
+        self.tables.append((title, tuple(header), [tuple(r) for r in rows]))
+
+    def close(self):
+        pass
+
+
+class RecordingOwner:
+    """The owner of a stack, as the supervisor's session is one."""
+
+    def __init__(self):
+        self.gave_up, self.stopped, self.notices = [], [], []
+
+    def give_up(self, sentence, exit_code):
+        self.gave_up.append((exit_code, sentence))
+
+    def slot_stopped(self, slot, reason):
+        self.stopped.append((slot, reason))
+
+    def notice(self, level, text):
+        self.notices.append(text)
+
+
+def plan_in(folder, *, consumers=1, answer_seconds=5.0):
+    """Return a plan with one strategy per consumer, written into `folder`, and its page."""
+    run_dir = folder / "run"
+    for name in ("run", "journal", "logs"):
+        (folder / name).mkdir()
+    plan = SessionPlan(
+        batch_id="0b5e7a4e-0000-4000-8000-000000000000",
+        environment="SIMULATED",
+        hours=Hours(day="2024-06-03", opens_at=1, closes_at=2, liquidates_at=1, ends_at=3),
+        simulated_clock=False,
+        endpoints=Endpoints("http://127.0.0.1:1", "", "", "", loopback=True),
+        run_dir=str(run_dir),
+        journal_dir=str(folder / "journal"),
+        log_dir=str(folder / "logs"),
+        consumers=consumers,
+        slots=tuple(SlotPlan(i + 1, "Breakout", i, 100 + i) for i in range(consumers)),
+        tradeplan={},
+        tradeplan_dir=str(folder),
+        seed=0,
+        timings=Timings(strategy_answer_seconds=answer_seconds),
+    )
+    write_plan(plan)
+    return plan, SessionPage.create(plan.page_path, plan.process_names(), plan.link_names())

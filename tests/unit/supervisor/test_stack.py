@@ -1,0 +1,161 @@
+"""Real processes that die, hang, fall silent and are killed; the stack deals with each."""
+
+import asyncio
+import json
+import os
+import signal
+
+import pytest
+
+from liualgotrader.common.session_plan import read_plan
+from liualgotrader.supervisor import watchdog
+from liualgotrader.supervisor.stack import Stack
+from liualgotrader.transport.page import Cell, Life
+from tests.fakes.supervisor import PROGRAMS, RecordingOwner, plan_in
+
+
+@pytest.fixture
+def stack_of(tmp_path):
+    made = []
+
+    def make(behaviour=None, *, wanted=("order_gateway", "consumer-0"), **plan_arguments):
+        plan, page = plan_in(tmp_path, **plan_arguments)
+        (tmp_path / "run" / "behaviour.json").write_text(json.dumps(behaviour or {}))
+        owner = RecordingOwner()
+        stack = Stack(plan, page, owner, wanted, PROGRAMS)
+        made.append((stack, page))
+        return stack, owner, page
+
+    yield make
+    for _, page in made:
+        page.close()
+
+
+async def until(condition, seconds=30.0):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def end(stack):
+    stack.kill()
+    for worker in stack.workers.values():
+        if worker.alive:
+            await worker.ended.wait()
+
+
+def did(tmp_path):
+    path = tmp_path / "run" / "did.log"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def test_processes_start_take_part_and_stop_in_order(stack_of, tmp_path):
+    wanted = ("order_gateway", "producer", "consumer-0", "consumer-1", "scanners_runner")
+    stack, owner, page = stack_of(wanted=wanted, consumers=2)
+    assert all(page.get(page.process(name), Cell.LIFE) == Life.DOWN for name in wanted)
+    stack.start()
+    await until(lambda: all(w.state == "ready" for w in stack.workers.values()))
+    assert await stack.stop("market close", flatten=True)
+    stops = [line.split()[1] for line in did(tmp_path) if line.startswith("stop")]
+    assert stops[0] == "scanners_runner"
+    assert stops[1] == "producer"
+    assert sorted(stops[2:4]) == ["consumer-0", "consumer-1"]
+    assert stops[4] == "order_gateway"
+    assert "stop order_gateway market close flatten=True" in did(tmp_path)
+    assert (owner.gave_up, owner.notices) == ([], [])
+    assert all(page.get(page.process(name), Cell.LIFE) == Life.FINISHED for name in wanted)
+
+
+async def test_a_killed_process_is_started_again_and_holds_the_market_meanwhile(stack_of):
+    stack, owner, page = stack_of()
+    stack.start()
+    worker = stack.workers["consumer-0"]
+    await until(lambda: worker.state == "ready")
+    killed = worker.pid
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: worker.pid != killed)
+    assert page.get(page.process("consumer-0"), Cell.LIFE) == Life.DOWN
+    await until(lambda: worker.alive and worker.state == "ready")
+    assert worker.restarts == 1
+    assert "was killed by SIGKILL" in owner.notices[0]
+    await end(stack)
+
+
+async def test_a_process_that_dies_again_and_again_ends_the_session(stack_of):
+    stack, owner, _ = stack_of({"consumer-0": "die"}, wanted=("consumer-0",))
+    stack.start()
+    await until(lambda: owner.gave_up)
+    ((code, sentence),) = owner.gave_up
+    assert code == 3
+    assert "consumer-0 ended with exit status 1, again and again" in sentence
+    assert len(stack.workers["consumer-0"].deaths) == 5
+    await end(stack)
+
+
+async def test_an_error_that_restarting_cannot_cure_ends_the_session_with_its_sentence(stack_of):
+    stack, owner, _ = stack_of({"order_gateway": "fail"}, wanted=("order_gateway",))
+    stack.start()
+    await until(lambda: owner.gave_up)
+    assert owner.gave_up == [(3, "the broker says no; ask it why.")]
+    await end(stack)
+
+
+async def test_a_strategy_that_never_answers_is_stopped_alone_and_its_stack_written_down(stack_of, tmp_path):
+    stack, owner, _ = stack_of({"consumer-0": "hang-once"}, answer_seconds=0.3)
+    stack.start()
+    gateway, consumer = stack.workers["order_gateway"], stack.workers["consumer-0"]
+    await until(lambda: gateway.state == consumer.state == "ready")
+    hung = consumer.pid
+
+    async def watch():
+        while True:
+            await stack.watch()
+
+    watching = asyncio.ensure_future(watch())
+    await until(lambda: consumer.pid not in (0, hung) and consumer.state == "ready")
+    watching.cancel()
+    assert owner.stopped == [(1, "no answer")]
+    assert "strategy Breakout did not answer" in owner.notices[0]
+    assert "AAPL" in owner.notices[0]
+    assert read_plan(tmp_path / "run").slots[0].stopped == "no answer"
+    assert "time.sleep" in consumer.output.read_text() or "in body" in consumer.output.read_text()
+    await until(lambda: any("told order_gateway StopSlot(slot=1" in line for line in did(tmp_path)))
+    await end(stack)
+
+
+async def test_a_process_whose_loop_stands_still_is_started_again(stack_of, monkeypatch):
+    monkeypatch.setattr(watchdog, "MUTE_SECONDS", 0.5)
+    stack, owner, _ = stack_of({"consumer-0": "mute-once"}, wanted=("consumer-0",))
+    stack.start()
+    worker = stack.workers["consumer-0"]
+    await until(lambda: worker.state == "ready")
+    mute = worker.pid
+
+    async def watch():
+        while worker.pid == mute:
+            await stack.watch()
+
+    await asyncio.wait_for(watch(), 20)
+    await until(lambda: worker.alive and worker.state == "ready")
+    assert "consumer-0 was mute" in owner.notices[0]
+    assert owner.stopped == []
+    await end(stack)
+
+
+async def test_a_process_that_ignores_stop_is_killed_and_the_end_is_not_orderly(stack_of, monkeypatch):
+    monkeypatch.setattr("liualgotrader.supervisor.stack.STOP_SECONDS", 0.5)
+    stack, _, _ = stack_of({"consumer-0": "stubborn"}, wanted=("consumer-0",))
+    stack.start()
+    await until(lambda: stack.workers["consumer-0"].state == "ready")
+    assert not await stack.stop("market close")
+    assert not stack.workers["consumer-0"].alive
+
+
+async def test_a_slot_that_ended_is_written_into_the_plan_once(stack_of, tmp_path):
+    stack, owner, _ = stack_of({"consumer-0": "slot-ends"})
+    stack.start()
+    await until(lambda: owner.stopped)
+    stack.stop_slot(1, "another reason")
+    assert owner.stopped == [(1, "raised 10 times")]
+    assert read_plan(tmp_path / "run").slots[0].stopped == "raised 10 times"
+    await end(stack)

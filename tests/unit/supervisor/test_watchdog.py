@@ -1,0 +1,48 @@
+"""What the page says about a process, and what follows."""
+
+import pytest
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.supervisor.watchdog import Mute, NoAnswer, Seen, back_off, finding
+from liualgotrader.transport.page import Life, symbol_cell
+
+NOW = 1000 * SECOND
+WELL = Seen("consumer-0", 7, NOW - 90 * SECOND, 7, Life.READY, NOW, 3, symbol_cell("IBM"), 12, 0)
+
+
+def seen(**changes):
+    return WELL._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("look", "expected"),
+    [
+        (seen(), None),
+        (seen(beat=NOW - 11 * SECOND), Mute("consumer-0", 11.0)),
+        (seen(beat=NOW - 9 * SECOND), None),
+        (seen(beat=NOW - 99 * SECOND, life=Life.FINISHED), None),
+        (seen(call_since=NOW - 4 * SECOND, beat=NOW - 99 * SECOND), None),
+        (seen(call_since=NOW - 6 * SECOND), NoAnswer("consumer-0", 3, "IBM", 6.0)),
+        (seen(row_pid=6, beat=0), Mute("consumer-0", 90.0)),
+        (seen(row_pid=6, beat=0, spawned_at=NOW - 30 * SECOND), None),
+    ],
+)
+def test_a_process_is_judged_by_its_beat_and_its_call(look, expected):
+    assert finding(look, look, NOW, 5.0) == expected
+
+
+def test_a_call_that_is_another_one_at_the_second_look_is_no_finding():
+    stuck = seen(call_since=NOW - 6 * SECOND)
+    assert finding(stuck, stuck._replace(call_count=11), NOW, 5.0) is None
+
+
+@pytest.mark.parametrize(
+    ("ages", "wait"),
+    [([0], 0.0), ([10, 0], 0.5), ([30, 10, 0], 1.0), ([40, 30, 10, 0], 2.0), ([50, 40, 30, 10, 0], None)],
+)
+def test_restarts_wait_longer_each_time_and_end_after_five_deaths_in_a_minute(ages, wait):
+    assert back_off([NOW - age * SECOND for age in ages], NOW) == wait
+
+
+def test_deaths_of_long_ago_do_not_count():
+    assert back_off([NOW - 61 * SECOND] * 10 + [NOW], NOW) == 0.0
