@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "***"
-_NAMES = r"dsn|secret|secrets|password|passwd|pwd|token|credentials?|api_?key|key_id|secret_key|private_key"
+_NAMES = r"dsn|secret|secrets|password|passwd|pwd|token|credentials?|api[_\-]?key|key_id|secret_key|private_key"
 _SECRET_KEY = re.compile(rf"(?:^|[_\-. ])(?:{_NAMES})(?:$|[_\-. ])", re.IGNORECASE)
 _USER_IN_ADDRESS = re.compile(r"(\w[\w+.\-]*://)[^/@\s]*(?::[^@\s]*)?@")
 

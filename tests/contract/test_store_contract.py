@@ -218,7 +218,8 @@ class StoreContract:
     ) -> None:
         random = Random(seed)
         steps = ("written", "sent", "acknowledged", "filled")
-        rows = numbered([row for n in range(10) for row in (*(order(n, s) for s in steps), trade(n, run_id))])
+        lives: list[list[Row]] = [[*(order(n, s) for s in steps), trade(n, run_id)] for n in range(10)]
+        rows = numbered([row for life in lives for row in life])
         while (stored := await store.applied(BATCH)) < len(rows):
             start = random.randrange(stored + 1)
             await store.apply(BATCH, rows[start : stored + random.randint(1, 12)])

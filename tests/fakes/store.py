@@ -224,7 +224,8 @@ class MemoryStore:
     # --- results, portfolios, keys ------------------------------------------------------------
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
-        missing = {row.algo_run_id for row in (*gains, *trades)} - set(self._data.runs)
+        named = {gain.algo_run_id for gain in gains} | {trip.algo_run_id for trip in trades}
+        missing = named - set(self._data.runs)
         if missing:
             raise BadData(f"A row cannot be stored: there is no algo_run {min(missing)}.")
         self.database.gains.update({(g.symbol, g.algo_run_id): g for g in gains})

@@ -1,0 +1,159 @@
+"""The classes that strategies and notebooks of the original import, on a real database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.models.accounts import Accounts
+from liualgotrader.models.algo_run import AlgoRun
+from liualgotrader.models.gain_loss import GainLoss, TradeAnalysis
+from liualgotrader.models.keystore import KeyStore, PostgresKeyStore
+from liualgotrader.models.new_trades import NewTrade
+from liualgotrader.models.pool import current_pool, set_pool
+from liualgotrader.models.portfolio import Portfolio
+from liualgotrader.models.store import PostgresStore
+from liualgotrader.models.trending_tickers import TrendingTickers
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def pool(store: PostgresStore) -> Iterator[Any]:
+    set_pool(store.pool)
+    yield store.pool
+    set_pool(None)
+
+
+@pytest.fixture
+async def algo_run(pool: Any) -> AlgoRun:
+    run = AlgoRun("momentum_long", "b-1")
+    await run.save(env="PAPER", parameters={"DSN": "postgresql://a:b@c/d"})
+    return run
+
+
+def test_without_a_pool_there_is_one_clear_sentence() -> None:
+    with pytest.raises(ConfigError, match="pool"):
+        current_pool()
+    assert current_pool("mine") == "mine"
+
+
+async def test_a_run_is_found_by_its_batch(algo_run: AlgoRun, pool: Any) -> None:
+    await algo_run.update_end_time(pool, "market close")
+    assert list(await AlgoRun.get_batch_ids()) == ["b-1"]
+    assert list(await AlgoRun.get_batch_ids(start_date=date(2200, 1, 1))) == []
+    ((batch_id, start, names),) = await AlgoRun.get_batches(pool, nax_batches=5)
+    assert (batch_id, names) == ("b-1", "momentum_long")
+    assert list(await AlgoRun.get_batch_list_by_date(start.date())) == ["b-1"]
+    ((run_id, _, end, parameters),) = await AlgoRun.get_batch_details("b-1")
+    assert run_id == algo_run.run_id
+    assert end is not None
+    assert parameters == {"DSN": "***"}
+
+
+async def test_a_trade_with_indicators_that_are_no_numbers_is_kept(algo_run: AlgoRun, pool: Any) -> None:
+    assert algo_run.run_id is not None
+    trade = NewTrade(algo_run.run_id, "IBM", "buy", 10, 0.0123, {"rsi": float("nan")})
+    await trade.save(pool, "2020-03-02 10:00:00-05:00", stop_price=0.01, trade_fee=0.5)
+    latest = await NewTrade.load_latest(pool, "IBM", "momentum_long")
+    assert latest is not None
+    assert (float(latest["price"]), latest["indicators"]) == (0.0123, {"rsi": None})
+    assert list(await NewTrade.get_run_symbols(algo_run.run_id)) == ["IBM"]
+    newer = AlgoRun("momentum_long", "b-2")
+    await newer.save()
+    assert newer.run_id is not None
+    await NewTrade.rename_algo_run_id(newer.run_id, algo_run.run_id, "IBM")
+    assert await NewTrade.get_latest_algo_run_id("IBM", "momentum_long") == newer.run_id
+    assert trade.trade_id is not None
+    await NewTrade.expire_trade(trade.trade_id)
+    assert await NewTrade.load_latest(pool, "IBM", "momentum_long") is None
+
+
+async def test_picks_come_back_in_order_and_no_picks_are_an_error(pool: Any) -> None:
+    await TrendingTickers("b-1").save(["IBM", "SPY"])
+    assert [symbol for symbol, _ in await TrendingTickers.load("b-1")] == ["IBM", "SPY"]
+    with pytest.raises(LookupError, match="no data"):
+        await TrendingTickers.load("b-2")
+
+
+async def test_keys_of_a_scope_are_apart_from_those_of_none(store: PostgresStore, pool: Any) -> None:
+    scoped = PostgresKeyStore(store, "Momentum")
+    await scoped.save("day", "1")
+    await KeyStore.save("day", "2")
+    assert await scoped.load("day") == "1"
+    assert await KeyStore.load("day") == "2"
+    assert await KeyStore.load("Momentum:day") == "1"
+    assert await PostgresKeyStore(store).load("unknown") is None
+
+
+async def test_an_account_follows_its_transactions(pool: Any) -> None:
+    account_id = await Accounts.create(100.1)
+    await Accounts.add_transaction(account_id, 0.2, datetime(2020, 3, 2, 15, tzinfo=UTC))
+    await Accounts.add_transaction(account_id, -50, datetime(2020, 3, 2, 14))
+    assert await Accounts.get_balance(account_id) == 50.3
+    frame = await Accounts.get_transactions(account_id)
+    assert list(frame["amount"]) == [-50.0, 0.2]
+    assert frame.index.name == "tstamp"
+    await Accounts.clear_account_transactions(account_id)
+    await Accounts.clear_balance(account_id, 7)
+    assert await Accounts.get_balance(account_id) == 7
+    assert len(await Accounts.get_transactions(account_id)) == 0
+
+
+@pytest.mark.parametrize(
+    ("credit", "amount", "enough"), [(0, 99.99, True), (0, 100, False), (50, 149.99, True), (50, 150, False)]
+)
+async def test_the_balance_must_be_above_what_is_withdrawn(pool: Any, credit: int, amount: float, enough: bool) -> None:
+    account_id = await Accounts.create(100, allow_negative=credit > 0, credit_line=credit)
+    assert await Accounts.check_if_enough_balance_to_withdraw(account_id, amount) is enough
+    with pytest.raises(AssertionError):
+        await Accounts.check_if_enough_balance_to_withdraw(account_id, -1)
+
+
+async def test_a_portfolio_makes_a_round_trip(pool: Any) -> None:
+    await Portfolio.save("p-1", 5000, 10, {"risk": 1})
+    loaded = await Portfolio.load_by_portfolio_id("p-1")
+    assert (loaded.portfolio_size, loaded.asset_type, loaded.parameters) == (5000, "US_EQUITIES", {"risk": 1})
+    assert await Portfolio.get_portfolio_account_balance("p-1") == 5000
+    assert await Portfolio.get_external_account_id("p-1") == (None, None)
+    assert not await Portfolio.is_associated("p-1")
+    await Portfolio.associate_batch_id_to_profile("p-1", "b-1")
+    await Portfolio.associate_batch_id_to_profile("p-1", "b-1")
+    assert await Portfolio.is_associated("p-1", "b-1")
+    assert not await Portfolio.is_associated("p-1", "b-2")
+    assert (await Portfolio.load_by_batch_id("b-1")).portfolio_id == "p-1"
+    assert await Portfolio.exists("p-1") and not await Portfolio.exists("p-2")
+    account_id = loaded.account_id
+    assert account_id is not None
+    for amount in (1, 2):
+        await Accounts.add_transaction(account_id, amount)
+    assert len(await Portfolio.list_portfolios()) == 1
+    with pytest.raises(LookupError):
+        await Portfolio.load_by_portfolio_id("p-2")
+
+
+async def test_results_are_saved_and_loaded_as_frames(algo_run: AlgoRun, pool: Any) -> None:
+    gains = pd.DataFrame(
+        {"symbol": ["IBM"], "algo_run_id": [algo_run.run_id], "gain_percentage": [1000.0], "gain_value": [50.0]}
+    )
+    await GainLoss.save(gains)
+    await GainLoss.save(gains.assign(gain_value=51.5))
+    loaded = await GainLoss.load(date(2000, 1, 1), "PAPER")
+    assert list(loaded["gain_value"]) == [51.5]
+    assert loaded.loc[0, "algo_name"] == "momentum_long"
+    trips = gains.assign(
+        start_tstamp=pd.Timestamp("2020-03-02 10:00", tz="America/New_York"),
+        end_tstamp=pd.Timestamp("2020-03-02 16:00"),
+        r_units=float("nan"),
+    )
+    await TradeAnalysis.save(trips)
+    (row,) = (await TradeAnalysis.load(date(2000, 1, 1))).to_dict("records")
+    assert row["start_tstamp"] == pd.Timestamp("2020-03-02 15:00", tz="UTC")
+    assert row["end_tstamp"] == pd.Timestamp("2020-03-02 16:00", tz="UTC")
+    assert pd.isna(row["r_units"])
+    assert len(await GainLoss.load(date(2200, 1, 1))) == 0

@@ -1,0 +1,71 @@
+"""`liu db`, as a person types it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liualgotrader.models.server import EmbeddedServer, cluster_of
+from liualgotrader.models.server_commands import run_db_command
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="liu-test-")).resolve()
+    yield folder
+    cluster_of(folder).stop()
+    shutil.rmtree(folder)
+
+
+def test_a_started_server_stays_until_it_is_stopped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_db_command(["start"], home) == 0
+    assert "DSN=postgresql://" in capsys.readouterr().out
+    EmbeddedServer.start(home).release()
+    assert run_db_command(["status"], home) == 0
+    assert "used by      nobody" in capsys.readouterr().out
+    assert run_db_command(["stop"], home) == 0
+    assert run_db_command(["stop"], home) == 0
+    assert run_db_command(["status"], home) == 0
+    assert capsys.readouterr().out.endswith("stopped\n")
+
+
+def test_a_server_in_use_stops_only_by_force(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = EmbeddedServer.start(home)
+    assert run_db_command(["stop"], home) == 3
+    assert "in use by process" in capsys.readouterr().out
+    assert run_db_command(["stop", "--force"], home) == 0
+    assert server.postmaster_pid is None
+    server.release()
+
+
+def test_a_backup_goes_there_and_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_db_command(["migrate"], home) == 0
+    assert run_db_command(["backup", str(home / "a.tar")], home) == 0
+    assert run_db_command(["restore", str(home / "a.tar")], home) == 0
+    assert "Restored liualgotrader" in capsys.readouterr().out
+    assert cluster_of(home).postmaster() is None
+
+
+@pytest.mark.parametrize(
+    ("args", "status"),
+    [
+        ([], 0),
+        (["help"], 0),
+        (["explode"], 2),
+        (["backup"], 2),
+        (["restore", "/nowhere/x.tar"], 2),
+        (["start", "now"], 2),
+    ],
+)
+def test_a_wrong_command_says_what_is_right(
+    home: Path, capsys: pytest.CaptureFixture[str], args: list[str], status: int
+) -> None:
+    assert run_db_command(args, home) == status
+    shown = capsys.readouterr()
+    assert shown.out or shown.err.count("\n") == 1

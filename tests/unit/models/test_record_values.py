@@ -1,0 +1,128 @@
+"""What can be kept, what may not be, and which rows are new."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liualgotrader.common.rows import AccountRow
+from liualgotrader.models.gateway_tables import rows_after
+from liualgotrader.models.redact import without_secrets
+from liualgotrader.models.server_binaries import sentence_of
+from liualgotrader.models.values import (
+    clean_text,
+    columns,
+    instant_of,
+    json_text,
+    midnight,
+    utc_aware,
+    utc_naive,
+)
+
+INSTANTS = st.integers(min_value=0, max_value=2**63 - 1)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(INSTANTS)
+def test_an_instant_comes_back_cut_to_microseconds(at: int) -> None:
+    assert instant_of(utc_aware(at)) == instant_of(utc_naive(at)) == at // 1000 * 1000
+
+
+def test_the_opening_bell_is_the_known_moment() -> None:
+    at = 1_381_152_600_123_456_789  # date -u -d '2013-10-07 13:30' +%s is 1381152600
+    assert utc_aware(at) == datetime(2013, 10, 7, 13, 30, 0, 123456, tzinfo=UTC)
+    assert utc_naive(at).tzinfo is None
+    assert midnight(date(2013, 10, 7)) == datetime(2013, 10, 7)
+
+
+@given(st.text())
+def test_clean_text_can_be_encoded_and_holds_no_nul(text: str) -> None:
+    cleaned = clean_text(text)
+    assert "\0" not in cleaned.encode().decode()
+    assert clean_text(cleaned) == cleaned
+
+
+@given(JSON)
+def test_json_text_is_json_that_postgresql_accepts(value: Any) -> None:
+    text = json_text(value)
+    json.loads(text, parse_constant=pytest.fail)
+    text.encode()
+    assert "\0" not in str(json.loads(text))
+
+
+def test_numbers_of_numpy_and_money_can_be_kept() -> None:
+    kept = json.loads(
+        json_text({"a": np.float64(1.5), "b": np.int64(3), "c": Decimal("0.10"), "d": math.inf, "e": np.array([1, 2])})
+    )
+    assert kept == {"a": 1.5, "b": 3, "c": "0.10", "d": None, "e": [1, 2]}
+
+
+def test_a_backslash_before_u0000_is_not_a_nul() -> None:
+    assert json.loads(json_text({"path": "c:\\u0000"})) == {"path": "c:\\u0000"}
+
+
+@pytest.mark.parametrize(
+    "key", ["DSN", "dsn", "password", "db_password", "APCA_API_SECRET_KEY", "api_key", "API-KEY", "token", "key_id"]
+)
+def test_values_of_secret_keys_are_hidden(key: str) -> None:
+    assert without_secrets({"deep": [{key: "hush"}]}) == {"deep": [{key: "***"}]}
+
+
+@pytest.mark.parametrize("key", ["keystore", "tokens_per_minute", "symbol", "monkey", "secretary"])
+def test_values_of_other_keys_are_shown(key: str) -> None:
+    assert without_secrets({key: "hush"}) == {key: "hush"}
+
+
+def test_numbers_and_empty_values_are_no_secrets() -> None:
+    shown = {"token": 3, "password": "", "api_key": None, "secret": True}
+    assert without_secrets(shown) == shown
+
+
+def test_a_password_inside_an_address_is_hidden() -> None:
+    assert without_secrets(["postgresql://me:p:w@h:1/d?x=1"]) == ["postgresql://***@h:1/d?x=1"]
+    assert without_secrets("https://data.alpaca.markets/v2") == "https://data.alpaca.markets/v2"
+
+
+def test_rows_stand_on_their_side() -> None:
+    assert list(columns([(1, "a"), (2, "b")], 2)) == [(1, 2), ("a", "b")]
+    assert list(columns([], 3)) == [(), (), ()]
+
+
+@given(st.integers(0, 30), st.integers(1, 31), st.integers(0, 20))
+def test_of_a_piece_without_holes_exactly_the_new_rows_are_left(stored: int, first: int, length: int) -> None:
+    row = AccountRow("b", "T", Decimal(1), 0)
+    piece = [(number, row) for number in range(first, first + length)]
+    new = [number for number, _ in piece if number > stored]
+    if new and new[0] != stored + 1:
+        with pytest.raises(ValueError, match=str(stored + 1)):
+            rows_after(stored, piece)
+    else:
+        assert len(rows_after(stored, piece)) == len(new)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ('could not write to file "base/1": No space left on device\nhint: x', "disk"),
+        ("initdb: error: could not create directory: Read-only file system", "read-only"),
+        ("LOG: start\nFATAL:  lock file exists\nHINT: y\n", "lock file exists"),
+        ("", "nothing"),
+    ],
+)
+def test_a_failed_program_is_one_sentence(output: str, words: str) -> None:
+    sentence = sentence_of("initdb", output)
+    assert words in sentence
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
