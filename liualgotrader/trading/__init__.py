@@ -1,0 +1,1 @@
+"""The account at a broker: orders, requests and questions in, answers and the order stream out."""
