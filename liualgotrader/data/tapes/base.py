@@ -9,8 +9,8 @@ from datetime import date
 
 from liualgotrader.common.calendar import Session, session_of
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Bar, MarketEvent
-from liualgotrader.data.tapes.columns import SymbolColumns, merged, newest
+from liualgotrader.common.events import Bar
+from liualgotrader.data.tapes.columns import SymbolColumns, TapeEvent, merged, newest
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,7 +60,7 @@ class ColumnTape(ABC):
         """Return the symbols in alphabetical order."""
         return tuple(a.symbol for a in self._assets)
 
-    def events(self, start: int, end: int) -> Iterator[MarketEvent]:
+    def events(self, start: int, end: int) -> Iterator[TapeEvent]:
         """Yield quotes, trades and statuses with start <= at < end, by time.
 
         At equal times symbols come in alphabetical order, and within a symbol statuses, then quotes, then
@@ -68,7 +68,7 @@ class ColumnTape(ABC):
         """
         return merged([self.columns(s) for s in self.symbols()], start, end)
 
-    def newest_before(self, at: int) -> list[MarketEvent]:
+    def newest_before(self, at: int) -> list[TapeEvent]:
         """Return, per symbol, the newest status, quote and price-forming trade before `at`, for a start in mid-day."""
         return [event for s in self.symbols() for event in newest(self.columns(s), at)]
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from liualgotrader.common.events import Counts, MarketEvent, Quote, QuoteMark, Status, Trade
+from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, Trade
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+TapeEvent = Trade | Quote | Status
 
 BLOCK = 16_384  # events made at a time
 ROUND_LOT = 100.0
@@ -104,7 +105,7 @@ def quotes_from_trades(trades: TradeColumns) -> QuoteColumns:
     )
 
 
-def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[MarketEvent]:
+def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[TapeEvent]:
     """Yield the events of all symbols with start <= at < end, by time.
 
     Equal times come in the order of `symbols`, and within a symbol statuses, quotes, trades, by row; but a
@@ -114,9 +115,9 @@ def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[M
     return stream.events()
 
 
-def newest(symbol: SymbolColumns, at: int) -> list[MarketEvent]:
+def newest(symbol: SymbolColumns, at: int) -> list[TapeEvent]:
     """Return the newest status, quote and price-forming trade of one symbol before `at`, as far as there are any."""
-    found: list[MarketEvent] = []
+    found: list[TapeEvent] = []
     found += [s for s in symbol.statuses if s.at < at][-1:]
     quotes = symbol.quotes.between(0, at)
     if len(quotes.at):
@@ -166,11 +167,11 @@ class _Stream:
         ordered: Ints = np.concatenate(codes)[due]
         return ordered
 
-    def events(self) -> Iterator[MarketEvent]:
+    def events(self) -> Iterator[TapeEvent]:
         for first in range(0, len(self._order), BLOCK):
             yield from self._block(self._order[first : first + BLOCK])
 
-    def _block(self, codes: Ints) -> list[MarketEvent]:
+    def _block(self, codes: Ints) -> list[TapeEvent]:
         """Return the events of one block of row numbers, in that order."""
         first_trade = len(self._quotes.at)
         first_status = first_trade + len(self._trades.at)
@@ -179,7 +180,7 @@ class _Stream:
         is_trade = ~(is_quote | is_status)
         quotes, trades = codes[is_quote], codes[is_trade] - first_trade
         names = self._names
-        made: list[MarketEvent] = []
+        made: list[TapeEvent] = []
         made += _quotes([names[i] for i in self._quote_names[quotes].tolist()], _take_quotes(self._quotes, quotes))
         made += _trades([names[i] for i in self._trade_names[trades].tolist()], _take_trades(self._trades, trades))
         made += [self._statuses[i] for i in (codes[is_status] - first_status).tolist()]

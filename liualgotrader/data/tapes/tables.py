@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv as standard_csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ def read_table(path: Path, fields: Sequence[Field], symbol: str | None = None) -
         elif field.kind is Kind.SYMBOL and symbol is not None:
             columns[field.name] = np.full(rows, symbol, object)
         elif field.default is None:
-            raise ConfigError(f"{path} has no column `{field.name}`; it needs {', '.join(f.name for f in fields)}.")
+            needed = ", ".join(f.name for f in fields if f.default is None)
+            raise ConfigError(f"{path} has no column `{field.name}`; it needs {needed}.")
         else:
             columns[field.name] = np.full(rows, field.default)
     _highs_above_lows(path, columns)
@@ -210,7 +212,8 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
         return "error"
 
     try:
-        names = [n.strip() for n in path.read_text("utf-8").split("\n", 1)[0].split(",")]
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            names = [n.strip() for n in next(standard_csv.reader(lines), [])]
         table = csv.read_csv(
             path,
             read_options=csv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),

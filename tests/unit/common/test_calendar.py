@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -40,20 +41,23 @@ def test_a_day_is_as_the_exchange_announced_it(row: dict[str, str]) -> None:
         assert session.closes_at == utc(row["day"], row["closes_utc"])
 
 
+def dates(names: Iterable[str]) -> set[date]:
+    return {datetime.strptime(n, "%m/%d/%Y").date() for n in names}
+
+
 @pytest.mark.realdata
 def test_sessions_agree_with_the_recorded_table_of_hours_but_for_its_known_gaps() -> None:
     table = json.loads(real_data("lean", "reference", "us_equity_market_hours.json").read_text())
-    days = lambda names: {datetime.strptime(n, "%m/%d/%Y").date() for n in names}  # noqa: E731
     start, end = date(1998, 1, 1), date(2028, 12, 31)
     weekdays = {d for i in range((end - start).days + 1) if (d := start + timedelta(days=i)).weekday() < 5}
     found = {s.day: s for s in calendar.sessions(start, end)}
 
-    assert weekdays - found.keys() == days(table["holidays"]) & weekdays | {date(2018, 12, 5)}
+    assert weekdays - found.keys() == dates(table["holidays"]) & weekdays | {date(2018, 12, 5)}
 
     halves = {d for d, s in found.items() if s.minutes == 210}
     from_1999_11 = {d for d in halves if d >= date(1999, 11, 1)}
     # A Sunday stands in that table; 1999-12-31 is missing in it although its own hourly bars end at 13:00.
-    assert from_1999_11 == days(table["earlyCloses"]) - {date(2017, 12, 24)} | {date(1999, 12, 31)}
+    assert from_1999_11 == dates(table["earlyCloses"]) - {date(2017, 12, 24)} | {date(1999, 12, 31)}
 
 
 @given(DAYS)
