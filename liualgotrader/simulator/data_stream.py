@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 from liualgotrader.common.tlog import say
 from liualgotrader.simulator.codec import MSGPACK_TYPE, Codec, codec_for
 from liualgotrader.simulator.data_hub import Subscriber
-from liualgotrader.simulator.outbox import MAX_QUEUED_BYTES, Outbox
+from liualgotrader.simulator.outbox import MAX_QUEUED_BYTES, Outbox, converse, websocket
 from liualgotrader.simulator.subscriptions import StreamSession, error
 from liualgotrader.simulator.world import WORLD, World
 
@@ -31,8 +31,7 @@ def add_routes(app: web.Application) -> None:
 async def serve(request: web.Request) -> web.WebSocketResponse:
     """Talk to one client of the data stream until it goes away."""
     world = request.app[WORLD]
-    # Frames are not deflated: on the loopback that costs time and saves nothing.
-    socket = web.WebSocketResponse(compress=False)
+    socket = websocket()
     await socket.prepare(request)
     codec = codec_for(request.headers.get("Content-Type", ""))
     limit = int(world.spec.options.get("outgoing_limit_bytes", MAX_QUEUED_BYTES))
@@ -40,17 +39,14 @@ async def serve(request: web.Request) -> web.WebSocketResponse:
     outbox.refuse_slow_client_with(codec.frame([codec.piece(error(407))]))
     session = StreamSession(world.keys, admit=_admission(world), symbol_limit=_option(world, "symbol_limit"))
     subscriber = Subscriber(session, codec, outbox, request.headers.get(PROCESS_HEADER, ""))
-    sender = asyncio.create_task(outbox.run())
     world.data.join(subscriber)
     world.connections.add(outbox)
     try:
         subscriber.send(session.open(request.headers.get(KEY_HEADER), request.headers.get(SECRET_HEADER)))
-        await _converse(world, socket, subscriber)
+        await converse(outbox, _converse(world, socket, subscriber))
     finally:
         world.data.leave(subscriber)
         world.connections.discard(outbox)
-        outbox.close()
-        await sender
     return socket
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aiohttp import ClientError, WSCloseCode, web
 
@@ -81,7 +82,7 @@ class Outbox:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send until the connection ends."""
+        """Send until somebody closes the outbox or the client is gone."""
         try:
             while not self._abort:
                 while self._frames and not self._abort:
@@ -91,9 +92,7 @@ class Outbox:
                 await self._wake.wait()
                 self._wake.clear()
         except (ConnectionError, ClientError):
-            self.closing = True  # the client went away; its reader ends by itself
-            return
-        await self._end()
+            self.closing = True
 
     async def _send(self, frame: bytes) -> None:
         if self.binary:
@@ -102,19 +101,34 @@ class Outbox:
             await self._socket.send_str(frame.decode())
         self._bytes = max(self._bytes - len(frame), 0)
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
+        """Shake hands and close, or break off; nobody may be reading from the socket any more."""
         if self._abort:
-            self._drop()
+            if isinstance(self._transport, asyncio.WriteTransport):
+                self._transport.abort()
             return
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._socket.close(code=self._close_code or WSCloseCode.OK)
-        except TimeoutError:
-            self._drop()
+        await self._socket.close(code=self._close_code or WSCloseCode.OK)
 
-    def _drop(self) -> None:
-        if isinstance(self._transport, asyncio.WriteTransport):
-            self._transport.abort()
+
+def websocket() -> web.WebSocketResponse:
+    """Return the server's end of a websocket. Frames are not deflated: here that costs time and saves nothing."""
+    return web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS)
+
+
+async def converse(outbox: Outbox, conversation: Coroutine[Any, Any, None]) -> None:
+    """Read and send until either side ends the connection, then close it."""
+    reader, sender = asyncio.create_task(conversation), asyncio.create_task(outbox.run())
+    try:
+        await asyncio.wait((reader, sender), return_when=asyncio.FIRST_COMPLETED)
+        if reader.done():
+            outbox.close()  # the client is gone; what waits for it is lost
+            reader.result()
+    finally:
+        outbox.closing = True
+        reader.cancel()
+        sender.cancel()
+        await asyncio.wait((reader, sender))
+    await outbox.end()
 
 
 def frames_below_limit(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> list[list[bytes]]:

@@ -6,7 +6,6 @@ sends text as the live service does, and a handshake with `Content-Type: applica
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import msgspec
@@ -14,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from liualgotrader.common.tlog import say
 from liualgotrader.simulator.codec import MSGPACK_TYPE
-from liualgotrader.simulator.outbox import Outbox
+from liualgotrader.simulator.outbox import Outbox, converse, websocket
 from liualgotrader.simulator.updates_hub import Listener
 from liualgotrader.simulator.world import WORLD, World
 
@@ -29,22 +28,19 @@ def add_routes(app: web.Application) -> None:
 async def serve(request: web.Request) -> web.WebSocketResponse:
     """Talk to one client of the order stream until it goes away."""
     world = request.app[WORLD]
-    socket = web.WebSocketResponse(compress=False)
+    socket = websocket()
     await socket.prepare(request)
     msgpack = request.headers.get("Content-Type", "").lower().startswith(MSGPACK_TYPE)
     binary = msgpack or world.spec.options.get("updates_frames", "binary") != "text"
     outbox = Outbox(socket, request.transport, binary=binary)
     listener = Listener(world.keys, outbox, msgpack=msgpack)
-    sender = asyncio.create_task(outbox.run())
     world.updates.join(listener)
     world.connections.add(outbox)
     try:
-        await _converse(world, socket, listener)
+        await converse(outbox, _converse(world, socket, listener))
     finally:
         world.updates.leave(listener)
         world.connections.discard(outbox)
-        outbox.close()
-        await sender
     return socket
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import requests
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 from alpaca.trading.models import Order
 from alpaca.trading.requests import (
+    ClosePositionRequest,
+    GetAssetsRequest,
+    GetCalendarRequest,
     GetOrdersRequest,
+    GetPortfolioHistoryRequest,
     LimitOrderRequest,
     MarketOrderRequest,
     ReplaceOrderRequest,
@@ -23,9 +30,11 @@ from alpaca.trading.requests import (
     TrailingStopOrderRequest,
 )
 
+from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.exchange.values import OrderRequest, Refusal
 from tests.contract.trading_contract import TradingContract
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
+from tests.fakes.tapes import at
 
 D = Decimal
 REQUESTS = {
@@ -73,8 +82,6 @@ def _number(value: Any) -> Decimal | None:
 
 
 def _refusal(error: APIError) -> Refusal:
-    import json
-
     body = json.loads(str(error))
     return Refusal(error.status_code, body.pop("code"), body.pop("message"), **body)
 
@@ -182,3 +189,269 @@ def door(market: MarketThread, client: TradingClient) -> WireDoor:
 
 class TestTradingClient(TradingContract):
     """The suite, over the wire."""
+
+
+# --- what is the wire's own
+
+
+def buy(client: TradingClient, quantity: float, symbol: str = "ABC", **terms: Any) -> Order:
+    request = MarketOrderRequest(symbol=symbol, qty=quantity, side="buy", time_in_force="day", **terms)
+    return client.submit_order(request)
+
+
+def test_the_account_is_whole(client: TradingClient) -> None:
+    account = client.get_account()
+    assert (account.account_number, account.status.value) == ("SIM000000001", "ACTIVE")
+    assert (account.cash, account.equity, account.multiplier) == ("100000.00", "100000.00", "2")
+    assert account.shorting_enabled and not account.trading_blocked
+
+
+def test_the_accounts_configuration_can_be_switched(client: TradingClient) -> None:
+    settings = client.get_account_configurations()
+    settings.no_shorting = True
+    assert client.set_account_configurations(settings).no_shorting is True
+    with pytest.raises(APIError) as caught:
+        client.submit_order(MarketOrderRequest(symbol="ABC", qty=1, side="sell", time_in_force="day"))
+    assert caught.value.status_code == 403
+
+
+def test_positions_are_found_by_symbol_and_asset_id(market: MarketThread, client: TradingClient) -> None:
+    buy(client, 10)
+    market.go_on(1)
+    position = client.get_open_position("ABC")
+    assert (position.qty, position.side.value, position.qty_available) == ("10", "long", "10")
+    assert (position.avg_entry_price, position.current_price) == ("100.01", "100")
+    assert client.get_open_position(position.asset_id).symbol == "ABC"
+    with pytest.raises(APIError) as caught:
+        client.get_open_position("XYZ")
+    assert (caught.value.status_code, caught.value.code) == (404, 40410000)
+
+
+def test_a_position_is_closed_in_part_and_whole(market: MarketThread, client: TradingClient) -> None:
+    buy(client, 11)
+    market.go_on(1)
+    assert client.close_position("ABC", ClosePositionRequest(qty="1")).qty == "1"
+    market.go_on(1)
+    assert client.close_position("ABC", ClosePositionRequest(percentage="25")).qty == "2"
+    market.go_on(1)
+    assert client.close_position("ABC").qty == "8"
+    market.go_on(1)
+    assert client.get_all_positions() == []
+
+
+def test_all_positions_are_closed_and_their_orders_canceled_first(market_of: Any) -> None:
+    market = market_of(options={}, speed=1.0, free_run=True)
+    client = client_of(market)
+    for symbol in ("ABC", "XYZ"):
+        buy(client, 10, symbol)
+    _until(lambda: len(client.get_all_positions()) == 2)
+    client.submit_order(LimitOrderRequest(symbol="ABC", qty=10, side="sell", time_in_force="day", limit_price=120))
+    closed = client.close_all_positions(cancel_orders=True)
+    assert sorted((c.symbol, c.status) for c in closed) == [("ABC", 200), ("XYZ", 200)]
+    _until(lambda: not client.get_all_positions())
+
+
+def test_what_an_order_holds_is_not_closed(market: MarketThread, client: TradingClient) -> None:
+    buy(client, 10)
+    market.go_on(1)
+    client.submit_order(LimitOrderRequest(symbol="ABC", qty=10, side="sell", time_in_force="day", limit_price=120))
+    closed = client.close_all_positions()
+    assert [(c.symbol, c.status, c.body.code) for c in closed] == [("ABC", 403, 40310000)]
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = machine_now() + 20 * SECOND
+    while not true():
+        assert machine_now() < deadline
+        block(0.02)
+
+
+def test_orders_are_listed_in_pages_by_time_and_by_id(market: MarketThread, client: TradingClient) -> None:
+    for n in range(5):
+        client.submit_order(
+            LimitOrderRequest(
+                symbol="ABC", qty=1, side="buy", time_in_force="day", limit_price=90, client_order_id=f"n{n}"
+            )
+        )
+        if n % 2:
+            market.go_on(1)
+
+    def names(**query: Any) -> list[str]:
+        return [o["client_order_id"] for o in client.get("/orders", {"status": "all", **query})]
+
+    assert names() == ["n4", "n3", "n2", "n1", "n0"]
+    assert names(direction="asc", limit=2) == ["n0", "n1"]
+    second = client.get_order_by_client_id("n1").id  # n0 and n1 came at the same instant
+    assert names(direction="asc", after_order_id=second, limit=2) == ["n2", "n3"]
+    assert names(before_order_id=second) == ["n0"]
+    listed = client.get_orders(GetOrdersRequest(status="all", symbols=["XYZ"]))
+    assert listed == []
+    submitted = client.get_order_by_client_id("n2").submitted_at
+    assert [o.client_order_id for o in client.get_orders(GetOrdersRequest(status="all", after=submitted))] == ["n4"]
+
+
+def test_legs_stand_alone_unless_nested(client: TradingClient) -> None:
+    buy(client, 1, order_class="bracket", take_profit=TakeProfitRequest(limit_price=110), stop_loss=_stop_loss(90))
+    assert len(client.get_orders(GetOrdersRequest(status="all"))) == 3
+    (parent,) = client.get_orders(GetOrdersRequest(status="all", nested=True))
+    assert len(parent.legs or []) == 2
+
+
+def _stop_loss(price: float) -> StopLossRequest:
+    return StopLossRequest(stop_price=price)
+
+
+def test_activities_come_in_pages(market: MarketThread, client: TradingClient) -> None:
+    for _ in range(3):
+        buy(client, 1)
+    market.go_on(1)
+    buy(client, 1)
+    market.go_on(1)
+    pages, token = [], None
+    while page := client.get("/account/activities/FILL", {"page_size": 2, "page_token": token, "direction": "asc"}):
+        pages.append([a["id"] for a in page])
+        token = pages[-1][-1]
+    assert [len(p) for p in pages] == [2, 2]
+    assert len({i for p in pages for i in p}) == 4
+    assert client.get("/account/activities", {"activity_types": "DIV"}) == []
+    assert len(client.get("/account/activities", {"date": "2024-03-08"})) == 4
+    assert client.get("/account/activities", {"date": "2024-03-07"}) == []
+
+
+def test_the_portfolio_history_follows_the_equity(market: MarketThread, client: TradingClient) -> None:
+    buy(client, 100)
+    market.go_to(at("09:42"))
+    history = client.get_portfolio_history(GetPortfolioHistoryRequest(timeframe="1Min"))
+    assert history.equity[-1] == 100_000 - 100 * 3.01
+    assert history.profit_loss[-1] == -301
+    assert history.timestamp[-1] == at("09:42") // SECOND
+
+
+def test_assets_are_listed_and_found(client: TradingClient) -> None:
+    assets = client.get_all_assets(GetAssetsRequest(status="active", asset_class="us_equity"))
+    assert [a.symbol for a in assets] == ["ABC", "HLT", "PENY", "XYZ"]
+    peny = client.get_asset("PENY")
+    assert (peny.exchange.value, peny.shortable, peny.fractionable) == ("AMEX", False, False)
+    assert client.get_asset(peny.id).symbol == "PENY"
+    with pytest.raises(APIError) as caught:
+        client.get_asset("NOPE")
+    assert caught.value.status_code == 404
+
+
+def test_clock_and_calendar_are_the_markets(market: MarketThread, client: TradingClient) -> None:
+    clock = client.get_clock()
+    assert clock.is_open
+    assert clock.timestamp.isoformat() == "2024-03-08T09:35:00-05:00"
+    assert clock.next_close.isoformat() == "2024-03-08T16:00:00-05:00"
+    assert clock.next_open.isoformat() == "2024-03-11T09:30:00-04:00"  # clocks went forward on Sunday
+    days = client.get_calendar(GetCalendarRequest(start="2024-07-03", end="2024-07-05"))
+    assert [(d.date.isoformat(), d.close.hour) for d in days] == [("2024-07-03", 13), ("2024-07-05", 16)]
+
+
+def test_strangers_and_unknown_paths_get_the_vendors_json(market: MarketThread, client: TradingClient) -> None:
+    stranger = TradingClient("who", "ever", url_override=market.url)
+    with pytest.raises(APIError) as caught:
+        stranger.get_account()
+    assert (caught.value.status_code, caught.value.code) == (401, 40110000)
+    for path in ("/clock/", "/nothing", "/watchlists"):
+        with pytest.raises(APIError) as caught:
+            client.get(path)
+        assert (caught.value.status_code, caught.value.code) == (404, 40410000)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("not json", 400, 40010000),
+        ("[]", 400, 40010000),
+        ({}, 422, 40010001),
+        ({"symbol": "ABC", "qty": "x", "side": "buy", "type": "market", "time_in_force": "day"}, 422, 40010001),
+        (
+            {"symbol": "ABC", "qty": 1, "notional": 1, "side": "buy", "type": "market", "time_in_force": "day"},
+            422,
+            40010001,
+        ),
+        ({"symbol": "ABC", "qty": 1, "side": "buy", "type": "dance", "time_in_force": "day"}, 422, 40010001),
+        ({"symbol": 7, "qty": 1, "side": "buy", "type": "market", "time_in_force": "day"}, 422, 40010001),
+    ],
+)
+def test_a_malformed_order_is_refused(market: MarketThread, body: Any, status: int, code: int) -> None:
+    raw = body if isinstance(body, str) else json.dumps(body)
+    headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+    response = requests.post(f"{market.url}/v2/orders", data=raw, headers=headers, timeout=10)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+def test_binary_noise_in_a_price_is_no_sub_penny_price(client: TradingClient) -> None:
+    order = client.submit_order(
+        LimitOrderRequest(symbol="ABC", qty=1, side="buy", time_in_force="day", limit_price=1.1 * 3)
+    )
+    assert order.limit_price == "3.3"
+
+
+def test_concurrent_requests_with_one_id_make_one_order(market: MarketThread) -> None:
+    def send(_: int) -> str:
+        try:
+            return str(buy(client_of(market), 1, client_order_id="same").id)
+        except APIError as e:
+            return str(e.code)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(send, range(4)))
+    assert answers.count("40010001") == 3
+    assert len(client_of(market).get_orders(GetOrdersRequest(status="all"))) == 1
+
+
+# --- faults
+
+
+def test_an_error_500_leaves_no_order(market: MarketThread, client: TradingClient) -> None:
+    market.control("faults/order_500", {"count": 1})
+    with pytest.raises(APIError) as caught:
+        buy(client, 1)
+    assert caught.value.status_code == 500
+    assert client.get_orders(GetOrdersRequest(status="all")) == []
+    buy(client, 1)
+
+
+def test_a_504_may_have_executed_the_order(market: MarketThread, client: TradingClient) -> None:
+    market.control("faults/order_504_after", {"count": 1})
+    with pytest.raises(APIError) as caught:
+        buy(client, 1, client_order_id="late")
+    assert caught.value.status_code == 504
+    assert client.get_order_by_client_id("late").status.value == "pending_new"
+
+
+@pytest.mark.parametrize(("fault", "orders"), [("order_never", 0), ("order_never_after", 1)])
+def test_an_order_may_never_be_answered(market: MarketThread, client: TradingClient, fault: str, orders: int) -> None:
+    market.control(f"faults/{fault}", {"count": 1})
+    headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+    body = {"symbol": "ABC", "qty": 1, "side": "buy", "type": "market", "time_in_force": "day"}
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        requests.post(f"{market.url}/v2/orders", json=body, headers=headers, timeout=0.3)
+    assert len(client.get_orders(GetOrdersRequest(status="all"))) == orders
+
+
+def test_above_its_request_rate_a_client_gets_429_with_the_vendors_headers(market_of: Any) -> None:
+    market = market_of(options={"standing": True, "requests_per_minute": 3})
+    client = client_of(market)
+    for _ in range(3):
+        client.get_clock()
+    headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+    response = requests.get(f"{market.url}/v2/clock", headers=headers, timeout=10)
+    assert (response.status_code, response.json()["code"]) == (429, 42910000)
+    assert response.headers["X-RateLimit-Limit"] == "3"
+    assert response.headers["X-RateLimit-Remaining"] == "0"
+    assert int(response.headers["X-RateLimit-Reset"]) > 0
+
+
+def test_control_needs_the_token_a_local_host_and_no_foreign_origin(market: MarketThread) -> None:
+    token = market.running.world.token
+    address = f"{market.url}/_sim/clock"
+    assert requests.get(address, timeout=10).status_code == 401
+    assert requests.get(address, headers={"X-LIU-Token": token}, timeout=10).json()["market"] == at("09:35")
+    foreign = {"X-LIU-Token": token, "Origin": "http://example.org"}
+    assert requests.get(address, headers=foreign, timeout=10).status_code == 403
+    renamed = {"X-LIU-Token": token, "Host": "market.example.org"}
+    assert requests.get(address, headers=renamed, timeout=10).status_code == 403
+    assert market.running.world.token_path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,417 @@
+"""Both streams through the unmodified alpaca-py clients, and through a raw websocket where these cannot say it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import msgpack
+import pytest
+from alpaca.data.enums import DataFeed
+from alpaca.data.live import StockDataStream
+from alpaca.trading.client import TradingClient
+from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
+from alpaca.trading.stream import TradingStream
+
+from liualgotrader.common.clock import SECOND, instant
+from tests.fakes.simulated_market import KEY, SECRET, MarketThread
+from tests.fakes.tapes import at
+
+WAIT = 20.0
+
+
+class StreamThread:
+    """One of alpaca-py's streams in a thread of its own; what its handlers get lies in `got`."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.got: queue.Queue[Any] = queue.Queue()
+        self._thread = threading.Thread(target=stream.run, daemon=True)
+
+    async def take(self, message: Any) -> None:
+        self.got.put(message)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def next(self) -> Any:
+        return self.got.get(timeout=WAIT)
+
+    def collect(self, count: int) -> list[Any]:
+        return [self.next() for _ in range(count)]
+
+    def stop(self) -> None:
+        self.stream.stop()
+
+    def join(self) -> None:
+        self._thread.join(10)
+
+
+@pytest.fixture
+def in_thread(market: MarketThread) -> Iterator[Callable[[Any], StreamThread]]:
+    made: list[StreamThread] = []
+
+    def make(stream: Any) -> StreamThread:
+        made.append(StreamThread(stream))
+        return made[-1]
+
+    yield make
+    for thread in made:
+        thread.stop()
+    market.control("faults/drop_websockets")  # else the vendor's client looks up to 5 s later that it was stopped
+    for thread in made:
+        thread.join()
+
+
+def data_stream(market: MarketThread, **options: Any) -> StockDataStream:
+    return StockDataStream(KEY, SECRET, feed=DataFeed.IEX, url_override=f"{market.ws}/v2/iex", **options)
+
+
+def trading_stream(market: MarketThread, **options: Any) -> TradingStream:
+    return TradingStream(KEY, SECRET, paper=True, url_override=f"{market.ws}/stream", **options)
+
+
+def wait_for(market: MarketThread, look: Callable[[Any], bool]) -> None:
+    """Return once something is true in the market's loop."""
+
+    async def poll() -> None:
+        while not look(market.running.world):
+            await asyncio.sleep(0.01)
+
+    market.call(asyncio.wait_for(poll(), WAIT))
+
+
+def subscribed(channel: str, symbol: str) -> Callable[[Any], bool]:
+    return lambda world: any(symbol in s.session.symbols[channel] for s in world.data.subscribers)
+
+
+def listening(world: Any) -> bool:
+    return any(x.listens for x in world.updates.listeners)
+
+
+def test_trades_and_quotes_arrive_as_the_clients_models(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market))
+    client.stream.subscribe_trades(client.take, "ABC")
+    client.stream.subscribe_quotes(client.take, "ABC")
+    client.start()
+    wait_for(market, subscribed("quotes", "ABC"))
+    market.go_to(at("09:35:01"))
+    quote, trade = client.collect(2)
+    assert (quote.symbol, quote.bid_price, quote.bid_size, quote.ask_price) == ("ABC", 99.99, 500, 100.01)
+    assert (trade.symbol, trade.price, trade.size, trade.conditions) == ("ABC", 100.0, 200, ["@"])
+    assert instant(trade.timestamp) == at("09:35") + SECOND // 2
+    assert isinstance(trade.id, int)
+
+
+def test_a_minutes_bar_is_sent_right_after_the_minute_and_is_the_sum_of_its_trades(
+    market: MarketThread, in_thread: Any
+) -> None:
+    client = in_thread(data_stream(market))
+    client.stream.subscribe_bars(client.take, "ABC", "XYZ")
+    client.start()
+    wait_for(market, subscribed("bars", "XYZ"))
+    market.go_to(at("09:36"))
+    abc, xyz = client.collect(2)
+    assert (abc.symbol, instant(abc.timestamp)) == ("ABC", at("09:35"))
+    assert (abc.open, abc.high, abc.low, abc.close, abc.vwap) == (100, 100, 100, 100, 100)
+    assert (abc.volume, abc.trade_count) == (60 * 200, 60)
+    assert (xyz.volume, xyz.trade_count) == (6 * 200, 6)
+    market.go_to(at("09:37"))
+    xyz = client.collect(2)[1]
+    assert (xyz.high, xyz.volume, xyz.trade_count) == (300, 6 * 200 + 7, 7)
+
+
+def test_the_running_daily_bar_comes_each_minute_under_new_yorks_midnight(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market))
+    client.stream.subscribe_daily_bars(client.take, "ABC")
+    client.start()
+    wait_for(market, subscribed("dailyBars", "ABC"))
+    market.go_to(at("09:36"))
+    day = client.next()
+    assert instant(day.timestamp) == at("00:00")
+    assert day.volume == 6 * 60 * 200
+
+
+def test_a_halt_is_told(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market))
+    client.stream.subscribe_trading_statuses(client.take, "HLT")
+    client.start()
+    wait_for(market, subscribed("statuses", "HLT"))
+    market.go_to(at("09:47"))
+    halt, resumption = client.collect(2)
+    assert (halt.symbol, halt.status_code, halt.reason_code) == ("HLT", "H", "T1")
+    assert resumption.status_code == "T"
+
+
+def test_raw_data_carries_the_timestamp_extension(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market, raw_data=True))
+    client.stream.subscribe_trades(client.take, "*")
+    client.start()
+    wait_for(market, subscribed("trades", "*"))
+    market.go_to(at("09:35:01"))
+    by_symbol = {raw["S"]: raw for raw in client.collect(4)}
+    assert set(by_symbol) == {"ABC", "XYZ", "HLT", "PENY"}
+    assert by_symbol["ABC"]["t"] == msgpack.Timestamp.from_unix_nano(at("09:35") + SECOND // 2)
+
+
+def test_subscriptions_change_while_the_stream_runs(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market))
+    client.stream.subscribe_trades(client.take, "XYZ")
+    client.start()
+    wait_for(market, subscribed("trades", "XYZ"))
+    client.stream.subscribe_trades(client.take, "ABC")
+    client.stream.unsubscribe_trades("XYZ")
+    wait_for(market, lambda w: not subscribed("trades", "XYZ")(w))
+    market.go_to(at("09:35:02"))
+    assert [t.symbol for t in client.collect(2)] == ["ABC", "ABC"]
+
+
+def test_six_thousand_symbols_in_fragments_are_one_subscription(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market))
+    client.stream.subscribe_trades(client.take, *(f"S{n:04d}" for n in range(6000)), "ABC")
+    client.start()
+    wait_for(market, subscribed("trades", "ABC"))
+    assert market.read(lambda r: len(r.world.data.subscribers[0].session.symbols["trades"])) == 6001
+
+
+def test_a_dropped_data_stream_comes_back_and_subscribes_again(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market))
+    client.stream.subscribe_trades(client.take, "ABC")
+    client.start()
+    wait_for(market, subscribed("trades", "ABC"))
+    market.control("faults/drop_websockets")
+    wait_for(market, lambda w: not w.data.subscribers)
+    wait_for(market, subscribed("trades", "ABC"))
+    market.go_to(at("09:35:01"))
+    assert client.next().symbol == "ABC"
+
+
+def test_order_updates_come_in_the_order_of_the_states(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(trading_stream(market))
+    client.stream.subscribe_trade_updates(client.take)
+    client.start()
+    wait_for(market, listening)
+    trading = TradingClient(KEY, SECRET, paper=True, url_override=market.url)
+    order = trading.submit_order(MarketOrderRequest(symbol="ABC", qty=700, side="buy", time_in_force="day"))
+    market.go_to(at("09:41"))
+    updates = client.collect(4)
+    assert [getattr(u.event, "value", u.event) for u in updates] == ["pending_new", "new", "partial_fill", "fill"]
+    assert {u.order.id for u in updates} == {order.id}
+    assert [u.order.status.value for u in updates] == ["pending_new", "new", "partially_filled", "filled"]
+    last = updates[-1]
+    assert (last.price, last.qty, last.position_qty) == (97.01, 200, 700)
+    assert last.execution_id != updates[-2].execution_id
+    assert last.timestamp < datetime(2024, 3, 8, 14, 41, tzinfo=UTC)
+
+
+def test_a_cancel_is_told_on_the_order_stream(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(trading_stream(market, raw_data=True))
+    client.stream.subscribe_trade_updates(client.take)
+    client.start()
+    wait_for(market, listening)
+    trading = TradingClient(KEY, SECRET, paper=True, url_override=market.url)
+    order = trading.submit_order(
+        LimitOrderRequest(symbol="ABC", qty=1, side="buy", time_in_force="day", limit_price=90)
+    )
+    market.go_on(1)
+    trading.cancel_order_by_id(order.id)
+    market.go_on(1)
+    updates = [m["data"] for m in client.collect(4)]
+    assert [u["event"] for u in updates] == ["pending_new", "new", "pending_cancel", "canceled"]
+    numbers = [number_of_ulid(u["event_id"]) for u in updates]
+    assert numbers == [1, 2, 3, 4]
+    assert all(isinstance(u["order"]["qty"], str) for u in updates)
+
+
+def number_of_ulid(ulid: str) -> int:
+    digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    assert len(ulid) == 26
+    return sum(digits.index(c) << 5 * i for i, c in enumerate(reversed(ulid))) & (1 << 80) - 1
+
+
+# --- what only a raw client can say
+
+
+class Raw:
+    """A websocket that speaks JSON text."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def say(self, message: Any) -> None:
+        await self._socket.send_str(message if isinstance(message, str) else json.dumps(message))
+
+    async def hear(self) -> Any:
+        received = await self._socket.receive(timeout=WAIT)
+        assert received.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), received
+        return json.loads(received.data)
+
+    async def closes(self) -> int:
+        received = await self._socket.receive(timeout=WAIT)
+        assert received.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED), received
+        return int(self._socket.close_code or 0)
+
+    async def enter(self) -> None:
+        assert await self.hear() == [{"T": "success", "msg": "connected"}]
+        await self.say({"action": "auth", "key": KEY, "secret": SECRET})
+        assert await self.hear() == [{"T": "success", "msg": "authenticated"}]
+
+
+def talk(market: MarketThread, path: str, what: Callable[[Raw], Any], **options: Any) -> Any:
+    """Run a conversation with the market on a loop of this thread."""
+
+    async def conversation() -> Any:
+        async with aiohttp.ClientSession() as session, session.ws_connect(market.ws + path, **options) as socket:
+            return await what(Raw(socket))
+
+    return asyncio.run(asyncio.wait_for(conversation(), WAIT))
+
+
+def test_without_the_msgpack_header_the_stream_speaks_json(market: MarketThread) -> None:
+    async def conversation(raw: Raw) -> Any:
+        await raw.enter()
+        await raw.say({"action": "subscribe", "trades": ["ABC"], "bars": ["*"]})
+        state = await raw.hear()
+        await asyncio.to_thread(market.go_to, at("09:35:01"))
+        return state, await raw.hear()
+
+    state, frame = talk(market, "/v2/sip", conversation)
+    assert state == [
+        {
+            "T": "subscription",
+            "trades": ["ABC"],
+            "quotes": [],
+            "bars": ["*"],
+            "updatedBars": [],
+            "dailyBars": [],
+            "statuses": [],
+            "lulds": [],
+            "corrections": ["ABC"],
+            "cancelErrors": ["ABC"],
+        }
+    ]
+    assert frame[0]["t"] == "2024-03-08T14:35:00.5Z"
+    assert (frame[0]["T"], frame[0]["S"], frame[0]["i"]) == ("t", "ABC", 301)
+
+
+@pytest.mark.parametrize(
+    ("messages", "codes"),
+    [
+        (["{"], [400]),
+        ([{"action": "dance"}], [400]),
+        ([{"action": "subscribe", "trades": ["ABC"]}], [401]),
+        ([{"action": "auth", "key": KEY, "secret": SECRET}, {"action": "auth", "key": "x"}], [0, 403]),
+        ([{"action": "auth", "key": KEY, "secret": SECRET}, {"action": "subscribe", "trades": "ABC"}], [0, 400]),
+        ([{"action": "auth", "key": KEY, "secret": SECRET}, {"action": "subscribe", "news": ["*"]}], [0, 410]),
+    ],
+)
+def test_a_wrong_message_is_answered_with_its_code(market: MarketThread, messages: list[Any], codes: list[int]) -> None:
+    async def conversation(raw: Raw) -> list[int]:
+        await raw.hear()
+        heard = []
+        for message in messages:
+            await raw.say(message)
+            heard.append((await raw.hear())[0].get("code", 0))
+        return heard
+
+    assert talk(market, "/v2/iex", conversation) == codes
+
+
+def test_wrong_keys_are_told_and_the_connection_ends(market: MarketThread) -> None:
+    async def conversation(raw: Raw) -> Any:
+        await raw.hear()
+        await raw.say({"action": "auth", "key": KEY, "secret": "wrong"})
+        return await raw.hear(), await raw.closes()
+
+    assert talk(market, "/v2/iex", conversation) == ([{"T": "error", "code": 402, "msg": "auth failed"}], 1008)
+
+
+def test_keys_in_the_handshake_authenticate(market: MarketThread) -> None:
+    async def conversation(raw: Raw) -> list[Any]:
+        return [await raw.hear(), await raw.hear()]
+
+    headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+    heard = talk(market, "/v2/iex", conversation, headers=headers)
+    assert heard[1] == [{"T": "success", "msg": "authenticated"}]
+
+
+def test_a_second_connection_is_refused_where_one_is_allowed(market_of: Callable[..., MarketThread]) -> None:
+    market = market_of(options={"standing": True, "connection_limit": 1, "symbol_limit": 2})
+
+    async def second(raw: Raw) -> Any:
+        await raw.hear()
+        await raw.say({"action": "auth", "key": KEY, "secret": SECRET})
+        return await raw.hear()
+
+    async def first(raw: Raw) -> Any:
+        await raw.enter()
+        await raw.say({"action": "subscribe", "trades": ["A", "B", "C"]})
+        too_many = await raw.hear()
+        return too_many, await asyncio.to_thread(talk, market, "/v2/iex", second)
+
+    too_many, refused = talk(market, "/v2/iex", first)
+    assert too_many[0]["code"] == 405
+    assert refused[0]["code"] == 406
+
+
+def test_a_client_that_does_not_read_is_cut_off_with_407(market_of: Callable[..., MarketThread]) -> None:
+    market = market_of(options={"standing": True, "outgoing_limit_bytes": 2000})
+
+    async def conversation(raw: Raw) -> Any:
+        await raw.enter()
+        await raw.say({"action": "subscribe", "trades": ["ABC"]})
+        await raw.hear()
+        await asyncio.to_thread(market.call, _burst(market))
+        return await raw.hear(), await raw.closes()
+
+    heard, code = talk(market, "/v2/iex", conversation)
+    assert (heard[0]["code"], code) == (407, 1008)
+
+
+async def _burst(market: MarketThread) -> None:
+    """Play an hour in one go, more than the limit in one piece."""
+    market.running.world.market.play(at("10:29"))
+
+
+def test_orders_streams_answer_as_the_vendor_does(market: MarketThread) -> None:
+    async def conversation(raw: Raw) -> list[Any]:
+        heard = []
+        for message in (
+            {"action": "listen", "data": {"streams": ["trade_updates"]}},
+            {"action": "authenticate", "data": {"key_id": KEY, "secret_key": "wrong"}},
+            {"action": "auth", "key": KEY, "secret": SECRET},
+            {"action": "listen", "data": {"streams": ["trade_updates", "account_updates"]}},
+            {"action": "listen", "data": {"streams": []}},
+        ):
+            await raw.say(message)
+            heard.append(await raw.hear())
+        return heard
+
+    heard = talk(market, "/stream", conversation)
+    assert [h["data"] for h in heard] == [
+        {"status": "unauthorized", "action": "listen"},
+        {"status": "unauthorized", "action": "authenticate"},
+        {"status": "authorized", "action": "auth"},
+        {"streams": ["trade_updates"]},
+        {"streams": []},
+    ]
+
+
+def test_a_mute_market_keeps_its_sockets_and_says_nothing(market: MarketThread) -> None:
+    async def conversation(raw: Raw) -> Any:
+        await raw.enter()
+        await raw.say({"action": "subscribe", "trades": ["ABC"]})
+        await raw.hear()
+        await asyncio.to_thread(market.control, "faults/mute", {"on": True})
+        await asyncio.to_thread(market.go_to, at("09:35:10"))
+        await asyncio.to_thread(market.control, "faults/mute", {"on": False})
+        await asyncio.to_thread(market.go_to, at("09:35:11"))
+        return await raw.hear()
+
+    assert talk(market, "/v2/iex", conversation)[0]["t"] == "2024-03-08T14:35:10.5Z"
