@@ -1,0 +1,15 @@
+"""`trader` with stand-ins for all processes but the supervisor: the same command line, another fuse box."""
+
+import liualgotrader.supervisor.session as session
+from liualgotrader.cli.common import guarded
+from liualgotrader.cli.trader import run
+from tests.fakes.supervisor import PROGRAMS
+
+
+def main():
+    session.Session.__init__.__defaults__ = (PROGRAMS,)
+    guarded("trader", run)
+
+
+if __name__ == "__main__":
+    main()

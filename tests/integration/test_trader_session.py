@@ -1,0 +1,268 @@
+"""Whole sessions: the real command line, supervisor and PostgreSQL, with stand-ins for the other processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from liualgotrader.models.server import EmbeddedServer
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+STRATEGY = """
+from liualgotrader.strategies.base import Strategy, StrategyType
+
+class Breakout(Strategy):
+    def __init__(self, batch_id, schedule=None, ref_run_id=None, data_loader=None):
+        super().__init__("Breakout", StrategyType.DAY_TRADE, batch_id, schedule or [], ref_run_id, data_loader)
+
+    async def run(self, symbol, shortable, position, now, minute_history, **_):
+        return False, {}
+"""
+PLAN = """
+consumers = 2
+[scanners.momentum]
+min_last_dv = 1
+min_share_price = 1
+max_share_price = 2
+min_volume = 1
+from_market_open = 1
+min_gap = 1
+[strategies.Breakout]
+filename = "breakout.py"
+"""
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    with EmbeddedServer.start(folder) as server:
+        server.ensure_database("liu_simulated")
+        yield folder, server
+
+
+@pytest.fixture
+def trader(home, tmp_path):
+    """Return a function that starts `trader --simulate` with stand-ins; everything started is ended."""
+    (tmp_path / "breakout.py").write_text(STRATEGY)
+    (tmp_path / "tradeplan.toml").write_text(PLAN)
+    started = []
+
+    def start(*arguments, behaviour=None, seconds=3.0):
+        (tmp_path / "behaviour.json").write_text(json.dumps(behaviour or {}))
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("APCA", "DSN"))}
+        environment |= {
+            "LIU_HOME": str(home[0]),
+            "TRADEPLAN_DIR": str(tmp_path),
+            "LIU_FAKE_BEHAVIOUR": str(tmp_path / "behaviour.json"),
+            "LIU_FAKE_MARKET_SECONDS": str(seconds),
+            "APCA_API_SECRET_KEY": "a-real-secret-that-nobody-may-see",
+            "PYTHONPATH": str(ROOT),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes.trader_with_fakes", "--simulate", *arguments],
+            env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=10)
+
+
+def finish(process, seconds=90):
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
+
+
+def until_line(tmp_path, start, seconds=60.0):
+    """Wait until a stand-in has written a line that begins so."""
+    log = tmp_path / "did.log"
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if log.exists() and (found := [line for line in log.read_text().splitlines() if line.startswith(start)]):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"nobody did {start!r}: {log.read_text() if log.exists() else 'nothing'}")
+
+
+def batch_in(out):
+    return next(line.split()[1] for line in out.splitlines() if line.startswith("batch "))
+
+
+def rows(home, query):
+    return [line.split("|") for line in home[1].run_sql(query, database="liu_simulated").splitlines()]
+
+
+def is_alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, home):
+    code, out, err = finish(trader(behaviour={"order_gateway": "trade"}))
+    assert (code, err) == (0, ""), out
+    batch = batch_in(out)
+    runs = f"SELECT algo_run_id FROM algo_run WHERE batch_id = '{batch}'"
+    assert (
+        rows(home, f"SELECT algo_env, end_reason, end_time IS NOT NULL FROM algo_run WHERE batch_id = '{batch}'")
+        == [["SIMULATED", "market close", "t"]] * 2
+    )
+    assert rows(
+        home, f"SELECT symbol, gain_value = 50, gain_percentage = 5 FROM gain_loss WHERE algo_run_id IN ({runs})"
+    ) == [["AAPL", "t", "t"]]
+    assert rows(home, f"SELECT r_units = 1 FROM trade_analysis WHERE algo_run_id IN ({runs})") == [["t"]]
+    summary = next(line.split() for line in out.splitlines() if line.startswith("Breakout "))
+    assert summary[:5] == ["Breakout", "1", "100.0", "%", "50.00"]
+    assert "account …4567, SIMULATED, equity 100000 $" in out
+    assert "liu db psql liu_simulated" in out
+    assert "a-real-secret" not in out
+    assert rows(
+        home, f"SELECT count(*) FROM batch WHERE batch_id = '{batch}' AND configuration::text LIKE '%a-real-secret%'"
+    ) == [["0"]]
+
+
+def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(trader, tmp_path):
+    process = trader(seconds=8)
+    for name in ("consumer-1", "order_gateway", "scanners_runner", "producer"):
+        pid = int(until_line(tmp_path, f"start {name} ")[0].split()[2])
+        os.kill(pid, signal.SIGKILL)
+    code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert out.count("was killed by SIGKILL; it is started again") == 4
+
+
+def test_a_killed_postmaster_is_started_again(trader, tmp_path, home):
+    process = trader(seconds=8)
+    until_line(tmp_path, "start consumer-0 ")
+    os.kill(home[1].postmaster_pid, signal.SIGKILL)
+    code, out, _ = finish(process)
+    assert code == 0, out
+    assert "PostgreSQL was killed and is started again" in out
+    assert "Session summary" in out
+
+
+def test_a_dead_simulated_market_ends_the_session_with_3_and_a_sentence(trader, home):
+    code, out, err = finish(trader(behaviour={"simulator": "die"}, seconds=60))
+    assert code == 3
+    assert "the simulated market is gone, so the session ends" in err
+    reasons = rows(home, f"SELECT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}'")
+    assert reasons == [["the simulated market is gone"]] * 2
+
+
+def test_a_market_that_cannot_start_is_a_sentence_and_leaves_no_open_batch(trader, home):
+    code, _, err = finish(trader(behaviour={"simulator": "refuse"}))
+    assert (code, err) == (2, "trader: The data folder holds nothing.\n")
+    assert rows(home, "SELECT count(*) FROM batch WHERE ended_at IS NULL") == [["0"]]
+
+
+def test_an_error_of_the_gateway_ends_the_session_with_its_sentence_and_status(trader):
+    code, out, err = finish(trader(behaviour={"order_gateway": "fail"}, seconds=60))
+    assert (code, err) == (3, "trader: the broker says no; ask it why.\n"), out
+
+
+def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):
+    process = trader("--flatten", seconds=60)
+    until_line(tmp_path, "start order_gateway ")
+    until_line(tmp_path, "start consumer-1 ")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert (code, err) == (130, "trader: interrupted by Ctrl-C\n"), out
+    assert until_line(tmp_path, "stop order_gateway") == ["stop order_gateway interrupted flatten=True"]
+    assert rows(home, f"SELECT DISTINCT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}'") == [
+        ["interrupted"]
+    ]
+
+
+def test_a_second_ctrl_c_kills_everything(trader, tmp_path):
+    process = trader(behaviour={"consumer-0": "stubborn"}, seconds=60)
+    pid = int(until_line(tmp_path, "start consumer-0 ")[0].split()[2])
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    until_line(tmp_path, "stop producer")
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process, 15)
+    assert code == 130
+    assert "the next `trader` takes the batch up again" in err
+    assert not is_alive(pid)
+
+
+def test_a_killed_supervisor_leaves_no_process_and_the_next_takes_the_batch_up_where_the_market_stood(
+    trader, tmp_path, home
+):
+    first = trader(seconds=60)
+    pids = [
+        int(until_line(tmp_path, f"start {n} ")[0].split()[2]) for n in ("simulator", "order_gateway", "consumer-0")
+    ]
+    until_line(tmp_path, "start scanners_runner")
+    time.sleep(1)
+    first.kill()
+    out, _ = first.communicate(timeout=10)
+    deadline = time.monotonic() + 6
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_alive, pids))
+    code, again, err = finish(trader(seconds=2))
+    assert (code, err) == (0, ""), again
+    assert f"batch {batch_in(out)} (taken up again)" in again
+    starts = [int(line.split()[3]) for line in until_line(tmp_path, "start simulator")]
+    assert starts[1] >= starts[0]
+    assert rows(home, f"SELECT count(*) FROM algo_run WHERE batch_id = '{batch_in(out)}'") == [["2"]]
+
+
+def test_new_begins_a_fresh_batch_and_ends_the_one_left_unfinished(trader, tmp_path, home):
+    first = trader(seconds=60)
+    until_line(tmp_path, "start scanners_runner")
+    first.kill()
+    out, _ = first.communicate(timeout=10)
+    time.sleep(1)
+    code, again, _ = finish(trader("--new", seconds=2))
+    assert code == 0
+    assert batch_in(again) != batch_in(out)
+    assert rows(home, f"SELECT DISTINCT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}'") == [
+        ["left unfinished; a new batch was started"]
+    ]
+
+
+def test_status_and_stop_talk_to_the_running_session(trader, tmp_path, home):
+    process = trader(seconds=60)
+    until_line(tmp_path, "start scanners_runner")
+    time.sleep(1.5)
+    environment = dict(os.environ, LIU_HOME=str(home[0]))
+    ask = [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()"]
+    status = subprocess.run([*ask, "status"], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert status.returncode == 0, status.stderr
+    assert "SIMULATED session of 2024-06-03" in status.stdout
+    assert "consumer-1       ready" in status.stdout
+    stop = subprocess.run([*ask, "stop"], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (stop.returncode, "is being stopped" in stop.stdout) == (0, True)
+    code, out, err = finish(process)
+    assert (code, err) == (0, ""), out
+    assert rows(home, f"SELECT DISTINCT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}'") == [["stopped"]]
+
+
+def test_no_variable_of_a_vendor_reaches_a_process_of_the_simulated_market(trader, tmp_path):
+    process = trader(seconds=30)
+    pid = int(until_line(tmp_path, "start order_gateway ")[0].split()[2])
+    environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    names = {
+        e.split("=")[0] for e in environment if e.startswith(("APCA_", "ALPACA_", "POLYGON_", "TRADIER_", "GEMINI_"))
+    }
+    assert names == {"APCA_API_KEY_ID", "APCA_API_SECRET_KEY"}
+    assert "a-real-secret-that-nobody-may-see" not in "".join(environment)
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 0
