@@ -50,6 +50,7 @@ class Book:
         self.strategy = strategy
         self.seq = 0
         self.rebuilding = True  # until the gateway has told everything that went before
+        self.cash = ZERO  # received less paid for all fills, fees included, US dollars
         self.quantities: dict[str, Decimal] = {}
         self.costs: dict[str, Decimal] = {}  # average cost, US dollars per share
         self.positions: dict[str, float] = {}
@@ -126,6 +127,7 @@ class Book:
         """Book an execution: the position is what the gateway says it is after the fill."""
         symbol, before = fill.symbol, self.quantity(fill.symbol)
         after = fill.position
+        self.cash -= fill.side.sign * fill.quantity * fill.price + fill.fee
         self.quantities[symbol] = after
         self.positions[symbol] = float(after)
         if not after:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
@@ -77,6 +78,7 @@ class Engine:
         self.fills = 0
         self.ignored = 0  # events of a length or kind that nobody uses
         self.entries_stopped = ""
+        self.equity: Decimal | None = None  # the account's, once the broker has told it
         self._over = False
         self._silent = False
         self._make_frame = make_frame
@@ -151,7 +153,7 @@ class Engine:
         self._begin(now, machine)
         for one in news:
             if isinstance(one, AccountNews):
-                self.entries_stopped = one.entries_stopped
+                self.entries_stopped, self.equity = one.entries_stopped, one.equity
                 if self.terms.portfolio_value is None:
                     self._ordering.portfolio_value = float(one.equity)
             elif isinstance(one, CaughtUp):
@@ -205,6 +207,10 @@ class Engine:
             del slot.folded[(symbol, kind)]
             self._catch_up(slot, symbol, kind, event)
         return self._finish()
+
+    def slot_of_ticket(self, ticket: int) -> int | None:
+        """Return the slot whose call waits under this ticket."""
+        return next((s.number for s in self.slots.values() if s.ticket == ticket), None)
 
     def stop_slot(self, number: int, reason: str) -> list[Output]:
         """Call a strategy no more, for a reason that lies outside it."""

@@ -1,0 +1,70 @@
+"""The consumer's figures for the live table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from liualgotrader.common.clock import MILLISECOND
+from liualgotrader.consumer.outbox import Outbox
+from liualgotrader.engine.engine import Engine
+from liualgotrader.engine.freshness import Freshness
+from liualgotrader.engine.slot import Slot
+
+
+class Lags:
+    """How old market data was when it was read, since the last look."""
+
+    def __init__(self) -> None:
+        self._seen: list[int] = []
+
+    def note(self, age: int) -> None:
+        """Take note of one batch's age, machine ns."""
+        self._seen.append(age)
+
+    def take(self) -> tuple[float, float]:
+        """Return the median and the largest age in milliseconds, and forget them."""
+        seen, self._seen = sorted(self._seen), []
+        if not seen:
+            return 0.0, 0.0
+        return max(0, seen[len(seen) // 2]) / MILLISECOND, max(0, seen[-1]) / MILLISECOND
+
+
+class Figures:
+    """Totals since the start, and gauges of this moment."""
+
+    def __init__(self, engine: Engine, freshness: Freshness, outbox: Outbox) -> None:
+        self._engine, self._freshness, self._outbox = engine, freshness, outbox
+        self.lags = Lags()
+        self.dropped = 0
+
+    def values(self) -> Mapping[str, float]:
+        """Return all figures by name; `pnl.<strategy>` in US dollars, `positions.<strategy>` a count."""
+        engine, median_and_worst = self._engine, self.lags.take()
+        found: dict[str, float] = {
+            "events": engine.events,
+            "symbols": len(engine.symbols),
+            "dropped_before_us": self.dropped,
+            "stale": self._freshness.stale_events,
+            "stale_bursts": self._freshness.bursts,
+            "lag_p50_ms": median_and_worst[0],
+            "lag_ms": median_and_worst[1],
+            "orders_decided": self._outbox.orders,
+            "unanswered": self._outbox.unanswered,
+            "fills_booked": engine.fills,
+            "ignored": engine.ignored,
+            "late_trades": sum(state.bars.late for state in engine.symbols.values()),
+        }
+        for slot in engine.slots.values():
+            found[f"positions.{slot.name}"] = sum(1 for q in slot.book.quantities.values() if q)
+            found[f"pnl.{slot.name}"] = self._gain(slot)
+            found[f"missed_periods.{slot.name}"] = slot.missed_ticks
+        return found
+
+    def _gain(self, slot: Slot) -> float:
+        """Return what the slot has gained so far, fees paid, positions at the newest price."""
+        book, total = slot.book, float(slot.book.cash)
+        for symbol, quantity in book.quantities.items():
+            if quantity:
+                price = slot.last(symbol) or float(book.costs.get(symbol, 0))
+                total += float(quantity) * price
+        return round(total, 4)

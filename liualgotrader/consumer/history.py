@@ -1,0 +1,94 @@
+"""Loads the history of new symbols, off the loop and several at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from liualgotrader.common.clock import Clock
+from liualgotrader.common.errors import DataUnavailable, LiuError
+from liualgotrader.common.events import Bar
+from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.session_plan import Hours
+from liualgotrader.common.tlog import warn
+
+log = logging.getLogger(__name__)
+
+Loaded = Callable[[str, Sequence[Bar]], None]
+
+_AT_ONCE = 50  # symbols of one request
+_TRIES = 3
+_PAUSE_SECONDS = 0.5  # machine time before the second try, twice as long before the third
+
+
+class History:
+    """Asks the data provider for minute bars; `loaded` gets each symbol's, none if there are none to be had.
+
+    The market is held while a symbol waits for its history.
+    """
+
+    def __init__(
+        self,
+        data: DataAPI,
+        hours: Hours,
+        sessions: int,
+        clock: Clock,
+        loaded: Loaded,
+        busy: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._data, self._clock, self._loaded, self._busy = data, clock, loaded, busy
+        opens = [opens_at for opens_at, _ in hours.previous[: max(0, sessions)]]
+        self._start = min([*opens, hours.opens_at])
+        self._wanted: dict[str, None] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.failures = 0
+
+    def want(self, symbol: str) -> None:
+        """Have a symbol's history loaded soon, together with others asked for in this turn of the loop."""
+        self._wanted[symbol] = None
+        if self._task is None:
+            hold = self._busy()
+            hold.__enter__()
+            self._task = asyncio.get_running_loop().create_task(self._load_all())
+            self._task.add_done_callback(lambda _: hold.__exit__(None, None, None))
+
+    async def _load_all(self) -> None:
+        try:
+            while self._wanted:
+                some = list(self._wanted)[:_AT_ONCE]
+                found = await self._load(some)
+                now = self._clock.now()
+                for symbol in some:
+                    del self._wanted[symbol]
+                    self._loaded(symbol, [bar for bar in found.get(symbol, ()) if bar.closed_at <= now])
+        finally:
+            self._task = None
+
+    async def _load(self, symbols: Sequence[str]) -> Mapping[str, Sequence[Bar]]:
+        pause = _PAUSE_SECONDS
+        for tries_left in range(_TRIES - 1, -1, -1):
+            try:
+                return await self._data.bars(symbols, self._start, self._clock.now(), minutes=1)
+            except DataUnavailable as error:
+                if tries_left:
+                    await self._clock.sleep(pause)
+                    pause *= 2
+                    continue
+                self._give_up(symbols, error)
+            except LiuError as error:
+                self._give_up(symbols, error)
+                break
+        return {}
+
+    def _give_up(self, symbols: Sequence[str], error: LiuError) -> None:
+        self.failures += len(symbols)
+        warn(log, "history_missing", symbols=",".join(symbols), error=error)
+
+    async def close(self) -> None:
+        """Load nothing more."""
+        self._wanted.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,150 @@
+"""The order in which a consumer takes its inputs.
+
+Account news goes first. While a simulated market stands and waits for the stack, everything that belongs to
+one instant is gathered before any of it is acted on (news, then market data, then timers), so that what
+strategies do is a function of the tape and not of which process was quicker. Anywhere else inputs are taken
+as they come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from liualgotrader.common.clock import MILLISECOND, machine_now
+from liualgotrader.transport.links import Reader
+from liualgotrader.transport.page import Cell, Life, SessionPage
+
+_TURNS = 8  # of the loop that are tried at once before pausing
+_PAUSE_SECONDS = 0.001
+_PATIENCE = 1000 * MILLISECOND  # machine time after which an instant is acted on, quiet or not
+
+Busy = Callable[[], AbstractContextManager[None]]
+Work = Callable[[Sequence[bytes], Sequence[bytes], bool], None]
+
+
+class Gate:
+    """Says when all that other processes send for the instant at which the market stands has arrived."""
+
+    def __init__(self, page: SessionPage, index: int, *, simulated: bool) -> None:
+        self._page = page
+        self._simulated = simulated
+        self._others = [
+            page.process(n) for n in ("order_gateway", "producer", "scanners_runner") if n in page.processes
+        ]
+        self._market, self._news = page.link(f"market-{index}"), page.link(f"news-{index}")
+        self._foreign = [page.link(n) for n in page.links if n == "picks" or n.startswith("intents-")]
+
+    def is_held(self) -> bool:
+        """Whether this session's market stands at an instant until all is quiet."""
+        if not self._simulated:
+            return False
+        anchor = self._page.anchor()
+        return anchor is not None and anchor.speed == 0
+
+    def is_complete(self, market_messages: int, news_messages: int) -> bool:
+        """Whether nothing but these messages of ours is on its way to us."""
+        page = self._page
+        if not page.waiting:
+            return False
+        for row in self._others:
+            if page.get(row, Cell.LIFE) == Life.READY and not self._is_idle(row):
+                return False
+        if any(page.handled(link) < page.sent(link) for link in self._foreign):
+            return False
+        return (
+            page.sent(self._market) - page.handled(self._market) <= market_messages
+            and page.sent(self._news) - page.handled(self._news) <= news_messages
+        )
+
+    def _is_idle(self, row: int) -> bool:
+        get, anchor = self._page.get, self._page.anchor()
+        return (
+            get(row, Cell.BUSY) == 0
+            and (anchor is None or get(row, Cell.DEADLINE) > anchor.market0)
+            and get(row, Cell.FEED_HANDLED) >= get(row, Cell.FEED_SENT)
+            and get(row, Cell.UPDATES_HANDLED) >= get(row, Cell.UPDATES_SENT)
+        )
+
+
+class Intake:
+    """Gathers messages and timers and hands them to `work(news, market, timer)`, then counts them as handled."""
+
+    def __init__(self, gate: Gate, market: Reader, news: Reader, work: Work, busy: Busy) -> None:
+        self._gate, self._market_link, self._news_link, self._work = gate, market, news, work
+        self._busy = busy
+        self._timer_hold: AbstractContextManager[None] | None = None
+        self._market: list[bytes] = []
+        self._news: list[bytes] = []
+        self._timer = False
+        self._since = 0
+        self._turns = 0
+        self._handle: asyncio.Handle | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to take messages, account news first."""
+        self._loop = loop
+        self._news_link.attach(loop, self._take_news)
+        self._market_link.attach(loop, self._take_market)
+
+    def alarm(self) -> None:
+        """Take note that a deadline of the engine has come; the market is held until it was served."""
+        if self._timer_hold is None:
+            self._timer_hold = self._busy()
+            self._timer_hold.__enter__()
+        self._timer = True
+        self._arrange()
+
+    def _take_news(self, payload: bytes) -> None:
+        self._news.append(payload)
+        self._arrange()
+
+    def _take_market(self, payload: bytes) -> None:
+        self._market.append(payload)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Look once this turn of the loop has taken all that is there; so several messages become one piece of work."""
+        if self._handle is None:
+            self._since, self._turns = machine_now(), 0
+            self._handle = self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._handle = None
+        waited = machine_now() - self._since
+        if (
+            self._gate.is_held()
+            and waited < _PATIENCE
+            and not self._gate.is_complete(len(self._market), len(self._news))
+        ):
+            self._turns += 1
+            if self._turns <= _TURNS:
+                self._handle = self._loop.call_soon(self._look)
+            else:
+                self._handle = self._loop.call_later(_PAUSE_SECONDS, self._look)
+            return
+        self._act()
+
+    def _act(self) -> None:
+        news, market, timer = self._news, self._market, self._timer
+        self._news, self._market, self._timer = [], [], False
+        self._work(news, market, timer)
+        for _ in news:
+            self._news_link.handled()
+        for _ in market:
+            self._market_link.handled()
+        self._release()
+
+    def close(self) -> None:
+        """Take nothing more."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._release()
+        self._market_link.close()
+        self._news_link.close()
+
+    def _release(self) -> None:
+        if self._timer_hold is not None and not self._timer:
+            hold, self._timer_hold = self._timer_hold, None
+            hold.__exit__(None, None, None)

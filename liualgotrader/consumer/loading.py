@@ -1,0 +1,80 @@
+"""Makes a consumer's strategies from the tradeplan. One that cannot be made is stopped alone; the others go on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liualgotrader.common.errors import LiuError
+from liualgotrader.common.plugins import outside_reads, source_of, where_raised
+from liualgotrader.common.session_plan import SessionPlan, SlotPlan
+from liualgotrader.common.tlog import warn
+from liualgotrader.engine.engine import Engine
+from liualgotrader.strategies.base import Strategy, Surroundings, make_strategy
+
+log = logging.getLogger(__name__)
+
+MakeLoader = Callable[[], Any]
+Balance = Callable[[str], Awaitable[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A slot that runs no strategy, and why."""
+
+    slot: int
+    reason: str
+
+
+async def load_strategies(
+    plan: SessionPlan,
+    slots: Sequence[SlotPlan],
+    engine: Engine,
+    surround: Callable[[SlotPlan], Surroundings],
+    loader: Any,
+) -> list[Ended]:
+    """Put the strategies of these slots into the engine and return those that will not run."""
+    ended: list[Ended] = []
+    for slot in slots:
+        if slot.stopped:
+            continue
+        try:
+            strategy = _make(plan, slot, surround(slot), loader)
+            if not await strategy.create():
+                ended.append(Ended(slot.slot, "create() said no"))
+                continue
+            engine.add(slot, strategy)
+        except LiuError as error:
+            log.error("%s", error)
+            ended.append(Ended(slot.slot, str(error)))
+        except Exception as error:
+            where = where_raised(error, _file_of(plan, slot))
+            reason = f"raised in create: {type(error).__name__}: {error} ({where})"
+            log.exception("strategy %s %s", slot.strategy, reason)
+            ended.append(Ended(slot.slot, reason))
+    return ended
+
+
+def _make(plan: SessionPlan, slot: SlotPlan, surroundings: Surroundings, loader: Any) -> Strategy:
+    details = plan.tradeplan.get("strategies", {}).get(slot.strategy, {})
+    strategy = make_strategy(
+        plan.batch_id,
+        slot.strategy,
+        details,
+        Path(plan.tradeplan_dir),
+        data_loader=loader,
+        ref_run_id=slot.algo_run_id,
+    )
+    strategy.settle(surroundings, slot.algo_run_id, slot.account_id)
+    file = source_of(strategy)
+    for sentence in outside_reads(file) if file is not None else ():
+        warn(log, "outside_read", strategy=slot.strategy, found=sentence)
+    return strategy
+
+
+def _file_of(plan: SessionPlan, slot: SlotPlan) -> Path | None:
+    name = plan.tradeplan.get("strategies", {}).get(slot.strategy, {}).get("filename")
+    return (Path(plan.tradeplan_dir) / name).resolve() if isinstance(name, str) else None

@@ -1,0 +1,47 @@
+"""Entry point of a consumer process: opens the doors to the outside and runs the consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.queues import Queue
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.config import Secrets
+from liualgotrader.consumer.shell import Consumer, Doors
+from liualgotrader.transport.child import Child, run_child
+
+if TYPE_CHECKING:
+    from liualgotrader.common.ports import Store
+
+
+def run(run_dir: str, control: Connection, index: int, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
+    """Run consumer `index` of the session in `run_dir`, and exit."""
+
+    async def body(child: Child) -> None:
+        await Consumer(child, index, open_doors(child, Secrets.from_environment())).run()
+
+    run_child(f"consumer-{index}", run_dir, control, body, queues)
+
+
+def open_doors(child: Child, secrets: Secrets) -> Doors:
+    """Return the doors that the session's plan names; nothing is called yet."""
+    from liualgotrader.common.types import TimeScale
+    from liualgotrader.data.data_factory import open_data
+    from liualgotrader.data.loader import DataLoader
+    from liualgotrader.trading.base import Trader
+
+    data = open_data(child.plan, secrets)
+
+    async def open_record() -> Store:
+        from liualgotrader.models.store_factory import open_store
+
+        return await open_store(secrets.dsn.reveal())
+
+    def make_loader(live: Callable[[str], Any]) -> DataLoader:
+        return DataLoader(TimeScale.minute, data_api=data, clock=child.clock, live=live)
+
+    def make_trader(account: Any) -> Trader:
+        return Trader(child.plan.hours, child.clock, account)
+
+    return Doors(data, open_record, make_loader, make_trader)

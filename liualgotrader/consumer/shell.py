@@ -1,0 +1,353 @@
+"""The consumer: carries messages to the engine and the engine's outputs to where they belong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, get_args
+
+from liualgotrader.common.clock import NEVER, Alarm
+from liualgotrader.common.control import Operate, StopSlot, ToChild, Told
+from liualgotrader.common.errors import DatabaseUnavailable, LiuError
+from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick
+from liualgotrader.common.orders import Intent
+from liualgotrader.common.ports import DataAPI, Store
+from liualgotrader.common.rows import PickRow, SignalRow
+from liualgotrader.common.session_plan import Hours, SessionPlan, SlotPlan
+from liualgotrader.common.tlog import say, warn
+from liualgotrader.common.trading_data import called
+from liualgotrader.consumer.figures import Figures
+from liualgotrader.consumer.history import History
+from liualgotrader.consumer.intake import Gate, Intake
+from liualgotrader.consumer.loading import load_strategies
+from liualgotrader.consumer.numbers import OrderNumbers
+from liualgotrader.consumer.outbox import Outbox
+from liualgotrader.consumer.record import Keys, OpenStore, Recorder
+from liualgotrader.consumer.waiting import Waits
+from liualgotrader.engine.engine import ALL_EVENTS, Engine, Terms
+from liualgotrader.engine.freshness import Freshness, instant_of, newest_places
+from liualgotrader.engine.outputs import Line, LoadHistory, Output, Reject, SlotStopped, Waiting
+from liualgotrader.strategies.base import Surroundings
+from liualgotrader.strategies.frames import lazy_frames, real_frames
+from liualgotrader.transport.child import Child
+from liualgotrader.transport.codec import decode_batch, decode_news
+from liualgotrader.transport.market_clock import Seat
+from liualgotrader.transport.page import symbol_cell
+
+log = logging.getLogger(__name__)
+
+ANSWER_REASON = "no answer"
+_INTENTS = get_args(Intent)
+_ASSETS_SECONDS = 10.0  # machine time for the list of assets
+_RECORD_SECONDS = 10.0  # machine time for what an earlier process of this session left in the record
+_LAST_ROWS_SECONDS = 3.0  # machine time to write what is left at the end
+_ORPHAN_ROWS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a consumer needs from outside; the entry point opens them, tests hand in their own."""
+
+    data: DataAPI
+    open_store: OpenStore
+    make_loader: Callable[[Callable[[str], Any]], Any] = lambda live: None
+    make_trader: Callable[[Any], Any] = lambda account: None
+
+
+class SeatWatch:
+    """Puts each strategy call on the session page."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._cells: dict[str, int] = {}
+        self.batch = 0
+
+    def calling(self, slot: int, symbol: str) -> None:
+        """State the call that begins."""
+        cell = self._cells.get(symbol)
+        if cell is None:
+            cell = self._cells[symbol] = symbol_cell(symbol)
+        self._seat.calling(slot, cell, self.batch)
+
+    def returned(self) -> None:
+        """State that it ended."""
+        self._seat.returned()
+
+
+class Consumer:
+    """One consumer process of a session."""
+
+    def __init__(self, child: Child, index: int, doors: Doors) -> None:
+        plan = child.plan
+        self._child, self._index, self._plan, self._doors = child, index, plan, doors
+        self._clock = child.clock
+        self._watch = SeatWatch(child.seat)
+        self._waits = Waits(plan.timings.strategy_answer_seconds, self._on_answer)
+        make_frame = real_frames if plan.tradeplan.get("real_frames") else lazy_frames
+        self.engine = Engine(terms_of(plan), make_frame, step=self._waits.step, watch=self._watch)
+        slots = plan.slots_of(index)
+        numbers = Path(plan.journal_dir) / f"consumer-{index}.numbers"
+        self._numbers = OrderNumbers(numbers, [s.slot for s in slots])
+        self._outbox = Outbox(
+            child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.seat.busy
+        )
+        self._recorder = Recorder(plan.batch_id, doors.open_store, self._clock)
+        self._keys = Keys(self._recorder)
+        self._history = History(
+            doors.data, plan.hours, plan.timings.history_sessions, self._clock, self._on_history, child.seat.busy
+        )
+        self._freshness = Freshness(plan.timings.stale_after_seconds)
+        self.figures = Figures(self.engine, self._freshness, self._outbox)
+        gate = Gate(child.page, index, simulated=plan.simulated_clock)
+        self._intake = Intake(
+            gate, child.reader(f"market-{index}"), child.reader(f"news-{index}"), self._work, child.seat.busy
+        )
+        self._alarm: Alarm | None = None
+        self._alarm_at = NEVER
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Make the strategies, restore what an earlier process of this session left, and take part."""
+        self._recorder.start()
+        self.engine.loader = self._doors.make_loader(self._live_frame)
+        self.engine.trader = self._doors.make_trader(CalledAccount(self.engine))
+        slots = self._plan.slots_of(self._index)
+        for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, self.engine.loader):
+            self._child.slot_ended(ended.slot, ended.reason)
+        for slot in self.engine.slots.values():
+            slot.next_number = self._numbers.highest(slot.number) + 1
+        self.engine.shortable = await self._shortable()
+        await self._restore()
+        self._child.on_order(self._on_order)
+        self._child.report(self.figures.values)
+        loop = asyncio.get_running_loop()
+        self._intake.attach(loop)
+        self._outbox.attach(loop)
+        self._set_alarm()
+        self._child.ready()
+
+    async def run(self) -> None:
+        """Take part until the session ends for this process."""
+        await self.start()
+        await self._child.stopping.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Call no strategy any more, write what is left and go."""
+        self.engine.stop()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._waits.close()
+        self._intake.close()
+        await self._history.close()
+        self._outbox.close()
+        await self._recorder.close(_ORPHAN_ROWS_SECONDS if self._child.orphaned else _LAST_ROWS_SECONDS)
+        await self._doors.data.close()
+        self._numbers.close()
+        say(log, "consumer_closed", events=self.engine.events, orders=self._outbox.orders)
+
+    async def _shortable(self) -> Mapping[str, bool]:
+        """Ask which shares the broker lends; unknown ones count as lent, and the broker has the last word."""
+        try:
+            async with asyncio.timeout(_ASSETS_SECONDS):
+                assets = await self._doors.data.tradable_symbols()
+        except (LiuError, TimeoutError) as error:
+            warn(log, "assets_unknown", error=error or "no answer in time")
+            return {}
+        return {symbol: asset.shortable for symbol, asset in assets.items()}
+
+    async def _restore(self) -> None:
+        """Pick again what this session has picked for this consumer, and pass over what was rejected."""
+        batch_id = self._plan.batch_id
+
+        async def found(store: Store) -> tuple[Sequence[tuple[str, str]], Sequence[PickRow], Mapping[str, int]]:
+            return await store.rejects(batch_id), await store.picks(batch_id), await store.assignments(batch_id)
+
+        try:
+            async with asyncio.timeout(_RECORD_SECONDS):
+                rejects, picks, assigned = await self._recorder.ask(found)
+        except (DatabaseUnavailable, TimeoutError) as error:
+            warn(log, "nothing_restored", error=error or "no answer in time")
+            return
+        self.engine.restore_rejects(rejects)
+        events: list[FeedEvent] = [event for pick in picks if (event := self._mine(pick, assigned)) is not None]
+        if events:
+            say(log, "picks_restored", count=len(events))
+            now, machine = self._clock.now(), self._clock.machine()
+            self._carry_out(self.engine.on_batch(Batch(0, 0, machine, events), now, machine))
+
+    def _mine(self, pick: PickRow, assigned: Mapping[str, int]) -> Pick | None:
+        """Return the pick as this consumer hears it: of its own symbols, and of any for a `run_all` at home here."""
+        if assigned.get(pick.symbol) == self._index:
+            return Pick(pick.symbol, pick.at, pick.scanner, pick.strategy)
+        for slot in self.engine.slots.values():
+            if slot.plan.run_all and pick.strategy in ("", slot.name):
+                return Pick(pick.symbol, pick.at, pick.scanner, slot.name)
+        return None
+
+    def _surroundings(self, slot: SlotPlan) -> Surroundings:
+        details = self._plan.tradeplan.get("strategies", {}).get(slot.strategy, {})
+        portfolio = details.get("portfolio_id")
+
+        async def balance(account_id: int) -> float:
+            found = None
+            if isinstance(portfolio, str):
+                found = await self._recorder.ask(lambda store: store.portfolio_account(portfolio))
+            if found is None or found[0] != account_id:
+                raise LookupError(f"strategy {slot.strategy} has no portfolio with account {account_id}")
+            return found[1]
+
+        return Surroundings(self._plan.hours, self._keys, balance)
+
+    def _live_frame(self, symbol: str) -> Any:
+        state = self.engine.symbols.get(symbol)
+        return real_frames(state.bars)(True) if state is not None and state.live else None
+
+    # --- inputs -------------------------------------------------------------------------------------------
+
+    def _work(self, news: Sequence[bytes], market: Sequence[bytes], timer: bool) -> None:
+        for payload in news:
+            items = decode_news(payload)
+            self._outbox.heard(items)
+            self._carry_out(self.engine.on_news(items, self._clock.now(), self._clock.machine()))
+        if market:
+            self._take_market([decode_batch(payload) for payload in market])
+        if timer:
+            self._alarm_at = NEVER
+            self._carry_out(self.engine.on_timer(self._clock.now(), self._clock.machine()))
+        self._set_alarm()
+
+    def _take_market(self, batches: Sequence[Batch]) -> None:
+        """Act on batches; once one is stale, of all that wait only the newest state of each symbol is acted on."""
+        age = self._clock.age
+        verdicts = [self._freshness.judge(batch.events, age) for batch in batches]
+        silent = [v.stale for v in verdicts]
+        if any(silent):
+            silent = _drained(batches, silent)
+        for batch, verdict, places in zip(batches, verdicts, silent, strict=True):
+            if verdict.line:
+                log.warning("%s", verdict.line)
+            self.figures.dropped += batch.dropped
+            if batch.events:
+                self.figures.lags.note(age(instant_of(batch.events[-1])))
+            self._watch.batch = batch.seq
+            self._carry_out(self.engine.on_batch(batch, self._clock.now(), self._clock.machine(), places))
+
+    def _on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
+        say(log, "history_loaded", symbol=symbol, bars=len(bars))
+        self._carry_out(self.engine.on_history(symbol, bars, self._clock.now(), self._clock.machine()))
+        self._set_alarm()
+
+    def _on_answer(self, ticket: int, result: Any, error: BaseException | None) -> None:
+        slot = self.engine.slot_of_ticket(ticket)
+        outputs = self.engine.on_answer(ticket, result, error, self._clock.now(), self._clock.machine())
+        self._carry_out(outputs)
+        if isinstance(error, TimeoutError) and slot is not None:
+            self._carry_out(self.engine.stop_slot(slot, ANSWER_REASON))
+        self._set_alarm()
+
+    def _on_order(self, order: ToChild) -> None:
+        if isinstance(order, StopSlot):
+            self._carry_out(self.engine.stop_slot(order.slot, order.reason))
+        elif isinstance(order, Operate):
+            warn(log, "unknown_order", name=order.name)
+
+    def _set_alarm(self) -> None:
+        at = self.engine.next_deadline()
+        if at == self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._clock.call_at(at, self._intake.alarm) if at != NEVER else None
+
+    # --- outputs ------------------------------------------------------------------------------------------
+
+    def _carry_out(self, outputs: Sequence[Output]) -> None:
+        if not outputs:
+            return
+        intents = [one for one in outputs if isinstance(one, _INTENTS)]
+        if intents:
+            self._outbox.add(intents)
+        for one in outputs:
+            match one:
+                case SignalRow():
+                    self._recorder.signal(one)
+                case LoadHistory(symbol):
+                    self._history.want(symbol)
+                case Waiting():
+                    self._go_on(one)
+                case Line(level, text):
+                    log.log(level, "%s", text)
+                case Reject():
+                    self._recorder.reject(one.strategy, one.symbol, one.at)
+                    if one.unwanted:
+                        self._child.tell(Told({f"unwanted.{one.symbol}": self._index}))
+                case SlotStopped(slot, reason):
+                    self._child.slot_ended(slot, reason)
+
+    def _go_on(self, waiting: Waiting) -> None:
+        self._waits.go_on(waiting, self.engine.slots[waiting.slot].book, self._child.seat.busy())
+
+
+class CalledAccount:
+    """What `run_all`'s trader knows: the account, and the book of the strategy being called."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def equity(self) -> Decimal | None:
+        """The account's equity in US dollars, None until the broker has told it."""
+        return self._engine.equity
+
+    def position(self, symbol: str) -> Decimal:
+        """Return the calling strategy's signed shares."""
+        book = called.get()
+        return Decimal(str(book.told("positions").get(symbol, 0))) if book is not None else Decimal(0)
+
+    def shortable(self, symbol: str) -> bool:
+        """Say whether the broker lends the share; unknown ones count as lent."""
+        return self._engine.shortable.get(symbol, True)
+
+
+def terms_of(plan: SessionPlan) -> Terms:
+    """Return what the engine decides by, out of the session's plan."""
+    tradeplan = plan.tradeplan
+    return Terms(
+        batch_id=plan.batch_id,
+        hours=plan.hours,
+        seed=plan.seed,
+        timings=plan.timings,
+        events=frozenset(tradeplan.get("events") or ALL_EVENTS),
+        session_starts=_session_starts(plan.hours),
+        portfolio_value=tradeplan.get("portfolio_value"),
+        shadow=plan.shadow,
+    )
+
+
+def _session_starts(hours: Hours) -> tuple[int, ...]:
+    return tuple(sorted([hours.opens_at, *(opens_at for opens_at, _ in hours.previous)]))
+
+
+def _drained(batches: Sequence[Batch], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """Return, per batch, the places nobody is called for: all but the newest fresh event of each symbol."""
+    events = [event for batch in batches for event in batch.events]
+    old: set[int] = set()
+    start = 0
+    for batch, places in zip(batches, stale, strict=True):
+        old |= {start + place for place in places}
+        start += len(batch.events)
+    kept = newest_places(events, [place for place in range(len(events)) if place not in old])
+    silent: list[frozenset[int]] = []
+    start = 0
+    for batch in batches:
+        count = len(batch.events)
+        silent.append(frozenset(p for p in range(count) if start + p not in kept))
+        start += count
+    return silent
