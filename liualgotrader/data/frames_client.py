@@ -40,11 +40,10 @@ class Line:
     url: str
     on_frame: Callable[[bytes], None]
     before_connecting: Callable[[], None] = lambda: None
-    on_open: Callable[[], None] = lambda: None
     on_closed: Callable[[str], None] = lambda reason: None
     headers: Mapping[str, str] = field(default_factory=dict)
     loopback: bool = False  # refuse every host beyond this machine
-    timings: LineTimings = LineTimings()
+    timings: LineTimings = field(default_factory=LineTimings)
 
 
 class Connection(Protocol):
@@ -65,6 +64,15 @@ class Connection(Protocol):
     async def closed(self) -> str:
         """Return, once the connection has ended, why; raise what `on_frame` raised."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Ears:
+    """What a library's connection tells: that it is open (before any frame), alive, and each message."""
+
+    opened: Callable[[Connection], None]
+    heard: Callable[[], None]
+    frame: Callable[[bytes], None]
 
 
 class FramesClient:
@@ -126,18 +134,15 @@ class FramesClient:
         line = self._line
         line.before_connecting()
         failures: tuple[type[Exception], ...] = (OSError, TimeoutError, *_handshake_errors())
+        ears = _Ears(self._opened, self._heard, self._frame)
         try:
             async with asyncio.timeout(line.timings.handshake_seconds):
-                connection = await self._connect(line, self._heard, self._frame)
+                connection = await self._connect(line, ears)
         except failures as error:
+            self._connection = None
             return f"cannot connect: {type(error).__name__}: {error}"
-        self._connection = connection
-        self.connections += 1
-        self._heard()
-        say(log, "feed_connected", host=line.url.split("?")[0])
         watch = asyncio.create_task(self._watch(connection))
         try:
-            line.on_open()
             if self._closing:
                 connection.end()
             reason = await connection.closed()
@@ -147,6 +152,12 @@ class FramesClient:
             connection.end()
         line.on_closed(reason)
         return reason
+
+    def _opened(self, connection: Connection) -> None:
+        self._connection = connection
+        self.connections += 1
+        self._heard()
+        say(log, "feed_connected", host=self._line.url.split("?")[0])
 
     async def _watch(self, connection: Connection) -> None:
         """End the connection when nothing at all has been heard for too long; ping before that."""
@@ -189,16 +200,22 @@ def _handshake_errors() -> tuple[type[Exception], ...]:
     return (WebSocketException, WSError)
 
 
-async def _connect_picows(line: Line, heard: Callable[[], None], frame: Callable[[bytes], None]) -> Connection:
+async def _connect_picows(line: Line, ears: _Ears) -> Connection:
     try:
         import picows
     except ImportError:  # Windows
-        return await _connect_websockets(line, heard, frame)
+        return await _connect_websockets(line, ears)
     whole, control = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY), picows.WSMsgType
+    heard, frame = ears.heard, ears.frame
 
     class Listener(picows.WSListener):  # type: ignore[misc]
         def __init__(self) -> None:
             self.parts: list[bytes] = []
+            self.connection: _PicowsConnection
+
+        def on_ws_connected(self, transport: Any) -> None:
+            self.connection = _PicowsConnection(transport, whole)
+            ears.opened(self.connection)
 
         def on_ws_frame(self, transport: Any, received: Any) -> None:
             kind = received.msg_type
@@ -216,7 +233,7 @@ async def _connect_picows(line: Line, heard: Callable[[], None], frame: Callable
             else:  # ping (answered by the library) and pong
                 heard()
 
-    transport, _ = await picows.ws_connect(
+    _, listener = await picows.ws_connect(
         Listener,
         line.url,
         extra_headers=dict(line.headers),
@@ -224,7 +241,7 @@ async def _connect_picows(line: Line, heard: Callable[[], None], frame: Callable
         max_frame_size=_FRAME_BYTES,
         max_redirects=0,
     )
-    return _PicowsConnection(transport, (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY))
+    return listener.connection  # type: ignore[no-any-return]
 
 
 class _PicowsConnection:
@@ -246,7 +263,7 @@ class _PicowsConnection:
         return "the connection was closed"
 
 
-async def _connect_websockets(line: Line, heard: Callable[[], None], frame: Callable[[bytes], None]) -> Connection:
+async def _connect_websockets(line: Line, ears: _Ears) -> Connection:
     from websockets.asyncio.client import connect
 
     class NoRedirect(connect):
@@ -262,14 +279,16 @@ async def _connect_websockets(line: Line, heard: Callable[[], None], frame: Call
         close_timeout=1,
         proxy=None if line.loopback else True,
     )
-    return _WebsocketsConnection(opened, heard, frame)
+    connection = _WebsocketsConnection(opened, ears)
+    ears.opened(connection)
+    return connection
 
 
 class _WebsocketsConnection:
-    def __init__(self, opened: Any, heard: Callable[[], None], frame: Callable[[bytes], None]) -> None:
-        self._opened, self._heard = opened, heard
+    def __init__(self, opened: Any, ears: _Ears) -> None:
+        self._opened, self._heard = opened, ears.heard
         self._sending: set[asyncio.Task[None]] = set()
-        self._reading = asyncio.create_task(self._read(frame))
+        self._reading = asyncio.create_task(self._read(ears.frame))
 
     def send(self, payload: bytes, *, text: bool) -> None:
         self._soon(self._opened.send(payload, text=text))

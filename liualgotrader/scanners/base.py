@@ -108,5 +108,6 @@ def make_scanner(
         settings.setdefault("recurrence", None)
         settings.setdefault("target_strategy_name", None)
         return build(Momentum, {**settings, **more}, table=table)
-    kind = load_class(Scanner, name, settings.pop("filename", None), folder or Path(), table=table)
+    filename = settings.pop("filename", None)
+    kind = load_class(Scanner, name, filename, folder or Path(), table=table)  # type: ignore[type-abstract]
     return build(kind, settings, table=table)

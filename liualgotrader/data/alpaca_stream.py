@@ -1,0 +1,178 @@
+"""Alpaca's market data over a websocket: `AlpacaFeed` knows the protocol, `FramesClient` keeps the line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from liualgotrader.common.clock import Clock
+from liualgotrader.common.errors import ConfigError, DataUnavailable, LiuError
+from liualgotrader.common.session_plan import Endpoints
+from liualgotrader.common.tlog import warn
+from liualgotrader.common.types import WSEventType
+from liualgotrader.data.alpaca_feed import AlpacaFeed, FeedNotice, FeedState, Remedy
+from liualgotrader.data.frames_client import FramesClient, Line, LineTimings
+from liualgotrader.data.streaming_base import OnEvents, StreamingAPI
+
+log = logging.getLogger(__name__)
+
+_WRONG_KEY = 402
+_CHANNELS: Mapping[WSEventType, tuple[str, ...]] = {
+    WSEventType.TRADE: ("trades",),
+    WSEventType.QUOTE: ("quotes",),
+    WSEventType.MIN_AGG: ("bars", "updatedBars"),
+    WSEventType.SEC_AGG: ("trades",),  # the vendor has no second bars; they are made from trades
+}
+_ALWAYS = ("statuses",)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHooks:
+    """What the owner of a stream wants to hear, and what the line is like."""
+
+    connecting: Callable[[], None] = lambda: None
+    notice: Callable[[str, str], None] = lambda level, text: None  # a logging level name, and a sentence for a person
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timings: LineTimings = field(default_factory=LineTimings)
+    library: str = "picows"
+    text: bool = False  # JSON instead of msgpack, for looking at
+
+
+class AlpacaStream(StreamingAPI):
+    """The stream at `endpoints.stream_url`; `on_events` is called for every frame."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        key_pair: tuple[str, str],
+        on_events: OnEvents,
+        clock: Clock,
+        rng: Random,
+        hooks: StreamHooks | None = None,
+    ) -> None:
+        super().__init__()
+        hooks = hooks or StreamHooks()
+        self._feed = AlpacaFeed(*key_pair, text=hooks.text)
+        self._on_events, self._hooks = on_events, hooks
+        self._frames = 0
+        self._fatal: LiuError | None = None
+        self._said: set[str] = set()
+        self._was_open = False
+        encoding = {} if hooks.text else {"Content-Type": "application/msgpack"}
+        line = Line(
+            endpoints.stream_url,
+            self._frame,
+            before_connecting=self._connecting,
+            on_closed=self._closed,
+            headers={**encoding, **hooks.headers},
+            loopback=endpoints.loopback,
+            timings=hooks.timings,
+        )
+        self._client = FramesClient(line, clock, rng, hooks.library)
+
+    async def subscribe(self, symbols: Sequence[str], events: Sequence[WSEventType]) -> bool:
+        """Ask for the events of `symbols`; True if the vendor was asked now, False if it will be once connected."""
+        return self.subscribe_now(symbols, events)
+
+    def subscribe_now(self, symbols: Iterable[str], events: Iterable[WSEventType]) -> bool:
+        """The same without waiting."""
+        channels = dict.fromkeys(c for event in events for c in _CHANNELS[event])
+        self._feed.subscribe(symbols, (*channels, *_ALWAYS))
+        return self._flush()
+
+    async def unsubscribe(self, symbol: str) -> None:
+        """Ask for no more events of a symbol."""
+        self._feed.unsubscribe([symbol])
+        self._flush()
+
+    async def run(self) -> None:
+        """Hold the connection until `close`.
+
+        Raises:
+            ConfigError: the vendor refuses the key.
+            DataUnavailable: the vendor will never serve this key what is asked.
+        """
+        await self._client.run()
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def close(self) -> None:
+        """End the connection; `run` returns."""
+        self._client.close()
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols asked for and not refused."""
+        return self._feed.symbols
+
+    @property
+    def settled(self) -> bool:
+        """Whether the vendor has answered everything that was asked."""
+        return self._feed.settled
+
+    def counters(self) -> Mapping[str, float]:
+        """Return the stream's figures since its start."""
+        feed = self._feed
+        return {
+            "frames": feed.frames,
+            "messages": feed.messages,
+            "messages_passed_over": feed.passed_over,
+            "bad_messages": feed.bad,
+            "connections": self._client.connections,
+            "connected": float(self._client.connected),
+            "symbols_subscribed": len(feed.symbols),
+            "symbols_refused": len(feed.refused),
+        }
+
+    def _frame(self, frame: bytes) -> None:
+        self._frames += 1
+        before = self._feed.state
+        events = self._feed.receive(frame)
+        if not events:  # most likely control: data frames need none of this
+            self._flush()
+            self._heed(self._feed.notices())
+            if before is FeedState.CONNECTED and self._feed.state is FeedState.AUTHENTICATED:
+                self._taken_in()
+        self._on_events(events, self._frames)
+
+    def _flush(self) -> bool:
+        sent = False
+        for frame in self._feed.to_send():
+            sent = self._client.send(frame, text=self._hooks.text)
+        return sent
+
+    def _connecting(self) -> None:
+        self._frames = 0
+        self._feed.reconnected()
+        self._hooks.connecting()
+
+    def _taken_in(self) -> None:
+        self._client.settled()
+        self._said.clear()
+        if self._was_open:
+            self._hooks.notice("INFO", "market data: connected again")
+        self._was_open = True
+
+    def _closed(self, reason: str) -> None:
+        if self._was_open and self._fatal is None:
+            self._say_once("WARNING", f"market data: {reason}; connecting again")
+
+    def _heed(self, notices: Iterable[FeedNotice]) -> None:
+        for notice in notices:
+            warn(log, "feed_notice", code=notice.code, remedy=notice.remedy.value, text=notice.text)
+            if notice.remedy is Remedy.GIVE_UP:
+                kind = ConfigError if notice.code == _WRONG_KEY else DataUnavailable
+                self._fatal = kind(notice.text)
+                self._client.close()
+                continue
+            self._say_once("WARNING", notice.text)
+            if notice.remedy is Remedy.RECONNECT:
+                self._client.reconnect()
+
+    def _say_once(self, level: str, text: str) -> None:
+        """Tell a person, but not at every attempt of a night without a connection."""
+        if text not in self._said:
+            self._said.add(text)
+            self._hooks.notice(level, text)
