@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from liualgotrader.models.server_binaries import run_program
 from liualgotrader.models.server_cluster import SUPERUSER, Cluster
 
 _SUFFIX = ".dump"  # one archive of pg_dump's custom format for each database, inside a tar file
+_MEMBER = re.compile(rf"[a-z_][a-z0-9_]*{re.escape(_SUFFIX)}")
 _INCOMING = "_incoming"
 _REPLACED = "_replaced"
 _SECONDS = 3600.0
@@ -66,19 +69,27 @@ def restore(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         dumps = _unpack(path, Path(folder))
-        for dump in dumps:
-            _load(cluster, dsn, dump)
-    names = [dump.stem for dump in dumps]
-    present = databases(cluster, dsn)
-    for name in names:
-        _exchange(cluster, dsn, name, replaced=name in present)
+        names = [dump.stem for dump in dumps]
+        try:
+            for dump in dumps:
+                _load(cluster, dsn, dump)
+            _exchange(cluster, dsn, names)
+        except OutsideError:
+            _drop(cluster, dsn, [f"{name}{_INCOMING}" for name in names])
+            raise
+    _drop(cluster, dsn, [f"{name}{_REPLACED}" for name in names])
     return names
 
 
 def _unpack(path: Path, folder: Path) -> Sequence[Path]:
     try:
         with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+            # By hand, so that a member can neither name a place outside the folder nor be anything but a dump.
+            for member in archive:
+                source = archive.extractfile(member) if _MEMBER.fullmatch(member.name) else None
+                if source is not None:
+                    with source, (folder / member.name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
     except (OSError, tarfile.TarError) as e:
         raise ConfigError(f"{path} is not a backup made by `liu db backup`: {e}.") from e
     dumps = sorted(folder.glob(f"*{_SUFFIX}"))
@@ -89,23 +100,27 @@ def _unpack(path: Path, folder: Path) -> Sequence[Path]:
 
 def _load(cluster: Cluster, dsn: str, dump: Path) -> None:
     incoming = f"{dump.stem}{_INCOMING}"
-    _sql(cluster, dsn, f'DROP DATABASE IF EXISTS "{incoming}" WITH (FORCE)')
+    _drop(cluster, dsn, [incoming])
     _sql(cluster, dsn, f'CREATE DATABASE "{incoming}"')
     command = [cluster.programs.path("pg_restore"), "--exit-on-error", "--single-transaction", "--no-owner"]
     run_program([*command, "-d", _address(dsn, incoming), str(dump)], seconds=_SECONDS)
 
 
-def _exchange(cluster: Cluster, dsn: str, name: str, *, replaced: bool) -> None:
-    old = f"{name}{_REPLACED}"
-    if replaced:
-        _sql(cluster, dsn, f'DROP DATABASE IF EXISTS "{old}" WITH (FORCE)')
-        try:
-            _sql(cluster, dsn, f'ALTER DATABASE "{name}" RENAME TO "{old}"')
-        except OutsideError as e:
-            raise OutsideError(f"The database {name} is in use; end the programs that use it and try again.") from e
-    _sql(cluster, dsn, f'ALTER DATABASE "{name}{_INCOMING}" RENAME TO "{name}"')
-    if replaced:
-        _sql(cluster, dsn, f'DROP DATABASE "{old}" WITH (FORCE)')
+def _exchange(cluster: Cluster, dsn: str, names: Sequence[str]) -> None:
+    """Give the new databases the names of the old ones, all in one transaction."""
+    _drop(cluster, dsn, [f"{name}{_REPLACED}" for name in names])
+    present = databases(cluster, dsn)
+    steps = [f'ALTER DATABASE "{name}" RENAME TO "{name}{_REPLACED}";' for name in names if name in present]
+    steps += [f'ALTER DATABASE "{name}{_INCOMING}" RENAME TO "{name}";' for name in names]
+    try:
+        _sql(cluster, dsn, " ".join(steps))
+    except OutsideError as e:
+        raise OutsideError(f"A database is in use ({e}); end the programs that use it and try again.") from e
+
+
+def _drop(cluster: Cluster, dsn: str, names: Sequence[str]) -> None:
+    for name in names:
+        _sql(cluster, dsn, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 def _sql(cluster: Cluster, dsn: str, statement: str) -> str:

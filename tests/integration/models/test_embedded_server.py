@@ -242,10 +242,12 @@ def test_a_file_that_is_no_backup_changes_nothing(home: Path) -> None:
         assert server.databases() == ["liualgotrader"]
 
 
-def test_a_database_in_use_is_not_replaced(home: Path) -> None:
+def test_while_one_database_is_in_use_none_is_replaced(home: Path) -> None:
     with EmbeddedServer.start(home) as server:
         server.ensure_database("liualgotrader")
+        server.ensure_database("another")
         server.backup(home / "b.tar")
+        server.run_sql("CREATE TABLE newer ()", database="another")
         session = subprocess.Popen(server.psql_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert session.stdin is not None and session.stdout is not None
         session.stdin.write("\\t on\nSELECT 'here';\n")
@@ -255,6 +257,8 @@ def test_a_database_in_use_is_not_replaced(home: Path) -> None:
         with pytest.raises(OutsideError, match="in use"):
             server.restore(home / "b.tar")
         session.communicate("\\q\n", timeout=20)
+        assert server.databases() == ["another", "liualgotrader"]
+        assert server.run_sql("SELECT count(*) FROM newer", database="another") == "0\n"
 
 
 def test_a_strange_database_name_is_refused(home: Path) -> None:
