@@ -91,10 +91,11 @@ class UpdatesHub:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def began_to_listen(self) -> None:
+    def began_to_listen(self, fresh: Listener) -> None:
         """Nothing is unsent on a fresh connection: what a lost one took with it is the gateway's to reconcile."""
         self._seen = True
-        if self._page is not None and not any(x.outbox.queued_bytes for x in self._listeners if x.listens):
+        unsent = any(x.outbox.queued_bytes for x in self._listeners if x.listens and x is not fresh)
+        if self._page is not None and not unsent:
             sent = self._page.get(self._row, Cell.UPDATES_SENT)
             self._page.put(self._row, Cell.UPDATES_HANDLED, sent)
 

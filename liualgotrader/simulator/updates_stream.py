@@ -51,7 +51,7 @@ async def _converse(world: World, socket: web.WebSocketResponse, listener: Liste
         listened = listener.listens
         listener.send(listener.receive(_read(message.data, msgpack=listener.msgpack)))
         if listener.listens and not listened:
-            world.updates.began_to_listen()
+            world.updates.began_to_listen(listener)
     say(log, "order_stream_closed")
 
 
