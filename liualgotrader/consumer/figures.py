@@ -51,7 +51,7 @@ class Figures:
             "orders_decided": self._outbox.orders,
             "unanswered": self._outbox.unanswered,
             "fills_booked": engine.fills,
-            "ignored": engine.ignored,
+            "ignored": engine.market.ignored,
             "late_trades": sum(state.bars.late for state in engine.symbols.values()),
         }
         for slot in engine.slots.values():

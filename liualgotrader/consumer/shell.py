@@ -121,7 +121,7 @@ class Consumer:
             self._child.slot_ended(ended.slot, ended.reason)
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1
-        self.engine.shortable = await self._shortable()
+        self.engine.market.shortable = await self._shortable()
         await self._restore()
         self._child.on_order(self._on_order)
         self._child.report(self.figures.values)
@@ -313,7 +313,7 @@ class CalledAccount:
 
     def shortable(self, symbol: str) -> bool:
         """Say whether the broker lends the share; unknown ones count as lent."""
-        return self._engine.shortable.get(symbol, True)
+        return self._engine.market.shortable.get(symbol, True)
 
 
 def terms_of(plan: SessionPlan) -> Terms:

@@ -49,6 +49,7 @@ class Book:
         self.slot = slot
         self.strategy = strategy
         self.seq = 0
+        self.has_hole = False  # news was missed and has been asked for again
         self.rebuilding = True  # until the gateway has told everything that went before
         self.cash = ZERO  # received less paid for all fills, fees included, US dollars
         self.quantities: dict[str, Decimal] = {}

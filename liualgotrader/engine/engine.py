@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.clock import MINUTE, NEVER, SECOND
+from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import (
     Bar,
-    BarSource,
     Batch,
     Correction,
-    Counts,
     Pick,
     Quote,
     Status,
@@ -29,18 +27,15 @@ from liualgotrader.common.orders import AccountNews, CaughtUp, Declare, Fill, Ne
 from liualgotrader.common.session_plan import Hours, SlotPlan, Timings
 from liualgotrader.engine.books import SymbolValues
 from liualgotrader.engine.calling import Caller, NoWatch, Step, Watch, step_now
-from liualgotrader.engine.minute import Forming
+from liualgotrader.engine.market import Market
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import LoadHistory, Output, Reject
 from liualgotrader.engine.slot import Slot
-from liualgotrader.engine.symbols import Acts, MakeFrame, SymbolState
-from liualgotrader.engine.timers import Ends, Ticks
+from liualgotrader.engine.symbols import MakeFrame, SymbolState
+from liualgotrader.engine.timers import Ticks
 from liualgotrader.strategies.base import Strategy
 
 ALL_EVENTS = ("second", "minute", "trade", "quote")
-
-_LAST, _UPDATE = int(Counts.LAST), int(BarSource.VENDOR_UPDATE)
-_MINUTE_TIMER, _SECOND_TIMER = 2 * SECOND, SECOND  # market time past the end at which an unclosed bar closes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +64,31 @@ class Engine:
         self.terms = terms
         self.symbols: dict[str, SymbolState] = {}
         self.slots: dict[int, Slot] = {}
-        self.shortable: Mapping[str, bool] = {}
         self.loader: Any = None  # handed to run_all
         self.trader: Any = None
         self.calling = False  # between the session's open and its close
         self.batch = 0  # number of the batch being worked on
         self.events = 0
         self.fills = 0
-        self.ignored = 0  # events of a length or kind that nobody uses
         self.entries_stopped = ""
         self.equity: Decimal | None = None  # the account's, once the broker has told it
         self._over = False
-        self._silent = False
-        self._make_frame = make_frame
-        self._ends = Ends()
         self._ordering = Ordering(
             terms.batch_id, terms.timings, self.symbols, sent_as="shadow" if terms.shadow else "sent"
         )
         self._ordering.portfolio_value = terms.portfolio_value
         self._caller = Caller(self._ordering, step, watch or NoWatch(), self._on_reject)
         self._caller.stopped = lambda slot: self._rewire_all()
+        self.market = Market(
+            self.symbols, self._caller, make_frame, events=terms.events, session_starts=terms.session_starts
+        )
         self._ticks = Ticks(terms.hours)
         self._by_kind = {
-            Trade: self._on_trade,
-            Quote: self._on_quote,
-            Bar: self._on_bar,
-            Status: self._on_status,
-            Correction: self._on_correction,
+            Trade: self.market.on_trade,
+            Quote: self.market.on_quote,
+            Bar: self.market.on_bar,
+            Status: self.market.on_status,
+            Correction: self.market.on_correction,
             Pick: self._on_pick,
             Unpick: self._on_unpick,
         }
@@ -143,9 +136,9 @@ class Engine:
                 by_kind[type(event)](event)  # type: ignore[operator]
         else:
             for place, event in enumerate(events):
-                self._silent = place in silent
+                self.market.silent = place in silent
                 by_kind[type(event)](event)  # type: ignore[operator]
-            self._silent = False
+            self.market.silent = False
         return self._finish()
 
     def on_news(self, news: Sequence[News], now: int, machine: int) -> list[Output]:
@@ -165,11 +158,7 @@ class Engine:
     def on_timer(self, now: int, machine: int) -> list[Output]:
         """Do what is due by the market clock."""
         self._begin(now, machine)
-        for state, forming in self._ends.due(now):
-            if forming is state.second:
-                self._close_second(state)
-            elif state.bars.due <= forming.closed_at + SECOND:
-                self._close_due(state, forming.closed_at + SECOND)
+        self.market.close_ends(now)
         if self.calling:
             for slot, tick, missed in self._ticks.due(now):
                 slot.missed_ticks += missed
@@ -183,12 +172,12 @@ class Engine:
         hours = self.terms.hours
         edge = NEVER if hours.bypass else (hours.closes_at if self.calling else hours.opens_at)
         ticks = self._ticks.next() if self.calling else NEVER
-        return min(edge, self._ends.next(), ticks)
+        return min(edge, self.market.ends.next(), ticks)
 
     def on_history(self, symbol: str, bars: Sequence[Bar], now: int, machine: int) -> list[Output]:
         """Take a new symbol's history; from here on its strategies are called."""
         self._begin(now, machine)
-        state = self._state(symbol)
+        state = self.market.state(symbol)
         state.bars.preload(bars)
         if bars and not state.last_at:
             state.last_price, state.last_at = bars[-1].close, bars[-1].closed_at
@@ -244,144 +233,7 @@ class Engine:
         self._caller.leave()
         return self._ordering.out
 
-    # --- market data ------------------------------------------------------------------------------------------
-
-    def _on_trade(self, event: Trade) -> None:
-        at = event.at
-        state = self.symbols.get(event.symbol) or self._state(event.symbol)
-        bars = state.bars
-        if at >= bars.due:
-            self._close_due(state, at)
-        bars.fold(at, event.price, event.size, event.flags)
-        if bars.forming is not state.deadline_of:
-            self._await_end(state)
-        if event.flags & _LAST and at >= state.last_at:
-            state.last_at, state.last_price = at, event.price
-        if state.wants_seconds:
-            self._fold_second(state, event)
-        if self._silent:
-            return
-        if state.on_trade:
-            self._act(state, state.on_trade, "trade", event, at)
-        if state.on_trade_run:
-            self._run(state, state.on_trade_run, "trade", at)
-
-    def _on_quote(self, event: Quote) -> None:
-        state = self.symbols.get(event.symbol) or self._state(event.symbol)
-        state.quote = event
-        if event.at >= state.bars.due:
-            self._close_due(state, event.at)
-        if state.wants_voi:
-            state.imbalance.take(event)
-        if self._silent:
-            return
-        if state.on_quote:
-            self._act(state, state.on_quote, "quote", event, event.at)
-        if state.on_quote_run:
-            self._run(state, state.on_quote_run, "quote", event.at)
-
-    def _on_bar(self, event: Bar) -> None:
-        state = self.symbols.get(event.symbol) or self._state(event.symbol)
-        length = event.closed_at - event.opened_at
-        if length == MINUTE:
-            bars = state.bars
-            if bars.due == NEVER and event.opened_at > bars.newest and not event.source & _UPDATE:
-                bars.append(event)
-                self._minute_closed(state, event)
-                return
-            for closed in bars.take(event):
-                self._minute_closed(state, closed)
-        elif length == SECOND:
-            self._on_second_bar(state, event)
-        else:
-            self.ignored += 1
-
-    def _on_second_bar(self, state: SymbolState, event: Bar) -> None:
-        """A vendor's second bar; it makes our minutes where no trades are subscribed."""
-        if "trade" not in self.terms.events:
-            if event.closed_at >= state.bars.due:
-                self._close_due(state, event.closed_at)
-            state.bars.fold_bar(event)
-            if state.bars.forming is not state.deadline_of:
-                self._await_end(state)
-        state.second = None
-        self._second_closed(state, event)
-
-    def _on_status(self, event: Status) -> None:
-        self._state(event.symbol).halted = event.halted
-
-    def _on_correction(self, event: Correction) -> None:
-        self._state(event.symbol).bars.correct_trade(event)
-
-    def _minute_closed(self, state: SymbolState, bar: Bar) -> None:
-        at = bar.closed_at
-        if at >= state.last_at:
-            state.last_at, state.last_price = at, bar.close
-        if self._silent:
-            return
-        for slot, ctx, act in state.on_bar:
-            ctx.at = at
-            if slot.ticket:
-                slot.folded[(state.symbol, "bar")] = bar
-            else:
-                self._caller.act(slot, act, state.symbol, (ctx, bar))
-        if state.on_minute_run:
-            self._run(state, state.on_minute_run, "minute", at)
-
-    def _close_due(self, state: SymbolState, at: int) -> None:
-        bars = state.bars
-        while at >= bars.due:
-            bar = bars.close_oldest()
-            if bar is not None:
-                self._minute_closed(state, bar)
-
-    def _await_end(self, state: SymbolState) -> None:
-        forming = state.bars.forming
-        state.deadline_of = forming
-        if forming is not None:
-            self._ends.add(forming.closed_at + _MINUTE_TIMER, state, forming)
-
-    def _fold_second(self, state: SymbolState, event: Trade) -> None:
-        second = state.second
-        if second is not None and event.at >= second.closed_at:
-            self._close_second(state)
-            second = None
-        if second is None:
-            opened_at = event.at - event.at % SECOND
-            second = state.second = Forming(opened_at, SECOND)
-            self._ends.add(second.closed_at + _SECOND_TIMER, state, second)
-        if event.at >= second.opened_at:
-            second.add(event.at, event.price, event.size, event.flags)
-
-    def _close_second(self, state: SymbolState) -> None:
-        second, state.second = state.second, None
-        if second is not None and second.has_price:
-            self._second_closed(state, second.bar(state.symbol))
-
-    def _second_closed(self, state: SymbolState, bar: Bar) -> None:
-        if self._silent:
-            return
-        self._act(state, state.on_second, "second", bar, bar.closed_at)
-        if state.on_second_run:
-            self._run(state, state.on_second_run, "second", bar.closed_at)
-
     # --- calls ------------------------------------------------------------------------------------------------
-
-    def _act(self, state: SymbolState, acts: Acts, kind: str, event: Any, at: int) -> None:
-        for slot, ctx, act in acts:
-            ctx.at = at
-            if slot.ticket:
-                slot.folded[(state.symbol, kind)] = event
-            else:
-                self._caller.act(slot, act, state.symbol, (ctx, event))
-
-    def _run(self, state: SymbolState, slots: Sequence[Slot], kind: str, at: int) -> None:
-        shortable = self.shortable.get(state.symbol, True)
-        for slot in slots:
-            if slot.ticket:
-                slot.folded[(state.symbol, "run")] = (kind, at)
-            else:
-                self._caller.run(slot, state, at, shortable, with_forming=kind != "minute")
 
     def _catch_up(self, slot: Slot, symbol: str, kind: str, event: Any) -> None:
         """Make one call that was kept while the strategy waited, on the newest state."""
@@ -389,7 +241,7 @@ class Engine:
         if state is None or not self.calling or not slot.may_be_called(symbol):
             return
         if kind == "run":
-            self._run(state, [slot], event[0], event[1])
+            self.market.run(state, [slot], event[0], event[1])
             return
         ctx = slot.context(state)
         ctx.at = event.closed_at if isinstance(event, Bar) else event.at
@@ -419,9 +271,11 @@ class Engine:
         if slot is None or news.seq <= slot.book.seq:
             return
         if news.seq > slot.book.seq + 1:
-            self._ordering.out.append(Declare(slot.number, slot.name, slot.day_trade, slot.book.seq))
+            if not slot.book.has_hole:
+                slot.book.has_hole = True
+                self._ordering.out.append(Declare(slot.number, slot.name, slot.day_trade, slot.book.seq))
             return
-        slot.book.seq = news.seq
+        slot.book.seq, slot.book.has_hole = news.seq, False
         if isinstance(news, Fill):
             self._on_fill(slot, news)
         elif isinstance(news, OrderNews):
@@ -444,7 +298,7 @@ class Engine:
         def tell() -> None:
             on_fill = slot.forms.events.get("on_fill")
             if on_fill is not None:
-                ctx = slot.context(self._state(fill.symbol))
+                ctx = slot.context(self.market.state(fill.symbol))
                 ctx.at = fill.at
                 self._caller.act(slot, on_fill, fill.symbol, (ctx, fill))
             self._caller.filled(slot, fill, tracked)
@@ -467,7 +321,7 @@ class Engine:
     # --- picks ------------------------------------------------------------------------------------------------
 
     def _on_pick(self, pick: Pick) -> None:
-        state = self._state(pick.symbol)
+        state = self.market.state(pick.symbol)
         asked = bool(state.targets)
         for slot in self.slots.values():
             if pick.strategy in ("", slot.name):
@@ -503,13 +357,6 @@ class Engine:
             self.slots[n].may_be_called(symbol) or self.slots[n].book.quantity(symbol) for n in state.targets
         )
         self._ordering.out.append(Reject(slot.number, slot.name, symbol, self._ordering.now, unwanted))
-
-    def _state(self, symbol: str) -> SymbolState:
-        state = self.symbols.get(symbol)
-        if state is None:
-            state = SymbolState(symbol, self.terms.session_starts, self._make_frame)
-            self.symbols[symbol] = state
-        return state
 
     def _rewire(self, state: SymbolState) -> None:
         callable_now: list[Slot] = []
