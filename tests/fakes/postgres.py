@@ -19,7 +19,7 @@ _numbers = count(1)
 
 
 @cache
-def test_server() -> EmbeddedServer:
+def shared_server() -> EmbeddedServer:
     """Return the server of this test process, with a migrated template; it ends with the process."""
     home = Path(tempfile.mkdtemp(prefix="liu-test-"))  # short: a socket's path has at most 107 bytes
     server = EmbeddedServer.start(home)
@@ -31,16 +31,13 @@ def test_server() -> EmbeddedServer:
     return server
 
 
-test_server.__test__ = False  # type: ignore[attr-defined]
-
-
 async def _migrate(dsn: str) -> None:
     await (await open_store(dsn, migrate=True)).close()
 
 
 def fresh_database(*, migrated: bool = True) -> Iterator[str]:
     """Yield the address of a database nobody else uses, removed afterwards."""
-    server = test_server()
+    server = shared_server()
     name = f"test_{next(_numbers)}"
     server.ensure_database(name, template=TEMPLATE if migrated else "template1")
     yield server.dsn(name)

@@ -9,13 +9,13 @@ import pytest
 from liualgotrader.models.server import EmbeddedServer
 from liualgotrader.models.store import PostgresStore
 from liualgotrader.models.store_factory import open_store
-from tests.fakes.postgres import fresh_database, test_server
+from tests.fakes.postgres import fresh_database, shared_server
 
 
 @pytest.fixture(scope="session")
 def postgres() -> EmbeddedServer:
     """The server of this test process; do not kill it, start one of your own for that."""
-    return test_server()
+    return shared_server()
 
 
 @pytest.fixture
