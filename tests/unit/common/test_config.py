@@ -1,0 +1,166 @@
+"""Where settings come from, what secrets show, and what the original's code reads."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from liualgotrader.common import config
+from liualgotrader.common.config import PAPER_URL, Secret, Secrets, Settings
+from liualgotrader.common.errors import ConfigError
+
+
+def resolve(command_line=None, environment=None, tradeplan=None):
+    return Settings.resolve(command_line or {}, environment or {}, tradeplan or {})
+
+
+@pytest.mark.parametrize(
+    ("command_line", "environment", "tradeplan", "value", "source"),
+    [
+        (4, "3", 2, 4, "command line"),
+        (None, "3", 2, 3, "environment"),
+        (None, "", 2, 2, "tradeplan"),
+        (None, None, None, 0, "default"),
+    ],
+)
+def test_the_command_line_comes_before_the_environment_before_the_tradeplan(
+    command_line, environment, tradeplan, value, source
+):
+    settings = resolve(
+        {"consumers": command_line},
+        {} if environment is None else {"NUM_CONSUMERS": environment},
+        {} if tradeplan is None else {"consumers": tradeplan},
+    )
+    assert (settings.consumers, settings.source("consumers")) == (value, source)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"NUM_CONSUMERS": "many"}, "NUM_CONSUMERS is 'many', but it must be a whole number"),
+        ({"NUM_CONSUMERS": "-1"}, "NUM_CONSUMERS is '-1', but it must be at least 0"),
+        ({"CPU_FACTOR": "x"}, "CPU_FACTOR is 'x', but it must be a number"),
+        ({"CPU_FACTOR": "nan"}, "CPU_FACTOR is 'nan', but it must be at least 0"),
+        ({"LIU_MAX_SYMBOLS": "0"}, "LIU_MAX_SYMBOLS is '0', but it must be at least 1"),
+        ({"LIU_DEBUG_ENABLED": "maybe"}, "LIU_DEBUG_ENABLED is 'maybe', but it must be 0 or 1"),
+        ({"ALPACA_DATA_FEED": "otc"}, "ALPACA_DATA_FEED is 'otc', but it must be one of sip, iex"),
+        ({"LIU_BROKER": "nobody"}, "LIU_BROKER is 'nobody', but it must be one of alpaca, gemini, tradier"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_named_with_its_variable(environment, sentence):
+    with pytest.raises(ConfigError) as error:
+        resolve(environment=environment)
+    assert str(error.value) == sentence
+
+
+def test_every_documented_variable_is_read():
+    settings = resolve(
+        environment={
+            "DSN": "postgresql://a",
+            "TRADEPLAN_DIR": "/plans",
+            "DATA_CONNECTOR": "polygon",
+            "LIU_BROKER": "tradier",
+            "NUM_CONSUMERS": "8",
+            "CPU_FACTOR": "1.5",
+            "LIU_DEBUG_ENABLED": "1",
+            "LIU_TRACE_ENABLED": "0",
+            "LIU_MAX_SYMBOLS": "50",
+            "APCA_API_BASE_URL": "https://api.example.com",
+            "APCA_API_KEY_ID": "k",
+            "APCA_API_SECRET_KEY": "s",
+            "ALPACA_DATA_FEED": "iex",
+            "LIU_HOME": "/h",
+        }
+    )
+    assert settings.dsn.reveal() == "postgresql://a"
+    assert str(settings.tradeplan_path) == "/plans/tradeplan.toml"
+    assert (settings.data_connector, settings.broker, settings.data_feed) == ("polygon", "tradier", "iex")
+    assert (settings.consumers, settings.cpu_factor, settings.max_symbols) == (8, 1.5, 50)
+    assert (settings.debug, settings.trace, str(settings.home_path)) == (True, False, "/h")
+    assert (settings.key_id.reveal(), settings.secret_key.reveal()) == ("k", "s")
+
+
+@pytest.mark.parametrize("said", ["5", "8", "500"])
+def test_the_number_of_consumers_that_is_set_is_the_number_used(said):
+    assert resolve(environment={"NUM_CONSUMERS": said}).consumer_count(4) == int(said)
+
+
+@pytest.mark.parametrize(("cores", "consumers"), [(1, 1), (2, 1), (3, 2), (5, 4), (64, 4)])
+def test_consumers_leave_a_core_free_and_are_four_at_most(cores, consumers):
+    assert resolve().consumer_count(cores) == consumers
+
+
+@pytest.mark.parametrize(("factor", "cores", "consumers"), [("2", 4, 8), ("0.5", 3, 2), ("0", 8, 1)])
+def test_the_cpu_factor_multiplies_cores_when_it_is_set(factor, cores, consumers):
+    assert resolve(environment={"CPU_FACTOR": factor}).consumer_count(cores) == consumers
+
+
+@pytest.mark.parametrize(
+    ("url", "live"),
+    [
+        (PAPER_URL, False),
+        ("https://paper-api.alpaca.markets/v2", False),
+        ("http://127.0.0.1:8000", False),
+        ("https://api.alpaca.markets", True),
+        ("https://paper-api.alpaca.markets.evil.example", True),
+        ("nonsense", True),
+    ],
+)
+def test_only_the_paper_host_and_this_machine_are_not_live(url, live):
+    assert resolve(environment={"APCA_API_BASE_URL": url}).is_live_endpoint is live
+
+
+def test_a_secret_shows_nothing_of_itself():
+    secret = Secret("s3cret-key")
+    shown = [repr(secret), str(secret), f"{secret}", f"{secret:>20}", f"{secret}", repr({"k": secret})]
+    assert all("s3cret" not in text for text in shown)
+    assert secret.reveal() == "s3cret-key"
+    assert (bool(Secret("")), Secret("a") == Secret("a"), Secret("a") == "a") == (False, True, False)
+    with pytest.raises(TypeError, match="not written anywhere"):
+        pickle.dumps(secret)
+
+
+def test_settings_are_shown_with_source_and_without_secrets():
+    settings = resolve(environment={"APCA_API_KEY_ID": "PKABC", "DSN": "postgresql://u:hush@h/d"})
+    shown = {name: (value, source) for name, value, source in settings.shown()}
+    assert shown["key_id"] == ("***", "environment")
+    assert shown["dsn"] == ("***", "environment")
+    assert shown["data_feed"] == ("sip", "default")
+    assert "hush" not in str(settings)
+
+
+def test_secrets_hide_themselves_in_text():
+    secrets = Secrets(Secret("PKABC"), Secret("hushhush"), Secret("postgresql://u:p4ssword@h/d"))
+    assert secrets.hide("PKABC said hushhush to p4ssword") == "*** said *** to ***"
+
+
+def test_a_session_environment_without_vendors_holds_only_the_given_pair(monkeypatch):
+    for name in (
+        "APCA_API_BASE_URL",
+        "APCA_API_KEY_ID",
+        "POLYGON_API_KEY",
+        "TRADIER_ACCESS_TOKEN",
+        "GEMINI_API_KEY",
+        "DSN",
+    ):
+        monkeypatch.setenv(name, "from outside")
+    for name in ("APCA_API_SECRET_KEY", "LIU_SESSION_DSN"):
+        monkeypatch.setenv(name, "")
+    config.enter_session_environment(Secrets(Secret("id"), Secret("key"), Secret("dsn")), keep_vendors=False)
+    assert "from outside" not in config.environment().values()
+    assert Secrets.from_environment() == Secrets(Secret("id"), Secret("key"), Secret("dsn"))
+
+
+def test_the_originals_attributes_show_the_running_session():
+    assert (config.risk, config.default_stop, config.group_margin) == (0.001, 0.95, 0.02)
+    assert (config.portfolio_value, config.batch_id) == (None, "")
+    with config.session_view(risk=0.01, batch_id="b", db_conn_pool="pool"):
+        with config.session_view(env="PAPER"):
+            assert (config.risk, config.batch_id, config.db_conn_pool, config.env) == (0.01, "b", "pool", "PAPER")
+        assert config.env == ""
+    assert config.risk == 0.001
+    with pytest.raises(AttributeError):
+        _ = config.no_such_thing
+    with pytest.raises(TypeError, match="no session attribute 'riks'"), config.session_view(riks=1):
+        pass

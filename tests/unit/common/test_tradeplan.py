@@ -1,0 +1,205 @@
+"""Tradeplans of the original load; each mistake is one sentence that names file, key and what was meant."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+import pytest
+
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.session_plan import Limits, Timings
+from liualgotrader.common.tradeplan import TradePlan, load_tradeplan, shown, without_secrets
+
+STRATEGY = '[strategies.Breakout]\nfilename = "s.py"\n'
+MOMENTUM = """
+[scanners.momentum]
+min_volume = 30000
+min_last_dv = 500000
+min_share_price = 2.0
+max_share_price = 20.0
+from_market_open = 15
+"""
+EVERYTHING = (
+    """
+portfolio_value = 25000.0
+risk = 0.001
+market_liquidation_end_time_minutes = 15
+events = ["second", "minute", "trade"]
+skip_existing = false
+test_scanners = false
+bypass_market_schedule = false
+file_only = true
+gcp_monitor_measure_prefix = "x"
+consumers = 3
+seed = 7
+real_frames = true
+keep_picks = true
+link = "queue"
+[timings]
+run_all_seconds = 300
+[limits]
+orders_per_minute = 10
+"""
+    + MOMENTUM
+    + """
+today_change_percent = 3.5
+recurrence = 5
+max_symbols = 100
+target_strategy_name = "Breakout"
+[scanners.Watchlist]
+filename = "s.py"
+recurrence = 60
+anything_else = "goes to the constructor"
+[strategies.Breakout]
+filename = "s.py"
+portfolio_id = "0b5e7a4e"
+lookback = 20
+[[strategies.Breakout.schedule]]
+start = 15
+duration = 150
+[optimizer]
+start_date = "2021-01-01"
+"""
+)
+
+
+@pytest.fixture
+def load(tmp_path):
+    (tmp_path / "s.py").write_text("")
+
+    def load(text):
+        path = tmp_path / "tradeplan.toml"
+        path.write_text(text)
+        return load_tradeplan(path)
+
+    return load
+
+
+def test_a_plan_with_every_documented_key_is_read(load, tmp_path):
+    plan = load(EVERYTHING)
+    assert (plan.portfolio_value, plan.risk, plan.events) == (25000.0, 0.001, ("second", "minute", "trade"))
+    assert (plan.consumers, plan.seed, plan.link, plan.real_frames, plan.keep_picks) == (3, 7, "queue", True, True)
+    assert plan.timings == Timings(run_all_seconds=300)
+    assert plan.limits == Limits(orders_per_minute=10)
+    assert list(plan.scanners) == ["momentum", "Watchlist"]
+    assert plan.scanners["Watchlist"]["anything_else"] == "goes to the constructor"
+    assert plan.strategies["Breakout"]["filename"] == str(tmp_path / "s.py")
+    assert [(w.start, w.duration) for w in plan.schedule("Breakout")] == [(15, 150)]
+
+
+def test_what_is_not_said_has_the_documented_default(load):
+    plan = load(STRATEGY)
+    assert (plan.portfolio_value, plan.market_liquidation_end_time_minutes) == (None, 15)
+    assert plan.events == ("second", "minute", "trade", "quote")
+    assert not (plan.bypass_market_schedule or plan.skip_existing or plan.test_scanners or plan.file_only)
+    assert plan.schedule("Breakout") == ()
+
+
+@pytest.mark.parametrize("change", ["today_change_percent", "min_gap"])
+def test_momentum_takes_both_names_of_its_change(load, change):
+    assert load(STRATEGY + MOMENTUM + f"{change} = 3.5").scanners["momentum"][change] == 3.5
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("portfolio_valeu = 1\n" + STRATEGY, "there is no key `portfolio_valeu`; did you mean `portfolio_value`?"),
+        ("Strategies = 1\n" + STRATEGY, "there is no key `Strategies`; did you mean `strategies`?"),
+        ("xyzzy = 1\n" + STRATEGY, "there is no key `xyzzy`"),
+        ('risk = "low"\n' + STRATEGY, "`risk` must be a number, not text"),
+        ("risk = true\n" + STRATEGY, "`risk` must be a number, not true or false"),
+        ("risk = 2\n" + STRATEGY, "`risk` must be at most 1"),
+        ("portfolio_value = 0\n" + STRATEGY, "`portfolio_value` must be more than 0"),
+        (
+            "market_liquidation_end_time_minutes = 1.5\n" + STRATEGY,
+            "`market_liquidation_end_time_minutes` must be a whole number",
+        ),
+        ("skip_existing = 1\n" + STRATEGY, "`skip_existing` must be true or false, not a whole number"),
+        ('events = "trade"\n' + STRATEGY, "`events` must be a list, not text"),
+        ('events = ["minutes"]\n' + STRATEGY, "cannot be 'minutes'; it may be second, minute, trade, quote"),
+        ("events = []\n" + STRATEGY, "`events` is empty"),
+        ('link = "pipe"\n' + STRATEGY, "`link` cannot be 'pipe'; it may be seqpacket, queue"),
+        ("consumers = -1\n" + STRATEGY, "`consumers` must be at least 0"),
+        (
+            STRATEGY + "[timings]\nrun_all_second = 1",
+            "[timings]: there is no key `run_all_second`; did you mean `run_all_seconds`?",
+        ),
+        (STRATEGY + "[timings]\nrun_all_seconds = 0", "[timings] `run_all_seconds` must be more than 0"),
+        (STRATEGY + "[limits]\norder_dollars = -1", "[limits] `order_dollars` must be a number of at least 0"),
+        (STRATEGY + "[limits]\norder_dollars = nan", "[limits] `order_dollars` must be a number of at least 0"),
+        ("", "must have at least one strategy configured"),
+        ("[strategies]\n", "must have at least one strategy configured"),
+        ("[strategies]\nBreakout = 1", "`strategies.<name>` must be a table, not a whole number"),
+        ("[strategies.Breakout]\nlookback = 1", "[strategies.Breakout] needs `filename`"),
+        ("[strategies.Breakout]\nfilename = 3", "[strategies.Breakout] `filename` must be text, not 3"),
+        ('[strategies.Breakout]\nfilename = "no.py"', "[strategies.Breakout] `filename` is 'no.py', but"),
+        (STRATEGY + "schedule = 3", "[strategies.Breakout] `schedule` must be a list of tables"),
+        (STRATEGY + "schedule = [{start = 1}]", "[strategies.Breakout] `schedule` must be a list of tables"),
+        (STRATEGY + "portfolio_id = 3", "[strategies.Breakout] `portfolio_id` must be text, not 3"),
+        (STRATEGY + "[scanners.W]", "[scanners.W] needs `filename`"),
+        (
+            STRATEGY + '[scanners.W]\nfilename = "s.py"\nrecurrence = 0',
+            "[scanners.W] `recurrence` must be a number of minutes",
+        ),
+        (
+            STRATEGY + '[scanners.W]\nfilename = "s.py"\ntarget_strategy_name = "breakout"',
+            "[scanners.W] `target_strategy_name` is 'breakout', which is no strategy; did you mean `Breakout`?",
+        ),
+        (STRATEGY + MOMENTUM, "[scanners.momentum] needs `today_change_percent`"),
+        (STRATEGY + "[scanners.momentum]\nmin_gap = 1", "[scanners.momentum] needs `min_last_dv`"),
+        (STRATEGY + MOMENTUM + 'min_gap = "3"', "[scanners.momentum] `min_gap` must be a number, not '3'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_file_and_key(load, tmp_path, text, sentence):
+    with pytest.raises(ConfigError) as error:
+        load(text)
+    assert sentence in str(error.value)
+    assert str(tmp_path / "tradeplan.toml") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_malformed_toml_names_the_line(load):
+    with pytest.raises(ConfigError, match=r"is not valid TOML: .*line 2"):
+        load("risk = 0.1\nrisk == 2\n")
+
+
+def test_a_missing_file_and_a_folder_are_sentences(tmp_path):
+    with pytest.raises(ConfigError, match=r"could not locate tradeplan file .*nowhere.toml"):
+        load_tradeplan(tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_tradeplan(tmp_path)
+
+
+def test_a_plan_that_only_tests_scanners_needs_no_strategy(load):
+    assert load("test_scanners = true").strategies == {}
+
+
+def test_a_filename_is_found_beside_the_plan_and_else_in_the_working_directory(load, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "only_here.py").write_text("")
+    monkeypatch.chdir(elsewhere)
+    plan = load('[strategies.A]\nfilename = "s.py"\n[strategies.B]\nfilename = "only_here.py"')
+    assert plan.strategies["A"]["filename"] == str(tmp_path / "s.py")
+    assert plan.strategies["B"]["filename"] == str(elsewhere / "only_here.py")
+
+
+def test_a_plan_survives_the_way_through_json(load):
+    plan = load(EVERYTHING + '[strategies.Dated]\nfilename = "s.py"\nfirst_day = 2021-01-01\nlimit = inf\n')
+    through = TradePlan.from_dict(msgspec.json.decode(msgspec.json.encode(plan.as_dict())))
+    assert through == plan
+    assert through.strategies["Dated"]["first_day"] == dt.date(2021, 1, 1)
+
+
+def test_values_that_sound_like_secrets_are_not_shown(load):
+    plan = load(STRATEGY + 'api_key = "hush"\nmy_password = "hush"\nlookback = 3')
+    assert without_secrets(plan.as_dict())["strategies"]["Breakout"]["lookback"] == 3
+    assert all("hush" not in str(row) for row in shown(plan))
+
+
+def test_keys_are_shown_with_their_source(load):
+    rows = {key: (value, source) for key, value, source in shown(load("risk = 0.02\n" + STRATEGY))}
+    assert rows["risk"] == ("0.02", "tradeplan")
+    assert rows["skip_existing"] == ("False", "default")
+    assert rows["timings.run_all_seconds"] == ("60.0", "default")

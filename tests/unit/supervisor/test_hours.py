@@ -1,0 +1,87 @@
+"""When sessions and windows begin and end."""
+
+import datetime as dt
+
+import pytest
+
+from liualgotrader.common.clock import NEW_YORK, instant
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
+
+DAY = dt.date(2024, 6, 3)
+
+
+def at(text, day=DAY):
+    return instant(dt.datetime.combine(day, dt.time.fromisoformat(text), tzinfo=NEW_YORK))
+
+
+def test_a_whole_day_has_the_exchanges_hours_and_ends_five_minutes_after_the_close():
+    hours = simulated_hours(DAY, ("", ""), 15, 2)
+    assert (hours.opens_at, hours.closes_at) == (at("09:30"), at("16:00"))
+    assert (hours.liquidates_at, hours.ends_at) == (at("15:45"), at("16:05"))
+    friday, thursday = dt.date(2024, 5, 31), dt.date(2024, 5, 30)
+    assert hours.previous == (
+        (at("09:30", friday), at("16:00", friday)),
+        (at("09:30", thursday), at("16:00", thursday)),
+    )
+
+
+def test_a_half_day_closes_at_one():
+    hours = simulated_hours(dt.date(2023, 11, 24), ("", ""), 15, 1)
+    assert hours.closes_at == at("13:00", dt.date(2023, 11, 24))
+
+
+def test_a_windows_bounds_count_as_the_sessions():
+    hours = simulated_hours(DAY, ("10:00", "10:30"), 15, 1)
+    assert (hours.opens_at, hours.closes_at, hours.ends_at) == (at("10:00"), at("10:30"), at("10:35"))
+    assert hours.liquidates_at == at("10:15")
+
+
+def test_a_window_shorter_than_the_liquidation_time_liquidates_from_its_start():
+    assert simulated_hours(DAY, ("10:00", "10:10"), 15, 1).liquidates_at == at("10:00")
+
+
+@pytest.mark.parametrize("window", [("09:00", "10:00"), ("10:00", "16:30"), ("11:00", "10:00"), ("10:00", "10:00")])
+def test_a_window_must_lie_inside_the_session(window):
+    with pytest.raises(ConfigError, match="must lie inside the session of 2024-06-03, 09:30 to 16:00"):
+        simulated_hours(DAY, window, 15, 1)
+
+
+def test_what_is_no_time_and_no_trading_day_is_said():
+    with pytest.raises(ConfigError, match="--from is 'noon', but it must be a time like 09:30"):
+        simulated_hours(DAY, ("noon", ""), 15, 1)
+    with pytest.raises(ConfigError, match="the exchange was shut on 2024-07-04"):
+        simulated_hours(dt.date(2024, 7, 4), ("", ""), 15, 1)
+
+
+@pytest.mark.parametrize("now", ["08:00", "09:30", "15:59"])
+def test_today_is_a_session_until_its_close(now):
+    hours = todays_hours(at(now), 15, 1, bypass=False)
+    assert hours is not None
+    assert (hours.opens_at, hours.closes_at) == (at("09:30"), at("16:00"))
+
+
+def test_after_the_close_and_on_holidays_there_is_none_without_bypass():
+    assert todays_hours(at("16:00"), 15, 1, bypass=False) is None
+    assert todays_hours(at("10:00", dt.date(2024, 6, 2)), 15, 1, bypass=False) is None
+    assert finished_hours(at("16:00"), 15, 1) is not None
+    assert finished_hours(at("10:00", dt.date(2024, 6, 2)), 15, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "opens", "closes"),
+    [("08:00:30", "08:00", "16:00"), ("10:00:30", "09:30", "16:00"), ("18:00:30", "18:00", "23:50")],
+)
+def test_with_bypass_a_session_begins_at_once(now, opens, closes):
+    hours = todays_hours(at(now), 15, 1, bypass=True)
+    assert hours is not None
+    assert (hours.opens_at, hours.closes_at, hours.bypass) == (at(opens), at(closes), True)
+
+
+def test_bypass_just_before_midnight_is_refused():
+    with pytest.raises(ConfigError, match="ends at 23:50"):
+        todays_hours(at("23:50"), 15, 1, bypass=True)
+
+
+def test_the_next_session_is_told_in_words():
+    assert next_session_text(at("17:00", dt.date(2024, 7, 3))) == "Friday 2024-07-05 at 09:30 New York"

@@ -1,0 +1,46 @@
+"""Who runs where."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.supervisor.layout import StrategyFacts, lay_out, stored_layout
+
+
+def facts(*names):
+    """Return facts; a name in capitals is a `run_all` strategy."""
+    return [StrategyFacts(n, n.isupper()) for n in names]
+
+
+def test_each_strategy_has_a_slot_in_every_consumer_and_run_all_only_one():
+    layout = lay_out(facts("a", "ALL", "b"), 2)
+    assert [(p.slot, p.strategy, p.consumer) for p in layout.places] == [
+        (1, "a", 0),
+        (2, "a", 1),
+        (3, "ALL", 0),
+        (4, "b", 0),
+        (5, "b", 1),
+    ]
+
+
+def test_run_all_strategies_go_where_the_fewest_are():
+    layout = lay_out(facts("A", "B", "C", "D"), 3)
+    assert [p.consumer for p in layout.places] == [0, 1, 2, 0]
+
+
+@given(st.lists(st.sampled_from(["a", "b", "C", "D", "E"]), unique=True, min_size=1), st.integers(1, 6))
+def test_slots_are_numbered_without_holes_and_run_all_is_unique(names, consumers):
+    layout = lay_out(facts(*names), consumers)
+    assert [p.slot for p in layout.places] == list(range(1, len(layout.places) + 1))
+    for name in names:
+        homes = [p.consumer for p in layout.places if p.strategy == name]
+        assert len(homes) == (1 if name.isupper() else consumers)
+        assert len(set(homes)) == len(homes)
+
+
+def test_a_stored_layout_comes_back_and_fits_only_the_same_strategies():
+    layout = lay_out(facts("a", "B"), 2)
+    assert stored_layout(layout.as_dict(), facts("B", "a"), "x") == layout
+    with pytest.raises(ConfigError, match="the unfinished batch x was made with the strategies a, B"):
+        stored_layout(layout.as_dict(), facts("a"), "x")
