@@ -1,0 +1,165 @@
+"""The simulated market as a process of its own, as the supervisor starts it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from alpaca.trading.client import TradingClient
+from alpaca.trading.requests import MarketOrderRequest
+
+from liualgotrader.common.clock import MINUTE, SECOND, block, machine_now
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.simulator.main import run
+from tests.fakes.simulated_market import KEY, SECRET
+from tests.fakes.tapes import at
+
+pytestmark = pytest.mark.integration
+SOON = 1.5  # a second, and some slack for a busy machine
+
+
+@dataclass
+class MarketProcess:
+    """The process, and the supervisor's end of its control link."""
+
+    process: BaseProcess
+    control: Connection
+
+    def hear(self, key: str) -> Any:
+        """Return the next message that says `key`."""
+        while True:
+            assert self.control.poll(30), f"nothing about {key}"
+            message = msgspec.msgpack.decode(self.control.recv_bytes())
+            if key in message:
+                return message
+
+    def tell(self, **message: Any) -> None:
+        self.control.send_bytes(msgspec.msgpack.encode(message))
+
+    def ends_within(self, seconds: float) -> int | None:
+        self.process.join(seconds)
+        return self.process.exitcode
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., MarketProcess]]:
+    monkeypatch.setenv("APCA_API_KEY_ID", KEY)
+    monkeypatch.setenv("APCA_API_SECRET_KEY", SECRET)
+    started: list[MarketProcess] = []
+
+    def make(**changes: Any) -> MarketProcess:
+        fields: dict[str, Any] = {
+            "kind": "generated",
+            "day": "2024-03-08",
+            "starts_at": at("09:30"),
+            "ends_at": at("09:32"),
+            "symbol_count": 3,
+            "seed": 7,
+        }
+        path = tmp_path / f"market-{len(started)}.json"
+        path.write_bytes(msgspec.json.encode(MarketSpec(**(fields | changes))))
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=run, args=(str(path), theirs))
+        process.start()
+        theirs.close()
+        started.append(MarketProcess(process, ours))
+        return started[-1]
+
+    yield make
+    for market in started:
+        if market.process.is_alive():
+            market.process.kill()
+        market.process.join(5)
+        market.process.close()
+        market.control.close()
+
+
+def test_it_names_its_port_reports_each_second_says_that_it_ended_and_serves_on(start: Any, tmp_path: Path) -> None:
+    market = start(state=str(tmp_path / "accounts"))
+    port = market.hear("port")["port"]
+    client = TradingClient(KEY, SECRET, url_override=f"http://127.0.0.1:{port}")
+    report = market.hear("market")
+    assert set(report) == {"market", "speed_seen", "events", "orders", "waiting_for"}
+    assert market.hear("ended") == {"ended": True}
+    assert client.get_clock().timestamp.isoformat() == "2024-03-08T09:32:00-05:00"
+    assert (tmp_path / "accounts").stat().st_mode & 0o777 == 0o600
+    market.tell(stop=True)
+    assert market.ends_within(SOON) == 0
+
+
+def test_it_ends_within_a_second_when_its_parent_is_gone_and_not_by_ctrl_c(start: Any) -> None:
+    market = start(free_run=True, speed=1.0, ends_at=at("16:00"))
+    port = market.hear("port")["port"]
+    assert market.process.pid is not None
+    os.kill(market.process.pid, signal.SIGINT)
+    connection = socket.create_connection(("127.0.0.1", port))  # an idle client does not keep it
+    market.hear("market")
+    market.control.close()
+    assert market.ends_within(SOON) == 0
+    connection.close()
+
+
+def test_a_port_in_use_is_one_sentence_and_exit_3(start: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        market = start(port=port)
+        failed = market.hear("failed")
+        assert failed == {"failed": f"Port {port} is in use; name another one, or 0 for any free one.", "exit_code": 3}
+        assert market.ends_within(10) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"day": "2024-03-09"}, "2024-03-09"),
+        ({"fill_profile": "lucky"}, "No fill profile is named lucky"),
+        ({"fees": "many"}, "No fees are named many"),
+        ({"kind": "recorded", "folder": "/nowhere/at/all"}, "/nowhere/at/all"),
+    ],
+)
+def test_what_cannot_be_played_is_one_sentence_and_exit_2(start: Any, changes: dict[str, Any], words: str) -> None:
+    market = start(**changes)
+    failed = market.hear("failed")
+    assert words in failed["failed"]
+    assert failed["exit_code"] == 2
+    assert market.ends_within(10) == 2
+
+
+def test_accounts_outlive_the_process_in_the_state_file(start: Any, tmp_path: Path) -> None:
+    state = str(tmp_path / "accounts")
+    first = start(state=state, speed=60.0, free_run=True, ends_at=at("09:50"))
+    client = TradingClient(KEY, SECRET, url_override=f"http://127.0.0.1:{first.hear('port')['port']}")
+    symbol = client.get_all_assets()[0].symbol
+    client.submit_order(MarketOrderRequest(symbol=symbol, qty=1, side="buy", time_in_force="day"))
+    deadline = machine_now() + 20 * SECOND
+    while not client.get_all_positions():
+        assert machine_now() < deadline
+        block(0.05)
+    first.tell(stop=True)
+    assert first.ends_within(SOON) == 0
+    second = start(state=state, starts_at=at("09:50"), ends_at=at("09:50") + MINUTE)
+    client = TradingClient(KEY, SECRET, url_override=f"http://127.0.0.1:{second.hear('port')['port']}")
+    assert [(p.symbol, p.qty) for p in client.get_all_positions()] == [(symbol, "1")]
+    second.tell(stop=True)
+    assert second.ends_within(SOON) == 0
+
+
+def test_no_secret_stands_in_its_log(start: Any, tmp_path: Path) -> None:
+    market = start()
+    market.hear("ended")
+    market.tell(stop=True)
+    assert market.ends_within(SOON) == 0
+    written = "".join(p.read_text() for p in tmp_path.glob("*.log"))
+    assert "market_serves" in written
+    assert SECRET not in written and KEY not in written
