@@ -1,0 +1,219 @@
+"""Our Alpaca adapters against the simulated market: the account, its order stream, and history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable, DataUnavailable, OutsideError
+from liualgotrader.common.orders import BrokerUpdate, OrderIntent, OrderState, OrderType, ReplaceIntent, Side
+from liualgotrader.common.session_plan import Endpoints
+from liualgotrader.data.alpaca import AlpacaData
+from liualgotrader.trading.alpaca import AlpacaBroker
+from tests.fakes.simulated_market import KEY, SECRET, MarketThread
+from tests.fakes.tapes import at
+
+D = Decimal
+
+
+def endpoints_of(market: MarketThread) -> Endpoints:
+    return Endpoints(market.url, market.url, f"{market.ws}/v2/sip", f"{market.ws}/stream", loopback=True)
+
+
+@pytest.fixture
+async def broker(market: MarketThread) -> AsyncIterator[AlpacaBroker]:
+    opened = AlpacaBroker(endpoints_of(market), KEY, SECRET, timeout_seconds=1.0)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def data(market: MarketThread) -> AsyncIterator[AlpacaData]:
+    opened = AlpacaData(endpoints_of(market), KEY, SECRET, feed="sip", timeout_seconds=5.0)
+    yield opened
+    await opened.close()
+
+
+def intent(number: int, **changes: Any) -> OrderIntent:
+    values: dict[str, Any] = {
+        "client_order_id": f"liu-0b5e7a4e0000-1-{number}",
+        "slot": 1,
+        "strategy": "Test",
+        "symbol": "ABC",
+        "side": Side.BUY,
+        "quantity": D(10),
+        "type": OrderType.MARKET,
+        "decided_at": 0,
+        "valid_until": 0,
+    }
+    return OrderIntent(**values | changes)
+
+
+async def go_on(market: MarketThread, seconds: float) -> None:
+    await asyncio.to_thread(market.go_on, seconds)
+
+
+async def test_an_order_is_found_again_by_its_own_id(broker: AlpacaBroker, market: MarketThread) -> None:
+    sent = await broker.submit(intent(1))
+    found = await broker.order_by_client_id("liu-0b5e7a4e0000-1-1")
+    assert found is not None
+    assert found.broker_order_id == sent.broker_order_id
+    assert await broker.order_by_client_id("liu-0b5e7a4e0000-1-2") is None
+
+
+async def test_the_same_id_twice_is_refused_not_executed_twice(broker: AlpacaBroker) -> None:
+    await broker.submit(intent(1))
+    with pytest.raises(BrokerRefused, match="unique") as refused:
+        await broker.submit(intent(1))
+    assert refused.value.status == 422
+    assert len(await broker.orders(since=0)) == 1
+
+
+async def test_executions_and_positions_add_up_to_the_cent(broker: AlpacaBroker, market: MarketThread) -> None:
+    await broker.submit(intent(1))
+    await broker.submit(intent(2, symbol="XYZ", side=Side.SELL, quantity=D(3)))
+    await go_on(market, 1)
+    fills = await broker.executions(since=at("09:35"))
+    # ABC is offered at 100.01, XYZ bid at 299.99.
+    assert {(f.symbol, f.side, f.quantity, f.price) for f in fills} == {
+        ("ABC", Side.BUY, D(10), D("100.01")),
+        ("XYZ", Side.SELL, D(3), D("299.99")),
+    }
+    assert {p.symbol: p.quantity for p in await broker.positions()} == {"ABC": D(10), "XYZ": D(-3)}
+    assert (await broker.account()).cash == D(100_000) - D("1000.10") + D("899.97")
+
+
+async def test_all_pages_of_orders_and_executions_are_read(broker: AlpacaBroker, market: MarketThread) -> None:
+    for number in range(1, 111):
+        await broker.submit(intent(number, quantity=D(1)))
+    await go_on(market, 2)
+    fills = await broker.executions(since=0)
+    assert len(fills) == 110  # a page holds 100
+    assert len({f.execution_id for f in fills}) == 110
+    assert len(await broker.orders(since=0)) == 110
+
+
+async def test_a_replacement_and_a_cancellation_reach_the_order(broker: AlpacaBroker, market: MarketThread) -> None:
+    resting = await broker.submit(intent(1, type=OrderType.LIMIT, limit_price=D("90.00")))
+    await go_on(market, 1)
+    terms = ReplaceIntent("liu-0b5e7a4e0000-1-1", 1, 0, limit_price=D("91.00"))
+    replaced = await broker.replace(resting.broker_order_id, terms, "liu-0b5e7a4e0000-1-1-r1")
+    await go_on(market, 1)
+    await broker.cancel(replaced.broker_order_id)
+    await go_on(market, 1)
+    states = {o.client_order_id: o.state for o in await broker.orders(since=0)}
+    assert states == {
+        "liu-0b5e7a4e0000-1-1": OrderState.REPLACED,
+        "liu-0b5e7a4e0000-1-1-r1": OrderState.CANCELED,
+    }
+
+
+async def test_the_order_stream_says_when_it_listens_and_then_everything_in_order(
+    broker: AlpacaBroker, market: MarketThread
+) -> None:
+    stream = broker.updates()
+    assert await anext(stream) is None  # connected: reconcile
+    await broker.submit(intent(1))
+    await go_on(market, 1)
+    heard: list[BrokerUpdate] = []
+    while not heard or heard[-1].event != "fill":
+        update = await asyncio.wait_for(anext(stream), 5)
+        assert update is not None
+        heard.append(update)
+    assert [u.event for u in heard] == ["pending_new", "new", "fill"]
+    assert [u.sequence for u in heard] == [1, 2, 3]
+    assert heard[-1].execution is not None
+    [fill] = await broker.executions(since=0)
+    assert heard[-1].execution.execution_id == fill.execution_id
+    assert heard[-1].execution.cumulative_quantity == fill.cumulative_quantity == 10
+
+
+async def test_a_dropped_order_stream_is_connected_again_and_says_so(
+    broker: AlpacaBroker, market: MarketThread
+) -> None:
+    stream = broker.updates()
+    assert await anext(stream) is None
+    await asyncio.to_thread(market.control, "faults/drop_websockets")
+    assert await asyncio.wait_for(anext(stream), 15) is None
+
+
+async def test_a_broker_that_does_not_answer_leaves_the_orders_fate_open(
+    broker: AlpacaBroker, market: MarketThread
+) -> None:
+    await asyncio.to_thread(market.control, "faults/order_never", {"count": 1})
+    with pytest.raises(BrokerUnreachable, match="liu-0b5e7a4e0000-1-1"):
+        await broker.submit(intent(1))
+
+
+async def test_a_gateway_time_out_after_execution_is_not_taken_for_a_refusal(
+    broker: AlpacaBroker, market: MarketThread
+) -> None:
+    await asyncio.to_thread(market.control, "faults/order_504_after", {"count": 1})
+    with pytest.raises(BrokerUnreachable):
+        await broker.submit(intent(1))
+    assert await broker.order_by_client_id("liu-0b5e7a4e0000-1-1") is not None
+
+
+async def test_wrong_keys_are_a_refusal_without_the_keys_in_it(market: MarketThread) -> None:
+    broker = AlpacaBroker(endpoints_of(market), KEY, "wrong-secret-value", timeout_seconds=1.0)
+    with pytest.raises(BrokerRefused) as refused:
+        await broker.account()
+    assert refused.value.status == 401
+    assert "wrong-secret-value" not in str(refused.value)
+    await broker.close()
+
+
+async def test_a_simulation_cannot_reach_another_host() -> None:
+    outside = Endpoints("http://example.com", "http://example.com", "", "ws://example.com/stream", loopback=True)
+    broker = AlpacaBroker(outside, KEY, SECRET, timeout_seconds=1.0)
+    with pytest.raises(OutsideError, match=r"example\.com"):
+        await broker.account()
+    with pytest.raises(OutsideError, match=r"example\.com"):
+        await anext(broker.updates())
+    await broker.close()
+
+
+# --- history -----------------------------------------------------------------------------------
+
+
+async def test_minutes_of_today_end_with_the_last_closed_one(data: AlpacaData, market: MarketThread) -> None:
+    bars = await data.bars(["ABC"], at("09:30"), at("16:00"), minutes=1)
+    starts = [bar.opened_at for bar in bars["ABC"]]
+    assert starts == [at("09:30") + i * MINUTE for i in range(5)]
+    # 60 prints of 200 shares a minute, all at the middle.
+    assert {(bar.close, bar.volume, bar.count) for bar in bars["ABC"]} == {(100.0, 12_000.0, 60)}
+
+
+async def test_yesterdays_minutes_are_those_of_the_tape(data: AlpacaData) -> None:
+    day = 86_400_000_000_000
+    bars = (await data.bars(["ABC"], at("09:30") - day, at("16:00") - day, minutes=1))["ABC"]
+    assert [(b.open, b.close, b.volume) for b in bars[:2]] == [(90.0, 90.5, 1000.0), (91.0, 91.5, 1001.0)]
+    assert len(bars) == 10
+
+
+async def test_a_snapshot_knows_today_and_yesterday(data: AlpacaData) -> None:
+    snapshot = (await data.snapshots(["ABC", "XYZ", "NONE"]))["ABC"]
+    assert snapshot.last_price == 100.0
+    assert snapshot.previous_daily_bar is not None
+    assert snapshot.previous_daily_bar.close == 94.0
+    assert snapshot.daily_bar is not None
+    assert snapshot.daily_bar.open == 100.0
+
+
+async def test_the_assets_say_what_may_be_done(data: AlpacaData) -> None:
+    assets = await data.tradable_symbols()
+    assert assets["ABC"].shortable
+    assert not assets["PENY"].shortable
+
+
+async def test_a_vendor_that_is_gone_is_said_so(market: MarketThread) -> None:
+    gone = Endpoints("http://127.0.0.1:1", "http://127.0.0.1:1", "", "", loopback=True)
+    data = AlpacaData(gone, KEY, SECRET, feed="sip", timeout_seconds=0.2)
+    with pytest.raises(DataUnavailable, match="bars of ABC"):
+        await data.bars(["ABC"], at("09:30"), at("16:00"), minutes=1)
+    await data.close()

@@ -1,0 +1,182 @@
+"""What must be true after any session, checked against the market's own books and by plain SQL.
+
+Nothing of the platform is used here but the fixed formats: the market's state file (JSON, integers in
+1e-4 dollars and 1e-9 shares) and the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+SHARE, DOLLAR = Decimal(10**9), Decimal(10**4)
+CENT = Decimal("0.01")
+# The pair a simulation makes for itself: SIM and 16 hex digits, and a secret of 40.
+SECRET = re.compile(r"SIM[0-9A-F]{16}|\b[0-9a-f]{40}\b")
+
+
+@dataclass
+class Books:
+    """What one side believes: orders by client id (symbol, signed filled shares), and positions."""
+
+    orders: dict[str, tuple[str, Decimal]] = field(default_factory=dict)
+    positions: dict[str, Decimal] = field(default_factory=dict)
+    cash_spent: Decimal = Decimal(0)
+
+
+def market_books(state: Path) -> Books:
+    """Read the simulated market's books from its state file."""
+    _, _, text = state.read_bytes().partition(b"\n")
+    kept = json.loads(text)
+    books = Books()
+    for order in kept["orders"]:
+        signed = order["sign"] * Decimal(order["filled"]) / SHARE
+        books.orders[order["client_order_id"]] = (order["symbol"], signed)
+        books.cash_spent += order["sign"] * Decimal(order["filled_value"]) / (SHARE * DOLLAR)
+    for ledger in kept["ledgers"]:
+        for symbol, holding in ledger["holdings"].items():
+            if holding["quantity"]:
+                books.positions[symbol] = Decimal(holding["quantity"]) / SHARE
+    return books
+
+
+@dataclass(frozen=True)
+class Record:
+    """The tables of one database, whole."""
+
+    tables: Mapping[str, list[dict[str, Any]]]
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Return all rows of a table."""
+        return self.tables[table]
+
+
+async def _read(dsn: str) -> Record:
+    connection = await asyncpg.connect(dsn)
+    try:
+        names = await connection.fetch("select tablename from pg_tables where schemaname = 'public'")
+        tables = {
+            name: [dict(row) for row in await connection.fetch(f'select * from "{name}"')]
+            for name in (row["tablename"] for row in names)
+        }
+    finally:
+        await connection.close()
+    return Record(tables)
+
+
+def read_record(dsn: str) -> Record:
+    """Read every table of a database."""
+    return asyncio.run(_read(dsn))
+
+
+def audit(state: Path, dsn: str, logs: Path) -> Record:
+    """Check everything that must hold after a session, and return the record for more."""
+    market, record = market_books(state), read_record(dsn)
+    orders_are_known_exactly_once(market, record)
+    fills_are_the_brokers_positions(market, record)
+    gains_are_what_the_fills_say(record)
+    every_run_has_ended(record)
+    day_trades_are_flat(record)
+    no_secret_is_anywhere(record, logs)
+    return record
+
+
+def orders_are_known_exactly_once(market: Books, record: Record) -> None:
+    """Every order at the broker has one row; every row that was sent is at the broker, filled alike."""
+    ours = {row["client_order_id"]: row for row in record.rows("orders")}
+    assert set(market.orders) <= set(ours), sorted(set(market.orders) - set(ours))
+    never_sent = {"refused", "rejected"}
+    sent = {cid for cid, row in ours.items() if row["state"] not in never_sent}
+    assert sent <= set(market.orders), sorted(sent - set(market.orders))
+    for cid, (symbol, filled) in market.orders.items():
+        row = ours[cid]
+        assert (row["symbol"], row["filled_quantity"]) == (symbol, abs(filled)), (cid, row, filled)
+        assert row["state"] in {"filled", "canceled", "expired", "rejected", "replaced"}, (cid, row["state"])
+
+
+def fills_are_the_brokers_positions(market: Books, record: Record) -> None:
+    """Position by position, and order by order, the fills add up to what the broker says."""
+    positions: dict[str, Decimal] = defaultdict(Decimal)
+    by_order: dict[str, Decimal] = defaultdict(Decimal)
+    spent = Decimal(0)
+    for fill in record.rows("new_trades"):
+        signed = fill["qty"] if fill["operation"] == "buy" else -fill["qty"]
+        positions[fill["symbol"]] += signed
+        by_order[fill["client_order_id"]] += signed
+        spent += signed * fill["price"]
+    assert {s: q for s, q in positions.items() if q} == market.positions
+    assert {c: q for c, q in by_order.items() if q} == {c: q for c, (_, q) in market.orders.items() if q}
+    assert spent == market.cash_spent
+
+
+def gains_are_what_the_fills_say(record: Record) -> None:
+    """`gain_loss` is the money that came back less the money that went out, fees included, to the cent."""
+    cash: dict[tuple[str, int], Decimal] = defaultdict(Decimal)
+    held: dict[tuple[str, int], Decimal] = defaultdict(Decimal)
+    for fill in record.rows("new_trades"):
+        key = (fill["symbol"], fill["algo_run_id"])
+        signed = fill["qty"] if fill["operation"] == "buy" else -fill["qty"]
+        cash[key] -= signed * fill["price"] + fill["trade_fee"]
+        held[key] += signed
+    closed = {key: value.quantize(CENT) for key, value in cash.items() if not held[key]}
+    said = {(row["symbol"], row["algo_run_id"]): row["gain_value"].quantize(CENT) for row in record.rows("gain_loss")}
+    assert {key: said.get(key) for key in closed} == closed
+
+
+def every_run_has_ended(record: Record) -> None:
+    """Every strategy slot has an end and a reason, and so has the batch."""
+    for run in record.rows("algo_run"):
+        assert run["end_time"] is not None, run
+        assert run["end_reason"], run
+    for batch in record.rows("batch"):
+        assert batch["ended_at"] is not None, batch
+        assert batch["end_reason"], batch
+
+
+def day_trades_are_flat(record: Record) -> None:
+    """All strategies of the session tests are day trades: nothing is left in any slot."""
+    held: dict[tuple[int, str], Decimal] = defaultdict(Decimal)
+    for fill in record.rows("new_trades"):
+        signed = fill["qty"] if fill["operation"] == "buy" else -fill["qty"]
+        held[fill["algo_run_id"], fill["symbol"]] += signed
+    assert {key: quantity for key, quantity in held.items() if quantity} == {}
+
+
+def no_secret_is_anywhere(record: Record, logs: Path) -> None:
+    """Neither a row nor a log line holds the session's keys."""
+    for name, rows in record.tables.items():
+        for row in rows:
+            found = SECRET.search(" ".join(str(value) for value in row.values()))
+            assert found is None, (name, row)
+    for path in logs.rglob("*"):
+        if path.is_file():
+            found = SECRET.search(path.read_text(errors="replace"))
+            assert found is None, (path, found)
+
+
+def orders_digest(record: Record) -> list[tuple[Any, ...]]:
+    """Return what two runs with one seed must have in common: every order, without ids that name the batch."""
+    return sorted(
+        (
+            row["client_order_id"].split("-", 2)[2],
+            row["symbol"],
+            row["side"],
+            row["type"],
+            row["quantity"],
+            row["limit_price"],
+            row["state"],
+            row["filled_quantity"],
+            row["average_price"],
+            row["decided_at"],
+        )
+        for row in record.rows("orders")
+    )
