@@ -90,11 +90,11 @@ class TerminalScreen:
 
     def line(self, text: str) -> None:
         """Print one line above the table."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print one line that a person should look at above the table."""
-        self._console.print(text, style="yellow", markup=False, soft_wrap=True)
+        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def show(self, view: View) -> None:
         """Draw the state in place of the last one."""

@@ -296,9 +296,15 @@ def enough_room(home: Path, least: int = 500_000_000) -> None:
     """Check that the data folder has room for a session.
 
     Raises:
-        OutsideError: if it has not.
+        ConfigError: if the folder cannot be made.
+        OutsideError: if the disk is full.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the data folder {home} cannot be made ({error.strerror}); set LIU_HOME to another"
+        ) from error
     free = os.statvfs(home).f_bavail * os.statvfs(home).f_frsize
     if free < least:
         raise OutsideError(

@@ -1,0 +1,179 @@
+"""Everything a person can get wrong before a session begins: one sentence, the documented exit code, nothing started."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+STRATEGY = """
+from liualgotrader.strategies.base import Strategy, StrategyType
+
+class Breakout(Strategy):
+    def __init__(self, batch_id, schedule=None, ref_run_id=None, data_loader=None):
+        super().__init__("Breakout", StrategyType.DAY_TRADE, batch_id, schedule or [], ref_run_id, data_loader)
+
+    async def run(self, symbol, shortable, position, now, minute_history, **_):
+        return False, {}
+"""
+PLAN = '[strategies.Breakout]\nfilename = "breakout.py"\n'
+KEYS = {"APCA_API_KEY_ID": "PKTEST", "APCA_API_SECRET_KEY": "hush-hush-hush"}
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Return a function that runs one of our programs in a folder with a good tradeplan."""
+    (tmp_path / "breakout.py").write_text(STRATEGY)
+    (tmp_path / "tradeplan.toml").write_text(PLAN)
+
+    def run(name, *arguments, environment=None):
+        ours = ("APCA", "ALPACA", "DSN", "LIU_", "POLYGON", "NUM_", "CPU_", "TRADEPLAN", "DATA_CONNECTOR")
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        return subprocess.run(
+            [sys.executable, "-c", f"from liualgotrader.cli.{name} import main; main()", *arguments],
+            env=clean | {"LIU_HOME": str(tmp_path / "home")} | (environment or {}),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def must_say(result, code, sentence):
+    assert (result.returncode, result.stderr.count("\n")) == (code, 1), result.stderr
+    assert re.search(sentence, result.stderr), result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    assert "hush" not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "sentence"),
+    [
+        ((), {}, 2, "APCA_API_KEY_ID and APCA_API_SECRET_KEY are not set.*--simulate"),
+        ((), {"APCA_API_KEY_ID": "PK"}, 2, "APCA_API_SECRET_KEY is not set"),
+        ((), KEYS | {"APCA_API_BASE_URL": "https://api.alpaca.markets"}, 2, "real money is locked"),
+        (("--live",), KEYS, 2, "real money is locked"),
+        (("--live", "--simulate"), {}, 2, "--live and --simulate exclude each other"),
+        (("--speed", "5"), KEYS, 2, "--speed is an option of the simulated market; add --simulate"),
+        ((), KEYS | {"LIU_BROKER": "gemini"}, 2, "LIU_BROKER is 'gemini', which is not built yet"),
+        ((), KEYS | {"DATA_CONNECTOR": "polygon"}, 2, "DATA_CONNECTOR is 'polygon', which is not built yet"),
+        (("--simulate", "--tradeplan", "nowhere.toml"), {}, 2, "could not locate tradeplan file nowhere.toml"),
+        (("--simulate",), {"TRADEPLAN_DIR": "/nowhere"}, 2, "could not locate tradeplan file /nowhere/tradeplan.toml"),
+        (("--simulate",), {"NUM_CONSUMERS": "x"}, 2, "NUM_CONSUMERS is 'x', but it must be a whole number"),
+        (("--simulate", "--data", "d"), {}, 2, "--data needs --date"),
+        (("--simulate", "--date", "2024-07-04"), {}, 2, "the exchange was shut on 2024-07-04"),
+        (("--simulate", "--from", "03:00"), {}, 2, "the window must lie inside the session"),
+        (("--simulate", "--from", "half past"), {}, 2, "--from is 'half past'"),
+        (("--simulate", "--port", "70000"), {}, 2, "--port is 70000"),
+        (("stop",), {}, 2, "no session is running"),
+        (("resume", "--batch", "abc"), {}, 2, "no session whose batch begins with abc is running"),
+        (("--simulate", "--dsn", "postgresql://u:hush@127.0.0.1:1/x"), {}, 3, "cannot be reached|not reached|refused"),
+        (("--simulate", "--home", "/proc/nothing"), {}, 2, "data folder /proc/nothing"),
+    ],
+)
+def test_trader_says_what_is_wrong(program, arguments, environment, code, sentence):
+    must_say(program("trader", *arguments, environment=environment), code, sentence)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--simulate", "--date", "soon"),
+        ("--simulate", "--speed", "0"),
+        ("--simulate", "--symbols", ","),
+        ("dance",),
+        ("--fast",),
+    ],
+)
+def test_an_argument_that_makes_no_sense_ends_with_2_and_the_usage(program, arguments):
+    result = program("trader", *arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: trader")
+
+
+@pytest.mark.parametrize(
+    ("plan", "strategy", "sentence"),
+    [
+        ("x = [", STRATEGY, "is not valid TOML"),
+        ("portfolio_valeu = 1\n" + PLAN, STRATEGY, "did you mean `portfolio_value`"),
+        ("", STRATEGY, "must have at least one strategy configured"),
+        (PLAN, "raise RuntimeError('no luck')", "cannot be imported: RuntimeError: no luck"),
+        (PLAN, "class Breakout: pass", "must extend"),
+    ],
+)
+def test_a_bad_tradeplan_or_strategy_is_known_before_anything_starts(program, tmp_path, plan, strategy, sentence):
+    (tmp_path / "tradeplan.toml").write_text(plan)
+    (tmp_path / "breakout.py").write_text(strategy)
+    must_say(program("trader", "--simulate"), 2, sentence)
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
+def test_a_port_in_use_is_said(program):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        must_say(program("trader", "--simulate", "--port", port), 3, f"port {port} cannot be used.*--port")
+
+
+def test_a_traceback_is_shown_only_when_asked_for(program):
+    asked = program("trader", environment={"LIU_DEBUG_ENABLED": "1"})
+    assert "Traceback" in asked.stderr
+
+
+@pytest.mark.parametrize("name", ["trader", "backtester", "market_miner", "optimizer", "portfolio", "liu"])
+def test_every_program_has_help_and_a_version(program, name):
+    told = program(name, "--help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "exit codes:" in told.stdout
+    assert re.fullmatch(rf"{name} \d+\.\d+.*\n", program(name, "--version").stdout)
+
+
+@pytest.mark.parametrize("name", ["backtester", "market_miner", "optimizer", "portfolio"])
+def test_a_program_that_is_not_built_says_so_and_ends_with_2(program, name):
+    must_say(program(name, "from", "2020-01-01"), 2, f"{name}: this program is not built yet")
+
+
+@pytest.mark.parametrize("word", ["ui", "quickstart", "create"])
+def test_a_tool_that_is_not_built_says_so_and_ends_with_2(program, word):
+    must_say(program("liu", word), 2, "not built yet")
+
+
+def test_no_running_session_is_no_error_for_status(program):
+    told = program("trader", "status")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "no session is running" in told.stdout
+
+
+def test_show_config_prints_each_value_with_its_source_and_no_secret(program):
+    told = program("trader", "--show-config", "--consumers", "3", environment=KEYS | {"DSN": "postgresql://u:hush@h/d"})
+    assert told.returncode == 0, told.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in told.stdout.splitlines()}
+    assert rows["consumers"] in (["3", "command", "line"], ["0", "default"])
+    assert rows["key_id"] == ["***", "environment"]
+    assert rows["dsn"] == ["***", "environment"]
+    assert rows["limits.open_orders"] == ["50", "default"]
+    assert "hush" not in told.stdout
+
+
+@pytest.mark.parametrize("name", ["alpaca", "pandas", "exchange_calendars", "asyncpg", "rich"])
+def test_help_imports_nothing_heavy(name):
+    code = (
+        "import sys\nfrom liualgotrader.cli import trader, trader_arguments, liu\n"
+        "trader_arguments.make_parser().format_help()\n"
+        f"sys.exit('{name}' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["alpaca", "pandas"])
+def test_the_supervisor_imports_neither_pandas_nor_a_vendor(name):
+    code = f"import sys\nimport liualgotrader.supervisor.session, liualgotrader.cli.screen\nsys.exit('{name}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0

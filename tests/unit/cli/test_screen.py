@@ -1,0 +1,78 @@
+"""What a person reads."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from decimal import Decimal
+
+import pytest
+
+from liualgotrader.cli.screen import PlainScreen, TerminalScreen, screen_for, state_line
+from liualgotrader.common.clock import NEW_YORK, instant
+from liualgotrader.supervisor.view import ProcessView, StrategyView, View
+
+
+def at(hour, minute):
+    return instant(dt.datetime(2024, 6, 3, hour, minute, tzinfo=NEW_YORK))
+
+
+VIEW = View(
+    batch_id="0b5e7a4e",
+    environment="SIMULATED",
+    day="2024-06-03",
+    market_at=at(12, 45),
+    opens_at=at(9, 30),
+    closes_at=at(16, 0),
+    elapsed_seconds=12.0,
+    events_per_second=12345.6,
+    processes=(
+        ProcessView("producer", "ready", 11, 0, {"symbols": 20, "events": 1e6, "dropped": 2}),
+        ProcessView("consumer-0", "down", 0, 3, {"lag_ms": 1.25}),
+    ),
+    strategies=(StrategyView("Breakout", 4, 2, 1, Decimal("-12.50"), "no answer"),),
+)
+
+
+def test_the_state_in_one_line_names_what_matters():
+    line = state_line(VIEW)
+    for part in ("12:45:00", "symbols=20", "events/s=12346", "lag=1.2ms", "dropped=2", "fills=4", "Breakout=-12.50$"):
+        assert part in line
+    assert "consumer-0:down" in line
+    assert "producer" not in line
+
+
+def test_a_terminal_shows_the_same_in_tables():
+    from rich.console import Console
+
+    out = io.StringIO()
+    screen = TerminalScreen(Console(file=out, force_terminal=True, width=120))
+    screen.show(VIEW)
+    screen.line("batch [0b5e]")
+    screen.close()
+    text = out.getvalue()
+    for part in (
+        "SIMULATED 2024-06-03",
+        "50% of the session",
+        "consumer-0",
+        "Breakout",
+        "-12.50",
+        "no answer",
+        "batch [0b5e]",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize("kind", [PlainScreen, TerminalScreen])
+def test_tables_stay(kind, capsys):
+    screen = kind()
+    screen.table("Session summary", ("strategy", "P&L $"), [("Breakout", "50.00"), ("total", "50.00")])
+    out = capsys.readouterr().out
+    assert "Session summary" in out
+    assert "Breakout" in out
+    assert out.count("50.00") == 2
+
+
+def test_plain_lines_where_there_is_no_terminal():
+    assert isinstance(screen_for(terminal=False), PlainScreen)
+    assert isinstance(screen_for(terminal=True), TerminalScreen)
