@@ -1,0 +1,175 @@
+"""A whole `trader --simulate` as a process of its own, with a data folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from datetime import time as time_of_day
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from liualgotrader.common.calendar import new_york
+from liualgotrader.models.server import EmbeddedServer
+from liualgotrader.transport.page import Cell, SessionPage
+
+PLANS = Path(__file__).parent / "plans"
+T = TypeVar("T")
+
+DATABASE = "liu_simulated"
+DAY = date(2024, 6, 3)  # the day of a generated session unless another is named
+_LOOK_SECONDS = 0.005
+
+
+@dataclass
+class TraderRun:
+    """One run. `home` holds its data; several runs one after another may share it."""
+
+    home: Path
+    arguments: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+    _page: SessionPage | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The supervisor's process."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def output(self) -> str:
+        """What the run has printed so far."""
+        return (self.home / "output.txt").read_text(errors="replace")
+
+    def start(self) -> TraderRun:
+        """Start it and return at once."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("APCA_", "DSN", "LIU_", "TRADEPLAN"))}
+        with (self.home / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()", *self.arguments],
+                env=clean | {"LIU_HOME": str(self.home)} | self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def ended(self, seconds: float = 100) -> int:
+        """Wait for its end and return the exit status."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise AssertionError(f"the session did not end within {seconds} s:\n{self.output[-4000:]}") from None
+
+    def page(self, seconds: float = 60) -> SessionPage:
+        """Return the session's page once there is one whose clock runs."""
+        if self._page is None:
+            found = self._until(lambda: next(iter(self.home.glob("run/**/page")), None), seconds)
+            self._page = SessionPage(found)
+        return self._page
+
+    def wait_for_market(self, clock: str, seconds: float = 60, day: date = DAY) -> None:
+        """Return once the simulated market has reached `HH:MM:SS` New York."""
+        goal = new_york(day, time_of_day.fromisoformat(clock))
+        page = self.page()
+
+        def reached() -> bool:
+            anchor = page.anchor()
+            return anchor is not None and anchor.market0 >= goal
+
+        self._until(reached, seconds)
+
+    def pid(self, name: str) -> int:
+        """Return the process id of one of the session's processes."""
+        page = self.page()
+        return page.get(page.process(name), Cell.PID)
+
+    def kill(self, name: str) -> int:
+        """Kill one of the session's processes without warning and return its id."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def kill_postmaster(self) -> None:
+        """Kill PostgreSQL's first process without warning."""
+        pid = int((self.home / "postgres" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        self._until(lambda: not _alive(pid), 5)
+
+    def kill_market(self) -> None:
+        """Kill the simulated market without warning; it is the supervisor's first child of its kind."""
+        pid = next(p.pid for p in psutil.Process(self.process.pid).children() if _holds_port(p))
+        os.kill(pid, signal.SIGKILL)
+
+    def wait_for_exit(self, pid: int, seconds: float) -> None:
+        """Return once a process is gone."""
+        end = time.monotonic() + seconds
+        while _alive(pid):
+            assert time.monotonic() < end, f"process {pid} outlived its supervisor by {seconds} s"
+            time.sleep(_LOOK_SECONDS)
+
+    def forget_page(self) -> None:
+        """Look for a new page next time: the session is started again."""
+        self._page = None
+
+    def _until(self, look: Callable[[], T], seconds: float) -> T:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = look()
+            if found:
+                return found
+            if self.process.poll() is not None:
+                raise AssertionError(f"the session ended early ({self.process.returncode}):\n{self.output[-4000:]}")
+            time.sleep(_LOOK_SECONDS)
+        raise AssertionError(f"nothing within {seconds} s:\n{self.output[-4000:]}")
+
+    @property
+    def state(self) -> Path:
+        """The simulated market's state file of the newest batch."""
+        return max(self.home.glob("journal/*/market.state"), key=lambda path: path.stat().st_mtime)
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The address of the record, with the server running."""
+        server = EmbeddedServer.start(self.home)
+        try:
+            yield server.dsn(DATABASE)
+        finally:
+            server.release()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _holds_port(process: psutil.Process) -> bool:
+    return any(c.status == psutil.CONN_LISTEN for c in process.net_connections("inet"))
+
+
+@contextmanager
+def trader(*arguments: str, plan: str = "quick.toml") -> Iterator[TraderRun]:
+    """Start `trader --simulate` with a plan of this folder; what is left of it ends with the block."""
+    home = Path(tempfile.mkdtemp(prefix="liu-s-"))
+    run = TraderRun(home, ["--simulate", "--tradeplan", str(PLANS / plan), "--speed", "max", *arguments])
+    try:
+        yield run
+    finally:
+        if run._process is not None and run.process.poll() is None:
+            os.killpg(run.process.pid, signal.SIGKILL)
+            run.process.wait()
+        shutil.rmtree(home, ignore_errors=True)
