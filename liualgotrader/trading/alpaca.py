@@ -94,7 +94,7 @@ class AlpacaBroker:
                 "limit": _ORDERS_PAGE,
                 "after": rfc3339(after),
                 "direction": "asc",
-                "nested": "false",
+                "nested": "true",  # the exits of a bracket come as its legs
             }
             page = [wire.broker_order(raw) for raw in await self._call("GET", "/orders", question, about="orders")]
             fresh = [order for order in page if order.broker_order_id not in found]

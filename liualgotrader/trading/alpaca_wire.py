@@ -94,6 +94,10 @@ def broker_order(raw: Mapping[str, Any]) -> BrokerOrder:
             submitted_at=nanoseconds(raw.get("submitted_at") or raw["created_at"]),
             updated_at=nanoseconds(raw.get("updated_at") or raw["created_at"]),
             replaced_by=str(raw.get("replaced_by") or ""),
+            legs=tuple(broker_order(leg) for leg in raw.get("legs") or ()),
+            type=_order_type(raw.get("type")),
+            limit_price=optional(raw.get("limit_price")),
+            stop_price=optional(raw.get("stop_price")),
         )
     except (KeyError, ValueError) as e:
         raise BadData(f"an order of Alpaca's without its fields ({e}): {sorted(raw)}") from e
@@ -177,6 +181,11 @@ def broker_account(raw: Mapping[str, Any]) -> BrokerAccount:
         shorting_enabled=bool(raw.get("shorting_enabled")),
         trading_blocked=bool(raw.get("trading_blocked") or raw.get("account_blocked")),
     )
+
+
+def _order_type(word: object) -> OrderType | None:
+    """Return the type by our name for it; trailing stops and whatever comes later have none."""
+    return OrderType(str(word)) if str(word) in set(OrderType) else None
 
 
 def side(word: object) -> Side:

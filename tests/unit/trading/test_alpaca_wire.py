@@ -85,6 +85,16 @@ def test_a_status_we_have_no_word_for_leaves_the_order_working(word: str) -> Non
     assert order.vendor_status == word
 
 
+def test_the_exits_of_a_bracket_are_its_legs() -> None:
+    leg = ORDER | {"id": "leg", "type": "stop", "stop_price": "160.5", "side": "sell", "status": "held"}
+    [read] = wire.broker_order(ORDER | {"legs": [leg], "type": "limit", "limit_price": "171"}).legs
+    assert (read.broker_order_id, read.type, read.stop_price) == ("leg", OrderType.STOP, Decimal("160.5"))
+
+
+def test_a_type_without_a_word_of_ours_stays_without_one() -> None:
+    assert wire.broker_order(ORDER | {"type": "trailing_stop"}).type is None
+
+
 def test_an_order_without_its_id_is_bad_data() -> None:
     with pytest.raises(BadData, match="id"):
         wire.broker_order({k: v for k, v in ORDER.items() if k != "id"})
