@@ -27,7 +27,7 @@ _TRADED_SUM, _VOLUME_SUM, _ROWS = 8, 9, 10  # hidden rows: sums since the sessio
 _VOLUME, _AVERAGE, _CLOSE, _VWAP = ROW["volume"], ROW["average"], ROW["close"], ROW["vwap"]
 _FIRST_ROOM = 512
 _MOST_PENDING = 4096
-_UPDATE, _OURS = int(BarSource.VENDOR_UPDATE), int(BarSource.OURS)
+_UPDATE = int(BarSource.VENDOR_UPDATE)
 
 
 class Bars:
@@ -42,6 +42,7 @@ class Bars:
         "_flat",
         "_frozen",
         "_opened",
+        "_ours",
         "_pending",
         "_room",
         "_rows",
@@ -64,6 +65,7 @@ class Bars:
         self.late = 0  # trades too old for any unclosed minute
         self.corrected = 0  # closed bars that were replaced or inserted
         self._starts = list(session_starts)
+        self._ours: set[int] = set()  # starts of closed bars that no vendor has confirmed
         self._pending: list[Bar] = []  # closed, not yet in the columns
         self._rows = 0
         self._vwap_rows = 0
@@ -146,6 +148,7 @@ class Bars:
             return None
         bar = minute.bar(self.symbol)
         self._append(bar)
+        self._ours.add(bar.opened_at)
         return bar
 
     def take(self, bar: Bar) -> list[Bar]:
@@ -189,14 +192,14 @@ class Bars:
 
     def preload(self, bars: Sequence[Bar]) -> None:
         """Take history, which may overlap what is here: it replaces bars of our own making, never the vendor's."""
-        ours = {b.opened_at: b for b in self._all()}
+        merged = {b.opened_at: b for b in self._all()}
         for bar in bars:
-            present = ours.get(bar.opened_at)
-            if present is None or present.source & _OURS:
-                ours[bar.opened_at] = bar
+            if bar.opened_at not in merged or bar.opened_at in self._ours:
+                merged[bar.opened_at] = bar
+                self._ours.discard(bar.opened_at)
         minute = self._closing or self.forming
         before = NEVER if minute is None else minute.opened_at
-        self._replace_all([ours[at] for at in sorted(ours) if at < before])
+        self._replace_all([merged[at] for at in sorted(merged) if at < before])
 
     def correct(self, bar: Bar) -> None:
         """Put a bar of the past in its place, replacing what is there."""
@@ -208,6 +211,7 @@ class Bars:
         if at == self._rows or self._opened[at] != bar.opened_at:
             self._insert_row(at)
         self._write(at, bar)
+        self._ours.discard(bar.opened_at)
         self.newest = max(self.newest, bar.opened_at)
         self._vwap_rows = min(self._vwap_rows, at)
         self.corrected += 1
