@@ -23,8 +23,9 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
+from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.session_plan import Limits
+from liualgotrader.common.session_plan import Limits, SessionPlan
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -376,6 +377,24 @@ def session_view(**values: Any) -> Iterator[None]:
     finally:
         _view.clear()
         _view.update(before)
+
+
+def show_session(plan: SessionPlan, db_conn_pool: Any = None) -> None:
+    """From now on, answer the original's module attributes with this process's session."""
+    tradeplan = plan.tradeplan
+    _view.update(
+        risk=tradeplan.get("risk", _OF_THE_SESSION["risk"]),
+        market_liquidation_end_time_minutes=tradeplan.get("market_liquidation_end_time_minutes", 15),
+        portfolio_value=tradeplan.get("portfolio_value"),
+        batch_id=plan.batch_id,
+        db_conn_pool=db_conn_pool,
+        env=plan.environment,
+        build_label=plan.build_number,
+        bypass_market_schedule=plan.hours.bypass,
+        market_open=as_datetime(plan.hours.opens_at),
+        market_close=as_datetime(plan.hours.closes_at),
+        debug_enabled=plan.debug,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import Trips, round_trips
 from liualgotrader.common.clock import SECOND, machine_now
-from liualgotrader.common.money import ZERO
+from liualgotrader.common.money import CENT, exact
 from liualgotrader.common.rows import FilledTrade
 from liualgotrader.supervisor.prepare import Prepared
 from liualgotrader.supervisor.stack import Stack
@@ -69,6 +70,11 @@ class Figures:
             self._rate_since, self._rate_events = now, events
         return self._rate
 
+    def _marked(self, strategy: str, realised: Decimal) -> Decimal:
+        """Return what the consumers say a strategy has gained at the newest prices, else what is realised."""
+        told = [w.counters[f"pnl.{strategy}"] for w in self._workers() if f"pnl.{strategy}" in w.counters]
+        return exact(sum(told)).quantize(CENT) if told else realised
+
     def _strategies(self, stack: Stack) -> tuple[StrategyView, ...]:
         names = self._prepared.batch.layout.strategies()
         figures = {f.strategy: f for f in summarize(names, self._trips).strategies}
@@ -83,7 +89,7 @@ class Figures:
                 fills=fills[name],
                 trips=found.trips,
                 open_positions=found.open_positions,
-                gain=found.gain or ZERO,
+                gain=self._marked(name, found.gain),
                 ended=ended[name],
             )
             for name, found in figures.items()

@@ -15,7 +15,7 @@ from liualgotrader.common.control import Counters, Failed, Notice, Ready, SlotEn
 from liualgotrader.common.session_plan import SessionPlan, write_plan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.supervisor.watchdog import Mute, NoAnswer, back_off, finding, look
-from liualgotrader.supervisor.worker import Command, Worker, death_text
+from liualgotrader.supervisor.worker import Command, Worker, death_text, new_queue
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,14 @@ class Stack:
         self._owner = owner
         self._clock = WallClock()
         self._later: set[asyncio.TimerHandle] = set()
+        self._whole: asyncio.Task[None] | None = None  # all processes being started again together
         self.stopping = False
         self.workers = {name: self._worker(name, programs) for name in wanted}
 
     def start(self) -> None:
         """Start all processes in order."""
+        if self.plan.link == "queue":
+            self._fresh_queues()
         for worker in self.workers.values():
             worker.start()
 
@@ -85,6 +88,8 @@ class Stack:
         self.stopping = True
         for timer in self._later:
             timer.cancel()
+        if self._whole is not None:
+            await self._whole
         orderly = True
         for kind in _STOP_ORDER:
             group = [w for w in self.workers.values() if _kind(w.name) == kind]
@@ -200,6 +205,8 @@ class Stack:
                 worker.deaths.append(machine_now())
             return
         self._page.put(row, Cell.LIFE, Life.DOWN)
+        if self._whole is not None and worker.failed is None:
+            return
         if worker.failed is not None:
             self._owner.give_up(worker.failed.text, worker.failed.exit_code)
             return
@@ -210,7 +217,10 @@ class Stack:
             self._owner.give_up(f"{told}, again and again within a minute; see {worker.output}", 3)
             return
         self._owner.notice("WARNING", f"{told}; it is started again" + (f" in {wait:g} s" if wait else ""))
-        self._start_later(worker, wait)
+        if self.plan.link == "queue":
+            self._whole = asyncio.ensure_future(self._start_all_again(wait))
+        else:
+            self._start_later(worker, wait)
 
     def _start_later(self, worker: Worker, wait: float) -> None:
         def start() -> None:
@@ -220,6 +230,41 @@ class Stack:
 
         timer = asyncio.get_running_loop().call_later(wait, start)
         self._later.add(timer)
+
+    # --- links of multiprocessing.Queue ------------------------------------------------------------
+    # A reader killed inside `get` dies holding the queue's lock, and a fresh queue cannot be handed to a
+    # running process: whoever dies, all are started again, with fresh queues.
+
+    def _fresh_queues(self) -> None:
+        queues = {name: new_queue() for name in self.plan.link_names()}
+        for name in self.plan.link_names():
+            link = self._page.link(name)
+            self._page.set_handled(link, self._page.sent(link))
+        for worker in self.workers.values():
+            theirs = {link: queue for link, queue in queues.items() if _uses(worker.name, link)}
+            worker.command = msgspec.structs.replace(worker.command, keywords={"queues": theirs})
+
+    async def _start_all_again(self, wait: float) -> None:
+        for worker in self.workers.values():
+            if worker.alive:
+                worker.kill()
+                await worker.ended.wait()
+        await self._clock.sleep(wait)
+        self._whole = None
+        if not self.stopping:
+            self.start()
+
+
+def _uses(process: str, link: str) -> bool:
+    """Whether a process is one of the two ends of a link."""
+    kind, _, index = link.partition("-")
+    ends = {
+        "picks": ("scanners_runner", "producer"),
+        "market": ("producer", f"consumer-{index}"),
+        "intents": (f"consumer-{index}", "order_gateway"),
+        "news": ("order_gateway", f"consumer-{index}"),
+    }
+    return process in ends[kind]
 
 
 def _kind(name: str) -> str:

@@ -20,7 +20,11 @@ class ProcessView(msgspec.Struct, frozen=True):
 
 
 class StrategyView(msgspec.Struct, frozen=True):
-    """One strategy over all its slots. `gain` is realised, fees paid; `ended` why slots of it stopped."""
+    """One strategy over all its slots.
+
+    `gain` is in US dollars, fees paid, open positions at the newest price where the consumers tell it, else
+    realised only. `ended` says why slots of it stopped.
+    """
 
     name: str
     fills: int

@@ -47,7 +47,7 @@ class RecordingOwner:
         self.notices.append(text)
 
 
-def plan_in(folder, *, consumers=1, answer_seconds=5.0):
+def plan_in(folder, *, consumers=1, answer_seconds=5.0, link="seqpacket"):
     """Return a plan with one strategy per consumer, written into `folder`, and its page."""
     run_dir = folder / "run"
     for name in ("run", "journal", "logs"):
@@ -66,6 +66,7 @@ def plan_in(folder, *, consumers=1, answer_seconds=5.0):
         tradeplan={},
         tradeplan_dir=str(folder),
         seed=0,
+        link=link,
         timings=Timings(strategy_answer_seconds=answer_seconds),
     )
     write_plan(plan)

@@ -37,7 +37,7 @@ def first_time(run_dir, name):
     return True
 
 
-def play(name, run_dir, control, extra=None):
+def play(name, run_dir, control, extra=None, queues=None):
     word = behaviour_of(run_dir, name)
 
     async def body(child):
@@ -63,4 +63,4 @@ def play(name, run_dir, control, extra=None):
         await child.stopping.wait()
         did(run_dir, f"stop {name} {child.stop_order.reason} flatten={child.stop_order.flatten}")
 
-    run_child(name, run_dir, control, body)
+    run_child(name, run_dir, control, body, queues)

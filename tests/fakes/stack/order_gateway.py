@@ -41,5 +41,5 @@ async def trade(child, word):
     await store.close()
 
 
-def run(run_dir, control):
-    play("order_gateway", run_dir, control, trade)
+def run(run_dir, control, queues=None):
+    play("order_gateway", run_dir, control, trade, queues)

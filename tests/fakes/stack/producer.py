@@ -1,5 +1,5 @@
 from tests.fakes.stack.common import play
 
 
-def run(run_dir, control):
-    play("producer", run_dir, control)
+def run(run_dir, control, queues=None):
+    play("producer", run_dir, control, queues=queues)

@@ -9,6 +9,7 @@ import pytest
 from liualgotrader.common import config
 from liualgotrader.common.config import PAPER_URL, Secret, Secrets, Settings
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan
 
 
 def resolve(command_line=None, environment=None, tradeplan=None):
@@ -164,3 +165,21 @@ def test_the_originals_attributes_show_the_running_session():
         _ = config.no_such_thing
     with pytest.raises(TypeError, match="no session attribute 'riks'"), config.session_view(riks=1):
         pass
+
+
+def test_a_process_shows_its_session_to_the_originals_code():
+    hours = Hours(
+        day="2024-06-03", opens_at=1_717_421_400 * 10**9, closes_at=1_717_444_800 * 10**9, liquidates_at=0, ends_at=0
+    )
+    endpoints = Endpoints("", "", "", "", loopback=True)
+    plan = SessionPlan(
+        batch_id="b", environment="SIMULATED", hours=hours, simulated_clock=True, endpoints=endpoints, run_dir="",
+        journal_dir="", log_dir="", consumers=1, slots=(), tradeplan={"risk": 0.02, "portfolio_value": 5.0},
+        tradeplan_dir="", seed=0, build_number="v1",
+    )  # fmt: skip
+    with config.session_view():
+        config.show_session(plan, "pool")
+        assert (config.risk, config.portfolio_value, config.batch_id, config.db_conn_pool) == (0.02, 5.0, "b", "pool")
+        assert (config.env, config.build_label) == ("SIMULATED", "v1")
+        assert f"{config.market_open:%H:%M %Z}" == "09:30 EDT"
+    assert config.batch_id == ""

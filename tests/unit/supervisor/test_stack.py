@@ -159,3 +159,21 @@ async def test_a_slot_that_ended_is_written_into_the_plan_once(stack_of, tmp_pat
     assert owner.stopped == [(1, "raised 10 times")]
     assert read_plan(tmp_path / "run").slots[0].stopped == "raised 10 times"
     await end(stack)
+
+
+async def test_with_queues_whoever_dies_all_start_again_with_fresh_ones(stack_of):
+    stack, owner, page = stack_of(link="queue")
+    page.set_sent(page.link("news-0"), 3)
+    stack.start()
+    gateway, consumer = stack.workers["order_gateway"], stack.workers["consumer-0"]
+    await until(lambda: gateway.state == consumer.state == "ready")
+    before = gateway.command.keywords["queues"]
+    assert set(before) == {"intents-0", "news-0"}
+    pids = {gateway.pid, consumer.pid}
+    os.kill(consumer.pid, signal.SIGKILL)
+    await until(lambda: gateway.alive and consumer.alive and not pids & {gateway.pid, consumer.pid})
+    await until(lambda: gateway.state == consumer.state == "ready")
+    assert gateway.command.keywords["queues"]["news-0"] is not before["news-0"]
+    assert (len(owner.notices), len(gateway.deaths), len(consumer.deaths)) == (1, 0, 1)
+    assert page.handled(page.link("news-0")) == 3
+    await end(stack)
