@@ -63,25 +63,36 @@ class DataHub:
         return tuple(self._subscribers)
 
     def join(self, subscriber: Subscriber) -> None:
-        """Take a new connection; if it is a process of the page, its frames are counted from zero."""
-        if subscriber.process:
-            for older in self._subscribers:  # a dead connection that nobody has noticed yet counts no more
-                if older.process == subscriber.process:
-                    older.outbox.on_sent = None
+        """Take a new connection."""
         self._subscribers.append(subscriber)
         subscriber.outbox.muted = self.muted
-        if self._page is not None and subscriber.process in self._page.processes:
-            page, row = self._page, self._page.process(subscriber.process)
-            page.put(row, Cell.FEED_SENT, 0)
-            self._seen.add(subscriber.process)
-            subscriber.outbox.on_sent = lambda: page.put(row, Cell.FEED_SENT, page.get(row, Cell.FEED_SENT) + 1)
+
+    def heard_from(self, subscriber: Subscriber) -> None:
+        """Look again at what a client may and wants; once authenticated, a process of the page has its frames counted.
+
+        The count is that of this connection, from its first frame on.
+        """
+        page = self._page
+        is_new = subscriber.session.authenticated and subscriber.outbox.on_sent is None
+        if page is not None and is_new and subscriber.process in page.processes:
+            self._count(page, subscriber)
+        self._changed()
+
+    def _count(self, page: SessionPage, subscriber: Subscriber) -> None:
+        row = page.process(subscriber.process)
+        for older in self._subscribers:  # a dead connection that nobody has noticed yet counts no more
+            if older.process == subscriber.process:
+                older.outbox.on_sent = None
+        page.put(row, Cell.FEED_SENT, subscriber.outbox.frames)
+        self._seen.add(subscriber.process)
+        subscriber.outbox.on_sent = lambda frames: page.put(row, Cell.FEED_SENT, frames)
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a connection. The page's count stays, so a process holds the market until it is back."""
         subscriber.outbox.on_sent = None
         if subscriber in self._subscribers:
             self._subscribers.remove(subscriber)
-        self.changed()
+        self._changed()
 
     def absent(self) -> list[str]:
         """Return the processes that had a data connection and have none that is authenticated now."""
@@ -102,8 +113,7 @@ class DataHub:
             subscriber.outbox.abort()
         return len(self._subscribers)
 
-    def changed(self) -> None:
-        """Look at the subscriptions again."""
+    def _changed(self) -> None:
         self._wanted = {channel: by_symbol(self._subscribers, channel) for channel in CHANNELS}
 
     # --- market data

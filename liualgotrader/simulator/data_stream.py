@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 from liualgotrader.common.tlog import say
 from liualgotrader.simulator.codec import MSGPACK_TYPE, Codec, codec_for
 from liualgotrader.simulator.data_hub import Subscriber
-from liualgotrader.simulator.outbox import MAX_QUEUED_BYTES, Outbox, converse, websocket
+from liualgotrader.simulator.outbox import MAX_QUEUED_BYTES, Outbox, converse, transport_of, websocket
 from liualgotrader.simulator.subscriptions import StreamSession, error
 from liualgotrader.simulator.world import WORLD, World
 
@@ -35,7 +35,7 @@ async def serve(request: web.Request) -> web.WebSocketResponse:
     await socket.prepare(request)
     codec = codec_for(request.headers.get("Content-Type", ""))
     limit = int(world.spec.options.get("outgoing_limit_bytes", MAX_QUEUED_BYTES))
-    outbox = Outbox(socket, request.transport, binary=codec.binary, limit=limit)
+    outbox = Outbox(socket, transport_of(request), binary=codec.binary, limit=limit)
     outbox.refuse_slow_client_with(codec.frame([codec.piece(error(407))]))
     session = StreamSession(world.keys, admit=_admission(world), symbol_limit=_option(world, "symbol_limit"))
     subscriber = Subscriber(session, codec, outbox, request.headers.get(PROCESS_HEADER, ""))
@@ -43,6 +43,7 @@ async def serve(request: web.Request) -> web.WebSocketResponse:
     world.connections.add(outbox)
     try:
         subscriber.send(session.open(request.headers.get(KEY_HEADER), request.headers.get(SECRET_HEADER)))
+        world.data.heard_from(subscriber)
         await converse(outbox, _converse(world, socket, subscriber))
     finally:
         world.data.leave(subscriber)
@@ -72,7 +73,7 @@ async def _converse(world: World, socket: web.WebSocketResponse, subscriber: Sub
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 break
             subscriber.send(session.receive(_read(subscriber.codec, message.data)))
-            world.data.changed()
+            world.data.heard_from(subscriber)
             if session.close_code is not None:
                 outbox.close(session.close_code)
             if session.authenticated:

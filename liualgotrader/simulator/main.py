@@ -69,12 +69,12 @@ async def _live(spec: MarketSpec, keys: Keys, control: Connection) -> None:
     try:
         await asyncio.wait([waiting, reporting], return_when=asyncio.FIRST_COMPLETED)
         if reporting.done():
-            reporting.result()
+            reporting.result()  # raises the bug that ended the market; its accounts are then not kept
+        keep(running.world.exchange, spec)
     finally:
         asyncio.get_running_loop().remove_reader(control.fileno())
         reporting.cancel()
         waiting.cancel()
-        keep(running.world.exchange, spec)
         await running.close()
 
 

@@ -82,11 +82,9 @@ def closing_order(position: PositionView, quantity: str | None, percentage: str 
     if quantity is not None and percentage is not None:
         raise Refusal(*BAD_FIELD, "only one of qty or percentage is accepted")
     held = abs(position.quantity)
-    shares = held
-    if quantity is not None:
-        shares = number_of({"qty": quantity}, "qty") or held
-    elif percentage is not None:
-        part = number_of({"percentage": percentage}, "percentage") or _ALL_PERCENT
+    shares = number_of({"qty": quantity}, "qty")
+    part = number_of({"percentage": percentage}, "percentage")
+    if part is not None:
         if not 0 < part <= _ALL_PERCENT:
             raise Refusal(*BAD_FIELD, "percentage must be between 0 and 100")
         step = Decimal(1) if held == held.to_integral_value() else _NINE_PLACES
@@ -96,7 +94,7 @@ def closing_order(position: PositionView, quantity: str | None, percentage: str 
         side="sell" if position.quantity > 0 else "buy",
         type="market",
         time_in_force="day",
-        quantity=shares,
+        quantity=held if shares is None else shares,
     )
 
 

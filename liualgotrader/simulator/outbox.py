@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import ClientError, WSCloseCode, web
 
@@ -17,14 +17,14 @@ _CLOSE_SECONDS = 0.5
 class Outbox:
     """Frames in order, sent by a task of their own.
 
-    `on_sent` is called at the moment a frame is queued (the page counts it from then on). A muted outbox
-    swallows frames without counting them.
+    `on_sent` is called with their number at the moment a frame is queued. A muted outbox swallows frames
+    without counting them.
     """
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
-        transport: asyncio.BaseTransport | None,
+        transport: asyncio.WriteTransport | None,
         *,
         binary: bool,
         limit: int = MAX_QUEUED_BYTES,
@@ -41,7 +41,8 @@ class Outbox:
         self._close_code: int | None = None
         self._abort = False
         self._overflow_frame = b""
-        self.on_sent: Callable[[], None] | None = None
+        self.frames = 0  # how many were queued since the connection began
+        self.on_sent: Callable[[int], None] | None = None
 
     @property
     def queued_bytes(self) -> int:
@@ -65,8 +66,9 @@ class Outbox:
             return False
         self._frames.append(frame)
         self._bytes += len(frame)
+        self.frames += 1
         if self.on_sent is not None:
-            self.on_sent()
+            self.on_sent(self.frames)
         self._wake.set()
         return True
 
@@ -104,7 +106,7 @@ class Outbox:
     async def end(self) -> None:
         """Shake hands and close, or break off; nobody may be reading from the socket any more."""
         if self._abort:
-            if isinstance(self._transport, asyncio.WriteTransport):
+            if self._transport is not None:
                 self._transport.abort()
             return
         await self._socket.close(code=self._close_code or WSCloseCode.OK)
@@ -113,6 +115,11 @@ class Outbox:
 def websocket() -> web.WebSocketResponse:
     """Return the server's end of a websocket. Frames are not deflated: here that costs time and saves nothing."""
     return web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS)
+
+
+def transport_of(request: web.Request) -> asyncio.WriteTransport | None:
+    """Return the connection under a request, to break it off; None if it is gone."""
+    return cast("asyncio.WriteTransport | None", request.transport)
 
 
 async def converse(outbox: Outbox, conversation: Coroutine[Any, Any, None]) -> None:

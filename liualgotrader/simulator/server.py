@@ -1,4 +1,14 @@
-"""Putting a simulated market together and serving it on one local port."""
+"""Putting a simulated market together and serving it on one local port.
+
+`MarketSpec.options` that are understood, all of them optional:
+
+* `standing`: time stands until `/_sim/resume` or `/_sim/run_until`
+* `requests_per_minute`: limit of trading requests, machine time (see `door.py`)
+* `connection_limit`, `symbol_limit`: of the data stream, answered with 406 and 405; 0 for none
+* `outgoing_limit_bytes`: what may wait for one data connection before it is cut off with 407
+* `updates_frames`: `binary` (as on paper accounts) or `text` (as on live ones)
+* `log_dir`: folder of the process's log file, else the specification's own
+"""
 
 from __future__ import annotations
 

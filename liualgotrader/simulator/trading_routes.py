@@ -116,7 +116,7 @@ async def get_order(request: web.Request) -> web.Response:
     """Return one order; its legs if `nested`."""
     world = request.app[WORLD]
     order = world.exchange.order(world.account_id, request.match_info["order_id"])
-    return answer(order_body(order, nested=flag(request.query.get("nested", "true"))))
+    return answer(order_body(order, nested=flag(request.query.get("nested"))))
 
 
 async def order_by_client_id(request: web.Request) -> web.Response:

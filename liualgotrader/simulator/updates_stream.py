@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from liualgotrader.common.tlog import say
 from liualgotrader.simulator.codec import MSGPACK_TYPE
-from liualgotrader.simulator.outbox import Outbox, converse, websocket
+from liualgotrader.simulator.outbox import Outbox, converse, transport_of, websocket
 from liualgotrader.simulator.updates_hub import Listener
 from liualgotrader.simulator.world import WORLD, World
 
@@ -32,7 +32,7 @@ async def serve(request: web.Request) -> web.WebSocketResponse:
     await socket.prepare(request)
     msgpack = request.headers.get("Content-Type", "").lower().startswith(MSGPACK_TYPE)
     binary = msgpack or world.spec.options.get("updates_frames", "binary") != "text"
-    outbox = Outbox(socket, request.transport, binary=binary)
+    outbox = Outbox(socket, transport_of(request), binary=binary)
     listener = Listener(world.keys, outbox, msgpack=msgpack)
     world.updates.join(listener)
     world.connections.add(outbox)

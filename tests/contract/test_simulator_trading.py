@@ -18,6 +18,7 @@ from alpaca.trading.requests import (
     ClosePositionRequest,
     GetAssetsRequest,
     GetCalendarRequest,
+    GetOrderByIdRequest,
     GetOrdersRequest,
     GetPortfolioHistoryRequest,
     LimitOrderRequest,
@@ -136,7 +137,7 @@ class WireDoor:
         return len(results)
 
     def order(self, order_id: str) -> WireOrder:
-        return self._seen(lambda: self._client.get_order_by_id(order_id))
+        return self._seen(lambda: self._client.get_order_by_id(order_id, GetOrderByIdRequest(nested=True)))
 
     def order_by_client_id(self, client_order_id: str) -> WireOrder:
         return self._seen(lambda: self._client.get_order_by_client_id(client_order_id))
