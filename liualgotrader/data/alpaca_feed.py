@@ -93,7 +93,7 @@ class AlpacaFeed:
         self._refusal = (0, "")
         self._refused_now: list[str] = []
         self._counts: dict[tuple[tuple[str, ...] | None, str], int] = {}
-        self._halted: set[str] = set()
+        self.halted: dict[str, Status] = {}  # the status of each symbol that is halted
         self._second = ("", 0)
 
     # --- what we want ------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class AlpacaFeed:
                 low = _price(m.l)
                 return Bar(m.S, at, at + MINUTE, m.o, m.h, low, m.c, m.v, vwap, m.n, source)
             case wire.WireStatus():
-                return Status(m.S, at, self._halts(m.S, m.sc), m.sc, m.rm or m.rc)
+                return self._status(m, at)
             case wire.WireCorrection():
                 return Correction(m.S, at, m.op, m.os, m.cp, m.cs)
             case wire.WireCancel():
@@ -229,12 +229,15 @@ class AlpacaFeed:
         flags = self._counts[m.c, m.z] = counts_of(m.c or (), m.z)
         return flags
 
-    def _halts(self, symbol: str, code: str) -> bool:
-        if code in HALTS:
-            self._halted.add(symbol)
-        elif code in RESUMPTIONS:
-            self._halted.discard(symbol)
-        return symbol in self._halted
+    def _status(self, m: wire.WireStatus, at: int) -> Status:
+        """Return the status; a code that neither halts nor resumes leaves a symbol as it was."""
+        halted = m.sc in HALTS or (m.S in self.halted and m.sc not in RESUMPTIONS)
+        status = Status(m.S, at, halted, m.sc, m.rm or m.rc)
+        if halted:
+            self.halted[m.S] = status
+        else:
+            self.halted.pop(m.S, None)
+        return status
 
     def _instant(self, at: wire.At) -> int:
         """Return ns UTC of a msgpack Timestamp in any of its three lengths, or of an RFC 3339 text."""

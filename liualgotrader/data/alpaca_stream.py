@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from liualgotrader.common.clock import Clock
 from liualgotrader.common.errors import ConfigError, DataUnavailable, LiuError
+from liualgotrader.common.events import Status
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.tlog import warn
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.alpaca_feed import AlpacaFeed, FeedNotice, FeedState, Remedy
-from liualgotrader.data.frames_client import FramesClient, Line, LineTimings
-from liualgotrader.data.streaming_base import OnEvents, StreamingAPI
+from liualgotrader.data.frames_client import FramesClient, Line
+from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +26,6 @@ _CHANNELS: Mapping[WSEventType, tuple[str, ...]] = {
     WSEventType.SEC_AGG: ("trades",),  # the vendor has no second bars; they are made from trades
 }
 _ALWAYS = ("statuses",)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamHooks:
-    """What the owner of a stream wants to hear, and what the line is like."""
-
-    connecting: Callable[[], None] = lambda: None
-    notice: Callable[[str, str], None] = lambda level, text: None  # a logging level name, and a sentence for a person
-    headers: Mapping[str, str] = field(default_factory=dict)
-    timings: LineTimings = field(default_factory=LineTimings)
-    library: str = "picows"
-    text: bool = False  # JSON instead of msgpack, for looking at
 
 
 class AlpacaStream(StreamingAPI):
@@ -112,6 +100,10 @@ class AlpacaStream(StreamingAPI):
         """Whether the vendor has answered everything that was asked."""
         return self._feed.settled
 
+    def halted(self) -> Sequence[Status]:
+        """Return the status of each symbol that is halted, as far as this stream was told."""
+        return list(self._feed.halted.values())
+
     def counters(self) -> Mapping[str, float]:
         """Return the stream's figures since its start."""
         feed = self._feed
@@ -156,6 +148,7 @@ class AlpacaStream(StreamingAPI):
         self._was_open = True
 
     def _closed(self, reason: str) -> None:
+        self._hooks.lost()
         if self._was_open and self._fatal is None:
             self._say_once("WARNING", f"market data: {reason}; connecting again")
 

@@ -9,8 +9,12 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import Endpoints
 
 if TYPE_CHECKING:
+    from random import Random
+
+    from liualgotrader.common.clock import Clock
     from liualgotrader.common.session_plan import SessionPlan
     from liualgotrader.data.alpaca import AlpacaData
+    from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 
 CONNECTORS = ("alpaca",)
 
@@ -45,3 +49,34 @@ def data_for(
         feed=feed,
         timeout_seconds=timeout_seconds,
     )
+
+
+def open_stream(
+    plan: SessionPlan, secrets: Secrets, on_events: OnEvents, clock: Clock, rng: Random, hooks: StreamHooks
+) -> StreamingAPI:
+    """Return the stream that the plan names; it connects when it runs.
+
+    Raises:
+        ConfigError: if no adapter has that name.
+    """
+    if plan.data_connector != "alpaca":
+        raise ConfigError(
+            f"DATA_CONNECTOR={plan.data_connector} has no stream yet; use one of: {', '.join(CONNECTORS)}"
+        )
+    from liualgotrader.data.alpaca_stream import AlpacaStream
+
+    pair = (secrets.key_id.reveal(), secrets.secret_key.reveal())
+    return AlpacaStream(plan.endpoints, pair, on_events, clock, rng, hooks)
+
+
+def streaming_factory(connector: str | None = None) -> type[StreamingAPI]:
+    """Return the class of a vendor's stream, as the original did.
+
+    Raises:
+        ConfigError: if no adapter has that name.
+    """
+    if connector not in (None, *CONNECTORS):
+        raise ConfigError(f"DATA_CONNECTOR={connector} has no stream yet; use one of: {', '.join(CONNECTORS)}")
+    from liualgotrader.data.alpaca_stream import AlpacaStream
+
+    return AlpacaStream

@@ -12,22 +12,13 @@ from typing import Any, Protocol
 from liualgotrader.common.clock import SECOND, Clock
 from liualgotrader.common.http_guard import refuse_beyond_loopback
 from liualgotrader.common.tlog import say, warn
+from liualgotrader.data.streaming_base import LineTimings
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("picows", "websockets")
 _FRAME_BYTES = 64 * 1024 * 1024
 _LOOKS_PER_LIMIT = 6  # how often the silence is measured within `mute_seconds`
-
-
-@dataclass(frozen=True, slots=True)
-class LineTimings:
-    """Durations of a connection, machine seconds."""
-
-    handshake_seconds: float = 5.0
-    mute_seconds: float = 30.0  # no frame for so long, not even an answer to a ping: the line is dead
-    first_wait_seconds: float = 0.1  # before the second attempt; doubles up to the longest
-    longest_wait_seconds: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)

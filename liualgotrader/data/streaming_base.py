@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from liualgotrader.common.events import MarketEvent
+from liualgotrader.common.events import MarketEvent, Status
 from liualgotrader.common.types import WSEventType
 
 OnEvents = Callable[[list[MarketEvent], int], None]
@@ -19,6 +20,29 @@ EVENT_TYPES: Mapping[str, WSEventType] = {
     "quote": WSEventType.QUOTE,
 }
 """The words of the tradeplan's `events`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineTimings:
+    """Durations of a connection, machine seconds."""
+
+    handshake_seconds: float = 5.0
+    mute_seconds: float = 30.0  # no frame for so long, not even an answer to a ping: the line is dead
+    first_wait_seconds: float = 0.1  # before the second attempt; doubles up to the longest
+    longest_wait_seconds: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHooks:
+    """What the owner of a stream wants to hear, and what the line is like."""
+
+    connecting: Callable[[], None] = lambda: None  # before each attempt
+    lost: Callable[[], None] = lambda: None  # the connection ended
+    notice: Callable[[str, str], None] = lambda level, text: None  # a logging level name, and a sentence for a person
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timings: LineTimings = field(default_factory=LineTimings)
+    library: str = "picows"
+    text: bool = False  # JSON instead of msgpack, for looking at
 
 
 class StreamingAPI(ABC):
@@ -66,6 +90,11 @@ class StreamingAPI(ABC):
     @abstractmethod
     def symbols(self) -> frozenset[str]:
         """The symbols asked for and not refused."""
+        ...
+
+    @abstractmethod
+    def halted(self) -> Sequence[Status]:
+        """Return the status of each symbol that is halted, as far as this stream was told."""
         ...
 
     @property

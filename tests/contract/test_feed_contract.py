@@ -16,9 +16,9 @@ from liualgotrader.common.events import Bar, MarketEvent, Quote, Trade
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.alpaca_feed import AlpacaFeed
-from liualgotrader.data.alpaca_stream import AlpacaStream, StreamHooks
-from liualgotrader.data.frames_client import LIBRARIES, LineTimings
-from liualgotrader.data.streaming_base import StreamingAPI
+from liualgotrader.data.alpaca_stream import AlpacaStream
+from liualgotrader.data.frames_client import LIBRARIES
+from liualgotrader.data.streaming_base import LineTimings, StreamHooks, StreamingAPI
 from tests.fakes.vendor_stream import KEY, SECRET, VendorStream, timestamp, vendor
 
 AT = 1_709_908_200_123_456_000

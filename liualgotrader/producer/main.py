@@ -1,0 +1,44 @@
+"""Entry point of the producer process: opens the doors to the outside and runs the producer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.queues import Queue
+from random import Random
+from typing import TYPE_CHECKING
+
+from liualgotrader.common.clock import machine_now
+from liualgotrader.common.config import Secrets
+from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
+from liualgotrader.producer.shell import Doors, Producer
+from liualgotrader.transport.child import Child, run_child
+
+if TYPE_CHECKING:
+    from liualgotrader.common.ports import Store
+
+
+def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
+    """Run the producer of the session in `run_dir`, and exit."""
+
+    async def body(child: Child) -> None:
+        await Producer(child, open_doors(child, Secrets.from_environment())).run()
+
+    run_child("producer", run_dir, control, body, queues)
+
+
+def open_doors(child: Child, secrets: Secrets) -> Doors:
+    """Return the doors that the session's plan names; nothing is called yet."""
+
+    async def open_record() -> Store:
+        from liualgotrader.models.store_factory import open_store
+
+        return await open_store(secrets.dsn.reveal())
+
+    def open_feed(on_events: OnEvents, hooks: StreamHooks) -> StreamingAPI:
+        from liualgotrader.data.data_factory import open_stream
+
+        jitter = Random(machine_now())  # noqa: S311 - only so that two machines do not knock in step
+        return open_stream(child.plan, secrets, on_events, child.clock, jitter, hooks)
+
+    return Doors(open_record, open_feed)

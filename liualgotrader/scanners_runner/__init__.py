@@ -1,0 +1,1 @@
+"""The scanners' process: market data in, picks out."""

@@ -1,0 +1,34 @@
+"""Entry point of the scanners' process: opens the doors to the outside and runs the scanners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.queues import Queue
+
+from liualgotrader.common.config import Secrets
+from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
+from liualgotrader.transport.child import Child, run_child
+
+
+def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
+    """Run the scanners of the session in `run_dir`, and exit."""
+
+    async def body(child: Child) -> None:
+        await ScannersRunner(child, open_doors(child, Secrets.from_environment())).run()
+
+    run_child("scanners_runner", run_dir, control, body, queues)
+
+
+def open_doors(child: Child, secrets: Secrets) -> Doors:
+    """Return the doors that the session's plan names; nothing is called yet."""
+    from liualgotrader.common.types import TimeScale
+    from liualgotrader.data.data_factory import open_data
+    from liualgotrader.data.loader import DataLoader
+
+    data = open_data(child.plan, secrets)
+
+    def make_loader() -> DataLoader:
+        return DataLoader(TimeScale.minute, data_api=data, clock=child.clock)
+
+    return Doors(data, make_loader, secrets)

@@ -1,0 +1,184 @@
+"""The scanners' process: each scanner runs when it is due, and its picks go to the producer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from liualgotrader.common.clock import NEVER, SECOND
+from liualgotrader.common.config import Secrets
+from liualgotrader.common.events import Pick
+from liualgotrader.common.plugins import source_of, where_raised
+from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.tlog import say
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.scanners.base import Scanner, make_scanner
+from liualgotrader.scanners_runner.schedule import Turns, next_due
+from liualgotrader.scanners_runner.worker import NoAnswer, Outcome, Raised, ScannerThread
+from liualgotrader.transport.child import Child
+from liualgotrader.transport.codec import encode_picks, frames
+from liualgotrader.transport.links import Writer
+
+log = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW = 3  # end a scanner for the session
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The outside, as scanners see it. `run_seconds` (machine) is the longest a run may take."""
+
+    data: DataAPI
+    make_loader: Callable[[], object]
+    secrets: Secrets = field(default_factory=Secrets)
+    run_seconds: float = 60.0
+
+
+class ScannersRunner:
+    """One scanners' process, from the open to the supervisor's stop."""
+
+    def __init__(self, child: Child, doors: Doors) -> None:
+        self._child, self._plan, self._doors = child, child.plan, doors
+        self._tradeplan = TradePlan.from_dict(child.plan.tradeplan)
+        self._scanners: list[Scanner] = []
+        self._turns = Turns(len(self._tradeplan.scanners))
+        self._link: Writer | None = None
+        self._unsent: list[bytes] = []
+        self._sent = asyncio.Event()
+        self._counts = {"runs": 0, "failures": 0, "picks": 0, "scanners_running": 0}
+
+    async def run(self) -> None:
+        """Run the scanners until the supervisor says stop.
+
+        Raises:
+            ConfigError: a scanner's file, class or settings do not fit.
+        """
+        child = self._child
+        try:
+            self._scanners = [self._make(name, table) for name, table in self._tradeplan.scanners.items()]
+            if not self._tradeplan.test_scanners:
+                self._connect()
+            child.report(lambda: dict(self._counts))
+            start = child.clock.now() if self._plan.hours.bypass else max(self._plan.hours.opens_at, child.clock.now())
+            tasks = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in enumerate(self._scanners)]
+            await child.clock.sleep(0)  # so that each has stated when it is due before the market goes on
+            child.ready()
+            await self._until_stopped(tasks)
+        finally:
+            await self._doors.data.close()
+            if self._link is not None:
+                self._link.close()
+
+    async def _until_stopped(self, tasks: Sequence[asyncio.Future[None]]) -> None:
+        stop = asyncio.ensure_future(self._child.stopping.wait())
+        running: set[asyncio.Future[Any]] = {stop, *tasks}
+        try:
+            while not stop.done():
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    await task
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    # --- scanners ----------------------------------------------------------------------------------
+
+    def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
+        scanner = make_scanner(self._doors.make_loader(), name, table, Path(self._plan.tradeplan_dir))
+        hours = self._plan.hours
+        scanner.enter(data_api=self._doors.data, now=self._child.clock.now, opens_at=hours.opens_at)
+        return scanner
+
+    async def _follow(self, index: int, scanner: Scanner, due: int) -> None:
+        """Run one scanner each time it is due; an error ends that run, several in a row end the scanner."""
+        clock, hours = self._child.clock, self._plan.hours
+        name = list(self._tradeplan.scanners)[index]
+        period = int(scanner.recurrence.total_seconds() * SECOND) if scanner.recurrence else 0
+        thread = ScannerThread(name)
+        failures = 0
+        while hours.bypass or due < hours.closes_at:
+            self._turns.expect(index, due)
+            await clock.sleep_until(due)
+            with self._child.seat.busy():
+                symbols = await self._run_once(name, scanner, thread)
+                failures = failures + 1 if symbols is None else 0
+                await self._turns.wait(index, clock)
+                await self._hand_over(name, scanner, symbols or [])
+                due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
+                if failures >= FAILURES_IN_A_ROW:
+                    self._notice(name, f"failed {failures} times in a row and is not run any more this session")
+                    due = NEVER
+                self._turns.expect(index, due)
+            if due == NEVER:
+                break
+        self._turns.expect(index, NEVER)
+        thread.close()
+
+    async def _run_once(self, name: str, scanner: Scanner, thread: ScannerThread) -> list[str] | None:
+        """Return the symbols of one run in capitals, each once; None if there were none because it failed."""
+        self._counts["runs"] += 1
+        self._counts["scanners_running"] += 1
+        outcome = await thread.run(scanner.run, self._child.clock, self._doors.run_seconds)
+        self._counts["scanners_running"] -= 1
+        problem = _problem(outcome, scanner)
+        if problem:
+            self._counts["failures"] += 1
+            again = "; it is tried again when it is due next" if scanner.recurrence else ""
+            self._notice(name, self._doors.secrets.hide(problem) + again)
+            return None
+        found = getattr(outcome, "value", None) or []
+        ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
+        symbols = list(dict.fromkeys(symbol.strip().upper() for symbol in ordered))
+        say(log, "scanner_ran", scanner=name, picks=len(symbols))
+        return [symbol for symbol in symbols if symbol]
+
+    def _notice(self, name: str, text: str) -> None:
+        self._child.notice("WARNING", f"scanner {name} {text}")
+
+    # --- picks -------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._link = self._child.writer("picks")
+        self._link.on_connected(self._send)
+        self._link.on_room(self._send)
+        self._link.attach(asyncio.get_running_loop())
+
+    async def _hand_over(self, name: str, scanner: Scanner, symbols: Sequence[str]) -> None:
+        """Send picks and return once the producer's link has taken them; a producer that is down is waited for."""
+        if not symbols:
+            return
+        self._counts["picks"] += len(symbols)
+        if self._link is None:  # the plan says that scanners are only tried out
+            self._child.notice("INFO", f"scanner {name} picks {len(symbols)}: {', '.join(symbols)}")
+            return
+        at = self._child.clock.now()
+        picks = [Pick(symbol, at, name, scanner.target_strategy_name or "") for symbol in symbols]
+        self._unsent += frames(picks, encode_picks)
+        self._send()
+        while self._unsent:
+            self._sent.clear()
+            await self._sent.wait()
+
+    def _send(self) -> None:
+        while self._unsent and self._link is not None and self._link.send(self._unsent[0]):
+            del self._unsent[0]
+        if not self._unsent:
+            self._sent.set()
+
+
+def _problem(outcome: Outcome, scanner: Scanner) -> str:
+    """Return what went wrong in words, empty if nothing did."""
+    if isinstance(outcome, NoAnswer):
+        return f"did not return within {outcome.seconds:g} seconds and was left alone"
+    if isinstance(outcome, Raised):
+        error = outcome.error
+        return f"failed at {where_raised(error, source_of(scanner))}: {type(error).__name__}: {error}"
+    value = outcome.value
+    if value is None or (isinstance(value, list | tuple | set) and all(isinstance(s, str) for s in value)):
+        return ""
+    return f"returned {type(value).__name__} instead of a list of symbols"

@@ -1,0 +1,91 @@
+"""Runs a scanner's coroutine in a thread of its own, so that one that blocks delays nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from liualgotrader.common.clock import Clock
+
+_CANCEL_SECONDS = 0.5  # machine time that a cancelled scanner gets to end
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What the scanner returned."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What the scanner raised."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The scanner did not return in time and was left alone."""
+
+    seconds: float
+
+
+Outcome = Returned | Raised | NoAnswer
+
+
+class ScannerThread:
+    """A thread with a loop of its own. A scanner that never returns keeps it; the next run gets a new one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self, call: Callable[[], Coroutine[Any, Any, Any]], clock: Clock, seconds: float) -> Outcome:
+        """Return what became of one call, after `seconds` of machine time at most."""
+        loop = self._loop or self._start()
+        answer = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_outcome(call), loop))
+        patience = asyncio.ensure_future(clock.sleep(seconds))
+        either: set[asyncio.Future[Any]] = {answer, patience}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        patience.cancel()
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        self._leave(loop)
+        return NoAnswer(seconds)
+
+    def close(self) -> None:
+        """End the thread once it is idle."""
+        if self._loop is not None:
+            self._leave(self._loop)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=_serve, args=(loop,), name=f"scanner-{self._name}", daemon=True).start()
+        self._loop = loop
+        return loop
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask the loop to end, whenever it comes to hear of it."""
+        loop.call_soon_threadsafe(loop.call_later, _CANCEL_SECONDS, loop.stop)
+        self._loop = None
+
+
+async def _outcome(call: Callable[[], Coroutine[Any, Any, Any]]) -> Outcome:
+    try:
+        return Returned(await call())
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # a user's sys.exit() ends the run, not the thread
+        return Raised(error)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
