@@ -126,9 +126,9 @@ class BatchLock:
 
     def release(self) -> None:
         """Let go of it."""
-        self._file.close()
         with suppress(FileNotFoundError):
             Path(self._file.name).unlink()
+        self._file.close()
 
 
 def lock_of(home: Path, batch_id: str) -> BatchLock:

@@ -37,6 +37,7 @@ _DATABASE_TRIES = 5
 _INTERRUPTED = Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
 _TOLD_TO_STOP = Ending(0, "stopped", "", by_hand=True)
 _KILLED = Ending(130, "killed", "killed; the next `trader` takes the batch up again", by_hand=True)
+_SIGNALS = {signal.SIGINT: _INTERRUPTED, signal.SIGTERM: _TOLD_TO_STOP, signal.SIGHUP: _TOLD_TO_STOP}
 
 
 class Session:
@@ -69,8 +70,8 @@ class Session:
         """
         loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt, _INTERRUPTED)
-        loop.add_signal_handler(signal.SIGTERM, self._interrupt, _TOLD_TO_STOP)
+        for number, ending in _SIGNALS.items():
+            loop.add_signal_handler(number, self._interrupt, ending)
         try:
             async with AsyncExitStack() as cleanup:
                 return await self._whole(cleanup)
@@ -80,8 +81,8 @@ class Session:
             return self._asked
         finally:
             self._screen.close()
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
 
     # --- what others tell the session ------------------------------------------------------------------
 

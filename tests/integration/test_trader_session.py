@@ -56,7 +56,7 @@ def trader(home, tmp_path):
     (tmp_path / "tradeplan.toml").write_text(PLAN)
     started = []
 
-    def start(*arguments, behaviour=None, seconds=3.0):
+    def start(*arguments, behaviour=None, seconds=3.0, simulate=True, environment_more=None):
         (tmp_path / "behaviour.json").write_text(json.dumps(behaviour or {}))
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("APCA", "DSN"))}
         environment |= {
@@ -66,9 +66,9 @@ def trader(home, tmp_path):
             "LIU_FAKE_MARKET_SECONDS": str(seconds),
             "APCA_API_SECRET_KEY": "a-real-secret-that-nobody-may-see",
             "PYTHONPATH": str(ROOT),
-        }
+        } | (environment_more or {})
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.trader_with_fakes", "--simulate", *arguments],
+            [sys.executable, "-m", "tests.fakes.trader_with_fakes", *(["--simulate"] if simulate else []), *arguments],
             env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
@@ -136,7 +136,7 @@ def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, h
 
 
 def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(trader, tmp_path):
-    process = trader(seconds=8)
+    process = trader(seconds=6)
     for name in ("consumer-1", "order_gateway", "scanners_runner", "producer"):
         pid = int(until_line(tmp_path, f"start {name} ")[0].split()[2])
         os.kill(pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(trader, t
 
 
 def test_a_killed_postmaster_is_started_again(trader, tmp_path, home):
-    process = trader(seconds=8)
+    process = trader(seconds=6)
     until_line(tmp_path, "start consumer-0 ")
     os.kill(home[1].postmaster_pid, signal.SIGKILL)
     code, out, _ = finish(process)
@@ -266,3 +266,70 @@ def test_no_variable_of_a_vendor_reaches_a_process_of_the_simulated_market(trade
     assert "a-real-secret-that-nobody-may-see" not in "".join(environment)
     process.send_signal(signal.SIGTERM)
     assert finish(process)[0] == 0
+
+
+PAPER = {"APCA_API_KEY_ID": "PKTEST", "APCA_API_BASE_URL": "http://127.0.0.1:9"}
+
+
+def test_a_paper_session_keeps_its_keys_and_writes_to_its_own_database(trader, tmp_path, home):
+    plan = (tmp_path / "tradeplan.toml").read_text()
+    (tmp_path / "tradeplan.toml").write_text("bypass_market_schedule = true\n" + plan)
+    process = trader("--shadow", simulate=False, environment_more=PAPER)
+    pid = int(until_line(tmp_path, "start order_gateway ")[0].split()[2])
+    until_line(tmp_path, "start consumer-1 ")
+    environment = dict(e.partition("=")[::2] for e in Path(f"/proc/{pid}/environ").read_text().split("\0"))
+    assert environment["APCA_API_KEY_ID"] == "PKTEST"
+    assert "/liualgotrader?" in environment["LIU_SESSION_DSN"]
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    code, out, err = finish(process)
+    assert (code, err) == (0, ""), out
+    assert "shadow: nothing is sent" in out
+    told = home[1].run_sql("SELECT algo_env, end_reason FROM algo_run", database="liualgotrader").splitlines()
+    assert told == ["PAPER|stopped"] * 2
+
+
+def test_a_second_paper_session_of_the_day_is_refused_while_the_first_runs(trader, tmp_path):
+    plan = (tmp_path / "tradeplan.toml").read_text()
+    (tmp_path / "tradeplan.toml").write_text("bypass_market_schedule = true\n" + plan)
+    first = trader(simulate=False, environment_more=PAPER)
+    until_line(tmp_path, "start consumer-1 ")
+    code, _, err = finish(trader(simulate=False, environment_more=PAPER))
+    assert code == 2
+    assert "is being traded by another `trader`" in err
+    first.send_signal(signal.SIGTERM)
+    assert finish(first)[0] == 0
+
+
+def test_check_says_what_would_run_and_starts_nothing(trader, tmp_path):
+    code, out, err = finish(trader("--check"))
+    assert (code, err) == (0, ""), out
+    assert "Breakout (per symbol, DAY_TRADE); scanners momentum; 2 consumer(s), 2 slots" in out
+    assert "2024-06-03, 09:30 to 16:00 New York, DAY_TRADE positions are closed at 15:45" in out
+    assert "everything is ready" in out
+    assert not (tmp_path / "did.log").exists()
+    (tmp_path / "breakout.py").write_text("raise RuntimeError")
+    code, out, _ = finish(trader("--check"))
+    assert code == 2
+    assert "no  strategies and scanners: [strategies.Breakout] breakout.py cannot be imported" in out
+
+
+def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(trader, tmp_path, home):
+    plan = (tmp_path / "tradeplan.toml").read_text()
+    (tmp_path / "tradeplan.toml").write_text(plan + "[timings]\nstrategy_answer_seconds = 0.5\n")
+    code, out, err = finish(trader(behaviour={"consumer-0": "hang-once"}, seconds=6))
+    assert (code, err) == (0, ""), out
+    assert "strategy Breakout did not answer for" in out
+    runs = rows(home, f"SELECT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}' ORDER BY algo_run_id")
+    assert runs == [["no answer"], ["market close"]]
+
+
+def test_keep_leaves_the_market_open_until_ctrl_c(trader, tmp_path):
+    process = trader("--keep", seconds=2)
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    assert any("kept alive: the simulated market at http://127.0.0.1:65000" in line for line in lines)
+    assert not (tmp_path / "did.log").read_text().count("stop simulator")
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 0
+    assert "stop simulator" in (tmp_path / "did.log").read_text()
