@@ -1,0 +1,76 @@
+"""Stale market data, and the volume order imbalance."""
+
+from __future__ import annotations
+
+import pytest
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.events import Bar, Pick, Quote, Trade
+from liualgotrader.engine.freshness import FRESH, Freshness, newest_places
+from liualgotrader.engine.voi import Imbalance
+
+NOW = 1000 * SECOND
+
+
+def age(at: int) -> int:
+    return NOW - at
+
+
+def trade(symbol: str, seconds_ago: float) -> Trade:
+    return Trade(symbol, NOW - round(seconds_ago * SECOND), 1.0, 1.0)
+
+
+def test_a_batch_whose_oldest_event_is_fresh_is_fresh() -> None:
+    assert Freshness(5.0).judge([trade("A", 4.9), trade("B", 0.1)], age) is FRESH
+
+
+def test_only_the_old_events_of_a_batch_are_stale_and_one_line_says_so() -> None:
+    judge = Freshness(5.0)
+    verdict = judge.judge([Pick("C", 0, "s"), trade("A", 6.5), trade("B", 0.1), trade("B", 5.5)], age)
+    assert verdict.stale == {1, 3}
+    assert verdict.line == "consumer A A out of sync w 6.500s"
+    assert judge.stale_events == 2
+
+
+def test_a_burst_says_one_line_and_the_next_burst_another() -> None:
+    judge = Freshness(5.0)
+    lines = [bool(judge.judge([trade("A", ago)], age).line) for ago in (6, 7, 8, 1, 6)]
+    assert lines == [True, False, False, False, True]
+    assert judge.bursts == 2
+
+
+def test_a_bar_is_as_old_as_its_close() -> None:
+    bar = Bar("A", NOW - 63 * SECOND, NOW - 3 * SECOND, 1, 1, 1, 1, 1, 1, 1)
+    assert Freshness(5.0).judge([bar], age) is FRESH
+
+
+def test_draining_keeps_the_newest_fresh_event_of_each_symbol() -> None:
+    events = [trade("A", 6), trade("A", 3), trade("B", 2), trade("A", 1), trade("B", 7)]
+    assert newest_places(events, [1, 2, 3]) == {3, 2}
+
+
+@pytest.mark.parametrize(
+    "bid, bid_size, ask, ask_size, pressure",
+    [
+        (10.0, 7, 10.1, 5, 2.0),  # equal prices: differences of size, 7-5 at the bid and 5-5 at the offer
+        (10.05, 7, 10.1, 5, 7.0),  # a better bid counts whole
+        (9.95, 7, 10.1, 5, 0.0),  # a worse bid counts nothing
+        (10.0, 5, 10.05, 4, -4.0),  # a better offer presses down
+        (10.0, 5, 10.2, 4, 0.0),  # a worse offer counts nothing
+    ],
+)
+def test_imbalance_is_what_the_source_defines(
+    bid: float, bid_size: float, ask: float, ask_size: float, pressure: float
+) -> None:
+    imbalance = Imbalance()
+    imbalance.take(Quote("A", 1, 10.0, 5, 10.1, 5))
+    assert imbalance.values == []
+    imbalance.take(Quote("A", 2, bid, bid_size, ask, ask_size))
+    assert imbalance.values == [pytest.approx(pressure * 2 / 101)]
+
+
+def test_imbalance_keeps_ten_values() -> None:
+    imbalance = Imbalance()
+    for i in range(30):
+        imbalance.take(Quote("A", i, 10.0, 5.0 + i, 10.1, 5))
+    assert len(imbalance.values) == 10
