@@ -17,12 +17,13 @@ import errno
 import logging
 import secrets
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import ConfigError, OutsideError
@@ -77,8 +78,7 @@ class RunningMarket:
     port: int
     task: asyncio.Task[None]
     _runner: web.AppRunner
-    _hold: Hold
-    _folder: tempfile.TemporaryDirectory[str] | None
+    _undo: ExitStack
 
     @property
     def url(self) -> str:
@@ -95,13 +95,10 @@ class RunningMarket:
         self.task.cancel()
         self.world.closing.set()
         for outbox in tuple(self.world.connections):
-            outbox.close(1001)
+            outbox.close(WSCloseCode.GOING_AWAY)
         await asyncio.wait([self.task])
         await self._runner.cleanup()
-        self._hold.close()
-        self.world.token_path.unlink(missing_ok=True)
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._undo.close()
 
 
 async def serve(spec: MarketSpec, keys: Keys, *, tape: Tape | None = None) -> RunningMarket:
@@ -111,26 +108,29 @@ async def serve(spec: MarketSpec, keys: Keys, *, tape: Tape | None = None) -> Ru
         ConfigError: if the specification names something that there is not.
         OutsideError: if the port is taken.
     """
-    folder = None if spec.page else tempfile.TemporaryDirectory(prefix="liu-market-")
-    page = SessionPage(Path(spec.page)) if spec.page else SessionPage.create(Path(folder.name) / "page", (), ())  # type: ignore[union-attr]
-    world, hold = make_world(spec, keys, page, tape if tape is not None else tape_of(spec))
-    world.market.prepare()
-    app = application(world)
-    # A client that breaks off leaves its request's handler running, so that an order is never half taken.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
-    await runner.setup()
-    site = web.TCPSite(runner, HOST, spec.port)
-    try:
-        await site.start()
-    except OSError as e:
-        await runner.cleanup()
-        hold.close()
-        if e.errno != errno.EADDRINUSE:
-            raise
-        raise OutsideError(f"Port {spec.port} is in use; name another one, or 0 for any free one.") from e
-    port = runner.addresses[0][1]
-    task = asyncio.create_task(world.market.run(), name="market")
-    return RunningMarket(world, port, task, runner, hold, folder)
+    played = tape if tape is not None else tape_of(spec)
+    with ExitStack() as undo:
+        world = make_world(spec, keys, _page(spec, undo), played, undo)
+        world.market.prepare()
+        runner = web.AppRunner(application(world), access_log=None, shutdown_timeout=_CLOSE_SECONDS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, spec.port).start()
+        except OSError as e:
+            await runner.cleanup()
+            if e.errno != errno.EADDRINUSE:
+                raise
+            raise OutsideError(f"Port {spec.port} is in use; name another one, or 0 for any free one.") from e
+        task = asyncio.create_task(world.market.run(), name="market")
+        return RunningMarket(world, runner.addresses[0][1], task, runner, undo.pop_all())
+
+
+def _page(spec: MarketSpec, undo: ExitStack) -> SessionPage:
+    """Return the session's page, or one of the market's own in a temporary folder."""
+    if spec.page:
+        return SessionPage(Path(spec.page))
+    folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="liu-market-"))
+    return SessionPage.create(Path(folder) / "page", (), ())
 
 
 def application(world: World) -> web.Application:
@@ -159,8 +159,8 @@ def tape_of(spec: MarketSpec) -> Tape:
     )
 
 
-def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape) -> tuple[World, Hold]:
-    """Return the parts of a market, wired; nothing runs yet. Needs a running loop."""
+def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo: ExitStack) -> World:
+    """Return the parts of a market, wired; nothing runs yet, and `undo` lets go of them. Needs a running loop."""
     clock = WallClock()
     terms = terms_of(tape.assets())
     symbols = SymbolTable(terms)
@@ -172,6 +172,7 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape) -> t
         exchange.open_account(ACCOUNT, exact(spec.cash))
     data, updates, equity = DataHub(symbols, page), UpdatesHub(page), EquityCurve()
     hold = Hold(page, lambda: data.absent() + updates.absent())
+    undo.callback(hold.close)
     market = Market(
         spec,
         tape=tape,
@@ -186,7 +187,8 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape) -> t
         clock=clock,
     )
     token, token_path = write_token(page.path.parent)
-    world = World(
+    undo.callback(token_path.unlink, missing_ok=True)
+    return World(
         spec=spec,
         keys=keys,
         account_id=ACCOUNT,
@@ -204,7 +206,6 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape) -> t
         token=token,
         token_path=token_path,
     )
-    return world, hold
 
 
 def session_of_tape(tape: Tape, history: History, symbols: SymbolTable) -> Session:

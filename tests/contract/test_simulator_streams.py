@@ -403,6 +403,30 @@ def test_orders_streams_answer_as_the_vendor_does(market: MarketThread) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "headers", "kind"),
+    [
+        ({}, {}, aiohttp.WSMsgType.BINARY),
+        ({"updates_frames": "text"}, {}, aiohttp.WSMsgType.TEXT),
+        ({}, {"Content-Type": "application/msgpack"}, aiohttp.WSMsgType.BINARY),
+    ],
+)
+def test_order_updates_come_as_paper_or_live_accounts_send_them(
+    market_of: Callable[..., MarketThread], options: dict[str, Any], headers: dict[str, str], kind: aiohttp.WSMsgType
+) -> None:
+    market = market_of(options={"standing": True} | options)
+
+    async def conversation() -> aiohttp.WSMessage:
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{market.ws}/stream", headers=headers) as ws:
+            await ws.send_json({"action": "auth", "key": KEY, "secret": SECRET})
+            return await ws.receive(timeout=WAIT)
+
+    answer = asyncio.run(conversation())
+    decode = msgpack.unpackb if headers else json.loads
+    assert answer.type == kind
+    assert decode(answer.data)["data"]["status"] == "authorized"
+
+
 def test_a_mute_market_keeps_its_sockets_and_says_nothing(market: MarketThread) -> None:
     async def conversation(raw: Raw) -> Any:
         await raw.enter()
