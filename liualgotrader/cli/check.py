@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.cli.trader import configured
+from liualgotrader.cli.configured import configured
 from liualgotrader.common.clock import WallClock, as_datetime
 from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError, LiuError

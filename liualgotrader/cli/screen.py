@@ -68,7 +68,7 @@ def state_line(view: View) -> str:
         f"symbols={view.worst('symbols'):.0f}",
         f"events/s={view.events_per_second:.0f}",
         f"lag={view.worst('lag_ms'):.1f}ms",
-        f"dropped={view.counted('dropped'):.0f}",
+        f"dropped={view.dropped()}",
         f"orders={view.counted('orders'):.0f}",
         f"fills={sum(s.fills for s in view.strategies)}",
         strategies,

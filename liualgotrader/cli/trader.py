@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liualgotrader.cli.common import guarded
+from liualgotrader.cli.configured import configured
 from liualgotrader.cli.trader_arguments import parse
 from liualgotrader.common.config import LIVE_URL, PAPER_URL, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
-from liualgotrader.common.tradeplan import TradePlan, load_tradeplan
+from liualgotrader.common.tradeplan import TradePlan
 
 _FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed")
 _OF_THE_MARKET = {
@@ -56,27 +57,6 @@ def run(arguments: Sequence[str]) -> int:
     allowed(options, Settings.resolve(stated))
     settings, tradeplan = configured(stated)
     return _session(options, settings, tradeplan)
-
-
-def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
-    """Return the settings and the tradeplan that they name.
-
-    Raises:
-        ConfigError: naming what cannot be meant.
-    """
-    tradeplan = load_tradeplan(Settings.resolve(stated).tradeplan_path)
-    return Settings.resolve(stated, tradeplan=said_by(tradeplan)), tradeplan
-
-
-def said_by(tradeplan: TradePlan) -> dict[str, Any]:
-    """Return those settings that the tradeplan states, that is, that differ from its defaults."""
-    default = TradePlan()
-    said = {
-        k: getattr(tradeplan, k) for k in ("consumers", "seed", "link") if getattr(tradeplan, k) != getattr(default, k)
-    }
-    if tradeplan.limits.max_symbols != default.limits.max_symbols:
-        said["limits.max_symbols"] = tradeplan.limits.max_symbols
-    return said
 
 
 def allowed(options: argparse.Namespace, settings: Settings) -> None:

@@ -236,7 +236,7 @@ class Session:
         }
         self._screen.close()
         summary = summarize(prepared.batch.layout.strategies(), result.trips, ended)
-        say_summary(self._screen, summary, dropped=int(figures.view().counted("dropped")), swing=prepared.swing())
+        say_summary(self._screen, summary, dropped=figures.view().dropped(), swing=prepared.swing())
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
         self._screen.line(f"rows: {prepared.record.how_to_look(self._settings.home_path)}")
 

@@ -54,6 +54,17 @@ class View(msgspec.Struct, frozen=True):
         """Return the sum of a counter over all processes."""
         return sum(p.counters.get(name, 0.0) for p in self.processes)
 
+    def dropped(self) -> int:
+        """Return how many market events the producer dropped because a consumer lagged."""
+        return int(
+            sum(
+                v
+                for p in self.processes
+                for name, v in p.counters.items()
+                if name.startswith("dropped_") and p.name == "producer"
+            )
+        )
+
     def worst(self, name: str) -> float:
         """Return the largest value of a gauge over all processes."""
         return max((p.counters.get(name, 0.0) for p in self.processes), default=0.0)

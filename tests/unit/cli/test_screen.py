@@ -27,7 +27,7 @@ VIEW = View(
     elapsed_seconds=12.0,
     events_per_second=12345.6,
     processes=(
-        ProcessView("producer", "ready", 11, 0, {"symbols": 20, "events": 1e6, "dropped": 2}),
+        ProcessView("producer", "ready", 11, 0, {"symbols": 20, "events": 1e6, "dropped_0": 1, "dropped_1": 1}),
         ProcessView("consumer-0", "down", 0, 3, {"lag_ms": 1.25}),
     ),
     strategies=(StrategyView("Breakout", 4, 2, 1, Decimal("-12.50"), "no answer"),),
