@@ -1,0 +1,178 @@
+"""The supervisor's small parts: doors, limits, the market's specification, carried positions, the operator's socket."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from liualgotrader.analytics.summary import summarize
+from liualgotrader.analytics.trips import round_trips
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.config import Settings
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.rows import BatchRow, FilledTrade
+from liualgotrader.common.session_plan import Hours, Limits
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.ending import opening_positions, say_summary
+from liualgotrader.supervisor.operator import OperatorDoor, ask, running_sessions
+from liualgotrader.supervisor.prepare import last_market_time, real_endpoints, session_limits
+from liualgotrader.supervisor.record import Wanted, enough_room, lock_of, same_market
+from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.simulated import endpoints_of, market_spec
+from liualgotrader.supervisor.worker import death_text
+from liualgotrader.transport.page import SessionPage
+from tests.fakes.supervisor import RecordingScreen
+
+HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, liquidates_at=0, ends_at=500 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("url", "trading", "updates"),
+    [
+        (
+            "https://paper-api.alpaca.markets",
+            "https://paper-api.alpaca.markets",
+            "wss://paper-api.alpaca.markets/stream",
+        ),
+        (
+            "https://paper-api.alpaca.markets/v2/",
+            "https://paper-api.alpaca.markets",
+            "wss://paper-api.alpaca.markets/stream",
+        ),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000", "ws://127.0.0.1:8000/stream"),
+    ],
+)
+def test_the_doors_follow_from_the_trading_address(url, trading, updates):
+    doors = real_endpoints(Settings.resolve({}, {"APCA_API_BASE_URL": url, "ALPACA_DATA_FEED": "iex"}))
+    assert (doors.trading_url, doors.updates_url) == (trading, updates)
+    assert doors.stream_url == "wss://stream.data.alpaca.markets/v2/iex"
+    assert not doors.loopback
+
+
+def test_the_simulated_markets_doors_are_on_this_machine():
+    doors = endpoints_of(4711, "sip")
+    assert doors.trading_url == doors.data_url == "http://127.0.0.1:4711"
+    assert (doors.stream_url, doors.updates_url) == ("ws://127.0.0.1:4711/v2/sip", "ws://127.0.0.1:4711/stream")
+    assert doors.loopback
+
+
+def test_the_market_begins_before_the_open_and_ends_with_the_session():
+    request = Request(simulate=True, speed=10.0, quantum_seconds=0.5, symbols=("A",), data="d", port=1)
+    spec = market_spec(request, HOURS, 7, Path("/p"), Path("/s"), Path("/l"))
+    assert (spec.starts_at, spec.ends_at) == (90 * SECOND, 500 * SECOND)
+    assert (spec.kind, spec.seed, spec.speed, spec.quantum, spec.symbols) == ("recorded", 7, 10.0, SECOND // 2, ("A",))
+    assert spec.folder == str(Path("d").absolute())
+
+
+def test_max_symbols_of_the_environment_comes_before_the_tradeplans():
+    plan = TradePlan(limits=Limits(max_symbols=7))
+    assert session_limits(plan, Settings.resolve({}, {})).max_symbols == 7
+    assert session_limits(plan, Settings.resolve({}, {"LIU_MAX_SYMBOLS": "3"})).max_symbols == 3
+
+
+def test_simulated_time_is_found_on_the_page_of_a_session_that_was_killed(tmp_path):
+    assert last_market_time(tmp_path) == 0
+    page = SessionPage.create(tmp_path / "page", ["producer"], ["picks"])
+    assert last_market_time(tmp_path) == 0
+    page.set_anchor(123, 456, 0.0)
+    page.close()
+    assert last_market_time(tmp_path) == 123
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(-9, "was killed by SIGKILL"), (-99, "was killed by signal 99"), (3, "ended with exit status 3")]
+)
+def test_a_death_is_told_in_words(code, text):
+    assert death_text(code) == text
+
+
+def test_only_the_same_market_and_seed_are_taken_up_again():
+    found = BatchRow("b", "2024-06-03", "SIMULATED", 0, {}, {"market": {"data": "x"}}, {}, 1)
+    wanted = Wanted("SIMULATED", "2024-06-03", 1, 1, (), {"market": {"data": "x"}})
+    assert same_market(found, wanted)
+    for field, value in (("seed", 2), ("configuration", {"market": {"data": "y"}})):
+        other = {f: getattr(wanted, f) for f in wanted.__struct_fields__} | {field: value}
+        assert not same_market(found, Wanted(**other))
+
+
+def test_a_batch_has_one_supervisor(tmp_path):
+    first, second = lock_of(tmp_path, "0b5e7a4e-0000"), lock_of(tmp_path, "0b5e7a4e-0000")
+    assert first.taken()
+    assert not second.taken()
+    first.release()
+    again = lock_of(tmp_path, "0b5e7a4e-0000")
+    assert again.taken()
+    again.release()
+    second.release()
+
+
+def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path):
+    with pytest.raises(OutsideError, match="MB are free"):
+        enough_room(tmp_path, least=10**18)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        enough_room(tmp_path / "file" / "home")
+
+
+@dataclasses.dataclass
+class Before:
+    """The one question to the record that carried positions need."""
+
+    held: dict
+
+    async def positions_before(self, environment, strategy, batch_id):
+        return self.held.get(strategy, {})
+
+
+def fill(side, quantity, price, at, symbol="IBM", stop=None, strategy="Swing"):
+    return FilledTrade(5, strategy, symbol, side, Decimal(quantity), Decimal(price), Decimal(0), at, stop, f"{at}")
+
+
+async def test_positions_of_earlier_batches_belong_to_the_slot_that_trades_them_now():
+    store = Before({"Swing": {"IBM": Decimal(10), "BAC": Decimal(3)}})
+    trades = [fill("sell", 10, 100, 1)]
+    assert await opening_positions(store, "PAPER", "b", trades) == {(5, "IBM"): Decimal(10)}
+    assert await opening_positions(store, "SIMULATED", "b", trades) == {}
+
+
+def test_the_summary_shows_strategies_a_total_and_every_open_position():
+    screen = RecordingScreen()
+    trades = [fill("buy", 10, 100, 1, stop=Decimal(95)), fill("buy", 2, 50, 2, symbol="BAC", strategy="Day")]
+    say_summary(screen, summarize(["Swing", "Day"], round_trips(trades)), dropped=3, swing={"Swing"})
+    ((title, header, rows),) = screen.tables
+    assert (title, header[0], [r[0] for r in rows]) == ("Session summary", "strategy", ["Swing", "Day", "total"])
+    assert screen.lines == ["open position: Swing +10 IBM at 100.0000, planned stop 95, kept overnight"]
+    assert screen.warnings == [
+        "3 market events were dropped because a consumer lagged",
+        "open position: Day +2 BAC at 50.0000, without protection, DAY_TRADE, still open",
+    ]
+
+
+async def test_the_operators_door_answers_its_owner_and_disappears(tmp_path):
+    run_dir = tmp_path / "run" / "x"
+    run_dir.mkdir(parents=True)
+    asked = []
+    door = OperatorDoor(
+        tmp_path, run_dir, "0b5e-77", "PAPER", "2024-06-03", lambda q: asked.append(q) or {"done": "yes"}
+    )
+    await door.open()
+    (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
+    assert (listed.batch_id, Path(listed.socket).stat().st_mode & 0o777) == ("0b5e-77", 0o600)
+    assert await asyncio.to_thread(ask, listed, {"do": "stop"}) == {"done": "yes"}
+    assert asked == [{"do": "stop"}]
+    await door.close()
+    assert running_sessions(tmp_path) == []
+    with pytest.raises(OutsideError, match="does not answer"):
+        ask(listed, {"do": "stop"})
+
+
+def test_the_entry_of_a_session_that_was_killed_is_removed(tmp_path):
+    folder = tmp_path / "run" / "sessions"
+    folder.mkdir(parents=True)
+    (folder / "dead.json").write_text('{"pid":1,"batch_id":"b","environment":"PAPER","day":"d","socket":"/nowhere"}')
+    assert running_sessions(tmp_path) == []
+    assert not list(folder.iterdir())
