@@ -78,7 +78,7 @@ def test_a_context_orders_cancels_replaces_and_closes(stage: Stage) -> None:
                         cancel_after=timedelta(seconds=30),
                         indicators={"x": 1.5},
                         reason="why",
-                    )  # fmt: skip
+                    )
                 )
             elif step == 1:
                 ctx.replace(self.told[0], limit="10.6")
@@ -321,7 +321,7 @@ def test_trading_data_shows_the_strategy_its_own_book_only(stage: Stage) -> None
                     symbol in trading_data.open_orders,
                     [s.name for s in trading_data.strategies],
                     dict(trading_data.latest_cost_basis),
-                )  # fmt: skip
+                )
             )
             return (True, buy(10)) if self.name == "A" and not position else (False, {})
 

@@ -1,0 +1,59 @@
+"""A consumer process with a data provider of its own making and the real record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.config import Secrets
+from liualgotrader.common.events import Bar
+from liualgotrader.common.ports import Asset, Snapshot, Store
+from liualgotrader.consumer.shell import Consumer, Doors
+from liualgotrader.models.store_factory import open_store
+from liualgotrader.transport.child import Child, run_child
+
+HISTORY_BARS = 30
+
+
+@dataclass(frozen=True)
+class Share:
+    symbol: str
+    shortable: bool
+    name: str = ""
+    exchange: str = "XNYS"
+    fractionable: bool = True
+
+
+class MadeUpData:
+    """Thirty rising minutes for every symbol; NOBORROW cannot be sold short."""
+
+    async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        last = end - end % MINUTE
+        return {s: [_bar(s, last - n * MINUTE, 50.0 - n) for n in range(HISTORY_BARS, 0, -1)] for s in symbols}
+
+    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, Snapshot]:
+        return {}
+
+    async def tradable_symbols(self) -> Mapping[str, Asset]:
+        return {"NOBORROW": Share("NOBORROW", False)}
+
+    async def close(self) -> None:
+        return None
+
+
+def _bar(symbol: str, at: int, price: float) -> Bar:
+    return Bar(symbol, at, at + MINUTE, price, price, price, price, 100.0, price, 1)
+
+
+def run(run_dir: str, control: Connection) -> None:
+    """Run consumer 0 of the session in `run_dir`."""
+
+    async def record() -> Store:
+        return await open_store(Secrets.from_environment().dsn.reveal())
+
+    async def body(child: Child) -> None:
+        await Consumer(child, 0, Doors(MadeUpData(), record)).run()
+
+    run_child("consumer-0", run_dir, control, body)
