@@ -7,12 +7,15 @@ from pandas import DataFrame as df
 
 from liualgotrader.common import config
 from liualgotrader.common.tlog import tlog
-from liualgotrader.common.trading_data import buy_indicators, open_orders, stop_prices, target_prices
+from liualgotrader.common.trading_data import buy_indicators, open_orders, sell_indicators, stop_prices, target_prices
 from liualgotrader.strategies.base import Strategy, StrategyType
 
 
 class MomentumLong(Strategy):
-    """Buys when the last minute closes above the high of the session's first fifteen minutes."""
+    """Buys when the last minute closes above the high of the session's first fifteen minutes.
+
+    It sells 1 % below or 1.5 % above the price it bought at. A share that costs more than it may spend is rejected.
+    """
 
     def __init__(
         self,
@@ -21,8 +24,10 @@ class MomentumLong(Strategy):
         ref_run_id: int | None = None,
         data_loader: Any = None,
         first_minutes: int = 15,
+        most_dollars: float = 2000.0,
     ) -> None:
         self.first_minutes = first_minutes
+        self.most_dollars = most_dollars
         super().__init__(
             name=type(self).__name__,
             type=StrategyType.DAY_TRADE,
@@ -33,12 +38,12 @@ class MomentumLong(Strategy):
         )
 
     async def buy_callback(
-        self, symbol: str, price: float, qty: float, now: Any = None, trade_fee: float = 0.0
+        self, symbol: str, price: float, qty: float, now: datetime | None = None, trade_fee: float = 0.0
     ) -> None:
         tlog(f"{self.name} bought {qty} {symbol} at {price}")
 
     async def sell_callback(
-        self, symbol: str, price: float, qty: float, now: Any = None, trade_fee: float = 0.0
+        self, symbol: str, price: float, qty: float, now: datetime | None = None, trade_fee: float = 0.0
     ) -> None:
         tlog(f"{self.name} sold {qty} {symbol} at {price}")
 
@@ -58,24 +63,27 @@ class MomentumLong(Strategy):
         price = float(minute_history["close"].iloc[-1])
 
         if position > 0:
-            if price <= stop_prices[symbol] or price >= target_prices[symbol]:
-                return True, {"side": "sell", "qty": str(position), "type": "market"}
-            return False, {}
+            if stop_prices[symbol] < price < target_prices[symbol]:
+                return False, {}
+            sell_indicators[symbol] = {"reason": "stop" if price <= stop_prices[symbol] else "target"}
+            return True, {"side": "sell", "qty": str(position), "type": "market"}
 
         if not await self.is_buy_time(now):
             return False, {}
-        today = minute_history["high"][minute_history.index.date == now.date()]
+        today = minute_history["high"].loc[f"{now:%Y-%m-%d} 09:30" :]
         if len(today) <= self.first_minutes:
             return False, {}
         opening_high = float(today.iloc[: self.first_minutes].max())
         if price <= opening_high:
             return False, {}
 
-        stop_prices[symbol] = round(price * 0.99, 2)
-        target_prices[symbol] = round(price * 1.015, 2)
-        buy_indicators[symbol] = {"opening_high": opening_high}
+        limit = round(price * 1.001, 2)
+        stop = round(price * 0.99, 2)
         at_risk = (portfolio_value or 25000.0) * config.risk
-        shares = int(min(at_risk / (price - stop_prices[symbol]), 2000 / price))
+        shares = int(min(at_risk / (limit - stop), self.most_dollars / limit))
         if shares < 1:
             return False, {"reject": True}
-        return True, {"side": "buy", "qty": str(shares), "type": "limit", "limit_price": f"{price * 1.001:.2f}"}
+        stop_prices[symbol] = stop
+        target_prices[symbol] = round(price * 1.015, 2)
+        buy_indicators[symbol] = {"opening_high": opening_high}
+        return True, {"side": "buy", "qty": str(shares), "type": "limit", "limit_price": str(limit)}

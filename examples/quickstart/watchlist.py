@@ -2,9 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from liualgotrader.scanners.base import Scanner
-
 from liualgotrader.common.data_loader import DataLoader
+from liualgotrader.scanners.base import Scanner
 
 
 class Watchlist(Scanner):

@@ -16,10 +16,11 @@ class Momentum(Scanner):
     A symbol passes if its last price lies between `min_share_price` and `max_share_price`, yesterday it
     traded more than `min_last_dv` dollars, today it traded more than `min_volume` shares, and today's open
     lies at least `today_change_percent` above yesterday's close (older plans call that `min_gap`).
-    Nothing is picked before `from_market_open` minutes after the open; the `max_symbols` largest gaps win.
-    """
+    Symbols that have not traded in this session have no gap yet. Nothing is picked before `from_market_open`
+    minutes after the open; the `max_symbols` largest gaps win. Percentages are of 100, volumes shares.
 
-    name = "momentum"
+    `trading_api` and `provider` are accepted for the sake of older plans and have no effect.
+    """
 
     def __init__(
         self,
@@ -57,7 +58,13 @@ class Momentum(Scanner):
         self.max_symbols = int(max_symbols)
 
     async def run(self, back_time: datetime | None = None) -> list[str]:
-        """Return the symbols that pass now, largest gap first; ties by symbol."""
+        """Return the symbols that pass now, largest gap first; ties by symbol.
+
+        Raises:
+            ValueError: `back_time` is given; a vendor's snapshots tell the present only.
+        """
+        if back_time is not None:
+            raise ValueError(f"the momentum scanner sees the market as it is now, not as it was at {back_time}")
         if self.minutes_from_open() < self.from_market_open:
             return []
         symbols = sorted(await self.data_api.tradable_symbols())
@@ -70,9 +77,11 @@ class Momentum(Scanner):
         return sorted(gaps, key=lambda symbol: (-gaps[symbol], symbol))[: self.max_symbols]
 
     def gap_of(self, snapshot: Snapshot) -> float | None:
-        """Return the symbol's gap in percent if it passes, else None."""
+        """Return the symbol's gap in percent if it passes, else None; only inside a session."""
         today, before, price = snapshot.daily_bar, snapshot.previous_daily_bar, snapshot.last_price
         if today is None or before is None or price is None or before.close <= 0:
+            return None
+        if today.closed_at <= self._opens_at:  # the vendor's newest day is one before this session
             return None
         gap = (today.open - before.close) / before.close * 100
         passes = (

@@ -5,18 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from liualgotrader.common import trading_data
+from liualgotrader.common.clock import MINUTE, instant
+from liualgotrader.common.trading_data import buy_indicators, minute_history, open_orders, stop_prices, target_prices
 from liualgotrader.strategies.base import Strategy, StrategyType
+from liualgotrader.strategies.sizing import shares_at_risk
 
 Actions = dict[str, dict[str, Any]]
+
+ENTRY_ALLOWANCE = 0.002  # of the price: how far above the newest price the entry may still be filled
 
 
 class Rotation(Strategy):
     """Long only, day trade, written with `run_all`: all symbols at once, once per period.
 
-    Every `every_minutes` the picked symbols are ranked by their gain over the last `lookback` minutes; the
-    best `hold` of those that rise are held with equal money. In every period a position is closed at its
-    stop (`stop_percent` below the price at entry) or its target (`target_percent` above).
+    Every `every_minutes` the picked symbols are ranked by their gain over the last `lookback` bars, ties by
+    symbol; the best `hold` of those that rise are held with equal money. In every period a position is closed
+    at its stop (`stop_percent` below the price at entry) or its target (`target_percent` above).
+
+    It reads the bars that the engine holds (`trading_data.minute_history`). The `data_loader` has any symbol and
+    day, but asks the vendor for what it does not have, which is too slow for a call that comes each minute.
     """
 
     def __init__(
@@ -31,6 +38,7 @@ class Rotation(Strategy):
         stop_percent: float = 1.5,
         target_percent: float = 3.0,
         invest_fraction: float = 0.15,
+        risk_fraction: float = 0.001,
     ) -> None:
         super().__init__(
             name=type(self).__name__,
@@ -42,8 +50,8 @@ class Rotation(Strategy):
         )
         self.hold, self.lookback, self.every_minutes = hold, lookback, every_minutes
         self.stop_percent, self.target_percent = stop_percent, target_percent
-        self.invest_fraction = invest_fraction
-        self.calls = 0
+        self.invest_fraction, self.risk_fraction = invest_fraction, risk_fraction
+        self._rotated = -1  # the number of the newest stretch of `every_minutes` since the open that was ranked
 
     async def should_run_all(self) -> bool:
         """All symbols are looked at together."""
@@ -62,51 +70,57 @@ class Rotation(Strategy):
         fee_sell_percentage: float = 0.0,
     ) -> Actions:
         """Return the orders of this period: exits always, a new ranking every `every_minutes`."""
-        closes = {symbol: self._closes(data_loader, symbol) for symbol in sorted(symbols_position)}
-        prices = {symbol: series[-1] for symbol, series in closes.items() if series}
-        actions = self._exits(symbols_position, prices)
-        if self.calls % self.every_minutes == 0 and await self.is_buy_time(now):
-            self._rotate(actions, symbols_position, closes, portfolio_value or 0.0)
-        self.calls += 1
+        closes = {symbol: self._closes(symbol) for symbol in symbols_position}
+        actions = self._exits(symbols_position, closes)
+        stretch = (instant(now) - self.opens_at) // (self.every_minutes * MINUTE)
+        full = {symbol: series for symbol, series in closes.items() if len(series) > self.lookback}
+        if full and stretch != self._rotated and portfolio_value and await self.is_buy_time(now):
+            self._rotated = stretch
+            self._rotate(actions, symbols_position, full, portfolio_value)
         return actions
 
-    def _exits(self, positions: dict[str, float], prices: dict[str, float]) -> Actions:
+    def _closes(self, symbol: str) -> list[float]:
+        """Return the newest prices, oldest first: `lookback` closes and the price now, fewer if there are no more."""
+        if symbol not in minute_history:
+            return []
+        closes: list[float] = minute_history[symbol]["close"].values[-self.lookback - 1 :].tolist()
+        return closes
+
+    def _exits(self, positions: dict[str, float], closes: dict[str, list[float]]) -> Actions:
         actions: Actions = {}
         for symbol, quantity in positions.items():
-            price = prices.get(symbol)
-            if quantity <= 0 or price is None:
+            stop, target = stop_prices.get(symbol), target_prices.get(symbol)
+            if quantity <= 0 or not closes[symbol] or symbol in open_orders:
                 continue
-            stop, target = trading_data.stop_prices.get(symbol), trading_data.target_prices.get(symbol)
+            price = closes[symbol][-1]
             if (stop is not None and price <= stop) or (target is not None and price >= target):
-                actions[symbol] = market("sell", quantity)
+                actions[symbol] = sale(quantity)
         return actions
 
     def _rotate(
-        self, actions: Actions, positions: dict[str, float], closes: dict[str, list[float]], value: float
+        self, actions: Actions, positions: dict[str, float], full: dict[str, list[float]], value: float
     ) -> None:
-        full = {symbol: series for symbol, series in closes.items() if len(series) > self.lookback}
-        gains = {symbol: series[-1] / series[-1 - self.lookback] - 1 for symbol, series in full.items()}
+        gains = {symbol: series[-1] / series[0] - 1 for symbol, series in full.items()}
         ranked = sorted((s for s in gains if gains[s] > 0), key=lambda s: (-gains[s], s))[: self.hold]
         for symbol, quantity in positions.items():
-            if quantity > 0 and symbol not in ranked and symbol in full:
-                actions[symbol] = market("sell", quantity)
-        for symbol in ranked:
-            price = closes[symbol][-1]
-            shares = int(value * self.invest_fraction / self.hold / price)
-            if positions.get(symbol, 0.0) == 0 and shares and symbol not in actions:
-                trading_data.stop_prices[symbol] = round(price * (1 - self.stop_percent / 100), 2)
-                trading_data.target_prices[symbol] = round(price * (1 + self.target_percent / 100), 2)
-                trading_data.buy_indicators[symbol] = {"gain": round(gains[symbol], 5), "rank": ranked.index(symbol)}
-                actions[symbol] = market("buy", shares)
+            if quantity > 0 and symbol in full and symbol not in ranked and symbol not in open_orders:
+                actions.setdefault(symbol, sale(quantity))
+        for rank, symbol in enumerate(ranked):
+            if not positions[symbol] and symbol not in open_orders:
+                buy_indicators[symbol] = {"gain": round(gains[symbol], 5), "rank": rank}
+                self._enter(actions, symbol, full[symbol][-1], value)
 
-    def _closes(self, data_loader: Any, symbol: str) -> list[float]:
-        try:
-            closes: list[float] = data_loader[symbol].close[-self.lookback - 1 :].tolist()
-        except (ValueError, IndexError):  # a symbol without bars yet
-            return []
-        return closes
+    def _enter(self, actions: Actions, symbol: str, price: float, value: float) -> None:
+        limit = round(price * (1 + ENTRY_ALLOWANCE), 2)
+        stop = round(price * (1 - self.stop_percent / 100), 2)
+        cost_fraction = self.invest_fraction / self.hold
+        shares = shares_at_risk(value, limit, stop, risk_fraction=self.risk_fraction, cost_fraction=cost_fraction)
+        if shares and 0 < stop < price:
+            stop_prices[symbol] = stop
+            target_prices[symbol] = round(price * (1 + self.target_percent / 100), 2)
+            actions[symbol] = {"side": "buy", "qty": shares, "type": "limit", "limit_price": limit}
 
 
-def market(side: str, quantity: float) -> dict[str, Any]:
-    """Return a market order in the form that `run` and `run_all` use."""
-    return {"side": side, "qty": str(int(quantity)), "type": "market"}
+def sale(quantity: float) -> dict[str, Any]:
+    """Return the action that sells a whole position at market."""
+    return {"side": "sell", "qty": quantity, "type": "market"}

@@ -6,22 +6,26 @@ from datetime import timedelta
 from typing import Any
 
 from liualgotrader.common.events import Bar
+from liualgotrader.common.orders import Fill
+from liualgotrader.common.trading_data import buy_time
 from liualgotrader.fincalcs.incremental import SessionVwap
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.strategies.context import Context
 from liualgotrader.strategies.sizing import shares_at_risk
 
-ENTRY_LIFETIME = timedelta(minutes=1)
-ENTRY_ALLOWANCE = 0.001
+ENTRY_LIFETIME = timedelta(seconds=45)  # over before the next minute closes, so that a bar never meets a working entry
+ENTRY_ALLOWANCE = 0.001  # of the price: how far past the signal's close the entry may still be filled
+FARTHER = 1.25  # the stop is at least so many times as far from the average price as the entry
+SMALLEST_DEVIATION = 0.0005  # of the price: below it a stretched price is noise
 
 
 class VwapReversion(Strategy):
-    """Long and short, day trade, written with an event method and an incremental indicator.
+    """Long and short, day trade, written with event methods and an incremental indicator.
 
-    A minute that closes more than `entry_deviations` volume-weighted standard deviations above the session's
-    VWAP, and below its own open (the move has turned), is sold short; the mirror image is bought. The
-    target is the VWAP at entry, the stop lies `stop_deviations` away from it, and a position that is neither
-    after `max_minutes` is closed.
+    A minute that closes at least `entry_deviations` volume-weighted standard deviations above the session's
+    VWAP, and below its own open (the move has turned), is sold short, whole shares only; the mirror image is
+    bought. The target is the VWAP at entry, the stop lies `stop_deviations` away from it, and a position that
+    has met neither `max_minutes` after its first fill is closed. A symbol is traded `max_trades` times a day.
     """
 
     def __init__(
@@ -33,7 +37,7 @@ class VwapReversion(Strategy):
         entry_deviations: float = 2.0,
         stop_deviations: float = 3.5,
         risk_fraction: float = 0.001,
-        max_minutes: int = 45,
+        max_minutes: float = 45,
         max_trades: int = 3,
     ) -> None:
         super().__init__(
@@ -46,12 +50,12 @@ class VwapReversion(Strategy):
         )
         self.entry_deviations, self.stop_deviations = entry_deviations, stop_deviations
         self.risk_fraction = risk_fraction
-        self.max_minutes = max_minutes
+        self.longest = timedelta(minutes=max_minutes)
         self.max_trades = max_trades
 
     def on_bar(self, ctx: Context, bar: Bar) -> None:
         """Follow the average price; leave at target, stop or time, or enter on a stretched price that turns."""
-        vwap = self._average_price(ctx, bar)
+        vwap = self._average_price(ctx)
         if ctx.open_orders or vwap.value is None:
             return
         if ctx.position:
@@ -59,27 +63,30 @@ class VwapReversion(Strategy):
         elif self.in_window(ctx.at) and ctx.state.get("trades", 0) < self.max_trades:
             self._maybe_enter(ctx, bar, vwap.value, vwap.deviation)
 
+    def on_fill(self, ctx: Context, fill: Fill) -> None:
+        """Count the positions that have ended."""
+        if not fill.position:
+            ctx.state["trades"] = ctx.state.get("trades", 0) + 1
+
     def _maybe_enter(self, ctx: Context, bar: Bar, vwap: float, deviation: float) -> None:
-        distance = bar.close - vwap
-        above = distance > 0
-        turned = bar.close < bar.open if above else bar.close > bar.open
-        if deviation < 0.01 or not turned or abs(distance) < self.entry_deviations * deviation:
+        distance = abs(bar.close - vwap)
+        away = 1 if bar.close > vwap else -1
+        turned = (bar.close - bar.open) * away < 0
+        if deviation < SMALLEST_DEVIATION * vwap or not turned or distance < self.entry_deviations * deviation:
             return
-        away = 1 if above else -1
-        stop = round(vwap + away * max(self.stop_deviations * deviation, abs(distance) * 1.25), 2)
-        shares = shares_at_risk(ctx.portfolio_value or 0.0, bar.close, stop, risk_fraction=self.risk_fraction)
+        limit = bar.close * (1 - away * ENTRY_ALLOWANCE)
+        stop = round(vwap + away * max(self.stop_deviations * deviation, FARTHER * distance), 2)
+        shares = shares_at_risk(ctx.portfolio_value or 0.0, limit, stop, risk_fraction=self.risk_fraction)
         if not shares or stop <= 0:
             return
-        ctx.state["trades"] = ctx.state.get("trades", 0) + 1
-        ctx.state["entered_at"] = ctx.at
-        act = ctx.sell if above else ctx.buy
+        act = ctx.sell if away > 0 else ctx.buy
         act(
             shares,
-            limit=round(bar.close * (1 - away * ENTRY_ALLOWANCE), 2),
+            limit=limit,
             stop_price=stop,
             target_price=round(vwap, 2),
             cancel_after=ENTRY_LIFETIME,
-            indicators={"vwap": round(vwap, 4), "deviations": round(distance / deviation, 2)},
+            indicators={"vwap": round(vwap, 4), "deviations": round(away * distance / deviation, 2)},
             reason="stretched and turning",
         )
 
@@ -90,17 +97,16 @@ class VwapReversion(Strategy):
             ctx.close(reason="stop")
         elif target is not None and side * (bar.close - target) >= 0:
             ctx.close(reason="target")
-        elif ctx.at - ctx.state.get("entered_at", ctx.at) >= self.max_minutes * 60_000_000_000:
+        elif ctx.now - buy_time[ctx.symbol] >= self.longest:
             ctx.close(reason="time")
 
-    def _average_price(self, ctx: Context, bar: Bar) -> SessionVwap:
-        vwap: SessionVwap | None = ctx.state.get("vwap")
-        if vwap is None:
-            vwap = ctx.state["vwap"] = SessionVwap()
-            bars = ctx.bars
-            today = bars.opened_at >= self.opens_at
-            for price, volume in zip(bars.average[today].tolist(), bars.volume[today].tolist(), strict=True):
-                vwap.update(price, volume)  # this bar is the last of them
-        else:
-            vwap.update(bar.vwap, bar.volume)
+    def _average_price(self, ctx: Context) -> SessionVwap:
+        """Return the session's VWAP up to the newest bar, those included that nobody was called for."""
+        vwap: SessionVwap = ctx.state.setdefault("vwap", SessionVwap())
+        bars = ctx.bars
+        first = bars.opened_at.searchsorted(ctx.state.get("since", self.opens_at))
+        averages, volumes = bars.average[first:].tolist(), bars.volume[first:].tolist()
+        for price, volume in zip(averages, volumes, strict=True):
+            vwap.update(price, volume)
+        ctx.state["since"] = max(self.opens_at, int(bars.opened_at[-1]) + 1)
         return vwap
