@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from liualgotrader.common.clock import WallClock, machine_now
-from liualgotrader.common.control import Counters, Failed, Notice, Ready, SlotEnded, Stop, StopSlot, Told
+from liualgotrader.common.control import Counters, Failed, Notice, Operate, Ready, SlotEnded, Stop, StopSlot, Told
 from liualgotrader.common.session_plan import SessionPlan, write_plan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.supervisor.watchdog import Mute, NoAnswer, back_off, finding, look
@@ -24,6 +24,7 @@ STOP_SECONDS = 20.0  # machine time that a process may use to end in order
 _SECOND_LOOK = 0.1
 _DUMP_SECONDS = 0.3  # until a dumped stack has reached its file
 NO_ANSWER = "no answer"
+_UNWANTED = "unwanted."  # prefix of a fact: no strategy of the consumer calls for the symbol any more
 
 PROGRAMS: Mapping[str, str] = {
     "order_gateway": "liualgotrader.order_gateway.main",
@@ -189,13 +190,20 @@ class Stack:
             case Counters(values):
                 worker.counters = values
             case Told(facts):
-                worker.facts.update(facts)
+                self._told(worker, facts)
             case SlotEnded(slot, reason):
                 self.stop_slot(slot, reason)
             case Notice(level, text):
                 self._owner.notice(level, text)
             case Failed():
                 worker.failed = message
+
+    def _told(self, worker: Worker, facts: Mapping[str, Any]) -> None:
+        """Keep what a process tells; a symbol that its consumer's strategies all rejected is let go by the producer."""
+        unwanted = [name.removeprefix(_UNWANTED) for name in facts if name.startswith(_UNWANTED)]
+        worker.facts.update({name: fact for name, fact in facts.items() if not name.startswith(_UNWANTED)})
+        if unwanted and not any(s.run_all and not s.stopped for s in self.plan.slots):  # those want every pick
+            self.send("producer", Operate("unpick", {"symbols": unwanted}))
 
     def _died(self, worker: Worker, code: int) -> None:
         row = self._page.process(worker.name)

@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from liualgotrader.common.control import SlotEnded
+from liualgotrader.common.control import SlotEnded, Told
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.transport.child import run_child
 from liualgotrader.transport.page import symbol_cell
@@ -56,6 +56,8 @@ def play(name, run_dir, control, extra=None, queues=None):
             time.sleep(60)
         if word == "slot-ends":
             child.tell(SlotEnded(child.plan.slots[0].slot, "raised 10 times"))
+        if word == "rejects":
+            child.tell(Told({"unwanted.AAPL": 0, "kept": 1}))
         if extra is not None:
             await extra(child, word)
         if word == "stubborn":

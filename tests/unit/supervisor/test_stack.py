@@ -177,3 +177,13 @@ async def test_with_queues_whoever_dies_all_start_again_with_fresh_ones(stack_of
     assert (len(owner.notices), len(gateway.deaths), len(consumer.deaths)) == (1, 0, 1)
     assert page.handled(page.link("news-0")) == 3
     await end(stack)
+
+
+async def test_a_symbol_that_everybody_rejected_is_let_go_by_the_producer(stack_of, tmp_path):
+    stack, _, _ = stack_of({"consumer-0": "rejects"}, wanted=("producer", "consumer-0"))
+    stack.workers["producer"].start()
+    await until(lambda: stack.workers["producer"].state == "ready")
+    stack.workers["consumer-0"].start()
+    await until(lambda: any("told producer Operate(name='unpick'" in line and "AAPL" in line for line in did(tmp_path)))
+    assert stack.workers["consumer-0"].facts == {"kept": 1}
+    await end(stack)
