@@ -128,14 +128,16 @@ class Stack:
             if found is not None:
                 await self._treat(worker, found)
 
-    def stop_slot(self, slot: int, reason: str) -> None:
-        """See that a slot is never called again: in the plan, at the gateway, and in the record."""
+    def stop_slot(self, slot: int, reason: str, *, told_by: str = "") -> None:
+        """See that a slot is never called again: in the plan, at the gateway and its consumer, and in the record."""
         if any(s.slot == slot and s.stopped for s in self.plan.slots):
             return
         slots = tuple(msgspec.structs.replace(s, stopped=reason) if s.slot == slot else s for s in self.plan.slots)
         self.plan = msgspec.structs.replace(self.plan, slots=slots)
         write_plan(self.plan)
-        self.send("order_gateway", StopSlot(slot, reason))
+        for name in ("order_gateway", *(f"consumer-{s.consumer}" for s in slots if s.slot == slot)):
+            if name != told_by:
+                self.send(name, StopSlot(slot, reason))
         self._owner.slot_stopped(slot, reason)
 
     # --- inside ------------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ class Stack:
             case Told(facts):
                 self._told(worker, facts)
             case SlotEnded(slot, reason):
-                self.stop_slot(slot, reason)
+                self.stop_slot(slot, reason, told_by=worker.name)
             case Notice(level, text):
                 self._owner.notice(level, text)
             case Failed():
