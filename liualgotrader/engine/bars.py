@@ -252,35 +252,41 @@ class Bars:
 
     def opened_at(self) -> Instants:
         """Return the starts of the closed bars, ns UTC: a read-only view."""
-        self._settle()
-        return self.starts(self._rows)
+        return self.starts(len(self))
 
     def rows(self, *, with_forming: bool) -> int:
-        """Bring the columns up to date and return how many rows they have, with the unclosed minutes or without."""
+        """Return how many rows the columns have, with the unclosed minutes (as they are now) or without."""
+        if not with_forming:
+            return self._rows + len(self._pending)
         if self._pending:
             self._settle()
         rows = self._rows
-        if with_forming:
-            for minute in (self._closing, self.forming):
-                if minute is not None and minute.has_price:
-                    self._fit(rows + 1)
-                    self._write(rows, minute.bar(self.symbol))
-                    rows += 1
+        for minute in (self._closing, self.forming):
+            if minute is not None and minute.has_price:
+                self._fit(rows + 1)
+                self._write(rows, minute.bar(self.symbol))
+                rows += 1
         return rows
 
     def column(self, name: str, rows: int) -> Column:
         """Return the first `rows` rows of a column, as `rows()` counted them: a read-only view."""
+        if self._pending:
+            self._settle()
         if name == "vwap":
             self._fill_vwap(rows)
         return self._frozen[ROW[name], :rows]
 
     def block(self, rows: int) -> Column:
         """Return all columns of `COLUMNS` with `rows` bars each: a read-only view, one row a column."""
+        if self._pending:
+            self._settle()
         self._fill_vwap(rows)
         return self._frozen[: len(COLUMNS), :rows]
 
     def starts(self, rows: int) -> Instants:
         """Return the starts of the first `rows` bars, ns UTC: a read-only view."""
+        if self._pending:
+            self._settle()
         view = self._opened[:rows]
         view.flags.writeable = False
         return view

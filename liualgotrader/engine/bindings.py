@@ -61,6 +61,9 @@ def bind(strategy: Strategy, *, run_all: bool) -> Forms:
     for name, method in events.items():
         if inspect.iscoroutinefunction(method):
             raise ConfigError(f"strategy {strategy.name}: {name} must be a plain `def`, not `async def`")
+    if "on_timer" in events:
+        on_timer = events["on_timer"]
+        events["on_timer"] = lambda ctx, nothing: on_timer(ctx)
     has_run = kind.run is not Strategy.run and not run_all
     if not (has_run or run_all or events):
         if callable(getattr(strategy, "signals", None)):

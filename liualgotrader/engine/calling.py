@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from types import CoroutineType
 from typing import Any, Protocol
 
-from liualgotrader.common.clock import as_datetime
+from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import source_of, where_raised
 from liualgotrader.common.trading_data import called
@@ -19,11 +19,16 @@ from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import Line, SlotStopped, Waiting
 from liualgotrader.engine.slot import Slot
 from liualgotrader.engine.symbols import SymbolState
+from liualgotrader.strategies.context import Context
 
 FAILURES_IN_A_ROW = 5
 
 Step = Callable[[Coroutine[Any, Any, Any]], tuple[bool, Any]]
 """Runs a coroutine to its first real wait: (True, its result) or (False, what it yielded)."""
+
+
+Then = Callable[[Slot, str, Any], None]
+"""What follows from a call's result: (slot, symbol, result)."""
 
 
 class Watch(Protocol):
@@ -54,7 +59,8 @@ def step_now(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
 class Caller:
     """Makes the calls and acts on what they return.
 
-    `ended(slot)` is called when a strategy is to be called no more, for a symbol or at all.
+    `rejected(slot, symbol)` is called when a strategy wants nothing more of a symbol, `stopped(slot)` when it is
+    called no more at all.
     """
 
     def __init__(self, ordering: Ordering, step: Step, watch: Watch, rejected: Callable[[Slot, str], None]) -> None:
@@ -65,24 +71,25 @@ class Caller:
         self._rejected = rejected
         self._current: Slot | None = None
         self._tickets = 0
-        self._then: dict[int, tuple[Slot, str, str, Callable[[Any], None]]] = {}
+        self._then: dict[int, tuple[Slot, str, str, Then]] = {}
         self._now_at, self._now = -1, as_datetime(0)
+        self._hour_at, self._hour = 0, as_datetime(0)
         self.in_flight_skips = 0
         self.stopped: Callable[[Slot], None] = lambda slot: None
 
     # --- event methods ------------------------------------------------------------------------------------
 
-    def act(self, slot: Slot, act: Callable[..., None], symbol: str, arguments: tuple[Any, ...]) -> None:
+    def act(self, slot: Slot, act: Callable[[Context, Any], None], ctx: Context, event: Any) -> None:
         """Call an event method; the hottest place of the platform."""
         if self._current is not slot:
             self._current = slot
             called.set(slot.book)
         if self._watched:
-            self._watch.calling(slot.number, symbol)
+            self._watch.calling(slot.number, ctx.symbol)
         try:
-            act(*arguments)
+            act(ctx, event)
         except Exception as error:
-            self._failed(slot, symbol, act.__name__, error)
+            self._failed(slot, ctx.symbol, getattr(act, "__name__", "on_timer"), error)
         else:
             if slot.failures:
                 slot.failures = 0
@@ -102,28 +109,16 @@ class Caller:
         run = slot.forms.run
         assert run is not None
         position = slot.book.positions.get(symbol, 0.0)
-        history = state.frame(with_forming)
         value = self._ordering.portfolio_value
-        self._drive(
-            slot,
-            symbol,
-            "run",
-            lambda: run(symbol, shortable, position, self.when(at), history, value),
-            lambda result: self._after_run(slot, symbol, result),
-        )
+        arguments = (symbol, shortable, position, self.when(at), state.frame(with_forming), value)
+        self._drive(slot, symbol, "run", run, arguments, self._after_run)
 
     def run_all(self, slot: Slot, at: int, positions: dict[str, float], loader: Any, trader: Any) -> None:
         """Call `run_all`."""
         run_all = slot.forms.run_all
         assert run_all is not None
-        value = self._ordering.portfolio_value
-        self._drive(
-            slot,
-            "",
-            "run_all",
-            lambda: run_all(positions, loader, self.when(at), value, trader),
-            lambda result: self._after_run_all(slot, result),
-        )
+        arguments = (positions, loader, self.when(at), self._ordering.portfolio_value, trader)
+        self._drive(slot, "", "run_all", run_all, arguments, self._after_run_all)
 
     def filled(self, slot: Slot, fill: Fill, tracked: Tracked) -> None:
         """Call the original's callback for a fill: on every one if it declares `remaining_qty`, else on the last."""
@@ -132,8 +127,7 @@ class Caller:
             return
         told = self._told(fill, tracked, callback)
         name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
-        call = callback.call
-        self._drive(slot, fill.symbol, name, lambda: call(told), lambda result: None)
+        self._drive(slot, fill.symbol, name, callback.call, (told,), _nothing_follows)
 
     def _told(self, fill: Fill, tracked: Tracked, callback: Callback) -> Told:
         if callback.hears_partials:
@@ -156,15 +150,15 @@ class Caller:
         elif says_reject(action):
             self._rejected(slot, symbol)
 
-    def _after_run_all(self, slot: Slot, result: Any) -> None:
+    def _after_run_all(self, slot: Slot, symbol: str, result: Any) -> None:
         if result is None:
             return
         if not isinstance(result, Mapping):
             self._bad_action(slot, "", result, f"run_all must return a dict of actions, not {type(result).__name__}")
             return
-        for symbol, action in result.items():
+        for wanted, action in result.items():
             if action:
-                self._order_of_all(slot, str(symbol).upper(), action)
+                self._order_of_all(slot, str(wanted).upper(), action)
 
     def _order_of_all(self, slot: Slot, symbol: str, action: Any) -> None:
         if says_reject(action):
@@ -189,35 +183,42 @@ class Caller:
 
     # --- driving ----------------------------------------------------------------------------------------------
 
-    def _drive(self, slot: Slot, symbol: str, what: str, begin: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _drive(
+        self, slot: Slot, symbol: str, what: str, call: Callable[..., Any], arguments: tuple[Any, ...], then: Then
+    ) -> None:
         """Make one call and act on its result, now or, if it really waits, when its answer comes."""
         if self._current is not slot:
             self._current = slot
             called.set(slot.book)
         slot.calls += 1
-        self._watch.calling(slot.number, symbol)
+        if self._watched:
+            self._watch.calling(slot.number, symbol)
+        waiting: Coroutine[Any, Any, Any] | None = None
+        failure: Exception | None = None
         try:
-            done, result = True, begin()
-            if inspect.iscoroutine(result):
-                rest = result
-                done, result = self._step(rest)
+            result = call(*arguments)
+            if type(result) is CoroutineType:
+                done, found = self._step(result)
+                waiting, result = (None if done else result), found
         except Exception as error:
+            failure = error
+        if self._watched:
             self._watch.returned()
-            self._failed(slot, symbol, what, error)
+        if failure is not None:
+            self._failed(slot, symbol, what, failure)
+        elif waiting is None:
+            slot.failures = 0
+            then(slot, symbol, result)
         else:
-            self._watch.returned()
-            if done:
-                self._finish(slot, then, result)
-            else:
-                self._wait(slot, symbol, what, then, Waiting(self._tickets + 1, slot.number, symbol, rest, result))
+            self._wait(slot, symbol, what, then, waiting, result)
         if slot.book.moved:
             self._ordering.protect_moved(slot)
 
-    def _wait(self, slot: Slot, symbol: str, what: str, then: Callable[[Any], None], waiting: Waiting) -> None:
-        self._tickets = waiting.ticket
-        slot.ticket = waiting.ticket
-        self._then[waiting.ticket] = (slot, symbol, what, then)
-        self._ordering.out.append(waiting)
+    def _wait(self, slot: Slot, symbol: str, what: str, then: Then, rest: Coroutine[Any, Any, Any], first: Any) -> None:
+        self._tickets += 1
+        slot.ticket = self._tickets
+        self._then[slot.ticket] = (slot, symbol, what, then)
+        self._ordering.out.append(Waiting(slot.ticket, slot.number, symbol, rest, first))
 
     def answer(self, ticket: int, result: Any, error: BaseException | None) -> Slot:
         """Take the answer of a call that waited; the slot may be called again."""
@@ -228,13 +229,10 @@ class Caller:
         if error is not None:
             self._failed(slot, symbol, what, error)
         else:
-            self._finish(slot, then, result)
+            slot.failures = 0
+            then(slot, symbol, result)
         self._ordering.protect_moved(slot)
         return slot
-
-    def _finish(self, slot: Slot, then: Callable[[Any], None], result: Any) -> None:
-        slot.failures = 0
-        then(result)
 
     def _failed(self, slot: Slot, symbol: str, what: str, error: BaseException) -> None:
         where = where_raised(error, source_of(slot.strategy))
@@ -264,9 +262,19 @@ class Caller:
     def when(self, at: int) -> datetime:
         """Return the instant as user code sees it; made once per instant."""
         if at != self._now_at:
-            self._now_at, self._now = at, as_datetime(at)
+            into_hour = at - self._hour_at
+            if not 0 <= into_hour < HOUR:
+                self._hour_at = at - at % HOUR
+                self._hour = as_datetime(self._hour_at)
+                into_hour = at - self._hour_at
+            self._now_at = at  # clocks are changed on the hour, so that within one wall time runs evenly
+            self._now = self._hour + timedelta(microseconds=into_hour // 1000)
         return self._now
 
     def say(self, level: int, text: str) -> None:
         """Have a line logged."""
         self._ordering.out.append(Line(level, text))
+
+
+def _nothing_follows(slot: Slot, symbol: str, result: Any) -> None:
+    """A callback's result means nothing."""

@@ -245,7 +245,7 @@ class Engine:
             return
         ctx = slot.context(state)
         ctx.at = event.closed_at if isinstance(event, Bar) else event.at
-        self._caller.act(slot, slot.forms.events[f"on_{kind}"], symbol, (ctx, event))
+        self._caller.act(slot, slot.forms.events[f"on_{kind}"], ctx, event)
 
     def _tick(self, slot: Slot, at: int) -> None:
         if slot.stopped or slot.book.rebuilding:
@@ -262,7 +262,7 @@ class Engine:
             if state.live and slot.number in state.targets and slot.may_be_called(state.symbol):
                 ctx = slot.context(state)
                 ctx.at = at
-                self._caller.act(slot, slot.forms.events["on_timer"], state.symbol, (ctx,))
+                self._caller.act(slot, slot.forms.events["on_timer"], ctx, None)
 
     # --- news -------------------------------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class Engine:
             if on_fill is not None:
                 ctx = slot.context(self.market.state(fill.symbol))
                 ctx.at = fill.at
-                self._caller.act(slot, on_fill, fill.symbol, (ctx, fill))
+                self._caller.act(slot, on_fill, ctx, fill)
             self._caller.filled(slot, fill, tracked)
 
         if slot.ticket:

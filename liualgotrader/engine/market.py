@@ -137,7 +137,7 @@ class Market:
             if slot.ticket:
                 slot.folded[(state.symbol, "bar")] = bar
             else:
-                self._caller.act(slot, act, state.symbol, (ctx, bar))
+                self._caller.act(slot, act, ctx, bar)
         if state.on_minute_run:
             self.run(state, state.on_minute_run, "minute", at)
 
@@ -184,7 +184,7 @@ class Market:
             if slot.ticket:
                 slot.folded[(state.symbol, kind)] = event
             else:
-                self._caller.act(slot, act, state.symbol, (ctx, event))
+                self._caller.act(slot, act, ctx, event)
 
     def run(self, state: SymbolState, slots: Sequence[Slot], kind: str, at: int) -> None:
         """Call `run` of these strategies for an event of a kind at an instant."""

@@ -114,31 +114,40 @@ class _At:
 
 
 class LazyFrame(PlacedFrame):
-    """A frame that answers its length and its columns before it is filled."""
+    """A frame that answers its length and its columns before it is filled.
+
+    `rows` is None for all there are when it is first asked for anything, the minute in the making included.
+    """
 
     _mgr = Filled("_mgr")
     _flags = Filled("_flags")
     _attrs = Filled("_attrs")
     _item_cache = Filled("_item_cache")
 
-    def __init__(self, source: Source, rows: int) -> None:
+    def __init__(self, source: Source, rows: int | None) -> None:
         own = self.__dict__
         own["_source"], own["_rows"] = source, rows
 
     def _fill(self) -> None:
         own = self.__dict__
-        source, rows = own["_source"], own["_rows"]
+        source, rows = own["_source"], self._row_count()
         columns = {name: source.table.column(name, rows) for name in COLUMNS}
         _copy_inside(pd.DataFrame(columns, index=source.index(rows), copy=False), own)
 
+    def _row_count(self) -> int:
+        own = self.__dict__
+        if own["_rows"] is None:
+            own["_rows"] = own["_source"].table.rows(with_forming=True)
+        return int(own["_rows"])
+
     def __len__(self) -> int:
         own = self.__dict__
-        return int(own["_rows"]) if "_mgr" not in own else super().__len__()
+        return self._row_count() if "_mgr" not in own else super().__len__()
 
     def __getitem__(self, key: Any) -> Any:
         own = self.__dict__
         if "_mgr" not in own and isinstance(key, str) and key in COLUMNS:
-            return LazySeries(own["_source"], key, own["_source"].table.column(key, own["_rows"]))
+            return LazySeries(own["_source"], key, own["_source"].table.column(key, self._row_count()))
         return super().__getitem__(key)
 
     def __getattr__(self, name: str) -> Any:  # type: ignore[misc] # columns before they are filled

@@ -48,9 +48,12 @@ class Source:
 def lazy_frames(table: Table) -> Callable[[bool], Any]:
     """Return the maker of a symbol's frames; it is told whether the minute in the making is to be the last row."""
     source = Source(table)
+    make: Any = None
 
     def frame(with_forming: bool) -> Any:
-        return _classes().LazyFrame(source, table.rows(with_forming=with_forming))
+        nonlocal make
+        make = make or _classes().LazyFrame
+        return make(source, None if with_forming else table.rows(with_forming=False))
 
     return frame
 
