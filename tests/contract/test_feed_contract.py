@@ -182,7 +182,7 @@ async def test_over_the_symbol_limit_the_rest_is_named(library: str) -> None:
         await market.until(lambda: owner.stream.settled)
         await owner.stream.subscribe(list("ABCDE"), [WSEventType.TRADE])
         await market.until(lambda: owner.stream.settled)
-        assert (owner.stream.symbols, market.carried["trades"]) == ({"A", "B", "C"}, {"A", "B", "C"})
+        assert set(owner.stream.symbols) == market.carried["trades"] == {"A", "B", "C"}
         assert any("allows no more symbols" in text and "not carried: D, E" in text for text in owner.notices)
 
 

@@ -230,8 +230,7 @@ def test_a_connection_is_greeted_authenticated_and_subscribed_in_that_order() ->
     assert said(feed.to_send()) == [{"action": "subscribe", "trades": ["AAPL", "MSFT"], "statuses": ["AAPL", "MSFT"]}]
     assert not feed.settled
     feed.receive(packed({"T": "subscription", "trades": ["AAPL", "MSFT"], "statuses": ["AAPL", "MSFT"]}))
-    assert feed.state is FeedState.SUBSCRIBED
-    assert feed.settled
+    assert (feed.state, feed.settled) == (FeedState.SUBSCRIBED, True)
     assert feed.to_send() == []
 
 

@@ -1,0 +1,295 @@
+"""The producer between a vendor, a scanner's link and two consumers' links."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liualgotrader.common.clock import MILLISECOND, SECOND, machine_now
+from liualgotrader.common.control import Counters, Operate, Ready
+from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick, Status, Trade, Unpick
+from liualgotrader.common.session_plan import Limits, SessionPlan, SlotPlan
+from liualgotrader.producer.shell import Producer
+from liualgotrader.transport.codec import decode_batch, encode_picks
+from liualgotrader.transport.links import LinkReader, LinkWriter
+from liualgotrader.transport.page import Cell, SessionPage
+from tests.fakes.producer_process import FileStore, doors, run
+from tests.fakes.session import Seated, make_plan
+from tests.fakes.vendor_stream import VendorStream, timestamp, vendor
+
+pytestmark = pytest.mark.integration
+
+AT = 1_709_908_200 * SECOND
+
+
+def trade(symbol: str, number: int) -> dict[str, Any]:
+    at = timestamp(AT + number * MILLISECOND)
+    return {"T": "t", "S": symbol, "i": 1, "x": "V", "p": 10.0, "s": 100, "c": ["@"], "z": "C", "t": at}
+
+
+def bar(symbol: str) -> dict[str, Any]:
+    return {
+        "T": "b",
+        "S": symbol,
+        "o": 1.0,
+        "h": 1.0,
+        "l": 1.0,
+        "c": 1.0,
+        "v": 1,
+        "n": 1,
+        "vw": 1.0,
+        "t": timestamp(AT),
+    }
+
+
+class Consumer:
+    """The consumer's end of a market link."""
+
+    def __init__(self, plan: SessionPlan, index: int) -> None:
+        self._page = SessionPage(plan.page_path)
+        self.link = LinkReader(plan.link_path(f"market-{index}"), self._page, f"market-{index}")
+        self.batches: list[Batch] = []
+        self.handles = True
+
+    def attach(self) -> None:
+        self.link.attach(asyncio.get_running_loop(), self._take)
+
+    def _take(self, payload: bytes) -> None:
+        self.batches.append(decode_batch(payload))
+        if self.handles:
+            self.link.handled()
+
+    @property
+    def events(self) -> list[FeedEvent]:
+        return [event for batch in self.batches for event in batch.events]
+
+    def trades(self) -> list[int]:
+        return [(event.at - AT) // MILLISECOND for event in self.events if isinstance(event, Trade)]
+
+
+class Floor:
+    """A vendor, two consumers and a scanner round one producer."""
+
+    def __init__(self, market: VendorStream, plan: SessionPlan) -> None:
+        self.market, self.plan = market, plan
+        self.page = SessionPage(plan.page_path)
+        self.consumers = [Consumer(plan, 0), Consumer(plan, 1)]
+        for consumer in self.consumers:
+            consumer.attach()
+        self.scanner = LinkWriter(plan.link_path("picks"), self.page, "picks")
+        self.scanner.attach(asyncio.get_running_loop())
+
+    async def pick(self, *picks: Pick) -> None:
+        await self.market.until(lambda: self.scanner.connected)
+        assert self.scanner.send(encode_picks(picks))
+
+    async def until_quiet(self) -> None:
+        """Return once nothing is under way, as the simulated market would see it."""
+        await self.market.until(lambda: not self.page.under_way(AT))
+
+    def close(self) -> None:
+        self.scanner.close()
+        for consumer in self.consumers:
+            consumer.link.close()
+
+
+@asynccontextmanager
+async def floor(
+    folder: Path, tradeplan: dict[str, Any] | None = None, **more: Any
+) -> AsyncIterator[tuple[Floor, Seated]]:
+    """A producer that runs in this process."""
+    async with vendor() as market:
+        plan = make_plan(folder, tradeplan, endpoints=market.endpoints, **more)
+        around = Floor(market, plan)
+        seated = Seated("producer", plan)
+        store = FileStore(folder / "record.json")
+        task = asyncio.ensure_future(Producer(seated.child, doors(seated.child, store)).run())
+        try:
+            await market.until(lambda: task.done() or seated.said(Ready))
+            yield around, seated
+        finally:
+            seated.stop()
+            await asyncio.wait_for(task, 10)
+            around.close()
+            seated.close()
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("p")
+
+
+async def test_picked_symbols_are_subscribed_sharded_and_delivered_in_order(folder: Path) -> None:
+    async with floor(folder) as (around, _):
+        started = machine_now()
+        await around.pick(Pick("A", AT, "s"), Pick("B", AT, "s"))
+        await around.market.until(lambda: around.consumers[1].events)
+        assert machine_now() - started < 2 * SECOND, "picks reach a consumer within two seconds"
+        await around.until_quiet()
+        assert around.market.carried["trades"] == around.market.carried["quotes"] == {"A", "B"}
+        for number in range(0, 100, 2):
+            await around.market.push(trade("A", number), trade("B", number + 1))
+        await around.market.until(lambda: len(around.consumers[1].trades()) == 50)
+        assert around.consumers[0].trades() == list(range(0, 100, 2))
+        assert around.consumers[1].trades() == list(range(1, 100, 2))
+        assert [c.events[0] for c in around.consumers] == [Pick("A", AT, "s"), Pick("B", AT, "s")]
+        for consumer in around.consumers:
+            assert [b.seq for b in consumer.batches] == list(range(1, len(consumer.batches) + 1))
+            assert len({b.producer_epoch for b in consumer.batches}) == 1
+
+
+async def test_only_the_events_of_the_tradeplan_are_subscribed(folder: Path) -> None:
+    async with floor(folder, {"events": ("minute",)}) as (around, _):
+        await around.pick(Pick("A", AT, "s"))
+        await around.until_quiet()
+        assert {c for c, symbols in around.market.carried.items() if symbols} == {"bars", "updatedBars", "statuses"}
+
+
+async def test_the_market_is_held_until_a_pick_is_subscribed_and_sent_and_each_frame_handled(folder: Path) -> None:
+    async with floor(folder) as (around, seated):
+        await around.until_quiet()
+        answers = asyncio.Event()
+        say = around.market._say_carried
+
+        async def late(connection: Any) -> None:
+            await answers.wait()
+            await say(connection)
+
+        around.market._say_carried = late  # type: ignore[method-assign]
+        await around.pick(Pick("A", AT, "s"))
+        await around.market.until(lambda: around.consumers[0].events)
+        assert around.page.under_way(AT) == ["link picks is not empty"]
+        answers.set()
+        await around.until_quiet()
+        row = around.page.process("producer")
+        frames = around.page.get(row, Cell.FEED_HANDLED)
+        around.consumers[0].handles = False
+        around.page.put(row, Cell.FEED_SENT, frames + 1)  # as the simulated market does before it sends
+        await around.market.push(trade("A", 1))
+        await around.market.until(lambda: around.page.get(row, Cell.FEED_HANDLED) == frames + 1)
+        assert around.page.under_way(AT) == ["link market-0 is not empty"]
+        await around.market.until(lambda: len(around.consumers[0].trades()) == 1)
+        around.consumers[0].link.handled()
+        await around.until_quiet()
+        assert seated.child.seat.name == "producer"
+
+
+async def test_a_broken_line_holds_the_market_until_all_is_subscribed_again(folder: Path) -> None:
+    async with floor(folder) as (around, _):
+        await around.pick(Pick("A", AT, "s"))
+        await around.until_quiet()
+        around.market.cut()
+        await around.market.until(lambda: around.page.under_way(AT) == ["producer is busy"])
+        await around.until_quiet()
+        assert around.market.carried["trades"] == {"A"}
+        await around.market.push(trade("A", 7))
+        await around.market.until(lambda: around.consumers[0].trades() == [7])
+
+
+async def test_a_consumer_that_starts_again_hears_its_picks_and_halts_first(folder: Path) -> None:
+    async with floor(folder) as (around, _):
+        await around.pick(Pick("A", AT, "s"), Pick("B", AT, "s"))
+        await around.until_quiet()
+        halt = {"T": "s", "S": "A", "sc": "H", "sm": "", "rc": "T1", "rm": "", "z": "C", "t": timestamp(AT)}
+        await around.market.push(halt)
+        await around.market.until(lambda: around.consumers[0].events[-1:] == [Status("A", AT, True, "H", "T1")])
+        around.consumers[0].link.close()  # it is killed
+        fresh = Consumer(around.plan, 0)
+        await around.market.push(trade("A", 1))
+        fresh.attach()
+        around.consumers[0] = fresh
+        await around.market.until(lambda: fresh.trades() == [1])
+        assert fresh.events[0] == Pick("A", AT, "s")
+        assert Status("A", AT, True, "H", "T1") in fresh.events
+
+
+async def test_a_consumer_that_does_not_read_delays_nobody(folder: Path) -> None:
+    async with floor(folder) as (around, _):
+        await around.pick(Pick("A", AT, "s"), Pick("B", AT, "s"))
+        await around.until_quiet()
+        around.consumers[0].link.close()
+        for number in range(300):
+            await around.market.push(*(trade("A", number) for _ in range(20)), trade("B", number))
+        await around.market.until(lambda: len(around.consumers[1].trades()) == 300)
+        assert around.consumers[1].trades() == list(range(300))
+
+
+async def test_a_run_all_home_gets_bars_and_sampled_prices(folder: Path) -> None:
+    slots = (SlotPlan(0, "Alpha", 0, 1), SlotPlan(1, "Rotation", 1, 2, run_all=True))
+    async with floor(folder, slots=slots) as (around, _):
+        await around.pick(Pick("A", AT, "s", "Rotation"))
+        await around.until_quiet()
+        await around.market.push(*(trade("A", number) for number in range(50)))
+        await around.market.push(bar("A"))
+        await around.market.until(lambda: around.consumers[1].trades() == [49])
+        assert [type(event) for event in around.consumers[1].events] == [Pick, Bar, Trade]
+        assert around.consumers[0].events == []
+
+
+async def test_an_unpicked_symbol_is_unsubscribed_and_told(folder: Path) -> None:
+    async with floor(folder) as (around, seated):
+        await around.pick(Pick("A", AT, "s"))
+        await around.until_quiet()
+        seated.say(Operate("unpick", {"symbols": ["a"]}))
+        await around.market.until(lambda: isinstance(around.consumers[0].events[-1], Unpick))
+        await around.market.until(lambda: not around.market.carried["trades"])
+
+
+async def test_figures_are_reported(folder: Path) -> None:
+    async with floor(folder, limits=Limits(max_symbols=1)) as (around, seated):
+        await around.pick(Pick("A", AT, "s"), Pick("B", AT, "s"))
+        await around.until_quiet()
+        await around.market.push(trade("A", 1), trade("A", 2))
+        await around.market.until(lambda: [c for c in seated.said(Counters) if c.values["events"] == 2])
+        values = seated.said(Counters)[-1].values
+        assert {n: values[n] for n in ("symbols", "picks_refused", "dropped_0", "waiting_0", "connected", "bad_messages")} == {
+            "symbols": 1, "picks_refused": 1, "dropped_0": 0, "waiting_0": 0, "connected": 1, "bad_messages": 0,
+        }  # fmt: skip
+        assert any("follows 1 symbols" in text for text in seated.notices)
+
+
+async def test_after_kill_9_a_new_producer_goes_on_within_a_second_with_the_same_owners(folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    async with vendor() as market:
+        plan = make_plan(folder, endpoints=market.endpoints)
+        around = Floor(market, plan)
+
+        def start() -> Any:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=run, args=(plan.run_dir, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            return process, ours
+
+        process, control = start()
+        await around.pick(*(Pick(symbol, AT, "s") for symbol in "ABCDE"))
+        await around.until_quiet()
+        owners = [{e.symbol for e in c.events} for c in around.consumers]
+        assert owners == [{"A", "C", "E"}, {"B", "D"}]
+        for times in range(3):
+            process.kill()
+            process.join(10)
+            process, control = start()
+            await market.until(lambda times=times: len(market.handshakes) == times + 2, 20)
+            taken_in = machine_now()
+            await market.until(lambda: market.carried["trades"] == set("ABCDE"))
+            assert machine_now() - taken_in < SECOND
+            counts = [len(c.trades()) for c in around.consumers]
+            await market.push(*(trade(symbol, times) for symbol in "ABCDE"))
+            await market.until(
+                lambda counts=counts: [len(c.trades()) for c in around.consumers] == [counts[0] + 3, counts[1] + 2]
+            )
+        assert [{e.symbol for e in c.events} for c in around.consumers] == owners
+        assert len({b.producer_epoch for b in around.consumers[0].batches}) == 4
+        await around.pick(Pick("F", AT, "s"))
+        await market.until(lambda: around.consumers[1].events[-1] == Pick("F", AT, "s"))
+        process.kill()
+        process.join(10)
+        control.close()
+        around.close()

@@ -1,0 +1,131 @@
+"""Who gets which event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liualgotrader.common.clock import MILLISECOND
+from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, Status, Trade, Unpick
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.producer.assignment import Assignment
+from liualgotrader.producer.outbox import Outbox
+from liualgotrader.producer.router import Router
+from liualgotrader.producer.sampler import next_sample
+
+SHARDED = (SlotPlan(0, "Alpha", 0, 1), SlotPlan(1, "Alpha", 1, 2))
+ROTATION = SlotPlan(2, "Rotation", 1, 3, run_all=True)
+
+
+def router(slots: Sequence[SlotPlan], consumers: int = 2, tick_homes: Sequence[str] = ()) -> Router:
+    return Router(slots, [Outbox(1) for _ in range(consumers)], Assignment(consumers, {}), tick_homes)
+
+
+def got(made: Router) -> list[list[FeedEvent]]:
+    return [list(outbox.waiting) for outbox in made.outboxes]
+
+
+def t(symbol: str, at: int) -> Trade:
+    return Trade(symbol, at, 1.0, 1.0)
+
+
+def q(symbol: str, at: int) -> Quote:
+    return Quote(symbol, at, 1.0, 1.0, 2.0, 1.0)
+
+
+def b(symbol: str, at: int) -> Bar:
+    return Bar(symbol, at, at + 60, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1)
+
+
+def test_a_symbol_goes_whole_to_its_consumer_and_to_no_other() -> None:
+    made = router(SHARDED)
+    picks = [Pick("A", 1, "s"), Pick("B", 1, "s")]
+    for pick in picks:
+        made.accept(pick)
+    made.dispatch([t("A", 2), q("B", 3), b("A", 4), t("Z", 5)])
+    assert got(made) == [[picks[0], t("A", 2), b("A", 4)], [picks[1], q("B", 3)]]
+    assert made.unrouted == 1
+    assert made.symbols == {"A", "B"}
+
+
+def test_a_pick_for_all_reaches_the_run_all_home_too_which_gets_bars_and_samples() -> None:
+    made = router((*SHARDED, ROTATION))
+    pick = Pick("A", 1, "s")
+    made.accept(pick)  # consumer 0 has it; the home is consumer 1
+    halt = Status("A", 6, True, "H")
+    made.dispatch([t("A", 2), q("A", 3), t("A", 4), b("A", 5), halt])
+    assert got(made)[0] == [pick, t("A", 2), q("A", 3), t("A", 4), b("A", 5), halt]
+    assert got(made)[1] == [pick, b("A", 5), halt]
+    assert made.samples_wait
+    made.sample()
+    assert sorted(got(made)[1][3:], key=lambda e: e.at) == [q("A", 3), t("A", 4)]  # type: ignore[union-attr]
+    assert not made.samples_wait
+    made.sample()
+    assert len(got(made)[1]) == 5, "what did not change is not sent again"
+
+
+def test_a_home_that_has_the_symbol_anyway_gets_nothing_twice() -> None:
+    made = router((*SHARDED, ROTATION))
+    made.accept(Pick("A", 1, "s"))
+    made.accept(Pick("B", 1, "s"))  # assigned to the home itself
+    made.dispatch([t("B", 2)])
+    made.sample()
+    assert got(made)[1] == [Pick("A", 1, "s"), Pick("B", 1, "s"), t("B", 2)]
+
+
+def test_a_pick_for_a_run_all_strategy_alone_takes_no_place_in_the_table() -> None:
+    made = router((*SHARDED, ROTATION))
+    pick = Pick("A", 1, "s", "Rotation")
+    assert not made.needs_consumer(pick)
+    made.accept(pick)
+    made.dispatch([b("A", 2), t("A", 3)])
+    assert got(made) == [[], [pick, b("A", 2)]]
+
+
+def test_a_pick_for_a_per_symbol_strategy_does_not_reach_the_home() -> None:
+    made = router((*SHARDED, ROTATION))
+    made.accept(Pick("A", 1, "s", "Alpha"))
+    made.dispatch([b("A", 2)])
+    assert got(made) == [[Pick("A", 1, "s", "Alpha"), b("A", 2)], []]
+
+
+def test_a_run_all_strategy_may_ask_for_every_tick_at_home() -> None:
+    made = router((*SHARDED, ROTATION), tick_homes=["Rotation"])
+    made.accept(Pick("A", 1, "s", "Rotation"))
+    made.dispatch([t("A", 2), t("A", 3)])
+    assert got(made)[1] == [Pick("A", 1, "s", "Rotation"), t("A", 2), t("A", 3)]
+
+
+def test_with_run_all_strategies_only_no_symbol_needs_a_consumer() -> None:
+    made = router((ROTATION,))
+    assert not made.needs_consumer(Pick("A", 1, "s"))
+    made.accept(Pick("A", 1, "s"))
+    assert got(made) == [[], [Pick("A", 1, "s")]]
+
+
+def test_a_symbol_picked_again_for_another_strategy_is_told_and_routed_once() -> None:
+    made = router(SHARDED)
+    first, second = Pick("A", 1, "s", "Alpha"), Pick("A", 2, "s2")
+    made.accept(first)
+    assert made.is_known(Pick("A", 9, "other", "Alpha"))
+    assert not made.is_known(second)
+    made.accept(second)
+    made.dispatch([t("A", 3)])
+    assert got(made)[0] == [first, second, t("A", 3)]
+
+
+def test_a_symbol_let_go_is_told_to_everybody_who_had_it() -> None:
+    made = router((*SHARDED, ROTATION))
+    made.accept(Pick("A", 1, "s"))
+    made.let_go("A", 5)
+    made.let_go("A", 6)
+    made.dispatch([t("A", 7)])
+    assert [events[-1] for events in got(made)] == [Unpick("A", 5)] * 2
+    assert (made.unrouted, made.symbols) == (1, set())
+    assert not made.is_known(Pick("A", 1, "s"))
+
+
+def test_samples_fall_on_quarters_of_a_second_of_market_time() -> None:
+    at = 1_709_908_200_000 * MILLISECOND
+    assert [next_sample(at + ms * MILLISECOND) - at for ms in (0, 1, 249, 250)] == [
+        250 * MILLISECOND, 250 * MILLISECOND, 250 * MILLISECOND, 500 * MILLISECOND,
+    ]  # fmt: skip

@@ -1,0 +1,278 @@
+"""The scanners' process, run inside the test's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from liualgotrader.common.clock import MINUTE, SECOND, machine_now
+from liualgotrader.common.config import Secret, Secrets
+from liualgotrader.common.control import Counters, Ready
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.events import Pick
+from liualgotrader.common.ports import DataAPI
+from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
+from liualgotrader.transport.codec import decode_picks
+from liualgotrader.transport.links import LinkReader
+from liualgotrader.transport.market_clock import wake_socket
+from liualgotrader.transport.page import Cell, SessionPage
+from tests.fakes.session import Seated, make_plan, open_hours
+
+HEAD = """
+import asyncio, threading
+from pathlib import Path
+from liualgotrader.common.clock import block
+from liualgotrader.scanners.base import Scanner
+
+HERE = Path(__file__).parent
+
+class Base(Scanner):
+    def __init__(self, data_loader, recurrence=None, target_strategy_name=None, data_source=None):
+        super().__init__(type(self).__name__, data_loader, recurrence, target_strategy_name, data_source)
+        self.runs = 0
+"""
+OFTEN = 0.001  # minutes
+
+
+class Data:
+    """A data door that nobody needs here."""
+
+    async def close(self) -> None:
+        return
+
+
+class Bench:
+    """A scanners' process and the producer's end of its link."""
+
+    def __init__(self, folder: Path, source: str, scanners: dict[str, dict[str, Any]], **more: Any) -> None:
+        (folder / "s.py").write_text(HEAD + source)
+        tables = {name: {"filename": "s.py", **table} for name, table in scanners.items()}
+        self.plan = make_plan(folder, {"scanners": tables, **more.pop("tradeplan", {})}, **more)
+        self.page = SessionPage(self.plan.page_path)
+        self.seated = Seated("scanners_runner", self.plan)
+        secrets = Secrets(Secret("key-id"), Secret("hidden-secret"), Secret(""))
+        doors = Doors(cast(DataAPI, Data()), lambda: None, secrets, run_seconds=0.3)
+        self.runner = ScannersRunner(self.seated.child, doors)
+        self.task = asyncio.ensure_future(self.runner.run())
+        self.picks: list[Pick] = []
+        self.messages: list[list[Pick]] = []
+        self.link = LinkReader(self.plan.link_path("picks"), self.page, "picks")
+
+    def produce(self) -> None:
+        """Be a producer that is up."""
+        self.link.attach(asyncio.get_running_loop(), self._take)
+
+    def _take(self, payload: bytes) -> None:
+        picks = decode_picks(payload)
+        self.messages.append(picks)
+        self.picks += picks
+        self.link.handled()
+
+    async def until(self, true: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not true():
+                assert not self.task.done(), self.task.exception()
+                await asyncio.sleep(0.002)
+
+    @property
+    def symbols(self) -> list[str]:
+        return [pick.symbol for pick in self.picks]
+
+
+@asynccontextmanager
+async def bench(
+    folder: Path, source: str, scanners: dict[str, dict[str, Any]], *, produce: bool = True, **more: Any
+) -> AsyncIterator[Bench]:
+    made = Bench(folder, source, scanners, **more)
+    if produce:
+        made.produce()
+    try:
+        yield made
+    finally:
+        made.seated.stop()
+        await asyncio.wait({made.task}, timeout=10)
+        made.link.close()
+        made.seated.close()
+        assert made.task.done()
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("r")
+
+
+async def test_picks_go_out_in_capitals_each_once_with_their_scanner_and_strategy(folder: Path) -> None:
+    source = "class S(Base):\n    async def run(self, back_time=None):\n        return ['msft', 'AAPL', ' aapl ', 'MSFT', '']\n"
+    async with bench(folder, source, {"S": {"target_strategy_name": "Alpha"}}) as run:
+        await run.until(lambda: run.picks)
+        assert [(p.symbol, p.scanner, p.strategy) for p in run.picks] == [
+            ("MSFT", "S", "Alpha"),
+            ("AAPL", "S", "Alpha"),
+        ]
+        assert run.seated.said(Ready)
+
+
+async def test_a_scanner_with_a_recurrence_runs_again_and_one_without_runs_once(folder: Path) -> None:
+    source = """
+class Once(Base):
+    async def run(self, back_time=None):
+        self.runs += 1
+        return [f"ONCE{self.runs}"]
+
+class Often(Base):
+    async def run(self, back_time=None):
+        self.runs += 1
+        return [f"OFTEN{self.runs}"]
+"""
+    async with bench(folder, source, {"Once": {}, "Often": {"recurrence": OFTEN}}) as run:
+        await run.until(lambda: "OFTEN4" in run.symbols)
+        assert [s for s in run.symbols if s.startswith("ONCE")] == ["ONCE1"]
+        assert [s for s in run.symbols if s.startswith("OFTEN")][:4] == ["OFTEN1", "OFTEN2", "OFTEN3", "OFTEN4"]
+
+
+async def test_one_that_blocks_and_one_that_raises_do_not_delay_the_others(folder: Path) -> None:
+    source = """
+class Blocks(Base):
+    async def run(self, back_time=None):
+        block(3)
+
+class Works(Base):
+    async def run(self, back_time=None):
+        self.runs += 1
+        return [f"W{self.runs}"]
+"""
+    scanners = {"Works": {"recurrence": OFTEN}, "Blocks": {"recurrence": OFTEN}}
+    async with bench(folder, source, scanners) as run:
+        await run.until(lambda: "W3" in run.symbols)
+        await run.until(lambda: run.seated.notices)
+        assert run.seated.notices[0].startswith("scanner Blocks did not return within 0.3 seconds and was left alone")
+
+
+async def test_an_error_names_file_and_line_and_three_in_a_row_end_the_scanner(folder: Path) -> None:
+    source = """
+class Wrong(Base):
+    async def run(self, back_time=None):
+        self.runs += 1
+        (HERE / "runs").write_text(str(self.runs))
+        if self.runs == 2:
+            return ["FINE"]
+        raise ValueError("as hidden-secret said")
+
+class Works(Base):
+    async def run(self, back_time=None):
+        self.runs += 1
+        return [f"W{self.runs}"]
+"""
+    line = (HEAD + source).splitlines().index('        raise ValueError("as hidden-secret said")') + 1
+    async with bench(folder, source, {"Wrong": {"recurrence": OFTEN}, "Works": {"recurrence": OFTEN}}) as run:
+        await run.until(lambda: any("not run any more" in text for text in run.seated.notices))
+        assert (
+            run.seated.notices[0]
+            == f"scanner Wrong failed at s.py:{line}: ValueError: as *** said; it is tried again when it is due next"
+        )
+        assert run.seated.notices[-1] == "scanner Wrong failed 3 times in a row and is not run any more this session"
+        assert (folder / "runs").read_text() == "5"  # one failure, one success, three failures
+        count = len(run.symbols)
+        await run.until(lambda: len(run.symbols) > count + 3)
+        assert (folder / "runs").read_text() == "5"
+
+
+async def test_what_is_not_a_list_of_symbols_is_refused(folder: Path) -> None:
+    source = "class S(Base):\n    async def run(self, back_time=None):\n        return [('AAPL', 1)]\n"
+    async with bench(folder, source, {"S": {}}) as run:
+        await run.until(lambda: run.seated.notices)
+        assert run.seated.notices == ["scanner S returned list instead of a list of symbols"]
+
+
+async def test_picks_of_one_instant_leave_in_the_order_of_the_tradeplan(folder: Path) -> None:
+    source = """
+class Slow(Base):
+    async def run(self, back_time=None):
+        block(0.15)
+        return ["SLOW"]
+
+class Quick(Base):
+    async def run(self, back_time=None):
+        return ["QUICK"]
+"""
+    async with bench(folder, source, {"Slow": {}, "Quick": {}}) as run:
+        await run.until(lambda: len(run.picks) == 2)
+        assert run.symbols == ["SLOW", "QUICK"]
+
+
+async def test_picks_wait_for_a_producer_that_is_down_and_hold_the_market(folder: Path) -> None:
+    source = "class S(Base):\n    async def run(self, back_time=None):\n        return ['AAPL']\n"
+    async with bench(folder, source, {"S": {}}, produce=False) as run:
+        await run.until(lambda: run.seated.said(Ready))
+        await run.until(lambda: run.page.under_way(0) == ["scanners_runner is busy"])
+        run.produce()
+        await run.until(lambda: run.symbols == ["AAPL"])
+        await run.until(lambda: not run.page.under_way(0))
+
+
+async def test_under_test_scanners_picks_are_shown_and_no_producer_is_needed(folder: Path) -> None:
+    source = "class S(Base):\n    async def run(self, back_time=None):\n        return ['aapl', 'IBM']\n"
+    async with bench(folder, source, {"S": {}}, produce=False, tradeplan={"test_scanners": True}) as run:
+        await run.until(lambda: run.seated.notices == ["scanner S picks 2: AAPL, IBM"])
+        await run.until(lambda: run.seated.said(Counters))
+
+
+async def test_before_the_open_nothing_runs_unless_the_schedule_is_bypassed(folder: Path) -> None:
+    source = (
+        "class S(Base):\n    async def run(self, back_time=None):\n        return [f'{self.minutes_from_open():.0f}']\n"
+    )
+    hours = open_hours()
+    later = msgspec.structs.replace(
+        hours, opens_at=hours.opens_at + 90 * MINUTE, closes_at=hours.closes_at + 90 * MINUTE
+    )
+    async with bench(folder, source, {"S": {}}, hours=later) as run:
+        await run.until(lambda: run.seated.said(Ready) and run.seated.said(Counters))
+        assert run.picks == []
+    async with bench(folder, source, {"S": {}}, hours=msgspec.structs.replace(later, bypass=True)) as run:
+        await run.until(lambda: run.symbols == ["-30"])
+
+
+async def test_a_scanner_that_cannot_be_made_ends_the_process_with_one_sentence(folder: Path) -> None:
+    made = Bench(folder, "", {"Missing": {}})
+    with pytest.raises(ConfigError, match=r"s\.py has no class Missing"):
+        await asyncio.wait_for(made.task, 10)
+    made.seated.close()
+
+
+async def test_on_the_simulated_market_scanners_run_at_market_instants_and_the_market_waits(folder: Path) -> None:
+    """Every run happens while the market stands at its instant, however long the scanner takes."""
+    source = "class S(Base):\n    async def run(self, back_time=None):\n        block(0.02)\n        return [f'{self.minutes_from_open():g}']\n"
+    hours = open_hours()
+    async with bench(folder, source, {"S": {"recurrence": 5}}, hours=hours, simulated_clock=True) as run:
+        await run.until(lambda: run.seated.said(Ready))
+        row = run.page.process("scanners_runner")
+        at, stop = hours.opens_at, hours.opens_at + 21 * MINUTE
+        while at < stop:
+            run.page.set_anchor(at, machine_now(), 0.0)
+            _wake(run)
+            await run.until(partial(_is_quiet, run.page, at))
+            at = max(at + 100_000_000, min(run.page.get(row, Cell.DEADLINE), stop))
+        await run.until(lambda: not run.page.under_way(stop - SECOND))
+        assert run.symbols == ["0", "5", "10", "15", "20"]
+        assert [pick.at for pick in run.picks] == [hours.opens_at + n * 5 * MINUTE for n in range(5)]
+
+
+def _is_quiet(page: SessionPage, at: int) -> bool:
+    return not page.under_way(at)
+
+
+def _wake(run: Bench) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+        try:
+            bell.sendto(b"!", str(wake_socket(run.page.path, "scanners_runner")))
+        except OSError:
+            return
