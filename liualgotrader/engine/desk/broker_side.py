@@ -112,12 +112,13 @@ def settle(ledger: Ledger, order: Order) -> None:
         return
     if order.ending is not None:
         ending, order.ending = order.ending, None
-        ledger.move(order, OF_BROKER[ending], reason=order.reason if ending is OrderState.REJECTED else "")
+        reason = order.reason if ending is OrderState.REJECTED else ""
+        ledger.move(order, OF_BROKER[ending], at=order.seen_at, reason=reason)
         return
     if order.filled >= order.quantity:
-        ledger.move(order, Step.FILLED)
+        ledger.move(order, Step.FILLED, at=order.seen_at)
     elif order.filled and not order.state.is_final:
-        ledger.move(order, Step.PARTIALLY_FILLED)
+        ledger.move(order, Step.PARTIALLY_FILLED, at=order.seen_at)
     ledger.orders.settle(order)
 
 

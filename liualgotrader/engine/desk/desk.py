@@ -91,6 +91,8 @@ class Desk:
             if not ledger.changed:
                 break
             order = ledger.changed.pop(0)
+            if order.stored_filled != order.filled:
+                ledger.store(order)
             _remember_rejections(ledger, order)
             closing.follow(ledger, order)
         else:

@@ -164,7 +164,7 @@ class Ledger:
         """Take an approved or adopted order in: its row, its first event and the news that it is written down."""
         self.orders.add(order)
         self._event(order, "adopted" if order.origin is Origin.ADOPTED else "approved", details)
-        self.write(self.row(order))
+        self.store(order)
         self._tell_state(order, "")
         self.books.touch(order.symbol)
 
@@ -174,7 +174,7 @@ class Ledger:
         order.state = OrderState.REFUSED
         order.reason = rule
         self._event(order, "refused", {"rule": rule, "detail": detail})
-        self.write(self.row(order))
+        self.store(order)
         self._tell_state(order, rule)
 
     def send(self, order: Order) -> None:
@@ -195,7 +195,7 @@ class Ledger:
             order.cancel_wanted = ""
         if new is not OrderState.SENT:  # told and stored as written; the answer follows at once
             self._event(order, str(new), {"reason": reason} if reason else {}, at)
-            self.write(self.row(order))
+            self.store(order)
             self._tell_state(order, reason)
         self.orders.settle(order)
         self.books.touch(order.symbol)
@@ -206,7 +206,7 @@ class Ledger:
     def note(self, order: Order, event: str, details: Mapping[str, Any]) -> None:
         """Store something that happened to an order without moving it."""
         self._event(order, event, details)
-        self.write(self.row(order))
+        self.store(order)
 
     def _event(self, order: Order, event: str, details: Mapping[str, Any], at: int = 0) -> None:
         order.events += 1
@@ -228,6 +228,11 @@ class Ledger:
                 reason=reason,
             ),
         )
+
+    def store(self, order: Order) -> None:
+        """Write the order's newest row."""
+        order.stored_filled = order.filled
+        self.write(self.row(order))
 
     def row(self, order: Order) -> OrderRow:
         """Return the order as the database keeps it."""

@@ -56,6 +56,7 @@ class Order:
         "side",
         "slot",
         "state",
+        "stored_filled",
         "successor",
         "symbol",
         "told_filled",
@@ -82,6 +83,7 @@ class Order:
         self.filled = ZERO
         self.booked_value = ZERO
         self.fees = ZERO
+        self.stored_filled = ZERO  # as its newest row says
         self.told_filled = ZERO
         self.average_told: Decimal | None = None
         self.offset = ZERO  # what the broker counts as filled although its predecessor did it
