@@ -17,7 +17,7 @@ from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick
 from liualgotrader.common.orders import Intent
 from liualgotrader.common.ports import DataAPI, Store
 from liualgotrader.common.rows import PickRow, SignalRow
-from liualgotrader.common.session_plan import Hours, SessionPlan, SlotPlan
+from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.trading_data import called
 from liualgotrader.consumer.figures import Figures
@@ -28,7 +28,7 @@ from liualgotrader.consumer.numbers import OrderNumbers
 from liualgotrader.consumer.outbox import Outbox
 from liualgotrader.consumer.record import Keys, OpenStore, Recorder
 from liualgotrader.consumer.waiting import Waits
-from liualgotrader.engine.engine import ALL_EVENTS, Engine, Terms
+from liualgotrader.engine.engine import ALL_EVENTS, Engine, Terms, session_starts
 from liualgotrader.engine.freshness import Freshness, instant_of, newest_places
 from liualgotrader.engine.outputs import Line, LoadHistory, Output, Reject, SlotStopped, Waiting
 from liualgotrader.strategies.base import Surroundings
@@ -325,14 +325,10 @@ def terms_of(plan: SessionPlan) -> Terms:
         seed=plan.seed,
         timings=plan.timings,
         events=frozenset(tradeplan.get("events") or ALL_EVENTS),
-        session_starts=_session_starts(plan.hours),
+        session_starts=session_starts(plan.hours),
         portfolio_value=tradeplan.get("portfolio_value"),
         shadow=plan.shadow,
     )
-
-
-def _session_starts(hours: Hours) -> tuple[int, ...]:
-    return tuple(sorted([hours.opens_at, *(opens_at for opens_at, _ in hours.previous)]))
 
 
 def _drained(batches: Sequence[Batch], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:

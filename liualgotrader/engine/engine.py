@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.clock import NEVER
+from liualgotrader.common.clock import NEVER, as_datetime, instant
 from liualgotrader.common.events import (
     Bar,
     Batch,
@@ -377,3 +377,13 @@ class Engine:
             "voi_bid": SymbolValues(symbols, lambda s: s.imbalance.bid_added if s.imbalance.previous else None),
             "voi_ask": SymbolValues(symbols, lambda s: s.imbalance.ask_added if s.imbalance.previous else None),
         }
+
+
+def session_starts(hours: Hours) -> tuple[int, ...]:
+    """Return where volume-weighted prices begin anew: at each session's open, and at midnight New York before it."""
+    opens = [hours.opens_at, *(opens_at for opens_at, _ in hours.previous)]
+    return tuple(sorted([*opens, *map(_midnight, opens)]))
+
+
+def _midnight(at: int) -> int:
+    return instant(as_datetime(at).replace(hour=0, minute=0, second=0, microsecond=0))

@@ -18,6 +18,7 @@ from liualgotrader.common.session_plan import Hours
 
 _EXIT_MARGIN_MINUTES = 15
 GLOBAL_CONTEXT = "global"
+_READ_BY_US = ("portfolio_id", "events")  # keys of a strategy's table that it need not declare
 
 
 class StrategyType(Enum):
@@ -268,8 +269,8 @@ def make_strategy(
 ) -> Strategy:
     """Return a new instance of class `name` from the file that `details["filename"]` names, relative to `folder`.
 
-    The other entries of `details` are its keyword arguments, with `batch_id`; `ref_run_id` and `data_loader` are
-    given if it declares them. A class without a constructor of its own gets its class name, `DAY_TRADE` (or its
+    The other entries of `details` are its keyword arguments, with `batch_id`; `ref_run_id`, `data_loader`,
+    `portfolio_id` and `events` are given if it declares them. A class without a constructor of its own gets its class name, `DAY_TRADE` (or its
     class attribute `strategy_type`) and an empty schedule where the table says nothing.
 
     Raises:
@@ -277,12 +278,14 @@ def make_strategy(
     """
     table = f"strategies.{name}"
     kind = load_class(Strategy, name, details.get("filename"), folder, table=table)
-    arguments = {key: value for key, value in details.items() if key != "filename"}
     declared = inspect.signature(kind.__init__).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in declared.values()) or "data_loader" in declared:
-        arguments["data_loader"] = data_loader
-    if any(p.kind is p.VAR_KEYWORD for p in declared.values()) or "ref_run_id" in declared:
-        arguments["ref_run_id"] = ref_run_id
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in declared.values())
+    offered = {"data_loader": data_loader, "ref_run_id": ref_run_id}
+    arguments = {key: value for key, value in details.items() if key not in ("filename", *offered)}
+    for key in _READ_BY_US:
+        if key not in declared and not takes_any:
+            arguments.pop(key, None)
+    arguments |= {key: value for key, value in offered.items() if takes_any or key in declared}
     if kind.__init__ is Strategy.__init__:
         day_trade = getattr(kind, "strategy_type", StrategyType.DAY_TRADE)
         arguments = {"name": name, "type": day_trade, "schedule": [], **arguments}

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import ALL, Bar, BarSource, Correction, Counts, Trade
+from liualgotrader.common.session_plan import Hours
 from liualgotrader.engine.bars import Bars, BarsView
+from liualgotrader.engine.engine import session_starts
 
 OPEN = 1_700_000_040 * SECOND  # a whole minute
 
@@ -229,3 +231,10 @@ def test_closed_bars_are_in_order_and_hold_all_volume_that_was_not_late(found: l
 
 def test_a_trade_event_has_the_fields_that_are_folded() -> None:
     assert Trade("A", 1, 2.0, 3.0) == Trade("A", 1, 2.0, 3.0, ALL)
+
+
+def test_sessions_begin_at_their_open_and_the_hours_before_at_midnight() -> None:
+    day, before = 1_709_908_200 * SECOND, 1_709_821_800 * SECOND  # 2024-03-08 and 07, 09:30 New York
+    starts = session_starts(Hours("2024-03-08", day, 0, 0, 0, previous=((before, 0),)))
+    nine_and_a_half_hours = 570 * MINUTE
+    assert starts == (before - nine_and_a_half_hours, before, day - nine_and_a_half_hours, day)

@@ -144,6 +144,12 @@ def test_a_class_without_a_constructor_gets_what_it_needs(tmp_path: Path) -> Non
     assert (made.name, made.type, made.schedule) == ("Plain", StrategyType.DAY_TRADE, [])
 
 
+def test_keys_that_the_platform_reads_need_not_be_declared(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    details = {"filename": "mine.py", "schedule": [], "portfolio_id": "p", "events": ["trade"]}
+    assert make_strategy("b", "Mine", details, tmp_path).name == "Mine"
+
+
 async def test_get_strategy_keeps_the_originals_signature(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     made = await Strategy.get_strategy("b", "Mine", {"filename": str(path), "schedule": []}, None, 3)
