@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,6 @@ from liualgotrader.engine.engine import Engine, Terms
 from liualgotrader.engine.outputs import Output
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.strategies.frames import lazy_frames
-from datetime import datetime
 
 BATCH = "0b5e7a4e-0000-4000-8000-000000000000"
 OPEN = instant(datetime.fromisoformat("2024-03-08T09:30:00-05:00"))
