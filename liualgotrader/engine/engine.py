@@ -288,9 +288,11 @@ class Engine:
             slot.book.restore_plan(news.symbol, news.planned_stop, news.planned_target)
 
     def _on_fill(self, slot: Slot, fill: Fill) -> None:
-        self.fills += 1
         book = slot.book
         book.apply(fill)
+        if not fill.client_order_id:  # what the strategy still holds from an earlier batch
+            return
+        self.fills += 1
         tracked = book.executed(fill)
         if book.rebuilding or slot.stopped:
             return

@@ -374,6 +374,40 @@ def test_books_are_rebuilt_from_news_before_anybody_is_called() -> None:
     assert (order.planned_stop, order.planned_target) == (Decimal("9"), Decimal("12"))
 
 
+def test_what_an_earlier_batch_left_is_held_without_an_order() -> None:
+    from liualgotrader.common.orders import Fill
+
+    stage = Stage()
+    strategy = running(nothing)("R", StrategyType.SWING, BATCH, [])
+    stage.engine.add(SlotPlan(0, "R", 0, 1), strategy)
+    carried = [
+        Fill(
+            n,
+            0,
+            "",
+            f"carried:{s}",
+            s,
+            Side.BUY,
+            Decimal(n),
+            Decimal(5),
+            Decimal(0),
+            OPEN,
+            Decimal(n),
+            Decimal(0),
+            Decimal(n),
+        )
+        for n, s in ((1, "AAPL"), (2, "MSFT"))
+    ]
+    stage.news(*carried, Protection(3, 0, "MSFT", OPEN, Decimal(4), None), CaughtUp(0, 3, 1))
+    stage.pick("AAPL")
+    stage.pick("MSFT")
+    stage.minute(0)
+    stage.minute(0, symbol="MSFT")
+    assert [told["position"] for told in strategy.told] == [1.0, 2.0]  # type: ignore[attr-defined]
+    book = stage.engine.slots[0].book
+    assert (book.open_count(), stage.engine.fills, book.planned("MSFT", "stop_prices")) == (0, 0, Decimal(4))
+
+
 def test_news_is_acted_on_once_and_a_hole_is_asked_for() -> None:
     stage = Stage()
     stage.cast(acts(buy(10)))
