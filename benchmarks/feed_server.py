@@ -23,12 +23,14 @@ import numpy as np
 
 from benchmarks.figures import Sent
 from benchmarks.tape import MESSAGES_A_FRAME, SYMBOLS, FrameTape
+from liualgotrader.common.rfc3339 import nanoseconds
 
 TICK_SECONDS = 0.001  # what is due is sent so often
 _MOST_FRAMES = 200  # handed over at once, with one time stamp
 _GIVE_UP = 1.5  # a run ends after so many times its planned length, whatever was sent by then
 _HISTORY_BARS = 30
 _MINUTE, _SECOND = 60_000_000_000, 1_000_000_000
+_TICK = round(TICK_SECONDS * _SECOND)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _NOTHING = Sent(0, 1, 0.0, 0.0, 0.0, 0.0)  # to a client that is not there
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
@@ -172,10 +174,7 @@ class Sender:
             while done < due:
                 late.append(time.monotonic_ns() - begun - int(done * interval))
                 done += self._send_some(client, due - done)
-            now = time.monotonic_ns()
-            wait = max(TICK_SECONDS, (begun + done * interval - now) / _SECOND) if done < planned else 0
-            time.sleep(max(0.0, wait))
-            now = time.monotonic_ns()
+            now = _tick_after(begun, begun + done * interval) if done < planned else time.monotonic_ns()
         took = (now - begun) / _SECOND
         p50, most = (float(v) / 1000 for v in np.percentile(late, [50, 100]))
         events = MESSAGES_A_FRAME * done
@@ -188,6 +187,14 @@ class Sender:
         client.send(tape.part(self._at, count))
         self._at = (self._at + count) % tape.frames
         return count
+
+
+def _tick_after(begun: int, at: float) -> int:
+    """Wait for the next tick, the one that follows `at` if that is later, and return the time."""
+    ticks = int((max(time.monotonic_ns(), at) - begun) / _TICK) + 1
+    wait = begun + ticks * _TICK - time.monotonic_ns()
+    time.sleep(max(0, wait) / _SECOND)
+    return time.monotonic_ns()
 
 
 # --- REST ------------------------------------------------------------------------------------------------
@@ -210,7 +217,7 @@ def rest_answer(path: str, query: dict[str, str]) -> Any:
 
 
 def _history(query: dict[str, str]) -> list[dict[str, Any]]:
-    end = int(np.datetime64(query["end"].replace("Z", ""), "ns").astype(np.int64)) if "end" in query else time.time_ns()
+    end = nanoseconds(query["end"]) if "end" in query else time.time_ns()
     last = end // _MINUTE * _MINUTE - _MINUTE
     starts = [last - back * _MINUTE for back in reversed(range(_HISTORY_BARS))]
     shape = {"o": 100.0, "h": 100.1, "l": 99.9, "c": 100.0, "v": 1000, "n": 10, "vw": 100.0}

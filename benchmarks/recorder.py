@@ -45,7 +45,7 @@ class Readings:
         """Return how many cells wait to be read."""
         while self._ready < CAPACITY:
             at = (self._first + self._ready) % CAPACITY
-            chunk = self._cells[at : at + _CHUNK]
+            chunk = self._cells[at : at + min(_CHUNK, CAPACITY - self._ready)]
             empty = np.flatnonzero(chunk == 0)
             if empty.size:
                 self._ready += int(empty[0])

@@ -261,7 +261,7 @@ async def _recorded_plan(feed: Feed, database: Database, folder: Path) -> Sessio
     plan = SessionPlan(
         batch_id=batch_id,
         environment="SIMULATED",
-        hours=_hours(),
+        hours=session_hours(),
         simulated_clock=False,
         endpoints=endpoints_of(feed.port, "sip"),
         run_dir=str(places["run"]),
@@ -291,7 +291,7 @@ async def _record(dsn: str, batch_id: str) -> Sequence[SlotPlan]:
     return slots
 
 
-def _hours() -> Hours:
+def session_hours() -> Hours:
     """Return a session that is open now and for as long as a benchmark may take, whatever the time of day."""
     minute = time.time_ns() // MINUTE * MINUTE
     opens, closes = minute - HOUR, minute + 12 * HOUR
