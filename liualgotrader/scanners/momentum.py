@@ -17,7 +17,8 @@ class Momentum(Scanner):
     traded more than `min_last_dv` dollars, today it traded more than `min_volume` shares, and today's open
     lies at least `today_change_percent` above yesterday's close (older plans call that `min_gap`).
     Symbols that have not traded in this session have no gap yet. Nothing is picked before `from_market_open`
-    minutes after the open; the `max_symbols` largest gaps win. Percentages are of 100, volumes shares.
+    minutes after the open; the `max_symbols` largest gaps win. Percentages are of 100, volumes shares. Without
+    a `recurrence` it picks once, at `from_market_open`.
 
     `trading_api` and `provider` are accepted for the sake of older plans and have no effect.
     """
@@ -39,10 +40,11 @@ class Momentum(Scanner):
         data_source: object = None,
         provider: str | None = None,
     ) -> None:
+        self._once = recurrence is None and from_market_open > 0
         super().__init__(
             name="momentum",
             data_loader=data_loader,
-            recurrence=recurrence,
+            recurrence=timedelta(minutes=from_market_open) if self._once else recurrence,
             target_strategy_name=target_strategy_name,
             data_source=data_source,
         )
@@ -56,6 +58,7 @@ class Momentum(Scanner):
         self.from_market_open = from_market_open
         self.today_change_percent = change
         self.max_symbols = int(max_symbols)
+        self._done = False
 
     async def run(self, back_time: datetime | None = None) -> list[str]:
         """Return the symbols that pass now, largest gap first; ties by symbol.
@@ -65,10 +68,11 @@ class Momentum(Scanner):
         """
         if back_time is not None:
             raise ValueError(f"the momentum scanner sees the market as it is now, not as it was at {back_time}")
-        if self.minutes_from_open() < self.from_market_open:
+        if self._done or self.minutes_from_open() < self.from_market_open:
             return []
         symbols = sorted(await self.data_api.tradable_symbols())
         snapshots = await self.data_api.snapshots(symbols)
+        self._done = self._once
         return self.filtered(snapshots.values())
 
     def filtered(self, snapshots: Iterable[Snapshot]) -> list[str]:

@@ -93,8 +93,10 @@ class Rotation(Strategy):
             if quantity <= 0 or not closes[symbol] or symbol in open_orders:
                 continue
             price = closes[symbol][-1]
-            if (stop is not None and price <= stop) or (target is not None and price >= target):
-                actions[symbol] = sale(quantity)
+            if stop is not None and price <= stop:
+                actions[symbol] = sale(quantity, "stop")
+            elif target is not None and price >= target:
+                actions[symbol] = sale(quantity, "target")
         return actions
 
     def _rotate(
@@ -104,7 +106,7 @@ class Rotation(Strategy):
         ranked = sorted((s for s in gains if gains[s] > 0), key=lambda s: (-gains[s], s))[: self.hold]
         for symbol, quantity in positions.items():
             if quantity > 0 and symbol in full and symbol not in ranked and symbol not in open_orders:
-                actions.setdefault(symbol, sale(quantity))
+                actions.setdefault(symbol, sale(quantity, f"no longer among the strongest {self.hold}"))
         for rank, symbol in enumerate(ranked):
             if not positions[symbol] and symbol not in open_orders:
                 buy_indicators[symbol] = {"gain": round(gains[symbol], 5), "rank": rank}
@@ -118,9 +120,10 @@ class Rotation(Strategy):
         if shares and 0 < stop < price:
             stop_prices[symbol] = stop
             target_prices[symbol] = round(price * (1 + self.target_percent / 100), 2)
-            actions[symbol] = {"side": "buy", "qty": shares, "type": "limit", "limit_price": limit}
+            order = {"side": "buy", "qty": shares, "type": "limit", "limit_price": limit}
+            actions[symbol] = {**order, "reason": f"among the strongest {self.hold}"}
 
 
-def sale(quantity: float) -> dict[str, Any]:
+def sale(quantity: float, reason: str) -> dict[str, Any]:
     """Return the action that sells a whole position at market."""
-    return {"side": "sell", "qty": quantity, "type": "market"}
+    return {"side": "sell", "qty": quantity, "type": "market", "reason": reason}

@@ -56,11 +56,11 @@ class VwapReversion(Strategy):
     def on_bar(self, ctx: Context, bar: Bar) -> None:
         """Follow the average price; leave at target, stop or time, or enter on a stretched price that turns."""
         vwap = self._average_price(ctx)
-        if ctx.open_orders or vwap.value is None:
+        if ctx.open_orders:
             return
         if ctx.position:
             self._manage(ctx, bar)
-        elif self.in_window(ctx.at) and ctx.state.get("trades", 0) < self.max_trades:
+        elif vwap.value is not None and self.in_window(ctx.at) and ctx.state.get("trades", 0) < self.max_trades:
             self._maybe_enter(ctx, bar, vwap.value, vwap.deviation)
 
     def on_fill(self, ctx: Context, fill: Fill) -> None:
