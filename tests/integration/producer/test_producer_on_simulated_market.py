@@ -86,8 +86,8 @@ class Run:
             link.attach(loop, partial(self._take, index, link))
         self._start(run_producer, plan.run_dir)
         self._start(run_scanners, plan.run_dir)
-        ends_at = OPENS_AT + MINUTES * MINUTE
-        await _until(lambda: (anchor := page.anchor()) is not None and anchor.market0 >= ends_at, 60)
+        await _until(self._market_ended, 60)
+        await _until(lambda: not page.under_way(OPENS_AT + MINUTES * MINUTE), 10)
         for link in links:
             link.close()
 
@@ -102,6 +102,10 @@ class Run:
         await _until(control.poll, 30)
         port: int = msgspec.msgpack.decode(control.recv_bytes())["port"]
         return port
+
+    def _market_ended(self) -> bool:
+        market = self._controls[0]
+        return bool(market.poll() and msgspec.msgpack.decode(market.recv_bytes()).get("ended"))
 
     def _start(self, target: Any, argument: str) -> Any:
         ours, theirs = self._context.Pipe()

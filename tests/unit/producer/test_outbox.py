@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
 
 import msgspec
 from hypothesis import given
@@ -50,11 +50,11 @@ def bar(symbol: str, at: int) -> Bar:
 
 def test_all_that_came_in_one_turn_leaves_in_one_batch() -> None:
     outbox, consumer = Outbox(epoch=7), Consumer()
-    made = [trade("A", 1), quote("B", 2), bar("A", 3)]
+    made: list[FeedEvent] = [trade("A", 1), quote("B", 2), bar("A", 3)]
     for event in made:
         outbox.append(event)
     assert outbox.flush(consumer.send, received_at=55)
-    assert consumer.batches == [Batch(7, 1, 55, list(made))]
+    assert consumer.batches == [Batch(7, 1, 55, made)]
     assert outbox.flush(consumer.send, 66)
     assert len(consumer.batches) == 1, "nothing waits, nothing is sent"
 
@@ -131,9 +131,10 @@ def numbered(made: list[FeedEvent]) -> list[FeedEvent]:
 
 
 def _at(event: FeedEvent, number: int) -> FeedEvent:
+    replace: Callable[..., FeedEvent] = msgspec.structs.replace
     if isinstance(event, Bar):
-        return cast(Bar, msgspec.structs.replace(event, opened_at=number, closed_at=number + 1))
-    return cast(FeedEvent, msgspec.structs.replace(event, at=number))
+        return replace(event, opened_at=number, closed_at=number + 1)
+    return replace(event, at=number)
 
 
 def at(event: FeedEvent) -> int:

@@ -69,7 +69,7 @@ def test_a_home_that_has_the_symbol_anyway_gets_nothing_twice() -> None:
     made.accept(Pick("B", 1, "s"))  # assigned to the home itself
     made.dispatch([t("B", 2)])
     made.sample()
-    assert got(made)[1] == [Pick("A", 1, "s"), Pick("B", 1, "s"), t("B", 2)]
+    assert got(made)[1] == [Pick("A", 1, "s", "Rotation"), Pick("B", 1, "s"), t("B", 2)]
 
 
 def test_a_pick_for_a_run_all_strategy_alone_takes_no_place_in_the_table() -> None:
@@ -99,7 +99,7 @@ def test_with_run_all_strategies_only_no_symbol_needs_a_consumer() -> None:
     made = router((ROTATION,))
     assert not made.needs_consumer(Pick("A", 1, "s"))
     made.accept(Pick("A", 1, "s"))
-    assert got(made) == [[], [Pick("A", 1, "s")]]
+    assert got(made) == [[], [Pick("A", 1, "s", "Rotation")]]
 
 
 def test_a_symbol_picked_again_for_another_strategy_is_told_and_routed_once() -> None:
