@@ -65,16 +65,17 @@ class Router:
         self._known.add((pick.symbol, pick.strategy))
         full = self._full.setdefault(pick.symbol, set())
         sampled = self._sampled.setdefault(pick.symbol, set())
-        homes = {s: c for s, c in self._homes.items() if pick.strategy in ("", s)}
-        told = set(homes.values())
-        if self.needs_consumer(pick):
-            consumer = self._assignment.assign(pick.symbol)
-            full.add(consumer)
-            told.add(consumer)
-        for strategy, home in homes.items():
+        owner = self._assignment.assign(pick.symbol) if self.needs_consumer(pick) else None
+        if owner is not None:
+            full.add(owner)
+            self.outboxes[owner].stand(pick)
+        for strategy, home in self._homes.items():
+            if pick.strategy not in ("", strategy):
+                continue
             (full if strategy in self._tick_homes else sampled).add(home)
-        for consumer in sorted(told):
-            self.outboxes[consumer].stand(pick)
+            if home != owner:
+                # For the strategy at home alone: the others there trade the symbols of their own consumer.
+                self.outboxes[home].stand(Pick(pick.symbol, pick.at, pick.scanner, strategy))
         self._routes[pick.symbol] = self._handler(full, sampled - full)
 
     def let_go(self, symbol: str, at: int) -> None:

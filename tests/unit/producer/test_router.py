@@ -54,7 +54,8 @@ def test_a_pick_for_all_reaches_the_run_all_home_too_which_gets_bars_and_samples
     halt = Status("A", 6, True, "H")
     made.dispatch([t("A", 2), q("A", 3), t("A", 4), b("A", 5), halt])
     assert got(made)[0] == [pick, t("A", 2), q("A", 3), t("A", 4), b("A", 5), halt]
-    assert got(made)[1] == [pick, b("A", 5), halt]
+    at_home = Pick("A", 1, "s", "Rotation")  # the per-symbol strategies there leave the symbol to consumer 0
+    assert got(made)[1] == [at_home, b("A", 5), halt]
     assert made.samples_wait
     made.sample()
     assert sorted(got(made)[1][3:], key=lambda e: e.at) == [q("A", 3), t("A", 4)]  # type: ignore[union-attr]
