@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.config import Secrets
+from liualgotrader.common.config import Secrets, show_session
 from liualgotrader.consumer.shell import Consumer, Doors
 from liualgotrader.transport.child import Child, run_child
 
@@ -31,12 +31,17 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
     from liualgotrader.data.loader import DataLoader
     from liualgotrader.trading.base import Trader
 
+    show_session(child.plan)
     data = open_data(child.plan, secrets)
 
     async def open_record() -> Store:
+        from liualgotrader.models.pool import set_pool
         from liualgotrader.models.store_factory import open_store
 
-        return await open_store(secrets.dsn.reveal())
+        store = await open_store(secrets.dsn.reveal())
+        set_pool(store.pool)
+        show_session(child.plan, store.pool)  # what the original's code finds in `config.db_conn_pool`
+        return store
 
     def make_loader(live: Callable[[str], Any]) -> DataLoader:
         return DataLoader(TimeScale.minute, data_api=data, clock=child.clock, live=live)

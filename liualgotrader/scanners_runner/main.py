@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 
-from liualgotrader.common.config import Secrets
+from liualgotrader.common.config import Secrets, show_session
 from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
 from liualgotrader.transport.child import Child, run_child
 
@@ -26,6 +26,7 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
     from liualgotrader.data.data_factory import open_data
     from liualgotrader.data.loader import DataLoader
 
+    show_session(child.plan)
     data = open_data(child.plan, secrets)
 
     def make_loader() -> DataLoader:
