@@ -6,14 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.plugins import build, load_class
 from liualgotrader.common.ports import DataAPI
-
-if TYPE_CHECKING:
-    from liualgotrader.common.data_loader import DataLoader
 
 BUILT_IN = "momentum"
 
@@ -22,13 +19,13 @@ class Scanner(ABC):
     """Chooses symbols. `recurrence` is the time between two runs by the market's clock, None for one run a session.
 
     What it picks is for the strategy `target_strategy_name`, or for all of them if that is empty.
-    Inside a session `data_api` is the vendor's history and snapshots.
+    `data_loader` is a `DataLoader`; inside a session `data_api` is the vendor's history and snapshots.
     """
 
     def __init__(
         self,
         name: str,
-        data_loader: DataLoader,
+        data_loader: Any,
         recurrence: timedelta | None,
         target_strategy_name: str | None,
         data_source: object = None,
@@ -78,9 +75,7 @@ class Scanner(ABC):
         return [BUILT_IN]
 
     @classmethod
-    async def get_scanner(
-        cls, data_loader: DataLoader, scanner_name: str, scanner_details: Mapping[str, Any]
-    ) -> Scanner:
+    async def get_scanner(cls, data_loader: Any, scanner_name: str, scanner_details: Mapping[str, Any]) -> Scanner:
         """Return the scanner that a table of the tradeplan describes.
 
         Raises:

@@ -54,7 +54,7 @@ async def test_a_scanner_of_the_original_loads_from_its_file(folder: Path) -> No
 
 async def test_get_scanner_is_the_originals_way_to_the_same(folder: Path) -> None:
     table = {"filename": str(folder / "fixed.py")}
-    scanner = await Scanner.get_scanner(None, "Fixed", table)  # type: ignore[arg-type]
+    scanner = await Scanner.get_scanner(None, "Fixed", table)
     assert scanner.recurrence is None
     assert Scanner.get_supported_scanners() == ["momentum"]
 

@@ -1,0 +1,34 @@
+"""Which kind of link a process gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from liualgotrader.transport.child import Child
+from liualgotrader.transport.links import LinkReader, LinkWriter
+from liualgotrader.transport.page import SessionPage
+from liualgotrader.transport.queue_link import QueueReader, QueueWriter, new_queue
+from tests.fakes.session import Seated, make_plan
+
+
+async def test_by_default_links_are_named(tmp_path: Path) -> None:
+    seated = Seated("producer", make_plan(tmp_path))
+    assert isinstance(seated.child.reader("picks"), LinkReader)
+    assert isinstance(seated.child.writer("market-0"), LinkWriter)
+    seated.close()
+
+
+async def test_a_plan_may_say_that_they_are_inherited_queues(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, link="queue")
+    page = SessionPage(plan.page_path)
+    seated = Seated("producer", plan)
+    queues = {name: new_queue(page, name) for name in ("picks", "market-0")}
+    child = Child("producer", plan, seated.control, page, queues)
+    reader, writer = child.reader("picks"), child.writer("market-0")
+    assert isinstance(reader, QueueReader)
+    assert isinstance(writer, QueueWriter)
+    writer.put(b"batch", 5)
+    assert queues["market-0"].get(timeout=5) == b"batch"
+    writer.close()
+    child.seat.close()
+    seated.close()
