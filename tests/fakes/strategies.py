@@ -102,6 +102,7 @@ class Play:
         self.trips: list[RoundTrip] = []
         self.positions: dict[tuple[int, str], Decimal] = {}
         self._seq: dict[int, int] = {}
+        self._left: dict[str, Decimal] = {}  # shares still to trade, by client order id
         self._open: dict[tuple[int, str], tuple[int, Side, Decimal]] = {}  # opened at, side, dollars so far
         self._batches = 0
         homes = set(run_all)
@@ -152,9 +153,10 @@ class Play:
         """An order is filled: whole, or `shares` of what is left of it."""
         if price is None:
             price = order.reference_price or Decimal(0)
-        left_before = next((o.quantity for o in self.working if o is order), order.quantity)
-        quantity = Decimal(shares) if shares else left_before
-        self._execute(order, quantity, Decimal(price), left_before - quantity)
+        left = self._left.get(order.client_order_id, order.quantity)
+        quantity = Decimal(shares) if shares else left
+        self._left[order.client_order_id] = left - quantity
+        self._execute(order, quantity, Decimal(price), left - quantity)
 
     def end(self, order: OrderIntent, state: OrderState, reason: str = "") -> None:
         """A working order ends without (further) trading."""
