@@ -76,8 +76,13 @@ def level_touched(position: Position, price: Decimal) -> str:
 def stop_slot(ledger: Ledger, number: int, reason: str) -> None:
     """Take nothing more from a slot: its entries are taken back, its exits and positions stay."""
     ledger.slot(number).stopped = reason
+    take_back_entries(ledger, reason, number)
+
+
+def take_back_entries(ledger: Ledger, reason: str, slot: int | None = None) -> None:
+    """Cancel every working order that could open a position, of one slot or of all."""
     for order in list(ledger.orders.all_working()):
-        if order.slot == number and order.opening:
+        if order.opening and slot in (None, order.slot):
             want_cancel(ledger, order, reason)
 
 

@@ -34,6 +34,7 @@ from liualgotrader.engine.desk.values import (
     Found,
     Input,
     KillSwitch,
+    Leave,
     Prices,
     Reconnected,
     Resume,
@@ -42,6 +43,7 @@ from liualgotrader.engine.desk.values import (
     Tick,
 )
 
+LEAVING = "leaving"
 MOST_TURNS = 1000  # of one input's consequences; more is a bug
 
 
@@ -77,6 +79,7 @@ class Desk:
         ledger = self._ledger
         ledger.now, ledger.machine = now, machine
         ledger.take_terms(told)
+        ledger.conditions.pop(LEAVING, None)
         ledger.condition(reconcile.WAITING, reconcile.WAITING_TEXT)
         hours = told.terms.hours
         if not hours.bypass and hours.liquidates_at > 0:
@@ -140,6 +143,21 @@ class Desk:
             if ledger.slot(slot).stopped and (p.planned_stop is not None or p.planned_target is not None)
         )
         return sorted(set(guarded))
+
+    @property
+    def has_compared(self) -> bool:
+        """Whether the broker's books have been compared with ours since the newest `Begin`."""
+        return reconcile.WAITING not in self.ledger.conditions
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether an order that could open a position still works."""
+        return any(o.opening for o in self.ledger.orders.all_working())
+
+    @property
+    def has_closings(self) -> bool:
+        """Whether the desk is closing positions."""
+        return bool(self.ledger.closings)
 
     def facts(self) -> dict[str, Any]:
         """Return what the summary shows: positions, those without a stop, working orders, what is not ours."""
@@ -224,6 +242,11 @@ def _on_slot_stopped(ledger: Ledger, told: SlotStopped) -> None:
     closing.stop_slot(ledger, told.slot, told.reason)
 
 
+def _on_leave(ledger: Ledger, told: Leave) -> None:
+    ledger.condition(LEAVING, told.reason)
+    closing.take_back_entries(ledger, told.reason)
+
+
 def _on_prices(ledger: Ledger, told: Prices) -> None:
     prices: Mapping[str, Decimal] = told.prices
     closing.guard_stopped(ledger, prices)
@@ -268,5 +291,6 @@ _HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
     Resume: _on_resume,
     Flatten: _on_flatten,
     SlotStopped: _on_slot_stopped,
+    Leave: _on_leave,
     Prices: _on_prices,
 }

@@ -156,6 +156,12 @@ class SlotStopped(msgspec.Struct, frozen=True, tag_field="kind", tag="slot_stopp
     reason: str
 
 
+class Leave(msgspec.Struct, frozen=True, tag_field="kind", tag="leave"):
+    """The owner of the desk is about to end: take back what would open positions. The next `Begin` undoes this."""
+
+    reason: str
+
+
 class Prices(msgspec.Struct, frozen=True, tag_field="kind", tag="prices"):
     """The newest prices (dollars per share) of symbols the caretaker asked for."""
 
@@ -182,6 +188,7 @@ Input = (
     | Resume
     | Flatten
     | SlotStopped
+    | Leave
     | Prices
 )
 

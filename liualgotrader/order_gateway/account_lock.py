@@ -1,0 +1,58 @@
+"""One gateway per account on this machine, and the account's kill switch, both kept as files of the data folder.
+
+The database's lease guards the account against other machines; the lock file also holds while the database is away.
+File names carry a digest, never the account's number.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from hashlib import sha256
+from pathlib import Path
+
+from liualgotrader.common.errors import OutsideError
+
+_DIGITS = 16
+
+
+class AccountLock:
+    """Holds the account as long as this process lives, or until `close`.
+
+    Raises:
+        OutsideError: if another gateway on this machine holds it.
+    """
+
+    def __init__(self, data_folder: Path, account_number: str) -> None:
+        digest = sha256(f"liu-account:{account_number}".encode()).hexdigest()[:_DIGITS]
+        folder = data_folder / "run"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._kill_file = folder / f"kill-{digest}"
+        self._file = os.open(folder / f"account-{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            os.close(self._file)
+            raise OutsideError("Another order gateway trades for this account: end it, then start again.") from e
+
+    @property
+    def killed(self) -> str:
+        """Why the kill switch is on, empty while it is off."""
+        return self._kill_file.read_text(encoding="utf-8") if self._kill_file.exists() else ""
+
+    def kill(self, reason: str) -> None:
+        """Put the kill switch on, for every session of this account until `resume`; on disk when this returns."""
+        with self._kill_file.open("w", encoding="utf-8") as file:
+            file.write(reason or "the kill switch is on")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def resume(self) -> None:
+        """Take the kill switch off."""
+        self._kill_file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the account."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,0 +1,284 @@
+"""The gateway's shell: inputs to the desk, decisions to broker, record and consumers. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from liualgotrader.common.clock import NEVER, SECOND, Alarm
+from liualgotrader.common.control import Operate, StopSlot, ToChild
+from liualgotrader.common.errors import OutsideError
+from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
+from liualgotrader.common.ports import Broker
+from liualgotrader.common.session_plan import SessionPlan
+from liualgotrader.common.tlog import say
+from liualgotrader.engine.desk import (
+    Announce,
+    Command,
+    Condition,
+    Decision,
+    Flatten,
+    Input,
+    KillSwitch,
+    Prices,
+    Reconcile,
+    Reconnected,
+    Resume,
+    Send,
+    SlotStopped,
+    Tell,
+    Tick,
+    Warn,
+    Write,
+)
+from liualgotrader.order_gateway.account_lock import AccountLock
+from liualgotrader.order_gateway.desk_room import DeskRoom
+from liualgotrader.order_gateway.errands import Errands
+from liualgotrader.order_gateway.lanes import Lanes
+from liualgotrader.order_gateway.outbox import NewsOutbox
+from liualgotrader.order_gateway.record import RowRecorder
+from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
+from liualgotrader.transport.child import Child
+from liualgotrader.transport.codec import decode_intents
+from liualgotrader.transport.links import Reader
+from liualgotrader.transport.page import Cell, Life
+
+log = logging.getLogger(__name__)
+
+ACCOUNT_SECONDS = 20  # market time between two looks at the account
+PRICES_SECONDS = 5  # market time between two looks at the caretaker's prices
+_ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE = "/account", "/books", "/prices"  # no symbol has such a name
+
+
+class Gateway:
+    """Plugs the desk's room, the broker, the record and the consumers' links into each other."""
+
+    def __init__(
+        self,
+        child: Child,
+        room: DeskRoom,
+        broker: Broker,
+        recorder: RowRecorder,
+        lock: AccountLock,
+        prices: LatestPrices,
+    ) -> None:
+        self._child, self._room, self._broker = child, room, broker
+        self._recorder, self._lock, self._prices = recorder, lock, prices
+        self._clock, self._seat = child.clock, child.seat
+        self._errands = Errands(broker, child.plan.timings.broker_timeout_seconds)
+        self.lanes = Lanes(child.seat.busy)
+        self._consumer_of = {s.slot: s.consumer for s in child.plan.slots}
+        self.outboxes = [self._outbox(i) for i in range(child.plan.consumers)]
+        self._readers: list[Reader] = []
+        self._stream: asyncio.Task[None] | None = None
+        self._alarm: Alarm | None = None
+        self._alarm_at = NEVER
+        self._hurry: asyncio.Task[None] | None = None
+        self._polls: list[Alarm] = []
+        self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
+        self.counts = {"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0}
+
+    @property
+    def plan(self) -> SessionPlan:
+        """The session's plan."""
+        return self._child.plan
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Begin to follow the broker, the clock and the consumers."""
+        loop = asyncio.get_running_loop()
+        self._stream = asyncio.ensure_future(self._follow_updates())
+        for index, outbox in enumerate(self.outboxes):
+            outbox.attach(loop)
+            reader = self._child.reader(f"intents-{index}")
+            self._readers.append(reader)
+            reader.attach(loop, partial(self._on_intents, reader))
+        self._child.on_order(self.on_order)
+        self._poll_account()
+        self._poll_prices()
+
+    def failed(self) -> BaseException | None:
+        """Return what ended a task that must not end, None while all go on."""
+        stream = self._stream
+        if stream is not None and stream.done() and not stream.cancelled():
+            return stream.exception() or OutsideError("the broker's order stream has ended: start again.")
+        return self._recorder.failed()
+
+    async def close(self) -> None:
+        """Take nothing more in and end what is under way."""
+        for alarm in [self._alarm, *self._polls]:
+            if alarm is not None:
+                alarm.cancel()
+        tasks = [t for t in (self._stream, self._hurry) if t is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.lanes.close()
+        for reader in self._readers:
+            reader.close()
+        for outbox in self.outboxes:
+            outbox.close()
+
+    def _outbox(self, index: int) -> NewsOutbox:
+        page, row = self._child.page, self._child.page.process(f"consumer-{index}")
+        writer = self._child.writer(f"news-{index}")
+        return NewsOutbox(writer, self._seat.busy, lambda: page.get(row, Cell.LIFE) == Life.FINISHED)
+
+    # --- inputs ------------------------------------------------------------------------------------
+
+    def tell(self, *inputs: Input) -> None:
+        """Write inputs down, let the desk decide, and carry out what it decided."""
+        self._carry_out(self._room.tell(inputs))
+        self._set_alarms()
+
+    def _on_intents(self, reader: Reader, payload: bytes) -> None:
+        intents = decode_intents(payload)
+        self.counts["intents"] += len(intents)
+        for intent in intents:
+            if isinstance(intent, Declare):
+                self.outboxes[self._consumer_of.get(intent.slot, 0)].declared(intent.slot)
+        self.tell(*intents)
+        reader.handled()
+
+    async def _follow_updates(self) -> None:
+        async for update in self._broker.updates():
+            if update is None:
+                say(log, "order_stream_connected")
+                self.tell(Reconnected())
+            else:
+                self._on_update(update)
+
+    def _on_update(self, update: BrokerUpdate) -> None:
+        self.counts["updates"] += 1
+        self.tell(update)
+        if not self.plan.simulated_clock:
+            self._skew.update(update.at, self._clock.now())
+        if update.sequence:
+            self._seat.updates_handled(update.sequence)
+
+    def on_order(self, order: ToChild) -> None:
+        """Do what the supervisor or an operator says."""
+        if isinstance(order, StopSlot):
+            self.tell(SlotStopped(order.slot, order.reason))
+        elif isinstance(order, Operate):
+            self._operate(order)
+
+    def _operate(self, order: Operate) -> None:
+        arguments = order.arguments
+        if order.name == "kill_switch":
+            reason = str(arguments.get("reason") or "the kill switch is on")
+            self._lock.kill(reason)
+            self.tell(KillSwitch(bool(arguments.get("flatten")), reason))
+        elif order.name == "resume":
+            self._lock.resume()
+            self.tell(Resume())
+        elif order.name == "flatten":
+            slot = arguments.get("slot")
+            self.tell(Flatten(int(slot) if slot is not None else None, "an operator said so"))
+        else:
+            self._notice("WARNING", f"the order gateway knows no order {order.name!r}")
+
+    # --- decisions -----------------------------------------------------------------------------------
+
+    def _carry_out(self, decisions: Sequence[Decision]) -> None:
+        self._recorder.add((d.number, d.row) for d in decisions if isinstance(d, Write))
+        for decision in decisions:
+            match decision:
+                case Tell(slot, news):
+                    self._count(news)
+                    self.outboxes[self._consumer_of.get(slot, 0)].add(slot, news)
+                case Announce(news):
+                    for outbox in self.outboxes:
+                        outbox.add_account(news)
+                case Warn(level, text):
+                    self._notice(level, text)
+                case Write():
+                    pass
+                case _:
+                    self._send(decision)
+        for outbox in self.outboxes:
+            outbox.flush()
+
+    def _send(self, command: Command) -> None:
+        match command:
+            case Send(order):
+                lane = order.symbol
+                self.counts["orders"] += 1
+            case Reconcile():
+                lane = _BOOKS_LANE
+            case _:
+                lane = command.symbol
+        self.lanes.put(lane, lambda: self._run(command))
+
+    async def _run(self, command: Command) -> None:
+        result = await self._errands.run(command)
+        self.tell(result)
+
+    def _count(self, news: News) -> None:
+        if isinstance(news, Fill):
+            self.counts["fills"] += 1
+        elif isinstance(news, OrderNews) and news.state is OrderState.REFUSED:
+            self.counts["refused"] += 1
+
+    def _notice(self, level: str, text: str) -> None:
+        log.log(logging.getLevelNamesMapping()[level], "%s", text)
+        if level != "INFO":
+            self._child.notice(level, text)
+
+    # --- time ------------------------------------------------------------------------------------------
+
+    def _set_alarms(self) -> None:
+        desk = self._room.desk
+        if desk.next_market != self._alarm_at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm_at = desk.next_market
+            self._alarm = self._clock.call_at(self._alarm_at, self._tick) if self._alarm_at != NEVER else None
+        if desk.next_machine != NEVER and self._hurry is None:
+            self._hurry = asyncio.ensure_future(self._wait_by_machine())
+
+    def _tick(self) -> None:
+        self._alarm_at = NEVER
+        self.tell(Tick())
+
+    async def _wait_by_machine(self) -> None:
+        """An order's fate is being found out: the market is held meanwhile."""
+        desk = self._room.desk
+        with self._seat.busy():
+            while (due := desk.next_machine) != NEVER:
+                await self._clock.sleep(max(0.0, (due - self._clock.machine()) / SECOND))
+                if desk.next_machine <= self._clock.machine():
+                    self.tell(Tick())
+        self._hurry = None
+
+    def _poll_account(self) -> None:
+        self.lanes.put(_ACCOUNT_LANE, self._learn_account)
+        self._poll(ACCOUNT_SECONDS, self._poll_account)
+
+    def _poll_prices(self) -> None:
+        if self._room.desk.caretaken():
+            self.lanes.put(_PRICES_LANE, self._learn_prices)
+        self._poll(PRICES_SECONDS, self._poll_prices)
+
+    def _poll(self, seconds: int, act: Callable[[], None]) -> None:
+        self._polls.append(self._clock.call_at(self._clock.now() + seconds * SECOND, act))
+        del self._polls[:-4]
+
+    async def _learn_account(self) -> None:
+        try:
+            self.tell(await self._broker.account())
+        except OutsideError as error:
+            say(log, "account_not_known", error=error)
+
+    async def _learn_prices(self) -> None:
+        symbols = self._room.desk.caretaken()
+        try:
+            prices = dict(await self._prices.latest(symbols)) if symbols else {}
+        except OutsideError as error:
+            self._notice("WARNING", f"no prices for {', '.join(symbols)}, whose strategy has stopped: {error}")
+            return
+        if prices:
+            self.tell(Prices(prices))

@@ -1,0 +1,251 @@
+"""Entry point of the order gateway: takes the account, rebuilds the desk, trades until told to stop, and leaves in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.config import Secrets
+from liualgotrader.common.control import Told
+from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable
+from liualgotrader.common.orders import BrokerAccount
+from liualgotrader.common.ports import Broker
+from liualgotrader.common.tlog import say, warn
+from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave
+from liualgotrader.order_gateway.account_lock import AccountLock
+from liualgotrader.order_gateway.carrying import carried_positions
+from liualgotrader.order_gateway.desk_room import DeskRoom
+from liualgotrader.order_gateway.endpoints import refuse_real_money
+from liualgotrader.order_gateway.gateway import Gateway
+from liualgotrader.order_gateway.record import OpenStore, RowRecorder
+from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, disk_text, free_bytes
+from liualgotrader.transport.child import Child, run_child
+
+if TYPE_CHECKING:
+    from liualgotrader.common.ports import Store
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 30.0  # machine time for broker and database to answer at the first start
+BOOKS_SECONDS = 10.0  # machine time for the first comparison with the broker
+LEAVE_SECONDS, ORPHAN_LEAVE_SECONDS = 5.0, 1.0  # machine time for cancels to be confirmed at the end
+FLATTEN_SECONDS = 12.0
+DRAIN_SECONDS, ORPHAN_DRAIN_SECONDS = 10.0, 1.0
+_LOOK_SECONDS = 0.02
+_FACTS_SECONDS, _DISK_SECONDS = 1, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the gateway needs from outside; the entry point opens them, tests hand in their own."""
+
+    open_broker: Callable[[], Awaitable[Broker]]
+    open_store: OpenStore
+    open_prices: Callable[[], LatestPrices]
+    data_folder: Path
+
+
+def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
+    """Run the order gateway of the session in `run_dir`, and exit."""
+
+    async def body(child: Child) -> None:
+        await serve(child, open_doors(child, Secrets.from_environment()))
+
+    run_child("order_gateway", run_dir, control, body, queues)
+
+
+def open_doors(child: Child, secrets: Secrets) -> Doors:
+    """Return the doors that the session's plan names; nothing is called yet."""
+    plan = child.plan
+
+    async def broker() -> Broker:
+        from liualgotrader.trading.trader_factory import open_broker
+
+        return await open_broker(plan, secrets)
+
+    async def store() -> Store:
+        from liualgotrader.models.store_factory import open_store
+
+        return await open_store(secrets.dsn.reveal())
+
+    def prices() -> LatestPrices:
+        from liualgotrader.data.data_factory import open_data
+        from liualgotrader.order_gateway.watches import SnapshotPrices
+
+        return SnapshotPrices(open_data(plan, secrets))
+
+    return Doors(broker, store, prices, Path(plan.journal_dir).parent.parent)
+
+
+async def serve(child: Child, doors: Doors) -> None:
+    """Trade for the session until told to stop.
+
+    Raises:
+        ConfigError: if orders would go where real money is.
+        OutsideError: if broker or database do not answer at the first start, or another gateway holds the account.
+        MoneyNeedsAPerson: if the journal is damaged.
+    """
+    refuse_real_money(child.plan.endpoints)
+    async with AsyncExitStack() as cleanup:
+        broker = await doors.open_broker()
+        cleanup.push_async_callback(broker.close)
+        account = await _patiently(child, broker.account, START_SECONDS)
+        lock = AccountLock(doors.data_folder, account.account_number)
+        cleanup.callback(lock.close)
+        room = DeskRoom(Path(child.plan.journal_dir), child.clock)
+        cleanup.callback(room.close)
+        session = _Session(child, doors, broker, account, lock, room)
+        await session.begin(cleanup)
+        await session.live()
+        await session.leave()
+
+
+class _Session:
+    """The gateway's life between taking the account and giving it back."""
+
+    def __init__(
+        self, child: Child, doors: Doors, broker: Broker, account: BrokerAccount, lock: AccountLock, room: DeskRoom
+    ) -> None:
+        plan = child.plan
+        self._child, self._broker, self._account, self._room, self._lock = child, broker, account, room, lock
+        self._recorder = RowRecorder(
+            plan.batch_id,
+            account.account_number,
+            doors.open_store,
+            child.clock,
+            patience_seconds=plan.timings.database_outage_seconds,
+            on_outage=lambda text: self._gateway.tell(Condition("database", text)),
+        )
+        self._gateway = Gateway(child, room, broker, self._recorder, lock, doors.open_prices())
+        self._facts: dict[str, Any] = {}
+        self._low_disk_told = False
+        self._turns = 0
+
+    async def begin(self, cleanup: AsyncExitStack) -> None:
+        """Lease the account, open or rebuild the books, and take part once they were compared with the broker's."""
+        child, room, gateway = self._child, self._room, self._gateway
+        is_new = room.is_new
+        generation = await self._lease(is_new=is_new)
+        cleanup.push_async_callback(self._recorder.close)
+        cleanup.push_async_callback(gateway.close)
+        self._recorder.add(room.rows)
+        room.rows = []
+        gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
+        if is_new:
+            store = await self._recorder.connect()
+            for carried in await carried_positions(child.plan, store, await self._broker.positions(), child.notice):
+                gateway.tell(carried)
+        if self._lock.killed:
+            gateway.tell(KillSwitch(reason=self._lock.killed))
+        self._watch_disk()
+        self._recorder.start()
+        with child.seat.busy():
+            gateway.attach()
+            await self._until(lambda: room.desk.has_compared, BOOKS_SECONDS)
+            child.report(self._counters)
+            child.ready()
+        say(log, "gateway_ready", generation=generation, restarted=not is_new)
+
+    async def live(self) -> None:
+        """Return when told to stop; raise what ends the gateway."""
+        while not self._child.stopping.is_set():
+            self._look()
+            try:
+                async with asyncio.timeout(_FACTS_SECONDS):
+                    await self._child.stopping.wait()
+            except TimeoutError:
+                self._tell_facts()
+
+    async def leave(self) -> None:
+        """Take back what would open positions, flatten if told so, and write down what is left."""
+        child, room, gateway = self._child, self._room, self._gateway
+        order, orphaned = child.stop_order, child.orphaned
+        gateway.tell(Leave(order.reason if order else "the gateway ends"))
+        if order is not None and order.flatten:
+            gateway.tell(Flatten(None, order.reason))
+            await self._until(lambda: not room.desk.has_closings, FLATTEN_SECONDS)
+        seconds = ORPHAN_LEAVE_SECONDS if orphaned else LEAVE_SECONDS
+        await self._until(lambda: not room.desk.has_entries and gateway.lanes.idle, seconds)
+        drained = await self._recorder.drain(ORPHAN_DRAIN_SECONDS if orphaned else DRAIN_SECONDS)
+        self._tell_facts()
+        if not drained:
+            warn(log, "rows_left", count=self._recorder.waiting)
+            child.notice("WARNING", f"{self._recorder.waiting} rows wait in the journal for the database")
+
+    async def _lease(self, *, is_new: bool) -> int:
+        """Return the generation. A restart does not wait for the database: the lock file is held, and the lease follows."""
+        if is_new:
+            await _patiently(self._child, self._recorder.connect, START_SECONDS)
+            return self._recorder.generation
+        try:
+            await self._recorder.connect()
+        except DatabaseUnavailable as error:
+            warn(log, "lease_later", error=error)
+            return self._room.desk.ledger.generation
+        return self._recorder.generation
+
+    async def _until(self, reached: Callable[[], bool], seconds: float) -> None:
+        clock = self._child.clock
+        until = clock.machine() + int(seconds * SECOND)
+        while not reached() and clock.machine() < until:
+            self._look()
+            await clock.sleep(_LOOK_SECONDS)
+
+    def _look(self) -> None:
+        if (error := self._gateway.failed()) is not None:
+            raise error
+
+    def _counters(self) -> dict[str, float]:
+        counts = self._gateway.counts
+        return {**counts, "rows_waiting": self._recorder.waiting, "open_orders": len(self._open_orders())}
+
+    def _open_orders(self) -> list[Any]:
+        return list(self._room.desk.ledger.orders.all_working())
+
+    def _tell_facts(self) -> None:
+        """Tell the supervisor what has changed of the facts, and look at the disk now and then."""
+        self._turns += 1
+        if self._turns % _DISK_SECONDS == 0:
+            self._watch_disk()
+        account = self._room.desk.ledger.account or self._account
+        facts = {
+            "account": account.account_number[-4:],
+            "equity": f"{account.equity:.2f}",
+            "cash": f"{account.cash:.2f}",
+            **self._room.desk.facts(),
+        }
+        changed = {name: value for name, value in facts.items() if self._facts.get(name) != value}
+        if changed:
+            self._facts = facts
+            self._child.tell(Told(changed))
+
+    def _watch_disk(self) -> None:
+        free = free_bytes(Path(self._child.plan.journal_dir))
+        text = disk_text(free)
+        if bool(text) != ("disk" in self._room.desk.ledger.conditions):
+            self._gateway.tell(Condition("disk", text))
+        if not text and free < WARN_BELOW and not self._low_disk_told:
+            self._low_disk_told = True
+            self._child.notice("WARNING", f"only {free // 1_000_000} MB are free for the journal")
+
+
+async def _patiently(child: Child, ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+    """Return the answer; ask again while nobody answers, for `seconds` of machine time."""
+    until = child.clock.machine() + int(seconds * SECOND)
+    pause = 0.1
+    while True:
+        try:
+            return await ask()
+        except (BrokerUnreachable, DatabaseUnavailable):
+            if child.clock.machine() >= until or child.stopping.is_set():
+                raise
+        await child.clock.sleep(pause)
+        pause = min(2 * pause, 2.0)

@@ -1,0 +1,149 @@
+"""The desk's rows on their way to PostgreSQL: in order, exactly once, whatever the database does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+
+from liualgotrader.common.clock import SECOND, Clock
+from liualgotrader.common.errors import DatabaseUnavailable
+from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import Row
+from liualgotrader.common.tlog import say, warn
+
+log = logging.getLogger(__name__)
+
+OpenStore = Callable[[], Awaitable[Store]]
+
+_ROWS_AT_ONCE = 500
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # machine seconds between attempts
+
+
+class RowRecorder:
+    """Writes rows while the gateway lives. The store is opened, and the account leased, as often as it takes.
+
+    `on_outage` is called with a sentence once the database has been away for `patience_seconds`, and with
+    an empty one when it is back.
+    """
+
+    def __init__(
+        self,
+        batch_id: str,
+        account_number: str,
+        open_store: OpenStore,
+        clock: Clock,
+        *,
+        patience_seconds: float,
+        on_outage: Callable[[str], None],
+    ) -> None:
+        self._batch_id, self._account, self._open_store = batch_id, account_number, open_store
+        self._clock, self._patience, self._on_outage = clock, patience_seconds, on_outage
+        self._rows: deque[tuple[int, Row]] = deque()
+        self._wake = asyncio.Event()
+        self._store: Store | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._away_since = 0
+        self._told = False
+        self.applied = 0
+        self.generation = 0
+
+    async def connect(self) -> Store:
+        """Open the store and lease the account.
+
+        Raises:
+            DatabaseUnavailable: if the server cannot be reached.
+            OutsideError: if another gateway holds the account.
+        """
+        if self._store is None:
+            store = await self._open_store()
+            try:
+                self.generation = await store.lease(self._account)
+                self.applied = await store.applied(self._batch_id)
+            except BaseException:
+                await store.close()
+                raise
+            self._store = store
+        return self._store
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.ensure_future(self._write_on())
+
+    def failed(self) -> BaseException | None:
+        """Return what ended the writing for good, None while it goes on."""
+        if self._task is None or not self._task.done() or self._task.cancelled():
+            return None
+        return self._task.exception()
+
+    def add(self, rows: Iterable[tuple[int, Row]]) -> None:
+        """Take rows, numbered on from those before."""
+        self._rows.extend(rows)
+        self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """How many rows are not stored yet."""
+        return len(self._rows)
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until every row is stored, `seconds` of machine time at most; False if some are left."""
+        until = self._clock.machine() + int(seconds * SECOND)
+        while self._rows and self._clock.machine() < until and self.failed() is None:
+            await self._clock.sleep(0.01)
+        return not self._rows
+
+    async def close(self) -> None:
+        """Write nothing more; what is left is in the journal and is written by the next gateway of this batch."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._store is not None:
+            await self._store.close()
+
+    async def _write_on(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            self._wake.clear()
+            try:
+                await self._write_some()
+                self._back()
+                pause = _FIRST_PAUSE
+            except DatabaseUnavailable as error:
+                self._away(error)
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            if not self._rows:
+                await self._wake.wait()
+
+    async def _write_some(self) -> None:
+        store = await self.connect()
+        while self._rows and self._rows[0][0] <= self.applied:
+            self._rows.popleft()
+        if not self._rows:
+            return
+        some = [self._rows[n] for n in range(min(len(self._rows), _ROWS_AT_ONCE))]
+        await store.apply(self._batch_id, some)
+        self.applied = some[-1][0]
+        for _ in some:
+            self._rows.popleft()
+
+    def _away(self, error: DatabaseUnavailable) -> None:
+        now = self._clock.machine()
+        if not self._away_since:
+            self._away_since = now
+            warn(log, "database_away", error=error, rows_waiting=len(self._rows))
+        if not self._told and now - self._away_since > self._patience * SECOND:
+            self._told = True
+            self._on_outage(f"the database has been away for {self._patience:.0f} s; rows wait in the journal")
+
+    def _back(self) -> None:
+        if self._away_since:
+            seconds = (self._clock.machine() - self._away_since) / SECOND
+            say(log, "database_back", after_seconds=f"{seconds:.1f}")
+        self._away_since = 0
+        if self._told:
+            self._told = False
+            self._on_outage("")
