@@ -25,6 +25,7 @@ class MomentumBreakout(Strategy):
     the target `target_ranges` above it; both act on closes. Once the price has gained as much as the position
     risked, the stop moves to its cost. After `max_losses` losing positions the symbol is left alone for the day.
 
+    A position risks at most `risk_fraction` of the portfolio and costs at most `cost_fraction` of it.
     What the strategy knows about a position comes from its fills alone, so an entry that was refused or expired
     leaves nothing behind.
     """
@@ -39,6 +40,7 @@ class MomentumBreakout(Strategy):
         stop_ranges: float = 2.0,
         target_ranges: float = 4.0,
         risk_fraction: float = 0.001,
+        cost_fraction: float = 0.03,
         max_losses: int = 2,
     ) -> None:
         super().__init__(
@@ -51,7 +53,7 @@ class MomentumBreakout(Strategy):
         )
         self.lookback = lookback
         self.stop_ranges, self.target_ranges = stop_ranges, target_ranges
-        self.risk_fraction = risk_fraction
+        self.risk_fraction, self.cost_fraction = risk_fraction, cost_fraction
         self.max_losses = max_losses
 
     def on_bar(self, ctx: Context, bar: Bar) -> None:
@@ -80,7 +82,7 @@ class MomentumBreakout(Strategy):
             return
         limit = bar.close * (1 + ENTRY_ALLOWANCE)
         stop = round(bar.close - self.stop_ranges * span, 2)
-        shares = shares_at_risk(ctx.portfolio_value, limit, stop, risk_fraction=self.risk_fraction)
+        shares = self._shares(ctx.portfolio_value, limit, stop)
         if not shares or not 0 < stop < bar.close:
             return
         ctx.buy(
@@ -92,6 +94,10 @@ class MomentumBreakout(Strategy):
             indicators={"highest": highest, "vwap": round(vwap, 4), "range": round(span, 4)},
             reason=f"close above the {self.lookback}-bar high",
         )
+
+    def _shares(self, equity: float, price: float, stop: float) -> int:
+        risk, cost = self.risk_fraction, self.cost_fraction
+        return shares_at_risk(equity, price, stop, risk_fraction=risk, cost_fraction=cost)
 
     def _manage(self, ctx: Context, bar: Bar) -> None:
         stop, target = ctx.stop_price, ctx.target_price

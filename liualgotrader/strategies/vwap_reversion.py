@@ -26,6 +26,7 @@ class VwapReversion(Strategy):
     VWAP, and below its own open (the move has turned), is sold short, whole shares only; the mirror image is
     bought. The target is the VWAP at entry, the stop lies `stop_deviations` away from it, and a position that
     has met neither `max_minutes` after its first fill is closed. A symbol is traded `max_trades` times a day.
+    A position risks at most `risk_fraction` of the portfolio and costs at most `cost_fraction` of it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class VwapReversion(Strategy):
         entry_deviations: float = 2.0,
         stop_deviations: float = 3.5,
         risk_fraction: float = 0.001,
+        cost_fraction: float = 0.03,
         max_minutes: float = 45,
         max_trades: int = 3,
     ) -> None:
@@ -49,7 +51,7 @@ class VwapReversion(Strategy):
             data_loader=data_loader,
         )
         self.entry_deviations, self.stop_deviations = entry_deviations, stop_deviations
-        self.risk_fraction = risk_fraction
+        self.risk_fraction, self.cost_fraction = risk_fraction, cost_fraction
         self.longest = timedelta(minutes=max_minutes)
         self.max_trades = max_trades
 
@@ -76,7 +78,7 @@ class VwapReversion(Strategy):
             return
         limit = bar.close * (1 - away * ENTRY_ALLOWANCE)
         stop = round(vwap + away * max(self.stop_deviations * deviation, FARTHER * distance), 2)
-        shares = shares_at_risk(ctx.portfolio_value or 0.0, limit, stop, risk_fraction=self.risk_fraction)
+        shares = self._shares(ctx.portfolio_value or 0.0, limit, stop)
         if not shares or stop <= 0:
             return
         act = ctx.sell if away > 0 else ctx.buy
@@ -89,6 +91,10 @@ class VwapReversion(Strategy):
             indicators={"vwap": round(vwap, 4), "deviations": round(away * distance / deviation, 2)},
             reason="stretched and turning",
         )
+
+    def _shares(self, equity: float, price: float, stop: float) -> int:
+        risk, cost = self.risk_fraction, self.cost_fraction
+        return shares_at_risk(equity, price, stop, risk_fraction=risk, cost_fraction=cost)
 
     def _manage(self, ctx: Context, bar: Bar) -> None:
         stop, target = ctx.stop_price, ctx.target_price

@@ -23,7 +23,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
-from liualgotrader.engine.engine import Engine, Terms
+from liualgotrader.engine.engine import Engine, Terms, session_starts
 from liualgotrader.engine.outputs import Line, LoadHistory, Output, Reject, SlotStopped, Waiting
 from liualgotrader.strategies.base import Strategy, Surroundings
 from liualgotrader.strategies.frames import lazy_frames
@@ -83,7 +83,7 @@ class Play:
             BATCH_ID,
             hours,
             events=frozenset(events),
-            session_starts=(hours.opens_at,),
+            session_starts=session_starts(hours),
             portfolio_value=portfolio_value,
         )
         self.engine = Engine(terms, lazy_frames)
@@ -142,6 +142,12 @@ class Play:
         before = len(self.orders)
         self.now = max(self.now, self.hours.opens_at + round(minutes * MINUTE))
         self._take(self.engine.on_timer(self.now, 0))
+        return self.orders[before:]
+
+    def resume(self, waiting: Waiting, result: Any) -> list[OrderIntent]:
+        """A call that really waited returns; return the orders that follow."""
+        before = len(self.orders)
+        self._take(self.engine.on_answer(waiting.ticket, result, None, self.now, 0))
         return self.orders[before:]
 
     def equity(self, dollars: str) -> None:

@@ -71,7 +71,8 @@ class Day:
         return Seen(symbol, closed[-1].close if closed else None, today, self.before[symbol])
 
 
-def trade_the_day(seed: int) -> Play:
+def trade_the_day(seed: int) -> tuple[Play, float]:
+    """Return the day as it was played, and the most dollars that were ever in positions."""
     day, plan = Day(seed), load_tradeplan(DEMO)
     tape = day.tape
     liquidates_at = tape.closes_at - plan.market_liquidation_end_time_minutes * MINUTE
@@ -82,6 +83,7 @@ def trade_the_day(seed: int) -> Play:
     scanners = [make_scanner(None, name, table) for name, table in plan.scanners.items()]
     for scanner in scanners:
         scanner.enter(data_api=day, now=lambda: day.now, opens_at=tape.opens_at)  # type: ignore[arg-type]
+    most = 0.0
     for number in range((liquidates_at - tape.opens_at) // MINUTE):
         day.now = play.now = tape.opens_at + number * MINUTE
         play.bars(day.closing.get(day.now, ()))
@@ -89,7 +91,13 @@ def trade_the_day(seed: int) -> Play:
             if is_due(scanner, number):
                 play.pick(*asyncio.run(scanner.run()), strategy=scanner.target_strategy_name or "")
         play.timer(number)
-    return play
+        most = max(most, dollars_held(play))
+    return play, most
+
+
+def dollars_held(play: Play) -> float:
+    prices = {symbol: state.last_price for symbol, state in play.engine.symbols.items()}
+    return sum(abs(float(shares)) * prices[symbol] for (_, symbol), shares in play.positions.items())
 
 
 def is_due(scanner: Scanner, minute: int) -> bool:
@@ -97,13 +105,14 @@ def is_due(scanner: Scanner, minute: int) -> bool:
 
 
 def test_the_demos_day_has_many_round_trips_of_every_strategy() -> None:
-    play = trade_the_day(seed=0)
+    play, most = trade_the_day(seed=0)
     assert (play.lines, play.stopped, play.waiting) == ([], [], [])
     trips = Counter(trip.strategy for trip in play.trips)
     assert trips.total() >= 20
     assert all(trips[name] >= 3 for name in ("MomentumBreakout", "VwapReversion", "Rotation"))
     assert {trip.side.value for trip in play.trips if trip.strategy == "VwapReversion"} == {"buy", "sell"}
     assert all(order.quantity == int(order.quantity) for order in play.orders)
+    assert most < 100_000, "no entry is refused because the account is full"
     for order in play.orders:
         assert order.planned_stop is not None and order.planned_target is not None
         if order.limit_price is not None:  # an entry: what it loses at its stop, filled at its worst

@@ -21,7 +21,7 @@ def quiet(number: int) -> Bar:
 
 
 def a_play(schedule: list[dict[str, Any]] = ALWAYS, **options: Any) -> Play:
-    play = Play(MomentumBreakout(BATCH_ID, schedule, **options))
+    play = Play(MomentumBreakout(BATCH_ID, schedule, **{"cost_fraction": 0.05, **options}))
     play.pick("AAPL")
     for number in range(QUIET):
         play.bars([quiet(number)])
@@ -45,6 +45,12 @@ def test_a_close_above_the_high_of_the_lookback_is_bought_with_stop_and_target()
     assert order.cancel_after == 45 * SECOND
     assert order.indicators == {"highest": 100.5, "vwap": 100.0476, "range": 1.0}
     assert order.reason == "close above the 15-bar high"
+
+
+def test_unless_told_otherwise_a_position_costs_three_percent() -> None:
+    (order,) = breakout(a_play(cost_fraction=0.03))
+    assert order.quantity == 29  # 3000 $ / 101.202 = 29.6
+    assert MomentumBreakout(BATCH_ID, ALWAYS).cost_fraction == 0.03
 
 
 @pytest.mark.parametrize("close, orders", [(100.49, 0), (100.50, 0), (100.51, 1)])

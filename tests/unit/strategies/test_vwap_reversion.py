@@ -16,7 +16,7 @@ CALM = 30  # minutes 0 to 29 average 99 and 101 in turn: VWAP 100.00, deviation 
 
 
 def a_play(schedule: list[dict[str, Any]] = ALWAYS, **options: Any) -> Play:
-    play = Play(VwapReversion(BATCH_ID, schedule, **options))
+    play = Play(VwapReversion(BATCH_ID, schedule, **{"cost_fraction": 0.05, **options}))
     play.pick("AAPL")
     for number in range(CALM):
         play.bars([calm(number)])
