@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +23,9 @@ LATENCY_RATES = (10_000, 100_000)
 _FIRST_RATE = {"bare": 400_000, "product": 200_000}  # where the search for the ceiling begins
 _WARM_UP_RATE, _WARM_UP_SECONDS = 20_000, 0.5
 _LIVE_SECONDS = 60.0  # for all histories to be loaded, so that every event reaches the strategy
-_QUIET_SECONDS = 0.4  # nothing handled for so long: the rest was dropped
+_QUIET_LOOKS = 50  # 20 ms apart, at which nothing more was handled: the rest was dropped
+_LOOK_SECONDS = 0.5
+BUSY_CORES = 0.3  # used by others: more disturbs a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Sizes:
     repeats: int
     resolution: float
     sides: tuple[str, ...]
+    patience: float
     keep: bool
 
 
@@ -48,7 +52,10 @@ class Findings:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the JSON document; progress goes to the error output."""
     sizes = _sizes(arguments)
-    document = asyncio.run(_document(sizes))
+    try:
+        document = asyncio.run(_document(sizes))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
     print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
@@ -59,14 +66,18 @@ def _sizes(arguments: Sequence[str] | None) -> Sizes:
     parser.add_argument("--quick", action="store_true", help="one repeat, shorter runs, a coarse ceiling")
     parser.add_argument("--only", choices=("bare", "product"), help="measure one side alone")
     parser.add_argument("--keep", action="store_true", help="leave the product's folder with its logs and journals")
+    parser.add_argument("--patience", type=float, default=0, help="seconds, in all, to wait for a quiet machine")
     given = parser.parse_args(arguments)
     sides = (given.only,) if given.only else ("bare", "product")
     if given.quick:
-        return Sizes(min(given.seconds, 1.5), 1, 0.3, sides, given.keep)
-    return Sizes(given.seconds, given.repeats, 0.1, sides, given.keep)
+        return Sizes(min(given.seconds, 1.5), 1, 0.3, sides, given.patience, given.keep)
+    return Sizes(given.seconds, given.repeats, 0.1, sides, given.patience, given.keep)
 
 
 async def _document(sizes: Sizes) -> dict[str, Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that everything started is ended
     before = load_average()
     begun = time.monotonic()
     found = await _measure(sizes)
@@ -84,6 +95,7 @@ async def _document(sizes: Sizes) -> dict[str, Any]:
             "repeats": sizes.repeats,
             "ceiling_resolution": sizes.resolution,
             "most_behind_us": MOST_BEHIND_US,
+            "patience_seconds": sizes.patience,
         },
         "load_average": {"before": before, "after": load_average()},
         "took_seconds": round(time.monotonic() - begun, 1),
@@ -97,11 +109,12 @@ async def _document(sizes: Sizes) -> dict[str, Any]:
 
 async def _measure(sizes: Sizes) -> Findings:
     found = Findings(ceilings={name: [] for name in sizes.sides})
+    patience = Patience(sizes.patience)
     feed = Feed()
     database = Database() if "product" in sizes.sides else None
     try:
         for repeat in range(sizes.repeats):
-            await _repeat(sizes, repeat, feed, database, found)
+            await _repeat(Measuring(feed, sizes, repeat, found, patience), database)
     finally:
         feed.stop()
         if database is not None:
@@ -111,15 +124,15 @@ async def _measure(sizes: Sizes) -> Findings:
     return found
 
 
-async def _repeat(sizes: Sizes, repeat: int, feed: Feed, database: Database | None, found: Findings) -> None:
+async def _repeat(measuring: Measuring, database: Database | None) -> None:
     """Start both sides afresh, and alternate between them."""
     sides: list[Side] = []
+    found = measuring.found
     try:
-        if "bare" in sizes.sides:
-            sides.append(Bare(feed))
+        if "bare" in measuring.sizes.sides:
+            sides.append(Bare(measuring.feed))
         if database is not None:
-            sides.append(await Product.start(feed, database))
-        measuring = Measuring(feed, sizes, repeat, found)
+            sides.append(await Product.start(measuring.feed, database))
         for side in sides:
             await measuring.warm_up(side)
         for rate in LATENCY_RATES:
@@ -142,6 +155,7 @@ class Measuring:
     sizes: Sizes
     repeat: int
     found: Findings
+    patience: Patience
 
     async def warm_up(self, side: Side) -> None:
         """Return once every event sent reaches the strategy."""
@@ -159,31 +173,19 @@ class Measuring:
                 raise RuntimeError(f"{side.name}: {handled} of {sent.events} events reach the strategy")
 
     async def run(self, side: Side, rate: int, purpose: str) -> Run:
-        """Make one run and keep what it showed."""
-        meter = CpuMeter({"feed_server": [self.feed.pid], **side.roles()})
-        begun = time.monotonic()
-        sent = await self.feed.send(side.client, rate, self.sizes.seconds)
-        await _settled(side, sent.events)
-        spent, others = meter.spent()
-        took = time.monotonic() - begun
-        side.check()
-        run = judge(
-            side.readings.take(),
-            sent,
-            spent,
-            side=side.name,
-            purpose=purpose,
-            repeat=self.repeat,
-            offered=rate,
-            other_cores=round(others / took, 2),
-        )
-        self.found.runs.append(run)
-        _say(
-            f"{self.repeat} {side.name:8}{rate:>10,}/s  {'kept' if run.kept else 'LOST'}"
-            f"  p50 {run.p50_us:,.0f} p99 {run.p99_us:,.0f} p99.9 {run.p999_us:,.0f} us"
-            f"  handled {run.handled / max(1, run.sent):.3f}  cpu {run.cpu_us_an_event}  others {run.other_cores}"
-        )
-        return run
+        """Make one run and keep what it showed; one that others disturbed is made again while patience lasts."""
+        while True:
+            await self.patience.quiet()
+            begun = time.monotonic()
+            run = await self._once(side, rate, purpose)
+            harmed = run.other_cores > BUSY_CORES and not (purpose == "ceiling" and run.kept)
+            again = harmed and self.patience.spend(time.monotonic() - begun)
+            if again:
+                run = msgspec.structs.replace(run, purpose="disturbed")
+            self.found.runs.append(run)
+            _say(f"{self.repeat} {_line(run)}")
+            if not again:
+                return run
 
     async def ceiling(self, side: Side) -> int:
         """Return the highest rate that the side keeps."""
@@ -193,16 +195,57 @@ class Measuring:
         _say(f"{self.repeat} {side.name:8}ceiling {search.ceiling:,}/s")
         return search.ceiling
 
+    async def _once(self, side: Side, rate: int, purpose: str) -> Run:
+        meter = CpuMeter({"feed_server": [self.feed.pid], **side.roles()})
+        sent = await self.feed.send(side.client, rate, self.sizes.seconds)
+        await _settled(side, sent.events)
+        spent, other_cores = meter.spent()
+        side.check()
+        facts = {"side": side.name, "purpose": purpose, "repeat": self.repeat, "offered": rate}
+        return judge(side.readings.take(), sent, spent, other_cores=round(other_cores, 2), **facts)
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long, in all, may still be spent on waiting for other programs to leave the processors alone."""
+
+    seconds: float
+
+    async def quiet(self) -> None:
+        """Return once the machine is quiet, or patience is at its end."""
+        while self.seconds > 0:
+            meter = CpuMeter({})
+            await asyncio.sleep(_LOOK_SECONDS)
+            if meter.spent()[1] <= BUSY_CORES:
+                return
+            self.spend(_LOOK_SECONDS)
+
+    def spend(self, seconds: float) -> bool:
+        """Take off what was spent; return whether there was any left before."""
+        left = self.seconds > 0
+        self.seconds -= seconds
+        return left
+
 
 async def _settled(side: Side, expected: int) -> int:
     """Return how many events were handled, once all were or nothing more comes."""
-    handled, since = -1, time.monotonic()
-    while handled < expected and time.monotonic() - since < _QUIET_SECONDS:
+    handled, looks = -1, 0
+    while handled < expected and looks < _QUIET_LOOKS:
         now = side.readings.count()
-        if now != handled:
-            handled, since = now, time.monotonic()
+        looks = looks + 1 if now == handled else 0
+        handled = now
         await asyncio.sleep(0.02)
     return handled
+
+
+def _line(run: Run) -> str:
+    """Return a run in one line, for the error output."""
+    cpu = " ".join(f"{role} {spent:.2f}" for role, spent in run.cpu_us_an_event.items())
+    return (
+        f"{run.side:8}{run.offered:>10,}/s {run.purpose:9} {'kept' if run.kept else 'LOST'}"
+        f"  p50 {run.p50_us:,.0f} p99 {run.p99_us:,.0f} p99.9 {run.p999_us:,.0f} us"
+        f"  handled {run.handled / max(1, run.sent):.3f}  cpu us: {cpu}, other cores {run.other_cores}"
+    )
 
 
 def _say(text: str) -> None:

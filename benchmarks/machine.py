@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -49,12 +50,13 @@ class CpuMeter:
         self._roles = {role: tuple(pids) for role, pids in roles.items()}
         self._begun = self._used()
         self._own, self._busy = _used(os.getpid()), _busy()
+        self._at = time.monotonic()
 
     def spent(self) -> tuple[dict[str, float], float]:
-        """Return CPU seconds by role, and those used by processes without a role (ours apart)."""
+        """Return CPU seconds by role, and how many cores processes without a role kept busy (this one apart)."""
         spent = {role: used - self._begun[role] for role, used in self._used().items()}
         others = _busy() - self._busy - sum(spent.values()) - (_used(os.getpid()) - self._own)
-        return spent, max(0.0, others)
+        return spent, max(0.0, others) / (time.monotonic() - self._at)
 
     def _used(self) -> dict[str, float]:
         return {role: sum(map(_used, pids)) for role, pids in self._roles.items()}
