@@ -35,7 +35,7 @@ from liualgotrader.strategies.base import Surroundings
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 from liualgotrader.transport.child import Child
 from liualgotrader.transport.codec import decode_batch, decode_news
-from liualgotrader.transport.market_clock import Seat
+from liualgotrader.transport.market_clock import Seat, market_stands
 from liualgotrader.transport.page import symbol_cell
 
 log = logging.getLogger(__name__)
@@ -225,7 +225,8 @@ class Consumer:
     def _take_market(self, batches: Sequence[Batch]) -> None:
         """Act on batches; once one is stale, of all that wait only the newest state of each symbol is acted on."""
         age = self._clock.age
-        verdicts = [self._freshness.judge(batch.events, age) for batch in batches]
+        # While the market waits for us nothing newer exists, however long our machine takes.
+        verdicts = [self._freshness.judge(b.events, _no_age if market_stands(self._clock) else age) for b in batches]
         silent = [v.stale for v in verdicts]
         if any(silent):
             silent = _drained(batches, silent)
@@ -314,6 +315,10 @@ class CalledAccount:
     def shortable(self, symbol: str) -> bool:
         """Say whether the broker lends the share; unknown ones count as lent."""
         return self._engine.market.shortable.get(symbol, True)
+
+
+def _no_age(at: int) -> int:
+    return 0
 
 
 def terms_of(plan: SessionPlan) -> Terms:

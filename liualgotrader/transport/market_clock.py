@@ -141,6 +141,12 @@ class PageClock:
         passed = self._page.passed_at(at)
         return machine_now() - passed if passed != NEVER else -1
 
+    @property
+    def stands(self) -> bool:
+        """Whether the market stands until we have done our work: nothing grows old meanwhile."""
+        anchor = self._page.anchor()
+        return anchor is not None and anchor.speed == 0
+
     async def sleep_until(self, at: int) -> None:
         """Return once the market clock has reached `at`."""
         reached = asyncio.Event()
@@ -243,6 +249,11 @@ def hold_socket(page: Path) -> Path:
 def wake_socket(page: Path, process: str) -> Path:
     """Return where a process listens for "your time has come"."""
     return page.with_name(f"wake-{process}.sock")
+
+
+def market_stands(clock: Clock) -> bool:
+    """Say whether the market waits for us at this moment; outside a simulation it never does."""
+    return isinstance(clock, PageClock) and clock.stands
 
 
 def clock_for(page: SessionPage, seat: Seat, *, simulated: bool) -> Clock:
