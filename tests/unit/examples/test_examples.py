@@ -47,7 +47,7 @@ def test_a_tradeplans_strategies_and_scanners_load(path: Path) -> None:
     strategies = [make_strategy(BATCH_ID, name, details, path.parent) for name, details in plan.strategies.items()]
     scanners = [make_scanner(None, name, details, path.parent) for name, details in plan.scanners.items()]
     assert [strategy.name for strategy in strategies] == list(plan.strategies)
-    assert [scanner.name for scanner in scanners] == list(plan.scanners)
+    assert [type(scanner).__name__.lower() for scanner in scanners] == [name.lower() for name in plan.scanners]
     targets = {scanner.target_strategy_name for scanner in scanners} - {None}
     assert targets <= set(plan.strategies)
 
