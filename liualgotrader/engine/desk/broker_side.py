@@ -25,9 +25,9 @@ from liualgotrader.engine.desk.reconcile_asking import ask_reconcile
 from liualgotrader.engine.desk.states import OF_BROKER, Step
 from liualgotrader.engine.desk.values import Answer, Found, LookUp, Outcome, Request
 
-LOOK_UPS = 5  # how often an order that the broker does not know is looked for before it is given up
+LOOK_UPS = 8  # how often an order that the broker does not know is looked for before it is given up
 RESENDS = 2  # how often it is sent again under the same id meanwhile, while its intent is valid
-FIRST_WAIT = SECOND // 2  # machine time; doubled with every look-up
+FIRST_WAIT = SECOND // 20  # machine time; doubled with every look-up
 LONGEST_WAIT = 10 * SECOND
 LARGEST_GAP = 1000  # a larger step in the stream's numbers is not a gap but another way of counting
 ID_TAKEN = "client_order_id must be unique"
@@ -107,7 +107,7 @@ def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> Non
 def settle(ledger: Ledger, order: Order) -> None:
     """Bring the state up to what is booked: a partial fill, a late complete one, an end that waited for its fills."""
     if order.missing:
-        ledger.orders.settle(order)
+        ledger.keep(order)
         ask_reconcile(ledger)
         return
     if order.ending is not None:
@@ -119,7 +119,7 @@ def settle(ledger: Ledger, order: Order) -> None:
         ledger.move(order, Step.FILLED, at=order.seen_at)
     elif order.filled and not order.state.is_final:
         ledger.move(order, Step.PARTIALLY_FILLED, at=order.seen_at)
-    ledger.orders.settle(order)
+    ledger.keep(order)
 
 
 def _acknowledged(ledger: Ledger, order: Order) -> None:
@@ -214,7 +214,6 @@ def _still_working(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
 
 def _not_there(ledger: Ledger, order: Order) -> None:
     """Send it again under the same id while it is valid; give up only after a request could no longer arrive."""
-    order.lookups += 1
     may_resend = (
         order.resent < RESENDS
         and not order.leaves_room_of

@@ -197,11 +197,15 @@ class Ledger:
             self._event(order, str(new), {"reason": reason} if reason else {}, at)
             self.store(order)
             self._tell_state(order, reason)
-        self.orders.settle(order)
-        self.books.touch(order.symbol)
+        self.keep(order)
         if new.is_final:
             self.changed.append(order)
         return True
+
+    def keep(self, order: Order) -> None:
+        """Keep the lists of working orders, and the exposure they make, true after an order has changed."""
+        self.orders.settle(order)
+        self.books.touch(order.symbol)
 
     def note(self, order: Order, event: str, details: Mapping[str, Any]) -> None:
         """Store something that happened to an order without moving it."""
@@ -286,8 +290,7 @@ class Ledger:
         self.fills_in[order.symbol] = self.fills
         self._tell_fill(order, execution, fresh, position)
         self.write(self._trade_row(order, execution, fresh))
-        self.orders.settle(order)
-        self.books.touch(order.symbol)
+        self.keep(order)
         self.changed.append(order)
         return True
 
