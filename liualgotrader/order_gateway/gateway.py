@@ -88,17 +88,20 @@ class Gateway:
     # --- life ------------------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Begin to follow the broker, the clock and the consumers."""
-        loop = asyncio.get_running_loop()
+        """Begin to follow the broker, the clock and the supervisor."""
         self._stream = asyncio.ensure_future(self._follow_updates())
+        self._child.on_order(self.on_order)
+        self._poll_account()
+        self._poll_prices()
+
+    def attach_consumers(self) -> None:
+        """Begin to take intents and to tell news."""
+        loop = asyncio.get_running_loop()
         for index, outbox in enumerate(self.outboxes):
             outbox.attach(loop)
             reader = self._child.reader(f"intents-{index}")
             self._readers.append(reader)
             reader.attach(loop, partial(self._on_intents, reader))
-        self._child.on_order(self.on_order)
-        self._poll_account()
-        self._poll_prices()
 
     def failed(self) -> BaseException | None:
         """Return what ended a task that must not end, None while all go on."""

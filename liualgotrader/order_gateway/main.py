@@ -149,7 +149,8 @@ class _Session:
         self._recorder.start()
         with child.seat.busy():
             gateway.attach()
-            await self._until(lambda: room.desk.has_compared, BOOKS_SECONDS)
+            await self._until(lambda: room.desk.has_compared, BOOKS_SECONDS)  # intents wait for it, not in vain
+            gateway.attach_consumers()
             child.report(self._counters)
             child.ready()
         say(log, "gateway_ready", generation=generation, restarted=not is_new)

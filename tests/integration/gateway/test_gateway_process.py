@@ -1,0 +1,124 @@
+"""The real gateway process against the simulated market and PostgreSQL: killed at random instants, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+from random import Random
+
+import pytest
+
+from liualgotrader.common.control import Operate
+from liualgotrader.common.orders import OrderState, Side
+from liualgotrader.models.store import PostgresStore
+from tests.integration.gateway.gateway_stack import BATCH, PlayedConsumer, Stack
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(110)]
+
+
+async def begin(stack: Stack) -> PlayedConsumer:
+    stack.start_gateway()
+    consumer = PlayedConsumer(stack)
+    await consumer.until(lambda: consumer.caught_up == {1, 2} and consumer.account is not None)
+    return consumer
+
+
+def prices(stack: Stack) -> dict[str, Decimal]:
+    found = stack.ask("assets", status="active")
+    symbols = sorted(a["symbol"] for a in found if a["tradable"])[:4]
+    headers_free = stack.ask("stocks/snapshots", symbols=",".join(symbols), feed="sip")
+    return {s: Decimal(str(headers_free[s]["latestTrade"]["p"])) for s in symbols}
+
+
+async def test_an_order_is_filled_told_and_stored(stack: Stack, store: PostgresStore) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    name = consumer.order(1, Side.BUY, 10, symbol, price)
+    await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+    assert consumer.position(1, symbol) == 10
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+    [row] = await store.fetch(
+        "SELECT state, filled_quantity, broker_order_id FROM orders WHERE client_order_id = $1", name
+    )
+    assert (row["state"], row["filled_quantity"]) == ("filled", 10)
+    assert sum(t.quantity for t in await store.trades(BATCH)) == 10
+    assert stack.facts()["positions"][0]["quantity"] == "10"
+
+
+async def test_kill_9_at_random_instants_loses_and_doubles_nothing(stack: Stack, store: PostgresStore) -> None:
+    random = Random(11)
+    consumer = await begin(stack)
+    known = prices(stack)
+    names: list[tuple[str, int]] = []
+    for _ in range(6):
+        for _ in range(random.randrange(4, 10)):
+            symbol = random.choice(sorted(known))
+            slot = random.choice([1, 2])
+            held = consumer.position(slot, symbol)
+            side = Side.SELL if held > 0 and random.random() < 0.6 else Side.BUY
+            size = min(int(held), 5) if side is Side.SELL else random.randrange(1, 9)
+            limit = random.random() < 0.4
+            cents = Decimal(random.randrange(-5, 6)) / 100
+            names.append((consumer.order(slot, side, max(1, size), symbol, known[symbol] + cents, limit=limit), slot))
+            if random.random() < 0.2:
+                consumer.cancel(*random.choice(names))
+            await asyncio.sleep(random.random() * 0.03)
+        stack.kill_gateway()
+        stack.start_gateway()
+    await consumer.until(lambda: not consumer.open(), seconds=60)
+    await asyncio.sleep(0.5)
+    assert await stack.stop_gateway() == 0, stack.log()[-3000:]
+    consumer.close()
+
+    at_broker = {o["client_order_id"]: o for o in stack.ask("orders", status="all", limit=500)}
+    rows = await store.fetch("SELECT client_order_id, state, filled_quantity, broker_order_id FROM orders")
+    stored = {r["client_order_id"]: r for r in rows}
+    assert len(rows) == len(stored) == len(names)
+    for name, seen in at_broker.items():
+        assert stored[name]["broker_order_id"] == seen["id"]
+        assert stored[name]["state"] == seen["status"]
+        assert stored[name]["filled_quantity"] == Decimal(seen["filled_qty"])
+    assert {r["state"] for name, r in stored.items() if name not in at_broker} <= {"refused", "rejected"}
+
+    trades = await store.trades(BATCH)
+    booked = Counter(t.execution_id for t in trades)
+    fills = stack.ask("account/activities", activity_types="FILL", page_size=100)
+    assert len(fills) < 100
+    assert booked == Counter(f["id"].rpartition("::")[2] for f in fills)
+    held = {p["symbol"]: Decimal(p["qty"]) for p in stack.ask("positions")}
+    ours: Counter[str] = Counter()
+    for trade in trades:
+        ours[trade.symbol] += trade.quantity if trade.operation == "buy" else -trade.quantity  # type: ignore[assignment]
+    assert {s: q for s, q in ours.items() if q} == held
+    told = {s: sum(consumer.position(slot, s) for slot in (1, 2)) for s in known}
+    assert {s: q for s, q in told.items() if q} == held
+    assert SECRET_NOWHERE not in stack.log()
+    print(Counter(((r["state"]), r["reason"]) for r in await store.fetch("SELECT state, reason FROM orders")))
+    print(f"{len(names)} orders, {len(at_broker)} at the broker, {len(trades)} executions")
+
+
+SECRET_NOWHERE = "sim-secret-of-no-value"
+
+
+async def test_the_kill_switch_takes_orders_back_and_stays_on_over_a_restart(stack: Stack) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    low = consumer.order(1, Side.BUY, 1, symbol, (price * Decimal("0.98")).quantize(Decimal("0.01")), limit=True)
+    await consumer.until(lambda: consumer.state(low) is OrderState.ACKNOWLEDGED)
+    stack.say(Operate("kill_switch", {"reason": "a person said so"}))
+    await consumer.until(lambda: consumer.state(low) is OrderState.CANCELED)
+    stack.kill_gateway()
+    stack.start_gateway()
+    consumer.caught_up.clear()
+    await consumer.until(lambda: consumer.caught_up == {1, 2})
+    refused = consumer.order(2, Side.BUY, 1, symbol, price)
+    await consumer.until(lambda: consumer.state(refused) is OrderState.REFUSED)
+    stack.say(Operate("resume"))
+    await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped)
+    bought = consumer.order(2, Side.BUY, 1, symbol, price)
+    await consumer.until(lambda: consumer.state(bought) is OrderState.FILLED)
+    assert await stack.stop_gateway(flatten=True) == 0
+    assert stack.facts()["positions"] == []
+    consumer.close()
