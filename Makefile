@@ -35,9 +35,8 @@ check: .venv/tests
 bench: .venv/tests
 	$(BIN)/python -m benchmarks.live_path
 
-## ui: install what the pages need and open them
+## ui: open the pages (not built yet; `liu ui` says so)
 ui: .venv/base
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[ui]'
 	$(BIN)/liu ui
 
 clean:

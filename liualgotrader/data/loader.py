@@ -220,6 +220,9 @@ class SymbolData:
         """Have all bars from the day of `start` up to `stop`; nothing that was fetched is fetched again."""
         first = midnight(max(as_datetime(start).date(), _FIRST_DAY))
         stop = min(stop, self._clock.now())
+        live = self._live_rows()
+        if live is not None:  # from there on the consumer's own bars are the newest there are
+            stop = min(stop, instant(live.index[0].to_pydatetime()))
         if self._covered is None:
             if stop > first:
                 self._fetch(first, stop)
@@ -247,11 +250,15 @@ class SymbolData:
         """The loaded bars, with the consumer's own newest ones on top where it has the symbol."""
         import pandas as pd
 
-        live = self._live_frame(self.symbol) if self._live_frame else None
-        if live is None or live.empty:
+        live = self._live_rows()
+        if live is None:
             return self._frame
         older = self._frame[self._frame.index < live.index[0]]
         return pd.concat([older, live]) if len(older) else live
+
+    def _live_rows(self) -> pd.DataFrame | None:
+        live = self._live_frame(self.symbol) if self._live_frame else None
+        return None if live is None or live.empty else live
 
     def put(self, at: Any, values: Sequence[float]) -> None:
         """Append or overwrite the bar that starts at `at`."""

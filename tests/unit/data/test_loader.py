@@ -183,6 +183,19 @@ def test_the_consumers_own_bars_stand_on_top(vendor: CountedDays) -> None:
     assert on_top["AAPL"].close[-5:].tolist()[2:] == [1.0, 1.0, 1.0]
 
 
+def test_what_the_consumer_has_itself_is_never_fetched(vendor: CountedDays) -> None:
+    live = loader(vendor)["AAPL"][-600:]
+    vendor.calls.clear()
+    clock = StandingClock(FRIDAY_NIGHT)
+    on_top = DataLoader(data_api=vendor, clock=clock, live=lambda symbol: live)
+    for minute in range(5):
+        clock._now += minute * MINUTE
+        assert len(on_top["AAPL"].close[-30:]) == 30
+    live_from = instant(live.index[0].to_pydatetime())
+    assert all(end <= live_from + 1 for _, end in vendor.calls)
+    assert len(vendor.calls) <= 1
+
+
 def test_the_clock_may_pass_while_a_loader_lives(vendor: CountedDays) -> None:
     clock = StandingClock(ny("2022-01-06 10:00"))
     loaded = DataLoader(data_api=vendor, clock=clock)
