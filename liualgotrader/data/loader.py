@@ -198,6 +198,9 @@ class SymbolData:
         self._frame, self._covered = frame, (start, stop)
 
     def _ensure_count(self, count: int) -> None:
+        live = self._live_rows()
+        if live is not None and len(live) >= count:
+            return
         now = self._clock.now()
         self._ensure(now - _LOOK_BACK_DAYS * 86_400_000_000_000, now)
         self._reach_back(count, lambda: len(self._joined()), now)
