@@ -9,11 +9,11 @@ from functools import partial
 
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
 from liualgotrader.common.control import Operate, StopSlot, ToChild
-from liualgotrader.common.errors import OutsideError
+from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
 from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.session_plan import SessionPlan
-from liualgotrader.common.tlog import say
+from liualgotrader.common.tlog import say, warn
 from liualgotrader.engine.desk import (
     Announce,
     Command,
@@ -108,6 +108,9 @@ class Gateway:
         stream = self._stream
         if stream is not None and stream.done() and not stream.cancelled():
             return stream.exception() or OutsideError("the broker's order stream has ended: start again.")
+        hurry = self._hurry
+        if hurry is not None and hurry.done() and not hurry.cancelled() and (error := hurry.exception()) is not None:
+            return error
         return self._recorder.failed()
 
     async def close(self) -> None:
@@ -273,14 +276,14 @@ class Gateway:
     async def _learn_account(self) -> None:
         try:
             self.tell(await self._broker.account())
-        except OutsideError as error:
-            say(log, "account_not_known", error=error)
+        except (OutsideError, BrokerRefused, BadData) as error:
+            warn(log, "account_not_known", error=error)
 
     async def _learn_prices(self) -> None:
         symbols = self._room.desk.caretaken()
         try:
             prices = dict(await self._prices.latest(symbols)) if symbols else {}
-        except OutsideError as error:
+        except (OutsideError, BadData) as error:
             self._notice("WARNING", f"no prices for {', '.join(symbols)}, whose strategy has stopped: {error}")
             return
         if prices:

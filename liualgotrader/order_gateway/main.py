@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.config import Secrets
-from liualgotrader.common.control import Told
+from liualgotrader.common.control import ToChild, Told
 from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable
 from liualgotrader.common.orders import BrokerAccount
 from liualgotrader.common.ports import Broker
@@ -94,6 +94,8 @@ async def serve(child: Child, doors: Doors) -> None:
         MoneyNeedsAPerson: if the journal is damaged.
     """
     refuse_real_money(child.plan.endpoints)
+    early: list[ToChild] = []
+    child.on_order(early.append)
     async with AsyncExitStack() as cleanup:
         broker = await doors.open_broker()
         cleanup.push_async_callback(broker.close)
@@ -103,7 +105,7 @@ async def serve(child: Child, doors: Doors) -> None:
         room = DeskRoom(Path(child.plan.journal_dir), child.clock)
         cleanup.callback(room.close)
         session = _Session(child, doors, broker, account, lock, room)
-        await session.begin(cleanup)
+        await session.begin(cleanup, early)
         await session.live()
         await session.leave()
 
@@ -129,8 +131,11 @@ class _Session:
         self._low_disk_told = False
         self._turns = 0
 
-    async def begin(self, cleanup: AsyncExitStack) -> None:
-        """Lease the account, open or rebuild the books, and take part once they were compared with the broker's."""
+    async def begin(self, cleanup: AsyncExitStack, early: Sequence[ToChild]) -> None:
+        """Lease the account, open or rebuild the books, and take part once they were compared with the broker's.
+
+        `early` are the orders that the supervisor gave meanwhile.
+        """
         child, room, gateway = self._child, self._room, self._gateway
         is_new = room.is_new
         generation = await self._lease(is_new=is_new)
@@ -149,6 +154,8 @@ class _Session:
         self._recorder.start()
         with child.seat.busy():
             gateway.attach()
+            for order in early:
+                gateway.on_order(order)
             await self._until(lambda: room.desk.has_compared, BOOKS_SECONDS)  # intents wait for it, not in vain
             gateway.attach_consumers()
             child.report(self._counters)

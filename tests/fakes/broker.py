@@ -27,6 +27,7 @@ from liualgotrader.common.orders import (
     Declare,
     News,
     OrderIntent,
+    OrderNews,
     OrderType,
     ReplaceIntent,
     Side,
@@ -317,11 +318,8 @@ class World:
 
     def states(self, name: str) -> list[str]:
         """Return the states that an order's news went through."""
-        return [str(n.state) for said in self.news.values() for n in said if _about(n, name)]
-
-
-def _about(news: Any, name: str) -> bool:
-    return getattr(news, "client_order_id", "") == name and hasattr(news, "state")
+        told = (n for said in self.news.values() for n in said if isinstance(n, OrderNews))
+        return [str(n.state) for n in told if n.client_order_id == name]
 
 
 def _silence(command: Decision) -> Input:

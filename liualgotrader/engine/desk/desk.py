@@ -80,7 +80,7 @@ class Desk:
         ledger.now, ledger.machine = now, machine
         ledger.take_terms(told)
         ledger.conditions.pop(LEAVING, None)
-        ledger.condition(reconcile.WAITING, reconcile.WAITING_TEXT)
+        ledger.condition(reconcile.WAITING, reconcile.WAITING_TEXT, quiet=True)
         hours = told.terms.hours
         if not hours.bypass and hours.liquidates_at > 0:
             ledger.market.set(hours.liquidates_at, Due.LIQUIDATE, "")
@@ -193,6 +193,9 @@ def _ask_after_restart(ledger: Ledger) -> None:
             ledger.move(order, Step.SILENCE, reason="we were down")
         order.lookups = 0
         broker_side.look_up(ledger, order)
+    for slot in ledger.slots.values():
+        if slot.stopped:
+            closing.take_back_entries(ledger, slot.stopped, slot.number)
     ask_reconcile(ledger)
 
 
@@ -243,7 +246,7 @@ def _on_slot_stopped(ledger: Ledger, told: SlotStopped) -> None:
 
 
 def _on_leave(ledger: Ledger, told: Leave) -> None:
-    ledger.condition(LEAVING, told.reason)
+    ledger.condition(LEAVING, told.reason, quiet=True)
     closing.take_back_entries(ledger, told.reason)
 
 

@@ -392,17 +392,22 @@ class Ledger:
             entries_stopped=next(iter(self.conditions.values()), ""),
         )
 
-    def condition(self, name: str, text: str) -> None:
-        """Stop entries for a reason, or (empty text) stop them for it no longer, and say so."""
+    def condition(self, name: str, text: str, *, quiet: bool = False) -> None:
+        """Stop entries for a reason, or (empty text) stop them for it no longer, and say so.
+
+        `quiet` is for what belongs to every session's beginning and end: consumers are told, a person is not.
+        """
         before = self.conditions.get(name, "")
         if text:
             self.conditions[name] = text
         else:
             self.conditions.pop(name, None)
-        if bool(text) != bool(before):
+        if bool(text) == bool(before):
+            return
+        if not quiet:
             self.warn("WARNING" if text else "INFO", f"entries stopped: {text}" if text else f"no longer: {before}")
-            if self.account is not None:
-                self.out.append(Announce(self.account_news()))
+        if self.account is not None:
+            self.out.append(Announce(self.account_news()))
 
     # --- ids ---------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
         _book_what_is_missing(ledger)
         _ask_for_the_absent(ledger, snapshot.orders)
         _compare_positions(ledger, snapshot)
-        ledger.condition(WAITING, "")
+        ledger.condition(WAITING, "", quiet=True)
     next_reconcile(ledger, ok=snapshot.ok)
 
 

@@ -19,7 +19,7 @@ import requests
 
 from liualgotrader.common.clock import HOUR, SECOND, machine_now
 from liualgotrader.common.config import SESSION_DSN
-from liualgotrader.common.control import FromChild, Notice, Stop, Told, ToChild
+from liualgotrader.common.control import FromChild, Notice, Stop, ToChild, Told
 from liualgotrader.common.orders import (
     AccountNews,
     CancelIntent,
@@ -50,7 +50,7 @@ from liualgotrader.order_gateway import main as gateway_main
 from liualgotrader.simulator import main as simulator_main
 from liualgotrader.transport.codec import decode_news, encode_intents
 from liualgotrader.transport.links import LinkReader, LinkWriter
-from liualgotrader.transport.page import Life, SessionPage
+from liualgotrader.transport.page import Cell, Life, SessionPage
 
 OPEN = 1_750_685_400 * SECOND  # 2025-06-23 09:30 New York
 BATCH = "5e55104e-0000-4000-8000-000000000000"
@@ -144,7 +144,7 @@ class Stack:
     def start_gateway(self) -> None:
         mine, theirs = _SPAWN.Pipe()
         self.gateway = _SPAWN.Process(target=gateway_main.run, args=(self.plan.run_dir, theirs))
-        self.page.put(self.page.process("order_gateway"), 0, Life.DOWN)
+        self.page.put(self.page.process("order_gateway"), Cell.LIFE, Life.DOWN)
         self.gateway.start()
         theirs.close()
         self.processes.append(self.gateway)

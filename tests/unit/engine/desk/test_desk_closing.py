@@ -1,5 +1,8 @@
 """Positions are closed when they must be: at the end of the day, for stopped strategies, by the kill switch, by a loss."""
 
+# mypy: disable-error-code="comparison-overlap"
+# A Decimal equals the int of the same value, also inside a tuple.
+
 from __future__ import annotations
 
 from decimal import Decimal

@@ -168,7 +168,7 @@ def test_day_trading_ends_at_the_liquidation() -> None:
     world = small_world()
     world.now = HOURS.liquidates_at
     assert refusal(world, world.order(1, "buy", 1)) == "liquidation"
-    assert CLOSE > world.now
+    assert world.now < CLOSE
 
 
 def test_a_session_without_a_schedule_has_no_liquidation() -> None:

@@ -1,0 +1,430 @@
+"""The gateway's parts, each alone: lock on real money, account lock, lanes, rows, journal room, watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from liualgotrader.common.clock import MINUTE, SECOND, WallClock
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.orders import (
+    AccountNews,
+    BrokerOrder,
+    BrokerPosition,
+    CaughtUp,
+    News,
+    OrderIntent,
+    OrderType,
+    Side,
+)
+from liualgotrader.common.rows import AccountRow, AlgoRunRow, BatchRow, TradeRow
+from liualgotrader.common.session_plan import Endpoints, SessionPlan, SlotPlan
+from liualgotrader.engine.desk import Begin, Cancel, LookUp, Outcome, Reconcile, Send, Snapshot, Tick, Write
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.rules import Session
+from liualgotrader.exchange.values import AssetTerms
+from liualgotrader.order_gateway.account_lock import AccountLock
+from liualgotrader.order_gateway.carrying import carried_positions
+from liualgotrader.order_gateway.desk_room import DeskRoom
+from liualgotrader.order_gateway.endpoints import refuse_real_money
+from liualgotrader.order_gateway.errands import Errands
+from liualgotrader.order_gateway.lanes import Lanes
+from liualgotrader.order_gateway.outbox import NewsOutbox
+from liualgotrader.order_gateway.record import RowRecorder
+from liualgotrader.order_gateway.watches import ClockWatch, disk_text
+from liualgotrader.trading.simulated import SimulatedBroker
+from liualgotrader.transport.codec import decode_news
+from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, desk_terms
+from tests.fakes.store import MemoryDatabase, MemoryStore
+
+# --- real money
+
+
+@pytest.mark.parametrize(
+    ("trading", "updates", "loopback", "allowed"),
+    [
+        ("https://paper-api.alpaca.markets", "wss://paper-api.alpaca.markets/stream", False, True),
+        ("http://127.0.0.1:8000", "ws://127.0.0.1:8000/stream", True, True),
+        ("http://localhost:8000", "ws://[::1]:8000/stream", True, True),
+        ("https://api.alpaca.markets", "wss://api.alpaca.markets/stream", False, False),
+        ("https://paper-api.alpaca.markets", "wss://api.alpaca.markets/stream", False, False),
+        ("https://paper-api.alpaca.markets.evil.example", "ws://127.0.0.1/stream", False, False),
+        ("https://paper-api.alpaca.markets", "ws://127.0.0.1/stream", True, False),
+        ("", "", False, False),
+    ],
+)
+def test_orders_go_to_this_machine_or_to_paper_only(trading: str, updates: str, loopback: bool, allowed: bool) -> None:
+    endpoints = Endpoints(trading, "", "", updates, loopback)
+    if allowed:
+        refuse_real_money(endpoints)
+    else:
+        with pytest.raises(ConfigError, match="orders would go to"):
+            refuse_real_money(endpoints)
+
+
+# --- the account
+
+
+def test_an_account_has_one_gateway_on_this_machine(tmp_path: Path) -> None:
+    first = AccountLock(tmp_path, "PA123456789")
+    with pytest.raises(OutsideError, match="Another order gateway"):
+        AccountLock(tmp_path, "PA123456789")
+    AccountLock(tmp_path, "PA987654321").close()
+    first.close()
+    AccountLock(tmp_path, "PA123456789").close()
+
+
+def test_the_kill_switch_outlives_the_process_and_names_no_account(tmp_path: Path) -> None:
+    lock = AccountLock(tmp_path, "PA123456789")
+    lock.kill("a person said so")
+    lock.close()
+    again = AccountLock(tmp_path, "PA123456789")
+    assert again.killed == "a person said so"
+    again.resume()
+    assert again.killed == ""
+    assert not any("PA123456789" in path.name for path in tmp_path.rglob("*"))
+    again.close()
+
+
+# --- lanes
+
+
+class Holds:
+    """Counts who holds the market."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+
+async def test_calls_of_one_symbol_follow_each_other_and_others_run_beside_them() -> None:
+    holds, done = Holds(), list[str]()
+    gates = {name: asyncio.Event() for name in ("a1", "a2", "b1")}
+    lanes = Lanes(holds.busy)
+
+    def job(name: str) -> Callable[[], object]:
+        async def run() -> None:
+            await gates[name].wait()
+            done.append(name)
+
+        return run
+
+    for lane, name in (("A", "a1"), ("A", "a2"), ("B", "b1")):
+        lanes.put(lane, job(name))  # type: ignore[arg-type]
+    assert holds.count == 3
+    gates["a2"].set()
+    gates["b1"].set()
+    await until(lambda: done == ["b1"])
+    gates["a1"].set()
+    await until(lambda: lanes.idle)
+    assert (done, holds.count) == (["b1", "a1", "a2"], 0)
+    await lanes.close()
+
+
+async def test_closed_lanes_let_the_market_go() -> None:
+    holds = Holds()
+    lanes = Lanes(holds.busy)
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    for lane in ("A", "A", "B"):
+        lanes.put(lane, never)
+    await asyncio.sleep(0)
+    await lanes.close()
+    lanes.put("A", never)
+    assert (holds.count, lanes.idle) == (0, True)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not reached():
+            await asyncio.sleep(0.001)
+
+
+# --- rows
+
+
+def account_row(number: int) -> tuple[int, AccountRow]:
+    return number, AccountRow(BATCH, f"S{number}", Decimal(1), OPEN)
+
+
+async def recorder_of(database: MemoryDatabase, told: list[str], patience: float = 0.0) -> RowRecorder:
+    async def open_store() -> MemoryStore:
+        store = MemoryStore(database)
+        await store.applied(BATCH)
+        return store
+
+    return RowRecorder(BATCH, "me", open_store, WallClock(), patience_seconds=patience, on_outage=told.append)
+
+
+@pytest.fixture
+async def database() -> AsyncIterator[MemoryDatabase]:
+    database = MemoryDatabase()
+    store = MemoryStore(database)
+    await store.begin_batch(BatchRow(BATCH, "2025-06-23", "SIMULATED", OPEN, {}, {}, {}))
+    yield database
+
+
+async def test_rows_wait_for_a_database_that_is_away_and_arrive_once(database: MemoryDatabase) -> None:
+    told: list[str] = []
+    recorder = await recorder_of(database, told)
+    recorder.start()
+    recorder.add([account_row(1)])
+    assert await recorder.drain(5)
+    database.reachable = False
+    recorder.add([account_row(2), account_row(3)])
+    await until(lambda: bool(told))
+    assert (recorder.waiting, "has been away" in told[0]) == (2, True)
+    database.reachable = True
+    assert await recorder.drain(5)
+    await until(lambda: told[-1] == "")
+    assert sorted(symbol for _, symbol in database.foreign) == ["S1", "S2", "S3"]
+    await recorder.close()
+
+
+async def test_rows_of_an_earlier_life_are_passed_over(database: MemoryDatabase) -> None:
+    first = await recorder_of(database, [])
+    first.start()
+    first.add([account_row(1), account_row(2)])
+    assert await first.drain(5)
+    await first.close()
+    second = await recorder_of(database, [])
+    second.start()
+    second.add([account_row(n) for n in (1, 2, 3)])
+    assert await second.drain(5)
+    assert (second.applied, second.generation) == (3, 2)
+    await second.close()
+
+
+async def test_an_account_that_another_gateway_holds_ends_the_writing(database: MemoryDatabase) -> None:
+    await MemoryStore(database).lease("me")
+    recorder = await recorder_of(database, [])
+    recorder.start()
+    await until(lambda: recorder.failed() is not None)
+    assert isinstance(recorder.failed(), OutsideError)
+    await recorder.close()
+
+
+# --- the desk's room
+
+
+def test_a_room_that_was_left_without_a_word_is_the_same_when_it_is_opened_again(tmp_path: Path) -> None:
+    room = DeskRoom(tmp_path, WallClock())
+    assert room.is_new
+    decided = [d for d in room.tell([Begin(desk_terms(), 1), Snapshot(True, (), (), (position("X", 5),))])]
+    room.close()
+    again = DeskRoom(tmp_path, WallClock())
+    assert again.rows == [(d.number, d.row) for d in decided if isinstance(d, Write)] != []
+    assert again.desk.facts()["foreign"] == {"X": "5"}
+    again.tell([Tick()])
+    again.close()
+
+
+def position(symbol: str, quantity: int) -> BrokerPosition:
+    return BrokerPosition(symbol, Decimal(quantity), Decimal(10))
+
+
+# --- errands
+
+
+def exchange_broker() -> SimulatedBroker:
+    exchange = Exchange([AssetTerms("AAPL")], session=Session(opens_at=OPEN, closes_at=CLOSE))
+    exchange.advance(OPEN)
+    exchange.open_account("me", Decimal(100_000))
+    return SimulatedBroker(exchange, "me", lambda: OPEN)
+
+
+def limit_order(name: str = "liu-0-1-1", price: str = "90") -> OrderIntent:
+    return OrderIntent(
+        name, 1, "alpha", "AAPL", Side.BUY, Decimal(1), OrderType.LIMIT, OPEN, 0, limit_price=Decimal(price)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"), [("", Outcome.ACCEPTED), ("lost", Outcome.SILENCE), ("mute", Outcome.SILENCE)]
+)
+async def test_each_end_of_a_request_is_an_answer(fault: str, outcome: Outcome) -> None:
+    errands = Errands(UnreliableBroker(exchange_broker(), lambda call: fault), 1.0)
+    answer = await errands.run(Send(limit_order()))
+    assert getattr(answer, "outcome", None) is outcome
+
+
+async def test_a_no_carries_the_brokers_words() -> None:
+    errands = Errands(exchange_broker(), 1.0)
+    answer = await errands.run(Send(limit_order(price="90.001")))
+    assert (getattr(answer, "outcome", None), "sub-penny" in getattr(answer, "reason", "")) == (Outcome.DECLINED, True)
+    gone = await errands.run(Cancel("liu-0-1-9", "no-such-order", "AAPL"))
+    assert getattr(gone, "outcome", None) is Outcome.DECLINED
+
+
+async def test_a_look_up_that_failed_is_not_an_order_that_is_not_there() -> None:
+    broker = exchange_broker()
+    missing = await Errands(broker, 1.0).run(LookUp("liu-0-1-1", "AAPL"))
+    failed = await Errands(UnreliableBroker(broker, lambda call: "lost"), 1.0).run(LookUp("liu-0-1-1", "AAPL"))
+    assert (getattr(missing, "answered", None), getattr(failed, "answered", None)) == (True, False)
+
+
+async def test_one_failing_page_makes_the_whole_snapshot_fail() -> None:
+    broker = UnreliableBroker(exchange_broker(), lambda call: "lost" if call == "executions" else "")
+    assert await Errands(broker, 1.0).run(Reconcile(OPEN)) == Snapshot(False)
+
+
+async def test_a_broker_that_never_answers_is_silence() -> None:
+    class Hung(UnreliableBroker):
+        async def submit(self, order: OrderIntent) -> BrokerOrder:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    answer = await Errands(Hung(exchange_broker()), 0.005).run(Send(limit_order()))
+    assert getattr(answer, "outcome", None) is Outcome.SILENCE
+
+
+# --- news
+
+
+class PlayedWriter:
+    """A link's end that has room for so many messages."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.connected = room, True
+        self.sent: list[News] = []
+        self.acts: list[Callable[[], None]] = []
+
+    def on_connected(self, act: Callable[[], None]) -> None:
+        self.acts.append(act)
+
+    on_room = on_connected
+
+    def send(self, payload: bytes) -> bool:
+        if not self.room:
+            return False
+        self.room -= 1
+        self.sent += decode_news(payload)
+        return True
+
+
+def test_news_wait_for_room_hold_the_market_and_keep_their_order() -> None:
+    holds, writer = Holds(), PlayedWriter(room=0)
+    outbox = NewsOutbox(writer, holds.busy, lambda: False)  # type: ignore[arg-type]
+    outbox.declared(1)
+    for seq in (1, 2):
+        outbox.add(1, CaughtUp(1, seq, 1))
+    outbox.flush()
+    assert (holds.count, writer.sent) == (1, [])
+    writer.room = 5
+    writer.acts[0]()
+    assert (holds.count, [getattr(n, "seq", 0) for n in writer.sent]) == (0, [1, 2])
+
+
+def test_a_slot_that_has_not_declared_itself_is_told_nothing_and_a_new_declaration_starts_over() -> None:
+    writer = PlayedWriter(room=0)
+    outbox = NewsOutbox(writer, Holds().busy, lambda: False)  # type: ignore[arg-type]
+    outbox.add(1, CaughtUp(1, 1, 1))
+    assert outbox.is_empty
+    outbox.declared(1)
+    outbox.add(1, CaughtUp(1, 2, 1))
+    outbox.declared(1)
+    assert outbox.is_empty
+
+
+def test_only_the_newest_figures_of_the_account_are_sent_and_nobody_waits_for_a_consumer_that_has_ended() -> None:
+    holds, writer, gone = Holds(), PlayedWriter(room=0), list[bool]()
+    outbox = NewsOutbox(writer, holds.busy, lambda: bool(gone))  # type: ignore[arg-type]
+    for at in (1, 2):
+        outbox.add_account(AccountNews(at, Decimal(1), Decimal(1), Decimal(1)))
+    outbox.flush()
+    assert holds.count == 1
+    gone.append(True)
+    outbox.flush()
+    assert (holds.count, outbox.is_empty) == (0, True)
+
+
+# --- watches
+
+
+def test_entries_stop_when_the_disk_is_nearly_full() -> None:
+    assert disk_text(500_000_000) == ""
+    assert disk_text(499_999_999).startswith("only 499 MB are free")
+
+
+@pytest.mark.parametrize(
+    ("lags", "stopped", "warned"),
+    [
+        ([0.02, 0.5, 9.0], False, False),  # one late update is no skew
+        ([1.5, 1.6, 2.0], False, True),
+        ([4.0, 3.5, 9.0], True, False),
+        ([-3.5, -3.4, -3.2], True, False),
+    ],
+)
+def test_the_smallest_lag_shows_how_far_the_clocks_are_apart(lags: list[float], stopped: bool, warned: bool) -> None:
+    said: list[str] = []
+    warnings: list[str] = []
+    watch = ClockWatch(said.append, warnings.append)
+    for lag in lags:
+        watch.update(OPEN, OPEN + int(lag * SECOND))
+    assert (bool(said[-1]), bool(warnings)) == (stopped, warned)
+
+
+def test_a_skew_that_is_gone_lets_entries_go_on_after_the_window() -> None:
+    said: list[str] = []
+    watch = ClockWatch(said.append, lambda text: None)
+    for minutes in range(0, 24, 2):
+        lag = 4 if minutes < 10 else 0
+        now = OPEN + minutes * MINUTE
+        watch.update(now - lag * SECOND, now)
+    assert said[0] and not said[-1]
+
+
+# --- over night
+
+
+async def test_a_strategy_goes_on_with_what_it_held_if_the_account_holds_it(database: MemoryDatabase) -> None:
+    store = MemoryStore(database)
+    before = BATCH.replace("0b5e", "aaaa")
+    await store.begin_batch(BatchRow(before, "2025-06-20", "SIMULATED", OPEN, {}, {}, {}))
+    run = await store.begin_algo_run(AlgoRunRow(before, 1, "alpha", "SIMULATED", "", {}, OPEN))
+    bought = [("AAPL", 10), ("MSFT", 20)]
+    rows = [(n, trade_row(run, symbol, quantity)) for n, (symbol, quantity) in enumerate(bought, start=1)]
+    await store.apply(before, rows)
+    notices: list[str] = []
+    plan = plan_of(SlotPlan(3, "alpha", 1, 13), SlotPlan(1, "alpha", 0, 11))
+    held = [position("AAPL", 15), position("MSFT", 5)]
+    carried = await carried_positions(plan, store, held, lambda level, text: notices.append(text))
+    assert [(c.slot, c.symbol, c.quantity) for c in carried] == [(1, "AAPL", Decimal(10))]
+    assert "held 20 MSFT" in notices[0]
+
+
+def trade_row(run: int, symbol: str, quantity: int) -> TradeRow:
+    name = f"e-{symbol}"
+    return TradeRow(name, name, run, symbol, "buy", Decimal(quantity), Decimal(10), Decimal(0), OPEN, {}, None, None)
+
+
+def plan_of(*slots: SlotPlan) -> SessionPlan:
+    return SessionPlan(
+        batch_id=BATCH,
+        environment="SIMULATED",
+        hours=HOURS,
+        simulated_clock=True,
+        endpoints=Endpoints("", "", "", "", True),
+        run_dir="",
+        journal_dir="",
+        log_dir="",
+        consumers=2,
+        slots=slots,
+        tradeplan={},
+        tradeplan_dir="",
+        seed=1,
+    )
