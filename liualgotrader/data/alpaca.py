@@ -62,8 +62,8 @@ class AlpacaData(DataAPI):
         return await self._off_the_loop(self.assets_now)
 
     async def warm_up(self) -> None:
-        """Import the vendor's client off the loop, so that the first question does not pay for it."""
-        await self._off_the_loop(self._client)
+        """Import the vendor's clients off the loop, so that the first question does not pay for it."""
+        await self._off_the_loop(self._clients)
 
     async def close(self) -> None:
         """End all connections."""
@@ -138,6 +138,10 @@ class AlpacaData(DataAPI):
                     raise DataUnavailable(f"Alpaca does not answer for {about} ({type(e).__name__})") from e
             block(_BUSY_WAIT_SECONDS)
         raise AssertionError("unreachable")
+
+    def _clients(self) -> None:
+        self._client()
+        self._account_client()
 
     def _client(self) -> StockHistoricalDataClient:
         from alpaca.data.historical import StockHistoricalDataClient

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.config import Secrets
+from liualgotrader.common.errors import LiuError
 from liualgotrader.common.events import Pick
 from liualgotrader.common.plugins import source_of, where_raised
 from liualgotrader.common.ports import DataAPI
@@ -30,12 +32,16 @@ FAILURES_IN_A_ROW = 3  # end a scanner for the session
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """The outside, as scanners see it. `run_seconds` (machine) is the longest a run may take."""
+    """The outside, as scanners see it. `run_seconds` (machine) is the longest a run may take.
+
+    `warm_up` does what would make the first run slow, while the session has not begun.
+    """
 
     data: DataAPI
     make_loader: Callable[[], object]
     secrets: Secrets = field(default_factory=Secrets)
     run_seconds: float = 60.0
+    warm_up: Callable[[], Awaitable[None]] | None = None
 
 
 class ScannersRunner:
@@ -58,6 +64,7 @@ class ScannersRunner:
             ConfigError: a scanner's file, class or settings do not fit.
         """
         child = self._child
+        warming = asyncio.ensure_future(self._warm_up())
         try:
             self._scanners = [self._make(name, table) for name, table in self._tradeplan.scanners.items()]
             if not self._tradeplan.test_scanners:
@@ -69,9 +76,16 @@ class ScannersRunner:
             child.ready()
             await self._until_stopped(tasks)
         finally:
+            warming.cancel()
             await self._doors.data.close()
             if self._link is not None:
                 self._link.close()
+
+    async def _warm_up(self) -> None:
+        """Get ready for the first run; what goes wrong here is said by that run."""
+        if self._doors.warm_up is not None:
+            with suppress(ImportError, LiuError, RuntimeError):  # the last: closed meanwhile
+                await self._doors.warm_up()
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Future[None]]) -> None:
         stop = asyncio.ensure_future(self._child.stopping.wait())

@@ -90,19 +90,19 @@ class Preparation:
         """Return the prepared session, or why there is none to run; `cleanup` undoes what was done.
 
         Raises:
-            LiuError: in one sentence; nothing was started then.
+            LiuError: in one sentence; what was started until then is ended by `cleanup`.
         """
         _check_port(self.request.port)
         enough_room(self.settings.home_path)
+        early = self._open_early(cleanup) if self.request.simulate else None
         facts = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
         for fact in facts:
             for note in fact.notes:
                 self.screen.warn(f"{fact.name}: {note}, or a replay of the session may differ")
-        hours = self._simulated_hours() if self.request.simulate else await self._real_hours()
+        hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
         if hours is None and not self._over_today():
             return self._closed()
-        record = await open_record(self.settings, self.request)
-        cleanup.push_async_callback(record.close)
+        record = await (asyncio.shield(early) if early is not None else self._open(cleanup))
         ledger = Ledger(record.store, self.settings.home_path)
         cleanup.callback(ledger.release)
         if hours is None:
@@ -110,6 +110,28 @@ class Preparation:
             if hours is None:
                 return self._closed()
         return await self._begin(facts, record, ledger, hours, cleanup)
+
+    # --- record ------------------------------------------------------------------------------------
+
+    async def _open(self, cleanup: AsyncExitStack) -> Record:
+        record = await open_record(self.settings, self.request)
+        cleanup.push_async_callback(record.close)
+        return record
+
+    def _open_early(self, cleanup: AsyncExitStack) -> asyncio.Task[Record]:
+        """Begin to open the record, which takes a second the first time, while strategies and calendar are looked at.
+
+        If these stop the session, the record is let go of once it is open.
+        """
+        opening = asyncio.ensure_future(self._open(cleanup))
+
+        async def open_or_failed() -> None:
+            await asyncio.wait([opening])
+            if not opening.cancelled():
+                opening.exception()  # seen: what stopped the session first is what a person is told
+
+        cleanup.push_async_callback(open_or_failed)
+        return opening
 
     # --- hours -------------------------------------------------------------------------------------
 
