@@ -23,7 +23,7 @@ from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order, Origin
 from liualgotrader.engine.desk.reconcile_asking import ask_reconcile
 from liualgotrader.engine.desk.states import OF_BROKER, Step
-from liualgotrader.engine.desk.values import Answer, Found, LookUp, Outcome, Request
+from liualgotrader.engine.desk.values import Answer, Found, Outcome, Request
 
 LOOK_UPS = 8  # how often an order that the broker does not know is looked for before it is given up
 RESENDS = 2  # how often it is sent again under the same id meanwhile, while its intent is valid
@@ -147,9 +147,9 @@ def on_answer(ledger: Ledger, answer: Answer) -> None:
         see(ledger, order, answer.order)
     elif answer.outcome is Outcome.SILENCE:
         ledger.move(order, Step.SILENCE, reason=answer.reason)
-        look_up(ledger, order)
+        ledger.look_up(order)
     elif not order.awaits_answer or order.resent or ID_TAKEN in answer.reason:
-        look_up(ledger, order)  # it contradicts what is known, or an earlier attempt has arrived
+        ledger.look_up(order)  # it contradicts what is known, or an earlier attempt has arrived
     else:
         ledger.move(order, Step.REJECTED, reason=answer.reason)
         _reopen_predecessor(ledger, order)
@@ -157,7 +157,7 @@ def on_answer(ledger: Ledger, answer: Answer) -> None:
 
 def _cancel_answered(ledger: Ledger, order: Order, answer: Answer) -> None:
     if answer.outcome is not Outcome.ACCEPTED and not order.is_done:
-        look_up(ledger, order)
+        ledger.look_up(order)
 
 
 def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
@@ -179,17 +179,12 @@ def _reopen_predecessor(ledger: Ledger, order: Order) -> None:
 # --- orders whose fate is not known -----------------------------------------------------------------
 
 
-def look_up(ledger: Ledger, order: Order) -> None:
-    """Ask the broker now what it knows about an order."""
-    ledger.machine_alarms.forget(Due.LOOK_UP, order.client_order_id)
-    ledger.decide(LookUp(order.client_order_id, order.symbol))
-
-
 def on_found(ledger: Ledger, found: Found) -> None:
     """Take in a look-up's result; nothing is concluded from a look-up that failed."""
     order = ledger.orders.by_id.get(found.client_order_id)
     if order is None:
         return
+    order.asked_for = False
     if found.order is not None:
         order.lookups = 0
         see(ledger, order, found.order)

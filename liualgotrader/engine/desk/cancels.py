@@ -8,7 +8,7 @@ from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.states import Step
-from liualgotrader.engine.desk.values import Cancel, LookUp
+from liualgotrader.engine.desk.values import Cancel
 
 LONGEST_WAIT = 32  # market seconds between two attempts to cancel
 
@@ -40,7 +40,7 @@ def ask_cancel(ledger: Ledger, order: Order) -> None:
 def cancel_again(ledger: Ledger, order: Order) -> None:
     """Nothing came of a cancel for a while: ask again, or first ask what the order's state is."""
     if order.state is OrderState.PENDING_CANCEL:
-        ledger.decide(LookUp(order.client_order_id, order.symbol))
+        ledger.look_up(order)
         _wake(ledger, order)
     elif order.cancel_wanted:
         ask_cancel(ledger, order)

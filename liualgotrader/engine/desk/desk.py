@@ -191,8 +191,8 @@ def _ask_after_restart(ledger: Ledger) -> None:
     for order in list(ledger.orders.all_working()):
         if order.state is OrderState.SENT:
             ledger.move(order, Step.SILENCE, reason="we were down")
-        order.lookups = 0
-        broker_side.look_up(ledger, order)
+        order.lookups, order.asked_for = 0, False
+        ledger.look_up(order)
     for slot in ledger.slots.values():
         if slot.stopped:
             closing.take_back_entries(ledger, slot.stopped, slot.number)
@@ -271,7 +271,7 @@ def _serve(ledger: Ledger, due: Due, key: Key) -> None:
         for wanted in [c for (slot, symbol), c in ledger.closings.items() if f"{slot}/{symbol}" == key]:
             closing.advance(ledger, wanted, woken=True)
     else:
-        act = {Due.EXPIRE: cancels.expire, Due.CANCEL_AGAIN: cancels.cancel_again, Due.LOOK_UP: broker_side.look_up}
+        act = {Due.EXPIRE: cancels.expire, Due.CANCEL_AGAIN: cancels.cancel_again, Due.LOOK_UP: Ledger.look_up}
         act[due](ledger, ledger.orders.by_id[key])
 
 

@@ -39,6 +39,7 @@ from liualgotrader.engine.desk.values import (
     Begin,
     Decision,
     DeskTerms,
+    LookUp,
     Send,
     Tell,
     Warn,
@@ -206,6 +207,13 @@ class Ledger:
         """Keep the lists of working orders, and the exposure they make, true after an order has changed."""
         self.orders.settle(order)
         self.books.touch(order.symbol)
+
+    def look_up(self, order: Order) -> None:
+        """Ask the broker what it knows about an order, unless that question is out already."""
+        self.machine_alarms.forget(Due.LOOK_UP, order.client_order_id)
+        if not order.asked_for:
+            order.asked_for = True
+            self.out.append(LookUp(order.client_order_id, order.symbol))
 
     def note(self, order: Order, event: str, details: Mapping[str, Any]) -> None:
         """Store something that happened to an order without moving it."""

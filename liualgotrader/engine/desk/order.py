@@ -28,6 +28,7 @@ class Order:
 
     __slots__ = (
         "asked_cancels",
+        "asked_for",
         "average_told",
         "booked_value",
         "broker_order_id",
@@ -93,6 +94,7 @@ class Order:
         self.events = 0
         self.cancel_wanted = ""  # why, while a cancel is wanted and not confirmed
         self.asked_cancels = 0
+        self.asked_for = False  # a look-up is out
         self.lookups = 0
         self.resent = 0
         self.misses = 0  # snapshots that lacked executions which the order says it had

@@ -12,7 +12,7 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.rows import AccountRow
-from liualgotrader.engine.desk.broker_side import find, look_up, see, settle
+from liualgotrader.engine.desk.broker_side import find, see, settle
 from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.reconcile_asking import next_reconcile
@@ -115,7 +115,7 @@ def _ask_for_the_absent(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
     told = {o.broker_order_id for o in seen}
     for order in ledger.orders.all_working():
         if order.broker_order_id and order.broker_order_id not in told:
-            look_up(ledger, order)
+            ledger.look_up(order)
 
 
 def _compare_positions(ledger: Ledger, snapshot: Snapshot) -> None:
