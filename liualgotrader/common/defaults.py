@@ -30,6 +30,7 @@ TIMINGS: Mapping[str, Why] = {
     "strategy_answer_seconds": Why(
         "seconds", "a strategy that computes so long stops all others of its consumer", "machine"
     ),
+    "scanner_answer_seconds": Why("seconds", "a scan of the whole market by REST may take half a minute", "machine"),
     "broker_timeout_seconds": Why("seconds", "no answer by then: the order is asked for by its id", "machine"),
     "reconcile_seconds": Why("seconds", "a difference to the broker's books is found within a minute", "market"),
     "database_outage_seconds": Why("seconds", "entries stop when the record is away so long; exits go on", "machine"),

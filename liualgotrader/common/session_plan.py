@@ -57,6 +57,7 @@ class Timings(msgspec.Struct, frozen=True):
     run_all_seconds: float = 60.0  # market: period of run_all
     order_lifetime_seconds: float = 60.0  # market: an order of `run` that still works then is cancelled
     strategy_answer_seconds: float = 5.0  # machine: a strategy that does not answer is stopped
+    scanner_answer_seconds: float = 60.0  # machine: a run of a scanner that takes longer is left alone
     broker_timeout_seconds: float = 5.0  # machine: a REST call
     reconcile_seconds: float = 60.0  # market: the broker's books are compared with ours
     database_outage_seconds: float = 60.0  # machine: after it no entries

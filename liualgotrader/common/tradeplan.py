@@ -169,7 +169,13 @@ def _sensible(plan: TradePlan, path: Path) -> None:
             number = getattr(values, name)
             if not math.isfinite(number) or number < 0:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be a number of at least 0, not {number}")
-    for name in ("run_all_seconds", "strategy_answer_seconds", "broker_timeout_seconds", "intent_valid_seconds"):
+    for name in (
+        "run_all_seconds",
+        "strategy_answer_seconds",
+        "scanner_answer_seconds",
+        "broker_timeout_seconds",
+        "intent_valid_seconds",
+    ):
         if not getattr(plan.timings, name) > 0:
             raise ConfigError(f"{path}: [timings] `{name}` must be more than 0")
     if not plan.events:

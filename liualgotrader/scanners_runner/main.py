@@ -32,4 +32,4 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
     def make_loader() -> DataLoader:
         return DataLoader(TimeScale.minute, data_api=data, clock=child.clock)
 
-    return Doors(data, make_loader, secrets, warm_up=data.warm_up)
+    return Doors(data, make_loader, secrets, child.plan.timings.scanner_answer_seconds, warm_up=data.warm_up)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from liualgotrader.common.errors import LiuError
 from liualgotrader.common.events import Pick
 from liualgotrader.common.plugins import source_of, where_raised
 from liualgotrader.common.ports import DataAPI
-from liualgotrader.common.tlog import say
+from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners.base import Scanner, make_scanner
 from liualgotrader.scanners_runner.schedule import Turns, next_due
@@ -27,6 +27,8 @@ from liualgotrader.transport.links import Writer
 
 log = logging.getLogger(__name__)
 
+_NAMED = 5  # unknown symbols in one notice
+_ASSETS_SECONDS = 10.0  # machine time for the list of tradable symbols
 FAILURES_IN_A_ROW = 3  # end a scanner for the session
 
 
@@ -55,6 +57,7 @@ class ScannersRunner:
         self._link: Writer | None = None
         self._unsent: list[bytes] = []
         self._sent = asyncio.Event()
+        self._tradable: Collection[str] = ()  # empty: not known
         self._counts = {"runs": 0, "failures": 0, "picks": 0, "scanners_running": 0}
 
     async def run(self) -> None:
@@ -121,8 +124,9 @@ class ScannersRunner:
             with self._child.seat.busy():
                 symbols = await self._run_once(name, scanner, thread)
                 failures = failures + 1 if symbols is None else 0
+                picked = await self._that_trade(name, symbols or [])
                 await self._turns.wait(index, clock)
-                await self._hand_over(name, scanner, symbols or [])
+                await self._hand_over(name, scanner, picked)
                 due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
                 if failures >= FAILURES_IN_A_ROW:
                     self._notice(name, f"failed {failures} times in a row and is not run any more this session")
@@ -150,6 +154,20 @@ class ScannersRunner:
         symbols = list(dict.fromkeys(symbol.strip().upper() for symbol in ordered))
         say(log, "scanner_ran", scanner=name, picks=len(symbols))
         return [symbol for symbol in symbols if symbol]
+
+    async def _that_trade(self, name: str, symbols: Sequence[str]) -> list[str]:
+        """Return the symbols that the broker trades; all while its list cannot be had."""
+        if symbols and not self._tradable:
+            try:
+                async with asyncio.timeout(_ASSETS_SECONDS):
+                    self._tradable = frozenset(await self._doors.data.tradable_symbols())
+            except (LiuError, TimeoutError) as error:
+                warn(log, "assets_unknown", error=error or "no answer in time")
+        unknown = [symbol for symbol in symbols if self._tradable and symbol not in self._tradable]
+        if unknown:
+            some = ", ".join(unknown[:_NAMED]) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")
+            self._notice(name, f"picked {some}, which the broker does not trade; left out")
+        return [symbol for symbol in symbols if symbol not in unknown]
 
     def _notice(self, name: str, text: str) -> None:
         self._child.notice("WARNING", f"scanner {name} {text}")
@@ -195,4 +213,7 @@ def _problem(outcome: Outcome, scanner: Scanner) -> str:
     value = outcome.value
     if value is None or (isinstance(value, list | tuple | set) and all(isinstance(s, str) for s in value)):
         return ""
-    return f"returned {type(value).__name__} instead of a list of symbols"
+    if isinstance(value, list | tuple | set):
+        odd = next(s for s in value if not isinstance(s, str))
+        return f"returned a list with {odd!r:.40} in it, but a symbol is a text like 'AAPL'"
+    return f"returned {value!r:.40} instead of a list of symbols"

@@ -15,7 +15,7 @@ import pytest
 from liualgotrader.common.clock import MINUTE, SECOND, machine_now
 from liualgotrader.common.config import Secret, Secrets
 from liualgotrader.common.control import Counters, Ready
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
@@ -42,7 +42,14 @@ OFTEN = 0.001  # minutes
 
 
 class Data:
-    """A data door that nobody needs here."""
+    """A data door whose broker trades everything, or what it is told."""
+
+    tradable: tuple[str, ...] = ()
+
+    async def tradable_symbols(self) -> dict[str, None]:
+        if not self.tradable:
+            raise DataUnavailable("nobody knows")
+        return dict.fromkeys(self.tradable)
 
     async def close(self) -> None:
         return
@@ -58,7 +65,8 @@ class Bench:
         self.page = SessionPage(self.plan.page_path)
         self.seated = Seated("scanners_runner", self.plan)
         secrets = Secrets(Secret("key-id"), Secret("hidden-secret"), Secret(""))
-        doors = Doors(cast(DataAPI, Data()), lambda: None, secrets, run_seconds=0.3)
+        self.data = Data()
+        doors = Doors(cast(DataAPI, self.data), lambda: None, secrets, run_seconds=0.3)
         self.runner = ScannersRunner(self.seated.child, doors)
         self.task = asyncio.ensure_future(self.runner.run())
         self.picks: list[Pick] = []
@@ -188,7 +196,19 @@ async def test_what_is_not_a_list_of_symbols_is_refused(folder: Path) -> None:
     source = "class S(Base):\n    async def run(self, back_time=None):\n        return [('AAPL', 1)]\n"
     async with bench(folder, source, {"S": {}}) as run:
         await run.until(lambda: run.seated.notices)
-        assert run.seated.notices == ["scanner S returned list instead of a list of symbols"]
+        assert run.seated.notices == [
+            "scanner S returned a list with ('AAPL', 1) in it, but a symbol is a text like 'AAPL'"
+        ]
+
+
+async def test_a_symbol_that_the_broker_does_not_trade_is_left_out_and_named(folder: Path) -> None:
+    source = "class S(Base):\n    async def run(self, back_time=None):\n        return ['aapl', 'NOSUCH', 'no/such!']\n"
+    async with bench(folder, source, {"S": {}}) as run:
+        run.data.tradable = ("AAPL", "MSFT")
+        await run.until(lambda: run.symbols)
+        assert run.symbols == ["AAPL"]
+        told = "scanner S picked NOSUCH, NO/SUCH!, which the broker does not trade; left out"
+        assert run.seated.notices == [told]
 
 
 async def test_picks_of_one_instant_leave_in_the_order_of_the_tradeplan(folder: Path) -> None:
