@@ -11,6 +11,8 @@ BPS_IN_ONE = Decimal(10_000)
 PRICE_UNITS = 10_000  # the exchange counts prices in 1e-4 dollars
 QUANTITY_UNITS = 1_000_000_000  # and quantities in 1e-9 shares
 
+LARGEST = Decimal(10**9)  # no order has more shares or a higher price; rows could not hold it
+
 _PRICE_STEP = Decimal("0.0001")
 _QUANTITY_STEP = Decimal("0.000000001")
 

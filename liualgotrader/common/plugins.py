@@ -66,7 +66,7 @@ def build(kind: type[T], arguments: dict[str, Any], *, table: str) -> T:
         return kind(**arguments)
     except ConfigError:
         raise
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         where = _where(e, Path(inspect.getfile(kind)))
         raise ConfigError(f"[{table}] {kind.__name__} could not be made: {type(e).__name__}: {e} ({where})") from e
 
@@ -119,7 +119,7 @@ def _module(path: Path, table: str) -> ModuleType:
         del sys.modules[name]
         file = Path(e.filename).name if e.filename else path.name
         raise ConfigError(f"[{table}] {file}:{e.lineno} is not valid Python: {e.msg}") from e
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         del sys.modules[name]
         raise ConfigError(
             f"[{table}] {path.name} cannot be imported: {type(e).__name__}: {e} ({_where(e, path)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
 from liualgotrader.strategies.base import Strategy, Surroundings, make_strategy
+from liualgotrader.transport.market_clock import Seat
 
 log = logging.getLogger(__name__)
+
+CREATE_SECONDS = 20.0  # machine time for one strategy's `create`
 
 MakeLoader = Callable[[], Any]
 Balance = Callable[[str], Awaitable[float]]
@@ -35,26 +39,35 @@ async def load_strategies(
     engine: Engine,
     surround: Callable[[SlotPlan], Surroundings],
     loader: Any,
+    seat: Seat,
 ) -> list[Ended]:
-    """Put the strategies of these slots into the engine and return those that will not run."""
+    """Put the strategies of these slots into the engine and return those that will not run.
+
+    `seat` shows which strategy is being made: one that never comes to an end is found by that and stopped alone.
+    """
     ended: list[Ended] = []
     for slot in slots:
         if slot.stopped:
             continue
         try:
+            seat.making(slot.slot)
             strategy = _make(plan, slot, surround(slot), loader)
-            if not await strategy.create():
+            async with asyncio.timeout(CREATE_SECONDS):
+                created = await strategy.create()
+            if not created:
                 ended.append(Ended(slot.slot, "create() said no"))
                 continue
             engine.add(slot, strategy)
         except LiuError as error:
             log.error("%s", error)
             ended.append(Ended(slot.slot, str(error)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = where_raised(error, _file_of(plan, slot))
             reason = f"raised in create: {type(error).__name__}: {error} ({where})"
             log.exception("strategy %s %s", slot.strategy, reason)
             ended.append(Ended(slot.slot, reason))
+        finally:
+            seat.returned()
     return ended
 
 

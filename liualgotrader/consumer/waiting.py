@@ -100,8 +100,8 @@ class Waits:
             if not self._closed:
                 self._answered(ticket, None, TimeoutError(f"no answer within {self._seconds:g} s"))
         else:
-            error = task.exception()
-            self._answered(ticket, None if error else task.result(), error)
+            result, error = task.result()
+            self._answered(ticket, result, error)
         hold.__exit__(None, None, None)
 
 
@@ -126,5 +126,11 @@ class _rest:
                 return stop.value
 
 
-async def _awaited(rest: _rest) -> Any:
-    return await rest
+async def _awaited(rest: _rest) -> tuple[Any, BaseException | None]:
+    """Return the result, or what was raised: a strategy's sys.exit() must not end the loop that waits for it."""
+    try:
+        return await rest, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return None, error

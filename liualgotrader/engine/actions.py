@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.money import exact, plain
+from liualgotrader.common.money import LARGEST, exact, plain
 from liualgotrader.common.orders import OrderType, Side
 from liualgotrader.strategies.context import Wish
 
@@ -69,7 +69,15 @@ def read_action(action: object) -> Wish:
 
 def says_reject(action: object) -> bool:
     """Whether the action ends the symbol for its strategy."""
-    return isinstance(action, Mapping) and bool(action.get("reject"))
+    try:
+        return isinstance(action, Mapping) and bool(action.get("reject"))
+    except ValueError:  # an array is neither true nor false
+        return False
+
+
+def says_nothing(action: object) -> bool:
+    """Whether an action of `run_all` leaves its symbol as it is."""
+    return action is None or action is False or (isinstance(action, Mapping) and not action)
 
 
 def stored(action: object) -> dict[str, Any]:
@@ -129,6 +137,9 @@ def _number(action: Mapping[str, Any], key: str) -> Decimal:
     if isinstance(value, bool):
         raise BadAction(f"{key} must be a number, not {value!r}")
     try:
-        return exact(value)
+        number = exact(value)
     except ValueError:
-        raise BadAction(f"{key} must be a number, not {value!r}") from None
+        raise BadAction(f"{key} must be a number, not {value!r:.40}") from None
+    if abs(number) > LARGEST:
+        raise BadAction(f"{key} must be at most {LARGEST}, not {value!r:.40}")
+    return number

@@ -12,7 +12,7 @@ from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import source_of, where_raised
 from liualgotrader.common.trading_data import called
-from liualgotrader.engine.actions import BadAction, read_action, says_reject, stored
+from liualgotrader.engine.actions import BadAction, read_action, says_nothing, says_reject, stored
 from liualgotrader.engine.bindings import Callback, Told
 from liualgotrader.engine.books import Tracked
 from liualgotrader.engine.ordering import Ordering
@@ -88,7 +88,7 @@ class Caller:
             self._watch.calling(slot.number, ctx.symbol)
         try:
             act(ctx, event)
-        except Exception as error:
+        except BaseException as error:  # sys.exit() in a strategy is a failure of that strategy alone
             self._failed(slot, ctx.symbol, getattr(act, "__name__", "on_timer"), error)
         else:
             if slot.failures:
@@ -142,6 +142,7 @@ class Caller:
     def _after_run(self, slot: Slot, symbol: str, result: Any) -> None:
         try:
             do, action = result
+            do = bool(do)  # raises for an array
         except (TypeError, ValueError):
             self._bad_action(slot, symbol, result, f"run must return (bool, dict), not {result!r:.100}")
             return
@@ -157,7 +158,7 @@ class Caller:
             self._bad_action(slot, "", result, f"run_all must return a dict of actions, not {type(result).__name__}")
             return
         for wanted, action in result.items():
-            if action:
+            if not says_nothing(action):
                 self._order_of_all(slot, str(wanted).upper(), action)
 
     def _order_of_all(self, slot: Slot, symbol: str, action: Any) -> None:
@@ -194,13 +195,13 @@ class Caller:
         if self._watched:
             self._watch.calling(slot.number, symbol)
         waiting: Coroutine[Any, Any, Any] | None = None
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             result = call(*arguments)
             if type(result) is CoroutineType:
                 done, found = self._step(result)
                 waiting, result = (None if done else result), found
-        except Exception as error:
+        except BaseException as error:  # as in `act`
             failure = error
         if self._watched:
             self._watch.returned()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from liualgotrader.common.clock import SECOND, as_datetime
 from liualgotrader.common.events import Quote
-from liualgotrader.common.money import ZERO, exact, plain
+from liualgotrader.common.money import LARGEST, ZERO, exact, plain
 from liualgotrader.common.orders import OrderState, OrderType, Side
 
 Number = float | int | str | Decimal
@@ -338,6 +338,8 @@ def _above_zero(name: str, value: Number | None) -> Decimal | None:
     number = exact(value)
     if number <= 0:
         raise ValueError(f"{name} must be above 0, not {value!r}")
+    if number > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST}, not {value!r}")
     return number
 
 

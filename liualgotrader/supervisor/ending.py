@@ -13,6 +13,7 @@ from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import FilledTrade
 from liualgotrader.supervisor.request import Screen
 
+_REASON_WIDTH = 48
 MARKET_CLOSE = "market close"
 
 
@@ -67,8 +68,13 @@ def _row(figures: StrategyFigures) -> tuple[str, ...]:
         f"{figures.fees:,.2f}",
         "-" if figures.r_units is None else f"{figures.r_units:+.2f}",
         str(figures.open_positions),
-        ", ".join(figures.end_reasons),
+        ", ".join(_short(reason) for reason in figures.end_reasons),
     )
+
+
+def _short(reason: str) -> str:
+    """Return what fits into a table; the whole reason was said when it happened and stands in `algo_run`."""
+    return reason if len(reason) <= _REASON_WIDTH else reason[: _REASON_WIDTH - 1] + "…"
 
 
 def _say_open(screen: Screen, position: OpenPosition, *, kept: bool) -> None:

@@ -137,7 +137,7 @@ def _facts(kind: type[Any], name: str, details: dict[str, Any], notes: tuple[str
         return StrategyFacts(name, _looks_like_run_all(kind, Strategy), None, notes)
     try:
         run_all = bool(asyncio.run(asyncio.wait_for(strategy.should_run_all(), _ASK_SECONDS)))
-    except Exception:  # it asks for what only a session has
+    except (Exception, SystemExit):  # it asks for what only a session has
         run_all = _looks_like_run_all(kind, Strategy)
     return StrategyFacts(name, run_all, getattr(strategy, "type", None) is not StrategyType.SWING, notes)
 

@@ -96,9 +96,8 @@ class Preparation:
         enough_room(self.settings.home_path)
         early = self._open_early(cleanup) if self.request.simulate else None
         facts = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
-        for fact in facts:
-            for note in fact.notes:
-                self.screen.warn(f"{fact.name}: {note}, or a replay of the session may differ")
+        for note, name in {note: fact.name for fact in reversed(facts) for note in fact.notes}.items():
+            self.screen.warn(f"strategy {name}: {note}, or a replay of the session may differ")
         hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
         if hours is None and not self._over_today():
             return self._closed()

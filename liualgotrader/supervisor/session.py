@@ -61,6 +61,7 @@ class Session:
         self._stack: Stack | None = None
         self._figures: Figures | None = None
         self._errands: set[asyncio.Task[None]] = set()
+        self._said_stopped: set[tuple[str, str]] = set()
 
     async def run(self) -> Ending:
         """Run the session and return how it ended; everything it started has ended then.
@@ -93,9 +94,13 @@ class Session:
     def slot_stopped(self, slot: int, reason: str) -> None:
         """Write down that a slot is not called any more."""
         assert self._prepared is not None
-        run_id = next(s.algo_run_id for s in self._prepared.plan.slots if s.slot == slot)
+        stopped = next(s for s in self._prepared.plan.slots if s.slot == slot)
         store = self._prepared.record.store
-        self._errand(lambda: store.end_algo_run(run_id, self._market_now(), reason))
+        self._errand(lambda: store.end_algo_run(stopped.algo_run_id, self._market_now(), reason))
+        told = (stopped.strategy, reason)
+        if told not in self._said_stopped:  # once for all its slots
+            self._said_stopped.add(told)
+            self.notice("WARNING", f"strategy {stopped.strategy} is stopped, the others go on: {reason}")
 
     def notice(self, level: str, text: str) -> None:
         """Show a person a line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -151,7 +152,7 @@ class Stack:
     async def _stop(self, worker: Worker, reason: str, *, flatten: bool) -> bool:
         worker.stopping = True
         if not worker.alive:
-            return True
+            return worker.exit_code == 0  # else it had died and was about to be started again
         worker.state = "stopping"
         worker.send(Stop(reason, flatten))
         try:
@@ -164,7 +165,7 @@ class Stack:
             worker.kill()
             await worker.ended.wait()
             return False
-        return worker.failed is None and not worker.deaths
+        return worker.exit_code == 0
 
     async def _treat(self, worker: Worker, found: NoAnswer | Mute) -> None:
         pid = worker.pid
@@ -177,9 +178,10 @@ class Stack:
             self._owner.notice(
                 "WARNING",
                 f"strategy {strategy} did not answer for {found.seconds:.1f} s when called for {found.symbol or 'all'};"
-                f" it is stopped, its stack stands in {worker.output}",
+                f" what it did stands in {worker.output}",
             )
             self.stop_slot(found.slot, NO_ANSWER)
+            worker.excused = True  # it runs without that strategy from now on
         else:
             self._owner.notice("WARNING", f"{worker.name} was mute for {found.seconds:.0f} s and is started again")
         worker.kill()
@@ -220,9 +222,14 @@ class Stack:
         if worker.failed is not None:
             self._owner.give_up(worker.failed.text, worker.failed.exit_code)
             return
-        worker.deaths.append(machine_now())
-        wait = back_off(worker.deaths, machine_now())
+        self._blame(worker, code)
         told = f"{worker.name} {death_text(code)}"
+        if worker.excused:
+            worker.excused = False
+            told = f"{worker.name} was ended because of that strategy"
+        else:
+            worker.deaths.append(machine_now())
+        wait = back_off(worker.deaths, machine_now())
         if wait is None:
             self._owner.give_up(f"{told}, again and again within a minute; see {worker.output}", 3)
             return
@@ -231,6 +238,15 @@ class Stack:
             self._whole = asyncio.ensure_future(self._start_all_again(wait))
         else:
             self._start_later(worker, wait)
+
+    def _blame(self, worker: Worker, code: int) -> None:
+        """Stop the strategy whose call ended its own process (a crash in a library, `os._exit`); nobody kills by those."""
+        row = self._page.process(worker.name)
+        since, slot = self._page.get(row, Cell.CALL_SINCE), self._page.get(row, Cell.CALL_SLOT)
+        self._page.put(row, Cell.CALL_SINCE, 0)
+        if since and code not in (-signal.SIGKILL, -signal.SIGTERM) and _kind(worker.name) == "consumer":
+            self.stop_slot(slot, f"its process {death_text(code)} during a call")
+            worker.excused = True
 
     def _start_later(self, worker: Worker, wait: float) -> None:
         def start() -> None:

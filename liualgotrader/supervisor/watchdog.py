@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from liualgotrader.common.clock import SECOND
+from liualgotrader.transport.market_clock import MAKING
 from liualgotrader.transport.page import Cell, Life, SessionPage, cell_symbol
 
 MUTE_SECONDS = 10.0  # machine time without a turn of the loop
+MAKE_SECONDS = 30.0  # machine time to make one strategy: its file's imports, its constructor and `create`
 ARRIVE_SECONDS = 60.0  # machine time from spawn to the seat at the page
 
 DEATHS_TO_GIVE_UP = 5
@@ -27,6 +29,7 @@ class Seen(NamedTuple):
     beat: int
     call_slot: int
     call_symbol: int
+    call_batch: int
     call_count: int
     call_since: int
 
@@ -50,8 +53,8 @@ class Mute(NamedTuple):
 def look(page: SessionPage, name: str, pid: int, spawned_at: int) -> Seen:
     """Return what the page says about a process."""
     row = page.process(name)
-    cells = (Cell.PID, Cell.LIFE, Cell.BEAT, Cell.CALL_SLOT, Cell.CALL_SYMBOL, Cell.CALL_COUNT, Cell.CALL_SINCE)
-    return Seen(name, pid, spawned_at, *(page.get(row, cell) for cell in cells))
+    cells = (Cell.PID, Cell.LIFE, Cell.BEAT, Cell.CALL_SLOT, Cell.CALL_SYMBOL, Cell.CALL_BATCH)
+    return Seen(name, pid, spawned_at, *(page.get(row, cell) for cell in (*cells, Cell.CALL_COUNT, Cell.CALL_SINCE)))
 
 
 def finding(seen: Seen, again: Seen, machine: int, answer_seconds: float) -> NoAnswer | Mute | None:
@@ -64,7 +67,7 @@ def finding(seen: Seen, again: Seen, machine: int, answer_seconds: float) -> NoA
         return Mute(seen.name, waited) if waited > ARRIVE_SECONDS else None
     if seen.call_since:
         stuck = (machine - seen.call_since) / SECOND
-        if stuck <= answer_seconds or again[6:] != seen[6:]:
+        if stuck <= (MAKE_SECONDS if seen.call_batch == MAKING else answer_seconds) or again[6:] != seen[6:]:
             return None
         return NoAnswer(seen.name, seen.call_slot, cell_symbol(seen.call_symbol), stuck)
     silent = (machine - seen.beat) / SECOND

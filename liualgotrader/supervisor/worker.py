@@ -60,6 +60,8 @@ class Worker:
         self.counters: dict[str, float] = {}
         self.facts: dict[str, Any] = {}
         self.failed: Failed | None = None
+        self.exit_code = 0
+        self.excused = False  # its next death is not its own fault
         self.ended = asyncio.Event()
         self.stopping = False
         self._hear, self._on_death = hear, died
@@ -152,6 +154,7 @@ class Worker:
         process.close()
         control.close()
         self._process = self._control = None
+        self.exit_code = code
         self.state = "ended" if self.stopping else "down"
         self.ended.set()
         self._on_death(self, code)

@@ -15,6 +15,7 @@ from liualgotrader.common.clock import NEVER, SECOND, Alarm, Clock, WallClock, m
 from liualgotrader.transport.address import socket_address
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
+MAKING = -1  # stands in place of the batch while a strategy is made
 _LOOK_AGAIN = 0.05  # machine seconds; a lost wake-up costs this much, no more
 _SETTLE_TURNS = 8  # turns of the loop after which a woken task, through wait_for and back, has reached its next await
 
@@ -77,6 +78,10 @@ class Seat:
         page.put(row, Cell.CALL_BATCH, batch)
         page.put(row, Cell.CALL_COUNT, self._calls)
         page.put(row, Cell.CALL_SINCE, machine_now())
+
+    def making(self, slot: int) -> None:
+        """State which strategy is being made; that may take longer than a call."""
+        self.calling(slot, 0, MAKING)
 
     def returned(self) -> None:
         """State that the strategy answered."""

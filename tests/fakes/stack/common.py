@@ -1,7 +1,7 @@
 """Stand-ins for the processes of a session: real processes that behave as a file in the runtime folder says.
 
 `behaviour.json` beside the plan, or named by LIU_FAKE_BEHAVIOUR, maps a process's name to a word:
-die (exit 1 when ready), die-once, hang-once (in a strategy's call), mute-once, fail (say why, exit 3),
+die (exit 1 when ready), die-once, hang-once (in a strategy's call), crash-in-call, mute-once, fail (say why, exit 3),
 stubborn (ignore Stop), trade (gateway: store two executions). What they did is appended to `did.log`.
 """
 
@@ -52,6 +52,9 @@ def play(name, run_dir, control, extra=None, queues=None):
         if word == "hang-once" and first_time(run_dir, name):
             child.seat.calling(child.plan.slots[0].slot, symbol_cell("AAPL"), 1)
             time.sleep(60)
+        if word == "crash-in-call":
+            child.seat.calling(child.plan.slots[0].slot, symbol_cell("AAPL"), 1)
+            os._exit(7)
         if word == "mute-once" and first_time(run_dir, name):
             time.sleep(60)
         if word == "slot-ends":

@@ -6,6 +6,7 @@ import logging
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from liualgotrader.common import trading_data
@@ -138,6 +139,8 @@ def test_an_action_becomes_the_order_it_says(
         ({"side": "buy", "qty": 1, "type": "limit"}, "limit_price is missing"),
         ({"side": "buy", "qty": 1, "type": "limit", "limit_price": -1}, "limit_price must be above 0"),
         ({"side": "buy", "qty": 1, "type": "market", "time_in_force": "soon"}, "time_in_force"),
+        (buy("1e30"), "qty must be at most"),
+        ({"side": "buy", "qty": 1, "type": "limit", "limit_price": 1e40}, "limit_price must be at most"),
         ("buy", "must be a dict"),
     ],
 )
@@ -153,6 +156,12 @@ def test_an_action_that_says_no_order_is_refused_in_one_sentence_and_stored(acti
     assert words in line.text and line.level == logging.ERROR
     stage.minute(1)
     assert len(strategy.told) == 2
+
+
+def test_an_array_where_a_truth_belongs_is_refused(stage: Stage) -> None:
+    stage.cast(running(lambda self, **told: (np.array([True, False]), {})))
+    stage.pick()
+    assert [one.outcome for one in signals(stage.minute(0))] == ["refused:bad_action"]
 
 
 def test_a_result_that_is_no_pair_is_refused(stage: Stage) -> None:
@@ -277,6 +286,18 @@ def test_five_failures_in_a_row_stop_that_strategy_alone(stage: Stage) -> None:
     assert stopped[0].reason.startswith("raised: ZeroDivisionError: x (")
     assert len(other.told) == 8
     assert len([one for one in stage.out if isinstance(one, Line) and "raised in" in one.text]) == 5
+
+
+def test_a_strategy_that_exits_fails_alone_and_the_process_goes_on(stage: Stage) -> None:
+    def leave(self: Any, **told: Any) -> Any:
+        raise SystemExit("enough")
+
+    stage.cast(running(leave), slot=0, name="A")
+    other = stage.cast(running(nothing), slot=1, name="B")
+    stage.pick()
+    stopped = [one for n in range(6) for one in stage.minute(n) if isinstance(one, SlotStopped)]
+    assert [one.reason.partition(" (")[0] for one in stopped] == ["raised: SystemExit: enough"]
+    assert len(other.told) == 6
 
 
 def test_stale_events_enter_history_and_call_nobody() -> None:

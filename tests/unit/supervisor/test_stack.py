@@ -123,6 +123,26 @@ async def test_a_strategy_that_never_answers_is_stopped_alone_and_its_stack_writ
     await end(stack)
 
 
+async def test_a_strategy_that_ends_its_own_process_is_stopped_alone(stack_of):
+    stack, owner, page = stack_of({"consumer-0": "crash-in-call"}, wanted=("consumer-0",))
+    stack.start()
+    await until(lambda: owner.stopped)
+    assert owner.stopped == [(1, "its process ended with exit status 7 during a call")]
+    assert page.get(page.process("consumer-0"), Cell.CALL_SINCE) == 0
+    assert not stack.workers["consumer-0"].deaths
+    await end(stack)
+
+
+async def test_an_end_is_orderly_although_a_process_was_killed_before_it(stack_of):
+    stack, _, _ = stack_of()
+    stack.start()
+    worker = stack.workers["consumer-0"]
+    await until(lambda: worker.state == "ready")
+    os.kill(worker.pid, signal.SIGKILL)
+    await until(lambda: worker.restarts == 1 and worker.state == "ready")
+    assert await stack.stop("market close")
+
+
 async def test_a_process_whose_loop_stands_still_is_started_again(stack_of, monkeypatch):
     monkeypatch.setattr(watchdog, "MUTE_SECONDS", 0.5)
     stack, owner, _ = stack_of({"consumer-0": "mute-once"}, wanted=("consumer-0",))

@@ -4,10 +4,11 @@ import pytest
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.supervisor.watchdog import Mute, NoAnswer, Seen, back_off, finding
+from liualgotrader.transport.market_clock import MAKING
 from liualgotrader.transport.page import Life, symbol_cell
 
 NOW = 1000 * SECOND
-WELL = Seen("consumer-0", 7, NOW - 90 * SECOND, 7, Life.READY, NOW, 3, symbol_cell("IBM"), 12, 0)
+WELL = Seen("consumer-0", 7, NOW - 90 * SECOND, 7, Life.READY, NOW, 3, symbol_cell("IBM"), 5, 12, 0)
 
 
 def seen(**changes):
@@ -23,6 +24,8 @@ def seen(**changes):
         (seen(beat=NOW - 99 * SECOND, life=Life.FINISHED), None),
         (seen(call_since=NOW - 4 * SECOND, beat=NOW - 99 * SECOND), None),
         (seen(call_since=NOW - 6 * SECOND), NoAnswer("consumer-0", 3, "IBM", 6.0)),
+        (seen(call_since=NOW - 29 * SECOND, call_batch=MAKING), None),
+        (seen(call_since=NOW - 31 * SECOND, call_batch=MAKING), NoAnswer("consumer-0", 3, "IBM", 31.0)),
         (seen(row_pid=6, beat=0), Mute("consumer-0", 90.0)),
         (seen(row_pid=6, beat=0, spawned_at=NOW - 30 * SECOND), None),
     ],
