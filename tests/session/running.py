@@ -21,14 +21,19 @@ import psutil
 
 from liualgotrader.common.calendar import new_york
 from liualgotrader.models.server import EmbeddedServer
-from liualgotrader.transport.page import Cell, SessionPage
+from liualgotrader.transport.page import Cell, Life, SessionPage
 
 PLANS = Path(__file__).parent / "plans"
 T = TypeVar("T")
 
 DATABASE = "liu_simulated"
 DAY = date(2024, 6, 3)  # the day of a generated session unless another is named
+OUTLIVE_SECONDS = 5.0  # no process outlives its supervisor by more
 _LOOK_SECONDS = 0.005
+
+
+class Gone(AssertionError):
+    """The session ended before what was waited for."""
 
 
 @dataclass
@@ -92,9 +97,14 @@ class TraderRun:
         self._until(reached, seconds)
 
     def pid(self, name: str) -> int:
-        """Return the process id of one of the session's processes."""
+        """Return the process id of one of the session's processes, once it has arrived."""
         page = self.page()
-        return page.get(page.process(name), Cell.PID)
+        return self._until(lambda: page.get(page.process(name), Cell.PID), 60)
+
+    def life(self, name: str) -> Life:
+        """Return what one of the session's processes is doing, as the page shows it."""
+        page = self.page()
+        return Life(page.get(page.process(name), Cell.LIFE))
 
     def kill(self, name: str) -> int:
         """Kill one of the session's processes without warning and return its id."""
@@ -107,6 +117,26 @@ class TraderRun:
         pid = int((self.home / "postgres" / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
         self._until(lambda: not _alive(pid), 5)
+
+    def kill_supervisor(self) -> None:
+        """Kill the supervisor without warning; every process it started must be gone within 5 s."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        end = time.monotonic() + OUTLIVE_SECONDS
+        for child in children:
+            if not _is_postgres(child):
+                self.wait_for_exit(child.pid, end - time.monotonic())
+        self.forget_page()
+
+    def wait_for_intents(self, seconds: float = 30) -> None:
+        """Return while what a consumer has decided is on its way to the gateway or being dealt with there."""
+        page = self.page()
+        links = [page.link(name) for name in page.links if name.startswith("intents-")]
+        end = time.monotonic() + seconds
+        while not any(page.sent(link) > page.handled(link) for link in links):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise Gone("no intent was sent any more")
 
     def kill_market(self) -> None:
         """Kill the simulated market without warning; it is the supervisor's first child of its kind."""
@@ -131,9 +161,24 @@ class TraderRun:
             if found:
                 return found
             if self.process.poll() is not None:
-                raise AssertionError(f"the session ended early ({self.process.returncode}):\n{self.output[-4000:]}")
+                raise Gone(f"the session ended early ({self.process.returncode}):\n{self.output[-4000:]}")
             time.sleep(_LOOK_SECONDS)
         raise AssertionError(f"nothing within {seconds} s:\n{self.output[-4000:]}")
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process that works for this data folder, PostgreSQL's included."""
+        return [p for p in psutil.process_iter() if _works_for(p, str(self.home))]
+
+    def nothing_is_left(self) -> None:
+        """Check that the session has left no process, no socket and nothing of its own in `run/`."""
+        end = time.monotonic() + OUTLIVE_SECONDS
+        while left := [_described(p) for p in self.processes()]:
+            assert time.monotonic() < end, left
+            time.sleep(_LOOK_SECONDS)
+        run = self.home / "run"
+        files = [p for p in run.rglob("*") if p.is_file() or p.is_socket()]
+        expected = ("postgres.lock", "postgres.users.json")
+        assert [p for p in files if p.name not in expected and not p.name.startswith("account-")] == []
 
     @property
     def state(self) -> Path:
@@ -154,6 +199,29 @@ def _alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
+        return False
+
+
+def _described(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {process.status()} {' '.join(process.cmdline())[:200]}"
+    except psutil.NoSuchProcess:
+        return f"{process.pid} (gone)"
+
+
+def _is_postgres(process: psutil.Process) -> bool:
+    try:
+        return process.name().startswith("postgres")
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _works_for(process: psutil.Process, home: str) -> bool:
+    if process.pid == os.getpid():
+        return False
+    try:
+        return process.environ().get("LIU_HOME") == home or any(home in word for word in process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
 
