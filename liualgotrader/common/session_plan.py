@@ -114,7 +114,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
         return Path(self.run_dir) / "page"
 
     def link_path(self, name: str) -> Path:
-        """Return the address of a link: market-<i>, intents-<i>, news-<i>, picks."""
+        """Return the address of a link: market-<i>, intents-<i>, news-<i>, needs-<i>, picks."""
         return Path(self.run_dir) / f"{name}.link"
 
     def process_names(self) -> list[str]:
@@ -123,7 +123,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
 
     def link_names(self) -> list[str]:
         """Return the names of all links."""
-        per_consumer = [f"{kind}-{i}" for i in range(self.consumers) for kind in ("market", "intents", "news")]
+        per_consumer = [f"{kind}-{i}" for i in range(self.consumers) for kind in ("market", "intents", "news", "needs")]
         return ["picks", *per_consumer]
 
     def slots_of(self, consumer: int) -> list[SlotPlan]:

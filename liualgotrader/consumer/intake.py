@@ -34,7 +34,7 @@ class Gate:
             page.process(n) for n in ("order_gateway", "producer", "scanners_runner") if n in page.processes
         ]
         self._market, self._news = page.link(f"market-{index}"), page.link(f"news-{index}")
-        self._foreign = [page.link(n) for n in page.links if n == "picks" or n.startswith("intents-")]
+        self._foreign = [page.link(n) for n in page.links if n == "picks" or n.startswith(("intents-", "needs-"))]
 
     def is_held(self) -> bool:
         """Whether this session's market stands at an instant until all is quiet."""

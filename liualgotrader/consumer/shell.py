@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from liualgotrader.common.clock import NEVER, Alarm
-from liualgotrader.common.control import Operate, StopSlot, ToChild, Told
+from liualgotrader.common.control import Operate, StopSlot, ToChild
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
-from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick
+from liualgotrader.common.events import Bar, Batch
 from liualgotrader.common.orders import Intent
-from liualgotrader.common.ports import DataAPI, Store
-from liualgotrader.common.rows import PickRow, SignalRow
+from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.trading_data import called
@@ -24,6 +24,7 @@ from liualgotrader.consumer.figures import Figures
 from liualgotrader.consumer.history import History
 from liualgotrader.consumer.intake import Gate, Intake
 from liualgotrader.consumer.loading import load_strategies
+from liualgotrader.consumer.needs import NeedsTeller
 from liualgotrader.consumer.numbers import OrderNumbers
 from liualgotrader.consumer.outbox import Outbox
 from liualgotrader.consumer.record import Keys, OpenStore, Recorder
@@ -44,6 +45,7 @@ ANSWER_REASON = "no answer"
 _INTENTS = get_args(Intent)
 _ASSETS_SECONDS = 10.0  # machine time for the list of assets
 _RECORD_SECONDS = 10.0  # machine time for what an earlier process of this session left in the record
+_ASK_AGAIN_SECONDS = 1.0
 _LAST_ROWS_SECONDS = 3.0  # machine time to write what is left at the end
 _ORPHAN_ROWS_SECONDS = 1.0
 
@@ -97,6 +99,7 @@ class Consumer:
         )
         self._recorder = Recorder(plan.batch_id, doors.open_store, self._clock)
         self._keys = Keys(self._recorder)
+        self._needs = NeedsTeller(child.writer(f"needs-{index}"), self.engine)
         self._history = History(
             doors.data, plan.hours, plan.timings.history_sessions, self._clock, self._on_history, child.seat.busy
         )
@@ -108,6 +111,7 @@ class Consumer:
         )
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
+        self._restoring: asyncio.Task[None] | None = None
 
     # --- life ---------------------------------------------------------------------------------------------
 
@@ -117,8 +121,7 @@ class Consumer:
         self.engine.loader = self._doors.make_loader(self._live_frame)
         self.engine.trader = self._doors.make_trader(CalledAccount(self.engine))
         slots = self._plan.slots_of(self._index)
-        loader, seat = self.engine.loader, self._child.seat
-        for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, loader, seat):
+        for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, self.engine.loader):
             self._child.slot_ended(ended.slot, ended.reason)
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1
@@ -129,6 +132,7 @@ class Consumer:
         loop = asyncio.get_running_loop()
         self._intake.attach(loop)
         self._outbox.attach(loop)
+        self._needs.attach(loop)
         self._set_alarm()
         self._child.ready()
 
@@ -143,10 +147,13 @@ class Consumer:
         self.engine.stop()
         if self._alarm is not None:
             self._alarm.cancel()
+        if self._restoring is not None:
+            self._restoring.cancel()
         self._waits.close()
         self._intake.close()
         await self._history.close()
         self._outbox.close()
+        self._needs.close()
         await self._recorder.close(_ORPHAN_ROWS_SECONDS if self._child.orphaned else _LAST_ROWS_SECONDS)
         await self._doors.data.close()
         self._numbers.close()
@@ -163,33 +170,33 @@ class Consumer:
         return {symbol: asset.shortable for symbol, asset in assets.items()}
 
     async def _restore(self) -> None:
-        """Pick again what this session has picked for this consumer, and pass over what was rejected."""
-        batch_id = self._plan.batch_id
+        """Pass over what strategies have rejected in this session; what is picked the producer says.
 
-        async def found(store: Store) -> tuple[Sequence[tuple[str, str]], Sequence[PickRow], Mapping[str, int]]:
-            return await store.rejects(batch_id), await store.picks(batch_id), await store.assignments(batch_id)
-
+        A record that cannot be reached is asked on while the consumer takes part.
+        """
         try:
             async with asyncio.timeout(_RECORD_SECONDS):
-                rejects, picks, assigned = await self._recorder.ask(found)
+                await self._restore_rejects()
         except (DatabaseUnavailable, TimeoutError) as error:
-            warn(log, "nothing_restored", error=error or "no answer in time")
-            return
-        self.engine.restore_rejects(rejects)
-        events: list[FeedEvent] = [event for pick in picks if (event := self._mine(pick, assigned)) is not None]
-        if events:
-            say(log, "picks_restored", count=len(events))
-            now, machine = self._clock.now(), self._clock.machine()
-            self._carry_out(self.engine.on_batch(Batch(0, 0, machine, events), now, machine))
+            warn(log, "rejects_not_restored_yet", error=error or "no answer in time")
+            self._restoring = asyncio.get_running_loop().create_task(self._restore_later())
 
-    def _mine(self, pick: PickRow, assigned: Mapping[str, int]) -> Pick | None:
-        """Return the pick as this consumer hears it: of its own symbols, and of any for a `run_all` at home here."""
-        if assigned.get(pick.symbol) == self._index:
-            return Pick(pick.symbol, pick.at, pick.scanner, pick.strategy)
-        for slot in self.engine.slots.values():
-            if slot.plan.run_all and pick.strategy in ("", slot.name):
-                return Pick(pick.symbol, pick.at, pick.scanner, slot.name)
-        return None
+    async def _restore_rejects(self) -> None:
+        batch_id = self._plan.batch_id
+        rejects = await self._recorder.ask(lambda store: store.rejects(batch_id))
+        self.engine.restore_rejects(rejects)
+        if rejects:
+            say(log, "rejects_restored", count=len(rejects))
+
+    async def _restore_later(self) -> None:
+        while True:
+            await self._clock.sleep(_ASK_AGAIN_SECONDS)
+            try:
+                await self._restore_rejects()
+            except DatabaseUnavailable:
+                continue
+            self._needs.say_all()
+            return
 
     def _surroundings(self, slot: SlotPlan) -> Surroundings:
         details = self._plan.tradeplan.get("strategies", {}).get(slot.strategy, {})
@@ -216,6 +223,8 @@ class Consumer:
             items = decode_news(payload)
             self._outbox.heard(items)
             self._carry_out(self.engine.on_news(items, self._clock.now(), self._clock.machine()))
+        if news:
+            self._needs.look()
         if market:
             self._take_market([decode_batch(payload) for payload in market])
         if timer:
@@ -288,10 +297,11 @@ class Consumer:
                     log.log(level, "%s", text)
                 case Reject():
                     self._recorder.reject(one.strategy, one.symbol, one.at)
-                    if one.unwanted:
-                        self._child.tell(Told({f"unwanted.{one.symbol}": self._index}))
+                    self._needs.rejected(one.slot, one.symbol)
                 case SlotStopped(slot, reason):
                     self._child.slot_ended(slot, reason)
+        if intents:
+            self._needs.look()
 
     def _go_on(self, waiting: Waiting) -> None:
         self._waits.go_on(waiting, self.engine.slots[waiting.slot].book, self._child.seat.busy())

@@ -95,6 +95,14 @@ class Book:
         """Return the signed shares held."""
         return self.quantities.get(symbol, ZERO)
 
+    def held(self) -> list[str]:
+        """Return the symbols in which there is a position, in the order they were first traded."""
+        return [symbol for symbol, quantity in self.quantities.items() if quantity]
+
+    def under_way(self) -> set[str]:
+        """Return the symbols in which there is a position, or an order that may still trade."""
+        return {*self.held(), *self._open}
+
     def planned(self, symbol: str, name: str) -> Decimal | None:
         """Return the stored stop (`stop_prices`) or target (`target_prices`), None if there is none or no number."""
         value = self._notes[name].get(symbol)

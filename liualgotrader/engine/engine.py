@@ -118,6 +118,13 @@ class Engine:
             slot.rejected |= {symbol for name, symbol in rejects if name == slot.name}
         self._rewire_all()
 
+    def needs(self) -> dict[int, list[str]] | None:
+        """Return, by slot, what is held or has an order under way, in alphabetical order; None before that is known."""
+        slots = [slot for slot in self.slots.values() if not slot.stopped]
+        if any(slot.book.rebuilding for slot in slots):
+            return None
+        return {slot.number: sorted(slot.book.under_way()) for slot in slots}
+
     def declarations(self) -> list[Declare]:
         """Return what the gateway is told about each slot when it is (re)connected."""
         return [Declare(s.number, s.name, s.day_trade, s.book.seq) for s in self.slots.values()]
@@ -177,7 +184,9 @@ class Engine:
     def on_history(self, symbol: str, bars: Sequence[Bar], now: int, machine: int) -> list[Output]:
         """Take a new symbol's history; from here on its strategies are called."""
         self._begin(now, machine)
-        state = self.market.state(symbol)
+        state = self.symbols.get(symbol)
+        if state is None:  # let go meanwhile
+            return self._finish()
         state.bars.preload(bars)
         if bars and not state.last_at:
             state.last_price, state.last_at = bars[-1].close, bars[-1].closed_at
@@ -290,6 +299,8 @@ class Engine:
     def _on_fill(self, slot: Slot, fill: Fill) -> None:
         book = slot.book
         book.apply(fill)
+        if fill.position and not book.rebuilding:
+            self._adopt(slot, fill.symbol)
         if not fill.client_order_id:  # what the strategy still holds from an earlier batch
             return
         self.fills += 1
@@ -318,6 +329,8 @@ class Engine:
         if slot.book.rebuilding:
             slot.book.rebuilding = False
             slot.book.moved.clear()
+            for symbol in slot.book.held():
+                self._adopt(slot, symbol)
             self._rewire_all()
 
     # --- picks ------------------------------------------------------------------------------------------------
@@ -336,17 +349,23 @@ class Engine:
     def _on_unpick(self, unpick: Unpick) -> None:
         symbol = unpick.symbol.upper()
         state = self.symbols.get(symbol)
-        if state is None:
-            return
+        if state is None or any(slot.needs(symbol) for slot in self.slots.values()):
+            return  # an order or a fill has crossed with it: who sent it hears that we need the symbol
+        state.wire((), self.terms.events)
+        del self.symbols[symbol]
         for slot in self.slots.values():
-            slot.picks.pop(symbol, None)
-            if not slot.book.quantity(symbol) and not slot.book.in_flight(symbol):
-                state.targets.discard(slot.number)
-        if state.targets:
-            self._rewire(state)
-        else:
-            state.wire((), self.terms.events)
-            del self.symbols[symbol]
+            slot.forget(symbol)
+
+    def _adopt(self, slot: Slot, symbol: str) -> None:
+        """Have a strategy called for what it holds, whether a scanner picked it or not."""
+        state = self.market.state(symbol)
+        if slot.number in state.targets or slot.stopped:
+            return
+        asked = bool(state.targets)
+        state.targets.add(slot.number)
+        if not asked:
+            self._ordering.out.append(LoadHistory(symbol))
+        self._rewire(state)
 
     def _on_reject(self, slot: Slot, symbol: str) -> None:
         if symbol in slot.rejected:
@@ -355,10 +374,7 @@ class Engine:
         state = self.symbols.get(symbol)
         if state is not None:
             self._rewire(state)
-        unwanted = state is not None and not any(
-            self.slots[n].may_be_called(symbol) or self.slots[n].book.quantity(symbol) for n in state.targets
-        )
-        self._ordering.out.append(Reject(slot.number, slot.name, symbol, self._ordering.now, unwanted))
+        self._ordering.out.append(Reject(slot.number, slot.name, symbol, self._ordering.now))
 
     def _rewire(self, state: SymbolState) -> None:
         callable_now: list[Slot] = []

@@ -12,13 +12,12 @@ from liualgotrader.common.rows import SignalRow
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A strategy wants nothing more of a symbol this session. `unwanted`: nor does any other in this process."""
+    """A strategy wants nothing more of a symbol this session."""
 
     slot: int
     strategy: str
     symbol: str
     at: int
-    unwanted: bool
 
 
 @dataclass(frozen=True, slots=True)

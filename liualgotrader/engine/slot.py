@@ -66,6 +66,17 @@ class Slot:
         """Whether the strategy is to hear of a symbol at all."""
         return not self.stopped and not self.book.rebuilding and symbol not in self.rejected
 
+    def needs(self, symbol: str) -> bool:
+        """Whether the strategy holds the symbol or has an order under way in it."""
+        return not self.stopped and (bool(self.book.quantity(symbol)) or self.book.in_flight(symbol))
+
+    def forget(self, symbol: str) -> None:
+        """The symbol is not followed any more; picked again, it begins anew."""
+        self.picks.pop(symbol, None)
+        self._contexts.pop(symbol, None)
+        for kind in [key for key in self.folded if key[0] == symbol]:
+            del self.folded[kind]
+
     def context(self, state: SymbolState) -> Context:
         """Return the strategy's view of a symbol, always the same object."""
         found = self._contexts.get(state.symbol)

@@ -27,9 +27,13 @@ class Assignment:
         if known is not None:
             return known
         chosen = self._counts.index(min(self._counts))
-        self._consumer_of[symbol] = chosen
-        self._counts[chosen] += 1
+        self.give(symbol, chosen)
         return chosen
+
+    def give(self, symbol: str, consumer: int) -> None:
+        """Give a symbol that has no consumer yet to this one, which holds it."""
+        self._consumer_of[symbol] = consumer
+        self._counts[consumer] += 1
 
     def counts(self) -> list[int]:
         """Return how many symbols each consumer has."""

@@ -14,6 +14,7 @@ from liualgotrader.common.rows import PickRow
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.router import Router
+from liualgotrader.producer.unpicked import Unpicked
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ class Intake:
     Were it the other way round, a producer killed in between could give the symbol a second owner.
     """
 
-    def __init__(self, batch_id: str, store: Store, clock: Clock, tell: Tell) -> None:
+    def __init__(self, batch_id: str, store: Store, clock: Clock, tell: Tell, unpicked: Unpicked) -> None:
+        self._unpicked = unpicked
         self._batch_id = batch_id
         self._store = store
         self._clock = clock
@@ -39,16 +41,21 @@ class Intake:
         self.refused: set[str] = set()
 
     async def resume(self, consumers: int) -> tuple[Assignment, list[Pick]]:
-        """Return what an earlier producer of this batch had assigned and taken in."""
+        """Return what an earlier producer of this batch had assigned, and what it had taken in and not let go."""
         assigned = await self._patiently(lambda: self._store.assignments(self._batch_id))
         rows = await self._patiently(lambda: self._store.picks(self._batch_id))
         self._stored = {(row.symbol, row.scanner, row.strategy) for row in rows}
-        picks = [Pick(row.symbol, row.at, row.scanner, row.strategy) for row in rows]
+        gone = self._unpicked.symbols
+        picks = [Pick(row.symbol, row.at, row.scanner, row.strategy) for row in rows if row.symbol not in gone]
         return Assignment(consumers, assigned), picks
 
     async def take(self, picks: Sequence[Pick], router: Router, assignment: Assignment, max_symbols: int) -> list[Pick]:
-        """Return the picks that are new and fit, after storing them and who takes care of their symbols."""
-        fresh = list({(p.symbol, p.strategy): p for p in picks if not router.is_known(p)}.values())
+        """Return the picks that are new and fit, after storing them and who takes care of their symbols.
+
+        Those that everybody they are meant for has rejected are passed over.
+        """
+        new = [p for p in picks if not router.is_known(p) and router.is_wanted(p.symbol, p.strategy)]
+        fresh = list({(p.symbol, p.strategy): p for p in new}.values())
         wanted = self._within(fresh, router.symbols, max_symbols)
         for symbol in dict.fromkeys(p.symbol for p in wanted if router.needs_consumer(p)):
             if assignment.of(symbol) is None:
@@ -56,9 +63,14 @@ class Intake:
         rows = self._rows(picks, {p.symbol for p in wanted} | router.symbols)
         if rows:
             await self._patiently(lambda: self._store.save_picks(rows))
+        self._unpicked.discard(p.symbol for p in wanted)
         for pick in wanted:
             say(log, "symbol_picked", symbol=pick.symbol, scanner=pick.scanner, strategy=pick.strategy or "all")
         return wanted
+
+    async def keep_assigned(self, symbol: str, consumer: int) -> None:
+        """Store that the symbol belongs to a consumer that has it already: it holds a position there."""
+        await self._assign(symbol, consumer)
 
     async def _assign(self, symbol: str, consumer: int) -> None:
         await self._patiently(lambda: self._store.assign(self._batch_id, symbol, consumer))

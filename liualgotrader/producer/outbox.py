@@ -18,7 +18,7 @@ class Outbox:
     """The events for one consumer, in order, until they are sent.
 
     `append` is called for every event of the feed and does nothing but append. Picks *stand*: a consumer
-    that was started again gets them again, before all else.
+    that was started again gets them again, before all else, and hears again what was let go.
     """
 
     def __init__(self, epoch: int, limit: int = EVENTS_WAITING) -> None:
@@ -31,24 +31,26 @@ class Outbox:
         self._received_at = 0
         self._unsaid = 0  # dropped, and not yet said in a batch
         self._standing: dict[tuple[str, str], Pick] = {}
+        self._gone: dict[str, Unpick] = {}
         self._blocked = False
 
     def stand(self, pick: Pick) -> None:
         """Send a pick, now and to every later start of the consumer."""
         self._standing[pick.symbol, pick.strategy] = pick
+        self._gone.pop(pick.symbol, None)
         self.append(pick)
 
     def let_go(self, symbol: str, at: int) -> None:
         """Send that nobody needs the symbol any more."""
         for key in [key for key in self._standing if key[0] == symbol]:
             del self._standing[key]
-        self.append(Unpick(symbol, at))
+        self._gone[symbol] = Unpick(symbol, at)
+        self.append(self._gone[symbol])
 
     def begin(self) -> None:
-        """Begin with a consumer that was just reached: all standing picks go first."""
-        standing = list(self._standing.values())
-        rest = [event for event in self.waiting if not isinstance(event, Pick)]
-        self.waiting[:] = [*standing, *rest]
+        """Begin with a consumer that was just reached: what was let go and all standing picks go first."""
+        rest = [event for event in self.waiting if not isinstance(event, Pick | Unpick)]
+        self.waiting[:] = [*self._gone.values(), *self._standing.values(), *rest]
         self._blocked = False
 
     def unblock(self) -> None:

@@ -1,32 +1,39 @@
-"""The producer's loop: frames come in, batches leave, picks change who gets what. It never waits for a consumer."""
+"""The producer's loop: frames come in, batches leave, picks and needs change who gets what. It never waits for a consumer."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.clock import MILLISECOND, machine_now
-from liualgotrader.common.control import Operate, ToChild
-from liualgotrader.common.events import Bar, MarketEvent, Pick
+from liualgotrader.common.events import Bar, MarketEvent
+from liualgotrader.common.needs import Needs
 from liualgotrader.common.ports import Store
-from liualgotrader.common.tlog import say
+from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI, event_types
+from liualgotrader.producer.ageing import Ageing
 from liualgotrader.producer.assignment import Assignment
+from liualgotrader.producer.following import Following
 from liualgotrader.producer.intake import Intake, patiently
 from liualgotrader.producer.outbox import Outbox
 from liualgotrader.producer.router import Router
 from liualgotrader.producer.sampler import next_sample
+from liualgotrader.producer.unpicked import Unpicked
 from liualgotrader.transport.child import Child
-from liualgotrader.transport.codec import decode_picks
+from liualgotrader.transport.codec import decode_needs, decode_picks
 from liualgotrader.transport.links import Reader, Writer
 
 log = logging.getLogger(__name__)
+
+_NEEDS_SECONDS = 10.0  # machine time that picks wait for consumers to say what they hold from before
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Producer:
     def __init__(self, child: Child, doors: Doors) -> None:
         plan = child.plan
         self._child, self._plan, self._doors = child, plan, doors
-        tradeplan = TradePlan.from_dict(plan.tradeplan)
+        tradeplan = self._tradeplan = TradePlan.from_dict(plan.tradeplan)
         self._events = event_types(_event_words(tradeplan))
         self._tick_homes = [name for name, table in tradeplan.strategies.items() if table.get("events")]
         epoch = machine_now()
@@ -52,21 +59,26 @@ class Producer:
         self._router: Router
         self._stream: StreamingAPI
         self._intake: Intake
-        self._picks_link: Reader
+        self._following: Following
+        self._readers: list[Reader] = []
         self._frames = self._events_in = 0
         self._newest: MarketEvent | None = None
         self._received_at = 0
         self._flush_due = self._sample_due = False
         self._picks: asyncio.Queue[bytes] = asyncio.Queue()
+        self._needs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self._needs_known = asyncio.Event()
+        self._aside: set[asyncio.Task[None]] = set()
         self._hold, self._holding = ExitStack(), False
-        self._taken_picks = 0  # messages whose picks were sent on, and not yet counted as handled
+        self._taken: list[Reader] = []  # one for each message that was acted on and is not yet counted as handled
 
     async def run(self) -> None:
         """Produce until the supervisor says stop."""
         child, plan = self._child, self._plan
         store = await patiently(self._doors.open_store, child.clock, child.notice)
         try:
-            self._intake = Intake(plan.batch_id, store, child.clock, child.notice)
+            unpicked = Unpicked(Path(plan.journal_dir))
+            self._intake = Intake(plan.batch_id, store, child.clock, child.notice, unpicked)
             assignment, picks = await self._intake.resume(plan.consumers)
             self._router = Router(plan.slots, self._outboxes, assignment, self._tick_homes)
             hooks = StreamHooks(
@@ -76,11 +88,14 @@ class Producer:
                 headers={"X-LIU-Process": child.name} if plan.endpoints.loopback else {},
             )
             self._stream = self._doors.open_stream(self._frame, hooks)
+            ageing = Ageing(self._tradeplan)
+            self._following = Following(
+                self._router, self._stream, self._events, ageing, unpicked, child.clock, self._review_due
+            )
             self._hold_market()
-            await self._follow(picks)
+            await self._following.resume(picks)
             self._attach()
-            picks_link = child.reader("picks")
-            await self._live(picks_link, assignment)
+            await self._live(assignment)
         finally:
             await store.close()
 
@@ -91,6 +106,7 @@ class Producer:
         lag = self._child.clock.age(at) / MILLISECOND if at else 0.0
         own = {
             "picks_refused": len(self._intake.refused),
+            "unpicks": self._following.unpicks,
             "events": self._events_in,
             "symbols": len(self._router.symbols),
             "feed_lag_ms": round(max(0.0, lag), 3),
@@ -99,17 +115,21 @@ class Producer:
 
     # --- life --------------------------------------------------------------------------------------
 
-    async def _live(self, picks_link: Reader, assignment: Assignment) -> None:
+    async def _live(self, assignment: Assignment) -> None:
         child = self._child
         loop = asyncio.get_running_loop()
-        self._picks_link = picks_link
-        picks_link.attach(loop, self._picks.put_nowait)
+        picks = child.reader("picks")
+        needs = [child.reader(f"needs-{i}") for i in range(self._plan.consumers)]
+        self._readers = [picks, *needs]
+        picks.attach(loop, self._picks.put_nowait)
+        for index, reader in enumerate(needs):
+            reader.attach(loop, partial(self._queue_needs, index))
         tasks = [
             asyncio.ensure_future(self._stream.run()),
-            asyncio.ensure_future(self._take_picks(assignment)),
+            asyncio.ensure_future(self._take_picks(picks, assignment)),
+            asyncio.ensure_future(self._take_needs(needs, assignment)),
             asyncio.ensure_future(child.stopping.wait()),
         ]
-        child.on_order(self._obey)
         child.report(self.counters)
         gc.collect()
         gc.freeze()
@@ -119,16 +139,19 @@ class Producer:
             for task in done:
                 await task
         finally:
-            await self._end(tasks, picks_link)
+            await self._end(tasks)
         say(log, "producer_ended", events=self._events_in, dropped=sum(outbox.dropped for outbox in self._outboxes))
 
-    async def _end(self, tasks: Sequence[asyncio.Future[Any]], picks_link: Reader) -> None:
+    async def _end(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
+        self._following.close()
         await self._stream.close()
         self._flush()
-        for task in tasks:
+        ending = [*tasks, *self._aside]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        picks_link.close()
+        await asyncio.gather(*ending, return_exceptions=True)
+        for reader in self._readers:
+            reader.close()
         for link in self._links:
             link.close()
 
@@ -138,15 +161,6 @@ class Producer:
             link.on_connected(_then(outbox.begin, self._repeat_halts, self._flush_soon))
             link.on_room(_then(outbox.unblock, self._flush_soon))
             link.attach(loop)
-
-    def _obey(self, order: ToChild) -> None:
-        """Let symbols go that an operator or the supervisor names: `unpick`, with `symbols`."""
-        if isinstance(order, Operate) and order.name == "unpick":
-            for symbol in order.arguments.get("symbols", ()):
-                self._router.let_go(str(symbol).upper(), self._child.clock.now())
-                task = asyncio.ensure_future(self._stream.unsubscribe(str(symbol)))
-                task.add_done_callback(lambda done: done.result())
-            self._flush_soon()
 
     # --- frames ------------------------------------------------------------------------------------
 
@@ -179,9 +193,8 @@ class Producer:
         if self._stream.settled:
             self._holding = False
             self._hold.close()
-            while self._taken_picks:
-                self._taken_picks -= 1
-                self._picks_link.handled()
+            while self._taken:
+                self._taken.pop().handled()
 
     def _connecting(self) -> None:
         self._hold_market()
@@ -208,24 +221,70 @@ class Producer:
         self._received_at = machine_now()
         self._flush()
 
-    # --- picks -------------------------------------------------------------------------------------
+    # --- picks and needs ---------------------------------------------------------------------------
 
-    async def _take_picks(self, assignment: Assignment) -> None:
+    async def _take_picks(self, reader: Reader, assignment: Assignment) -> None:
         """Take picks in, message by message. A message is handled when the vendor carries its symbols."""
+        if self._may_hold_from_before():
+            await self._until_needs_known()
+        limit = self._plan.limits.max_symbols
         while True:
-            message = await self._picks.get()
-            limit = self._plan.limits.max_symbols
-            picks = await self._intake.take(decode_picks(message), self._router, assignment, limit)
-            await self._follow(picks)
-            self._taken_picks += 1
+            picks = decode_picks(await self._picks.get())
+            fresh = await self._intake.take(picks, self._router, assignment, limit)
+            await self._following.follow(fresh)
+            self._following.picked_again(picks)
+            self._taken.append(reader)
             self._flush_soon()
 
-    async def _follow(self, picks: Sequence[Pick]) -> None:
-        """Subscribe and route; the consumers hear of the picks with the next flush."""
-        if picks:
-            await self._stream.subscribe(list(dict.fromkeys(pick.symbol for pick in picks)), self._events)
-        for pick in picks:
-            self._router.accept(pick)
+    def _may_hold_from_before(self) -> bool:
+        """Whether a consumer may hold what an earlier session left, so that a symbol is its own before it is picked."""
+        return self._plan.environment != "SIMULATED" and not self._tradeplan.skip_existing
+
+    async def _until_needs_known(self) -> None:
+        try:
+            async with asyncio.timeout(_NEEDS_SECONDS):
+                await self._needs_known.wait()
+        except TimeoutError:
+            warn(log, "consumers_silent", seconds=_NEEDS_SECONDS)
+
+    def _queue_needs(self, index: int, payload: bytes) -> None:
+        self._needs.put_nowait((index, payload))
+
+    async def _take_needs(self, readers: Sequence[Reader], assignment: Assignment) -> None:
+        """Take what consumers need, at once whatever the database does: it is about positions."""
+        while True:
+            index, payload = await self._needs.get()
+            for message in decode_needs(payload):
+                if isinstance(message, Needs):
+                    for symbol in self._router.unassigned(message):
+                        assignment.give(symbol, index)
+                        self._do_aside(self._intake.keep_assigned(symbol, index))
+                await self._following.hear(index, message)
+            if self._router.knows_needs:
+                self._needs_known.set()
+            self._taken.append(readers[index])
+            self._flush_soon()
+
+    def _review_due(self) -> None:
+        hours = self._plan.hours
+        if not hours.bypass and self._child.clock.now() >= hours.closes_at:
+            return  # scanners have ended: that nobody picks any more says nothing
+        self._hold_market()
+        self._do_aside(self._review())
+
+    async def _review(self) -> None:
+        await self._following.review()
+        self._flush()
+
+    def _do_aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._aside.add(task)
+        task.add_done_callback(self._done_aside)
+
+    def _done_aside(self, task: asyncio.Task[None]) -> None:
+        self._aside.discard(task)
+        if not task.cancelled():
+            task.result()  # a bug of ours ends the process
 
 
 def _then(*acts: Callable[[], None]) -> Callable[[], None]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from liualgotrader.common.clock import WallClock, machine_now
-from liualgotrader.common.control import Counters, Failed, Notice, Operate, Ready, SlotEnded, Stop, StopSlot, Told
+from liualgotrader.common.control import Counters, Failed, Notice, Ready, SlotEnded, Stop, StopSlot, Told
 from liualgotrader.common.session_plan import SessionPlan, write_plan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.supervisor.watchdog import Mute, NoAnswer, back_off, finding, look
@@ -25,7 +25,6 @@ STOP_SECONDS = 20.0  # machine time that a process may use to end in order
 _SECOND_LOOK = 0.1
 _DUMP_SECONDS = 0.3  # until a dumped stack has reached its file
 NO_ANSWER = "no answer"
-_UNWANTED = "unwanted."  # prefix of a fact: no strategy of the consumer calls for the symbol any more
 
 PROGRAMS: Mapping[str, str] = {
     "order_gateway": "liualgotrader.order_gateway.main",
@@ -194,7 +193,7 @@ class Stack:
             case Counters(values):
                 worker.counters = values
             case Told(facts):
-                self._told(worker, facts)
+                worker.facts.update(facts)
             case SlotEnded(slot, reason):
                 self.stop_slot(slot, reason, told_by=worker.name)
             case Notice(level, text):
@@ -202,17 +201,11 @@ class Stack:
             case Failed():
                 worker.failed = message
 
-    def _told(self, worker: Worker, facts: Mapping[str, Any]) -> None:
-        """Keep what a process tells; a symbol that its consumer's strategies all rejected is let go by the producer."""
-        unwanted = [name.removeprefix(_UNWANTED) for name in facts if name.startswith(_UNWANTED)]
-        worker.facts.update({name: fact for name, fact in facts.items() if not name.startswith(_UNWANTED)})
-        if unwanted and not any(s.run_all and not s.stopped for s in self.plan.slots):  # those want every pick
-            self.send("producer", Operate("unpick", {"symbols": unwanted}))
-
     def _died(self, worker: Worker, code: int) -> None:
         row = self._page.process(worker.name)
         if worker.stopping or self.stopping:
             self._page.put(row, Cell.LIFE, Life.FINISHED)  # nobody starts it again: the market need not wait
+            self._forget_unread(worker.name)
             if code:
                 worker.deaths.append(machine_now())
             return
@@ -247,6 +240,13 @@ class Stack:
         if since and code not in (-signal.SIGKILL, -signal.SIGTERM) and _kind(worker.name) == "consumer":
             self.stop_slot(slot, f"its process {death_text(code)} during a call")
             worker.excused = True
+
+    def _forget_unread(self, process: str) -> None:
+        """Count what a process that has ended did not read any more as dealt with, or the market would wait for it."""
+        for name in self._page.links:
+            if _ends(name)[1] == process:
+                link = self._page.link(name)
+                self._page.set_handled(link, self._page.sent(link))
 
     def _start_later(self, worker: Worker, wait: float) -> None:
         def start() -> None:
@@ -283,14 +283,19 @@ class Stack:
 
 def _uses(process: str, link: str) -> bool:
     """Whether a process is one of the two ends of a link."""
+    return process in _ends(link)
+
+
+def _ends(link: str) -> tuple[str, str]:
+    """Return who writes to a link and who reads it."""
     kind, _, index = link.partition("-")
-    ends = {
+    return {
         "picks": ("scanners_runner", "producer"),
         "market": ("producer", f"consumer-{index}"),
         "intents": (f"consumer-{index}", "order_gateway"),
         "news": ("order_gateway", f"consumer-{index}"),
-    }
-    return process in ends[kind]
+        "needs": (f"consumer-{index}", "producer"),
+    }[kind]
 
 
 def _kind(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from liualgotrader.common.events import Batch, Pick
+from liualgotrader.common.needs import FromConsumer
 from liualgotrader.common.orders import Intent, News
 from liualgotrader.transport.links import FRAME_BYTES
 
@@ -18,16 +19,19 @@ _batches = msgspec.msgpack.Decoder(Batch)
 _intents = msgspec.msgpack.Decoder(list[Intent])
 _news = msgspec.msgpack.Decoder(list[News])
 _picks = msgspec.msgpack.Decoder(list[Pick])
+_needs = msgspec.msgpack.Decoder(list[FromConsumer])
 
 encode_batch: Callable[[Batch], bytes] = _encoder.encode
 encode_intents: Callable[[Sequence[Intent]], bytes] = _encoder.encode
 encode_news: Callable[[Sequence[News]], bytes] = _encoder.encode
 encode_picks: Callable[[Sequence[Pick]], bytes] = _encoder.encode
+encode_needs: Callable[[Sequence[FromConsumer]], bytes] = _encoder.encode
 
 decode_batch: Callable[[bytes], Batch] = _batches.decode
 decode_intents: Callable[[bytes], list[Intent]] = _intents.decode
 decode_news: Callable[[bytes], list[News]] = _news.decode
 decode_picks: Callable[[bytes], list[Pick]] = _picks.decode
+decode_needs: Callable[[bytes], list[FromConsumer]] = _needs.decode
 
 
 def frames(items: Sequence[T], encode: Callable[[Sequence[T]], bytes]) -> Iterator[bytes]:

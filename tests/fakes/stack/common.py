@@ -59,8 +59,8 @@ def play(name, run_dir, control, extra=None, queues=None):
             time.sleep(60)
         if word == "slot-ends":
             child.tell(SlotEnded(child.plan.slots[0].slot, "raised 10 times"))
-        if word == "rejects":
-            child.tell(Told({"unwanted.AAPL": 0, "kept": 1}))
+        if word == "tells":
+            child.tell(Told({"kept": 1}))
         if extra is not None:
             await extra(child, word)
         if word == "stubborn":

@@ -17,6 +17,7 @@ import pytest
 from liualgotrader.common.clock import HOUR, SECOND, WallClock, machine_now
 from liualgotrader.common.control import Counters, FromChild, Ready, SlotEnded, Stop, StopSlot, ToChild
 from liualgotrader.common.events import Batch, FeedEvent, Pick, Trade
+from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.orders import (
     CaughtUp,
     Declare,
@@ -29,10 +30,10 @@ from liualgotrader.common.orders import (
     Protection,
     Side,
 )
-from liualgotrader.common.rows import AlgoRunRow, BatchRow, PickRow
+from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, Timings, write_plan
 from liualgotrader.models.store_factory import open_store
-from liualgotrader.transport.codec import decode_intents, encode_batch, encode_news
+from liualgotrader.transport.codec import decode_intents, decode_needs, encode_batch, encode_news
 from liualgotrader.transport.links import LinkReader, LinkWriter
 from liualgotrader.transport.page import SessionPage
 from tests.fakes.consumer_process import HISTORY_BARS, run
@@ -103,6 +104,7 @@ class Session:
         self.market = LinkWriter(self.plan.link_path("market-0"), self.page, "market-0")
         self.news_link = LinkWriter(self.plan.link_path("news-0"), self.page, "news-0")
         self.intents = self.listen()
+        self.needs = self.listen_for_needs()
         self.taken: list[Intent] = []
         self.seq = 0
         self.batches = 0
@@ -110,6 +112,11 @@ class Session:
 
     def listen(self) -> LinkReader:
         reader = LinkReader(self.plan.link_path("intents-0"), self.page, "intents-0")
+        reader.open()
+        return reader
+
+    def listen_for_needs(self) -> LinkReader:
+        reader = LinkReader(self.plan.link_path("needs-0"), self.page, "needs-0")
         reader.open()
         return reader
 
@@ -144,6 +151,15 @@ class Session:
     def pick(self, symbol: str = "AAPL") -> None:
         self.send(Pick(symbol, WallClock().now(), "scanner"))
         self.wait_for_log(f"history_loaded symbol={symbol}")
+
+    def told(self, kind: type[T]) -> T:
+        """Return the next message of a kind that tells the producer something."""
+        while True:
+            messages = decode_needs(self.needs.get(WAIT))
+            self.needs.handled()
+            for message in messages:
+                if isinstance(message, kind):
+                    return message
 
     def news(self, *news: News) -> None:
         self.news_link.put(encode_news(news), WAIT)
@@ -199,7 +215,7 @@ class Session:
         if self.process.is_alive():
             self.process.kill()
             self.process.join(WAIT)
-        for one in (self.market, self.news_link, self.intents):
+        for one in (self.market, self.news_link, self.intents, self.needs):
             one.close()
 
 
@@ -272,15 +288,8 @@ def test_every_message_is_counted_as_handled_once_its_consequences_are_sent(begi
     assert session.market.qsize() == 0 and session.news_link.qsize() == 0
 
 
-def test_a_killed_consumer_rebuilds_its_books_and_gives_no_number_twice(
-    begin: Callable[..., Session], dsn: str
-) -> None:
-    async def pick(store: Any) -> None:
-        await store.save_picks([PickRow(BATCH, "AAPL", "scanner", "", WallClock().now())])
-        await store.assign(BATCH, "AAPL", 0)
-
+def test_a_killed_consumer_rebuilds_its_books_and_gives_no_number_twice(begin: Callable[..., Session]) -> None:
     session = begin("Buyer")
-    stored(dsn, pick)
     session.catch_up()
     session.pick()
     session.trade()
@@ -291,12 +300,15 @@ def test_a_killed_consumer_rebuilds_its_books_and_gives_no_number_twice(
     lost = session.take(OrderIntent)
     psutil.Process(session.process.pid).kill()
     session.process.join(WAIT)
+    session.needs.close()
+    session.needs = session.listen_for_needs()
     session.start()
     assert session.take(Declare).last_seq == 0
     session.seq += 1
     stop = Protection(session.seq, 0, "AAPL", WallClock().now(), Decimal("8.5"), None)
     session.news(written, filled, stop, CaughtUp(0, session.seq, 2))
-    session.wait_for_log("picks_restored count=1")
+    assert session.told(Needs).symbols == {0: ["AAPL"]}
+    session.pick()  # the producer says it to every process that reaches it
     until = machine_now() + round(WAIT * SECOND)
     while True:
         session.trade()
@@ -378,6 +390,30 @@ def test_a_slot_that_the_supervisor_stops_is_called_no_more(begin: Callable[...,
     session.trade()
     with pytest.raises(queue.Empty):
         session.take(OrderIntent, 0.3)
+
+
+def test_a_position_of_an_earlier_batch_is_called_for_and_asked_of_the_producer(begin: Callable[..., Session]) -> None:
+    session = begin("Buyer")
+    session.take(Declare)
+    now = WallClock().now()
+    ten = Decimal(10)
+    carried = Fill(1, 0, "", "carried", "XOM", Side.BUY, ten, ten, Decimal(0), now, ten, Decimal(0), ten)
+    session.news(carried, Protection(2, 0, "XOM", now, Decimal("8.5"), None), CaughtUp(0, 2, 1))
+    assert session.told(Needs).symbols == {0: ["XOM"]}
+    session.wait_for_log("history_loaded symbol=XOM")
+    session.trade("XOM")
+    assert session.take(OrderIntent).indicators["buy"]["held"] == 10.0
+
+
+def test_a_reject_is_told_to_the_producer_again_by_the_next_process(begin: Callable[..., Session], dsn: str) -> None:
+    session = begin("Buyer")
+    session.catch_up()
+    session.pick("NOT")
+    session.trade("NOT")
+    assert session.told(Rejected) == Rejected(0, ["NOT"])
+    assert session.end() == 0
+    session.start()
+    assert session.told(Rejected) == Rejected(0, ["NOT"])
 
 
 def test_a_reject_is_stored(begin: Callable[..., Session], dsn: str) -> None:

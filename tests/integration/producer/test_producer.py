@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from liualgotrader.common.clock import MILLISECOND, SECOND, machine_now
-from liualgotrader.common.control import Counters, Operate, Ready
+from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND, machine_now
+from liualgotrader.common.control import Counters, Ready
 from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick, Status, Trade, Unpick
-from liualgotrader.common.session_plan import Limits, SessionPlan, SlotPlan
+from liualgotrader.common.needs import FromConsumer, Needs, Rejected
+from liualgotrader.common.session_plan import Limits, SessionPlan, SlotPlan, Timings
 from liualgotrader.producer.shell import Producer
-from liualgotrader.transport.codec import decode_batch, encode_picks
+from liualgotrader.transport.codec import decode_batch, encode_needs, encode_picks
 from liualgotrader.transport.links import LinkReader, LinkWriter
 from liualgotrader.transport.page import Cell, SessionPage
 from tests.fakes.producer_process import FileStore, doors, run
@@ -49,16 +50,33 @@ def bar(symbol: str) -> dict[str, Any]:
 
 
 class Consumer:
-    """The consumer's end of a market link."""
+    """A consumer's ends of its market link and its needs link."""
 
     def __init__(self, plan: SessionPlan, index: int) -> None:
         self._page = SessionPage(plan.page_path)
         self.link = LinkReader(plan.link_path(f"market-{index}"), self._page, f"market-{index}")
+        self.needs = LinkWriter(plan.link_path(f"needs-{index}"), self._page, f"needs-{index}")
+        self.needs.on_connected(self._tell)
+        self.told: list[FromConsumer] = [Needs({})]
         self.batches: list[Batch] = []
         self.handles = True
 
     def attach(self) -> None:
         self.link.attach(asyncio.get_running_loop(), self._take)
+        self.needs.attach(asyncio.get_running_loop())
+
+    def tell(self, *messages: FromConsumer) -> None:
+        """Say what is so from now on, to this producer and to each one after it."""
+        self.told = list(messages)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.needs.connected:
+            assert not self.told or self.needs.send(encode_needs(self.told))
+
+    def close(self) -> None:
+        self.link.close()
+        self.needs.close()
 
     def _take(self, payload: bytes) -> None:
         self.batches.append(decode_batch(payload))
@@ -76,10 +94,12 @@ class Consumer:
 class Floor:
     """A vendor, two consumers and a scanner round one producer."""
 
-    def __init__(self, market: VendorStream, plan: SessionPlan) -> None:
+    def __init__(self, market: VendorStream, plan: SessionPlan, *, silent: bool = False) -> None:
         self.market, self.plan = market, plan
         self.page = SessionPage(plan.page_path)
         self.consumers = [Consumer(plan, 0), Consumer(plan, 1)]
+        if silent:
+            self.consumers[1].told = []
         for consumer in self.consumers:
             consumer.attach()
         self.scanner = LinkWriter(plan.link_path("picks"), self.page, "picks")
@@ -96,22 +116,23 @@ class Floor:
     def close(self) -> None:
         self.scanner.close()
         for consumer in self.consumers:
-            consumer.link.close()
+            consumer.close()
 
 
 @asynccontextmanager
 async def floor(
-    folder: Path, tradeplan: dict[str, Any] | None = None, **more: Any
+    folder: Path, tradeplan: dict[str, Any] | None = None, *, silent: bool = False, **more: Any
 ) -> AsyncIterator[tuple[Floor, Seated]]:
-    """A producer that runs in this process."""
+    """A producer that runs in this process; if `silent`, the second consumer does not say what it needs."""
     async with vendor() as market:
         plan = make_plan(folder, tradeplan, endpoints=market.endpoints, **more)
-        around = Floor(market, plan)
+        around = Floor(market, plan, silent=silent)
         seated = Seated("producer", plan)
         store = FileStore(folder / "record.json")
         task = asyncio.ensure_future(Producer(seated.child, doors(seated.child, store)).run())
         try:
             await market.until(lambda: task.done() or seated.said(Ready))
+            await market.until(lambda: all(consumer.needs.connected for consumer in around.consumers))
             yield around, seated
         finally:
             seated.stop()
@@ -199,7 +220,7 @@ async def test_a_consumer_that_starts_again_hears_its_picks_and_halts_first(fold
         halt = {"T": "s", "S": "A", "sc": "H", "sm": "", "rc": "T1", "rm": "", "z": "C", "t": timestamp(AT)}
         await around.market.push(halt)
         await around.market.until(lambda: around.consumers[0].events[-1:] == [Status("A", AT, True, "H", "T1")])
-        around.consumers[0].link.close()  # it is killed
+        around.consumers[0].close()  # it is killed
         fresh = Consumer(around.plan, 0)
         await around.market.push(trade("A", 1))
         fresh.attach()
@@ -232,13 +253,112 @@ async def test_a_run_all_home_gets_bars_and_sampled_prices(folder: Path) -> None
         assert around.consumers[0].events == []
 
 
-async def test_an_unpicked_symbol_is_unsubscribed_and_told(folder: Path) -> None:
-    async with floor(folder) as (around, seated):
+async def test_a_symbol_that_everybody_rejected_is_unsubscribed_and_not_taken_in_again(folder: Path) -> None:
+    async with floor(folder) as (around, _):
+        await around.pick(Pick("A", AT, "s"), Pick("B", AT, "s"))
+        await around.until_quiet()
+        around.consumers[0].tell(Rejected(0, ["A"]), Needs({0: []}))
+        await around.market.until(lambda: isinstance(around.consumers[0].events[-1], Unpick))
+        await around.until_quiet()
+        assert around.market.carried["trades"] == {"B"}
+        await around.pick(Pick("A", AT + SECOND, "s"), Pick("C", AT + SECOND, "s"))
+        await around.until_quiet()
+        assert around.market.carried["trades"] == {"B", "C"}
+
+
+async def test_what_a_consumer_holds_is_subscribed_stored_as_its_own_and_delivered(folder: Path) -> None:
+    async with floor(folder) as (around, _):
+        around.consumers[1].tell(Needs({1: ["X"]}))
+        await around.market.until(lambda: around.market.carried["trades"] == {"X"})
+        await around.until_quiet()
+        await around.market.push(trade("X", 3))
+        await around.market.until(lambda: around.consumers[1].trades() == [3])
+        assert await FileStore(folder / "record.json").assignments("") == {"X": 1}
+        await around.pick(Pick("X", AT, "s"))
+        await around.market.until(lambda: around.consumers[1].events[-1] == Pick("X", AT, "s"))
+        assert around.consumers[0].events == []
+
+
+async def test_where_positions_may_be_left_from_before_no_pick_comes_first(folder: Path) -> None:
+    async with floor(folder, environment="PAPER", silent=True) as (around, _):
+        await around.pick(Pick("X", AT, "s"))
+        await around.market.until(lambda: around.consumers[0].needs.qsize() == 0)
+        assert around.page.under_way(AT) == ["link picks is not empty"]
+        late = around.consumers[1]
+        late.tell(Needs({1: ["X"]}))
+        await around.market.until(lambda: Pick("X", AT, "s") in late.events)
+        assert around.consumers[0].events == []
+
+
+class HeldMarket:
+    """Simulated time, moved by hand."""
+
+    def __init__(self, around: Floor) -> None:
+        self.around = around
+
+    async def reach(self, at: int) -> None:
+        """Let time go on to `at` and return once all that follows is done with."""
+        page = self.around.page
+        page.set_anchor(at, machine_now(), 0.0)
+        await self.around.market.until(lambda: not page.under_way(at))
+
+
+RECURRING = {"scanners": {"s": {"recurrence": 5}}}
+
+
+@asynccontextmanager
+async def held(folder: Path, *, silent: bool = False, **more: Any) -> AsyncIterator[tuple[Floor, HeldMarket]]:
+    """A producer in simulated time; scanner `s` runs every five minutes, its picks last eight."""
+    tradeplan = {**RECURRING, "timings": Timings(unpick_minutes=8), **more}
+    page = SessionPage(make_plan(folder).page_path)
+    page.set_anchor(AT, machine_now(), 0.0)
+    async with floor(folder, tradeplan, silent=silent, page=page, simulated_clock=True) as (around, _):
+        yield around, HeldMarket(around)
+
+
+async def test_a_symbol_not_picked_for_too_long_is_let_go_unless_somebody_needs_it(folder: Path) -> None:
+    async with held(folder) as (around, market):
+        await around.pick(*(Pick(symbol, AT, "s") for symbol in ("A", "B", "C", "D")), Pick("O", AT, "once"))
+        await around.until_quiet()
+        around.consumers[0].tell(Needs({0: ["C"]}))
+        await market.reach(AT + 5 * MINUTE)
+        await around.pick(Pick("B", AT + 5 * MINUTE, "s"))
+        await around.until_quiet()
+        await market.reach(AT + 8 * MINUTE + 29 * SECOND)
+        assert around.market.carried["trades"] == set("ABCDO")
+        await market.reach(AT + 8 * MINUTE + 30 * SECOND)
+        assert around.market.carried["trades"] == set("BCO")
+        gone = {event.symbol for consumer in around.consumers for event in consumer.events if isinstance(event, Unpick)}
+        assert gone == {"A", "D"}
+        around.consumers[0].tell(Needs({0: []}))
+        await around.until_quiet()
+        await market.reach(AT + 9 * MINUTE + 30 * SECOND)
+        assert around.market.carried["trades"] == set("BO"), "what was held is let go when it is not any more"
+        await market.reach(AT + 13 * MINUTE + 30 * SECOND)
+        assert around.market.carried["trades"] == set("O")
+        await around.pick(Pick("A", AT + 14 * MINUTE, "s"))
+        await around.until_quiet()
+        assert around.market.carried["trades"] == set("AO")
+
+
+async def test_nothing_is_let_go_before_every_consumer_has_said_what_it_needs(folder: Path) -> None:
+    async with held(folder, silent=True) as (around, market):
         await around.pick(Pick("A", AT, "s"))
         await around.until_quiet()
-        seated.say(Operate("unpick", {"symbols": ["a"]}))
-        await around.market.until(lambda: isinstance(around.consumers[0].events[-1], Unpick))
-        await around.market.until(lambda: not around.market.carried["trades"])
+        await market.reach(AT + 60 * MINUTE)
+        assert around.market.carried["trades"] == {"A"}
+        around.consumers[1].tell(Needs({1: []}))
+        await around.until_quiet()
+        await market.reach(AT + 61 * MINUTE)
+        assert around.market.carried["trades"] == set()
+
+
+async def test_with_keep_picks_nothing_is_let_go(folder: Path) -> None:
+    async with held(folder, keep_picks=True) as (around, market):
+        await around.pick(Pick("A", AT, "s"))
+        await around.until_quiet()
+        await market.reach(AT + 6 * 60 * MINUTE)
+        assert around.market.carried["trades"] == {"A"}
 
 
 async def test_figures_are_reported(folder: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from liualgotrader.common import trading_data
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, as_datetime
-from liualgotrader.common.events import Quote, Trade
-from liualgotrader.common.orders import AccountNews, CaughtUp, OrderState, OrderType, Protect, Protection, Side
+from liualgotrader.common.events import Pick, Quote, Trade, Unpick
+from liualgotrader.common.orders import AccountNews, CaughtUp, Fill, OrderState, OrderType, Protect, Protection, Side
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.engine.outputs import Line, LoadHistory, Reject, SlotStopped, Waiting
 from liualgotrader.strategies.base import Strategy, StrategyType
@@ -239,16 +239,9 @@ def test_a_rejected_symbol_is_never_called_again_and_the_reject_is_stored(stage:
     other = stage.cast(running(nothing), slot=1, name="B")
     stage.pick()
     found = stage.minute(0)
-    assert [one for one in found if isinstance(one, Reject)] == [Reject(0, "A", "AAPL", OPEN + MINUTE, False)]
+    assert [one for one in found if isinstance(one, Reject)] == [Reject(0, "A", "AAPL", OPEN + MINUTE)]
     stage.minute(1)
     assert (len(rejecting.told), len(other.told)) == (1, 2)
-
-
-def test_a_symbol_that_everybody_rejected_is_unwanted(stage: Stage) -> None:
-    stage.cast(acts({"reject": True}, do=False))
-    stage.pick()
-    [reject] = [one for one in stage.minute(0) if isinstance(one, Reject)]
-    assert reject.unwanted
 
 
 def test_rejects_of_an_earlier_process_are_restored(stage: Stage) -> None:
@@ -519,12 +512,88 @@ def test_fills_while_a_call_waits_are_told_in_order_afterwards() -> None:
 
 
 def test_an_unpicked_symbol_without_position_is_forgotten(stage: Stage) -> None:
-    from liualgotrader.common.events import Unpick
-
-    stage.cast(running(nothing))
+    strategy = stage.cast(running(nothing))
     stage.pick()
     stage.play([Unpick("AAPL", OPEN)])
     assert "AAPL" not in stage.engine.symbols
+    assert not stage.engine.on_history("AAPL", [], OPEN, 0), "history that comes too late revives nothing"
+    assert "AAPL" not in stage.engine.symbols
+    stage.minute(0)
+    assert strategy.told == []
+
+
+def test_a_symbol_picked_again_begins_anew(stage: Stage) -> None:
+    seen: list[list[float]] = []
+
+    class Watching(Strategy):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            seen.append(list(ctx.bars.close))
+
+    stage.cast(Watching)
+    stage.pick()
+    stage.minute(0, 10.0)
+    stage.play([Unpick("AAPL", stage.now)])
+    [wanted] = [one for one in stage.play([Pick("AAPL", stage.now, "scanner")]) if isinstance(one, LoadHistory)]
+    stage.keep(stage.engine.on_history(wanted.symbol, [], stage.now, 0))
+    stage.minute(1, 11.0)
+    assert seen == [[10.0], [11.0]]
+
+
+def test_a_symbol_that_is_held_or_on_order_is_needed_and_survives_an_unpick(stage: Stage) -> None:
+    strategy = stage.cast(acts(buy()))
+    assert stage.engine.needs() == {0: []}
+    stage.pick()
+    [order] = orders(stage.minute(0))
+    assert stage.engine.needs() == {0: ["AAPL"]}
+    stage.play([Unpick("AAPL", stage.now)])
+    stage.fill(order, "10", "10", "10")
+    assert stage.engine.needs() == {0: ["AAPL"]}
+    stage.play([Unpick("AAPL", stage.now)])
+    stage.minute(1)
+    assert [told["position"] for told in strategy.told] == [0.0, 10.0]
+
+
+def test_what_is_needed_is_not_known_before_the_books_are(stage: Stage) -> None:
+    stage.engine.add(SlotPlan(0, "Running", 0, 1), running(nothing)("Running", StrategyType.DAY_TRADE, BATCH, []))
+    assert stage.engine.needs() is None
+
+
+def test_a_position_of_an_earlier_batch_is_given_to_its_strategy_without_a_pick(stage: Stage) -> None:
+    told: list[Any] = []
+
+    def decide(self: Any, **now: Any) -> Any:
+        symbol = now["symbol"]
+        told.append((now["position"], trading_data.stop_prices[symbol], trading_data.target_prices[symbol],
+                     trading_data.latest_cost_basis[symbol], trading_data.positions[symbol]))  # fmt: skip
+        return NOTHING
+
+    made = running(decide)("Running", StrategyType.SWING, BATCH, [])
+    stage.engine.add(SlotPlan(0, "Running", 0, 1), made)
+    carried = Fill(
+        1, 0, "", "carried:x", "XOM", Side.BUY, Decimal(20), Decimal("100.5"), Decimal(0), OPEN, Decimal(20),
+        Decimal(0), Decimal(20),
+    )  # fmt: skip
+    plan = Protection(2, 0, "XOM", OPEN, Decimal(95), Decimal(120))
+    found = stage.news(carried, plan, CaughtUp(0, 2, 1))
+    assert [one.symbol for one in found if isinstance(one, LoadHistory)] == ["XOM"]
+    assert stage.engine.needs() == {0: ["XOM"]}
+    stage.keep(stage.engine.on_history("XOM", [], OPEN, 0))
+    stage.minute(0, 101.0, "XOM")
+    assert told == [(20.0, 95.0, 120.0, 100.5, 20.0)]
+
+
+def test_what_run_all_buys_on_its_own_is_followed_for_it(stage: Stage) -> None:
+    class Rotation(Strategy):
+        async def run_all(self, symbols_position, data_loader, now, portfolio_value=None, trader=None, **more):
+            self.seen = dict(symbols_position)
+            return {} if symbols_position else {"GLD": buy(5)}
+
+    strategy = stage.cast(Rotation, run_all=True)
+    [order] = orders(stage.timer(0))
+    found = stage.fill(order, "5", "10", "5")
+    assert [one.symbol for one in found if isinstance(one, LoadHistory)] == ["GLD"]
+    stage.timer(60)
+    assert strategy.seen == {"GLD": 5.0}
 
 
 def test_hours_of_the_test_session_are_those_of_the_exchange() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from liualgotrader.common.clock import SECOND, WallClock
 from liualgotrader.common.events import Pick
+from liualgotrader.common.needs import Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.intake import Intake
 from liualgotrader.producer.outbox import Outbox
 from liualgotrader.producer.router import Router
+from liualgotrader.producer.unpicked import Unpicked
 from tests.fakes.store import MemoryStore
 
 BATCH = "0b5e7a4e-0000-4000-8000-000000000000"
@@ -22,10 +25,11 @@ AT = 1_709_908_200 * SECOND
 class Desk:
     """An intake and what it works on."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self.store = store
+    def __init__(self, store: MemoryStore, folder: Path) -> None:
+        self.store, self.folder = store, folder
         self.told: list[str] = []
-        self.intake = Intake(BATCH, store, WallClock(), lambda level, text: self.told.append(text))
+        self.unpicked = Unpicked(folder)
+        self.intake = Intake(BATCH, store, WallClock(), lambda level, text: self.told.append(text), self.unpicked)
 
     async def open(self) -> None:
         self.assignment, self.resumed = await self.intake.resume(2)
@@ -41,8 +45,8 @@ class Desk:
 
 
 @pytest.fixture
-async def desk() -> Desk:
-    made = Desk(MemoryStore())
+async def desk(tmp_path: Path) -> Desk:
+    made = Desk(MemoryStore(), tmp_path)
     await made.open()
     return made
 
@@ -88,7 +92,7 @@ async def test_the_newest_picks_lose_when_the_session_is_full_and_one_notice_say
 
 async def test_a_producer_started_again_knows_everything(desk: Desk) -> None:
     await desk.take(*(Pick(s, AT, "s") for s in "ABC"), Pick("D", AT, "s", "Rotation"))
-    again = Desk(desk.store)
+    again = Desk(desk.store, desk.folder)
     await again.open()
     assert [(p.symbol, p.strategy) for p in again.resumed] == [("A", ""), ("B", ""), ("C", ""), ("D", "Rotation")]
     assert await again.take(Pick("B", AT, "s")) == []
@@ -107,3 +111,32 @@ async def test_picks_wait_for_a_database_that_is_away_and_then_go_on(desk: Desk)
     assert len(await asyncio.wait_for(waiting, 10)) == 1
     assert await desk.store.assignments(BATCH) == {"A": 0}
     assert [text.split(":")[0] for text in desk.told] == ["picks wait for the database", "picks"]
+
+
+async def test_a_symbol_let_go_stays_so_for_a_producer_started_again_until_it_is_picked_again(desk: Desk) -> None:
+    await desk.take(Pick("A", AT, "s"), Pick("B", AT, "s"))
+    desk.router.let_go("A", AT)
+    desk.unpicked.add(["A"])
+    again = Desk(desk.store, desk.folder)
+    await again.open()
+    assert [p.symbol for p in again.resumed] == ["B"]
+    assert [p.symbol for p in await again.take(Pick("A", AT + 1, "s"))] == ["A"]
+    last = Desk(desk.store, desk.folder)
+    await last.open()
+    assert [p.symbol for p in last.resumed] == ["A", "B"]
+    assert await desk.store.assignments(BATCH) == {"A": 0, "B": 1}, "its consumer stays the same"
+
+
+async def test_a_symbol_let_go_makes_room_for_another(desk: Desk) -> None:
+    await desk.take(Pick("A", AT, "s"), max_symbols=1)
+    assert await desk.take(Pick("B", AT, "s"), max_symbols=1) == []
+    desk.router.let_go("A", AT)
+    assert [p.symbol for p in await desk.take(Pick("B", AT, "s"), max_symbols=1)] == ["B"]
+
+
+async def test_a_pick_that_all_it_is_meant_for_have_rejected_is_passed_over(desk: Desk) -> None:
+    await desk.take(Pick("A", AT, "s", "Alpha"))
+    assert desk.router.reject(Rejected(0, ["A"])) == ["A"]
+    assert desk.router.let_go("A", AT)
+    assert await desk.take(Pick("A", AT + 1, "s", "Alpha")) == []
+    assert len(await desk.take(Pick("A", AT + 1, "s", "Rotation"))) == 1

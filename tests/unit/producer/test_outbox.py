@@ -110,7 +110,7 @@ def test_a_consumer_that_starts_again_hears_of_its_symbols_before_all_else() -> 
     outbox.stand(Pick("C", 5, "s"))
     outbox.begin()
     outbox.flush(second.send, 1)
-    assert second.events == [picks[1], Pick("C", 5, "s"), trade("B", 4)]
+    assert second.events == [Unpick("A", 3), picks[1], Pick("C", 5, "s"), trade("B", 4)]
 
 
 events = st.lists(

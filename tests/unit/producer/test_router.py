@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from liualgotrader.common.clock import MILLISECOND
 from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, Status, Trade, Unpick
+from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.outbox import Outbox
@@ -123,6 +124,81 @@ def test_a_symbol_let_go_is_told_to_everybody_who_had_it() -> None:
     assert [events[-1] for events in got(made)] == [Unpick("A", 5)] * 2
     assert (made.unrouted, made.symbols) == (1, set())
     assert not made.is_known(Pick("A", 1, "s"))
+
+
+def test_a_needed_symbol_is_routed_to_its_consumer_without_any_pick() -> None:
+    made = router(SHARDED)
+    assert made.need(1, Needs({1: ["X"]})) == []
+    made.dispatch([t("X", 2)])
+    assert got(made) == [[], [t("X", 2)]]
+    assert made.symbols == {"X"}
+
+
+def test_a_home_gets_what_it_holds_as_bars_and_samples() -> None:
+    made = router((*SHARDED, ROTATION))
+    made.need(1, Needs({1: [], 2: ["X"]}))
+    made.dispatch([t("X", 2), b("X", 3)])
+    assert got(made)[1] == [b("X", 3)]
+    assert made.samples_wait
+    made.need(1, Needs({1: ["X"], 2: ["X"]}))
+    made.dispatch([t("X", 4)])
+    assert got(made)[1][-1] == t("X", 4), "a strategy that is called for each event holds it as well"
+
+
+def test_a_needed_symbol_is_not_let_go_and_goes_on_until_it_is() -> None:
+    made = router(SHARDED)
+    made.accept(Pick("A", 1, "s"))
+    made.need(0, Needs({0: ["A"]}))
+    assert not made.let_go("A", 2)
+    assert made.is_known(Pick("A", 9, "s"))
+    assert made.need(0, Needs({0: []})) == ["A"]
+    made.dispatch([t("A", 3)])
+    assert got(made)[0] == [Pick("A", 1, "s"), t("A", 3)]
+    assert made.let_go("A", 4)
+    assert got(made)[0][-1] == Unpick("A", 4)
+
+
+def test_a_symbol_that_was_only_needed_is_let_go_at_whom_it_was_with() -> None:
+    made = router(SHARDED)
+    made.need(1, Needs({1: ["X"]}))
+    assert made.need(1, Needs({1: []})) == ["X"]
+    made.dispatch([t("X", 2)])
+    assert made.let_go("X", 3)
+    assert got(made) == [[], [t("X", 2), Unpick("X", 3)]]
+    assert made.symbols == set()
+
+
+def test_needs_are_known_when_every_consumer_has_told_them() -> None:
+    made = router(SHARDED)
+    made.need(0, Needs({}))
+    assert not made.knows_needs
+    made.need(1, Needs({}))
+    assert made.knows_needs
+
+
+def test_only_symbols_held_by_per_symbol_strategies_are_to_be_given_to_a_consumer() -> None:
+    made = router((*SHARDED, ROTATION))
+    made.accept(Pick("A", 1, "s"))
+    assert made.unassigned(Needs({0: ["A", "C"], 1: ["B"], 2: ["D"]})) == ["B", "C"]
+
+
+def test_a_symbol_is_unwanted_once_everybody_it_was_picked_for_has_rejected_it() -> None:
+    made = router((*SHARDED, ROTATION))
+    made.accept(Pick("A", 1, "s"))  # of consumer 0; for Alpha there and for Rotation at home
+    assert made.reject(Rejected(0, ["A"])) == []
+    assert made.reject(Rejected(1, ["A"])) == [], "Alpha of the other consumer is not asked"
+    assert made.reject(Rejected(2, ["A"])) == ["A"]
+    assert not made.is_wanted("A", "")
+
+
+def test_a_symbol_picked_meanwhile_for_somebody_else_is_wanted() -> None:
+    other = SlotPlan(3, "Beta", 0, 4)
+    made = router((*SHARDED, other))
+    made.accept(Pick("A", 1, "s", "Alpha"))
+    made.accept(Pick("A", 1, "s", "Beta"))
+    assert made.reject(Rejected(0, ["A"])) == []
+    assert not made.is_wanted("A", "Alpha")
+    assert made.is_wanted("A", "Beta")
 
 
 def test_samples_fall_on_quarters_of_a_second_of_market_time() -> None:

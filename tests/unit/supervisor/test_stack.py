@@ -199,11 +199,18 @@ async def test_with_queues_whoever_dies_all_start_again_with_fresh_ones(stack_of
     await end(stack)
 
 
-async def test_a_symbol_that_everybody_rejected_is_let_go_by_the_producer(stack_of, tmp_path):
-    stack, _, _ = stack_of({"consumer-0": "rejects"}, wanted=("producer", "consumer-0"))
-    stack.workers["producer"].start()
-    await until(lambda: stack.workers["producer"].state == "ready")
-    stack.workers["consumer-0"].start()
-    await until(lambda: any("told producer Operate(name='unpick'" in line and "AAPL" in line for line in did(tmp_path)))
-    assert stack.workers["consumer-0"].facts == {"kept": 1}
+async def test_what_a_process_that_ended_did_not_read_does_not_hold_the_market(stack_of):
+    stack, _, page = stack_of(wanted=("producer", "consumer-0"))
+    stack.start()
+    await until(lambda: all(w.state == "ready" for w in stack.workers.values()))
+    for link in ("picks", "needs-0"):
+        page.set_sent(page.link(link), 2)
+    await end(stack)
+    assert [page.handled(page.link(link)) for link in ("picks", "needs-0")] == [2, 2]
+
+
+async def test_what_a_process_tells_is_kept(stack_of):
+    stack, _, _ = stack_of({"consumer-0": "tells"}, wanted=("consumer-0",))
+    stack.start()
+    await until(lambda: stack.workers["consumer-0"].facts == {"kept": 1})
     await end(stack)
