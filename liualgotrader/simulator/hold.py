@@ -61,15 +61,17 @@ class Hold:
 
     def next_deadline(self) -> int:
         """Return the earliest market instant that a process waits for, `NEVER` if none does."""
-        page = self._page
-        rows = range(len(page.processes))
-        return min((page.get(r, Cell.DEADLINE) for r in rows if page.get(r, Cell.LIFE) in _TAKING_PART), default=NEVER)
+        lives, deadlines = self._page.column(Cell.LIFE), self._page.column(Cell.DEADLINE)
+        return min((at for at, life in zip(deadlines, lives, strict=True) if life in _TAKING_PART), default=NEVER)
 
     def wake(self, market: int) -> bool:
         """Tell every process whose time has come, once for each deadline; return whether there were any."""
         page, any_due = self._page, False
+        deadlines = page.column(Cell.DEADLINE)
+        if min(deadlines, default=NEVER) > market:
+            return False
         for row, name in enumerate(page.processes):
-            deadline = page.get(row, Cell.DEADLINE)
+            deadline = deadlines[row]
             if deadline > market or page.get(row, Cell.LIFE) != Life.READY:
                 continue
             any_due = True

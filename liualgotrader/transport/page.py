@@ -80,6 +80,7 @@ class SessionPage:
         self._first_process = _HEAD + _ANCHORS * _ANCHOR_CELLS
         self._first_link = self._first_process + len(self.processes) * _PROCESS_CELLS
         self._end = self._first_link + len(self.links) * _LINK_CELLS
+        self._quiet, self._quiet_until = b"", -NEVER  # the cells as they were when all was quiet, and up to when
 
     @classmethod
     def create(cls, path: Path, processes: Sequence[str], links: Sequence[str]) -> SessionPage:
@@ -152,6 +153,11 @@ class SessionPage:
         """Write one cell of a process."""
         self._cells[self._first_process + process * _PROCESS_CELLS + cell] = value
 
+    def column(self, cell: Cell) -> list[int]:
+        """Return one cell of every process, in their order."""
+        found: list[int] = self._cells[self._first_process + cell : self._first_link : _PROCESS_CELLS].tolist()
+        return found
+
     # --- links -----------------------------------------------------------------------------------
 
     def link(self, name: str) -> int:
@@ -188,14 +194,30 @@ class SessionPage:
     def under_way(self, market: int) -> list[str]:
         """Return what the market has to wait for at `market`, in words; empty when all is quiet.
 
-        Looks twice: work that moves from one process to another between two looks changes a count.
+        Looks twice: work that moves from one process to another between two looks changes a count. While no cell
+        has changed since all was quiet, and nobody's time has come, one look is enough.
         """
-        first = self._cells[self._first_process : self._end].tolist()
+        cells = self._cells[self._first_process : self._end]
+        if market < self._quiet_until and cells.tobytes() == self._quiet:
+            return []
+        first = cells.tolist()
         reasons = self._reasons(first, market)
         if reasons:
             return reasons
-        second = self._cells[self._first_process : self._end].tolist()
-        return self._reasons(second, market) or ([] if self._same_work(first, second) else ["still settling"])
+        seen = cells.tobytes()
+        second = memoryview(seen).cast("q").tolist()
+        reasons = self._reasons(second, market)
+        if not reasons and not self._same_work(first, second):
+            reasons = ["still settling"]
+        if not reasons:
+            self._quiet, self._quiet_until = seen, self._next_deadline(second)
+        return reasons
+
+    def _next_deadline(self, cells: list[int]) -> int:
+        """Return the first market instant at which a process that takes part waits for its time."""
+        rows = range(0, len(self.processes) * _PROCESS_CELLS, _PROCESS_CELLS)
+        away = (Life.ABSENT, Life.FINISHED)
+        return min((cells[r + Cell.DEADLINE] for r in rows if cells[r + Cell.LIFE] not in away), default=NEVER)
 
     def _same_work(self, first: list[int], second: list[int]) -> bool:
         """Whether two looks saw the same work done (the loops' beats may differ)."""

@@ -158,3 +158,22 @@ def test_a_loop_that_only_beats_is_quiet(page: SessionPage) -> None:
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ.", min_size=1, max_size=8))
 def test_a_symbol_comes_back_from_its_cell(symbol: str) -> None:
     assert cell_symbol(symbol_cell(symbol)) == symbol
+
+
+_CELLS = (Cell.LIFE, Cell.BUSY, Cell.DEADLINE, Cell.FEED_SENT, Cell.FEED_HANDLED, Cell.UPDATES_SENT)
+_CHANGES = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(_CELLS), st.integers(0, 3), st.integers(0, 3)))
+
+
+@given(changes=_CHANGES)
+def test_a_page_that_remembers_a_quiet_moment_says_what_a_fresh_look_says(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, Cell, int, int]]
+) -> None:
+    """Whatever changes, and wherever the market goes meanwhile."""
+    path = tmp_path_factory.mktemp("page") / "page"
+    old = SessionPage.create(path, ["producer", "consumer-0"], ["picks"])
+    for process, cell, value, market in changes:
+        old.put(process, cell, value)
+        fresh = SessionPage(path)
+        assert old.under_way(market) == fresh.under_way(market)
+        fresh.close()
+    old.close()
