@@ -77,6 +77,7 @@ class Gateway:
         self._alarm_at = NEVER
         self._hurry: asyncio.Task[None] | None = None
         self._polls: list[Alarm] = []
+        self._prices_watched = False
         self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
         self.counts = {"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0}
 
@@ -92,7 +93,6 @@ class Gateway:
         self._stream = asyncio.ensure_future(self._follow_updates())
         self._child.on_order(self.on_order)
         self._poll_account()
-        self._poll_prices()
 
     def attach_consumers(self) -> None:
         """Begin to take intents and to tell news."""
@@ -139,6 +139,7 @@ class Gateway:
         """Write inputs down, let the desk decide, and carry out what it decided."""
         self._carry_out(self._room.tell(inputs))
         self._set_alarms()
+        self._watch_prices()
 
     def _on_intents(self, reader: Reader, payload: bytes) -> None:
         intents = decode_intents(payload)
@@ -264,10 +265,16 @@ class Gateway:
         self.lanes.put(_ACCOUNT_LANE, self._learn_account)
         self._poll(ACCOUNT_SECONDS, self._poll_account)
 
+    def _watch_prices(self) -> None:
+        """Look at prices now and then while the caretaker needs any; a held market waits for each look."""
+        if not self._prices_watched and self._room.desk.caretaken():
+            self._prices_watched = True
+            self._poll(PRICES_SECONDS, self._poll_prices)
+
     def _poll_prices(self) -> None:
-        if self._room.desk.caretaken():
-            self.lanes.put(_PRICES_LANE, self._learn_prices)
-        self._poll(PRICES_SECONDS, self._poll_prices)
+        self._prices_watched = False
+        self.lanes.put(_PRICES_LANE, self._learn_prices)
+        self._watch_prices()
 
     def _poll(self, seconds: int, act: Callable[[], None]) -> None:
         self._polls.append(self._clock.call_at(self._clock.now() + seconds * SECOND, act))
