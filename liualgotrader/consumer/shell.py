@@ -121,7 +121,8 @@ class Consumer:
         self.engine.loader = self._doors.make_loader(self._live_frame)
         self.engine.trader = self._doors.make_trader(CalledAccount(self.engine))
         slots = self._plan.slots_of(self._index)
-        for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, self.engine.loader):
+        loader, seat = self.engine.loader, self._child.seat
+        for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, loader, seat):
             self._child.slot_ended(ended.slot, ended.reason)
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1
