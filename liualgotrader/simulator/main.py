@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.clock import machine_now
+from liualgotrader.common.clock import MILLISECOND, machine_now
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import MarketSpec
@@ -71,11 +71,26 @@ async def _live(spec: MarketSpec, keys: Keys, control: Connection) -> None:
         if reporting.done():
             reporting.result()  # raises the bug that ended the market; its accounts are then not kept
         keep(running.world.exchange, spec)
+        _say_figures(running)
     finally:
         asyncio.get_running_loop().remove_reader(control.fileno())
         reporting.cancel()
         waiting.cancel()
         await running.close()
+
+
+def _say_figures(running: RunningMarket) -> None:
+    """Write down how much was played, and how often and how long the market waited for the stack."""
+    world, market = running.world, running.world.market
+    say(
+        log,
+        "market_closes",
+        events=world.record.events,
+        orders=world.orders_taken,
+        quanta=market.quanta,
+        waits=market.waits,
+        waited_ms=market.waited // MILLISECOND,
+    )
 
 
 def _hear(control: Connection, stopping: asyncio.Event) -> None:

@@ -50,6 +50,7 @@ class Market:
     ) -> None:
         self.now = spec.starts_at
         self.ended = asyncio.Event()
+        self.quanta = self.waits = self.waited = 0  # steps of time, those that waited for the stack, machine ns waited
         self._spec = spec
         self._tape, self._exchange, self._account_id = tape, exchange, account_id
         self._record, self._equity, self._data, self._updates = record, equity, data, updates
@@ -150,17 +151,24 @@ class Market:
         await self._pace.wait_for(target - self.now)
         sent = self.play(target)
         woken = self._hold.wake(target)
+        self.quanta += 1
         if not self._held:
             await self._turn(sent=sent)
         elif sent or woken or self._hold.under_way(target):
-            # One turn of the loop takes in what clients wrote before they said that they were done.
-            await self._hold.until_quiet(target)
-            await self._clock.sleep(0)
-            await self._hold.until_quiet(target)
-            self._turned_at = self._clock.machine()
+            await self._wait_for_the_stack(target)
         else:
             await self._turn(sent=False)
         self._stand_if_told(target)
+
+    async def _wait_for_the_stack(self, target: int) -> None:
+        began = self._clock.machine()
+        # One turn of the loop takes in what clients wrote before they said that they were done.
+        await self._hold.until_quiet(target)
+        await self._clock.sleep(0)
+        await self._hold.until_quiet(target)
+        self._turned_at = self._clock.machine()
+        self.waits += 1
+        self.waited += self._turned_at - began
 
     async def _turn(self, *, sent: bool) -> None:
         """Give requests and connections a turn."""
