@@ -222,6 +222,17 @@ CREATE TABLE portfolio_batch_ids (
 CREATE INDEX portfolio_batch_ids_batch_id_idx ON portfolio_batch_ids (batch_id);
 CREATE INDEX portfolio_batch_ids_portfolio_id_idx ON portfolio_batch_ids (portfolio_id);
 
+CREATE TABLE position_plans (
+    algo_run_id integer NOT NULL,
+    symbol text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    planned_stop numeric,
+    planned_target numeric,
+    CONSTRAINT position_plans_pkey PRIMARY KEY (algo_run_id, symbol),
+    CONSTRAINT position_plans_algo_run_id_fkey FOREIGN KEY (algo_run_id) REFERENCES algo_run(algo_run_id)
+);
+COMMENT ON TABLE position_plans IS 'the stop and target a strategy moved; a later session takes them up; written by the order gateway';
+
 CREATE TABLE rejects (
     batch_id text NOT NULL,
     strategy_name text NOT NULL,
@@ -410,4 +421,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans');

@@ -22,6 +22,7 @@ from liualgotrader.common.rows import (
     BatchRow,
     FilledTrade,
     GainLossRow,
+    LeftOpen,
     PickRow,
     Row,
     SignalRow,
@@ -211,6 +212,10 @@ class Store(Protocol):
 
     async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
         """Return what earlier batches of a strategy left open, signed shares by symbol."""
+        ...
+
+    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
+        """Return the same with cost, stop and target as they were left, by symbol."""
         ...
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None: ...

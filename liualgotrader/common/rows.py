@@ -103,7 +103,28 @@ class AccountRow(msgspec.Struct, frozen=True, tag_field="kind", tag="foreign"):
     at: int
 
 
-Row = OrderRow | OrderEventRow | TradeRow | AccountRow
+class PlanRow(msgspec.Struct, frozen=True, tag_field="kind", tag="plan"):
+    """Where a strategy has put the stop and target of a position; the newest of a run and symbol counts."""
+
+    algo_run_id: int
+    symbol: str
+    at: int
+    planned_stop: Decimal | None
+    planned_target: Decimal | None
+
+
+Row = OrderRow | OrderEventRow | TradeRow | AccountRow | PlanRow
+
+
+class LeftOpen(msgspec.Struct, frozen=True):
+    """A position that earlier batches of a strategy left open: signed shares at an average cost in dollars per share."""
+
+    symbol: str
+    quantity: Decimal
+    average_price: Decimal
+    opened_at: int
+    planned_stop: Decimal | None = None
+    planned_target: Decimal | None = None
 
 
 class SignalRow(msgspec.Struct, frozen=True):

@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.money import notional, plain
-from liualgotrader.common.rows import AccountRow, FilledTrade, OrderEventRow, OrderRow, Row, TradeRow
+from liualgotrader.common.rows import AccountRow, FilledTrade, LeftOpen, OrderEventRow, OrderRow, PlanRow, Row, TradeRow
 from liualgotrader.models.lease_tables import LeaseTables
+from liualgotrader.models.left_open import Step, left_open
 from liualgotrader.models.values import clean_text, columns, instant_of, json_text, utc_aware, utc_naive
 
 if TYPE_CHECKING:
@@ -99,6 +100,14 @@ UPSERT_FOREIGN_POSITIONS = """
     FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS held (batch_id, symbol, quantity, at)
     ON CONFLICT (batch_id, symbol) DO UPDATE SET quantity = excluded.quantity, at = excluded.at
 """
+UPSERT_PLANS = """
+    INSERT INTO position_plans (algo_run_id, symbol, at, planned_stop, planned_target)
+    SELECT algo_run_id, symbol, at, planned_stop::numeric, planned_target::numeric
+    FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::text[], $5::text[])
+        AS moved (algo_run_id, symbol, at, planned_stop, planned_target)
+    ON CONFLICT (algo_run_id, symbol) DO UPDATE SET
+        at = excluded.at, planned_stop = excluded.planned_stop, planned_target = excluded.planned_target
+"""
 # Rows of the original have no execution id; with quantity 0 they only mark that an order was sent.
 TRADES = """
     SELECT
@@ -118,10 +127,27 @@ POSITIONS_BEFORE = """
     HAVING sum(CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END) <> 0
     ORDER BY t.symbol
 """
+# The executions behind POSITIONS_BEFORE, for the symbols that it finds, and the stops and targets moved since.
+TRADES_BEFORE = """
+    SELECT t.symbol, t.operation::text AS operation, t.qty, t.price, t.stop_price, t.target_price, t.tstamp
+    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+    WHERE r.algo_env = $1 AND r.algo_name = $2 AND r.batch_id <> $3 AND t.expire_tstamp IS NULL
+      AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)
+      AND t.qty > 0 AND t.symbol = ANY($4)
+    ORDER BY t.trade_id
+"""
+PLANS_BEFORE = """
+    SELECT p.symbol, p.at, p.planned_stop, p.planned_target
+    FROM position_plans p JOIN algo_run r ON r.algo_run_id = p.algo_run_id
+    WHERE r.algo_env = $1 AND r.algo_name = $2 AND r.batch_id <> $3
+      AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)
+      AND p.symbol = ANY($4)
+    ORDER BY p.algo_run_id
+"""
 
 
 class GatewayTables(LeaseTables):
-    """`orders`, `order_events`, `new_trades`, `account_transactions`, `foreign_positions`."""
+    """`orders`, `order_events`, `new_trades`, `account_transactions`, `foreign_positions`, `position_plans`."""
 
     async def apply(self, batch_id: str, rows: Sequence[tuple[int, Row]]) -> None:
         """Write the gateway's rows, numbered without holes; those numbered at or below `applied` are passed over.
@@ -164,6 +190,15 @@ class GatewayTables(LeaseTables):
             rows = await connection.fetch(POSITIONS_BEFORE, environment, strategy, batch_id)
         return {row["symbol"]: plain(row["quantity"]) for row in rows}
 
+    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
+        """Return the same with cost, stop and target as they were left, by symbol."""
+        async with self._database.connection() as connection:
+            open_now = await connection.fetch(POSITIONS_BEFORE, environment, strategy, batch_id)
+            symbols = [row["symbol"] for row in open_now]
+            trades = await connection.fetch(TRADES_BEFORE, environment, strategy, batch_id, symbols)
+            plans = await connection.fetch(PLANS_BEFORE, environment, strategy, batch_id, symbols)
+        return left_open([*map(_execution, trades), *map(_move, plans)])
+
 
 def rows_after(stored: int, rows: Sequence[tuple[int, Row]]) -> Sequence[Row]:
     """Return the rows numbered above `stored`.
@@ -189,6 +224,7 @@ async def _write(connection: Connection, rows: Iterable[Row]) -> None:
     events: list[OrderEventRow] = []
     trades: dict[str, TradeRow] = {}
     foreign: dict[tuple[str, str], AccountRow] = {}
+    plans: dict[tuple[int, str], PlanRow] = {}
     for row in rows:
         match row:
             case OrderRow():
@@ -199,6 +235,8 @@ async def _write(connection: Connection, rows: Iterable[Row]) -> None:
                 trades.setdefault(row.execution_id, row)
             case AccountRow():
                 foreign[row.batch_id, row.symbol] = row
+            case PlanRow():
+                plans[row.algo_run_id, row.symbol] = row
     if orders:
         await connection.execute(UPSERT_ORDERS, *columns(map(_order_columns, orders.values()), 22))
     if events:
@@ -208,6 +246,8 @@ async def _write(connection: Connection, rows: Iterable[Row]) -> None:
     if foreign:
         held = ((f.batch_id, f.symbol, str(f.quantity), utc_aware(f.at)) for f in foreign.values())
         await connection.execute(UPSERT_FOREIGN_POSITIONS, *columns(held, 4))
+    if plans:
+        await connection.execute(UPSERT_PLANS, *columns(map(_plan_columns, plans.values()), 5))
 
 
 async def _book(connection: Connection, trades: Mapping[str, TradeRow]) -> None:
@@ -270,6 +310,25 @@ def _trade_columns(row: TradeRow) -> tuple[Any, ...]:
         _number(row.planned_stop),
         _number(row.planned_target),
     )
+
+
+def _plan_columns(row: PlanRow) -> tuple[Any, ...]:
+    return (row.algo_run_id, row.symbol, utc_aware(row.at), _number(row.planned_stop), _number(row.planned_target))
+
+
+def _execution(row: Mapping[str, Any]) -> Step:
+    sign = 1 if row["operation"] in ("buy", "buy_short") else -1
+    at, stop, target = instant_of(row["tstamp"]), _price(row["stop_price"]), _price(row["target_price"])
+    return Step(row["symbol"], at, sign * row["qty"], row["price"], stop, target)
+
+
+def _move(row: Mapping[str, Any]) -> Step:
+    stop, target = _price(row["planned_stop"]), _price(row["planned_target"])
+    return Step(row["symbol"], instant_of(row["at"]), stop=stop, target=target)
+
+
+def _price(value: Decimal | None) -> Decimal | None:
+    return None if value is None else plain(value)
 
 
 def _cash_columns(row: TradeRow) -> tuple[Any, ...]:

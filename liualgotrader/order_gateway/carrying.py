@@ -5,40 +5,56 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from liualgotrader.common.money import plain
+from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerPosition
 from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import LeftOpen
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.engine.desk import Carried
 
 Notice = Callable[[str, str], None]
 
 
+def carries(plan: SessionPlan) -> bool:
+    """Whether positions of earlier batches are taken up.
+
+    Not in a simulated session, whose account is new, nor with `skip_existing`: what the account holds is then foreign.
+    """
+    return plan.environment != "SIMULATED" and not plan.tradeplan.get("skip_existing")
+
+
 async def carried_positions(
     plan: SessionPlan, store: Store, held: Iterable[BrokerPosition], notice: Notice
 ) -> list[Carried]:
-    """Return what each strategy of the plan still holds, as far as the account really holds it.
+    """Return what each strategy of the plan still holds, with its cost, stop and target, as far as the account holds it.
 
     A strategy's positions go to its first slot. What the broker does not hold (any more) is not carried: a
     person is told, and the strategy starts without it.
     """
-    left = {p.symbol: p for p in held}
+    left = {p.symbol: p.quantity for p in held}
     carried: list[Carried] = []
     for slot in _first_slots(plan.slots):
-        before = await store.positions_before(plan.environment, slot.strategy, plan.batch_id)
-        for symbol, quantity in sorted(before.items()):
-            position = left.get(symbol)
-            if position is None or not _covers(position.quantity, quantity):
-                there = plain(position.quantity) if position else 0
-                notice(
-                    "WARNING",
-                    f"{slot.strategy} held {plain(quantity)} {symbol} after its last session, the account holds {there}: "
-                    "it starts without them",
-                )
+        for before in await store.left_open(plan.environment, slot.strategy, plan.batch_id):
+            symbol, there = before.symbol, left.get(before.symbol, ZERO)
+            held_then = f"{slot.strategy} held {plain(before.quantity)} {symbol} after its last session"
+            if not _covers(there, before.quantity):
+                notice("WARNING", f"{held_then}, the account holds {plain(there)}: it starts without them")
                 continue
-            left[symbol] = BrokerPosition(symbol, position.quantity - quantity, position.average_price)
-            carried.append(Carried(slot.slot, symbol, quantity, position.average_price))
+            left[symbol] = there - before.quantity
+            notice("INFO", f"{held_then} and goes on with them")
+            carried.append(_carried(slot.slot, before))
     return carried
+
+
+def _carried(slot: int, before: LeftOpen) -> Carried:
+    return Carried(
+        slot,
+        before.symbol,
+        before.quantity,
+        before.average_price,
+        before.planned_stop,
+        before.planned_target,
+    )
 
 
 def _first_slots(slots: Sequence[SlotPlan]) -> list[SlotPlan]:

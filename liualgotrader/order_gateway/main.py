@@ -21,7 +21,7 @@ from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.carrying import carried_positions
+from liualgotrader.order_gateway.carrying import carried_positions, carries
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.endpoints import refuse_real_money
 from liualgotrader.order_gateway.gateway import Gateway
@@ -144,10 +144,8 @@ class _Session:
         self._recorder.add(room.rows)
         room.rows = []
         gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
-        if is_new:
-            store = await self._recorder.connect()
-            for carried in await carried_positions(child.plan, store, await self._broker.positions(), child.notice):
-                gateway.tell(carried)
+        if carries(child.plan) and not room.desk.has_opened:
+            await self._carry()
         if self._lock.killed:
             gateway.tell(KillSwitch(reason=self._lock.killed))
         self._watch_disk()
@@ -161,6 +159,15 @@ class _Session:
             child.report(self._counters)
             child.ready()
         say(log, "gateway_ready", generation=generation, restarted=not is_new)
+
+    async def _carry(self) -> None:
+        """Give the slots what their strategies hold from before: each once, however often a gateway dies meanwhile."""
+        child, books = self._child, self._room.desk.ledger.books
+        store = await _patiently(child, self._recorder.connect, START_SECONDS)
+        held = await _patiently(child, self._broker.positions, START_SECONDS)
+        for carried in await carried_positions(child.plan, store, held, child.notice):
+            if not books.held(carried.slot, carried.symbol):
+                self._gateway.tell(carried)
 
     async def live(self) -> None:
         """Return when told to stop; raise what ends the gateway."""

@@ -20,6 +20,7 @@ from liualgotrader.common.rows import (
     OrderEventRow,
     OrderRow,
     PickRow,
+    PlanRow,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -314,6 +315,29 @@ class StoreContract:
             "IBM": Decimal(20),
             "SPY": Decimal(-40),
         }
+
+    async def test_what_was_left_open_comes_with_its_cost_and_the_newest_stop_and_target(self, store: Store) -> None:
+        monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))
+        tuesday = await store.begin_algo_run(run(0, "tuesday", "Momentum", "PAPER"))
+        at = [OPEN + n * SECOND for n in range(8)]
+        rows: list[Row] = [
+            trade(1, monday, quantity="10", price="100", at=at[0]),
+            PlanRow(monday, "IBM", at[1], Decimal(95), Decimal(120)),
+            PlanRow(monday, "IBM", at[2], Decimal(97), Decimal(120)),
+            trade(2, monday, quantity="5", price="10", symbol="F", at=at[2]),
+            trade(3, monday, quantity="5", price="11", symbol="F", operation="sell", at=at[3]),
+            PlanRow(monday, "GE", at[3], Decimal(1), None),
+            trade(4, tuesday, quantity="10", price="110", at=at[4]),
+            trade(5, tuesday, quantity="5", price="111", operation="sell", at=at[5]),
+            PlanRow(tuesday, "IBM", at[6], Decimal("101.5"), None),
+        ]
+        await store.apply("monday", numbered(rows))
+        [ibm] = await store.left_open("PAPER", "Momentum", "today")
+        assert (ibm.symbol, ibm.quantity, ibm.average_price, ibm.opened_at) == ("IBM", 15, 105, at[0])
+        assert (ibm.planned_stop, ibm.planned_target) == (Decimal("101.5"), None)
+        [then] = await store.left_open("PAPER", "Momentum", "tuesday")
+        assert (then.quantity, then.average_price, then.planned_stop, then.planned_target) == (10, 100, 97, 120)
+        assert list(await store.left_open("PAPER", "Reversion", "today")) == []
 
     async def test_what_is_not_ours_is_recorded_once_a_batch(self, store: Store, record: Record) -> None:
         await store.apply(

@@ -17,14 +17,17 @@ from liualgotrader.common.rows import (
     BatchRow,
     FilledTrade,
     GainLossRow,
+    LeftOpen,
     OrderEventRow,
     OrderRow,
     PickRow,
+    PlanRow,
     Row,
     SignalRow,
     TradeAnalysisRow,
     TradeRow,
 )
+from liualgotrader.models.left_open import Step, left_open
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -61,6 +64,7 @@ class MemoryDatabase:
     events: dict[tuple[str, int], OrderEventRow] = field(default_factory=dict)
     trades: dict[str, TradeRow] = field(default_factory=dict)
     foreign: dict[tuple[str, str], AccountRow] = field(default_factory=dict)
+    plans: dict[tuple[int, str], PlanRow] = field(default_factory=dict)
     progress: dict[str, int] = field(default_factory=dict)
     gains: dict[tuple[str, int], GainLossRow] = field(default_factory=dict)
     trips: dict[tuple[str, int, int], TradeAnalysisRow] = field(default_factory=dict)
@@ -175,6 +179,8 @@ class MemoryStore:
                 data.foreign[row.batch_id, row.symbol] = row
             case TradeRow():
                 self._book(row)
+            case PlanRow():
+                data.plans[row.algo_run_id, row.symbol] = row
 
     def _book(self, row: TradeRow) -> None:
         if row.execution_id in self.database.trades:
@@ -201,6 +207,24 @@ class MemoryStore:
             if earlier and (run.environment, run.strategy) == (environment, strategy):
                 held[row.symbol] += row.quantity if row.operation == "buy" else -row.quantity
         return {symbol: quantity for symbol, quantity in sorted(held.items()) if quantity}
+
+    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
+        held = await self.positions_before(environment, strategy, batch_id)
+        own = [n for n, run in self._data.runs.items() if run.row.batch_id == batch_id]
+        fitting = {
+            n
+            for n, run in self._data.runs.items()
+            if (run.row.environment, run.row.strategy) == (environment, strategy) and (not own or n < min(own))
+        }
+        trades = [row for row, _ in self._trades_with_runs() if row.algo_run_id in fitting and row.symbol in held]
+        steps = [
+            Step(t.symbol, t.at // 1000 * 1000, t.quantity if t.operation == "buy" else -t.quantity, t.price,
+                 t.planned_stop, t.planned_target)
+            for t in trades
+        ]  # fmt: skip
+        moved = [p for p in self._data.plans.values() if p.algo_run_id in fitting and p.symbol in held]
+        steps += [Step(p.symbol, p.at // 1000 * 1000, stop=p.planned_stop, target=p.planned_target) for p in moved]
+        return left_open(steps)
 
     def _trades_with_runs(self) -> Sequence[tuple[TradeRow, AlgoRunRow]]:
         data = self._data

@@ -150,6 +150,11 @@ class Desk:
         return reconcile.WAITING not in self.ledger.conditions
 
     @property
+    def has_opened(self) -> bool:
+        """Whether what the account held at the start has been told apart: ours from before, and foreign."""
+        return self.ledger.reconciling.opened
+
+    @property
     def has_entries(self) -> bool:
         """Whether an order that could open a position still works."""
         return any(o.opening for o in self.ledger.orders.all_working())

@@ -21,6 +21,7 @@ from liualgotrader.common.orders import (
     Side,
     slot_of,
 )
+from liualgotrader.common.rows import PlanRow
 from liualgotrader.engine.desk.cancels import want_cancel
 from liualgotrader.engine.desk.ledger import Ledger, with_terms
 from liualgotrader.engine.desk.order import Order, Origin, held_by_exits, worst_price
@@ -88,6 +89,10 @@ def on_protect(ledger: Ledger, asked: Protect) -> None:
     position = ledger.books.position(asked.slot, asked.symbol)
     position.planned_stop, position.planned_target = asked.planned_stop, asked.planned_target
     ledger.tell_protection(asked.slot, asked.symbol, position)
+    plan = ledger.slot(asked.slot).plan
+    if plan is not None:
+        row = PlanRow(plan.algo_run_id, asked.symbol, ledger.now, asked.planned_stop, asked.planned_target)
+        ledger.write(row)
 
 
 def on_declare(ledger: Ledger, said: Declare) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from liualgotrader.common.clock import MINUTE, SECOND, WallClock
@@ -29,7 +30,7 @@ from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.rules import Session
 from liualgotrader.exchange.values import AssetTerms
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.carrying import carried_positions
+from liualgotrader.order_gateway.carrying import carried_positions, carries
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.endpoints import refuse_real_money
 from liualgotrader.order_gateway.errands import Errands
@@ -403,8 +404,16 @@ async def test_a_strategy_goes_on_with_what_it_held_if_the_account_holds_it(data
     plan = plan_of(SlotPlan(3, "alpha", 1, 13), SlotPlan(1, "alpha", 0, 11))
     held = [position("AAPL", 15), position("MSFT", 5)]
     carried = await carried_positions(plan, store, held, lambda level, text: notices.append(text))
-    assert [(c.slot, c.symbol, c.quantity) for c in carried] == [(1, "AAPL", Decimal(10))]
-    assert "held 20 MSFT" in notices[0]
+    assert [(c.slot, c.symbol, c.quantity, c.average_price) for c in carried] == [(1, "AAPL", 10, 10)]
+    assert "held 10 AAPL after its last session and goes on" in notices[0]
+    assert "held 20 MSFT after its last session, the account holds 5" in notices[1]
+
+
+def test_positions_are_carried_over_where_the_account_goes_on_unless_told_otherwise() -> None:
+    simulated = plan_of()
+    paper = msgspec.structs.replace(simulated, environment="PAPER")
+    told = msgspec.structs.replace(paper, tradeplan={"skip_existing": True})
+    assert [carries(plan) for plan in (simulated, paper, told)] == [False, True, False]
 
 
 def trade_row(run: int, symbol: str, quantity: int) -> TradeRow:

@@ -1,0 +1,58 @@
+"""What the executions of earlier sessions add up to, one strategy's position after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.rows import LeftOpen
+
+_COST_STEP = Decimal("0.000001")  # dollars per share
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An execution (`signed` shares at `price`), or with `signed` zero a moved stop and target."""
+
+    symbol: str
+    at: int
+    signed: Decimal = ZERO
+    price: Decimal = ZERO
+    stop: Decimal | None = None
+    target: Decimal | None = None
+
+
+@dataclass(slots=True)
+class _Position:
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+    opened_at: int = 0
+    stop: Decimal | None = None
+    target: Decimal | None = None
+
+    def take(self, step: Step) -> None:
+        if not step.signed:
+            if self.quantity:
+                self.stop, self.target = step.stop, step.target
+            return
+        before, after = self.quantity, self.quantity + step.signed
+        if before * after <= 0:  # opened, closed or turned round
+            self.cost, self.opened_at, self.stop, self.target = step.price, step.at, step.stop, step.target
+        elif abs(after) > abs(before):
+            self.cost = (before * self.cost + step.signed * step.price) / after
+            self.stop, self.target = step.stop or self.stop, step.target or self.target
+        self.quantity = after
+
+
+def left_open(steps: Iterable[Step]) -> list[LeftOpen]:
+    """Return what is open after all steps, by symbol; equal times count in the order given, moves after executions."""
+    positions: dict[str, _Position] = {}
+    for step in sorted(steps, key=lambda step: (step.at, not step.signed)):
+        positions.setdefault(step.symbol, _Position()).take(step)
+    return [
+        LeftOpen(symbol, plain(p.quantity), p.cost.quantize(_COST_STEP).normalize(), p.opened_at, p.stop, p.target)
+        for symbol, p in sorted(positions.items())
+        if p.quantity
+    ]
