@@ -184,6 +184,8 @@ class Measuring:
                 run = msgspec.structs.replace(run, purpose="disturbed")
             self.found.runs.append(run)
             _say(f"{self.repeat} {_line(run)}")
+            if not run.kept:
+                await self.warm_up(side)  # so that what is left of this run does not burden the next
             if not again:
                 return run
 
