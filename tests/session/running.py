@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from datetime import time as time_of_day
@@ -45,6 +45,7 @@ class TraderRun:
     environment: dict[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _page: SessionPage | None = None
+    _old_pages: list[tuple[Path, int]] = field(default_factory=list)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -81,9 +82,16 @@ class TraderRun:
     def page(self, seconds: float = 60) -> SessionPage:
         """Return the session's page once there is one whose clock runs."""
         if self._page is None:
-            found = self._until(lambda: next(iter(self.home.glob("run/**/page")), None), seconds)
-            self._page = SessionPage(found)
+            found = self._until(lambda: next((p for p in self._pages() if p not in self._old_pages), None), seconds)
+            self._page = SessionPage(found[0])
         return self._page
+
+    def _pages(self) -> list[tuple[Path, int]]:
+        found = []
+        for path in self.home.glob("run/**/page"):
+            with suppress(FileNotFoundError):
+                found.append((path, path.stat().st_ino))
+        return found
 
     def wait_for_market(self, clock: str, seconds: float = 60, day: date = DAY) -> None:
         """Return once the simulated market has reached `HH:MM:SS` New York."""
@@ -151,8 +159,9 @@ class TraderRun:
             time.sleep(_LOOK_SECONDS)
 
     def forget_page(self) -> None:
-        """Look for a new page next time: the session is started again."""
+        """Look for a new page next time, not the one that lies there: the session is started again."""
         self._page = None
+        self._old_pages = self._pages()
 
     def _until(self, look: Callable[[], T], seconds: float) -> T:
         end = time.monotonic() + seconds

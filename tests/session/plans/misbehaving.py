@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from typing import Any
@@ -48,6 +49,13 @@ class ExitsAfterAWait(_OfTheOriginal):
     async def _act(self, symbol: str) -> Any:
         await asyncio.sleep(0)
         sys.exit(7)
+
+
+class EndsItsProcess(_OfTheOriginal):
+    """As a crash in a library would."""
+
+    async def _act(self, symbol: str) -> Any:
+        os._exit(9)
 
 
 class Spins(_OfTheOriginal):

@@ -1,0 +1,51 @@
+"""User code on a bad day: each strategy and scanner that fails is stopped alone, with one sentence; the others trade."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+from tests.session.audit import audit
+from tests.session.running import trader
+
+pytestmark = [pytest.mark.session, pytest.mark.timeout(300)]
+
+FATES = {
+    "RaisesWhenMade": "could not be made: RuntimeError: no such model file",
+    "RaisesInCreate": "raised in create: LookupError: nothing to begin with",
+    "RaisesInRun": "raised: ZeroDivisionError: division by zero (misbehaving.py:",
+    "ExitsInRun": "raised: SystemExit: I have had enough (misbehaving.py:",
+    "ExitsAfterAWait": "raised: SystemExit: 7 (misbehaving.py:",
+    "EndsItsProcess": "its process ended with exit status 9 during a call",
+    "Spins": "no answer",
+    "Sleeps": "no answer",
+    "AwaitsForEver": "no answer",
+    "ReturnsNonsense": "market close",
+    "Flipper": "market close",
+    "Rotator": "market close",
+}
+SENTENCES = (
+    "scanner PicksUnknown picked NOSUCHTHING, NO/SUCH:SYMBOL!, which the broker does not trade; left out",
+    "scanner Raises failed 3 times in a row and is not run any more this session",
+    "scanner ReturnsNumbers returned a list with 1 in it, but a symbol is a text like 'AAPL'",
+    "scanner NeverReturns did not return within 2 seconds and was left alone",
+    "strategy Spins did not answer",
+    "strategy RaisesInRun is stopped, the others go on: raised: ZeroDivisionError",
+)
+
+
+def test_whatever_user_code_does_it_is_stopped_alone_and_the_others_trade_on() -> None:
+    with trader("--from", "09:30", "--to", "09:50", "--seed", "1", plan="misbehaving.toml") as run:
+        assert run.start().ended(250) == 0, run.output
+        assert [s for s in SENTENCES if s not in run.output] == []
+        assert "Traceback" not in run.output
+        run.nothing_is_left()
+        with run.database() as dsn:
+            record = audit(run.state, dsn, run.home / "logs")
+    reasons = defaultdict(set)
+    for row in record.rows("algo_run"):
+        reasons[row["algo_name"]].add(row["end_reason"])
+    assert {name: told for name, told in FATES.items() if not all(told in reason for reason in reasons[name])} == {}
+    names = {row["algo_run_id"]: row["algo_name"] for row in record.rows("algo_run")}
+    assert {names[row["algo_run_id"]] for row in record.rows("new_trades")} == {"Flipper", "Rotator"}
