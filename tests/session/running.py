@@ -23,6 +23,7 @@ from liualgotrader.common.calendar import new_york
 from liualgotrader.models.server import EmbeddedServer
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
+TRADER = (sys.executable, "-c", "from liualgotrader.cli.trader import main; main()")
 PLANS = Path(__file__).parent / "plans"
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class TraderRun:
     home: Path
     arguments: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    program: list[str] = field(default_factory=lambda: [*TRADER])
     _process: subprocess.Popen[bytes] | None = None
     _page: SessionPage | None = None
     _old_pages: list[tuple[Path, int]] = field(default_factory=list)
@@ -63,7 +65,7 @@ class TraderRun:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("APCA_", "DSN", "LIU_", "TRADEPLAN"))}
         with (self.home / "output.txt").open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()", *self.arguments],
+                [*self.program, *self.arguments],
                 env=clean | {"LIU_HOME": str(self.home)} | self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

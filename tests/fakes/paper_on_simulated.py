@@ -1,0 +1,43 @@
+"""`trader --simulate` as a paper account has it: rows of environment PAPER, and one account over all sessions."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import liualgotrader.supervisor.session as session
+from liualgotrader.common.session_plan import SessionPlan
+from liualgotrader.supervisor.prepare import Preparation
+from liualgotrader.supervisor.record import MARKET_STATE, Record
+
+
+class PaperPreparation(Preparation):
+    """Prepares the session of a paper account; the account is the one that the newest session before has left."""
+
+    __slots__ = ()
+
+    @property
+    def environment(self) -> str:
+        return "PAPER"
+
+    async def _simulated(
+        self, plan: SessionPlan, record: Record, market_at: int, cleanup: AsyncExitStack
+    ) -> tuple[Any, SessionPlan]:
+        here = Path(plan.journal_dir) / MARKET_STATE
+        left = sorted(here.parent.parent.glob(f"*/{MARKET_STATE}"), key=lambda path: path.stat().st_mtime)
+        if left:
+            shutil.copy2(left[-1], here)
+        return await super()._simulated(plan, record, market_at, cleanup)
+
+
+def main() -> None:
+    from liualgotrader.cli.trader import main as trader
+
+    session.Preparation = PaperPreparation  # type: ignore[misc]
+    trader()
+
+
+if __name__ == "__main__":
+    main()
