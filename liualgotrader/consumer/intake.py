@@ -2,8 +2,10 @@
 
 Account news goes first. While a simulated market stands and waits for the stack, everything that belongs to
 one instant is gathered before any of it is acted on (news, then market data, then timers), so that what
-strategies do is a function of the tape and not of which process was quicker. Anywhere else inputs are taken
-as they come.
+strategies do is a function of the tape and not of which process was quicker. For the same reason consumers then
+act one after another, in their order: what the order desk lets one strategy do may depend on what another has
+done already (it refuses an order that would cross, or one above a limit of the account). Anywhere else inputs
+are taken as they come.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from liualgotrader.transport.page import Cell, Life, SessionPage
 
 _TURNS = 8  # of the loop that are tried at once before pausing
 _PAUSE_SECONDS = 0.001
-_PATIENCE = 1000 * MILLISECOND  # machine time after which an instant is acted on, quiet or not
+_PATIENCE = 10_000 * MILLISECOND  # machine time after which an instant is acted on, quiet or not
 
 Busy = Callable[[], AbstractContextManager[None]]
 Work = Callable[[Sequence[bytes], Sequence[bytes], bool], None]
@@ -33,7 +35,11 @@ class Gate:
         self._others = [
             page.process(n) for n in ("order_gateway", "producer", "scanners_runner") if n in page.processes
         ]
+        self._row = page.process(f"consumer-{index}")
         self._market, self._news = page.link(f"market-{index}"), page.link(f"news-{index}")
+        consumers = [(int(n.partition("-")[2]), page.process(n)) for n in page.processes if n.startswith("consumer-")]
+        self._before = [(row, page.link(f"market-{i}"), page.link(f"news-{i}")) for i, row in consumers if i < index]
+        self._after = [row for i, row in consumers if i > index]
         self._foreign = [page.link(n) for n in page.links if n == "picks" or n.startswith(("intents-", "needs-"))]
 
     def is_held(self) -> bool:
@@ -44,19 +50,45 @@ class Gate:
         return anchor is not None and anchor.speed == 0
 
     def is_complete(self, market_messages: int, news_messages: int) -> bool:
-        """Whether nothing but these messages of ours is on its way to us."""
+        """Whether nothing but these messages of ours is on its way to us, and it is our turn.
+
+        Work that moved from one process to another while we looked has changed a count.
+        """
         page = self._page
-        if not page.waiting:
-            return False
-        for row in self._others:
-            if page.get(row, Cell.LIFE) == Life.READY and not self._is_idle(row):
-                return False
-        if any(page.handled(link) < page.sent(link) for link in self._foreign):
-            return False
+        before = page.snapshot()
         return (
-            page.sent(self._market) - page.handled(self._market) <= market_messages
+            page.waiting
+            and self._is_our_turn()
+            and self._others_are_idle()
+            and page.sent(self._market) - page.handled(self._market) <= market_messages
             and page.sent(self._news) - page.handled(self._news) <= news_messages
+            and page.snapshot() == before
         )
+
+    def _others_are_idle(self) -> bool:
+        """Whether no process but the consumers has anything to do at this instant."""
+        page = self._page
+        if any(page.get(row, Cell.LIFE) == Life.READY and not self._is_idle(row) for row in self._others):
+            return False
+        return all(page.handled(link) >= page.sent(link) for link in self._foreign)
+
+    def begin(self) -> None:
+        """State that this consumer acts now."""
+        self._page.put(self._row, Cell.ACTING, 1)
+
+    def end(self) -> None:
+        """State that it has acted, and has sent what follows."""
+        self._page.put(self._row, Cell.ACTING, 0)
+
+    def _is_our_turn(self) -> bool:
+        """Whether the consumers before us have nothing left to do at this instant, and none after us is acting."""
+        page = self._page
+        for row, *links in self._before:
+            if page.get(row, Cell.LIFE) == Life.READY and (
+                not self._is_idle(row) or any(page.handled(link) < page.sent(link) for link in links)
+            ):
+                return False
+        return not any(page.get(row, Cell.LIFE) == Life.READY and page.get(row, Cell.ACTING) for row in self._after)
 
     def _is_idle(self, row: int) -> bool:
         get, anchor = self._page.get, self._page.anchor()
@@ -129,11 +161,13 @@ class Intake:
     def _act(self) -> None:
         news, market, timer = self._news, self._market, self._timer
         self._news, self._market, self._timer = [], [], False
+        self._gate.begin()
         self._work(news, market, timer)
         for _ in news:
             self._news_link.handled()
         for _ in market:
             self._market_link.handled()
+        self._gate.end()
         self._release()
 
     def close(self) -> None:

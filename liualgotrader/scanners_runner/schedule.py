@@ -6,7 +6,7 @@ import asyncio
 
 from liualgotrader.common.clock import NEVER, Clock
 
-_PATIENCE_SECONDS = 1.0  # machine time that a scanner waits for an earlier one that was due at the same instant
+PATIENCE_SECONDS = 1.0  # machine time that a scanner waits for an earlier one that was due at the same instant
 
 
 def next_due(now: int, opens_at: int, period: int) -> int:
@@ -33,10 +33,10 @@ class Turns:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def wait(self, index: int, clock: Clock) -> bool:
-        """Return once no earlier scanner of the same instant is out; False if one took too long."""
+    async def wait(self, index: int, clock: Clock, seconds: float = PATIENCE_SECONDS) -> bool:
+        """Return once no earlier scanner of the same instant is out; False if one took too long (machine time)."""
         due = self._due[index]
-        patience = asyncio.ensure_future(clock.sleep(_PATIENCE_SECONDS))
+        patience = asyncio.ensure_future(clock.sleep(seconds))
         try:
             while due in self._due[:index]:
                 change = asyncio.ensure_future(self._changed.wait())

@@ -19,7 +19,7 @@ from liualgotrader.common.ports import DataAPI
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners.base import Scanner, make_scanner
-from liualgotrader.scanners_runner.schedule import Turns, next_due
+from liualgotrader.scanners_runner.schedule import PATIENCE_SECONDS, Turns, next_due
 from liualgotrader.scanners_runner.worker import NoAnswer, Outcome, Raised, ScannerThread
 from liualgotrader.transport.child import Child
 from liualgotrader.transport.codec import encode_picks, frames
@@ -125,7 +125,7 @@ class ScannersRunner:
                 symbols = await self._run_once(name, scanner, thread)
                 failures = failures + 1 if symbols is None else 0
                 picked = await self._that_trade(name, symbols or [])
-                await self._turns.wait(index, clock)
+                await self._turns.wait(index, clock, self._patience())
                 await self._hand_over(name, scanner, picked)
                 due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
                 if failures >= FAILURES_IN_A_ROW:
@@ -168,6 +168,12 @@ class ScannersRunner:
             some = ", ".join(unknown[:_NAMED]) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")
             self._notice(name, f"picked {some}, which the broker does not trade; left out")
         return [symbol for symbol in symbols if symbol not in unknown]
+
+    def _patience(self) -> float:
+        """Return how long an earlier scanner is waited for: while the market stands for us, as long as it may take."""
+        anchor = self._child.page.anchor() if self._plan.simulated_clock else None
+        held = anchor is not None and anchor.speed == 0
+        return self._doors.run_seconds if held else PATIENCE_SECONDS
 
     def _notice(self, name: str, text: str) -> None:
         self._child.notice("WARNING", f"scanner {name} {text}")

@@ -38,7 +38,7 @@ class Seat:
         page, row = self.page, self._row
         page.put(row, Cell.LIFE, Life.DOWN)
         page.put(row, Cell.PID, os.getpid())
-        for cell in (Cell.BUSY, Cell.CALL_SINCE, Cell.FEED_HANDLED):
+        for cell in (Cell.BUSY, Cell.CALL_SINCE, Cell.FEED_HANDLED, Cell.ACTING):
             page.put(row, cell, 0)
         page.put(row, Cell.DEADLINE, NEVER)
         self.beat()

@@ -50,6 +50,7 @@ class Cell(IntEnum):
     FEED_HANDLED = 11
     UPDATES_SENT = 12  # number of the newest order update sent to it, and handled by it
     UPDATES_HANDLED = 13
+    ACTING = 14  # 1 while a consumer acts on what it has gathered (they take turns while the market is held)
 
 
 class Anchor(NamedTuple):
@@ -158,6 +159,10 @@ class SessionPage:
         found: list[int] = self._cells[self._first_process + cell : self._first_link : _PROCESS_CELLS].tolist()
         return found
 
+    def snapshot(self) -> bytes:
+        """Return the cells of all processes and links: while two are equal, no work has moved."""
+        return self._cells[self._first_process : self._end].tobytes()
+
     # --- links -----------------------------------------------------------------------------------
 
     def link(self, name: str) -> int:
@@ -197,20 +202,20 @@ class SessionPage:
         Looks twice: work that moves from one process to another between two looks changes a count. While no cell
         has changed since all was quiet, and nobody's time has come, one look is enough.
         """
-        cells = self._cells[self._first_process : self._end]
-        if market < self._quiet_until and cells.tobytes() == self._quiet:
+        looked = self.snapshot()
+        if market < self._quiet_until and looked == self._quiet:
             return []
-        first = cells.tolist()
+        first = memoryview(looked).cast("q").tolist()
         reasons = self._reasons(first, market)
         if reasons:
             return reasons
-        seen = cells.tobytes()
-        second = memoryview(seen).cast("q").tolist()
+        looked = self.snapshot()
+        second = memoryview(looked).cast("q").tolist()
         reasons = self._reasons(second, market)
         if not reasons and not self._same_work(first, second):
             reasons = ["still settling"]
         if not reasons:
-            self._quiet, self._quiet_until = seen, self._next_deadline(second)
+            self._quiet, self._quiet_until = looked, self._next_deadline(second)
         return reasons
 
     def _next_deadline(self, cells: list[int]) -> int:

@@ -213,8 +213,9 @@ class Desk:
     """An intake on a page of its own, and what it was given to work on."""
 
     def __init__(self, folder: Path, *, simulated: bool) -> None:
-        names = ["order_gateway", "producer", "scanners_runner", "consumer-0"]
-        self.page = SessionPage.create(folder / "page", names, ["picks", "market-0", "intents-0", "news-0"])
+        names = ["order_gateway", "producer", "scanners_runner", "consumer-0", "consumer-1", "consumer-2"]
+        links = ["picks", *(f"{kind}-{i}" for i in range(3) for kind in ("market", "intents", "news"))]
+        self.page = SessionPage.create(folder / "page", names, links)
         self.page.set_anchor(1000, 0, 0.0)
         self.page.set_waiting(True)
         for name in names:
@@ -222,8 +223,8 @@ class Desk:
             self.put(name, Cell.DEADLINE, 2**62)
         self.work: list[tuple[list[bytes], list[bytes], bool]] = []
         self.hold = Hold()
-        self.market, self.news = Pipe(self.page, "market-0"), Pipe(self.page, "news-0")
-        gate = Gate(self.page, 0, simulated=simulated)
+        self.market, self.news = Pipe(self.page, "market-1"), Pipe(self.page, "news-1")
+        gate = Gate(self.page, 1, simulated=simulated)
         self.intake = Intake(gate, self.market, self.news, self.take, self.hold.busy)
         self.intake.attach(asyncio.get_running_loop())
 
@@ -282,6 +283,42 @@ async def test_a_message_that_is_still_on_its_way_is_waited_for(tmp_path: Path) 
     desk.news.deliver(b"n1")
     await desk.turns()
     assert desk.work == [([b"n1"], [b"m1"], False)]
+
+
+@pytest.mark.parametrize("link", ["market-0", "news-0"])
+async def test_while_the_market_stands_consumers_act_one_after_another(tmp_path: Path, link: str) -> None:
+    desk = Desk(tmp_path, simulated=True)
+    desk.page.set_sent(desk.page.link(link), 1)
+    desk.market.send(b"m1")
+    await desk.turns()
+    assert desk.work == []
+    desk.page.set_handled(desk.page.link(link), 1)
+    await desk.turns()
+    assert len(desk.work) == 1
+
+
+@pytest.mark.parametrize(
+    "process, cell", [("consumer-0", Cell.BUSY), ("consumer-2", Cell.ACTING)], ids=["earlier", "later"]
+)
+async def test_what_another_consumer_has_begun_is_waited_for(tmp_path: Path, process: str, cell: Cell) -> None:
+    desk = Desk(tmp_path, simulated=True)
+    desk.put(process, cell, 1)
+    desk.market.send(b"m1")
+    await desk.turns()
+    assert desk.work == []
+    desk.put(process, cell, 0)
+    await desk.turns()
+    assert len(desk.work) == 1
+
+
+async def test_a_later_consumer_that_only_has_work_is_not_waited_for(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, simulated=True)
+    desk.page.set_sent(desk.page.link("market-2"), 1)
+    desk.put("consumer-2", Cell.BUSY, 1)
+    desk.market.send(b"m1")
+    await desk.turns()
+    assert len(desk.work) == 1
+    assert desk.page.get(desk.page.process("consumer-1"), Cell.ACTING) == 0
 
 
 async def test_a_market_that_runs_by_itself_is_not_waited_for(tmp_path: Path) -> None:
