@@ -174,7 +174,7 @@ class Sender:
             while done < due:
                 late.append(time.monotonic_ns() - begun - int(done * interval))
                 done += self._send_some(client, due - done)
-            now = _tick_after(begun, begun + done * interval) if done < planned else time.monotonic_ns()
+            now = _tick_for(begun, begun + round(done * interval)) if done < planned else time.monotonic_ns()
         took = (now - begun) / _SECOND
         p50, most = (float(v) / 1000 for v in np.percentile(late, [50, 100]))
         events = MESSAGES_A_FRAME * done
@@ -189,11 +189,10 @@ class Sender:
         return count
 
 
-def _tick_after(begun: int, at: float) -> int:
-    """Wait for the next tick, the one that follows `at` if that is later, and return the time."""
-    ticks = int((max(time.monotonic_ns(), at) - begun) / _TICK) + 1
-    wait = begun + ticks * _TICK - time.monotonic_ns()
-    time.sleep(max(0, wait) / _SECOND)
+def _tick_for(begun: int, due: int) -> int:
+    """Wait for the next tick, the first one at or after `due` if that is later, and return the time."""
+    ticks = -(-(max(time.monotonic_ns(), due) - begun) // _TICK)  # rounded up
+    time.sleep(max(0, begun + ticks * _TICK - time.monotonic_ns()) / _SECOND)
     return time.monotonic_ns()
 
 

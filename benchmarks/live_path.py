@@ -25,7 +25,7 @@ _WARM_UP_RATE, _WARM_UP_SECONDS = 20_000, 0.5
 _LIVE_SECONDS = 60.0  # for all histories to be loaded, so that every event reaches the strategy
 _QUIET_LOOKS = 50  # 20 ms apart, at which nothing more was handled: the rest was dropped
 _LOOK_SECONDS = 0.5
-BUSY_CORES = 0.3  # used by others: more disturbs a run
+BUSY_CORES = 0.1  # used by others: more disturbs a run
 
 
 @dataclass(frozen=True, slots=True)
