@@ -34,7 +34,12 @@ TIMINGS: Mapping[str, Why] = {
     "broker_timeout_seconds": Why("seconds", "no answer by then: the order is asked for by its id", "machine"),
     "reconcile_seconds": Why("seconds", "a difference to the broker's books is found within a minute", "market"),
     "database_outage_seconds": Why("seconds", "entries stop when the record is away so long; exits go on", "machine"),
-    "unpick_minutes": Why("minutes", "a symbol that no scanner picks any more makes room for others", "market"),
+    "unpick_minutes": Why(
+        "minutes",
+        "a symbol that no scanner picks any more, and that nobody holds or has on order, makes room for others; "
+        "the picks of a scanner without `recurrence` last all day",
+        "market",
+    ),
     "history_sessions": Why("sessions", "yesterday and the day before: what a day trader compares with"),
 }
 LIMITS: Mapping[str, Why] = {
@@ -54,11 +59,11 @@ LIMITS: Mapping[str, Why] = {
 PLAN: Mapping[str, Why] = {
     "portfolio_value": Why("US dollars", "None: the account's equity is handed to strategies"),
     "risk": Why("of the portfolio", "the original's fraction at risk per position"),
-    "file_only": Why("", "accepted for the original's sake; strategies always come from the file"),
+    "file_only": Why("", "strategies always come from the file; true: nothing is said of trade plans in the database"),
     "market_liquidation_end_time_minutes": Why(
         "minutes before the close", "time to close DAY_TRADE positions", "market"
     ),
-    "bypass_market_schedule": Why("", "true: windows are always open and nothing waits for the open"),
+    "bypass_market_schedule": Why("", "true: windows are always open, nothing waits for the open, and day trades are not closed before the close"),
     "skip_existing": Why("", "true: positions of earlier batches are not taken up"),
     "test_scanners": Why("", "true: only the scanners run"),
     "events": Why("kinds", "everything the feed has, as documented"),

@@ -46,6 +46,10 @@ ASSOCIATE_PORTFOLIO = """
     SELECT $1, $2
     WHERE NOT EXISTS (SELECT FROM portfolio_batch_ids WHERE portfolio_id = $1 AND batch_id = $2)
 """
+TRADE_PLANS_IN_FORCE = """
+    SELECT count(*) FROM trade_plan
+    WHERE start_date <= current_date AND (expire_tstamp IS NULL OR expire_tstamp > now())
+"""
 
 
 class AnalysisTables:
@@ -73,6 +77,12 @@ class AnalysisTables:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(PORTFOLIO_ACCOUNT, portfolio_id)
         return None if row is None else (row["account_id"], float(row["balance"]))
+
+    async def trade_plans_in_force(self) -> int:
+        """Return how many rows of the original's table `trade_plan` have begun and not expired."""
+        async with self._database.connection() as connection:
+            count: int = await connection.fetchval(TRADE_PLANS_IN_FORCE)
+        return count
 
     async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None:
         """Write that the batch trades for the portfolio, unless it is written.

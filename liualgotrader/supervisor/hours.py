@@ -21,7 +21,9 @@ AFTER_CLOSE = 5 * MINUTE  # the processes' time to hear of the last fills
 _LAST_MINUTE = dt.time(23, 50)
 
 
-def simulated_hours(day: dt.date, window: tuple[str, str], liquidation_minutes: int, history: int) -> Hours:
+def simulated_hours(
+    day: dt.date, window: tuple[str, str], liquidation_minutes: int, history: int, *, bypass: bool = False
+) -> Hours:
     """Return the hours of a session on the simulated market; a window's bounds count as the session's.
 
     Raises:
@@ -35,7 +37,7 @@ def simulated_hours(day: dt.date, window: tuple[str, str], liquidation_minutes: 
     if not session.opens_at <= opens_at < closes_at <= session.closes_at:
         hours = f"{as_datetime(session.opens_at):%H:%M} to {as_datetime(session.closes_at):%H:%M}"
         raise ConfigError(f"the window must lie inside the session of {day}, {hours} New York, --from before --to")
-    return _hours(day, opens_at, closes_at, liquidation_minutes, history)
+    return _hours(day, opens_at, closes_at, liquidation_minutes, history, bypass=bypass)
 
 
 def todays_hours(now: int, liquidation_minutes: int, history: int, *, bypass: bool) -> Hours | None:

@@ -102,6 +102,11 @@ class Preparation:
         if hours is None and not self._over_today():
             return self._closed()
         record = await (asyncio.shield(early) if early is not None else self._open(cleanup))
+        if not self.tradeplan.file_only and (stored := await record.store.trade_plans_in_force()):
+            self.screen.warn(
+                f"the database holds {stored} trade plan(s), which this version does not trade: only the strategies of"
+                f" {self.settings.tradeplan_path.name} run (file_only = true says that this is meant)"
+            )
         ledger = Ledger(record.store, self.settings.home_path)
         cleanup.callback(ledger.release)
         if hours is None:
@@ -137,7 +142,8 @@ class Preparation:
     def _simulated_hours(self) -> Hours:
         request = self.request
         window = (request.window_from, request.window_to)
-        return simulated_hours(request.market_day(), window, self._liquidation, self._history)
+        bypass = self.tradeplan.bypass_market_schedule
+        return simulated_hours(request.market_day(), window, self._liquidation, self._history, bypass=bypass)
 
     async def _real_hours(self) -> Hours | None:
         clock = WallClock()

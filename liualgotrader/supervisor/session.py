@@ -230,7 +230,8 @@ class Session:
     async def _analyse(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> None:
         store, plan = prepared.record.store, stack.plan
         trades = await store.trades(plan.batch_id)
-        opening = await opening_positions(store, plan.environment, plan.batch_id, trades)
+        skip = self._tradeplan.skip_existing
+        opening = {} if skip else await opening_positions(store, plan.environment, plan.batch_id, trades)
         result = await consolidate.trades(plan.batch_id, store, opening)
         reasons = [(s.algo_run_id, s.stopped) for s in plan.slots if s.stopped]
         await prepared.ledger.end(plan.batch_id, self._market_now(), ending.reason, reasons)

@@ -71,6 +71,7 @@ class MemoryDatabase:
     accounts: dict[int, Account] = field(default_factory=dict)
     portfolios: dict[str, int] = field(default_factory=dict)  # portfolio id -> account id
     portfolio_batches: set[tuple[str, str]] = field(default_factory=set)
+    trade_plans: int = 0  # in force
     keys: dict[str, str] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)
     holders: dict[str, object] = field(default_factory=dict)
@@ -264,6 +265,9 @@ class MemoryStore:
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         account_id = self._data.portfolios.get(portfolio_id)
         return None if account_id is None else (account_id, float(self.database.accounts[account_id].balance))
+
+    async def trade_plans_in_force(self) -> int:
+        return self._data.trade_plans
 
     async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None:
         if portfolio_id not in self._data.portfolios:

@@ -37,6 +37,11 @@ def test_a_windows_bounds_count_as_the_sessions():
     assert hours.liquidates_at == at("10:15")
 
 
+def test_a_simulated_session_may_bypass_the_schedule_too():
+    hours = simulated_hours(DAY, ("10:00", "10:30"), 15, 1, bypass=True)
+    assert (hours.opens_at, hours.closes_at, hours.bypass) == (at("10:00"), at("10:30"), True)
+
+
 def test_a_window_shorter_than_the_liquidation_time_liquidates_from_its_start():
     assert simulated_hours(DAY, ("10:00", "10:10"), 15, 1).liquidates_at == at("10:00")
 
