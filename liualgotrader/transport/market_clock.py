@@ -19,6 +19,11 @@ MAKING = -1  # stands in place of the batch while a strategy is made
 _LOOK_AGAIN = 0.05  # machine seconds; a lost wake-up costs this much, no more
 _SETTLE_TURNS = 8  # turns of the loop after which a woken task, through wait_for and back, has reached its next await
 
+# Written on every call of a strategy, so by plain index: an enum's arithmetic would cost more than the call.
+_SLOT, _SYMBOL, _BATCH, _COUNT, _SINCE = (
+    int(cell) for cell in (Cell.CALL_SLOT, Cell.CALL_SYMBOL, Cell.CALL_BATCH, Cell.CALL_COUNT, Cell.CALL_SINCE)
+)
+
 
 class Seat:
     """One process's part of the page: its life, its busy count, and the call it is making."""
@@ -27,6 +32,7 @@ class Seat:
         self.page = page
         self.name = name
         self._row = page.process(name)
+        self._cells = page.row(self._row)
         self._busy = 0
         self._calls = 0
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -71,13 +77,10 @@ class Seat:
 
     def calling(self, slot: int, symbol_cell: int, batch: int) -> None:
         """State which strategy is being called (ruling: a strategy that never answers is found by this)."""
-        page, row = self.page, self._row
+        row = self._cells
         self._calls += 1
-        page.put(row, Cell.CALL_SLOT, slot)
-        page.put(row, Cell.CALL_SYMBOL, symbol_cell)
-        page.put(row, Cell.CALL_BATCH, batch)
-        page.put(row, Cell.CALL_COUNT, self._calls)
-        page.put(row, Cell.CALL_SINCE, machine_now())
+        row[_SLOT], row[_SYMBOL], row[_BATCH], row[_COUNT] = slot, symbol_cell, batch, self._calls
+        row[_SINCE] = machine_now()
 
     def making(self, slot: int) -> None:
         """State which strategy is being made; that may take longer than a call."""
@@ -85,7 +88,7 @@ class Seat:
 
     def returned(self) -> None:
         """State that the strategy answered."""
-        self.page.put(self._row, Cell.CALL_SINCE, 0)
+        self._cells[_SINCE] = 0
 
     def feed_connecting(self) -> None:
         """State that a new market-data connection is about to be made: its frames are counted from 0."""

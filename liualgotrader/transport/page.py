@@ -77,6 +77,7 @@ class SessionPage:
         names = json.loads(self._map[:_NAMES_BYTES].rstrip(b"\0"))
         self.processes: tuple[str, ...] = tuple(names["processes"])
         self.links: tuple[str, ...] = tuple(names["links"])
+        self._views: list[memoryview] = []
         self._cells = memoryview(self._map)[_NAMES_BYTES:].cast("q")
         self._first_process = _HEAD + _ANCHORS * _ANCHOR_CELLS
         self._first_link = self._first_process + len(self.processes) * _PROCESS_CELLS
@@ -97,6 +98,8 @@ class SessionPage:
 
     def close(self) -> None:
         """Let go of the mapping."""
+        for view in self._views:
+            view.release()
         self._cells.release()
         self._map.close()
 
@@ -145,6 +148,13 @@ class SessionPage:
     def process(self, name: str) -> int:
         """Return the index of a process by name."""
         return self.processes.index(name)
+
+    def row(self, process: int) -> memoryview:
+        """Return the cells of one process for writing by plain index, where `put` would cost too much."""
+        at = self._first_process + process * _PROCESS_CELLS
+        view = self._cells[at : at + _PROCESS_CELLS]
+        self._views.append(view)
+        return view
 
     def get(self, process: int, cell: Cell) -> int:
         """Return one cell of a process."""
