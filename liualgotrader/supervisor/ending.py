@@ -9,12 +9,14 @@ import msgspec
 
 from liualgotrader.analytics.summary import SessionSummary, StrategyFigures
 from liualgotrader.analytics.trips import Key, OpenPosition
+from liualgotrader.common.errors import MoneyNeedsAPerson
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import FilledTrade
 from liualgotrader.supervisor.request import Screen
 
 _REASON_WIDTH = 48
 MARKET_CLOSE = "market close"
+_INTERRUPTED = 130  # the exit status after an orderly Ctrl-C
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -24,6 +26,21 @@ class Ending(msgspec.Struct, frozen=True):
     reason: str = MARKET_CLOSE
     sentence: str = ""
     by_hand: bool = False  # somebody ended it before its time
+
+
+def left_open(
+    ending: Ending, opened: Sequence[OpenPosition], day_trades: Collection[str], *, flattened: bool
+) -> Ending:
+    """Return the ending with what a person must look at: DAY_TRADE positions that should be closed and are not.
+
+    `flattened` says that they were to be closed although somebody ended the session before its time.
+    """
+    still = [p for p in opened if p.strategy in day_trades]
+    if not still or (ending.by_hand and not flattened) or ending.exit_code not in (0, _INTERRUPTED):
+        return ending
+    symbols = ", ".join(dict.fromkeys(p.symbol for p in still))
+    sentence = f"DAY_TRADE positions are still open at the end of the session ({symbols}): close them by hand"
+    return msgspec.structs.replace(ending, exit_code=MoneyNeedsAPerson.exit_code, sentence=sentence)
 
 
 async def opening_positions(

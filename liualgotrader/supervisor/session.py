@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -13,13 +13,14 @@ import msgspec
 
 from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
+from liualgotrader.analytics.trips import OpenPosition
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.control import Operate
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.tlog import say
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.ending import Ending, opening_positions, say_summary
+from liualgotrader.supervisor.ending import Ending, left_open, opening_positions, say_summary
 from liualgotrader.supervisor.figures import Figures
 from liualgotrader.supervisor.operator import OperatorDoor
 from liualgotrader.supervisor.prepare import Preparation, Prepared
@@ -205,29 +206,35 @@ class Session:
             self._screen.warn("a process had to be killed at the end; the order gateway writes down what is left")
             await stack.run_once("order_gateway", ending.reason)
         await asyncio.gather(*self._errands, return_exceptions=True)
-        written = await self._write_down(prepared, stack, figures, ending)
-        if written.exit_code and not ending.exit_code:
-            ending = written
+        ending, written = await self._write_down(prepared, stack, figures, ending)
         if self._request.keep and prepared.market is not None and prepared.market.worker.alive and not ending.by_hand:
             await self._keep(prepared)
-        prepared.finished = not written.exit_code
+        prepared.finished = written
         return ending
 
-    async def _write_down(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
-        """Analyse the batch and write its end; a database that is away is waited for a little."""
+    async def _write_down(
+        self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending
+    ) -> tuple[Ending, bool]:
+        """Analyse the batch and write its end; a database that is away is waited for a little.
+
+        Return the ending, worse if something was found, and whether it could be written.
+        """
         for attempt in range(_DATABASE_TRIES):
             try:
-                await self._analyse(prepared, stack, figures, ending)
+                opened = await self._analyse(prepared, stack, figures, ending)
             except DatabaseUnavailable as error:
                 await self._clock.sleep(float(attempt))
                 with suppress(LiuError):
                     await prepared.record.keep_alive()
                 sentence = f"{error} The batch is not finished: start `trader` again today to write its end"
             else:
-                return Ending()
-        return Ending(3, "failed", sentence)
+                day_trades = () if stack.plan.hours.bypass else prepared.day_trades()
+                return left_open(ending, opened, day_trades, flattened=self._request.flatten), True
+        return ending if ending.exit_code else Ending(3, "failed", sentence), False
 
-    async def _analyse(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> None:
+    async def _analyse(
+        self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending
+    ) -> Sequence[OpenPosition]:
         store, plan = prepared.record.store, stack.plan
         trades = await store.trades(plan.batch_id)
         skip = self._tradeplan.skip_existing
@@ -245,6 +252,7 @@ class Session:
         say_summary(self._screen, summary, dropped=figures.view().dropped(), swing=prepared.swing())
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
         self._screen.line(f"rows: {prepared.record.how_to_look(self._settings.home_path)}")
+        return summary.open
 
     async def _keep(self, prepared: Prepared) -> None:
         assert self._stack is not None

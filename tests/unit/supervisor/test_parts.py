@@ -17,12 +17,12 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.rows import BatchRow, FilledTrade
 from liualgotrader.common.session_plan import Hours, Limits
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.ending import opening_positions, say_summary
+from liualgotrader.supervisor.ending import MARKET_CLOSE, Ending, left_open, opening_positions, say_summary
 from liualgotrader.supervisor.operator import OperatorDoor, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time, real_endpoints, session_limits
 from liualgotrader.supervisor.record import Wanted, enough_room, lock_of, same_market
 from liualgotrader.supervisor.request import Request
-from liualgotrader.supervisor.simulated import endpoints_of, market_spec
+from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
 from liualgotrader.supervisor.worker import death_text
 from liualgotrader.transport.page import SessionPage
 from tests.fakes.supervisor import RecordingScreen
@@ -62,7 +62,7 @@ def test_the_simulated_markets_doors_are_on_this_machine():
 
 def test_the_market_begins_before_the_open_and_ends_with_the_session():
     request = Request(simulate=True, speed=10.0, quantum_seconds=0.5, symbols=("A",), data="d", port=1)
-    spec = market_spec(request, HOURS, 7, Path("/p"), Path("/s"), Path("/l"))
+    spec = market_spec(request, HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM0B5E7A4E0")
     assert (spec.starts_at, spec.ends_at) == (90 * SECOND, 500 * SECOND)
     assert (spec.kind, spec.seed, spec.speed, spec.quantum, spec.symbols) == ("recorded", 7, 10.0, SECOND // 2, ("A",))
     assert spec.folder == str(Path("d").absolute())
@@ -97,6 +97,11 @@ def test_only_the_same_market_and_seed_are_taken_up_again():
     for field, value in (("seed", 2), ("configuration", {"market": {"data": "y"}})):
         other = {f: getattr(wanted, f) for f in wanted.__struct_fields__} | {field: value}
         assert not same_market(found, Wanted(**other))
+
+
+def test_every_simulated_batch_has_an_account_of_its_own():
+    numbers = {account_of(batch) for batch in ("0b5e7a4e-0000-4000-8000-0", "0b5e7a4e-0000-4000-8000-1", "0b5e7a4f-0")}
+    assert numbers == {"SIM0B5E7A4E0", "SIM0B5E7A4F0"}
 
 
 def test_a_batch_has_one_supervisor(tmp_path):
@@ -150,6 +155,19 @@ def test_the_summary_shows_strategies_a_total_and_every_open_position():
         "3 market events were dropped because a consumer lagged",
         "open position: Day +2 BAC at 50.0000, without protection, DAY_TRADE, still open",
     ]
+
+
+def test_day_trades_that_are_still_open_at_the_end_need_a_person():
+    opened = round_trips([fill("buy", 10, 100, 1), fill("buy", 2, 50, 2, symbol="BAC", strategy="Day")]).open
+    ended, interrupted = Ending(), Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
+    found = left_open(ended, opened, {"Day"}, flattened=False)
+    assert (found.exit_code, found.reason) == (4, MARKET_CLOSE)
+    assert found.sentence == "DAY_TRADE positions are still open at the end of the session (BAC): close them by hand"
+    assert left_open(interrupted, opened, {"Day"}, flattened=False) == interrupted
+    assert left_open(interrupted, opened, {"Day"}, flattened=True).exit_code == 4
+    assert left_open(ended, opened, {"Other"}, flattened=False) == ended
+    failed = Ending(3, "failed", "the broker says no")
+    assert left_open(failed, opened, {"Day"}, flattened=False) == failed
 
 
 async def test_the_operators_door_answers_its_owner_and_disappears(tmp_path):
