@@ -180,12 +180,13 @@ class _Session:
                 self._tell_facts()
 
     async def leave(self) -> None:
-        """Take back what would open positions, flatten if told so, and write down what is left."""
+        """Take back what would open positions, close those of DAY_TRADE if told so, and write down what is left."""
         child, room, gateway = self._child, self._room, self._gateway
         order, orphaned = child.stop_order, child.orphaned
         gateway.tell(Leave(order.reason if order else "the gateway ends"))
         if order is not None and order.flatten:
-            gateway.tell(Flatten(None, order.reason))
+            for slot in room.desk.day_trade_slots():  # what is meant for longer than a day stays
+                gateway.tell(Flatten(slot, order.reason))
             await self._until(lambda: not room.desk.has_closings, FLATTEN_SECONDS)
         seconds = ORPHAN_LEAVE_SECONDS if orphaned else LEAVE_SECONDS
         await self._until(lambda: not room.desk.has_entries and gateway.lanes.idle, seconds)

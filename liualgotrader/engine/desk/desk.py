@@ -144,6 +144,10 @@ class Desk:
         )
         return sorted(set(guarded))
 
+    def day_trade_slots(self) -> list[int]:
+        """Return the slots whose positions must not stay overnight."""
+        return sorted(slot.number for slot in self.ledger.slots.values() if slot.day_trade)
+
     @property
     def has_compared(self) -> bool:
         """Whether the broker's books have been compared with ours since the newest `Begin`."""

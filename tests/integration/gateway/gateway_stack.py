@@ -209,7 +209,7 @@ class Stack:
 class PlayedConsumer:
     """The consumer's end of both links, as the wiring demands it: declares, re-sends what is unanswered, acts once."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, swing: frozenset[int] = frozenset()) -> None:
         plan, page = stack.plan, stack.page
         self.stack = stack
         self.writer = LinkWriter(plan.link_path("intents-0"), page, "intents-0")
@@ -218,6 +218,7 @@ class PlayedConsumer:
         self.kept: dict[str, OrderIntent | CancelIntent] = {}
         self.numbers = {1: 0, 2: 0}
         self.account: AccountNews | None = None
+        self.swing = swing
         self.caught_up: set[int] = set()
         loop = asyncio.get_running_loop()
         self.reader.attach(loop, self._on_news)
@@ -225,8 +226,11 @@ class PlayedConsumer:
         self.writer.attach(loop)
 
     def _connected(self) -> None:
-        declared = [Declare(s.slot, s.strategy, True, len(self.news[s.slot])) for s in self.stack.plan.slots]
+        declared = [self._declare(s.slot, s.strategy) for s in self.stack.plan.slots]
         self.writer.send(encode_intents([*declared, *self.kept.values()]))
+
+    def _declare(self, slot: int, strategy: str) -> Declare:
+        return Declare(slot, strategy, slot not in self.swing, len(self.news[slot]))
 
     def _on_news(self, payload: bytes) -> None:
         for item in decode_news(payload):
@@ -243,7 +247,7 @@ class PlayedConsumer:
         if item.seq == len(known) + 1:
             known.append(item)
         elif item.seq > len(known):
-            self.writer.send(encode_intents([Declare(item.slot, "?", True, len(known))]))
+            self.writer.send(encode_intents([self._declare(item.slot, "?")]))
             return
         if isinstance(item, OrderNews):
             self.kept.pop(item.client_order_id, None)

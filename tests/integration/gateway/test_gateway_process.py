@@ -17,9 +17,9 @@ from tests.integration.gateway.gateway_stack import BATCH, SECRET, PlayedConsume
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(110)]
 
 
-async def begin(stack: Stack) -> PlayedConsumer:
+async def begin(stack: Stack, swing: frozenset[int] = frozenset()) -> PlayedConsumer:
     stack.start_gateway()
-    consumer = PlayedConsumer(stack)
+    consumer = PlayedConsumer(stack, swing)
     await consumer.until(lambda: consumer.caught_up == {1, 2} and consumer.account is not None)
     return consumer
 
@@ -45,6 +45,16 @@ async def test_an_order_is_filled_told_and_stored(stack: Stack, store: PostgresS
     assert (row["state"], row["filled_quantity"]) == ("filled", 10)
     assert sum(t.quantity for t in await store.trades(BATCH)) == 10
     assert stack.facts()["positions"][0]["quantity"] == "10"
+
+
+async def test_stopping_with_flatten_closes_day_trades_and_keeps_swings(stack: Stack) -> None:
+    consumer = await begin(stack, swing=frozenset({2}))
+    (first, price), (second, other) = list(prices(stack).items())[:2]
+    names = consumer.order(1, Side.BUY, 10, first, price), consumer.order(2, Side.BUY, 5, second, other)
+    await consumer.until(lambda: all(consumer.state(name) is OrderState.FILLED for name in names))
+    assert await stack.stop_gateway(flatten=True) == 0
+    consumer.close()
+    assert [(p["symbol"], Decimal(p["qty"])) for p in stack.ask("positions")] == [(second, 5)]
 
 
 async def test_kill_9_at_random_instants_loses_and_doubles_nothing(stack: Stack, store: PostgresStore) -> None:
