@@ -1,7 +1,8 @@
 """Closing positions: the end of the day for DAY_TRADE, flatten, and the positions of strategies that have stopped.
 
 First what could still trade in the position is taken back, then, when all of it has ended, a market order
-goes out for what is left; after a rejection it is tried again, with growing pauses of market time.
+goes out for what is left; after a rejection it is tried again, with growing pauses of market time, until the
+market closes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from liualgotrader.common.clock import NEVER, SECOND
+from liualgotrader.common.money import plain
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.books import Position
@@ -104,6 +106,9 @@ def advance(ledger: Ledger, closing: Closing, *, woken: bool = False) -> None:
     if not held:
         ledger.closings.pop(key, None)
         return
+    if _market_has_closed(ledger):
+        _give_up(ledger, closing, held)
+        return
     last = ledger.orders.by_id.get(closing.order_id)
     if last is not None and last.state is not OrderState.FILLED and not woken:
         _pause(ledger, closing, last)
@@ -123,6 +128,21 @@ def _still_working(ledger: Ledger, closing: Closing, held: Decimal) -> bool:
 
 def _crosses(order: Order, held: Decimal) -> bool:
     return held * order.side.sign > 0 and order.origin is not Origin.LEG
+
+
+def _market_has_closed(ledger: Ledger) -> bool:
+    hours = ledger.terms.hours
+    return not hours.bypass and 0 < hours.closes_at <= ledger.now
+
+
+def _give_up(ledger: Ledger, closing: Closing, held: Decimal) -> None:
+    """After the close a broker would keep a market order for the next open, when this batch is not there any more."""
+    del ledger.closings[closing.slot, closing.symbol]
+    ledger.warn(
+        "ERROR",
+        f"{closing.symbol}: the market has closed and slot {closing.slot} still holds {plain(held)} shares "
+        f"({closing.reason}); nothing is sent for them after the close",
+    )
 
 
 def _pause(ledger: Ledger, closing: Closing, last: Order) -> None:

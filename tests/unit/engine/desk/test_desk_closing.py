@@ -103,6 +103,28 @@ def test_a_closing_that_is_rejected_is_tried_again_until_it_goes_through(world: 
     assert world.held(1) == 0
 
 
+def test_nothing_is_sent_after_the_close_where_a_broker_would_keep_it_for_the_next_open(world: World) -> None:
+    hold(world, 1, "buy", 10)
+    world.wait((HOURS.closes_at - world.now) / SECOND - 30)
+    world.exchange.on_event(Status("AAPL", world.now, halted=True))
+    settle(world, (HOURS.closes_at - world.now) / SECOND)
+    tried = len([o for o in world.order_rows() if "-0-d" in o])
+    world.tell(Flatten(1))
+    for _ in range(40):
+        settle(world)
+    assert tried >= 1
+    assert len([o for o in world.order_rows() if "-0-d" in o]) == tried
+    assert not world.desk.has_closings
+    assert world.held(1) == 10
+    said = [d.text for d in world.others if isinstance(d, Warn) and d.level == "ERROR"]
+    assert any("AAPL: the market has closed and slot 1 still holds 10 shares" in text for text in said)
+
+
+def test_slots_that_declare_swing_are_not_among_those_of_the_day(world: World) -> None:
+    world.tell(Declare(2, "beta", False, 0))
+    assert world.desk.day_trade_slots() == [1]
+
+
 def test_the_liquidation_is_made_up_for_after_a_crash(world: World) -> None:
     hold(world, 1, "buy", 10)
     world.now = HOURS.liquidates_at + 5 * SECOND
