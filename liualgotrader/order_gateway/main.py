@@ -147,6 +147,8 @@ class _Session:
         if carries(child.plan) and not room.desk.has_opened:
             await self._carry()
         if self._lock.killed:
+            if is_new:
+                child.notice("WARNING", "an earlier session left the kill switch on; `trader resume` takes it off")
             gateway.tell(KillSwitch(reason=self._lock.killed))
         self._watch_disk()
         self._recorder.start()

@@ -7,6 +7,7 @@
 * `connection_limit`, `symbol_limit`: of the data stream, answered with 406 and 405; 0 for none
 * `outgoing_limit_bytes`: what may wait for one data connection before it is cut off with 407
 * `updates_frames`: `binary` (as on paper accounts) or `text` (as on live ones)
+* `account`: the account's number, else `SIM000000001`
 * `log_dir`: folder of the process's log file, else the specification's own
 """
 
@@ -168,8 +169,9 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo
     history = History(tape, record)
     session = session_of_tape(tape, history, symbols)
     exchange = Exchange(terms, session=session, rules=rules_of(spec), seed=spec.seed)
+    account_id = str(spec.options.get("account", ACCOUNT))
     if not restore(exchange, spec, session):
-        exchange.open_account(ACCOUNT, exact(spec.cash))
+        exchange.open_account(account_id, exact(spec.cash))
     data, updates, equity = DataHub(symbols, page), UpdatesHub(page), EquityCurve()
     hold = Hold(page, lambda: data.absent() + updates.absent())
     undo.callback(hold.close)
@@ -177,7 +179,7 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo
         spec,
         tape=tape,
         exchange=exchange,
-        account_id=ACCOUNT,
+        account_id=account_id,
         record=record,
         equity=equity,
         data=data,
@@ -191,7 +193,7 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo
     return World(
         spec=spec,
         keys=keys,
-        account_id=ACCOUNT,
+        account_id=account_id,
         clock=clock,
         tape=tape,
         symbols=symbols,

@@ -35,9 +35,16 @@ from liualgotrader.supervisor.record import (
     open_record,
 )
 from liualgotrader.supervisor.request import Request, Screen
-from liualgotrader.supervisor.simulated import SimulatedMarket, endpoints_of, generated_pair, market_spec
+from liualgotrader.supervisor.simulated import (
+    SimulatedMarket,
+    account_of,
+    endpoints_of,
+    generated_pair,
+    market_spec,
+)
 from liualgotrader.transport.page import SessionPage
 
+LARGEST_CONSUMERS = 100  # what fits on the page that the processes share
 BEFORE_OPEN = 60 * SECOND  # the processes start so long before the open
 
 
@@ -64,6 +71,10 @@ class Prepared:
         """Return the simulated market's time, the session's open before it has stated any."""
         anchor = self.page.anchor()
         return anchor.market(machine_now()) if anchor else self.plan.hours.opens_at
+
+    def day_trades(self) -> frozenset[str]:
+        """Return the strategies of which nothing may be open after the session."""
+        return frozenset(f.name for f in self.facts if f.day_trade)
 
     def swing(self) -> frozenset[str]:
         """Return the strategies whose positions may stay open overnight."""
@@ -93,6 +104,7 @@ class Preparation:
             LiuError: in one sentence; what was started until then is ended by `cleanup`.
         """
         _check_port(self.request.port)
+        _check_consumers(self.settings.consumer_count())
         enough_room(self.settings.home_path)
         early = self._open_early(cleanup) if self.request.simulate else None
         facts = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
@@ -282,7 +294,8 @@ class Preparation:
         market = SimulatedMarket(programs, Path(plan.run_dir), Path(plan.log_dir), self.market_lost)
         cleanup.push_async_callback(market.stop)
         state = Path(plan.journal_dir) / MARKET_STATE
-        spec = market_spec(self.request, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir))
+        account = account_of(plan.batch_id)
+        spec = market_spec(self.request, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir), account)
         if market_at > spec.starts_at:
             spec = msgspec.structs.replace(spec, starts_at=market_at)
         self.screen.line(f"opening the simulated market for {plan.hours.day}")
@@ -338,6 +351,11 @@ def session_limits(tradeplan: TradePlan, settings: Settings) -> Limits:
     if settings.source("max_symbols") == "default":
         return tradeplan.limits
     return msgspec.structs.replace(tradeplan.limits, max_symbols=settings.max_symbols)
+
+
+def _check_consumers(count: int) -> None:
+    if count > LARGEST_CONSUMERS:
+        raise ConfigError(f"{count} consumers are asked for, but a session has at most {LARGEST_CONSUMERS}")
 
 
 def _check_port(port: int) -> None:

@@ -27,7 +27,9 @@ _PORT_SECONDS = 120.0  # machine time; a recorded day is read first
 _STOP_SECONDS = 10.0
 
 
-def market_spec(request: Request, hours: Hours, seed: int, page: Path, state: Path, log_dir: Path) -> MarketSpec:
+def market_spec(
+    request: Request, hours: Hours, seed: int, page: Path, state: Path, log_dir: Path, account: str
+) -> MarketSpec:
     """Return what the simulated market of a session is to play."""
     return MarketSpec(
         kind="recorded" if request.data else "generated",
@@ -44,8 +46,13 @@ def market_spec(request: Request, hours: Hours, seed: int, page: Path, state: Pa
         port=request.port,
         page=str(page),
         state=str(state),
-        options={"log_dir": str(log_dir)},
+        options={"log_dir": str(log_dir), "account": account},
     )
+
+
+def account_of(batch_id: str) -> str:
+    """Return the number of a batch's account: its own, so that simulations side by side share no lock and no switch."""
+    return f"SIM{batch_id.replace('-', '')[:9].upper()}"
 
 
 def generated_pair() -> tuple[Secret, Secret]:
