@@ -127,7 +127,7 @@ def _positive(text: str) -> float:
 
 def _whole(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number")
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 upwards")
     return int(text)
 
 

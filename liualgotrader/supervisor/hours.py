@@ -92,6 +92,9 @@ def _newest_first(sessions: Sequence[Session]) -> Sequence[Session]:
 
 def _moment(day: dt.date, text: str, option: str) -> int:
     try:
-        return new_york(day, dt.time.fromisoformat(text))
+        time = dt.time.fromisoformat(text)
+        if time.tzinfo is not None:
+            raise ValueError(text)
+        return new_york(day, time)
     except ValueError:
         raise ConfigError(f"{option} is '{text}', but it must be a time like 09:30 (New York)") from None

@@ -71,6 +71,8 @@ def must_say(result, code, sentence):
         (("--simulate", "--date", "2024-07-04"), {}, 2, "the exchange was shut on 2024-07-04"),
         (("--simulate", "--from", "03:00"), {}, 2, "the window must lie inside the session"),
         (("--simulate", "--from", "half past"), {}, 2, "--from is 'half past'"),
+        (("--simulate", "--from", "13:30Z"), {}, 2, "--from is '13:30Z', but it must be a time like 09:30"),
+        (("--simulate", "--consumers", "500"), {}, 2, "500 consumers are asked for, but a session has at most 100"),
         (("--simulate", "--port", "70000"), {}, 2, "--port is 70000"),
         (("stop",), {}, 2, "no session is running"),
         (("resume", "--batch", "abc"), {}, 2, "no session whose batch begins with abc is running"),
