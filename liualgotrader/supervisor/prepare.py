@@ -106,10 +106,10 @@ class Preparation:
         _check_port(self.request.port)
         _check_consumers(self.settings.consumer_count())
         enough_room(self.settings.home_path)
-        early = self._open_early(cleanup) if self.request.simulate else None
         facts = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
         for note, name in {note: fact.name for fact in reversed(facts) for note in fact.notes}.items():
             self.screen.warn(f"strategy {name}: {note}, or a replay of the session may differ")
+        early = self._open_early(cleanup) if self.request.simulate else None
         hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
         if hours is None and not self._over_today():
             return self._closed()
@@ -135,9 +135,9 @@ class Preparation:
         return record
 
     def _open_early(self, cleanup: AsyncExitStack) -> asyncio.Task[Record]:
-        """Begin to open the record, which takes a second the first time, while strategies and calendar are looked at.
+        """Begin to open the record, which takes a second the first time, while the calendar is looked at.
 
-        If these stop the session, the record is let go of once it is open.
+        If that stops the session, the record is let go of once it is open.
         """
         opening = asyncio.ensure_future(self._open(cleanup))
 
