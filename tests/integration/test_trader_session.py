@@ -136,7 +136,7 @@ def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, h
 
 
 def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(trader, tmp_path):
-    process = trader(seconds=6)
+    process = trader(seconds=15)
     for name in ("consumer-1", "order_gateway", "scanners_runner", "producer"):
         pid = int(until_line(tmp_path, f"start {name} ")[0].split()[2])
         os.kill(pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(trader, t
 
 
 def test_a_killed_postmaster_is_started_again(trader, tmp_path, home):
-    process = trader(seconds=6)
+    process = trader(seconds=15)
     until_line(tmp_path, "start consumer-0 ")
     os.kill(home[1].postmaster_pid, signal.SIGKILL)
     code, out, _ = finish(process)
@@ -317,7 +317,7 @@ def test_check_says_what_would_run_and_starts_nothing(trader, tmp_path):
 def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(trader, tmp_path, home):
     plan = (tmp_path / "tradeplan.toml").read_text()
     (tmp_path / "tradeplan.toml").write_text(plan + "[timings]\nstrategy_answer_seconds = 0.5\n")
-    code, out, err = finish(trader(behaviour={"consumer-0": "hang-once"}, seconds=6))
+    code, out, err = finish(trader(behaviour={"consumer-0": "hang-once"}, seconds=15))
     assert (code, err) == (0, ""), out
     assert "strategy Breakout did not answer for" in out
     runs = rows(home, f"SELECT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}' ORDER BY algo_run_id")
