@@ -7,10 +7,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import liualgotrader.supervisor.prepare as prepare
 import liualgotrader.supervisor.session as session
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.supervisor.prepare import Preparation
 from liualgotrader.supervisor.record import MARKET_STATE, Record
+
+ACCOUNT = "SIMPAPER0001"
 
 
 class PaperPreparation(Preparation):
@@ -36,6 +39,7 @@ def main() -> None:
     from liualgotrader.cli.trader import main as trader
 
     session.Preparation = PaperPreparation  # type: ignore[misc]
+    prepare.account_of = lambda batch_id: ACCOUNT
     trader()
 
 
