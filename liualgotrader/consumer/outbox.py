@@ -75,9 +75,19 @@ class Outbox:
             return
         for one in news:
             if isinstance(one, Protection):
-                self._kept.pop(("protect", str(one.slot), one.symbol), None)
+                self._echoed(one)
             elif isinstance(one, (OrderNews, Fill)):
                 self._answered(one)
+
+    def _echoed(self, echo: Protection) -> None:
+        """Forget a moved stop that has arrived; the echo of an older one answers nothing."""
+        key = ("protect", str(echo.slot), echo.symbol)
+        kept = self._kept.get(key)
+        if isinstance(kept, Protect) and (kept.planned_stop, kept.planned_target) == (
+            echo.planned_stop,
+            echo.planned_target,
+        ):
+            del self._kept[key]
 
     def _answered(self, news: OrderNews | Fill) -> None:
         chain = chain_of(news.client_order_id)

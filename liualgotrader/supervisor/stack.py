@@ -22,6 +22,7 @@ from liualgotrader.transport.page import Cell, Life, SessionPage
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 20.0  # machine time that a process may use to end in order
+GATEWAY_STOP_SECONDS = 30.0  # it may have to flatten, to wait for cancels, and to write its last rows
 _SECOND_LOOK = 0.1
 _DUMP_SECONDS = 0.3  # until a dumped stack has reached its file
 NO_ANSWER = "no answer"
@@ -155,7 +156,7 @@ class Stack:
         worker.state = "stopping"
         worker.send(Stop(reason, flatten))
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(GATEWAY_STOP_SECONDS if worker.name == "order_gateway" else STOP_SECONDS):
                 await worker.ended.wait()
         except TimeoutError:
             warn(log, "process_killed_at_stop", process=worker.name)

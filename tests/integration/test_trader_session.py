@@ -113,7 +113,7 @@ def is_alive(pid):
 
 
 def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, home):
-    code, out, err = finish(trader(behaviour={"order_gateway": "trade"}))
+    code, out, err = finish(trader(behaviour={"order_gateway": "trade"}, seconds=8))
     assert (code, err) == (0, ""), out
     batch = batch_in(out)
     runs = f"SELECT algo_run_id FROM algo_run WHERE batch_id = '{batch}'"

@@ -161,6 +161,7 @@ def test_what_finds_no_room_is_sent_later_in_order(outbox: Outbox, wire: Wire, h
         (ReplaceIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.WRITTEN), True),
         (Protect(0, "A", 0, Decimal(1)), Protection(1, 0, "A", 0, Decimal(1)), True),
         (Protect(0, "A", 0, Decimal(1)), Protection(1, 0, "B", 0, Decimal(1)), False),
+        (Protect(0, "A", 0, Decimal(2)), Protection(1, 0, "A", 0, Decimal(1)), False),  # echo of an older move
     ],
 )
 def test_an_intent_is_sent_again_until_news_answers_it(
