@@ -75,7 +75,7 @@ def _programs_at(folder: Path) -> Programs | None:
 def programs_for(programs: Programs, account: ServerAccount, home: Path) -> Programs:
     """Return programs that the server's account can run.
 
-    A Python environment below a closed folder (`/root/.venv`) stays closed: the programs are copied once,
+    A Python environment below a closed home folder stays closed: the programs are copied once,
     40 MB, into the data folder instead.
     """
     if not account.is_other or open_to(account, programs.folder / "postgres"):
