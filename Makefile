@@ -3,8 +3,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 WORKERS ?= 2
+FROM ?= 1001
+COUNT ?= 180
 
-.PHONY: demo test check bench ui clean
+.PHONY: demo test chaos check bench ui clean
 
 .venv/base: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
@@ -24,6 +26,11 @@ demo: .venv/base
 ## test: check style, types and architecture, then run all tests
 test: .venv/tests check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+## chaos: kill processes at random in COUNT sessions, seeds from FROM on (about 15 s each)
+chaos: .venv/tests
+	$(BIN)/python -m pytest -m chaos tests/session
+	$(BIN)/python -m tests.session.chaos --from $(FROM) --count $(COUNT)
 
 check: .venv/tests
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ _OUTSIDE_CALLS = {
     ("time", "perf_counter"): "the `now` argument or ctx.now",
     ("time", "sleep"): "on_timer",
 }
+_LONGEST_TEXT = 300  # characters of an error of the user's
 _OUTSIDE_MODULES = {"random": "ctx.rng", "requests": "the data_loader"}
 
 
@@ -68,7 +69,7 @@ def build(kind: type[T], arguments: dict[str, Any], *, table: str) -> T:
         raise
     except (Exception, SystemExit) as e:
         where = _where(e, Path(inspect.getfile(kind)))
-        raise ConfigError(f"[{table}] {kind.__name__} could not be made: {type(e).__name__}: {e} ({where})") from e
+        raise ConfigError(f"[{table}] {kind.__name__} could not be made: {one_line(e)} ({where})") from e
 
 
 def outside_reads(filename: Path) -> list[str]:
@@ -94,6 +95,11 @@ def source_of(value: object) -> Path | None:
         return Path(inspect.getfile(type(value)))
     except (OSError, TypeError):
         return None
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and text in one line of bearable length."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_TEXT]}"
 
 
 def where_raised(error: BaseException, filename: Path | None) -> str:
@@ -122,7 +128,7 @@ def _module(path: Path, table: str) -> ModuleType:
     except (Exception, SystemExit) as e:
         del sys.modules[name]
         raise ConfigError(
-            f"[{table}] {path.name} cannot be imported: {type(e).__name__}: {e} ({_where(e, path)})"
+            f"[{table}] {path.name} cannot be imported: {one_line(e)} ({_where(e, path)})"
         ) from e
     return module
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.errors import LiuError
-from liualgotrader.common.plugins import outside_reads, source_of, where_raised
+from liualgotrader.common.plugins import one_line, outside_reads, source_of, where_raised
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
@@ -63,7 +63,7 @@ async def load_strategies(
             ended.append(Ended(slot.slot, str(error)))
         except (Exception, SystemExit) as error:
             where = where_raised(error, _file_of(plan, slot))
-            reason = f"raised in create: {type(error).__name__}: {error} ({where})"
+            reason = f"raised in create: {one_line(error)} ({where})"
             log.exception("strategy %s %s", slot.strategy, reason)
             ended.append(Ended(slot.slot, reason))
         finally:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
-from liualgotrader.common.plugins import source_of, where_raised
+from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.common.trading_data import called
 from liualgotrader.engine.actions import BadAction, read_action, says_nothing, says_reject, stored
 from liualgotrader.engine.bindings import Callback, Told
@@ -237,7 +237,7 @@ class Caller:
 
     def _failed(self, slot: Slot, symbol: str, what: str, error: BaseException) -> None:
         where = where_raised(error, source_of(slot.strategy))
-        cause = f"{type(error).__name__}: {error}"
+        cause = one_line(error)
         self.say(logging.ERROR, f"strategy {slot.name} raised in {what} for {symbol or 'all'}: {cause} ({where})")
         slot.failures += 1
         if slot.failures >= FAILURES_IN_A_ROW and not slot.stopped:

@@ -14,7 +14,7 @@ from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.events import Pick
-from liualgotrader.common.plugins import source_of, where_raised
+from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
@@ -215,7 +215,7 @@ def _problem(outcome: Outcome, scanner: Scanner) -> str:
         return f"did not return within {outcome.seconds:g} seconds and was left alone"
     if isinstance(outcome, Raised):
         error = outcome.error
-        return f"failed at {where_raised(error, source_of(scanner))}: {type(error).__name__}: {error}"
+        return f"failed at {where_raised(error, source_of(scanner))}: {one_line(error)}"
     value = outcome.value
     if value is None or (isinstance(value, list | tuple | set) and all(isinstance(s, str) for s in value)):
         return ""

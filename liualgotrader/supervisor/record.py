@@ -17,7 +17,7 @@ import msgspec
 
 from liualgotrader import __version__
 from liualgotrader.common.config import Settings, environment
-from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
@@ -75,7 +75,12 @@ async def open_record(settings: Settings, request: Request) -> Record:
 
     dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
     if dsn:
-        return Record(await open_store(dsn, migrate=True), dsn, None, "")
+        try:
+            store = await open_store(dsn, migrate=True)
+        except DatabaseUnavailable as error:
+            cause = str(error).partition(";")[0]
+            raise OutsideError(f"{cause}, so nothing is started: see that it runs and that DSN names it") from error
+        return Record(store, dsn, None, "")
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
     database = SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
     try:

@@ -201,9 +201,10 @@ class Session:
     async def _finish(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
         say(log, "session_ends", reason=ending.reason)
         self._screen.line(f"the session ends ({ending.reason}); stopping the processes")
-        orderly = await stack.stop(ending.reason, flatten=self._request.flatten and ending.by_hand)
-        if not orderly and "order_gateway" in stack.workers:
-            self._screen.warn("a process had to be killed at the end; the order gateway writes down what is left")
+        await stack.stop(ending.reason, flatten=self._request.flatten and ending.by_hand)
+        gateway = stack.workers.get("order_gateway")
+        if gateway is not None and gateway.exit_code and gateway.failed is None:
+            self._screen.warn("the order gateway did not end in order; it is started once more to write down what is left")
             await stack.run_once("order_gateway", ending.reason)
         await asyncio.gather(*self._errands, return_exceptions=True)
         ending, written = await self._write_down(prepared, stack, figures, ending)

@@ -241,9 +241,11 @@ def _holds_port(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def trader(*arguments: str, plan: str = "quick.toml") -> Iterator[TraderRun]:
+def trader(*arguments: str, plan: str = "quick.toml", home: Path | None = None) -> Iterator[TraderRun]:
     """Start `trader --simulate` with a plan of this folder; what is left of it ends with the block."""
-    home = Path(tempfile.mkdtemp(prefix="liu-s-"))
+    if home is None:
+        home = Path(tempfile.mkdtemp(prefix="liu-s-"))
+    home.mkdir(mode=0o700, exist_ok=True)
     run = TraderRun(home, ["--simulate", "--tradeplan", str(PLANS / plan), "--speed", "max", *arguments])
     try:
         yield run
