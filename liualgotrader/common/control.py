@@ -38,6 +38,9 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     exit_code: int
 
 
+ROWS_LEFT = "rows_left"  # a fact: how many rows an order gateway could not write before it ended
+
+
 class Told(msgspec.Struct, frozen=True, tag="told"):
     """Facts for the summary and the status page, by name (positions, protections, open orders …)."""
 

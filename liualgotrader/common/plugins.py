@@ -127,9 +127,7 @@ def _module(path: Path, table: str) -> ModuleType:
         raise ConfigError(f"[{table}] {file}:{e.lineno} is not valid Python: {e.msg}") from e
     except (Exception, SystemExit) as e:
         del sys.modules[name]
-        raise ConfigError(
-            f"[{table}] {path.name} cannot be imported: {one_line(e)} ({_where(e, path)})"
-        ) from e
+        raise ConfigError(f"[{table}] {path.name} cannot be imported: {one_line(e)} ({_where(e, path)})") from e
     return module
 
 

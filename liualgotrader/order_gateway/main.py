@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.config import Secrets
-from liualgotrader.common.control import ToChild, Told
+from liualgotrader.common.control import ROWS_LEFT, ToChild, Told
 from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable
 from liualgotrader.common.orders import BrokerAccount
 from liualgotrader.common.ports import Broker
@@ -194,6 +194,7 @@ class _Session:
         await self._until(lambda: not room.desk.has_entries and gateway.lanes.idle, seconds)
         drained = await self._recorder.drain(ORPHAN_DRAIN_SECONDS if orphaned else DRAIN_SECONDS)
         self._tell_facts()
+        child.tell(Told({ROWS_LEFT: self._recorder.waiting}))
         if not drained:
             warn(log, "rows_left", count=self._recorder.waiting)
             child.notice("WARNING", f"{self._recorder.waiting} rows wait in the journal for the database")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.rules import Session
@@ -37,11 +37,18 @@ def restore(exchange: Exchange, spec: MarketSpec, session: Session) -> bool:
 
 
 def keep(exchange: Exchange, spec: MarketSpec) -> None:
-    """Write the accounts into the state file, whole or not at all; nothing without such a file."""
+    """Write the accounts into the state file, whole or not at all; nothing without such a file.
+
+    Raises:
+        OutsideError: if the disk is full, or the file cannot be written for another reason.
+    """
     if not spec.state:
         return
     path = Path(spec.state)
     fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(spec.day.encode() + b"\n" + exchange.snapshot_state())
-    fresh.replace(path)
+    try:
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(spec.day.encode() + b"\n" + exchange.snapshot_state())
+        fresh.replace(path)
+    except OSError as e:
+        raise OutsideError(f"the market's accounts cannot be kept in {path}: {e.strerror}, make room there") from e

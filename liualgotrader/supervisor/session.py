@@ -16,7 +16,7 @@ from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import OpenPosition
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
-from liualgotrader.common.control import Operate
+from liualgotrader.common.control import ROWS_LEFT, Operate
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.tlog import say
 from liualgotrader.common.tradeplan import TradePlan
@@ -204,10 +204,15 @@ class Session:
         await stack.stop(ending.reason, flatten=self._request.flatten and ending.by_hand)
         gateway = stack.workers.get("order_gateway")
         if gateway is not None and gateway.exit_code and gateway.failed is None:
-            self._screen.warn("the order gateway did not end in order; it is started once more to write down what is left")
+            self._screen.warn(
+                "the order gateway did not end in order; it is started once more to write down what is left"
+            )
             await stack.run_once("order_gateway", ending.reason)
         await asyncio.gather(*self._errands, return_exceptions=True)
-        ending, written = await self._write_down(prepared, stack, figures, ending)
+        if gateway is not None and gateway.failed is None and (gateway.exit_code or gateway.facts.get(ROWS_LEFT)):
+            ending, written = _incomplete(ending, gateway.facts.get(ROWS_LEFT)), False
+        else:
+            ending, written = await self._write_down(prepared, stack, figures, ending)
         if self._request.keep and prepared.market is not None and prepared.market.worker.alive and not ending.by_hand:
             await self._keep(prepared)
         prepared.finished = written
@@ -327,3 +332,15 @@ class Session:
         for worker in stack.workers.values():
             if worker.alive:
                 await worker.ended.wait()
+
+
+def _incomplete(ending: Ending, rows: int | None) -> Ending:
+    """Return the end of a session whose record lacks rows: an analysis of it would be wrong."""
+    if ending.exit_code:
+        return ending
+    return Ending(
+        3,
+        "failed",
+        f"{rows or 'some'} rows of orders and fills could not be written and wait in the journal: see that PostgreSQL runs and"
+        " has room, then start `trader` again today to write them and the session's end",
+    )

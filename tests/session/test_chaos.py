@@ -69,3 +69,12 @@ def test_a_disk_without_a_byte_left_for_some_minutes_loses_nothing(small_disk: P
         with run.database() as dsn:
             record = audit(run.state, dsn, run.home / "logs")
     assert len(record.rows("new_trades")) >= 20
+
+
+def test_rows_that_found_no_room_end_the_session_with_3_and_what_to_do(small_disk: Path) -> None:
+    with trader("--from", "09:30", "--to", "09:45", "--speed", "40", home=small_disk / "home") as run:
+        run.start().wait_for_market("09:36:00")
+        fill(small_disk, 0)
+        assert run.ended(200) == 3, run.output
+        assert "could not be written and wait in the journal: see that PostgreSQL runs and has room" in run.output
+        assert "Traceback" not in run.output
