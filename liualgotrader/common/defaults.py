@@ -63,7 +63,9 @@ PLAN: Mapping[str, Why] = {
     "market_liquidation_end_time_minutes": Why(
         "minutes before the close", "time to close DAY_TRADE positions", "market"
     ),
-    "bypass_market_schedule": Why("", "true: windows are always open, nothing waits for the open, and day trades are not closed before the close"),
+    "bypass_market_schedule": Why(
+        "", "true: windows are always open, nothing waits for the open, and day trades are not closed before the close"
+    ),
     "skip_existing": Why("", "true: positions of earlier batches are not taken up"),
     "test_scanners": Why("", "true: only the scanners run"),
     "events": Why("kinds", "everything the feed has, as documented"),
