@@ -27,6 +27,7 @@ from liualgotrader.supervisor.prepare import Preparation, Prepared
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
 from liualgotrader.supervisor.view import masked_account
+from liualgotrader.supervisor.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -201,14 +202,10 @@ class Session:
     async def _finish(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
         say(log, "session_ends", reason=ending.reason)
         self._screen.line(f"the session ends ({ending.reason}); stopping the processes")
-        await stack.stop(ending.reason, flatten=self._request.flatten and ending.by_hand)
-        gateway = stack.workers.get("order_gateway")
-        if gateway is not None and gateway.exit_code and gateway.failed is None:
-            self._screen.warn(
-                "the order gateway did not end in order; it is started once more to write down what is left"
-            )
-            await stack.run_once("order_gateway", ending.reason)
-        await asyncio.gather(*self._errands, return_exceptions=True)
+        keeping = asyncio.ensure_future(self._round(_WATCH_SECONDS, self._keep_record))  # the last rows are to arrive
+        gateway = await self._stop(stack, ending)
+        keeping.cancel()
+        await asyncio.gather(keeping, *self._errands, return_exceptions=True)
         if gateway is not None and gateway.failed is None and (gateway.exit_code or gateway.facts.get(ROWS_LEFT)):
             ending, written = _incomplete(ending, gateway.facts.get(ROWS_LEFT)), False
         else:
@@ -217,6 +214,17 @@ class Session:
             await self._keep(prepared)
         prepared.finished = written
         return ending
+
+    async def _stop(self, stack: Stack, ending: Ending) -> Worker | None:
+        """Stop the processes and return the gateway's, which is started once more if it did not end in order."""
+        await stack.stop(ending.reason, flatten=self._request.flatten and ending.by_hand)
+        gateway = stack.workers.get("order_gateway")
+        if gateway is not None and gateway.exit_code and gateway.failed is None:
+            self._screen.warn(
+                "the order gateway did not end in order; it is started once more to write down what is left"
+            )
+            await stack.run_once("order_gateway", ending.reason)
+        return gateway
 
     async def _write_down(
         self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending
@@ -285,6 +293,10 @@ class Session:
         assert self._stack is not None
         assert self._prepared is not None
         await self._stack.watch()
+        await self._keep_record()
+
+    async def _keep_record(self) -> None:
+        assert self._prepared is not None
         with suppress(LiuError):
             if await self._prepared.record.keep_alive():
                 self.notice("WARNING", "PostgreSQL was killed and is started again")

@@ -74,9 +74,10 @@ def test_a_session_ends_with_3_when_the_market_is_gone() -> None:
         run.nothing_is_left()
 
 
-def test_ctrl_c_ends_in_order_with_130() -> None:
+def test_ctrl_c_ends_in_order_with_130_and_the_last_rows_arrive_although_postgresql_was_just_killed() -> None:
     with trader(*WINDOW) as run:
-        run.start().wait_for_market("09:34:00")
+        run.start().wait_for_market("09:36:00")
+        run.kill_postmaster()
         run.process.send_signal(signal.SIGINT)
         assert run.ended(60) == 130
         assert "Traceback" not in run.output
