@@ -70,13 +70,13 @@ async def _live(spec: MarketSpec, keys: Keys, control: Connection) -> None:
         await asyncio.wait([waiting, reporting], return_when=asyncio.FIRST_COMPLETED)
         if reporting.done():
             reporting.result()  # raises the bug that ended the market; its accounts are then not kept
-        keep(running.world.exchange, spec)
-        _say_figures(running)
     finally:
         asyncio.get_running_loop().remove_reader(control.fileno())
         reporting.cancel()
         waiting.cancel()
         await running.close()
+    keep(running.world.exchange, spec)  # now that no order can be accepted any more, or it would be forgotten
+    _say_figures(running)
 
 
 def _say_figures(running: RunningMarket) -> None:

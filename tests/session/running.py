@@ -95,7 +95,7 @@ class TraderRun:
                 found.append((path, path.stat().st_ino))
         return found
 
-    def wait_for_market(self, clock: str, seconds: float = 60, day: date = DAY) -> None:
+    def wait_for_market(self, clock: str, seconds: float = 120, day: date = DAY) -> None:
         """Return once the simulated market has reached `HH:MM:SS` New York."""
         goal = new_york(day, time_of_day.fromisoformat(clock))
         page = self.page()
