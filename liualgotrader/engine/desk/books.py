@@ -19,9 +19,13 @@ class Position:
     average_price: Decimal = ZERO  # dollars per share of what is held
     planned_stop: Decimal | None = None
     planned_target: Decimal | None = None
+    planned_at: int = 0  # when the strategy decided on them, market time; 0 where there is no plan
 
     def take(self, signed: Decimal, price: Decimal) -> None:
-        """Book a fill of `signed` shares at `price`; the average changes only while the position grows."""
+        """Book a fill of `signed` shares at `price`; the average changes only while the position grows.
+
+        The plan ends with the position it was made for: what is opened next begins without one.
+        """
         before, after = self.quantity, self.quantity + signed
         if before * signed >= 0:
             self.average_price = (before * self.average_price + signed * price) / after if after else ZERO
@@ -29,7 +33,27 @@ class Position:
             self.average_price = price
         self.quantity = after
         if not after:
-            self.average_price, self.planned_stop, self.planned_target = ZERO, None, None
+            self.average_price = ZERO
+        if before and before * after <= 0:
+            self.planned_stop, self.planned_target, self.planned_at = None, None, 0
+
+    def protect(self, stop: Decimal | None, target: Decimal | None, decided_at: int) -> bool:
+        """Set the plan; False if a newer one stands. Before the first fill it waits for it."""
+        if decided_at < self.planned_at:
+            return False
+        self.planned_stop, self.planned_target, self.planned_at = stop, target, decided_at
+        return True
+
+    def grown_by(self, stop: Decimal | None, target: Decimal | None, decided_at: int, *, opened: bool) -> bool:
+        """Take the plan of an order that opened or grew the position; False if one stands that was made since."""
+        if decided_at <= self.planned_at:
+            return decided_at == self.planned_at and (stop, target) == (self.planned_stop, self.planned_target)
+        if opened:
+            self.planned_stop, self.planned_target = stop, target
+        else:
+            self.planned_stop, self.planned_target = stop or self.planned_stop, target or self.planned_target
+        self.planned_at = decided_at
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from liualgotrader.common.orders import (
     Side,
     slot_of,
 )
-from liualgotrader.common.rows import PlanRow
 from liualgotrader.engine.desk.cancels import want_cancel
 from liualgotrader.engine.desk.ledger import Ledger, with_terms
 from liualgotrader.engine.desk.order import Order, Origin, held_by_exits, worst_price
@@ -85,14 +84,8 @@ def on_cancel(ledger: Ledger, asked: CancelIntent) -> None:
 
 
 def on_protect(ledger: Ledger, asked: Protect) -> None:
-    """Store the stop and target of a position and echo them; before its first fill they wait for it."""
-    position = ledger.books.position(asked.slot, asked.symbol)
-    position.planned_stop, position.planned_target = asked.planned_stop, asked.planned_target
-    ledger.tell_protection(asked.slot, asked.symbol, position)
-    plan = ledger.slot(asked.slot).plan
-    if plan is not None:
-        row = PlanRow(plan.algo_run_id, asked.symbol, ledger.now, asked.planned_stop, asked.planned_target)
-        ledger.write(row)
+    """Store the stop and target of a position and echo what is stored; before its first fill they wait for it."""
+    ledger.protect(asked.slot, asked.symbol, asked.planned_stop, asked.planned_target, asked.decided_at)
 
 
 def on_declare(ledger: Ledger, said: Declare) -> None:

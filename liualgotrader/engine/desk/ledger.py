@@ -28,7 +28,7 @@ from liualgotrader.common.orders import (
     Side,
     SlotNews,
 )
-from liualgotrader.common.rows import OrderEventRow, OrderRow, Row, TradeRow
+from liualgotrader.common.rows import OrderEventRow, OrderRow, PlanRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.engine.desk.alarms import Alarms, Due, Key
 from liualgotrader.engine.desk.books import Books, Position
@@ -292,8 +292,9 @@ class Ledger:
         order.fees += execution.fee
         order.told_filled = max(order.told_filled, order.filled)
         order.misses = 0
+        before = self.books.held(order.slot, order.symbol)
         position = self.books.take(order.slot, order.symbol, fresh * order.side.sign, execution.price)
-        self._plan(order, position)
+        self._plan(order, position, opened=before * position.quantity <= 0)
         self.fills += 1
         self.fills_in[order.symbol] = self.fills
         self._tell_fill(order, execution, fresh, position)
@@ -302,11 +303,27 @@ class Ledger:
         self.changed.append(order)
         return True
 
-    def _plan(self, order: Order, position: Position) -> None:
-        """An order that grows a position brings its stop and target with it."""
-        if position.quantity and position.quantity * order.side.sign > 0:
-            position.planned_stop = order.intent.planned_stop or position.planned_stop
-            position.planned_target = order.intent.planned_target or position.planned_target
+    def _plan(self, order: Order, position: Position, *, opened: bool) -> None:
+        """An order that grows a position brings its stop and target with it, as they were when it was decided."""
+        if position.quantity * order.side.sign <= 0:
+            return
+        first = self.orders.by_id.get(order.client_order_id.split("-r")[0], order).intent
+        stop, target = order.intent.planned_stop, order.intent.planned_target
+        if not position.grown_by(stop, target, first.decided_at, opened=opened):
+            self._write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
+
+    def protect(self, slot: int, symbol: str, stop: Decimal | None, target: Decimal | None, decided_at: int) -> None:
+        """Store the plan of a position, unless a newer one stands, and tell its slot what is stored."""
+        position = self.books.position(slot, symbol)
+        if position.protect(stop, target, decided_at) and position.quantity:
+            self._write_plan(slot, symbol, position)
+        self.tell_protection(slot, symbol, position)
+
+    def _write_plan(self, slot: int, symbol: str, position: Position) -> None:
+        plan = self.slot(slot).plan
+        if plan is not None:
+            row = PlanRow(plan.algo_run_id, symbol, self.now, position.planned_stop, position.planned_target)
+            self.write(row)
 
     def _tell_fill(self, order: Order, execution: BrokerExecution, shares: Decimal, position: Position) -> None:
         self.tell(
