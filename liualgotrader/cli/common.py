@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from liualgotrader import __version__
 from liualgotrader.common.config import environment
@@ -49,16 +50,54 @@ def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Seque
     except LiuError as error:
         if environment().get("LIU_DEBUG_ENABLED") in ("1", "true"):
             raise
-        print(f"{program}: {error}", file=sys.stderr)
+        complain(f"{program}: {error}")
         status = error.exit_code
     except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
+        complain(f"{program}: interrupted")
         status = 130
-    except BrokenPipeError:  # `| head`: nobody reads any more
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError as error:  # `| head`: nobody reads any more
+        give_up_output(error)
         status = 128 + signal.SIGPIPE
     sys.exit(status)
+
+
+def complain(sentence: str) -> None:
+    """Print a sentence on stderr, as far as that can be done."""
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except OSError:
+        _send_nowhere(sys.stderr)
+
+
+def flush_output() -> None:
+    """Write out what was printed, as far as that can be done: that changes no exit status. For a program's end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _send_nowhere(sys.stdout)
+
+
+_GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)  # of a terminal that was closed, of a pipe without a reader
+
+
+def give_up_output(error: OSError) -> None:
+    """After an error in printing, let what is printed from now on vanish if nobody can ever read it.
+
+    After another error, of a full disk for example, the next line may be shown again.
+    """
+    if error.errno in _GONE:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                _send_nowhere(stream)
+
+
+def _send_nowhere(stream: TextIO) -> None:
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def not_built(program: str, purpose: str, arguments: Sequence[str]) -> int:

@@ -2,24 +2,75 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from liualgotrader.cli.common import give_up_output
 from liualgotrader.common.clock import SECOND, clock_text, machine_now
+from liualgotrader.common.tlog import warn
 from liualgotrader.supervisor.view import View
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+    from liualgotrader.supervisor.request import Screen
+
+log = logging.getLogger(__name__)
+
 _PLAIN_EVERY = 30 * SECOND  # machine time
 
 
-def screen_for(*, terminal: bool | None = None) -> PlainScreen | TerminalScreen:
-    """Return the screen that fits the standard output."""
+def screen_for(*, terminal: bool | None = None) -> LastingScreen:
+    """Return the screen that fits the standard output; a session goes on although nobody can read it any more."""
     is_terminal = sys.stdout.isatty() if terminal is None else terminal
-    return TerminalScreen() if is_terminal else PlainScreen()
+    return LastingScreen(TerminalScreen() if is_terminal else PlainScreen())
+
+
+class LastingScreen:
+    """A screen that never raises: what cannot be shown (terminal closed, pipe or disk gone) stands in the log at best."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self._lost = False
+
+    def line(self, text: str) -> None:
+        """Show one line that stays."""
+        with self._as_far_as_possible():
+            self.screen.line(text)
+
+    def warn(self, text: str) -> None:
+        """Show one line that a person should look at."""
+        with self._as_far_as_possible():
+            self.screen.warn(text)
+
+    def show(self, view: View) -> None:
+        """Show the state of the session in place of the last one."""
+        with self._as_far_as_possible():
+            self.screen.show(view)
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table that stays."""
+        with self._as_far_as_possible():
+            self.screen.table(title, header, rows)
+
+    def close(self) -> None:
+        """Show the last state no longer."""
+        with self._as_far_as_possible():
+            self.screen.close()
+
+    @contextmanager
+    def _as_far_as_possible(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._lost:
+                self._lost = True
+                warn(log, "output_lost", error=error)
+            give_up_output(error)
 
 
 class PlainScreen:

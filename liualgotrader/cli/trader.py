@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from liualgotrader.cli.common import guarded
+from liualgotrader.cli.common import complain, flush_output, guarded
 from liualgotrader.cli.configured import configured
 from liualgotrader.cli.trader_arguments import parse
 from liualgotrader.common.config import LIVE_URL, PAPER_URL, Settings
@@ -129,7 +129,8 @@ def _session(options: argparse.Namespace, settings: Settings, tradeplan: TradePl
 
     ending = asyncio.run(Session(request_from(options), settings, tradeplan, screen_for()).run())
     if ending.sentence:
-        print(f"trader: {ending.sentence}", file=sys.stderr)
+        complain(f"trader: {ending.sentence}")
+    flush_output()
     return ending.exit_code
 
 

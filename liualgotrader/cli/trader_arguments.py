@@ -26,7 +26,8 @@ settings come from the command line, else the environment, else the tradeplan, e
 `trader --show-config` prints each with its source.
 
 exit codes:
-  0    the session ended as it should; also after `trader stop` and SIGTERM
+  0    the session ended as it should; also in order before its time: after `trader stop`, SIGTERM, and SIGHUP
+       (a closed terminal); positions are treated as after Ctrl-C
   2    something configured cannot work; nothing was started
   3    the outside world failed: broker, data, database, disk, simulated market
   4    money needs a person to look

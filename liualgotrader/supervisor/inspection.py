@@ -25,6 +25,7 @@ from liualgotrader.common.plugins import load_class, outside_reads
 from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.worker import death_text
+from liualgotrader.transport.signals import start_helper
 
 LOAD_SECONDS = 30.0  # machine time for all files together
 _ASK_SECONDS = 5.0
@@ -62,6 +63,7 @@ def inspect_tradeplan(plan: TradePlan, *, seconds: float = LOAD_SECONDS) -> tupl
     """
     ours, theirs = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_inspect, args=(plan.as_dict(), theirs), daemon=True, name="liu-inspect")
+    start_helper()
     process.start()
     theirs.close()
     try:

@@ -9,15 +9,16 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from liualgotrader.transport.signals import leave_to_the_supervisor
+
 
 def launch(module: str, arguments: Sequence[Any], keywords: Mapping[str, Any], output: str) -> None:
     """Call `module.run(*arguments, **keywords)`, with everything it prints appended to the file `output`.
 
-    Ctrl-C is left to the supervisor. On SIGUSR1 the stacks of all threads are written to `output`, even
+    Signals to the whole process group are left to the supervisor. On SIGUSR1 the stacks of all threads are written to `output`, even
     when the interpreter is inside a call that never returns.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked while we were spawned
+    leave_to_the_supervisor()
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

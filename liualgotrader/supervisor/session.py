@@ -74,12 +74,13 @@ class Session:
         loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
         for number, ending in _SIGNALS.items():
-            loop.add_signal_handler(number, self._interrupt, ending)
+            loop.add_signal_handler(number, self._interrupt, number, ending)
         try:
             async with AsyncExitStack() as cleanup:
                 return await self._whole(cleanup)
-        except asyncio.CancelledError:
-            if self._asked is None:
+        except (asyncio.CancelledError, LiuError) as error:
+            began = self._ending is not None and isinstance(error, LiuError)
+            if self._asked is None or began:
                 raise
             return self._asked
         finally:
@@ -132,8 +133,11 @@ class Session:
             case other:
                 return {"error": f"there is no order {other!r}"}
 
-    def _interrupt(self, ending: Ending) -> None:
-        if self._asked is not None:  # for the second time
+    def _interrupt(self, number: signal.Signals, ending: Ending) -> None:
+        """End in order; a second Ctrl-C kills. Other signals come twice by nature: shell and kernel both send SIGHUP."""
+        if self._asked is not None:
+            if number is not signal.SIGINT:
+                return
             self._asked = _KILLED
             if self._stack is not None:
                 self._stack.kill()
@@ -217,13 +221,12 @@ class Session:
 
     async def _stop(self, stack: Stack, ending: Ending) -> Worker | None:
         """Stop the processes and return the gateway's, which is started once more if it did not end in order."""
-        await stack.stop(ending.reason, flatten=self._request.flatten and ending.by_hand)
+        flatten = self._request.flatten and ending.by_hand
+        await stack.stop(ending.reason, flatten=flatten)
         gateway = stack.workers.get("order_gateway")
         if gateway is not None and gateway.exit_code and gateway.failed is None:
-            self._screen.warn(
-                "the order gateway did not end in order; it is started once more to write down what is left"
-            )
-            await stack.run_once("order_gateway", ending.reason)
+            self._screen.warn("the order gateway did not end in order; it is started once more to finish what is left")
+            await stack.run_once("order_gateway", ending.reason, flatten=flatten)
         return gateway
 
     async def _write_down(

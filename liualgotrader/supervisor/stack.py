@@ -99,15 +99,15 @@ class Stack:
             orderly = orderly and all(done)
         return orderly
 
-    async def run_once(self, name: str, reason: str) -> None:
-        """Start a process again and stop it as soon as it is ready, so that it writes down what another left."""
+    async def run_once(self, name: str, reason: str, *, flatten: bool = False) -> None:
+        """Start a process again and stop it as soon as it is ready, so that it finishes what another left."""
         worker = self.workers[name]
         worker.start()
         for _ in range(round(STOP_SECONDS / _SECOND_LOOK)):
             if worker.state == "ready" or not worker.alive:
                 break
             await self._clock.sleep(_SECOND_LOOK)
-        await self._stop(worker, reason, flatten=False)
+        await self._stop(worker, reason, flatten=flatten)
 
     def kill(self) -> None:
         """End all processes at once."""

@@ -20,6 +20,7 @@ from liualgotrader.common.clock import machine_now
 from liualgotrader.common.control import Failed, FromChild
 from liualgotrader.supervisor.launch import launch
 from liualgotrader.supervisor.view import ProcessView
+from liualgotrader.transport.signals import held_while_spawning
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -90,11 +91,8 @@ class Worker:
             name=f"liu-{self.name}",
             daemon=True,
         )
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited until the child has said what it wants
-        try:
+        with held_while_spawning():
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         theirs.close()
         self._process, self._control = process, ours
         self.state, self.spawned_at = "starting", machine_now()

@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import select
-import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -28,6 +27,7 @@ from liualgotrader.transport.links import LinkReader, LinkWriter, Reader, Writer
 from liualgotrader.transport.market_clock import PageClock, Seat, clock_for
 from liualgotrader.transport.page import SessionPage
 from liualgotrader.transport.queue_link import QueueReader, QueueWriter
+from liualgotrader.transport.signals import leave_to_the_supervisor
 
 log = logging.getLogger(__name__)
 
@@ -138,9 +138,10 @@ def run_child(name: str, run_dir: str, control: Connection, body: Body, queues: 
 
     Exit status 0 after `body` returned; the error's own after a LiuError (said to the supervisor in one
     sentence); 1 with a whole traceback for a bug, also for one in a callback or a task of the loop.
-    Ctrl-C is the supervisor's to handle; a child ends a few seconds after the supervisor died, whatever it does.
+    Ctrl-C, SIGTERM and a closed terminal are the supervisor's to handle; a child ends when that says so, and a few
+    seconds after it died, whatever the child does.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_the_supervisor()
     threading.Thread(target=_end_with_parent, daemon=True, name="orphan").start()
     plan = read_plan(Path(run_dir))
     log_to_file(Path(plan.log_dir), name, debug=plan.debug)

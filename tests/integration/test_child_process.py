@@ -89,13 +89,14 @@ def test_a_child_takes_part_reports_obeys_and_ends_with_zero(session: Session) -
     assert (process.exitcode, session.life) == (0, Life.FINISHED)
 
 
-def test_ctrl_c_is_left_to_the_supervisor(session: Session) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_whole_group_is_left_to_the_supervisor(session: Session, number: signal.Signals) -> None:
     process, control = session.start("waits")
     hear(control, Ready)
     assert process.pid is not None
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     hear(control, Counters)
-    say(control, Stop("after ctrl-c"))
+    say(control, Stop("after the signal"))
     process.join(WAIT)
     assert process.exitcode == 0
 

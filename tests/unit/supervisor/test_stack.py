@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from multiprocessing import resource_tracker
 
 import pytest
 
@@ -11,6 +12,7 @@ from liualgotrader.common.session_plan import read_plan
 from liualgotrader.supervisor import watchdog
 from liualgotrader.supervisor.stack import Stack
 from liualgotrader.transport.page import Cell, Life
+from liualgotrader.transport.signals import start_helper
 from tests.fakes.supervisor import PROGRAMS, RecordingOwner, plan_in
 
 
@@ -64,6 +66,44 @@ async def test_processes_start_take_part_and_stop_in_order(stack_of, tmp_path):
     assert "stop order_gateway market close flatten=True" in did(tmp_path)
     assert (owner.gave_up, owner.notices) == ([], [])
     assert all(page.get(page.process(name), Cell.LIFE) == Life.FINISHED for name in wanted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_no_signal_to_the_group_ends_a_process_even_while_it_is_started(stack_of, number):
+    stack, owner, _ = stack_of()
+    stack.start()
+    for _ in range(50):  # from before the interpreter runs until the process takes part
+        for worker in stack.workers.values():
+            os.kill(worker.pid, number)
+        await asyncio.sleep(0.01)
+    await until(lambda: all(w.state == "ready" for w in stack.workers.values()))
+    assert await stack.stop("in order")
+    assert owner.notices == []
+
+
+async def test_nobody_but_the_supervisor_hears_of_the_end_of_its_group_not_even_multiprocessings_helper(stack_of):
+    start_helper()
+    helper = resource_tracker._resource_tracker._pid
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(helper, number)
+    stack, _, _ = stack_of(wanted=("consumer-0",))
+    stack.start()  # multiprocessing would warn that its helper died
+    await until(lambda: stack.workers["consumer-0"].state == "ready")
+    assert resource_tracker._resource_tracker._pid == helper
+    await end(stack)
+
+
+async def test_what_a_killed_gateway_was_told_at_the_end_its_repair_is_told_as_well(stack_of, tmp_path):
+    stack, _, _ = stack_of(wanted=("order_gateway",))
+    stack.start()
+    worker = stack.workers["order_gateway"]
+    await until(lambda: worker.state == "ready")
+    stack.stopping = True
+    worker.kill()
+    await worker.ended.wait()
+    await stack.run_once("order_gateway", "interrupted", flatten=True)
+    assert "stop order_gateway interrupted flatten=True" in did(tmp_path)
+    assert worker.exit_code == 0
 
 
 async def test_a_killed_process_is_started_again_and_holds_the_market_meanwhile(stack_of):
