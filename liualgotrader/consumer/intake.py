@@ -1,29 +1,34 @@
 """The order in which a consumer takes its inputs.
 
 Account news goes first. While a simulated market stands and waits for the stack, everything that belongs to
-one instant is gathered before any of it is acted on (news, then market data, then timers), so that what
+one instant is gathered before any of it is acted on (news, then answers, market data and timers), so that what
 strategies do is a function of the tape and not of which process was quicker. For the same reason consumers then
 act one after another, in their order: what the order desk lets one strategy do may depend on what another has
 done already (it refuses an order that would cross, or one above a limit of the account). Anywhere else inputs
 are taken as they come.
+
+An answer is what was asked for outside and is acted on when it comes: the rest of a strategy's call that really
+waited, a new symbol's history. Until all of them are there nothing else is acted on while the market stands, and
+then they go in the order in which they were asked for, not in the one in which they came.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
-from liualgotrader.common.clock import MILLISECOND, machine_now
+from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.transport.links import Reader
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
 _TURNS = 8  # of the loop that are tried at once before pausing
 _PAUSE_SECONDS = 0.001
-_PATIENCE = 10_000 * MILLISECOND  # machine time after which an instant is acted on, quiet or not
+_PATIENCE_SECONDS = 10.0  # machine time without any progress after which an instant is acted on, quiet or not
 
 Busy = Callable[[], AbstractContextManager[None]]
-Work = Callable[[Sequence[bytes], Sequence[bytes], bool], None]
+Answer = Callable[[], None]
+Work = Callable[[Sequence[bytes], Sequence[Answer], Sequence[bytes], bool], None]
 
 
 class Gate:
@@ -65,6 +70,10 @@ class Gate:
             and page.snapshot() == before
         )
 
+    def work(self) -> bytes:
+        """Return what changes whenever any process of the session gets on with its work."""
+        return self._page.work()
+
     def _others_are_idle(self) -> bool:
         """Whether no process but the consumers has anything to do at this instant."""
         page = self._page
@@ -101,18 +110,27 @@ class Gate:
 
 
 class Intake:
-    """Gathers messages and timers and hands them to `work(news, market, timer)`, then counts them as handled."""
+    """Gathers inputs and hands them to `work(news, answers, market, timer)`, then counts them as handled.
 
-    def __init__(self, gate: Gate, market: Reader, news: Reader, work: Work, busy: Busy) -> None:
+    `longest_call` is for how many seconds of machine time a strategy's call may wait without any sign of progress.
+    """
+
+    def __init__(
+        self, gate: Gate, market: Reader, news: Reader, work: Work, busy: Busy, *, longest_call: float = 0.0
+    ) -> None:
         self._gate, self._market_link, self._news_link, self._work = gate, market, news, work
         self._busy = busy
-        self._timer_hold: AbstractContextManager[None] | None = None
+        self._patience = round((_PATIENCE_SECONDS + longest_call) * SECOND)
+        self._hold: AbstractContextManager[None] | None = None
         self._market: list[bytes] = []
         self._news: list[bytes] = []
+        self._answers: list[tuple[int, Answer]] = []
+        self._expected = 0
         self._timer = False
-        self._since = 0
+        self._since, self._progress = 0, b""
         self._turns = 0
         self._handle: asyncio.Handle | None = None
+        self._closed = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to take messages, account news first."""
@@ -122,10 +140,24 @@ class Intake:
 
     def alarm(self) -> None:
         """Take note that a deadline of the engine has come; the market is held until it was served."""
-        if self._timer_hold is None:
-            self._timer_hold = self._busy()
-            self._timer_hold.__enter__()
+        self._keep_market()
         self._timer = True
+        self._arrange()
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Wait for what was asked for outside: the market is held, until whatever was `answered` meanwhile is acted on."""
+        self._expected += 1
+        self._keep_market()
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            self._release()
+
+    def answered(self, act: Answer, order: int = 0) -> None:
+        """Have an answer acted on; those gathered together go by `order`, equal ones as they came."""
+        self._answers.append((order, act))
         self._arrange()
 
     def _take_news(self, payload: bytes) -> None:
@@ -138,18 +170,13 @@ class Intake:
 
     def _arrange(self) -> None:
         """Look once this turn of the loop has taken all that is there; so several messages become one piece of work."""
-        if self._handle is None:
+        if self._handle is None and not self._closed:
             self._since, self._turns = machine_now(), 0
             self._handle = self._loop.call_soon(self._look)
 
     def _look(self) -> None:
         self._handle = None
-        waited = machine_now() - self._since
-        if (
-            self._gate.is_held()
-            and waited < _PATIENCE
-            and not self._gate.is_complete(len(self._market), len(self._news))
-        ):
+        if self._gate.is_held() and not self._has_all() and self._is_patient():
             self._turns += 1
             if self._turns <= _TURNS:
                 self._handle = self._loop.call_soon(self._look)
@@ -158,11 +185,22 @@ class Intake:
             return
         self._act()
 
+    def _has_all(self) -> bool:
+        return not self._expected and self._gate.is_complete(len(self._market), len(self._news))
+
+    def _is_patient(self) -> bool:
+        """Whether anything has moved lately: who goes before us may have a long call of a strategy to wait for."""
+        now, progress = machine_now(), self._gate.work()
+        if progress != self._progress:
+            self._since, self._progress = now, progress
+        return now - self._since < self._patience
+
     def _act(self) -> None:
         news, market, timer = self._news, self._market, self._timer
-        self._news, self._market, self._timer = [], [], False
+        answers = [act for _, act in sorted(self._answers, key=_order)]
+        self._news, self._answers, self._market, self._timer = [], [], [], False
         self._gate.begin()
-        self._work(news, market, timer)
+        self._work(news, answers, market, timer)
         for _ in news:
             self._news_link.handled()
         for _ in market:
@@ -172,13 +210,27 @@ class Intake:
 
     def close(self) -> None:
         """Take nothing more."""
+        self._closed = True
         if self._handle is not None:
             self._handle.cancel()
+        self._answers.clear()
+        self._timer = False
         self._release()
         self._market_link.close()
         self._news_link.close()
 
+    def _keep_market(self) -> None:
+        if self._hold is None and not self._closed:
+            self._hold = self._busy()
+            self._hold.__enter__()
+
     def _release(self) -> None:
-        if self._timer_hold is not None and not self._timer:
-            hold, self._timer_hold = self._timer_hold, None
+        """Let the market go on unless there is something left that it must wait for."""
+        waits = self._timer or self._answers or (self._expected and not self._closed)
+        if self._hold is not None and not waits:
+            hold, self._hold = self._hold, None
             hold.__exit__(None, None, None)
+
+
+def _order(answer: tuple[int, Answer]) -> int:
+    return answer[0]

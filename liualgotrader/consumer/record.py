@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import TypeVar
 
 from liualgotrader.common.clock import Clock
-from liualgotrader.common.errors import DatabaseUnavailable
+from liualgotrader.common.errors import BadData, DatabaseUnavailable
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tlog import warn
@@ -34,6 +36,7 @@ class Recorder:
         self._signals: list[SignalRow] = []
         self._others: list[Callable[[Store], Awaitable[None]]] = []
         self._something = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._down = False
         self._task: asyncio.Task[None] | None = None
 
@@ -55,14 +58,24 @@ class Recorder:
         self._others.append(write)
         self._something.set()
 
-    def key(self, key: str, value: str) -> None:
-        """Have a value of the key-store written."""
+    def key(self, key: str, value: str, written: Callable[[], None]) -> None:
+        """Have a value of the key-store written, without a pause; `written` is called when it is."""
 
         async def write(store: Store) -> None:
-            await store.key_save(key, value)
+            try:
+                await store.key_save(key, value)
+            except BadData as error:
+                warn(log, "key_not_storable", error=error)
+            written()
 
         self._others.append(write)
+        self._urgent.set()
         self._something.set()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the database could not be reached when it was last tried."""
+        return self._down
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """Return what `question` finds in the record.
@@ -109,11 +122,14 @@ class Recorder:
                 await self._clock.sleep(_RETRY_SECONDS)
             else:
                 self._down = False
-                await self._clock.sleep(_PAUSE_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PAUSE_SECONDS):
+                        await self._urgent.wait()
 
     async def _write_some(self) -> None:
         """Write the oldest rows; they are forgotten only once they are written."""
         self._something.clear()
+        self._urgent.clear()
         try:
             store = await self._opened()
             while self._others:
@@ -129,15 +145,20 @@ class Recorder:
 
 
 class Keys:
-    """The key-store as strategies use it: what this process wrote is read back at once, database or not."""
+    """The key-store as strategies use it: what this process wrote is read back at once, database or not.
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    The market is held until a value is written, so that whoever reads it later reads it in every run; for as long
+    as a strategy waits for the key-store at most, and not at all while the database is known to be away.
+    """
+
+    def __init__(self, recorder: Recorder, busy: Callable[[], AbstractContextManager[None]]) -> None:
+        self._recorder, self._busy = recorder, busy
         self._own: dict[str, str] = {}
+        self._unwritten: Counter[str] = Counter()
 
     async def load(self, key: str) -> str | None:
         """Return the stored text; what was last known of it while the database does not answer."""
-        if key in self._own and self._recorder.waiting:
+        if self._unwritten[key]:
             return self._own[key]
         try:
             async with asyncio.timeout(KEY_SECONDS):
@@ -151,4 +172,15 @@ class Keys:
     async def save(self, key: str, value: str) -> None:
         """Store a text; it is written in the background."""
         self._own[key] = value
-        self._recorder.key(key, value)
+        self._unwritten[key] += 1
+        holding = ExitStack()
+        if not self._recorder.is_down:
+            holding.enter_context(self._busy())
+        too_long = asyncio.get_running_loop().call_later(KEY_SECONDS, holding.close)
+
+        def written() -> None:
+            self._unwritten[key] -= 1
+            too_long.cancel()
+            holding.close()
+
+        self._recorder.key(key, value, written)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,13 +23,13 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.trading_data import called
 from liualgotrader.consumer.figures import Figures
 from liualgotrader.consumer.history import History
-from liualgotrader.consumer.intake import Gate, Intake
+from liualgotrader.consumer.intake import Answer, Gate, Intake
 from liualgotrader.consumer.loading import load_strategies
 from liualgotrader.consumer.needs import NeedsTeller
 from liualgotrader.consumer.numbers import OrderNumbers
 from liualgotrader.consumer.outbox import Outbox
 from liualgotrader.consumer.record import Keys, OpenStore, Recorder
-from liualgotrader.consumer.waiting import Waits
+from liualgotrader.consumer.waiting import NoAnswer, Waits
 from liualgotrader.engine.engine import ALL_EVENTS, Engine, Terms, session_starts
 from liualgotrader.engine.freshness import Freshness, instant_of, newest_places
 from liualgotrader.engine.outputs import Line, LoadHistory, Output, Reject, SlotStopped, Waiting
@@ -98,16 +99,21 @@ class Consumer:
             child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.seat.busy
         )
         self._recorder = Recorder(plan.batch_id, doors.open_store, self._clock)
-        self._keys = Keys(self._recorder)
+        self._keys = Keys(self._recorder, child.seat.busy)
         self._needs = NeedsTeller(child.writer(f"needs-{index}"), self.engine)
-        self._history = History(
-            doors.data, plan.hours, plan.timings.history_sessions, self._clock, self._on_history, child.seat.busy
-        )
         self._freshness = Freshness(plan.timings.stale_after_seconds)
         self.figures = Figures(self.engine, self._freshness, self._outbox)
         gate = Gate(child.page, index, simulated=plan.simulated_clock)
         self._intake = Intake(
-            gate, child.reader(f"market-{index}"), child.reader(f"news-{index}"), self._work, child.seat.busy
+            gate,
+            child.reader(f"market-{index}"),
+            child.reader(f"news-{index}"),
+            self._work,
+            child.seat.busy,
+            longest_call=plan.timings.strategy_answer_seconds,
+        )
+        self._history = History(
+            doors.data, plan.hours, plan.timings.history_sessions, self._clock, self._on_history, self._intake.expecting
         )
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
@@ -219,13 +225,15 @@ class Consumer:
 
     # --- inputs -------------------------------------------------------------------------------------------
 
-    def _work(self, news: Sequence[bytes], market: Sequence[bytes], timer: bool) -> None:
+    def _work(self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool) -> None:
         for payload in news:
             items = decode_news(payload)
             self._outbox.heard(items)
             self._carry_out(self.engine.on_news(items, self._clock.now(), self._clock.machine()))
         if news:
             self._needs.look()
+        for take in answers:
+            take()
         if market:
             self._take_market([decode_batch(payload) for payload in market])
         if timer:
@@ -252,16 +260,20 @@ class Consumer:
 
     def _on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         say(log, "history_loaded", symbol=symbol, bars=len(bars))
+        self._intake.answered(partial(self._take_history, symbol, bars))
+
+    def _take_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         self._carry_out(self.engine.on_history(symbol, bars, self._clock.now(), self._clock.machine()))
-        self._set_alarm()
 
     def _on_answer(self, ticket: int, result: Any, error: BaseException | None) -> None:
+        self._intake.answered(partial(self._take_answer, ticket, result, error), ticket)
+
+    def _take_answer(self, ticket: int, result: Any, error: BaseException | None) -> None:
         slot = self.engine.slot_of_ticket(ticket)
         outputs = self.engine.on_answer(ticket, result, error, self._clock.now(), self._clock.machine())
         self._carry_out(outputs)
-        if isinstance(error, TimeoutError) and slot is not None:
+        if isinstance(error, NoAnswer) and slot is not None:
             self._carry_out(self.engine.stop_slot(slot, ANSWER_REASON))
-        self._set_alarm()
 
     def _on_order(self, order: ToChild) -> None:
         if isinstance(order, StopSlot):
@@ -305,7 +317,7 @@ class Consumer:
             self._needs.look()
 
     def _go_on(self, waiting: Waiting) -> None:
-        self._waits.go_on(waiting, self.engine.slots[waiting.slot].book, self._child.seat.busy())
+        self._waits.go_on(waiting, self.engine.slots[waiting.slot].book, self._intake.expecting())
 
 
 class CalledAccount:

@@ -7,10 +7,16 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from liualgotrader.common.trading_data import CalledBook, called
 from liualgotrader.engine.outputs import Waiting
+
+
+class NoAnswer(TimeoutError):
+    """A call that waited has used up its time."""
+
 
 Answered = Callable[[int, Any, BaseException | None], None]
 
@@ -51,7 +57,7 @@ class Waits:
     def __init__(self, seconds: float, answered: Answered) -> None:
         self._seconds, self._answered = seconds, answered
         self._begun: dict[Coroutine[Any, Any, Any], StandIn] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], _rest] = {}
         self._closed = False
 
     def step(self, coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
@@ -74,42 +80,72 @@ class Waits:
         return False, first
 
     def go_on(self, waiting: Waiting, book: CalledBook, hold: AbstractContextManager[None]) -> None:
-        """Run the rest of a call in a task that is given `seconds` of machine time; `hold` is kept meanwhile."""
+        """Run the rest of a call in a task that is given `seconds` of machine time; `hold` is kept meanwhile.
+
+        When they are over the answer is `NoAnswer`, whatever the call does with its cancellation.
+        """
         hold.__enter__()
         context = copy_context()
         context.run(called.set, book)
+        loop = asyncio.get_running_loop()
         rest = _rest(waiting.rest, waiting.first)
-        task = asyncio.get_running_loop().create_task(_awaited(rest), context=context)
+        task = loop.create_task(_awaited(rest), context=context)
         self._begun.pop(waiting.rest).real = task
-        self._tasks.add(task)
-        timer = asyncio.get_running_loop().call_later(self._seconds, task.cancel)
-        task.add_done_callback(lambda done: self._done(waiting.ticket, done, timer, hold))
+        self._tasks[task] = rest
+        answer = _Once(partial(self._answered, waiting.ticket), hold)
+        timer = loop.call_later(self._seconds, self._give_up, task, answer)
+        task.add_done_callback(lambda done: self._done(done, timer, answer))
 
     def close(self) -> None:
         """End every call that still waits; nobody hears of it."""
         self._closed = True
-        for task in self._tasks:
+        for task, rest in self._tasks.items():
+            rest.abandoned = True
             task.cancel()
 
-    def _done(
-        self, ticket: int, task: asyncio.Task[Any], timer: asyncio.TimerHandle, hold: AbstractContextManager[None]
-    ) -> None:
+    def _give_up(self, task: asyncio.Task[Any], answer: _Once) -> None:
+        task.cancel()
+        if not self._closed:
+            answer(None, NoAnswer(f"no answer within {self._seconds:g} s"))
+
+    def _done(self, task: asyncio.Task[Any], timer: asyncio.TimerHandle, answer: _Once) -> None:
         timer.cancel()
-        self._tasks.discard(task)
-        if task.cancelled():
-            if not self._closed:
-                self._answered(ticket, None, TimeoutError(f"no answer within {self._seconds:g} s"))
+        del self._tasks[task]
+        if self._closed:
+            answer.drop()
+        elif task.cancelled():
+            answer(None, asyncio.CancelledError("the call was cancelled from inside"))
         else:
-            result, error = task.result()
-            self._answered(ticket, result, error)
-        hold.__exit__(None, None, None)
+            answer(*task.result())
+
+
+class _Once:
+    """Passes the first answer on and ends the hold; further ones are too late."""
+
+    def __init__(self, tell: Callable[[Any, BaseException | None], None], hold: AbstractContextManager[None]) -> None:
+        self._tell, self._hold = tell, hold
+        self._is_over = False
+
+    def __call__(self, result: Any, error: BaseException | None) -> None:
+        if not self._is_over:
+            self._tell(result, error)
+            self.drop()
+
+    def drop(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._hold.__exit__(None, None, None)
 
 
 class _rest:
-    """The rest of a coroutine whose first step has yielded `first`."""
+    """The rest of a coroutine whose first step has yielded `first`.
+
+    Once `abandoned`, it ends with a cancellation even if the coroutine goes on waiting after it.
+    """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], first: Any) -> None:
         self._coroutine, self._first = coroutine, first
+        self.abandoned = False
 
     def __await__(self) -> Generator[Any, Any, Any]:
         pending = self._first
@@ -124,6 +160,8 @@ class _rest:
                 pending = self._coroutine.send(sent) if failed is None else self._coroutine.throw(failed)
             except StopIteration as stop:
                 return stop.value
+            if failed is not None and self.abandoned:
+                raise failed
 
 
 async def _awaited(rest: _rest) -> tuple[Any, BaseException | None]:

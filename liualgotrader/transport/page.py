@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from array import array
 from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
@@ -172,6 +173,12 @@ class SessionPage:
     def snapshot(self) -> bytes:
         """Return the cells of all processes and links: while two are equal, no work has moved."""
         return self._cells[self._first_process : self._end].tobytes()
+
+    def work(self) -> bytes:
+        """Return the cells of all processes and links but the beats: while two are equal, nobody has got on."""
+        cells = self._cells[self._first_process : self._end].tolist()
+        cells[Cell.BEAT : len(self.processes) * _PROCESS_CELLS : _PROCESS_CELLS] = [0] * len(self.processes)
+        return array("q", cells).tobytes()
 
     # --- links -----------------------------------------------------------------------------------
 

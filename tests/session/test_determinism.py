@@ -30,9 +30,18 @@ def test_two_runs_with_one_seed_give_the_same_orders_whoever_is_slow() -> None:
     assert smooth == rough
 
 
-def orders_of(environment: Mapping[str, str], *, disturbed: bool) -> list[tuple[Any, ...]]:
+def test_calls_that_really_wait_give_the_same_orders_however_long_their_answers_take() -> None:
+    """Their sleeps differ from run to run, and all instances count in one text of the key-store."""
+    smooth = orders_of({"PYTHONHASHSEED": "0"}, disturbed=False, plan="waiting.toml")
+    rough = orders_of({"PYTHONHASHSEED": "1"}, disturbed=True, plan="waiting.toml")
+    assert len(smooth) > 50
+    assert any(state == "refused" for *_, state, _, _, _ in smooth), "nothing crossed, so nothing could race"
+    assert smooth == rough
+
+
+def orders_of(environment: Mapping[str, str], *, disturbed: bool, plan: str = "quick.toml") -> list[tuple[Any, ...]]:
     """Return the orders of one session."""
-    with trader(*WINDOW) as run:
+    with trader(*WINDOW, plan=plan) as run:
         run.environment |= environment
         run.start()
         if disturbed:

@@ -1,10 +1,9 @@
-"""Numbers, outbox, intake, waiting calls and the background record."""
+"""Numbers, outbox and the background record."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import WallClock
-from liualgotrader.common.errors import DatabaseUnavailable
+from liualgotrader.common.errors import BadData, DatabaseUnavailable
 from liualgotrader.common.orders import (
     CancelIntent,
     Declare,
@@ -27,16 +26,11 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.common.trading_data import called
-from liualgotrader.consumer.intake import Gate, Intake
 from liualgotrader.consumer.numbers import OrderNumbers
 from liualgotrader.consumer.outbox import Outbox
 from liualgotrader.consumer.record import Keys, Recorder
-from liualgotrader.consumer.waiting import Waits
-from liualgotrader.engine.books import Book
-from liualgotrader.engine.outputs import Waiting
 from liualgotrader.transport.codec import decode_intents
-from liualgotrader.transport.page import Cell, Life, SessionPage
+from tests.fakes.market_hold import Hold
 
 ID = "liu-0b5e7a4e0000-0-{}"
 
@@ -49,7 +43,7 @@ def told(client_id: str, state: OrderState) -> OrderNews:
     return OrderNews(1, 0, client_id, "A", Side.BUY, state, 0, Decimal(1), Decimal(0))
 
 
-# --- numbers ---------------------------------------------------------------------------------------
+# --- numbers ---------------------------------------------------------------------------------
 
 
 def test_numbers_outlive_the_process_and_never_go_back(tmp_path: Path) -> None:
@@ -62,7 +56,7 @@ def test_numbers_outlive_the_process_and_never_go_back(tmp_path: Path) -> None:
     again.close()
 
 
-# --- outbox ----------------------------------------------------------------------------------------
+# --- outbox ----------------------------------------------------------------------------------
 
 
 class Wire:
@@ -95,21 +89,6 @@ class Wire:
         for act in self.acts:
             act()
         return self.sent
-
-
-class Hold:
-    """Counts who holds the market."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        self.count += 1
-        try:
-            yield
-        finally:
-            self.count -= 1
 
 
 @pytest.fixture
@@ -179,234 +158,7 @@ def test_only_the_newest_protection_of_a_position_is_kept(outbox: Outbox, wire: 
     assert wire.connect()[1:] == [Protect(0, "A", 1, Decimal(2))]
 
 
-# --- intake ----------------------------------------------------------------------------------------
-
-
-class Pipe:
-    """A link's reading end."""
-
-    def __init__(self, page: SessionPage, name: str) -> None:
-        self.page, self.link = page, page.link(name)
-
-    def attach(self, loop: asyncio.AbstractEventLoop, on_message: Callable[[bytes], None]) -> None:
-        self.deliver = on_message
-
-    def send(self, payload: bytes) -> None:
-        self.page.set_sent(self.link, self.page.sent(self.link) + 1)
-        self.deliver(payload)
-
-    def handled(self) -> None:
-        self.page.set_handled(self.link, self.page.handled(self.link) + 1)
-
-    def get(self, timeout: float | None = None) -> bytes:
-        raise NotImplementedError
-
-    def qsize(self) -> int:
-        return 0
-
-    def empty(self) -> bool:
-        return True
-
-    def close(self) -> None: ...
-
-
-class Desk:
-    """An intake on a page of its own, and what it was given to work on."""
-
-    def __init__(self, folder: Path, *, simulated: bool) -> None:
-        names = ["order_gateway", "producer", "scanners_runner", "consumer-0", "consumer-1", "consumer-2"]
-        links = ["picks", *(f"{kind}-{i}" for i in range(3) for kind in ("market", "intents", "news"))]
-        self.page = SessionPage.create(folder / "page", names, links)
-        self.page.set_anchor(1000, 0, 0.0)
-        self.page.set_waiting(True)
-        for name in names:
-            self.put(name, Cell.LIFE, Life.READY)
-            self.put(name, Cell.DEADLINE, 2**62)
-        self.work: list[tuple[list[bytes], list[bytes], bool]] = []
-        self.hold = Hold()
-        self.market, self.news = Pipe(self.page, "market-1"), Pipe(self.page, "news-1")
-        gate = Gate(self.page, 1, simulated=simulated)
-        self.intake = Intake(gate, self.market, self.news, self.take, self.hold.busy)
-        self.intake.attach(asyncio.get_running_loop())
-
-    def put(self, process: str, cell: Cell, value: int) -> None:
-        self.page.put(self.page.process(process), cell, value)
-
-    def take(self, news: Any, market: Any, timer: bool) -> None:
-        self.work.append((list(news), list(market), timer))
-
-    async def turns(self, seconds: float = 0.02) -> None:
-        await WallClock().sleep(seconds)
-
-
-async def test_news_goes_before_market_data_and_both_before_timers(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, simulated=False)
-    desk.intake.alarm()
-    desk.market.send(b"m1")
-    desk.news.send(b"n1")
-    desk.market.send(b"m2")
-    assert desk.hold.count == 1
-    await desk.turns()
-    assert desk.work == [([b"n1"], [b"m1", b"m2"], True)]
-    assert desk.hold.count == 0
-    assert (desk.page.handled(desk.market.link), desk.page.handled(desk.news.link)) == (2, 1)
-
-
-@pytest.mark.parametrize(
-    "process, cell, other, quiet",
-    [
-        ("producer", Cell.BUSY, 1, 0),
-        ("order_gateway", Cell.UPDATES_SENT, 3, 0),
-        ("producer", Cell.FEED_SENT, 2, 0),
-        ("scanners_runner", Cell.DEADLINE, 900, 2000),
-    ],
-)
-async def test_while_the_market_stands_all_of_its_instant_is_gathered_first(
-    tmp_path: Path, process: str, cell: Cell, other: int, quiet: int
-) -> None:
-    desk = Desk(tmp_path, simulated=True)
-    desk.put(process, cell, other)
-    desk.market.send(b"m1")
-    await desk.turns()
-    assert desk.work == []
-    desk.news.send(b"n1")
-    desk.put(process, cell, quiet)
-    await desk.turns()
-    assert desk.work == [([b"n1"], [b"m1"], False)]
-
-
-async def test_a_message_that_is_still_on_its_way_is_waited_for(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, simulated=True)
-    desk.page.set_sent(desk.news.link, 1)
-    desk.market.send(b"m1")
-    await desk.turns()
-    assert desk.work == []
-    desk.news.deliver(b"n1")
-    await desk.turns()
-    assert desk.work == [([b"n1"], [b"m1"], False)]
-
-
-@pytest.mark.parametrize("link", ["market-0", "news-0"])
-async def test_while_the_market_stands_consumers_act_one_after_another(tmp_path: Path, link: str) -> None:
-    desk = Desk(tmp_path, simulated=True)
-    desk.page.set_sent(desk.page.link(link), 1)
-    desk.market.send(b"m1")
-    await desk.turns()
-    assert desk.work == []
-    desk.page.set_handled(desk.page.link(link), 1)
-    await desk.turns()
-    assert len(desk.work) == 1
-
-
-@pytest.mark.parametrize(
-    "process, cell", [("consumer-0", Cell.BUSY), ("consumer-2", Cell.ACTING)], ids=["earlier", "later"]
-)
-async def test_what_another_consumer_has_begun_is_waited_for(tmp_path: Path, process: str, cell: Cell) -> None:
-    desk = Desk(tmp_path, simulated=True)
-    desk.put(process, cell, 1)
-    desk.market.send(b"m1")
-    await desk.turns()
-    assert desk.work == []
-    desk.put(process, cell, 0)
-    await desk.turns()
-    assert len(desk.work) == 1
-
-
-async def test_a_later_consumer_that_only_has_work_is_not_waited_for(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, simulated=True)
-    desk.page.set_sent(desk.page.link("market-2"), 1)
-    desk.put("consumer-2", Cell.BUSY, 1)
-    desk.market.send(b"m1")
-    await desk.turns()
-    assert len(desk.work) == 1
-    assert desk.page.get(desk.page.process("consumer-1"), Cell.ACTING) == 0
-
-
-async def test_a_market_that_runs_by_itself_is_not_waited_for(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, simulated=True)
-    desk.page.set_anchor(1000, 0, 10.0)
-    desk.put("producer", Cell.BUSY, 1)
-    desk.market.send(b"m1")
-    await desk.turns()
-    assert len(desk.work) == 1
-
-
-async def test_a_process_that_is_down_is_not_waited_for(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, simulated=True)
-    desk.put("producer", Cell.BUSY, 1)
-    desk.put("producer", Cell.LIFE, Life.DOWN)
-    desk.market.send(b"m1")
-    await desk.turns()
-    assert len(desk.work) == 1
-
-
-# --- waiting ---------------------------------------------------------------------------------------
-
-
-class Answers:
-    def __init__(self, seconds: float = 5.0) -> None:
-        self.got: asyncio.Queue[tuple[int, Any, BaseException | None]] = asyncio.Queue()
-        self.waits = Waits(seconds, lambda *answer: self.got.put_nowait(answer))
-        self.hold = Hold()
-        self.book = Book(0, None, list)
-
-    async def run(self, coroutine: Any) -> Any:
-        done, found = self.waits.step(coroutine)
-        if done:
-            return found
-        self.waits.go_on(Waiting(1, 0, "A", coroutine, found), self.book, self.hold.busy())
-        assert self.hold.count == 1
-        _, result, error = await self.got.get()
-        assert self.hold.count == 0
-        if error is not None:
-            raise error
-        return result
-
-
-async def test_a_call_that_does_not_wait_needs_no_task() -> None:
-    async def quick() -> str:
-        return "done"
-
-    assert await Answers().run(quick()) == "done"
-
-
-async def test_a_call_that_waits_goes_on_where_it_was() -> None:
-    async def slow() -> list[Any]:
-        first = await asyncio.gather(WallClock().sleep(0.001), WallClock().sleep(0.001))
-        await WallClock().sleep(0)
-        return [first, called.get()]
-
-    answers = Answers()
-    assert await answers.run(slow()) == [[None, None], answers.book]
-
-
-async def test_time_outs_of_the_strategy_work_across_the_first_wait() -> None:
-    async def slow() -> str:
-        try:
-            async with asyncio.timeout(0.01):
-                await asyncio.Event().wait()
-        except TimeoutError:
-            return "timed out"
-        return "never"
-
-    assert await Answers().run(slow()) == "timed out"
-
-
-async def test_an_error_after_a_wait_reaches_the_engine() -> None:
-    async def slow() -> None:
-        await WallClock().sleep(0.001)
-        raise KeyError("x")
-
-    with pytest.raises(KeyError):
-        await Answers().run(slow())
-
-
-async def test_a_call_that_never_answers_ends_with_a_time_out() -> None:
-    with pytest.raises(TimeoutError, match="no answer within"):
-        await Answers(0.02).run(asyncio.Event().wait())
-
-
-# --- record ----------------------------------------------------------------------------------------
+# --- record ----------------------------------------------------------------------------------
 
 
 class Ledger:
@@ -431,6 +183,8 @@ class Ledger:
 
     async def key_save(self, key: str, value: str) -> None:
         self._here()
+        if "\0" in value:
+            raise BadData("a text must not contain NUL")
         self.keys[key] = value
 
     async def key_load(self, key: str) -> str | None:
@@ -484,7 +238,7 @@ async def test_what_is_left_is_written_at_the_end() -> None:
 async def test_a_value_is_read_back_at_once_and_from_the_server_when_another_wrote_it() -> None:
     ledger = Ledger()
     recorder = a_recorder(ledger)
-    keys = Keys(recorder)
+    keys = Keys(recorder, Hold().busy)
     await keys.save("k", "mine")
     assert await keys.load("k") == "mine"
     while recorder.waiting:
@@ -496,3 +250,38 @@ async def test_a_value_is_read_back_at_once_and_from_the_server_when_another_wro
     assert await keys.load("other") is None
     ledger.away = False
     await recorder.close(1.0)
+
+
+async def test_the_market_is_held_until_a_value_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("liualgotrader.consumer.record.KEY_SECONDS", 0.05)
+    ledger, hold = Ledger(), Hold()
+    recorder = a_recorder(ledger)
+    keys = Keys(recorder, hold.busy)
+    await keys.save("k", "1")
+    await keys.save("k", "2")
+    assert hold.count == 2
+    await WallClock().sleep(0.02)
+    assert (hold.count, ledger.keys) == (0, {"k": "2"})
+    ledger.away = True
+    await keys.save("k", "3")
+    await WallClock().sleep(0.02)
+    assert hold.count == 1
+    await WallClock().sleep(0.06)
+    assert hold.count == 0, "not for ever"
+    assert recorder.is_down
+    await keys.save("k", "4")
+    assert (hold.count, await keys.load("k")) == (0, "4")
+    ledger.away = False
+    await recorder.close(1.0)
+    assert (hold.count, ledger.keys) == (0, {"k": "4"})
+
+
+async def test_a_value_that_cannot_be_stored_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    ledger, hold = Ledger(), Hold()
+    recorder = a_recorder(ledger)
+    keys = Keys(recorder, hold.busy)
+    await keys.save("bad", "a\0b")
+    await keys.save("good", "1")
+    await recorder.close(1.0)
+    assert (hold.count, ledger.keys) == (0, {"good": "1"})
+    assert "key_not_storable" in caplog.text

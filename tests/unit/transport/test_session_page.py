@@ -155,6 +155,18 @@ def test_a_loop_that_only_beats_is_quiet(page: SessionPage) -> None:
     assert page.under_way(0) == []
 
 
+def test_work_shows_whoever_gets_on_and_no_beats(page: SessionPage) -> None:
+    before = page.work()
+    for process in range(len(page.processes)):
+        page.put(process, Cell.BEAT, 5)
+    assert page.work() == before
+    page.put(len(page.processes) - 1, Cell.ACTING, 1)
+    changed = page.work()
+    assert changed != before
+    page.set_handled(0, 1)
+    assert page.work() != changed
+
+
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ.", min_size=1, max_size=8))
 def test_a_symbol_comes_back_from_its_cell(symbol: str) -> None:
     assert cell_symbol(symbol_cell(symbol)) == symbol

@@ -1,0 +1,139 @@
+"""Calls of strategies that really wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from liualgotrader.common.clock import WallClock
+from liualgotrader.common.trading_data import called
+from liualgotrader.consumer.waiting import NoAnswer, Waits
+from liualgotrader.engine.books import Book
+from liualgotrader.engine.outputs import Waiting
+from tests.fakes.market_hold import Hold
+
+
+class Answers:
+    def __init__(self, seconds: float = 5.0) -> None:
+        self.got: asyncio.Queue[tuple[int, Any, BaseException | None]] = asyncio.Queue()
+        self.waits = Waits(seconds, lambda *answer: self.got.put_nowait(answer))
+        self.hold = Hold()
+        self.book = Book(0, None, list)
+
+    async def run(self, coroutine: Any) -> Any:
+        done, found = self.waits.step(coroutine)
+        if done:
+            return found
+        self.waits.go_on(Waiting(1, 0, "A", coroutine, found), self.book, self.hold.busy())
+        assert self.hold.count == 1
+        _, result, error = await self.got.get()
+        assert self.hold.count == 0
+        if error is not None:
+            raise error
+        return result
+
+
+async def test_a_call_that_does_not_wait_needs_no_task() -> None:
+    async def quick() -> str:
+        return "done"
+
+    assert await Answers().run(quick()) == "done"
+
+
+async def test_a_call_that_waits_goes_on_where_it_was() -> None:
+    async def slow() -> list[Any]:
+        first = await asyncio.gather(WallClock().sleep(0.001), WallClock().sleep(0.001))
+        await WallClock().sleep(0)
+        return [first, called.get()]
+
+    answers = Answers()
+    assert await answers.run(slow()) == [[None, None], answers.book]
+
+
+async def test_time_outs_of_the_strategy_work_across_the_first_wait() -> None:
+    async def slow() -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "timed out"
+        return "never"
+
+    assert await Answers().run(slow()) == "timed out"
+
+
+async def test_an_error_after_a_wait_reaches_the_engine() -> None:
+    async def slow() -> None:
+        await WallClock().sleep(0.001)
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await Answers().run(slow())
+
+
+async def test_a_call_that_never_answers_ends_with_a_time_out() -> None:
+    with pytest.raises(TimeoutError, match="no answer within"):
+        await Answers(0.02).run(asyncio.Event().wait())
+
+
+async def test_a_call_that_will_not_be_cancelled_is_answered_for_and_ends_with_the_others() -> None:
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                continue
+
+    answers = Answers(0.02)
+    with pytest.raises(NoAnswer):
+        await answers.run(stubborn())
+    answers.waits.close()
+    async with asyncio.timeout(1):
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+
+async def test_a_call_may_clean_up_when_its_time_is_over() -> None:
+    cleaned = asyncio.Event()
+
+    async def careful() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await WallClock().sleep(0.001)
+            cleaned.set()
+
+    with pytest.raises(NoAnswer):
+        await Answers(0.02).run(careful())
+    async with asyncio.timeout(1):
+        await cleaned.wait()
+
+
+async def test_a_time_out_of_the_strategys_own_is_an_error_like_any_other() -> None:
+    async def impatient() -> None:
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError) as raised:
+        await Answers().run(impatient())
+    assert not isinstance(raised.value, NoAnswer)
+
+
+async def test_a_call_that_cancels_itself_is_answered() -> None:
+    async def gives_up() -> None:
+        await WallClock().sleep(0)
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError, match="from inside"):
+        await Answers().run(gives_up())
+
+
+async def test_nobody_hears_of_a_call_that_the_end_cuts_off() -> None:
+    answers = Answers()
+    coroutine = asyncio.Event().wait()
+    _, first = answers.waits.step(coroutine)
+    answers.waits.go_on(Waiting(1, 0, "A", coroutine, first), answers.book, answers.hold.busy())
+    answers.waits.close()
+    await WallClock().sleep(0.01)
+    assert (answers.got.empty(), answers.hold.count) == (True, 0)
