@@ -27,7 +27,7 @@ usage: liu db COMMAND
   start             start the private PostgreSQL and let it run until `liu db stop`
   stop [--force]    stop it; with --force also while programs use it
   status            say whether it runs, where, who uses it, and how large its databases are
-  psql [DATABASE]   open an interactive session
+  psql [DATABASE] [ARGUMENTS]  open an interactive session; the arguments are psql's own, such as -c 'select …'
   migrate [DATABASE]  bring the tables of a database to this version
   backup FILE       write all databases into one file
   restore FILE      replace databases by those in the file: all of them, or none
@@ -109,11 +109,12 @@ def status_command(args: Sequence[str], home: Path) -> int:
 
 
 def psql_command(args: Sequence[str], home: Path) -> int:
-    """Open psql on a database; the server runs at least as long."""
+    """Open psql on a database, with psql's own arguments behind its name; the server runs at least as long."""
+    named = 0 if args and args[0].startswith("-") else 1
     with EmbeddedServer.start(home) as server:
-        database = _database(args)
+        database = _database(args[:named])
         server.ensure_database(database)
-        return subprocess.call(server.psql_command(database))
+        return subprocess.call([*server.psql_command(database), *args[named:]])
 
 
 def migrate_command(args: Sequence[str], home: Path) -> int:

@@ -96,3 +96,13 @@ def test_a_recorded_morning_trades_from_ticks() -> None:
         with run.database() as dsn:
             record = audit(run.state, dsn, run.home / "logs")
     assert {row["symbol"] for row in record.rows("new_trades")} == {"BAC", "IBM", "SPY"}
+
+
+@pytest.mark.realdata
+def test_the_plan_that_lies_in_the_folder_trades_a_recorded_window() -> None:
+    arguments = ("--data", str(real_data("lean")), "--date", "2013-10-07", "--from", "09:30", "--to", "10:15")
+    with trader(*arguments, plan=str(Path(__file__).parents[2] / "tradeplan.toml")) as run:
+        assert run.start().ended(180) == 0, run.output
+        with run.database() as dsn:
+            record = audit(run.state, dsn, run.home / "logs")
+    assert {row["symbol"] for row in record.rows("new_trades")} == {"BAC", "IBM", "SPY"}
