@@ -16,8 +16,9 @@ from liualgotrader.common.control import Counters, Failed, Notice, Ready, SlotEn
 from liualgotrader.common.session_plan import SessionPlan, write_plan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.supervisor.watchdog import Mute, NoAnswer, back_off, finding, look
-from liualgotrader.supervisor.worker import Command, Worker, death_text, new_queue
+from liualgotrader.supervisor.worker import Command, Worker, death_text
 from liualgotrader.transport.page import Cell, Life, SessionPage
+from liualgotrader.transport.queue_link import new_queue
 
 log = logging.getLogger(__name__)
 
@@ -263,10 +264,7 @@ class Stack:
     # running process: whoever dies, all are started again, with fresh queues.
 
     def _fresh_queues(self) -> None:
-        queues = {name: new_queue() for name in self.plan.link_names()}
-        for name in self.plan.link_names():
-            link = self._page.link(name)
-            self._page.set_handled(link, self._page.sent(link))
+        queues = {name: new_queue(self._page, name) for name in self.plan.link_names()}
         for worker in self.workers.values():
             theirs = {link: queue for link, queue in queues.items() if _uses(worker.name, link)}
             worker.command = msgspec.structs.replace(worker.command, keywords={"queues": theirs})

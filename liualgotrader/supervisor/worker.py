@@ -24,7 +24,6 @@ from liualgotrader.transport.signals import held_while_spawning
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
-    from multiprocessing.queues import Queue
 
 _SPAWN = multiprocessing.get_context("spawn")
 _DEATHS_KEPT = 16
@@ -156,11 +155,6 @@ class Worker:
         self.state = "ended" if self.stopping else "down"
         self.ended.set()
         self._on_death(self, code)
-
-
-def new_queue() -> Queue[bytes]:
-    """Return a queue that can be handed to a process when it is started."""
-    return _SPAWN.Queue()
 
 
 def _from_child(payload: bytes) -> FromChild:
