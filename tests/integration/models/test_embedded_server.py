@@ -20,6 +20,7 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.models.server import EmbeddedServer, cluster_of, lock_path, prepare, users_file, users_of
 from liualgotrader.models.server_account import server_account
 from liualgotrader.models.server_binaries import all_programs, programs_for
+from liualgotrader.models.server_commands import run_db_command
 from liualgotrader.models.server_users import birth_of, locked
 
 pytestmark = pytest.mark.integration
