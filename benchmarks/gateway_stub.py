@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from multiprocessing.connection import Connection
+from multiprocessing.queues import Queue
 
 from liualgotrader.common.orders import AccountNews, CaughtUp, Declare, News
 from liualgotrader.transport.child import Child, run_child
@@ -15,9 +16,9 @@ from liualgotrader.transport.links import Reader, Writer
 _CASH = Decimal(100_000)
 
 
-def run(run_dir: str, control: Connection) -> None:
+def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
     """Run as the process `order_gateway` of the session in `run_dir`."""
-    run_child("order_gateway", run_dir, control, _live)
+    run_child("order_gateway", run_dir, control, _live, queues)
 
 
 async def _live(child: Child) -> None:

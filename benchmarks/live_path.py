@@ -16,7 +16,7 @@ import msgspec
 from benchmarks.feed_server import TICK_SECONDS
 from benchmarks.figures import MOST_BEHIND_US, Run, Search, judge, medians, ratios
 from benchmarks.machine import CpuMeter, load_average, machine, versions
-from benchmarks.sides import CONSUMERS, Bare, Database, Feed, Product, Side
+from benchmarks.sides import CONSUMERS, LINKS, Bare, Database, Feed, Product, Side
 from benchmarks.tape import MESSAGES_A_FRAME, SYMBOLS, FrameTape
 
 LATENCY_RATES = (10_000, 100_000)
@@ -38,6 +38,7 @@ class Sizes:
     sides: tuple[str, ...]
     patience: float
     keep: bool
+    link: str
 
 
 @dataclass(slots=True)
@@ -67,11 +68,12 @@ def _sizes(arguments: Sequence[str] | None) -> Sizes:
     parser.add_argument("--only", choices=("bare", "product"), help="measure one side alone")
     parser.add_argument("--keep", action="store_true", help="leave the product's folder with its logs and journals")
     parser.add_argument("--patience", type=float, default=0, help="seconds, in all, to wait for a quiet machine")
+    parser.add_argument("--link", choices=tuple(LINKS), default="socket", help="the product's links (default socket)")
     given = parser.parse_args(arguments)
     sides = (given.only,) if given.only else ("bare", "product")
     if given.quick:
-        return Sizes(min(given.seconds, 1.5), 1, 0.3, sides, given.patience, given.keep)
-    return Sizes(given.seconds, given.repeats, 0.1, sides, given.patience, given.keep)
+        return Sizes(min(given.seconds, 1.5), 1, 0.3, sides, given.patience, given.keep, given.link)
+    return Sizes(given.seconds, given.repeats, 0.1, sides, given.patience, given.keep, given.link)
 
 
 async def _document(sizes: Sizes) -> dict[str, Any]:
@@ -90,6 +92,7 @@ async def _document(sizes: Sizes) -> dict[str, Any]:
             "messages_a_frame": MESSAGES_A_FRAME,
             "bytes_a_message": FrameTape(frames=1).message_bytes,
             "consumers": CONSUMERS,
+            "link": sizes.link,
             "tick_seconds": TICK_SECONDS,
             "seconds": sizes.seconds,
             "repeats": sizes.repeats,
@@ -132,7 +135,7 @@ async def _repeat(measuring: Measuring, database: Database | None) -> None:
         if "bare" in measuring.sizes.sides:
             sides.append(Bare(measuring.feed))
         if database is not None:
-            sides.append(await Product.start(measuring.feed, database))
+            sides.append(await Product.start(measuring.feed, database, measuring.sizes.link))
         for side in sides:
             await measuring.warm_up(side)
         for rate in LATENCY_RATES:

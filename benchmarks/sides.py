@@ -9,10 +9,10 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -31,10 +31,12 @@ from liualgotrader.models.store_factory import open_store
 from liualgotrader.supervisor.simulated import endpoints_of
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
 from liualgotrader.transport.codec import encode_picks, frames
-from liualgotrader.transport.links import LinkWriter
+from liualgotrader.transport.links import LinkWriter, Writer
 from liualgotrader.transport.page import SessionPage
+from liualgotrader.transport.queue_link import QueueWriter
 
 CONSUMERS = 2
+LINKS: Mapping[str, Literal["seqpacket", "queue"]] = {"socket": "seqpacket", "queue": "queue"}  # as a tradeplan says it
 _STRATEGY = Path(__file__).parent / "strategies" / "last_bar.py"
 _DATABASE = "liu_benchmark"
 _START_SECONDS = 60.0
@@ -154,13 +156,13 @@ class Product:
         wanted = ("order_gateway", "producer", *(f"consumer-{i}" for i in range(CONSUMERS)))
         programs = {**PROGRAMS, "order_gateway": "benchmarks.gateway_stub"}
         self._stack = Stack(plan, self._page, self, wanted, programs)
-        self._picks = LinkWriter(plan.link_path("picks"), self._page, "picks")
+        self._picks: Writer | None = None
 
     @classmethod
-    async def start(cls, feed: Feed, database: Database) -> Product:
-        """Return the running stack, all symbols picked and subscribed; history may still be loading."""
+    async def start(cls, feed: Feed, database: Database, link: str) -> Product:
+        """Return the running stack over links of that kind, all symbols picked and subscribed; history may still load."""
         folder = shared_folder()
-        plan = await _recorded_plan(feed, database, folder)
+        plan = await _recorded_plan(feed, database, folder, LINKS[link])
         product = cls(plan, folder)
         try:
             await product._begin(feed)
@@ -173,16 +175,23 @@ class Product:
         self._stack.start()
         workers = self._stack.workers.values()
         await self._until("the processes are ready", lambda: _soon(all(w.state == "ready" for w in workers)))
-        self._picks.attach(asyncio.get_running_loop())
-        await self._until("the producer takes picks", lambda: _soon(self._picks.connected))
+        self._picks = picks = self._picks_writer()
+        picks.attach(asyncio.get_running_loop())
+        await self._until("the producer takes picks", lambda: _soon(picks.connected))
         now = time.time_ns()
         for payload in frames([Pick(symbol, now, "benchmark") for symbol in SYMBOLS], encode_picks):
-            self._picks.send(payload)
+            picks.send(payload)
 
         async def subscribed() -> bool:
             return await feed.symbols(self.client) == len(SYMBOLS)
 
         await self._until("all symbols are subscribed", subscribed)
+
+    def _picks_writer(self) -> Writer:
+        if self._plan.link == "queue":
+            queues = self._stack.workers["producer"].command.keywords["queues"]
+            return QueueWriter(queues["picks"], self._page, "picks")
+        return LinkWriter(self._plan.link_path("picks"), self._page, "picks")
 
     def roles(self) -> dict[str, list[int]]:
         """Return the process ids by role."""
@@ -202,7 +211,8 @@ class Product:
 
     async def stop(self) -> None:
         """End the processes in order."""
-        self._picks.close()
+        if self._picks is not None:
+            self._picks.close()
         await self._stack.stop("the benchmark is over")
         self._page.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -243,7 +253,9 @@ async def _soon(value: bool) -> bool:
     return value
 
 
-async def _recorded_plan(feed: Feed, database: Database, folder: Path) -> SessionPlan:
+async def _recorded_plan(
+    feed: Feed, database: Database, folder: Path, link: Literal["seqpacket", "queue"]
+) -> SessionPlan:
     """Return a session plan whose batch and slots are in the database, and whose folders exist."""
     batch_id = str(uuid.uuid4())
     home = database.home
@@ -256,7 +268,7 @@ async def _recorded_plan(feed: Feed, database: Database, folder: Path) -> Sessio
     enter_session_environment(Secrets(*pair, Secret(database.dsn)), keep_vendors=False)
     table = {"filename": str(_STRATEGY), "record_dir": str(folder)}
     tradeplan = TradePlan(
-        bypass_market_schedule=True, events=("minute", "trade", "quote"), strategies={"LastBar": table}
+        bypass_market_schedule=True, events=("minute", "trade", "quote"), strategies={"LastBar": table}, link=link
     )
     plan = SessionPlan(
         batch_id=batch_id,
@@ -274,6 +286,7 @@ async def _recorded_plan(feed: Feed, database: Database, folder: Path) -> Sessio
         seed=1,
         timings=tradeplan.timings,
         limits=tradeplan.limits,
+        link=link,
     )
     write_plan(plan)
     return plan
