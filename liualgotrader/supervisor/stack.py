@@ -228,8 +228,10 @@ class Stack:
         if wait is None:
             self._owner.give_up(f"{told}, again and again within a minute; see {worker.output}", 3)
             return
-        self._owner.notice("WARNING", f"{told}; it is started again" + (f" in {wait:g} s" if wait else ""))
-        if self.plan.link == "queue":
+        together = self.plan.link == "queue"
+        who = "all processes are" if together else "it is"
+        self._owner.notice("WARNING", f"{told}; {who} started again" + (f" in {wait:g} s" if wait else ""))
+        if together:
             self._whole = asyncio.ensure_future(self._start_all_again(wait))
         else:
             self._start_later(worker, wait)
