@@ -1,4 +1,4 @@
-"""`liu`: the database, new strategies, and the kill switch."""
+"""`liu`: the database, new strategies, the kill switch, and positions that differ."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from liualgotrader.cli.common import guarded, parser_of
+from liualgotrader.cli.positions import add_positions
 from liualgotrader.common.config import Settings
 
 DESCRIPTION = """\
@@ -15,6 +16,7 @@ The tools beside `trader`.
   liu db …               the embedded PostgreSQL: start, stop, status, psql, migrate, backup, restore
   liu new strategy NAME  write a strategy, a tradeplan and a test that runs it on the simulated market
   liu kill-switch        cancel all our orders in a running session and let no entries through
+  liu positions …        adopt, flatten or ignore shares in which our books and the account differ
 
 `liu ui`, `liu quickstart` and `liu create portfolio` are not built yet and end with 2."""
 
@@ -47,6 +49,10 @@ def run(arguments: Sequence[str]) -> int:
         from liualgotrader.cli.new_strategy import new_strategy
 
         return new_strategy(options.name, options.folder)
+    if options.word == "positions":
+        from liualgotrader.cli.positions import settle
+
+        return settle(options)
     return _kill_switch(options)
 
 
@@ -72,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     switch.add_argument("--batch", default="", help="the session, if several are running")
     switch.add_argument("--home", help="the data folder (LIU_HOME)")
+    add_positions(words)
     for word in _TO_COME:
         later = words.add_parser(word, help="not built yet")
         later.add_argument("rest", nargs="*", help=argparse.SUPPRESS)

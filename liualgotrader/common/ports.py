@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
@@ -88,6 +88,10 @@ class Broker(Protocol):
         """Ask for cancellation; returning says only that the broker has taken the request."""
         ...
 
+    async def cancel_all(self) -> Collection[str]:
+        """Ask for cancellation of every open order of the account, whoever placed it; return the ids taken on."""
+        ...
+
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         """Ask for other terms; the answer is the new order."""
         ...
@@ -110,6 +114,10 @@ class Broker(Protocol):
 
     async def account(self) -> BrokerAccount:
         """Return the account's figures."""
+        ...
+
+    async def clock(self) -> int:
+        """Return the broker's time, ns UTC."""
         ...
 
     def updates(self) -> AsyncIterator[BrokerUpdate | None]:
@@ -216,6 +224,12 @@ class Store(Protocol):
 
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         """Return the same with cost, stop and target as they were left, by symbol."""
+        ...
+
+    async def open_after(
+        self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
+    ) -> Sequence[LeftOpen]:
+        """Return what a strategy holds after this batch and all before it, or (`alone`) from this batch alone."""
         ...
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None: ...

@@ -10,7 +10,7 @@ from liualgotrader.common.orders import BrokerPosition
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import LeftOpen
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
-from liualgotrader.engine.desk import Carried
+from liualgotrader.engine.desk import Carried, Missing
 
 Notice = Callable[[str, str], None]
 
@@ -25,22 +25,22 @@ def carries(plan: SessionPlan) -> bool:
 
 async def carried_positions(
     plan: SessionPlan, store: Store, held: Iterable[BrokerPosition], notice: Notice
-) -> list[Carried]:
+) -> list[Carried | Missing]:
     """Return what each strategy of the plan still holds, with its cost, stop and target, as far as the account holds it.
 
-    A strategy's positions go to its first slot. What the broker does not hold (any more) is not carried: a
-    person is told, and the strategy starts without it.
+    A strategy's positions go to its first slot. What the broker does not hold (any more) is missing: a person
+    must say what became of it.
     """
     left = {p.symbol: p.quantity for p in held}
-    carried: list[Carried] = []
+    carried: list[Carried | Missing] = []
     for slot in _first_slots(plan.slots):
         for before in await store.left_open(plan.environment, slot.strategy, plan.batch_id):
             symbol, there = before.symbol, left.get(before.symbol, ZERO)
-            held_then = f"{slot.strategy} held {plain(before.quantity)} {symbol} after its last session"
             if not _covers(there, before.quantity):
-                notice("WARNING", f"{held_then}, the account holds {plain(there)}: it starts without them")
+                carried.append(Missing(slot.slot, symbol, before.quantity, before.average_price, there))
                 continue
             left[symbol] = there - before.quantity
+            held_then = f"{slot.strategy} held {plain(before.quantity)} {symbol} after its last session"
             notice("INFO", f"{held_then} and goes on with them")
             carried.append(_carried(slot.slot, before))
     return carried

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
 from liualgotrader.common.orders import BrokerOrder
@@ -11,6 +12,7 @@ from liualgotrader.common.ports import Broker
 from liualgotrader.engine.desk import (
     Answer,
     Cancel,
+    CancelAll,
     Command,
     Found,
     Input,
@@ -25,6 +27,9 @@ from liualgotrader.engine.desk import (
 
 PATIENCE = 4  # times the broker's own time-out; an adapter that has not ended by then has hung
 EVERY_OPEN_ORDER = 1  # ns UTC: since ever
+OUR_PREFIX = "liu-"  # what every client order id of ours begins with
+_LOOK_SECONDS = 1.0  # machine time that a look for others' orders may delay taking back ours
+_FAILURES = (OutsideError, BrokerRefused, BadData, TimeoutError)
 
 
 class Errands:
@@ -39,13 +44,38 @@ class Errands:
             case Send(order):
                 return await self._request(Request.SUBMIT, order.client_order_id, lambda: self._broker.submit(order))
             case Cancel(name, broker_id, _):
-                return await self._request(Request.CANCEL, name, lambda: self._broker.cancel(broker_id))
+                return await self._cancel(name, broker_id)
             case Replace(name, broker_id, _, terms):
                 return await self._request(Request.REPLACE, name, lambda: self._broker.replace(broker_id, terms, name))
             case LookUp(name, _):
                 return await self._look_up(name)
             case Reconcile(since):
                 return await self._snapshot(since)
+
+    async def take_back(self, wanted: CancelAll) -> list[Answer]:
+        """Return an answer for every order taken back: in bulk where nobody else's is open, else side by side."""
+        taken: Collection[str] = ()
+        if wanted.whole_account or await self._only_ours_are_open(wanted):
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(self._timeout):
+                    taken = await self._broker.cancel_all()
+        rest = [c for c in wanted.cancels if c.broker_order_id not in taken]
+        singles = (self._cancel(c.client_order_id, c.broker_order_id) for c in rest)
+        done = [c.client_order_id for c in wanted.cancels if c.broker_order_id in taken]
+        return [Answer(Request.CANCEL, name, Outcome.ACCEPTED) for name in done] + await asyncio.gather(*singles)
+
+    async def _only_ours_are_open(self, wanted: CancelAll) -> bool:
+        """Ask, but not for long; where nobody answers, nothing in bulk is done."""
+        exits = {c.broker_order_id for c in wanted.cancels}  # the broker's own ids stand on a bracket's exits
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                seen = await self._broker.orders(since=EVERY_OPEN_ORDER, open_only=True)
+        except _FAILURES:
+            return False
+        return all(o.client_order_id.startswith(OUR_PREFIX) or o.broker_order_id in exits for o in seen)
+
+    async def _cancel(self, name: str, broker_order_id: str) -> Answer:
+        return await self._request(Request.CANCEL, name, lambda: self._broker.cancel(broker_order_id))
 
     async def _request(self, request: Request, name: str, call: Callable[[], Awaitable[BrokerOrder | None]]) -> Answer:
         try:
@@ -61,7 +91,7 @@ class Errands:
         try:
             async with asyncio.timeout(self._timeout):
                 return Found(name, True, await self._broker.order_by_client_id(name))
-        except (OutsideError, BrokerRefused, BadData, TimeoutError):
+        except _FAILURES:
             return Found(name, False)
 
     async def _snapshot(self, since: int) -> Snapshot:
@@ -72,6 +102,6 @@ class Errands:
                 orders = {o.broker_order_id: o for o in await broker.orders(since=EVERY_OPEN_ORDER, open_only=True)}
                 orders |= {o.broker_order_id: o for o in await broker.orders(since=since)}
                 executions = await broker.executions(since=since)
-        except (OutsideError, BrokerRefused, BadData, TimeoutError):
+        except _FAILURES:
             return Snapshot(False)
         return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
 from liualgotrader.common.control import Operate, StopSlot, ToChild
@@ -16,6 +18,7 @@ from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.engine.desk import (
     Announce,
+    CancelAll,
     Command,
     Condition,
     Decision,
@@ -27,6 +30,8 @@ from liualgotrader.engine.desk import (
     Reconnected,
     Resume,
     Send,
+    Settle,
+    Settlement,
     SlotStopped,
     Tell,
     Tick,
@@ -48,6 +53,7 @@ from liualgotrader.transport.page import Cell, Life
 log = logging.getLogger(__name__)
 
 ACCOUNT_SECONDS = 20  # market time between two looks at the account
+_NAMING_DIGITS = 4  # of an account's number, by which an operator names it
 PRICES_SECONDS = 5  # market time between two looks at the caretaker's prices
 _ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE = "/account", "/books", "/prices"  # no symbol has such a name
 
@@ -178,15 +184,36 @@ class Gateway:
         if order.name == "kill_switch":
             reason = str(arguments.get("reason") or "the kill switch is on")
             self._lock.kill(reason)
-            self.tell(KillSwitch(bool(arguments.get("flatten")), reason))
+            whole = self._is_named(str(arguments.get("whole_account") or ""))
+            self.tell(KillSwitch(bool(arguments.get("flatten")), reason, whole))
         elif order.name == "resume":
             self._lock.resume()
             self.tell(Resume())
         elif order.name == "flatten":
             slot = arguments.get("slot")
             self.tell(Flatten(int(slot) if slot is not None else None, "an operator said so"))
+        elif order.name == "positions":
+            self.lanes.put(_PRICES_LANE, partial(self._settle, arguments))
         else:
             self._notice("WARNING", f"the order gateway knows no order {order.name!r}")
+
+    def _is_named(self, digits: str) -> bool:
+        """Whether an operator has named this account, and so means what is not ours in it too."""
+        account = self._room.desk.ledger.account
+        if digits and (account is None or account.account_number[-_NAMING_DIGITS:] != digits):
+            self._notice("WARNING", f"{digits} are not the account's last digits: only what is ours is acted on")
+            return False
+        return bool(digits)
+
+    async def _settle(self, arguments: Mapping[str, Any]) -> None:
+        symbol, how = str(arguments.get("symbol") or "").upper(), str(arguments.get("how"))
+        if how not in set(Settlement):
+            self._notice("WARNING", f"{how!r} settles nothing; there is {', '.join(Settlement)}")
+            return
+        price = None
+        with suppress(OutsideError, BadData):
+            price = dict(await self._prices.latest([symbol])).get(symbol)
+        self.tell(Settle(symbol, Settlement(how), str(arguments.get("strategy") or ""), price))
 
     # --- decisions -----------------------------------------------------------------------------------
 
@@ -204,6 +231,8 @@ class Gateway:
                     self._notice(level, text)
                 case Write():
                     pass
+                case CancelAll():
+                    self.lanes.put_first(partial(self._take_back, decision))
                 case _:
                     self._send(decision)
         for outbox in self.outboxes:
@@ -223,6 +252,9 @@ class Gateway:
     async def _run(self, command: Command) -> None:
         result = await self._errands.run(command)
         self.tell(result)
+
+    async def _take_back(self, wanted: CancelAll) -> None:
+        self.tell(*await self._errands.take_back(wanted))
 
     def _count(self, news: News) -> None:
         if isinstance(news, Fill):

@@ -20,23 +20,37 @@ class Lanes:
         self._busy = busy
         self._room = asyncio.Semaphore(most_at_once)
         self._waiting: dict[str, deque[tuple[Job, AbstractContextManager[None]]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self._closed = False
+
+    def put_first(self, job: Job) -> None:
+        """Call `job` now, whatever else is under way or waits."""
+        if not self._closed:
+            hold = self._hold()
+            self._start(job()).add_done_callback(lambda _: hold.__exit__(None, None, None))
 
     def put(self, lane: str, job: Job) -> None:
         """Call `job` after all that was put into the same lane before it."""
         if self._closed:
             return
-        hold = self._busy()
-        hold.__enter__()
+        hold = self._hold()
         queue = self._waiting.get(lane)
         if queue is not None:
             queue.append((job, hold))
             return
         self._waiting[lane] = deque([(job, hold)])
-        task = asyncio.ensure_future(self._serve(lane))
+        self._start(self._serve(lane))
+
+    def _hold(self) -> AbstractContextManager[None]:
+        hold = self._busy()
+        hold.__enter__()
+        return hold
+
+    def _start(self, serving: Awaitable[None]) -> asyncio.Future[None]:
+        task = asyncio.ensure_future(serving)
         self._tasks.add(task)
         task.add_done_callback(self._served)
+        return task
 
     async def _serve(self, lane: str) -> None:
         queue = self._waiting[lane]
@@ -53,7 +67,7 @@ class Lanes:
             for _, hold in queue:
                 hold.__exit__(None, None, None)
 
-    def _served(self, task: asyncio.Task[None]) -> None:
+    def _served(self, task: asyncio.Future[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             loop = task.get_loop()
@@ -62,7 +76,7 @@ class Lanes:
     @property
     def idle(self) -> bool:
         """Whether nothing is under way."""
-        return not self._waiting
+        return not self._tasks
 
     async def close(self) -> None:
         """Take nothing more, and give up what is under way."""

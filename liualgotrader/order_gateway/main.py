@@ -168,7 +168,8 @@ class _Session:
         store = await _patiently(child, self._recorder.connect, START_SECONDS)
         held = await _patiently(child, self._broker.positions, START_SECONDS)
         for carried in await carried_positions(child.plan, store, held, child.notice):
-            if not books.held(carried.slot, carried.symbol):
+            place = carried.slot, carried.symbol
+            if not books.held(*place) and place not in books.missing:
                 self._gateway.tell(carried)
 
     async def live(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from liualgotrader.common.orders import (
     OrderIntent,
     ReplaceIntent,
 )
-from liualgotrader.common.rfc3339 import rfc3339
+from liualgotrader.common.rfc3339 import nanoseconds, rfc3339
 from liualgotrader.trading import alpaca_wire as wire
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WORKERS = 4
+_CANCEL_WORKERS = 16  # of their own: a cancel waits for no other request of ours
 _ORDERS_PAGE = 500
 _ACTIVITIES_PAGE = 100
 _BUSY_TRIES = 3
@@ -54,6 +55,7 @@ class AlpacaBroker:
         self._keys = (key_id, secret_key)
         self._timeout = timeout_seconds
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="alpaca-rest")
+        self._cancels = ThreadPoolExecutor(_CANCEL_WORKERS, thread_name_prefix="alpaca-cancel")
         self._local = threading.local()
         self._stream: _UpdatesThread | None = None
 
@@ -66,7 +68,12 @@ class AlpacaBroker:
 
     async def cancel(self, broker_order_id: str) -> None:
         """Ask for cancellation."""
-        await self._call("DELETE", f"/orders/{broker_order_id}", about=broker_order_id)
+        await self._call("DELETE", f"/orders/{broker_order_id}", about=broker_order_id, urgent=True)
+
+    async def cancel_all(self) -> Collection[str]:
+        """Ask for cancellation of every open order of the account; return the ids taken on."""
+        answers = await self._call("DELETE", "/orders", about="all orders", urgent=True)
+        return [str(one["id"]) for one in answers or () if one.get("status") in (200, 204)]
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         """Ask for other terms; the answer is the new order."""
@@ -127,6 +134,10 @@ class AlpacaBroker:
         """Return the account's figures."""
         return wire.broker_account(await self._call("GET", "/account", about="account"))
 
+    async def clock(self) -> int:
+        """Return Alpaca's time, ns UTC."""
+        return nanoseconds((await self._call("GET", "/clock", about="the broker's clock"))["timestamp"])
+
     async def updates(self) -> AsyncIterator[BrokerUpdate | None]:
         """Yield the order stream for ever; None each time it has been connected (again)."""
         waiting: asyncio.Queue[BrokerUpdate | None] = asyncio.Queue()
@@ -148,13 +159,17 @@ class AlpacaBroker:
         """End the stream and all connections."""
         if self._stream is not None:
             self._stream.end()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._cancels):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     # --- REST ------------------------------------------------------------------------------------
 
-    async def _call(self, method: str, path: str, fields: Mapping[str, Any] | None = None, *, about: str) -> Any:
+    async def _call(
+        self, method: str, path: str, fields: Mapping[str, Any] | None = None, *, about: str, urgent: bool = False
+    ) -> Any:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._ask, method, path, fields, about)
+        threads = self._cancels if urgent else self._threads
+        return await loop.run_in_executor(threads, self._ask, method, path, fields, about)
 
     def _ask(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
         """Make one call on a worker thread; 429 is repeated, since the broker did nothing then."""
@@ -203,7 +218,7 @@ def _sorted_error(error: Any, about: str) -> BrokerRefused | BrokerUnreachable:
     code, message = 0, str(error)
     with suppress(Exception):
         code, message = int(error.code), str(error.message)
-    if status in (408, 500, 502, 503, 504) or not status:
+    if status == 408 or status >= 500 or not status:
         return BrokerUnreachable(f"{about}: Alpaca answered {status}; it may have been carried out")
     return BrokerRefused(f"{message.strip()[:300] or 'no reason given'}", status=status, code=code)
 

@@ -7,7 +7,7 @@ hands the account's updates to whoever reads `updates()`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from liualgotrader.common.errors import BrokerRefused
@@ -46,6 +46,11 @@ class SimulatedBroker:
     async def cancel(self, broker_order_id: str) -> None:
         """Ask for cancellation."""
         self._exchange.cancel(self._account_id, broker_order_id, self._now())
+
+    async def cancel_all(self) -> Collection[str]:
+        """Ask for cancellation of every open order of the account; return the ids taken on."""
+        results = self._exchange.cancel_all(self._account_id, self._now())
+        return [result.order_id for result in results if result.status == 200]
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         """Ask for other terms; the answer is the new order."""
@@ -99,6 +104,10 @@ class SimulatedBroker:
             shorting_enabled=view.shorting_enabled,
             trading_blocked=view.trading_blocked,
         )
+
+    async def clock(self) -> int:
+        """Return the exchange's time, ns UTC."""
+        return self._now()
 
     async def latest(self, symbols: Iterable[str]) -> Mapping[str, Decimal]:
         """Return the newest eligible print of those symbols that have one, dollars per share."""

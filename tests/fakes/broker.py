@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ from liualgotrader.engine.desk import (
     Answer,
     Begin,
     Cancel,
+    CancelAll,
     Decision,
     Desk,
     DeskTerms,
@@ -117,6 +118,7 @@ class World:
         self.rows: dict[int, Row] = {}
         self.news: dict[int, list[News]] = defaultdict(list)
         self.others: list[Decision] = []
+        self.bulks: list[CancelAll] = []
         self.generation = 0
         self.numbers: dict[int, int] = defaultdict(int)
         self._stream = self.broker._waiting
@@ -143,6 +145,9 @@ class World:
             self.rows[decision.number] = decision.row
         elif isinstance(decision, Tell):
             self.news[decision.slot].append(decision.news)
+        elif isinstance(decision, CancelAll):
+            self.bulks.append(decision)
+            self.commands += decision.cancels
         elif isinstance(decision, Send | Cancel | Replace | LookUp | Reconcile):
             self.commands.append(decision)
         else:
@@ -369,6 +374,9 @@ class UnreliableBroker:
     async def cancel(self, broker_order_id: str) -> None:
         await self._through("cancel", lambda: self.inner.cancel(broker_order_id))
 
+    async def cancel_all(self) -> Collection[str]:
+        return await self._through("cancel_all", self.inner.cancel_all)
+
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         return await self._through("replace", lambda: self.inner.replace(broker_order_id, terms, client_order_id))
 
@@ -386,6 +394,9 @@ class UnreliableBroker:
 
     async def account(self) -> BrokerAccount:
         return await self._through("account", self.inner.account)
+
+    async def clock(self) -> int:
+        return await self._through("clock", self.inner.clock)
 
     async def latest(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         return await self.inner.latest(symbols)

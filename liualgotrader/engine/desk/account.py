@@ -6,12 +6,12 @@ from decimal import Decimal
 
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import BrokerAccount
-from liualgotrader.engine.desk.cancels import cancel_all
+from liualgotrader.engine.desk.cancels import take_back_everything
 from liualgotrader.engine.desk.closing import flatten
-from liualgotrader.engine.desk.ledger import Ledger
-from liualgotrader.engine.desk.values import Announce, Cancel, KillSwitch
+from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
+from liualgotrader.engine.desk.settling import close_foreign
+from liualgotrader.engine.desk.values import Announce, KillSwitch
 
-KILL_SWITCH = "kill_switch"
 DAILY_LOSS = "daily_loss"
 BLOCKED = "account"
 
@@ -39,23 +39,19 @@ def _weigh_loss(ledger: Ledger, began_with: Decimal, equity: Decimal) -> None:
 
 
 def kill(ledger: Ledger, order: KillSwitch) -> None:
-    """Take back everything of ours, of other batches too, and open nothing more; close our positions if told so."""
+    """Take back everything of ours, of other batches too, and open nothing more; close positions if told so."""
     ledger.condition(KILL_SWITCH, order.reason)
-    cancel_all(ledger, order.reason)
-    for seen in ledger.orders.other_batches.values():
-        ledger.decide(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
+    take_back_everything(ledger, order.reason, whole_account=order.whole_account)
     if order.flatten:
         flatten(ledger, None, order.reason)
+        if order.whole_account:
+            close_foreign(ledger, order.reason)
 
 
 def resume(ledger: Ledger) -> None:
-    """Go on as an operator says: the loss counts from here, and differences to the broker are not ours."""
+    """Go on as an operator says: the loss counts from here."""
     ledger.condition(KILL_SWITCH, "")
     ledger.condition(DAILY_LOSS, "")
     ledger.flattening.clear()
     if ledger.account is not None:
         ledger.day_began_with = ledger.account.equity
-    for symbol in ledger.books.quarantined:
-        foreign = ledger.books.foreign
-        foreign[symbol] = foreign.get(symbol, Decimal(0)) + ledger.reconciling.suspects.pop(symbol, Decimal(0))
-    ledger.books.quarantined.clear()

@@ -9,6 +9,7 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Side
 from liualgotrader.engine.desk.order import Order, Orders, counted, worst_price
+from liualgotrader.engine.desk.values import Missing
 
 
 @dataclass(slots=True)
@@ -76,6 +77,8 @@ class Books:
         self.marks: dict[str, Decimal] = {}  # newest price known, dollars per share
         self.foreign: dict[str, Decimal] = {}  # signed shares that are not ours
         self.quarantined: dict[str, str] = {}  # symbol -> why nothing is opened in it
+        self.differences: dict[str, Decimal] = {}  # signed shares that the account has beyond our books, seen twice
+        self.missing: dict[tuple[int, str], Missing] = {}  # held by a slot's strategy before, and not there any more
         self._ours: dict[str, Decimal] = {}
         self._exposures: dict[str, Exposure] = {}
         self.gross = ZERO  # dollars, all symbols, every working order counted as filled
@@ -93,6 +96,14 @@ class Books:
     def ours(self, symbol: str) -> Decimal:
         """Return the signed shares that all slots together hold."""
         return self._ours.get(symbol, ZERO)
+
+    def lacking(self, symbol: str) -> bool:
+        """Whether the account has less of a symbol than our books say."""
+        return self.ours(symbol) * self.differences.get(symbol, ZERO) < 0
+
+    def there(self, symbol: str) -> Decimal:
+        """Return the signed shares that the account holds, as far as we know."""
+        return self.ours(symbol) + self.foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
 
     def symbols(self) -> set[str]:
         """Return the symbols in which any slot holds something, even if it adds up to nothing."""

@@ -17,7 +17,7 @@ from liualgotrader.common.orders import (
     slot_of,
 )
 from liualgotrader.engine.desk.alarms import Due
-from liualgotrader.engine.desk.cancels import ask_cancel, not_cancelled, want_cancel
+from liualgotrader.engine.desk.cancels import ask_cancel, not_cancelled, not_replaced, want_cancel
 from liualgotrader.engine.desk.intents import WORKING, number_of
 from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order, Origin
@@ -42,8 +42,8 @@ def on_update(ledger: Ledger, update: BrokerUpdate) -> None:
     see(ledger, order, update.order, update.execution)
     if update.event == "order_cancel_rejected" and order.state is OrderState.PENDING_CANCEL:
         not_cancelled(ledger, order)
-    elif update.event == "order_replace_rejected" and order.state is OrderState.PENDING_REPLACE:
-        ledger.move(order, Step.REOPENED)
+    elif update.event == "order_replace_rejected":
+        not_replaced(ledger, order)
 
 
 def _count(ledger: Ledger, sequence: int) -> None:
@@ -73,7 +73,8 @@ def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecut
     ledger.orders.name(order, seen.broker_order_id)
     for leg in seen.legs:
         _take_leg(ledger, order, leg)
-    if seen.quantity > 0 and seen.quantity - order.offset != order.quantity:
+    is_newest = seen.updated_at >= order.seen_at
+    if is_newest and seen.quantity > 0 and seen.quantity - order.offset != order.quantity:
         order.quantity = seen.quantity - order.offset
         ledger.books.touch(order.symbol)
     if execution is not None:
@@ -81,7 +82,7 @@ def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecut
     filled = seen.filled_quantity - order.offset
     if filled > order.told_filled:
         order.told_filled, order.average_told = filled, seen.average_price
-    if seen.updated_at >= order.seen_at:
+    if is_newest:
         order.seen_at = seen.updated_at
         _step(ledger, order, seen, lost=lost)
     settle(ledger, order)
@@ -99,6 +100,7 @@ def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> Non
     elif lost:
         ledger.warn("WARNING", f"{order.client_order_id} had been given up and works at the broker: taking it back")
         ledger.move(order, Step.APPEARED, at=seen.updated_at)
+        order.cancel_wanted = ""
         want_cancel(ledger, order, "it had been given up as lost")
     else:
         ledger.move(order, OF_BROKER[seen.state], at=seen.updated_at)
@@ -114,6 +116,8 @@ def settle(ledger: Ledger, order: Order) -> None:
         ending, order.ending = order.ending, None
         reason = order.reason if ending is OrderState.REJECTED else ""
         ledger.move(order, OF_BROKER[ending], at=order.seen_at, reason=reason)
+        if ending is OrderState.REJECTED:
+            _reopen_predecessor(ledger, order)
         return
     if order.filled >= order.quantity:
         ledger.move(order, Step.FILLED, at=order.seen_at)
@@ -169,11 +173,8 @@ def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
 
 def _reopen_predecessor(ledger: Ledger, order: Order) -> None:
     before = ledger.orders.by_id.get(order.leaves_room_of)
-    if before is not None and before.state is OrderState.PENDING_REPLACE:
-        ledger.move(before, Step.REOPENED)
-        if order.cancel_wanted or before.cancel_wanted:
-            before.cancel_wanted = ""
-            want_cancel(ledger, before, "taken back while it was being replaced")
+    if before is not None:
+        not_replaced(ledger, before)
 
 
 # --- orders whose fate is not known -----------------------------------------------------------------
@@ -201,10 +202,10 @@ def _still_working(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
         return
     if order.state is OrderState.PENDING_CANCEL:
         not_cancelled(ledger, order)
-    elif order.state is OrderState.PENDING_REPLACE:
+    else:
         following = ledger.orders.by_id.get(order.successor)
         if following is None or following.state.is_final:
-            ledger.move(order, Step.REOPENED)
+            not_replaced(ledger, order)
 
 
 def _not_there(ledger: Ledger, order: Order) -> None:

@@ -8,7 +8,7 @@ from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.states import Step
-from liualgotrader.engine.desk.values import Cancel
+from liualgotrader.engine.desk.values import Cancel, CancelAll
 
 LONGEST_WAIT = 32  # market seconds between two attempts to cancel
 
@@ -53,6 +53,17 @@ def not_cancelled(ledger: Ledger, order: Order) -> None:
         _wake(ledger, order)
 
 
+def not_replaced(ledger: Ledger, order: Order) -> None:
+    """The broker did not replace the order: it works on, and a cancel that came meanwhile goes out for it."""
+    if order.state is not OrderState.PENDING_REPLACE:
+        return
+    ledger.move(order, Step.REOPENED)
+    following = ledger.orders.by_id.get(order.successor)
+    order.cancel_wanted = order.cancel_wanted or (following.cancel_wanted if following is not None else "")
+    if order.cancel_wanted:
+        ask_cancel(ledger, order)
+
+
 def expire(ledger: Ledger, order: Order) -> None:
     """An order's lifetime has passed: take it back."""
     want_cancel(ledger, order, "its lifetime has passed")
@@ -63,6 +74,19 @@ def cancel_all(ledger: Ledger, reason: str, *, slot: int | None = None, symbol: 
     for order in list(ledger.orders.all_working()):
         if slot in (None, order.slot) and symbol in (None, order.symbol):
             want_cancel(ledger, order, reason)
+
+
+def take_back_everything(ledger: Ledger, reason: str, *, whole_account: bool = False) -> None:
+    """Take back every order of ours, of other batches too, as one request."""
+    before = len(ledger.out)
+    cancel_all(ledger, reason)
+    decided = ledger.out[before:]
+    ledger.out[before:] = [d for d in decided if not isinstance(d, Cancel)]
+    wanted = [d for d in decided if isinstance(d, Cancel)]
+    for seen in ledger.orders.other_batches.values():
+        wanted.append(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
+    if wanted or whole_account:
+        ledger.decide(CancelAll(tuple(wanted), whole_account))
 
 
 def _wake(ledger: Ledger, order: Order) -> None:

@@ -19,6 +19,7 @@ from liualgotrader.engine.desk.books import Position
 from liualgotrader.engine.desk.cancels import cancel_all, want_cancel
 from liualgotrader.engine.desk.ledger import LIQUIDATION, Closing, Ledger
 from liualgotrader.engine.desk.order import Order, Origin
+from liualgotrader.engine.desk.values import Cancel
 
 LONGEST_PAUSE = 32  # market seconds
 LOUD_AFTER = 5  # rejections until a person is called
@@ -28,7 +29,15 @@ def want_flat(ledger: Ledger, slot: int, symbol: str, reason: str, indicators: M
     """Close a slot's position in a symbol, whatever works there, and go on until it is closed."""
     if (slot, symbol) not in ledger.closings:
         ledger.closings[slot, symbol] = Closing(slot, symbol, reason, indicators)
+        _take_back_of_other_batches(ledger, symbol)
         advance(ledger, ledger.closings[slot, symbol])
+
+
+def _take_back_of_other_batches(ledger: Ledger, symbol: str) -> None:
+    """What an earlier batch left working holds shares at the broker; nobody of this batch knows it."""
+    for seen in ledger.orders.other_batches.values():
+        if seen.symbol == symbol:
+            ledger.decide(Cancel(seen.client_order_id, seen.broker_order_id, symbol))
 
 
 def flatten(ledger: Ledger, slot: int | None, reason: str) -> None:
@@ -106,7 +115,7 @@ def advance(ledger: Ledger, closing: Closing, *, woken: bool = False) -> None:
     if not held:
         ledger.closings.pop(key, None)
         return
-    if _market_has_closed(ledger):
+    if _market_has_closed(ledger) or not _available(ledger, closing.symbol, held):
         _give_up(ledger, closing, held)
         return
     last = ledger.orders.by_id.get(closing.order_id)
@@ -136,13 +145,22 @@ def _market_has_closed(ledger: Ledger) -> bool:
 
 
 def _give_up(ledger: Ledger, closing: Closing, held: Decimal) -> None:
-    """After the close a broker would keep a market order for the next open, when this batch is not there any more."""
+    """Send nothing: after the close a broker would keep it for the next open; what is not there would be sold short."""
     del ledger.closings[closing.slot, closing.symbol]
-    ledger.warn(
-        "ERROR",
-        f"{closing.symbol}: the market has closed and slot {closing.slot} still holds {plain(held)} shares "
-        f"({closing.reason}); nothing is sent for them after the close",
-    )
+    holds = f"slot {closing.slot} still holds {plain(held)} shares ({closing.reason})"
+    if _market_has_closed(ledger):
+        said = f"the market has closed and {holds}; nothing is sent for them after the close"
+    else:
+        said = f"{holds} by our books, but the account does not: nothing is sent for them"
+    ledger.warn("ERROR", f"{closing.symbol}: {said}")
+
+
+def _available(ledger: Ledger, symbol: str, held: Decimal) -> Decimal:
+    """Return how many of the shares held can be traded away without turning the account's position over."""
+    if not ledger.books.lacking(symbol):
+        return abs(held)
+    there = ledger.books.there(symbol)
+    return min(abs(held), abs(there)) if there * held > 0 else Decimal(0)
 
 
 def _pause(ledger: Ledger, closing: Closing, last: Order) -> None:
@@ -155,6 +173,7 @@ def _pause(ledger: Ledger, closing: Closing, last: Order) -> None:
         f"{last.state} ({last.reason or 'no reason given'}); trying again",
     )
     ledger.market.set(ledger.now + min(2**closing.tries, LONGEST_PAUSE) * SECOND, Due.CLOSE, key)
+    _take_back_of_other_batches(ledger, closing.symbol)
 
 
 def _send(ledger: Ledger, closing: Closing, held: Decimal) -> None:
@@ -165,7 +184,7 @@ def _send(ledger: Ledger, closing: Closing, held: Decimal) -> None:
         strategy=slot.strategy,
         symbol=closing.symbol,
         side=Side.SELL if held > 0 else Side.BUY,
-        quantity=abs(held),
+        quantity=_available(ledger, closing.symbol, held),
         type=OrderType.MARKET,
         decided_at=ledger.now,
         valid_until=NEVER,

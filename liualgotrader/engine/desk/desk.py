@@ -18,7 +18,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     SlotNews,
 )
-from liualgotrader.engine.desk import account, broker_side, cancels, closing, intents, reconcile
+from liualgotrader.engine.desk import account, broker_side, cancels, closing, intents, reconcile, settling
 from liualgotrader.engine.desk.alarms import Due, Key
 from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order, Origin
@@ -35,9 +35,11 @@ from liualgotrader.engine.desk.values import (
     Input,
     KillSwitch,
     Leave,
+    Missing,
     Prices,
     Reconnected,
     Resume,
+    Settle,
     SlotStopped,
     Snapshot,
     Tick,
@@ -286,6 +288,8 @@ def _serve(ledger: Ledger, due: Due, key: Key) -> None:
 
 _HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
     Carried: _on_carried,
+    Missing: settling.on_missing,
+    Settle: settling.on_settle,
     OrderIntent: intents.on_order,
     CancelIntent: intents.on_cancel,
     ReplaceIntent: intents.on_replace,

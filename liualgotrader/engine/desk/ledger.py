@@ -47,6 +47,7 @@ from liualgotrader.engine.desk.values import (
 )
 
 LIQUIDATION = {"liquidation": 1}
+KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class Slot:
     number: int
     plan: SlotPlan | None
     strategy: str = ""
-    day_trade: bool = True  # until it declares itself: what must not stay overnight is closed
+    day_trade: bool = True  # as the plan says, until it declares itself
     stopped: str = ""
     news: list[SlotNews] = field(default_factory=list)
     next_number: int = 1  # the lowest n that no order of it has used
@@ -122,7 +123,9 @@ class Ledger:
         """Go on under these terms and this lease."""
         self.terms, self.generation = begin.terms, begin.generation
         for plan in begin.terms.slots:
-            slot = self.slots.setdefault(plan.slot, Slot(plan.slot, plan, plan.strategy))
+            slot = self.slots.setdefault(plan.slot, Slot(plan.slot, plan, plan.strategy, plan.day_trade))
+            if slot.plan is None or slot.plan.day_trade != plan.day_trade:  # else what it declared since counts
+                slot.day_trade = plan.day_trade
             slot.plan = plan
             slot.stopped = slot.stopped or plan.stopped
 
@@ -192,7 +195,7 @@ class Ledger:
         order.state = new
         order.updated_at = at or self.now
         order.reason = reason or order.reason
-        if new.is_final:
+        if new.is_final and new is not OrderState.REJECTED:  # then what it was to replace is taken back
             order.cancel_wanted = ""
         if new is not OrderState.SENT:  # told and stored as written; the answer follows at once
             self._event(order, str(new), {"reason": reason} if reason else {}, at)
@@ -298,7 +301,8 @@ class Ledger:
         self.fills += 1
         self.fills_in[order.symbol] = self.fills
         self._tell_fill(order, execution, fresh, position)
-        self.write(self._trade_row(order, execution, fresh))
+        if (plan := self.slot(order.slot).plan) is not None:
+            self.write(self._trade_row(order, execution, fresh, plan))
         self.keep(order)
         self.changed.append(order)
         return True
@@ -349,12 +353,11 @@ class Ledger:
             ),
         )
 
-    def _trade_row(self, order: Order, execution: BrokerExecution, shares: Decimal) -> TradeRow:
-        plan = self.slot(order.slot).plan
+    def _trade_row(self, order: Order, execution: BrokerExecution, shares: Decimal, plan: SlotPlan) -> TradeRow:
         return TradeRow(
             execution_id=execution.execution_id,
             client_order_id=order.client_order_id,
-            algo_run_id=plan.algo_run_id if plan else 0,
+            algo_run_id=plan.algo_run_id,
             symbol=order.symbol,
             operation=str(order.side),
             quantity=shares,
@@ -364,7 +367,7 @@ class Ledger:
             indicators=order.intent.indicators,
             planned_stop=order.intent.planned_stop,
             planned_target=order.intent.planned_target,
-            account_id=plan.account_id if plan else None,
+            account_id=plan.account_id,
         )
 
     def carry(self, slot_number: int, symbol: str, quantity: Decimal, price: Decimal) -> Position:

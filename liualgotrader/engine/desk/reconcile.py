@@ -6,16 +6,18 @@ symbol and a person is told; nothing is ever traded to make the books agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.rows import AccountRow
 from liualgotrader.engine.desk.broker_side import find, see, settle
-from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.cancels import take_back_everything
+from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.reconcile_asking import next_reconcile
+from liualgotrader.engine.desk.settling import HOW_TO_SETTLE
 from liualgotrader.engine.desk.values import Snapshot
 
 OUR_PREFIX = "liu-"
@@ -33,13 +35,15 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
         _ask_for_the_absent(ledger, snapshot.orders)
         _compare_positions(ledger, snapshot)
         ledger.condition(WAITING, "", quiet=True)
+        if KILL_SWITCH in ledger.conditions:  # what it did not know of when it was put on
+            take_back_everything(ledger, ledger.conditions[KILL_SWITCH])
     next_reconcile(ledger, ok=snapshot.ok)
 
 
 def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot without what would change nothing, so that its record stays small."""
     orders = tuple(o for o in snapshot.orders if _tells_something(ledger, o))
-    told = {o.broker_order_id for o in orders}
+    told = {o.broker_order_id for o in _with_legs(orders)}
     executions = tuple(e for e in snapshot.executions if _is_new(ledger, e, told))
     return Snapshot(snapshot.ok, orders, executions, snapshot.positions)
 
@@ -47,8 +51,23 @@ def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:
 def _tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
     known = ledger.orders.of_broker(seen.broker_order_id)
     if known is not None:
-        return not known.is_done or seen.filled_quantity - known.offset > known.filled
+        return (
+            not known.is_done
+            or seen.filled_quantity - known.offset > known.filled
+            or any(_leg_tells_something(ledger, leg) for leg in seen.legs)
+        )
     return seen.client_order_id.startswith(OUR_PREFIX) or seen.broker_order_id in ledger.orders.expected
+
+
+def _leg_tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
+    """A bracket's exits come with their parent, which may have ended long before them."""
+    return ledger.orders.of_broker(seen.broker_order_id) is None or _tells_something(ledger, seen)
+
+
+def _with_legs(orders: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
+    for order in orders:
+        yield order
+        yield from order.legs
 
 
 def _is_new(ledger: Ledger, execution: BrokerExecution, told: set[str]) -> bool:
@@ -59,16 +78,14 @@ def _is_new(ledger: Ledger, execution: BrokerExecution, told: set[str]) -> bool:
 
 
 def _take_orders(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
-    others = ledger.orders.other_batches
+    others: dict[str, BrokerOrder] = {}
     for view in seen:
         order = find(ledger, view)
         if order is not None:
             see(ledger, order, view)
-        elif view.client_order_id.startswith(OUR_PREFIX):
-            if view.state.is_final:
-                others.pop(view.broker_order_id, None)
-            else:
-                others[view.broker_order_id] = view
+        elif view.client_order_id.startswith(OUR_PREFIX) and not view.state.is_final:
+            others[view.broker_order_id] = view
+    ledger.orders.other_batches = others  # every open order is in the answer
 
 
 def _take_executions(ledger: Ledger, executions: Iterable[BrokerExecution]) -> None:
@@ -112,7 +129,7 @@ def _book_by_average(ledger: Ledger, order: Order) -> None:
 
 
 def _ask_for_the_absent(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
-    told = {o.broker_order_id for o in seen}
+    told = {o.broker_order_id for o in _with_legs(seen)}
     for order in ledger.orders.all_working():
         if order.broker_order_id and order.broker_order_id not in told:
             ledger.look_up(order)
@@ -148,14 +165,19 @@ def _weigh(ledger: Ledger, symbol: str, difference: Decimal) -> None:
     books, suspects = ledger.books, ledger.reconciling.suspects
     if not difference:
         suspects.pop(symbol, None)
-        if books.quarantined.pop(symbol, ""):
+        if books.differences.pop(symbol, None) is not None and not _is_missing(ledger, symbol):
+            del books.quarantined[symbol]
             ledger.warn("WARNING", f"{symbol}: our books and the broker's agree again; entries are allowed")
     elif suspects.get(symbol) != difference:
         suspects[symbol] = difference
-    elif symbol not in books.quarantined:
-        books.quarantined[symbol] = f"the broker holds {plain(difference)} shares more than our books say"
+    elif books.differences.get(symbol) != difference:
+        books.differences[symbol] = difference
+        word = "more" if difference > 0 else "fewer"
+        books.quarantined[symbol] = f"the broker holds {plain(abs(difference))} shares {word} than our books say"
         ledger.warn(
-            "ERROR",
-            f"{symbol}: {books.quarantined[symbol]}; nothing is opened in it until this is explained "
-            "(the operator's `resume` takes the difference as not ours)",
+            "ERROR", f"{symbol}: {books.quarantined[symbol]}; nothing is opened in it until you {HOW_TO_SETTLE}"
         )
+
+
+def _is_missing(ledger: Ledger, symbol: str) -> bool:
+    return any(lost == symbol for _, lost in ledger.books.missing)

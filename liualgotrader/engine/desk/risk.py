@@ -56,6 +56,9 @@ class Case:
     bound: Decimal  # shares that the slot's working orders of the same side already bind
     foreign: Decimal  # signed shares that the account holds and that are not ours
     other_slots: Decimal  # signed shares of the other slots
+    lacking: bool  # the account is known to hold less of the symbol than our books say
+    there: Decimal  # signed shares that the account holds
+    leaving: Decimal  # shares that working orders of the same side, of all slots, already bind
     others: Sequence[OtherOrder]
     price: Decimal | None  # what the order is counted at; None: nobody knows
     equity: Decimal | None
@@ -152,6 +155,13 @@ def _flip(c: Case) -> Objection:
         return None
     free = abs(c.held) - c.bound
     return f"{c.intent.quantity} of {max(ZERO, free)} shares that can still be closed; a position is not turned over"
+
+
+def _not_there(c: Case) -> Objection:
+    if not c.lacking:
+        return None
+    free = max(ZERO, -c.there * c.intent.side.sign - c.leaving)
+    return f"the account holds {free} shares that can still be closed" if c.intent.quantity > free else None
 
 
 def _self_crossing(c: Case) -> Objection:
@@ -273,6 +283,7 @@ RULES: Sequence[Rule] = (
     Rule("size", False, _size),
     Rule("closing", False, _closing),
     Rule("flip", False, _flip),
+    Rule("not_there", False, _not_there),
     Rule("self_crossing", False, _self_crossing),
     Rule("liquidation", True, _liquidation),
     Rule("entries_stopped", True, _entries_stopped),

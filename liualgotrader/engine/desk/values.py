@@ -69,6 +69,33 @@ class Carried(msgspec.Struct, frozen=True, tag_field="kind", tag="carried"):
     planned_target: Decimal | None = None
 
 
+class Missing(msgspec.Struct, frozen=True, tag_field="kind", tag="missing"):
+    """A slot's strategy held this after its last session, and the account has only `there` shares of it."""
+
+    slot: int
+    symbol: str
+    quantity: Decimal  # signed shares
+    average_price: Decimal
+    there: Decimal
+
+
+class Settlement(StrEnum):
+    """What is to become of shares in which our books and the account differ."""
+
+    ADOPT = "adopt"  # our books take them over as they are in the account
+    FLATTEN = "flatten"  # the same, and what is there is closed at market
+    IGNORE = "ignore"  # they are not ours
+
+
+class Settle(msgspec.Struct, frozen=True, tag_field="kind", tag="settle"):
+    """An operator says what becomes of a quarantined symbol; `price` is its newest, dollars per share."""
+
+    symbol: str
+    how: Settlement
+    strategy: str = ""  # who takes the shares over, where several could
+    price: Decimal | None = None
+
+
 class Request(StrEnum):
     """What was asked of the broker."""
 
@@ -132,14 +159,18 @@ class Condition(msgspec.Struct, frozen=True, tag_field="kind", tag="condition"):
 
 
 class KillSwitch(msgspec.Struct, frozen=True, tag_field="kind", tag="kill_switch"):
-    """Cancel everything of ours and open nothing until `Resume`; `flatten` also closes our positions."""
+    """Cancel everything of ours and open nothing until `Resume`; `flatten` also closes our positions.
+
+    `whole_account`: orders and positions that are not ours too.
+    """
 
     flatten: bool = False
     reason: str = "the kill switch is on"
+    whole_account: bool = False
 
 
 class Resume(msgspec.Struct, frozen=True, tag_field="kind", tag="resume"):
-    """An operator takes back the kill switch, a daily-loss stop and quarantines."""
+    """An operator takes back the kill switch and a daily-loss stop."""
 
 
 class Flatten(msgspec.Struct, frozen=True, tag_field="kind", tag="flatten"):
@@ -171,6 +202,8 @@ class Prices(msgspec.Struct, frozen=True, tag_field="kind", tag="prices"):
 Input = (
     Begin
     | Carried
+    | Missing
+    | Settle
     | OrderIntent
     | CancelIntent
     | ReplaceIntent
@@ -216,6 +249,16 @@ class Cancel(msgspec.Struct, frozen=True):
     client_order_id: str
     broker_order_id: str
     symbol: str
+
+
+class CancelAll(msgspec.Struct, frozen=True):
+    """Take these back now, before all else: in bulk if the broker has no others open, else each one, side by side.
+
+    `whole_account`: whatever is open, in bulk. Every one of `cancels` gets an `Answer` of its own.
+    """
+
+    cancels: tuple[Cancel, ...]
+    whole_account: bool = False
 
 
 class Replace(msgspec.Struct, frozen=True):
@@ -268,4 +311,4 @@ class Warn(msgspec.Struct, frozen=True):
 
 
 Command = Send | Cancel | Replace | LookUp | Reconcile
-Decision = Command | Write | Tell | Announce | Warn
+Decision = Command | CancelAll | Write | Tell | Announce | Warn

@@ -192,6 +192,18 @@ class Stack:
         answer.raise_for_status()
         return answer.json()
 
+    def tell(self, path: str, **body: Any) -> Any:
+        """Ask the broker for something as a person would, past the gateway."""
+        headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+        answer = requests.post(f"{self.plan.endpoints.trading_url}/v2/{path}", json=body, headers=headers, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def heard_notices(self) -> list[str]:
+        """Return what the gateway has told its supervisor by now."""
+        self.listen()
+        return self.notices()
+
     def log(self) -> str:
         path = self.home / "logs" / "order_gateway.log"
         return path.read_text() if path.exists() else ""
@@ -254,7 +266,17 @@ class PlayedConsumer:
             if item.state.is_final or item.state is OrderState.PENDING_CANCEL:
                 self.kept.pop(f"cancel {item.client_order_id}", None)
 
-    def order(self, slot: int, side: Side, quantity: int, symbol: str, price: Decimal, *, limit: bool = False) -> str:
+    def order(
+        self,
+        slot: int,
+        side: Side,
+        quantity: int,
+        symbol: str,
+        price: Decimal,
+        *,
+        limit: bool = False,
+        stays: bool = False,
+    ) -> str:
         self.numbers[slot] += 1
         name = client_order_id(BATCH, slot, self.numbers[slot])
         intent = OrderIntent(
@@ -268,7 +290,7 @@ class PlayedConsumer:
             decided_at=self.market_now(),
             valid_until=machine_now() + 30 * SECOND,
             limit_price=price if limit else None,
-            cancel_after=10 * SECOND,
+            cancel_after=0 if stays else 10 * SECOND,
             reference_price=price,
             reference_at=self.market_now(),
         )

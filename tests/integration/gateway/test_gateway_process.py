@@ -128,3 +128,39 @@ async def test_the_kill_switch_takes_orders_back_and_stays_on_over_a_restart(sta
     assert await stack.stop_gateway(flatten=True) == 0
     assert stack.facts()["positions"] == []
     consumer.close()
+
+
+async def test_the_kill_switch_leaves_somebody_elses_order_and_takes_ours_back_after_a_kill(stack: Stack) -> None:
+    consumer = await begin(stack)
+    known = prices(stack)
+    symbol, price = next(iter(known.items()))
+    low = (price * Decimal("0.97")).quantize(Decimal("0.01"))
+    stack.tell("orders", symbol=symbol, qty="1", side="buy", type="limit", time_in_force="day", limit_price=str(low))
+    names = [consumer.order(1, Side.BUY, 1, symbol, low, limit=True, stays=True) for _ in range(12)]
+    await consumer.until(lambda: all(consumer.state(name) is OrderState.ACKNOWLEDGED for name in names))
+    stack.say(Operate("kill_switch", {"reason": "a person said so"}))
+    await asyncio.sleep(0.005)
+    stack.kill_gateway()  # somewhere between the first cancel and the last
+    stack.start_gateway()
+    await consumer.until(lambda: all(consumer.state(name) is OrderState.CANCELED for name in names))
+    [left] = stack.ask("orders", status="open")
+    assert not left["client_order_id"].startswith("liu-")
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+
+
+async def test_a_position_closed_by_hand_is_set_apart_and_adopted(stack: Stack, store: PostgresStore) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    name = consumer.order(1, Side.BUY, 10, symbol, price)
+    await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+    stack.tell("orders", symbol=symbol, qty="10", side="sell", type="market", time_in_force="day")
+    await consumer.until(lambda: any("10 shares fewer" in text for text in stack.heard_notices()), seconds=60)
+    stack.say(Operate("positions", {"how": "adopt", "symbol": symbol.lower()}))
+    await consumer.until(lambda: consumer.position(1, symbol) == 0)
+    assert await stack.stop_gateway(flatten=True) == 0
+    consumer.close()
+    sides = [(t.operation, t.quantity) for t in await store.trades(BATCH)]
+    assert sides == [("buy", 10), ("sell", 10)]
+    assert stack.facts()["quarantined"] == {}
+    assert stack.ask("positions") == []

@@ -25,7 +25,20 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import AccountRow, AlgoRunRow, BatchRow, TradeRow
 from liualgotrader.common.session_plan import Endpoints, SessionPlan, SlotPlan
-from liualgotrader.engine.desk import Begin, Cancel, LookUp, Outcome, Reconcile, Send, Snapshot, Tick, Write
+from liualgotrader.engine.desk import (
+    Begin,
+    Cancel,
+    CancelAll,
+    Carried,
+    LookUp,
+    Missing,
+    Outcome,
+    Reconcile,
+    Send,
+    Snapshot,
+    Tick,
+    Write,
+)
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.rules import Session
 from liualgotrader.exchange.values import AssetTerms
@@ -40,7 +53,7 @@ from liualgotrader.order_gateway.record import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, disk_text
 from liualgotrader.trading.simulated import SimulatedBroker
 from liualgotrader.transport.codec import decode_news
-from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, desk_terms
+from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, desk_terms, now_of
 from tests.fakes.store import MemoryDatabase, MemoryStore
 
 # --- real money
@@ -132,6 +145,25 @@ async def test_calls_of_one_symbol_follow_each_other_and_others_run_beside_them(
     await until(lambda: lanes.idle)
     assert (done, holds.count) == (["b1", "a1", "a2"], 0)
     await lanes.close()
+
+
+async def test_what_comes_first_waits_for_nothing() -> None:
+    holds, done = Holds(), list[str]()
+    lanes = Lanes(holds.busy, most_at_once=1)
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def first() -> None:
+        done.append("first")
+
+    lanes.put("A", never)
+    lanes.put("B", never)
+    lanes.put_first(first)
+    await until(lambda: done == ["first"] and holds.count == 2)
+    lanes.put_first(first)  # and is let go although it never began
+    await lanes.close()
+    assert holds.count == 0
 
 
 async def test_closed_lanes_let_the_market_go() -> None:
@@ -278,6 +310,41 @@ async def test_a_look_up_that_failed_is_not_an_order_that_is_not_there() -> None
     assert (getattr(missing, "answered", None), getattr(failed, "answered", None)) == (True, False)
 
 
+def working(broker: SimulatedBroker, *names: str) -> CancelAll:
+    """Send a buy limit under each name and return the wish to take those of ours back."""
+    sent = [now_of(broker.submit(limit_order(name))) for name in names]
+    return CancelAll(
+        tuple(
+            Cancel(o.client_order_id, o.broker_order_id, "AAPL") for o in sent if o.client_order_id.startswith("liu-")
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "fault", "asked"),
+    [
+        (["liu-0-1-1", "liu-0-1-2"], "", ["orders", "cancel_all"]),
+        (["liu-0-1-1", "liu-0-1-2", "mine"], "", ["orders", "cancel", "cancel"]),
+        (["liu-0-1-1", "liu-0-1-2"], "orders", ["orders", "cancel", "cancel"]),
+        (["liu-0-1-1", "liu-0-1-2"], "cancel_all", ["orders", "cancel_all", "cancel", "cancel"]),
+    ],
+    ids=["all are ours", "somebody else has one too", "nobody says whose they are", "the bulk request is lost"],
+)
+async def test_everything_of_ours_is_taken_back_in_bulk_or_side_by_side(
+    names: list[str], fault: str, asked: list[str]
+) -> None:
+    broker, calls = exchange_broker(), list[str]()
+
+    def plan(call: str) -> str:
+        calls.append(call)
+        return "lost" if call == fault else ""
+
+    wanted = working(broker, *names)
+    answers = await Errands(UnreliableBroker(broker, plan), 1.0).take_back(wanted)
+    assert calls == asked
+    assert [(a.client_order_id, a.outcome) for a in answers] == [(n, Outcome.ACCEPTED) for n in names if n != "mine"]
+
+
 async def test_one_failing_page_makes_the_whole_snapshot_fail() -> None:
     broker = UnreliableBroker(exchange_broker(), lambda call: "lost" if call == "executions" else "")
     assert await Errands(broker, 1.0).run(Reconcile(OPEN)) == Snapshot(False)
@@ -404,9 +471,11 @@ async def test_a_strategy_goes_on_with_what_it_held_if_the_account_holds_it(data
     plan = plan_of(SlotPlan(3, "alpha", 1, 13), SlotPlan(1, "alpha", 0, 11))
     held = [position("AAPL", 15), position("MSFT", 5)]
     carried = await carried_positions(plan, store, held, lambda level, text: notices.append(text))
-    assert [(c.slot, c.symbol, c.quantity, c.average_price) for c in carried] == [(1, "AAPL", 10, 10)]
-    assert "held 10 AAPL after its last session and goes on" in notices[0]
-    assert "held 20 MSFT after its last session, the account holds 5" in notices[1]
+    assert carried == [
+        Carried(1, "AAPL", Decimal(10), Decimal(10)),
+        Missing(1, "MSFT", Decimal(20), Decimal(10), there=Decimal(5)),
+    ]
+    assert [text for text in notices if "held 10 AAPL after its last session and goes on" in text] == notices
 
 
 def test_positions_are_carried_over_where_the_account_goes_on_unless_told_otherwise() -> None:

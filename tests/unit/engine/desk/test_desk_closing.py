@@ -22,6 +22,8 @@ from liualgotrader.engine.desk import (
     Prices,
     Reconnected,
     Resume,
+    Settle,
+    Settlement,
     SlotStopped,
     Snapshot,
     Warn,
@@ -327,6 +329,8 @@ def test_an_operator_takes_a_difference_as_not_ours(world: World) -> None:
     world.tell(wrong)
     world.tell(wrong)
     world.tell(Resume())
+    assert list(world.desk.facts()["quarantined"]) == ["AAPL"]  # who takes the kill switch off says nothing of this
+    world.tell(Settle("AAPL", Settlement.IGNORE))
     world.tell(wrong)
     world.tell(wrong)
     assert world.desk.facts()["quarantined"] == {}
@@ -377,5 +381,6 @@ def test_orders_of_other_batches_are_cancelled_by_the_kill_switch_only(world: Wo
     world.tell(Snapshot(True, (seen, other), (), ()))
     world.commands.clear()
     world.tell(KillSwitch())
-    assert {c.client_order_id for c in world.commands} == {mine, "liu-ffffffffffff-1-1"}  # type: ignore[union-attr]
+    [bulk] = world.bulks
+    assert [c.client_order_id for c in bulk.cancels] == [mine, "liu-ffffffffffff-1-1"]
     assert world.desk.ledger.orders.by_id[mine].state is OrderState.PENDING_CANCEL
