@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 ACCOUNT_SECONDS = 20  # market time between two looks at the account
 _NAMING_DIGITS = 4  # of an account's number, by which an operator names it
 PRICES_SECONDS = 5  # market time between two looks at the caretaker's prices
-_ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE = "/account", "/books", "/prices"  # no symbol has such a name
+_ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE, _CLOCK_LANE = "/account", "/books", "/prices", "/clock"  # no symbol's name
 
 
 class Gateway:
@@ -82,9 +82,10 @@ class Gateway:
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
         self._hurry: asyncio.Task[None] | None = None
-        self._polls: list[Alarm] = []
+        self._polls: dict[str, Alarm] = {}  # by lane, the next look of each kind
         self._prices_watched = False
         self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
+        self.clock_asked = child.plan.simulated_clock
         self.counts = {"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0}
 
     @property
@@ -99,6 +100,8 @@ class Gateway:
         self._stream = asyncio.ensure_future(self._follow_updates())
         self._child.on_order(self.on_order)
         self._poll_account()
+        if not self.plan.simulated_clock:  # else the broker's clock is ours
+            self._poll_clock()
 
     def attach_consumers(self) -> None:
         """Begin to take intents and to tell news."""
@@ -121,7 +124,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Take nothing more in and end what is under way."""
-        for alarm in [self._alarm, *self._polls]:
+        for alarm in [self._alarm, *self._polls.values()]:
             if alarm is not None:
                 alarm.cancel()
         tasks = [t for t in (self._stream, self._hurry) if t is not None]
@@ -295,22 +298,35 @@ class Gateway:
 
     def _poll_account(self) -> None:
         self.lanes.put(_ACCOUNT_LANE, self._learn_account)
-        self._poll(ACCOUNT_SECONDS, self._poll_account)
+        self._poll(_ACCOUNT_LANE, ACCOUNT_SECONDS, self._poll_account)
+
+    def _poll_clock(self) -> None:
+        self.lanes.put(_CLOCK_LANE, self._learn_clock)
+
+    async def _learn_clock(self) -> None:
+        asked_at = self._clock.now()
+        try:
+            theirs = await self._broker.clock()
+        except (OutsideError, BrokerRefused, BadData) as error:
+            warn(log, "clock_not_known", error=error)
+        else:
+            self._skew.answered(asked_at, theirs, self._clock.now())
+        self.clock_asked = True
+        self._poll(_CLOCK_LANE, self._skew.asks_again_after // SECOND, self._poll_clock)
 
     def _watch_prices(self) -> None:
         """Look at prices now and then while the caretaker needs any; a held market waits for each look."""
         if not self._prices_watched and self._room.desk.caretaken():
             self._prices_watched = True
-            self._poll(PRICES_SECONDS, self._poll_prices)
+            self._poll(_PRICES_LANE, PRICES_SECONDS, self._poll_prices)
 
     def _poll_prices(self) -> None:
         self._prices_watched = False
         self.lanes.put(_PRICES_LANE, self._learn_prices)
         self._watch_prices()
 
-    def _poll(self, seconds: int, act: Callable[[], None]) -> None:
-        self._polls.append(self._clock.call_at(self._clock.now() + seconds * SECOND, act))
-        del self._polls[:-4]
+    def _poll(self, lane: str, seconds: int, act: Callable[[], None]) -> None:
+        self._polls[lane] = self._clock.call_at(self._clock.now() + seconds * SECOND, act)
 
     async def _learn_account(self) -> None:
         try:

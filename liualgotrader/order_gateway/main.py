@@ -156,7 +156,8 @@ class _Session:
             gateway.attach()
             for order in early:
                 gateway.on_order(order)
-            await self._until(lambda: room.desk.has_compared, BOOKS_SECONDS)  # intents wait for it, not in vain
+            # Intents wait for it, not in vain.
+            await self._until(lambda: room.desk.has_compared and gateway.clock_asked, BOOKS_SECONDS)
             gateway.attach_consumers()
             child.report(self._counters)
             child.ready()

@@ -15,6 +15,7 @@ from liualgotrader.common.ports import DataAPI
 WARN_BELOW = 2_000_000_000  # bytes free
 STOP_BELOW = 500_000_000
 SKEW_WINDOW = 10 * MINUTE
+SKEW_AGAIN = MINUTE
 SKEW_WARN, SKEW_STOP = SECOND, 3 * SECOND
 _SAMPLES = 3  # updates in a window, without which nothing is said
 
@@ -52,30 +53,55 @@ def free_bytes(folder: Path) -> int:
 
 
 class ClockWatch:
-    """Compares the broker's clock with ours by the smallest lag of its order updates.
+    """Judges how far the broker's clock and ours are apart, from its answers to the question and its order updates.
 
-    A lag is what lies between the broker's time of an update and ours when it arrives: transport makes it
-    larger, never smaller, so the smallest of some minutes shows how far the clocks are apart.
+    An answer was given between the question and its arrival, so it names the two bounds of the difference. An
+    update's lag (its arrival less the broker's time of it) is at least the difference: a bound from above, and,
+    while no answer is known, the best guess once there are some. Only what is certain is said.
     """
 
     def __init__(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
         self._say, self._warn = say, warn
+        self._least: int | None = None  # the broker's newest answer: ours less theirs is at least this, ns
+        self._most: int | None = None  # and at most this
         self._lags: list[int] = []
         self._until = 0
+        self._stops: bool | None = None  # what was said last; a desk that was rebuilt may have heard something else
+        self._warned = False
+
+    @property
+    def asks_again_after(self) -> int:
+        """How long to wait with the next question, ns: sooner while the clocks stop entries."""
+        return SKEW_AGAIN if self._stops else SKEW_WINDOW
+
+    def answered(self, asked_at: int, theirs: int, now: int) -> None:
+        """Take in the broker's time, which was asked for at `asked_at` and arrived at `now`, ns UTC of our clock."""
+        self._least, self._most = asked_at - theirs, now - theirs
+        self._lags, self._until = [], now + SKEW_WINDOW
+        self._judge(min(max(self._least, 0), self._most))
 
     def update(self, at: int, now: int) -> None:
         """Take in an update that the broker dated `at` and that arrived at `now`, ns UTC."""
-        self._lags.append(now - at)
+        lag = now - at
+        if self._most is not None and self._least is not None:
+            self._most = min(self._most, lag)
+            self._least = min(self._least, self._most)  # an update from our future: a clock was set since the answer
+            self._judge(min(max(self._least, 0), self._most))
+            return
+        self._lags.append(lag)
         self._until = self._until or now + SKEW_WINDOW
         if len(self._lags) == _SAMPLES or now >= self._until:
-            self._judge(now)
+            if len(self._lags) >= _SAMPLES:
+                self._judge(min(self._lags, key=abs))
+            if now >= self._until:
+                self._lags, self._until = [], now + SKEW_WINDOW
 
-    def _judge(self, now: int) -> None:
-        skew = min(self._lags, key=abs)
-        if len(self._lags) >= _SAMPLES:
-            text = f"the broker's clock and ours are {skew / SECOND:+.1f} s apart: synchronise this machine by NTP"
-            self._say(text if abs(skew) > SKEW_STOP else "")
-            if SKEW_WARN < abs(skew) <= SKEW_STOP:
-                self._warn(text)
-        if now >= self._until:
-            self._lags, self._until = [], now + SKEW_WINDOW
+    def _judge(self, skew: int) -> None:
+        far, stops = abs(skew) > SKEW_WARN, abs(skew) > SKEW_STOP
+        text = f"the broker's clock and ours are {skew / SECOND:+.1f} s apart: synchronise this machine by NTP"
+        if stops != self._stops:
+            self._stops = stops
+            self._say(text if stops else "")
+        if far and not stops and not self._warned:
+            self._warn(text)
+        self._warned = far

@@ -12,9 +12,10 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from random import Random
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.clock import block
+from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
 from liualgotrader.common.http_guard import guard, refuse_beyond_loopback
 from liualgotrader.common.orders import (
@@ -27,6 +28,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
 )
 from liualgotrader.common.rfc3339 import nanoseconds, rfc3339
+from liualgotrader.common.tlog import warn
 from liualgotrader.trading import alpaca_wire as wire
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ _ACTIVITIES_PAGE = 100
 _BUSY_TRIES = 3
 _BUSY_WAIT_SECONDS = 1.0
 _PING_SECONDS = 10
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0  # machine time before the stream's client is started again
+_STEADY = 60 * SECOND  # machine time; who lived longer begins with the first pause again
 
 Say = Callable[[BrokerUpdate | None], None]
 
@@ -136,7 +140,11 @@ class AlpacaBroker:
 
     async def clock(self) -> int:
         """Return Alpaca's time, ns UTC."""
-        return nanoseconds((await self._call("GET", "/clock", about="the broker's clock"))["timestamp"])
+        raw = await self._call("GET", "/clock", about="the broker's clock")
+        try:
+            return nanoseconds(raw["timestamp"])
+        except (KeyError, TypeError, ValueError) as e:
+            raise BadData(f"Alpaca's clock without a time ({e})") from e
 
     async def updates(self) -> AsyncIterator[BrokerUpdate | None]:
         """Yield the order stream for ever; None each time it has been connected (again)."""
@@ -224,10 +232,16 @@ def _sorted_error(error: Any, about: str) -> BrokerRefused | BrokerUnreachable:
 
 
 class _UpdatesThread:
-    """alpaca-py's trade_updates client in a thread and an event loop of its own."""
+    """alpaca-py's trade_updates client in a thread and an event loop of its own.
+
+    It reconnects by itself; when the client as a whole ends, whatever the reason, it is started again after a
+    pause that doubles from one ending to the next. As soon as it listens the stream says None: reconcile.
+    """
 
     def __init__(self, endpoints: Endpoints, keys: tuple[str, str], say: Say) -> None:
         self._endpoints, self._keys, self._say = endpoints, keys, say
+        self._ended = threading.Event()
+        self._jitter = Random(machine_now())  # noqa: S311 - only so that two machines do not knock in step
         self._thread = threading.Thread(target=self._run, name="alpaca-updates", daemon=True)
         self._stream: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -240,13 +254,33 @@ class _UpdatesThread:
 
     def end(self) -> None:
         """End the stream; the thread is a daemon and is not waited for."""
+        self._ended.set()
         if self._loop is not None and self._stream is not None:
             with suppress(RuntimeError):
                 asyncio.run_coroutine_threadsafe(self._stream.stop_ws(), self._loop)
 
     def _run(self) -> None:
-        with suppress(asyncio.CancelledError):
+        endings = 0
+        while not self._ended.is_set():
+            began = machine_now()
+            reason = self._until_it_ends()
+            if self._ended.is_set():
+                return
+            endings = 1 if machine_now() - began > _STEADY else endings + 1
+            pause = min(_FIRST_PAUSE_SECONDS * 2 ** (endings - 1), _LONGEST_PAUSE_SECONDS)
+            pause *= 1 - self._jitter.random() / 2
+            warn(log, "order_stream_ended", reason=reason, again_in=f"{pause:.1f} s")
+            self._ended.wait(pause)
+
+    def _until_it_ends(self) -> str:
+        """Live until the vendor's client ends, and return why it did."""
+        try:
             asyncio.run(self._live())
+        except asyncio.CancelledError:
+            return "it was cancelled"
+        except Exception as error:  # a bug of the client's must not end the news of our orders
+            return f"{type(error).__name__}: {error}"[:200]
+        return "the vendor's client stopped"
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -142,6 +142,41 @@ async def test_a_dropped_order_stream_is_connected_again_and_says_so(
     assert await asyncio.wait_for(anext(stream), 15) is None
 
 
+async def test_an_order_stream_that_ends_by_itself_is_started_again_and_says_so(
+    broker: AlpacaBroker, market: MarketThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = broker.updates()
+    assert await anext(stream) is None
+    thread = broker._stream
+    assert thread is not None and thread._loop is not None
+    asyncio.run_coroutine_threadsafe(thread._stream.stop_ws(), thread._loop).result(5)
+    assert await asyncio.wait_for(anext(stream), 15) is None  # reconcile
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("liualgotrader.trading")]
+    assert [text for text in said if "order_stream_ended" in text] == said != []
+    await broker.submit(intent(1))
+    update = await asyncio.wait_for(anext(stream), 5)
+    assert update is not None and update.order.client_order_id == intent(1).client_order_id
+
+
+async def test_an_order_stream_whose_client_fails_is_started_again(
+    broker: AlpacaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alpaca.trading.stream import TradingStream
+
+    real, failures = TradingStream._run_forever, 2
+
+    async def failing(self: TradingStream) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise RuntimeError("a bug of the client's")
+        await real(self)
+
+    monkeypatch.setattr(TradingStream, "_run_forever", failing)
+    assert await asyncio.wait_for(anext(broker.updates()), 15) is None
+    assert failures == -1
+
+
 async def test_a_broker_that_does_not_answer_leaves_the_orders_fate_open(
     broker: AlpacaBroker, market: MarketThread
 ) -> None:

@@ -7,10 +7,12 @@ from collections import Counter
 from decimal import Decimal
 from random import Random
 
+import msgspec
 import pytest
 
 from liualgotrader.common.control import Operate
 from liualgotrader.common.orders import OrderState, Side
+from liualgotrader.common.session_plan import write_plan
 from liualgotrader.models.store import PostgresStore
 from tests.integration.gateway.gateway_stack import BATCH, SECRET, PlayedConsumer, Stack
 
@@ -164,3 +166,24 @@ async def test_a_position_closed_by_hand_is_set_apart_and_adopted(stack: Stack, 
     assert sides == [("buy", 10), ("sell", 10)]
     assert stack.facts()["quarantined"] == {}
     assert stack.ask("positions") == []
+
+
+async def test_a_clock_that_is_not_the_brokers_stops_entries_at_the_start(stack: Stack) -> None:
+    stack.plan = msgspec.structs.replace(stack.plan, simulated_clock=False)  # the machine's clock against the market's
+    write_plan(stack.plan)
+    consumer = await begin(stack)
+    assert consumer.account is not None
+    await consumer.until(lambda: consumer.account is not None and "NTP" in consumer.account.entries_stopped)
+    assert any("synchronise this machine by NTP" in text for text in stack.heard_notices())
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+
+
+async def test_in_a_simulation_no_clock_is_doubted(stack: Stack) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    names = [consumer.order(1, Side.BUY, 1, symbol, price) for _ in range(4)]
+    await consumer.until(lambda: all(consumer.state(name) is OrderState.FILLED for name in names))
+    assert await stack.stop_gateway(flatten=True) == 0
+    consumer.close()
+    assert not any("NTP" in text for text in stack.notices())

@@ -443,7 +443,7 @@ def test_the_smallest_lag_shows_how_far_the_clocks_are_apart(lags: list[float], 
     watch = ClockWatch(said.append, warnings.append)
     for lag in lags:
         watch.update(OPEN, OPEN + int(lag * SECOND))
-    assert (bool(said[-1]), bool(warnings)) == (stopped, warned)
+    assert (bool(said and said[-1]), bool(warnings)) == (stopped, warned)
 
 
 def test_a_skew_that_is_gone_lets_entries_go_on_after_the_window() -> None:
@@ -454,6 +454,52 @@ def test_a_skew_that_is_gone_lets_entries_go_on_after_the_window() -> None:
         now = OPEN + minutes * MINUTE
         watch.update(now - lag * SECOND, now)
     assert said[0] and not said[-1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "theirs", "arrived", "stopped", "warned"),
+    [
+        (0.0, 0.1, 0.2, False, False),
+        (0.0, -3.5, 0.2, True, False),  # ours is ahead by 3.5 s at least
+        (0.0, 3.5, 0.2, True, False),
+        (0.0, 1.5, 0.2, False, True),
+        (0.0, -2.0, 0.2, False, True),
+        (0.0, 0.0, 8.0, False, False),  # a slow line is no skew
+        (0.0, 8.0, 8.0, False, False),
+        (0.0, 9.5, 8.0, False, True),
+    ],
+)
+def test_the_brokers_answer_says_how_far_its_clock_is_from_ours(
+    asked: float, theirs: float, arrived: float, stopped: bool, warned: bool
+) -> None:
+    said: list[str] = []
+    warnings: list[str] = []
+    watch = ClockWatch(said.append, warnings.append)
+    watch.answered(*(OPEN + int(second * SECOND) for second in (asked, theirs, arrived)))
+    assert (bool(said[-1]), bool(warnings)) == (stopped, warned)
+    assert all("NTP" in text for text in [*warnings, said[-1]] if text)
+    watch.answered(OPEN, OPEN, OPEN)
+    assert said[-1] == ""
+
+
+def test_updates_that_come_late_say_nothing_of_a_clock_that_answered_well() -> None:
+    said: list[str] = []
+    watch = ClockWatch(said.append, said.append)
+    watch.answered(OPEN, OPEN, OPEN + SECOND // 10)
+    for _ in range(10):
+        watch.update(OPEN, OPEN + 5 * SECOND)
+    assert said == [""]
+    watch.update(OPEN + 6 * SECOND, OPEN + SECOND)  # from our future: our clock was set back
+    assert "-5.0 s" in said[-1]
+    assert watch.asks_again_after == MINUTE
+
+
+def test_the_clocks_warn_once_and_are_asked_again_sooner_while_entries_stop() -> None:
+    warnings: list[str] = []
+    watch = ClockWatch(lambda text: None, warnings.append)
+    for _ in range(3):
+        watch.answered(OPEN, OPEN + 2 * SECOND, OPEN)
+    assert (len(warnings), watch.asks_again_after) == (1, 10 * MINUTE)
 
 
 # --- over night
