@@ -82,6 +82,9 @@ class Bars:
         """Take a trade into the minute it belongs to. A minute that is due must have been closed before."""
         minute = self.forming
         if minute is None or at >= minute.closed_at:
+            if at < self.newest + MINUTE:  # the vendor's bar has closed that minute; an updated bar will correct it
+                self.late += 1
+                return
             minute = self._begin(at)
         elif at < minute.opened_at:
             self._fold_late(at, price, size, flags)
@@ -107,6 +110,9 @@ class Bars:
         """Take a bar shorter than a minute into the minute it belongs to."""
         minute = self.forming
         if minute is None or bar.opened_at >= minute.closed_at:
+            if bar.opened_at < self.newest + MINUTE:
+                self.late += 1
+                return
             minute = self._begin(bar.opened_at)
         for one in (minute, self._closing):
             if one is not None and one.opened_at <= bar.opened_at < one.closed_at:
@@ -121,10 +127,7 @@ class Bars:
                 minute.correct((event.original_price, event.original_size), event.price, event.size)
 
     def _begin(self, at: int) -> Forming:
-        opened_at = at - at % MINUTE
-        if opened_at <= self.newest:  # a vendor's bar closed it early: what still comes is history
-            opened_at = self.newest + MINUTE
-        self._closing, self.forming = self.forming, Forming(opened_at, MINUTE)
+        self._closing, self.forming = self.forming, Forming(at - at % MINUTE, MINUTE)
         oldest = self._closing or self.forming
         self.due = oldest.closed_at + SECOND
         return self.forming

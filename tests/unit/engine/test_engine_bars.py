@@ -112,6 +112,19 @@ def test_a_trade_older_than_every_unclosed_minute_is_counted_as_late() -> None:
     assert bar is not None and bar.high == 10.0
 
 
+def test_a_print_of_a_minute_that_the_vendors_bar_has_closed_goes_into_no_other_minute() -> None:
+    bars = Bars("A")
+    fold(bars, 0.5, 10.0)
+    bars.take(vendor(0))
+    fold(bars, 0.99, 99.0)
+    bars.fold_bar(Bar("A", OPEN, OPEN + SECOND, 99.0, 99.0, 99.0, 99.0, 1.0, 99.0, 1, 0))
+    fold(bars, 1.5, 11.0)
+    bar = bars.close_oldest()
+    assert bars.late == 2
+    assert bar is not None and (bar.open, bar.high, bar.volume) == (11.0, 11.0, 100.0)
+    assert list(bars.closed("close")) == [10.0, 11.0]
+
+
 def test_the_vendors_bar_replaces_ours_and_closes_the_minute_once() -> None:
     bars = Bars("A")
     fold(bars, 0.5, 10.0)
