@@ -176,13 +176,14 @@ class Intake:
 
     def _look(self) -> None:
         self._handle = None
-        if self._gate.is_held() and not self._has_all() and self._is_patient():
+        if self._gate.is_held() and not self._has_all():
             self._turns += 1
             if self._turns <= _TURNS:
                 self._handle = self._loop.call_soon(self._look)
-            else:
+                return
+            if self._is_patient():
                 self._handle = self._loop.call_later(_PAUSE_SECONDS, self._look)
-            return
+                return
         self._act()
 
     def _has_all(self) -> bool:
