@@ -247,7 +247,7 @@ class Consumer:
         # While the market waits for us nothing newer exists, however long our machine takes.
         verdicts = [self._freshness.judge(b.events, _no_age if market_stands(self._clock) else age) for b in batches]
         silent = [v.stale for v in verdicts]
-        if any(silent):
+        if any(v.behind for v in verdicts):
             silent = _drained(batches, silent)
         for batch, verdict, places in zip(batches, verdicts, silent, strict=True):
             if verdict.line:
@@ -361,7 +361,7 @@ def terms_of(plan: SessionPlan) -> Terms:
 
 
 def _drained(batches: Sequence[Batch], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """Return, per batch, the places nobody is called for: all but the newest fresh event of each symbol."""
+    """Return, per batch, the places nobody is called for once we are behind: all but what is newest and fresh."""
     events = [event for batch in batches for event in batch.events]
     old: set[int] = set()
     start = 0

@@ -1,7 +1,8 @@
 """Which market data is too old to act on.
 
 Age is machine time since the market clock passed an event. A batch is judged by its oldest event first, and
-each event by itself only when that one fails. Old bars still enter history; account news never grows old.
+each event by itself only when that one fails. Old bars still enter history; account news never grows old, nor
+does what comes late by nature: an updated bar, a correction, the repetition of a halt.
 """
 
 from __future__ import annotations
@@ -10,16 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.events import Bar, FeedEvent, Pick, Unpick
+from liualgotrader.common.events import Bar, BarSource, FeedEvent, Quote, Trade
 
 Age = Callable[[int], int]
+
+_UPDATE = int(BarSource.VENDOR_UPDATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is stale in a batch: `stale` holds the places of such events. `line` is said once per burst."""
+    """What is stale in a batch: `stale` holds the places of such events.
+
+    `behind` says that nothing in it is fresh, so that we have fallen behind; `line` is said once per such burst.
+    A single print that was reported late is stale and no more.
+    """
 
     stale: frozenset[int] = frozenset()
+    behind: bool = False
     line: str = ""
 
 
@@ -41,15 +49,17 @@ class Freshness:
         if oldest is None or age(oldest) <= self._limit:
             self._in_burst = self._in_burst and oldest is None
             return FRESH
-        stale = frozenset(i for i, e in enumerate(events) if _is_market(e) and age(instant_of(e)) > self._limit)
+        ageing = [i for i, e in enumerate(events) if _grows_old(e)]
+        stale = frozenset(i for i in ageing if age(instant_of(events[i])) > self._limit)
         self.stale_events += len(stale)
-        if not stale or self._in_burst:
-            return Verdict(stale)
-        self._in_burst = True
+        behind, told = len(stale) == len(ageing), self._in_burst
+        self._in_burst = behind
+        if not behind or told:
+            return Verdict(stale, behind)
         self.bursts += 1
-        first = events[min(stale)]
-        behind = age(instant_of(first)) / SECOND
-        return Verdict(stale, f"consumer A {first.symbol} out of sync w {behind:.3f}s")
+        first = events[ageing[0]]
+        late = age(instant_of(first)) / SECOND
+        return Verdict(stale, behind, f"consumer A {first.symbol} out of sync w {late:.3f}s")
 
 
 def instant_of(event: FeedEvent) -> int:
@@ -58,20 +68,21 @@ def instant_of(event: FeedEvent) -> int:
 
 
 def newest_places(events: Sequence[FeedEvent], fresh: Sequence[int]) -> frozenset[int]:
-    """Return, of the places given, the last of each symbol: what is left when waiting data is drained."""
-    last: dict[str, int] = {}
-    for place in fresh:
-        last[events[place].symbol] = place
+    """Return, of the places given, the last of each symbol and kind: what is left when waiting data is drained.
+
+    Kinds apart, since who asked for bars is not told by a print what the last minute came to.
+    """
+    last = {(events[place].symbol, events[place].__class__): place for place in fresh if _grows_old(events[place])}
     return frozenset(last.values())
 
 
 def _first_instant(events: Sequence[FeedEvent]) -> int | None:
-    """Batches keep the order of arrival, so the first market event is the one that waited longest."""
+    """Batches keep the order of arrival, so the first event that can grow old is the one that waited longest."""
     for event in events:
-        if _is_market(event):
+        if _grows_old(event):
             return instant_of(event)
     return None
 
 
-def _is_market(event: FeedEvent) -> bool:
-    return not isinstance(event, (Pick, Unpick))
+def _grows_old(event: FeedEvent) -> bool:
+    return isinstance(event, (Quote, Trade)) or (isinstance(event, Bar) and not event.source & _UPDATE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.events import Bar, Pick, Quote, Trade
-from liualgotrader.engine.freshness import FRESH, Freshness, newest_places
+from liualgotrader.common.events import Bar, BarSource, Correction, Pick, Quote, Status, Trade
+from liualgotrader.engine.freshness import FRESH, Freshness, Verdict, newest_places
 from liualgotrader.engine.voi import Imbalance
 
 NOW = 1000 * SECOND
@@ -24,12 +24,23 @@ def test_a_batch_whose_oldest_event_is_fresh_is_fresh() -> None:
     assert Freshness(5.0).judge([trade("A", 4.9), trade("B", 0.1)], age) is FRESH
 
 
-def test_only_the_old_events_of_a_batch_are_stale_and_one_line_says_so() -> None:
+def test_only_the_old_events_of_a_batch_are_stale() -> None:
     judge = Freshness(5.0)
     verdict = judge.judge([Pick("C", 0, "s"), trade("A", 6.5), trade("B", 0.1), trade("B", 5.5)], age)
-    assert verdict.stale == {1, 3}
-    assert verdict.line == "consumer A A out of sync w 6.500s"
+    assert verdict == Verdict(frozenset({1, 3}))
     assert judge.stale_events == 2
+
+
+def test_a_batch_without_anything_fresh_is_behind_and_one_line_says_so() -> None:
+    verdict = Freshness(5.0).judge([Pick("C", 0, "s"), trade("A", 6.5), trade("B", 5.5)], age)
+    assert verdict == Verdict(frozenset({1, 2}), True, "consumer A A out of sync w 6.500s")
+
+
+def test_what_comes_late_by_nature_is_never_stale() -> None:
+    updated = Bar("A", NOW - 90 * SECOND, NOW - 30 * SECOND, 1, 1, 1, 1, 1, 1, 1, int(BarSource.VENDOR_UPDATE))
+    late = [updated, Correction("A", NOW - 40 * SECOND, 1, 1, 2, 1), Status("A", NOW - 300 * SECOND, True, "H")]
+    assert Freshness(5.0).judge([*late, trade("A", 0.1), trade("B", 0.1)], age) is FRESH
+    assert Freshness(5.0).judge(late, age) is FRESH
 
 
 def test_a_burst_says_one_line_and_the_next_burst_another() -> None:
@@ -44,9 +55,10 @@ def test_a_bar_is_as_old_as_its_close() -> None:
     assert Freshness(5.0).judge([bar], age) is FRESH
 
 
-def test_draining_keeps_the_newest_fresh_event_of_each_symbol() -> None:
-    events = [trade("A", 6), trade("A", 3), trade("B", 2), trade("A", 1), trade("B", 7)]
-    assert newest_places(events, [1, 2, 3]) == {3, 2}
+def test_draining_keeps_the_newest_fresh_event_of_each_symbol_and_kind() -> None:
+    bar = Bar("A", NOW - 62 * SECOND, NOW - 2 * SECOND, 1, 1, 1, 1, 1, 1, 1)
+    events = [trade("A", 6), bar, trade("A", 3), trade("B", 2), trade("A", 1), trade("B", 7)]
+    assert newest_places(events, [1, 2, 3, 4]) == {1, 3, 4}
 
 
 @pytest.mark.parametrize(
