@@ -11,7 +11,7 @@ import msgspec
 
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.exchange.ledger import is_above
-from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.orders import Order, reach
 from liualgotrader.exchange.refusals import forbidden, invalid
 from liualgotrader.exchange.rules import Phase
 from liualgotrader.exchange.syntax import Terms, fractional_not_allowed
@@ -127,21 +127,19 @@ class Doorkeeper:
     @staticmethod
     def _check_other_opening(account: Account, terms: Terms, position: int) -> None:
         """A flat symbol is opened from one side only."""
-        if position:
+        if position or not account.stakes.opens(terms.symbol, -terms.sign):
             return
-        for order in account.open.values():
-            if order.symbol == terms.symbol and order.opening and order.sign != terms.sign:
-                if terms.sign < 0:
-                    raise forbidden("cannot open a short sell while a long buy order is open")
-                raise forbidden("cannot open a long buy while a short sell order is open")
+        if terms.sign < 0:
+            raise forbidden("cannot open a short sell while a long buy order is open")
+        raise forbidden("cannot open a long buy while a short sell order is open")
 
     def _check_available(self, account: Account, terms: Terms, existing: int, instead_of: Order | None) -> None:
-        own = {instead_of.id, instead_of.sibling_id} if instead_of is not None else set()
-        claims = [c for c in self._venue.claims(account, terms.symbol) if c.order.id not in own]
-        held = sum(claim.shares for claim in claims)
+        own = (instead_of.id, instead_of.sibling_id) if instead_of is not None else ()
+        held = account.stakes.shares(terms.symbol) - sum(account.stakes.shares_of(one) for one in own)
         available = existing - held
         requested = terms.quantity if terms.quantity is not None else self._shares_for(terms)
         if requested > available:
+            claims = [c for c in self._venue.claims(account, terms.symbol) if c.order.id not in own]
             raise forbidden(
                 f"insufficient qty available for order (requested: {shares(requested)}, available: {shares(available)})",
                 available=shares(available),
@@ -189,7 +187,10 @@ class Doorkeeper:
     def _check_wash(self, account: Account, terms: Terms, instead_of: Order | None) -> None:
         if terms.order_class != "simple" or terms.type == "trailing_stop":
             return
-        for order in account.open.values():
+        best = account.stakes.best_reach(terms.symbol, -terms.sign)
+        if best is None or terms.sign * (reach(terms.type, terms.sign, terms.limit) - best) < 0:
+            return
+        for order in account.open.values():  # it is refused; this says because of which order
             exempt = order.order_class != "simple" or order.type == "trailing_stop" or order is instead_of
             if order.symbol != terms.symbol or order.sign == terms.sign or exempt:
                 continue

@@ -48,6 +48,7 @@ def _adjust(venue: Venue, account: Account, symbol: str, ratio: Decimal, dividen
         if order.symbol == symbol and _is_adjusted(order, dividend):
             _restate(order, ratio, dividend)
             order.updated_at = venue.now
+            venue.recount(order)
             venue.emit("restated", order)
 
 

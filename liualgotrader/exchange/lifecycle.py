@@ -42,6 +42,8 @@ class Lifecycle:
         execution = self._execution(order, offer, fee, position, synthetic=synthetic)
         ledger.activities.append(_activity(execution, done=done))
         happened = self._exits_after(order, quantity, done=done)
+        for one in (order, *(other for _, other in happened)):
+            venue.recount(one)
         venue.emit("fill" if done else "partial_fill", order, execution)
         for event, other in happened:
             venue.emit(event, other)
@@ -145,12 +147,15 @@ class Lifecycle:
         successor.become("rejected", venue.now)
         successor.reason = f"order {order.id} traded or ended before it could be replaced"
         venue.accounts[successor.account_id].open.pop(successor.id, None)
+        venue.recount(order)
+        venue.recount(successor)
         venue.emit("order_replace_rejected", order)
         venue.emit("rejected", successor)
 
     def _stop_working(self, order: Order) -> None:
         venue = self._venue
         venue.accounts[order.account_id].open.pop(order.id, None)
+        venue.recount(order)
         if market := venue.markets.get(order.symbol):
             market.remove(order)
 

@@ -33,6 +33,7 @@ class Matcher:
         market = venue.market(order.symbol)
         order.working_at = venue.now
         order.become("new", venue.now)
+        venue.recount(order)
         if order.type == "trailing_stop":
             self._start_trail(order)
         market.add(order)

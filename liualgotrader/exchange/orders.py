@@ -158,6 +158,22 @@ class Order(msgspec.Struct, kw_only=True, eq=False):
         self.updated_at = at
 
 
+ANY_PRICE = {1: 2**62, -1: 0}
+"""What a buy and a sell reach that take any price."""
+
+
+def reach_of(order: Order) -> int | None:
+    """Return the worst price an order would take, None if it cannot wash: exits and trailing stops do not."""
+    if order.order_class != "simple" or order.type == "trailing_stop":
+        return None
+    return reach(order.type, order.sign, order.limit)
+
+
+def reach(order_type: str, sign: int, limit: int | None) -> int:
+    """Return the worst price that an order on these terms would take; stops count as market orders."""
+    return ANY_PRICE[sign] if limit is None or order_type in ("market", "stop") else limit
+
+
 def stop_of_trail(order: Order) -> int | None:
     """Return the stop price of a trailing stop: its best price minus (sells) or plus (buys) the trail, on the tick."""
     if order.hwm is None:

@@ -52,6 +52,8 @@ class FrontDesk:
         self._add_exits(account, order, terms)
         order.expires_at = self._timeline.expiry(order)
         self._timeline.schedule(order.arrives_at, Step.ARRIVE, order)
+        for one in (order, *(self._venue.orders[leg] for leg in order.child_ids)):
+            self._venue.recount(one)
         self._venue.emit(order.status, order)
         return order
 
@@ -163,6 +165,7 @@ class FrontDesk:
         new.expires_at = self._timeline.expiry(new)
         old.successor_id = new.id
         old.become("pending_replace", venue.now)
+        venue.recount(old)
         self._timeline.schedule(new.arrives_at, Step.REPLACE, new)
         venue.emit("pending_replace", old)
         venue.emit("pending_new", new)

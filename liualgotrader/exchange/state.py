@@ -107,6 +107,8 @@ def _rebuild_markets(venue: Venue, state: State) -> None:
             venue.accounts[order.account_id].open[order.id] = order
         if order.status in WORKING:
             venue.market(order.symbol).add(order)
+    for order in state.orders:
+        venue.recount(order)
 
 
 def _refill(old: dict[str, Value], new: dict[str, Value]) -> None:

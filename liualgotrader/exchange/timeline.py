@@ -141,6 +141,7 @@ class Timeline:
         new.quantity = rest
         self._inherit(new, old)
         self._lifecycle.end(old, "replaced")
+        venue.recount(new)
         new.arrived = True
         if self.may_begin(new):
             self._matcher.begin_work(new)

@@ -12,9 +12,10 @@ from liualgotrader.common.money import price_units
 from liualgotrader.exchange import ledger as books
 from liualgotrader.exchange.ledger import Ledger, Valuation
 from liualgotrader.exchange.market import Market, synthetic_quote
-from liualgotrader.exchange.orders import Order, view
+from liualgotrader.exchange.orders import Order, reach_of, view
 from liualgotrader.exchange.refusals import missing
 from liualgotrader.exchange.rules import Phase, Rules, Session
+from liualgotrader.exchange.stakes import Stake, Stakes
 from liualgotrader.exchange.units import price_of
 from liualgotrader.exchange.values import AssetTerms, Execution, OrderView, Update
 
@@ -22,11 +23,12 @@ _NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10")
 
 
 class Account:
-    """A ledger and the orders that are open on it."""
+    """A ledger, the orders that are open on it, and the sums of what they hold."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.open: dict[str, Order] = {}
+        self.stakes = Stakes()
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -158,22 +160,35 @@ class Venue:
             return order.quantity - order.filled
         return -(-order.leaves_value() // order.check_price)
 
+    def recount(self, order: Order) -> None:
+        """Bring the sums of the account up to what an order that has changed holds now, and those it stands with."""
+        stakes = self.accounts[order.account_id].stakes
+        stakes.put(order.id, self._stake(order))
+        for other_id in (order.sibling_id, order.replaces, order.successor_id):
+            if other_id is not None:
+                stakes.put(other_id, self._stake(self.orders[other_id]))
+
+    def _stake(self, order: Order) -> Stake | None:
+        if order.id not in self.accounts[order.account_id].open:
+            return None
+        counts = order.status != "held" and not self._is_counted_elsewhere(order)
+        claim = self._claim(order) if counts else Claim(order, 0, 0)
+        marginable = self._is_marginable(order.symbol)
+        return Stake(order.symbol, order.sign, marginable, claim.shares, claim.value, order.opening, reach_of(order))
+
     def held_shares(self, account: Account, symbol: str) -> int:
         """Return how many shares of a position are held by open closing orders."""
-        return sum(claim.shares for claim in self.claims(account, symbol))
+        return account.stakes.shares(symbol)
 
     def closable(self, order: Order) -> int:
         """Return how many shares an order may close: the position, less what other orders hold."""
         account = self.accounts[order.account_id]
-        others = sum(c.shares for c in self.claims(account, order.symbol) if c.order is not order)
+        others = account.stakes.shares(order.symbol) - account.stakes.shares_of(order.id)
         return max(abs(account.ledger.quantity(order.symbol)) - others, 0)
 
     def reserved(self, account: Account, multiplier: int) -> int:
         """Return the buying power that open orders hold, value units."""
-        total = 0
-        for claim in self.claims(account):
-            total += claim.value if self._is_marginable(claim.order.symbol) else claim.value * multiplier
-        return total
+        return account.stakes.value(multiplier)
 
     def multiplier(self, ledger: Ledger) -> int:
         """Return the margin the account has: the smaller of rules and settings, 1 below the minimum equity."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,8 +122,10 @@ def act(exchange: Exchange, plot: list[tuple[str, Any]], *, save_at: int = -1) -
         exchange.advance(at)
         updates += exchange.take_updates()
         check_account(exchange)
+        check_totals(exchange)
         if i == save_at:
             exchange.restore_state(exchange.snapshot_state())
+            check_totals(exchange)
     exchange.advance(SESSION.post_closes_at)
     return updates + exchange.take_updates()
 
@@ -150,6 +153,23 @@ def check_account(exchange: Exchange) -> None:
     assert account.reserved >= 0
     for position in exchange.positions("me"):
         assert 0 <= position.quantity_available <= abs(position.quantity)
+
+
+def check_totals(exchange: Exchange) -> None:
+    """The running totals are what adding up all open orders gives."""
+    venue, account = exchange._venue, exchange._venue.accounts["me"]
+    claims = list(venue.claims(account))
+    simple = [o for o in account.open.values() if o.order_class == "simple" and o.type != "trailing_stop"]
+    assert account.stakes.value(1) == sum(c.value for c in claims)
+    for symbol in SYMBOLS:
+        assert account.stakes.shares(symbol) == sum(c.shares for c in claims if c.order.symbol == symbol)
+        for sign, best in ((1, max), (-1, min)):
+            side = [o for o in account.open.values() if (o.symbol, o.sign) == (symbol, sign)]
+            assert account.stakes.opens(symbol, sign) == any(o.opening for o in side)
+            takes = [None if o.type in ("market", "stop") else o.limit for o in side if o in simple]
+            reaches = [(2**62 if sign > 0 else 0) if price is None else price for price in takes]
+            assert account.stakes.best_reach(symbol, sign) == (best(reaches) if reaches else None)
+    assert set(account.stakes._of) == set(account.open)
 
 
 def fresh(rules: Rules) -> Exchange:
@@ -248,3 +268,24 @@ def test_big_sums_survive_saving() -> None:
     floor = Floor(cash="123456789012.34")
     floor.exchange.restore_state(floor.exchange.snapshot_state())
     assert floor.exchange.account("me").cash == Decimal("123456789012.34")
+
+
+def test_a_split_leaves_the_running_totals_true() -> None:
+    exchange = fresh(Rules(latency_ns=0))
+    for symbol in SYMBOLS:
+        exchange.on_event(Quote(symbol, OPEN + SECOND, 9.99, 300, 10.01, 300))
+    for number, (side, price) in enumerate([("buy", "9.50"), ("buy", "9.00")]):
+        request = OrderRequest(
+            symbol=SYMBOLS[0], side=side, type="limit", time_in_force="gtc", quantity=Decimal(10),
+            limit_price=Decimal(price), client_order_id=f"g{number}",
+        )  # fmt: skip
+        exchange.submit("me", request, OPEN + SECOND)
+    exchange.advance(OPEN + 2 * SECOND)
+    day = 86_400 * SECOND
+    tomorrow = msgspec.structs.replace(
+        SESSION, opens_at=SESSION.opens_at + day, closes_at=SESSION.closes_at + day, splits={SYMBOLS[0]: Decimal(3)}
+    )
+    exchange.begin_session(tomorrow)
+    check_totals(exchange)
+    reserved = exchange.account("me").reserved
+    assert reserved == Decimal("3.16") * 30 + Decimal("3.00") * 30  # 9.50 and 9.00 a third each, on the tick
