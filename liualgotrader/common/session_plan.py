@@ -24,6 +24,7 @@ class SlotPlan(msgspec.Struct, frozen=True):
     run_all: bool = False
     account_id: int | None = None  # of the strategy's portfolio, if it has one
     stopped: str = ""  # why it must not run (any more): `no answer`, …
+    day_trade: bool = True  # what its class says; where that says nothing, what must not stay overnight is closed
 
 
 class Endpoints(msgspec.Struct, frozen=True):

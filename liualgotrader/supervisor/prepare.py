@@ -216,7 +216,7 @@ class Preparation:
     ) -> Prepared:
         build = await asyncio.to_thread(build_label)
         now = hours.opens_at if self.request.simulate else WallClock().now()
-        slots = await ledger.slots(batch, self.tradeplan, self.environment, build, now)
+        slots = await ledger.slots(batch, self.tradeplan, facts, self.environment, build, now)
         market_at = last_market_time(batch.run_dir)
         for folder in (batch.run_dir, batch.journal_dir, batch.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

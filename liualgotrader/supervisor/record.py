@@ -212,14 +212,21 @@ class Ledger:
         return Batch(batch_id, layout, wanted.seed, False, *folders(self._home, batch_id, wanted.day))
 
     async def slots(
-        self, batch: Batch, plan: TradePlan, environment: str, build: str, now: int
+        self,
+        batch: Batch,
+        plan: TradePlan,
+        facts: Sequence[StrategyFacts],
+        environment: str,
+        build: str,
+        now: int,
     ) -> tuple[SlotPlan, ...]:
-        """Return the slots with their rows in `algo_run`, made or taken up.
+        """Return the slots with their rows in `algo_run`, made or taken up; `facts` are what the classes said.
 
         Raises:
             ConfigError: if a strategy's portfolio does not exist.
         """
         stopped = stopped_before(batch.run_dir)
+        swing = {f.name for f in facts if f.day_trade is False}
         slots: list[SlotPlan] = []
         for place in batch.layout.places:
             details = plan.strategies[place.strategy]
@@ -243,6 +250,7 @@ class Ledger:
                     place.run_all,
                     account,
                     stopped.get(place.slot, ""),
+                    day_trade=place.strategy not in swing,
                 )
             )
         return tuple(slots)
