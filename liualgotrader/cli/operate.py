@@ -62,6 +62,10 @@ def _say(view: View, pid: int) -> None:
     screen = PlainScreen()
     screen.line(f"batch {view.batch_id}, {view.environment} session of {view.day}, pid {pid}")
     screen.line(state_line(view))
+    for why in dict(view.facts.get("entries_stopped", {})).values():
+        screen.warn(f"entries are stopped: {why}")
+    for symbol, why in sorted(dict(view.facts.get("quarantined", {})).items()):
+        screen.warn(f"{symbol} is quarantined: {why}; `trader resume` takes the difference as not ours")
     rows = [(p.name, p.state, str(p.pid), str(p.restarts)) for p in view.processes]
     screen.table("Processes", ("process", "state", "pid", "restarts"), rows)
     screen.table(

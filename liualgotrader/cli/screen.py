@@ -118,7 +118,7 @@ def state_line(view: View) -> str:
         f"market {clock_text(view.market_at)}",
         f"symbols={view.worst('symbols'):.0f}",
         f"events/s={view.events_per_second:.0f}",
-        f"lag={view.worst('lag_ms'):.1f}ms",
+        f"lag={_lag_text(view.lag_ms())}",
         f"dropped={view.dropped()}",
         f"orders={view.counted('orders'):.0f}",
         f"fills={sum(s.fills for s in view.strategies)}",
@@ -126,6 +126,15 @@ def state_line(view: View) -> str:
         " ".join(down),
     ]
     return "  ".join(part for part in parts if part)
+
+
+def _lag_text(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "-"
+    if milliseconds < 10_000:
+        return f"{milliseconds:.1f}ms"
+    seconds = milliseconds / 1000
+    return f"{seconds:.0f}s" if seconds < 600 else f"{seconds / 60:.0f}min"
 
 
 class TerminalScreen:

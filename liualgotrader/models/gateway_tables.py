@@ -117,31 +117,33 @@ TRADES = """
     WHERE r.batch_id = $1 AND t.qty > 0 AND t.expire_tstamp IS NULL
     ORDER BY t.tstamp, t.trade_id
 """
-# Earlier is what began to be written earlier: ids grow, whatever the clocks of a session say.
-POSITIONS_BEFORE = """
+# Which runs of a strategy count. Earlier is what began to be written earlier: ids grow, whatever the clocks say.
+BEFORE_BATCH = """r.batch_id <> $3
+      AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)"""
+UP_TO_BATCH = """r.batch_id IS NOT NULL
+      AND r.algo_run_id <= coalesce((SELECT max(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)"""
+IN_BATCH = "r.batch_id = $3"
+
+POSITIONS = """
     SELECT t.symbol, sum(CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END) AS quantity
     FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
-    WHERE r.algo_env = $1 AND r.algo_name = $2 AND r.batch_id <> $3 AND t.expire_tstamp IS NULL
-      AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)
+    WHERE r.algo_env = $1 AND r.algo_name = $2 AND t.expire_tstamp IS NULL AND {runs}
     GROUP BY t.symbol
     HAVING sum(CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END) <> 0
     ORDER BY t.symbol
 """
-# The executions behind POSITIONS_BEFORE, for the symbols that it finds, and the stops and targets moved since.
-TRADES_BEFORE = """
+# The executions behind POSITIONS, for the symbols that it finds, and the stops and targets moved since.
+TRADES_OF_POSITIONS = """
     SELECT t.symbol, t.operation::text AS operation, t.qty, t.price, t.stop_price, t.target_price, t.tstamp
     FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
-    WHERE r.algo_env = $1 AND r.algo_name = $2 AND r.batch_id <> $3 AND t.expire_tstamp IS NULL
-      AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)
+    WHERE r.algo_env = $1 AND r.algo_name = $2 AND t.expire_tstamp IS NULL AND {runs}
       AND t.qty > 0 AND t.symbol = ANY($4)
     ORDER BY t.trade_id
 """
-PLANS_BEFORE = """
+PLANS_OF_POSITIONS = """
     SELECT p.symbol, p.at, p.planned_stop, p.planned_target
     FROM position_plans p JOIN algo_run r ON r.algo_run_id = p.algo_run_id
-    WHERE r.algo_env = $1 AND r.algo_name = $2 AND r.batch_id <> $3
-      AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)
-      AND p.symbol = ANY($4)
+    WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND p.symbol = ANY($4)
     ORDER BY p.algo_run_id
 """
 
@@ -187,16 +189,25 @@ class GatewayTables(LeaseTables):
     async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
         """Return what earlier batches of a strategy left open, signed shares by symbol."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(POSITIONS_BEFORE, environment, strategy, batch_id)
+            rows = await connection.fetch(POSITIONS.format(runs=BEFORE_BATCH), environment, strategy, batch_id)
         return {row["symbol"]: plain(row["quantity"]) for row in rows}
 
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         """Return the same with cost, stop and target as they were left, by symbol."""
+        return await self._open(BEFORE_BATCH, environment, strategy, batch_id)
+
+    async def open_after(
+        self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
+    ) -> Sequence[LeftOpen]:
+        """Return what a strategy holds after this batch and all before it, or (`alone`) from this batch alone."""
+        return await self._open(IN_BATCH if alone else UP_TO_BATCH, environment, strategy, batch_id)
+
+    async def _open(self, runs: str, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         async with self._database.connection() as connection:
-            open_now = await connection.fetch(POSITIONS_BEFORE, environment, strategy, batch_id)
-            symbols = [row["symbol"] for row in open_now]
-            trades = await connection.fetch(TRADES_BEFORE, environment, strategy, batch_id, symbols)
-            plans = await connection.fetch(PLANS_BEFORE, environment, strategy, batch_id, symbols)
+            open_now = await connection.fetch(POSITIONS.format(runs=runs), environment, strategy, batch_id)
+            which = (environment, strategy, batch_id, [row["symbol"] for row in open_now])
+            trades = await connection.fetch(TRADES_OF_POSITIONS.format(runs=runs), *which)
+            plans = await connection.fetch(PLANS_OF_POSITIONS.format(runs=runs), *which)
         return left_open([*map(_execution, trades), *map(_move, plans)])
 
 

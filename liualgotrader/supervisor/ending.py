@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from decimal import Decimal
 
 import msgspec
 
 from liualgotrader.analytics.summary import SessionSummary, StrategyFigures
-from liualgotrader.analytics.trips import Key, OpenPosition
 from liualgotrader.common.errors import MoneyNeedsAPerson
-from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import FilledTrade
 from liualgotrader.supervisor.request import Screen
+from liualgotrader.supervisor.results import Standing
 
 _REASON_WIDTH = 48
 MARKET_CLOSE = "market close"
 _INTERRUPTED = 130  # the exit status after an orderly Ctrl-C
+_WHAT_TO_DO = (
+    "Look at its orders and its position at the broker, and close there what nobody wants: the next session takes what"
+    " is left beyond our books as not ours and never trades it"
+)
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -28,54 +30,65 @@ class Ending(msgspec.Struct, frozen=True):
     by_hand: bool = False  # somebody ended it before its time
 
 
-def left_open(
-    ending: Ending, opened: Sequence[OpenPosition], day_trades: Collection[str], *, flattened: bool
+def needing_a_person(
+    ending: Ending,
+    standing: Sequence[Standing],
+    quarantined: Collection[str],
+    day_trades: Collection[str],
+    *,
+    flattened: bool,
 ) -> Ending:
-    """Return the ending with what a person must look at: DAY_TRADE positions that should be closed and are not.
+    """Return the ending with what a person must look at.
 
-    `flattened` says that they were to be closed although somebody ended the session before its time.
+    That is DAY_TRADE positions that should be closed and are not, and symbols in which the account is not what
+    our books say. `flattened` says that positions were to be closed although somebody ended the session early.
     """
-    still = [p for p in opened if p.strategy in day_trades]
-    if not still or (ending.by_hand and not flattened) or ending.exit_code not in (0, _INTERRUPTED):
+    if ending.exit_code not in (0, _INTERRUPTED):
         return ending
-    symbols = ", ".join(dict.fromkeys(p.symbol for p in still))
-    sentence = f"DAY_TRADE positions are still open at the end of the session ({symbols}): close them by hand"
-    return msgspec.structs.replace(ending, exit_code=MoneyNeedsAPerson.exit_code, sentence=sentence)
+    sentences: list[str] = []
+    still = [p.symbol for p in standing if p.strategy in day_trades and p.in_account]
+    if still and (flattened or not ending.by_hand):
+        symbols = ", ".join(dict.fromkeys(still))
+        sentences.append(
+            f"DAY_TRADE positions are still open at the end of the session ({symbols}): close them by hand"
+        )
+    if quarantined:
+        sentences.append(
+            f"the account differs from our books in {', '.join(sorted(quarantined))}: see the warnings of the summary"
+        )
+    if not sentences:
+        return ending
+    return msgspec.structs.replace(ending, exit_code=MoneyNeedsAPerson.exit_code, sentence="; ".join(sentences))
 
 
-async def opening_positions(
-    store: Store, environment: str, batch_id: str, trades: Sequence[FilledTrade]
-) -> Mapping[Key, Decimal]:
-    """Return what earlier batches left open, by the slot that has traded the symbol since.
+def say_summary(
+    screen: Screen,
+    summary: SessionSummary,
+    standing: Sequence[Standing],
+    *,
+    dropped: int = 0,
+    swing: Collection[str] = (),
+    quarantined: Mapping[str, str] | None = None,
+) -> None:
+    """Show what the session came to and what is open after it.
 
-    On the simulated market there is nothing: each session's account is new.
+    `swing` are the strategies whose positions may stay open, `quarantined` symbols with what is wrong in them.
     """
-    if environment == "SIMULATED":
-        return {}
-    found: dict[Key, Decimal] = {}
-    for strategy in dict.fromkeys(t.strategy for t in trades):
-        before = await store.positions_before(environment, strategy, batch_id)
-        for symbol, quantity in before.items():
-            run = next((t.algo_run_id for t in trades if (t.strategy, t.symbol) == (strategy, symbol)), None)
-            if run is not None and quantity:
-                found[run, symbol] = quantity
-    return found
-
-
-def say_summary(screen: Screen, summary: SessionSummary, *, dropped: int, swing: Collection[str]) -> None:
-    """Show what the session came to; `swing` are the strategies whose positions may stay open."""
     header = ("strategy", "trades", "win rate", "P&L $", "fees $", "R", "open", "ended")
-    rows = [_row(figures) for figures in summary.strategies]
+    open_now = Counter(position.strategy for position in standing if position.in_account)
+    rows = [_row(figures, open_now[figures.strategy]) for figures in summary.strategies]
     if len(rows) > 1:
-        rows.append(_row(summary.total))
+        rows.append(_row(summary.total, open_now.total()))
     screen.table("Session summary", header, rows)
     if dropped:
         screen.warn(f"{dropped} market events were dropped because a consumer lagged")
-    for position in summary.open:
+    for position in standing:
         _say_open(screen, position, kept=position.strategy in swing)
+    for symbol, why in sorted((quarantined or {}).items()):
+        screen.warn(f"{symbol} is quarantined: {why}. {_WHAT_TO_DO}")
 
 
-def _row(figures: StrategyFigures) -> tuple[str, ...]:
+def _row(figures: StrategyFigures, open_now: int) -> tuple[str, ...]:
     rate = figures.win_rate
     return (
         figures.strategy,
@@ -84,7 +97,7 @@ def _row(figures: StrategyFigures) -> tuple[str, ...]:
         f"{figures.gain:,.2f}",
         f"{figures.fees:,.2f}",
         "-" if figures.r_units is None else f"{figures.r_units:+.2f}",
-        str(figures.open_positions),
+        str(open_now),
         ", ".join(_short(reason) for reason in figures.end_reasons),
     )
 
@@ -94,13 +107,14 @@ def _short(reason: str) -> str:
     return reason if len(reason) <= _REASON_WIDTH else reason[: _REASON_WIDTH - 1] + "…"
 
 
-def _say_open(screen: Screen, position: OpenPosition, *, kept: bool) -> None:
+def _say_open(screen: Screen, position: Standing, *, kept: bool) -> None:
+    held = f"{position.strategy} {position.quantity:+f} {position.symbol}"
+    if not position.in_account:
+        screen.warn(f"not in the account: {held}, which earlier sessions left open; nothing was done with it")
+        return
     kind = "kept overnight" if kept else "DAY_TRADE, still open"
-    stop = f"planned stop {position.stop}" if position.stop is not None else "without protection"
-    text = (
-        f"open position: {position.strategy} {position.quantity:+f} {position.symbol}"
-        f" at {position.average_price:.4f}, {stop}, {kind}"
-    )
+    stop = f"stop {position.stop}" if position.stop is not None else "without protection"
+    text = f"open position: {held} at {position.average_price:.4f}, {stop}, {kind}"
     if kept and position.stop is not None:
         screen.line(text)
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from liualgotrader.analytics.summary import summarize
-from liualgotrader.analytics.trips import Trips, round_trips
+from liualgotrader.analytics.trips import Key, Trips, round_trips
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.money import CENT, exact
 from liualgotrader.common.rows import FilledTrade
@@ -29,12 +30,30 @@ class Figures:
         self._rate_since = self._began
         self._rate_events = 0.0
         self._rate = 0.0
+        self._fills_told = 0.0
         self.account_said = False  # whether the person has read account and equity
 
-    def count(self, trades: Sequence[FilledTrade]) -> None:
-        """Take the newest state of the record."""
+    def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, Decimal]) -> None:
+        """Take the newest state of the record; `opening` are the shares held from earlier batches."""
         self._trades = trades
-        self._trips = round_trips(trades)
+        self._trips = round_trips(trades, opening)
+
+    def fills_are_new(self) -> bool:
+        """Whether the gateway has told of fills since this was asked last."""
+        gateway = self._stack.workers.get("order_gateway")
+        told = gateway.counters.get("fills", 0.0) if gateway is not None else 0.0
+        before, self._fills_told = self._fills_told, told
+        return told != before
+
+    def held(self) -> Collection[tuple[str, str]] | None:
+        """Return strategy and symbol of every position in the gateway's books, None if it has told nothing."""
+        positions = self.facts().get("positions")
+        return None if positions is None else {(p["strategy"], p["symbol"]) for p in positions}
+
+    def quarantined(self) -> Mapping[str, str]:
+        """Return the symbols in which the account differs from our books, and how."""
+        found: dict[str, str] = self.facts().get("quarantined", {})
+        return found
 
     def view(self) -> View:
         """Return the session at this moment."""
@@ -78,6 +97,8 @@ class Figures:
     def _strategies(self, stack: Stack) -> tuple[StrategyView, ...]:
         names = self._prepared.batch.layout.strategies()
         figures = {f.strategy: f for f in summarize(names, self._trips).strategies}
+        held = self.held()
+        open_now = None if held is None else Counter(name for name, _ in held)
         fills = {name: sum(t.strategy == name for t in self._trades) for name in figures}
         ended = {
             name: ", ".join(dict.fromkeys(s.stopped for s in stack.plan.slots if s.strategy == name and s.stopped))
@@ -88,7 +109,7 @@ class Figures:
                 name=name,
                 fills=fills[name],
                 trips=found.trips,
-                open_positions=found.open_positions,
+                open_positions=found.open_positions if open_now is None else open_now[name],
                 gain=self._marked(name, found.gain),
                 ended=ended[name],
             )

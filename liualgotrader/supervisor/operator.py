@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Listed(msgspec.Struct, frozen=True):
     socket: str
 
 
-Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Answer = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 class OperatorDoor:
@@ -66,16 +66,16 @@ class OperatorDoor:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
-                writer.write(msgspec.json.encode(self._answered(await reader.readline())) + b"\n")
+                writer.write(msgspec.json.encode(await self._answered(await reader.readline())) + b"\n")
                 await writer.drain()
         writer.close()
 
-    def _answered(self, request: bytes) -> Mapping[str, Any]:
+    async def _answered(self, request: bytes) -> Mapping[str, Any]:
         try:
             asked = json.loads(request)
         except ValueError:
             return {"error": "that is no JSON"}
-        return self._answer(asked) if isinstance(asked, dict) else {"error": "that is no JSON object"}
+        return await self._answer(asked) if isinstance(asked, dict) else {"error": "that is no JSON object"}
 
 
 def sessions_folder(home: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -13,18 +13,18 @@ import msgspec
 
 from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
-from liualgotrader.analytics.trips import OpenPosition
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.control import ROWS_LEFT, Operate
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.tlog import say
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.ending import Ending, left_open, opening_positions, say_summary
+from liualgotrader.supervisor.ending import Ending, needing_a_person, say_summary
 from liualgotrader.supervisor.figures import Figures
 from liualgotrader.supervisor.operator import OperatorDoor
 from liualgotrader.supervisor.prepare import Preparation, Prepared
 from liualgotrader.supervisor.request import Request, Screen
+from liualgotrader.supervisor.results import Results
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
 from liualgotrader.supervisor.view import masked_account
 from liualgotrader.supervisor.worker import Worker
@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.1
 _WATCH_SECONDS = 1.0
 _SHOW_SECONDS = 0.5
-_COUNT_SECONDS = 5.0
+_COUNT_SECONDS = 1.0
+_LOOKS = 3
+_FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
 _DATABASE_TRIES = 5
 _INTERRUPTED = Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
 _TOLD_TO_STOP = Ending(0, "stopped", "", by_hand=True)
@@ -62,8 +64,10 @@ class Session:
         self._prepared: Prepared | None = None
         self._stack: Stack | None = None
         self._figures: Figures | None = None
+        self._results: Results | None = None
         self._errands: set[asyncio.Task[None]] = set()
         self._said_stopped: set[tuple[str, str]] = set()
+        self._looks_left = _LOOKS  # at the record, until the gateway tells of new fills
 
     async def run(self) -> Ending:
         """Run the session and return how it ended; everything it started has ended then.
@@ -113,19 +117,22 @@ class Session:
         else:
             self._screen.warn(text)
 
-    def operate(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def operate(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do what `trader status | stop | resume` or `liu kill-switch` asks, and return the answer."""
         assert self._figures is not None
         assert self._stack is not None
         match asked.get("do"):
             case "status":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FRESH_SECONDS):
+                        await self._count()
                 return {"view": msgspec.to_builtins(self._figures.view(), str_keys=True)}
             case "stop":
                 if asked.get("flatten"):
                     self._request = msgspec.structs.replace(self._request, flatten=True)
                 self._end(_TOLD_TO_STOP)
                 return {"done": f"batch {self._stack.plan.batch_id} is being stopped"}
-            case "kill_switch" | "resume" as name:
+            case "kill_switch" | "resume" | "positions" as name:
                 arguments = {key: value for key, value in asked.items() if key != "do"}
                 if self._stack.send("order_gateway", Operate(name, arguments)):
                     return {"done": f"the order gateway of batch {self._stack.plan.batch_id} was told"}
@@ -169,6 +176,13 @@ class Session:
         figures = self._figures = Figures(prepared, stack, self._market_now)
         cleanup.push_async_callback(self._nobody_left, stack)
         plan = prepared.plan
+        self._results = Results(
+            prepared.record.store,
+            plan.environment,
+            plan.batch_id,
+            prepared.batch.layout.strategies(),
+            skip_existing=self._tradeplan.skip_existing,
+        )
         door = OperatorDoor(
             self._settings.home_path,
             prepared.batch.run_dir,
@@ -189,7 +203,7 @@ class Session:
             self._round(_LOOK_SECONDS, self._look_at_the_time),
             self._round(_WATCH_SECONDS, self._watch),
             self._round(_SHOW_SECONDS, self._show),
-            self._round(_COUNT_SECONDS, self._count),
+            self._round(_COUNT_SECONDS, self._count_new),
         ]
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(r) for r in rounds]
         try:
@@ -238,38 +252,41 @@ class Session:
         """
         for attempt in range(_DATABASE_TRIES):
             try:
-                opened = await self._analyse(prepared, stack, figures, ending)
+                return await self._analyse(prepared, stack, figures, ending), True
             except DatabaseUnavailable as error:
                 await self._clock.sleep(float(attempt))
                 with suppress(LiuError):
                     await prepared.record.keep_alive()
                 sentence = f"{error} The batch is not finished: start `trader` again today to write its end"
-            else:
-                day_trades = () if stack.plan.hours.bypass else prepared.day_trades()
-                return left_open(ending, opened, day_trades, flattened=self._request.flatten), True
         return ending if ending.exit_code else Ending(3, "failed", sentence), False
 
-    async def _analyse(
-        self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending
-    ) -> Sequence[OpenPosition]:
-        store, plan = prepared.record.store, stack.plan
-        trades = await store.trades(plan.batch_id)
-        skip = self._tradeplan.skip_existing
-        opening = {} if skip else await opening_positions(store, plan.environment, plan.batch_id, trades)
-        result = await consolidate.trades(plan.batch_id, store, opening)
+    async def _analyse(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
+        assert self._results is not None
+        results, plan = self._results, stack.plan
+        opening = await results.opening(await results.trades())
+        result = await consolidate.trades(plan.batch_id, prepared.record.store, opening)
+        standing = await results.standing(figures.held())
         reasons = [(s.algo_run_id, s.stopped) for s in plan.slots if s.stopped]
         await prepared.ledger.end(plan.batch_id, self._market_now(), ending.reason, reasons)
-        figures.count(trades)
         ended = {
             name: tuple(dict.fromkeys(s.stopped or ending.reason for s in plan.slots if s.strategy == name))
             for name in prepared.batch.layout.strategies()
         }
         self._screen.close()
         summary = summarize(prepared.batch.layout.strategies(), result.trips, ended)
-        say_summary(self._screen, summary, dropped=figures.view().dropped(), swing=prepared.swing())
+        quarantined = figures.quarantined()
+        say_summary(
+            self._screen,
+            summary,
+            standing,
+            dropped=figures.view().dropped(),
+            swing=prepared.swing(),
+            quarantined=quarantined,
+        )
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
         self._screen.line(f"rows: {prepared.record.how_to_look(self._settings.home_path)}")
-        return summary.open
+        day_trades = () if plan.hours.bypass else prepared.day_trades()
+        return needing_a_person(ending, standing, quarantined, day_trades, flattened=self._request.flatten)
 
     async def _keep(self, prepared: Prepared) -> None:
         assert self._stack is not None
@@ -313,11 +330,21 @@ class Session:
             facts = view.facts
             self._screen.line(f"account {masked_account(facts)}, {view.environment}, equity {facts['equity']} $")
 
-    async def _count(self) -> None:
-        assert self._prepared is not None
+    async def _count_new(self) -> None:
+        """Read the executions when the gateway has told of new ones, and twice more: their rows follow a little later."""
         assert self._figures is not None
+        if self._figures.fills_are_new():
+            self._looks_left = _LOOKS
+        if self._looks_left:
+            self._looks_left -= 1
+            await self._count()
+
+    async def _count(self) -> None:
+        assert self._figures is not None
+        assert self._results is not None
         with suppress(LiuError):
-            self._figures.count(await self._prepared.record.store.trades(self._prepared.plan.batch_id))
+            trades = await self._results.trades()
+            self._figures.count(trades, await self._results.opening(trades))
 
     # --- small ones --------------------------------------------------------------------------------------
 

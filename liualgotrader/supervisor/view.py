@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+LONG_AGO_MS = 3_600_000.0  # an hour; the vendor's delayed feed is 15 minutes late
+
 
 class ProcessView(msgspec.Struct, frozen=True):
     """One process: starting, ready, down, stopping, ended."""
@@ -68,6 +70,15 @@ class View(msgspec.Struct, frozen=True):
     def worst(self, name: str) -> float:
         """Return the largest value of a gauge over all processes."""
         return max((p.counters.get(name, 0.0) for p in self.processes), default=0.0)
+
+    def lag_ms(self) -> float | None:
+        """Return how old market data was when strategies got it lately, milliseconds, in the worst consumer.
+
+        None while none flows, and when all that came was of long ago: a closed market's last quotes say nothing
+        about how fast we are.
+        """
+        worst = self.worst("lag_ms")
+        return worst if self.events_per_second and worst < LONG_AGO_MS else None
 
 
 def producer_events(processes: Iterable[ProcessView]) -> float:

@@ -17,6 +17,7 @@ from liualgotrader.common.rows import (
     AlgoRunRow,
     BatchRow,
     GainLossRow,
+    LeftOpen,
     OrderEventRow,
     OrderRow,
     PickRow,
@@ -338,6 +339,37 @@ class StoreContract:
         [then] = await store.left_open("PAPER", "Momentum", "tuesday")
         assert (then.quantity, then.average_price, then.planned_stop, then.planned_target) == (10, 100, 97, 120)
         assert list(await store.left_open("PAPER", "Reversion", "today")) == []
+
+    async def test_what_is_open_after_a_batch_counts_what_was_carried_into_it_unless_its_account_was_new(
+        self, store: Store
+    ) -> None:
+        monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))
+        tuesday = await store.begin_algo_run(run(0, "tuesday", "Momentum", "PAPER"))
+        wednesday = await store.begin_algo_run(run(0, "wednesday", "Momentum", "PAPER"))
+        at = [OPEN + n * SECOND for n in range(6)]
+        rows: list[Row] = [
+            trade(1, monday, quantity="10", price="100", at=at[0]),
+            trade(2, monday, quantity="7", price="50", symbol="GE", at=at[0]),
+            trade(3, tuesday, quantity="4", price="110", operation="sell", at=at[1]),
+            PlanRow(tuesday, "IBM", at[2], Decimal(99), None),
+            trade(4, tuesday, quantity="5", price="20", symbol="F", at=at[3]),
+            PlanRow(tuesday, "F", at[4], Decimal(19), Decimal(25)),
+            trade(5, wednesday, quantity="6", operation="sell", at=at[5]),
+        ]
+        await store.apply("monday", numbered(rows))
+
+        def told(found: Sequence[LeftOpen]) -> list[tuple[Any, ...]]:
+            return [(p.symbol, p.quantity, p.average_price, p.planned_stop, p.planned_target) for p in found]
+
+        assert told(await store.open_after("PAPER", "Momentum", "tuesday")) == [
+            ("F", 5, 20, 19, 25),
+            ("GE", 7, 50, Decimal("180.5"), None),
+            ("IBM", 6, 100, 99, None),
+        ]
+        alone = await store.open_after("PAPER", "Momentum", "tuesday", alone=True)
+        assert told(alone) == [("F", 5, 20, 19, 25), ("IBM", -4, 110, 99, None)]
+        assert [p.symbol for p in await store.open_after("PAPER", "Momentum", "wednesday")] == ["F", "GE"]
+        assert list(await store.open_after("PROD", "Momentum", "tuesday")) == []
 
     async def test_what_is_not_ours_is_recorded_once_a_batch(self, store: Store, record: Record) -> None:
         await store.apply(

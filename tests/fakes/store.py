@@ -201,29 +201,46 @@ class MemoryStore:
         return sorted(filled, key=lambda trade: trade.at)
 
     async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
-        own = [n for n, run in self._data.runs.items() if run.row.batch_id == batch_id]
+        return self._held(self._runs_before(environment, strategy, batch_id))
+
+    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
+        return self._open(self._runs_before(environment, strategy, batch_id))
+
+    async def open_after(
+        self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
+    ) -> Sequence[LeftOpen]:
+        own = self._runs(environment, strategy, batch_id)
+        return self._open(own if alone else own | self._runs_before(environment, strategy, batch_id))
+
+    def _runs(self, environment: str, strategy: str, batch_id: str = "") -> set[int]:
+        wanted = (environment, strategy)
+        runs = self._data.runs.items()
+        return {
+            n
+            for n, run in runs
+            if (run.row.environment, run.row.strategy) == wanted and batch_id in ("", run.row.batch_id)
+        }
+
+    def _runs_before(self, environment: str, strategy: str, batch_id: str) -> set[int]:
+        own = {n for n, run in self._data.runs.items() if run.row.batch_id == batch_id}
+        return {n for n in self._runs(environment, strategy) if n not in own and (not own or n < min(own))}
+
+    def _held(self, runs: set[int]) -> Mapping[str, Decimal]:
         held: dict[str, Decimal] = defaultdict(Decimal)
-        for row, run in self._trades_with_runs():
-            earlier = run.batch_id != batch_id and (not own or row.algo_run_id < min(own))
-            if earlier and (run.environment, run.strategy) == (environment, strategy):
+        for row, _ in self._trades_with_runs():
+            if row.algo_run_id in runs:
                 held[row.symbol] += row.quantity if row.operation == "buy" else -row.quantity
         return {symbol: quantity for symbol, quantity in sorted(held.items()) if quantity}
 
-    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
-        held = await self.positions_before(environment, strategy, batch_id)
-        own = [n for n, run in self._data.runs.items() if run.row.batch_id == batch_id]
-        fitting = {
-            n
-            for n, run in self._data.runs.items()
-            if (run.row.environment, run.row.strategy) == (environment, strategy) and (not own or n < min(own))
-        }
-        trades = [row for row, _ in self._trades_with_runs() if row.algo_run_id in fitting and row.symbol in held]
+    def _open(self, runs: set[int]) -> Sequence[LeftOpen]:
+        held = self._held(runs)
+        trades = [row for row, _ in self._trades_with_runs() if row.algo_run_id in runs and row.symbol in held]
         steps = [
             Step(t.symbol, t.at // 1000 * 1000, t.quantity if t.operation == "buy" else -t.quantity, t.price,
                  t.planned_stop, t.planned_target)
             for t in trades
         ]  # fmt: skip
-        moved = [p for p in self._data.plans.values() if p.algo_run_id in fitting and p.symbol in held]
+        moved = [p for p in self._data.plans.values() if p.algo_run_id in runs and p.symbol in held]
         steps += [Step(p.symbol, p.at // 1000 * 1000, stop=p.planned_stop, target=p.planned_target) for p in moved]
         return left_open(steps)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from liualgotrader.cli.screen import PlainScreen, TerminalScreen, screen_for, state_line
@@ -44,6 +45,23 @@ def test_the_state_in_one_line_names_what_matters():
         assert part in line
     assert "consumer-0:down" in line
     assert "producer" not in line
+
+
+@pytest.mark.parametrize(
+    ("rate", "lag_ms", "text"),
+    [
+        (100.0, 0.0, "lag=0.0ms"),
+        (100.0, 9_999.0, "lag=9999.0ms"),
+        (3.0, 75_000.0, "lag=75s"),
+        (3.0, 900_000.0, "lag=15min"),  # the delayed feed
+        (3.0, 7.0 * 3600 * 1000, "lag=-"),  # a closed market's last quotes
+        (0.0, 0.0, "lag=-"),  # nothing flows
+    ],
+)
+def test_a_lag_is_only_shown_while_new_market_data_flows(rate, lag_ms, text):
+    consumer = ProcessView("consumer-0", "ready", 11, 0, {"lag_ms": lag_ms})
+    view = msgspec.structs.replace(VIEW, events_per_second=rate, processes=(consumer,))
+    assert text in state_line(view).split("  ")
 
 
 def test_a_terminal_shows_the_same_in_tables():

@@ -1,23 +1,18 @@
-"""The supervisor's small parts: doors, limits, the market's specification, carried positions, the operator's socket."""
+"""The supervisor's small parts: doors, limits, the market's specification, the operator's socket."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from liualgotrader.analytics.summary import summarize
-from liualgotrader.analytics.trips import round_trips
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.common.rows import BatchRow, FilledTrade
+from liualgotrader.common.rows import BatchRow
 from liualgotrader.common.session_plan import Hours, Limits
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.ending import MARKET_CLOSE, Ending, left_open, opening_positions, say_summary
 from liualgotrader.supervisor.operator import OperatorDoor, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time, real_endpoints, session_limits
 from liualgotrader.supervisor.record import Wanted, enough_room, lock_of, same_market
@@ -25,7 +20,6 @@ from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
 from liualgotrader.supervisor.worker import death_text
 from liualgotrader.transport.page import SessionPage
-from tests.fakes.supervisor import RecordingScreen
 
 HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, liquidates_at=0, ends_at=500 * SECOND)
 
@@ -123,60 +117,16 @@ def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path):
         enough_room(tmp_path / "file" / "home")
 
 
-@dataclasses.dataclass
-class Before:
-    """The one question to the record that carried positions need."""
-
-    held: dict
-
-    async def positions_before(self, environment, strategy, batch_id):
-        return self.held.get(strategy, {})
-
-
-def fill(side, quantity, price, at, symbol="IBM", stop=None, strategy="Swing"):
-    return FilledTrade(5, strategy, symbol, side, Decimal(quantity), Decimal(price), Decimal(0), at, stop, f"{at}")
-
-
-async def test_positions_of_earlier_batches_belong_to_the_slot_that_trades_them_now():
-    store = Before({"Swing": {"IBM": Decimal(10), "BAC": Decimal(3)}})
-    trades = [fill("sell", 10, 100, 1)]
-    assert await opening_positions(store, "PAPER", "b", trades) == {(5, "IBM"): Decimal(10)}
-    assert await opening_positions(store, "SIMULATED", "b", trades) == {}
-
-
-def test_the_summary_shows_strategies_a_total_and_every_open_position():
-    screen = RecordingScreen()
-    trades = [fill("buy", 10, 100, 1, stop=Decimal(95)), fill("buy", 2, 50, 2, symbol="BAC", strategy="Day")]
-    say_summary(screen, summarize(["Swing", "Day"], round_trips(trades)), dropped=3, swing={"Swing"})
-    ((title, header, rows),) = screen.tables
-    assert (title, header[0], [r[0] for r in rows]) == ("Session summary", "strategy", ["Swing", "Day", "total"])
-    assert screen.lines == ["open position: Swing +10 IBM at 100.0000, planned stop 95, kept overnight"]
-    assert screen.warnings == [
-        "3 market events were dropped because a consumer lagged",
-        "open position: Day +2 BAC at 50.0000, without protection, DAY_TRADE, still open",
-    ]
-
-
-def test_day_trades_that_are_still_open_at_the_end_need_a_person():
-    opened = round_trips([fill("buy", 10, 100, 1), fill("buy", 2, 50, 2, symbol="BAC", strategy="Day")]).open
-    ended, interrupted = Ending(), Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
-    found = left_open(ended, opened, {"Day"}, flattened=False)
-    assert (found.exit_code, found.reason) == (4, MARKET_CLOSE)
-    assert found.sentence == "DAY_TRADE positions are still open at the end of the session (BAC): close them by hand"
-    assert left_open(interrupted, opened, {"Day"}, flattened=False) == interrupted
-    assert left_open(interrupted, opened, {"Day"}, flattened=True).exit_code == 4
-    assert left_open(ended, opened, {"Other"}, flattened=False) == ended
-    failed = Ending(3, "failed", "the broker says no")
-    assert left_open(failed, opened, {"Day"}, flattened=False) == failed
-
-
 async def test_the_operators_door_answers_its_owner_and_disappears(tmp_path):
     run_dir = tmp_path / "run" / "x"
     run_dir.mkdir(parents=True)
     asked = []
-    door = OperatorDoor(
-        tmp_path, run_dir, "0b5e-77", "PAPER", "2024-06-03", lambda q: asked.append(q) or {"done": "yes"}
-    )
+
+    async def answer(request):
+        asked.append(request)
+        return {"done": "yes"}
+
+    door = OperatorDoor(tmp_path, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
     await door.open()
     (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
     assert (listed.batch_id, Path(listed.socket).stat().st_mode & 0o777) == ("0b5e-77", 0o600)

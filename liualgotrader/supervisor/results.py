@@ -1,0 +1,103 @@
+"""What the record says of one session: its executions, what it began with, and what is open after it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from liualgotrader.analytics.trips import Key
+from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import FilledTrade
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A position of a strategy after the session: signed shares at their average cost, newest stop and target stored.
+
+    `in_account` is False for what earlier sessions left and the account does not hold any more.
+    """
+
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    average_price: Decimal
+    stop: Decimal | None = None
+    target: Decimal | None = None
+    in_account: bool = True
+
+
+class Results:
+    """Reads the record of one session.
+
+    Its account may begin empty, as a simulated one does; with `skip_existing` what the account holds at the
+    start is nobody's. Either way only the session's own executions count then.
+    """
+
+    def __init__(
+        self, store: Store, environment: str, batch_id: str, strategies: Sequence[str], *, skip_existing: bool = False
+    ) -> None:
+        self._store, self._environment, self._batch_id = store, environment, batch_id
+        self._strategies = strategies
+        self._alone = skip_existing or environment == "SIMULATED"
+        self._before: Mapping[str, Mapping[str, Decimal]] | None = None
+
+    async def trades(self) -> Sequence[FilledTrade]:
+        """Return the session's executions so far, by time.
+
+        Raises:
+            DatabaseUnavailable: if the server cannot be reached.
+        """
+        return await self._store.trades(self._batch_id)
+
+    async def opening(self, trades: Sequence[FilledTrade]) -> Mapping[Key, Decimal]:
+        """Return what earlier batches left open, signed shares, by the slot that has traded the symbol since.
+
+        Raises:
+            DatabaseUnavailable: if the server cannot be reached.
+        """
+        before = await self._held_before()
+        first: dict[tuple[str, str], int] = {}
+        for trade in trades:
+            first.setdefault((trade.strategy, trade.symbol), trade.algo_run_id)
+        return {
+            (run, symbol): before[name][symbol]
+            for (name, symbol), run in first.items()
+            if before.get(name, {}).get(symbol)
+        }
+
+    async def standing(self, held: Collection[tuple[str, str]] | None = None) -> list[Standing]:
+        """Return what the strategies hold, in their order, by symbol.
+
+        `held` are the strategies and symbols that the order gateway has in its books, None if it told nothing.
+
+        Raises:
+            DatabaseUnavailable: if the server cannot be reached.
+        """
+        found: list[Standing] = []
+        before = await self._held_before()
+        for name in self._strategies:
+            positions = await self._store.open_after(self._environment, name, self._batch_id, alone=self._alone)
+            found += [
+                Standing(
+                    name,
+                    p.symbol,
+                    p.quantity,
+                    p.average_price,
+                    p.planned_stop,
+                    p.planned_target,
+                    in_account=held is None or (name, p.symbol) in held or p.symbol not in before.get(name, {}),
+                )
+                for p in positions
+            ]
+        return found
+
+    async def _held_before(self) -> Mapping[str, Mapping[str, Decimal]]:
+        if self._alone:
+            return {}
+        if self._before is None:
+            store, environment, batch_id = self._store, self._environment, self._batch_id
+            self._before = {
+                name: await store.positions_before(environment, name, batch_id) for name in self._strategies
+            }
+        return self._before

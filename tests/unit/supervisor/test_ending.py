@@ -1,0 +1,160 @@
+"""How a session ends: what is open after it, what a person reads, and with which status."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from liualgotrader.analytics.summary import summarize
+from liualgotrader.analytics.trips import round_trips
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, TradeRow
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.ending import MARKET_CLOSE, Ending, needing_a_person, say_summary
+from liualgotrader.supervisor.layout import StrategyFacts, lay_out
+from liualgotrader.supervisor.record import Batch, Ledger
+from liualgotrader.supervisor.results import Results, Standing
+from tests.fakes.store import MemoryStore
+from tests.fakes.supervisor import RecordingScreen
+
+
+def d(text):
+    return Decimal(str(text))
+
+
+class Days:
+    """A record that is filled session by session, as the gateway fills it."""
+
+    def __init__(self):
+        self.store = MemoryStore()
+        self.rows = 0
+
+    async def run(self, batch, strategy="Swing", slot=1, environment="PAPER"):
+        return await self.store.begin_algo_run(AlgoRunRow(batch, slot, strategy, environment, "", {}, 0))
+
+    async def write(self, row):
+        self.rows += 1
+        await self.store.apply("any", [(self.rows, row)])
+
+    async def trade(self, run, operation, quantity, price, symbol="IBM", stop=None):
+        execution, at = f"e{self.rows}", (self.rows + 1) * SECOND
+        stop = None if stop is None else d(stop)
+        row = TradeRow(
+            execution, f"o{self.rows}", run, symbol, operation, d(quantity), d(price), d(0), at, {}, stop, None
+        )
+        await self.write(row)
+
+    async def move_stop(self, run, stop, symbol="IBM"):
+        await self.write(PlanRow(run, symbol, (self.rows + 1) * SECOND, d(stop), None))
+
+
+def results(days, batch, *, environment="PAPER", skip_existing=False, strategies=("Swing",)):
+    return Results(days.store, environment, batch, strategies, skip_existing=skip_existing)
+
+
+async def two_days():
+    """Yesterday 10 shares were bought with a stop at 90; today the stop was moved and other shares were bought."""
+    days = Days()
+    yesterday = await days.run("yesterday")
+    await days.trade(yesterday, "buy", 10, 100, stop=90)
+    today = await days.run("today")
+    await days.move_stop(today, 97)
+    await days.trade(today, "buy", 2, 50, "BAC", stop=45)
+    return days
+
+
+async def test_what_is_open_counts_a_position_that_was_not_traded_today_with_its_stop_as_moved_since():
+    days = await two_days()
+    assert await results(days, "today").standing() == [
+        Standing("Swing", "BAC", d(2), d(50), d(45)),
+        Standing("Swing", "IBM", d(10), d(100), d(97)),
+    ]
+
+
+async def test_where_the_account_began_empty_or_is_left_alone_only_todays_shares_count():
+    days = await two_days()
+    assert [p.symbol for p in await results(days, "today", skip_existing=True).standing()] == ["BAC"]
+    days = Days()
+    for batch in ("first", "second"):
+        await days.trade(await days.run(batch, environment="SIMULATED"), "buy", 3, 10)
+    [only] = await results(days, "second", environment="SIMULATED").standing()
+    assert only.quantity == 3
+
+
+async def test_what_the_gateway_could_not_carry_is_not_in_the_account_and_what_is_new_is():
+    days = await two_days()
+    found = await results(days, "today").standing(held=set())
+    assert [(p.symbol, p.in_account) for p in found] == [("BAC", True), ("IBM", False)]
+    found = await results(days, "today").standing(held={("Swing", "IBM")})
+    assert [p.in_account for p in found] == [True, True]
+
+
+async def test_shares_of_earlier_batches_belong_to_the_slot_that_trades_them_now():
+    days = Days()
+    yesterday = await days.run("yesterday")
+    await days.trade(yesterday, "buy", 10, 100)
+    await days.trade(yesterday, "buy", 3, 20, "BAC")
+    today = await days.run("today")
+    await days.trade(today, "sell", 10, 101)
+    known = results(days, "today")
+    assert await known.opening(await known.trades()) == {(today, "IBM"): 10}
+    alone = results(days, "today", skip_existing=True)
+    assert await alone.opening(await alone.trades()) == {}
+
+
+def fill(side, quantity, price, at, symbol="IBM", stop=None, strategy="Swing"):
+    return FilledTrade(5, strategy, symbol, side, d(quantity), d(price), d(0), at, stop, f"{at}")
+
+
+IBM = Standing("Swing", "IBM", d(10), d(100), d("97.5"))
+BAC = Standing("Day", "BAC", d(2), d(50))
+GONE = Standing("Swing", "GE", d(7), d(30), in_account=False)
+
+
+def test_the_summary_shows_strategies_a_total_and_every_open_position():
+    screen = RecordingScreen()
+    summary = summarize(["Swing", "Day"], round_trips([fill("buy", 2, 50, 2, symbol="BAC", strategy="Day")]))
+    why = {"MSFT": "the broker holds 5 shares more than our books say"}
+    say_summary(screen, summary, [IBM, BAC, GONE], dropped=3, swing={"Swing"}, quarantined=why)
+    ((title, header, rows),) = screen.tables
+    assert (title, header[0]) == ("Session summary", "strategy")
+    assert [(r[0], r[header.index("open")]) for r in rows] == [("Swing", "1"), ("Day", "1"), ("total", "2")]
+    assert screen.lines == ["open position: Swing +10 IBM at 100.0000, stop 97.5, kept overnight"]
+    assert screen.warnings[:3] == [
+        "3 market events were dropped because a consumer lagged",
+        "open position: Day +2 BAC at 50.0000, without protection, DAY_TRADE, still open",
+        "not in the account: Swing +7 GE, which earlier sessions left open; nothing was done with it",
+    ]
+    assert screen.warnings[3].startswith(
+        "MSFT is quarantined: the broker holds 5 shares more than our books say. Look at its orders and its position"
+    )
+
+
+def test_day_trades_that_are_still_open_at_the_end_need_a_person():
+    opened = [IBM, BAC]
+    ended, interrupted = Ending(), Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
+    found = needing_a_person(ended, opened, (), {"Day"}, flattened=False)
+    assert (found.exit_code, found.reason) == (4, MARKET_CLOSE)
+    assert found.sentence == "DAY_TRADE positions are still open at the end of the session (BAC): close them by hand"
+    assert needing_a_person(interrupted, opened, (), {"Day"}, flattened=False) == interrupted
+    assert needing_a_person(interrupted, opened, (), {"Day"}, flattened=True).exit_code == 4
+    assert needing_a_person(ended, opened, (), {"Other"}, flattened=False) == ended
+    assert needing_a_person(ended, [GONE], (), {"Swing"}, flattened=False) == ended
+    failed = Ending(3, "failed", "the broker says no")
+    assert needing_a_person(failed, opened, {"IBM"}, {"Day"}, flattened=False) == failed
+
+
+def test_an_account_that_differs_from_our_books_needs_a_person_however_the_session_ended():
+    for ending in (Ending(), Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)):
+        found = needing_a_person(ending, [], {"IBM", "F"}, (), flattened=False)
+        assert (found.exit_code, found.reason) == (4, ending.reason)
+        assert found.sentence == "the account differs from our books in F, IBM: see the warnings of the summary"
+
+
+async def test_a_slot_carries_what_its_class_says_of_the_night(tmp_path):
+    facts = (StrategyFacts("Swing", run_all=False, day_trade=False), StrategyFacts("Day", False, True))
+    facts += (StrategyFacts("Silent", False, None),)
+    ledger = Ledger(MemoryStore(), tmp_path)
+    batch = Batch("b", lay_out(facts, 1), 0, False, tmp_path, tmp_path, tmp_path)
+    plan = TradePlan(strategies={f.name: {} for f in facts})
+    slots = await ledger.slots(batch, plan, facts, "PAPER", "", 0)
+    assert [(s.strategy, s.day_trade) for s in slots] == [("Swing", False), ("Day", True), ("Silent", True)]
