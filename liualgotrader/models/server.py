@@ -19,13 +19,13 @@ from urllib.parse import quote
 
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.models import server_backup
-from liualgotrader.models.server_account import harmless_home_for_root, let_through, server_account
+from liualgotrader.models.server_account import let_through, server_account
 from liualgotrader.models.server_binaries import installed_programs, programs_for, run_program
 from liualgotrader.models.server_cluster import SUPERUSER, Cluster
 from liualgotrader.models.server_upgrade import make_current
 from liualgotrader.models.server_users import Usage, UsersFile, locked
 
-__all__ = ["DEFAULT_DATABASE", "EmbeddedServer", "harmless_home_for_root"]
+__all__ = ["DEFAULT_DATABASE", "EmbeddedServer"]
 
 DEFAULT_DATABASE = "liualgotrader"
 _RECOVERY_SECONDS = 5

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from liualgotrader.common.config import ROOT_HOME
 from liualgotrader.common.errors import ConfigError
 
 ACCOUNT_NAME = "liualgotrader"
-_ROOT_HOME = Path("/var/lib/liualgotrader")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,6 @@ class ServerAccount:
         """Give a file or folder of ours to the account."""
         if self.is_other:
             os.chown(path, self.uid, self.gid)
-
-
-def harmless_home_for_root() -> Path:
-    """Return the data folder to use when root runs the programs and no other is set.
-
-    PostgreSQL never runs as root, so another system account must pass through every folder above the
-    data. Below root's home directory that would mean to open it to other users; `/var/lib` is open anyway.
-    """
-    return _ROOT_HOME
 
 
 def server_account() -> ServerAccount:
@@ -118,5 +109,5 @@ def let_through(account: ServerAccount, folder: Path, *, ours: Path) -> None:
             continue
         raise ConfigError(
             f"PostgreSQL cannot run as root, and its system account {ACCOUNT_NAME} may not enter {step}: "
-            f"set LIU_HOME to a folder that others may enter, for example {_ROOT_HOME}."
+            f"set LIU_HOME to a folder that others may enter, for example {ROOT_HOME}."
         )

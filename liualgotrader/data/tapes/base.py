@@ -10,7 +10,7 @@ from datetime import date
 from liualgotrader.common.calendar import Session, session_of
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar
-from liualgotrader.data.tapes.columns import SymbolColumns, TapeEvent, merged, newest
+from liualgotrader.data.tapes.columns import SymbolColumns, TapeEvent, merged
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -67,10 +67,6 @@ class ColumnTape(ABC):
         trades, each in the order of their file. The first call loads all symbols.
         """
         return merged([self.columns(s) for s in self.symbols()], start, end)
-
-    def newest_before(self, at: int) -> list[TapeEvent]:
-        """Return, per symbol, the newest status, quote and price-forming trade before `at`, for a start in mid-day."""
-        return [event for s in self.symbols() for event in newest(self.columns(s), at)]
 
     def columns(self, symbol: str) -> SymbolColumns:
         """Return all events of the day in one symbol, loaded on first use.

@@ -115,22 +115,6 @@ def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[T
     return stream.events()
 
 
-def newest(symbol: SymbolColumns, at: int) -> list[TapeEvent]:
-    """Return the newest status, quote and price-forming trade of one symbol before `at`, as far as there are any."""
-    found: list[TapeEvent] = []
-    found += [s for s in symbol.statuses if s.at < at][-1:]
-    quotes = symbol.quotes.between(0, at)
-    if len(quotes.at):
-        found += _quotes([symbol.symbol], _last_row(quotes))
-    trades = symbol.trades.between(0, at)
-    forming = np.flatnonzero(trades.flags & int(Counts.LAST))
-    if len(forming):
-        row = forming[-1:]
-        picked = TradeColumns(trades.at[row], trades.price[row], trades.size[row], trades.flags[row])
-        found += _trades([symbol.symbol], picked)
-    return found
-
-
 class _Stream:
     """Rows of all symbols in three blocks (quotes, trades, statuses), and the order in which they are due."""
 
@@ -206,10 +190,6 @@ def _rows(at: Ints, start: int, end: int) -> slice:
 
 def _made_from_trades(quotes: QuoteColumns) -> bool:
     return len(quotes.at) > 0 and bool(quotes.flags[0] & int(QuoteMark.SYNTHETIC))
-
-
-def _last_row(quotes: QuoteColumns) -> QuoteColumns:
-    return _take_quotes(quotes, np.array([len(quotes.at) - 1]))
 
 
 def _quotes(names: list[str], rows: QuoteColumns) -> list[Quote]:

@@ -220,7 +220,7 @@ def test_everybody_has_a_quote_in_the_last_second_of_a_minute_unless_halted(tape
 
 
 def test_everybody_is_quoted_from_09_15_and_at_the_open(tape: GeneratedTape) -> None:
-    known = {e.symbol for e in tape.newest_before(tape.opens_at - 15 * MINUTE + SECOND)}
+    known = {e.symbol for e in tape.events(0, tape.opens_at - 15 * MINUTE + SECOND)}
     assert known == set(tape.symbols())
     fresh = {e.symbol for e in tape.events(tape.opens_at, tape.opens_at + 1000_000)}
     assert fresh == set(tape.symbols())

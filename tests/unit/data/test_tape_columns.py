@@ -13,7 +13,6 @@ from liualgotrader.data.tapes.columns import (
     TapeEvent,
     TradeColumns,
     merged,
-    newest,
     no_quotes,
     no_trades,
     quotes_from_trades,
@@ -88,15 +87,6 @@ def test_a_made_up_quote_follows_the_trade_it_was_made_from() -> None:
     trades = columns("A", [], [5]).trades
     found = list(merged([SymbolColumns("A", quotes_from_trades(trades), trades)], 0, 9))
     assert [type(e) for e in found] == [Trade, Quote]
-
-
-def test_the_newest_before_an_instant_is_the_last_status_quote_and_price_forming_trade() -> None:
-    whole = columns("A", [1, 4, 8], [2, 6], [3])
-    flags = np.array([ALL, int(Counts.VOLUME)])
-    t = whole.trades
-    odd = SymbolColumns("A", whole.quotes, TradeColumns(t.at, t.price, t.size, flags), whole.statuses)
-    assert [e.at for e in newest(odd, 8)] == [3, 4, 2]
-    assert newest(odd, 1) == []
 
 
 def test_a_made_up_quote_is_half_a_tick_round_the_last_price_and_says_so() -> None:
