@@ -59,10 +59,11 @@ class Lifecycle:
             order.become("partially_filled", venue.now)
 
     def _fee(self, order: Order, quantity: int, at_price: int) -> int:
-        total = self._venue.rules.fees.total(
-            order.side, shares(order.filled + quantity), dollars(order.filled_value + quantity * at_price)
-        )
-        return int(total * 100) * CENT_VALUE - order.fee
+        """Return what an execution costs; never less than nothing, even if rates have fallen since the order began."""
+        filled, filled_value = order.filled + quantity, order.filled_value + quantity * at_price
+        day = self._venue.session.day
+        total = self._venue.rules.fees.total(order.side, shares(filled), dollars(filled_value), day)
+        return max(int(total * 100) * CENT_VALUE - order.fee, 0)
 
     def _execution(self, order: Order, offer: Offer, fee: int, position: int, *, synthetic: bool) -> Execution:
         done = order.status == "filled"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
 
-from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE
+from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, as_utc
 from liualgotrader.exchange.fees import FeeModel, NoFees
 
 
@@ -72,6 +73,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     previous_closes: Mapping[str, Decimal] = {}
     splits: Mapping[str, Decimal] = {}
     dividends: Mapping[str, Decimal] = {}
+
+    @property
+    def day(self) -> date:
+        """The day that is traded: where New York opens it is the same day in UTC."""
+        return as_utc(self.opens_at).date()
 
     @property
     def pre_opens_at(self) -> int:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
 from liualgotrader.common.orders import Side
-from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
+from liualgotrader.exchange.fees import (
+    FeeModel,
+    NoFees,
+    PerShareCommission,
+    RegulatoryFees,
+    SumOfFees,
+    section_31_rate,
+    taf_rate,
+)
 from liualgotrader.exchange.rules import Rules, Session
 from tests.fakes.exchange import OPEN, SECOND, Floor
 
@@ -84,7 +93,53 @@ FEES: list[tuple[str, FeeModel, Side, str, str, str]] = [
 
 @pytest.mark.parametrize(("model", "side", "quantity", "value", "fee"), [f[1:] for f in FEES], ids=[f[0] for f in FEES])
 def test_fees(model: FeeModel, side: Side, quantity: str, value: str, fee: str) -> None:
-    assert model.total(side, D(quantity), D(value)) == D(fee)
+    assert model.total(side, D(quantity), D(value), date(2026, 6, 1)) == D(fee)
+
+
+# Dollars per million of the SEC's advisories; dollars a share and at most a sale of FINRA's schedule A.
+@pytest.mark.parametrize(
+    ("day", "per_million", "per_share", "maximum"),
+    [
+        ("2010-06-01", "22.40", "0.000075", "3.75"),  # the first rate known is assumed
+        ("2013-10-07", "17.40", "0.000119", "5.95"),
+        ("2014-03-17", "17.40", "0.000119", "5.95"),
+        ("2014-03-18", "22.10", "0.000119", "5.95"),
+        ("2021-02-24", "22.10", "0.000119", "5.95"),
+        ("2021-02-25", "5.10", "0.000119", "5.95"),
+        ("2025-05-13", "27.80", "0.000166", "8.30"),
+        ("2025-06-23", "0.00", "0.000166", "8.30"),
+        ("2026-04-03", "0.00", "0.000195", "9.79"),
+        ("2026-04-04", "20.60", "0.000195", "9.79"),
+        ("2030-01-02", "20.60", "0.000195", "9.79"),  # the last rate known is assumed
+    ],
+)
+def test_regulatory_fees_are_those_of_the_day(day: str, per_million: str, per_share: str, maximum: str) -> None:
+    on = date.fromisoformat(day)
+    assert section_31_rate(on) == D(per_million)
+    assert taf_rate(on) == (D(per_share), D(maximum))
+
+
+def test_a_sale_costs_what_its_sessions_day_costs() -> None:
+    floor = Floor(Rules(latency_ns=0, fees=RegulatoryFees()))  # 2025-06-23: no section 31 fee, 0.000166 $ a share
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.send("buy", "1000")
+    floor.send("sell", "1000")
+    assert floor.exchange.account("me").fees_paid == D("0.17")
+
+
+class FallenRate:
+    """Five cents at first; nothing once more of the order trades, as after the day on which a rate went to zero."""
+
+    def total(self, side: Side, quantity: Decimal, value: Decimal, day: date) -> Decimal:
+        return D("0.05") if quantity < 6 else D(0)
+
+
+def test_a_rate_that_has_fallen_since_an_order_began_is_not_paid_back() -> None:
+    floor = Floor(Rules(latency_ns=0, fees=FallenRate()))
+    floor.quote(9.99, 1000, 10.00, 4)
+    floor.send("buy", "12")
+    floor.quote(9.99, 1000, 10.00, 8)
+    assert [u.execution.fee for u in floor.updates if u.execution] == [D("0.05"), 0]
 
 
 def test_fees_are_rounded_up_once_an_order_and_taken_from_cash() -> None:
