@@ -255,6 +255,24 @@ def test_status_and_stop_talk_to_the_running_session(trader, tmp_path, home):
     assert rows(home, f"SELECT DISTINCT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}'") == [["stopped"]]
 
 
+def test_status_counts_a_fill_as_soon_as_its_row_is_there(trader, tmp_path, home):
+    process = trader(seconds=60)
+    until_line(tmp_path, "start scanners_runner")
+    time.sleep(6)  # the supervisor has looked at the record and was told of nothing new
+    run = rows(home, "SELECT max(algo_run_id) FROM algo_run")[0][0]
+    columns = "algo_run_id, symbol, operation, qty, price, tstamp, execution_id, indicators"
+    home[1].run_sql(
+        f"INSERT INTO new_trades ({columns}) VALUES ({run}, 'AAPL', 'buy', 10, 100, now(), 'e-1', 'null')",
+        database="liu_simulated",
+    )
+    ask = [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()"]
+    environment = dict(os.environ, LIU_HOME=str(home[0]))
+    status = subprocess.run([*ask, "status"], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert "  fills=1  " in status.stdout, status.stderr
+    process.send_signal(signal.SIGHUP)
+    assert finish(process)[0] == 0
+
+
 def test_no_variable_of_a_vendor_reaches_a_process_of_the_simulated_market(trader, tmp_path):
     process = trader(seconds=30)
     pid = int(until_line(tmp_path, "start order_gateway ")[0].split()[2])
