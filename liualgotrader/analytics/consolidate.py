@@ -2,7 +2,8 @@
 
 `gain_value` of `gain_loss` is the cash that the slot's executions in the symbol moved, fees paid, to the
 cent what the fills say; a position that is still open counts with what it has cost so far, as it always
-did. `gain_percentage` is of the value of the first execution. `trade_analysis` holds closed round trips only.
+did. `gain_percentage` is of what the first round trip entered, however many executions that took.
+`trade_analysis` holds closed round trips only, those included that began in an earlier session.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from liualgotrader.analytics.trips import Key, RoundTrip, Trips, cash_of, in_order, percentage, round_trips
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import FilledTrade, GainLossRow, TradeAnalysisRow
+from liualgotrader.common.rows import FilledTrade, GainLossRow, LeftOpen, TradeAnalysisRow
 
 _MICROSECOND = 1_000
 
@@ -29,7 +30,7 @@ class Consolidation(msgspec.Struct, frozen=True):
     executions: int
 
 
-async def trades(batch_id: str, store: Store, opening: Mapping[Key, Decimal] | None = None) -> Consolidation:
+async def trades(batch_id: str, store: Store, opening: Mapping[Key, LeftOpen] | None = None) -> Consolidation:
     """Consolidate a batch and save its `gain_loss` and `trade_analysis` rows; safe to repeat.
 
     Raises:
@@ -40,20 +41,20 @@ async def trades(batch_id: str, store: Store, opening: Mapping[Key, Decimal] | N
     return result
 
 
-def consolidate(executions: Iterable[FilledTrade], opening: Mapping[Key, Decimal] | None = None) -> Consolidation:
-    """Return the rows of one batch out of its executions; `opening` are shares held from earlier batches."""
+def consolidate(executions: Iterable[FilledTrade], opening: Mapping[Key, LeftOpen] | None = None) -> Consolidation:
+    """Return the rows of one batch out of its executions; `opening` is what is held from earlier batches."""
     ordered = in_order(executions)
     trips = round_trips(ordered, opening)
-    return Consolidation(tuple(_gains(ordered)), tuple(_analysis(trips.closed)), trips, len(ordered))
+    return Consolidation(tuple(_gains(ordered, trips)), tuple(_analysis(trips.closed)), trips, len(ordered))
 
 
-def _gains(ordered: Sequence[FilledTrade]) -> Iterable[GainLossRow]:
-    first: dict[Key, Decimal] = {}
+def _gains(ordered: Sequence[FilledTrade], trips: Trips) -> Iterable[GainLossRow]:
     cash: dict[Key, Decimal] = {}
     for trade in ordered:
         key = trade.algo_run_id, trade.symbol
-        first.setdefault(key, trade.quantity * trade.price)
         cash[key] = cash.get(key, ZERO) + cash_of(trade)
+    first: dict[Key, Decimal] = {(p.algo_run_id, p.symbol): p.entry_value for p in trips.open}
+    first.update({(trip.algo_run_id, trip.symbol): trip.entry_value for trip in reversed(trips.closed)})
     for run, symbol in sorted(cash):
         gain = cash[run, symbol]
         yield GainLossRow(symbol, run, percentage(gain, first[run, symbol]), gain)

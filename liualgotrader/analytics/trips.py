@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from liualgotrader.common.money import ZERO
-from liualgotrader.common.rows import FilledTrade
+from liualgotrader.common.rows import FilledTrade, LeftOpen
 
 PERCENT = Decimal(100)
 PERCENT_STEP = Decimal("0.01")
@@ -30,7 +30,6 @@ class RoundTrip(msgspec.Struct, frozen=True):
     exit_price: Decimal
     started_at: int
     ended_at: int
-    first_value: Decimal  # of the first execution: what percentages are of
     gross: Decimal
     fees: Decimal
     stop: Decimal | None  # planned at entry
@@ -41,9 +40,14 @@ class RoundTrip(msgspec.Struct, frozen=True):
         return self.gross - self.fees
 
     @property
+    def entry_value(self) -> Decimal:
+        """What percentages are of: all that was entered, at its price."""
+        return self.quantity * self.entry_price
+
+    @property
     def gain_percentage(self) -> Decimal:
-        """The gain in percent of the first execution's value."""
-        return percentage(self.gain, self.first_value)
+        """The gain in percent of the value entered."""
+        return percentage(self.gain, self.entry_value)
 
     @property
     def r_units(self) -> Decimal | None:
@@ -67,10 +71,16 @@ class OpenPosition(msgspec.Struct, frozen=True):
     symbol: str
     quantity: Decimal
     average_price: Decimal
+    entered: Decimal  # shares, unsigned: what is left and what was closed again
     opened_at: int
     realised: Decimal  # of what was already closed again, before fees
     fees: Decimal
     stop: Decimal | None
+
+    @property
+    def entry_value(self) -> Decimal:
+        """All that was entered, at its average price."""
+        return self.entered * self.average_price
 
 
 class Trips(msgspec.Struct, frozen=True):
@@ -100,38 +110,30 @@ def in_order(trades: Iterable[FilledTrade]) -> list[FilledTrade]:
     return sorted((t for t in trades if t.quantity), key=lambda t: t.at)
 
 
-def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, Decimal] | None = None) -> Trips:
+def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, LeftOpen] | None = None) -> Trips:
     """Return the round trips in `trades`, per strategy slot and symbol.
 
     An execution that turns a position over ends one trip and begins the next; its fee is shared by
-    quantity. `opening` are signed shares held from before: what closes them belongs to no trip here,
-    since its entry lies elsewhere.
+    quantity. `opening` is what is held from before: its trip began then, at its average cost and with the stop
+    planned then, and belongs to the slot that ends it; the fees paid before count where they were paid.
     """
     before = dict(opening or {})
     running: dict[Key, _Running] = {}
     closed: list[RoundTrip] = []
     for trade in in_order(trades):
         key = trade.algo_run_id, trade.symbol
-        quantity = _take_from_before(before, key, trade)
+        if (carried := before.pop(key, None)) is not None:
+            running[key] = _Running.carried(trade, carried)
+        quantity = trade.quantity
         while quantity:
             trip = running.get(key)
             if trip is None:
-                trip = running[key] = _Running(trade, sign_of(trade))
+                trip = running[key] = _Running(trade, sign_of(trade), trade.at)
             quantity -= trip.take(trade, quantity)
             if not trip.position:
                 closed.append(trip.ended(trade))
                 del running[key]
     return Trips(tuple(closed), tuple(trip.left() for trip in running.values()))
-
-
-def _take_from_before(before: dict[Key, Decimal], key: Key, trade: FilledTrade) -> Decimal:
-    """Return the shares of `trade` that are left after closing what was held from before."""
-    held = before.get(key, ZERO)
-    if held * sign_of(trade) >= 0:
-        return trade.quantity
-    used = min(abs(held), trade.quantity)
-    before[key] = held + sign_of(trade) * used
-    return trade.quantity - used
 
 
 @dataclass(slots=True)
@@ -140,14 +142,22 @@ class _Running:
 
     first: FilledTrade
     side: int
+    started_at: int
     position: Decimal = ZERO  # shares, unsigned
     entered: Decimal = ZERO
     entered_value: Decimal = ZERO
     left_value: Decimal = ZERO
     fees: Decimal = ZERO
-    first_value: Decimal = ZERO
     stop: Decimal | None = None
     _exited: Decimal = field(default=ZERO)
+
+    @classmethod
+    def carried(cls, first: FilledTrade, held: LeftOpen) -> _Running:
+        """Return the trip of a position from before, met again by its first execution since."""
+        position = abs(held.quantity)
+        trip = cls(first, 1 if held.quantity > 0 else -1, held.opened_at, position, position)
+        trip.entered_value, trip.stop = position * held.average_price, held.entry_stop
+        return trip
 
     def take(self, trade: FilledTrade, quantity: Decimal) -> Decimal:
         """Book up to `quantity` shares of `trade`; return how many belong to this trip."""
@@ -155,7 +165,6 @@ class _Running:
             self.position += quantity
             self.entered += quantity
             self.entered_value += quantity * trade.price
-            self.first_value = self.first_value or quantity * trade.price
             self.stop = trade.stop if self.stop is None else self.stop
         else:
             quantity = min(quantity, self.position)
@@ -174,9 +183,8 @@ class _Running:
             quantity=self.entered,
             entry_price=self.entered_value / self.entered,
             exit_price=self.left_value / self._exited,
-            started_at=self.first.at,
+            started_at=self.started_at,
             ended_at=last.at,
-            first_value=self.first_value,
             gross=(self.left_value - self.entered_value) * self.side,
             fees=self.fees,
             stop=self.stop,
@@ -190,7 +198,8 @@ class _Running:
             symbol=self.first.symbol,
             quantity=self.position * self.side,
             average_price=average,
-            opened_at=self.first.at,
+            entered=self.entered,
+            opened_at=self.started_at,
             realised=(self.left_value - average * self._exited) * self.side,
             fees=self.fees,
             stop=self.stop,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any, Protocol
 
 from liualgotrader.common.events import Bar, MarketEvent
@@ -218,12 +217,8 @@ class Store(Protocol):
         """Return the batch's executions by time."""
         ...
 
-    async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
-        """Return what earlier batches of a strategy left open, signed shares by symbol."""
-        ...
-
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
-        """Return the same with cost, stop and target as they were left, by symbol."""
+        """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
         ...
 
     async def open_after(

@@ -117,7 +117,10 @@ Row = OrderRow | OrderEventRow | TradeRow | AccountRow | PlanRow
 
 
 class LeftOpen(msgspec.Struct, frozen=True):
-    """A position that earlier batches of a strategy left open: signed shares at an average cost in dollars per share."""
+    """A position that earlier batches of a strategy left open: signed shares at an average cost in dollars per share.
+
+    `entry_stop` is the stop planned when it was opened, which the risk taken is measured by; `planned_stop` the newest.
+    """
 
     symbol: str
     quantity: Decimal
@@ -125,6 +128,7 @@ class LeftOpen(msgspec.Struct, frozen=True):
     opened_at: int
     planned_stop: Decimal | None = None
     planned_target: Decimal | None = None
+    entry_stop: Decimal | None = None
 
 
 class SignalRow(msgspec.Struct, frozen=True):

@@ -186,14 +186,8 @@ class GatewayTables(LeaseTables):
             rows = await connection.fetch(TRADES, batch_id)
         return [_filled_trade(row) for row in rows]
 
-    async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
-        """Return what earlier batches of a strategy left open, signed shares by symbol."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(POSITIONS.format(runs=BEFORE_BATCH), environment, strategy, batch_id)
-        return {row["symbol"]: plain(row["quantity"]) for row in rows}
-
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
-        """Return the same with cost, stop and target as they were left, by symbol."""
+        """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
         return await self._open(BEFORE_BATCH, environment, strategy, batch_id)
 
     async def open_after(

@@ -31,6 +31,7 @@ class _Position:
     opened_at: int = 0
     stop: Decimal | None = None
     target: Decimal | None = None
+    entry_stop: Decimal | None = None
 
     def take(self, step: Step) -> None:
         if not step.signed:
@@ -40,9 +41,11 @@ class _Position:
         before, after = self.quantity, self.quantity + step.signed
         if before * after <= 0:  # opened, closed or turned round
             self.cost, self.opened_at, self.stop, self.target = step.price, step.at, step.stop, step.target
+            self.entry_stop = step.stop
         elif abs(after) > abs(before):
             self.cost = (before * self.cost + step.signed * step.price) / after
             self.stop, self.target = step.stop or self.stop, step.target or self.target
+            self.entry_stop = self.entry_stop or step.stop
         self.quantity = after
 
 
@@ -52,7 +55,15 @@ def left_open(steps: Iterable[Step]) -> list[LeftOpen]:
     for step in sorted(steps, key=lambda step: (step.at, not step.signed)):
         positions.setdefault(step.symbol, _Position()).take(step)
     return [
-        LeftOpen(symbol, plain(p.quantity), p.cost.quantize(_COST_STEP).normalize(), p.opened_at, p.stop, p.target)
+        LeftOpen(
+            symbol,
+            plain(p.quantity),
+            p.cost.quantize(_COST_STEP).normalize(),
+            p.opened_at,
+            p.stop,
+            p.target,
+            p.entry_stop,
+        )
         for symbol, p in sorted(positions.items())
         if p.quantity
     ]

@@ -11,7 +11,7 @@ from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import Key, Trips, round_trips
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.money import CENT, exact
-from liualgotrader.common.rows import FilledTrade
+from liualgotrader.common.rows import FilledTrade, LeftOpen
 from liualgotrader.supervisor.prepare import Prepared
 from liualgotrader.supervisor.stack import Stack
 from liualgotrader.supervisor.view import ProcessView, StrategyView, View, producer_events
@@ -33,8 +33,8 @@ class Figures:
         self._fills_told = 0.0
         self.account_said = False  # whether the person has read account and equity
 
-    def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, Decimal]) -> None:
-        """Take the newest state of the record; `opening` are the shares held from earlier batches."""
+    def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, LeftOpen]) -> None:
+        """Take the newest state of the record; `opening` is what is held from earlier batches."""
         self._trades = trades
         self._trips = round_trips(trades, opening)
 

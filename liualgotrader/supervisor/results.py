@@ -9,7 +9,7 @@ import msgspec
 
 from liualgotrader.analytics.trips import Key
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import FilledTrade
+from liualgotrader.common.rows import FilledTrade, LeftOpen
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class Results:
         self._store, self._environment, self._batch_id = store, environment, batch_id
         self._strategies = strategies
         self._alone = skip_existing or environment == "SIMULATED"
-        self._before: Mapping[str, Mapping[str, Decimal]] | None = None
+        self._before: Mapping[str, Mapping[str, LeftOpen]] | None = None
 
     async def trades(self) -> Sequence[FilledTrade]:
         """Return the session's executions so far, by time.
@@ -50,8 +50,8 @@ class Results:
         """
         return await self._store.trades(self._batch_id)
 
-    async def opening(self, trades: Sequence[FilledTrade]) -> Mapping[Key, Decimal]:
-        """Return what earlier batches left open, signed shares, by the slot that has traded the symbol since.
+    async def opening(self, trades: Sequence[FilledTrade]) -> Mapping[Key, LeftOpen]:
+        """Return what earlier batches left open, by the slot that has traded the symbol since.
 
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
@@ -63,7 +63,7 @@ class Results:
         return {
             (run, symbol): before[name][symbol]
             for (name, symbol), run in first.items()
-            if before.get(name, {}).get(symbol)
+            if symbol in before.get(name, {})
         }
 
     async def standing(self, held: Collection[tuple[str, str]] | None = None) -> list[Standing]:
@@ -92,12 +92,13 @@ class Results:
             ]
         return found
 
-    async def _held_before(self) -> Mapping[str, Mapping[str, Decimal]]:
+    async def _held_before(self) -> Mapping[str, Mapping[str, LeftOpen]]:
         if self._alone:
             return {}
         if self._before is None:
             store, environment, batch_id = self._store, self._environment, self._batch_id
             self._before = {
-                name: await store.positions_before(environment, name, batch_id) for name in self._strategies
+                name: {p.symbol: p for p in await store.left_open(environment, name, batch_id)}
+                for name in self._strategies
             }
         return self._before

@@ -311,11 +311,10 @@ class StoreContract:
         ]
         closing = trade(99, runs["tuesday", "Momentum", "PAPER"], quantity="20", operation="sell")
         await store.apply("today", numbered([*rows, closing]))
-        assert dict(await store.positions_before("PAPER", "Momentum", "today")) == {"SPY": Decimal(-20)}
-        assert dict(await store.positions_before("PAPER", "Momentum", "not-begun")) == {
-            "IBM": Decimal(20),
-            "SPY": Decimal(-40),
-        }
+        before = await store.left_open("PAPER", "Momentum", "today")
+        assert {p.symbol: p.quantity for p in before} == {"SPY": Decimal(-20)}
+        before = await store.left_open("PAPER", "Momentum", "not-begun")
+        assert {p.symbol: p.quantity for p in before} == {"IBM": Decimal(20), "SPY": Decimal(-40)}
 
     async def test_what_was_left_open_comes_with_its_cost_and_the_newest_stop_and_target(self, store: Store) -> None:
         monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))

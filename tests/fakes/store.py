@@ -200,9 +200,6 @@ class MemoryStore:
         filled = [_filled(row, run) for row, run in self._trades_with_runs() if run.batch_id == batch_id]
         return sorted(filled, key=lambda trade: trade.at)
 
-    async def positions_before(self, environment: str, strategy: str, batch_id: str) -> Mapping[str, Decimal]:
-        return self._held(self._runs_before(environment, strategy, batch_id))
-
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         return self._open(self._runs_before(environment, strategy, batch_id))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from liualgotrader.analytics.consolidate import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import round_trips
-from liualgotrader.common.rows import FilledTrade
+from liualgotrader.common.rows import FilledTrade, LeftOpen
 
 MINUTE = 60_000_000_000
 
@@ -55,8 +55,8 @@ CASES = {
     # 6 at 10 and 4 at 11 are 10 at 10.40; stop 9.40 risks 1.00; all out at 12.40 is +2.00 a share
     "entered in two parts": (
         [("buy", 6, 10, 1, "9.4"), ("buy", 4, 11, 2, "9.4"), ("sell", 10, "12.4", 3)],
-        ("20", "33.33"),
-        [(1, 3, "20", "33.33", "2.00")],
+        ("20", "19.23"),  # of the 104 that were paid for all of it
+        [(1, 3, "20", "19.23", "2.00")],
     ),
     "left in two parts": (
         [("buy", 10, 10, 1, 9), ("sell", 4, 11, 2), ("sell", 6, 13, 3)],
@@ -75,6 +75,11 @@ CASES = {
         [(1, 2, "20", "20.00", None), (2, 3, "10", "16.67", None)],
     ),
     "still open": ([("buy", 10, 10, 1), ("sell", 4, 12, 2)], ("-52", "-52.00"), []),
+    "a first fill of one share": (
+        [("buy", 1, 10, 1), ("buy", 99, 10, 2), ("sell", 100, 11, 3)],
+        ("100", "10.00"),
+        [(1, 3, "100", "10.00", None)],
+    ),
     "fractions": (
         [("buy", "0.5", "100.01", 1, "99.01"), ("sell", "0.5", "101.01", 2)],
         ("0.500", "1.00"),
@@ -130,10 +135,30 @@ def test_round_trips_of_one_instant_have_different_keys():
     assert [a.start_at - MINUTE for a in result.analysis] == [0, 1000]
 
 
-def test_what_closes_a_position_from_before_is_no_round_trip():
-    trips = round_trips([fill("sell", 15, 12, 1), fill("buy", 5, 10, 2)], {(1, "AAPL"): D(10)})
-    (trip,) = trips.closed
-    assert (trip.side, trip.quantity, trip.gain) == (-1, D(5), D(10))
+def carried(quantity, price, stop=None):
+    return {(1, "AAPL"): LeftOpen("AAPL", D(quantity), D(price), -5 * MINUTE, D("99"), None, D(stop) if stop else None)}
+
+
+def test_a_position_from_before_ends_as_a_round_trip_with_the_risk_taken_then():
+    # bought at 10 with a stop at 9, sold at 12 for a fee of 1: 200 - 1, and 2 R
+    result = consolidate([fill("sell", 100, 12, 1, fee="1")], carried(100, 10, stop=9))
+    ((trip,), ()) = result.trips.closed, result.trips.open
+    assert (trip.side, trip.gain, trip.r_units, trip.started_at, trip.ended_at) == (1, 199, 2, -5 * MINUTE, MINUTE)
+    assert [(a.gain_value, a.gain_percentage, a.r_units) for a in result.analysis] == [(199, D("19.90"), 2)]
+    assert [(g.gain_value, g.gain_percentage) for g in result.gains] == [(1199, D("119.90"))]  # the session's cash
+
+
+def test_a_carried_position_that_is_sold_in_part_and_added_to_keeps_its_average_cost():
+    trades = [fill("sell", 40, 12, 1), fill("buy", 40, 11, 2), fill("sell", 50, 13, 3)]
+    (left,) = round_trips(trades, carried(100, 10)).open
+    assert (left.quantity, left.opened_at) == (50, -5 * MINUTE)
+    assert left.average_price == (D(1000) + 440) / 140
+    assert left.realised == 40 * 12 + 50 * 13 - 90 * left.average_price
+
+
+def test_an_execution_that_turns_a_carried_position_over_ends_its_trip_and_begins_the_next():
+    trips = round_trips([fill("sell", 15, 12, 1), fill("buy", 5, 10, 2)], carried(10, 8))
+    assert [(t.side, t.quantity, t.gain) for t in trips.closed] == [(1, 10, 40), (-1, 5, 10)]
 
 
 def test_the_summary_counts_trips_wins_gain_and_r_per_strategy():

@@ -20,12 +20,17 @@ def test_a_position_turned_round_costs_what_turned_it_and_has_its_stop() -> None
         Step("A", 1, d("10"), d("100"), d("95"), d("120")),
         Step("A", 2, d("-15"), d("90"), d("99"), None),
     ]
-    assert left_open(steps) == [LeftOpen("A", d("-5"), d("90"), 2, d("99"), None)]
+    assert left_open(steps) == [LeftOpen("A", d("-5"), d("90"), 2, d("99"), None, d("99"))]
 
 
 def test_a_fill_without_a_stop_leaves_the_one_there_is() -> None:
     steps = [Step("A", 1, d("10"), d("100"), d("95")), Step("A", 2, d("10"), d("101"), None, d("130"))]
-    assert left_open(steps) == [LeftOpen("A", d("20"), d("100.5"), 1, d("95"), d("130"))]
+    assert left_open(steps) == [LeftOpen("A", d("20"), d("100.5"), 1, d("95"), d("130"), d("95"))]
+
+
+def test_a_moved_stop_does_not_change_what_was_risked_at_entry() -> None:
+    steps = [Step("A", 1, d("10"), d("100"), d("95")), Step("A", 2, stop=d("101"))]
+    assert left_open(steps) == [LeftOpen("A", d("10"), d("100"), 1, d("101"), None, d("95"))]
 
 
 def test_a_stop_moved_after_the_position_had_closed_is_forgotten() -> None:
