@@ -146,7 +146,7 @@ class _Session:
         gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
         if carries(child.plan) and not room.desk.has_opened:
             await self._carry()
-        if self._lock.killed:
+        if self._lock.killed and not room.desk.is_killed:
             if is_new:
                 child.notice("WARNING", "an earlier session left the kill switch on; `trader resume` takes it off")
             gateway.tell(KillSwitch(reason=self._lock.killed))

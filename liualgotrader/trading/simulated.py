@@ -78,7 +78,7 @@ class SimulatedBroker:
         """Return all orders submitted at or after `since`, oldest first."""
         status = "open" if open_only else "all"
         views = self._exchange.orders(
-            self._account_id, status=status, after=since - 1, limit=_ALL, direction="asc", nested=False
+            self._account_id, status=status, after=since - 1, limit=_ALL, direction="asc", nested=True
         )
         return [broker_order(view) for view in views]
 

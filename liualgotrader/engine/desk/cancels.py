@@ -82,11 +82,15 @@ def take_back_everything(ledger: Ledger, reason: str, *, whole_account: bool = F
     cancel_all(ledger, reason)
     decided = ledger.out[before:]
     ledger.out[before:] = [d for d in decided if not isinstance(d, Cancel)]
-    wanted = [d for d in decided if isinstance(d, Cancel)]
-    for seen in ledger.orders.other_batches.values():
-        wanted.append(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
+    wanted = [*(d for d in decided if isinstance(d, Cancel)), *of_other_batches(ledger)]
     if wanted or whole_account:
         ledger.decide(CancelAll(tuple(wanted), whole_account))
+
+
+def of_other_batches(ledger: Ledger, symbol: str | None = None) -> list[Cancel]:
+    """Return a cancel for each order that an earlier batch left open, in one symbol or in all."""
+    left = (seen for seen in ledger.orders.other_batches.values() if symbol in (None, seen.symbol))
+    return [Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol) for seen in left]
 
 
 def _wake(ledger: Ledger, order: Order) -> None:

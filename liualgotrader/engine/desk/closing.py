@@ -16,10 +16,9 @@ from liualgotrader.common.money import plain
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.books import Position
-from liualgotrader.engine.desk.cancels import cancel_all, want_cancel
+from liualgotrader.engine.desk.cancels import cancel_all, of_other_batches, want_cancel
 from liualgotrader.engine.desk.ledger import LIQUIDATION, Closing, Ledger
 from liualgotrader.engine.desk.order import Order, Origin
-from liualgotrader.engine.desk.values import Cancel
 
 LONGEST_PAUSE = 32  # market seconds
 LOUD_AFTER = 5  # rejections until a person is called
@@ -35,9 +34,8 @@ def want_flat(ledger: Ledger, slot: int, symbol: str, reason: str, indicators: M
 
 def _take_back_of_other_batches(ledger: Ledger, symbol: str) -> None:
     """What an earlier batch left working holds shares at the broker; nobody of this batch knows it."""
-    for seen in ledger.orders.other_batches.values():
-        if seen.symbol == symbol:
-            ledger.decide(Cancel(seen.client_order_id, seen.broker_order_id, symbol))
+    for cancel in of_other_batches(ledger, symbol):
+        ledger.decide(cancel)
 
 
 def flatten(ledger: Ledger, slot: int | None, reason: str) -> None:

@@ -20,7 +20,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.engine.desk import account, broker_side, cancels, closing, intents, reconcile, settling
 from liualgotrader.engine.desk.alarms import Due, Key
-from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order, Origin
 from liualgotrader.engine.desk.reconcile_asking import ask_reconcile
 from liualgotrader.engine.desk.states import Step
@@ -149,6 +149,11 @@ class Desk:
     def day_trade_slots(self) -> list[int]:
         """Return the slots whose positions must not stay overnight."""
         return sorted(slot.number for slot in self.ledger.slots.values() if slot.day_trade)
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether the kill switch is on; putting it on again would also take back the exits sent since."""
+        return KILL_SWITCH in self.ledger.conditions
 
     @property
     def has_compared(self) -> bool:

@@ -13,12 +13,13 @@ from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.rows import AccountRow
 from liualgotrader.engine.desk.broker_side import find, see, settle
-from liualgotrader.engine.desk.cancels import take_back_everything
+from liualgotrader.engine.desk.cancels import of_other_batches
+from liualgotrader.engine.desk.closing import take_back_entries
 from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.reconcile_asking import next_reconcile
 from liualgotrader.engine.desk.settling import HOW_TO_SETTLE
-from liualgotrader.engine.desk.values import Snapshot
+from liualgotrader.engine.desk.values import CancelAll, Snapshot
 
 OUR_PREFIX = "liu-"
 MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
@@ -35,9 +36,17 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
         _ask_for_the_absent(ledger, snapshot.orders)
         _compare_positions(ledger, snapshot)
         ledger.condition(WAITING, "", quiet=True)
-        if KILL_SWITCH in ledger.conditions:  # what it did not know of when it was put on
-            take_back_everything(ledger, ledger.conditions[KILL_SWITCH])
+        if KILL_SWITCH in ledger.conditions:
+            _kill_what_was_not_known(ledger, ledger.conditions[KILL_SWITCH])
     next_reconcile(ledger, ok=snapshot.ok)
+
+
+def _kill_what_was_not_known(ledger: Ledger, reason: str) -> None:
+    """Take back what the kill switch did not know of when it was put on; exits that came since are left alone."""
+    take_back_entries(ledger, reason)
+    others = of_other_batches(ledger)
+    if others:
+        ledger.decide(CancelAll(tuple(others)))
 
 
 def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:

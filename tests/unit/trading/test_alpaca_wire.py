@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.errors import BadData
+from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, ReplaceIntent, Side
 from liualgotrader.common.rfc3339 import nanoseconds, rfc3339
 from liualgotrader.trading import alpaca_wire as wire
+from liualgotrader.trading.alpaca import _sorted_error
 
 ORDER: dict[str, Any] = {
     "id": "61e69015-8549-4bfd-b9c3-01e75843f47d",
@@ -150,3 +152,14 @@ def test_a_time_survives_its_text(at: int) -> None:
 def test_a_text_that_is_no_instant_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         nanoseconds(text)
+
+
+@pytest.mark.parametrize("status", [0, 408, 500, 502, 503, 504, 520, 522, 524, 599])
+def test_what_a_proxy_answers_is_no_answer_of_the_brokers(status: int) -> None:
+    error = SimpleNamespace(status_code=status)
+    assert isinstance(_sorted_error(error, "liu-0-1-1"), BrokerUnreachable)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 429])
+def test_a_no_of_the_brokers_is_one(status: int) -> None:
+    assert isinstance(_sorted_error(SimpleNamespace(status_code=status), "liu-0-1-1"), BrokerRefused)
