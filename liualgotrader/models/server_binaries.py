@@ -104,6 +104,8 @@ def run_program(
 ) -> str:
     """Run a PostgreSQL program to its end and return what it printed.
 
+    It is no part of our process group: a signal to that would end `pg_ctl` and leave a server that nobody counts.
+
     Raises:
         OutsideError: if it fails or takes longer than `seconds`; the sentence is the program's own.
     """
@@ -118,6 +120,7 @@ def run_program(
             timeout=seconds,
             cwd="/",
             env=PROGRAM_ENVIRONMENT,
+            start_new_session=True,
             **(account.as_process() if account else {}),
         )
     except subprocess.TimeoutExpired as e:

@@ -91,6 +91,8 @@ class Session:
             self._screen.close()
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
+                if number is not signal.SIGINT:  # it ends now, with a status of its own
+                    signal.signal(number, signal.SIG_IGN)
 
     # --- what others tell the session ------------------------------------------------------------------
 

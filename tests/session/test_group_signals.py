@@ -67,6 +67,16 @@ def test_a_closed_terminal_ends_the_session_in_order() -> None:
     assert record.rows("new_trades")
 
 
+@pytest.mark.parametrize("made", ["postgres.unfinished", "postgres/postmaster.pid"])
+def test_a_terminal_closed_while_postgresql_starts_leaves_no_server_behind(made: str) -> None:
+    with trader(*WINDOW) as run:
+        run.start()._until((run.home / made).exists, 60)
+        for _ in range(2):
+            os.killpg(run.process.pid, signal.SIGHUP)
+        assert run.ended(60) == 0, run.output
+        run.nothing_is_left()
+
+
 TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
