@@ -197,6 +197,8 @@ class Preparation:
     ) -> Prepared:
         now = hours.opens_at if self.request.simulate else WallClock().now()
         batch = await ledger.batch(self._wanted(facts, hours), now, fresh=self.request.new)
+        for note in ledger.notes:
+            self.screen.warn(note)
         try:
             return await self._furnish(facts, record, ledger, batch, hours, cleanup)
         except BaseException:

@@ -16,14 +16,17 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from liualgotrader import __version__
+from liualgotrader.analytics import consolidate
 from liualgotrader.common.config import Settings, environment
-from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError
+from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, MoneyNeedsAPerson, OutsideError
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.order_gateway.left_over import store_left_over
 from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stored_layout
 from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.results import Results
 
 if TYPE_CHECKING:
     from liualgotrader.models.server import EmbeddedServer
@@ -159,6 +162,7 @@ class Ledger:
         self._store = store
         self._home = home
         self._lock: BatchLock | None = None
+        self.notes: list[str] = []  # what a person should read about a batch that was left for a new one
 
     async def batch(self, wanted: Wanted, now: int, *, fresh: bool) -> Batch:
         """Return the unfinished batch of that day and environment if there is one to take up, else a new one.
@@ -185,12 +189,24 @@ class Ledger:
         run_dir, journal_dir, log_dir = folders(self._home, found.batch_id, wanted.day)
         gone = simulated and not (same_market(found, wanted) and (journal_dir / MARKET_STATE).exists())
         if fresh or gone:
+            await self._store_left_over(found, wanted, journal_dir)
             await self.end(found.batch_id, now, "left unfinished; a new batch was started")
             lock.release()
             return None
         layout = stored_layout(found.layout, wanted.strategies, found.batch_id)
         self._lock = lock
         return Batch(found.batch_id, layout, found.seed or 0, True, run_dir, journal_dir, log_dir)
+
+    async def _store_left_over(self, found: BatchRow, wanted: Wanted, journal_dir: Path) -> None:
+        """Store what the batch's gateway could not, and what it came to: nobody will serve that batch again."""
+        try:
+            if rows := await store_left_over(journal_dir, found.batch_id, self._store):
+                self.notes.append(f"{rows} rows of batch {found.batch_id} waited in its journal and are stored now")
+        except MoneyNeedsAPerson as error:
+            self.notes.append(f"{error} What batch {found.batch_id} had not stored yet is in no table.")
+        names = tuple(fact.name for fact in wanted.strategies)
+        results = Results(self._store, found.environment, found.batch_id, names)
+        await consolidate.trades(found.batch_id, self._store, await results.opening(await results.trades()))
 
     async def _make(self, wanted: Wanted, now: int) -> Batch:
         batch_id = str(uuid.uuid4())
