@@ -24,11 +24,13 @@ from liualgotrader.scanners_runner.worker import NoAnswer, Outcome, Raised, Scan
 from liualgotrader.transport.child import Child
 from liualgotrader.transport.codec import encode_picks, frames
 from liualgotrader.transport.links import Writer
+from liualgotrader.transport.page import Cell, Life
 
 log = logging.getLogger(__name__)
 
 _NAMED = 5  # unknown symbols in one notice
 _ASSETS_SECONDS = 10.0  # machine time for the list of tradable symbols
+_OTHERS_SECONDS, _LOOK_SECONDS = 10.0, 0.02  # machine time for the processes that picks are meant for
 FAILURES_IN_A_ROW = 3  # end a scanner for the session
 
 
@@ -74,6 +76,8 @@ class ScannersRunner:
                 self._connect()
             child.report(lambda: dict(self._counts))
             start = child.clock.now() if self._plan.hours.bypass else max(self._plan.hours.opens_at, child.clock.now())
+            if not self._is_held():  # else the market stands until all of it is done
+                await self._until_of_use(warming)
             tasks = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in enumerate(self._scanners)]
             await child.clock.sleep(0)  # so that each has stated when it is due before the market goes on
             child.ready()
@@ -89,6 +93,21 @@ class ScannersRunner:
         if self._doors.warm_up is not None:
             with suppress(ImportError, LiuError, RuntimeError):  # the last: closed meanwhile
                 await self._doors.warm_up()
+                await self._know_assets()
+
+    async def _until_of_use(self, warming: asyncio.Future[None]) -> None:
+        """Wait until a pick can reach its strategy at once: nothing is left to be loaded, and the others are there."""
+        child, page = self._child, self._child.page
+        until = child.clock.machine() + round(_OTHERS_SECONDS * SECOND)
+        stop = asyncio.ensure_future(child.stopping.wait())
+        either: set[asyncio.Future[Any]] = {warming, stop}
+        await asyncio.wait(either, timeout=_OTHERS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        others = [page.process(name) for name in page.processes if name != child.name]
+        while child.clock.machine() < until and any(page.get(row, Cell.LIFE) == Life.DOWN for row in others):
+            if stop.done():
+                break
+            await child.clock.sleep(_LOOK_SECONDS)
+        stop.cancel()
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Future[None]]) -> None:
         stop = asyncio.ensure_future(self._child.stopping.wait())
@@ -157,23 +176,32 @@ class ScannersRunner:
 
     async def _that_trade(self, name: str, symbols: Sequence[str]) -> list[str]:
         """Return the symbols that the broker trades; all while its list cannot be had."""
-        if symbols and not self._tradable:
-            try:
-                async with asyncio.timeout(_ASSETS_SECONDS):
-                    self._tradable = frozenset(await self._doors.data.tradable_symbols())
-            except (LiuError, TimeoutError) as error:
-                warn(log, "assets_unknown", error=error or "no answer in time")
+        if symbols:
+            await self._know_assets()
         unknown = [symbol for symbol in symbols if self._tradable and symbol not in self._tradable]
         if unknown:
             some = ", ".join(unknown[:_NAMED]) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")
             self._notice(name, f"picked {some}, which the broker does not trade; left out")
         return [symbol for symbol in symbols if symbol not in unknown]
 
+    async def _know_assets(self) -> None:
+        """Ask for the list of symbols that the broker trades, unless it is known."""
+        if self._tradable:
+            return
+        try:
+            async with asyncio.timeout(_ASSETS_SECONDS):
+                self._tradable = frozenset(await self._doors.data.tradable_symbols())
+        except (LiuError, TimeoutError) as error:
+            warn(log, "assets_unknown", error=error or "no answer in time")
+
     def _patience(self) -> float:
         """Return how long an earlier scanner is waited for: while the market stands for us, as long as it may take."""
+        return self._doors.run_seconds if self._is_held() else PATIENCE_SECONDS
+
+    def _is_held(self) -> bool:
+        """Whether a simulated market stands until we are done."""
         anchor = self._child.page.anchor() if self._plan.simulated_clock else None
-        held = anchor is not None and anchor.speed == 0
-        return self._doors.run_seconds if held else PATIENCE_SECONDS
+        return anchor is not None and anchor.speed == 0
 
     def _notice(self, name: str, text: str) -> None:
         self._child.notice("WARNING", f"scanner {name} {text}")

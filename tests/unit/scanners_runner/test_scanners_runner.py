@@ -22,7 +22,7 @@ from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
 from liualgotrader.transport.codec import decode_picks
 from liualgotrader.transport.links import LinkReader
 from liualgotrader.transport.market_clock import wake_socket
-from liualgotrader.transport.page import Cell, SessionPage
+from liualgotrader.transport.page import Cell, Life, SessionPage
 from tests.fakes.session import Seated, make_plan, open_hours
 
 HEAD = """
@@ -45,8 +45,13 @@ class Data:
     """A data door whose broker trades everything, or what it is told."""
 
     tradable: tuple[str, ...] = ()
+    asked = 0
+
+    async def warm_up(self) -> None:
+        return
 
     async def tradable_symbols(self) -> dict[str, None]:
+        self.asked += 1
         if not self.tradable:
             raise DataUnavailable("nobody knows")
         return dict.fromkeys(self.tradable)
@@ -66,7 +71,7 @@ class Bench:
         self.seated = Seated("scanners_runner", self.plan)
         secrets = Secrets(Secret("key-id"), Secret("hidden-secret"), Secret(""))
         self.data = Data()
-        doors = Doors(cast(DataAPI, self.data), lambda: None, secrets, run_seconds=0.3)
+        doors = Doors(cast(DataAPI, self.data), lambda: None, secrets, run_seconds=0.3, warm_up=self.data.warm_up)
         self.runner = ScannersRunner(self.seated.child, doors)
         self.task = asyncio.ensure_future(self.runner.run())
         self.picks: list[Pick] = []
@@ -125,6 +130,19 @@ async def test_picks_go_out_in_capitals_each_once_with_their_scanner_and_strateg
             ("AAPL", "S", "Alpha"),
         ]
         assert run.seated.said(Ready)
+
+
+async def test_the_first_run_waits_until_a_pick_can_reach_its_strategy_at_once(folder: Path) -> None:
+    source = "class S(Base):\n    async def run(self, back_time=None):\n        return ['AAPL']\n"
+    async with bench(folder, source, {"S": {}}, tradeplan={"bypass_market_schedule": True}) as run:
+        run.data.tradable = ("AAPL",)
+        consumer = run.page.process("consumer-0")
+        run.page.put(consumer, Cell.LIFE, Life.DOWN)
+        await run.until(lambda: run.data.asked)  # the broker's list is at hand before anything is picked
+        assert not run.seated.said(Ready)
+        run.page.put(consumer, Cell.LIFE, Life.READY)
+        await run.until(lambda: run.picks)
+        assert run.data.asked == 1
 
 
 async def test_a_scanner_with_a_recurrence_runs_again_and_one_without_runs_once(folder: Path) -> None:
