@@ -7,15 +7,13 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from liualgotrader.common.clock import as_datetime
-from liualgotrader.common.money import ZERO, exact
+from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Side
-from liualgotrader.common.trading_data import OWNED
 from liualgotrader.common.types import Order
+from liualgotrader.engine.notes import Notes
 from liualgotrader.strategies.context import OrderHandle
 
 V = TypeVar("V")
-
-_PRICE_STEP = Decimal("0.0001")
 
 _EVENTS = {
     OrderState.PARTIALLY_FILLED: Order.EventType.partial_fill,
@@ -55,13 +53,10 @@ class Book:
         self.quantities: dict[str, Decimal] = {}
         self.costs: dict[str, Decimal] = {}  # average cost, US dollars per share
         self.positions: dict[str, float] = {}
-        self.moved: set[str] = set()  # symbols whose stop or target was written since the last look
+        self.notes = Notes()
         self.shared: dict[str, Mapping[str, Any]] = {}  # values that are the same for every slot, by name
         self._tracked: dict[str, Tracked] = {}  # by the id of the chain
         self._open: dict[str, list[Tracked]] = {}  # by symbol
-        self._notes: dict[str, dict[str, Any]] = {name: {} for name in OWNED}
-        for name in ("stop_prices", "target_prices"):
-            self._notes[name] = _Watched(self.moved)
         self._used: dict[str, Any] = {}
         self.everybody = everybody
 
@@ -83,7 +78,7 @@ class Book:
 
     def owned(self, name: str) -> MutableMapping[str, Any]:
         """Return the strategy's own values of a name."""
-        return self._notes[name]
+        return self.notes.owned(name)
 
     def strategies(self) -> list[Any]:
         """Return the strategies of this process."""
@@ -105,32 +100,7 @@ class Book:
 
     def planned(self, symbol: str, name: str) -> Decimal | None:
         """Return the stored stop (`stop_prices`) or target (`target_prices`), None if there is none or no number."""
-        value = self._notes[name].get(symbol)
-        if value is None:
-            return None
-        try:
-            price = exact(value)
-        except ValueError:
-            return None
-        return price.quantize(_PRICE_STEP) if price > 0 else None
-
-    def plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
-        """Store a stop, a target or both as the strategy's own; None leaves one as it is."""
-        if stop is not None:
-            self._notes["stop_prices"][symbol] = float(stop)
-        if target is not None:
-            self._notes["target_prices"][symbol] = float(target)
-
-    def restore_plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
-        """Take the gateway's stored stop and target, while the books are rebuilt."""
-        self.plan(symbol, stop, target)
-        self.moved.discard(symbol)
-
-    def indicators(self, symbol: str, side: Side) -> dict[str, Any]:
-        """Return what is to be stored with an order, as the original stores it: {"buy": ..., "sell": ...}."""
-        name = "buy" if side is Side.BUY else "sell"
-        value = self._notes[f"{name}_indicators"].get(symbol)
-        return {name: value} if value is not None else {}
+        return self.notes.planned(symbol, name)
 
     def apply(self, fill: Fill) -> None:
         """Book an execution: the position is what the gateway says it is after the fill."""
@@ -140,24 +110,17 @@ class Book:
         self.quantities[symbol] = after
         self.positions[symbol] = float(after)
         if not after:
-            self._forget(symbol)
+            self.costs.pop(symbol, None)
+            self.notes.forget(symbol)
         elif not before or (before > 0) != (after > 0):
             self.costs[symbol] = fill.price
         elif abs(after) > abs(before):
             cost = self.costs.get(symbol, fill.price)
             self.costs[symbol] = (cost * abs(before) + fill.price * (abs(after) - abs(before))) / abs(after)
         if after:
-            self._notes["latest_cost_basis"][symbol] = float(self.costs[symbol])
-            self._notes["buy_time"].setdefault(symbol, as_datetime(fill.at))
-            if self.rebuilding:
-                self.restore_plan(symbol, fill.planned_stop, fill.planned_target)
-
-    def _forget(self, symbol: str) -> None:
-        """A position has ended: what was planned for it ends with it."""
-        self.costs.pop(symbol, None)
-        for name in ("stop_prices", "target_prices", "latest_cost_basis", "buy_time"):
-            self._notes[name].pop(symbol, None)
-        self.moved.discard(symbol)
+            self.notes.owned("latest_cost_basis")[symbol] = float(self.costs[symbol])
+            self.notes.owned("buy_time").setdefault(symbol, as_datetime(fill.at))
+            self.notes.filled(symbol, fill.planned_stop, fill.planned_target)
 
     # --- orders -----------------------------------------------------------------------------------------
 
@@ -252,19 +215,6 @@ class SymbolValues(Mapping[str, V]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-class _Watched(dict[str, Any]):
-    """Stops or targets; remembers which were written."""
-
-    def __init__(self, moved: set[str]) -> None:
-        super().__init__()
-        self._moved = moved
-
-    def __setitem__(self, symbol: str, value: Any) -> None:
-        if self.get(symbol) != value:
-            self._moved.add(symbol)
-        super().__setitem__(symbol, value)
 
 
 def chain_of(client_id: str) -> str:

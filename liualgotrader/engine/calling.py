@@ -95,7 +95,7 @@ class Caller:
                 slot.failures = 0
         if self._watched:
             self._watch.returned()
-        if slot.book.moved:
+        if slot.book.notes.moved:
             self._ordering.protect_moved(slot)
 
     # --- the original's methods -------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Caller:
             then(slot, symbol, result)
         else:
             self._wait(slot, symbol, what, then, waiting, result)
-        if slot.book.moved:
+        if slot.book.notes.moved:
             self._ordering.protect_moved(slot)
 
     def _wait(self, slot: Slot, symbol: str, what: str, then: Then, rest: Coroutine[Any, Any, Any], first: Any) -> None:

@@ -293,8 +293,8 @@ class Engine:
                 self._caller.say(
                     logging.INFO, f"order {news.client_order_id} {news.symbol} {news.state.value}: {news.reason}"
                 )
-        elif isinstance(news, Protection) and slot.book.rebuilding:
-            slot.book.restore_plan(news.symbol, news.planned_stop, news.planned_target)
+        elif isinstance(news, Protection):
+            slot.book.notes.hear(news, rebuilding=slot.book.rebuilding)
 
     def _on_fill(self, slot: Slot, fill: Fill) -> None:
         book = slot.book
@@ -328,7 +328,7 @@ class Engine:
         slot.next_number = max(slot.next_number, news.next_order_number)
         if slot.book.rebuilding:
             slot.book.rebuilding = False
-            slot.book.moved.clear()
+            slot.book.notes.moved.clear()
             for symbol in slot.book.held():
                 self._adopt(slot, symbol)
             self._rewire_all()

@@ -46,14 +46,14 @@ class Ordering:
 
     def order(self, slot: Slot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle:
         """Decide an order: append its intent and its signal, and return its handle."""
-        book, number = slot.book, slot.next_number
+        book, notes, number = slot.book, slot.book.notes, slot.next_number
         slot.next_number += 1
         client_id = client_order_id(self._batch_id, slot.number, number)
-        stop, target = book.planned(symbol, "stop_prices"), book.planned(symbol, "target_prices")
+        stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
         reduces = self._reduces(slot, symbol, wish)
         state = self._symbols.get(symbol)
         reference = state.reference() if state is not None else None
-        indicators = wish.indicators if wish.indicators is not None else book.indicators(symbol, wish.side)
+        indicators = wish.indicators if wish.indicators is not None else notes.indicators(symbol, wish.side)
         intent = OrderIntent(
             client_order_id=client_id,
             slot=slot.number,
@@ -77,8 +77,8 @@ class Ordering:
             indicators=storable(indicators),
             reason=wish.reason,
         )
-        if not reduces:
-            book.moved.discard(symbol)  # the plan travels with the order
+        if not (book.quantity(symbol) or book.in_flight(symbol)):
+            notes.moved.discard(symbol)  # the plan travels with the order; else it holds whatever becomes of the order
         self.out.append(intent)
         self.signal(slot, symbol, said or described(wish, stop=stop, target=target), self._sent_as, client_id)
         return book.track(intent)
@@ -97,12 +97,14 @@ class Ordering:
 
     def protect_moved(self, slot: Slot) -> None:
         """Tell the gateway of stops and targets that the strategy moved without an order to carry them."""
-        book = slot.book
-        for symbol in sorted(book.moved):
+        book, notes = slot.book, slot.book.notes
+        for symbol in sorted(notes.moved):
             if book.quantity(symbol) or book.in_flight(symbol):
-                stop, target = book.planned(symbol, "stop_prices"), book.planned(symbol, "target_prices")
-                self.out.append(Protect(slot.number, symbol, self.now, stop, target))
-        book.moved.clear()
+                stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
+                protect = Protect(slot.number, symbol, self.now, stop, target)
+                notes.told(protect)
+                self.out.append(protect)
+        notes.moved.clear()
 
     def signal(
         self, slot: Slot, symbol: str, action: dict[str, Any], outcome: str, client_id: str | None = None

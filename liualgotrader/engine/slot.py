@@ -115,7 +115,7 @@ class Slot:
 
     def protect(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
         """Store a stop, a target or both."""
-        self.book.plan(symbol, stop, target)
+        self.book.notes.plan(symbol, stop, target)
 
     def position(self, symbol: str) -> Decimal:
         """Return the signed shares held."""
