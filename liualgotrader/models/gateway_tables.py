@@ -10,6 +10,7 @@ from liualgotrader.common.money import notional, plain
 from liualgotrader.common.rows import AccountRow, FilledTrade, LeftOpen, OrderEventRow, OrderRow, PlanRow, Row, TradeRow
 from liualgotrader.models.lease_tables import LeaseTables
 from liualgotrader.models.left_open import Step, left_open
+from liualgotrader.models.position_plans import in_steps, save_plans
 from liualgotrader.models.values import clean_text, columns, instant_of, json_text, utc_aware, utc_naive
 
 if TYPE_CHECKING:
@@ -99,14 +100,6 @@ UPSERT_FOREIGN_POSITIONS = """
     SELECT batch_id, symbol, quantity::numeric, at
     FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS held (batch_id, symbol, quantity, at)
     ON CONFLICT (batch_id, symbol) DO UPDATE SET quantity = excluded.quantity, at = excluded.at
-"""
-UPSERT_PLANS = """
-    INSERT INTO position_plans (algo_run_id, symbol, at, planned_stop, planned_target)
-    SELECT algo_run_id, symbol, at, planned_stop::numeric, planned_target::numeric
-    FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::text[], $5::text[])
-        AS moved (algo_run_id, symbol, at, planned_stop, planned_target)
-    ON CONFLICT (algo_run_id, symbol) DO UPDATE SET
-        at = excluded.at, planned_stop = excluded.planned_stop, planned_target = excluded.planned_target
 """
 # Rows of the original have no execution id; with quantity 0 they only mark that an order was sent.
 TRADES = """
@@ -224,12 +217,17 @@ def rows_after(stored: int, rows: Sequence[tuple[int, Row]]) -> Sequence[Row]:
 
 
 async def _write(connection: Connection, rows: Iterable[Row]) -> None:
+    for part in in_steps(rows):
+        await _write_part(connection, part)
+
+
+async def _write_part(connection: Connection, rows: Iterable[Row]) -> None:
     # Of several states of one order the last counts; of an execution told twice the first.
     orders: dict[str, OrderRow] = {}
     events: list[OrderEventRow] = []
     trades: dict[str, TradeRow] = {}
     foreign: dict[tuple[str, str], AccountRow] = {}
-    plans: dict[tuple[int, str], PlanRow] = {}
+    plans: list[PlanRow] = []
     for row in rows:
         match row:
             case OrderRow():
@@ -241,7 +239,7 @@ async def _write(connection: Connection, rows: Iterable[Row]) -> None:
             case AccountRow():
                 foreign[row.batch_id, row.symbol] = row
             case PlanRow():
-                plans[row.algo_run_id, row.symbol] = row
+                plans.append(row)
     if orders:
         await connection.execute(UPSERT_ORDERS, *columns(map(_order_columns, orders.values()), 22))
     if events:
@@ -252,7 +250,7 @@ async def _write(connection: Connection, rows: Iterable[Row]) -> None:
         held = ((f.batch_id, f.symbol, str(f.quantity), utc_aware(f.at)) for f in foreign.values())
         await connection.execute(UPSERT_FOREIGN_POSITIONS, *columns(held, 4))
     if plans:
-        await connection.execute(UPSERT_PLANS, *columns(map(_plan_columns, plans.values()), 5))
+        await save_plans(connection, plans)
 
 
 async def _book(connection: Connection, trades: Mapping[str, TradeRow]) -> None:
@@ -315,10 +313,6 @@ def _trade_columns(row: TradeRow) -> tuple[Any, ...]:
         _number(row.planned_stop),
         _number(row.planned_target),
     )
-
-
-def _plan_columns(row: PlanRow) -> tuple[Any, ...]:
-    return (row.algo_run_id, row.symbol, utc_aware(row.at), _number(row.planned_stop), _number(row.planned_target))
 
 
 def _execution(row: Mapping[str, Any]) -> Step:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 from liualgotrader.common.errors import BadData, ConfigError, OutsideError
@@ -338,6 +339,46 @@ class StoreContract:
         [then] = await store.left_open("PAPER", "Momentum", "tuesday")
         assert (then.quantity, then.average_price, then.planned_stop, then.planned_target) == (10, 100, 97, 120)
         assert list(await store.left_open("PAPER", "Reversion", "today")) == []
+
+    @pytest.mark.parametrize("at_once", [True, False])
+    async def test_a_stop_written_after_the_fill_is_that_of_the_executions_it_was_written_for(
+        self, store: Store, run_id: int, at_once: bool
+    ) -> None:
+        other = await store.begin_algo_run(run(1))
+
+        def bare(n: int, operation: str = "buy", run_id: int = run_id, symbol: str = "IBM") -> TradeRow:
+            made = trade(n, run_id, operation=operation, symbol=symbol, at=OPEN + n * SECOND)
+            return msgspec.structs.replace(made, planned_stop=None, planned_target=None)
+
+        def plan(stop: str | None, target: str | None = None) -> PlanRow:
+            return PlanRow(run_id, "IBM", OPEN, *(None if p is None else Decimal(p) for p in (stop, target)))
+
+        rows: list[Row] = [
+            bare(1),  # was stopped without a plan
+            bare(2, "sell"),
+            bare(3),
+            bare(4),
+            bare(5, run_id=other),
+            bare(6, symbol="F"),
+            plan(None, "190"),
+            plan("179"),
+            plan("180", "191"),  # moved: what was risked at entry stays
+            bare(7),
+            plan("180.25"),
+            trade(8, run_id, quantity="300", operation="sell", at=OPEN + 8 * SECOND),
+            bare(9),
+            plan("170"),
+        ]
+        if at_once:
+            await store.apply(BATCH, numbered(rows))
+        else:
+            for number, row in numbered(rows):
+                await store.apply(BATCH, [(number, row)])
+        stops = {t.execution_id: t.stop for t in await store.trades(BATCH)}
+        expected = [None, None, "179", "179", None, None, "180.25", "180.5", "170"]
+        assert stops == {
+            f"execution-{n}": None if stop is None else Decimal(stop) for n, stop in enumerate(expected, 1)
+        }
 
     async def test_what_is_open_after_a_batch_counts_what_was_carried_into_it_unless_its_account_was_new(
         self, store: Store

@@ -182,6 +182,22 @@ class MemoryStore:
                 self._book(row)
             case PlanRow():
                 data.plans[row.algo_run_id, row.symbol] = row
+                self._complete(row)
+
+    def _complete(self, plan: PlanRow) -> None:
+        """Give the executions of the position now held the stop and target that they lack."""
+        data, held = self.database, Decimal(0)
+        of_position: list[TradeRow] = []
+        for trade in data.trades.values():
+            if (trade.algo_run_id, trade.symbol) == (plan.algo_run_id, plan.symbol):
+                held += trade.quantity if trade.operation == "buy" else -trade.quantity
+                of_position = [*of_position, trade] if held else []
+        for trade in of_position:
+            data.trades[trade.execution_id] = msgspec.structs.replace(
+                trade,
+                planned_stop=plan.planned_stop if trade.planned_stop is None else trade.planned_stop,
+                planned_target=plan.planned_target if trade.planned_target is None else trade.planned_target,
+            )
 
     def _book(self, row: TradeRow) -> None:
         if row.execution_id in self.database.trades:
