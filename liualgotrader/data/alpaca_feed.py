@@ -25,6 +25,7 @@ _SECONDS = 0x3FFFFFFFF  # a msgpack timestamp 64 is 30 bits of ns, then 34 bits 
 _KNOWN_PRINTS = 4096  # kinds of (conditions, tape) remembered; the market knows a few hundred
 _VENDOR = int(BarSource.VENDOR)
 _VENDOR_UPDATE = int(BarSource.VENDOR_UPDATE)
+_INFINITE = float("inf")
 
 
 class FeedState(Enum):
@@ -87,6 +88,7 @@ class AlpacaFeed:
         self.frames = self.messages = self.passed_over = self.bad = 0
         self._wanted: Wanted = {channel: set() for channel in CHANNELS}
         self._refused: Wanted = {channel: set() for channel in CHANNELS}
+        self._no_room: dict[str, None] = {}  # refused because the plan of the key allows no more, oldest first
         self._to_send: list[bytes] = []
         self._unanswered: deque[dict[str, Any]] = deque()
         self._notices: list[FeedNotice] = []
@@ -105,17 +107,34 @@ class AlpacaFeed:
         for channel in channels:
             fresh[channel] = [s for s in symbols if s not in self._wanted[channel]]
             self._wanted[channel].update(fresh[channel])
+            self._refused[channel].difference_update(fresh[channel])
+        for symbol in symbols:
+            self._no_room.pop(symbol, None)
         self._ask("subscribe", fresh)
 
     def unsubscribe(self, symbols: Iterable[str]) -> None:
-        """Ask for `symbols` no more, on any channel."""
+        """Ask for `symbols` no more, on any channel; as many of those that found no room are asked for again."""
         gone = {symbol.upper() for symbol in symbols}
         old: dict[str, list[str]] = {}
         for channel in CHANNELS:
             old[channel] = sorted(gone & self._wanted[channel])
             self._wanted[channel] -= gone
             self._refused[channel] -= gone
+        for symbol in gone:
+            self._no_room.pop(symbol, None)
         self._ask("unsubscribe", old)
+        self._fill_room(len(set().union(*old.values())))
+
+    def _fill_room(self, freed: int) -> None:
+        again = list(self._no_room)[:freed]
+        fresh: dict[str, list[str]] = {}
+        for symbol in again:
+            del self._no_room[symbol]
+        for channel, refused in self._refused.items():
+            fresh[channel] = [symbol for symbol in again if symbol in refused]
+            refused.difference_update(again)
+            self._wanted[channel].update(fresh[channel])
+        self._ask("subscribe", fresh)
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -137,6 +156,7 @@ class AlpacaFeed:
         for channel in CHANNELS:
             self._wanted[channel] |= self._refused[channel]
             self._refused[channel].clear()
+        self._no_room.clear()
 
     def to_send(self) -> list[bytes]:
         """Return the frames to be sent now, in order; each is returned once."""
@@ -171,13 +191,13 @@ class AlpacaFeed:
             kind = m.__class__
             if kind is wire.WireQuote and m.t.__class__ is Ext:
                 data = m.t.data
-                if m.bp >= 0.0 and m.ap >= 0.0 and len(data) == 8:
+                if 0.0 <= m.bp < _INFINITE and 0.0 <= m.ap < _INFINITE and len(data) == 8:
                     both = integer(data, "big")
                     append(Quote(m.S, (both & _SECONDS) * SECOND + (both >> 34), m.bp, m.bs, m.ap, m.as_))
                     continue
             elif kind is wire.WireTrade and m.t.__class__ is Ext:
                 data, flags = m.t.data, counts.get((m.c, m.z))
-                if flags is not None and m.p > 0.0 and len(data) == 8:
+                if flags is not None and 0.0 < m.p < _INFINITE and 0.0 <= m.s < _INFINITE and len(data) == 8:
                     both = integer(data, "big")
                     append(Trade(m.S, (both & _SECONDS) * SECOND + (both >> 34), m.p, m.s, flags))
                     continue
@@ -208,20 +228,17 @@ class AlpacaFeed:
         at = self._instant(m.t)
         match m:
             case wire.WireTrade():
-                return Trade(m.S, at, _price(m.p), m.s, self._flags(m))
+                return Trade(m.S, at, _price(m.p), _none_or_more(m.s), self._flags(m))
             case wire.WireQuote():
-                return Quote(m.S, at, _price_or_none(m.bp), m.bs, _price_or_none(m.ap), m.as_)
-            case wire.WireBar():  # `t` is the start of its minute
-                source = _VENDOR_UPDATE if isinstance(m, wire.WireUpdatedBar) else _VENDOR
-                vwap = m.c if m.vw is None else m.vw
-                low = _price(m.l)
-                return Bar(m.S, at, at + MINUTE, m.o, m.h, low, m.c, m.v, vwap, m.n, source)
+                return Quote(m.S, at, _none_or_more(m.bp), m.bs, _none_or_more(m.ap), m.as_)
+            case wire.WireBar():
+                return _bar(m, at)
             case wire.WireStatus():
                 return self._status(m, at)
             case wire.WireCorrection():
-                return Correction(m.S, at, m.op, m.os, m.cp, m.cs)
+                return Correction(m.S, at, *map(_none_or_more, (m.op, m.os, m.cp, m.cs)))
             case wire.WireCancel():
-                return Correction(m.S, at, m.p, m.s, 0.0, 0.0)
+                return Correction(m.S, at, _none_or_more(m.p), _none_or_more(m.s), 0.0, 0.0)
 
     def _flags(self, m: wire.WireTrade) -> int:
         if len(self._counts) >= _KNOWN_PRINTS:
@@ -315,6 +332,8 @@ class AlpacaFeed:
                 self._request({"action": request["action"], **{c: listed for c, listed in part.items() if listed}})
             return
         self._refused_now += symbols
+        if code == 405:
+            self._no_room |= dict.fromkeys(symbols)
         for channel, listed in names.items():
             self._wanted[channel] -= set(listed)
             self._refused[channel] |= set(listed)
@@ -329,13 +348,24 @@ class AlpacaFeed:
         self._notices.append(FeedNotice(code, f"{text}; not carried: {', '.join(symbols[:5])}{more}", Remedy.GO_ON))
 
 
+def _bar(m: wire.WireBar, at: int) -> Bar:
+    """Return the minute that begins at `at`; one that contradicts itself is worse than none."""
+    source = _VENDOR_UPDATE if isinstance(m, wire.WireUpdatedBar) else _VENDOR
+    high, low = _price(m.h), _price(m.l)
+    if high < low or at % MINUTE:
+        raise BadData(f"{m.S} from {low} to {high} at {at} is not a minute bar")
+    vwap = _none_or_more(m.vw or 0.0) or m.c
+    return Bar(m.S, at, at + MINUTE, _price(m.o), high, low, _price(m.c), _none_or_more(m.v), vwap, m.n or 0, source)
+
+
 def _price(price: float) -> float:
-    if price > 0.0:
+    if 0.0 < price < _INFINITE:
         return price
     raise BadData(f"{price} is not a price")
 
 
-def _price_or_none(price: float) -> float:
-    if price >= 0.0:
-        return price
-    raise BadData(f"{price} is not a price")
+def _none_or_more(number: float) -> float:
+    """Return a size, or a price that may be missing (0)."""
+    if 0.0 <= number < _INFINITE:
+        return number
+    raise BadData(f"{number} is neither a price nor a size")

@@ -44,7 +44,7 @@ class WireBar(_Message, tag="b"):
     c: float
     v: float
     t: At
-    n: int = 0
+    n: int | None = None
     vw: float | None = None
 
 

@@ -148,10 +148,23 @@ def test_a_packed_time_of_whole_seconds_may_have_four_bytes(feed: AlpacaFeed) ->
         trade(p="170.5"),
         trade(p=0),
         trade(p=float("nan")),
+        trade(p=float("inf")),
+        trade(s=-5),
+        trade(s=float("nan")),
         trade(t="yesterday"),
         trade(t=Ext(5, b"12345678"), c=["new"]),
         quote(bp=-1.0),
+        quote(ap=float("nan")),
+        quote(ap=float("inf")),
         bar(l=0),
+        bar(o=0),
+        bar(c=float("nan")),
+        bar(h=float("inf")),
+        bar(h=169.0),
+        bar(v=-1),
+        bar(vw=float("nan")),
+        bar(t=timestamp(AT)),
+        {"T": "x", "S": "AAPL", "p": float("nan"), "s": 100, "t": timestamp(AT)},
         17,
     ],
 )
@@ -159,6 +172,22 @@ def test_a_message_that_cannot_be_read_costs_only_itself(feed: AlpacaFeed, broke
     events = feed.receive(msgspec.msgpack.encode([trade("A"), broken, trade("B")]))
     assert [event.symbol for event in events] == ["A", "B"]
     assert feed.bad == 1
+
+
+@pytest.mark.parametrize("broken", [trade(p=float("inf")), trade(s=-5), quote(bp=float("inf"))])
+def test_nonsense_is_refused_also_among_prints_of_a_known_kind(feed: AlpacaFeed, broken: dict[str, Any]) -> None:
+    feed.receive(packed(trade(), quote()))
+    assert feed.receive(packed(broken)) == []
+    assert feed.bad == 1
+
+
+@pytest.mark.parametrize(("figures", "vwap", "count"), [({"n": None}, 170.6, 0), ({"vw": None}, 171.0, 99)])
+def test_a_bar_may_come_without_its_count_or_its_average(
+    feed: AlpacaFeed, figures: dict[str, Any], vwap: float, count: int
+) -> None:
+    (event,) = feed.receive(packed(bar(**figures)))
+    assert isinstance(event, Bar)
+    assert (event.vwap, event.count) == (vwap, count)
 
 
 @pytest.mark.parametrize("frame", [b"", b"\xc1", b"\x81", b"{}", b"[1", b"\xdc\xff\xff"])
@@ -318,6 +347,29 @@ def test_what_was_refused_is_tried_again_on_a_new_connection(feed: AlpacaFeed) -
     assert feed.refused == {"B"}
     feed.reconnected()
     assert feed.symbols == {"A", "B"}
+
+
+def test_what_found_no_room_is_asked_for_again_when_another_is_let_go(feed: AlpacaFeed) -> None:
+    carried: set[str] = set()
+    feed.subscribe(["A", "B", "C", "D"], ["trades"])
+    answer(feed, 2, carried)
+    assert (carried, feed.refused) == ({"A", "B"}, {"C", "D"})
+    feed.unsubscribe(["A"])
+    asked = said(feed.to_send())
+    assert [(one["action"], one["trades"]) for one in asked] == [("unsubscribe", ["A"]), ("subscribe", ["C"])]
+    feed.receive(packed({"T": "subscription", "trades": ["B"]}))
+    feed.receive(packed({"T": "subscription", "trades": ["B", "C"]}))
+    assert (feed.symbols, feed.refused, feed.settled) == ({"B", "C"}, {"D"}, True)
+
+
+def test_a_channel_that_is_not_offered_is_not_asked_for_again(feed: AlpacaFeed) -> None:
+    feed.subscribe(["A"], ["trades"])
+    feed.subscribe(["B"], ["statuses"])
+    feed.to_send()
+    feed.receive(packed({"T": "subscription", "trades": ["A"]}))
+    feed.receive(packed({"T": "error", "code": 410, "msg": "invalid subscribe action for this feed"}))
+    feed.unsubscribe(["A"])
+    assert [one["action"] for one in said(feed.to_send())] == ["unsubscribe"]
 
 
 def test_a_text_feed_speaks_json() -> None:
