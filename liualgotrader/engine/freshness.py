@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.events import Bar, BarSource, FeedEvent, Quote, Trade
+from liualgotrader.common.events import Bar, BarSource, Counts, FeedEvent, Quote, Trade
 
 Age = Callable[[int], int]
 
-_UPDATE = int(BarSource.VENDOR_UPDATE)
+_UPDATE, _LAST = int(BarSource.VENDOR_UPDATE), int(Counts.LAST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,15 @@ def instant_of(event: FeedEvent) -> int:
 def newest_places(events: Sequence[FeedEvent], fresh: Sequence[int]) -> frozenset[int]:
     """Return, of the places given, the last of each symbol and kind: what is left when waiting data is drained.
 
-    Kinds apart, since who asked for bars is not told by a print what the last minute came to.
+    Kinds apart, since who asked for bars is not told by a print what the last minute came to; prints that make
+    the price and those that do not are two kinds.
     """
-    last = {(events[place].symbol, events[place].__class__): place for place in fresh if _grows_old(events[place])}
+    last = {_kind(events[place]): place for place in fresh if _grows_old(events[place])}
     return frozenset(last.values())
+
+
+def _kind(event: FeedEvent) -> tuple[str, type[FeedEvent], int]:
+    return event.symbol, event.__class__, event.flags & _LAST if isinstance(event, Trade) else 0
 
 
 def _first_instant(events: Sequence[FeedEvent]) -> int | None:

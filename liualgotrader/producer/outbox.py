@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from liualgotrader.common.events import Batch, FeedEvent, Pick, Quote, Trade, Unpick
+from liualgotrader.common.events import Batch, Counts, FeedEvent, Pick, Quote, Trade, Unpick
 from liualgotrader.transport.codec import encode_batch
 from liualgotrader.transport.links import FRAME_BYTES
 
 EVENTS_A_BATCH = 512
 EVENTS_WAITING = 65_536  # above it a consumer lags, and only the newest trade and quote of a symbol are kept
+
+_LAST = int(Counts.LAST)
 
 Send = Callable[[bytes], bool]
 
@@ -100,13 +102,16 @@ class Outbox:
 
 
 def newest(events: Iterable[FeedEvent]) -> list[FeedEvent]:
-    """Return the newest trade and quote of each symbol and everything that is neither, in the order given."""
+    """Return the newest trade and quote of each symbol and everything that is neither, in the order given.
+
+    A trade that makes no price (an odd lot, say) is not newer than one that does: both are kept.
+    """
     ordered = list(events)
-    seen: set[tuple[type[FeedEvent], str]] = set()
+    seen: set[tuple[type[FeedEvent], str, int]] = set()
     kept: list[FeedEvent] = []
     for event in reversed(ordered):
         if isinstance(event, Trade | Quote):
-            key = (type(event), event.symbol)
+            key = (type(event), event.symbol, event.flags & _LAST if isinstance(event, Trade) else 0)
             if key in seen:
                 continue
             seen.add(key)

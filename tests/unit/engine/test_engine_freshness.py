@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.events import Bar, BarSource, Correction, Pick, Quote, Status, Trade
+from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Pick, Quote, Status, Trade
 from liualgotrader.engine.freshness import FRESH, Freshness, Verdict, newest_places
 from liualgotrader.engine.voi import Imbalance
 
@@ -59,6 +59,11 @@ def test_draining_keeps_the_newest_fresh_event_of_each_symbol_and_kind() -> None
     bar = Bar("A", NOW - 62 * SECOND, NOW - 2 * SECOND, 1, 1, 1, 1, 1, 1, 1)
     events = [trade("A", 6), bar, trade("A", 3), trade("B", 2), trade("A", 1), trade("B", 7)]
     assert newest_places(events, [1, 2, 3, 4]) == {1, 3, 4}
+
+
+def test_a_print_that_makes_no_price_supersedes_none_that_does() -> None:
+    odd = Trade("A", 7, 12.34, 3.0, int(Counts.VOLUME))
+    assert newest_places([trade("A", 5), trade("A", 6), odd], [0, 1, 2]) == {1, 2}
 
 
 @pytest.mark.parametrize(

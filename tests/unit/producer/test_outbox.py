@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.events import Bar, Batch, FeedEvent, MarketEvent, Pick, Quote, Status, Trade, Unpick
-from liualgotrader.producer.outbox import EVENTS_A_BATCH, Outbox
+from liualgotrader.common.events import Bar, Batch, Counts, FeedEvent, MarketEvent, Pick, Quote, Status, Trade, Unpick
+from liualgotrader.producer.outbox import EVENTS_A_BATCH, Outbox, newest
 from liualgotrader.transport.codec import decode_batch
 from liualgotrader.transport.links import FRAME_BYTES
 
@@ -176,3 +176,8 @@ def test_a_consumer_that_keeps_up_gets_everything(made: list[MarketEvent]) -> No
         outbox.append(event)
         outbox.flush(consumer.send, 1)
     assert consumer.events == made
+
+
+def test_a_print_that_makes_no_price_displaces_none_that_does() -> None:
+    odd = Trade("A", 3, 12.34, 3.0, int(Counts.VOLUME))
+    assert newest([trade("A", 1), trade("A", 2), odd]) == [trade("A", 2), odd]
