@@ -1,4 +1,4 @@
-"""Twenty seeds of sessions in which processes die at random, and a disk that fills: `make chaos`."""
+"""Sessions in which processes die at random: five seeds each time, more of them and a disk that fills with `make chaos`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.audit import audit
+from tests.session.audit import audit, read_record
 from tests.session.chaos import play, scenario
-from tests.session.running import trader
+from tests.session.running import TraderRun, trader
 
-pytestmark = [pytest.mark.chaos, pytest.mark.session, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(300)]
+
+ALWAYS, SEEDS = 5, 20
 
 
-@pytest.mark.parametrize("seed", range(1, 21))
+@pytest.mark.parametrize(
+    "seed", [seed if seed <= ALWAYS else pytest.param(seed, marks=pytest.mark.chaos) for seed in range(1, SEEDS + 1)]
+)
 def test_whatever_dies_when_the_day_is_booked_and_flat(seed: int) -> None:
     play(scenario(seed), seed)
 
@@ -44,6 +48,7 @@ def fill(folder: Path, leave: int) -> None:
             file.write(bytes(min(free, 1 << 24)))
 
 
+@pytest.mark.chaos
 def test_below_500_mb_no_entries_are_made_and_the_day_ends_flat(small_disk: Path) -> None:
     with trader("--from", "09:30", "--to", "09:50", "--speed", "40", home=small_disk / "home") as run:
         run.start().wait_for_market("09:36:00")
@@ -58,6 +63,7 @@ def test_below_500_mb_no_entries_are_made_and_the_day_ends_flat(small_disk: Path
     assert record.rows("new_trades")
 
 
+@pytest.mark.chaos
 def test_a_disk_without_a_byte_left_for_some_minutes_loses_nothing(small_disk: Path) -> None:
     with trader("--from", "09:30", "--to", "09:50", "--speed", "40", home=small_disk / "home") as run:
         run.start().wait_for_market("09:36:00")
@@ -71,6 +77,7 @@ def test_a_disk_without_a_byte_left_for_some_minutes_loses_nothing(small_disk: P
     assert len(record.rows("new_trades")) >= 20
 
 
+@pytest.mark.chaos
 def test_rows_that_found_no_room_end_the_session_with_3_and_what_to_do(small_disk: Path) -> None:
     with trader("--from", "09:30", "--to", "09:45", "--speed", "40", home=small_disk / "home") as run:
         run.start().wait_for_market("09:36:00")
@@ -78,3 +85,15 @@ def test_rows_that_found_no_room_end_the_session_with_3_and_what_to_do(small_dis
         assert run.ended(200) == 3, run.output
         assert "could not be written and wait in the journal: see that PostgreSQL runs and has room" in run.output
         assert "Traceback" not in run.output
+        first = _batch(run)
+        (small_disk / "ballast").unlink()
+        assert run.start().ended(200) == 0, run.output
+        assert "Traceback" not in run.output
+        with run.database() as dsn:
+            record = read_record(dsn)
+    of_first = {row["algo_run_id"] for row in record.rows("algo_run") if row["batch_id"] == first}
+    assert len([row for row in record.rows("new_trades") if row["algo_run_id"] in of_first]) >= 10, run.output
+
+
+def _batch(run: TraderRun) -> str:
+    return next(line.split()[1] for line in run.output.splitlines() if line.startswith("batch "))
