@@ -118,8 +118,19 @@ class Unpick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="u"):
     at: int
 
 
+class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="g"):
+    """From `at` on a symbol's market data is whole again; something between `since` and `at` may be missing.
+
+    `since` is the last instant of which all was heard, 0 if whoever says this does not know it.
+    """
+
+    symbol: str
+    at: int
+    since: int = 0
+
+
 MarketEvent = Trade | Quote | Bar | Status | Correction
-FeedEvent = MarketEvent | Pick | Unpick
+FeedEvent = MarketEvent | Pick | Unpick | Gap
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="B"):

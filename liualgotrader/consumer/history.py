@@ -1,4 +1,4 @@
-"""Loads the history of new symbols, off the loop and several at a time."""
+"""Loads the history of symbols that are new or were cut off, off the loop and several at a time."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ Loaded = Callable[[str, Sequence[Bar]], None]
 _AT_ONCE = 50  # symbols of one request
 _TRIES = 3
 _PAUSE_SECONDS = 0.5  # machine time before the second try, twice as long before the third
+_GAP_SECONDS = 5.0  # machine time for which a strategy is kept from a symbol that it may hold
 
 
 class History:
@@ -41,13 +42,13 @@ class History:
         self._data, self._clock, self._loaded, self._busy = data, clock, loaded, busy
         opens = [opens_at for opens_at, _ in hours.previous[: max(0, sessions)]]
         self._start = min([*opens, hours.opens_at])
-        self._wanted: dict[str, None] = {}
+        self._wanted: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self.failures = 0
 
-    def want(self, symbol: str) -> None:
-        """Have a symbol's history loaded soon, together with others asked for in this turn of the loop."""
-        self._wanted[symbol] = None
+    def want(self, symbol: str, since: int = 0) -> None:
+        """Have bars from `since` (0: from where history begins) loaded soon, with those of others asked for now."""
+        self._wanted[symbol] = min(since, self._wanted.get(symbol, since))
         if self._task is None:
             hold = self._busy()
             hold.__enter__()
@@ -57,20 +58,29 @@ class History:
     async def _load_all(self) -> None:
         try:
             while self._wanted:
-                some = list(self._wanted)[:_AT_ONCE]
-                found = await self._load(some)
-                now = self._clock.now()
-                for symbol in some:
+                some = dict(list(self._wanted.items())[:_AT_ONCE])
+                for symbol in some:  # who wants one of them again meanwhile gets it again
                     del self._wanted[symbol]
+                now = self._clock.now()
+                found = await self._load(list(some), min(some.values()), now)
+                for symbol in some:
                     self._loaded(symbol, [bar for bar in found.get(symbol, ()) if bar.closed_at <= now])
         finally:
             self._task = None
 
-    async def _load(self, symbols: Sequence[str]) -> Mapping[str, Sequence[Bar]]:
+    async def _load(self, symbols: Sequence[str], since: int, now: int) -> Mapping[str, Sequence[Bar]]:
+        try:
+            async with asyncio.timeout(_GAP_SECONDS if since else None):
+                return await self._load_patiently(symbols, max(self._start, since), now)
+        except TimeoutError:
+            self._give_up(symbols, f"no answer in {_GAP_SECONDS:g} s")
+        return {}
+
+    async def _load_patiently(self, symbols: Sequence[str], start: int, now: int) -> Mapping[str, Sequence[Bar]]:
         pause = _PAUSE_SECONDS
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                return await self._data.bars(symbols, self._start, self._clock.now(), minutes=1)
+                return await self._data.bars(symbols, start, now, minutes=1)
             except DataUnavailable as error:
                 if tries_left:
                     await self._clock.sleep(pause)
@@ -82,7 +92,7 @@ class History:
                 break
         return {}
 
-    def _give_up(self, symbols: Sequence[str], error: LiuError) -> None:
+    def _give_up(self, symbols: Sequence[str], error: object) -> None:
         self.failures += len(symbols)
         warn(log, "history_missing", symbols=",".join(symbols), error=error)
 

@@ -302,8 +302,8 @@ class Consumer:
             match one:
                 case SignalRow():
                     self._recorder.signal(one)
-                case LoadHistory(symbol):
-                    self._history.want(symbol)
+                case LoadHistory(symbol, since):
+                    self._history.want(symbol, since)
                 case Waiting():
                     self._go_on(one)
                 case Line(level, text):

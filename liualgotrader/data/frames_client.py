@@ -232,6 +232,8 @@ async def _connect_picows(line: Line, ears: _Ears) -> Connection:
         max_frame_size=_FRAME_BYTES,
         max_redirects=0,
     )
+    if listener is None:  # what picows gives for a line that was reset while the handshake was on its way
+        raise ConnectionResetError("the connection was reset during the handshake")
     return listener.connection  # type: ignore[no-any-return]
 
 

@@ -204,6 +204,21 @@ class Bars:
         before = NEVER if minute is None else minute.opened_at
         self._replace_all([merged[at] for at in sorted(merged) if at < before])
 
+    def close_past(self, now: int) -> None:
+        """Close every minute that has ended by `now`, whether its own bar may still come or not."""
+        while (minute := self._closing or self.forming) is not None and minute.closed_at <= now:
+            self.close_oldest()
+
+    def is_whole(self, since: int, joined_at: int) -> bool:
+        """Whether the bars from the one of `since` on follow each other without a hole.
+
+        One of our own making that began before `joined_at`, from which on we heard all, is a hole as well.
+        """
+        self._settle()
+        first = int(np.searchsorted(self._opened[: self._rows], since))
+        follow = bool(np.all(np.diff(self._opened[first : self._rows]) == MINUTE))
+        return follow and not any(since < at < joined_at for at in self._ours)
+
     def correct(self, bar: Bar) -> None:
         """Put a bar of the past in its place, replacing what is there."""
         minute = self._closing or self.forming

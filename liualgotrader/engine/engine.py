@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.clock import NEVER, as_datetime, instant
+from liualgotrader.common.clock import MINUTE, NEVER, as_datetime, instant
 from liualgotrader.common.events import (
     Bar,
     Batch,
     Correction,
+    Gap,
     Pick,
     Quote,
     Status,
@@ -73,6 +74,8 @@ class Engine:
         self.entries_stopped = ""
         self.equity: Decimal | None = None  # the account's, once the broker has told it
         self._over = False
+        self._epoch = 0  # of the producer that is heard
+        self._heard_at = self._heard_until = 0  # market data: at last, and at last from the producer before
         self._ordering = Ordering(
             terms.batch_id, terms.timings, self.symbols, sent_as="shadow" if terms.shadow else "sent"
         )
@@ -80,7 +83,12 @@ class Engine:
         self._caller = Caller(self._ordering, step, watch or NoWatch(), self._on_reject)
         self._caller.stopped = lambda slot: self._rewire_all()
         self.market = Market(
-            self.symbols, self._caller, make_frame, events=terms.events, session_starts=terms.session_starts
+            self.symbols,
+            self._caller,
+            make_frame,
+            events=terms.events,
+            session_starts=terms.session_starts,
+            load=self._load,
         )
         self._ticks = Ticks(terms.hours)
         self._by_kind = {
@@ -91,6 +99,7 @@ class Engine:
             Correction: self.market.on_correction,
             Pick: self._on_pick,
             Unpick: self._on_unpick,
+            Gap: self._on_gap,
         }
 
     # --- before the first event ----------------------------------------------------------------------------
@@ -137,6 +146,10 @@ class Engine:
         self.batch = batch.seq
         events = batch.events
         self.events += len(events)
+        if batch.producer_epoch != self._epoch:
+            self._epoch, self._heard_until = batch.producer_epoch, self._heard_at
+        if events and isinstance(events[-1], Trade | Quote | Bar):
+            self._heard_at = now
         by_kind = self._by_kind
         if not silent:
             for event in events:
@@ -182,16 +195,20 @@ class Engine:
         return min(edge, self.market.ends.next(), ticks)
 
     def on_history(self, symbol: str, bars: Sequence[Bar], now: int, machine: int) -> list[Output]:
-        """Take a new symbol's history; from here on its strategies are called."""
+        """Take the history of a symbol that is new or was cut off; from here on its strategies are called."""
         self._begin(now, machine)
         state = self.symbols.get(symbol)
         if state is None:  # let go meanwhile
             return self._finish()
+        if state.gapped:
+            state.bars.close_past(now)  # what ended while we heard nothing calls nobody
         state.bars.preload(bars)
         if bars and not state.last_at:
             state.last_price, state.last_at = bars[-1].close, bars[-1].closed_at
-        state.live = True
-        self._rewire(state)
+        if not state.live:
+            state.seam = bars[-1].opened_at if bars else state.seam
+            state.live, state.gapped, state.joined_at = True, False, now
+            self._rewire(state)
         return self._finish()
 
     def on_answer(self, ticket: int, result: Any, error: BaseException | None, now: int, machine: int) -> list[Output]:
@@ -343,7 +360,7 @@ class Engine:
                 slot.picks[state.symbol] = None
                 state.targets.add(slot.number)
         if state.targets and not asked:
-            self._ordering.out.append(LoadHistory(state.symbol))
+            self._load(state.symbol, 0)
         self._rewire(state)
 
     def _on_unpick(self, unpick: Unpick) -> None:
@@ -356,6 +373,21 @@ class Engine:
         for slot in self.slots.values():
             slot.forget(symbol)
 
+    def _on_gap(self, gap: Gap) -> None:
+        """Load what was missed, and call nobody for the symbol until it is there."""
+        state = self.symbols.get(gap.symbol)
+        if state is None or not state.targets:
+            return
+        if state.live:
+            state.live, state.gapped, state.joined_at = False, True, NEVER
+            state.seam = max(0, state.bars.newest)
+            self._rewire(state)
+        # A minute's bar comes after its end, so that of the minute before may be missing as well.
+        self._load(state.symbol, max(0, (gap.since or self._heard_until) // MINUTE - 1) * MINUTE)
+
+    def _load(self, symbol: str, since: int) -> None:
+        self._ordering.out.append(LoadHistory(symbol, since))
+
     def _adopt(self, slot: Slot, symbol: str) -> None:
         """Have a strategy called for what it holds, whether a scanner picked it or not."""
         state = self.market.state(symbol)
@@ -364,7 +396,7 @@ class Engine:
         asked = bool(state.targets)
         state.targets.add(slot.number)
         if not asked:
-            self._ordering.out.append(LoadHistory(symbol))
+            self._load(symbol, 0)
         self._rewire(state)
 
     def _on_reject(self, slot: Slot, symbol: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
@@ -28,6 +28,7 @@ class Market:
         *,
         events: frozenset[str],
         session_starts: Sequence[int],
+        load: Callable[[str, int], None] = lambda symbol, since: None,
     ) -> None:
         self.symbols = symbols
         self.shortable: Mapping[str, bool] = {}
@@ -38,6 +39,7 @@ class Market:
         self._session_starts = session_starts
         self._make_frame = make_frame
         self._caller = caller
+        self._load = load  # asks for a symbol's history from an instant on
 
     def state(self, symbol: str) -> SymbolState:
         """Return what is kept about a symbol, making it if it is new."""
@@ -130,6 +132,8 @@ class Market:
         at = bar.closed_at
         if at >= state.last_at:
             state.last_at, state.last_price = at, bar.close
+        if state.seam and at > state.joined_at:
+            self._look_at_seam(state)
         if self.silent:
             return
         for slot, ctx, act in state.on_bar:
@@ -140,6 +144,12 @@ class Market:
                 self._caller.act(slot, act, ctx, bar)
         if state.on_minute_run:
             self.run(state, state.on_minute_run, "minute", at)
+
+    def _look_at_seam(self, state: SymbolState) -> None:
+        """Once the minute has closed in which history met the stream: what fell between the two is asked for again."""
+        seam, state.seam = state.seam, 0
+        if not state.bars.is_whole(seam, state.joined_at):
+            self._load(state.symbol, seam)
 
     def _close_due(self, state: SymbolState, at: int) -> None:
         bars = state.bars

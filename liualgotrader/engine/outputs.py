@@ -22,9 +22,13 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class LoadHistory:
-    """A symbol is new: its history is to be loaded and handed to `Engine.on_history`."""
+    """A symbol's minute bars from `since` (ns UTC) on are to be loaded and handed to `Engine.on_history`.
+
+    `since` is 0 for a symbol that is new: all the history that there is to be.
+    """
 
     symbol: str
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)

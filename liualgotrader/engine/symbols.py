@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Quote
 from liualgotrader.engine.bars import Bars, BarsView
 from liualgotrader.engine.minute import Forming
@@ -28,8 +29,10 @@ class SymbolState:
         "bars",
         "deadline_of",
         "frame",
+        "gapped",
         "halted",
         "imbalance",
+        "joined_at",
         "last_at",
         "last_price",
         "live",
@@ -42,6 +45,7 @@ class SymbolState:
         "on_trade",
         "on_trade_run",
         "quote",
+        "seam",
         "second",
         "symbol",
         "targets",
@@ -56,6 +60,9 @@ class SymbolState:
         self.view = BarsView(self.bars)
         self.frame = make_frame(self.bars)
         self.live = False  # history is loaded
+        self.gapped = False  # the stream was cut, and what it left out is being loaded
+        self.joined_at = NEVER  # when history was joined to the stream
+        self.seam = 0  # the newest bar of that history, until the minute after has been looked at
         self.targets: set[int] = set()  # slots that it was picked for
         self.last_price = 0.0
         self.last_at = 0

@@ -13,6 +13,7 @@ from liualgotrader.common.tlog import say
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.streaming_base import StreamingAPI
 from liualgotrader.producer.ageing import Ageing
+from liualgotrader.producer.gaps import Gaps
 from liualgotrader.producer.router import Router
 from liualgotrader.producer.unpicked import Unpicked
 
@@ -34,8 +35,9 @@ class Following:
         unpicked: Unpicked,
         clock: Clock,
         review_due: Callable[[], None],
+        gaps: Gaps,
     ) -> None:
-        self._router, self._stream, self._events = router, stream, events
+        self._router, self._stream, self._events, self._gaps = router, stream, events, gaps
         self._ageing, self._unpicked, self._clock = ageing, unpicked, clock
         self._review_due = review_due
         self._turn = asyncio.Lock()
@@ -54,7 +56,9 @@ class Following:
     async def follow(self, picks: Sequence[Pick]) -> None:
         """Subscribe and route; the consumers hear of the picks with the next flush."""
         async with self._turn:
-            await self._subscribe(dict.fromkeys(pick.symbol for pick in picks))
+            symbols = list(dict.fromkeys(pick.symbol for pick in picks))
+            self._gaps.asked((s for s in symbols if s not in self._router.symbols), self._clock.now())
+            await self._subscribe(symbols)
             for pick in picks:
                 self._router.accept(pick)
 
@@ -71,7 +75,9 @@ class Following:
             if isinstance(message, Needs):
                 followed = self._router.symbols
                 free = self._router.need(consumer, message)
-                await self._subscribe(sorted(self._router.symbols - followed))
+                fresh = sorted(self._router.symbols - followed)
+                self._gaps.begun(fresh, self._clock.now())
+                await self._subscribe(fresh)
                 for symbol in free:
                     self._ageing.needed(symbol, self._clock.now())
                 await self._let_go([s for s in free if self._router.is_unwanted(s)], "rejected")
@@ -105,6 +111,8 @@ class Following:
             self.unpicks += 1
             say(log, "symbol_unpicked", symbol=symbol, because=why)
             await self._stream.unsubscribe(symbol)
+        if gone:
+            self._gaps.freed()
 
     def _set_alarm(self) -> None:
         now = self._clock.now()

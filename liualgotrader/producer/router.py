@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from liualgotrader.common.events import MarketEvent, Pick
+from liualgotrader.common.events import Gap, MarketEvent, Pick
 from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.outbox import Outbox
 from liualgotrader.producer.sampler import Sampler
 
-Handler = Callable[[MarketEvent], None]
+Handler = Callable[[MarketEvent | Gap], None]
 
 
 class Router:
@@ -153,7 +153,7 @@ class Router:
 
     # --- events ---------------------------------------------------------------------------------------------
 
-    def dispatch(self, events: Iterable[MarketEvent]) -> None:
+    def dispatch(self, events: Iterable[MarketEvent | Gap]) -> None:
         """Put each event where it belongs."""
         routes = self._routes
         for event in events:
@@ -208,7 +208,7 @@ class Router:
         if len(handlers) == 1:
             return handlers[0]
 
-        def all_of_them(event: MarketEvent) -> None:
+        def all_of_them(event: MarketEvent | Gap) -> None:
             for handler in handlers:
                 handler(event)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from liualgotrader.common.clock import MILLISECOND
-from liualgotrader.common.events import FeedEvent, MarketEvent, Quote, Trade
+from liualgotrader.common.events import FeedEvent, Gap, MarketEvent, Quote, Trade
 
 PERIOD = 250 * MILLISECOND  # of market time
 
@@ -17,7 +17,7 @@ class Sampler:
         self._append = append
         self._newest: dict[tuple[type[MarketEvent], str], MarketEvent] = {}
 
-    def take(self, event: MarketEvent) -> None:
+    def take(self, event: MarketEvent | Gap) -> None:
         """Take one event of a symbol that the home needs."""
         if isinstance(event, Quote | Trade):
             self._newest[type(event), event.symbol] = event

@@ -22,6 +22,7 @@ from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAP
 from liualgotrader.producer.ageing import Ageing
 from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.following import Following
+from liualgotrader.producer.gaps import Gaps
 from liualgotrader.producer.intake import Intake, patiently
 from liualgotrader.producer.outbox import Outbox
 from liualgotrader.producer.router import Router
@@ -63,6 +64,7 @@ class Producer:
         self._readers: list[Reader] = []
         self._frames = self._events_in = 0
         self._newest: MarketEvent | None = None
+        self._gaps = Gaps()
         self._received_at = 0
         self._flush_due = self._sample_due = False
         self._picks: asyncio.Queue[bytes] = asyncio.Queue()
@@ -90,7 +92,7 @@ class Producer:
             self._stream = self._doors.open_stream(self._frame, hooks)
             ageing = Ageing(self._tradeplan)
             self._following = Following(
-                self._router, self._stream, self._events, ageing, unpicked, child.clock, self._review_due
+                self._router, self._stream, self._events, ageing, unpicked, child.clock, self._review_due, self._gaps
             )
             self._hold_market()
             await self._following.resume(picks)
@@ -101,8 +103,7 @@ class Producer:
 
     def counters(self) -> Mapping[str, float]:
         """Return the figures that the supervisor shows."""
-        newest = self._newest
-        at = 0 if newest is None else newest.closed_at if isinstance(newest, Bar) else newest.at
+        at = self._heard_until()
         lag = self._child.clock.age(at) / MILLISECOND if at else 0.0
         own = {
             "picks_refused": len(self._intake.refused),
@@ -167,6 +168,9 @@ class Producer:
     def _frame(self, events: list[MarketEvent], frames: int) -> None:
         """Take the events of one frame; what came within one turn of the loop leaves together at its end."""
         self._frames = frames
+        if self._gaps.due and self._stream.settled:
+            gaps = self._gaps.tell(self._child.clock.now(), self._router.symbols, self._stream.symbols)
+            self._router.dispatch(gaps)
         if events:
             self._events_in += len(events)
             self._newest = events[-1]
@@ -198,8 +202,14 @@ class Producer:
 
     def _connecting(self) -> None:
         self._hold_market()
+        self._gaps.lost(self._heard_until())
         self._frames = 0
         self._child.seat.feed_connecting()
+
+    def _heard_until(self) -> int:
+        """Return the instant of the newest market data, ns UTC, 0 if none has come yet."""
+        newest = self._newest
+        return 0 if newest is None else newest.closed_at if isinstance(newest, Bar) else newest.at
 
     def _hold_market(self) -> None:
         """Hold a simulated market from now on until the vendor carries everything that was asked for."""

@@ -19,8 +19,6 @@ from liualgotrader.producer.shell import Doors, Producer
 from liualgotrader.transport.child import Child, run_child
 from tests.fakes.vendor_stream import KEY, SECRET
 
-SECRETS = Secrets(Secret(KEY), Secret(SECRET), Secret(""))
-
 
 class _Kept(msgspec.Struct):
     assigned: dict[str, int] = {}
@@ -61,14 +59,15 @@ class FileStore:
         return
 
 
-def doors(child: Child, store: Any) -> Doors:
+def doors(child: Child, store: Any, keys: tuple[str, str] = (KEY, SECRET)) -> Doors:
     """Return doors to a store that is there already and to the vendor that the plan names."""
+    secrets = Secrets(Secret(keys[0]), Secret(keys[1]), Secret(""))
 
     async def open_store() -> Store:
         return cast(Store, store)
 
     def open_feed(on_events: OnEvents, hooks: StreamHooks) -> StreamingAPI:
-        return open_stream(child.plan, SECRETS, on_events, child.clock, Random(1), hooks)
+        return open_stream(child.plan, secrets, on_events, child.clock, Random(1), hooks)
 
     return Doors(open_store, open_feed)
 

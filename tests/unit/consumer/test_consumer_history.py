@@ -1,0 +1,83 @@
+"""What is asked of the data provider, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, cast
+
+from liualgotrader.common.clock import MINUTE, WallClock
+from liualgotrader.common.events import Bar
+from liualgotrader.common.ports import DataAPI
+from liualgotrader.consumer import history as module
+from liualgotrader.consumer.history import History
+from tests.fakes.session import open_hours
+
+HOURS = open_hours()
+
+
+class Data:
+    """Answers once it is let; `asked` holds (symbols, start)."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], int]] = []
+        self.answers = asyncio.Event()
+        self.shows_running_minute = False
+
+    async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        self.asked.append((list(symbols), start))
+        await self.answers.wait()
+        starts = (end - end % MINUTE - MINUTE, end - end % MINUTE)
+        return {s: [Bar(s, at, at + MINUTE, 1, 1, 1, 1, 1, 1, 1) for at in starts] for s in symbols}
+
+
+def history_of(data: Data, loaded: list[tuple[str, int]]) -> History:
+    keep = lambda symbol, bars: loaded.append((symbol, len(bars)))  # noqa: E731
+    return History(cast(DataAPI, cast(Any, data)), HOURS, 2, WallClock(), keep, nullcontext)
+
+
+async def _until(true: Any) -> None:
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_symbol_wanted_again_while_it_is_loaded_is_loaded_again() -> None:
+    data, loaded = Data(), []  # type: ignore[var-annotated]
+    history = history_of(data, loaded)
+    history.want("A")
+    await _until(lambda: data.asked)
+    since = HOURS.opens_at + 10 * MINUTE
+    history.want("A", since)
+    data.answers.set()
+    await _until(lambda: len(loaded) == 2)
+    assert data.asked == [(["A"], HOURS.opens_at), (["A"], since)]
+    assert [symbol for symbol, _ in loaded] == ["A", "A"]
+
+
+async def test_of_two_wishes_in_one_turn_the_longer_history_is_loaded() -> None:
+    data, loaded = Data(), []  # type: ignore[var-annotated]
+    data.answers.set()
+    history = history_of(data, loaded)
+    history.want("A", HOURS.opens_at + 10 * MINUTE)
+    history.want("A")
+    await _until(lambda: loaded)
+    assert data.asked == [(["A"], HOURS.opens_at)]
+
+
+async def test_a_minute_that_had_not_ended_when_it_was_asked_for_is_left_out() -> None:
+    data, loaded = Data(), []  # type: ignore[var-annotated]
+    data.answers.set()
+    history_of(data, loaded).want("A")
+    await _until(lambda: loaded)
+    assert loaded == [("A", 1)]
+
+
+async def test_a_gap_is_given_up_after_some_seconds_so_that_strategies_go_on(monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "_GAP_SECONDS", 0.01)
+    data, loaded = Data(), []  # type: ignore[var-annotated]
+    history = history_of(data, loaded)
+    history.want("A", HOURS.opens_at + MINUTE)
+    await _until(lambda: loaded)
+    assert loaded == [("A", 0)] and history.failures == 1
