@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
@@ -51,6 +51,11 @@ def from_quantity_units(units: int) -> Decimal:
     """Return the number of shares that `units` of 1e-9 shares stand for, without trailing zeros."""
     shares = (Decimal(units) / QUANTITY_UNITS).quantize(_QUANTITY_STEP)
     return plain(shares)
+
+
+def whole_parts(quantity: Decimal) -> Decimal:
+    """Return a number of shares, rounded towards zero to the smallest part that can be ordered (1e-9)."""
+    return plain(quantity.quantize(_QUANTITY_STEP, rounding=ROUND_DOWN))
 
 
 def plain(number: Decimal) -> Decimal:

@@ -38,7 +38,11 @@ class Figures:
         self.dropped = 0
 
     def values(self) -> Mapping[str, float]:
-        """Return all figures by name; `pnl.<strategy>` in US dollars, `positions.<strategy>` a count."""
+        """Return all figures by name.
+
+        `pnl.<strategy>` is in US dollars; `positions.<strategy>` and `refused.<strategy>.<rule>` are counts, the latter
+        of orders that risk or the engine said no to.
+        """
         engine, median_and_worst = self._engine, self.lags.take()
         found: dict[str, float] = {
             "events": engine.events,
@@ -58,6 +62,7 @@ class Figures:
             found[f"positions.{slot.name}"] = sum(1 for q in slot.book.quantities.values() if q)
             found[f"pnl.{slot.name}"] = self._gain(slot)
             found[f"missed_periods.{slot.name}"] = slot.missed_ticks
+            found |= {f"refused.{slot.name}.{rule}": count for rule, count in slot.refusals.counts.items()}
         return found
 
     def _gain(self, slot: Slot) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from liualgotrader.common.clock import NEVER, Alarm
-from liualgotrader.common.control import Operate, StopSlot, ToChild
+from liualgotrader.common.control import Counters, Operate, StopSlot, ToChild
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.events import Bar, Batch
 from liualgotrader.common.orders import Intent
@@ -152,6 +152,7 @@ class Consumer:
     async def close(self) -> None:
         """Call no strategy any more, write what is left and go."""
         self.engine.stop()
+        self._child.tell(Counters(dict(self.figures.values())))
         if self._alarm is not None:
             self._alarm.cancel()
         if self._restoring is not None:
@@ -215,7 +216,8 @@ class Consumer:
                 found = await self._recorder.ask(lambda store: store.portfolio_account(portfolio))
             if found is None or found[0] != account_id:
                 raise LookupError(f"strategy {slot.strategy} has no portfolio with account {account_id}")
-            return found[1]
+            mine = [s for s in self.engine.slots.values() if s.plan.account_id == account_id]
+            return found[1] - float(sum(s.book.set_aside() for s in mine))
 
         return Surroundings(self._plan.hours, self._keys, balance)
 
@@ -357,6 +359,7 @@ def terms_of(plan: SessionPlan) -> Terms:
         session_starts=session_starts(plan.hours),
         portfolio_value=tradeplan.get("portfolio_value"),
         shadow=plan.shadow,
+        limits=plan.limits,
     )
 
 

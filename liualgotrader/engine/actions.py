@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.money import LARGEST, exact, plain
+from liualgotrader.common.money import LARGEST, exact, whole_parts
 from liualgotrader.common.orders import OrderType, Side
 from liualgotrader.strategies.context import Wish
 
@@ -36,9 +36,9 @@ class BadAction(Exception):
 def read_action(action: object) -> Wish:
     """Return the order that an action dictionary asks for.
 
-    `side` is buy, sell, sell_short, buy_short or buy_to_cover; `qty` a number or its text, where a negative
-    one turns the side round; `type` market, limit, stop or stop_limit, with `limit_price` and `stop_price` as
-    numbers or text.
+    `side` is buy, sell, sell_short, buy_short or buy_to_cover; `qty` a number above 0 or its text, of which what is
+    finer than 1e-9 shares is left out; `type` market, limit, stop or stop_limit, with `limit_price` and
+    `stop_price` as numbers or text.
 
     Raises:
         BadAction: the sentence names the key and the value found.
@@ -48,18 +48,16 @@ def read_action(action: object) -> Wish:
     side = SIDES.get(str(action.get("side", "")).lower())
     if side is None:
         raise BadAction(f"side {action.get('side')!r} is none of {', '.join(SIDES)}")
-    quantity = _number(action, "qty")
-    if not quantity:
-        raise BadAction("qty is 0")
-    if quantity < 0:
-        side, quantity = side.opposite, -quantity
+    quantity = whole_parts(_number(action, "qty"))
+    if quantity <= 0:  # never the other side instead: what is left of an overdrawn account would be sold short
+        raise BadAction(f"qty must be above 0, not {action['qty']!r}")
     prices = _prices(action)
     time_in_force = str(action.get("time_in_force", "day")).lower()
     if time_in_force not in _TIMES_IN_FORCE:
         raise BadAction(f"time_in_force {time_in_force!r} is none of {', '.join(_TIMES_IN_FORCE)}")
     return Wish(
         side,
-        plain(quantity),
+        quantity,
         limit=prices.get("limit_price"),
         stop=prices.get("stop_price"),
         time_in_force=time_in_force,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Side
+from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.types import Order
 from liualgotrader.engine.notes import Notes
 from liualgotrader.strategies.context import OrderHandle
@@ -29,11 +30,13 @@ _EVENTS = {
 class Tracked:
     """One order of the slot: the strategy's handle, the client ids of its chain that may trade, its executions."""
 
-    __slots__ = ("at", "fees", "filled", "handle", "open_ids", "value")
+    __slots__ = ("at", "fees", "filled", "handle", "open_ids", "price", "signal", "value")
 
-    def __init__(self, handle: OrderHandle, at: int) -> None:
+    def __init__(self, handle: OrderHandle, at: int, price: Decimal = ZERO, signal: SignalRow | None = None) -> None:
         self.handle = handle
         self.at = at
+        self.price = price  # dollars per share that it may cost, 0 if nobody knows
+        self.signal = signal  # its row, until the gateway has taken the order or refused it
         self.open_ids = {handle.client_order_id}
         self.filled = ZERO
         self.value = ZERO  # dollars paid or received for `filled`
@@ -124,11 +127,25 @@ class Book:
 
     # --- orders -----------------------------------------------------------------------------------------
 
-    def track(self, intent: OrderIntent) -> OrderHandle:
-        """Take in an order that was just decided."""
+    def track(self, intent: OrderIntent, signal: SignalRow) -> OrderHandle:
+        """Take in an order that was just decided, and the row that says so."""
         handle = OrderHandle(intent.client_order_id, intent.symbol, intent.side, intent.quantity, intent.type)
-        self._add(Tracked(handle, intent.decided_at))
+        price = intent.limit_price or intent.stop_price or intent.reference_price or ZERO
+        self._add(Tracked(handle, intent.decided_at, price, signal))
         return handle
+
+    def set_aside(self) -> Decimal:
+        """Return the dollars that purchases which may still trade can cost; covering a short is none."""
+        return sum(
+            (
+                t.handle.remaining * t.price
+                for symbol, orders in self._open.items()
+                if self.quantity(symbol) >= 0
+                for t in orders
+                if t.handle.side is Side.BUY
+            ),
+            ZERO,
+        )
 
     def in_flight(self, symbol: str) -> bool:
         """Whether an order of this slot may still trade in the symbol."""
@@ -142,8 +159,11 @@ class Book:
         """Return how many orders may still trade."""
         return sum(len(orders) for orders in self._open.values())
 
-    def hear(self, news: OrderNews) -> None:
-        """Take in what became of an order; one that the gateway made itself (liquidation, legs) is tracked too."""
+    def hear(self, news: OrderNews) -> SignalRow | None:
+        """Take in what became of an order; one that the gateway made itself (liquidation, legs) is tracked too.
+
+        The row of an order that was decided here comes back with its first news.
+        """
         tracked = self._known(news.client_order_id, news.symbol, news.side, news.quantity, news.at)
         handle = tracked.handle
         if news.state.is_final:
@@ -157,6 +177,8 @@ class Book:
         if not news.state.is_final and news.client_order_id != handle.client_order_id:
             handle.quantity = max(handle.filled, news.quantity)
         self._settle(tracked)
+        signal, tracked.signal = tracked.signal, None
+        return signal
 
     def executed(self, fill: Fill) -> Tracked:
         """Take in an execution of an order and return the order."""

@@ -180,7 +180,8 @@ class Caller:
 
     def _bad_action(self, slot: Slot, symbol: str, action: Any, sentence: str) -> None:
         self.say(logging.ERROR, f"strategy {slot.name} returned an action for {symbol or 'run_all'}: {sentence}")
-        self._ordering.signal(slot, symbol, stored(action), "refused:bad_action")
+        self._ordering.signal(slot, symbol, {**stored(action), "refused": sentence}, "refused:bad_action")
+        slot.refusals.counts["bad_action"] += 1
 
     # --- driving ----------------------------------------------------------------------------------------------
 

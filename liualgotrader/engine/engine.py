@@ -24,8 +24,18 @@ from liualgotrader.common.events import (
     Trade,
     Unpick,
 )
-from liualgotrader.common.orders import AccountNews, CaughtUp, Declare, Fill, News, OrderNews, Protection, SlotNews
-from liualgotrader.common.session_plan import Hours, SlotPlan, Timings
+from liualgotrader.common.orders import (
+    AccountNews,
+    CaughtUp,
+    Declare,
+    Fill,
+    News,
+    OrderNews,
+    OrderState,
+    Protection,
+    SlotNews,
+)
+from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings
 from liualgotrader.engine.books import SymbolValues
 from liualgotrader.engine.calling import Caller, NoWatch, Step, Watch, step_now
 from liualgotrader.engine.market import Market
@@ -51,6 +61,7 @@ class Terms:
     session_starts: tuple[int, ...] = ()
     portfolio_value: float | None = None  # of the tradeplan; None: the account's equity
     shadow: bool = False
+    limits: Limits = field(default_factory=Limits)  # the desk's; strategies size their orders by them
 
 
 class Engine:
@@ -76,9 +87,8 @@ class Engine:
         self._over = False
         self._epoch = 0  # of the producer that is heard
         self._heard_at = self._heard_until = 0  # market data: at last, and at last from the producer before
-        self._ordering = Ordering(
-            terms.batch_id, terms.timings, self.symbols, sent_as="shadow" if terms.shadow else "sent"
-        )
+        sent_as = "shadow" if terms.shadow else "sent"
+        self._ordering = Ordering(terms.batch_id, terms.timings, terms.limits, self.symbols, sent_as=sent_as)
         self._ordering.portfolio_value = terms.portfolio_value
         self._caller = Caller(self._ordering, step, watch or NoWatch(), self._on_reject)
         self._caller.stopped = lambda slot: self._rewire_all()
@@ -167,6 +177,7 @@ class Engine:
         for one in news:
             if isinstance(one, AccountNews):
                 self.entries_stopped, self.equity = one.entries_stopped, one.equity
+                self._ordering.equity = one.equity
                 if self.terms.portfolio_value is None:
                     self._ordering.portfolio_value = float(one.equity)
             elif isinstance(one, CaughtUp):
@@ -305,8 +316,10 @@ class Engine:
         if isinstance(news, Fill):
             self._on_fill(slot, news)
         elif isinstance(news, OrderNews):
-            slot.book.hear(news)
-            if news.reason and news.state.is_final:
+            signal = slot.book.hear(news)
+            if news.state is OrderState.REFUSED:
+                self._ordering.refused(slot, news, signal)
+            elif news.reason and news.state.is_final:
                 self._caller.say(
                     logging.INFO, f"order {news.client_order_id} {news.symbol} {news.state.value}: {news.reason}"
                 )

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
+
+import msgspec
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import exact, to_tick
 from liualgotrader.common.orders import (
     CancelIntent,
     OrderIntent,
+    OrderNews,
+    OrderState,
     Protect,
     ReplaceIntent,
     Side,
     client_order_id,
 )
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.common.session_plan import Timings
+from liualgotrader.common.session_plan import Limits, Timings
 from liualgotrader.engine.actions import described, storable
-from liualgotrader.engine.outputs import Output
+from liualgotrader.engine.outputs import Line, Output
+from liualgotrader.engine.refusals import SHADOW, SIZE
 from liualgotrader.engine.slot import Slot
 from liualgotrader.engine.symbols import SymbolState
 from liualgotrader.strategies.context import OrderHandle, Wish
@@ -31,12 +37,20 @@ class Ordering:
     """Appends intents and signals to `out`. `now` and `machine` are those of the input being worked on."""
 
     def __init__(
-        self, batch_id: str, timings: Timings, symbols: Mapping[str, SymbolState], *, sent_as: str = "sent"
+        self,
+        batch_id: str,
+        timings: Timings,
+        limits: Limits,
+        symbols: Mapping[str, SymbolState],
+        *,
+        sent_as: str = "sent",
     ) -> None:
         self.out: list[Output] = []
         self.now = 0
         self.machine = 0
         self.portfolio_value: float | None = None
+        self.equity: Decimal | None = None  # the account's
+        self.limits = limits
         self._batch_id = batch_id
         self._symbols = symbols
         self._sent_as = sent_as
@@ -45,7 +59,12 @@ class Ordering:
         self.order_lifetime = round(timings.order_lifetime_seconds * SECOND)
 
     def order(self, slot: Slot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle:
-        """Decide an order: append its intent and its signal, and return its handle."""
+        """Decide an order: append its intent and its signal, and return its handle.
+
+        One without shares goes nowhere: its signal says so, and its handle is that of a refused order.
+        """
+        if wish.quantity <= 0:
+            return self._without_shares(slot, symbol, wish)
         book, notes, number = slot.book, slot.book.notes, slot.next_number
         slot.next_number += 1
         client_id = client_order_id(self._batch_id, slot.number, number)
@@ -80,8 +99,32 @@ class Ordering:
         if not (book.quantity(symbol) or book.in_flight(symbol)):
             notes.moved.discard(symbol)  # the plan travels with the order; else it holds whatever becomes of the order
         self.out.append(intent)
-        self.signal(slot, symbol, said or described(wish, stop=stop, target=target), self._sent_as, client_id)
-        return book.track(intent)
+        action = said or described(wish, stop=stop, target=target)
+        return book.track(intent, self.signal(slot, symbol, action, self._sent_as, client_id))
+
+    def _without_shares(self, slot: Slot, symbol: str, wish: Wish) -> OrderHandle:
+        handle = OrderHandle("", symbol, wish.side, wish.quantity, wish.type)
+        handle.state, handle.reason, handle.open = OrderState.REFUSED, SIZE, False
+        self.signal(slot, symbol, described(wish), f"refused:{SIZE}")
+        self._count(slot, SIZE, symbol, leaving=False)
+        return handle
+
+    def refused(self, slot: Slot, news: OrderNews, signal: SignalRow | None) -> None:
+        """Count an order that the gateway refused, have its signal say so, and say each rule once."""
+        if news.reason == SHADOW:
+            return
+        leaving = slot.book.quantity(news.symbol) * news.side.sign < 0
+        if slot.book.rebuilding:  # said when it happened
+            slot.refusals.note(news.reason, news.symbol, leaving=leaving)
+            return
+        if signal is not None and signal.client_order_id == news.client_order_id:
+            self.out.append(msgspec.structs.replace(signal, outcome=f"refused:{news.reason}"))
+        self._count(slot, news.reason, news.symbol, leaving=leaving)
+
+    def _count(self, slot: Slot, rule: str, symbol: str, *, leaving: bool) -> None:
+        line = slot.refusals.note(rule, symbol, leaving=leaving)
+        if line:
+            self.out.append(Line(logging.WARNING, line))
 
     def cancel(self, slot: Slot, handle: OrderHandle, reason: str) -> None:
         """Ask for the cancellation of an order, unless it can trade no more."""
@@ -108,9 +151,11 @@ class Ordering:
 
     def signal(
         self, slot: Slot, symbol: str, action: dict[str, Any], outcome: str, client_id: str | None = None
-    ) -> None:
-        """Record what a strategy wanted."""
-        self.out.append(SignalRow(self._batch_id, slot.number, symbol, self.now, action, outcome, client_id))
+    ) -> SignalRow:
+        """Record what a strategy wanted, and return the row."""
+        row = SignalRow(self._batch_id, slot.number, symbol, self.now, action, outcome, client_id)
+        self.out.append(row)
+        return row
 
     def _reduces(self, slot: Slot, symbol: str, wish: Wish) -> bool:
         held = slot.book.quantity(symbol)

@@ -10,9 +10,11 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from liualgotrader.common.events import Quote
-from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.money import exact
+from liualgotrader.common.session_plan import Limits, SlotPlan
 from liualgotrader.engine.bindings import Forms, bind
 from liualgotrader.engine.books import Book
+from liualgotrader.engine.refusals import Refusals
 from liualgotrader.engine.symbols import SymbolState
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.strategies.context import Context, OrderHandle, Wish
@@ -22,6 +24,8 @@ class Maker(Protocol):
     """Makes intents of what strategies wish; `engine.ordering` is the one there is."""
 
     portfolio_value: float | None
+    equity: Decimal | None
+    limits: Limits
 
     def order(self, slot: Slot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle: ...
     def cancel(self, slot: Slot, handle: OrderHandle, reason: str) -> None: ...
@@ -44,6 +48,7 @@ class Slot:
         self.log = logging.getLogger(f"liualgotrader.user.{self.name}")
         self.rng = random.Random()  # noqa: S311 - a strategy's chance, not a secret
         self.next_number = 1  # of the next order
+        self.refusals = Refusals(plan.strategy, maker.limits)
         self.rejected: set[str] = set()
         self.picks: dict[str, None] = {}  # in the order they came
         self.stopped = plan.stopped
@@ -128,6 +133,23 @@ class Slot:
     def target(self, symbol: str) -> Decimal | None:
         """Return the stored target."""
         return self.book.planned(symbol, "target_prices")
+
+    def affordable(self, symbol: str, price: float) -> int:
+        """Return the whole shares that an entry at this price may have under the limits of order and position."""
+        equity, limits = self._maker.equity, self._maker.limits
+        if equity is None or equity <= 0 or price <= 0:
+            return 0
+        each = exact(price)
+        order = min(exact(limits.order_equity_fraction) * equity, exact(limits.order_dollars))
+        bound = abs(self.position(symbol)) + sum(o.remaining for o in self.open_orders(symbol))
+        position = exact(limits.position_equity_fraction) * equity - bound * each
+        return max(0, int(min(order, position) / each))
+
+    def reference(self, symbol: str) -> float | None:
+        """Return the price that an order is judged by: of the last trade or bar, or the middle of a newer quote."""
+        state = self._symbols.get(symbol)
+        found = state.reference() if state is not None else None
+        return found[0] if found is not None else None
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the newest bid and offer."""

@@ -47,7 +47,7 @@ SAVE_SIGNALS = """
     SELECT signal_id, batch_id, slot, symbol, at, action::jsonb, outcome, client_order_id
     FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[])
         AS wanted (signal_id, batch_id, slot, symbol, at, action, outcome, client_order_id)
-    ON CONFLICT (signal_id) DO NOTHING
+    ON CONFLICT (signal_id) DO UPDATE SET outcome = excluded.outcome
 """
 KEY_LOAD = "SELECT value FROM keystore WHERE key = $1"
 KEY_SAVE = """
@@ -108,10 +108,10 @@ class PickTables:
         return [(row["strategy_name"], row["symbol"]) for row in rows]
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None:
-        """Write signals; one that is written already, equal in every field, is passed over."""
+        """Write signals; one that is written already is passed over, and of an order's outcomes the last counts."""
         if not signals:
             return
-        rows = [_signal_columns(signal) for signal in signals]
+        rows = {row[0]: row for row in map(_signal_columns, signals)}.values()
         async with self._database.connection() as connection:
             await connection.execute(SAVE_SIGNALS, *columns(rows, 8))
 
@@ -133,7 +133,8 @@ class PickTables:
 
 def _signal_columns(signal: SignalRow) -> tuple[object, ...]:
     action, outcome = json_text(signal.action), clean_text(signal.outcome)
-    same = (signal.batch_id, signal.slot, signal.symbol, signal.at, action, outcome, signal.client_order_id)
+    own = "" if signal.client_order_id is not None else outcome  # what becomes of an order is told later
+    same = (signal.batch_id, signal.slot, signal.symbol, signal.at, action, own, signal.client_order_id)
     signal_id = UUID(bytes=blake2b(msgspec.json.encode(same), digest_size=16).digest())
     at = utc_aware(signal.at)
     return (signal_id, signal.batch_id, signal.slot, signal.symbol, at, action, outcome, signal.client_order_id)

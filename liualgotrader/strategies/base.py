@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, instant
+from liualgotrader.common.money import exact, whole_parts
 from liualgotrader.common.plugins import build, load_class
 from liualgotrader.common.ports import KeyStore
 from liualgotrader.common.session_plan import Hours
@@ -194,13 +195,17 @@ class Strategy:
     async def calc_qty(self, price: float, trade_fee_percentage: float) -> float:
         """Return how many shares the strategy's account can pay at `price`, fee (percent, 0 to 100) included.
 
-        Whole shares, unless the strategy was made with `fractional=True`.
+        Whole shares, unless the strategy was made with `fractional=True`: then down to the 1e-9 shares that can be
+        ordered. 0 for an account that is overdrawn. What the strategy's working purchases may still cost is set aside.
         """
         assert self.account_id is not None, f"strategy {self.name} has no portfolio account"
         assert self._surroundings is not None, f"strategy {self.name} is not running"
         balance = await self._surroundings.balance(self.account_id)
-        shares = balance / (price * (1.0 + trade_fee_percentage / 100.0))
-        return shares if self.support_fractional else float(math.floor(shares))
+        cost = price * (1.0 + trade_fee_percentage / 100.0)
+        if balance <= 0 or cost <= 0:
+            return 0.0
+        shares = balance / cost
+        return float(whole_parts(exact(shares))) if self.support_fractional else float(math.floor(shares))
 
     async def get_global_var(self, key: str, context: str | None = None) -> str | None:
         """Return a stored text of this strategy, None if there is none.

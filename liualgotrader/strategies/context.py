@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from liualgotrader.common.clock import SECOND, as_datetime
 from liualgotrader.common.events import Quote
-from liualgotrader.common.money import LARGEST, ZERO, exact, plain
+from liualgotrader.common.money import LARGEST, ZERO, exact, whole_parts
 from liualgotrader.common.orders import OrderState, OrderType, Side
+from liualgotrader.strategies.sizing import shares_at_risk
 
 Number = float | int | str | Decimal
 
@@ -157,6 +158,8 @@ class Hands(Protocol):
     def position(self, symbol: str) -> Decimal: ...
     def stop(self, symbol: str) -> Decimal | None: ...
     def target(self, symbol: str) -> Decimal | None: ...
+    def affordable(self, symbol: str, price: float) -> int: ...
+    def reference(self, symbol: str) -> float | None: ...
     def quote(self, symbol: str) -> Quote | None: ...
     def last(self, symbol: str) -> float | None: ...
 
@@ -202,6 +205,33 @@ class Context:
         """The account's equity in US dollars unless the tradeplan sets it; None until the account is known."""
         return self._hands.portfolio_value
 
+    def affordable(self, price: Number | None = None) -> int:
+        """Return how many whole shares an entry may have under the account's limits for one order and one position.
+
+        `price` is the order's limit if it has one; what trades at market is judged by the newest price, and nothing is
+        judged below that. What the strategy holds or has on order in the symbol is counted. 0 until the account is known.
+        The other rules (all positions together, orders a minute, ...) may still refuse the order.
+        """
+        each = self._judged_at(price)
+        return self._hands.affordable(self.symbol, each) if each is not None else 0
+
+    def shares(self, *, stop: Number, risk: float = 0.001, price: Number | None = None) -> int:
+        """Return how many whole shares lose at most `risk` (a fraction) of the portfolio's value down to `stop`.
+
+        Never more than `affordable`; `price` as there. 0 when the stop lies at the price.
+        """
+        each, value = self._judged_at(price), self._hands.portfolio_value
+        if each is None or value is None:
+            return 0
+        wanted = shares_at_risk(value, each, float(exact(stop)), risk_fraction=risk, cost_fraction=1.0)
+        return min(wanted, self.affordable(price))
+
+    def _judged_at(self, price: Number | None) -> float | None:
+        newest = self._hands.reference(self.symbol)
+        if newest is None or price is None:
+            return newest
+        return max(newest, float(exact(price)))
+
     @property
     def rng(self) -> random.Random:
         """Random numbers that are the same in every run with the same seed."""
@@ -234,16 +264,16 @@ class Context:
     ) -> OrderHandle:
         """Order `quantity` shares: at market, up to `limit`, from `stop` on, or both (stop-limit).
 
-        `stop_price` and `target_price` become the stored stop and target of the position; `take_profit` and
+        What is finer than 1e-9 shares is left out; without any shares the order is refused (`OrderHandle.reason` is
+        "size"), as it is by each other rule of risk: see `affordable` and `shares`. `stop_price` and `target_price` become the stored stop and target of the position; `take_profit` and
         `stop_loss` are bracket legs that the broker holds. `cancel_after` is market time.
 
         Raises:
-            ValueError: a quantity that is not above 0, or a price that is not a finite number above 0.
+            ValueError: a quantity that is no finite number, or a price that is not a finite number above 0.
         """
-        self._plan(stop_price, target_price)
         prices = {"limit": limit, "stop": stop, "take_profit": take_profit, "stop_loss": stop_loss}
         wish = _wish(Side.BUY, quantity, prices, time_in_force, cancel_after, indicators, reason=reason)
-        return self._hands.order(self.symbol, wish)
+        return self._order(wish, stop_price, target_price)
 
     def sell(
         self,
@@ -261,9 +291,13 @@ class Context:
         reason: str = "",
     ) -> OrderHandle:
         """Order a sale, which reduces a long position or opens a short one; arguments as in `buy`."""
-        self._plan(stop_price, target_price)
         prices = {"limit": limit, "stop": stop, "take_profit": take_profit, "stop_loss": stop_loss}
         wish = _wish(Side.SELL, quantity, prices, time_in_force, cancel_after, indicators, reason=reason)
+        return self._order(wish, stop_price, target_price)
+
+    def _order(self, wish: Wish, stop_price: Number | None, target_price: Number | None) -> OrderHandle:
+        if wish.quantity > 0:  # else there is nothing that the plan could be for
+            self._plan(stop_price, target_price)
         return self._hands.order(self.symbol, wish)
 
     def close(self, *, reason: str = "") -> OrderHandle | None:
@@ -319,11 +353,12 @@ def _wish(
     *,
     reason: str,
 ) -> Wish:
-    shares = _above_zero("quantity", quantity)
-    assert shares is not None
+    shares = exact(quantity)
+    if shares > LARGEST:
+        raise ValueError(f"quantity must be at most {LARGEST}, not {quantity!r}")
     return Wish(
         side,
-        plain(shares),
+        whole_parts(shares),
         **{name: _price(name, price) for name, price in prices.items()},
         time_in_force=time_in_force,
         cancel_after=round(cancel_after.total_seconds() * SECOND) if cancel_after else 0,

@@ -124,6 +124,7 @@ class Record(Protocol):
     async def open(self) -> Store: ...
     async def count(self, table: str) -> int: ...
     async def states(self) -> dict[str, str]: ...
+    async def outcomes(self) -> dict[str, str]: ...
     async def add_portfolio(self, portfolio_id: str, balance: str) -> int: ...
     async def balance(self, account_id: int) -> Decimal: ...
 
@@ -201,6 +202,19 @@ class StoreContract:
         await store.save_signals(wanted)
         await store.save_signals([])
         assert await record.count("signals") == 2
+
+    async def test_what_becomes_of_an_order_replaces_the_outcome_of_its_signal(
+        self, store: Store, record: Record
+    ) -> None:
+        sent = [SignalRow(BATCH, 0, "IBM", OPEN + n, {"side": "buy"}, "sent", f"liu-{n}") for n in range(3)]
+        await store.save_signals(sent[:1])
+        refused = [msgspec.structs.replace(s, outcome="refused:order_value") for s in sent[:2]]
+        await store.save_signals([*sent, *refused])
+        assert await record.outcomes() == {
+            "liu-0": "refused:order_value",
+            "liu-1": "refused:order_value",
+            "liu-2": "sent",
+        }
 
     # --- the gateway's rows ---
 
@@ -498,6 +512,9 @@ class MemoryRecord:
     async def states(self) -> dict[str, str]:
         return {row.client_order_id: row.state for row in self.database.orders.values()}
 
+    async def outcomes(self) -> dict[str, str]:
+        return {str(row.client_order_id): row.outcome for row in self.database.signals.values()}
+
     async def add_portfolio(self, portfolio_id: str, balance: str) -> int:
         self.database.accounts[1] = Account(Decimal(balance))
         self.database.portfolios[portfolio_id] = 1
@@ -532,6 +549,10 @@ class PostgresRecord:
     async def states(self) -> dict[str, str]:
         rows = await self._stores[0].fetch("SELECT client_order_id, state FROM orders")
         return {row["client_order_id"]: row["state"] for row in rows}
+
+    async def outcomes(self) -> dict[str, str]:
+        rows = await self._stores[0].fetch("SELECT client_order_id, outcome FROM signals")
+        return {row["client_order_id"]: row["outcome"] for row in rows}
 
     async def add_portfolio(self, portfolio_id: str, balance: str) -> int:
         account: int = await self._one(

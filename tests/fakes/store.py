@@ -147,7 +147,9 @@ class MemoryStore:
         return sorted((strategy, symbol) for batch, strategy, symbol in self._data.rejects if batch == batch_id)
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None:
-        self._data.signals.update({msgspec.json.encode(signal): signal for signal in signals})
+        for signal in signals:
+            one = msgspec.structs.replace(signal, outcome="") if signal.client_order_id is not None else signal
+            self._data.signals[msgspec.json.encode(one)] = signal
 
     # --- the gateway's rows -------------------------------------------------------------------
 

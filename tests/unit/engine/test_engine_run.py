@@ -98,8 +98,7 @@ def test_a_portfolio_value_of_the_tradeplan_takes_the_place_of_the_equity() -> N
         (buy("10"), "buy", "10", "market", None, None),
         (buy(2.5), "buy", "2.5", "market", None, None),
         (buy(10.0), "buy", "10", "market", None, None),
-        (buy(-5), "sell", "5", "market", None, None),
-        ({"side": "sell", "qty": "-5", "type": "market"}, "buy", "5", "market", None, None),
+        (buy("96.91511437727969"), "buy", "96.915114377", "market", None, None),
         ({"side": "sell_short", "qty": 3, "type": "market"}, "sell", "3", "market", None, None),
         ({"side": "buy_to_cover", "qty": 3, "type": "market"}, "buy", "3", "market", None, None),
         ({"side": "buy", "qty": "10", "type": "limit", "limit_price": "12.30"}, "buy", "10", "limit", "12.30", None),
@@ -129,7 +128,11 @@ def test_an_action_becomes_the_order_it_says(
     "action, words",
     [
         ({}, "side None"),
-        (buy(0), "qty is 0"),
+        (buy(0), "qty must be above 0, not 0"),
+        (buy(-5), "qty must be above 0, not -5"),
+        (buy("-80"), "qty must be above 0, not '-80'"),
+        (buy(1e-12), "qty must be above 0"),
+        ({"side": "sell", "qty": "-5", "type": "market"}, "qty must be above 0"),
         (buy("many"), "qty must be a number"),
         (buy(float("nan")), "qty must be a number"),
         (buy(True), "qty must be a number"),
@@ -152,6 +155,8 @@ def test_an_action_that_says_no_order_is_refused_in_one_sentence_and_stored(acti
     assert orders(found) == []
     [signal] = signals(found)
     assert signal.outcome == "refused:bad_action"
+    assert words in signal.action["refused"]
+    assert stage.engine.slots[0].refusals.counts == {"bad_action": 1}
     [line] = [one for one in found if isinstance(one, Line)]
     assert words in line.text and line.level == logging.ERROR
     stage.minute(1)

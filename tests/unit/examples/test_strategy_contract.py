@@ -132,7 +132,6 @@ def test_what_is_no_action_is_stored_and_does_nothing(returned: Any) -> None:
     [
         ({"side": "sell_short", "qty": "5", "type": "market"}, Side.SELL, 5),
         ({"side": "buy_to_cover", "qty": 5.0, "type": "market"}, Side.BUY, 5),
-        ({"side": "buy", "qty": -5, "type": "market"}, Side.SELL, 5),
     ],
 )
 def test_sides_and_signs(action: dict[str, Any], side: Side, quantity: int) -> None:

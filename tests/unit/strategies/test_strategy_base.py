@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,16 @@ class DictKeys:
         self.values[key] = value
 
 
-def a_strategy(*, schedule: list[dict[str, Any]], bypass: bool = False, fractional: bool = False) -> Strategy:
+def a_strategy(
+    *, schedule: list[dict[str, Any]], bypass: bool = False, fractional: bool = False, balance: float = 1000.0
+) -> Strategy:
     strategy = Strategy("S", StrategyType.DAY_TRADE, "b", schedule, fractional=fractional)
     hours = Hours("2024-03-08", OPEN, OPEN + 390 * MINUTE, OPEN + 375 * MINUTE, OPEN + 395 * MINUTE, bypass=bypass)
 
-    async def balance(account_id: int) -> float:
-        return 1000.0
+    async def balance_of(account_id: int) -> float:
+        return balance
 
-    strategy.settle(Surroundings(hours, DictKeys(), balance), 7, None)
+    strategy.settle(Surroundings(hours, DictKeys(), balance_of), 7, None)
     return strategy
 
 
@@ -84,6 +87,21 @@ async def test_calc_qty_is_what_the_balance_pays_with_fee(fractional: bool, expe
         await strategy.calc_qty(101.0, 0.5)
     strategy.account_id = 3
     assert await strategy.calc_qty(101.0, 0.5) == pytest.approx(expected)
+
+
+async def test_parts_of_a_share_that_calc_qty_returns_can_be_ordered() -> None:
+    strategy = a_strategy(schedule=[], fractional=True)
+    strategy.account_id = 3
+    shares = Decimal(repr(await strategy.calc_qty(10.318, 0.0)))  # 1000 / 10.318 = 96.9180073657685...
+    assert shares == Decimal("96.918007365")
+
+
+@pytest.mark.parametrize("balance", [0.0, -803.25])
+@pytest.mark.parametrize("fractional", [False, True])
+async def test_an_overdrawn_account_pays_no_shares(balance: float, fractional: bool) -> None:
+    strategy = a_strategy(schedule=[], fractional=fractional, balance=balance)
+    strategy.account_id = 3
+    assert await strategy.calc_qty(10.0, 0.0) == 0.0
 
 
 async def test_global_variables_are_kept_per_strategy_and_context() -> None:
