@@ -112,16 +112,14 @@ def psql_command(args: Sequence[str], home: Path) -> int:
     """Open psql on a database, with psql's own arguments behind its name; the server runs at least as long."""
     named = 0 if args and args[0].startswith("-") else 1
     with EmbeddedServer.start(home) as server:
-        database = _database(args[:named])
-        server.ensure_database(database)
+        database = _database(server, args[:named])
         return subprocess.call([*server.psql_command(database), *args[named:]])
 
 
 def migrate_command(args: Sequence[str], home: Path) -> int:
     """Bring the tables of a database to this version."""
     with EmbeddedServer.start(home) as server:
-        database = _database(args)
-        server.ensure_database(database)
+        database = _database(server, args)
         asyncio.run(_migrate(server.dsn(database)))
     _say(f"The tables of {database} are those of this version.")
     return 0
@@ -166,10 +164,17 @@ def _keep(home: Path, *, wanted: bool) -> None:
         users_file(home).keep(wanted)
 
 
-def _database(args: Sequence[str]) -> str:
+def _database(server: EmbeddedServer, args: Sequence[str]) -> str:
+    """Return the database that is meant; only the one without a name is made if it is not there."""
     if len(args) > 1:
         raise ConfigError("Name one database at most.")
-    return args[0] if args else DEFAULT_DATABASE
+    if not args or args[0] == DEFAULT_DATABASE:
+        server.ensure_database(DEFAULT_DATABASE)
+        return DEFAULT_DATABASE
+    there = server.databases()
+    if args[0] not in there:
+        raise ConfigError(f"There is no database {args[0]}; there is {', '.join(there) or 'none yet'}.")
+    return args[0]
 
 
 def _file(command: str, args: Sequence[str]) -> Path:

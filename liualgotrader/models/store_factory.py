@@ -25,6 +25,21 @@ async def open_store(dsn: str, *, migrate: bool = False) -> PostgresStore:
     return PostgresStore(database)
 
 
+async def lacking(dsn: str) -> list[str]:
+    """Return the names of the steps that bring the tables at `dsn` to this version; nothing is changed.
+
+    Raises:
+        ConfigError: if the address or the login do not fit, or a newer version of this package has been there.
+        DatabaseUnavailable: if the server cannot be reached.
+    """
+    database = await open_database(dsn)
+    try:
+        async with database.connection() as connection, connection.transaction(readonly=True):
+            return [step.name for step in await missing(connection)]
+    finally:
+        await database.close()
+
+
 async def _check_tables(database: Database, *, migrate: bool) -> None:
     if migrate:
         # A connection without time limit: widening the columns of a large table takes minutes.

@@ -69,3 +69,12 @@ def test_a_wrong_command_says_what_is_right(
     assert run_db_command(args, home) == status
     shown = capsys.readouterr()
     assert shown.out or shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["psql", "migrate"])
+def test_a_database_that_is_not_there_is_not_made(home: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with EmbeddedServer.start(home) as server:
+        server.ensure_database("liu_simulated")
+        assert run_db_command([command, "liu_simulatd"], home) == 2
+        assert capsys.readouterr().err == "There is no database liu_simulatd; there is liu_simulated.\n"
+        assert list(server.databases()) == ["liu_simulated"]
