@@ -14,11 +14,12 @@ from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import Hours, SessionPlan
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.hours import next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.inspection import inspect_tradeplan
 from liualgotrader.supervisor.layout import lay_out
-from liualgotrader.supervisor.prepare import real_endpoints, session_limits
-from liualgotrader.supervisor.record import enough_room, open_record
+from liualgotrader.supervisor.prepare import check_consumers, real_endpoints, session_limits
+from liualgotrader.supervisor.record import enough_room, look_at_record
 from liualgotrader.supervisor.request import Request
 
 
@@ -27,6 +28,20 @@ class Checks:
 
     def __init__(self) -> None:
         self.failed = 0
+        self.doubts = 0
+
+    def doubt(self, text: str) -> None:
+        """Print what can be traded and will surprise."""
+        self.doubts += 1
+        print(f"  !!  {text}")
+
+    def verdict(self) -> str:
+        """Return what all checks together come to."""
+        if self.failed:
+            return f"{self.failed} of these must be put right first"
+        if self.doubts:
+            return f"it can run, but read the {'line' if self.doubts == 1 else f'{self.doubts} lines'} marked !! above"
+        return "everything is ready"
 
     def run(self, name: str, act: Callable[[], str]) -> bool:
         """Run one check; `act` returns what it found. Return whether it passed."""
@@ -55,14 +70,16 @@ def check(stated: Mapping[str, Any], request: Request, allowed: Callable[[Settin
     plan: TradePlan | None = found.get("plan")
     account_allowed = checks.run("account", lambda: _account(settings, request, allowed))
     if plan is not None:
-        checks.run("strategies and scanners", lambda: _classes(plan, settings))
-        checks.run("calendar", lambda: _calendar(plan, request))
+        checks.run("strategies and scanners", lambda: _classes(plan, settings, found))
+        checks.run("calendar", lambda: _calendar(plan, request, found))
         checks.run("limits", lambda: _limits(plan, settings))
+        for doubt in _doubts(plan, found):
+            checks.doubt(doubt)
     checks.run("data folder", lambda: _folder(settings))
-    checks.run("database", lambda: asyncio.run(_database(settings, request)))
+    checks.run("database", lambda: asyncio.run(look_at_record(settings, request)))
     if account_allowed and not request.simulate:
         checks.run("broker and clock", lambda: asyncio.run(_broker(settings)))
-    print("everything is ready" if not checks.failed else f"{checks.failed} of these must be put right first")
+    print(checks.verdict())
     return ConfigError.exit_code if checks.failed else 0
 
 
@@ -73,29 +90,42 @@ def _account(settings: Settings, request: Request, allowed: Callable[[Settings],
     return f"{settings.trading_url}, key {settings.key_id} from the {settings.source('key_id')}"
 
 
-def _classes(plan: TradePlan, settings: Settings) -> str:
-    facts = inspect_tradeplan(plan)
-    layout = lay_out(facts, settings.consumer_count())
+def _classes(plan: TradePlan, settings: Settings, found: dict[str, Any]) -> str:
+    inspected = found["classes"] = inspect_tradeplan(plan)
+    broken = [f.broken for f in inspected.strategies if f.broken]
+    if broken:
+        raise ConfigError("; ".join(broken))
+    check_consumers(settings.consumer_count())
+    layout = lay_out(inspected.strategies, settings.consumer_count())
     kinds = ", ".join(
         f"{f.name} ({'run_all' if f.run_all else 'per symbol'}, {'SWING' if f.day_trade is False else 'DAY_TRADE'})"
-        for f in facts
+        for f in inspected.strategies
     )
-    notes = "".join(f"; note {note}" for f in facts for note in f.notes)
     scanners = ", ".join(plan.scanners) or "none"
-    return f"{kinds}; scanners {scanners}; {layout.consumers} consumer(s), {len(layout.places)} slots{notes}"
+    return f"{kinds or 'none'}; scanners {scanners}; {layout.consumers} consumer(s), {len(layout.places)} slots"
 
 
-def _calendar(plan: TradePlan, request: Request) -> str:
+def _doubts(plan: TradePlan, found: Mapping[str, Any]) -> list[str]:
+    if "classes" not in found:
+        return []
+    doubts = doubts_about(plan, found["classes"])
+    return doubts + (doubts_about_hours(plan, found["classes"], found["hours"]) if found.get("hours") else [])
+
+
+def _calendar(plan: TradePlan, request: Request, found: dict[str, Any]) -> str:
     minutes = plan.market_liquidation_end_time_minutes
     hours: Hours | None
     if request.simulate:
-        hours = simulated_hours(request.market_day(), (request.window_from, request.window_to), minutes, 1)
+        window, bypass = (request.window_from, request.window_to), plan.bypass_market_schedule
+        hours = simulated_hours(request.market_day(), window, minutes, 1, bypass=bypass)
     else:
         hours = todays_hours(WallClock().now(), minutes, 1, bypass=plan.bypass_market_schedule)
+    found["hours"] = hours
     if hours is None:
         return f"closed now; the next session opens on {next_session_text(WallClock().now())}"
     opens, closes, flat = (as_datetime(at) for at in (hours.opens_at, hours.closes_at, hours.liquidates_at))
-    return f"{hours.day}, {opens:%H:%M} to {closes:%H:%M} New York, DAY_TRADE positions are closed at {flat:%H:%M}"
+    closed = "nothing is closed before the close" if hours.bypass else f"DAY_TRADE positions are closed at {flat:%H:%M}"
+    return f"{hours.day}, {opens:%H:%M} to {closes:%H:%M} New York, {closed}"
 
 
 def _limits(plan: TradePlan, settings: Settings) -> str:
@@ -106,12 +136,6 @@ def _limits(plan: TradePlan, settings: Settings) -> str:
 def _folder(settings: Settings) -> str:
     enough_room(settings.home_path)
     return str(settings.home_path)
-
-
-async def _database(settings: Settings, request: Request) -> str:
-    record = await open_record(settings, request)
-    await record.close()
-    return "the server that DSN names" if record.server is None else f"embedded PostgreSQL, database {record.database}"
 
 
 async def _broker(settings: Settings) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from liualgotrader.common.config import Settings
-from liualgotrader.common.tradeplan import TradePlan, load_tradeplan
+from liualgotrader.common.config import OPTIONS, Settings
+from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan, shown
 
 
 def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
@@ -15,16 +15,23 @@ def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
     Raises:
         ConfigError: naming what cannot be meant.
     """
-    tradeplan = load_tradeplan(Settings.resolve(stated).tradeplan_path)
-    return Settings.resolve(stated, tradeplan=said_by(tradeplan)), tradeplan
+    settings, tradeplan, _ = _configured(stated)
+    return settings, tradeplan
 
 
-def said_by(tradeplan: TradePlan) -> dict[str, Any]:
-    """Return those settings that the tradeplan states, that is, that differ from its defaults."""
-    default = TradePlan()
-    said = {
-        k: getattr(tradeplan, k) for k in ("consumers", "seed", "link") if getattr(tradeplan, k) != getattr(default, k)
-    }
-    if tradeplan.limits.max_symbols != default.limits.max_symbols:
-        said["limits.max_symbols"] = tradeplan.limits.max_symbols
-    return said
+def configuration_rows(stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (name, value, source) of every setting and of every key of the tradeplan, each once, secrets as `***`.
+
+    Raises:
+        ConfigError: naming what cannot be meant.
+    """
+    settings, tradeplan, table = _configured(stated)
+    settings_too = {option.plan_key for option in OPTIONS.values()}
+    return settings.shown() + [row for row in shown(tradeplan, table) if row[0] not in settings_too]
+
+
+def _configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan, Mapping[str, Any]]:
+    path = Settings.resolve(stated).tradeplan_path
+    table = read_tradeplan(path)
+    tradeplan = parse_tradeplan(table, path)
+    return Settings.resolve(stated, tradeplan=table), tradeplan, table

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liualgotrader.cli.common import complain, flush_output, guarded
-from liualgotrader.cli.configured import configured
+from liualgotrader.cli.configured import configuration_rows, configured
 from liualgotrader.cli.trader_arguments import parse
 from liualgotrader.common.config import LIVE_URL, PAPER_URL, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
@@ -73,6 +73,10 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
             f"real money is locked in this version, so nothing goes to {where}: "
             f"set APCA_API_BASE_URL to {PAPER_URL} and leave --live out, or use --simulate"
         )
+    if settings.open_endpoint:
+        raise ConfigError(
+            f"{settings.open_endpoint} would get the account's keys unencrypted: write https:// (or wss://)"
+        )
     for variable, value in (("DATA_CONNECTOR", settings.data_connector), ("LIU_BROKER", settings.broker)):
         if value != "alpaca":
             raise ConfigError(f"{variable} is '{value}', which is not built yet; use 'alpaca', or --simulate")
@@ -135,18 +139,14 @@ def _session(options: argparse.Namespace, settings: Settings, tradeplan: TradePl
 
 
 def _show_config(stated: Mapping[str, Any]) -> int:
-    """Print every setting and every key of the tradeplan with its source."""
+    """Print every setting and every key of the tradeplan, each once, with its source."""
+    status = 0
     try:
-        settings, tradeplan = configured(stated)
+        rows = configuration_rows(stated)
     except LiuError as error:
-        settings, tradeplan = Settings.resolve(stated), None
+        rows, status = Settings.resolve(stated).shown(), ConfigError.exit_code
         print(f"trader: {error}", file=sys.stderr)
-    rows = settings.shown()
-    if tradeplan is not None:
-        from liualgotrader.common.tradeplan import shown
-
-        rows += shown(tradeplan)
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     for name, value, source in rows:
         print(f"{name:{widths[0]}}  {value:{min(widths[1], 60)}}  {source}")
-    return 0 if tradeplan is not None else ConfigError.exit_code
+    return status

@@ -41,6 +41,7 @@ ROOT_HOME = Path("/var/lib/liualgotrader")
 VENDOR_PREFIXES = ("APCA_", "ALPACA_", "POLYGON_", "TRADIER_", "GEMINI_", "FINNHUB_")
 """Variables that name or open an account somewhere; the simulated market's processes see none of them."""
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 SESSION_DSN = "LIU_SESSION_DSN"
 MOST_CONSUMERS = 4
 
@@ -230,7 +231,18 @@ class Settings:
         from urllib.parse import urlsplit
 
         host = urlsplit(self.trading_url).hostname or ""
-        return host not in {urlsplit(PAPER_URL).hostname, "localhost", "127.0.0.1", "::1"}
+        return host not in {urlsplit(PAPER_URL).hostname, *_THIS_MACHINE}
+
+    @property
+    def open_endpoint(self) -> str:
+        """The first endpoint to which keys would travel unencrypted over a network, empty if there is none."""
+        from urllib.parse import urlsplit
+
+        for address in (self.trading_url, self.data_url, self.stream_url):
+            parts = urlsplit(address)
+            if parts.scheme not in ("https", "wss") and (parts.hostname or "") not in _THIS_MACHINE:
+                return address
+        return ""
 
     def consumer_count(self, cores: int | None = None) -> int:
         """Return how many consumers a new batch gets: what is set, else by the machine's cores, at least 1.

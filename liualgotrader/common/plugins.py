@@ -13,8 +13,11 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.tradeplan_tables import nearest
 
 T = TypeVar("T")
+
+_TAKEN_BEFORE = ("filename", "recurrence")  # keys of a table that no constructor need declare
 
 _OUTSIDE_CALLS = {
     ("datetime", "now"): "the `now` argument or ctx.now",
@@ -138,7 +141,8 @@ def _check_arguments(kind: type[Any], arguments: dict[str, Any], table: str) -> 
     file = Path(inspect.getfile(kind)).name
     unknown = [key for key in arguments if key not in named]
     if unknown and not takes_any:
-        raise ConfigError(f"[{table}] class {kind.__name__} of {file} takes no argument `{unknown[0]}`")
+        hint = nearest(unknown[0], [*named, *_TAKEN_BEFORE])
+        raise ConfigError(f"[{table}] class {kind.__name__} of {file} takes no argument `{unknown[0]}`{hint}")
     missing = [n for n, p in named.items() if p.default is p.empty and n not in arguments]
     if missing:
         raise ConfigError(f"[{table}] class {kind.__name__} of {file} needs `{missing[0]}`, which the table lacks")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import math
 import re
 import tomllib
@@ -15,21 +14,12 @@ import msgspec
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import Limits, Timings
+from liualgotrader.common.tradeplan_tables import LONGEST_SESSION, Window, nearest, scanner_table, strategy_table
 
 EventKind = Literal["second", "minute", "trade", "quote"]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 EVENT_KINDS: tuple[EventKind, ...] = ("second", "minute", "trade", "quote")
-BUILT_IN_SCANNER = "momentum"
-_MOMENTUM_NUMBERS = ("min_last_dv", "min_share_price", "max_share_price", "min_volume", "from_market_open")
-_MOMENTUM_CHANGE = ("today_change_percent", "min_gap")  # older plans say min_gap
-
-
-class Window(msgspec.Struct, frozen=True):
-    """When a strategy may open positions: `start` minutes after the open, for `duration` minutes."""
-
-    start: float
-    duration: Annotated[float, msgspec.Meta(gt=0)]
 
 
 class TradePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +70,15 @@ def load_tradeplan(path: Path) -> TradePlan:
     Raises:
         ConfigError: if it is missing, is not TOML, or says something that cannot be meant; one sentence.
     """
+    return parse_tradeplan(read_tradeplan(path), path)
+
+
+def read_tradeplan(path: Path) -> dict[str, Any]:
+    """Return what the file `path` says, in its own shape: only the keys that somebody wrote.
+
+    Raises:
+        ConfigError: if it is missing or is not TOML; one sentence.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -89,10 +88,21 @@ def load_tradeplan(path: Path) -> TradePlan:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"tradeplan file {path} cannot be read: {error}") from error
     try:
-        table = tomllib.loads(text)
+        return _events_at_the_top(tomllib.loads(text), path)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"tradeplan file {path} is not valid TOML: {error}") from error
-    return parse_tradeplan(table, path)
+
+
+def _events_at_the_top(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the table with `events` where it belongs: samples of the original have it inside `[scanners]`."""
+    scanners = table.get("scanners")
+    if not isinstance(scanners, dict) or "events" not in scanners or isinstance(scanners["events"], dict):
+        return table
+    rest = dict(scanners)
+    events = rest.pop("events")
+    if table.get("events", events) != events:
+        raise ConfigError(f"{path}: `events` stands at the top and in [scanners], and they differ: leave one out")
+    return {**table, "scanners": rest, "events": events}
 
 
 def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
@@ -108,8 +118,8 @@ def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
     if not plan.strategies and not plan.test_scanners:
         raise ConfigError(f"{path}: must have at least one strategy configured; add a [strategies.<Class>] table")
     _sensible(plan, path)
-    strategies = {name: _strategy(name, values, path) for name, values in plan.strategies.items()}
-    scanners = {name: _scanner(name, values, path, strategies) for name, values in plan.scanners.items()}
+    strategies = {name: strategy_table(name, values, path) for name, values in plan.strategies.items()}
+    scanners = {name: scanner_table(name, values, path, strategies) for name, values in plan.scanners.items()}
     return msgspec.structs.replace(plan, strategies=strategies, scanners=scanners)
 
 
@@ -122,18 +132,6 @@ def _known_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> N
     for key in table:
         if key not in known:
             raise ConfigError(f"{where}: there is no key `{key}`{nearest(key, known)}")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean ...?` naming the known word most like `word`, empty if there is none like it.
-
-    >>> nearest("portfolio_valeu", ["risk", "portfolio_value"])
-    '; did you mean `portfolio_value`?'
-    """
-    known = list(known)
-    folded = {k.lower(): k for k in known}
-    found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.3)
-    return f"; did you mean `{folded[found[0]]}`?" if found else ""
 
 
 _WORDS = {
@@ -163,106 +161,67 @@ def _in_words(error: str) -> str:
     return f"`{key}`: {error.partition(' - at ')[0]}"
 
 
+_ABOVE_NOTHING: Mapping[str, tuple[str, ...]] = {
+    "timings": (
+        "run_all_seconds",
+        "strategy_answer_seconds",
+        "scanner_answer_seconds",
+        "broker_timeout_seconds",
+        "intent_valid_seconds",
+        "exit_valid_seconds",
+        "stale_after_seconds",
+        "order_lifetime_seconds",
+        "reconcile_seconds",
+        "unpick_minutes",
+    ),
+    "limits": (  # with 0 nothing could ever be bought
+        "order_equity_fraction",
+        "order_dollars",
+        "position_equity_fraction",
+        "gross_equity_fraction",
+        "orders_per_minute",
+        "open_orders",
+        "collar_fraction",
+        "max_symbols",
+    ),
+}
+
+
 def _sensible(plan: TradePlan, path: Path) -> None:
     for table, values in (("timings", plan.timings), ("limits", plan.limits)):
         for name in values.__struct_fields__:
             number = getattr(values, name)
             if not math.isfinite(number) or number < 0:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be a number of at least 0, not {number}")
-    for name in (
-        "run_all_seconds",
-        "strategy_answer_seconds",
-        "scanner_answer_seconds",
-        "broker_timeout_seconds",
-        "intent_valid_seconds",
-    ):
-        if not getattr(plan.timings, name) > 0:
-            raise ConfigError(f"{path}: [timings] `{name}` must be more than 0")
+            if number == 0 and name in _ABOVE_NOTHING[table]:
+                raise ConfigError(f"{path}: [{table}] `{name}` must be more than 0")
     if not plan.events:
         raise ConfigError(f"{path}: `events` is empty; name at least one of {', '.join(EVENT_KINDS)}")
-
-
-def _strategy(name: str, values: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    where = f"{path}: [strategies.{name}]"
-    found = dict(values, filename=_file(values, where, path))
-    _text(values, "portfolio_id", where)
-    try:
-        msgspec.convert(values.get("schedule", ()), tuple[Window, ...])
-    except msgspec.ValidationError:
+    if plan.portfolio_value is not None and not math.isfinite(plan.portfolio_value):
+        raise ConfigError(f"{path}: `portfolio_value` must be an amount of dollars, not {plan.portfolio_value}")
+    minutes = plan.market_liquidation_end_time_minutes
+    if not 1 <= minutes < LONGEST_SESSION:
         raise ConfigError(
-            f"{where} `schedule` must be a list of tables with the minutes `start` and `duration`"
-        ) from None
-    return found
-
-
-def _scanner(name: str, values: Mapping[str, Any], path: Path, strategies: Mapping[str, Any]) -> dict[str, Any]:
-    where = f"{path}: [scanners.{name}]"
-    found = dict(values)
-    if name == BUILT_IN_SCANNER and "filename" not in values:
-        _momentum(values, where)
-    else:
-        found["filename"] = _file(values, where, path)
-    recurrence = values.get("recurrence")
-    if recurrence is not None and not (_is_number(recurrence) and 0 < recurrence < math.inf):
-        raise ConfigError(f"{where} `recurrence` must be a number of minutes above 0, not {recurrence!r}")
-    _text(values, "target_strategy_name", where)
-    target = values.get("target_strategy_name")
-    if target and strategies and target not in strategies:
-        raise ConfigError(
-            f"{where} `target_strategy_name` is '{target}', which is no strategy{nearest(target, strategies)}"
+            f"{path}: `market_liquidation_end_time_minutes` is {minutes}, but it says how many minutes before the close"
+            f" DAY_TRADE positions are closed: 1 to {LONGEST_SESSION - 1}"
         )
-    return found
 
 
-def _momentum(values: Mapping[str, Any], where: str) -> None:
-    if not any(key in values for key in _MOMENTUM_CHANGE):
-        raise ConfigError(f"{where} needs `today_change_percent` (older plans say `min_gap`)")
-    for key in _MOMENTUM_NUMBERS:
-        if key not in values:
-            raise ConfigError(f"{where} needs `{key}`")
-    for key in (*_MOMENTUM_NUMBERS, *_MOMENTUM_CHANGE, "max_symbols"):
-        if key in values and not _is_number(values[key]):
-            raise ConfigError(f"{where} `{key}` must be a number, not {values[key]!r}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _text(values: Mapping[str, Any], key: str, where: str) -> None:
-    if key in values and not isinstance(values[key], str):
-        raise ConfigError(f"{where} `{key}` must be text, not {values[key]!r}")
-
-
-def _file(values: Mapping[str, Any], where: str, path: Path) -> str:
-    """Return the absolute file that `filename` means: beside the tradeplan, else in the working directory."""
-    if "filename" not in values:
-        raise ConfigError(f"{where} needs `filename`, the Python file that holds the class")
-    _text(values, "filename", where)
-    named = Path(values["filename"]).expanduser()
-    for folder in (path.absolute().parent, Path.cwd()):
-        if (folder / named).is_file():
-            return str((folder / named).resolve())
-    raise ConfigError(f"{where} `filename` is '{named}', but {path.absolute().parent / named} does not exist")
-
-
-def shown(plan: TradePlan) -> list[tuple[str, str, str]]:
-    """Return (key, value, source) of every key, secrets as `***`; a value that is the default says so."""
-    default = TradePlan().as_dict()
+def shown(plan: TradePlan, stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (key, value, source) of every key, secrets as `***`; `stated` is what the file says."""
     rows: list[tuple[str, str, str]] = []
     for key, value in without_secrets(plan.as_dict()).items():
         if isinstance(value, Mapping):
-            stated = default[key] if isinstance(default[key], Mapping) else {}
-            rows += [
-                (f"{key}.{name}", str(v), "default" if stated.get(name, _NOTHING) == v else "tradeplan")
-                for name, v in value.items()
-            ]
+            said = stated.get(key, {})
+            rows += [(f"{key}.{name}", str(v), _source(name, said)) for name, v in value.items()]
         else:
-            rows.append((key, str(value), "default" if default[key] == value else "tradeplan"))
+            rows.append((key, str(value), _source(key, stated)))
     return rows
 
 
-_NOTHING = object()
+def _source(key: str, stated: Mapping[str, Any]) -> str:
+    return "tradeplan" if key in stated else "default"
+
 
 # --- tables to JSON and back -------------------------------------------------------------------------
 

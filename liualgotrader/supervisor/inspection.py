@@ -6,30 +6,33 @@ the memory costs it one child.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.plugins import load_class, outside_reads
-from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.worker import death_text
 from liualgotrader.transport.signals import start_helper
 
 LOAD_SECONDS = 30.0  # machine time for all files together
-_ASK_SECONDS = 5.0
 _SPAWN = multiprocessing.get_context("spawn")
+
+
+class ScannerFacts(msgspec.Struct, frozen=True):
+    """What making a scanner showed: the strategy that its picks are for (empty: all), and odd values."""
+
+    name: str
+    target: str = ""
+    doubts: tuple[str, ...] = ()
 
 
 class Loading(msgspec.Struct, frozen=True, tag="loading"):
@@ -45,21 +48,22 @@ class Wrong(msgspec.Struct, frozen=True, tag="wrong"):
 
 
 class Found(msgspec.Struct, frozen=True, tag="found"):
-    """All could be."""
+    """All could be; a strategy that cannot be made says so itself."""
 
     strategies: tuple[StrategyFacts, ...]
+    scanners: tuple[ScannerFacts, ...] = ()
 
 
 Report = Loading | Wrong | Found
 
 
-def inspect_tradeplan(plan: TradePlan, *, seconds: float = LOAD_SECONDS) -> tuple[StrategyFacts, ...]:
-    """Return what the strategies' classes say of themselves; scanners are loaded as well.
+def inspect_tradeplan(plan: TradePlan, *, seconds: float = LOAD_SECONDS) -> Found:
+    """Make every strategy and scanner as the session's processes will, and return what they say of themselves.
 
     Blocks for as long as their imports take, `seconds` of machine time at most.
 
     Raises:
-        ConfigError: naming table, file and line of what cannot be loaded.
+        ConfigError: naming table, file and line of what cannot be loaded, or of a scanner that cannot be made.
     """
     ours, theirs = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_inspect, args=(plan.as_dict(), theirs), daemon=True, name="liu-inspect")
@@ -77,7 +81,7 @@ def inspect_tradeplan(plan: TradePlan, *, seconds: float = LOAD_SECONDS) -> tupl
         ours.close()
 
 
-def _listen(reports: Connection, until: int, seconds: float) -> tuple[StrategyFacts, ...]:
+def _listen(reports: Connection, until: int, seconds: float) -> Found:
     table = "[strategies]"
     while True:
         if not reports.poll(max(0.0, (until - machine_now()) / SECOND)):
@@ -87,7 +91,7 @@ def _listen(reports: Connection, until: int, seconds: float) -> tuple[StrategyFa
         except EOFError:
             raise EOFError(table) from None
         if isinstance(report, Found):
-            return report.strategies
+            return report
         if isinstance(report, Wrong):
             raise ConfigError(report.sentence)
         table = f"[{report.table}]"
@@ -105,60 +109,23 @@ def _inspect(values: dict[str, Any], reports: Connection) -> None:
     def tell(report: Report) -> None:
         reports.send_bytes(msgspec.msgpack.encode(report))
 
-    plan = TradePlan.from_dict(values)
     try:
-        strategies = tuple(_strategies(plan, tell))
-        _scanners(plan, tell)
+        tell(_found(TradePlan.from_dict(values), tell))
     except ConfigError as error:
         tell(Wrong(str(error)))
-    else:
-        tell(Found(strategies))
     sys.exit(0)
 
 
-def _strategies(plan: TradePlan, tell: Any) -> Iterable[StrategyFacts]:
-    from liualgotrader.strategies.base import Strategy
+def _found(plan: TradePlan, tell: Callable[[Report], None]) -> Found:
+    from liualgotrader.supervisor.making import scanner_doubts, scanner_target, shown_session, strategy_facts
 
-    for name, details in plan.strategies.items():
-        table = f"strategies.{name}"
-        tell(Loading(table))
-        kind = load_class(Strategy, name, details["filename"], Path(), table=table)
-        notes = tuple(outside_reads(Path(details["filename"])))
-        yield _facts(kind, name, details, notes)
-
-
-def _facts(kind: type[Any], name: str, details: dict[str, Any], notes: tuple[str, ...]) -> StrategyFacts:
-    """Return what an instance says; where none can be made outside a session, what the class shows."""
-    from liualgotrader.strategies.base import Strategy, StrategyType, make_strategy
-
-    try:
-        strategy = make_strategy("", name, dict(details), Path())
-    except ConfigError as error:
-        if error.__cause__ is None:  # its arguments are wrong, which is so in a session as well
-            raise
-        return StrategyFacts(name, _looks_like_run_all(kind, Strategy), None, notes)
-    try:
-        run_all = bool(asyncio.run(asyncio.wait_for(strategy.should_run_all(), _ASK_SECONDS)))
-    except (Exception, SystemExit):  # it asks for what only a session has
-        run_all = _looks_like_run_all(kind, Strategy)
-    return StrategyFacts(name, run_all, getattr(strategy, "type", None) is not StrategyType.SWING, notes)
-
-
-def _looks_like_run_all(kind: type[Any], base: type[Any]) -> bool:
-    """Whether a class defines `run_all` and nothing that is called per symbol."""
-
-    def defines(method: str) -> bool:
-        return inspect.getattr_static(kind, method, None) is not inspect.getattr_static(base, method, None)
-
-    return defines("run_all") and not any(map(defines, ("run", "on_bar", "on_second", "on_quote", "on_trade")))
-
-
-def _scanners(plan: TradePlan, tell: Any) -> None:
-    from liualgotrader.scanners.base import Scanner
-
-    base: type[Any] = Scanner
-    for name, details in plan.scanners.items():
-        table = f"scanners.{name}"
-        tell(Loading(table))
-        if name != BUILT_IN_SCANNER or "filename" in details:
-            load_class(base, name, details["filename"], Path(), table=table)
+    strategies: list[StrategyFacts] = []
+    scanners: list[ScannerFacts] = []
+    with shown_session(plan):
+        for name, details in plan.strategies.items():
+            tell(Loading(f"strategies.{name}"))
+            strategies.append(strategy_facts(name, details))
+        for name, details in plan.scanners.items():
+            tell(Loading(f"scanners.{name}"))
+            scanners.append(ScannerFacts(name, scanner_target(name, details), scanner_doubts(name, details)))
+    return Found(tuple(strategies), tuple(scanners))

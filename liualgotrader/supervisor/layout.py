@@ -12,12 +12,18 @@ from liualgotrader.common.errors import ConfigError
 
 
 class StrategyFacts(msgspec.Struct, frozen=True):
-    """What loading a strategy's class showed. `day_trade` is None where the class would not say."""
+    """What loading a strategy's class showed. `day_trade` is None where the class would not say.
+
+    `notes` are places where it reads past the engine's doors, `doubts` values that can hardly be meant, `broken`
+    says why no instance can be made: it will not run.
+    """
 
     name: str
     run_all: bool
     day_trade: bool | None = None
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    broken: str = ""
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -20,9 +20,10 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file
 from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.ending import Ending
 from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
-from liualgotrader.supervisor.inspection import inspect_tradeplan
+from liualgotrader.supervisor.inspection import Found, inspect_tradeplan
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.record import (
     MARKET_STATE,
@@ -104,11 +105,12 @@ class Preparation:
             LiuError: in one sentence; what was started until then is ended by `cleanup`.
         """
         _check_port(self.request.port)
-        _check_consumers(self.settings.consumer_count())
+        check_consumers(self.settings.consumer_count())
         enough_room(self.settings.home_path)
-        facts = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
-        for note, name in {note: fact.name for fact in reversed(facts) for note in fact.notes}.items():
-            self.screen.warn(f"strategy {name}: {note}, or a replay of the session may differ")
+        found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
+        can_run(found)
+        for doubt in doubts_about(self.tradeplan, found):
+            self.screen.warn(doubt)
         early = self._open_early(cleanup) if self.request.simulate else None
         hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
         if hours is None and not self._over_today():
@@ -125,7 +127,9 @@ class Preparation:
             hours = await self._left_over(record)
             if hours is None:
                 return self._closed()
-        return await self._begin(facts, record, ledger, hours, cleanup)
+        for doubt in doubts_about_hours(self.tradeplan, found, hours):
+            self.screen.warn(doubt)
+        return await self._begin(found.strategies, record, ledger, hours, cleanup)
 
     # --- record ------------------------------------------------------------------------------------
 
@@ -355,7 +359,24 @@ def session_limits(tradeplan: TradePlan, settings: Settings) -> Limits:
     return msgspec.structs.replace(tradeplan.limits, max_symbols=settings.max_symbols)
 
 
-def _check_consumers(count: int) -> None:
+def can_run(found: Found) -> None:
+    """Check that a strategy of the plan can run.
+
+    Raises:
+        ConfigError: if none can be made; the sentence is that of the first.
+    """
+    broken = [s.broken for s in found.strategies]
+    if broken and all(broken):
+        others = f"; {len(broken) - 1} more cannot be made either" if broken[1:] else ""
+        raise ConfigError(f"{broken[0]}{others}")
+
+
+def check_consumers(count: int) -> None:
+    """Check that a session can have so many consumers.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
     if count > LARGEST_CONSUMERS:
         raise ConfigError(f"{count} consumers are asked for, but a session has at most {LARGEST_CONSUMERS}")
 

@@ -95,6 +95,34 @@ async def open_record(settings: Settings, request: Request) -> Record:
     return Record(store, server.dsn(database), server, database)
 
 
+async def look_at_record(settings: Settings, request: Request) -> str:
+    """Return what `open_record` would find and do, in words; no database and no table is made or changed.
+
+    Raises:
+        LiuError: as `open_record` does.
+    """
+    from liualgotrader.models.server import DEFAULT_DATABASE, EmbeddedServer
+
+    dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
+    if dsn:
+        return f"the server that DSN names{await _would_change(dsn)}"
+    database = SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
+    server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
+    try:
+        if database not in await asyncio.to_thread(server.databases):
+            return f"embedded PostgreSQL, database {database} would be made"
+        return f"embedded PostgreSQL, database {database}{await _would_change(server.dsn(database))}"
+    finally:
+        await asyncio.to_thread(server.release)
+
+
+async def _would_change(dsn: str) -> str:
+    from liualgotrader.models.store_factory import lacking
+
+    steps = await lacking(dsn)
+    return f", whose tables would be brought to this version (from {steps[0]} on)" if steps else ""
+
+
 # --- the batch ---------------------------------------------------------------------------------------
 
 

@@ -332,6 +332,45 @@ def test_check_says_what_would_run_and_starts_nothing(trader, tmp_path):
     assert "no  strategies and scanners: [strategies.Breakout] breakout.py cannot be imported" in out
 
 
+def test_check_does_not_call_ready_what_cannot_run_or_will_surprise(trader, tmp_path):
+    plan = (tmp_path / "tradeplan.toml").read_text()
+    (tmp_path / "tradeplan.toml").write_text(plan.replace("min_gap = 1", "min_gap = 1\nrecurence = 5"))
+    code, out, _ = finish(trader("--check"))
+    assert (code, "no argument `recurence`; did you mean `recurrence`?" in out) == (2, True), out
+    code, _, err = finish(trader())
+    assert (code, "no argument `recurence`" in err) == (2, True), err
+    (tmp_path / "tradeplan.toml").write_text(plan)
+    code, out, _ = finish(trader("--check", "--from", "09:30", "--to", "09:40"))
+    assert code == 0
+    assert "  !!  the session lasts 10 minutes, and DAY_TRADE positions are closed 15 minutes before its end" in out
+    assert "everything is ready" not in out
+    code, out, _ = finish(trader("--check", "--consumers", "500"))
+    assert (code, "500 consumers are asked for" in out) == (2, True)
+
+
+def test_a_plan_of_which_no_strategy_can_be_made_is_refused_before_anything_starts(trader, tmp_path):
+    (tmp_path / "breakout.py").write_text(
+        STRATEGY.replace("        super()", "        open('/no/model')\n        super()")
+    )
+    code, out, _ = finish(trader("--check"))
+    assert (code, "Breakout could not be made: FileNotFoundError" in out) == (2, True), out
+    code, out, err = finish(trader())
+    assert (code, out) == (2, "")
+    assert "Breakout could not be made: FileNotFoundError" in err
+    assert not (tmp_path / "did.log").exists()
+
+
+def test_check_leaves_the_database_that_dsn_names_as_it_is(trader, home):
+    home[1].ensure_database("somebodys")
+    dsn = home[1].dsn("somebodys")
+    code, out, err = finish(trader("--check", "--dsn", dsn))
+    assert (code, err) == (0, ""), out
+    assert (
+        "database: the server that DSN names, whose tables would be brought to this version (from original on)" in out
+    )
+    assert home[1].run_sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database="somebodys") == "0\n"
+
+
 def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(trader, tmp_path, home):
     plan = (tmp_path / "tradeplan.toml").read_text()
     (tmp_path / "tradeplan.toml").write_text(plan + "[timings]\nstrategy_answer_seconds = 0.5\n")

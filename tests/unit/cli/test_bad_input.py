@@ -60,6 +60,13 @@ def must_say(result, code, sentence):
         ((), {"APCA_API_KEY_ID": "PK"}, 2, "APCA_API_SECRET_KEY is not set"),
         ((), KEYS | {"APCA_API_BASE_URL": "https://api.alpaca.markets"}, 2, "real money is locked"),
         (("--live",), KEYS, 2, "real money is locked"),
+        (
+            (),
+            KEYS | {"APCA_API_BASE_URL": "http://paper-api.alpaca.markets"},
+            2,
+            "would get the account's keys unencryp",
+        ),
+        ((), KEYS | {"ALPACA_STREAM_URL": "ws://stream.data.alpaca.markets"}, 2, "^trader: ws://.* unencrypted"),
         (("--live", "--simulate"), {}, 2, "--live and --simulate exclude each other"),
         (("--speed", "5"), KEYS, 2, "--speed is an option of the simulated market; add --simulate"),
         ((), KEYS | {"LIU_BROKER": "gemini"}, 2, "LIU_BROKER is 'gemini', which is not built yet"),
@@ -157,8 +164,12 @@ def test_no_running_session_is_no_error_for_status(program):
 def test_show_config_prints_each_value_with_its_source_and_no_secret(program):
     told = program("trader", "--show-config", "--consumers", "3", environment=KEYS | {"DSN": "postgresql://u:hush@h/d"})
     assert told.returncode == 0, told.stderr
+    names = [line.split()[0] for line in told.stdout.splitlines()]
+    assert len(names) == len(set(names))
+    assert {"seed", "link", "max_symbols"} <= set(names)
+    assert "limits.max_symbols" not in names
     rows = {line.split()[0]: line.split()[1:] for line in told.stdout.splitlines()}
-    assert rows["consumers"] in (["3", "command", "line"], ["0", "default"])
+    assert rows["consumers"] == ["3", "command", "line"]
     assert rows["key_id"] == ["***", "environment"]
     assert rows["dsn"] == ["***", "environment"]
     assert rows["limits.open_orders"] == ["50", "default"]

@@ -12,7 +12,7 @@ from liualgotrader.supervisor.inspection import inspect_tradeplan
 
 def test_the_written_files_load_and_hold_a_test(tmp_path, capsys):
     assert new_strategy("OpeningRange", str(tmp_path)) == 0
-    (facts,) = inspect_tradeplan(load_tradeplan(tmp_path / "tradeplan.toml"))
+    (facts,) = inspect_tradeplan(load_tradeplan(tmp_path / "tradeplan.toml")).strategies
     assert (facts.name, facts.run_all, facts.day_trade, facts.notes) == ("OpeningRange", False, True, ())
     tree = ast.parse((tmp_path / "test_opening_range.py").read_text())
     assert any(isinstance(n, ast.FunctionDef) and n.name.startswith("test_") for n in tree.body)

@@ -9,7 +9,7 @@ import pytest
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import Limits, Timings
-from liualgotrader.common.tradeplan import TradePlan, load_tradeplan, shown, without_secrets
+from liualgotrader.common.tradeplan import TradePlan, load_tradeplan, read_tradeplan, shown, without_secrets
 
 STRATEGY = '[strategies.Breakout]\nfilename = "s.py"\n'
 MOMENTUM = """
@@ -137,6 +137,34 @@ def test_momentum_takes_both_names_of_its_change(load, change):
         (STRATEGY + "schedule = 3", "[strategies.Breakout] `schedule` must be a list of tables"),
         (STRATEGY + "schedule = [{start = 1}]", "[strategies.Breakout] `schedule` must be a list of tables"),
         (STRATEGY + "portfolio_id = 3", "[strategies.Breakout] `portfolio_id` must be text, not 3"),
+        ("risk = nan\n" + STRATEGY, "`risk` must be more than 0"),
+        ("portfolio_value = inf\n" + STRATEGY, "`portfolio_value` must be an amount of dollars, not inf"),
+        ("market_liquidation_end_time_minutes = 0\n" + STRATEGY, "`market_liquidation_end_time_minutes` is 0"),
+        ("market_liquidation_end_time_minutes = 500\n" + STRATEGY, "`market_liquidation_end_time_minutes` is 500"),
+        (STRATEGY + "[limits]\nmax_symbols = 0", "[limits] `max_symbols` must be more than 0"),
+        (STRATEGY + "[limits]\norder_dollars = inf", "[limits] `order_dollars` must be a number"),
+        (STRATEGY + "schedule = [{start = -5, duration = 1}]", "`schedule`: `start` is -5"),
+        (STRATEGY + "schedule = [{start = 500, duration = 1}]", "`schedule`: `start` is 500"),
+        (STRATEGY + "schedule = [{start = 5, duration = 0}]", "`schedule`: `duration` must be more than 0"),
+        (STRATEGY + "schedule = [{start = 5, duration = inf}]", "[strategies.Breakout] `schedule` must be a list"),
+        (
+            STRATEGY + "schedule = [{start = 5, duraton = 3}]",
+            "`schedule` has no key `duraton`; did you mean `duration`?",
+        ),
+        (
+            STRATEGY + MOMENTUM + "min_gap = 3\nmax_symbols = 0",
+            "[scanners.momentum] `max_symbols` must be a whole number",
+        ),
+        (STRATEGY + MOMENTUM + "min_gap = 3\nmax_symbols = 1.5", "[scanners.momentum] `max_symbols` must be a whole"),
+        (STRATEGY + MOMENTUM + "min_gap = inf", "[scanners.momentum] `min_gap` must be a number, not inf"),
+        (
+            STRATEGY + MOMENTUM.replace("market_open = 15", "market_open = 391") + "min_gap = 3",
+            "[scanners.momentum] `from_market_open` is 391",
+        ),
+        (
+            STRATEGY + MOMENTUM.replace("min_share_price = 2.0", "min_share_price = 30") + "min_gap = 3",
+            "[scanners.momentum] `min_share_price` is above `max_share_price`",
+        ),
         (STRATEGY + "[scanners.W]", "[scanners.W] needs `filename`"),
         (
             STRATEGY + '[scanners.W]\nfilename = "s.py"\nrecurrence = 0',
@@ -195,11 +223,28 @@ def test_a_plan_survives_the_way_through_json(load):
 def test_values_that_sound_like_secrets_are_not_shown(load):
     plan = load(STRATEGY + 'api_key = "hush"\nmy_password = "hush"\nlookback = 3')
     assert without_secrets(plan.as_dict())["strategies"]["Breakout"]["lookback"] == 3
-    assert all("hush" not in str(row) for row in shown(plan))
+    assert all("hush" not in str(row) for row in shown(plan, {}))
 
 
-def test_keys_are_shown_with_their_source(load):
-    rows = {key: (value, source) for key, value, source in shown(load("risk = 0.02\n" + STRATEGY))}
-    assert rows["risk"] == ("0.02", "tradeplan")
+def test_keys_are_shown_with_their_source_although_they_say_what_the_default_is(load, tmp_path):
+    plan = load("risk = 0.001\n" + STRATEGY + "[timings]\nreconcile_seconds = 60\n")
+    rows = {key: (value, source) for key, value, source in shown(plan, read_tradeplan(tmp_path / "tradeplan.toml"))}
+    assert rows["risk"] == ("0.001", "tradeplan")
     assert rows["skip_existing"] == ("False", "default")
+    assert rows["timings.reconcile_seconds"] == ("60.0", "tradeplan")
     assert rows["timings.run_all_seconds"] == ("60.0", "default")
+
+
+def test_events_inside_scanners_mean_the_same_as_samples_of_the_original_have_them(load):
+    plan = load('[scanners]\nevents = ["second", "trade"]\n' + MOMENTUM + "min_gap = 3.5\n" + STRATEGY)
+    assert plan.events == ("second", "trade")
+    assert list(plan.scanners) == ["momentum"]
+    with pytest.raises(ConfigError, match=r"`events` stands at the top and in \[scanners\], and they differ"):
+        load('events = ["minute"]\n[scanners]\nevents = ["trade"]\n' + STRATEGY)
+    with pytest.raises(ConfigError, match="cannot be 'trades'"):
+        load('[scanners]\nevents = ["trades"]\n' + STRATEGY)
+
+
+def test_a_folder_given_as_filename_is_called_a_folder(load, tmp_path):
+    with pytest.raises(ConfigError, match=rf"`filename` is '{tmp_path}', but {tmp_path} is a folder"):
+        load(f'[strategies.A]\nfilename = "{tmp_path}"')

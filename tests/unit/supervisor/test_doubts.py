@@ -1,0 +1,74 @@
+"""A plan that can be traded and will surprise gets a sentence; one that is as it should be gets none."""
+
+import pytest
+
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.session_plan import Hours
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
+from liualgotrader.supervisor.inspection import Found, ScannerFacts
+from liualgotrader.supervisor.layout import StrategyFacts
+
+DAY = StrategyFacts("Day", run_all=False, day_trade=True)
+SWING = StrategyFacts("Swing", run_all=False, day_trade=False)
+ROTATION = StrategyFacts("Rotation", run_all=True, day_trade=True)
+ALL = ScannerFacts("momentum")
+
+
+def plan(**more):
+    return TradePlan(
+        **{"scanners": {"momentum": {"from_market_open": 15}}, "strategies": {"Day": {}, "Swing": {}}, **more}
+    )
+
+
+def hours(minutes, *, bypass=False):
+    return Hours("2024-06-03", 0, minutes * MINUTE, 0, minutes * MINUTE, bypass=bypass)
+
+
+def test_a_plan_as_it_should_be_raises_no_doubt():
+    found = Found((DAY, SWING), (ALL,))
+    assert doubts_about(plan(), found) == []
+    assert doubts_about_hours(plan(), found, hours(390)) == []
+
+
+def test_strategies_that_nothing_is_picked_for_are_named():
+    (doubt,) = doubts_about(plan(scanners={}), Found((DAY, SWING, ROTATION)))
+    assert doubt.startswith(
+        "no scanner is configured, so nothing is picked: Day and Swing will be called for positions"
+    )
+    assert doubts_about(plan(scanners={}), Found((ROTATION,))) == []
+    (doubt,) = doubts_about(plan(), Found((DAY, SWING), (ScannerFacts("momentum", "Day"),)))
+    assert doubt == "no scanner picks for strategy Swing: every one has another `target_strategy_name`"
+
+
+def test_a_target_that_a_scanner_says_itself_and_that_is_no_strategy_is_told():
+    doubts = doubts_about(plan(), Found((DAY,), (ScannerFacts("W", "Dya"), ALL)))
+    assert doubts == ["scanner W picks for 'Dya', which is no strategy of the plan; did you mean `Day`?"]
+
+
+def test_what_cannot_be_made_and_odd_values_are_told():
+    odd = StrategyFacts("Day", run_all=False, day_trade=True, notes=("x.py:3 uses time.time",), doubts=("odd",))
+    broken = StrategyFacts("Swing", run_all=False, broken="[strategies.Swing] no")
+    assert doubts_about(plan(), Found((odd, broken), (ALL,))) == [
+        "[strategies.Swing] no: it will not run",
+        "strategy Day: x.py:3 uses time.time, or a replay of the session may differ",
+        "odd",
+    ]
+
+
+def test_a_session_shorter_than_the_time_to_liquidate_is_one_sentence():
+    (doubt,) = doubts_about_hours(plan(), Found((DAY, SWING), (ALL,)), hours(10))
+    assert "the session lasts 10 minutes" in doubt
+    assert "so Day will open nothing" in doubt
+    assert doubts_about_hours(plan(), Found((DAY,), (ALL,)), hours(10, bypass=True)) == []
+
+
+@pytest.mark.parametrize(("start", "told"), [(14, 0), (15, 1)])
+def test_a_window_after_the_last_entry_is_told(start, told):
+    late = plan(strategies={"Day": {"schedule": [{"start": start, "duration": 9}]}}, scanners={})
+    assert len(doubts_about_hours(late, Found((DAY,)), hours(30))) == told
+
+
+def test_a_momentum_scanner_that_begins_after_the_close_is_told():
+    (doubt,) = doubts_about_hours(plan(), Found((SWING,), (ALL,)), hours(15))
+    assert "the momentum scanner will pick nothing" in doubt
