@@ -156,6 +156,8 @@ class Exchange:
         if status.halted:
             self._venue.halted.add(status.symbol)
         else:
+            if status.symbol in self._venue.halted:
+                self._venue.resumed[status.symbol] = status.at
             self._venue.halted.discard(status.symbol)
         if status.symbol in self._markets:
             self._matcher.on_halt(self._markets[status.symbol])
@@ -171,6 +173,7 @@ class Exchange:
         venue.session = session
         venue.session_number += 1
         venue.halted.clear()
+        venue.resumed.clear()
         turn_day(venue)
         self._timeline.schedule_session()
 

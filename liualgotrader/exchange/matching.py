@@ -89,7 +89,10 @@ class Matcher:
         if market.auctions:
             self._auction(market, trade.at, price)
         if market.symbol not in self._venue.quotes and (quote := self._venue.quote(market.symbol)):
+            was_tradable = self.is_tradable(market)
             market.take_quote(quote)
+            if not was_tradable:  # the first print after a halt: who has waited trades at it, not at their limits
+                self._sweep(market)
         if not self.is_tradable(market) or self._is_bad(market, price):
             self._forget_if_idle(market)
             return
@@ -100,7 +103,7 @@ class Matcher:
         self._sweep(market)
 
     def on_halt(self, market: Market) -> None:
-        """A halt began or ended; while it lasts nothing trades."""
+        """A halt began or ended; while it lasts nothing trades, and after it nothing at a quote from before its end."""
         self._sweep(market)
 
     def _sweep(self, market: Market) -> None:
@@ -159,14 +162,14 @@ class Matcher:
     # --- what may trade
 
     def is_tradable(self, market: Market) -> bool:
-        """Whether the quote can be traded with: open session, no halt, two sides, not crossed, fresh."""
+        """Whether the quote can be traded with: open session, no halt, made since the last one, two sides, not crossed, fresh."""
         venue = self._venue
         if market.symbol in venue.halted or venue.phase is Phase.CLOSED or not market.is_two_sided:
             return False
         spread = market.touch[1] - market.touch[0]
         if spread < 0 or (spread == 0 and not venue.rules.fill_on_locked):
             return False
-        oldest = venue.session.phase_began_at(venue.now)
+        oldest = max(venue.session.phase_began_at(venue.now), venue.resumed.get(market.symbol, 0))
         if venue.rules.max_quote_age_ns:
             oldest = max(oldest, venue.now - venue.rules.max_quote_age_ns)
         return market.quote_at >= oldest

@@ -47,6 +47,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     waiting: list[str]
     updates: list[Update]
     watched: dict[str, Watched]
+    resumed: dict[str, int] = {}
 
 
 def save(venue: Venue, timeline: Timeline) -> bytes:
@@ -69,6 +70,7 @@ def save(venue: Venue, timeline: Timeline) -> bytes:
         waiting=list(timeline.waiting),
         updates=venue.updates,
         watched=watched,
+        resumed=venue.resumed,
     )
     return msgspec.json.encode(state)
 
@@ -86,6 +88,7 @@ def load(data: bytes, venue: Venue, timeline: Timeline) -> None:
     _refill(venue.trades, state.trades)
     venue.halted.clear()
     venue.halted.update(state.halted)
+    _refill(venue.resumed, state.resumed)
     _refill(venue.accounts, {ledger.account_id: Account(ledger) for ledger in state.ledgers})
     _refill(venue.orders, {order.id: order for order in state.orders})
     venue.updates[:] = state.updates

@@ -52,6 +52,7 @@ class Venue:
         self.quotes: dict[str, Quote] = {}
         self.trades: dict[str, Trade] = {}
         self.halted: set[str] = set()
+        self.resumed: dict[str, int] = {}  # when the last halt of this session ended
         self.accounts: dict[str, Account] = {}
         self.orders: dict[str, Order] = {}
         self.markets: dict[str, Market] = {}  # of symbols that need each event

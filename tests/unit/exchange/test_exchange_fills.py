@@ -143,15 +143,33 @@ trade 10.60 x 100
 quote 10.49 x 300 / 10.51 x 200
 trade 10.50 x 100
 => b 100 @ 10.49
-== nothing trades in a halt, and trading goes on after it
+== nothing trades in a halt, and after it nothing at a quote from before its end
 quote 9.99 x 300 / 10.01 x 200
+buy 100 limit 13.00 as z
+=> z 100 @ 10.01
 buy 100 limit 9.95 as a
 halt
 quote 9.90 x 300 / 9.91 x 200
 trade 9.91 x 100
+buy 100 limit 13.00 as b
 => nothing
 resume
-=> a 100 @ 9.91
+buy 100 limit 13.00 as c
+wait 1
+=> nothing
+quote 12.97 x 300 / 12.98 x 150
+=> b 100 @ 12.98, c 50 @ 12.98
+quote 9.91 x 300 / 9.92 x 200
+=> c 50 @ 9.92, a 100 @ 9.92
+== without quotes the first print after a halt is traded with
+trade 10.00 x 300
+halt
+buy 100 limit 13.00 as a
+resume
+wait 1
+=> nothing
+trade 12.00 x 300
+=> a 100 @ 12.0050
 == crossed, locked and one-sided quotes fill nothing
 quote 10.05 x 300 / 10.01 x 200
 buy 100 market as a
