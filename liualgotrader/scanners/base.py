@@ -39,9 +39,22 @@ class Scanner(ABC):
     def __repr__(self) -> str:
         return self.name
 
-    def enter(self, *, data_api: DataAPI, now: Callable[[], int], opens_at: int) -> None:
-        """Place the scanner in a session: its data, the market's time (ns UTC), and the session's open."""
+    def enter(
+        self,
+        *,
+        data_api: DataAPI,
+        now: Callable[[], int],
+        opens_at: int,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        """Place the scanner in a session: its data, the market's time (ns UTC), the session's open, and its screen."""
         self._data_api, self._now, self._opens_at = data_api, now, opens_at
+        self._tell = tell
+
+    def tell(self, text: str) -> None:
+        """Show whoever runs the session a line, which begins with the scanner's name; outside a session nobody sees it."""
+        if getattr(self, "_tell", None) is not None:
+            self._tell(text)
 
     @property
     def data_api(self) -> DataAPI:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from liualgotrader.common.ports import Snapshot
 from liualgotrader.scanners.base import Scanner
+
+_NAMED = 5  # symbols in one line
 
 
 class Momentum(Scanner):
@@ -16,7 +18,8 @@ class Momentum(Scanner):
     A symbol passes if its last price lies between `min_share_price` and `max_share_price`, yesterday it
     traded more than `min_last_dv` dollars, today it traded more than `min_volume` shares, and today's open
     lies at least `today_change_percent` above yesterday's close (older plans call that `min_gap`).
-    Symbols that have not traded in this session have no gap yet. Nothing is picked before `from_market_open`
+    That is the gap of the open, whatever the price has done since. Symbols that have not traded in this session have no
+    gap yet, and those of which no earlier session is known never have one: the first run says which. Nothing is picked before `from_market_open`
     minutes after the open; the `max_symbols` largest gaps win. Percentages are of 100, volumes shares. Without
     a `recurrence` it picks once, at `from_market_open`.
 
@@ -59,6 +62,7 @@ class Momentum(Scanner):
         self.today_change_percent = change
         self.max_symbols = int(max_symbols)
         self._done = False
+        self._lacking_said = False
 
     async def run(self, back_time: datetime | None = None) -> list[str]:
         """Return the symbols that pass now, largest gap first; ties by symbol.
@@ -73,6 +77,7 @@ class Momentum(Scanner):
         symbols = sorted(await self.data_api.tradable_symbols())
         snapshots = await self.data_api.snapshots(symbols)
         self._done = self._once
+        self._say_what_lacks(list(snapshots.values()))
         return self.filtered(snapshots.values())
 
     def filtered(self, snapshots: Iterable[Snapshot]) -> list[str]:
@@ -95,3 +100,15 @@ class Momentum(Scanner):
             and gap >= self.today_change_percent
         )
         return gap if passes else None
+
+    def _say_what_lacks(self, snapshots: Sequence[Snapshot]) -> None:
+        """Say once which symbols can never be picked because nobody knows where they closed before."""
+        lacking = sorted(s.symbol for s in snapshots if s.previous_daily_bar is None or s.previous_daily_bar.close <= 0)
+        if not lacking or self._lacking_said:
+            return
+        self._lacking_said = True
+        named = ", ".join(lacking[:_NAMED]) + (f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else "")
+        self.tell(
+            f"cannot pick {len(lacking)} of {len(snapshots)} symbols, whose previous close is unknown, so that they have"
+            f" no gap: {named}"
+        )

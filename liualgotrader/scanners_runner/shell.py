@@ -127,7 +127,12 @@ class ScannersRunner:
     def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
         scanner = make_scanner(self._doors.make_loader(), name, table, Path(self._plan.tradeplan_dir))
         hours = self._plan.hours
-        scanner.enter(data_api=self._doors.data, now=self._child.clock.now, opens_at=hours.opens_at)
+        scanner.enter(
+            data_api=self._doors.data,
+            now=self._child.clock.now,
+            opens_at=hours.opens_at,
+            tell=lambda text: self._notice(name, text),
+        )
         return scanner
 
     async def _follow(self, index: int, scanner: Scanner, due: int) -> None:

@@ -16,13 +16,13 @@ file        columns (those in brackets may be missing)
 `trades` or `bars` is needed, the rest is not; a `vwap` of 0 means that nobody knows it. Instead of one file there may be a folder of that name with
 one file per symbol (`trades/ABC.csv`), which then needs no symbol column. Times are ISO 8601 with an offset,
 or ns since 1970 UTC; rows need not be sorted, equal times keep the order of the file. Files may span several
-days: the tape plays one of them, bars of days before it are history. A symbol without trades on the day is
+days: the tape plays one of them, bars of days before it are history, on days without bars folded from trades. A symbol without trades on the day is
 played from its minute bars, one without quotes from its trades (see `columns.quotes_from_trades`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from itertools import pairwise, repeat
@@ -31,11 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from liualgotrader.common.calendar import new_york, session_of
+from liualgotrader.common.calendar import day_of, new_york, session_of
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Bar, BarSource, Counts, Status
-from liualgotrader.data.tapes.bars import sum_of
+from liualgotrader.common.events import Bar, BarSource, Counts, Status, Trade
+from liualgotrader.data.tapes.bars import bars_of, sum_of
 from liualgotrader.data.tapes.base import ColumnTape, TapeAsset, chosen_symbols, session_must_exist
 from liualgotrader.data.tapes.columns import (
     QuoteColumns,
@@ -189,11 +189,23 @@ class FilesTape(ColumnTape):
         return np.flatnonzero((rows[column] >= self._start) & (rows[column] < self._end))
 
     def _all_minutes(self, symbol: str) -> list[Bar]:
+        """Return the minutes of earlier days: as the file of minute bars has them, on its other days folded from trades."""
         rows = self._tables.rows("bars", symbol)
+        found: list[Bar] = []
+        if rows is not None:
+            spans = [(at, at + MINUTE) for at in rows["opened_at"].tolist()]
+            found = [b for b in _bars(symbol, spans, rows) if b.opened_at < self._start]
+        known = {day_of(b.opened_at) for b in found}
+        folded = [b for b in bars_of(self._earlier_trades(symbol)) if day_of(b.opened_at) not in known]
+        return sorted(found + folded, key=lambda b: b.opened_at) if folded else found
+
+    def _earlier_trades(self, symbol: str) -> Iterator[Trade]:
+        rows = self._tables.rows("trades", symbol)
         if rows is None:
-            return []
-        spans = [(at, at + MINUTE) for at in rows["opened_at"].tolist()]
-        return [b for b in _bars(symbol, spans, rows) if b.opened_at < self._start]
+            return iter(())
+        before = slice(0, int(np.searchsorted(rows["at"], self._start)))
+        cells = (rows[f.name][before].tolist() for f in FIELDS["trades"][1:])
+        return map(Trade, repeat(symbol), *cells)
 
     def _all_days(self, symbol: str) -> list[Bar]:
         found = {b.opened_at: b for b in _summed(self.minute_bars(symbol, 0, self._start))}

@@ -142,6 +142,33 @@ def test_a_symbol_without_trades_is_played_from_its_minute_bars(tmp_path: Path) 
     assert (day.close, day.volume, day.opened_at) == (5.0, 100.0, yesterday)
 
 
+def test_days_without_bars_are_folded_from_their_trades(tmp_path: Path) -> None:
+    """The previous close falls back on the newest earlier day of which anything is known: minutes, else prints."""
+    yesterday, before = (
+        OPENS - 1440 * MINUTE,
+        OPENS - 4 * 1440 * MINUTE,
+    )  # Tuesday, and Friday over the change of clocks
+    write(
+        tmp_path,
+        "trades.csv",
+        "symbol,at,price,size",
+        f"ABC,{yesterday + MINUTE},10,100",
+        f"ABC,{yesterday + MINUTE + 5},12,300",
+        f"ABC,{yesterday + 3 * MINUTE},11,100",
+        f"ABC,{before + 61 * MINUTE},99,100",
+        f"ABC,{OPENS},13,300",
+    )
+    write(
+        tmp_path, "bars.csv", "symbol,opened_at,open,high,low,close,volume", f"ABC,{before + 61 * MINUTE},5,6,4,5,100"
+    )
+    tape = FilesTape(tmp_path, DAY)
+    first, second = tape.minute_bars("ABC", yesterday, 2**62)
+    assert (first.open, first.high, first.close, first.volume, first.vwap) == (10, 12, 12, 400, 11.5)
+    assert (second.opened_at, second.close) == (yesterday + 3 * MINUTE, 11)
+    days = tape.daily_bars("ABC", date(2024, 3, 1), DAY)
+    assert [(d.open, d.high, d.low, d.close, d.volume) for d in days] == [(5, 6, 4, 5, 100), (10, 12, 10, 11, 500)]
+
+
 def test_the_history_of_a_file_is_what_lies_before_the_day(tmp_path: Path) -> None:
     write(tmp_path, "trades.csv", "symbol,at,price,size", f"ABC,{OPENS},10,300")
     write(

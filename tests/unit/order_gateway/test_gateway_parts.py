@@ -81,6 +81,18 @@ def test_orders_go_to_this_machine_or_to_paper_only(trading: str, updates: str, 
             refuse_real_money(endpoints)
 
 
+@pytest.mark.parametrize(
+    ("trading", "updates"),
+    [
+        ("http://paper-api.alpaca.markets", "wss://paper-api.alpaca.markets/stream"),
+        ("https://paper-api.alpaca.markets", "ws://paper-api.alpaca.markets/stream"),
+    ],
+)
+def test_keys_leave_this_machine_encrypted_or_not_at_all(trading: str, updates: str) -> None:
+    with pytest.raises(ConfigError, match="unencrypted: write https"):
+        refuse_real_money(Endpoints(trading, "", "", updates, loopback=False))
+
+
 # --- the account
 
 

@@ -158,6 +158,30 @@ async def test_with_recurrence_it_picks_every_time() -> None:
     assert [await scanner.run(), await scanner.run()] == [["AA"], ["AA"]]
 
 
+async def test_it_says_once_which_symbols_have_no_previous_close() -> None:
+    said: list[str] = []
+    unknown = [Seen(f"U{i}", close_before=None) for i in range(6)]
+    scanner = a_scanner(Seen(), *unknown, Seen("ZERO", close_before=0.0), recurrence=5)
+    scanner.enter(data_api=scanner.data_api, now=lambda: OPENS_AT + 20 * MINUTE, opens_at=OPENS_AT, tell=said.append)
+    assert [await scanner.run(), await scanner.run()] == [["AA"], ["AA"]]
+    [line] = said
+    assert line.startswith("cannot pick 7 of 8 symbols, whose previous close is unknown")
+    assert line.endswith("U0, U1, U2, U3, U4 and 2 more")
+
+
+async def test_it_has_nothing_to_say_where_every_close_is_known() -> None:
+    said: list[str] = []
+    scanner = a_scanner(Seen())
+    scanner.enter(data_api=scanner.data_api, now=lambda: OPENS_AT + 20 * MINUTE, opens_at=OPENS_AT, tell=said.append)
+    await scanner.run()
+    assert said == []
+
+
+async def test_it_compares_the_open_and_not_what_the_price_has_done_since() -> None:
+    fallen, risen = Seen("FALLEN", opened=21.0, last_price=19.0), Seen("RISEN", opened=20.1, last_price=30.0)
+    assert await a_scanner(fallen, risen).run() == ["FALLEN"]
+
+
 async def test_the_past_is_not_answered_with_the_present() -> None:
     with pytest.raises(ValueError, match="sees the market as it is now"):
         await a_scanner(Seen()).run(datetime.fromisoformat("2024-05-31T10:00:00-04:00"))
