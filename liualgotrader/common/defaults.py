@@ -30,10 +30,23 @@ TIMINGS: Mapping[str, Why] = {
     "strategy_answer_seconds": Why(
         "seconds", "a strategy that computes so long stops all others of its consumer", "machine"
     ),
+    "strategy_fetch_seconds": Why(
+        "seconds",
+        "what one call may take in all for questions of its own to the data vendor; everybody else waits meanwhile, so"
+        " each is asked once",
+        "machine",
+    ),
     "scanner_answer_seconds": Why("seconds", "a scan of the whole market by REST may take half a minute", "machine"),
     "broker_timeout_seconds": Why("seconds", "no answer by then: the order is asked for by its id", "machine"),
     "reconcile_seconds": Why("seconds", "a difference to the broker's books is found within a minute", "market"),
     "database_outage_seconds": Why("seconds", "entries stop when the record is away so long; exits go on", "machine"),
+    "feed_mute_seconds": Why(
+        "seconds",
+        "a connection that has brought no market data for so long, in market hours and by the market's clock too, is"
+        " made anew; the limit grows to four times the longest silence between data so far, so that illiquid symbols"
+        " raise no alarm, and is twenty times as long, shared by the symbols, until twenty seconds with data were heard",
+        "machine",
+    ),
     "unpick_minutes": Why(
         "minutes",
         "a symbol that no scanner picks any more, and that nobody holds or has on order, makes room for others; "

@@ -58,10 +58,12 @@ class Timings(msgspec.Struct, frozen=True):
     run_all_seconds: float = 60.0  # market: period of run_all
     order_lifetime_seconds: float = 60.0  # market: an order of `run` that still works then is cancelled
     strategy_answer_seconds: float = 5.0  # machine: a strategy that does not answer is stopped
+    strategy_fetch_seconds: float = 2.0  # machine: what one call may take for questions of its own to the data vendor
     scanner_answer_seconds: float = 60.0  # machine: a run of a scanner that takes longer is left alone
     broker_timeout_seconds: float = 5.0  # machine: a REST call
     reconcile_seconds: float = 60.0  # market: the broker's books are compared with ours
     database_outage_seconds: float = 60.0  # machine: after it no entries
+    feed_mute_seconds: float = 30.0  # machine: a feed without market data in market hours; see `data.liveness`
     unpick_minutes: float = 30.0  # market: a symbol not picked for so long is let go
     history_sessions: int = 2  # sessions of minute bars loaded before the first call
 

@@ -37,15 +37,26 @@ T = TypeVar("T")
 
 
 class AlpacaData(DataAPI):
-    """History, snapshots and assets. The async methods are the `DataAPI` port; those ending in `_now` block."""
+    """History, snapshots and assets. The async methods are the `DataAPI` port; those ending in `_now` block.
+
+    A question that the vendor is too busy for, or does not answer, is asked `tries` times.
+    """
 
     def __init__(
-        self, endpoints: Endpoints, key_id: str, secret_key: str, *, feed: str, timeout_seconds: float
+        self,
+        endpoints: Endpoints,
+        key_id: str,
+        secret_key: str,
+        *,
+        feed: str,
+        timeout_seconds: float,
+        tries: int = _TRIES,
     ) -> None:
         self._endpoints = endpoints
         self._keys = (key_id, secret_key)
         self._feed = feed
         self._timeout = timeout_seconds
+        self._tries = tries
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="alpaca-data")
         self._local = threading.local()
 
@@ -126,7 +137,7 @@ class AlpacaData(DataAPI):
         from alpaca.common.exceptions import APIError
         from requests import RequestException
 
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(self._tries)):
             try:
                 return call()
             except APIError as e:

@@ -34,8 +34,18 @@ def open_data(plan: SessionPlan, secrets: Secrets) -> AlpacaData:
     )
 
 
+def open_hasty_data(plan: SessionPlan, secrets: Secrets) -> AlpacaData:
+    """Return the same history for those whom others wait for: each question is asked once.
+
+    Raises:
+        ConfigError: if no adapter has that name.
+    """
+    seconds = plan.timings.strategy_fetch_seconds
+    return data_for(plan.data_connector, plan.endpoints, secrets, feed=plan.data_feed, timeout_seconds=seconds, tries=1)
+
+
 def data_for(
-    connector: str, endpoints: Endpoints, secrets: Secrets, *, feed: str, timeout_seconds: float
+    connector: str, endpoints: Endpoints, secrets: Secrets, *, feed: str, timeout_seconds: float, tries: int = 3
 ) -> AlpacaData:
     """The same for code that has no session."""
     if connector != "alpaca":
@@ -48,6 +58,7 @@ def data_for(
         secrets.secret_key.reveal(),
         feed=feed,
         timeout_seconds=timeout_seconds,
+        tries=tries,
     )
 
 

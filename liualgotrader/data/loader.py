@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.clock import NEW_YORK, Clock, WallClock, as_datetime, instant
+from liualgotrader.common.clock import MINUTE, NEW_YORK, Clock, WallClock, as_datetime, instant
 from liualgotrader.common.errors import DataUnavailable
 from liualgotrader.common.types import DataConnectorType, TimeScale
 from liualgotrader.data.data_base import COLUMNS, MINUTES, DataAPI, frame_of, midnight
@@ -166,7 +166,9 @@ class SymbolData:
 
     def _until(self, at: int) -> pd.DataFrame:
         """Return the bars at or before `at`, at least one if the vendor has any shortly before it."""
-        self._ensure(at - _LOOK_BACK_DAYS * 86_400_000_000_000, at)
+        live = self._live_rows()
+        if live is None or instant(live.index[0].to_pydatetime()) > at:
+            self._ensure(at - _LOOK_BACK_DAYS * 86_400_000_000_000, at)
         frame = self._joined()
         return frame[frame.index <= as_datetime(at)]
 
@@ -224,25 +226,32 @@ class SymbolData:
         first = midnight(max(as_datetime(start).date(), _FIRST_DAY))
         stop = min(stop, self._clock.now())
         live = self._live_rows()
-        if live is not None:  # from there on the consumer's own bars are the newest there are
-            stop = min(stop, instant(live.index[0].to_pydatetime()))
+        if live is not None:  # from there on the consumer's own bars are all there are
+            joined = instant(live.index[0].to_pydatetime())
+            if start >= joined:
+                return
+            stop = min(stop, joined)
         if self._covered is None:
             if stop > first:
                 self._fetch(first, stop)
             return
         if first < self._covered[0]:
             self._fetch(first, self._covered[0])
-        if stop > self._covered[1] + MINUTES[self.scale] * 60_000_000_000:
+        if stop >= self._covered[1] + MINUTES[self.scale] * MINUTE:
             self._fetch(midnight(as_datetime(self._covered[1]).date()), stop)
 
     def _fetch(self, start: int, stop: int) -> None:
         import pandas as pd
 
+        now = self._clock.now()
         try:
-            # A bar that opened in the minute being traded is not closed; vendors serve closed bars only.
-            bars = self._api.bars_now([self.symbol], start, stop + 1, minutes=MINUTES[self.scale]).get(self.symbol, ())
+            found = self._api.bars_now([self.symbol], start, stop + 1, minutes=MINUTES[self.scale])
         except DataUnavailable as e:
             raise ValueError(str(e)) from e
+        bars = found.get(self.symbol, ())
+        if self.scale is TimeScale.minute:  # some vendors show the minute that is being traded, as far as it has come
+            stop = min(stop, now - now % MINUTE)
+            bars = [bar for bar in bars if bar.closed_at <= now]
         frame = frame_of(bars)
         joined = pd.concat([self._frame, frame]) if len(self._frame) else frame
         self._frame = joined[~joined.index.duplicated(keep="last")].sort_index()

@@ -135,8 +135,8 @@ def test_a_time_means_the_bar_at_or_before_it(vendor: CountedDays, key: Any, fou
 
 def test_nothing_later_than_the_market_clock_is_ever_shown(vendor: CountedDays) -> None:
     at_ten = loader(vendor, now=ny("2022-01-06 10:00"))
-    assert at_ten["AAPL"][-1].name <= ny("2022-01-06 10:00")
-    assert len(at_ten["AAPL"]["2022-01-06":]) == 31  # type: ignore[misc] # 09:30 to 10:00
+    assert at_ten["AAPL"][-1].name == ny("2022-01-06 09:59")
+    assert len(at_ten["AAPL"]["2022-01-06":]) == 30  # type: ignore[misc] # 09:30 to 09:59
 
 
 def test_what_was_fetched_is_not_fetched_again(vendor: CountedDays) -> None:
@@ -194,6 +194,35 @@ def test_what_the_consumer_has_itself_is_never_fetched(vendor: CountedDays) -> N
     assert vendor.calls == []
     on_top["AAPL"].close[-700:]
     assert all(end <= instant(live.index[0].to_pydatetime()) + 1 for _, end in vendor.calls)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        -1,
+        slice(-60, None),
+        slice(-60, -2),
+        ny("2022-01-07 10:00"),
+        "2022-01-07 09:45:30",
+        slice("2022-01-07 09:45", "2022-01-07 09:50"),
+        slice(ny("2022-01-07 09:45"), None),
+    ],
+    ids=str,
+)
+def test_what_lies_within_the_consumers_own_bars_is_answered_from_memory(vendor: CountedDays, key: Any) -> None:
+    live = loader(vendor)["AAPL"][-600:]
+    vendor.calls.clear()
+    on_top = DataLoader(data_api=vendor, clock=StandingClock(FRIDAY_NIGHT), live=lambda symbol: live)
+    on_top["AAPL"].close[key]
+    assert vendor.calls == []
+
+
+def test_a_minute_that_still_runs_is_no_bar_yet_and_is_fetched_once_it_has_closed(vendor: CountedDays) -> None:
+    clock = StandingClock(ny("2022-01-06 10:00:59"))
+    loaded = DataLoader(data_api=vendor, clock=clock)
+    assert loaded["AAPL"][-1].name == ny("2022-01-06 09:59")
+    clock._now = instant(ny("2022-01-06 10:01:00"))
+    assert loaded["AAPL"][-1].name == ny("2022-01-06 10:00")
 
 
 def test_the_clock_may_pass_while_a_loader_lives(vendor: CountedDays) -> None:
