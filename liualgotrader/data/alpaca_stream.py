@@ -14,6 +14,7 @@ from liualgotrader.common.tlog import warn
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.alpaca_feed import AlpacaFeed, FeedNotice, FeedState, Remedy
 from liualgotrader.data.frames_client import FramesClient, Line
+from liualgotrader.data.liveness import Liveness
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 
 log = logging.getLogger(__name__)
@@ -48,12 +49,17 @@ class AlpacaStream(StreamingAPI):
         self._fatal: LiuError | None = None
         self._said: set[str] = set()
         self._was_open = False
+        self._clock = clock
+        self._liveness = Liveness(hooks.timings.mute_seconds)
+        self._mute_alarms = 0
+        self._because = ""  # why we end the connection ourselves
         encoding = {} if hooks.text else {"Content-Type": "application/msgpack"}
         line = Line(
             endpoints.stream_url,
             self._frame,
             before_connecting=self._connecting,
             on_closed=self._closed,
+            is_mute=self._is_mute,
             headers={**encoding, **hooks.headers},
             loopback=endpoints.loopback,
             timings=hooks.timings,
@@ -116,6 +122,7 @@ class AlpacaStream(StreamingAPI):
             "connected": float(self._client.connected),
             "symbols_subscribed": len(feed.symbols),
             "symbols_refused": len(feed.refused),
+            "feed_mute": self._mute_alarms,
         }
 
     def _frame(self, frame: bytes) -> None:
@@ -127,6 +134,10 @@ class AlpacaStream(StreamingAPI):
             self._heed(self._feed.notices())
             if before is FeedState.CONNECTED and self._feed.state is FeedState.AUTHENTICATED:
                 self._taken_in()
+        else:
+            if self._liveness.alarms:
+                self._hooks.notice("INFO", "market data: it comes again")
+            self._liveness.heard(self._client.heard_at)
         self._on_events(events, self._frames)
 
     def _flush(self) -> bool:
@@ -138,6 +149,8 @@ class AlpacaStream(StreamingAPI):
     def _connecting(self) -> None:
         self._frames = 0
         self._feed.reconnected()
+        self._liveness.pause()
+        self._because = ""
         self._hooks.connecting()
 
     def _taken_in(self) -> None:
@@ -150,7 +163,19 @@ class AlpacaStream(StreamingAPI):
     def _closed(self, reason: str) -> None:
         self._hooks.lost()
         if self._was_open and self._fatal is None:
-            self._say_once("WARNING", f"market data: {reason}; connecting again")
+            self._say_once("WARNING", f"market data: {self._because or reason}; connecting again")
+
+    def _is_mute(self) -> bool:
+        """Whether the connection lives and has brought nothing for too long although the market is open."""
+        feed, clock = self._feed, self._clock
+        expected = feed.settled and self._hooks.data_expected() and bool(feed.symbols - feed.halted.keys())
+        seconds = self._liveness.look(clock.machine(), clock.now(), expected=expected, symbols=len(feed.symbols))
+        if not seconds:
+            return False
+        self._mute_alarms += 1
+        self._because = f"the vendor has sent nothing for {seconds:.0f} s although the market is open"
+        warn(log, "feed_mute", seconds=f"{seconds:.1f}", symbols=len(feed.symbols))
+        return True
 
     def _heed(self, notices: Iterable[FeedNotice]) -> None:
         for notice in notices:

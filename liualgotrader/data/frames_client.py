@@ -26,12 +26,14 @@ class Line:
     """Where to, how, and what happens then.
 
     `on_frame` gets every text or binary message as bytes; `before_connecting` is called before each attempt.
+    `is_mute` is asked a few times within `mute_seconds` whether a connection that lives is of no use.
     """
 
     url: str
     on_frame: Callable[[bytes], None]
     before_connecting: Callable[[], None] = lambda: None
     on_closed: Callable[[str], None] = lambda reason: None
+    is_mute: Callable[[], bool] = lambda: False
     headers: Mapping[str, str] = field(default_factory=dict)
     loopback: bool = False  # refuse every host beyond this machine
     timings: LineTimings = field(default_factory=LineTimings)
@@ -73,7 +75,7 @@ class FramesClient:
         self._line, self._clock, self._rng = line, clock, rng
         self._connect = _connect_picows if library == "picows" else _connect_websockets
         self._connection: Connection | None = None
-        self._heard_at = 0
+        self.heard_at = 0  # machine time of the newest sign of life
         self._failures = 0
         self._closing = False
         self.connections = 0
@@ -151,23 +153,26 @@ class FramesClient:
         say(log, "feed_connected", host=self._line.url.split("?")[0])
 
     async def _watch(self, connection: Connection) -> None:
-        """End the connection when nothing at all has been heard for too long; ping before that."""
+        """End the connection when nothing at all, or nothing of use, has been heard for too long; ping before that."""
         limit = self._line.timings.mute_seconds
         while True:
             await self._clock.sleep(limit / _LOOKS_PER_LIMIT)
-            silence = (self._clock.machine() - self._heard_at) / SECOND
+            silence = (self._clock.machine() - self.heard_at) / SECOND
             if silence > limit:
                 warn(log, "feed_mute", seconds=f"{silence:.1f}")
+                connection.end()
+                return
+            if self._line.is_mute():
                 connection.end()
                 return
             if silence > limit / 3:
                 connection.ping()
 
     def _heard(self) -> None:
-        self._heard_at = self._clock.machine()
+        self.heard_at = self._clock.machine()
 
     def _frame(self, payload: bytes) -> None:
-        self._heard_at = self._clock.machine()
+        self.heard_at = self._clock.machine()
         self._line.on_frame(payload)
 
     def _wait_seconds(self) -> float:

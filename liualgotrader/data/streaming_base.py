@@ -27,7 +27,8 @@ class LineTimings:
     """Durations of a connection, machine seconds."""
 
     handshake_seconds: float = 5.0
-    mute_seconds: float = 30.0  # no frame for so long, not even an answer to a ping: the line is dead
+    mute_seconds: float = 30.0  # no frame for so long, not even an answer to a ping: the line is dead;
+    # the least for which it may bring no market data when it should (`data.liveness`)
     first_wait_seconds: float = 0.1  # before the second attempt; doubles up to the longest
     longest_wait_seconds: float = 15.0
 
@@ -39,6 +40,7 @@ class StreamHooks:
     connecting: Callable[[], None] = lambda: None  # before each attempt
     lost: Callable[[], None] = lambda: None  # the connection ended
     notice: Callable[[str, str], None] = lambda level, text: None  # a logging level name, and a sentence for a person
+    data_expected: Callable[[], bool] = lambda: True  # whether the market is open, so that silence means something
     headers: Mapping[str, str] = field(default_factory=dict)
     timings: LineTimings = field(default_factory=LineTimings)
     library: str = "picows"

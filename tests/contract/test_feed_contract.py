@@ -42,9 +42,11 @@ class Owner:
         self.frames: list[int] = []
         self.notices: list[str] = []
         self.connecting = 0
+        self.market_open = True
         hooks = StreamHooks(
             connecting=self._connecting,
             notice=lambda level, text: self.notices.append(text),
+            data_expected=lambda: self.market_open,
             headers={"X-LIU-Process": "producer"},
             timings=QUICK,
             library=library,
@@ -134,6 +136,31 @@ async def test_a_quiet_line_that_answers_pings_is_kept(library: str) -> None:
     async with stack(library) as (market, owner):
         await market.until(lambda: owner.stream.settled)
         await asyncio.sleep(QUICK.mute_seconds * 2.5)
+        assert len(market.handshakes) == 1
+
+
+@every_library
+async def test_a_line_that_answers_pings_and_brings_no_data_is_made_again_while_the_market_is_open(
+    library: str,
+) -> None:
+    async with stack(library) as (market, owner):
+        await owner.stream.subscribe([f"S{i}" for i in range(20)], [WSEventType.TRADE])
+        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: len(market.handshakes) == 2 and owner.stream.settled)
+        assert any("sent nothing for" in notice and "connecting again" in notice for notice in owner.notices)
+        assert owner.stream.counters()["feed_mute"] == 1
+        await market.push(TRADE)
+        await market.until(lambda: owner.events)
+        assert owner.notices[-1] == "market data: it comes again"
+
+
+@every_library
+async def test_outside_market_hours_a_line_without_data_is_kept(library: str) -> None:
+    async with stack(library) as (market, owner):
+        owner.market_open = False
+        await owner.stream.subscribe([f"S{i}" for i in range(20)], [WSEventType.TRADE])
+        await market.until(lambda: owner.stream.settled)
+        await asyncio.sleep(QUICK.mute_seconds * 5)
         assert len(market.handshakes) == 1
 
 
