@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from liualgotrader.common.clock import MILLISECOND
-from liualgotrader.common.events import FeedEvent, Gap, MarketEvent, Quote, Trade
+from liualgotrader.common.events import Counts, FeedEvent, Gap, MarketEvent, Quote, Trade
 
+_LAST = int(Counts.LAST)
 PERIOD = 250 * MILLISECOND  # of market time
 
 
 class Sampler:
-    """Keeps the newest quote and trade per symbol until the next sample; everything else goes on at once."""
+    """Keeps the newest quote and trade per symbol until the next sample; everything else goes on at once.
+
+    A trade that makes no price (an odd lot, say) does not take the place of one that does: both are kept.
+    """
 
     def __init__(self, append: Callable[[FeedEvent], None]) -> None:
         self._append = append
-        self._newest: dict[tuple[type[MarketEvent], str], MarketEvent] = {}
+        self._newest: dict[tuple[type[MarketEvent], str, int], MarketEvent] = {}
 
     def take(self, event: MarketEvent | Gap) -> None:
         """Take one event of a symbol that the home needs."""
         if isinstance(event, Quote | Trade):
-            self._newest[type(event), event.symbol] = event
+            key = (type(event), event.symbol, event.flags & _LAST if isinstance(event, Trade) else 0)
+            self._newest.pop(key, None)  # so that a sample keeps the order of arrival
+            self._newest[key] = event
         else:
             self._append(event)
 
