@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from liualgotrader.common.clock import MILLISECOND
+from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.outbox import Outbox
 from liualgotrader.engine.engine import Engine
 from liualgotrader.engine.freshness import Freshness
@@ -32,7 +33,8 @@ class Lags:
 class Figures:
     """Totals since the start, and gauges of this moment."""
 
-    def __init__(self, engine: Engine, freshness: Freshness, outbox: Outbox) -> None:
+    def __init__(self, engine: Engine, freshness: Freshness, outbox: Outbox, fetches: Fetches | None = None) -> None:
+        self._fetches = fetches
         self._engine, self._freshness, self._outbox = engine, freshness, outbox
         self.lags = Lags()
         self.dropped = 0
@@ -58,6 +60,8 @@ class Figures:
             "ignored": engine.market.ignored,
             "late_trades": sum(state.bars.late for state in engine.symbols.values()),
         }
+        if self._fetches is not None:
+            found["fetches"], found["fetches_failed"] = self._fetches.asked, self._fetches.failed
         for slot in engine.slots.values():
             found[f"positions.{slot.name}"] = sum(1 for q in slot.book.quantities.values() if q)
             found[f"pnl.{slot.name}"] = self._gain(slot)

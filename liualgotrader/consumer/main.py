@@ -8,6 +8,7 @@ from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.config import Secrets, show_session
+from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.shell import Consumer, Doors
 from liualgotrader.transport.child import Child, run_child
 
@@ -27,12 +28,19 @@ def run(run_dir: str, control: Connection, index: int, queues: Mapping[str, Queu
 def open_doors(child: Child, secrets: Secrets) -> Doors:
     """Return the doors that the session's plan names; nothing is called yet."""
     from liualgotrader.common.types import TimeScale
-    from liualgotrader.data.data_factory import open_data
+    from liualgotrader.data.data_factory import open_data, open_hasty_data
     from liualgotrader.data.loader import DataLoader
     from liualgotrader.trading.base import Trader
 
     show_session(child.plan)
     data = open_data(child.plan, secrets)
+    timings = child.plan.timings
+    fetches = Fetches(
+        open_hasty_data(child.plan, secrets),
+        child.seat,
+        seconds=timings.strategy_fetch_seconds,
+        making_seconds=timings.broker_timeout_seconds,
+    )
 
     async def open_record() -> Store:
         from liualgotrader.models.pool import set_pool
@@ -44,9 +52,9 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
         return store
 
     def make_loader(live: Callable[[str], Any]) -> DataLoader:
-        return DataLoader(TimeScale.minute, data_api=data, clock=child.clock, live=live)
+        return DataLoader(TimeScale.minute, data_api=fetches, clock=child.clock, live=live)
 
     def make_trader(account: Any) -> Trader:
         return Trader(child.plan.hours, child.clock, account)
 
-    return Doors(data, open_record, make_loader, make_trader)
+    return Doors(data, open_record, make_loader, make_trader, fetches)

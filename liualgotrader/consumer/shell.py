@@ -21,6 +21,7 @@ from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.trading_data import called
+from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.figures import Figures
 from liualgotrader.consumer.history import History
 from liualgotrader.consumer.intake import Answer, Gate, Intake
@@ -59,6 +60,7 @@ class Doors:
     open_store: OpenStore
     make_loader: Callable[[Callable[[str], Any]], Any] = lambda live: None
     make_trader: Callable[[Any], Any] = lambda account: None
+    fetches: Fetches | None = None  # what the loader asks
 
 
 class SeatWatch:
@@ -102,7 +104,7 @@ class Consumer:
         self._keys = Keys(self._recorder, child.seat.busy)
         self._needs = NeedsTeller(child.writer(f"needs-{index}"), self.engine)
         self._freshness = Freshness(plan.timings.stale_after_seconds)
-        self.figures = Figures(self.engine, self._freshness, self._outbox)
+        self.figures = Figures(self.engine, self._freshness, self._outbox, doors.fetches)
         gate = Gate(child.page, index, simulated=plan.simulated_clock)
         self._intake = Intake(
             gate,
@@ -163,6 +165,8 @@ class Consumer:
         self._outbox.close()
         self._needs.close()
         await self._recorder.close(_ORPHAN_ROWS_SECONDS if self._child.orphaned else _LAST_ROWS_SECONDS)
+        if self._doors.fetches is not None:
+            self._doors.fetches.close()
         await self._doors.data.close()
         self._numbers.close()
         say(log, "consumer_closed", events=self.engine.events, orders=self._outbox.orders)

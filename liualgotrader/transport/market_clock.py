@@ -90,6 +90,16 @@ class Seat:
         """State that the strategy answered."""
         self._cells[_SINCE] = 0
 
+    @property
+    def calls(self) -> int:
+        """How many calls have begun; it tells one from the next."""
+        return self._calls
+
+    @property
+    def is_making(self) -> bool:
+        """Whether the newest call makes a strategy."""
+        return self._cells[_BATCH] == MAKING
+
     def feed_connecting(self) -> None:
         """State that a new market-data connection is about to be made: its frames are counted from 0."""
         self.page.put(self._row, Cell.FEED_HANDLED, 0)

@@ -1,0 +1,112 @@
+"""Questions to the data vendor from inside a strategy's call: asked once, and given up soon, as everybody waits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+from liualgotrader.common.clock import SECOND, machine_now
+from liualgotrader.common.errors import DataUnavailable
+from liualgotrader.common.events import Bar
+from liualgotrader.common.tlog import say, warn
+from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
+
+log = logging.getLogger(__name__)
+
+_WORKERS = 4  # a thread whose question was given up is busy until its vendor's time-out
+_SHOWN = 3  # symbols named in an error
+
+T = TypeVar("T")
+
+
+class Calls(Protocol):
+    """Which call of a strategy is being made."""
+
+    @property
+    def calls(self) -> int: ...
+    @property
+    def is_making(self) -> bool: ...
+
+
+class Fetches(DataAPI):
+    """The vendor as strategies reach it. `seconds` of machine time are all that the questions of one call may take.
+
+    While a strategy is made nobody waits for it yet: there each question has `making_seconds`.
+    """
+
+    def __init__(self, data: DataAPI, calls: Calls, *, seconds: float, making_seconds: float) -> None:
+        self._data, self._calls = data, calls
+        self._seconds, self._making_seconds = seconds, making_seconds
+        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="strategy-fetch")
+        self._call = -1
+        self._spent = 0.0  # seconds, in the present call
+        self._in_burst = 0
+        self.asked = 0
+        self.failed = 0
+
+    def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        """Return bars as `DataAPI.bars_now` does, or raise DataUnavailable once the time is over."""
+        return self._within(
+            lambda: self._data.bars_now(symbols, start, end, minutes=minutes), f"bars of {_some(symbols)}"
+        )
+
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+        """Return the newest figures of those symbols that have any; the same."""
+        return self._within(lambda: self._data.snapshots_now(symbols), f"figures of {_some(symbols)}")
+
+    def assets_now(self) -> Mapping[str, AssetFacts]:
+        """Return active, tradable US equities by symbol; the same."""
+        return self._within(self._data.assets_now, "the list of assets")
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _within(self, ask: Callable[[], T], about: str) -> T:
+        left = self._seconds_left()
+        begun = machine_now()
+        self.asked += 1
+        try:
+            if left <= 0:
+                raise TimeoutError
+            found = self._answer(self._threads.submit(ask), left)
+        except TimeoutError:
+            raise self._failure(
+                f"no answer within the {self._limit():g} s that a call has for such questions", about
+            ) from None
+        except DataUnavailable as error:
+            raise self._failure(str(error), about) from error
+        finally:
+            self._spent += (machine_now() - begun) / SECOND
+        if self._in_burst:
+            say(log, "fetches_answered_again", failed=self._in_burst)
+            self._in_burst = 0
+        return found
+
+    def _answer(self, asked: Future[T], seconds: float) -> T:
+        try:
+            return asked.result(seconds)
+        finally:
+            asked.cancel()
+
+    def _seconds_left(self) -> float:
+        if self._calls.calls != self._call or self._calls.is_making:
+            self._call, self._spent = self._calls.calls, 0.0
+        return self._limit() - self._spent
+
+    def _limit(self) -> float:
+        return self._making_seconds if self._calls.is_making else self._seconds
+
+    def _failure(self, why: str, about: str) -> DataUnavailable:
+        self.failed += 1
+        self._in_burst += 1
+        if self._in_burst == 1:
+            warn(log, "fetch_failed", about=about, because=why)
+        return DataUnavailable(f"the data vendor gave no {about}: {why}")
+
+
+def _some(symbols: Sequence[str]) -> str:
+    shown = ", ".join(symbols[:_SHOWN])
+    return shown if len(symbols) <= _SHOWN else f"{shown} and {len(symbols) - _SHOWN} more"

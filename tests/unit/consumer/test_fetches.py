@@ -1,0 +1,139 @@
+"""A strategy's own questions to the data vendor: what they may cost the others."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from liualgotrader.common.clock import SECOND, WallClock, machine_now
+from liualgotrader.common.config import Secret, Secrets
+from liualgotrader.common.errors import DataUnavailable
+from liualgotrader.common.events import Bar
+from liualgotrader.common.session_plan import Endpoints, Timings
+from liualgotrader.consumer.fetches import Fetches
+from liualgotrader.consumer.main import open_doors
+from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
+from tests.fakes.session import make_plan
+
+
+class Vendor(DataAPI):
+    """Answers at once or, while `slow`, not before the test is over."""
+
+    def __init__(self) -> None:
+        self.slow = False
+        self.asked = 0
+        self.over = threading.Event()
+
+    def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        self.asked += 1
+        if self.slow:
+            self.over.wait(30)
+        if "NONE" in symbols:
+            raise DataUnavailable("400 invalid symbol: NONE")
+        return {symbol: () for symbol in symbols}
+
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+        return {}
+
+    def assets_now(self) -> Mapping[str, AssetFacts]:
+        return {}
+
+
+class Calls:
+    calls = 1
+    is_making = False
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    made = Vendor()
+    yield made
+    made.over.set()
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def fetches(vendor: Vendor, calls: Calls) -> Iterator[Fetches]:
+    made = Fetches(vendor, calls, seconds=0.2, making_seconds=0.6)
+    yield made
+    made.close()
+
+
+def ask(fetches: Fetches, *symbols: str) -> Any:
+    return fetches.bars_now(symbols or ("AAPL",), 0, 1, minutes=1)
+
+
+def seconds_of(fetches: Fetches) -> float:
+    begun = machine_now()
+    with pytest.raises(DataUnavailable, match=r"AAPL: no answer within the 0\.\d s"):
+        ask(fetches)
+    return (machine_now() - begun) / SECOND
+
+
+def test_a_vendor_that_does_not_answer_is_asked_once_and_given_up_in_time(vendor: Vendor, fetches: Fetches) -> None:
+    vendor.slow = True
+    assert 0.15 < seconds_of(fetches) < 1.0
+    assert (vendor.asked, fetches.asked, fetches.failed) == (1, 1, 1)
+
+
+def test_all_questions_of_one_call_share_its_time(vendor: Vendor, calls: Calls, fetches: Fetches) -> None:
+    vendor.slow = True
+    seconds_of(fetches)
+    assert seconds_of(fetches) < 0.1
+    calls.calls += 1
+    assert seconds_of(fetches) > 0.15
+
+
+def test_while_a_strategy_is_made_each_question_has_longer(vendor: Vendor, calls: Calls, fetches: Fetches) -> None:
+    vendor.slow, calls.is_making = True, True
+    assert seconds_of(fetches) > 0.5
+    assert seconds_of(fetches) > 0.5
+
+
+def test_what_the_vendor_says_is_passed_on(fetches: Fetches) -> None:
+    with pytest.raises(DataUnavailable, match="invalid symbol"):
+        ask(fetches, "NONE")
+    assert ask(fetches) == {"AAPL": ()}
+    assert (fetches.asked, fetches.failed) == (2, 1)
+
+
+def test_a_burst_of_failures_is_logged_once(fetches: Fetches, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "liualgotrader.consumer.fetches")
+    for symbol in ("NONE", "NONE", "NONE", "AAPL", "AAPL", "NONE"):
+        try:
+            ask(fetches, symbol)
+        except DataUnavailable:
+            continue
+    said = [record.getMessage().split()[0] for record in caplog.records]
+    assert said == ["fetch_failed", "fetches_answered_again", "fetch_failed"]
+
+
+def test_a_consumers_loader_gives_up_a_silent_vendor_after_the_plans_seconds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        endpoints = Endpoints(url, url, "", "", loopback=True)
+        plan = make_plan(tmp_path, endpoints=endpoints, timings=Timings(strategy_fetch_seconds=0.3))
+        child: Any = SimpleNamespace(plan=plan, clock=WallClock(), seat=Calls())
+        doors = open_doors(child, Secrets(Secret("id"), Secret("secret"), Secret("")))
+        assert doors.fetches is not None
+        loader: Any = doors.make_loader(lambda symbol: None)
+        with pytest.raises(ValueError, match="AAPL"):  # the vendor's client is imported by now or will be
+            loader["AAPL"].close[-1]
+        doors.fetches._calls.calls += 1  # type: ignore[misc]
+        begun = machine_now()
+        with pytest.raises(ValueError, match="the data vendor gave no bars of AAPL"):
+            loader["AAPL"].close[-1]
+        assert machine_now() - begun < 1.5 * SECOND
+        assert doors.fetches.failed == 2
+        doors.fetches.close()
