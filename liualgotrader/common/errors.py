@@ -4,6 +4,7 @@
     ├── ConfigError          the run never starts (exit 2); the sentence names the key and the file
     ├── OutsideError         the outside world failed us: broker, data, database, disk (exit 3)
     │   ├── DataUnavailable      ask again later; the sentence says who did not answer
+    │   │   └── DataRefused          ask for something else; this very question will never be answered
     │   ├── BrokerUnreachable    an order's fate is unknown; ask by client order id before all else
     │   └── DatabaseUnavailable  rows wait in the journal and are written later
     ├── BrokerRefused        one order is dead; its strategy is told why
@@ -37,6 +38,10 @@ class OutsideError(LiuError):
 
 class DataUnavailable(OutsideError):
     """A data provider did not answer, or said no."""
+
+
+class DataRefused(DataUnavailable):
+    """A data provider takes the question itself for wrong: a symbol that does not exist, a range it has not."""
 
 
 class BrokerUnreachable(OutsideError):

@@ -115,7 +115,13 @@ class Consumer:
             longest_call=plan.timings.strategy_answer_seconds,
         )
         self._history = History(
-            doors.data, plan.hours, plan.timings.history_sessions, self._clock, self._on_history, self._intake.expecting
+            doors.data,
+            plan.hours,
+            plan.timings.history_sessions,
+            self._clock,
+            self._on_history,
+            self._intake.expecting,
+            child.notice,
         )
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER

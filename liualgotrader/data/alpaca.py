@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liualgotrader.common.clock import MINUTE, SECOND, as_datetime, as_utc, block, instant
-from liualgotrader.common.errors import DataUnavailable
+from liualgotrader.common.errors import DataRefused, DataUnavailable
 from liualgotrader.common.events import Bar, BarSource
 from liualgotrader.common.http_guard import guard
 from liualgotrader.common.rfc3339 import nanoseconds
@@ -30,6 +30,7 @@ _SYMBOLS_A_REQUEST = 200
 _SNAPSHOTS_A_REQUEST = 1000
 _TRIES = 3
 _BUSY_STATUSES = (429, 500, 502, 503, 504)
+_WRONG_QUESTION = (400, 404, 422)
 _BUSY_WAIT_SECONDS = 1.0
 _WORKERS = 4
 
@@ -143,7 +144,8 @@ class AlpacaData(DataAPI):
             except APIError as e:
                 status = int(getattr(e, "status_code", 0) or 0)
                 if status not in _BUSY_STATUSES or not left:
-                    raise DataUnavailable(f"Alpaca has no {about}: {status} {_words(e)}") from e
+                    kind = DataRefused if status in _WRONG_QUESTION else DataUnavailable
+                    raise kind(f"Alpaca has no {about}: {status} {_words(e)}") from e
             except RequestException as e:
                 if not left:
                     raise DataUnavailable(f"Alpaca does not answer for {about} ({type(e).__name__})") from e

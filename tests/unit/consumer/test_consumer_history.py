@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any, cast
 
 from liualgotrader.common.clock import MINUTE, WallClock
+from liualgotrader.common.errors import DataRefused
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.consumer import history as module
@@ -32,9 +33,21 @@ class Data:
         return {s: [Bar(s, at, at + MINUTE, 1, 1, 1, 1, 1, 1, 1) for at in starts] for s in symbols}
 
 
-def history_of(data: Data, loaded: list[tuple[str, int]]) -> History:
+class Choosy(Data):
+    """Refuses every request that holds a symbol with a dash."""
+
+    async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        self.asked.append((list(symbols), start))
+        wrong = [symbol for symbol in symbols if "-" in symbol]
+        if wrong:
+            raise DataRefused(f"400 invalid symbol: {wrong[0]}")
+        return {s: [Bar(s, HOURS.opens_at, HOURS.opens_at + MINUTE, 1, 1, 1, 1, 1, 1, 1)] for s in symbols}
+
+
+def history_of(data: Data, loaded: list[tuple[str, int]], notices: list[str] | None = None) -> History:
     keep = lambda symbol, bars: loaded.append((symbol, len(bars)))  # noqa: E731
-    return History(cast(DataAPI, cast(Any, data)), HOURS, 2, WallClock(), keep, nullcontext)
+    tell = lambda level, text: notices.append(text) if notices is not None else None  # noqa: E731
+    return History(cast(DataAPI, cast(Any, data)), HOURS, 2, WallClock(), keep, nullcontext, tell)
 
 
 async def _until(true: Any) -> None:
@@ -81,3 +94,16 @@ async def test_a_gap_is_given_up_after_some_seconds_so_that_strategies_go_on(mon
     history.want("A", HOURS.opens_at + MINUTE)
     await _until(lambda: loaded)
     assert loaded == [("A", 0)] and history.failures == 1
+
+
+async def test_one_symbol_that_the_vendor_refuses_costs_no_other_its_history() -> None:
+    data, loaded, notices = Choosy(), [], []  # type: ignore[var-annotated]
+    history = history_of(data, loaded, notices)
+    symbols = [f"S{i}" for i in range(40)]
+    for symbol in [*symbols[:17], "BF-B", *symbols[17:]]:
+        history.want(symbol)
+    await _until(lambda: len(loaded) == 41)
+    assert dict(loaded) == {symbol: 1 for symbol in symbols} | {"BF-B": 0}
+    assert history.failures == 1
+    assert notices == ["no history of BF-B; their bars begin now"]
+    assert len(data.asked) <= 13, "the whole, and two halves for each of six halvings"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from liualgotrader.common import config
 from liualgotrader.common.clock import SECOND, WallClock, machine_now
 from liualgotrader.common.config import Secret, Secrets
 from liualgotrader.common.errors import DataUnavailable
@@ -120,7 +121,7 @@ def test_a_burst_of_failures_is_logged_once(fetches: Fetches, caplog: pytest.Log
 
 
 def test_a_consumers_loader_gives_up_a_silent_vendor_after_the_plans_seconds(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, config.session_view():
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         endpoints = Endpoints(url, url, "", "", loopback=True)
         plan = make_plan(tmp_path, endpoints=endpoints, timings=Timings(strategy_fetch_seconds=0.3))
