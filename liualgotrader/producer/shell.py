@@ -18,7 +18,7 @@ from liualgotrader.common.needs import Needs
 from liualgotrader.common.ports import Store
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI, event_types
+from liualgotrader.data.streaming_base import LineTimings, OnEvents, StreamHooks, StreamingAPI, event_types
 from liualgotrader.producer.ageing import Ageing
 from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.following import Following
@@ -52,7 +52,7 @@ class Producer:
         plan = child.plan
         self._child, self._plan, self._doors = child, plan, doors
         tradeplan = self._tradeplan = TradePlan.from_dict(plan.tradeplan)
-        self._events = event_types(_event_words(tradeplan))
+        self._events = event_types(_event_words(tradeplan, homes=any(slot.run_all for slot in plan.slots)))
         self._tick_homes = [name for name, table in tradeplan.strategies.items() if table.get("events")]
         epoch = machine_now()
         self._outboxes = [Outbox(epoch) for _ in range(plan.consumers)]
@@ -87,7 +87,9 @@ class Producer:
                 connecting=self._connecting,
                 lost=self._hold_market,
                 notice=child.notice,
+                data_expected=self._market_is_open,
                 headers={"X-LIU-Process": child.name} if plan.endpoints.loopback else {},
+                timings=LineTimings(mute_seconds=plan.timings.feed_mute_seconds),
             )
             self._stream = self._doors.open_stream(self._frame, hooks)
             ageing = Ageing(self._tradeplan)
@@ -206,6 +208,11 @@ class Producer:
         self._frames = 0
         self._child.seat.feed_connecting()
 
+    def _market_is_open(self) -> bool:
+        """Whether market data is to be expected; sessions that bypass the schedule run on days without any."""
+        hours = self._plan.hours
+        return not hours.bypass and hours.opens_at <= self._child.clock.now() < hours.closes_at
+
     def _heard_until(self) -> int:
         """Return the instant of the newest market data, ns UTC, 0 if none has come yet."""
         newest = self._newest
@@ -305,7 +312,10 @@ def _then(*acts: Callable[[], None]) -> Callable[[], None]:
     return all_of_them
 
 
-def _event_words(tradeplan: TradePlan) -> list[str]:
-    """Return what the session subscribes to: the plan's `events` and those that single strategies ask for."""
+def _event_words(tradeplan: TradePlan, *, homes: bool) -> list[str]:
+    """Return what the session subscribes to: the plan's `events`, what single strategies ask for, and homes' minutes.
+
+    The home of a `run_all` strategy gets samples of the ticks, of which no true minute can be made.
+    """
     extra = [word for table in tradeplan.strategies.values() for word in table.get("events", ())]
-    return list(dict.fromkeys([*tradeplan.events, *extra]))
+    return list(dict.fromkeys([*tradeplan.events, *extra, *(["minute"] if homes else [])]))

@@ -172,6 +172,23 @@ async def test_only_the_events_of_the_tradeplan_are_subscribed(folder: Path) -> 
         assert {c for c, symbols in around.market.carried.items() if symbols} == {"bars", "updatedBars", "statuses"}
 
 
+async def test_a_run_all_home_gets_minute_bars_whatever_the_tradeplans_events(folder: Path) -> None:
+    slots = (SlotPlan(0, "Alpha", 0, 1), SlotPlan(1, "Rotation", 1, 2, run_all=True))
+    async with floor(folder, {"events": ("trade",)}, slots=slots) as (around, _):
+        await around.pick(Pick("A", AT, "s", "Rotation"))
+        await around.until_quiet()
+        assert around.market.carried["bars"] == around.market.carried["updatedBars"] == {"A"}
+        await around.market.push(bar("A"))
+        await around.market.until(lambda: any(isinstance(event, Bar) for event in around.consumers[1].events))
+
+
+async def test_a_feed_that_falls_mute_in_market_hours_is_connected_again_and_a_person_is_told(folder: Path) -> None:
+    async with floor(folder, timings=Timings(feed_mute_seconds=0.2)) as (around, seated):
+        await around.pick(*(Pick(f"S{i}", AT, "s") for i in range(20)))
+        await around.market.until(lambda: len(around.market.handshakes) == 2)
+        await around.market.until(lambda: any("has sent nothing" in notice for notice in seated.notices))
+
+
 async def test_the_market_is_held_until_a_pick_is_subscribed_and_sent_and_each_frame_handled(folder: Path) -> None:
     async with floor(folder) as (around, seated):
         await around.until_quiet()
