@@ -125,6 +125,7 @@ class _Session:
             child.clock,
             patience_seconds=plan.timings.database_outage_seconds,
             on_outage=lambda text: self._gateway.tell(Condition("database", text)),
+            busy=child.seat.busy,
         )
         self._gateway = Gateway(child, room, broker, self._recorder, lock, doors.open_prices())
         self._facts: dict[str, Any] = {}

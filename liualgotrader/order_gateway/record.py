@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from liualgotrader.common.clock import SECOND, Clock
 from liualgotrader.common.errors import DatabaseUnavailable
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import Row
+from liualgotrader.common.rows import Row, TradeRow
 from liualgotrader.common.tlog import say, warn
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ OpenStore = Callable[[], Awaitable[Store]]
 
 _ROWS_AT_ONCE = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # machine seconds between attempts
+_CASH_SECONDS = 2.0  # machine time that a simulated market stands at most until a balance is moved
 
 
 class RowRecorder:
@@ -26,6 +28,10 @@ class RowRecorder:
 
     `on_outage` is called with a sentence once the database has been away for `patience_seconds`, and with
     an empty one when it is back.
+
+    Strategies read the balance of their portfolio's account from the database. Until an execution that moves one is
+    stored the market is held (`busy`), so that whoever reads it later reads it in every run; for a while at most, and
+    not at all while the database is known to be away.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class RowRecorder:
         *,
         patience_seconds: float,
         on_outage: Callable[[str], None],
+        busy: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._batch_id, self._account, self._open_store = batch_id, account_number, open_store
         self._clock, self._patience, self._on_outage = clock, patience_seconds, on_outage
@@ -46,6 +53,9 @@ class RowRecorder:
         self._task: asyncio.Task[None] | None = None
         self._away_since = 0
         self._told = False
+        self._busy = busy
+        self._holding: ExitStack | None = None
+        self._cash_row = 0  # number of the newest row that moves a balance
         self.applied = 0
         self.generation = 0
 
@@ -79,7 +89,11 @@ class RowRecorder:
 
     def add(self, rows: Iterable[tuple[int, Row]]) -> None:
         """Take rows, numbered on from those before."""
-        self._rows.extend(rows)
+        for number, row in rows:
+            self._rows.append((number, row))
+            if isinstance(row, TradeRow) and row.account_id is not None:
+                self._cash_row = number
+        self._hold()
         self._wake.set()
 
     @property
@@ -99,8 +113,22 @@ class RowRecorder:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._let_go()
         if self._store is not None:
             await self._store.close()
+
+    def _hold(self) -> None:
+        writes = self._task is not None and not self._away_since
+        if writes and self._cash_row > self.applied and self._holding is None:
+            self._holding = ExitStack()
+            self._holding.enter_context(self._busy())
+            too_long = asyncio.get_running_loop().call_later(_CASH_SECONDS, self._holding.close)
+            self._holding.callback(too_long.cancel)
+
+    def _let_go(self) -> None:
+        if self._holding is not None:
+            self._holding.close()
+            self._holding = None
 
     async def _write_on(self) -> None:
         pause = _FIRST_PAUSE
@@ -129,9 +157,12 @@ class RowRecorder:
         self.applied = some[-1][0]
         for _ in some:
             self._rows.popleft()
+        if self.applied >= self._cash_row:
+            self._let_go()
 
     def _away(self, error: DatabaseUnavailable) -> None:
         now = self._clock.machine()
+        self._let_go()
         if not self._away_since:
             self._away_since = now
             warn(log, "database_away", error=error, rows_waiting=len(self._rows))

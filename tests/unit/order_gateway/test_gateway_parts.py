@@ -54,7 +54,7 @@ from liualgotrader.order_gateway.watches import ClockWatch, disk_text
 from liualgotrader.trading.simulated import SimulatedBroker
 from liualgotrader.transport.codec import decode_news
 from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, desk_terms, now_of
-from tests.fakes.store import MemoryDatabase, MemoryStore
+from tests.fakes.store import Account, MemoryDatabase, MemoryStore
 
 # --- real money
 
@@ -206,13 +206,16 @@ def account_row(number: int) -> tuple[int, AccountRow]:
     return number, AccountRow(BATCH, f"S{number}", Decimal(1), OPEN)
 
 
-async def recorder_of(database: MemoryDatabase, told: list[str], patience: float = 0.0) -> RowRecorder:
+async def recorder_of(
+    database: MemoryDatabase, told: list[str], patience: float = 0.0, holds: Holds | None = None
+) -> RowRecorder:
     async def open_store() -> MemoryStore:
         store = MemoryStore(database)
         await store.applied(BATCH)
         return store
 
-    return RowRecorder(BATCH, "me", open_store, WallClock(), patience_seconds=patience, on_outage=told.append)
+    clock, busy = WallClock(), (holds or Holds()).busy
+    return RowRecorder(BATCH, "me", open_store, clock, patience_seconds=patience, on_outage=told.append, busy=busy)
 
 
 @pytest.fixture
@@ -252,6 +255,43 @@ async def test_rows_of_an_earlier_life_are_passed_over(database: MemoryDatabase)
     assert await second.drain(5)
     assert (second.applied, second.generation) == (3, 2)
     await second.close()
+
+
+def cash_row(number: int, run_id: int, account_id: int | None) -> tuple[int, TradeRow]:
+    return number, TradeRow(
+        f"x{number}", f"liu-0-1-{number}", run_id, "AAPL", "buy", Decimal(1), Decimal(10), Decimal(0), OPEN, {}, None,
+        None, account_id,
+    )  # fmt: skip
+
+
+async def test_the_market_stands_until_a_balance_that_an_execution_moves_is_stored(database: MemoryDatabase) -> None:
+    holds = Holds()
+    run_id = await MemoryStore(database).begin_algo_run(AlgoRunRow(BATCH, 1, "alpha", "SIMULATED", "", {}, OPEN))
+    database.accounts[3] = Account(Decimal(100))
+    recorder = await recorder_of(database, [], holds=holds)
+    recorder.start()
+    recorder.add([account_row(1), cash_row(2, run_id, None)])
+    assert holds.count == 0, "no balance is moved"
+    recorder.add([cash_row(3, run_id, 3), account_row(4)])
+    assert (holds.count, database.accounts[3].balance) == (1, 100)
+    await until(lambda: holds.count == 0)
+    assert database.accounts[3].balance == 90
+    await recorder.close()
+
+
+async def test_a_database_that_is_away_holds_no_market(database: MemoryDatabase) -> None:
+    holds = Holds()
+    recorder = await recorder_of(database, [], holds=holds)
+    recorder.start()
+    recorder.add([account_row(1)])
+    assert await recorder.drain(5)
+    database.reachable = False
+    recorder.add([cash_row(2, 1, 3)])
+    assert holds.count == 1
+    await until(lambda: holds.count == 0)
+    recorder.add([cash_row(3, 1, 3)])
+    assert holds.count == 0
+    await recorder.close()
 
 
 async def test_an_account_that_another_gateway_holds_ends_the_writing(database: MemoryDatabase) -> None:
