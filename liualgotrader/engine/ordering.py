@@ -71,7 +71,7 @@ class Ordering:
         stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
         reduces = self._reduces(slot, symbol, wish)
         state = self._symbols.get(symbol)
-        reference = state.reference() if state is not None else None
+        reference = state.reference(wish.side) if state is not None else None
         indicators = wish.indicators if wish.indicators is not None else notes.indicators(symbol, wish.side)
         intent = OrderIntent(
             client_order_id=client_id,

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from liualgotrader.common.events import Quote
+from liualgotrader.common.orders import Side
 from liualgotrader.common.money import exact
 from liualgotrader.common.session_plan import Limits, SlotPlan
 from liualgotrader.engine.bindings import Forms, bind
@@ -146,9 +147,9 @@ class Slot:
         return max(0, int(min(order, position) / each))
 
     def reference(self, symbol: str) -> float | None:
-        """Return the price that an order is judged by: of the last trade or bar, or the middle of a newer quote."""
+        """Return the price that a purchase is judged by: of the last trade or bar, or the offer of a newer quote."""
         state = self._symbols.get(symbol)
-        found = state.reference() if state is not None else None
+        found = state.reference(Side.BUY) if state is not None else None
         return found[0] if found is not None else None
 
     def quote(self, symbol: str) -> Quote | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Quote
+from liualgotrader.common.orders import Side
 from liualgotrader.engine.bars import Bars, BarsView
 from liualgotrader.engine.minute import Forming
 from liualgotrader.engine.voi import Imbalance
@@ -14,6 +15,8 @@ from liualgotrader.strategies.context import Context
 
 if TYPE_CHECKING:
     from liualgotrader.engine.slot import Slot
+
+_WIDEST = 0.1  # of the middle; exchanges let stub quotes of any width stand
 
 MakeFrame = Callable[[Bars], Callable[[bool], Any]]
 """Returns the maker of a symbol's `minute_history`; see `strategies.frames`."""
@@ -87,12 +90,20 @@ class SymbolState:
         self.wants_seconds = bool(self.on_second or self.on_second_run)
         self.wants_voi = bool(runs)
 
-    def reference(self) -> tuple[float, int] | None:
-        """Return the newest price and its instant: of the last trade or bar, or the middle of a newer quote."""
+    def reference(self, side: Side) -> tuple[float, int] | None:
+        """Return the price that an order is judged by, US dollars, and its instant.
+
+        It is the side of a newer quote that the order would trade against, else the last trade or bar. A quote that
+        is crossed, one-sided or wider than a tenth of its middle says nothing about the price.
+        """
         quote = self.quote
-        if quote is not None and quote.at > self.last_at and quote.bid > 0 and quote.ask > 0:
-            return (quote.bid + quote.ask) / 2, quote.at
+        if quote is not None and quote.at > self.last_at and _is_market(quote):
+            return (quote.ask if side is Side.BUY else quote.bid), quote.at
         return (self.last_price, self.last_at) if self.last_at else None
+
+
+def _is_market(quote: Quote) -> bool:
+    return 0 < quote.bid <= quote.ask and quote.ask - quote.bid <= _WIDEST * (quote.bid + quote.ask) / 2
 
 
 def _acts(state: SymbolState, slots: Sequence[Slot], name: str) -> Acts:
