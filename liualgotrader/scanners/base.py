@@ -53,8 +53,9 @@ class Scanner(ABC):
 
     def tell(self, text: str) -> None:
         """Show whoever runs the session a line, which begins with the scanner's name; outside a session nobody sees it."""
-        if getattr(self, "_tell", None) is not None:
-            self._tell(text)
+        tell: Callable[[str], None] | None = getattr(self, "_tell", None)
+        if tell is not None:
+            tell(text)
 
     @property
     def data_api(self) -> DataAPI:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from liualgotrader.common.clock import NEVER
+from liualgotrader.transport.address import socket_address
 from liualgotrader.transport.market_clock import hold_socket, wake_socket
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
@@ -26,6 +27,7 @@ class Hold:
         self._absent = absent
         self._signal = asyncio.Event()
         self._woken: dict[str, int] = {}
+        self._addresses = {name: socket_address(wake_socket(page.path, name)) for name in page.processes}
         self.reasons: list[str] = []  # what the market waits for at this moment
         self._wake = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._wake.setblocking(False)
@@ -36,7 +38,7 @@ class Hold:
         path.unlink(missing_ok=True)
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._told.setblocking(False)
-        self._told.bind(str(path))
+        self._told.bind(socket_address(path))
         asyncio.get_running_loop().add_reader(self._told, self._look_again)
 
     def close(self) -> None:
@@ -78,7 +80,7 @@ class Hold:
             if self._woken.get(name) != deadline:
                 self._woken[name] = deadline
                 with suppress(OSError):  # it does not listen, or has a message waiting: it looks by itself as well
-                    self._wake.sendto(b"!", str(wake_socket(page.path, name)))
+                    self._wake.sendto(b"!", self._addresses[name])
         return any_due
 
     def under_way(self, market: int) -> list[str]:

@@ -107,7 +107,7 @@ def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
             door.settimeout(_ANSWER_SECONDS)
-            door.connect(session.socket)
+            door.connect(socket_address(Path(session.socket)))
             door.sendall(json.dumps(dict(request)).encode() + b"\n")
             answer = door.makefile("rb").readline()
         told: dict[str, Any] = json.loads(answer)
@@ -120,8 +120,8 @@ def _listens(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(_ANSWER_SECONDS)
         try:
-            door.connect(path)
-        except OSError:
+            door.connect(socket_address(Path(path)))
+        except (OSError, OutsideError):
             return False
     return True
 

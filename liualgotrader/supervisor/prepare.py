@@ -43,6 +43,7 @@ from liualgotrader.supervisor.simulated import (
     generated_pair,
     market_spec,
 )
+from liualgotrader.transport.address import forget_address
 from liualgotrader.transport.page import SessionPage
 
 LARGEST_CONSUMERS = 100  # what fits on the page that the processes share
@@ -67,6 +68,7 @@ class Prepared:
         """Remove what only a running or unfinished session needs; the record and the logs stay."""
         if self.finished:
             shutil.rmtree(self.batch.run_dir, ignore_errors=True)
+            forget_address(self.batch.run_dir)
 
     def page_time(self) -> int:
         """Return the simulated market's time, the session's open before it has stated any."""
@@ -209,6 +211,7 @@ class Preparation:
             if not batch.resumed:
                 await ledger.end(batch.batch_id, now, "could not start")
                 shutil.rmtree(batch.run_dir, ignore_errors=True)
+                forget_address(batch.run_dir)
             raise
 
     async def _furnish(

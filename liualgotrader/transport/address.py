@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.errors import OutsideError
 
-_PATH_BYTES = 107  # sun_path of <sys/un.h> without its closing zero
+_PATH_BYTES = 103 if sys.platform == "darwin" else 107  # sun_path of <sys/un.h> without its closing zero
+_SHORT = Path("/tmp")  # noqa: S108 - a name of ours only; the same for every program of a user, which TMPDIR and XDG_RUNTIME_DIR are not
+_DIGITS = 16
 
 
 def socket_address(path: Path) -> str:
-    """Return the path as a UNIX socket address.
+    """Return the path of a socket as an address that the operating system takes.
+
+    Where it is too long, the address leads through a symbolic link to its folder: sockets are made and looked for
+    where they belong, whoever may enter that folder, and `/tmp` (sticky: nobody else can change our link) holds a name only.
 
     Raises:
-        ConfigError: the operating system does not take addresses that long.
+        OutsideError: somebody else has that name in `/tmp`.
     """
-    length = len(str(path).encode())
-    if length > _PATH_BYTES:
-        raise ConfigError(
-            f"the runtime folder {path.parent} is too deep for sockets: {path.name} there would have {length} bytes"
-            f" of at most {_PATH_BYTES}; set LIU_HOME to a shorter path"
+    if len(os.fsencode(path)) <= _PATH_BYTES:
+        return str(path)
+    link = short_link(path.parent)
+    with suppress(FileExistsError):
+        link.symlink_to(path.parent)
+    if link.lstat().st_uid != os.geteuid() or not link.is_symlink() or link.readlink() != path.parent:
+        raise OutsideError(
+            f"the sockets of {path.parent} need the short name {link}, which somebody else has: remove it, or set"
+            " LIU_HOME to a shorter path"
         )
-    return str(path)
+    return str(link / path.name)
+
+
+def forget_address(folder: Path) -> None:
+    """Remove the short name of a folder whose sockets are not needed any more, if it has one of ours."""
+    link = short_link(folder)
+    with suppress(OSError):
+        if link.lstat().st_uid == os.geteuid() and link.is_symlink():
+            link.unlink()
+
+
+def short_link(folder: Path) -> Path:
+    """Return the short name that a folder of sockets gets if its own is too long."""
+    return _SHORT / f"liu-sockets-{sha256(os.fsencode(folder)).hexdigest()[:_DIGITS]}"

@@ -37,7 +37,7 @@ class Seat:
         self._calls = 0
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._told.setblocking(False)
-        self._hold_path = str(hold_socket(page.path))
+        self._hold_path = socket_address(hold_socket(page.path))
 
     def arrive(self) -> None:
         """State that this process starts: not ready, nothing under way, and no frame or update handled yet."""
