@@ -19,6 +19,8 @@ class Counts(IntFlag):
     HIGH_LOW = 2
     VOLUME = 4
     ALL = 7
+    OPENING_CROSS = 8  # it is besides the print of its exchange's opening auction
+    CLOSING_CROSS = 16
 
 
 ALL = int(Counts.ALL)

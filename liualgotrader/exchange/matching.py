@@ -14,6 +14,7 @@ from liualgotrader.exchange.units import price_of, size_of
 from liualgotrader.exchange.venue import Venue
 
 LAST = int(Counts.LAST)
+OPENING_CROSS, CLOSING_CROSS = int(Counts.OPENING_CROSS), int(Counts.CLOSING_CROSS)
 
 
 class Matcher:
@@ -87,7 +88,7 @@ class Matcher:
             return
         price = price_of(trade.price)
         if market.auctions:
-            self._auction(market, trade.at, price)
+            self._auction(market, trade, price)
         if market.symbol not in self._venue.quotes and (quote := self._venue.quote(market.symbol)):
             was_tradable = self.is_tradable(market)
             market.take_quote(quote)
@@ -188,18 +189,26 @@ class Matcher:
 
     # --- auctions
 
-    def _auction(self, market: Market, at: int, price: int) -> None:
-        """Hold the opening cross at the first print from the open on, the closing cross at the first from the close on."""
+    def _auction(self, market: Market, trade: Trade, price: int) -> None:
+        """Hold an auction at its own print; where that is not marked, at the first from the open, or the close, on."""
         session = self._venue.session
         if market.symbol in self._venue.halted:
             return
-        due = "cls" if at >= session.closes_at else "opg" if at >= session.opens_at else ""
-        self._cross(market, due, price)
+        if trade.at >= session.closes_at:
+            due, marked, mark = "cls", session.closing_crosses, CLOSING_CROSS
+        else:
+            due, marked, mark = "opg", session.opening_crosses, OPENING_CROSS
+        if trade.at >= session.opens_at and (market.symbol not in marked or trade.flags & mark):
+            self._cross(market, due, price)
 
-    def end_auction(self, time_in_force: str) -> None:
-        """Nobody prints any more: the close is the last trade of the session; who missed the auction is canceled."""
+    def end_auction(self, time_in_force: str, *, marked: bool = False) -> None:
+        """Nobody prints any more: the close is the last trade of the session; who missed the auction is canceled.
+
+        `marked` tells the auctions whose print is marked, and so waited for longer, from the others.
+        """
         venue = self._venue
-        for market in [m for m in venue.markets.values() if m.auctions]:
+        known = venue.session.closing_crosses if time_in_force == "cls" else venue.session.opening_crosses
+        for market in [m for m in venue.markets.values() if m.auctions and (m.symbol in known) is marked]:
             trade = venue.trades.get(market.symbol)
             is_close = time_in_force == "cls" and trade is not None and trade.at >= venue.session.opens_at
             price = price_of(trade.price) if trade is not None and is_close else None

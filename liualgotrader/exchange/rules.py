@@ -47,6 +47,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     print_tolerance: Decimal = Decimal("0.01")  # a print further outside the NBBO than this part of its price is bad
     synthetic_quotes: bool = True  # a symbol without any quote is quoted at its last trade +- half a tick
     auction_wait_ns: int = 2 * MINUTE  # how long opg and cls orders wait for the auction's print
+    marked_auction_wait_ns: int = 30 * MINUTE  # the same where that print is known to come
     margin_multiplier: int = 2  # 1: cash account; 2: Reg T; 4: former day-trading margin
     minimum_margin_equity: Decimal = Decimal(2000)  # below it no margin and no new shorts
     maximum_gross: Decimal = Decimal(6)  # gross position as a multiple of equity; above it closing only
@@ -63,7 +64,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One trading day; instants ns UTC. Zero bounds mean 5.5 hours before the open and 4 after the close.
 
     `previous_closes` are US dollars by symbol. `splits` (new shares per old) and `dividends` (dollars a
-    share) take effect when the session begins.
+    share) take effect when the session begins. `opening_crosses` and `closing_crosses` are the symbols in
+    whose events the print of that auction is marked; in any other the first print from then on stands for it.
     """
 
     opens_at: int
@@ -73,6 +75,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     previous_closes: Mapping[str, Decimal] = {}
     splits: Mapping[str, Decimal] = {}
     dividends: Mapping[str, Decimal] = {}
+    opening_crosses: frozenset[str] = frozenset()
+    closing_crosses: frozenset[str] = frozenset()
 
     @property
     def day(self) -> date:

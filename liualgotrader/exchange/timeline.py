@@ -27,6 +27,7 @@ class Step(IntEnum):
     EXPIRE = 5
 
 
+MARKED = "marked"  # in place of the account: the auctions whose print is marked
 Scheduled = tuple[int, int, str, str, str]  # instant, step, client order id, account id, order id or tag
 
 
@@ -51,27 +52,29 @@ class Timeline:
 
     def schedule_session(self) -> None:
         """Schedule the phases and auctions of the session."""
-        session, wait = self._venue.session, self._venue.rules.auction_wait_ns
+        session, rules = self._venue.session, self._venue.rules
         for at in (session.pre_opens_at, session.opens_at, session.closes_at, session.post_closes_at):
             heapq.heappush(self.heap, (at, int(Step.PHASE), "", "", ""))
-        for at, tag in ((session.opens_at + wait, "opg"), (session.closes_at + wait, "cls")):
-            heapq.heappush(self.heap, (at, int(Step.AUCTION), "", "", tag))
+        for bell, tag in ((session.opens_at, "opg"), (session.closes_at, "cls")):
+            heapq.heappush(self.heap, (bell + rules.auction_wait_ns, int(Step.AUCTION), "", "", tag))
+            heapq.heappush(self.heap, (bell + rules.marked_auction_wait_ns, int(Step.AUCTION), "", MARKED, tag))
 
     def run(self, until: int, *, before_requests: bool = False) -> None:
         """Let everything due up to `until` happen; `before_requests` leaves that instant's requests in the heap."""
         bound = (until, int(Step.ARRIVE)) if before_requests else (until, NEVER)
         venue = self._venue
         while self.heap and self.heap[0][:2] < bound:
-            at, step, _, _, subject = heapq.heappop(self.heap)
+            at, step, _, account_id, subject = heapq.heappop(self.heap)
             venue.now = max(venue.now, at)
-            self._happen(Step(step), subject)
+            if step == Step.AUCTION:
+                self._matcher.end_auction(subject, marked=account_id == MARKED)
+            else:
+                self._happen(Step(step), subject)
         venue.now = max(venue.now, until)
 
     def _happen(self, step: Step, subject: str) -> None:
         if step is Step.PHASE:
             self._change_phase()
-        elif step is Step.AUCTION:
-            self._matcher.end_auction(subject)
         else:
             order = self._venue.orders[subject]
             if step is Step.ARRIVE:
@@ -104,6 +107,8 @@ class Timeline:
         if order.status == "pending_new":
             order.become("accepted", venue.now)
             venue.emit("accepted", order)
+        if order.time_in_force == "day" and order.expires_at is not None and order.expires_at <= venue.now:
+            self._lifecycle.end(order, "expired")  # its session has ended while it was on its way
 
     def _begin(self, order: Order) -> None:
         """Let an order work; the stop of an oco goes to work with its target."""

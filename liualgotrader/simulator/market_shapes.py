@@ -28,6 +28,8 @@ QUOTE_CONDITIONS = {"R": "Regular, two-sided open"}
 _ALL = int(Counts.ALL)
 _VOLUME = int(Counts.VOLUME)
 _NOT_LAST = int(Counts.HIGH_LOW | Counts.VOLUME)
+_OPENING = int(Counts.OPENING_CROSS)
+_CROSSES = _OPENING | int(Counts.CLOSING_CROSS)
 _REGULAR = ("@",)
 _QUOTE_REGULAR = ("R",)
 
@@ -118,6 +120,8 @@ class BarMessage(msgspec.Struct):
 
 def conditions_of(flags: int, size: float) -> tuple[str, ...]:
     """Return sale conditions that say what a print counts for."""
+    if flags & _CROSSES:
+        return ("@", "O") if flags & _OPENING else ("@", "6")
     if flags == _ALL:
         return _REGULAR
     if flags == _VOLUME:

@@ -212,11 +212,16 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo
 
 def session_of_tape(tape: Tape, history: History, symbols: SymbolTable) -> Session:
     """Return the trading day for the exchange, with the closes of the session before."""
+    from liualgotrader.data.tapes.base import ColumnTape
+
+    opening, closing = tape.crosses() if isinstance(tape, ColumnTape) else (frozenset[str](), frozenset[str]())
     closes = {t.symbol: bar for t in symbols.all() if (bar := history.previous_day(t.symbol)) is not None}
     return Session(
         opens_at=tape.opens_at,
         closes_at=tape.closes_at,
         previous_closes={symbol: Decimal(str(bar.close)) for symbol, bar in closes.items()},
+        opening_crosses=opening,
+        closing_crosses=closing,
     )
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
+
 from liualgotrader.common.calendar import Session, session_of
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Bar
+from liualgotrader.common.events import Bar, Counts
 from liualgotrader.data.tapes.columns import SymbolColumns, TapeEvent, merged
 
 
@@ -80,6 +82,14 @@ class ColumnTape(ABC):
                 raise ConfigError(f"The tape of {self.day} has no symbol {symbol}; it has {listed(self.symbols())}.")
             found = self._columns[symbol] = self._load(symbol)
         return found
+
+    def crosses(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the symbols in which the print of the opening and of the closing auction is marked; loads them all."""
+        opening, closing = (
+            frozenset(s for s in self.symbols() if np.any(self.columns(s).trades.flags & int(mark)))
+            for mark in (Counts.OPENING_CROSS, Counts.CLOSING_CROSS)
+        )
+        return opening, closing
 
     @abstractmethod
     def _load(self, symbol: str) -> SymbolColumns:

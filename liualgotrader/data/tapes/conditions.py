@@ -57,6 +57,8 @@ _ALL = Counts.ALL
 _VOLUME = Counts.VOLUME
 _RANGE = Counts.HIGH_LOW | Counts.VOLUME
 
+OPENING_PRINT, CLOSING_PRINT = 0x40, 0x80
+
 _EXTENDED = 0x2400  # form T, extended hours
 _OUT_OF_SEQUENCE = 0x4000
 
@@ -67,8 +69,8 @@ _MAY_MOVE = {
     0x8: _VOLUME,
     0x10: _ALL,
     0x20: _ALL,
-    0x40: _ALL,
-    0x80: _ALL,
+    OPENING_PRINT: _ALL,
+    CLOSING_PRINT: _ALL,
     0x100: _ALL,
     0x200: _RANGE,
     0x400: _VOLUME,

@@ -20,11 +20,13 @@ import numpy as np
 from liualgotrader.common.calendar import Session, new_york
 from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.events import Counts
 from liualgotrader.data.tapes.columns import Floats, Ints, QuoteColumns, TradeColumns
-from liualgotrader.data.tapes.conditions import counts_of
+from liualgotrader.data.tapes.conditions import CLOSING_PRINT, OPENING_PRINT, counts_of
 
 PRICE_SCALE = 10_000.0
 INTERVALS = {"second": SECOND, "minute": MINUTE}
+AUCTION_SPAN = 30 * MINUTE  # after the bell in which an auction is looked for
 
 _TICK_TRADE = ("ms", "price", "size", "exchange", "condition", "suspicious")
 _TICK_QUOTE = ("ms", "bid", "bid_size", "ask", "ask_size", "exchange", "condition", "suspicious")
@@ -61,9 +63,10 @@ def tick_trades(path: Path, session: Session) -> TradeColumns:
     at = _instants(table["ms"][keep], session.day)
     regular = (at >= session.opens_at) & (at < session.closes_at)
     codes, texts = table["condition"]
-    return TradeColumns(
-        at, table["price"][keep] / PRICE_SCALE, table["size"][keep], _flags(codes[keep], texts, regular, path)
-    )
+    masks = _masks(texts, path)
+    size = table["size"][keep]
+    flags = _flags(codes[keep], masks, regular) | _crosses(codes[keep], masks, at, size, session)
+    return TradeColumns(at, table["price"][keep] / PRICE_SCALE, size, flags)
 
 
 def tick_quotes(path: Path, session: Session) -> QuoteColumns:
@@ -105,12 +108,29 @@ def daily_rows(path: Path) -> list[tuple[date, float, float, float, float, float
     return sorted(rows, key=lambda r: r[0])
 
 
-def _flags(codes: Ints, texts: Sequence[str], regular: Any, path: Path) -> Ints:
-    """Return `Counts` for condition codes; each mask that occurs is looked at once."""
+def _masks(texts: Sequence[str], path: Path) -> list[int]:
     try:
-        masks = [int(t, 16) for t in texts]
+        return [int(t, 16) for t in texts]
     except ValueError as e:
         raise ConfigError(f"{path}: a trade condition is not a hexadecimal number.") from e
+
+
+def _crosses(codes: Ints, masks: Sequence[int], at: Ints, size: Floats, session: Session) -> Ints:
+    """Return the marks of the auctions: each exchange prints its own, that of the primary one is the largest."""
+    marks = np.zeros(len(at), np.int64)
+    for bit, bell, mark in (
+        (OPENING_PRINT, session.opens_at, Counts.OPENING_CROSS),
+        (CLOSING_PRINT, session.closes_at, Counts.CLOSING_CROSS),
+    ):
+        is_one = np.array([bool(m & bit) for m in masks], bool)
+        rows = np.flatnonzero(is_one[codes] & (at >= bell) & (at < bell + AUCTION_SPAN))
+        if len(rows):
+            marks[rows[np.argmax(size[rows])]] = int(mark)
+    return marks
+
+
+def _flags(codes: Ints, masks: Sequence[int], regular: Any) -> Ints:
+    """Return `Counts` for condition codes; each mask that occurs is looked at once."""
     inside = np.array([int(counts_of(m, regular_hours=True)) for m in masks], np.int64)
     outside = np.array([int(counts_of(m, regular_hours=False)) for m in masks], np.int64)
     flags: Ints = np.where(regular, inside[codes], outside[codes])

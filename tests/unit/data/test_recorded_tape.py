@@ -55,6 +55,24 @@ def test_suspicious_ticks_are_dropped_and_conditions_become_counts(folder: LeanF
     ]
 
 
+def test_the_largest_print_of_an_auction_is_its_cross(folder: LeanFolder) -> None:
+    close = 57_600_000
+    rows = [
+        f"{MS_0930},100000,300,P,1,0",
+        f"{MS_0930 + 500},100100,200,P,40,0",
+        f"{MS_0930 + 16_000},100200,90000,N,40,0",
+        f"{MS_0930 + 20_000},100300,90001,N,1,0",
+        f"{close + 64_000},101000,150000,N,80,0",
+        f"{close + 65_000},101100,10,Q,80,0",
+    ]
+    folder.intraday("tick", "abc", "20131007", "trade", rows)
+    folder.intraday("tick", "xyz", "20131007", "trade", SEVERAL)
+    tape = RecordedTape(folder.root, DAY)
+    marked = [(e.price, e.flags - ALL) for e in events(tape) if isinstance(e, Trade) and e.flags > ALL]
+    assert marked == [(10.02, int(Counts.OPENING_CROSS)), (10.1, int(Counts.CLOSING_CROSS))]
+    assert tape.crosses() == (frozenset({"ABC"}), frozenset({"ABC"}))
+
+
 def test_an_extended_hours_print_forms_prices_only_outside_regular_trading(folder: LeanFolder) -> None:
     at = [MS_0930 - 1, MS_0930, 57_600_000 - 1, 57_600_000]
     folder.intraday("tick", "abc", "20131007", "trade", [f"{ms},100000,100,P,2000,0" for ms in at])

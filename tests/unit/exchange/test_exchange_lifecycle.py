@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import NEVER
+from liualgotrader.common.events import Counts, Trade
 from liualgotrader.exchange.rules import Rules, Session
 from liualgotrader.exchange.values import Refusal
 from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor, refusal_of
@@ -363,6 +364,37 @@ def test_without_a_closing_print_the_last_trade_is_the_close() -> None:
     floor.seconds = 23_400
     floor.wait(121)
     assert floor.fills() == ["a 100 @ 10.00"]
+
+
+def test_auctions_whose_print_is_marked_take_its_price_and_wait_for_it() -> None:
+    marked = Session(
+        opens_at=OPEN, closes_at=CLOSE, opening_crosses=frozenset({"X"}), closing_crosses=frozenset({"X", "Y"})
+    )
+    floor = Floor(start=-600, session=marked)
+    floor.send("buy", "100", time_in_force="opg", limit_price="11", type_="limit", client_order_id="o")
+    floor.seconds = 0
+    floor.trade(10.05)
+    floor.wait(240)
+    assert floor.fills() == []
+    floor.exchange.on_event(Trade("X", floor.now, 10.20, 90_000.0, int(Counts.ALL | Counts.OPENING_CROSS)))
+    floor.wait()
+    assert floor.fills() == ["o 100 @ 10.20"]
+    floor.trade(20.00, symbol="Y")
+    for name, symbol in (("c", "X"), ("never", "Y")):
+        floor.send("buy", "100", time_in_force="cls", client_order_id=name, symbol=symbol)
+    floor.seconds = 23_400
+    floor.trade(10.30)
+    floor.exchange.on_event(Trade("X", floor.now, 10.40, 90_000.0, int(Counts.ALL | Counts.CLOSING_CROSS)))
+    floor.wait(1799)
+    assert floor.fills()[1:] == ["c 100 @ 10.40", "never 100 @ 20.00"], "what was announced and never came: the last"
+
+
+def test_a_day_order_that_the_close_overtook_ends_with_its_day() -> None:
+    floor = floor_at_ten(rules=LATE)
+    floor.seconds = 23_399 - 1 + 0.8
+    floor.submit("buy", "10", "limit", limit_price="10.05", client_order_id="a")
+    floor.wait(1)
+    assert floor.order("a").status == "expired"
 
 
 def test_the_exits_of_a_day_bracket_end_with_the_day() -> None:
