@@ -36,9 +36,10 @@ class BadAction(Exception):
 def read_action(action: object) -> Wish:
     """Return the order that an action dictionary asks for.
 
-    `side` is buy, sell, sell_short, buy_short or buy_to_cover; `qty` a number above 0 or its text, of which what is
-    finer than 1e-9 shares is left out; `type` market, limit, stop or stop_limit, with `limit_price` and
-    `stop_price` as numbers or text.
+    `side` is buy, sell, sell_short, buy_short or buy_to_cover; `qty` a number or its text, of which what is finer
+    than 1e-9 shares is left out; `type` market, limit, stop or stop_limit, with `limit_price` and `stop_price` as
+    numbers or text. A quantity below 0 stays one and is refused: turned into the other side, what `calc_qty` makes of
+    an overdrawn account would be sold short.
 
     Raises:
         BadAction: the sentence names the key and the value found.
@@ -49,8 +50,6 @@ def read_action(action: object) -> Wish:
     if side is None:
         raise BadAction(f"side {action.get('side')!r} is none of {', '.join(SIDES)}")
     quantity = whole_parts(_number(action, "qty"))
-    if quantity <= 0:  # never the other side instead: what is left of an overdrawn account would be sold short
-        raise BadAction(f"qty must be above 0, not {action['qty']!r}")
     prices = _prices(action)
     time_in_force = str(action.get("time_in_force", "day")).lower()
     if time_in_force not in _TIMES_IN_FORCE:

@@ -64,7 +64,7 @@ class Ordering:
         One without shares goes nowhere: its signal says so, and its handle is that of a refused order.
         """
         if wish.quantity <= 0:
-            return self._without_shares(slot, symbol, wish)
+            return self._without_shares(slot, symbol, wish, said)
         book, notes, number = slot.book, slot.book.notes, slot.next_number
         slot.next_number += 1
         client_id = client_order_id(self._batch_id, slot.number, number)
@@ -102,10 +102,10 @@ class Ordering:
         action = said or described(wish, stop=stop, target=target)
         return book.track(intent, self.signal(slot, symbol, action, self._sent_as, client_id))
 
-    def _without_shares(self, slot: Slot, symbol: str, wish: Wish) -> OrderHandle:
+    def _without_shares(self, slot: Slot, symbol: str, wish: Wish, said: dict[str, Any] | None) -> OrderHandle:
         handle = OrderHandle("", symbol, wish.side, wish.quantity, wish.type)
         handle.state, handle.reason, handle.open = OrderState.REFUSED, SIZE, False
-        self.signal(slot, symbol, described(wish), f"refused:{SIZE}")
+        self.signal(slot, symbol, said or described(wish), f"refused:{SIZE}")
         self._count(slot, SIZE, symbol, leaving=False)
         return handle
 

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from liualgotrader.common.events import Quote
-from liualgotrader.common.orders import Side
 from liualgotrader.common.money import exact
+from liualgotrader.common.orders import Side
 from liualgotrader.common.session_plan import Limits, SlotPlan
 from liualgotrader.engine.bindings import Forms, bind
 from liualgotrader.engine.books import Book

@@ -12,7 +12,7 @@ from liualgotrader.common.orders import AccountNews, CaughtUp, OrderNews, OrderS
 from liualgotrader.common.session_plan import Limits, SlotPlan
 from liualgotrader.engine.outputs import Line, Output
 from liualgotrader.strategies.base import Strategy, StrategyType
-from tests.unit.engine.conftest import BATCH, OPEN, Stage, bar, orders, signals
+from tests.unit.engine.conftest import BATCH, OPEN, Stage, bar, orders, running, signals
 
 
 class Buys(Strategy):
@@ -150,6 +150,16 @@ def test_an_order_without_shares_goes_nowhere_and_says_why(stage: Stage, asked: 
     assert counts(stage) == {"size": 1} and len(lines(found)) == 1
     assert stage.engine.slots[0].book.planned("AAPL", "stop_prices") is None, "there is nothing to protect"
     assert not stage.engine.slots[0].book.in_flight("AAPL")
+
+
+@pytest.mark.parametrize("side, qty", [("buy", 0), ("buy", "-80"), ("sell", -5), ("sell", "-5"), ("buy", "0.0")])
+def test_an_action_without_shares_is_refused_and_never_turned_round(stage: Stage, side: str, qty: Any) -> None:
+    stage.cast(running(lambda self, **told: (True, {"side": side, "qty": qty, "type": "market"})))
+    stage.pick()
+    found = [one for minute in range(10) for one in stage.minute(minute)]
+    assert orders(found) == []
+    assert {(one.outcome, one.action["qty"]) for one in signals(found)} == {("refused:size", qty)}
+    assert counts(stage) == {"size": 10} and len(lines(found)) == 1
 
 
 def test_asking_for_nothing_often_does_not_stop_the_strategy(stage: Stage) -> None:
