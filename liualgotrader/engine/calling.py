@@ -110,7 +110,9 @@ class Caller:
         assert run is not None
         position = slot.book.positions.get(symbol, 0.0)
         value = self._ordering.portfolio_value
-        arguments = (symbol, shortable, position, self.when(at), state.frame(with_forming), value)
+        ctx = slot.context(state)
+        ctx.told_at = max(ctx.told_at, at)
+        arguments = (symbol, shortable, position, self.when(ctx.told_at), state.frame(with_forming), value)
         self._drive(slot, symbol, "run", run, arguments, self._after_run)
 
     def run_all(self, slot: Slot, at: int, positions: dict[str, float], loader: Any, trader: Any) -> None:

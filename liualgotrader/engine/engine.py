@@ -281,7 +281,8 @@ class Engine:
             self.market.run(state, [slot], event[0], event[1])
             return
         ctx = slot.context(state)
-        ctx.at = event.closed_at if isinstance(event, Bar) else event.at
+        ctx.told_at = max(ctx.told_at, event.closed_at if isinstance(event, Bar) else event.at)
+        ctx.at = ctx.told_at
         self._caller.act(slot, slot.forms.events[f"on_{kind}"], ctx, event)
 
     def _tick(self, slot: Slot, at: int) -> None:
@@ -298,7 +299,7 @@ class Engine:
         for state in list(self.symbols.values()):
             if state.live and slot.number in state.targets and slot.may_be_called(state.symbol):
                 ctx = slot.context(state)
-                ctx.at = at
+                ctx.at = ctx.told_at = max(ctx.told_at, at)
                 self._caller.act(slot, slot.forms.events["on_timer"], ctx, None)
 
     # --- news -------------------------------------------------------------------------------------------------

@@ -63,6 +63,9 @@ class Market:
         bars = state.bars
         if at >= bars.due:
             self._close_due(state, at)
+        second = state.second
+        if second is not None and at >= second.closed_at:
+            self._close_second(state)
         bars.fold(at, event.price, event.size, event.flags)
         if bars.forming is not state.deadline_of:
             self._await_end(state)
@@ -97,6 +100,8 @@ class Market:
         state = self.symbols.get(event.symbol) or self.state(event.symbol)
         length = event.closed_at - event.opened_at
         if length == MINUTE:
+            if not event.source & _UPDATE:
+                self._close_second_before(state, event.closed_at)
             bars = state.bars
             if bars.due == NEVER and event.opened_at > bars.newest and not event.source & _UPDATE:
                 bars.append(event)
@@ -137,10 +142,13 @@ class Market:
         if self.silent:
             return
         for slot, ctx, act in state.on_bar:
-            ctx.at = at
             if slot.ticket:
                 slot.folded[(state.symbol, "bar")] = bar
             else:
+                if at < ctx.told_at:
+                    ctx.at = ctx.told_at  # told late: time does not go back
+                else:
+                    ctx.at = ctx.told_at = at
                 self._caller.act(slot, act, ctx, bar)
         if state.on_minute_run:
             self.run(state, state.on_minute_run, "minute", at)
@@ -154,6 +162,7 @@ class Market:
     def _close_due(self, state: SymbolState, at: int) -> None:
         bars = state.bars
         while at >= bars.due:
+            self._close_second_before(state, bars.due - SECOND)
             bar = bars.close_oldest()
             if bar is not None:
                 self._minute_closed(state, bar)
@@ -164,11 +173,14 @@ class Market:
         if forming is not None:
             self.ends.add(forming.closed_at + _MINUTE_TIMER, state, forming)
 
+    def _close_second_before(self, state: SymbolState, ends_at: int) -> None:
+        """Close a second that has ended before the minute that is about to close; of equal ends the minute is first."""
+        second = state.second
+        if second is not None and second.closed_at < ends_at:
+            self._close_second(state)
+
     def _fold_second(self, state: SymbolState, event: Trade) -> None:
         second = state.second
-        if second is not None and event.at >= second.closed_at:
-            self._close_second(state)
-            second = None
         if second is None:
             opened_at = event.at - event.at % SECOND
             second = state.second = Forming(opened_at, SECOND)
@@ -190,10 +202,13 @@ class Market:
 
     def _act(self, state: SymbolState, acts: Acts, kind: str, event: Any, at: int) -> None:
         for slot, ctx, act in acts:
-            ctx.at = at
             if slot.ticket:
                 slot.folded[(state.symbol, kind)] = event
             else:
+                if at < ctx.told_at:
+                    ctx.at = ctx.told_at  # told late: time does not go back
+                else:
+                    ctx.at = ctx.told_at = at
                 self._caller.act(slot, act, ctx, event)
 
     def run(self, state: SymbolState, slots: Sequence[Slot], kind: str, at: int) -> None:

@@ -167,17 +167,18 @@ class Hands(Protocol):
 class Context:
     """One strategy's view of one symbol. The same object is handed to every call for that pair.
 
-    `at` is the market's time of the call in ns UTC: the close of the newest closed bar, or the event's time.
+    `at` is the market's time of the call in ns UTC: the close of the newest closed bar, or the event's time;
+    `told_at` the newest instant of market data that the strategy has been told of, before which no call goes back.
     `bars` are the closed minute bars, `state` a dict for whatever the strategy wants to keep about the symbol.
     """
 
-    __slots__ = ("_hands", "at", "bars", "state", "symbol")
+    __slots__ = ("_hands", "at", "bars", "state", "symbol", "told_at")
 
     def __init__(self, symbol: str, bars: BarsLike, hands: Hands) -> None:
         self.symbol = symbol
         self.bars = bars
         self.state: dict[str, Any] = {}
-        self.at = 0
+        self.at = self.told_at = 0
         self._hands = hands
 
     @property

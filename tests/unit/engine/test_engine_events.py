@@ -60,6 +60,7 @@ def test_each_event_method_gets_its_own_kind(stage: Stage) -> None:
         ("second", 11 * SECOND, 100.0),
         ("trade", 11.5 * SECOND, 10.5),
         ("quote", 12 * SECOND, 9.9),
+        ("second", 12 * SECOND, 100.0),
         ("bar", 60 * SECOND, 10.75),
     ]
 

@@ -59,7 +59,7 @@ def test_run_is_told_the_closed_bars_and_the_newest_ones_close_as_now(stage: Sta
 
 @pytest.mark.parametrize(
     "events, calls",
-    [(["minute"], 1), (["trade"], 2), (["quote"], 1), (["second"], 1), (["minute", "trade", "quote", "second"], 5)],
+    [(["minute"], 1), (["trade"], 2), (["quote"], 1), (["second"], 2), (["minute", "trade", "quote", "second"], 6)],
 )
 def test_run_is_called_for_the_subscribed_events_only(events: list[str], calls: int) -> None:
     stage = Stage(events=events)
