@@ -29,7 +29,7 @@ from liualgotrader.simulator.paging import Rows, page
 from liualgotrader.simulator.record import rows_between
 from liualgotrader.simulator.symbols import EXCHANGE_LETTERS
 from liualgotrader.simulator.timeframes import Timeframe, timeframe_of
-from liualgotrader.simulator.wire import answer, midnight_of, words
+from liualgotrader.simulator.wire import answer, count, midnight_of, words
 from liualgotrader.simulator.world import WORLD, World
 
 BAD_REQUEST = (400, 40010000)
@@ -90,9 +90,10 @@ def _limit(request: web.Request) -> int:
     text = request.query.get("limit")
     if not text:
         return _DEFAULT_ROWS
-    if not text.isdigit() or not 1 <= int(text) <= _MOST_ROWS:
+    found = count(text)
+    if found is None or not 1 <= found <= _MOST_ROWS:
         raise Refusal(*BAD_REQUEST, f"limit must be between 1 and {_MOST_ROWS}")
-    return int(text)
+    return found
 
 
 class _Bars:

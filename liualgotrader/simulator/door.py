@@ -77,7 +77,7 @@ def rate_for(world: World) -> RequestRate | None:
 
 @web.middleware
 async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let in who may come in, and turn every refusal into the vendor's JSON."""
+    """Let in who may come in, and turn every refusal, and a bug of ours, into the vendor's JSON."""
     stopped = _stopped(request)
     if stopped is not None:
         return stopped
@@ -88,6 +88,11 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as e:
         code, message = _HTTP_CODES.get(e.status, (e.status * 100_000, e.reason))
         response = no(e.status, code, message)
+    except Exception:
+        if request.path in _WEBSOCKETS:
+            raise  # the answer was the handshake
+        log.exception("a request to %s could not be answered", request.path)
+        response = no(500, 50010000, "internal server error")
     rate = request.app.get(RATE)
     if rate is not None and request.path.startswith(_TRADING):
         response.headers.update(rate.headers())

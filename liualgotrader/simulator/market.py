@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from liualgotrader.common.clock import MILLISECOND, NEVER, Clock
-from liualgotrader.common.events import Quote, Status, Trade
+from liualgotrader.common.events import Counts, Quote, Status, Trade
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.exchange.exchange import Exchange
@@ -24,6 +24,7 @@ from liualgotrader.simulator.record import DayRecord
 from liualgotrader.simulator.updates_hub import UpdatesHub
 from liualgotrader.transport.page import Anchor, SessionPage
 
+_LAST = int(Counts.LAST)
 _TICK_SECONDS = 0.002  # machine time between two looks of a clock that runs continuously
 _TURN = 2 * MILLISECOND  # machine time after which requests get a turn even if nothing was sent
 
@@ -133,7 +134,8 @@ class Market:
         for event in self._tape_events(0, spec.starts_at):
             self._record.close_minutes(event.at)
             self._record.take(event)
-            newest[type(event), event.symbol] = event
+            if not isinstance(event, Trade) or event.flags & _LAST:  # an odd lot makes no price
+                newest[type(event), event.symbol] = event
         for event in sorted(newest.values(), key=lambda e: e.at):
             self._exchange.on_event(event)
         self._record.close_minutes(spec.starts_at)

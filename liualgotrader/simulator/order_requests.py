@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from liualgotrader.exchange.values import OrderRequest, PositionView, Refusal
-from liualgotrader.simulator.wire import number, parse_instant
+from liualgotrader.simulator.wire import count, number, parse_instant
 
 BAD_BODY = (400, 40010000)
 BAD_FIELD = (422, 40010001)
@@ -34,7 +34,7 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     raw = await request.read()
     try:
         body = msgspec.json.decode(raw) if raw else {}
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise Refusal(*BAD_BODY, "request body format is invalid") from e
     if not isinstance(body, dict):
         raise Refusal(*BAD_BODY, "request body format is invalid")
@@ -139,6 +139,7 @@ def count_in(request: web.Request, name: str, default: int, largest: int) -> int
     text = request.query.get(name)
     if not text:
         return default
-    if not text.isdigit() or not 1 <= int(text) <= largest:
+    found = count(text)
+    if found is None or not 1 <= found <= largest:
         raise Refusal(*BAD_FIELD, f"{name} must be between 1 and {largest}")
-    return int(text)
+    return found

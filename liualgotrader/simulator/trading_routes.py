@@ -80,6 +80,9 @@ async def list_orders(request: web.Request) -> web.Response:
     status = query.get("status") or "open"
     if status not in ("open", "closed", "all"):
         raise Refusal(422, 40010001, f"invalid status: {status}")
+    side = query.get("side") or None
+    if side not in (None, "buy", "sell"):
+        raise Refusal(422, 40010001, f"invalid side: {side}")
     edges = [query[name] for name in ("after_order_id", "before_order_id") if query.get(name)]
     found = world.exchange.orders(
         world.account_id,
@@ -87,7 +90,7 @@ async def list_orders(request: web.Request) -> web.Response:
         after=instant_in(request, "after"),
         until=instant_in(request, "until"),
         symbols=[s.upper() for s in words(query.get("symbols"))],
-        side=query.get("side"),
+        side=side,
         limit=EVERY_ORDER if edges else limit,
         direction=direction,
         nested=nested,

@@ -6,6 +6,7 @@ RFC 3339 with up to nine fractional digits, in msgpack the Timestamp extension.
 
 from __future__ import annotations
 
+import re
 import struct
 from datetime import date, time, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -23,6 +24,9 @@ from liualgotrader.exchange.values import Refusal
 
 MIDNIGHT = time(0, 0)
 _NINE_PLACES = Decimal("1e-9")
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 2), date(2099, 12, 30)
+_LATEST = new_york(_LAST_DAY, MIDNIGHT)
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TIMESTAMP_64 = struct.Struct(">Q")
 _TIMESTAMP_CODE = -1
 _JSON = msgspec.json.Encoder()
@@ -66,14 +70,25 @@ def timestamp_extension(at: int) -> msgspec.msgpack.Ext:
 def parse_instant(text: str, *, last: bool = False) -> int:
     """Return the ns UTC of an RFC 3339 time or of a date (its midnight in New York; its end if `last`).
 
+    Nothing happened before 1970 or will after 2100: what lies beyond is moved to these bounds.
+
     Raises:
         ValueError: if it is neither.
     """
     cleaned = text.strip().replace(" ", "+")  # an offset's "+" that nobody had URL-encoded
     if len(cleaned) > len("2024-03-08"):
-        return nanoseconds(cleaned)
-    day = date.fromisoformat(cleaned)
+        return min(max(nanoseconds(cleaned), 0), _LATEST)
+    day = min(max(date.fromisoformat(cleaned), _FIRST_DAY), _LAST_DAY)
     return new_york(day + timedelta(days=1), MIDNIGHT) - 1 if last else new_york(day, MIDNIGHT)
+
+
+def count(text: str) -> int | None:
+    """Return a count, None if the text is none.
+
+    >>> count("12"), count("²")
+    (12, None)
+    """
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def midnight_of(at: int) -> int:
@@ -91,6 +106,8 @@ def number(value: object) -> Decimal | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r} is not a number")
+    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+        raise ValueError(f"{value!r} is not a number")  # Decimal would read "1_000" and digits of other scripts
     found = exact(value)
     if abs(found) >= 10**15:
         raise ValueError(f"{value!r} is too large")
