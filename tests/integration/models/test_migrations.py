@@ -65,6 +65,11 @@ async def rows_of(connection: asyncpg.Connection, table: str, columns: str = "*"
     return [dict(row) for row in await connection.fetch(f"SELECT {columns} FROM {table} ORDER BY 1")]
 
 
+async def tables_of(connection: asyncpg.Connection) -> list[str]:
+    query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
+    return [row["table_name"] for row in await connection.fetch(query)]
+
+
 async def column_facts(connection: asyncpg.Connection) -> set[tuple[Any, ...]]:
     same = {"CURRENT_TIMESTAMP": "now()", "0.0": "0"}
     return {
@@ -108,11 +113,50 @@ async def test_programs_that_migrate_at_once_do_it_once(empty_dsn: str) -> None:
 
 
 async def test_a_step_that_fails_changes_nothing(connection: asyncpg.Connection) -> None:
+    await connection.execute(
+        "CREATE TABLE algo_run (algo_run_id int PRIMARY KEY, algo_name int, algo_env int, build_number int, batch_id text)"
+    )
     await connection.execute("CREATE TABLE new_trades (symbol text)")
-    with pytest.raises(ConfigError, match="algo_run_id"):
+    with pytest.raises(ConfigError, match=r"start_time.*Nothing was changed\."):
         await migrate(connection)
-    assert await connection.fetchval("SELECT to_regclass('algo_run')") is None
-    assert await connection.fetchval("SELECT count(*) FROM schema_version") == 0
+    assert await tables_of(connection) == ["algo_run", "new_trades"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "named"),
+    [
+        ("CREATE TABLE orders (id int); CREATE TABLE batch (id int)", "batch, orders"),
+        ("CREATE TABLE accounts (owner text)", "accounts"),
+        ("CREATE TABLE algo_run (algo_run_id int)", "algo_run"),
+        ("CREATE TABLE schema_version (installed_rank int, version text)", "schema_version"),
+        ("CREATE VIEW orders AS SELECT 1 AS id", "orders"),
+    ],
+)
+async def test_somebody_elses_database_is_refused_and_stays_as_it_is(
+    connection: asyncpg.Connection, theirs: str, named: str
+) -> None:
+    await connection.execute(theirs)
+    before = await tables_of(connection)
+    with pytest.raises(ConfigError, match=rf"has not made \({named}\).*Nothing was changed"):
+        await migrate(connection)
+    assert await tables_of(connection) == before
+    with pytest.raises(ConfigError, match="belongs to something else"):
+        await migrations.missing(connection)
+
+
+async def test_tables_of_others_beside_ours_do_not_matter(connection: asyncpg.Connection) -> None:
+    await connection.execute("CREATE TABLE shop (id int)")
+    assert len(await migrate(connection)) == len(migrations.migrations())
+
+
+async def test_an_original_beside_a_table_of_ours_is_refused_before_the_first_step(
+    original: asyncpg.Connection,
+) -> None:
+    await original.execute("CREATE TABLE orders (id int)")
+    before = await column_facts(original)
+    with pytest.raises(ConfigError, match="orders"):
+        await migrate(original)
+    assert await column_facts(original) == before
 
 
 async def test_a_view_in_the_way_is_named(original: asyncpg.Connection) -> None:
