@@ -194,13 +194,17 @@ class _Session:
                 gateway.tell(Flatten(slot, order.reason))
             await self._until(lambda: not room.desk.has_closings, FLATTEN_SECONDS)
         seconds = ORPHAN_LEAVE_SECONDS if orphaned else LEAVE_SECONDS
-        await self._until(lambda: not room.desk.has_entries and gateway.lanes.idle, seconds)
+        await self._until(lambda: not self._is_under_way() and gateway.lanes.idle, seconds)
         drained = await self._recorder.drain(ORPHAN_DRAIN_SECONDS if orphaned else DRAIN_SECONDS)
         self._tell_facts()
         child.tell(Told({ROWS_LEFT: self._recorder.waiting}))
         if not drained:
             warn(log, "rows_left", count=self._recorder.waiting)
             child.notice("WARNING", f"{self._recorder.waiting} rows wait in the journal for the database")
+
+    def _is_under_way(self) -> bool:
+        desk = self._room.desk
+        return desk.has_entries or desk.has_exits_under_way
 
     async def _lease(self, *, is_new: bool) -> int:
         """Return the generation. A restart does not wait for the database: the lock file is held, and the lease follows."""

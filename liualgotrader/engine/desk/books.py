@@ -99,7 +99,8 @@ class Books:
 
     def lacking(self, symbol: str) -> bool:
         """Whether the account has less of a symbol than our books say."""
-        return self.ours(symbol) * self.differences.get(symbol, ZERO) < 0
+        beyond = self.foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
+        return self.ours(symbol) * beyond < 0
 
     def there(self, symbol: str) -> Decimal:
         """Return the signed shares that the account holds, as far as we know."""

@@ -13,12 +13,21 @@ from liualgotrader.engine.desk.values import Cancel, CancelAll
 LONGEST_WAIT = 32  # market seconds between two attempts to cancel
 
 
-def want_cancel(ledger: Ledger, order: Order, reason: str) -> None:
-    """Cancel the order as soon as it can be; nothing if it has ended, is ending, or is being cancelled."""
-    if order.state.is_final or order.ending is not None or order.cancel_wanted:
+def want_cancel(ledger: Ledger, order: Order, reason: str, *, patient: bool = False) -> None:
+    """Cancel the order as soon as it can be; nothing if it has ended, is ending, or is being cancelled.
+
+    `patient` says that the cancel may wait while very many were asked in the last minute.
+    """
+    if order.state is OrderState.WRITTEN:  # it waits, the broker does not have it
+        ledger.move(order, Step.CANCELED, reason=reason)
         return
-    order.cancel_wanted = reason
-    ask_cancel(ledger, order)
+    hurries = order.cancel_wanted and not patient and not order.hurry
+    if order.state.is_final or order.ending is not None or (order.cancel_wanted and not hurries):
+        return
+    order.cancel_wanted = order.cancel_wanted or reason
+    order.hurry = order.hurry or not patient
+    if order.state is not OrderState.PENDING_CANCEL:
+        ask_cancel(ledger, order)
 
 
 def ask_cancel(ledger: Ledger, order: Order) -> None:
@@ -27,12 +36,16 @@ def ask_cancel(ledger: Ledger, order: Order) -> None:
         following = ledger.orders.by_id[order.successor] if order.successor else None
         if following is not None and not following.state.is_final:
             following.cancel_wanted = following.cancel_wanted or order.cancel_wanted
+            following.hurry = following.hurry or order.hurry
             return
     if order.state.is_final or order.awaits_answer or not order.broker_order_id:
         return
+    if not order.hurry and ledger.recent(ledger.cancels) >= ledger.terms.limits.orders_per_minute:
+        ledger.market.set(ledger.now + SECOND, Due.CANCEL_AGAIN, order.client_order_id)
+        return
     ledger.move(order, Step.CANCEL_ASKED, reason=order.cancel_wanted)
     order.asked_cancels += 1
-    ledger.requests.append(ledger.now)
+    ledger.cancels.append(ledger.now)
     ledger.decide(Cancel(order.client_order_id, order.broker_order_id, order.symbol))
     _wake(ledger, order)
 
@@ -66,7 +79,7 @@ def not_replaced(ledger: Ledger, order: Order) -> None:
 
 def expire(ledger: Ledger, order: Order) -> None:
     """An order's lifetime has passed: take it back."""
-    want_cancel(ledger, order, "its lifetime has passed")
+    want_cancel(ledger, order, "its lifetime has passed", patient=True)
 
 
 def cancel_all(ledger: Ledger, reason: str, *, slot: int | None = None, symbol: str | None = None) -> None:

@@ -12,13 +12,13 @@ from decimal import Decimal
 from typing import Any
 
 from liualgotrader.common.clock import NEVER, SECOND
-from liualgotrader.common.money import plain
+from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.books import Position
 from liualgotrader.engine.desk.cancels import cancel_all, of_other_batches, want_cancel
 from liualgotrader.engine.desk.ledger import LIQUIDATION, Closing, Ledger
-from liualgotrader.engine.desk.order import Order, Origin
+from liualgotrader.engine.desk.order import Order, Origin, held_by_exits
 
 LONGEST_PAUSE = 32  # market seconds
 LOUD_AFTER = 5  # rejections until a person is called
@@ -157,8 +157,9 @@ def _available(ledger: Ledger, symbol: str, held: Decimal) -> Decimal:
     """Return how many of the shares held can be traded away without turning the account's position over."""
     if not ledger.books.lacking(symbol):
         return abs(held)
-    there = ledger.books.there(symbol)
-    return min(abs(held), abs(there)) if there * held > 0 else Decimal(0)
+    side = Side.SELL if held > 0 else Side.BUY
+    leaving = held_by_exits(ledger.orders.in_symbol(symbol), side)  # of other slots: this one's have ended
+    return min(abs(held), max(ZERO, -ledger.books.there(symbol) * side.sign - leaving))
 
 
 def _pause(ledger: Ledger, closing: Closing, last: Order) -> None:

@@ -18,7 +18,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     SlotNews,
 )
-from liualgotrader.engine.desk import account, broker_side, cancels, closing, intents, reconcile, settling
+from liualgotrader.engine.desk import account, broker_side, cancels, closing, exits, intents, reconcile, settling
 from liualgotrader.engine.desk.alarms import Due, Key
 from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order, Origin
@@ -100,6 +100,8 @@ class Desk:
                 ledger.store(order)
             _remember_rejections(ledger, order)
             closing.follow(ledger, order)
+            if ledger.waiting:
+                exits.follow(ledger, order.symbol)
         else:
             raise RuntimeError(f"the desk does not come to rest: {[o.client_order_id for o in ledger.changed]}")
         out, ledger.out = ledger.out, []
@@ -171,6 +173,11 @@ class Desk:
         return any(o.opening for o in self.ledger.orders.all_working())
 
     @property
+    def has_exits_under_way(self) -> bool:
+        """Whether exits have yet to trade or end that do not rest: sent or about to be, at market, or being taken back."""
+        return any(not o.opening and not o.rests for o in self.ledger.orders.all_working())
+
+    @property
     def has_closings(self) -> bool:
         """Whether the desk is closing positions."""
         return bool(self.ledger.closings)
@@ -205,6 +212,8 @@ def _ask_after_restart(ledger: Ledger) -> None:
     """Nothing that was under way is known to have been sent: ask for every order without a known end, by its id."""
     ledger.reconciling.out = False
     for order in list(ledger.orders.all_working()):
+        if order.state is OrderState.WRITTEN:  # an exit that waits for another order has not been sent
+            continue
         if order.state is OrderState.SENT:
             ledger.move(order, Step.SILENCE, reason="we were down")
         order.lookups, order.asked_for = 0, False
@@ -222,6 +231,8 @@ def _remember_rejections(ledger: Ledger, order: Order) -> None:
     counts, kind = ledger.slot(order.slot).rejections, (order.symbol, str(order.side))
     if order.state is OrderState.REJECTED:
         counts[kind] = (counts.get(kind, (0, 0))[0] + 1, ledger.now)
+        if not order.opening:
+            ledger.exit_failed(order, order.reason, f"rejected by the broker: {order.reason or 'no reason given'}")
     elif order.state is not OrderState.REFUSED:
         counts.pop(kind, None)
 
@@ -242,6 +253,9 @@ def _on_declare(ledger: Ledger, told: Declare) -> None:
 
 
 def _on_reconnected(ledger: Ledger, _: Reconnected) -> None:
+    ledger.reconciling.connections += 1
+    if reconcile.WAITING not in ledger.conditions:
+        ledger.condition(reconcile.WAITING, reconcile.RECONNECTED_TEXT, quiet=True)
     ask_reconcile(ledger)
 
 

@@ -6,10 +6,11 @@ waiting for has been told, or is told again after the `Declare` that precedes it
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 
-from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.money import ZERO, to_tick
+import msgspec
+
+from liualgotrader.common.money import LARGEST, ZERO, to_tick
 from liualgotrader.common.orders import (
     CancelIntent,
     CaughtUp,
@@ -21,13 +22,15 @@ from liualgotrader.common.orders import (
     Side,
     slot_of,
 )
+from liualgotrader.engine.desk import exits
 from liualgotrader.engine.desk.cancels import want_cancel
 from liualgotrader.engine.desk.ledger import Ledger, with_terms
 from liualgotrader.engine.desk.order import Order, Origin, held_by_exits, worst_price
-from liualgotrader.engine.desk.risk import Case, OtherOrder, Refused, judge
+from liualgotrader.engine.desk.risk import FRACTION_DIGITS, Case, OtherOrder, Refused, judge
 from liualgotrader.engine.desk.states import Step
 from liualgotrader.engine.desk.values import Replace, Tell
 
+_SMALLEST_PART = Decimal(1).scaleb(-FRACTION_DIGITS)
 WORKING = frozenset({OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED})
 
 
@@ -46,7 +49,10 @@ def on_order(ledger: Ledger, asked: OrderIntent) -> None:
         return
     order.opening = not case.is_exit
     ledger.enter(order, _found(case))
-    ledger.send(order)
+    if order.opening:
+        ledger.send(order)
+    else:
+        exits.send(ledger, order)
 
 
 def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
@@ -73,14 +79,15 @@ def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
     ledger.move(order, Step.SENT)
     ledger.move(old, Step.REPLACE_ASKED)
     ledger.requests.append(ledger.now)
-    ledger.decide(Replace(order.client_order_id, old.broker_order_id, old.symbol, asked))
+    ledger.decide(Replace(order.client_order_id, old.broker_order_id, old.symbol, _as_judged(asked, intent)))
 
 
 def on_cancel(ledger: Ledger, asked: CancelIntent) -> None:
     """Take an order back, or whatever has replaced it."""
     order = ledger.orders.by_id.get(asked.client_order_id)
     if order is not None and order.slot == asked.slot:
-        want_cancel(ledger, ledger.orders.leaf(order), asked.reason or "the strategy took it back")
+        reason = asked.reason or "the strategy took it back"
+        want_cancel(ledger, ledger.orders.leaf(order), reason, patient=True)
 
 
 def on_protect(ledger: Ledger, asked: Protect) -> None:
@@ -106,11 +113,15 @@ def judged(ledger: Ledger, order: Order) -> tuple[Case, Refused | None]:
 
 
 def on_ticks(intent: OrderIntent) -> OrderIntent:
-    """Return the intent with prices an exchange accepts; a limit moves away from the market, never towards it."""
+    """Return the intent in terms that an exchange accepts.
+
+    A limit moves away from the market, never towards it; a quantity becomes smaller, never larger.
+    """
     down, up = (ROUND_FLOOR, ROUND_CEILING) if intent.side is Side.BUY else (ROUND_CEILING, ROUND_FLOOR)
     return with_terms(
         intent,
         symbol=intent.symbol.upper(),
+        quantity=_whole_parts(intent.quantity),
         limit_price=_tick(intent.limit_price, down),
         stop_price=_tick(intent.stop_price, up),
         take_profit=_tick(intent.take_profit, up),
@@ -122,6 +133,13 @@ def number_of(client_order_id: str) -> int:
     """Return n of `liu-<batch>-<slot>-<n>[-r<k>]`, 0 if the id has none."""
     parts = client_order_id.split("-")
     return int(parts[3]) if len(parts) > 3 and parts[3].isdigit() else 0
+
+
+def _whole_parts(quantity: Decimal) -> Decimal:
+    if not quantity.is_finite() or abs(quantity) > LARGEST:
+        return quantity  # the rule `size` says what is wrong with it
+    finer = -int(quantity.as_tuple().exponent) > FRACTION_DIGITS
+    return quantity.quantize(_SMALLEST_PART, ROUND_DOWN) if finer else quantity
 
 
 def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
@@ -145,7 +163,7 @@ def _replaced(ledger: Ledger, old: Order, asked: ReplaceIntent, client_order_id:
         with_terms(
             was,
             client_order_id=client_order_id,
-            quantity=whole - old.filled,
+            quantity=_whole_parts(whole) - old.filled,
             limit_price=asked.limit_price if asked.limit_price is not None else was.limit_price,
             stop_price=asked.stop_price if asked.stop_price is not None else was.stop_price,
             decided_at=asked.decided_at,
@@ -156,13 +174,24 @@ def _replaced(ledger: Ledger, old: Order, asked: ReplaceIntent, client_order_id:
     )
 
 
+def _as_judged(asked: ReplaceIntent, intent: OrderIntent) -> ReplaceIntent:
+    """Return what the broker is asked for: the terms that risk has seen and our row says."""
+    return msgspec.structs.replace(
+        asked,
+        quantity=_whole_parts(asked.quantity) if asked.quantity is not None else None,
+        limit_price=intent.limit_price if asked.limit_price is not None else None,
+        stop_price=intent.stop_price if asked.stop_price is not None else None,
+    )
+
+
 def _case(ledger: Ledger, order: Order) -> Case:
     intent, symbol, slot = order.intent, order.symbol, ledger.slot(order.slot)
     books, terms = ledger.books, ledger.terms
     mark = books.marks.get(symbol, ZERO)
     others = [o for o in ledger.orders.in_symbol(symbol) if o.client_order_id != order.leaves_room_of]
-    mine = [o for o in others if o.slot == order.slot]
     held = books.held(order.slot, symbol)
+    leaves = held * intent.side.sign < 0 and not order.leaves_room_of
+    beside = exits.staying(ledger, order) if leaves and others else others
     sane = intent.quantity.is_finite() and intent.quantity > 0
     rejected, since = slot.rejections.get((symbol, str(intent.side)), (0, 0))
     return Case(
@@ -180,20 +209,22 @@ def _case(ledger: Ledger, order: Order) -> Case:
         quarantine=books.quarantined.get(symbol, ""),
         closing=(order.slot, symbol) in ledger.closings,
         held=held,
-        bound=held_by_exits(mine, intent.side),
+        leaves=leaves,
+        bound=held_by_exits([o for o in beside if o.slot == order.slot], intent.side),
         foreign=books.foreign.get(symbol, ZERO),
         other_slots=books.ours(symbol) - held,
         lacking=books.lacking(symbol),
         there=books.there(symbol),
-        leaving=held_by_exits(others, intent.side),
-        others=[_other(o) for o in others],
+        leaving=held_by_exits(beside, intent.side),
+        others=[] if leaves else [_other(o) for o in others],
         price=worst_price(intent, mark) if mark or intent.limit_price is not None else None,
         equity=ledger.account.equity if ledger.account is not None else None,
         gross=books.gross,
         short=books.short,
         before=books.exposure(symbol),
         after=books.exposure_with(symbol, order) if sane else books.exposure(symbol),
-        requests=_recent_requests(ledger),
+        requests=ledger.recent(ledger.requests),
+        cancels=ledger.recent(ledger.cancels),
         open_orders=sum(1 for o in ledger.orders.all_working() if o.origin is not Origin.LEG),
         rejected=rejected,
         rejected_at=since,
@@ -208,13 +239,6 @@ def _owns(ledger: Ledger, order: Order) -> bool:
 def _other(order: Order) -> OtherOrder:
     limit = order.intent.limit_price
     return OtherOrder(order.side, limit, order.slot, order.origin is Origin.LEG)
-
-
-def _recent_requests(ledger: Ledger) -> int:
-    since = ledger.now - MINUTE
-    while ledger.requests and ledger.requests[0] <= since:
-        ledger.requests.popleft()
-    return len(ledger.requests)
 
 
 def _found(case: Case) -> dict[str, str]:

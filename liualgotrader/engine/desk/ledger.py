@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import (
     AccountNews,
@@ -89,6 +90,8 @@ class Reconciling:
     opened: bool = False  # what is foreign has been recorded
     suspects: dict[str, Decimal] = field(default_factory=dict)  # differences seen once
     sequence: int = 0  # newest number of the broker's order stream
+    connections: int = 0  # of the broker's order stream
+    connections_then: int = 0  # when it was asked for
 
 
 class Ledger:
@@ -109,7 +112,10 @@ class Ledger:
         self.conditions: dict[str, str] = {}  # name -> why nothing is opened
         self.account: BrokerAccount | None = None
         self.day_began_with: Decimal | None = None  # equity that the day's loss is counted from, dollars
-        self.requests: deque[int] = deque()  # market instants of what was sent to the broker in the last minute
+        self.requests: deque[int] = deque()  # market instants of the orders sent to the broker in the last minute
+        self.cancels: deque[int] = deque()  # and of the cancels, which take nothing from the exits' budget
+        self.waiting: dict[str, Order] = {}  # approved exits that go out once something else has ended
+        self.said: set[tuple[int, str, str]] = set()  # (slot, symbol, cause) of exits refused that a person was told of
         self.replaces: set[ReplaceIntent] = set()  # those dealt with
         self.closings: dict[tuple[int, str], Closing] = {}
         self.flattening: dict[int | None, str] = {}  # slot (None: all) -> why nothing may stay open in it
@@ -180,6 +186,16 @@ class Ledger:
         self._event(order, "refused", {"rule": rule, "detail": detail})
         self.store(order)
         self._tell_state(order, rule)
+        if order.side.sign * self.books.held(order.slot, order.symbol) < 0 and not self.terms.shadow:
+            self.exit_failed(order, rule, f"refused by the rule {rule}: {detail}")
+
+    def exit_failed(self, order: Order, cause: str, what: str) -> None:
+        """Tell a person, once for each cause until an exit trades again, that a strategy does not get out."""
+        key = order.slot, order.symbol, cause
+        if key not in self.said:
+            self.said.add(key)
+            strategy = self.slot(order.slot).strategy or f"slot {order.slot}"
+            self.warn("WARNING", f"{order.symbol}: an exit of {strategy} was {what}")
 
     def send(self, order: Order) -> None:
         """Decide that the order goes out (again), and count it against the rate."""
@@ -205,6 +221,13 @@ class Ledger:
         if new.is_final:
             self.changed.append(order)
         return True
+
+    def recent(self, instants: deque[int]) -> int:
+        """Return how many of the instants lie in the last market minute, and forget the others."""
+        since = self.now - MINUTE
+        while instants and instants[0] <= since:
+            instants.popleft()
+        return len(instants)
 
     def keep(self, order: Order) -> None:
         """Keep the lists of working orders, and the exposure they make, true after an order has changed."""
@@ -303,6 +326,8 @@ class Ledger:
         self._tell_fill(order, execution, fresh, position)
         if (plan := self.slot(order.slot).plan) is not None:
             self.write(self._trade_row(order, execution, fresh, plan))
+        if self.said and not order.opening:
+            self.said = {key for key in self.said if key[:2] != (order.slot, order.symbol)}
         self.keep(order)
         self.changed.append(order)
         return True

@@ -43,6 +43,7 @@ class Order:
         "filled",
         "generation",
         "group",
+        "hurry",
         "intent",
         "leaves_room_of",
         "lookups",
@@ -93,6 +94,7 @@ class Order:
         self.ending: OrderState | None = None  # the end that waits until everything filled is booked
         self.events = 0
         self.cancel_wanted = ""  # why, while a cancel is wanted and not confirmed
+        self.hurry = False  # its cancel waits for no budget
         self.asked_cancels = 0
         self.asked_for = False  # a look-up is out
         self.lookups = 0
@@ -124,6 +126,12 @@ class Order:
     def awaits_answer(self) -> bool:
         """Whether it was sent and nobody knows yet whether the broker has it."""
         return self.state in (OrderState.SENT, OrderState.UNKNOWN)
+
+    @property
+    def rests(self) -> bool:
+        """Whether the broker keeps it working for a price, and nothing is being done about it."""
+        kept = self.state in (OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED)
+        return kept and self.intent.type is not OrderType.MARKET and not self.missing and not self.cancel_wanted
 
     @property
     def average_price(self) -> Decimal | None:
@@ -226,14 +234,18 @@ def counted(order: Order, orders: Orders) -> Decimal:
     return max(ZERO, order.remaining - room)
 
 
-def held_by_exits(orders: Iterable[Order], side: Side) -> Decimal:
-    """Return the shares that working orders of one side already bind; exits of one bracket bind them once."""
-    groups: dict[str, Decimal] = {}
+def bound_together(orders: Iterable[Order], side: Side) -> list[list[Order]]:
+    """Return the orders of one side in groups of which one can trade: a bracket's exits, an order and its successor."""
+    groups: dict[str, list[Order]] = {}
     for order in orders:
         if order.side is side:
-            key = order.group or order.leaves_room_of or order.client_order_id
-            groups[key] = max(groups.get(key, ZERO), order.remaining)
-    return sum(groups.values(), ZERO)
+            groups.setdefault(order.group or order.leaves_room_of or order.client_order_id, []).append(order)
+    return list(groups.values())
+
+
+def held_by_exits(orders: Iterable[Order], side: Side) -> Decimal:
+    """Return the shares that working orders of one side already bind; exits of one bracket bind them once."""
+    return sum((max(o.remaining for o in together) for together in bound_together(orders, side)), ZERO)
 
 
 def worst_price(intent: OrderIntent, mark: Decimal) -> Decimal:

@@ -23,8 +23,9 @@ from liualgotrader.engine.desk.values import CancelAll, Snapshot
 
 OUR_PREFIX = "liu-"
 MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
-WAITING = "reconcile"  # the condition that holds until the first comparison after a start
+WAITING = "reconcile"  # the condition that holds until the first comparison after a start or a new connection
 WAITING_TEXT = "the broker's books have not been compared with ours since the start"
+RECONNECTED_TEXT = "the broker's books have not been compared with ours since its order stream was away"
 
 
 def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
@@ -35,7 +36,10 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
         _book_what_is_missing(ledger)
         _ask_for_the_absent(ledger, snapshot.orders)
         _compare_positions(ledger, snapshot)
-        ledger.condition(WAITING, "", quiet=True)
+        if ledger.reconciling.connections_then == ledger.reconciling.connections:
+            ledger.condition(
+                WAITING, "", quiet=True
+            )  # else it may have missed what happened before the stream was back
         if KILL_SWITCH in ledger.conditions:
             _kill_what_was_not_known(ledger, ledger.conditions[KILL_SWITCH])
     next_reconcile(ledger, ok=snapshot.ok)
@@ -161,11 +165,14 @@ def _compare_positions(ledger: Ledger, snapshot: Snapshot) -> None:
 
 
 def _record_foreign(ledger: Ledger, held: dict[str, Decimal]) -> None:
-    """What the account holds beyond us when the batch opens its books is not ours."""
+    """What the account holds beyond us when the batch opens its books is not ours; what it lacks is a difference."""
     ledger.reconciling.opened = True
     for symbol in sorted({*held, *ledger.books.symbols()}):
-        beyond = held.get(symbol, ZERO) - ledger.books.ours(symbol)
-        if beyond:
+        ours = ledger.books.ours(symbol)
+        beyond = held.get(symbol, ZERO) - ours
+        if ours * beyond < 0:  # it has left the account since the slot took it up
+            _weigh(ledger, symbol, beyond)
+        elif beyond:
             ledger.books.foreign[symbol] = beyond
             ledger.write(AccountRow(ledger.terms.batch_id, symbol, beyond, ledger.now))
 

@@ -19,6 +19,7 @@ def ask_reconcile(ledger: Ledger) -> None:
         state.again = True
         return
     state.out, state.again, state.fills_then = True, False, ledger.fills
+    state.connections_then = state.connections
     ledger.decide(Reconcile(_since(ledger)))
 
 

@@ -19,7 +19,7 @@ from liualgotrader.engine.desk.books import NOTHING, Exposure
 
 FRACTION_DIGITS = 9  # the smallest part of a share is 1e-9
 TIMES_IN_FORCE = frozenset({"day", "gtc", "opg", "cls", "ioc", "fok"})
-RESERVED_PART = 4  # one in four requests is kept for cancels and exits
+RESERVED_PART = 4  # one in four requests is kept for exits; cancels count against entries, never against exits
 REJECTIONS_IN_A_ROW = 3
 PROBE_AFTER = MINUTE  # market time until an entry is tried again after so many rejections
 FOREIGN_BOOT = 10  # an intent valid for longer than this many exit lifetimes was made before the machine restarted
@@ -53,7 +53,8 @@ class Case:
     quarantine: str
     closing: bool  # the desk is closing this slot's position
     held: Decimal  # the slot's signed position
-    bound: Decimal  # shares that the slot's working orders of the same side already bind
+    leaves: bool  # it reduces the position, and may take back what stands in its way
+    bound: Decimal  # shares that the slot's orders of the same side bind, which do not make room for it
     foreign: Decimal  # signed shares that the account holds and that are not ours
     other_slots: Decimal  # signed shares of the other slots
     lacking: bool  # the account is known to hold less of the symbol than our books say
@@ -66,7 +67,8 @@ class Case:
     short: Decimal
     before: Exposure = NOTHING
     after: Exposure = NOTHING
-    requests: int  # sent in the last market minute
+    requests: int  # orders sent in the last market minute
+    cancels: int  # asked in the last market minute
     open_orders: int
     rejected: int  # entries of this slot in this symbol the broker rejected in a row
     rejected_at: int
@@ -161,7 +163,8 @@ def _not_there(c: Case) -> Objection:
     if not c.lacking:
         return None
     free = max(ZERO, -c.there * c.intent.side.sign - c.leaving)
-    return f"the account holds {free} shares that can still be closed" if c.intent.quantity > free else None
+    enough = free > 0 if c.leaves else c.intent.quantity <= free  # what leaves is cut to what is there
+    return None if enough else f"the account holds {free} shares that can still be closed"
 
 
 def _self_crossing(c: Case) -> Objection:
@@ -255,10 +258,10 @@ def _short(c: Case) -> Objection:
 
 
 def _order_rate(c: Case) -> Objection:
-    most = c.limits.orders_per_minute
+    most, asked = c.limits.orders_per_minute, c.requests
     if not c.is_exit:
-        most -= most // RESERVED_PART
-    return f"{c.requests} of {most} requests in a minute" if c.requests >= most else None
+        most, asked = most - most // RESERVED_PART, c.requests + c.cancels
+    return f"{asked} of {most} requests in a minute" if asked >= most else None
 
 
 def _open_orders(c: Case) -> Objection:

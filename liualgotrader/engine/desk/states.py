@@ -49,7 +49,7 @@ _KNOWN = {
 _COMPLETED_LATE = {Step.FILLED: S.FILLED}
 
 TABLE: Mapping[S, Mapping[Step, S]] = {
-    S.WRITTEN: {Step.SENT: S.SENT, Step.REFUSED: S.REFUSED},
+    S.WRITTEN: {Step.SENT: S.SENT, Step.REFUSED: S.REFUSED, Step.CANCELED: S.CANCELED},
     S.SENT: {Step.SILENCE: S.UNKNOWN, Step.NOT_THERE: S.REJECTED, **_KNOWN},
     S.UNKNOWN: {Step.SENT: S.SENT, Step.NOT_THERE: S.REJECTED, **_KNOWN},
     S.ACKNOWLEDGED: {k: v for k, v in _KNOWN.items() if k is not Step.ACKNOWLEDGED},

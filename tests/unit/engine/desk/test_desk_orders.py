@@ -26,7 +26,7 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import OrderEventRow
-from liualgotrader.engine.desk import Cancel, LookUp, Reconnected, Send, Snapshot, Tell, Write
+from liualgotrader.engine.desk import Cancel, LookUp, Reconcile, Reconnected, Send, Snapshot, Tell
 from liualgotrader.engine.desk.order import Order, Origin
 from liualgotrader.engine.desk.states import OF_BROKER, TABLE, Step, after
 from tests.fakes.broker import BATCH, WIDE, World, desk_terms, now_of
@@ -431,5 +431,5 @@ def test_news_of_states_carry_the_quantity_that_has_filled(world: World) -> None
 
 
 def test_a_reconnection_asks_once_however_often_it_happens(world: World) -> None:
-    asked = [d for _ in range(3) for d in world.tell(Reconnected()) if not isinstance(d, Write | Tell)]
+    asked = [d for _ in range(3) for d in world.tell(Reconnected()) if isinstance(d, Reconcile)]
     assert len(asked) == 1
