@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from liualgotrader.common.errors import ConfigError
@@ -16,9 +20,9 @@ from liualgotrader.strategies.context import Context
 
 
 class {name}(Strategy):
-    """Long breakouts over `lookback` minutes, risking `risk_dollars` a trade."""
+    """Long breakouts over `lookback` minutes that risk a fraction `risk` of the portfolio each."""
 
-    def __init__(self, batch_id, schedule=None, ref_run_id=None, data_loader=None, lookback=5, risk_dollars=50.0):
+    def __init__(self, batch_id, schedule=None, ref_run_id=None, data_loader=None, lookback=5, risk=0.0005):
         super().__init__(
             name=type(self).__name__,
             type=StrategyType.DAY_TRADE,
@@ -28,19 +32,32 @@ class {name}(Strategy):
             data_loader=data_loader,
         )
         self.lookback = lookback
-        self.risk_dollars = risk_dollars
+        self.risk = risk
 
     def on_bar(self, ctx: Context, bar: Bar) -> None:
         """Called with every closed minute of every picked symbol."""
+        if ctx.open_orders:  # one order at a time: an entry or an exit is on its way
+            return
         if ctx.position > 0:
-            if bar.close <= ctx.stop_price or bar.close >= ctx.target_price:
-                ctx.close(reason="stop or target")
-        elif len(ctx.bars) > self.lookback and not ctx.open_orders:
-            before = ctx.bars.high[-1 - self.lookback : -1].max()
-            risk = bar.close - ctx.bars.low[-1 - self.lookback :].min()
-            quantity = int(self.risk_dollars / risk) if risk > 0 else 0
-            if bar.close > before and quantity > 0:
-                ctx.buy(quantity, stop_price=bar.close - risk, target_price=bar.close + 2 * risk, reason="breakout")
+            self.leave(ctx, bar)
+        elif len(ctx.bars) > self.lookback:
+            self.enter(ctx, bar)
+
+    def enter(self, ctx: Context, bar: Bar) -> None:
+        stop = ctx.bars.low[-1 - self.lookback :].min()
+        if bar.close <= ctx.bars.high[-1 - self.lookback : -1].max() or stop >= bar.close:
+            return
+        quantity = ctx.shares(stop=stop, risk=self.risk)  # never more than the account's limits allow
+        if quantity > 0:
+            ctx.buy(quantity, stop_price=stop, target_price=bar.close + 2 * (bar.close - stop), reason="breakout")
+
+    def leave(self, ctx: Context, bar: Bar) -> None:
+        # Stop and target are stored with the position, but acting on them is up to this strategy, here at the minute's
+        # close. The platform acts on them only once the strategy is not called any more (it failed, say).
+        if ctx.stop_price is not None and bar.close <= ctx.stop_price:
+            ctx.close(reason="stop")
+        elif ctx.target_price is not None and bar.close >= ctx.target_price:
+            ctx.close(reason="target")
 '''
 
 TRADEPLAN = """\
@@ -84,6 +101,11 @@ def test_{module}_trades_half_an_hour_on_the_simulated_market():
     assert session.returncode == 0, session.stdout + session.stderr
     figures = next(line.split() for line in session.stdout.splitlines() if line.startswith("{name} "))
     assert int(figures[1]) > 0, f"no round trips:\\n{{session.stdout}}"
+
+
+if __name__ == "__main__":  # `python test_{module}.py` needs no pytest
+    test_{module}_trades_half_an_hour_on_the_simulated_market()
+    print("passed")
 '''
 
 
@@ -91,7 +113,7 @@ def new_strategy(name: str, folder: str) -> int:
     """Write the three files and say what to do next; return the exit status.
 
     Raises:
-        ConfigError: if the name is no class's name, or a file is there already.
+        ConfigError: if the name is no class's name, a file is there already, or the folder cannot be written.
     """
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name):
         raise ConfigError(f"'{name}' is no class's name; write it like OpeningBreakout")
@@ -102,9 +124,31 @@ def new_strategy(name: str, folder: str) -> int:
     for path in texts:
         if path.exists():
             raise ConfigError(f"{path} is there already; choose another name or another --folder")
-    here.mkdir(parents=True, exist_ok=True)
-    for path, text in texts.items():
-        path.write_text(text.format(name=name, module=module, plan=plan.name), encoding="utf-8")
+    _write_all({path: text.format(name=name, module=module, plan=plan.name) for path, text in texts.items()})
+    test = here / f"test_{module}.py"
     print(f"wrote {', '.join(str(p) for p in texts)}")
-    print(f"try it: trader --simulate --tradeplan {plan} --from 09:30 --to 10:00")
+    print(f"try it: {_program('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:00")
+    print(f"test it: {_program('python')} {shlex.quote(str(test))}  (pytest runs it as well)")
     return 0
+
+
+def _write_all(texts: Mapping[Path, str]) -> None:
+    """Write all files or none."""
+    written: list[Path] = []
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                written.append(path)
+                file.write(text)
+    except OSError as error:
+        for half_done in written:
+            half_done.unlink(missing_ok=True)
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another --folder") from error
+
+
+def _program(name: str) -> str:
+    """Return how a person calls a program of this installation."""
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    return name if found and Path(found).absolute() == beside else shlex.quote(str(beside))

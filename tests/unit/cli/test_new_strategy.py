@@ -37,3 +37,20 @@ def test_a_second_strategy_gets_a_tradeplan_of_its_own(tmp_path):
 def test_a_name_that_no_class_can_have_is_refused(tmp_path, name):
     with pytest.raises(ConfigError, match="is no class's name"):
         new_strategy(name, str(tmp_path))
+
+
+def test_where_nothing_can_be_written_one_sentence_says_so_and_nothing_stays(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"cannot be written \(.*irectory.*\); choose another --folder"):
+        new_strategy("Mine", str(tmp_path / "file" / "inside"))
+    (tmp_path / "test_mine.py").symlink_to(tmp_path / "nowhere" / "else")  # the third file fails
+    with pytest.raises(ConfigError, match=r"test_mine.py cannot be written"):
+        new_strategy("Mine", str(tmp_path))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "test_mine.py"]
+
+
+def test_it_says_how_the_test_is_run(tmp_path, capsys):
+    folder = tmp_path / "with space"
+    new_strategy("Mine", str(folder))
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("test it: "))
+    assert f"python '{folder}/test_mine.py'" in line
