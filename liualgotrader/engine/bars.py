@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from liualgotrader.engine.minute import Forming
 
 Column = npt.NDArray[np.float64]
 Instants = npt.NDArray[np.int64]
+_Array = TypeVar("_Array", "np.ndarray[Any, np.dtype[np.float64]]", "np.ndarray[Any, np.dtype[np.int64]]")
 
 COLUMNS = ("open", "high", "low", "close", "volume", "average", "count", "vwap")
 ROW = {name: row for row, name in enumerate(COLUMNS)}
@@ -28,6 +29,36 @@ _VOLUME, _AVERAGE, _CLOSE, _VWAP = ROW["volume"], ROW["average"], ROW["close"], 
 _FIRST_ROOM = 512
 _MOST_PENDING = 4096
 _UPDATE = int(BarSource.VENDOR_UPDATE)
+
+
+class Page:
+    """The memory that bars are kept in. Rows of closed bars never change on it: a correction begins a new page."""
+
+    __slots__ = ("frozen", "opened")
+
+    def __init__(self, frozen: Column, opened: Instants) -> None:
+        self.frozen, self.opened = frozen, opened
+
+
+class Seen:
+    """Bars as they were at one moment; whoever keeps it sees the same for ever. `rows` is how many there are."""
+
+    __slots__ = ("_bars", "_closed", "_page", "_tail", "_tail_opened", "rows")
+
+    def __init__(self, bars: Bars, page: Page, closed: int, tail: Column | None, tail_opened: Instants | None) -> None:
+        self._bars, self._page, self._closed = bars, page, closed
+        self._tail, self._tail_opened = tail, tail_opened
+        self.rows = closed if tail is None else closed + tail.shape[1]
+
+    def column(self, name: str) -> Column:
+        """Return a column, oldest first: read-only."""
+        closed = self._bars.column_on(self._page, name, self._closed)
+        return closed if self._tail is None else _locked(np.concatenate((closed, self._tail[ROW[name]])))
+
+    def opened_at(self) -> Instants:
+        """Return the starts, ns UTC: read-only."""
+        closed = self._bars.starts_on(self._page, self._closed)
+        return closed if self._tail_opened is None else _locked(np.concatenate((closed, self._tail_opened)))
 
 
 class Bars:
@@ -43,6 +74,7 @@ class Bars:
         "_frozen",
         "_opened",
         "_ours",
+        "_page",
         "_pending",
         "_room",
         "_rows",
@@ -71,6 +103,7 @@ class Bars:
         self._vwap_rows = 0
         self._block: Column = np.zeros((_ROWS, 0))
         self._opened: Instants = np.zeros(0, dtype=np.int64)
+        self._page = Page(self._block, self._opened)
         self._make_room(_FIRST_ROOM)
 
     def __len__(self) -> int:
@@ -224,7 +257,7 @@ class Bars:
         minute = self._closing or self.forming
         if minute is not None and bar.opened_at >= minute.opened_at:
             return  # that minute has not closed; its own bar will come
-        self._settle()
+        self._turn_page()
         at = int(np.searchsorted(self._opened[: self._rows], bar.opened_at))
         if at == self._rows or self._opened[at] != bar.opened_at:
             self._insert_row(at)
@@ -252,6 +285,7 @@ class Bars:
         ]
 
     def _replace_all(self, bars: list[Bar]) -> None:
+        self._turn_page()
         self._rows = self._vwap_rows = 0
         self._pending = bars
         self._settle()
@@ -294,20 +328,44 @@ class Bars:
             self._fill_vwap(rows)
         return self._frozen[ROW[name], :rows]
 
-    def block(self, rows: int) -> Column:
-        """Return all columns of `COLUMNS` with `rows` bars each: a read-only view, one row a column."""
-        if self._pending:
-            self._settle()
-        self._fill_vwap(rows)
-        return self._frozen[: len(COLUMNS), :rows]
-
     def starts(self, rows: int) -> Instants:
         """Return the starts of the first `rows` bars, ns UTC: a read-only view."""
         if self._pending:
             self._settle()
-        view = self._opened[:rows]
-        view.flags.writeable = False
-        return view
+        return _locked(self._opened[:rows])
+
+    def seen(self, *, with_forming: bool) -> Seen:
+        """Return the bars as they are now, the unclosed minutes with them or not."""
+        if not with_forming:
+            return Seen(self, self._page, self._rows + len(self._pending), None, None)
+        rows, closed = self.rows(with_forming=True), self._rows
+        if rows == closed:
+            return Seen(self, self._page, closed, None, None)
+        self._fill_vwap(rows)
+        return Seen(self, self._page, closed, self._block[:, closed:rows].copy(), self._opened[closed:rows].copy())
+
+    def column_on(self, page: Page, name: str, rows: int) -> Column:
+        """Return the first `rows` rows of a column of closed bars on a page: a read-only view."""
+        if page is self._page:
+            if self._pending:
+                self._settle()
+            if name == "vwap":
+                self._fill_vwap(rows)
+        return page.frozen[ROW[name], :rows]
+
+    def starts_on(self, page: Page, rows: int) -> Instants:
+        """Return the starts of the first `rows` closed bars on a page, ns UTC: a read-only view."""
+        if page is self._page and self._pending:
+            self._settle()
+        return _locked(page.opened[:rows])
+
+    def _turn_page(self) -> None:
+        """Go on in memory of our own before closed bars change; who has seen the old page keeps it, complete."""
+        self._settle()
+        if self._rows:
+            self._fill_vwap(self._rows)
+            self._page = Page(self._frozen, self._opened)
+            self._make_room(self._room)
 
     def _settle(self) -> None:
         """Move pending bars into the columns."""
@@ -343,6 +401,7 @@ class Bars:
         self._block, self._opened, self._room = block, opened, room
         self._frozen = block.view()
         self._frozen.flags.writeable = False
+        self._page.frozen, self._page.opened = self._frozen, opened  # who holds the page grows with it
         self._flat: Any = memoryview(cast(Any, block)).cast("B").cast("d")
 
     def _fill_vwap(self, rows: int) -> None:
@@ -362,6 +421,11 @@ class Bars:
     def _begins_session(self, row: int) -> bool:
         before, this = int(self._opened[row - 1]), int(self._opened[row])
         return bisect_right(self._starts, before) != bisect_right(self._starts, this)
+
+
+def _locked(array: _Array) -> _Array:
+    array.flags.writeable = False
+    return array
 
 
 class BarsView:

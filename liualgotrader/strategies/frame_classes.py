@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 if TYPE_CHECKING:
-    from liualgotrader.strategies.frames import Source
+    from liualgotrader.strategies.frames import Seen, Source
 
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
 
@@ -60,14 +59,14 @@ class LazySeries(PlacedSeries):
     _attrs = Filled("_attrs")
     _item_cache = Filled("_item_cache")
 
-    def __init__(self, source: Source, name: str, values: npt.NDArray[np.float64]) -> None:
+    def __init__(self, source: Source, name: str, seen: Seen) -> None:
         own = self.__dict__
-        own["_source"], own["_values_seen"], own["_name"] = source, values, name
+        own["_source"], own["_seen"], own["_values_seen"], own["_name"] = source, seen, seen.column(name), name
 
     def _fill(self) -> None:
         own = self.__dict__
-        values = own["_values_seen"]
-        whole = pd.Series(values, index=own["_source"].index(len(values)), name=own["_name"], copy=False)
+        index = own["_source"].index(own["_seen"])
+        whole = pd.Series(own["_values_seen"], index=index, name=own["_name"], copy=False)
         _copy_inside(whole, own)
 
     def __len__(self) -> int:
@@ -116,7 +115,7 @@ class _At:
 class LazyFrame(PlacedFrame):
     """A frame that answers its length and its columns before it is filled.
 
-    `rows` is None for all there are when it is first asked for anything, the minute in the making included.
+    `seen` is None for all there is when it is first asked for anything, the minute in the making included.
     """
 
     _mgr = Filled("_mgr")
@@ -124,30 +123,30 @@ class LazyFrame(PlacedFrame):
     _attrs = Filled("_attrs")
     _item_cache = Filled("_item_cache")
 
-    def __init__(self, source: Source, rows: int | None) -> None:
+    def __init__(self, source: Source, seen: Seen | None) -> None:
         own = self.__dict__
-        own["_source"], own["_rows"] = source, rows
+        own["_source"], own["_seen"] = source, seen
 
     def _fill(self) -> None:
         own = self.__dict__
-        source, rows = own["_source"], self._row_count()
-        columns = {name: source.table.column(name, rows) for name in COLUMNS}
-        _copy_inside(pd.DataFrame(columns, index=source.index(rows), copy=False), own)
+        seen = self._look()
+        columns = {name: seen.column(name) for name in COLUMNS}
+        _copy_inside(pd.DataFrame(columns, index=own["_source"].index(seen), copy=True), own)
 
-    def _row_count(self) -> int:
+    def _look(self) -> Seen:
         own = self.__dict__
-        if own["_rows"] is None:
-            own["_rows"] = own["_source"].table.rows(with_forming=True)
-        return int(own["_rows"])
+        if own["_seen"] is None:
+            own["_seen"] = own["_source"].table.seen(with_forming=True)
+        seen: Seen = own["_seen"]
+        return seen
 
     def __len__(self) -> int:
-        own = self.__dict__
-        return self._row_count() if "_mgr" not in own else super().__len__()
+        return self._look().rows if "_mgr" not in self.__dict__ else super().__len__()
 
     def __getitem__(self, key: Any) -> Any:
         own = self.__dict__
         if "_mgr" not in own and isinstance(key, str) and key in COLUMNS:
-            return LazySeries(own["_source"], key, own["_source"].table.column(key, self._row_count()))
+            return LazySeries(own["_source"], key, self._look())
         return super().__getitem__(key)
 
     def __getattr__(self, name: str) -> Any:  # type: ignore[misc] # columns before they are filled

@@ -1,8 +1,9 @@
 """`minute_history`: a pandas frame on the engine's bars that builds only what is touched.
 
 The frame and its columns are real `DataFrame` and `Series` objects to every caller; they are filled the
-first time something asks for more than a column, a length or a single value. Memory is shared with the
-engine and cannot be written to; `real_frames = true` in the tradeplan hands out copies instead.
+first time something asks for more than a column, a length or a single value. A frame shows what was so when
+it was first touched and never changes by itself. Columns taken out of it share the engine's memory and cannot
+be written to; the filled frame has memory of its own. `real_frames = true` in the tradeplan fills at once.
 """
 
 from __future__ import annotations
@@ -15,33 +16,40 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Table(Protocol):
-    """Bars in columns, as the engine keeps them."""
+class Seen(Protocol):
+    """Bars in columns as they were at one moment."""
 
-    def rows(self, *, with_forming: bool) -> int: ...
-    def column(self, name: str, rows: int) -> npt.NDArray[np.float64]: ...
-    def starts(self, rows: int) -> npt.NDArray[np.int64]: ...
+    @property
+    def rows(self) -> int: ...
+    def column(self, name: str) -> npt.NDArray[np.float64]: ...
+    def opened_at(self) -> npt.NDArray[np.int64]: ...
+
+
+class Table(Protocol):
+    """One symbol's bars, as the engine keeps them."""
+
+    def seen(self, *, with_forming: bool) -> Seen: ...
 
 
 class Source:
-    """Where one symbol's frames come from; keeps the index until a bar is added."""
+    """Where one symbol's frames come from; keeps the newest index."""
 
-    __slots__ = ("_index", "_last", "table")
+    __slots__ = ("_index", "_starts", "table")
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self._index: Any = None
-        self._last = -1
+        self._starts: npt.NDArray[np.int64] | None = None
 
-    def index(self, rows: int) -> Any:
-        """Return the starts of the first `rows` bars as a New York time index."""
-        starts = self.table.starts(rows)
-        last = int(starts[-1]) if rows else 0
-        if self._index is None or len(self._index) != rows or self._last != last:
+    def index(self, seen: Seen) -> Any:
+        """Return the starts of the bars as a New York time index."""
+        starts = seen.opened_at()
+        if self._starts is None or not np.array_equal(self._starts, starts):
             import pandas as pd
 
-            self._index = pd.DatetimeIndex(starts.copy(), tz="UTC", name="timestamp").tz_convert("America/New_York")
-            self._last = last
+            self._starts = starts.copy()
+            index = pd.DatetimeIndex(self._starts, tz="UTC", name="timestamp")
+            self._index = index.tz_convert("America/New_York")
         return self._index
 
 
@@ -53,7 +61,7 @@ def lazy_frames(table: Table) -> Callable[[bool], Any]:
     def frame(with_forming: bool) -> Any:
         nonlocal make
         make = make or _classes().LazyFrame
-        return make(source, None if with_forming else table.rows(with_forming=False))
+        return make(source, None if with_forming else table.seen(with_forming=False))
 
     return frame
 
@@ -63,9 +71,9 @@ def real_frames(table: Table) -> Callable[[bool], Any]:
     source = Source(table)
 
     def frame(with_forming: bool) -> Any:
-        rows = table.rows(with_forming=with_forming)
-        columns = {name: table.column(name, rows).copy() for name in _classes().COLUMNS}
-        return _classes().PlacedFrame(columns, index=source.index(rows))
+        seen = table.seen(with_forming=with_forming)
+        columns = {name: seen.column(name).copy() for name in _classes().COLUMNS}
+        return _classes().PlacedFrame(columns, index=source.index(seen))
 
     return frame
 

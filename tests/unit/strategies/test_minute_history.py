@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.events import Bar
+from liualgotrader.common.events import Bar, BarSource
 from liualgotrader.engine.bars import Bars
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 
@@ -106,3 +107,46 @@ def test_the_open_minute_is_the_last_row_when_asked_for(bars: Bars) -> None:
     assert (frame.close.iloc[-1], len(frame)) == (500.0, 391)
     bars.fold(START + 390 * MINUTE + 2 * SECOND, 501.0, 10.0, 7)
     assert lazy_frames(bars)(True).close.iloc[-1] == 501.0
+
+
+def test_what_is_written_into_a_frame_changes_that_frame_only(bars: Bars) -> None:
+    frame = lazy_frames(bars)(True)
+    frame.loc[frame.index[-1], "vwap"] = 5.0
+    frame["close"] = 7.0
+    assert (frame.vwap.iloc[-1], frame.close.iloc[0]) == (5.0, 7.0)
+    again = lazy_frames(bars)(True)
+    assert (again.vwap.iloc[-1], again.close.iloc[0]) != (5.0, 7.0)
+
+
+def row(minute: int, close: float) -> Bar:
+    at = START + minute * MINUTE
+    return Bar("A", at, at + MINUTE, close, close, close, close, 100.0, close, 1, int(BarSource.VENDOR_UPDATE))
+
+
+CHANGES = [
+    lambda bars: bars.fold(START + 390 * MINUTE + 2 * SECOND, 900.0, 10.0, 7),
+    lambda bars: bars.take(row(390, 7.0)),
+    lambda bars: bars.correct(row(5, 7.0)),
+    lambda bars: bars.correct(row(-3, 7.0)),
+    lambda bars: bars.preload([row(minute, 7.0) for minute in range(-20, 3)]),
+    lambda bars: [bars.append(row(minute, 7.0)) for minute in range(391, 2000)],
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("with_forming", [False, True])
+@pytest.mark.parametrize("touch", ["close", "vwap", None])
+def test_a_kept_frame_never_changes(
+    bars: Bars, change: Callable[[Bars], object], with_forming: bool, touch: str | None
+) -> None:
+    bars.fold(START + 390 * MINUTE + SECOND, 500.0, 10.0, 7)
+    kept, expected = lazy_frames(bars)(with_forming), pd.DataFrame(real_frames(bars)(with_forming))
+    column = kept[touch] if touch else None
+    length = len(kept)
+    change(bars)
+    lazy_frames(bars)(True)["close"].iloc[-1]
+    lazy_frames(bars)(True)["vwap"].iloc[-1]
+    if column is not None:
+        pd.testing.assert_series_equal(pd.Series(column), expected[touch])
+    pd.testing.assert_frame_equal(pd.DataFrame(kept), expected)
+    assert length == len(expected)
