@@ -27,13 +27,16 @@ class Calls(Protocol):
     @property
     def calls(self) -> int: ...
     @property
+    def is_calling(self) -> bool: ...
+    @property
     def is_making(self) -> bool: ...
 
 
 class Fetches(DataAPI):
     """The vendor as strategies reach it. `seconds` of machine time are all that the questions of one call may take.
 
-    While a strategy is made nobody waits for it yet: there each question has `making_seconds`.
+    While a strategy is made nobody waits for it yet: there each question has `making_seconds`. What a call asks
+    after it has really waited has `seconds` for itself.
     """
 
     def __init__(self, data: DataAPI, calls: Calls, *, seconds: float, making_seconds: float) -> None:
@@ -92,8 +95,9 @@ class Fetches(DataAPI):
             asked.cancel()
 
     def _seconds_left(self) -> float:
-        if self._calls.calls != self._call or self._calls.is_making:
-            self._call, self._spent = self._calls.calls, 0.0
+        calls = self._calls
+        if calls.calls != self._call or calls.is_making or not calls.is_calling:
+            self._call, self._spent = calls.calls, 0.0
         return self._limit() - self._spent
 
     def _limit(self) -> float:

@@ -76,11 +76,18 @@ class DataLoader:
         return symbol.upper() in self.data
 
     def pre_fetch(self, symbols: Sequence[str], start: date | str, end: date | str) -> None:
-        """Load whole days of several symbols in one request, `end` included, replacing what was loaded of them."""
+        """Load whole days of several symbols in one request, `end` included, replacing what was loaded of them.
+
+        Raises:
+            ValueError: the vendor did not answer, or said no.
+        """
         first, last = _as_day(start), _as_day(end)
         upper = [symbol.upper() for symbol in symbols]
         stop = min(midnight(last + timedelta(days=1)), self._clock.now())
-        found = self.data_api.bars_now(upper, midnight(first), stop, minutes=MINUTES[self.scale])
+        try:
+            found = self.data_api.bars_now(upper, midnight(first), stop, minutes=MINUTES[self.scale])
+        except DataUnavailable as e:
+            raise ValueError(str(e)) from e
         for symbol in upper:
             self.data.pop(symbol, None)
             self[symbol].adopt(frame_of(found.get(symbol, ())), midnight(first), stop)

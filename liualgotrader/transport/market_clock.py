@@ -96,6 +96,11 @@ class Seat:
         return self._calls
 
     @property
+    def is_calling(self) -> bool:
+        """Whether a call is being made at this moment; one that really waits is not."""
+        return self._cells[_SINCE] != 0
+
+    @property
     def is_making(self) -> bool:
         """Whether the newest call makes a strategy."""
         return self._cells[_BATCH] == MAKING

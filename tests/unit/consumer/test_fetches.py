@@ -49,6 +49,7 @@ class Vendor(DataAPI):
 
 class Calls:
     calls = 1
+    is_calling = True
     is_making = False
 
 
@@ -93,6 +94,13 @@ def test_all_questions_of_one_call_share_its_time(vendor: Vendor, calls: Calls, 
     seconds_of(fetches)
     assert seconds_of(fetches) < 0.1
     calls.calls += 1
+    assert seconds_of(fetches) > 0.15
+
+
+def test_a_call_that_has_really_waited_does_not_pay_for_another(vendor: Vendor, calls: Calls, fetches: Fetches) -> None:
+    vendor.slow = True
+    seconds_of(fetches)
+    calls.is_calling = False
     assert seconds_of(fetches) > 0.15
 
 
