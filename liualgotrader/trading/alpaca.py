@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from random import Random
@@ -96,23 +96,61 @@ class AlpacaBroker:
         return wire.broker_order(raw)
 
     async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
-        """Return all orders submitted at or after `since`, oldest first, through all pages."""
-        found: dict[str, BrokerOrder] = {}
+        """Return all orders submitted at or after `since`, oldest first, through all pages.
+
+        Of a bracket whose entry is filled the vendor's nested list of open orders shows nothing: an exit of it that
+        is open comes with its parent all the same, or alone where the parent cannot be found.
+        """
+        if not open_only:
+            return _orders_of(await self._all_pages("all", since, nested=True))
+        flat = await self._all_pages("open", since, nested=False)
+        if all((raw.get("order_class") or "simple") == "simple" for raw in flat):
+            return _orders_of(flat)
+        found = {o.broker_order_id: o for o in _orders_of(await self._all_pages("open", since, nested=True))}
+        shown = found.keys() | {leg.broker_order_id for order in found.values() for leg in order.legs}
+        alone = [order for order in _orders_of(flat) if order.broker_order_id not in shown]
+        found |= {order.broker_order_id: order for order in await self._with_parents(alone)}
+        return sorted(found.values(), key=lambda order: order.submitted_at)
+
+    async def _with_parents(self, exits: Sequence[BrokerOrder]) -> list[BrokerOrder]:
+        """Return the brackets that these exits belong to, and the exits whose bracket is not among the newest orders."""
+        if not exits:
+            return []
+        question = {
+            "status": "all",
+            "limit": _ORDERS_PAGE,
+            "until": rfc3339(max(order.submitted_at for order in exits) + SECOND),
+            "direction": "desc",
+            "nested": "true",
+            "symbols": ",".join(sorted({order.symbol for order in exits})),
+        }
+        newest_first = await self._call("GET", "/orders", question, about="orders")
+        seen = _orders_of(newest_first)[::-1]
+        wanted = {order.broker_order_id for order in exits}
+        parents = [o for o in seen if any(leg.broker_order_id in wanted for leg in o.legs)]
+        shown = {leg.broker_order_id for parent in parents for leg in parent.legs}
+        return [*parents, *(order for order in exits if order.broker_order_id not in shown)]
+
+    async def _all_pages(self, status: str, since: int, *, nested: bool) -> Sequence[Mapping[str, Any]]:
+        """Return the orders of that status; with `nested` the exits of a bracket come as its legs."""
+        found: dict[str, Mapping[str, Any]] = {}
         after = since - 1
         while True:
             question = {
-                "status": "open" if open_only else "all",
+                "status": status,
                 "limit": _ORDERS_PAGE,
                 "after": rfc3339(after),
                 "direction": "asc",
-                "nested": "true",  # the exits of a bracket come as its legs
+                "nested": "true" if nested else "false",
             }
-            page = [wire.broker_order(raw) for raw in await self._call("GET", "/orders", question, about="orders")]
-            fresh = [order for order in page if order.broker_order_id not in found]
-            found.update((order.broker_order_id, order) for order in fresh)
+            page: list[Mapping[str, Any]] = await self._call("GET", "/orders", question, about="orders")
+            fresh = [raw for raw in page if raw.get("id") not in found]
+            found.update((str(raw.get("id")), raw) for raw in fresh)
             if len(page) < _ORDERS_PAGE or not fresh:
                 return list(found.values())
-            after = fresh[-1].submitted_at - 1  # `after` is exclusive: equal times at the page's end come again
+            after = (
+                wire.broker_order(fresh[-1]).submitted_at - 1
+            )  # `after` is exclusive: equal times at the page's end come again
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
         """Return all executions at or after `since`, oldest first, through all pages."""
@@ -293,6 +331,10 @@ class _UpdatesThread:
         except (BadData, KeyError) as e:
             log.warning("bad_order_update %s", e)
             self._say(None)  # something happened that we cannot read: ask by REST
+
+
+def _orders_of(rows: Iterable[Mapping[str, Any]]) -> list[BrokerOrder]:
+    return [wire.broker_order(raw) for raw in rows]
 
 
 def updates_stream(

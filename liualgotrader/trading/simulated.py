@@ -75,11 +75,12 @@ class SimulatedBroker:
             raise
 
     async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
-        """Return all orders submitted at or after `since`, oldest first."""
-        status = "open" if open_only else "all"
+        """Return all orders submitted at or after `since`, oldest first; a bracket is open while an exit of it is."""
         views = self._exchange.orders(
-            self._account_id, status=status, after=since - 1, limit=_ALL, direction="asc", nested=True
+            self._account_id, status="all", after=since - 1, limit=_ALL, direction="asc", nested=True
         )
+        if open_only:
+            views = [view for view in views if any(v.is_open for v in (view, *view.legs))]
         return [broker_order(view) for view in views]
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:

@@ -15,6 +15,7 @@ from liualgotrader.common.orders import BrokerUpdate, OrderIntent, OrderState, O
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca import AlpacaData
 from liualgotrader.trading.alpaca import AlpacaBroker
+from liualgotrader.trading.simulated import SimulatedBroker
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 from tests.fakes.tapes import at
 
@@ -111,6 +112,26 @@ async def test_a_replacement_and_a_cancellation_reach_the_order(broker: AlpacaBr
         "liu-0b5e7a4e0000-1-1": OrderState.REPLACED,
         "liu-0b5e7a4e0000-1-1-r1": OrderState.CANCELED,
     }
+
+
+async def test_open_orders_include_the_exits_of_a_bracket_whose_entry_is_filled(
+    broker: AlpacaBroker, market: MarketThread
+) -> None:
+    bracket = {"take_profit": D(120), "stop_loss": D(80)}
+    sent = [await broker.submit(intent(n, **bracket)) for n in (1, 2)]
+    await broker.submit(intent(3))
+    await go_on(market, 2)
+    [parent, second] = await broker.orders(since=1, open_only=True)
+    assert [parent.client_order_id, second.client_order_id] == [f"liu-0b5e7a4e0000-1-{n}" for n in (1, 2)]
+    assert parent.state is OrderState.FILLED
+    assert {leg.broker_order_id for leg in parent.legs} == {leg.broker_order_id for leg in sent[0].legs}
+    [*exits] = await broker.orders(since=1)
+    assert len(exits) == 3, "they stand with their parents"
+    in_process = market.read(
+        lambda running: SimulatedBroker(running.world.exchange, running.world.account_id, lambda: running.world.now)
+    )
+    same = await in_process.orders(since=1, open_only=True)
+    assert [o.broker_order_id for o in same] == [parent.broker_order_id, second.broker_order_id]
 
 
 async def test_the_order_stream_says_when_it_listens_and_then_everything_in_order(
