@@ -13,8 +13,10 @@ from typing import NoReturn, TextIO
 
 from liualgotrader import __version__
 from liualgotrader.common.config import environment
-from liualgotrader.common.errors import LiuError
+from liualgotrader.common.errors import LiuError, OutsideError
 
+_STDERR = 2
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # of a file behind our output
 EXIT_CODES = """\
 exit codes:
   0    it ended as it should
@@ -44,6 +46,7 @@ def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Seque
     A traceback is shown for bugs, and for every error with LIU_DEBUG_ENABLED=1.
     """
     status = 1
+    open_standard_streams()
     try:
         status = body(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -58,7 +61,26 @@ def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Seque
     except BrokenPipeError as error:  # `| head`: nobody reads any more
         give_up_output(error)
         status = 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        _send_nowhere(sys.stdout)
+        complain(f"{program}: the output cannot be written ({error.strerror})")
+        status = OutsideError.exit_code
     sys.exit(status)
+
+
+def open_standard_streams() -> None:
+    """Give standard input, output and error a place where the caller has closed them (`>&-`): nowhere.
+
+    Else the next file or socket of ours would get their number, and what is printed would be written into it.
+    """
+    while (fresh := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(fresh, True)  # our processes need them no less
+    os.close(fresh)
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", encoding="utf-8", closefd=False)
 
 
 def complain(sentence: str) -> None:

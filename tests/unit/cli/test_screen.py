@@ -145,3 +145,8 @@ def test_a_session_ends_with_its_own_status_although_nobody_can_read_what_it_say
     done = subprocess.run(command, stdout=nowhere, stderr=nowhere, timeout=60, check=False)
     os.close(nowhere)
     assert done.returncode == 130
+
+
+def test_a_session_ends_with_its_own_status_although_its_output_was_closed():
+    call = ["bash", "-c", f'exec {sys.executable} -c "$0" plain >&- 2>&-', SESSION]
+    assert subprocess.run(call, timeout=60, check=False).returncode == 130
