@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, Trade
 
 Ints = NDArray[np.int64]
@@ -87,12 +88,14 @@ def no_trades() -> TradeColumns:
 def quotes_from_trades(trades: TradeColumns) -> QuoteColumns:
     """Return made-up quotes for a symbol that has none: the last price-forming trade plus and minus half a tick.
 
-    A new quote follows each change of that price, at the time of the trade. Its sizes are those of the
+    A new quote follows each change of that price, and the first trade of each minute even at the same price so
+    that a stock which goes on trading has no old quote, at the time of the trade. Its sizes are those of the
     trade, at least a round lot. All rows are marked `QuoteMark.SYNTHETIC`.
     """
     forming = np.flatnonzero(trades.flags & int(Counts.LAST))
     price = trades.price[forming]
-    new = forming[np.flatnonzero(np.diff(price, prepend=np.nan) != 0)]
+    minute = trades.at[forming] // MINUTE
+    new = forming[np.flatnonzero((np.diff(price, prepend=np.nan) != 0) | (np.diff(minute, prepend=-1) != 0))]
     size = np.maximum(trades.size[new], ROUND_LOT)
     half_tick = np.where(trades.price[new] >= 1, 0.005, 0.00005)
     return QuoteColumns(

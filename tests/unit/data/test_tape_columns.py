@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, SECOND
+from liualgotrader.common.clock import SECOND
 from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, Trade
 from liualgotrader.data.tapes.bars import bars_of
 from liualgotrader.data.tapes.columns import (
@@ -103,6 +104,13 @@ def test_a_made_up_quote_is_half_a_tick_round_the_last_price_and_says_so() -> No
     assert made.ask.tolist() == [10.005, 10.025, 0.50005]
     assert made.bid_size.tolist() == made.ask_size.tolist() == [100.0, 700.0, 100.0]
     assert set(made.flags.tolist()) == {int(QuoteMark.SYNTHETIC)}
+
+
+def test_a_stock_that_trades_on_at_one_price_is_quoted_anew_each_minute() -> None:
+    at = np.arange(0, 600, 10) * SECOND
+    same = np.full(len(at), 10.0)
+    made = quotes_from_trades(TradeColumns(at, same, np.full(len(at), 500.0), np.full(len(at), ALL)))
+    assert (made.at // SECOND).tolist() == [60 * minute for minute in range(10)]
 
 
 cents = st.integers(100, 5_000).map(lambda c: c / 100)
