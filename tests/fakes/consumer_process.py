@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
-from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.clock import MINUTE, block
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import Asset, Snapshot, Store
+from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.shell import Consumer, Doors
+from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
+from liualgotrader.data.loader import DataLoader
 from liualgotrader.models.store_factory import open_store
 from liualgotrader.transport.child import Child, run_child
 
@@ -43,6 +47,20 @@ class MadeUpData:
         return None
 
 
+class SlowVendor(DataAPI):
+    """Takes longer for an answer than anybody waits."""
+
+    def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        block(1.0)
+        return {}
+
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+        return {}
+
+    def assets_now(self) -> Mapping[str, AssetFacts]:
+        return {}
+
+
 def _bar(symbol: str, at: int, price: float) -> Bar:
     return Bar(symbol, at, at + MINUTE, price, price, price, price, 100.0, price, 1)
 
@@ -54,6 +72,12 @@ def run(run_dir: str, control: Connection) -> None:
         return await open_store(Secrets.from_environment().dsn.reveal())
 
     async def body(child: Child) -> None:
-        await Consumer(child, 0, Doors(MadeUpData(), record)).run()
+        seconds = child.plan.timings.strategy_fetch_seconds
+        fetches = Fetches(SlowVendor(), child.seat, seconds=seconds, making_seconds=seconds)
+
+        def loader(live: Callable[[str], Any]) -> DataLoader:
+            return DataLoader(data_api=fetches, clock=child.clock, live=live)
+
+        await Consumer(child, 0, Doors(MadeUpData(), record, make_loader=loader, fetches=fetches)).run()
 
     run_child("consumer-0", run_dir, control, body)

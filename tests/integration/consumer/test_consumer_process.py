@@ -47,7 +47,7 @@ T = TypeVar("T")
 STRATEGIES = """
 import asyncio
 from liualgotrader.common import trading_data
-from liualgotrader.strategies.base import Strategy
+from liualgotrader.strategies.base import Strategy, StrategyType
 
 class Buyer(Strategy):
     async def run(self, symbol, shortable, position, now, minute_history, portfolio_value=None, **more):
@@ -66,6 +66,14 @@ class Patient(Strategy):
         before = await self.get_global_var("seen") or ""
         await self.set_global_var("seen", before + symbol)
         return True, {"side": "sell", "qty": 1, "type": "market"}
+
+class Asking(Strategy):
+    def __init__(self, batch_id, data_loader):
+        super().__init__("Asking", StrategyType.DAY_TRADE, batch_id, [], data_loader=data_loader)
+
+    async def run(self, symbol, shortable, position, now, minute_history, **more):
+        known = self.data_loader[symbol].close[-1]
+        return True, {"side": "buy", "qty": round(self.data_loader["ELSEWHERE"].close[-1]), "type": "market"}
 
 class Never(Strategy):
     async def run(self, symbol, shortable, position, now, minute_history, **more):
@@ -97,7 +105,7 @@ class Session:
             tradeplan={"strategies": {name: {"filename": "mine.py"} for name in strategies}, "events": ["trade"]},
             tradeplan_dir=str(folder),
             seed=1,
-            timings=Timings(strategy_answer_seconds=0.5),
+            timings=Timings(strategy_answer_seconds=0.5, strategy_fetch_seconds=0.1),
         )
         write_plan(self.plan)
         self.page = SessionPage.create(self.plan.page_path, self.plan.process_names(), self.plan.link_names())
@@ -359,6 +367,24 @@ def test_a_strategy_that_waits_for_ever_is_stopped_alone(begin: Callable[..., Se
     assert session.take(OrderIntent).strategy == "Buyer"
     ended = session.wait_for(SlotEnded)
     assert (ended.slot, ended.reason) == (0, "no answer")
+
+
+def test_a_fetch_that_is_not_answered_fails_its_call_and_costs_the_others_its_seconds(
+    begin: Callable[..., Session],
+) -> None:
+    session = begin("Asking", "Buyer")
+    session.catch_up(0)
+    session.catch_up(1)
+    session.pick()
+    begun = machine_now()
+    session.trade()
+    order = session.take(OrderIntent)
+    assert order.strategy == "Buyer"
+    assert machine_now() - begun < 0.8 * SECOND
+    session.wait_for(Counters, lambda c: c.values["fetches_failed"] == c.values["fetches"] == 1.0)
+    session.wait_for_log("strategy Asking raised in run for AAPL")
+    assert "bars of ELSEWHERE: no answer within the 0.1 s" in session.log
+    assert not [one for one in session.heard if isinstance(one, SlotEnded)]
 
 
 def test_a_strategy_that_cannot_be_made_is_stopped_alone(begin: Callable[..., Session]) -> None:
