@@ -19,6 +19,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import (
     AlgoRunRow,
     BatchRow,
+    EarlierOrder,
     FilledTrade,
     GainLossRow,
     LeftOpen,
@@ -221,10 +222,17 @@ class Store(Protocol):
         """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
         ...
 
+    async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
+        """Return the orders of other batches in an environment that have no known end, oldest first."""
+        ...
+
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
     ) -> Sequence[LeftOpen]:
-        """Return what a strategy holds after this batch and all before it, or (`alone`) from this batch alone."""
+        """Return what a strategy holds after this batch and all before it, or (`alone`) from this batch alone.
+
+        Where the strategy has planned no stop, `planned_stop` is the one that the broker keeps, if there is one.
+        """
         ...
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None: ...

@@ -116,6 +116,20 @@ class PlanRow(msgspec.Struct, frozen=True, tag_field="kind", tag="plan"):
 Row = OrderRow | OrderEventRow | TradeRow | AccountRow | PlanRow
 
 
+class EarlierOrder(msgspec.Struct, frozen=True):
+    """An order of an earlier batch whose end the record does not know.
+
+    `events` are its stored steps, `parent` the order whose bracket it belongs to, `account_id` the portfolio account
+    of its batch.
+    """
+
+    order: OrderRow
+    strategy: str
+    events: int
+    parent: str = ""
+    account_id: int | None = None
+
+
 class LeftOpen(msgspec.Struct, frozen=True):
     """A position that earlier batches of a strategy left open: signed shares at an average cost in dollars per share.
 

@@ -7,11 +7,22 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.money import notional, plain
-from liualgotrader.common.rows import AccountRow, FilledTrade, LeftOpen, OrderEventRow, OrderRow, PlanRow, Row, TradeRow
+from liualgotrader.common.orders import FINAL_STATES
+from liualgotrader.common.rows import (
+    AccountRow,
+    EarlierOrder,
+    FilledTrade,
+    LeftOpen,
+    OrderEventRow,
+    OrderRow,
+    PlanRow,
+    Row,
+    TradeRow,
+)
 from liualgotrader.models.lease_tables import LeaseTables
-from liualgotrader.models.left_open import Step, left_open
+from liualgotrader.models.left_open import Step, left_open, with_resting_stop
 from liualgotrader.models.position_plans import in_steps, save_plans
-from liualgotrader.models.values import clean_text, columns, instant_of, json_text, utc_aware, utc_naive
+from liualgotrader.models.values import clean_text, columns, from_json, instant_of, json_text, utc_aware, utc_naive
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -139,6 +150,30 @@ PLANS_OF_POSITIONS = """
     WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND p.symbol = ANY($4)
     ORDER BY p.algo_run_id
 """
+# Stops that the broker keeps: they protect a position for which the strategy has planned none.
+RESTING_STOPS = """
+    SELECT o.symbol, o.side, max(o.stop_price) AS stop_price
+    FROM orders o JOIN algo_run r ON r.algo_run_id = o.algo_run_id
+    WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND o.symbol = ANY($4)
+      AND o.stop_price IS NOT NULL AND o.state <> ALL($5)
+    GROUP BY o.symbol, o.side
+"""
+# The first event of a bracket's exit names the order that it belongs to.
+ORDERS_LEFT = """
+    SELECT
+        o.client_order_id, o.batch_id, o.slot, o.algo_run_id, o.generation, o.symbol, o.side, o.quantity, o.type,
+        o.time_in_force, o.limit_price, o.stop_price, o.state, o.broker_order_id, o.filled_quantity, o.average_price,
+        o.reason, o.planned_stop, o.planned_target, o.indicators::text AS indicators, o.decided_at, o.updated_at,
+        r.algo_name,
+        (SELECT max(e.number) FROM order_events e WHERE e.client_order_id = o.client_order_id) AS events,
+        (SELECT e.details ->> 'parent' FROM order_events e
+            WHERE e.client_order_id = o.client_order_id AND e.number = 1) AS parent,
+        (SELECT p.account_id FROM portfolio_batch_ids b JOIN portfolio p ON p.portfolio_id = b.portfolio_id
+            WHERE b.batch_id = o.batch_id ORDER BY b.assoc_id LIMIT 1) AS account_id
+    FROM orders o JOIN algo_run r ON r.algo_run_id = o.algo_run_id
+    WHERE r.algo_env = $1 AND o.batch_id <> $2 AND o.state <> ALL($3)
+    ORDER BY o.decided_at, o.client_order_id
+"""
 
 
 class GatewayTables(LeaseTables):
@@ -183,11 +218,27 @@ class GatewayTables(LeaseTables):
         """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
         return await self._open(BEFORE_BATCH, environment, strategy, batch_id)
 
+    async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
+        """Return the orders of other batches in an environment that have no known end, oldest first."""
+        ends = [str(state) for state in FINAL_STATES]
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(ORDERS_LEFT, environment, batch_id, ends)
+        return [_earlier_order(row) for row in rows]
+
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
     ) -> Sequence[LeftOpen]:
         """Return what a strategy holds after this batch and all before it, or (`alone`) from this batch alone."""
-        return await self._open(IN_BATCH if alone else UP_TO_BATCH, environment, strategy, batch_id)
+        runs = IN_BATCH if alone else UP_TO_BATCH
+        found = await self._open(runs, environment, strategy, batch_id)
+        bare = [p.symbol for p in found if p.planned_stop is None]
+        if not bare:
+            return found
+        ends = [str(state) for state in FINAL_STATES]
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(RESTING_STOPS.format(runs=runs), environment, strategy, batch_id, bare, ends)
+        stops = {(row["symbol"], row["side"]): plain(row["stop_price"]) for row in rows}
+        return [with_resting_stop(p, stops) for p in found]
 
     async def _open(self, runs: str, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         async with self._database.connection() as connection:
@@ -328,6 +379,15 @@ def _move(row: Mapping[str, Any]) -> Step:
 
 def _price(value: Decimal | None) -> Decimal | None:
     return None if value is None else plain(value)
+
+
+def _earlier_order(row: Mapping[str, Any]) -> EarlierOrder:
+    kept = {name: row[name] for name in OrderRow.__struct_fields__}
+    kept |= {name: plain(row[name]) for name in ("quantity", "filled_quantity")}
+    kept |= {name: _price(row[name]) for name in ("limit_price", "stop_price", "planned_stop", "planned_target")}
+    kept |= {name: instant_of(row[name]) for name in ("decided_at", "updated_at")}
+    kept |= {"average_price": _price(row["average_price"]), "indicators": from_json(row["indicators"])}
+    return EarlierOrder(OrderRow(**kept), row["algo_name"], row["events"] or 0, row["parent"] or "", row["account_id"])
 
 
 def _cash_columns(row: TradeRow) -> tuple[Any, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.rows import LeftOpen
@@ -67,3 +69,9 @@ def left_open(steps: Iterable[Step]) -> list[LeftOpen]:
         for symbol, p in sorted(positions.items())
         if p.quantity
     ]
+
+
+def with_resting_stop(position: LeftOpen, stops: Mapping[tuple[str, str], Decimal]) -> LeftOpen:
+    """Return a position with the stop that the broker keeps for it, by symbol and side, if its strategy has none."""
+    stop = stops.get((position.symbol, "sell" if position.quantity > 0 else "buy"))
+    return position if position.planned_stop is not None else msgspec.structs.replace(position, planned_stop=stop)

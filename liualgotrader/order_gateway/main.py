@@ -16,13 +16,14 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import ROWS_LEFT, ToChild, Told
 from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable
-from liualgotrader.common.orders import BrokerAccount
+from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.carrying import carried_positions, carries
 from liualgotrader.order_gateway.desk_room import DeskRoom
+from liualgotrader.order_gateway.earlier import EarlierOrders
 from liualgotrader.order_gateway.endpoints import refuse_real_money
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.record import OpenStore, RowRecorder
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0  # machine time for broker and database to answer at the first start
+STEADY_LOOKS = 4  # at the account, until nothing moves while the orders of earlier batches are looked up
 BOOKS_SECONDS = 10.0  # machine time for the first comparison with the broker
 LEAVE_SECONDS, ORPHAN_LEAVE_SECONDS = 5.0, 1.0  # machine time for cancels to be confirmed at the end
 FLATTEN_SECONDS = 12.0
@@ -145,14 +147,14 @@ class _Session:
         self._recorder.add(room.rows)
         room.rows = []
         gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
-        if carries(child.plan) and not room.desk.has_opened:
-            await self._carry()
+        self._recorder.start()
+        if child.plan.environment != "SIMULATED" and not room.desk.has_opened:  # else the account is new
+            await self._take_up()
         if self._lock.killed and not room.desk.is_killed:
             if is_new:
                 child.notice("WARNING", "an earlier session left the kill switch on; `trader resume` takes it off")
             gateway.tell(KillSwitch(reason=self._lock.killed))
         self._watch_disk()
-        self._recorder.start()
         with child.seat.busy():
             gateway.attach()
             for order in early:
@@ -164,11 +166,38 @@ class _Session:
             child.ready()
         say(log, "gateway_ready", generation=generation, restarted=not is_new)
 
-    async def _carry(self) -> None:
+    async def _take_up(self) -> None:
+        """Go on from what earlier batches left: first their orders, then, unless told otherwise, their positions."""
+        child = self._child
+        store = await _patiently(child, self._recorder.connect, START_SECONDS)
+        held: Sequence[BrokerPosition] | None = None
+        for _ in range(STEADY_LOOKS):
+            before, held = held, await _patiently(child, self._broker.positions, START_SECONDS)
+            if before == held:
+                break
+            await self._settle_earlier(store)
+        if carries(child.plan):
+            await self._carry(store, held or ())
+
+    async def _settle_earlier(self, store: Store) -> None:
+        """Book what earlier batches' orders have traded since, in the rows of those batches, and wait until it is stored."""
+        child, plan = self._child, self._child.plan
+        await self._store_rows()
+        orders = EarlierOrders(plan.environment, plan.batch_id, store, self._broker, child.clock)
+        for told in await _patiently(child, lambda: orders.found(child.notice), START_SECONDS):
+            self._gateway.tell(told)
+        await self._store_rows()
+
+    async def _store_rows(self) -> None:
+        if not await self._recorder.drain(START_SECONDS):
+            self._look()
+            raise DatabaseUnavailable(
+                "What earlier sessions left cannot be read: PostgreSQL stores no rows; start again."
+            )
+
+    async def _carry(self, store: Store, held: Sequence[BrokerPosition]) -> None:
         """Give the slots what their strategies hold from before: each once, however often a gateway dies meanwhile."""
         child, books = self._child, self._room.desk.ledger.books
-        store = await _patiently(child, self._recorder.connect, START_SECONDS)
-        held = await _patiently(child, self._broker.positions, START_SECONDS)
         for carried in await carried_positions(child.plan, store, held, child.notice):
             place = carried.slot, carried.symbol
             if not books.held(*place) and place not in books.missing:

@@ -17,6 +17,7 @@ from liualgotrader.common.rows import (
     AccountRow,
     AlgoRunRow,
     BatchRow,
+    EarlierOrder,
     GainLossRow,
     LeftOpen,
     OrderEventRow,
@@ -330,6 +331,46 @@ class StoreContract:
         assert {p.symbol: p.quantity for p in before} == {"SPY": Decimal(-20)}
         before = await store.left_open("PAPER", "Momentum", "not-begun")
         assert {p.symbol: p.quantity for p in before} == {"IBM": Decimal(20), "SPY": Decimal(-40)}
+
+    async def test_orders_of_other_batches_without_a_known_end_are_found(self, store: Store) -> None:
+        monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))
+        other = await store.begin_algo_run(run(0, "elsewhere", "Momentum", "PROD"))
+        today = await store.begin_algo_run(run(0, "today", "Momentum", "PAPER"))
+        before = msgspec.structs.replace(
+            order(1, "sent", run_id=monday), batch_id="monday", limit_price=Decimal("181.5")
+        )
+        leg = msgspec.structs.replace(before, client_order_id="leg", side="sell", decided_at=OPEN + SECOND)
+        rows: list[Row] = [
+            before,
+            msgspec.structs.replace(before, client_order_id="done", state="canceled"),
+            msgspec.structs.replace(before, client_order_id="elsewhere", batch_id="elsewhere", algo_run_id=other),
+            msgspec.structs.replace(before, client_order_id="mine", batch_id="today", algo_run_id=today),
+            leg,
+            OrderEventRow("leg", 1, "approved", OPEN, {"parent": before.client_order_id}),
+            OrderEventRow("leg", 2, "acknowledged", OPEN, {}),
+        ]
+        await store.apply("monday", numbered(rows))
+        first, second = await store.orders_left("PAPER", "today")
+        assert first == EarlierOrder(before, "Momentum", 0)
+        assert second == EarlierOrder(leg, "Momentum", 2, before.client_order_id)
+        assert [o.order.client_order_id for o in await store.orders_left("PAPER", "monday")] == ["mine"]
+
+    async def test_a_stop_at_the_broker_stands_for_one_that_nobody_planned(self, store: Store) -> None:
+        monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))
+        stop = msgspec.structs.replace(
+            order(2, "sent", run_id=monday),
+            batch_id="monday",
+            side="sell",
+            type="stop",
+            limit_price=None,
+            stop_price=Decimal("170"),
+        )
+        bare = msgspec.structs.replace(trade(1, monday), planned_stop=None)
+        await store.apply("monday", numbered([bare, stop]))
+        [held] = await store.open_after("PAPER", "Momentum", "monday")
+        assert held.planned_stop == 170
+        [carried] = await store.left_open("PAPER", "Momentum", "today")
+        assert carried.planned_stop is None
 
     async def test_what_was_left_open_comes_with_its_cost_and_the_newest_stop_and_target(self, store: Store) -> None:
         monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, OutsideError
+from liualgotrader.common.orders import OrderState
 from liualgotrader.common.rows import (
     AccountRow,
     AlgoRunRow,
     BatchRow,
+    EarlierOrder,
     FilledTrade,
     GainLossRow,
     LeftOpen,
@@ -27,7 +29,7 @@ from liualgotrader.common.rows import (
     TradeAnalysisRow,
     TradeRow,
 )
-from liualgotrader.models.left_open import Step, left_open
+from liualgotrader.models.left_open import Step, left_open, with_resting_stop
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -221,11 +223,29 @@ class MemoryStore:
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         return self._open(self._runs_before(environment, strategy, batch_id))
 
+    async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
+        data, found = self._data, []
+        for row in data.orders.values():
+            run = data.runs[row.algo_run_id].row
+            if run.environment != environment or row.batch_id == batch_id or OrderState(row.state).is_final:
+                continue
+            mine = sorted(e.number for key, e in data.events.items() if key[0] == row.client_order_id)
+            first = data.events.get((row.client_order_id, 1))
+            parent = str(first.details.get("parent") or "") if first else ""
+            portfolio = next((p for p, batch in sorted(data.portfolio_batches) if batch == row.batch_id), "")
+            account = data.portfolios.get(portfolio)
+            cut = _cut(_cut(row, "decided_at"), "updated_at")
+            found.append(EarlierOrder(cut, run.strategy, mine[-1] if mine else 0, parent, account))
+        return sorted(found, key=lambda e: (e.order.decided_at, e.order.client_order_id))
+
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
     ) -> Sequence[LeftOpen]:
         own = self._runs(environment, strategy, batch_id)
-        return self._open(own if alone else own | self._runs_before(environment, strategy, batch_id))
+        runs = own if alone else own | self._runs_before(environment, strategy, batch_id)
+        working = [o for o in self._data.orders.values() if not OrderState(o.state).is_final and o.algo_run_id in runs]
+        stops = {(o.symbol, o.side): o.stop_price for o in working if o.stop_price is not None}
+        return [with_resting_stop(p, stops) for p in self._open(runs)]
 
     def _runs(self, environment: str, strategy: str, batch_id: str = "") -> set[int]:
         wanted = (environment, strategy)

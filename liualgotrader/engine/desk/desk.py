@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import (
     BrokerAccount,
     BrokerUpdate,
@@ -18,7 +19,17 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     SlotNews,
 )
-from liualgotrader.engine.desk import account, broker_side, cancels, closing, exits, intents, reconcile, settling
+from liualgotrader.engine.desk import (
+    account,
+    broker_side,
+    cancels,
+    closing,
+    earlier,
+    exits,
+    intents,
+    reconcile,
+    settling,
+)
 from liualgotrader.engine.desk.alarms import Due, Key
 from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order, Origin
@@ -30,6 +41,7 @@ from liualgotrader.engine.desk.values import (
     Carried,
     Condition,
     Decision,
+    Earlier,
     Flatten,
     Found,
     Input,
@@ -193,6 +205,7 @@ class Desk:
                 "quantity": str(p.quantity),
                 "average_price": f"{p.average_price:.4f}",
                 "stop": str(p.planned_stop) if p.planned_stop is not None else None,
+                "resting_stop": _resting_stop(ledger, slot, symbol, p.quantity),
                 "target": str(p.planned_target) if p.planned_target is not None else None,
                 "day_trade": ledger.slot(slot).day_trade,
             }
@@ -200,12 +213,20 @@ class Desk:
         ]
         return {
             "positions": positions,
-            "unprotected": [p for p in positions if p["stop"] is None],
+            "unprotected": [p for p in positions if p["stop"] is None and p["resting_stop"] is None],
             "open_orders": [o.client_order_id for o in ledger.orders.all_working()],
             "foreign": {s: str(q) for s, q in ledger.books.foreign.items() if q},
             "quarantined": dict(ledger.books.quarantined),
             "entries_stopped": dict(ledger.conditions),
         }
+
+
+def _resting_stop(ledger: Ledger, slot: int, symbol: str, held: Decimal) -> str | None:
+    """Return the price of a stop that the broker keeps for a position, None if there is none for all of it."""
+    working = ledger.orders.in_symbol(symbol, slot)
+    stops = [o for o in working if o.intent.stop_price is not None and held * o.side.sign < 0 and not o.cancel_wanted]
+    covered = sum((o.remaining for o in stops), ZERO) >= abs(held)
+    return str(max((o.intent.stop_price for o in stops), key=lambda p: p or ZERO)) if stops and covered else None
 
 
 def _ask_after_restart(ledger: Ledger) -> None:
@@ -244,6 +265,7 @@ def _on_carried(ledger: Ledger, told: Carried) -> None:
     position = ledger.carry(told.slot, told.symbol, told.quantity, told.average_price)
     position.planned_stop, position.planned_target = told.planned_stop, told.planned_target
     ledger.tell_protection(told.slot, told.symbol, position)
+    earlier.take_over(ledger, told.slot, told.symbol)
 
 
 def _on_declare(ledger: Ledger, told: Declare) -> None:
@@ -307,6 +329,7 @@ def _serve(ledger: Ledger, due: Due, key: Key) -> None:
 
 _HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
     Carried: _on_carried,
+    Earlier: earlier.on_earlier,
     Missing: settling.on_missing,
     Settle: settling.on_settle,
     OrderIntent: intents.on_order,

@@ -29,7 +29,7 @@ from liualgotrader.common.orders import (
     Side,
     SlotNews,
 )
-from liualgotrader.common.rows import OrderEventRow, OrderRow, PlanRow, Row, TradeRow
+from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow, PlanRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.engine.desk.alarms import Alarms, Due, Key
 from liualgotrader.engine.desk.books import Books, Position
@@ -117,6 +117,7 @@ class Ledger:
         self.waiting: dict[str, Order] = {}  # approved exits that go out once something else has ended
         self.said: set[tuple[int, str, str]] = set()  # (slot, symbol, cause) of exits refused that a person was told of
         self.replaces: set[ReplaceIntent] = set()  # those dealt with
+        self.earlier: dict[str, tuple[EarlierOrder, Order]] = {}  # of earlier batches, by client id
         self.closings: dict[tuple[int, str], Closing] = {}
         self.flattening: dict[int | None, str] = {}  # slot (None: all) -> why nothing may stay open in it
         self.changed: list[Order] = []  # orders that have ended or filled during this input
@@ -273,7 +274,14 @@ class Ledger:
         self.write(self.row(order))
 
     def row(self, order: Order) -> OrderRow:
-        """Return the order as the database keeps it."""
+        """Return the order as the database keeps it: one that an earlier batch sent stays that batch's."""
+        row = self._row_of_today(order)
+        if order.origin is not Origin.EARLIER:
+            return row
+        was = self.earlier[order.client_order_id][0].order
+        return msgspec.structs.replace(row, batch_id=was.batch_id, slot=was.slot, algo_run_id=was.algo_run_id)
+
+    def _row_of_today(self, order: Order) -> OrderRow:
         intent, plan = order.intent, self.slot(order.slot).plan
         return OrderRow(
             client_order_id=order.client_order_id,

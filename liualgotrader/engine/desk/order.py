@@ -16,6 +16,7 @@ class Origin(StrEnum):
     STRATEGY = "strategy"
     DESK = "desk"  # closes a position: liquidation, caretaker, kill switch
     LEG = "leg"  # an exit that the broker keeps for a bracket
+    EARLIER = "earlier"  # sent by an earlier batch, and taken over with the position that it leaves
     ADOPTED = "adopted"  # found at the broker under one of our ids, not in the journal
 
 
@@ -183,6 +184,8 @@ class Orders:
     def add(self, order: Order) -> None:
         """Take an order in."""
         self.by_id[order.client_order_id] = order
+        if order.broker_order_id:
+            self._by_broker[order.broker_order_id] = order
         self.working.setdefault(order.symbol, {})[order.client_order_id] = order
 
     def name(self, order: Order, broker_order_id: str) -> None:

@@ -25,7 +25,7 @@ from liualgotrader.common.orders import (
     Protect,
     ReplaceIntent,
 )
-from liualgotrader.common.rows import Row
+from liualgotrader.common.rows import EarlierOrder, Row
 from liualgotrader.common.session_plan import Hours, Limits, SessionPlan, SlotPlan, Timings
 
 
@@ -67,6 +67,18 @@ class Carried(msgspec.Struct, frozen=True, tag_field="kind", tag="carried"):
     average_price: Decimal
     planned_stop: Decimal | None = None
     planned_target: Decimal | None = None
+
+
+class Earlier(msgspec.Struct, frozen=True, tag_field="kind", tag="earlier"):
+    """An order of an earlier batch as the record has it, and as the broker tells it now with its executions.
+
+    Told before what is carried: its fills belong to its own batch. If it still works and a slot carries the position
+    that it leaves, the slot takes it over; its fills are the slot's from then on.
+    """
+
+    left: EarlierOrder
+    seen: BrokerOrder
+    executions: tuple[BrokerExecution, ...] = ()
 
 
 class Missing(msgspec.Struct, frozen=True, tag_field="kind", tag="missing"):
@@ -202,6 +214,7 @@ class Prices(msgspec.Struct, frozen=True, tag_field="kind", tag="prices"):
 Input = (
     Begin
     | Carried
+    | Earlier
     | Missing
     | Settle
     | OrderIntent

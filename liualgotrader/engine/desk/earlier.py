@@ -1,0 +1,124 @@
+"""Orders that an earlier batch left without a known end: their fills are booked to it, and exits go on with the position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from liualgotrader.common.money import plain
+from liualgotrader.common.orders import BrokerExecution, OrderIntent, OrderState, OrderType, Side
+from liualgotrader.common.rows import EarlierOrder, OrderEventRow, TradeRow
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order, Origin
+from liualgotrader.engine.desk.values import Earlier
+
+
+def on_earlier(ledger: Ledger, told: Earlier) -> None:
+    """Bring an earlier batch's order up to what the broker says: its executions and its state, in its own rows."""
+    left, seen = told.left, told.seen
+    known = ledger.earlier.get(left.order.client_order_id)
+    if known is not None and known[1].slot:
+        return  # a slot has it: it is followed like any other
+    order = known[1] if known is not None else _order(ledger, left)
+    order.broker_order_id = seen.broker_order_id
+    before = order.filled, order.state
+    for execution in [*sorted(told.executions, key=lambda e: e.cumulative_quantity), *_unseen(order, told)]:
+        _book(ledger, left, order, execution)
+    order.state, order.updated_at, order.seen_at = seen.state, seen.updated_at, seen.updated_at
+    order.told_filled = order.filled
+    ledger.earlier[left.order.client_order_id] = left, order
+    if before != (order.filled, order.state):
+        order.events += 1
+        details = {"state": str(order.state), "filled": str(plain(order.filled))}
+        ledger.write(OrderEventRow(order.client_order_id, order.events, "found", ledger.now, details))
+        ledger.store(order)
+
+
+def take_over(ledger: Ledger, slot: int, symbol: str) -> None:
+    """Give a slot that carries a position the exits of it that still work at the broker."""
+    strategy, held = ledger.slot(slot).strategy, ledger.books.held(slot, symbol)
+    for left, order in ledger.earlier.values():
+        fits = (left.strategy, order.symbol, order.slot) == (strategy, symbol, 0)
+        if fits and not order.state.is_final and held * order.side.sign < 0:
+            order.slot = slot
+            ledger.orders.add(order)
+            ledger.note(order, "taken_over", {"batch_id": ledger.terms.batch_id})
+            ledger.books.touch(symbol)
+
+
+def _order(ledger: Ledger, left: EarlierOrder) -> Order:
+    row = left.order
+    intent = OrderIntent(
+        client_order_id=row.client_order_id,
+        slot=0,  # nobody's, until a slot takes it over
+        strategy=left.strategy,
+        symbol=row.symbol,
+        side=Side(row.side),
+        quantity=row.quantity,
+        type=OrderType(row.type),
+        decided_at=row.decided_at,
+        valid_until=0,
+        limit_price=row.limit_price,
+        stop_price=row.stop_price,
+        time_in_force=row.time_in_force,
+        planned_stop=row.planned_stop,
+        planned_target=row.planned_target,
+        indicators=row.indicators,
+    )
+    order = Order(intent, origin=Origin.EARLIER, opening=False, generation=ledger.generation, at=row.decided_at)
+    order.state, order.events, order.group, order.reason = OrderState(row.state), left.events, left.parent, row.reason
+    order.filled = order.stored_filled = row.filled_quantity
+    order.booked_value = row.filled_quantity * (row.average_price or Decimal(0))
+    if order.filled:
+        order.covered = [(Decimal(0), order.filled)]
+    return order
+
+
+def _unseen(order: Order, told: Earlier) -> Sequence[BrokerExecution]:
+    """Return one execution for what the broker counts as filled and names none for, at the order's average price."""
+    seen = told.seen
+    known = max([order.filled, *(e.cumulative_quantity for e in told.executions)])
+    if seen.filled_quantity <= known:
+        return ()
+    missing = seen.filled_quantity - known
+    value = order.booked_value + sum((e.quantity * e.price for e in told.executions), Decimal(0))
+    average = seen.average_price or order.average_price or Decimal(0)
+    price = (average * seen.filled_quantity - value) / missing
+    return [
+        BrokerExecution(
+            execution_id=f"reconciled:{seen.broker_order_id}:{plain(seen.filled_quantity)}",
+            broker_order_id=seen.broker_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=missing,
+            price=(price if price > 0 else average).quantize(Decimal("0.000001")),
+            fee=Decimal(0),
+            at=seen.updated_at,
+            cumulative_quantity=seen.filled_quantity,
+        )
+    ]
+
+
+def _book(ledger: Ledger, left: EarlierOrder, order: Order, execution: BrokerExecution) -> None:
+    fresh = order.cover(execution.execution_id, execution.cumulative_quantity, execution.quantity)
+    if fresh <= 0:
+        return
+    order.filled += fresh
+    order.booked_value += fresh * execution.price
+    ledger.write(
+        TradeRow(
+            execution_id=execution.execution_id,
+            client_order_id=order.client_order_id,
+            algo_run_id=left.order.algo_run_id,
+            symbol=order.symbol,
+            operation=str(order.side),
+            quantity=fresh,
+            price=execution.price,
+            fee=execution.fee,
+            at=execution.at,
+            indicators=order.intent.indicators,
+            planned_stop=order.intent.planned_stop,
+            planned_target=order.intent.planned_target,
+            account_id=left.account_id,
+        )
+    )
