@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.clock import SECOND
 from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, Trade
 from liualgotrader.data.tapes.bars import bars_of
 from liualgotrader.data.tapes.columns import (
