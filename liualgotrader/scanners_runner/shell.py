@@ -19,6 +19,7 @@ from liualgotrader.common.ports import DataAPI
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners.base import Scanner, make_scanner
+from liualgotrader.scanners_runner.marks import Marks
 from liualgotrader.scanners_runner.schedule import PATIENCE_SECONDS, Turns, next_due
 from liualgotrader.scanners_runner.worker import NoAnswer, Outcome, Raised, ScannerThread
 from liualgotrader.transport.child import Child
@@ -29,6 +30,7 @@ from liualgotrader.transport.page import Cell, Life
 log = logging.getLogger(__name__)
 
 _NAMED = 5  # unknown symbols in one notice
+_LONGEST = 20  # characters of such a symbol
 _ASSETS_SECONDS = 10.0  # machine time for the list of tradable symbols
 _OTHERS_SECONDS, _LOOK_SECONDS = 10.0, 0.02  # machine time for the processes that picks are meant for
 FAILURES_IN_A_ROW = 3  # end a scanner for the session
@@ -54,7 +56,9 @@ class ScannersRunner:
     def __init__(self, child: Child, doors: Doors) -> None:
         self._child, self._plan, self._doors = child, child.plan, doors
         self._tradeplan = TradePlan.from_dict(child.plan.tradeplan)
-        self._scanners: list[Scanner] = []
+        self._marks = Marks(Path(child.plan.run_dir))
+        self._alone = asyncio.Lock()
+        self._said: set[tuple[str, str]] = set()  # scanner and cause, each told a person once
         self._turns = Turns(len(self._tradeplan.scanners))
         self._link: Writer | None = None
         self._unsent: list[bytes] = []
@@ -71,14 +75,14 @@ class ScannersRunner:
         child = self._child
         warming = asyncio.ensure_future(self._warm_up())
         try:
-            self._scanners = [self._make(name, table) for name, table in self._tradeplan.scanners.items()]
+            scanners = self._make_all()
             if not self._tradeplan.test_scanners:
                 self._connect()
             child.report(lambda: dict(self._counts))
             start = child.clock.now() if self._plan.hours.bypass else max(self._plan.hours.opens_at, child.clock.now())
             if not self._is_held():  # else the market stands until all of it is done
                 await self._until_of_use(warming)
-            tasks = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in enumerate(self._scanners)]
+            tasks = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in scanners.items()]
             await child.clock.sleep(0)  # so that each has stated when it is due before the market goes on
             child.ready()
             await self._until_stopped(tasks)
@@ -124,6 +128,16 @@ class ScannersRunner:
 
     # --- scanners ----------------------------------------------------------------------------------
 
+    def _make_all(self) -> dict[int, Scanner]:
+        """Return the scanners that are to run, by their place in the tradeplan."""
+        self._marks.nobody_runs()
+        made: dict[int, Scanner] = {}
+        for index, (name, table) in enumerate(self._tradeplan.scanners.items()):
+            if name not in self._marks.off:
+                with self._marks.running(name):
+                    made[index] = self._make(name, table)
+        return made
+
     def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
         scanner = make_scanner(self._doors.make_loader(), name, table, Path(self._plan.tradeplan_dir))
         hours = self._plan.hours
@@ -146,20 +160,33 @@ class ScannersRunner:
             self._turns.expect(index, due)
             await clock.sleep_until(due)
             with self._child.seat.busy():
-                symbols = await self._run_once(name, scanner, thread)
+                symbols = await self._run_marked(name, scanner, thread)
                 failures = failures + 1 if symbols is None else 0
                 picked = await self._that_trade(name, symbols or [])
                 await self._turns.wait(index, clock, self._patience())
                 await self._hand_over(name, scanner, picked)
                 due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
                 if failures >= FAILURES_IN_A_ROW:
-                    self._notice(name, f"failed {failures} times in a row and is not run any more this session")
+                    reason = f"failed {failures} times in a row"
+                    self._notice(name, f"{reason} and is not run any more this session")
+                    self._marks.put_off(name, clock.now(), reason)
                     due = NEVER
+                elif failures and not period:
+                    self._marks.put_off(name, clock.now(), "failed in its only run")
                 self._turns.expect(index, due)
             if due == NEVER:
                 break
         self._turns.expect(index, NEVER)
         thread.close()
+
+    async def _run_marked(self, name: str, scanner: Scanner, thread: ScannerThread) -> list[str] | None:
+        """Run a scanner once so that the supervisor knows whom to blame should the process end meanwhile."""
+        if self._marks.suspects:
+            async with self._alone:
+                with self._marks.running(name):
+                    return await self._run_once(name, scanner, thread)
+        with self._marks.running(name):
+            return await self._run_once(name, scanner, thread)
 
     async def _run_once(self, name: str, scanner: Scanner, thread: ScannerThread) -> list[str] | None:
         """Return the symbols of one run in capitals, each once; None if there were none because it failed."""
@@ -171,7 +198,7 @@ class ScannersRunner:
         if problem:
             self._counts["failures"] += 1
             again = "; it is tried again when it is due next" if scanner.recurrence else ""
-            self._notice(name, self._doors.secrets.hide(problem) + again)
+            self._notice(name, self._doors.secrets.hide(problem) + again, _cause(outcome, scanner))
             return None
         found = getattr(outcome, "value", None) or []
         ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
@@ -184,9 +211,12 @@ class ScannersRunner:
         if symbols:
             await self._know_assets()
         unknown = [symbol for symbol in symbols if self._tradable and symbol not in self._tradable]
-        if unknown:
-            some = ", ".join(unknown[:_NAMED]) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")
-            self._notice(name, f"picked {some}, which the broker does not trade; left out")
+        fresh = [symbol for symbol in unknown if (name, symbol) not in self._said]
+        if fresh:
+            self._said.update((name, symbol) for symbol in fresh)
+            some = ", ".join(f"{symbol:.{_LONGEST}}" for symbol in fresh[:_NAMED])
+            more = f" and {len(fresh) - _NAMED} more" if len(fresh) > _NAMED else ""
+            self._notice(name, f"picked {some}{more}, which the broker does not trade; left out")
         return [symbol for symbol in symbols if symbol not in unknown]
 
     async def _know_assets(self) -> None:
@@ -208,8 +238,12 @@ class ScannersRunner:
         anchor = self._child.page.anchor() if self._plan.simulated_clock else None
         return anchor is not None and anchor.speed == 0
 
-    def _notice(self, name: str, text: str) -> None:
-        self._child.notice("WARNING", f"scanner {name} {text}")
+    def _notice(self, name: str, text: str, cause: str = "") -> None:
+        """Tell a person something about a scanner, once for each cause; the log has it every time."""
+        warn(log, "scanner_said", scanner=name, text=text)
+        if (name, cause or text) not in self._said:
+            self._said.add((name, cause or text))
+            self._child.notice("WARNING", f"scanner {name} {text}")
 
     # --- picks -------------------------------------------------------------------------------------
 
@@ -240,6 +274,13 @@ class ScannersRunner:
             del self._unsent[0]
         if not self._unsent:
             self._sent.set()
+
+
+def _cause(outcome: Outcome, scanner: Scanner) -> str:
+    """Return what makes two failures the same to a person: what was raised where, whatever the message says."""
+    if isinstance(outcome, Raised):
+        return f"{type(outcome.error).__name__} at {where_raised(outcome.error, source_of(scanner))}"
+    return type(outcome).__name__
 
 
 def _problem(outcome: Outcome, scanner: Scanner) -> str:

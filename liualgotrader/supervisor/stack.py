@@ -15,6 +15,7 @@ from liualgotrader.common.clock import WallClock, machine_now
 from liualgotrader.common.control import Counters, Failed, Notice, Ready, SlotEnded, Stop, StopSlot, Told
 from liualgotrader.common.session_plan import SessionPlan, write_plan
 from liualgotrader.common.tlog import say, warn
+from liualgotrader.scanners_runner.marks import Marks
 from liualgotrader.supervisor.watchdog import Mute, NoAnswer, back_off, finding, look
 from liualgotrader.supervisor.worker import Command, Worker, death_text
 from liualgotrader.transport.page import Cell, Life, SessionPage
@@ -221,7 +222,8 @@ class Stack:
         told = f"{worker.name} {death_text(code)}"
         if worker.excused:
             worker.excused = False
-            told = f"{worker.name} was ended because of that strategy"
+            who = "scanner" if worker.name == "scanners_runner" else "strategy"
+            told = f"{worker.name} was ended because of that {who}"
         else:
             worker.deaths.append(machine_now())
         wait = back_off(worker.deaths, machine_now())
@@ -237,13 +239,33 @@ class Stack:
             self._start_later(worker, wait)
 
     def _blame(self, worker: Worker, code: int) -> None:
-        """Stop the strategy whose call ended its own process (a crash in a library, `os._exit`); nobody kills by those."""
+        """Stop the strategy or scanner that ended its own process (a crash in a library, `os._exit`); nobody kills by those."""
         row = self._page.process(worker.name)
         since, slot = self._page.get(row, Cell.CALL_SINCE), self._page.get(row, Cell.CALL_SLOT)
         self._page.put(row, Cell.CALL_SINCE, 0)
-        if since and code not in (-signal.SIGKILL, -signal.SIGTERM) and _kind(worker.name) == "consumer":
+        if code in (-signal.SIGKILL, -signal.SIGTERM):
+            return
+        if worker.name == "scanners_runner":
+            self._blame_scanner(worker, code)
+        elif since and _kind(worker.name) == "consumer":
             self.stop_slot(slot, f"its process {death_text(code)} during a call")
             worker.excused = True
+
+    def _blame_scanner(self, worker: Worker, code: int) -> None:
+        at, reason = self._market_now(), f"its process {death_text(code)} while it ran"
+        marks = Marks(Path(self.plan.run_dir))
+        if name := marks.blame(at, reason):
+            self._owner.notice("WARNING", f"scanner {name} is not run any more this session: {reason}")
+            worker.excused = True
+        elif marks.suspects:
+            together = ", ".join(marks.suspects)
+            self._owner.notice(
+                "WARNING", f"one of the scanners {together} ended their process: they run one by one now"
+            )
+
+    def _market_now(self) -> int:
+        anchor = self._page.anchor() if self.plan.simulated_clock else None
+        return anchor.market(machine_now()) if anchor else self._clock.now()
 
     def _forget_unread(self, process: str) -> None:
         """Count what a process that has ended did not read any more as dealt with, or the market would wait for it."""

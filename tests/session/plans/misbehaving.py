@@ -119,6 +119,11 @@ class Raises(_Named):
         raise KeyError("gainers")
 
 
+class LeavesAtOnce(_Named):
+    async def run(self, back_time: Any = None) -> list[str]:
+        os._exit(3)
+
+
 class ReturnsNumbers(_Named):
     async def run(self, back_time: Any = None) -> Any:
         return [1, 2, 3]

@@ -18,6 +18,7 @@ from liualgotrader.common.control import Counters, Ready
 from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import DataAPI
+from liualgotrader.scanners_runner.marks import Marks
 from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
 from liualgotrader.transport.codec import decode_picks
 from liualgotrader.transport.links import LinkReader
@@ -204,6 +205,8 @@ class Works(Base):
             == f"scanner Wrong failed at s.py:{line}: ValueError: as *** said; it is tried again when it is due next"
         )
         assert run.seated.notices[-1] == "scanner Wrong failed 3 times in a row and is not run any more this session"
+        assert len([n for n in run.seated.notices if "hidden" in n or "as ***" in n]) == 1  # one cause, four failures
+        assert Marks(folder).off["Wrong"].reason == "failed 3 times in a row"
         assert (folder / "runs").read_text() == "5"  # one failure, one success, three failures
         count = len(run.symbols)
         await run.until(lambda: len(run.symbols) > count + 3)
@@ -227,6 +230,63 @@ async def test_a_symbol_that_the_broker_does_not_trade_is_left_out_and_named(fol
         assert run.symbols == ["AAPL"]
         told = "scanner S picked NOSUCH, NO/SUCH!, which the broker does not trade; left out"
         assert run.seated.notices == [told]
+
+
+async def test_a_symbol_is_named_once_and_never_at_length(folder: Path) -> None:
+    source = """
+class S(Base):
+    async def run(self, back_time=None):
+        self.runs += 1
+        return ["AAPL", "NOSUCH", "X" * 300] + (["LATER"] if self.runs > 1 else [])
+"""
+    async with bench(folder, source, {"S": {"recurrence": OFTEN}}) as run:
+        run.data.tradable = ("AAPL",)
+        await run.until(lambda: len(run.symbols) > 4)
+        assert run.seated.notices == [
+            f"scanner S picked NOSUCH, {'X' * 20}, which the broker does not trade; left out",
+            "scanner S picked LATER, which the broker does not trade; left out",
+        ]
+
+
+async def test_the_marks_say_who_runs_and_a_scanner_that_is_off_is_not_made_again(folder: Path) -> None:
+    source = """
+class Off(Base):
+    def __init__(self, *args, **more):
+        (HERE / "made").touch()
+
+class On(Base):
+    async def run(self, back_time=None):
+        (HERE / "seen").write_text((HERE / "scanners.json").read_text())
+        return ["AAPL"]
+"""
+    Marks(folder).put_off("Off", 1, "its process ended with exit status 3 while it ran")
+    async with bench(folder, source, {"Off": {}, "On": {}}) as run:
+        await run.until(lambda: run.picks)
+        assert not (folder / "made").exists()
+        assert '"running":["On"]' in (folder / "seen").read_text()
+    assert Marks(folder).blame(1, "nobody ran") == ""
+    assert list(Marks(folder).off) == ["Off"]
+
+
+async def test_suspects_run_one_after_another(folder: Path) -> None:
+    source = """
+class S(Base):
+    async def run(self, back_time=None):
+        marked = (HERE / "scanners.json").read_text()
+        await asyncio.sleep(0.02)
+        with (HERE / "together").open("a") as file:
+            file.write(marked.split('"running":')[1].split("]")[0] + "\\n")
+        return []
+
+class R(S):
+    pass
+"""
+    (folder / "scanners.json").write_text('{"running":["S","R"]}')  # as a process that has died leaves it
+    assert Marks(folder).blame(1, "ended") == ""
+    assert Marks(folder).suspects == ["R", "S"]
+    async with bench(folder, source, {"S": {}, "R": {}}) as run:
+        await run.until(lambda: (folder / "together").exists() and len((folder / "together").read_text().split()) == 2)
+        assert sorted((folder / "together").read_text().split()) == ['["R"', '["S"']
 
 
 async def test_picks_of_one_instant_leave_in_the_order_of_the_tradeplan(folder: Path) -> None:

@@ -9,6 +9,7 @@ from multiprocessing import resource_tracker
 import pytest
 
 from liualgotrader.common.session_plan import read_plan
+from liualgotrader.scanners_runner.marks import Marks
 from liualgotrader.supervisor import watchdog
 from liualgotrader.supervisor.stack import Stack
 from liualgotrader.transport.page import Cell, Life
@@ -170,6 +171,29 @@ async def test_a_strategy_that_ends_its_own_process_is_stopped_alone(stack_of):
     assert owner.stopped == [(1, "its process ended with exit status 7 during a call")]
     assert page.get(page.process("consumer-0"), Cell.CALL_SINCE) == 0
     assert not stack.workers["consumer-0"].deaths
+    await end(stack)
+
+
+async def test_a_scanner_that_ends_their_process_is_taken_out_alone_by_its_name(stack_of, tmp_path):
+    stack, owner, _ = stack_of(wanted=("scanners_runner",))
+    marks = tmp_path / "run" / "scanners.json"
+    stack.start()
+    worker = stack.workers["scanners_runner"]
+    await until(lambda: worker.state == "ready")
+    marks.write_text('{"running":["Leaver"]}')  # as a process that has died leaves it
+    stack._died(worker, 3)
+    assert owner.notices == [
+        "scanner Leaver is not run any more this session: its process ended with exit status 3 while it ran",
+        "scanners_runner was ended because of that scanner; it is started again",
+    ]
+    assert list(Marks(tmp_path / "run").off) == ["Leaver"]
+    marks.write_text(marks.read_text().replace('"running":[]', '"running":["One","Other"]'))
+    stack._died(worker, -signal.SIGSEGV)
+    assert owner.notices[2] == "one of the scanners One, Other ended their process: they run one by one now"
+    marks.write_text(marks.read_text().replace('"running":[]', '"running":["One"]'))
+    stack._died(worker, -signal.SIGKILL)  # somebody else did that
+    assert list(Marks(tmp_path / "run").off) == ["Leaver"]
+    stack.stopping = True
     await end(stack)
 
 
