@@ -19,7 +19,7 @@ from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave
+from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Missing
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.carrying import carried_positions, carries
 from liualgotrader.order_gateway.desk_room import DeskRoom
@@ -200,7 +200,8 @@ class _Session:
         child, books = self._child, self._room.desk.ledger.books
         for carried in await carried_positions(child.plan, store, held, child.notice):
             place = carried.slot, carried.symbol
-            if not books.held(*place) and place not in books.missing:
+            known = place in books.missing if isinstance(carried, Missing) else books.held(*place)
+            if not known:
                 self._gateway.tell(carried)
 
     async def live(self) -> None:

@@ -28,6 +28,7 @@ from liualgotrader.engine.desk import (
     exits,
     intents,
     reconcile,
+    restating,
     settling,
 )
 from liualgotrader.engine.desk.alarms import Due, Key
@@ -50,6 +51,7 @@ from liualgotrader.engine.desk.values import (
     Missing,
     Prices,
     Reconnected,
+    Restated,
     Resume,
     Settle,
     SlotStopped,
@@ -268,6 +270,11 @@ def _on_carried(ledger: Ledger, told: Carried) -> None:
     earlier.take_over(ledger, told.slot, told.symbol)
 
 
+def _on_restated(ledger: Ledger, told: Restated) -> None:
+    restating.on_restated(ledger, told)
+    earlier.take_over(ledger, told.slot, told.symbol)
+
+
 def _on_declare(ledger: Ledger, told: Declare) -> None:
     intents.on_declare(ledger, told)
     if closing.liquidation_is_over(ledger):
@@ -300,6 +307,7 @@ def _on_slot_stopped(ledger: Ledger, told: SlotStopped) -> None:
 def _on_leave(ledger: Ledger, told: Leave) -> None:
     ledger.condition(LEAVING, told.reason, quiet=True)
     closing.take_back_entries(ledger, told.reason)
+    restating.write_off(ledger)
 
 
 def _on_prices(ledger: Ledger, told: Prices) -> None:
@@ -330,6 +338,7 @@ def _serve(ledger: Ledger, due: Due, key: Key) -> None:
 _HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
     Carried: _on_carried,
     Earlier: earlier.on_earlier,
+    Restated: _on_restated,
     Missing: settling.on_missing,
     Settle: settling.on_settle,
     OrderIntent: intents.on_order,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from liualgotrader.common.money import plain
-from liualgotrader.common.orders import BrokerExecution, OrderIntent, OrderState, OrderType, Side
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
 from liualgotrader.common.rows import EarlierOrder, OrderEventRow, TradeRow
-from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.ledger import Ledger, with_terms
 from liualgotrader.engine.desk.order import Order, Origin
 from liualgotrader.engine.desk.values import Earlier
 
@@ -21,6 +21,7 @@ def on_earlier(ledger: Ledger, told: Earlier) -> None:
         return  # a slot has it: it is followed like any other
     order = known[1] if known is not None else _order(ledger, left)
     order.broker_order_id = seen.broker_order_id
+    _take_terms(order, seen)
     before = order.filled, order.state
     for execution in [*sorted(told.executions, key=lambda e: e.cumulative_quantity), *_unseen(order, told)]:
         _book(ledger, left, order, execution)
@@ -32,6 +33,17 @@ def on_earlier(ledger: Ledger, told: Earlier) -> None:
         details = {"state": str(order.state), "filled": str(plain(order.filled))}
         ledger.write(OrderEventRow(order.client_order_id, order.events, "found", ledger.now, details))
         ledger.store(order)
+
+
+def _take_terms(order: Order, seen: BrokerOrder) -> None:
+    """The broker adjusts what it keeps over a split: its terms count."""
+    order.quantity = seen.quantity if seen.quantity > 0 else order.quantity
+    order.intent = with_terms(
+        order.intent,
+        quantity=order.quantity,
+        limit_price=seen.limit_price or order.intent.limit_price,
+        stop_price=seen.stop_price or order.intent.stop_price,
+    )
 
 
 def take_over(ledger: Ledger, slot: int, symbol: str) -> None:

@@ -403,7 +403,9 @@ class Ledger:
             account_id=plan.account_id,
         )
 
-    def carry(self, slot_number: int, symbol: str, quantity: Decimal, price: Decimal) -> Position:
+    def carry(
+        self, slot_number: int, symbol: str, quantity: Decimal, price: Decimal, name: str = "carried"
+    ) -> Position:
         """Give a slot what its strategy holds from an earlier batch, told as a fill without an order or a row."""
         position = self.books.take(slot_number, symbol, quantity, price)
         self.books.touch(symbol)
@@ -414,7 +416,7 @@ class Ledger:
                 seq=seq,
                 slot=slot_number,
                 client_order_id="",
-                execution_id=f"carried:{self.terms.batch_id}:{slot_number}:{symbol}",
+                execution_id=f"{name}:{self.terms.batch_id}:{slot_number}:{symbol}",
                 symbol=symbol,
                 side=Side.BUY if quantity > 0 else Side.SELL,
                 quantity=abs(quantity),

@@ -87,7 +87,7 @@ def _settle_missing(ledger: Ledger, told: Settle, lost: Missing) -> None:
     if told.how is not Settlement.IGNORE and foreign * lost.quantity > 0:
         kept = min(abs(foreign), abs(lost.quantity)).copy_sign(lost.quantity)
         _set_foreign(ledger, symbol, foreign - kept)
-    ledger.carry(lost.slot, symbol, lost.quantity, lost.average_price)
+    ledger.carry(lost.slot, symbol, lost.quantity, lost.average_price, "missing")
     price = lost.average_price if told.how is Settlement.IGNORE else _price(ledger, told)
     _book(ledger, told, lost.slot, kept - lost.quantity, price or lost.average_price)
     if told.how is Settlement.FLATTEN:

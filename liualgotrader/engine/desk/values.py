@@ -69,6 +69,21 @@ class Carried(msgspec.Struct, frozen=True, tag_field="kind", tag="carried"):
     planned_target: Decimal | None = None
 
 
+class Restated(msgspec.Struct, frozen=True, tag_field="kind", tag="restated"):
+    """A carried position that the account has in other terms than the record, as after a split; `text` says what is seen.
+
+    The slot goes on with what the account has. Stop and target were made for other terms: they are dropped.
+    """
+
+    slot: int
+    symbol: str
+    quantity: Decimal  # signed shares, as recorded
+    average_price: Decimal
+    new_quantity: Decimal  # signed shares, as the account has them
+    new_price: Decimal
+    text: str
+
+
 class Earlier(msgspec.Struct, frozen=True, tag_field="kind", tag="earlier"):
     """An order of an earlier batch as the record has it, and as the broker tells it now with its executions.
 
@@ -215,6 +230,7 @@ Input = (
     Begin
     | Carried
     | Earlier
+    | Restated
     | Missing
     | Settle
     | OrderIntent

@@ -571,9 +571,13 @@ async def test_a_strategy_goes_on_with_what_it_held_if_the_account_holds_it(data
     carried = await carried_positions(plan, store, held, lambda level, text: notices.append(text))
     assert carried == [
         Carried(1, "AAPL", Decimal(10), Decimal(10)),
-        Missing(1, "MSFT", Decimal(20), Decimal(10), there=Decimal(5)),
+        Carried(1, "MSFT", Decimal(5), Decimal(10)),
+        Missing(1, "MSFT", Decimal(15), Decimal(10), there=Decimal(0)),
     ]
-    assert [text for text in notices if "held 10 AAPL after its last session and goes on" in text] == notices
+    assert notices == [
+        "alpha held 10 AAPL after its last session and goes on with them",
+        "alpha held 20 MSFT after its last session and goes on with 5",
+    ]
 
 
 def test_positions_are_carried_over_where_the_account_goes_on_unless_told_otherwise() -> None:

@@ -1,0 +1,71 @@
+"""Positions of earlier sessions that are not what they were: split, or gone. Adjusting rows keep the record true.
+
+An adjusting row moves no cash and makes no gain: what was held leaves at its cost.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.rows import PlanRow, TradeRow
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.values import Missing, Restated
+
+
+def on_restated(ledger: Ledger, told: Restated) -> None:
+    """Carry a position on in the account's terms, without stop and target, and call a person."""
+    slot, symbol = told.slot, told.symbol
+    position = ledger.carry(slot, symbol, told.new_quantity, told.new_price)
+    if (told.quantity, told.average_price) != (told.new_quantity, told.new_price):
+        _adjust(ledger, slot, symbol, -told.quantity, told.average_price, "restated:before")
+        _adjust(ledger, slot, symbol, told.new_quantity, told.new_price, "restated:now")
+    plan = ledger.slot(slot).plan
+    if plan is not None:
+        ledger.write(PlanRow(plan.algo_run_id, symbol, ledger.now, None, None))
+    ledger.tell_protection(slot, symbol, position)
+    ledger.books.quarantined[symbol] = told.text
+    ledger.warn("ERROR", f"{symbol}: {told.text}")
+
+
+def write_off(ledger: Ledger) -> None:
+    """Write down as gone what the session began without and nobody settled, so that no later one looks for it."""
+    for place, lost in list(ledger.books.missing.items()):
+        del ledger.books.missing[place]
+        gone = _gone(lost)
+        if gone:
+            _adjust(ledger, lost.slot, lost.symbol, -gone, lost.average_price, "gone")
+            text = (
+                f"{plain(gone)} shares that are not in the account are written down as gone, at {lost.average_price} $"
+            )
+            ledger.warn("WARNING", f"{lost.symbol}: {text}; what they brought in is not known here")
+
+
+def _gone(lost: Missing) -> Decimal:
+    if lost.there * lost.quantity <= 0:
+        return lost.quantity
+    return lost.quantity - min(abs(lost.there), abs(lost.quantity)).copy_sign(lost.quantity)
+
+
+def _adjust(ledger: Ledger, slot: int, symbol: str, signed: Decimal, price: Decimal, why: str) -> None:
+    """Write an execution that never was, under a name that no batch writes twice."""
+    plan = ledger.slot(slot).plan
+    if plan is None or not signed:
+        return
+    name = f"{why}:{ledger.terms.batch_id}:{slot}:{symbol}"
+    ledger.write(
+        TradeRow(
+            execution_id=name,
+            client_order_id=name,
+            algo_run_id=plan.algo_run_id,
+            symbol=symbol,
+            operation="buy" if signed > 0 else "sell",
+            quantity=abs(signed),
+            price=price,
+            fee=ZERO,
+            at=ledger.now,
+            indicators={"adjusted": why},
+            planned_stop=None,
+            planned_target=None,
+        )
+    )

@@ -1,0 +1,144 @@
+"""What is carried over a night in which shares were split, sold by hand, or bought by hand."""
+
+# mypy: disable-error-code="comparison-overlap"
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liualgotrader.common.orders import BrokerPosition, Protection
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, LeftOpen, TradeRow
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.engine.desk import (
+    Begin,
+    Carried,
+    Desk,
+    Leave,
+    Missing,
+    Restated,
+    Settle,
+    Settlement,
+    Snapshot,
+    Warn,
+    Write,
+)
+from liualgotrader.engine.desk.values import Input
+from liualgotrader.order_gateway.carrying import is_split, looks_split
+from tests.fakes.broker import BATCH, OPEN, desk_terms, now_of
+from tests.fakes.store import MemoryDatabase, MemoryStore
+
+D = Decimal
+BEFORE = "aaaaaaaa-0000-4000-8000-000000000000"
+HELD = LeftOpen("AAPL", D(100), D(200), 1, D(190), D(240))
+
+
+def account(quantity: str, price: str) -> BrokerPosition:
+    return BrokerPosition("AAPL", D(quantity), D(price))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "looks", "certain"),
+    [
+        ("100", "200", False, False),
+        ("200", "100", True, True),  # 2:1
+        ("150", "133.3333", True, True),  # 3:2
+        ("10", "2000", True, True),  # 1:10
+        ("2000", "10", True, True),  # 20:1
+        ("100", "100", True, False),  # the cost of a split, not its quantity
+        ("200", "175", True, False),  # its quantity, not its cost: as many bought by hand, perhaps
+        ("50", "200", False, False),  # half sold by hand: the cost stays
+        ("200", "200", False, False),
+        ("170", "197.5", False, False),
+        ("-100", "200", False, False),
+    ],
+)
+def test_a_split_changes_quantity_and_cost_by_one_ratio(quantity: str, price: str, looks: bool, certain: bool) -> None:
+    assert (looks_split(HELD, account(quantity, price)), is_split(HELD, account(quantity, price))) == (looks, certain)
+
+
+def test_of_a_part_of_a_share_that_is_left_over_the_broker_pays_cash() -> None:
+    held = msgspec.structs.replace(HELD, quantity=D(105))
+    assert is_split(held, account("10", "2000"))
+
+
+@given(st.integers(1, 10_000), st.integers(2, 50), st.decimals("5", "900", places=2))
+def test_every_whole_split_is_seen(quantity: int, ratio: int, price: Decimal) -> None:
+    held = LeftOpen("AAPL", D(quantity), price, 1, price * D("0.95"))
+    assert is_split(held, BrokerPosition("AAPL", D(quantity * ratio), (price / ratio).quantize(D("0.000001"))))
+    assert not looks_split(held, BrokerPosition("AAPL", D(quantity), price))
+
+
+class Morning:
+    """A record of 100 AAPL at 200 with a stop, and the desk of the day after."""
+
+    def __init__(self, slot: SlotPlan | None = None) -> None:
+        self.store = MemoryStore(MemoryDatabase())
+        for batch in (BEFORE, BATCH, "later"):
+            now_of(self.store.begin_batch(BatchRow(batch, "2025-06-20", "PAPER", 0, {}, {}, {})))
+            now_of(self.store.begin_algo_run(AlgoRunRow(batch, 1, "alpha", "PAPER", "", {}, 0)))
+        row = TradeRow("x", "x", 1, "AAPL", "buy", D(100), D(200), D(0), OPEN - 1000, {}, D(190), D(240))
+        self.store.database.trades["x"] = row
+        self.desk = Desk()
+        self.said: list[str] = []
+        self.tell(Begin(desk_terms(slots=(slot or SlotPlan(1, "alpha", 0, 2, day_trade=False),)), 2))
+
+    def tell(self, told: Input) -> None:
+        for decision in self.desk.decide(told, OPEN, OPEN):
+            if isinstance(decision, Write):
+                self.store._write(decision.row)
+            elif isinstance(decision, Warn):
+                self.said.append(decision.text)
+
+    def left_open(self, batch: str = "later") -> list[LeftOpen]:
+        return list(now_of(self.store.left_open("PAPER", "alpha", batch)))
+
+
+def test_a_split_position_goes_on_in_new_terms_without_its_stop_and_a_person_is_called() -> None:
+    morning = Morning()
+    morning.tell(Restated(1, "AAPL", D(100), D(200), D(200), D(100), "as after a split: set a new stop"))
+    assert morning.desk.ledger.books.held(1, "AAPL") == 200
+    [protection] = [n for n in morning.desk.news(1) if isinstance(n, Protection)]
+    assert (protection.planned_stop, protection.planned_target) == (None, None)
+    assert morning.desk.facts()["quarantined"] == {"AAPL": "as after a split: set a new stop"}
+    assert morning.said == ["AAPL: as after a split: set a new stop"]
+    [then] = morning.left_open()
+    assert (then.quantity, then.average_price, then.planned_stop) == (200, 100, None)
+    morning.tell(Settle("AAPL", Settlement.IGNORE))
+    assert morning.desk.facts()["quarantined"] == {}
+
+
+def test_where_a_split_is_not_certain_the_record_stays_and_the_stop_goes() -> None:
+    morning = Morning()
+    morning.tell(Restated(1, "AAPL", D(100), D(200), D(100), D(200), "is it a split?"))
+    assert len(morning.store.database.trades) == 1
+    [then] = morning.left_open()
+    assert (then.quantity, then.planned_stop) == (100, None)
+
+
+def test_what_is_gone_and_nobody_settled_is_written_down_once_and_not_looked_for_again() -> None:
+    morning = Morning()
+    morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
+    morning.tell(Snapshot(True))
+    assert [p.quantity for p in morning.left_open()] == [100]
+    for _ in range(2):
+        morning.tell(Leave("the session ends"))
+    assert morning.left_open() == []
+    assert len([text for text in morning.said if "written down as gone" in text]) == 1
+    assert list(morning.desk.facts()["quarantined"]) == ["AAPL"]  # this session still ends with a call for a person
+    [before, gone] = morning.store.database.trades.values()
+    assert (gone.operation, gone.quantity, gone.price, gone.account_id) == ("sell", 100, before.price, None)
+
+
+def test_of_what_is_gone_in_part_the_rest_is_carried_with_its_stop() -> None:
+    morning = Morning()
+    morning.tell(Carried(1, "AAPL", D(40), D(200), D(190), D(240)))
+    morning.tell(Missing(1, "AAPL", D(60), D(200), D(0)))
+    morning.tell(Leave("the session ends"))
+    assert morning.desk.ledger.books.held(1, "AAPL") == 40
+    [then] = morning.left_open()
+    assert (then.quantity, then.planned_stop) == (40, 190)
