@@ -58,4 +58,4 @@ def log_to_file(folder: Path, name: str, *, debug: bool = False) -> None:
 
 class _NewYorkTimes(logging.Formatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return f"{as_datetime(int(record.created * 1e9)):%Y-%m-%d %H:%M:%S.%f}"
+        return as_datetime(int(record.created * 1e9)).isoformat(" ", "microseconds")

@@ -80,11 +80,14 @@ def read_tradeplan(path: Path) -> dict[str, Any]:
         ConfigError: if it is missing or is not TOML; one sentence.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin a file with a mark
     except FileNotFoundError:
         raise ConfigError(
-            f"could not locate tradeplan file {path}; write one, or name its folder with TRADEPLAN_DIR"
+            f"there is no tradeplan {path}: name yours with --tradeplan or its folder with TRADEPLAN_DIR, or let"
+            " `liu new strategy NAME` write one"
         ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder: name the tradeplan in it with --tradeplan") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"tradeplan file {path} cannot be read: {error}") from error
     try:

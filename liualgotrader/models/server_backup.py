@@ -90,8 +90,11 @@ def _unpack(path: Path, folder: Path) -> Sequence[Path]:
                 if source is not None:
                     with source, (folder / member.name).open("wb") as target:
                         shutil.copyfileobj(source, target)
+    except FileNotFoundError as e:
+        raise ConfigError(f"There is no file {path}.") from e
     except (OSError, tarfile.TarError) as e:
-        raise ConfigError(f"{path} is not a backup made by `liu db backup`: {e}.") from e
+        cause = str(e).splitlines()[0].rstrip(":.")  # a file of another kind is told once for each kind tried
+        raise ConfigError(f"{path} is not a backup made by `liu db backup` ({cause}).") from e
     dumps = sorted(folder.glob(f"*{_SUFFIX}"))
     if not dumps:
         raise ConfigError(f"{path} is not a backup made by `liu db backup`: it holds no database.")

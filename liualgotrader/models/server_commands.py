@@ -29,7 +29,7 @@ usage: liu db COMMAND
   status            say whether it runs, where, who uses it, and how large its databases are
   psql [DATABASE] [ARGUMENTS]  open an interactive session; the arguments are psql's own, such as -c 'select …'
   migrate [DATABASE]  bring the tables of a database to this version
-  backup FILE       write all databases into one file
+  backup FILE       write all databases into one file; --force replaces one that is there
   restore FILE      replace databases by those in the file: all of them, or none
 """
 SIZES = """
@@ -127,7 +127,9 @@ def migrate_command(args: Sequence[str], home: Path) -> int:
 
 def backup_command(args: Sequence[str], home: Path) -> int:
     """Write all databases into a file."""
-    path = _file("backup", args)
+    path = _file("backup", [arg for arg in args if arg != "--force"])
+    if path.exists() and "--force" not in args:
+        raise ConfigError(f"{path} is there already; name another file, or replace it with --force.")
     with EmbeddedServer.start(home) as server:
         names = server.backup(path)
     _say(f"Saved {', '.join(names) or 'nothing, there is no database yet'} in {path}.")

@@ -28,12 +28,21 @@ class AccountLock:
         folder = data_folder / "run"
         folder.mkdir(parents=True, exist_ok=True)
         self._kill_file = folder / f"kill-{digest}"
-        self._file = os.open(folder / f"account-{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            os.close(self._file)
-            raise OutsideError("Another order gateway trades for this account: end it, then start again.") from e
+        self._path = folder / f"account-{digest}.lock"
+        self._file = self._taken()
+
+    def _taken(self) -> int:
+        """Return the lock file, locked: the one that has its name now, for its last holder removed it at the end."""
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                os.close(file)
+                raise OutsideError("Another order gateway trades for this account: end it, then start again.") from e
+            if self._path.exists() and os.path.samestat(os.fstat(file), self._path.stat()):
+                return file
+            os.close(file)
 
     @property
     def killed(self) -> str:
@@ -54,5 +63,6 @@ class AccountLock:
     def close(self) -> None:
         """Let go of the account."""
         if self._file >= 0:
+            self._path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1

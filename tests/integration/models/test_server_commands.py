@@ -52,6 +52,18 @@ def test_a_backup_goes_there_and_back(home: Path, capsys: pytest.CaptureFixture[
     assert cluster_of(home).postmaster() is None
 
 
+def test_a_backup_that_is_there_is_replaced_with_force_only(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = home / "a.tar"
+    path.write_text("dear")
+    assert run_db_command(["backup", str(path)], home) == 2
+    assert capsys.readouterr().err == f"{path} is there already; name another file, or replace it with --force.\n"
+    assert path.read_text() == "dear"
+    assert run_db_command(["restore", str(path)], home) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert run_db_command(["backup", str(path), "--force"], home) == 0
+    assert path.read_bytes() != b"dear"
+
+
 @pytest.mark.parametrize(
     ("args", "status"),
     [

@@ -187,15 +187,23 @@ def test_a_mistake_is_one_sentence_that_names_file_and_key(load, tmp_path, text,
     assert "\n" not in str(error.value)
 
 
+def test_the_mark_at_the_beginning_that_editors_of_windows_write_does_no_harm(tmp_path):
+    (tmp_path / "tradeplan.toml").write_bytes(b"\xef\xbb\xbfrisk = 0.002\n")
+    assert read_tradeplan(tmp_path / "tradeplan.toml") == {"risk": 0.002}
+
+
 def test_malformed_toml_names_the_line(load):
     with pytest.raises(ConfigError, match=r"is not valid TOML: .*line 2"):
         load("risk = 0.1\nrisk == 2\n")
 
 
 def test_a_missing_file_and_a_folder_are_sentences(tmp_path):
-    with pytest.raises(ConfigError, match=r"could not locate tradeplan file .*nowhere.toml"):
+    with pytest.raises(
+        ConfigError,
+        match=r"there is no tradeplan .*nowhere.toml: name yours with --tradeplan .*`liu new strategy NAME`",
+    ):
         load_tradeplan(tmp_path / "nowhere.toml")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is a folder: name the tradeplan in it"):
         load_tradeplan(tmp_path)
 
 

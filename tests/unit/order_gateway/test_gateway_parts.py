@@ -105,6 +105,18 @@ def test_an_account_has_one_gateway_on_this_machine(tmp_path: Path) -> None:
     AccountLock(tmp_path, "PA123456789").close()
 
 
+def test_the_lock_leaves_no_file_and_is_held_by_one_although_the_last_holder_removed_it(tmp_path: Path) -> None:
+    first = AccountLock(tmp_path, "PA1")
+    [file] = (tmp_path / "run").glob("account-*.lock")
+    file.unlink()  # as a holder that ends just now does, after another has opened the file
+    second = AccountLock(tmp_path, "PA1")
+    with pytest.raises(OutsideError, match="Another order gateway"):
+        AccountLock(tmp_path, "PA1")
+    second.close()
+    first.close()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_the_kill_switch_outlives_the_process_and_names_no_account(tmp_path: Path) -> None:
     lock = AccountLock(tmp_path, "PA123456789")
     lock.kill("a person said so")
