@@ -33,7 +33,7 @@ TIMINGS: Mapping[str, Why] = {
     "strategy_fetch_seconds": Why(
         "seconds",
         "what one call may take in all for questions of its own to the data vendor; everybody else waits meanwhile, so"
-        " each is asked once",
+        " each is asked once; never more than four fifths of `strategy_answer_seconds`",
         "machine",
     ),
     "scanner_answer_seconds": Why("seconds", "a scan of the whole market by REST may take half a minute", "machine"),

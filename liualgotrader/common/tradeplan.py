@@ -176,6 +176,8 @@ _ABOVE_NOTHING: Mapping[str, tuple[str, ...]] = {
         "order_lifetime_seconds",
         "reconcile_seconds",
         "unpick_minutes",
+        "strategy_fetch_seconds",
+        "feed_mute_seconds",
     ),
     "limits": (  # with 0 nothing could ever be bought
         "order_equity_fraction",

@@ -15,6 +15,8 @@ from liualgotrader.transport.child import Child, run_child
 if TYPE_CHECKING:
     from liualgotrader.common.ports import Store
 
+_OF_THE_ANSWER = 0.8  # a question given up later would have the watchdog take the strategy for one that never returns
+
 
 def run(run_dir: str, control: Connection, index: int, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
     """Run consumer `index` of the session in `run_dir`, and exit."""
@@ -38,7 +40,7 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
     fetches = Fetches(
         open_hasty_data(child.plan, secrets),
         child.seat,
-        seconds=timings.strategy_fetch_seconds,
+        seconds=min(timings.strategy_fetch_seconds, _OF_THE_ANSWER * timings.strategy_answer_seconds),
         making_seconds=timings.broker_timeout_seconds,
     )
 

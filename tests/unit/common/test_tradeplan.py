@@ -126,6 +126,7 @@ def test_momentum_takes_both_names_of_its_change(load, change):
             "[timings]: there is no key `run_all_second`; did you mean `run_all_seconds`?",
         ),
         (STRATEGY + "[timings]\nrun_all_seconds = 0", "[timings] `run_all_seconds` must be more than 0"),
+        (STRATEGY + "[timings]\nfeed_mute_seconds = 0", "[timings] `feed_mute_seconds` must be more than 0"),
         (STRATEGY + "[limits]\norder_dollars = -1", "[limits] `order_dollars` must be a number of at least 0"),
         (STRATEGY + "[limits]\norder_dollars = nan", "[limits] `order_dollars` must be a number of at least 0"),
         ("", "must have at least one strategy configured"),

@@ -128,11 +128,13 @@ def test_a_burst_of_failures_is_logged_once(fetches: Fetches, caplog: pytest.Log
     assert said == ["fetch_failed", "fetches_answered_again", "fetch_failed"]
 
 
-def test_a_consumers_loader_gives_up_a_silent_vendor_after_the_plans_seconds(tmp_path: Path) -> None:
+def test_a_consumers_loader_gives_up_a_silent_vendor_before_the_watchdog_would_act(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, config.session_view():
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         endpoints = Endpoints(url, url, "", "", loopback=True)
-        plan = make_plan(tmp_path, endpoints=endpoints, timings=Timings(strategy_fetch_seconds=0.3))
+        plan = make_plan(
+            tmp_path, endpoints=endpoints, timings=Timings(strategy_fetch_seconds=2.0, strategy_answer_seconds=0.4)
+        )
         child: Any = SimpleNamespace(plan=plan, clock=WallClock(), seat=Calls())
         doors = open_doors(child, Secrets(Secret("id"), Secret("secret"), Secret("")))
         assert doors.fetches is not None
@@ -141,7 +143,7 @@ def test_a_consumers_loader_gives_up_a_silent_vendor_after_the_plans_seconds(tmp
             loader["AAPL"].close[-1]
         doors.fetches._calls.calls += 1  # type: ignore[misc]
         begun = machine_now()
-        with pytest.raises(ValueError, match="the data vendor gave no bars of AAPL"):
+        with pytest.raises(ValueError, match="the data vendor gave no bars of AAPL: no answer within the 0.32 s"):
             loader["AAPL"].close[-1]
         assert machine_now() - begun < 1.5 * SECOND
         assert doors.fetches.failed == 2
