@@ -47,7 +47,8 @@ def test_it_trades_is_flat_at_the_end_and_breaks_no_limit(tmp_path: Path) -> Non
             left = server.run_sql(LEFT, database=DATABASE)
             [query] = re.findall(r"liu_simulated=> (.*?);", README.read_text(), re.DOTALL)
             told = server.run_sql(query, database=DATABASE)
+        output = run.output
     assert orders["filled|"] > 10
     assert set(orders) <= {"filled|", "refused|liquidation"}, orders
     assert left == ""
-    assert re.search(rf"^Crossing +{told.split('|')[1]} ", run.output, re.MULTILINE), (told, run.output)
+    assert re.search(rf"^Crossing +{told.split('|')[1]} ", output, re.MULTILINE), (told, output)
