@@ -51,7 +51,7 @@ class SlowVendor(DataAPI):
     """Takes longer for an answer than anybody waits."""
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
-        block(1.0)
+        block(8.0)
         return {}
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:

