@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.programs import program_call
 
 STRATEGY = '''\
 """{name}: buys a symbol that closes above the high of the minutes before, sells at a stop or a target."""
@@ -127,8 +126,8 @@ def new_strategy(name: str, folder: str) -> int:
     _write_all({path: text.format(name=name, module=module, plan=plan.name) for path, text in texts.items()})
     test = here / f"test_{module}.py"
     print(f"wrote {', '.join(str(p) for p in texts)}")
-    print(f"try it: {_program('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:00")
-    print(f"test it: {_program('python')} {shlex.quote(str(test))}  (pytest runs it as well)")
+    print(f"try it: {program_call('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:00")
+    print(f"test it: {program_call('python')} {shlex.quote(str(test))}  (pytest runs it as well)")
     return 0
 
 
@@ -145,10 +144,3 @@ def _write_all(texts: Mapping[Path, str]) -> None:
         for half_done in written:
             half_done.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another --folder") from error
-
-
-def _program(name: str) -> str:
-    """Return how a person calls a program of this installation."""
-    beside = Path(sys.executable).with_name(name)
-    found = shutil.which(name)
-    return name if found and Path(found).absolute() == beside else shlex.quote(str(beside))

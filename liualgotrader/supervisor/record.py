@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import platform
+import shlex
 import subprocess
 import uuid
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ import msgspec
 
 from liualgotrader import __version__
 from liualgotrader.analytics import consolidate
-from liualgotrader.common.config import Settings, environment
+from liualgotrader.common.config import Settings, default_home
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, MoneyNeedsAPerson, OutsideError
 from liualgotrader.common.ports import Store
+from liualgotrader.common.programs import program_call
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan, without_secrets
@@ -35,7 +37,10 @@ SIMULATED_DATABASE = "liu_simulated"
 
 
 class Record:
-    """The open database of a session, with the embedded server behind it if it is ours."""
+    """The open database of a session, with the embedded server behind it if it is ours.
+
+    `database` is its name on the embedded server, else how to look at it.
+    """
 
     def __init__(self, store: Store, dsn: str, server: EmbeddedServer | None, database: str) -> None:
         self.store = store
@@ -44,11 +49,11 @@ class Record:
         self.database = database
 
     def how_to_look(self, home: Path) -> str:
-        """Return the command that opens the rows."""
+        """Return the command that opens the rows, as it can be typed."""
         if self.server is None:
-            return 'psql "$DSN"'
-        at_home = f"LIU_HOME={home} " if "LIU_HOME" in environment() else ""
-        return f"{at_home}liu db psql {self.database}"
+            return self.database
+        at_home = f"LIU_HOME={shlex.quote(str(home))} " if home != default_home() else ""
+        return f"{at_home}{program_call('liu')} db psql {self.database}"
 
     async def keep_alive(self) -> bool:
         """Start the embedded server again if its postmaster was killed; return whether it had to be."""
@@ -83,7 +88,8 @@ async def open_record(settings: Settings, request: Request) -> Record:
         except DatabaseUnavailable as error:
             cause = str(error).partition(";")[0]
             raise OutsideError(f"{cause}, so nothing is started: see that it runs and that DSN names it") from error
-        return Record(store, dsn, None, "")
+        where = "psql with the address given to --dsn" if settings.source("dsn") == "command line" else 'psql "$DSN"'
+        return Record(store, dsn, None, where)
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
     database = SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
     try:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 
 import pytest
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.config import Settings
+from liualgotrader.common.config import Settings, default_home
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.rows import BatchRow
 from liualgotrader.common.session_plan import Hours, Limits
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.operator import OperatorDoor, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time, real_endpoints, session_limits
-from liualgotrader.supervisor.record import Wanted, enough_room, lock_of, same_market
+from liualgotrader.supervisor.record import Record, Wanted, enough_room, lock_of, same_market
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
 from liualgotrader.supervisor.worker import death_text
@@ -144,3 +145,11 @@ def test_the_entry_of_a_session_that_was_killed_is_removed(tmp_path):
     (folder / "dead.json").write_text('{"pid":1,"batch_id":"b","environment":"PAPER","day":"d","socket":"/nowhere"}')
     assert running_sessions(tmp_path) == []
     assert not list(folder.iterdir())
+
+
+def test_the_command_that_shows_the_rows_can_be_typed(monkeypatch):
+    server = object()
+    assert Record(None, "", server, "liu_simulated").how_to_look(default_home()).endswith("liu db psql liu_simulated")
+    words = shlex.split(Record(None, "", server, "liu_simulated").how_to_look(Path("/höme with späce ☃")))
+    assert words[0] == "LIU_HOME=/höme with späce ☃"
+    assert words[-3:] == ["db", "psql", "liu_simulated"]
