@@ -99,8 +99,8 @@ def orders_are_known_exactly_once(market: Books, record: Record, *, final: bool)
     """Every order at the broker has one row; every row that was sent is at the broker, filled alike."""
     ours = {row["client_order_id"]: row for row in record.rows("orders")}
     assert set(market.orders) <= set(ours), sorted(set(market.orders) - set(ours))
-    never_sent = {"refused", "rejected"}
-    sent = {cid for cid, row in ours.items() if row["state"] not in never_sent}
+    never_sent = {("refused", False), ("rejected", False), ("rejected", True), ("canceled", False)}  # as it waited
+    sent = {cid for cid, row in ours.items() if (row["state"], bool(row["broker_order_id"])) not in never_sent}
     assert sent <= set(market.orders), sorted(sent - set(market.orders))
     for cid, (symbol, filled) in market.orders.items():
         row = ours[cid]

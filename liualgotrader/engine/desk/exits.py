@@ -65,10 +65,9 @@ def staying(ledger: Ledger, leaving: Order) -> list[Order]:
     return [o for o in others if o not in going] if going else others
 
 
-def can_leave(ledger: Ledger, leaving: Order, beside: Iterable[Order]) -> Decimal:
+def can_leave(ledger: Ledger, leaving: Order, beside: Sequence[Order]) -> Decimal:
     """Return how many shares an exit can trade while the orders `beside` it go on."""
     books, side = ledger.books, leaving.side
-    beside = list(beside)
     mine = held_by_exits([o for o in beside if o.slot == leaving.slot], side)
     free = -books.held(leaving.slot, leaving.symbol) * side.sign - mine
     if books.lacking(leaving.symbol):
@@ -79,7 +78,7 @@ def can_leave(ledger: Ledger, leaving: Order, beside: Iterable[Order]) -> Decima
 def send(ledger: Ledger, order: Order) -> None:
     """Send an approved exit, cut to what is still there, as soon as nothing stands in its way."""
     others = [o for o in ledger.orders.in_symbol(order.symbol) if o is not order]
-    shares = can_leave(ledger, order, staying(ledger, order) if others else ())
+    shares = can_leave(ledger, order, staying(ledger, order) if others else others)
     blocking = _in_the_way(ledger, order, others, shares) if others and shares else ()
     if blocking:
         _wait(ledger, order, blocking)

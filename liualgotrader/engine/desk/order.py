@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from enum import StrEnum
 
@@ -246,8 +246,10 @@ def bound_together(orders: Iterable[Order], side: Side) -> list[list[Order]]:
     return list(groups.values())
 
 
-def held_by_exits(orders: Iterable[Order], side: Side) -> Decimal:
+def held_by_exits(orders: Sequence[Order], side: Side) -> Decimal:
     """Return the shares that working orders of one side already bind; exits of one bracket bind them once."""
+    if not orders:
+        return ZERO
     return sum((max(o.remaining for o in together) for together in bound_together(orders, side)), ZERO)
 
 
