@@ -21,6 +21,7 @@ class Position:
     planned_stop: Decimal | None = None
     planned_target: Decimal | None = None
     planned_at: int = 0  # when the strategy decided on them, market time; 0 where there is no plan
+    filled_at: int = 0  # the broker's time of its newest execution
 
     def take(self, signed: Decimal, price: Decimal) -> None:
         """Book a fill of `signed` shares at `price`; the average changes only while the position grows.

@@ -88,6 +88,7 @@ class Reconciling:
     fills_then: int = 0  # the newest fill when it was asked for
     done_at: int = 0  # market time of the newest one that was answered
     opened: bool = False  # what is foreign has been recorded
+    strangers: set[str] = field(default_factory=set)  # broker ids of other batches' entries that were taken back
     suspects: dict[str, Decimal] = field(default_factory=dict)  # differences seen once
     sequence: int = 0  # newest number of the broker's order stream
     connections: int = 0  # of the broker's order stream
@@ -328,6 +329,7 @@ class Ledger:
         order.misses = 0
         before = self.books.held(order.slot, order.symbol)
         position = self.books.take(order.slot, order.symbol, fresh * order.side.sign, execution.price)
+        position.filled_at = max(position.filled_at, execution.at)
         self._plan(order, position, opened=before * position.quantity <= 0)
         self.fills += 1
         self.fills_in[order.symbol] = self.fills
@@ -359,7 +361,8 @@ class Ledger:
     def _write_plan(self, slot: int, symbol: str, position: Position) -> None:
         plan = self.slot(slot).plan
         if plan is not None:
-            row = PlanRow(plan.algo_run_id, symbol, self.now, position.planned_stop, position.planned_target)
+            at = max(self.now, position.filled_at)  # by the broker's clock, if that is ahead: the record goes by time
+            row = PlanRow(plan.algo_run_id, symbol, at, position.planned_stop, position.planned_target)
             self.write(row)
 
     def _tell_fill(self, order: Order, execution: BrokerExecution, shares: Decimal, position: Position) -> None:

@@ -19,7 +19,7 @@ from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.reconcile_asking import next_reconcile
 from liualgotrader.engine.desk.settling import HOW_TO_SETTLE
-from liualgotrader.engine.desk.values import CancelAll, Snapshot
+from liualgotrader.engine.desk.values import Cancel, CancelAll, Snapshot
 
 OUR_PREFIX = "liu-"
 MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
@@ -36,6 +36,7 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
         _book_what_is_missing(ledger)
         _ask_for_the_absent(ledger, snapshot.orders)
         _compare_positions(ledger, snapshot)
+        _take_back_strange_entries(ledger)
         if ledger.reconciling.connections_then == ledger.reconciling.connections:
             ledger.condition(
                 WAITING, "", quiet=True
@@ -99,6 +100,18 @@ def _take_orders(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
         elif view.client_order_id.startswith(OUR_PREFIX) and not view.state.is_final:
             others[view.broker_order_id] = view
     ledger.orders.other_batches = others  # every open order is in the answer
+
+
+def _take_back_strange_entries(ledger: Ledger) -> None:
+    """An order of an earlier batch that could open a position, and that the record does not know, is taken back."""
+    for seen in ledger.orders.other_batches.values():
+        new = seen.broker_order_id not in ledger.reconciling.strangers
+        if new and ledger.books.there(seen.symbol) * seen.side.sign >= 0:
+            ledger.reconciling.strangers.add(seen.broker_order_id)
+            ledger.warn(
+                "WARNING", f"{seen.client_order_id} of an earlier batch could still open a position: taken back"
+            )
+            ledger.decide(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
 
 
 def _take_executions(ledger: Ledger, executions: Iterable[BrokerExecution]) -> None:

@@ -10,7 +10,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from liualgotrader.common.orders import BrokerOrder, BrokerUpdate, OrderState, ReplaceIntent
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.orders import BrokerOrder, BrokerUpdate, OrderState, Protect, ReplaceIntent, Side
+from liualgotrader.common.rows import PlanRow
 from liualgotrader.engine.desk import Cancel, Flatten, KillSwitch, Snapshot
 from liualgotrader.exchange.values import OrderRequest
 from tests.fakes.broker import World, now_of
@@ -164,3 +166,33 @@ def test_two_strategies_in_one_symbol_and_one_closed_by_hand_sell_only_what_is_t
     first, second = world.order(1, "sell", 5), world.order(2, "sell", 5)
     assert world.states(first) == ["written"]
     assert world.order_rows()[second].reason == "not_there"  # the first one binds what is left
+
+
+def test_an_entry_that_an_earlier_batch_left_is_taken_back_once(world: World) -> None:
+    other = of_another_batch(world)
+    world.commands.clear()
+    for _ in range(2):
+        world.tell(Snapshot(True, (other,), (), ()))
+    assert [c for c in world.commands if isinstance(c, Cancel)] == [Cancel("liu-ffffffffffff-1-1", "other", "AAPL")]
+
+
+def test_an_exit_that_an_earlier_batch_left_stays(world: World) -> None:
+    other = msgspec.structs.replace(of_another_batch(world), side=Side.SELL)
+    world.order(1, "buy", 10)
+    settle(world)
+    world.commands.clear()
+    world.tell(Snapshot(True, (other,), (), ()))
+    assert [c for c in world.commands if isinstance(c, Cancel)] == []
+
+
+def test_a_moved_stop_is_dated_after_the_fill_that_it_outranks(world: World) -> None:
+    world.quote("AAPL", 99.99, 100.01, 50)
+    world.order(1, "buy", 100, limit_price=D("100.01"), planned_stop=D(98))
+    settle(world)
+    world.tell(Protect(1, "AAPL", world.now, D("99.5")))
+    world.quote("AAPL", 99.99, 100.01, 5000)
+    world.now -= SECOND  # the broker's clock is ahead of ours
+    settle(world)
+    assert world.held(1) == 100
+    last = [r for _, r in sorted(world.rows.items()) if isinstance(r, PlanRow)][-1]
+    assert (last.planned_stop, last.at >= max(t.at for t in world.trade_rows())) == (D("99.5"), True)
