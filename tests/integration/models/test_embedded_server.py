@@ -321,7 +321,8 @@ def test_the_socket_answers_only_while_the_server_is_used(home: Path) -> None:
 
 
 def test_psql_takes_its_own_arguments_behind_the_databases_name(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with EmbeddedServer.start(home):
+    with EmbeddedServer.start(home) as server:
+        server.ensure_database("mine")
         assert run_db_command(["psql", "mine", "-At", "-c", "select current_database()"], home) == 0
         assert run_db_command(["psql", "-At", "-c", "select current_database()"], home) == 0
         assert run_db_command(["psql", "mine", "-At", "-c", "select nothing"], home) != 0

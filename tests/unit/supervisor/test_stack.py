@@ -83,6 +83,7 @@ async def test_no_signal_to_the_group_ends_a_process_even_while_it_is_started(st
 
 
 async def test_nobody_but_the_supervisor_hears_of_the_end_of_its_group_not_even_multiprocessings_helper(stack_of):
+    resource_tracker._resource_tracker._stop()  # one that another test started would hear of them
     start_helper()
     helper = resource_tracker._resource_tracker._pid
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
