@@ -36,4 +36,5 @@ def run(spec_path, control):
             Path(spec.state).write_bytes(b"kept")
             did(folder, "stop simulator")
             return
-        control.send_bytes(msgspec.msgpack.encode({"market": 1, "waiting_for": ["nobody"]}))
+        with contextlib.suppress(OSError):  # the supervisor died a moment ago: the next look says so
+            control.send_bytes(msgspec.msgpack.encode({"market": 1, "waiting_for": ["nobody"]}))
