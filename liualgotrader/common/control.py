@@ -41,13 +41,28 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 ROWS_LEFT = "rows_left"  # a fact: how many rows an order gateway could not write before it ended
 
 
+FILLS_OF = "fills."  # counters of the order gateway: executions by strategy
+REFUSED_OF = "refused."  # counters of the consumers: refused orders by strategy and rule
+
+
 class Told(msgspec.Struct, frozen=True, tag="told"):
     """Facts for the summary and the status page, by name (positions, protections, open orders …)."""
 
     facts: dict[str, Any]
 
 
-FromChild = Ready | Counters | SlotEnded | Notice | Failed | Told
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """What came of an operator's order, in words; `ticket` is that of the order."""
+
+    ticket: int
+    text: str
+    done: bool = True  # False: it was not done, and the text says why
+
+
+UNANNOUNCED = "unannounced"  # a fact: the gateway waits until a person could read what it says of the account
+ANNOUNCED = "announced"  # the operator's order that ends that wait
+
+FromChild = Ready | Counters | SlotEnded | Notice | Failed | Told | Answered
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -65,10 +80,11 @@ class StopSlot(msgspec.Struct, frozen=True, tag="stop_slot"):
 
 
 class Operate(msgspec.Struct, frozen=True, tag="operate"):
-    """An operator's order to a process: `kill_switch`, `resume`, `flatten` …"""
+    """An operator's order to a process: `kill_switch`, `resume`, `flatten` …; one with a ticket is `Answered`."""
 
     name: str
     arguments: dict[str, Any] = {}
+    ticket: int = 0
 
 
 ToChild = Stop | StopSlot | Operate

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+DECLINED = "create() said no"  # why a slot does not run whose strategy did not want to
 ENVIRONMENTS = ("PAPER", "PROD", "BACKTEST", "SIMULATED")
 
 
@@ -110,6 +111,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     shadow: bool = False  # decide everything, send nothing
     build_number: str = ""
     debug: bool = False
+    announces: bool = False  # the supervisor shows account and equity before anything may be ordered
 
     @property
     def page_path(self) -> Path:

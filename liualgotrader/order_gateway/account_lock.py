@@ -49,6 +49,14 @@ class AccountLock:
         """Why the kill switch is on, empty while it is off."""
         return self._kill_file.read_text(encoding="utf-8") if self._kill_file.exists() else ""
 
+    @property
+    def killed_at(self) -> int:
+        """Since when the kill switch is on, ns UTC of this machine's clock; 0 while it is off."""
+        try:
+            return self._kill_file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def kill(self, reason: str) -> None:
         """Put the kill switch on, for every session of this account until `resume`; on disk when this returns."""
         with self._kill_file.open("w", encoding="utf-8") as file:

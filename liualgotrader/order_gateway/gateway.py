@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
-from liualgotrader.common.control import Operate, StopSlot, ToChild
+from liualgotrader.common.control import FILLS_OF, Operate, StopSlot, ToChild
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
 from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
 from liualgotrader.common.ports import Broker
@@ -22,16 +21,11 @@ from liualgotrader.engine.desk import (
     Command,
     Condition,
     Decision,
-    Flatten,
     Input,
-    KillSwitch,
     Prices,
     Reconcile,
     Reconnected,
-    Resume,
     Send,
-    Settle,
-    Settlement,
     SlotStopped,
     Tell,
     Tick,
@@ -42,6 +36,7 @@ from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.errands import Errands
 from liualgotrader.order_gateway.lanes import Lanes
+from liualgotrader.order_gateway.operator import Operator
 from liualgotrader.order_gateway.outbox import NewsOutbox
 from liualgotrader.order_gateway.record import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
@@ -53,7 +48,6 @@ from liualgotrader.transport.page import Cell, Life
 log = logging.getLogger(__name__)
 
 ACCOUNT_SECONDS = 20  # market time between two looks at the account
-_NAMING_DIGITS = 4  # of an account's number, by which an operator names it
 PRICES_SECONDS = 5  # market time between two looks at the caretaker's prices
 _ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE, _CLOCK_LANE = "/account", "/books", "/prices", "/clock"  # no symbol's name
 
@@ -86,7 +80,8 @@ class Gateway:
         self._prices_watched = False
         self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
         self.clock_asked = child.plan.simulated_clock
-        self.counts = {"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0}
+        self.counts = Counter({"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0})
+        self.operator = Operator(child, room, lock, prices, self.tell, partial(self.lanes.put, _PRICES_LANE))
 
     @property
     def plan(self) -> SessionPlan:
@@ -131,6 +126,7 @@ class Gateway:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.operator.close()
         await self.lanes.close()
         for reader in self._readers:
             reader.close()
@@ -144,11 +140,13 @@ class Gateway:
 
     # --- inputs ------------------------------------------------------------------------------------
 
-    def tell(self, *inputs: Input) -> None:
-        """Write inputs down, let the desk decide, and carry out what it decided."""
-        self._carry_out(self._room.tell(inputs))
+    def tell(self, *inputs: Input) -> list[str]:
+        """Write inputs down, let the desk decide, carry out what it decided, and return what it says to a person."""
+        decisions = self._room.tell(inputs)
+        self._carry_out(decisions)
         self._set_alarms()
         self._watch_prices()
+        return [d.text for d in decisions if isinstance(d, Warn)]
 
     def _on_intents(self, reader: Reader, payload: bytes) -> None:
         intents = decode_intents(payload)
@@ -180,43 +178,7 @@ class Gateway:
         if isinstance(order, StopSlot):
             self.tell(SlotStopped(order.slot, order.reason))
         elif isinstance(order, Operate):
-            self._operate(order)
-
-    def _operate(self, order: Operate) -> None:
-        arguments = order.arguments
-        if order.name == "kill_switch":
-            reason = str(arguments.get("reason") or "the kill switch is on")
-            self._lock.kill(reason)
-            whole = self._is_named(str(arguments.get("whole_account") or ""))
-            self.tell(KillSwitch(bool(arguments.get("flatten")), reason, whole))
-        elif order.name == "resume":
-            self._lock.resume()
-            self.tell(Resume())
-        elif order.name == "flatten":
-            slot = arguments.get("slot")
-            self.tell(Flatten(int(slot) if slot is not None else None, "an operator said so"))
-        elif order.name == "positions":
-            self.lanes.put(_PRICES_LANE, partial(self._settle, arguments))
-        else:
-            self._notice("WARNING", f"the order gateway knows no order {order.name!r}")
-
-    def _is_named(self, digits: str) -> bool:
-        """Whether an operator has named this account, and so means what is not ours in it too."""
-        account = self._room.desk.ledger.account
-        if digits and (account is None or account.account_number[-_NAMING_DIGITS:] != digits):
-            self._notice("WARNING", f"{digits} are not the account's last digits: only what is ours is acted on")
-            return False
-        return bool(digits)
-
-    async def _settle(self, arguments: Mapping[str, Any]) -> None:
-        symbol, how = str(arguments.get("symbol") or "").upper(), str(arguments.get("how"))
-        if how not in set(Settlement):
-            self._notice("WARNING", f"{how!r} settles nothing; there is {', '.join(Settlement)}")
-            return
-        price = None
-        with suppress(OutsideError, BadData):
-            price = dict(await self._prices.latest([symbol])).get(symbol)
-        self.tell(Settle(symbol, Settlement(how), str(arguments.get("strategy") or ""), price))
+            self.operator.do(order)
 
     # --- decisions -----------------------------------------------------------------------------------
 
@@ -225,7 +187,7 @@ class Gateway:
         for decision in decisions:
             match decision:
                 case Tell(slot, news):
-                    self._count(news)
+                    self._count(slot, news)
                     self.outboxes[self._consumer_of.get(slot, 0)].add(slot, news)
                 case Announce(news):
                     for outbox in self.outboxes:
@@ -259,9 +221,17 @@ class Gateway:
     async def _take_back(self, wanted: CancelAll) -> None:
         self.tell(*await self._errands.take_back(wanted))
 
-    def _count(self, news: News) -> None:
+    def count_again(self) -> None:
+        """Count what the desk already knew when this process began."""
+        for plan in self.plan.slots:
+            for news in self._room.desk.news(plan.slot):
+                self._count(plan.slot, news)
+
+    def _count(self, slot: int, news: News) -> None:
+        """Count refusals, and fills by strategy; what the desk itself does counts as well."""
         if isinstance(news, Fill):
             self.counts["fills"] += 1
+            self.counts[f"{FILLS_OF}{self._room.desk.ledger.slot(slot).strategy}"] += 1
         elif isinstance(news, OrderNews) and news.state is OrderState.REFUSED:
             self.counts["refused"] += 1
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.config import Secrets
-from liualgotrader.common.control import ROWS_LEFT, ToChild, Told
+from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, ToChild, Told
 from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0  # machine time for broker and database to answer at the first start
 STEADY_LOOKS = 4  # at the account, until nothing moves while the orders of earlier batches are looked up
+ANNOUNCE_SECONDS = 5.0  # machine time for the supervisor to show the account
 BOOKS_SECONDS = 10.0  # machine time for the first comparison with the broker
 LEAVE_SECONDS, ORPHAN_LEAVE_SECONDS = 5.0, 1.0  # machine time for cancels to be confirmed at the end
 FLATTEN_SECONDS = 12.0
@@ -146,14 +147,20 @@ class _Session:
         cleanup.push_async_callback(gateway.close)
         self._recorder.add(room.rows)
         room.rows = []
+        if not is_new:
+            gateway.count_again()
         gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
         self._recorder.start()
         if child.plan.environment != "SIMULATED" and not room.desk.has_opened:  # else the account is new
             await self._take_up()
-        if self._lock.killed and not room.desk.is_killed:
-            if is_new:
-                child.notice("WARNING", "an earlier session left the kill switch on; `trader resume` takes it off")
-            gateway.tell(KillSwitch(reason=self._lock.killed))
+        if killed := gateway.operator.killed():
+            child.notice(
+                "WARNING",
+                f"THE KILL SWITCH IS ON since {killed['since']} New York ({killed['reason']}): nothing is opened until"
+                " `trader resume`",
+            )
+            if not room.desk.is_killed:
+                gateway.tell(KillSwitch(reason=killed["reason"]))
         self._watch_disk()
         with child.seat.busy():
             gateway.attach()
@@ -161,10 +168,20 @@ class _Session:
                 gateway.on_order(order)
             # Intents wait for it, not in vain.
             await self._until(lambda: room.desk.has_compared and gateway.clock_asked, BOOKS_SECONDS)
+            await self._announce()
             gateway.attach_consumers()
             child.report(self._counters)
             child.ready()
         say(log, "gateway_ready", generation=generation, restarted=not is_new)
+
+    async def _announce(self) -> None:
+        """Tell what the account is, and wait until a person could read it: no intent is taken before."""
+        self._tell_facts()
+        if not self._child.plan.announces:
+            return
+        self._child.tell(Told({UNANNOUNCED: True}))
+        announced, stopping = self._gateway.operator.announced, self._child.stopping
+        await self._until(lambda: announced.is_set() or stopping.is_set(), ANNOUNCE_SECONDS)
 
     async def _take_up(self) -> None:
         """Go on from what earlier batches left: first their orders, then, unless told otherwise, their positions."""
@@ -276,6 +293,7 @@ class _Session:
             "account": account.account_number[-4:],
             "equity": f"{account.equity:.2f}",
             "cash": f"{account.cash:.2f}",
+            "kill_switch": self._gateway.operator.killed(),
             **self._room.desk.facts(),
         }
         changed = {name: value for name, value in facts.items() if self._facts.get(name) != value}

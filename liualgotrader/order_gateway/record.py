@@ -42,7 +42,7 @@ class RowRecorder:
         clock: Clock,
         *,
         patience_seconds: float,
-        on_outage: Callable[[str], None],
+        on_outage: Callable[[str], object],
         busy: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._batch_id, self._account, self._open_store = batch_id, account_number, open_store

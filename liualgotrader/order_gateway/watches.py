@@ -60,7 +60,7 @@ class ClockWatch:
     while no answer is known, the best guess once there are some. Only what is certain is said.
     """
 
-    def __init__(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], object], warn: Callable[[str], object]) -> None:
         self._say, self._warn = say, warn
         self._least: int | None = None  # the broker's newest answer: ours less theirs is at least this, ns
         self._most: int | None = None  # and at most this

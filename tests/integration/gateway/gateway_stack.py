@@ -19,7 +19,7 @@ import requests
 
 from liualgotrader.common.clock import HOUR, SECOND, machine_now
 from liualgotrader.common.config import SESSION_DSN
-from liualgotrader.common.control import FromChild, Notice, Stop, ToChild, Told
+from liualgotrader.common.control import Answered, FromChild, Notice, Stop, ToChild, Told
 from liualgotrader.common.orders import (
     AccountNews,
     CancelIntent,
@@ -198,6 +198,11 @@ class Stack:
         answer = requests.post(f"{self.plan.endpoints.trading_url}/v2/{path}", json=body, headers=headers, timeout=10)
         answer.raise_for_status()
         return answer.json()
+
+    def answer(self, ticket: int) -> str:
+        """Return what the gateway answered to an operator's order by now, empty if nothing."""
+        self.listen()
+        return next((m.text for m in self.heard if isinstance(m, Answered) and m.ticket == ticket), "")
 
     def heard_notices(self) -> list[str]:
         """Return what the gateway has told its supervisor by now."""

@@ -10,11 +10,12 @@ from random import Random
 import msgspec
 import pytest
 
-from liualgotrader.common.control import Operate
+from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Operate
 from liualgotrader.common.orders import OrderState, Side
+from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import write_plan
 from liualgotrader.models.store import PostgresStore
-from tests.integration.gateway.gateway_stack import BATCH, SECRET, PlayedConsumer, Stack
+from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, PlayedConsumer, Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(110)]
 
@@ -131,6 +132,102 @@ async def test_the_kill_switch_takes_orders_back_and_stays_on_over_a_restart(sta
     await consumer.until(lambda: consumer.state(bought) is OrderState.FILLED)
     assert await stack.stop_gateway(flatten=True) == 0
     assert stack.facts()["positions"] == []
+    consumer.close()
+
+
+async def answered(stack: Stack, consumer: PlayedConsumer, order: Operate) -> str:
+    stack.say(order)
+    await consumer.until(lambda: bool(stack.answer(order.ticket)))
+    return stack.answer(order.ticket)
+
+
+async def test_an_operator_is_answered_with_what_was_done(stack: Stack) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    bought = consumer.order(1, Side.BUY, 10, symbol, price)
+    limit = (price * Decimal("0.98")).quantize(Decimal("0.01"))
+    low = consumer.order(1, Side.BUY, 1, symbol, limit, limit=True, stays=True)
+    await consumer.until(lambda: consumer.state(bought) is OrderState.FILLED)
+    await consumer.until(lambda: consumer.state(low) is OrderState.ACKNOWLEDGED)
+    assert await answered(stack, consumer, Operate("kill_switch", {"reason": "a person said so"}, ticket=1)) == (
+        f"the kill switch is on: 1 order taken back, 1 position (+10 {symbol}) kept,"
+        " nothing is opened until `trader resume`"
+    )
+    await consumer.until(lambda: stack.answer(1) != "" and bool(stack.facts().get("kill_switch")))
+    assert stack.facts()["kill_switch"]["reason"] == "a person said so"
+    resumed = "lifted: a person said so; from now on strategies may open positions"
+    assert await answered(stack, consumer, Operate("resume", ticket=2)) == resumed
+    nothing = "nothing was stopped by hand or by the day's loss"
+    assert await answered(stack, consumer, Operate("resume", ticket=3)) == nothing
+    settle = Operate("positions", {"how": "adopt", "symbol": symbol}, ticket=4)
+    assert "there is nothing to settle" in await answered(stack, consumer, settle)
+    assert "knows no order 'dance'" in await answered(stack, consumer, Operate("dance", ticket=5))
+    assert await stack.stop_gateway(flatten=True) == 0
+    consumer.close()
+
+
+async def test_the_kill_switch_stays_on_for_the_next_session_of_the_account(stack: Stack, store: PostgresStore) -> None:
+    consumer = await begin(stack)
+    await answered(stack, consumer, Operate("kill_switch", {"reason": "a person said so"}, ticket=1))
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+    stack.heard.clear()
+    other = "0b5e7a4e-0000-4000-8000-000000000000"
+    journal = stack.home / "journal" / other
+    journal.mkdir()
+    slots = []
+    await store.begin_batch(BatchRow(other, "2025-06-23", "SIMULATED", OPEN, {}, {}, {}))
+    for slot in stack.plan.slots:
+        run = AlgoRunRow(other, slot.slot, slot.strategy, "SIMULATED", "", {}, OPEN)
+        slots.append(msgspec.structs.replace(slot, algo_run_id=await store.begin_algo_run(run)))
+    stack.plan = msgspec.structs.replace(stack.plan, batch_id=other, journal_dir=str(journal), slots=tuple(slots))
+    write_plan(stack.plan)
+    consumer = await begin(stack)
+    assert consumer.account is not None
+    assert consumer.account.entries_stopped
+    assert any(text.startswith("THE KILL SWITCH IS ON since 20") for text in stack.heard_notices())
+    assert "a person said so" in await answered(stack, consumer, Operate("resume", ticket=2))
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+
+
+async def test_no_intent_is_taken_before_a_person_could_read_whose_account_it_is(stack: Stack) -> None:
+    stack.plan = msgspec.structs.replace(stack.plan, announces=True)
+    write_plan(stack.plan)
+    stack.start_gateway()
+    consumer = PlayedConsumer(stack)
+
+    def asks() -> bool:
+        stack.listen()
+        return bool(stack.facts().get(UNANNOUNCED))
+
+    await consumer.until(asks)
+    assert {"account", "equity"} <= set(stack.facts())
+    await asyncio.sleep(0.2)
+    assert (consumer.caught_up, consumer.account) == (set(), None)
+    stack.say(Operate(ANNOUNCED))
+    await consumer.until(lambda: consumer.caught_up == {1, 2})
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+
+
+async def test_fills_are_counted_by_strategy_and_again_after_a_kill(stack: Stack) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    name = consumer.order(1, Side.BUY, 10, symbol, price)
+    await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+    stack.kill_gateway()
+    stack.heard.clear()
+    stack.start_gateway()
+
+    def counted() -> bool:
+        stack.listen()
+        return any(
+            m.values.get("fills.alpha") == m.values["fills"] >= 1 for m in stack.heard if isinstance(m, Counters)
+        )
+
+    await consumer.until(counted)
+    assert await stack.stop_gateway(flatten=True) == 0
     consumer.close()
 
 
