@@ -14,12 +14,13 @@ from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import Hours, SessionPlan
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.data_folder import enough_room, make_home
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.hours import next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.inspection import inspect_tradeplan
 from liualgotrader.supervisor.layout import lay_out
 from liualgotrader.supervisor.prepare import check_consumers, real_endpoints, session_limits
-from liualgotrader.supervisor.record import enough_room, look_at_record
+from liualgotrader.supervisor.record import look_at_record
 from liualgotrader.supervisor.request import Request
 
 
@@ -134,6 +135,7 @@ def _limits(plan: TradePlan, settings: Settings) -> str:
 
 
 def _folder(settings: Settings) -> str:
+    make_home(settings.home_path)
     enough_room(settings.home_path)
     return str(settings.home_path)
 

@@ -9,7 +9,7 @@ from liualgotrader.cli.screen import PlainScreen, state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.supervisor.operator import Listed, ask, running_sessions, view_from
-from liualgotrader.supervisor.view import View
+from liualgotrader.supervisor.view import View, masked_account, refusals_text
 
 
 def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str = "") -> int:
@@ -54,25 +54,46 @@ def _status(settings: Settings) -> int:
     if not sessions:
         print(f"no session is running with the data folder {settings.home_path}")
     for session in sessions:
-        _say(view_from(ask(session, {"do": "status"})), session.pid)
+        answer = ask(session, {"do": "status"})
+        if "waiting" in answer:
+            print(f"a {session.environment} session (pid {session.pid}) {answer['waiting']}")
+        else:
+            say_status(view_from(answer), session.pid)
     return 0
 
 
-def _say(view: View, pid: int) -> None:
+def say_status(view: View, pid: int) -> None:
+    """Print how a session is: what keeps it back, its processes, its strategies, its positions."""
     screen = PlainScreen()
     screen.line(f"batch {view.batch_id}, {view.environment} session of {view.day}, pid {pid}")
+    if "equity" in view.facts:
+        screen.line(f"account {masked_account(view.facts)}, equity {view.facts['equity']} $")
     screen.line(state_line(view))
-    for why in dict(view.facts.get("entries_stopped", {})).values():
-        screen.warn(f"entries are stopped: {why}")
-    for symbol, why in sorted(dict(view.facts.get("quarantined", {})).items()):
-        screen.warn(f"{symbol} is quarantined: {why}; `trader resume` takes the difference as not ours")
+    for alert in view.alerts():
+        screen.warn(alert)
     rows = [(p.name, p.state, str(p.pid), str(p.restarts)) for p in view.processes]
     screen.table("Processes", ("process", "state", "pid", "restarts"), rows)
     screen.table(
         "Strategies",
-        ("strategy", "fills", "trades", "open", "P&L $", "ended"),
+        ("strategy", "fills", "trades", "open", "refused", "P&L $", "ended"),
         [
-            (s.name, str(s.fills), str(s.trips), str(s.open_positions), f"{s.gain:+.2f}", s.ended)
+            (
+                s.name,
+                str(s.fills),
+                str(s.trips),
+                str(s.open_positions),
+                refusals_text(s.refused) or "0",
+                f"{s.gain:+.2f}",
+                s.ended,
+            )
             for s in view.strategies
         ],
     )
+    if view.facts.get("positions"):
+        header = ("strategy", "symbol", "shares", "entry $", "stop", "target")
+        screen.table("Positions", header, [_position(held) for held in view.facts["positions"]])
+
+
+def _position(held: Mapping[str, Any]) -> tuple[str, ...]:
+    names = ("strategy", "symbol", "quantity", "average_price", "stop", "target")
+    return tuple("-" if held.get(name) is None else str(held[name]) for name in names)

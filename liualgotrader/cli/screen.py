@@ -112,20 +112,27 @@ class PlainScreen:
 
 def state_line(view: View) -> str:
     """Return a session's state in one line."""
+    return "  ".join(
+        part for part in (f"market {clock_text(view.market_at)}", *_figures(view), *_outcome(view)) if part
+    )
+
+
+def _outcome(view: View) -> tuple[str, str]:
+    """Return what each strategy has gained, and the processes that are not well."""
     strategies = " ".join(f"{s.name}={s.gain:+.2f}$" for s in view.strategies)
-    down = [f"{p.name}:{p.state}" for p in view.processes if p.state != "ready"]
-    parts = [
-        f"market {clock_text(view.market_at)}",
+    return strategies, " ".join(f"{p.name}:{p.state}" for p in view.processes if p.state != "ready")
+
+
+def _figures(view: View) -> list[str]:
+    return [
         f"symbols={view.worst('symbols'):.0f}",
         f"events/s={view.events_per_second:.0f}",
         f"lag={_lag_text(view.lag_ms())}",
         f"dropped={view.dropped()}",
         f"orders={view.counted('orders'):.0f}",
         f"fills={sum(s.fills for s in view.strategies)}",
-        strategies,
-        " ".join(down),
+        f"refused={view.refusals().total()}" if view.refusals() else "",
     ]
-    return "  ".join(part for part in parts if part)
 
 
 def _lag_text(milliseconds: float | None) -> str:
@@ -192,8 +199,10 @@ def _drawn(view: View) -> RenderableType:
 
     head = Text(
         f"{view.environment} {view.day}  market {clock_text(view.market_at)}  {_share(view):.0%} of the session"
+        + (f"  equity {view.facts['equity']} $" if "equity" in view.facts else "")
     )
-    figures = Text(state_line(view).partition("  ")[2].split("  $")[0], style="dim")
+    figures = Text("  ".join(filter(None, _figures(view))), style="dim")
+    alerts = [Text(alert, style="bold red") for alert in view.alerts()]
     processes = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("process", "state", "pid", "restarts"):
         processes.add_column(name)
@@ -201,12 +210,19 @@ def _drawn(view: View) -> RenderableType:
         style = {"ready": "green", "down": "red", "starting": "yellow"}.get(p.state, "")
         processes.add_row(p.name, Text(p.state, style=style), str(p.pid or ""), str(p.restarts or ""))
     strategies = Table(box=None, padding=(0, 2, 0, 0))
-    for i, name in enumerate(("strategy", "fills", "trades", "open", "P&L $", "")):
-        strategies.add_column(name, justify="left" if i in (0, 5) else "right")
+    for i, name in enumerate(("strategy", "fills", "trades", "open", "refused", "P&L $", "")):
+        strategies.add_column(name, justify="left" if i in (0, 6) else "right")
     for s in view.strategies:
         gain = Text(f"{s.gain:+,.2f}", style="green" if s.gain > 0 else "red" if s.gain < 0 else "")
-        strategies.add_row(s.name, str(s.fills), str(s.trips), str(s.open_positions), gain, Text(s.ended, style="red"))
-    return Group(head, figures, strategies, processes)
+        refused = sum(s.refused.values())
+        counts = (
+            str(s.fills),
+            str(s.trips),
+            str(s.open_positions),
+            Text(str(refused), style="yellow" if refused else ""),
+        )
+        strategies.add_row(s.name, *counts, gain, Text(s.ended, style="red"))
+    return Group(head, figures, *alerts, strategies, processes)
 
 
 def _share(view: View) -> float:

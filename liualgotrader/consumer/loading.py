@@ -11,7 +11,7 @@ from typing import Any
 
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.plugins import one_line, outside_reads, source_of, where_raised
-from liualgotrader.common.session_plan import SessionPlan, SlotPlan
+from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
 from liualgotrader.strategies.base import Strategy, Surroundings, make_strategy
@@ -54,8 +54,8 @@ async def load_strategies(
             strategy = _make(plan, slot, surround(slot), loader)
             async with asyncio.timeout(CREATE_SECONDS):
                 created = await strategy.create()
-            if not created:
-                ended.append(Ended(slot.slot, "create() said no"))
+            if created is False:  # the original's own skeleton returns nothing and means yes
+                ended.append(Ended(slot.slot, DECLINED))
                 continue
             engine.add(slot, strategy)
         except LiuError as error:

@@ -260,7 +260,7 @@ class Strategy:
         strategy = make_strategy(
             batch_id, strategy_name, strategy_details, Path(), data_loader=data_loader, ref_run_id=ref_run_id
         )
-        return strategy if await strategy.create() else None
+        return None if await strategy.create() is False else strategy
 
 
 def make_strategy(

@@ -8,9 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from liualgotrader.analytics.summary import SessionSummary, StrategyFigures
-from liualgotrader.common.errors import MoneyNeedsAPerson
+from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
+from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.supervisor.request import Screen
 from liualgotrader.supervisor.results import Standing
+from liualgotrader.supervisor.view import View, refusals_text
 
 _REASON_WIDTH = 48
 MARKET_CLOSE = "market close"
@@ -61,6 +63,27 @@ def needing_a_person(
     return msgspec.structs.replace(ending, exit_code=MoneyNeedsAPerson.exit_code, sentence="; ".join(sentences))
 
 
+def nobody_runs(slots: Sequence[SlotPlan], never_ran: Collection[int]) -> Ending | None:
+    """Return the end of a session in which every slot is stopped, None while one is not.
+
+    `never_ran` are slots that were stopped before their strategy could be called once. A strategy that does not want
+    to run says so in `create`: that is no failure.
+    """
+    if not slots or not all(slot.stopped for slot in slots):
+        return None
+    reasons = dict.fromkeys(f"{slot.strategy}: {slot.stopped}" for slot in slots if slot.stopped != DECLINED)
+    if not reasons:
+        return Ending(0, "no strategy wanted to run")
+    told = "; ".join(reasons)
+    if all(slot.slot in never_ran or slot.stopped == DECLINED for slot in slots):
+        return Ending(ConfigError.exit_code, "no strategy could run", f"no strategy could run: {told}")
+    return Ending(
+        MoneyNeedsAPerson.exit_code,
+        "every strategy was stopped",
+        f"every strategy was stopped before its time: {told}. See to it before the next session",
+    )
+
+
 def say_summary(
     screen: Screen,
     summary: SessionSummary,
@@ -86,6 +109,31 @@ def say_summary(
         _say_open(screen, position, kept=position.strategy in swing)
     for symbol, why in sorted((quarantined or {}).items()):
         screen.warn(f"{symbol} is quarantined: {why}. {_WHAT_TO_DO}")
+
+
+def say_refusals(screen: Screen, view: View, executions: int, *, shadow: bool) -> None:
+    """Show how many orders each rule refused and, when nothing was traded, why."""
+    for strategy in view.strategies:
+        if strategy.refused:
+            screen.warn(
+                f"{sum(strategy.refused.values())} orders of {strategy.name} were refused: {refusals_text(strategy.refused)}"
+            )
+    if not executions:
+        screen.warn(f"nothing was traded: {_why_nothing(view, shadow=shadow)}")
+
+
+def _why_nothing(view: View, *, shadow: bool) -> str:
+    picks, followed = view.counted("picks"), view.worst("symbols")
+    decided, refused = view.counted("orders_decided"), view.refusals()
+    if not picks and not followed:
+        return f"the scanners picked no symbol in {view.counted('runs'):.0f} runs"
+    if not decided and not refused:
+        return f"{followed:.0f} symbols were followed, and no strategy gave a signal"
+    if shadow:
+        return f"{decided:.0f} orders were decided, and --shadow sends none"
+    if refused and refused.total() >= decided:
+        return f"every order was refused ({refusals_text(refused)})"
+    return f"of {decided:.0f} orders {refused.total()} were refused, and none of the others was filled"
 
 
 def _row(figures: StrategyFigures, open_now: int) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import Key, Trips, round_trips
 from liualgotrader.common.clock import SECOND, machine_now
+from liualgotrader.common.control import FILLS_OF, REFUSED_OF
 from liualgotrader.common.money import CENT, exact
 from liualgotrader.common.rows import FilledTrade, LeftOpen
 from liualgotrader.supervisor.prepare import Prepared
@@ -31,7 +32,6 @@ class Figures:
         self._rate_events = 0.0
         self._rate = 0.0
         self._fills_told = 0.0
-        self.account_said = False  # whether the person has read account and equity
 
     def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, LeftOpen]) -> None:
         """Take the newest state of the record; `opening` is what is held from earlier batches."""
@@ -89,6 +89,15 @@ class Figures:
             self._rate_since, self._rate_events = now, events
         return self._rate
 
+    def _counted(self, prefix: str) -> Counter[str]:
+        """Return the sums over all processes of the counters whose names begin so, by the rest of their names."""
+        found: Counter[str] = Counter()
+        for worker in self._workers():
+            for name, value in worker.counters.items():
+                if name.startswith(prefix):
+                    found[name.removeprefix(prefix)] += int(value)
+        return found
+
     def _marked(self, strategy: str, realised: Decimal) -> Decimal:
         """Return what the consumers say a strategy has gained at the newest prices, else what is realised."""
         told = [w.counters[f"pnl.{strategy}"] for w in self._workers() if f"pnl.{strategy}" in w.counters]
@@ -99,7 +108,10 @@ class Figures:
         figures = {f.strategy: f for f in summarize(names, self._trips).strategies}
         held = self.held()
         open_now = None if held is None else Counter(name for name, _ in held)
-        fills = {name: sum(t.strategy == name for t in self._trades) for name in figures}
+        stored = Counter(t.strategy for t in self._trades)
+        told = self._counted(FILLS_OF)  # by the gateway, before their rows are there
+        fills = {name: max(stored[name], told[name]) for name in figures}
+        refused = self._counted(REFUSED_OF)
         ended = {
             name: ", ".join(dict.fromkeys(s.stopped for s in stack.plan.slots if s.strategy == name and s.stopped))
             for name in figures
@@ -112,6 +124,11 @@ class Figures:
                 open_positions=found.open_positions if open_now is None else open_now[name],
                 gain=self._marked(name, found.gain),
                 ended=ended[name],
+                refused={
+                    rule.removeprefix(f"{name}."): count
+                    for rule, count in refused.items()
+                    if rule.startswith(f"{name}.")
+                },
             )
             for name, found in figures.items()
         )

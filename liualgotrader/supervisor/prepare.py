@@ -20,6 +20,7 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file
 from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.supervisor.data_folder import enough_room, has_batches
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.ending import Ending
 from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
@@ -32,7 +33,6 @@ from liualgotrader.supervisor.record import (
     Record,
     Wanted,
     build_label,
-    enough_room,
     open_record,
 )
 from liualgotrader.supervisor.request import Request, Screen
@@ -94,11 +94,12 @@ class Preparation:
     screen: Screen
     programs: Mapping[str, str]
     market_lost: Callable[[str], None]
+    waits: Callable[[str], None]  # told what is being waited for
 
     @property
     def environment(self) -> str:
         """The environment that rows of this session carry."""
-        return "SIMULATED" if self.request.simulate else "PAPER"
+        return environment_of(self.request)
 
     async def run(self, cleanup: AsyncExitStack) -> Prepared | Ending:
         """Return the prepared session, or why there is none to run; `cleanup` undoes what was done.
@@ -108,7 +109,8 @@ class Preparation:
         """
         _check_port(self.request.port)
         check_consumers(self.settings.consumer_count())
-        enough_room(self.settings.home_path)
+        if not has_batches(self.settings.home_path):  # else known once it is clear which batch it is
+            enough_room(self.settings.home_path)
         found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
         can_run(found)
         for doubt in doubts_about(self.tradeplan, found):
@@ -170,6 +172,7 @@ class Preparation:
         if hours is not None and clock.now() < hours.opens_at - BEFORE_OPEN:
             opens = as_datetime(hours.opens_at)
             self.screen.line(f"waiting for the open at {opens:%H:%M} New York; Ctrl-C ends the wait")
+            self.waits(f"waits for the open at {opens:%H:%M} New York")
             await clock.sleep_until(hours.opens_at - BEFORE_OPEN)
         return hours
 
@@ -292,6 +295,7 @@ class Preparation:
             shadow=self.request.shadow,
             build_number=build,
             debug=settings.debug,
+            announces=True,
         )
 
     async def _simulated(
@@ -328,6 +332,11 @@ class Preparation:
         )
         if plan.endpoints.loopback:
             self.screen.line(f"the simulated market serves {plan.endpoints.trading_url}; logs are in {plan.log_dir}")
+
+
+def environment_of(request: Request) -> str:
+    """Return the environment that rows of a session carry."""
+    return "SIMULATED" if request.simulate else "PAPER"
 
 
 def last_market_time(run_dir: Path) -> int:

@@ -26,6 +26,7 @@ from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan, without_secrets
 from liualgotrader.order_gateway.left_over import store_left_over
+from liualgotrader.supervisor.data_folder import enough_room
 from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stored_layout
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.results import Results
@@ -203,6 +204,7 @@ class Ledger:
 
         Raises:
             ConfigError: if another `trader` serves it, or the tradeplan has other strategies now.
+            OutsideError: if the disk has no room for a new one.
         """
         found = await self._store.unfinished_batch(wanted.environment, wanted.day)
         if found is not None:
@@ -243,6 +245,7 @@ class Ledger:
         await consolidate.trades(found.batch_id, self._store, await results.opening(await results.trades()))
 
     async def _make(self, wanted: Wanted, now: int) -> Batch:
+        enough_room(self._home)
         batch_id = str(uuid.uuid4())
         self._lock = lock_of(self._home, batch_id)
         self._lock.taken()
@@ -353,24 +356,3 @@ def build_label() -> str:
     except (OSError, subprocess.SubprocessError):
         return __version__
     return told.stdout.strip() or __version__
-
-
-def enough_room(home: Path, least: int = 500_000_000) -> None:
-    """Check that the data folder has room for a session.
-
-    Raises:
-        ConfigError: if the folder cannot be made.
-        OutsideError: if the disk is full.
-    """
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"the data folder {home} cannot be made ({error.strerror}); set LIU_HOME to another"
-        ) from error
-    free = os.statvfs(home).f_bavail * os.statvfs(home).f_frsize
-    if free < least:
-        raise OutsideError(
-            f"only {free / 1e6:.0f} MB are free in {home}; a session needs {least / 1e6:.0f} MB: "
-            "free some, or set LIU_HOME to another disk"
-        )

@@ -15,14 +15,16 @@ from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
-from liualgotrader.common.control import ROWS_LEFT, Operate
+from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, Operate
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.tlog import say
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.ending import Ending, needing_a_person, say_summary
+from liualgotrader.supervisor.answering import Answering, FrontDoor
+from liualgotrader.supervisor.data_folder import make_home
+from liualgotrader.supervisor.ending import Ending, needing_a_person, nobody_runs, say_refusals, say_summary
 from liualgotrader.supervisor.figures import Figures
 from liualgotrader.supervisor.operator import OperatorDoor
-from liualgotrader.supervisor.prepare import Preparation, Prepared
+from liualgotrader.supervisor.prepare import Preparation, Prepared, environment_of
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.results import Results
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
@@ -36,7 +38,6 @@ _WATCH_SECONDS = 1.0
 _SHOW_SECONDS = 0.5
 _COUNT_SECONDS = 1.0
 _LOOKS = 3
-_FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
 _DATABASE_TRIES = 5
 _INTERRUPTED = Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
 _TOLD_TO_STOP = Ending(0, "stopped", "", by_hand=True)
@@ -67,6 +68,8 @@ class Session:
         self._results: Results | None = None
         self._errands: set[asyncio.Task[None]] = set()
         self._said_stopped: set[tuple[str, str]] = set()
+        self._account_said = False
+        self._never_ran: set[int] = set()  # slots that were stopped before their consumer took part
         self._looks_left = _LOOKS  # at the record, until the gateway tells of new fills
 
     async def run(self) -> Ending:
@@ -106,10 +109,15 @@ class Session:
         stopped = next(s for s in self._prepared.plan.slots if s.slot == slot)
         store = self._prepared.record.store
         self._errand(lambda: store.end_algo_run(stopped.algo_run_id, self._market_now(), reason))
+        assert self._stack is not None
+        if self._stack.workers[f"consumer-{stopped.consumer}"].state == "starting":
+            self._never_ran.add(slot)
         told = (stopped.strategy, reason)
         if told not in self._said_stopped:  # once for all its slots
             self._said_stopped.add(told)
-            self.notice("WARNING", f"strategy {stopped.strategy} is stopped, the others go on: {reason}")
+            alone = any(s.strategy != stopped.strategy and not s.stopped for s in self._stack.plan.slots)
+            others = ", the others go on" if alone else ""
+            self.notice("WARNING", f"strategy {stopped.strategy} is stopped{others}: {reason}")
 
     def notice(self, level: str, text: str) -> None:
         """Show a person a line."""
@@ -119,28 +127,11 @@ class Session:
         else:
             self._screen.warn(text)
 
-    async def operate(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Do what `trader status | stop | resume` or `liu kill-switch` asks, and return the answer."""
-        assert self._figures is not None
-        assert self._stack is not None
-        match asked.get("do"):
-            case "status":
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_FRESH_SECONDS):
-                        await self._count()
-                return {"view": msgspec.to_builtins(self._figures.view(), str_keys=True)}
-            case "stop":
-                if asked.get("flatten"):
-                    self._request = msgspec.structs.replace(self._request, flatten=True)
-                self._end(_TOLD_TO_STOP)
-                return {"done": f"batch {self._stack.plan.batch_id} is being stopped"}
-            case "kill_switch" | "resume" | "positions" as name:
-                arguments = {key: value for key, value in asked.items() if key != "do"}
-                if self._stack.send("order_gateway", Operate(name, arguments)):
-                    return {"done": f"the order gateway of batch {self._stack.plan.batch_id} was told"}
-                return {"error": "the order gateway is not there at this moment; ask again"}
-            case other:
-                return {"error": f"there is no order {other!r}"}
+    def stop(self, flatten: bool) -> None:
+        """End in order, as `trader stop` asks."""
+        if flatten:
+            self._request = msgspec.structs.replace(self._request, flatten=True)
+        self._end(_TOLD_TO_STOP)
 
     def _interrupt(self, number: signal.Signals, ending: Ending) -> None:
         """End in order; a second Ctrl-C kills. Other signals come twice by nature: shell and kernel both send SIGHUP."""
@@ -153,6 +144,9 @@ class Session:
             if self._main is not None:
                 self._main.cancel()
             return
+        self._ask_to_end(ending)
+
+    def _ask_to_end(self, ending: Ending) -> None:
         self._asked = ending
         if self._ending is None and self._main is not None:  # still preparing, or waiting for the open
             self._main.cancel()
@@ -166,10 +160,7 @@ class Session:
     # --- the walk ------------------------------------------------------------------------------------------
 
     async def _whole(self, cleanup: AsyncExitStack) -> Ending:
-        preparation = Preparation(
-            self._request, self._settings, self._tradeplan, self._screen, self._programs, self._market_lost
-        )
-        prepared = await preparation.run(cleanup)
+        prepared = await self._prepare(cleanup)
         if isinstance(prepared, Ending):
             return prepared
         self._prepared = prepared
@@ -185,19 +176,28 @@ class Session:
             prepared.batch.layout.strategies(),
             skip_existing=self._tradeplan.skip_existing,
         )
-        door = OperatorDoor(
-            self._settings.home_path,
-            prepared.batch.run_dir,
-            plan.batch_id,
-            plan.environment,
-            plan.hours.day,
-            self.operate,
-        )
+        answering = Answering(stack, figures, self._count, self.stop)
+        home, folder = self._settings.home_path, prepared.batch.run_dir
+        door = OperatorDoor(home, folder, plan.batch_id, plan.environment, plan.hours.day, answering.answer)
         cleanup.push_async_callback(door.close)
         await door.open()
         stack.start()
         ending = await self._live(prepared, figures)
         return await self._finish(prepared, stack, figures, ending)
+
+    async def _prepare(self, cleanup: AsyncExitStack) -> Prepared | Ending:
+        """Prepare the session, which may mean to wait for the open; meanwhile it can be asked and stopped."""
+        home, environment = self._settings.home_path, environment_of(self._request)
+        make_home(home)
+        door = FrontDoor(home, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
+        cleanup.push_async_callback(door.close)
+        await door.open()
+        preparation = Preparation(
+            self._request, self._settings, self._tradeplan, self._screen, self._programs, self._market_lost, door.waits
+        )
+        prepared = await preparation.run(cleanup)
+        await door.close()
+        return prepared
 
     async def _live(self, prepared: Prepared, figures: Figures) -> Ending:
         assert self._ending is not None
@@ -276,18 +276,22 @@ class Session:
         }
         self._screen.close()
         summary = summarize(prepared.batch.layout.strategies(), result.trips, ended)
-        quarantined = figures.quarantined()
+        quarantined, view = figures.quarantined(), figures.view()
         say_summary(
             self._screen,
             summary,
             standing,
-            dropped=figures.view().dropped(),
+            dropped=view.dropped(),
             swing=prepared.swing(),
             quarantined=quarantined,
         )
+        if not self._tradeplan.test_scanners:
+            say_refusals(self._screen, view, result.executions, shadow=plan.shadow)
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
         self._screen.line(f"rows: {prepared.record.how_to_look(self._settings.home_path)}")
         day_trades = () if plan.hours.bypass else prepared.day_trades()
+        if ending.exit_code == 0 and not ending.by_hand:
+            ending = nobody_runs(plan.slots, self._never_ran) or ending
         return needing_a_person(ending, standing, quarantined, day_trades, flattened=self._request.flatten)
 
     async def _keep(self, prepared: Prepared) -> None:
@@ -307,6 +311,7 @@ class Session:
 
     async def _look_at_the_time(self) -> None:
         assert self._prepared is not None
+        self._announce()
         market = self._prepared.market
         if self._market_now() >= self._prepared.plan.hours.ends_at or (market is not None and market.ended):
             self._end(Ending())
@@ -316,6 +321,16 @@ class Session:
         assert self._prepared is not None
         await self._stack.watch()
         await self._keep_record()
+        self._see_that_somebody_runs()
+
+    def _see_that_somebody_runs(self) -> None:
+        """End the session when no strategy is left in it and nothing is open that has to be looked after."""
+        assert self._stack is not None
+        assert self._figures is not None
+        ending = nobody_runs(self._stack.plan.slots, self._never_ran)
+        facts = self._figures.facts()
+        if ending is not None and facts.get("positions") == [] and not facts.get("open_orders"):
+            self._end(ending)
 
     async def _keep_record(self) -> None:
         assert self._prepared is not None
@@ -325,12 +340,20 @@ class Session:
 
     async def _show(self) -> None:
         assert self._figures is not None
-        view = self._figures.view()
-        self._screen.show(view)
-        if "equity" in view.facts and not self._figures.account_said:
-            self._figures.account_said = True
-            facts = view.facts
-            self._screen.line(f"account {masked_account(facts)}, {view.environment}, equity {facts['equity']} $")
+        self._screen.show(self._figures.view())
+
+    def _announce(self) -> None:
+        """Say whose account it is before anything is ordered there; the order gateway waits for that each time it starts."""
+        assert self._stack is not None
+        gateway = self._stack.workers.get("order_gateway")
+        if gateway is None or "equity" not in gateway.facts:
+            return
+        if not self._account_said:
+            self._account_said = True
+            facts, environment = gateway.facts, self._stack.plan.environment
+            self._screen.line(f"account {masked_account(facts)}, {environment}, equity {facts['equity']} $")
+        if gateway.facts.get(UNANNOUNCED) and gateway.send(Operate(ANNOUNCED)):
+            gateway.facts[UNANNOUNCED] = False
 
     async def _count_new(self) -> None:
         """Read the executions when the gateway has told of new ones, and twice more: their rows follow a little later."""

@@ -12,7 +12,19 @@ from typing import Any, Protocol
 import msgspec
 
 from liualgotrader.common.clock import WallClock, machine_now
-from liualgotrader.common.control import Counters, Failed, Notice, Ready, SlotEnded, Stop, StopSlot, Told
+from liualgotrader.common.control import (
+    Answered,
+    Counters,
+    Failed,
+    Notice,
+    Operate,
+    Ready,
+    SlotEnded,
+    Stop,
+    StopSlot,
+    Told,
+)
+from liualgotrader.common.errors import OutsideError
 from liualgotrader.common.session_plan import SessionPlan, write_plan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.scanners_runner.marks import Marks
@@ -72,6 +84,8 @@ class Stack:
         self._clock = WallClock()
         self._later: set[asyncio.TimerHandle] = set()
         self._whole: asyncio.Task[None] | None = None  # all processes being started again together
+        self._tickets = 0
+        self._answers: dict[int, asyncio.Future[Answered]] = {}
         self.stopping = False
         self.workers = {name: self._worker(name, programs) for name in wanted}
 
@@ -86,6 +100,25 @@ class Stack:
         """Say something to one process; False if it is not there."""
         worker = self.workers.get(name)
         return worker is not None and worker.send(message)
+
+    async def ask(self, name: str, order: Operate, seconds: float) -> Answered | None:
+        """Have a process carry out an order and return its answer, None if it gave none in `seconds` of machine time.
+
+        Raises:
+            OutsideError: if the process is not there.
+        """
+        self._tickets += 1
+        answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._answers[self._tickets] = answer
+        try:
+            if not self.send(name, msgspec.structs.replace(order, ticket=self._tickets)):
+                raise OutsideError(f"{name} is not there at this moment; ask again")
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            self._answers = {ticket: waiting for ticket, waiting in self._answers.items() if waiting is not answer}
 
     async def stop(self, reason: str, *, flatten: bool = False) -> bool:
         """Stop all processes in order; return whether each one ended by itself and without error."""
@@ -201,6 +234,9 @@ class Stack:
                 self.stop_slot(slot, reason, told_by=worker.name)
             case Notice(level, text):
                 self._owner.notice(level, text)
+            case Answered(ticket):
+                if (waiting := self._answers.get(ticket)) is not None and not waiting.done():
+                    waiting.set_result(message)
             case Failed():
                 worker.failed = message
 

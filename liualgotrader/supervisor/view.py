@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -34,6 +35,7 @@ class StrategyView(msgspec.Struct, frozen=True):
     open_positions: int
     gain: Decimal
     ended: str
+    refused: dict[str, int] = {}  # orders by the rule that refused them
 
 
 class View(msgspec.Struct, frozen=True):
@@ -67,6 +69,30 @@ class View(msgspec.Struct, frozen=True):
             )
         )
 
+    def alerts(self) -> list[str]:
+        """Return what keeps orders back or is not as our books say, worst first, a sentence each."""
+        said: list[str] = []
+        switch, stopped = dict(self.facts.get("kill_switch") or {}), dict(self.facts.get("entries_stopped") or {})
+        if switch:
+            said.append(
+                f"THE KILL SWITCH IS ON since {switch['since']} New York ({switch['reason']}): nothing is opened until"
+                " `trader resume`"
+            )
+        said += [f"entries are stopped: {why}" for why in stopped.values() if why != switch.get("reason")]
+        said += [
+            f"{symbol} is quarantined: {why}; `liu positions` settles it"
+            for symbol, why in sorted(dict(self.facts.get("quarantined") or {}).items())
+        ]
+        foreign = dict(self.facts.get("foreign") or {})
+        if foreign:
+            held = ", ".join(f"{shares} {symbol}" for symbol, shares in sorted(foreign.items()))
+            said.append(f"not ours and never traded: {held}")
+        return said
+
+    def refusals(self) -> Counter[str]:
+        """Return how many orders of all strategies each rule has refused."""
+        return sum((Counter(s.refused) for s in self.strategies), Counter())
+
     def worst(self, name: str) -> float:
         """Return the largest value of a gauge over all processes."""
         return max((p.counters.get(name, 0.0) for p in self.processes), default=0.0)
@@ -90,3 +116,9 @@ def masked_account(facts: Mapping[str, Any]) -> str:
     """Return the account's number as a person may see it: its last four characters."""
     number = str(facts.get("account", ""))
     return f"…{number[-4:]}" if number else "?"
+
+
+def refusals_text(refused: Mapping[str, int]) -> str:
+    """Return counts by rule in words, the most frequent first, empty if there are none."""
+    ordered = sorted(refused.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} by {rule}" for rule, count in ordered)

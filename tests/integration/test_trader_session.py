@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from liualgotrader.models.server import EmbeddedServer
+from liualgotrader.supervisor.operator import ask, running_sessions
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -172,6 +173,47 @@ def test_a_market_that_cannot_start_is_a_sentence_and_leaves_no_open_batch(trade
 def test_an_error_of_the_gateway_ends_the_session_with_its_sentence_and_status(trader):
     code, out, err = finish(trader(behaviour={"order_gateway": "fail"}, seconds=60))
     assert (code, err) == (3, "trader: the broker says no; ask it why.\n"), out
+
+
+def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader, tmp_path):
+    process = trader(seconds=60)
+    until_line(tmp_path, "told order_gateway Operate(name='announced'")
+    process.send_signal(signal.SIGTERM)
+    code, out, _ = finish(process)
+    assert (code, out.count("account …4567, SIMULATED, equity 100000 $")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "sentence"),
+    [
+        ("slot-fails", 2, "no strategy could run: Breakout: could not be made"),
+        ("slot-ends", 4, "every strategy was stopped before its time: Breakout: raised 10 times"),
+    ],
+)
+def test_a_session_in_which_no_strategy_is_left_ends_at_once_and_not_with_0(trader, word, status, sentence):
+    code, out, err = finish(trader(behaviour={"consumer-0": word, "consumer-1": word}, seconds=600))
+    assert code == status, out
+    assert sentence in err
+    assert "strategy Breakout is stopped: " in out
+    assert "nothing was traded: " in out
+
+
+def test_a_session_that_is_being_prepared_says_so_and_can_be_stopped(trader, home):
+    process = trader(seconds=60)
+    environment = dict(os.environ, LIU_HOME=str(home[0]))
+    for _ in range(200):
+        if found := running_sessions(home[0]):
+            break
+        time.sleep(0.02)
+    assert ask(found[0], {"do": "status"}) == {"waiting": "is being prepared"}
+    assert "no order gateway yet" in ask(found[0], {"do": "resume"})["error"]
+    stop = [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()", "stop"]
+    told = subprocess.run(stop, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert "is being stopped" in told.stdout, told.stderr
+    code, _, err = finish(process)
+    assert (code, err) == (0, "")
+    assert running_sessions(home[0]) == []
+    assert list((home[0] / "run").glob("waiting-*")) == []
 
 
 def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):

@@ -2,7 +2,7 @@
 
 `behaviour.json` beside the plan, or named by LIU_FAKE_BEHAVIOUR, maps a process's name to a word:
 die (exit 1 when ready), die-once, hang-once (in a strategy's call), crash-in-call, mute-once, fail (say why, exit 3),
-stubborn (ignore Stop), trade (gateway: store two executions). What they did is appended to `did.log`.
+slot-fails and slot-ends (its strategy stops before and after it is ready), stubborn (ignore Stop), trade (gateway: store two executions). What they did is appended to `did.log`.
 """
 
 import asyncio
@@ -44,6 +44,11 @@ def play(name, run_dir, control, extra=None, queues=None):
         did(run_dir, f"start {name} {os.getpid()}")
         if word == "fail":
             raise OutsideError("the broker says no; ask it why.")
+        own = (
+            child.plan.slots_of(int(name.rpartition("-")[2]))[:1] if name.startswith("consumer-") else child.plan.slots
+        )
+        if word == "slot-fails":
+            child.tell(SlotEnded(own[0].slot, "could not be made"))
         child.report(lambda: {"events": 7.0, "symbols": 3.0})
         child.on_order(lambda message: did(run_dir, f"told {name} {message}"))
         child.ready()
@@ -58,7 +63,7 @@ def play(name, run_dir, control, extra=None, queues=None):
         if word == "mute-once" and first_time(run_dir, name):
             time.sleep(60)
         if word == "slot-ends":
-            child.tell(SlotEnded(child.plan.slots[0].slot, "raised 10 times"))
+            child.tell(SlotEnded(own[0].slot, "raised 10 times"))
         if word == "tells":
             child.tell(Told({"kept": 1}))
         if extra is not None:

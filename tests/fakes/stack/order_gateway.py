@@ -2,7 +2,7 @@ from decimal import Decimal
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.config import Secrets
-from liualgotrader.common.control import Told
+from liualgotrader.common.control import UNANNOUNCED, Told
 from liualgotrader.common.orders import client_order_id
 from liualgotrader.common.rows import OrderRow, TradeRow
 from tests.fakes.stack.common import play
@@ -10,7 +10,8 @@ from tests.fakes.stack.common import play
 
 async def trade(child, word):
     """Store an order and an execution each for a purchase of 10 at 100 and a sale at 105."""
-    child.tell(Told({"account": "PA1234567", "equity": "100000"}))
+    facts = {"account": "PA1234567", "equity": "100000", "positions": [], "open_orders": []}
+    child.tell(Told({**facts, UNANNOUNCED: True}))
     if word != "trade":
         return
     from liualgotrader.models.store_factory import open_store

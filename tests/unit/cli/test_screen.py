@@ -13,6 +13,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from liualgotrader.cli.operate import say_status
 from liualgotrader.cli.screen import PlainScreen, TerminalScreen, screen_for, state_line
 from liualgotrader.common.clock import NEW_YORK, instant
 from liualgotrader.supervisor.view import ProcessView, StrategyView, View
@@ -103,6 +104,7 @@ def test_plain_lines_where_there_is_no_terminal():
 SESSION = """
 import sys
 from liualgotrader.cli.common import complain, flush_output, guarded
+from liualgotrader.cli.operate import say_status
 from liualgotrader.cli.screen import screen_for
 
 def body(_):
@@ -150,3 +152,42 @@ def test_a_session_ends_with_its_own_status_although_nobody_can_read_what_it_say
 def test_a_session_ends_with_its_own_status_although_its_output_was_closed():
     call = ["bash", "-c", f'exec {sys.executable} -c "$0" plain >&- 2>&-', SESSION]
     assert subprocess.run(call, timeout=60, check=False).returncode == 130
+
+
+SAFETY = {
+    "kill_switch": {"reason": "by hand", "since": "2024-06-03 10:00:00"},
+    "entries_stopped": {"kill_switch": "by hand", "disk": "only 3 MB are free"},
+    "quarantined": {"IBM": "the account has 5 shares fewer"},
+    "foreign": {"BAC": "7"},
+    "account": "4567",
+    "equity": "99.50",
+    "positions": [{"strategy": "Breakout", "symbol": "IBM", "quantity": "10", "average_price": "9.5", "stop": "9"}],
+}
+ALERTS = [
+    "THE KILL SWITCH IS ON since 2024-06-03 10:00:00 New York (by hand): nothing is opened until `trader resume`",
+    "entries are stopped: only 3 MB are free",
+    "IBM is quarantined: the account has 5 shares fewer; `liu positions` settles it",
+    "not ours and never traded: 7 BAC",
+]
+
+
+def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
+    from rich.console import Console
+
+    refused = msgspec.structs.replace(VIEW.strategies[0], refused={"order_value": 12, "flip": 1})
+    view = msgspec.structs.replace(VIEW, facts=SAFETY, strategies=(refused,))
+    assert view.alerts() == ALERTS
+    out = io.StringIO()
+    screen = TerminalScreen(Console(file=out, force_terminal=True, width=160))
+    screen.show(view)
+    screen.close()
+    say_status(view, 11)
+    status = capsys.readouterr().out
+    for alert in ALERTS:
+        assert alert in out.getvalue()
+        assert f"WARNING {alert}\n" in status
+    assert "equity 99.50 $" in out.getvalue()
+    assert "account …4567, equity 99.50 $" in status
+    assert "12 by order_value, 1 by flip" in status
+    assert status.splitlines()[-2].split() == ["Breakout", "IBM", "10", "9.5", "9", "-"]
+    assert "refused=13" in state_line(view)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import round_trips
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, TradeRow
+from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.ending import MARKET_CLOSE, Ending, needing_a_person, say_summary
+from liualgotrader.supervisor.ending import (
+    MARKET_CLOSE,
+    Ending,
+    needing_a_person,
+    nobody_runs,
+    say_refusals,
+    say_summary,
+)
 from liualgotrader.supervisor.layout import StrategyFacts, lay_out
 from liualgotrader.supervisor.record import Batch, Ledger
 from liualgotrader.supervisor.results import Results, Standing
+from liualgotrader.supervisor.view import ProcessView, StrategyView, View
 from tests.fakes.store import MemoryStore
 from tests.fakes.supervisor import RecordingScreen
 
@@ -159,3 +170,63 @@ async def test_a_slot_carries_what_its_class_says_of_the_night(tmp_path):
     plan = TradePlan(strategies={f.name: {} for f in facts})
     slots = await ledger.slots(batch, plan, facts, "PAPER", "", 0)
     assert [(s.strategy, s.day_trade) for s in slots] == [("Swing", False), ("Day", True), ("Silent", True)]
+
+
+def slots(*reasons):
+    return [SlotPlan(n, f"S{n}", 0, n, stopped=reason) for n, reason in enumerate(reasons, start=1)]
+
+
+def test_a_session_goes_on_while_a_strategy_is_left_and_is_no_failure_if_none_wanted_to_run():
+    assert nobody_runs([], ()) is None
+    assert nobody_runs(slots("raised", ""), {1}) is None
+    declined = nobody_runs(slots(DECLINED, DECLINED), {1, 2})
+    assert (declined.exit_code, declined.sentence) == (0, "")
+
+
+def test_no_strategy_that_could_run_is_a_mistake_and_all_stopped_later_needs_a_person():
+    never = nobody_runs(slots("no model (s.py:3)", DECLINED), {1, 2})
+    assert (never.exit_code, never.sentence) == (2, "no strategy could run: S1: no model (s.py:3)")
+    later = nobody_runs(slots("no model", "raised 5 times"), {1})
+    assert later.exit_code == 4
+    assert "S1: no model; S2: raised 5 times" in later.sentence
+
+
+def view_of(counters, refused=None):
+    strategy = StrategyView("Crossing", 0, 0, 0, d(0), "", refused or {})
+    return View(
+        "b", "SIMULATED", "2024-06-03", 0, 0, 1, 1.0, 0.0, (ProcessView("x", "ended", 0, 0, counters),), (strategy,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("counters", "refused", "shadow", "why"),
+    [
+        ({"runs": 3}, {}, False, "the scanners picked no symbol in 3 runs"),
+        ({"picks": 8, "symbols": 7}, {}, False, "7 symbols were followed, and no strategy gave a signal"),
+        ({"symbols": 7, "orders_decided": 4}, {"shadow": 4}, True, "4 orders were decided, and --shadow sends none"),
+        (
+            {"symbols": 7, "orders_decided": 5},
+            {"order_value": 4, "flip": 1},
+            False,
+            "every order was refused (4 by order_value, 1 by flip)",
+        ),
+        (
+            {"symbols": 7, "orders_decided": 5},
+            {"flip": 2},
+            False,
+            "of 5 orders 2 were refused, and none of the others was filled",
+        ),
+    ],
+)
+def test_a_session_without_a_trade_says_why_in_one_line(counters, refused, shadow, why):
+    screen = RecordingScreen()
+    say_refusals(screen, view_of(counters, refused), 0, shadow=shadow)
+    assert screen.warnings[-1] == f"nothing was traded: {why}"
+
+
+def test_refused_orders_are_counted_by_rule_although_others_were_filled():
+    screen = RecordingScreen()
+    say_refusals(screen, view_of({}, {"no_price": 1, "order_value": 12}), 3, shadow=False)
+    assert screen.warnings == ["13 orders of Crossing were refused: 12 by order_value, 1 by no_price"]
+    say_refusals(screen, view_of({}), 3, shadow=False)
+    assert len(screen.warnings) == 1

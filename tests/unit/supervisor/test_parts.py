@@ -14,13 +14,17 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.rows import BatchRow
 from liualgotrader.common.session_plan import Hours, Limits
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor import data_folder
+from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
+from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.operator import OperatorDoor, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time, real_endpoints, session_limits
-from liualgotrader.supervisor.record import Record, Wanted, enough_room, lock_of, same_market
+from liualgotrader.supervisor.record import Ledger, Record, Wanted, lock_of, same_market
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
 from liualgotrader.supervisor.worker import death_text
 from liualgotrader.transport.page import SessionPage
+from tests.fakes.store import MemoryStore
 
 HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, liquidates_at=0, ends_at=500 * SECOND)
 
@@ -110,12 +114,35 @@ def test_a_batch_has_one_supervisor(tmp_path):
     second.release()
 
 
-def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path):
+def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_folder, "LEAST_FREE", 10**18)
     with pytest.raises(OutsideError, match="MB are free"):
-        enough_room(tmp_path, least=10**18)
+        enough_room(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):
-        enough_room(tmp_path / "file" / "home")
+        make_home(tmp_path / "file" / "home")
+
+
+async def test_a_full_disk_refuses_a_new_batch_and_lets_an_unfinished_one_go_on(tmp_path, monkeypatch):
+    store = MemoryStore()
+    wanted = Wanted("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Swing", run_all=False),), {})
+    first = Ledger(store, tmp_path)
+    begun = await first.batch(wanted, 1, fresh=False)
+    first.release()
+    monkeypatch.setattr(data_folder, "LEAST_FREE", 10**18)
+    again = Ledger(store, tmp_path)
+    batch = await again.batch(wanted, 2, fresh=False)
+    assert (batch.batch_id, batch.resumed) == (begun.batch_id, True)
+    await again.end(batch.batch_id, 3, "market close")
+    again.release()
+    with pytest.raises(OutsideError, match="MB are free"):
+        await Ledger(store, tmp_path).batch(wanted, 4, fresh=False)
+
+
+def test_a_data_folder_in_which_no_session_ever_wrote_has_no_batch_to_take_up(tmp_path):
+    assert not has_batches(tmp_path)
+    (tmp_path / "journal" / "0b5e7a4e").mkdir(parents=True)
+    assert has_batches(tmp_path)
 
 
 async def test_the_operators_door_answers_its_owner_and_disappears(tmp_path):
