@@ -129,8 +129,10 @@ class Option:
 OPTIONS: Mapping[str, Option] = {
     "tradeplan_dir": Option("TRADEPLAN_DIR", "", "folder of tradeplan.toml"),
     "tradeplan": Option("", "", "the tradeplan file, instead of tradeplan.toml in that folder"),
-    "home": Option("LIU_HOME", "", "the data folder: postgres/, journal/, market/, logs/, run/"),
-    "dsn": Option("DSN", "", "PostgreSQL to use instead of the embedded one"),
+    "home": Option("LIU_HOME", "", "the data folder; none: the user's own, for root /var/lib/liualgotrader"),
+    "dsn": Option(
+        "DSN", "", "PostgreSQL to use instead of the embedded one: postgresql://user:password@host:port/database"
+    ),
     "consumers": Option("NUM_CONSUMERS", "consumers", "consumer processes; 0 counts the cores"),
     "cpu_factor": Option("CPU_FACTOR", "", "consumers per core, instead of the automatic number"),
     "seed": Option("LIU_SEED", "seed", "seed of the session's random numbers and of the generated market"),
@@ -144,7 +146,7 @@ OPTIONS: Mapping[str, Option] = {
     "data_feed": Option("ALPACA_DATA_FEED", "", "sip, or iex for the free plan"),
     "key_id": Option("APCA_API_KEY_ID", "", "the account's key"),
     "secret_key": Option("APCA_API_SECRET_KEY", "", "the account's secret"),
-    "live": Option("LIU_LIVE", "", "arms real money: the last four of the account number"),
+    "live": Option("LIU_LIVE", "", "the last four of the account number; real money is locked in this version"),
     "debug": Option("LIU_DEBUG_ENABLED", "", "tracebacks and verbose logs"),
     "trace": Option("LIU_TRACE_ENABLED", "", "accepted for the original's sake; has no effect"),
     "gcp_stackdriver": Option("GCP_STACKDRIVER", "", "accepted for the original's sake; has no effect"),

@@ -112,11 +112,12 @@ def _table(title: str, values: msgspec.Struct, whys: Mapping[str, Why]) -> Itera
     yield "| key | default | unit | clock | reason |"
     yield "|---|---|---|---|---|"
     for name, why in whys.items():
-        yield f"| `{name}` | {_in_toml(getattr(values, name))} | {why.unit} | {why.clock} | {why.reason} |"
+        yield f"| `{name}` | {in_toml(getattr(values, name))} | {why.unit} | {why.clock} | {why.reason} |"
     yield ""
 
 
-def _in_toml(value: Any) -> str:
+def in_toml(value: Any) -> str:
+    """Return a default as a person writes it: `none` where there is none."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

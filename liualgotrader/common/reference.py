@@ -49,6 +49,8 @@ TIMING_MEANINGS: Mapping[str, str] = {
     "run_all_seconds": "period of `run_all`",
     "order_lifetime_seconds": "an order of `run` that still works then is cancelled",
     "strategy_answer_seconds": "a strategy whose call takes longer is stopped for the session, alone",
+    "strategy_fetch_seconds": "how long market data that a strategy asks for inside a call may take",
+    "feed_mute_seconds": "a market-data connection that says nothing for so long is made anew",
     "scanner_answer_seconds": "a scanner's run that takes longer is left alone",
     "broker_timeout_seconds": "how long one call of the broker may take",
     "reconcile_seconds": "period in which our books are compared with the broker's",

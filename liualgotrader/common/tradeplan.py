@@ -21,6 +21,8 @@ Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 EVENT_KINDS: tuple[EventKind, ...] = ("second", "minute", "trade", "quote")
 
+MOST_HISTORY = 100  # sessions of minutes that are loaded for each symbol
+
 
 class TradePlan(msgspec.Struct, frozen=True, kw_only=True):
     """A whole tradeplan. Scanner and strategy tables are as written, with `filename` made absolute.
@@ -200,6 +202,10 @@ def _sensible(plan: TradePlan, path: Path) -> None:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be a number of at least 0, not {number}")
             if number == 0 and name in _ABOVE_NOTHING[table]:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be more than 0")
+    if plan.timings.history_sessions > MOST_HISTORY:
+        raise ConfigError(
+            f"{path}: [timings] `history_sessions` is {plan.timings.history_sessions}, but at most {MOST_HISTORY} are loaded"
+        )
     if not plan.events:
         raise ConfigError(f"{path}: `events` is empty; name at least one of {', '.join(EVENT_KINDS)}")
     if plan.portfolio_value is not None and not math.isfinite(plan.portfolio_value):

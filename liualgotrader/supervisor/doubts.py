@@ -11,6 +11,8 @@ from liualgotrader.common.tradeplan_tables import BUILT_IN_SCANNER, nearest
 from liualgotrader.supervisor.inspection import Found
 from liualgotrader.supervisor.layout import StrategyFacts
 
+MOST_MARGIN = 4.0  # times equity that a US broker lends a day trader (FINRA rule 4210)
+
 
 def doubts_about(plan: TradePlan, found: Found) -> list[str]:
     """Return a sentence for each doubt that does not depend on the session's hours."""
@@ -18,7 +20,7 @@ def doubts_about(plan: TradePlan, found: Found) -> list[str]:
     said += [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in _notes(found).items()]
     said += [doubt for strategy in found.strategies for doubt in strategy.doubts]
     said += [doubt for scanner in found.scanners for doubt in scanner.doubts]
-    return said + list(_without_picks(plan, found))
+    return said + list(_without_picks(plan, found)) + list(_wide_limits(plan))
 
 
 def doubts_about_hours(plan: TradePlan, found: Found, hours: Hours) -> list[str]:
@@ -34,6 +36,14 @@ def doubts_about_hours(plan: TradePlan, found: Found, hours: Hours) -> list[str]
             f" (market_liquidation_end_time_minutes), so {_listed(day_traders)} will open nothing"
         ]
     return [*_late_windows(plan, found, minutes), *_late_scanner(plan, minutes)]
+
+
+def _wide_limits(plan: TradePlan) -> Iterable[str]:
+    """A fraction of equity above what any margin account lends was meant as a percentage."""
+    for name in plan.limits.__struct_fields__:
+        value = getattr(plan.limits, name)
+        if name.endswith("_fraction") and value > MOST_MARGIN:
+            yield f"[limits] `{name}` is {value:g}, {value:.0%} of equity: {value:g} % is written {value / 100:g}"
 
 
 def _notes(found: Found) -> dict[str, str]:

@@ -1,13 +1,16 @@
 """The page of defaults says every key there is."""
 
+import inspect
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from liualgotrader.common import defaults
+from liualgotrader.common import defaults, reference
+from liualgotrader.common.config import OPTIONS
 from liualgotrader.common.session_plan import Limits, Timings
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.scanners.momentum import Momentum
 
 NOT_ON_THE_PAGE = {"scanners", "strategies", "optimizer", "timings", "limits", "gcp_monitor_measure_prefix"}
 
@@ -31,6 +34,38 @@ def test_the_page_shows_values_as_the_tradeplan_writes_them():
     assert "| `events` | second, minute, trade, quote |" in page
 
 
-def test_the_page_in_the_design_folder_is_the_generated_one():
-    page = Path(__file__).parents[3] / "design" / "defaults.md"
-    assert page.read_text(encoding="utf-8") == defaults.defaults_page()
+@pytest.mark.parametrize(
+    ("name", "made"), [("defaults.md", defaults.defaults_page), ("tradeplan.md", reference.tradeplan_page)]
+)
+def test_the_pages_in_the_design_folder_are_the_generated_ones(name, made):
+    assert (Path(__file__).parents[3] / "design" / name).read_text(encoding="utf-8") == made()
+
+
+@pytest.mark.parametrize(
+    ("kind", "meanings"),
+    [
+        (TradePlan, reference.MEANINGS),
+        (Timings, reference.TIMING_MEANINGS),
+        (Limits, reference.LIMIT_MEANINGS),
+    ],
+)
+def test_every_key_of_the_tradeplan_has_its_meaning(kind, meanings):
+    assert set(meanings) == {f.name for f in msgspec.structs.fields(kind)}
+
+
+def test_every_key_of_the_built_in_scanner_has_its_meaning():
+    taken = set(inspect.signature(Momentum).parameters) - {"data_loader", "data_source", "trading_api", "min_gap"}
+    assert set(reference.MOMENTUM) == taken
+
+
+def test_every_variable_of_the_environment_is_on_the_page_and_no_secret():
+    page = reference.tradeplan_page()
+    for option in OPTIONS.values():
+        assert not option.variable or f"| `{option.variable}` |" in page
+    assert "***" not in page
+
+
+def test_the_readme_names_both_pages():
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    assert "design/tradeplan.md" in readme
+    assert "design/defaults.md" in readme

@@ -142,6 +142,7 @@ def test_momentum_takes_both_names_of_its_change(load, change):
         ("portfolio_value = inf\n" + STRATEGY, "`portfolio_value` must be an amount of dollars, not inf"),
         ("market_liquidation_end_time_minutes = 0\n" + STRATEGY, "`market_liquidation_end_time_minutes` is 0"),
         ("market_liquidation_end_time_minutes = 500\n" + STRATEGY, "`market_liquidation_end_time_minutes` is 500"),
+        (STRATEGY + "[timings]\nhistory_sessions = 1000000", "`history_sessions` is 1000000, but at most 100"),
         (STRATEGY + "[limits]\nmax_symbols = 0", "[limits] `max_symbols` must be more than 0"),
         (STRATEGY + "[limits]\norder_dollars = inf", "[limits] `order_dollars` must be a number"),
         (STRATEGY + "schedule = [{start = -5, duration = 1}]", "`schedule`: `start` is -5"),

@@ -3,7 +3,7 @@
 import pytest
 
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.session_plan import Hours
+from liualgotrader.common.session_plan import Hours, Limits
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.inspection import Found, ScannerFacts
@@ -72,3 +72,8 @@ def test_a_window_after_the_last_entry_is_told(start, told):
 def test_a_momentum_scanner_that_begins_after_the_close_is_told():
     (doubt,) = doubts_about_hours(plan(), Found((SWING,), (ALL,)), hours(15))
     assert "the momentum scanner will pick nothing" in doubt
+
+
+def test_a_limit_that_was_meant_as_a_percentage_is_told():
+    (doubt,) = doubts_about(plan(limits=Limits(order_equity_fraction=50, gross_equity_fraction=4)), Found((), (ALL,)))
+    assert doubt == "[limits] `order_equity_fraction` is 50, 5000% of equity: 50 % is written 0.5"
