@@ -20,9 +20,9 @@ _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # of a file 
 EXIT_CODES = """\
 exit codes:
   0    it ended as it should
-  2    something configured cannot work; nothing was started
+  2    something configured cannot work: nothing was started, or no strategy could run
   3    the outside world failed: broker, data, database, disk
-  4    money needs a person to look
+  4    money needs a person to look, or every strategy was stopped before its time
   130  ended in order by Ctrl-C
 """
 

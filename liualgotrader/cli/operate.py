@@ -75,7 +75,7 @@ def say_status(view: View, pid: int) -> None:
     screen.table("Processes", ("process", "state", "pid", "restarts"), rows)
     screen.table(
         "Strategies",
-        ("strategy", "fills", "trades", "open", "refused", "P&L $", "ended"),
+        ("strategy", "fills", "trades", "open", "refused", "P&L $", ""),
         [
             (
                 s.name,
@@ -84,11 +84,14 @@ def say_status(view: View, pid: int) -> None:
                 str(s.open_positions),
                 refusals_text(s.refused) or "0",
                 f"{s.gain:+.2f}",
-                s.ended,
+                "stopped" if s.ended else "",
             )
             for s in view.strategies
         ],
     )
+    for s in view.strategies:
+        if s.ended:
+            screen.warn(f"{s.name} was stopped: {s.ended}")
     if view.facts.get("positions"):
         header = ("strategy", "symbol", "shares", "entry $", "stop", "target")
         screen.table("Positions", header, [_position(held) for held in view.facts["positions"]])

@@ -8,7 +8,8 @@ from liualgotrader.common.config import Settings
 
 DESCRIPTION = """\
 A symbol in which the account holds more or less than our books say is set apart: nothing is opened in it,
-and no more leaves it than there is, until you say what became of the difference.
+and no more leaves it than there is, until you say what became of the difference. What the account holds at the
+start of a session and no strategy of the plan left there is not ours, and never traded; the same words settle it.
 
   adopt    our books take it over: shares that are gone were sold (or bought back) at the newest price,
            shares that are more belong to the strategy that trades the symbol (or --strategy)

@@ -18,9 +18,9 @@ reaches nothing outside. Real money is locked in this version."""
 EPILOG = """\
 words:
   run      run a session (what happens without a word)
-  status   show the sessions that are running
+  status   show the sessions that are running, or wait for the open
   stop     end a running session in order (--flatten closes DAY_TRADE positions first)
-  resume   let entries go on after the kill switch or a quarantine
+  resume   let entries go on after the kill switch or a stop by the day's loss
 
 settings come from the command line, else the environment, else the tradeplan, else a default:
 `trader --show-config` prints each with its source.
@@ -28,9 +28,9 @@ settings come from the command line, else the environment, else the tradeplan, e
 exit codes:
   0    the session ended as it should; also in order before its time: after `trader stop`, SIGTERM, and SIGHUP
        (a closed terminal); positions are treated as after Ctrl-C
-  2    something configured cannot work; nothing was started
+  2    something configured cannot work: nothing was started, or no strategy could run
   3    the outside world failed: broker, data, database, disk, simulated market
-  4    money needs a person to look
+  4    money needs a person to look, or every strategy was stopped before its time
   130  ended in order by Ctrl-C; SWING positions are kept, DAY_TRADE positions are kept and listed unless
        --flatten is given; a second Ctrl-C kills everything, and the next `trader` takes the batch up again
 """

@@ -222,6 +222,10 @@ class Store(Protocol):
         """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
         ...
 
+    async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:
+        """Return the names of the strategies that other batches of an environment ran, in alphabetical order."""
+        ...
+
     async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
         """Return the orders of other batches in an environment that have no known end, oldest first."""
         ...

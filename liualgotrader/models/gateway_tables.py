@@ -159,6 +159,9 @@ RESTING_STOPS = """
     GROUP BY o.symbol, o.side
 """
 # The first event of a bracket's exit names the order that it belongs to.
+STRATEGIES_BEFORE = """
+    SELECT DISTINCT algo_name FROM algo_run WHERE algo_env = $1 AND batch_id <> $2 ORDER BY algo_name
+"""
 ORDERS_LEFT = """
     SELECT
         o.client_order_id, o.batch_id, o.slot, o.algo_run_id, o.generation, o.symbol, o.side, o.quantity, o.type,
@@ -217,6 +220,12 @@ class GatewayTables(LeaseTables):
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
         return await self._open(BEFORE_BATCH, environment, strategy, batch_id)
+
+    async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:
+        """Return the names of the strategies that other batches of an environment ran, in alphabetical order."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(STRATEGIES_BEFORE, environment, batch_id)
+        return [row["algo_name"] for row in rows]
 
     async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
         """Return the orders of other batches in an environment that have no known end, oldest first."""

@@ -140,13 +140,13 @@ class Gateway:
 
     # --- inputs ------------------------------------------------------------------------------------
 
-    def tell(self, *inputs: Input) -> list[str]:
+    def tell(self, *inputs: Input) -> list[Warn]:
         """Write inputs down, let the desk decide, carry out what it decided, and return what it says to a person."""
         decisions = self._room.tell(inputs)
         self._carry_out(decisions)
         self._set_alarms()
         self._watch_prices()
-        return [d.text for d in decisions if isinstance(d, Warn)]
+        return [d for d in decisions if isinstance(d, Warn)]
 
     def _on_intents(self, reader: Reader, payload: bytes) -> None:
         intents = decode_intents(payload)

@@ -11,7 +11,7 @@ from typing import Any
 from liualgotrader.common.clock import SECOND, as_datetime
 from liualgotrader.common.control import ANNOUNCED, Answered, Operate
 from liualgotrader.common.errors import BadData, OutsideError
-from liualgotrader.engine.desk import Flatten, KillSwitch, Resume, Settle, Settlement
+from liualgotrader.engine.desk import Flatten, KillSwitch, Resume, Settle, Settlement, Warn
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.watches import LatestPrices
@@ -33,7 +33,7 @@ class Operator:
         room: DeskRoom,
         lock: AccountLock,
         prices: LatestPrices,
-        tell: Callable[..., list[str]],
+        tell: Callable[..., list[Warn]],
         put: Put,
     ) -> None:
         self._child, self._room, self._lock, self._prices = child, room, lock, prices
@@ -134,11 +134,10 @@ class Operator:
         price = None
         with suppress(OutsideError, BadData):
             price = dict(await self._prices.latest([symbol])).get(symbol)
-        was = symbol in self._room.desk.ledger.books.quarantined
         said = self._tell(Settle(symbol, Settlement(how), str(arguments.get("strategy") or ""), price))
-        done = was and symbol not in self._room.desk.ledger.books.quarantined
         if order.ticket:
-            self._child.tell(Answered(order.ticket, "; ".join(said), done))
+            done = all(warn.level == "INFO" for warn in said)
+            self._child.tell(Answered(order.ticket, "; ".join(warn.text for warn in said), done))
 
     # --- answers ----------------------------------------------------------------------------------
 

@@ -15,9 +15,8 @@ MOST_MARGIN = 4.0  # times equity that a US broker lends a day trader (FINRA rul
 
 
 def doubts_about(plan: TradePlan, found: Found) -> list[str]:
-    """Return a sentence for each doubt that does not depend on the session's hours."""
-    said = [f"{s.broken}: it will not run" for s in found.strategies if s.broken]
-    said += [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in _notes(found).items()]
+    """Return a sentence for each doubt that does not depend on the session's hours; a strategy that cannot be made is none."""
+    said = [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in _notes(found).items()]
     said += [doubt for strategy in found.strategies for doubt in strategy.doubts]
     said += [doubt for scanner in found.scanners for doubt in scanner.doubts]
     return said + list(_without_picks(plan, found)) + list(_wide_limits(plan))

@@ -103,6 +103,10 @@ def say_summary(
     if len(rows) > 1:
         rows.append(_row(summary.total, open_now.total()))
     screen.table("Session summary", header, rows)
+    for figures in summary.strategies:
+        for reason in figures.end_reasons:
+            if reason != _short(reason):
+                screen.warn(f"{figures.strategy} was stopped: {reason}")
     if dropped:
         screen.warn(f"{dropped} market events were dropped because a consumer lagged")
     for position in standing:

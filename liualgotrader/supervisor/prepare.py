@@ -113,7 +113,7 @@ class Preparation:
             enough_room(self.settings.home_path)
         found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
         can_run(found)
-        for doubt in doubts_about(self.tradeplan, found):
+        for doubt in (*_unmade(found), *doubts_about(self.tradeplan, found)):
             self.screen.warn(doubt)
         early = self._open_early(cleanup) if self.request.simulate else None
         hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
@@ -381,6 +381,10 @@ def can_run(found: Found) -> None:
     if broken and all(broken):
         others = f"; {len(broken) - 1} more cannot be made either" if broken[1:] else ""
         raise ConfigError(f"{broken[0]}{others}")
+
+
+def _unmade(found: Found) -> list[str]:
+    return [f"{s.broken}: it will not run" for s in found.strategies if s.broken]
 
 
 def check_consumers(count: int) -> None:

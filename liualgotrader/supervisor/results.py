@@ -92,6 +92,24 @@ class Results:
             ]
         return found
 
+    async def left_behind(self, foreign: Mapping[str, str]) -> list[str]:
+        """Return a sentence for each symbol of which the account holds shares that are not ours, and who left them.
+
+        Raises:
+            DatabaseUnavailable: if the server cannot be reached.
+        """
+        owners: dict[str, str] = {}
+        for name in await self._store.strategies_before(self._environment, self._batch_id):
+            if name not in self._strategies:
+                for position in await self._store.left_open(self._environment, name, self._batch_id):
+                    owners.setdefault(position.symbol, name)
+        return [
+            f"the account holds {shares} {symbol} that are not ours: they are never traded"
+            + (f" ({owners[symbol]}, which is not in this plan, left some open)" if symbol in owners else "")
+            + f"; `liu positions flatten {symbol}` closes them, `adopt` gives them to a strategy"
+            for symbol, shares in sorted(foreign.items())
+        ]
+
     async def _held_before(self) -> Mapping[str, Mapping[str, LeftOpen]]:
         if self._alone:
             return {}

@@ -352,8 +352,15 @@ class Session:
             self._account_said = True
             facts, environment = gateway.facts, self._stack.plan.environment
             self._screen.line(f"account {masked_account(facts)}, {environment}, equity {facts['equity']} $")
+            if facts.get("foreign"):
+                self._errand(lambda: self._say_foreign(facts["foreign"]))
         if gateway.facts.get(UNANNOUNCED) and gateway.send(Operate(ANNOUNCED)):
             gateway.facts[UNANNOUNCED] = False
+
+    async def _say_foreign(self, foreign: Mapping[str, str]) -> None:
+        assert self._results is not None
+        for sentence in await self._results.left_behind(foreign):
+            self.notice("WARNING", sentence)
 
     async def _count_new(self) -> None:
         """Read the executions when the gateway has told of new ones, and twice more: their rows follow a little later."""

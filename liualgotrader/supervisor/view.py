@@ -86,7 +86,7 @@ class View(msgspec.Struct, frozen=True):
         foreign = dict(self.facts.get("foreign") or {})
         if foreign:
             held = ", ".join(f"{shares} {symbol}" for symbol, shares in sorted(foreign.items()))
-            said.append(f"not ours and never traded: {held}")
+            said.append(f"not ours and never traded: {held} (`liu positions` adopts or flattens)")
         return said
 
     def refusals(self) -> Counter[str]:

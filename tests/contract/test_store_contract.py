@@ -328,6 +328,8 @@ class StoreContract:
         closing = trade(99, runs["tuesday", "Momentum", "PAPER"], quantity="20", operation="sell")
         await store.apply("today", numbered([*rows, closing]))
         before = await store.left_open("PAPER", "Momentum", "today")
+        assert "Momentum" in await store.strategies_before("PAPER", "today")
+        assert await store.strategies_before("SIMULATED", "today") == []
         assert {p.symbol: p.quantity for p in before} == {"SPY": Decimal(-20)}
         before = await store.left_open("PAPER", "Momentum", "not-begun")
         assert {p.symbol: p.quantity for p in before} == {"IBM": Decimal(20), "SPY": Decimal(-40)}

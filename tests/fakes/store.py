@@ -223,6 +223,10 @@ class MemoryStore:
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         return self._open(self._runs_before(environment, strategy, batch_id))
 
+    async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:
+        runs = [run.row for run in self._data.runs.values()]
+        return sorted({r.strategy for r in runs if r.environment == environment and r.batch_id != batch_id})
+
     async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
         data, found = self._data, []
         for row in data.orders.values():

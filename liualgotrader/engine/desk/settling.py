@@ -39,6 +39,9 @@ def on_missing(ledger: Ledger, told: Missing) -> None:
 def on_settle(ledger: Ledger, told: Settle) -> None:
     """Do what the operator says of a symbol that is set apart, and look at the broker's books again."""
     books, symbol = ledger.books, told.symbol
+    if symbol not in books.quarantined and books.foreign.get(symbol):
+        _settle_foreign(ledger, told, books.foreign[symbol])
+        return
     difference = books.differences.get(symbol, ZERO)
     problem = _problem(ledger, told, difference)
     if problem:
@@ -62,6 +65,27 @@ def close_foreign(ledger: Ledger, reason: str) -> None:
         if shares:
             _set_foreign(ledger, symbol, ZERO)
             _close_for_nobody(ledger, symbol, shares, reason)
+
+
+def _settle_foreign(ledger: Ledger, told: Settle, shares: Decimal) -> None:
+    """Take over, or close, what the account holds and nobody of us owns."""
+    symbol, heir = told.symbol, _heir(ledger, told)
+    if told.how is Settlement.IGNORE:
+        ledger.warn("INFO", f"{symbol}: {plain(shares)} shares are not ours, and stay so")
+        return
+    if told.how is Settlement.ADOPT and heir is None:
+        ledger.warn("WARNING", f"{symbol}: several strategies could take the shares: name one with --strategy")
+        return
+    if not _price(ledger, told) > 0:
+        ledger.warn("WARNING", f"{symbol}: no price of it is known; ask again")
+        return
+    _set_foreign(ledger, symbol, ZERO)
+    if told.how is Settlement.FLATTEN:
+        _close_for_nobody(ledger, symbol, shares, "an operator said so")
+    elif heir is not None:
+        _book(ledger, told, heir, shares, _price(ledger, told))
+    ledger.warn("INFO", f"{symbol}: {plain(shares)} shares that were not ours are settled by `{told.how}`")
+    ask_reconcile(ledger)
 
 
 def _problem(ledger: Ledger, told: Settle, difference: Decimal) -> str:

@@ -167,7 +167,7 @@ ALERTS = [
     "THE KILL SWITCH IS ON since 2024-06-03 10:00:00 New York (by hand): nothing is opened until `trader resume`",
     "entries are stopped: only 3 MB are free",
     "IBM is quarantined: the account has 5 shares fewer; `liu positions` settles it",
-    "not ours and never traded: 7 BAC",
+    "not ours and never traded: 7 BAC (`liu positions` adopts or flattens)",
 ]
 
 
@@ -189,5 +189,6 @@ def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
     assert "equity 99.50 $" in out.getvalue()
     assert "account …4567, equity 99.50 $" in status
     assert "12 by order_value, 1 by flip" in status
+    assert "WARNING Breakout was stopped: no answer\n" in status
     assert status.splitlines()[-2].split() == ["Breakout", "IBM", "10", "9.5", "9", "-"]
     assert "refused=13" in state_line(view)

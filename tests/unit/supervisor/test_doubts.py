@@ -46,11 +46,10 @@ def test_a_target_that_a_scanner_says_itself_and_that_is_no_strategy_is_told():
     assert doubts == ["scanner W picks for 'Dya', which is no strategy of the plan; did you mean `Day`?"]
 
 
-def test_what_cannot_be_made_and_odd_values_are_told():
+def test_places_that_a_replay_cannot_repeat_and_odd_values_are_told():
     odd = StrategyFacts("Day", run_all=False, day_trade=True, notes=("x.py:3 uses time.time",), doubts=("odd",))
     broken = StrategyFacts("Swing", run_all=False, broken="[strategies.Swing] no")
     assert doubts_about(plan(), Found((odd, broken), (ALL,))) == [
-        "[strategies.Swing] no: it will not run",
         "strategy Day: x.py:3 uses time.time, or a replay of the session may differ",
         "odd",
     ]

@@ -230,3 +230,17 @@ def test_refused_orders_are_counted_by_rule_although_others_were_filled():
     assert screen.warnings == ["13 orders of Crossing were refused: 12 by order_value, 1 by no_price"]
     say_refusals(screen, view_of({}), 3, shadow=False)
     assert len(screen.warnings) == 1
+
+
+async def test_shares_that_are_not_ours_are_named_with_the_strategy_that_left_them_and_what_settles_them():
+    days = Days()
+    gone = await days.run("yesterday", strategy="Gone")
+    await days.trade(gone, "buy", 10, 100)
+    await days.run("today")
+    told = await results(days, "today").left_behind({"IBM": "10", "BAC": "7"})
+    assert told == [
+        "the account holds 7 BAC that are not ours: they are never traded; `liu positions flatten BAC` closes them,"
+        " `adopt` gives them to a strategy",
+        "the account holds 10 IBM that are not ours: they are never traded (Gone, which is not in this plan, left some"
+        " open); `liu positions flatten IBM` closes them, `adopt` gives them to a strategy",
+    ]

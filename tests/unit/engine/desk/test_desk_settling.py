@@ -221,3 +221,39 @@ def test_flatten_alone_leaves_what_is_not_ours() -> None:
     world.tell(Flatten())
     settle(world)
     assert there(world, "MSFT") == 5
+
+
+# --- not ours from the start
+
+
+def with_foreign_shares() -> World:
+    world = World()
+    by_hand(world, "buy", 5, "MSFT")
+    settle(world)
+    assert world.desk.facts()["foreign"] == {"MSFT": "5"}
+    return world
+
+
+@pytest.mark.parametrize(
+    ("how", "ours", "left", "foreign"), [(ADOPT, 5, 5, {}), (FLATTEN, 0, 0, {}), (IGNORE, 0, 5, {"MSFT": "5"})]
+)
+def test_shares_that_were_never_ours_are_adopted_or_closed_as_an_operator_says(
+    how: Settlement, ours: int, left: int, foreign: dict[str, str]
+) -> None:
+    world = with_foreign_shares()
+    first = world.desk.ledger.terms.slots[0]
+    world.tell(Settle("MSFT", how, first.strategy, D(100)))
+    for _ in range(3):
+        settle(world)
+    assert (world.desk.ledger.books.held(first.slot, "MSFT"), there(world, "MSFT")) == (ours, left)
+    settle(world, 70)
+    settle(world, 2)
+    assert (world.desk.facts()["foreign"], world.desk.facts()["quarantined"]) == (foreign, {})
+
+
+def test_shares_that_were_never_ours_go_to_nobody_unless_a_strategy_is_named() -> None:
+    world = with_foreign_shares()
+    world.tell(Settle("MSFT", ADOPT, "", D(100)))
+    settle(world)
+    assert said(world, "WARNING") == ["MSFT: several strategies could take the shares: name one with --strategy"]
+    assert world.desk.facts()["foreign"] == {"MSFT": "5"}
