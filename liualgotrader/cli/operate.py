@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from liualgotrader.cli.screen import PlainScreen, state_line
+from liualgotrader.cli.screen import PlainScreen
+from liualgotrader.cli.state_text import state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.supervisor.operator import Listed, ask, running_sessions, view_from

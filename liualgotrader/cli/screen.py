@@ -9,18 +9,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from liualgotrader.cli.common import give_up_output
-from liualgotrader.common.clock import SECOND, clock_text, machine_now
+from liualgotrader.cli.live_table import drawn
+from liualgotrader.cli.state_text import state_line
+from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.tlog import warn
 from liualgotrader.supervisor.view import View
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
     from rich.live import Live
 
     from liualgotrader.supervisor.request import Screen
 
 log = logging.getLogger(__name__)
 
+_NARROW = 80  # columns
 _PLAIN_EVERY = 30 * SECOND  # machine time
 
 
@@ -110,40 +113,6 @@ class PlainScreen:
         """There is nothing to take away."""
 
 
-def state_line(view: View) -> str:
-    """Return a session's state in one line."""
-    return "  ".join(
-        part for part in (f"market {clock_text(view.market_at)}", *_figures(view), *_outcome(view)) if part
-    )
-
-
-def _outcome(view: View) -> tuple[str, str]:
-    """Return what each strategy has gained, and the processes that are not well."""
-    strategies = " ".join(f"{s.name}={s.gain:+.2f}$" for s in view.strategies)
-    return strategies, " ".join(f"{p.name}:{p.state}" for p in view.processes if p.state != "ready")
-
-
-def _figures(view: View) -> list[str]:
-    return [
-        f"symbols={view.worst('symbols'):.0f}",
-        f"events/s={view.events_per_second:.0f}",
-        f"lag={_lag_text(view.lag_ms())}",
-        f"dropped={view.dropped()}",
-        f"orders={view.counted('orders'):.0f}",
-        f"fills={sum(s.fills for s in view.strategies)}",
-        f"refused={view.refusals().total()}" if view.refusals() else "",
-    ]
-
-
-def _lag_text(milliseconds: float | None) -> str:
-    if milliseconds is None:
-        return "-"
-    if milliseconds < 10_000:
-        return f"{milliseconds:.1f}ms"
-    seconds = milliseconds / 1000
-    return f"{seconds:.0f}s" if seconds < 600 else f"{seconds / 60:.0f}min"
-
-
 class TerminalScreen:
     """A table that is drawn again twice a second, with lines that stay above it."""
 
@@ -172,12 +141,15 @@ class TerminalScreen:
                 console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self._live.start()
-        self._live.update(_drawn(view), refresh=True)
+        self._live.update(drawn(view, *self._console.size), refresh=True)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table that stays."""
+        """Print a table that stays; in a narrow terminal, where cells would be cut, one paragraph a row."""
         from rich.table import Table
 
+        if self._console.width < _NARROW:
+            self._paragraphs(title, header, rows)
+            return
         table = Table(title=title, title_justify="left")
         for i, name in enumerate(header):
             table.add_column(name, justify="left" if i == 0 else "right")
@@ -185,46 +157,14 @@ class TerminalScreen:
             table.add_row(*row)
         self._console.print(table)
 
+    def _paragraphs(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._console.print(title, style="italic", markup=False, highlight=False)
+        for row in rows:
+            told = ", ".join(f"{name} {cell}" for name, cell in zip(header[1:], row[1:], strict=True) if cell)
+            self._console.print(f"{row[0]}: {told}" if told else row[0], markup=False, highlight=False)
+
     def close(self) -> None:
         """Take the table away."""
         if self._live is not None:
             self._live.stop()
             self._live = None
-
-
-def _drawn(view: View) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    head = Text(
-        f"{view.environment} {view.day}  market {clock_text(view.market_at)}  {_share(view):.0%} of the session"
-        + (f"  equity {view.facts['equity']} $" if "equity" in view.facts else "")
-    )
-    figures = Text("  ".join(filter(None, _figures(view))), style="dim")
-    alerts = [Text(alert, style="bold red") for alert in view.alerts()]
-    processes = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("process", "state", "pid", "restarts"):
-        processes.add_column(name)
-    for p in view.processes:
-        style = {"ready": "green", "down": "red", "starting": "yellow"}.get(p.state, "")
-        processes.add_row(p.name, Text(p.state, style=style), str(p.pid or ""), str(p.restarts or ""))
-    strategies = Table(box=None, padding=(0, 2, 0, 0))
-    for i, name in enumerate(("strategy", "fills", "trades", "open", "refused", "P&L $", "")):
-        strategies.add_column(name, justify="left" if i in (0, 6) else "right")
-    for s in view.strategies:
-        gain = Text(f"{s.gain:+,.2f}", style="green" if s.gain > 0 else "red" if s.gain < 0 else "")
-        refused = sum(s.refused.values())
-        counts = (
-            str(s.fills),
-            str(s.trips),
-            str(s.open_positions),
-            Text(str(refused), style="yellow" if refused else ""),
-        )
-        strategies.add_row(s.name, *counts, gain, Text(s.ended, style="red"))
-    return Group(head, figures, *alerts, strategies, processes)
-
-
-def _share(view: View) -> float:
-    whole = max(view.closes_at - view.opens_at, 1)
-    return min(max((view.market_at - view.opens_at) / whole, 0.0), 1.0)

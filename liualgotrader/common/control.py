@@ -42,6 +42,7 @@ ROWS_LEFT = "rows_left"  # a fact: how many rows an order gateway could not writ
 
 
 FILLS_OF = "fills."  # counters of the order gateway: executions by strategy
+MARK_OF = "mark."  # counters of the consumers: newest prices of symbols held
 REFUSED_OF = "refused."  # counters of the consumers: refused orders by strategy and rule
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from liualgotrader.common.clock import MILLISECOND
+from liualgotrader.common.control import MARK_OF
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.outbox import Outbox
 from liualgotrader.engine.engine import Engine
@@ -42,7 +43,7 @@ class Figures:
     def values(self) -> Mapping[str, float]:
         """Return all figures by name.
 
-        `pnl.<strategy>` is in US dollars; `positions.<strategy>` and `refused.<strategy>.<rule>` are counts, the latter
+        `pnl.<strategy>` and `mark.<symbol>`, the newest price of what is held, are in US dollars; `positions.<strategy>` and `refused.<strategy>.<rule>` are counts, the latter
         of orders that risk or the engine said no to.
         """
         engine, median_and_worst = self._engine, self.lags.take()
@@ -66,8 +67,13 @@ class Figures:
             found[f"positions.{slot.name}"] = sum(1 for q in slot.book.quantities.values() if q)
             found[f"pnl.{slot.name}"] = self._gain(slot)
             found[f"missed_periods.{slot.name}"] = slot.missed_ticks
+            found |= self._marks(slot)
             found |= {f"refused.{slot.name}.{rule}": count for rule, count in slot.refusals.counts.items()}
         return found
+
+    def _marks(self, slot: Slot) -> dict[str, float]:
+        held = (symbol for symbol, quantity in slot.book.quantities.items() if quantity)
+        return {f"{MARK_OF}{symbol}": price for symbol in held if (price := slot.last(symbol)) is not None}
 
     def _gain(self, slot: Slot) -> float:
         """Return what the slot has gained so far, fees paid, positions at the newest price."""

@@ -8,8 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from liualgotrader.analytics.summary import SessionSummary, StrategyFigures
+from liualgotrader.common.clock import clock_text
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
+from liualgotrader.scanners_runner.marks import Off
 from liualgotrader.supervisor.request import Screen
 from liualgotrader.supervisor.results import Standing
 from liualgotrader.supervisor.view import View, refusals_text
@@ -115,6 +117,12 @@ def say_summary(
         screen.warn(f"{symbol} is quarantined: {why}. {_WHAT_TO_DO}")
 
 
+def say_scanners_off(screen: Screen, off: Mapping[str, Off]) -> None:
+    """Show which scanners were not run to the end of the session, since when, and why."""
+    for name, why in off.items():
+        screen.warn(f"scanner {name} was off since {clock_text(why.at)} New York: {why.reason}")
+
+
 def say_refusals(screen: Screen, view: View, executions: int, *, shadow: bool) -> None:
     """Show how many orders each rule refused and, when nothing was traded, why."""
     for strategy in view.strategies:
@@ -155,7 +163,7 @@ def _row(figures: StrategyFigures, open_now: int) -> tuple[str, ...]:
 
 
 def _short(reason: str) -> str:
-    """Return what fits into a table; the whole reason was said when it happened and stands in `algo_run`."""
+    """Return what fits into a table; the whole reason stands below it and in `algo_run`."""
     return reason if len(reason) <= _REASON_WIDTH else reason[: _REASON_WIDTH - 1] + "…"
 
 

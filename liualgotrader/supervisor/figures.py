@@ -10,12 +10,12 @@ from typing import Any
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import Key, Trips, round_trips
 from liualgotrader.common.clock import SECOND, machine_now
-from liualgotrader.common.control import FILLS_OF, REFUSED_OF
+from liualgotrader.common.control import FILLS_OF, MARK_OF, REFUSED_OF
 from liualgotrader.common.money import CENT, exact
 from liualgotrader.common.rows import FilledTrade, LeftOpen
 from liualgotrader.supervisor.prepare import Prepared
 from liualgotrader.supervisor.stack import Stack
-from liualgotrader.supervisor.view import ProcessView, StrategyView, View, producer_events
+from liualgotrader.supervisor.view import PositionView, ProcessView, StrategyView, View, producer_events
 
 _RATE_OVER = 2 * SECOND  # machine time over which events per second are taken
 
@@ -32,6 +32,7 @@ class Figures:
         self._rate_events = 0.0
         self._rate = 0.0
         self._fills_told = 0.0
+        self._pace, self._pace_since, self._pace_market = 0.0, self._began, prepared.plan.hours.opens_at
 
     def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, LeftOpen]) -> None:
         """Take the newest state of the record; `opening` is what is held from earlier batches."""
@@ -72,11 +73,41 @@ class Figures:
             strategies=self._strategies(stack),
             waiting_for=self._prepared.market.waiting_for() if self._prepared.market else (),
             facts=self.facts(),
+            positions=self._positions(),
+            speed=self._speed(),
+            debug=plan.debug,
         )
 
     def facts(self) -> dict[str, Any]:
         """Return all that processes told, by name."""
         return {key: value for worker in self._workers() for key, value in worker.facts.items()}
+
+    def _positions(self) -> tuple[PositionView, ...]:
+        """Return what the gateway has in its books, at the prices that the consumers saw last."""
+        marks: dict[str, float] = {}
+        for worker in self._workers():
+            marks |= {name.removeprefix(MARK_OF): v for name, v in worker.counters.items() if name.startswith(MARK_OF)}
+        return tuple(
+            PositionView(
+                strategy=told["strategy"],
+                symbol=told["symbol"],
+                quantity=Decimal(told["quantity"]),
+                entry=Decimal(told["average_price"]),
+                last=exact(marks[told["symbol"]]) if told["symbol"] in marks else None,
+                stop=Decimal(stop) if (stop := told.get("resting_stop") or told.get("stop")) else None,
+            )
+            for told in sorted(self.facts().get("positions") or (), key=lambda p: (p["symbol"], p["strategy"]))
+        )
+
+    def _speed(self) -> float | None:
+        """Return the pace of a simulated market lately, None where time is real."""
+        if self._prepared.market is None:
+            return None
+        now, market = machine_now(), self._market_now()
+        if now - self._pace_since >= _RATE_OVER:
+            self._pace = max(0, market - self._pace_market) / (now - self._pace_since)
+            self._pace_since, self._pace_market = now, market
+        return self._pace
 
     def _workers(self) -> Sequence[Any]:
         market = [self._prepared.market.worker] if self._prepared.market else []

@@ -38,6 +38,25 @@ class StrategyView(msgspec.Struct, frozen=True):
     refused: dict[str, int] = {}  # orders by the rule that refused them
 
 
+class PositionView(msgspec.Struct, frozen=True):
+    """An open position: signed shares, US dollars per share; None is not known, or for `stop`, that there is none.
+
+    `stop` is what rests at the broker, else what is stored with the position.
+    """
+
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    entry: Decimal
+    last: Decimal | None = None
+    stop: Decimal | None = None
+
+    @property
+    def gain(self) -> Decimal | None:
+        """What it has gained at the newest price, US dollars without fees; None if no price is known."""
+        return None if self.last is None else (self.last - self.entry) * self.quantity
+
+
 class View(msgspec.Struct, frozen=True):
     """A session at one moment; instants are ns UTC."""
 
@@ -53,6 +72,14 @@ class View(msgspec.Struct, frozen=True):
     strategies: tuple[StrategyView, ...]
     waiting_for: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
+    positions: tuple[PositionView, ...] = ()
+    speed: float | None = None  # market per machine time; None where both are the same
+    debug: bool = False
+
+    def day_gain(self) -> Decimal | None:
+        """Return what the account has gained since its day began, US dollars; None if that is not known."""
+        now, began = self.facts.get("equity"), self.facts.get("day_began_with")
+        return None if now is None or began is None else Decimal(now) - Decimal(began)
 
     def counted(self, name: str) -> float:
         """Return the sum of a counter over all processes."""

@@ -220,6 +220,7 @@ class Desk:
             "foreign": {s: str(q) for s, q in ledger.books.foreign.items() if q},
             "quarantined": dict(ledger.books.quarantined),
             "entries_stopped": dict(ledger.conditions),
+            "day_began_with": f"{ledger.day_began_with:.2f}" if ledger.day_began_with is not None else None,
         }
 
 

@@ -13,10 +13,12 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from liualgotrader.cli.live_table import drawn
 from liualgotrader.cli.operate import say_status
-from liualgotrader.cli.screen import PlainScreen, TerminalScreen, screen_for, state_line
+from liualgotrader.cli.screen import PlainScreen, TerminalScreen, screen_for
+from liualgotrader.cli.state_text import state_line
 from liualgotrader.common.clock import NEW_YORK, instant
-from liualgotrader.supervisor.view import ProcessView, StrategyView, View
+from liualgotrader.supervisor.view import PositionView, ProcessView, StrategyView, View
 
 
 def at(hour, minute):
@@ -76,7 +78,7 @@ def test_a_terminal_shows_the_same_in_tables():
     text = out.getvalue()
     for part in (
         "SIMULATED 2024-06-03",
-        "50% of the session",
+        "50%  3 h 15 min to the close",
         "consumer-0",
         "Breakout",
         "-12.50",
@@ -84,6 +86,88 @@ def test_a_terminal_shows_the_same_in_tables():
         "batch [0b5e]",
     ):
         assert part in text
+
+
+def held(count):
+    return tuple(
+        PositionView("Breakout", f"S{i:02}", Decimal(100), Decimal(20), Decimal(20) + i, Decimal(19))
+        for i in range(count)
+    )
+
+
+def shown(view, width, height=24):
+    """Return the lines of the live table as a terminal of that size has them."""
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, width=width, height=height, color_system=None)
+    console.print(drawn(view, width, height))
+    return out.getvalue().splitlines()
+
+
+BUSY = msgspec.structs.replace(
+    VIEW,
+    strategies=tuple(StrategyView(f"Strategy{i}", i, i, 1, Decimal(i), "") for i in range(20)),
+    positions=held(60),
+    facts={"equity": "101250.50", "day_began_with": "100000", "quarantined": {s: "x" * 70 for s in "ABCDEF"}},
+    speed=1450.4,
+)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("height", [16, 24, 60])
+def test_the_live_table_never_fills_more_than_one_small_screen(width, height):
+    quiet = msgspec.structs.replace(BUSY, facts={"equity": "1"}, processes=())
+    for view in (VIEW, quiet, *([BUSY] if height >= 24 and width >= 80 else [])):
+        lines = shown(view, width, height)
+        assert len(lines) <= min(height, 24) - 2
+        assert max(map(len, lines)) <= width
+
+
+def test_open_positions_stand_in_a_table_of_their_own_with_the_stop_and_the_gain():
+    short = PositionView("Reversion", "IBM", Decimal(-5), Decimal("180.5"), Decimal("181.75"), None)
+    unknown = PositionView("Reversion", "XYZ", Decimal(5), Decimal("1000"))
+    lines = shown(msgspec.structs.replace(VIEW, positions=(*held(2), short, unknown)), 80)
+    rows = [line.split() for line in lines]
+    assert ["position", "strategy", "shares", "entry", "last", "stop", "P&L", "$"] in rows
+    assert ["S01", "Breakout", "100", "20.00", "21.00", "19.00", "+100.00"] in rows
+    assert ["IBM", "Reversion", "-5", "180.50", "181.75", "none", "-6.25"] in rows
+    assert ["XYZ", "Reversion", "5", "1,000.00", "-", "none", "-"] in rows
+
+
+def test_where_not_all_positions_fit_those_that_matter_most_are_shown():
+    quiet = msgspec.structs.replace(VIEW, processes=(), positions=held(60))
+    lines = [line.split() for line in shown(quiet, 80)]
+    assert lines[-2][0] == "S59"
+    assert lines[-1] == ["…", "44", "more"]
+
+
+def test_the_total_the_day_and_the_time_left_are_shown():
+    lines = shown(BUSY, 100)
+    assert lines[0] == "SIMULATED 2024-06-03  market 12:45:00  50%  x1,450  8 s left"
+    assert lines[1] == "equity 101,250.50 $  today +1,250.50 $"
+    rows = [line.split() for line in lines]
+    assert ["…", "13", "more", "169", "169", "13", "0", "+169.00"] in rows
+    assert ["total", "190", "190", "20", "0", "+190.00"] in rows
+
+
+def test_processes_are_shown_when_something_is_wrong_or_for_debugging_only():
+    well = msgspec.structs.replace(VIEW, processes=VIEW.processes[:1])
+    assert not any("producer" in line for line in shown(well, 80))
+    assert any("producer" in line for line in shown(msgspec.structs.replace(well, debug=True), 80))
+    assert any(line.split()[:2] == ["consumer-0", "down"] for line in shown(VIEW, 80))
+
+
+def test_in_a_narrow_terminal_a_table_is_one_paragraph_a_row():
+    from rich.console import Console
+
+    out = io.StringIO()
+    screen = TerminalScreen(Console(file=out, width=40, force_terminal=True, color_system=None))
+    screen.table(
+        "Session summary", ("strategy", "trades", "ended"), [("Breakout", "5", "market close"), ("total", "5", "")]
+    )
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert lines[1:] == ["Breakout: trades 5, ended market close", "total: trades 5"]
 
 
 @pytest.mark.parametrize("kind", [PlainScreen, TerminalScreen])

@@ -1,0 +1,152 @@
+"""The state of a session drawn for a terminal: never higher or wider than it, the most important first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from liualgotrader.cli.state_text import figures, progress
+from liualgotrader.common.clock import clock_text
+from liualgotrader.supervisor.view import PositionView, ProcessView, StrategyView, View
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+MOST_LINES = 24  # of a small terminal
+_ABOVE = 2  # lines left for what was said last
+_STRATEGIES = 8
+_ALERT_LINES = 6
+_LEAST_POSITIONS = 3  # with their header: less says nothing
+
+
+def drawn(view: View, width: int, height: int) -> RenderableType:
+    """Return the view in at most `height` lines, and never more than fit a small terminal."""
+    from rich.console import Group
+
+    room = min(height, MOST_LINES) - _ABOVE
+    parts: list[RenderableType] = [*_head(view), *_alerts(view.alerts(), width)]
+    room -= len(parts)
+    strategies = _strategies(view.strategies)
+    parts.append(strategies)
+    room -= 1 + strategies.row_count
+    unwell = [p for p in view.processes if view.debug or p.state != "ready"]
+    if unwell:
+        shown = _processes(unwell[: max(1, room - 1)])
+        parts.append(shown)
+        room -= 1 + shown.row_count
+    if view.positions and room >= _LEAST_POSITIONS:
+        parts.append(_positions(view.positions, room - 1))
+    return Group(*parts)
+
+
+def _line(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _table(*columns: tuple[str, bool]) -> Table:
+    """Return an empty table; a column is its name and whether it holds numbers. No cell is ever wrapped."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name, is_number in columns:
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _head(view: View) -> list[Text]:
+    from rich.text import Text
+
+    lines = [
+        _line(f"{view.environment} {view.day}  market {clock_text(view.market_at)}  {progress(view)}", "bold"),
+        _line("  ".join(figures(view)), "dim"),
+    ]
+    if "equity" in view.facts:
+        today = view.day_gain()
+        parts: list[str | Text] = [f"equity {Decimal(view.facts['equity']):,.2f} $"]
+        parts += [] if today is None else ["  today ", _money(today), " $"]
+        lines.insert(1, Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
+    return lines
+
+
+def _alerts(alerts: Sequence[str], width: int) -> list[Text]:
+    """Return the lines of what must not be overlooked, each alert whole."""
+    told: list[list[str]] = [wrap(alert, width) for alert in alerts]
+    shown = told
+    while sum(map(len, shown)) > _ALERT_LINES:
+        shown = shown[:-1]
+    lines = [line for alert in shown for line in alert]
+    if len(shown) < len(told):
+        lines.append(f"… and {len(told) - len(shown)} more: see `trader status`")
+    return [_line(line, "bold red") for line in lines]
+
+
+def _strategies(strategies: Sequence[StrategyView]) -> Table:
+    table = _table(
+        ("strategy", False), ("fills", True), ("trades", True), ("open", True), ("refused", True), ("P&L $", True), ("", False)
+    )  # fmt: skip
+    shown = strategies if len(strategies) <= _STRATEGIES else strategies[: _STRATEGIES - 1]
+    for s in shown:
+        _add(table, s.name, [s], _line(s.ended, "red"))
+    if len(shown) < len(strategies):
+        _add(table, f"… {len(strategies) - len(shown)} more", strategies[len(shown) :], "")
+    if len(strategies) > 1:
+        _add(table, "total", strategies, "", style="bold")
+    return table
+
+
+def _add(
+    table: Table, name: str, strategies: Sequence[StrategyView], ended: RenderableType, *, style: str = ""
+) -> None:
+    refused = sum(sum(s.refused.values()) for s in strategies)
+    table.add_row(
+        name,
+        str(sum(s.fills for s in strategies)),
+        str(sum(s.trips for s in strategies)),
+        str(sum(s.open_positions for s in strategies)),
+        _line(str(refused), "yellow" if refused else ""),
+        _money(sum((s.gain for s in strategies), Decimal(0))),
+        ended,
+        style=style,
+    )
+
+
+def _positions(positions: Sequence[PositionView], room: int) -> Table:
+    """Return the positions; if not all fit, those that gain or lose most, and one line for the rest."""
+    table = _table(
+        ("position", False), ("strategy", False), ("shares", True), ("entry", True), ("last", True), ("stop", True), ("P&L $", True)
+    )  # fmt: skip
+    shown = list(positions)
+    if len(shown) > room:
+        most = sorted(positions, key=lambda p: -abs(p.gain or Decimal(0)))[: room - 1]
+        shown = [p for p in positions if p in most]
+    for p in shown:
+        table.add_row(
+            p.symbol,
+            p.strategy,
+            f"{p.quantity:,f}",
+            f"{p.entry:,.2f}",
+            "-" if p.last is None else f"{p.last:,.2f}",
+            _line("none", "yellow") if p.stop is None else f"{p.stop:,.2f}",
+            "-" if p.gain is None else _money(p.gain),
+        )
+    if len(shown) < len(positions):
+        table.add_row(f"… {len(positions) - len(shown)} more")
+    return table
+
+
+def _processes(processes: Sequence[ProcessView]) -> Table:
+    table = _table(("process", False), ("state", False), ("pid", True), ("restarts", True))
+    for p in processes:
+        style = {"ready": "green", "down": "red", "starting": "yellow"}.get(p.state, "")
+        table.add_row(p.name, _line(p.state, style), str(p.pid or ""), str(p.restarts or ""))
+    return table
+
+
+def _money(dollars: Decimal) -> Text:
+    return _line(f"{dollars:+,.2f}", "green" if dollars > 0 else "red" if dollars < 0 else "")
