@@ -19,9 +19,17 @@ from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, Oper
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.tlog import say
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.scanners_runner.marks import Marks
 from liualgotrader.supervisor.answering import Answering, FrontDoor
 from liualgotrader.supervisor.data_folder import make_home
-from liualgotrader.supervisor.ending import Ending, needing_a_person, nobody_runs, say_refusals, say_summary
+from liualgotrader.supervisor.ending import (
+    Ending,
+    needing_a_person,
+    nobody_runs,
+    say_refusals,
+    say_scanners_off,
+    say_summary,
+)
 from liualgotrader.supervisor.figures import Figures
 from liualgotrader.supervisor.operator import OperatorDoor
 from liualgotrader.supervisor.prepare import Preparation, Prepared, environment_of
@@ -285,6 +293,7 @@ class Session:
             swing=prepared.swing(),
             quarantined=quarantined,
         )
+        say_scanners_off(self._screen, Marks(prepared.batch.run_dir).off)
         if not self._tradeplan.test_scanners:
             say_refusals(self._screen, view, result.executions, shadow=plan.shadow)
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")

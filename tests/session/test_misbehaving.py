@@ -29,6 +29,8 @@ SENTENCES = (
     "scanner PicksUnknown picked NOSUCHTHING, NO/SUCH:SYMBOL!, which the broker does not trade; left out",
     "scanner Raises failed 3 times in a row and is not run any more this session",
     "scanner LeavesAtOnce is not run any more this session: its process ended with exit status 3 while it ran",
+    "New York: failed 3 times in a row",
+    "scanner LeavesAtOnce was off since 09:3",
     "scanner ReturnsNumbers returned a list with 1 in it, but a symbol is a text like 'AAPL'",
     "scanner NeverReturns did not return within 2 seconds and was left alone",
     "strategy Spins did not answer",

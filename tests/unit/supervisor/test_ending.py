@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import round_trips
-from liualgotrader.common.clock import SECOND
+from liualgotrader.common.clock import SECOND, instant
 from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, TradeRow
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.scanners_runner.marks import Off
 from liualgotrader.supervisor.ending import (
     MARKET_CLOSE,
     Ending,
     needing_a_person,
     nobody_runs,
     say_refusals,
+    say_scanners_off,
     say_summary,
 )
 from liualgotrader.supervisor.layout import StrategyFacts, lay_out
@@ -244,3 +247,10 @@ async def test_shares_that_are_not_ours_are_named_with_the_strategy_that_left_th
         "the account holds 10 IBM that are not ours: they are never traded (Gone, which is not in this plan, left some"
         " open); `liu positions flatten IBM` closes them, `adopt` gives them to a strategy",
     ]
+
+
+def test_a_scanner_that_was_off_is_named_with_its_time():
+    screen = RecordingScreen()
+    at = instant(datetime.fromisoformat("2024-06-03T10:35:00-04:00"))
+    say_scanners_off(screen, {"Gainers": Off(at, "failed 3 times in a row")})
+    assert screen.warnings == ["scanner Gainers was off since 10:35:00 New York: failed 3 times in a row"]
