@@ -47,6 +47,7 @@ _SHOW_SECONDS = 0.5
 _COUNT_SECONDS = 1.0
 _LOOKS = 3
 _DATABASE_TRIES = 5
+_NOBODY_LEFT = "and no other is left (what is open is closed at its stop or target, DAY_TRADE at the end of the day)"
 _INTERRUPTED = Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
 _TOLD_TO_STOP = Ending(0, "stopped", "", by_hand=True)
 _KILLED = Ending(130, "killed", "killed; the next `trader` takes the batch up again", by_hand=True)
@@ -124,7 +125,7 @@ class Session:
         if told not in self._said_stopped:  # once for all its slots
             self._said_stopped.add(told)
             alone = any(s.strategy != stopped.strategy and not s.stopped for s in self._stack.plan.slots)
-            others = ", the others go on" if alone else ""
+            others = ", the others go on" if alone else f", {_NOBODY_LEFT}"
             self.notice("WARNING", f"strategy {stopped.strategy} is stopped{others}: {reason}")
 
     def notice(self, level: str, text: str) -> None:

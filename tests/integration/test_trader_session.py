@@ -194,7 +194,7 @@ def test_a_session_in_which_no_strategy_is_left_ends_at_once_and_not_with_0(trad
     code, out, err = finish(trader(behaviour={"consumer-0": word, "consumer-1": word}, seconds=600))
     assert code == status, out
     assert sentence in err
-    assert "strategy Breakout is stopped: " in out
+    assert "strategy Breakout is stopped, and no other is left (" in out
     assert "nothing was traded: " in out
 
 
