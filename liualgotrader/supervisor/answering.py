@@ -17,6 +17,7 @@ from liualgotrader.common.errors import OutsideError
 from liualgotrader.supervisor.figures import Figures
 from liualgotrader.supervisor.operator import OperatorDoor
 from liualgotrader.supervisor.stack import Stack
+from liualgotrader.transport.address import forget_address
 
 GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
 _FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
@@ -85,6 +86,7 @@ class FrontDoor:
         """Listen no longer; safe to repeat."""
         await self._door.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        forget_address(self._folder)
 
     async def _answer(self, asked: Mapping[str, Any]) -> Answer:
         match asked.get("do"):

@@ -19,7 +19,7 @@ import msgspec
 
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.supervisor.view import View
-from liualgotrader.transport.address import socket_address
+from liualgotrader.transport.address import forget_address, socket_address
 
 SOCKET = "operator.sock"
 _ANSWER_SECONDS = 10.0
@@ -95,6 +95,7 @@ def running_sessions(home: Path) -> list[Listed]:
             found.append(listed)
         else:
             entry.unlink(missing_ok=True)
+            forget_address(Path(listed.socket).parent)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from liualgotrader.common.rows import BatchRow
 from liualgotrader.common.session_plan import Hours, Limits
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor import data_folder
+from liualgotrader.supervisor.answering import FrontDoor
 from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.operator import OperatorDoor, ask, running_sessions
@@ -23,6 +25,7 @@ from liualgotrader.supervisor.record import Ledger, Record, Wanted, lock_of, sam
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
 from liualgotrader.supervisor.worker import death_text
+from liualgotrader.transport.address import short_link
 from liualgotrader.transport.page import SessionPage
 from tests.fakes.store import MemoryStore
 
@@ -180,3 +183,17 @@ def test_the_command_that_shows_the_rows_can_be_typed(monkeypatch):
     words = shlex.split(Record(None, "", server, "liu_simulated").how_to_look(Path("/höme with späce ☃")))
     assert words[0] == "LIU_HOME=/höme with späce ☃"
     assert words[-3:] == ["db", "psql", "liu_simulated"]
+
+
+async def test_the_door_of_a_waiting_session_answers_in_a_folder_too_deep_for_sockets_and_leaves_nothing(tmp_path):
+    home = tmp_path / ("d" * 120)
+    door = FrontDoor(home, "PAPER", lambda: None)
+    door.waits("waits for the open")
+    await door.open()
+    (listed,) = await asyncio.to_thread(running_sessions, home)
+    assert await asyncio.to_thread(ask, listed, {"do": "status"}) == {"waiting": "waits for the open"}
+    link = short_link(Path(listed.socket).parent)
+    assert link.is_symlink()
+    await door.close()
+    assert not os.path.lexists(link)
+    assert running_sessions(home) == []
