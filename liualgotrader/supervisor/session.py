@@ -299,6 +299,8 @@ class Session:
             say_refusals(self._screen, view, result.executions, shadow=plan.shadow)
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
         self._screen.line(f"rows: {prepared.record.how_to_look(self._settings.home_path)}")
+        if plan.simulated_clock and not self._request.data:
+            self._screen.line("prices were generated: what was gained on them says nothing about a strategy")
         day_trades = () if plan.hours.bypass else prepared.day_trades()
         if ending.exit_code == 0 and not ending.by_hand:
             ending = nobody_runs(plan.slots, self._never_ran) or ending
