@@ -127,9 +127,7 @@ def say_refusals(screen: Screen, view: View, executions: int, *, shadow: bool) -
     """Show how many orders each rule refused and, when nothing was traded, why."""
     for strategy in view.strategies:
         if strategy.refused:
-            screen.warn(
-                f"{sum(strategy.refused.values())} orders of {strategy.name} were refused: {refusals_text(strategy.refused)}"
-            )
+            screen.warn(f"{strategy.name}, orders refused: {refusals_text(strategy.refused)}")
     if not executions:
         screen.warn(f"nothing was traded: {_why_nothing(view, shadow=shadow)}")
 

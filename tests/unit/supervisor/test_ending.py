@@ -230,7 +230,7 @@ def test_a_session_without_a_trade_says_why_in_one_line(counters, refused, shado
 def test_refused_orders_are_counted_by_rule_although_others_were_filled():
     screen = RecordingScreen()
     say_refusals(screen, view_of({}, {"no_price": 1, "order_value": 12}), 3, shadow=False)
-    assert screen.warnings == ["13 orders of Crossing were refused: 12 by order_value, 1 by no_price"]
+    assert screen.warnings == ["Crossing, orders refused: 12 by order_value, 1 by no_price"]
     say_refusals(screen, view_of({}), 3, shadow=False)
     assert len(screen.warnings) == 1
 
