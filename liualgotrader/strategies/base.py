@@ -104,7 +104,7 @@ class Strategy:
         self.account_id = account_id if account_id is not None else self.account_id
 
     async def create(self) -> bool:
-        """Prepare; an override must call this one. False means: do not run in this process."""
+        """Prepare; an override must call this one. False, and nothing else, means: do not run in this process."""
         return True
 
     async def should_run_all(self) -> bool:

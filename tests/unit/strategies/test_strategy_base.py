@@ -174,6 +174,16 @@ async def test_get_strategy_keeps_the_originals_signature(tmp_path: Path) -> Non
     assert made is not None and made.ref_run_id == 3
 
 
+@pytest.mark.parametrize(("said", "runs"), [("None", True), ("True", True), ("0", True), ("False", False)])
+async def test_only_false_from_create_means_no_since_the_originals_own_skeleton_returns_nothing(
+    tmp_path: Path, said: str, runs: bool
+) -> None:
+    create = f"    async def create(self):\n        await super().create()\n        return {said}\n"
+    path = write(tmp_path, GOOD.replace("class Plain", f"{create}\nclass Plain"))
+    made = await Strategy.get_strategy("b", "Mine", {"filename": str(path), "schedule": []})
+    assert (made is not None) is runs
+
+
 @pytest.mark.parametrize(
     "name, text, details, words",
     [
