@@ -77,7 +77,8 @@ def check(stated: Mapping[str, Any], request: Request, allowed: Callable[[Settin
         for doubt in _doubts(plan, found):
             checks.doubt(doubt)
     checks.run("data folder", lambda: _folder(settings))
-    checks.run("database", lambda: asyncio.run(look_at_record(settings, request)))
+    named = [s["portfolio_id"] for s in plan.strategies.values() if s.get("portfolio_id")] if plan is not None else []
+    checks.run("database", lambda: asyncio.run(look_at_record(settings, request, named)))
     if account_allowed and not request.simulate:
         checks.run("broker and clock", lambda: asyncio.run(_broker(settings)))
     print(checks.verdict())

@@ -9,7 +9,7 @@ import platform
 import shlex
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -102,32 +102,47 @@ async def open_record(settings: Settings, request: Request) -> Record:
     return Record(store, server.dsn(database), server, database)
 
 
-async def look_at_record(settings: Settings, request: Request) -> str:
+async def look_at_record(settings: Settings, request: Request, portfolios: Collection[str] = ()) -> str:
     """Return what `open_record` would find and do, in words; no database and no table is made or changed.
 
     Raises:
-        LiuError: as `open_record` does.
+        LiuError: as `open_record` does, or if one of the `portfolios` is not there.
     """
     from liualgotrader.models.server import DEFAULT_DATABASE, EmbeddedServer
 
     dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
     if dsn:
-        return f"the server that DSN names{await _would_change(dsn)}"
+        return f"the server that DSN names{await _would_change(dsn, portfolios)}"
     database = SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
     try:
         if database not in await asyncio.to_thread(server.databases):
+            for portfolio_id in portfolios:
+                raise _no_portfolio(portfolio_id)
             return f"embedded PostgreSQL, database {database} would be made"
-        return f"embedded PostgreSQL, database {database}{await _would_change(server.dsn(database))}"
+        return f"embedded PostgreSQL, database {database}{await _would_change(server.dsn(database), portfolios)}"
     finally:
         await asyncio.to_thread(server.release)
 
 
-async def _would_change(dsn: str) -> str:
-    from liualgotrader.models.store_factory import lacking
+async def _would_change(dsn: str, portfolios: Collection[str]) -> str:
+    from liualgotrader.models.store_factory import lacking, open_store
 
     steps = await lacking(dsn)
-    return f", whose tables would be brought to this version (from {steps[0]} on)" if steps else ""
+    if steps:
+        return f", whose tables would be brought to this version (from {steps[0]} on)"
+    store = await open_store(dsn)
+    try:
+        for portfolio_id in portfolios:
+            if await store.portfolio_account(portfolio_id) is None:
+                raise _no_portfolio(portfolio_id)
+    finally:
+        await store.close()
+    return ""
+
+
+def _no_portfolio(portfolio_id: str) -> ConfigError:
+    return ConfigError(f"there is no portfolio {portfolio_id} in the database; `portfolio_id` must name one, or go")
 
 
 # --- the batch ---------------------------------------------------------------------------------------
@@ -313,7 +328,7 @@ class Ledger:
             return None
         found = await self._store.portfolio_account(portfolio_id)
         if found is None:
-            raise ConfigError(f"there is no portfolio {portfolio_id}; `portfolio list` shows those that exist")
+            raise _no_portfolio(portfolio_id)
         await self._store.associate_portfolio(portfolio_id, batch_id)
         return found[0]
 

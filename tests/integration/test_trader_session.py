@@ -386,6 +386,10 @@ def test_check_does_not_call_ready_what_cannot_run_or_will_surprise(trader, tmp_
     assert code == 0
     assert "  !!  the session lasts 10 minutes, and DAY_TRADE positions are closed 15 minutes before its end" in out
     assert "everything is ready" not in out
+    (tmp_path / "tradeplan.toml").write_text(plan + 'portfolio_id = "nowhere"\n')
+    code, out, _ = finish(trader("--check"))
+    assert (code, "  no  database: there is no portfolio nowhere in the database" in out) == (2, True), out
+    (tmp_path / "tradeplan.toml").write_text(plan)
     code, out, _ = finish(trader("--check", "--consumers", "500"))
     assert (code, "500 consumers are asked for" in out) == (2, True)
 
