@@ -228,17 +228,19 @@ async def test_a_closed_intake_holds_nothing_and_takes_no_answer(tmp_path: Path)
 async def test_nobody_is_waited_for_without_end_but_whoever_gets_on_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liualgotrader.consumer.intake._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("liualgotrader.consumer.intake._PATIENCE_SECONDS", 0.8)
     desk = Desk(tmp_path, simulated=True)
     desk.put("consumer-0", Cell.BUSY, 1)
     desk.market.send(b"m1")
-    for count in range(6):
-        await desk.turns(0.04)
+    for count in range(10):
+        await desk.turns(0.1)
         desk.page.set_handled(desk.page.link("market-0"), count)
         desk.page.set_sent(desk.page.link("market-0"), count)
         desk.put("consumer-0", Cell.BEAT, count)
     assert desk.work == []
-    await desk.turns(0.2)
+    async with asyncio.timeout(10):
+        while not desk.work:
+            await desk.turns(0.05)
     assert len(desk.work) == 1
 
 
