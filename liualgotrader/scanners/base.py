@@ -24,13 +24,13 @@ class Scanner(ABC):
 
     def __init__(
         self,
-        name: str,
-        data_loader: Any,
-        recurrence: timedelta | None,
-        target_strategy_name: str | None,
+        name: str = "",
+        data_loader: Any = None,
+        recurrence: timedelta | None = None,
+        target_strategy_name: str | None = None,
         data_source: object = None,
     ) -> None:
-        self.name = name
+        self.name = name or type(self).__name__
         self.data_loader = data_loader
         self.recurrence = recurrence
         self.target_strategy_name = target_strategy_name

@@ -69,23 +69,27 @@ class Strategy:
     """
 
     timer_seconds: float = 60.0
+    strategy_type = StrategyType.DAY_TRADE  # where the constructor is not told another
 
     def __init__(
         self,
-        name: str,
-        type: StrategyType,
-        batch_id: str,
-        schedule: list[dict[str, Any]],
+        name: str = "",
+        type: StrategyType | None = None,
+        batch_id: str = "",
+        schedule: list[dict[str, Any]] | None = None,
         ref_run_id: int | None = None,
         data_loader: Any = None,
         fractional: bool = False,
+        **read_by_the_platform: Any,
     ) -> None:
-        self.name = name
-        self.type = type
+        if unknown := set(read_by_the_platform) - set(_READ_BY_US):
+            raise TypeError(f"{self.__class__.__name__} got an unexpected keyword argument '{min(unknown)}'")
+        self.name = name or self.__class__.__name__
+        self.type = self.strategy_type if type is None else type
         self.batch_id = batch_id
         self.ref_run_id = ref_run_id
-        self.algo_run = AlgoRun(name, batch_id)
-        self.schedule = schedule
+        self.algo_run = AlgoRun(self.name, batch_id)
+        self.schedule = [] if schedule is None else schedule
         self.data_loader = data_loader
         self.support_fractional = fractional
         self.account_id: int | None = None
@@ -275,8 +279,8 @@ def make_strategy(
     """Return a new instance of class `name` from the file that `details["filename"]` names, relative to `folder`.
 
     The other entries of `details` are its keyword arguments, with `batch_id`; `ref_run_id`, `data_loader`,
-    `portfolio_id` and `events` are given if it declares them. A class without a constructor of its own gets its class name, `DAY_TRADE` (or its
-    class attribute `strategy_type`) and an empty schedule where the table says nothing.
+    `portfolio_id` and `events` are given if it declares them. What nobody says is the class's name, its class
+    attribute `strategy_type` (`DAY_TRADE`) and an empty schedule.
 
     Raises:
         ConfigError: in one sentence that names file, class and cause.
@@ -291,7 +295,4 @@ def make_strategy(
         if key not in declared and not takes_any:
             arguments.pop(key, None)
     arguments |= {key: value for key, value in offered.items() if takes_any or key in declared}
-    if kind.__init__ is Strategy.__init__:
-        day_trade = getattr(kind, "strategy_type", StrategyType.DAY_TRADE)
-        arguments = {"name": name, "type": day_trade, "schedule": [], **arguments}
     return build(kind, {**arguments, "batch_id": batch_id}, table=table)
