@@ -29,13 +29,15 @@ def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str 
 def order(settings: Settings, request: Mapping[str, Any], batch: str = "") -> int:
     """Send an order to the one session that is meant, print the answer, and return the exit status.
 
+    0 it was done, 2 it cannot be done as asked, 3 it could not be done now.
+
     Raises:
         ConfigError: if there is no session, or several and none is named.
         OutsideError: if it does not answer.
     """
     answer = ask(_the_session(settings, batch), request)
-    print(answer.get("done") or answer.get("error"))
-    return 0 if "done" in answer else 3
+    print(answer.get("done") or answer.get("refused") or answer.get("error"))
+    return 0 if "done" in answer else 2 if "refused" in answer else 3
 
 
 def _the_session(settings: Settings, batch: str) -> Listed:

@@ -131,6 +131,7 @@ class _Session:
             busy=child.seat.busy,
         )
         self._gateway = Gateway(child, room, broker, self._recorder, lock, doors.open_prices())
+        self._gateway.operator.before_answering(self._tell_facts)
         self._facts: dict[str, Any] = {}
         self._low_disk_told = False
         self._turns = 0

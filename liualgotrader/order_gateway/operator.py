@@ -38,8 +38,13 @@ class Operator:
     ) -> None:
         self._child, self._room, self._lock, self._prices = child, room, lock, prices
         self._tell, self._put = tell, put
+        self._changed: Callable[[], None] = lambda: None
         self._waiting: set[asyncio.Task[None]] = set()
         self.announced = asyncio.Event()
+
+    def before_answering(self, act: Callable[[], None]) -> None:
+        """Call `act` before each answer: who asks for the status next is to see what was done."""
+        self._changed = act
 
     def do(self, order: Operate) -> None:
         """Carry out an order; its answer follows, at once or when the broker has confirmed."""
@@ -109,8 +114,12 @@ class Operator:
         said = list(dict.fromkeys([was, *lifted] if was else lifted))
         text = f"lifted: {'; '.join(said)}" if said else "nothing was stopped by hand or by the day's loss"
         if rest := list(desk.ledger.conditions.values()):
-            return f"{text}; entries are still stopped: {'; '.join(rest)}"
-        return f"{text}; from now on strategies may open positions" if said else text
+            text = f"{text}; entries are still stopped: {'; '.join(rest)}"
+        elif said:
+            text = f"{text}; from now on strategies may open positions"
+        if said:
+            self._child.notice("INFO", text)
+        return text
 
     def _is_named(self, digits: str) -> bool:
         """Whether an operator has named this account, and so means what is not ours in it too."""
@@ -135,6 +144,7 @@ class Operator:
         with suppress(OutsideError, BadData):
             price = dict(await self._prices.latest([symbol])).get(symbol)
         said = self._tell(Settle(symbol, Settlement(how), str(arguments.get("strategy") or ""), price))
+        self._changed()
         if order.ticket:
             done = all(warn.level == "INFO" for warn in said)
             self._child.tell(Answered(order.ticket, "; ".join(warn.text for warn in said), done))
@@ -142,6 +152,7 @@ class Operator:
     # --- answers ----------------------------------------------------------------------------------
 
     def _answer(self, order: Operate, text: str) -> None:
+        self._changed()
         if order.ticket:
             self._child.tell(Answered(order.ticket, text))
 

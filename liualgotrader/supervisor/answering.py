@@ -61,7 +61,7 @@ class Answering:
             return {
                 "error": f"the order gateway was told and has not answered in {GATEWAY_SECONDS:.0f} s; see `trader status`"
             }
-        return {"done" if answer.done else "error": answer.text}
+        return {"done" if answer.done else "refused": answer.text}
 
 
 class FrontDoor:
