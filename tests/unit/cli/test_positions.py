@@ -20,12 +20,15 @@ def test_without_a_session_there_is_nobody_to_tell(tmp_path: Path) -> None:
         run(["positions", "adopt", "AAPL", "--home", str(tmp_path)])
 
 
-def test_the_session_is_told_symbol_and_settlement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("word", "expected"), [("done", 0), ("refused", 2), ("error", 3)])
+def test_the_session_is_told_symbol_and_settlement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, expected: int
+) -> None:
     heard: list[Mapping[str, Any]] = []
 
     async def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
         heard.append(asked)
-        return {"done": "told"}
+        return {word: "told"}
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -37,7 +40,7 @@ def test_the_session_is_told_symbol_and_settlement(tmp_path: Path, capsys: pytes
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5)
     loop.close()
-    assert (status, capsys.readouterr().out.strip()) == (0, "told")
+    assert (status, capsys.readouterr().out.strip()) == (expected, "told")
     assert heard == [{"do": "positions", "how": "flatten", "symbol": "AAPL", "strategy": "beta"}]
 
 
