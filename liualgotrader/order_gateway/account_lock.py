@@ -14,6 +14,7 @@ from pathlib import Path
 from liualgotrader.common.errors import OutsideError
 
 _DIGITS = 16
+_KILLED = "the kill switch is on"
 
 
 class AccountLock:
@@ -46,8 +47,11 @@ class AccountLock:
 
     @property
     def killed(self) -> str:
-        """Why the kill switch is on, empty while it is off."""
-        return self._kill_file.read_text(encoding="utf-8") if self._kill_file.exists() else ""
+        """Why the kill switch is on, empty while it is off: the file's existence counts, whatever it holds."""
+        try:
+            return self._kill_file.read_text(encoding="utf-8") or _KILLED
+        except FileNotFoundError:
+            return ""
 
     @property
     def killed_at(self) -> int:
@@ -58,11 +62,22 @@ class AccountLock:
             return 0
 
     def kill(self, reason: str) -> None:
-        """Put the kill switch on, for every session of this account until `resume`; on disk when this returns."""
-        with self._kill_file.open("w", encoding="utf-8") as file:
-            file.write(reason or "the kill switch is on")
+        """Put the kill switch on, for every session of this account until `resume`; on disk when this returns.
+
+        Raises:
+            OSError: if the disk does not take it; one that was on before stays on.
+        """
+        written = self._kill_file.with_suffix(".new")
+        with written.open("w", encoding="utf-8") as file:
+            file.write(reason or _KILLED)
             file.flush()
             os.fsync(file.fileno())
+        written.replace(self._kill_file)
+        folder = os.open(self._kill_file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def resume(self) -> None:
         """Take the kill switch off."""

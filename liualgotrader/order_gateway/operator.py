@@ -84,7 +84,13 @@ class Operator:
         digits = str(arguments.get("whole_account") or "")
         whole = self._is_named(digits)
         said = "" if whole or not digits else f"; {digits} are not the account's last digits, so only ours is acted on"
-        self._lock.kill(reason)
+        try:
+            self._lock.kill(reason)
+        except OSError as error:
+            said += (
+                f"; it could not be stored ({error.strerror}) and ends with this session: make room and order it again"
+            )
+            self._child.notice("ERROR", f"the kill switch is on{said}")
         working = {o.client_order_id for o in self._room.desk.ledger.orders.all_working()}
         self._tell(KillSwitch(bool(arguments.get("flatten")), reason, whole))
         waiting = asyncio.ensure_future(self._confirm(order, working, said))

@@ -117,6 +117,19 @@ def test_the_lock_leaves_no_file_and_is_held_by_one_although_the_last_holder_rem
     assert list((tmp_path / "run").iterdir()) == []
 
 
+def test_a_kill_switch_that_finds_no_room_leaves_the_one_that_is_on(tmp_path: Path) -> None:
+    lock = AccountLock(tmp_path, "PA123456789")
+    lock.kill("the first")
+    [stored] = (tmp_path / "run").glob("kill-*")
+    stored.with_suffix(".new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        lock.kill("the second")
+    assert lock.killed == "the first"
+    stored.write_text("")  # as a machine that died in the middle may leave it
+    assert lock.killed
+    lock.close()
+
+
 def test_the_kill_switch_outlives_the_process_and_names_no_account(tmp_path: Path) -> None:
     lock = AccountLock(tmp_path, "PA123456789")
     lock.kill("a person said so")
