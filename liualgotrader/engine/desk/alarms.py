@@ -17,6 +17,7 @@ class Due(StrEnum):
     CLOSE = "close"  # a position is to be closed, next try
     LIQUIDATE = "liquidate"  # the end of the day for DAY_TRADE
     RECONCILE = "reconcile"
+    WAITED = "waited"  # an exit has waited for the end of other orders as long as it may
     LOOK_UP = "look_up"  # an order's fate is not known
 
 

@@ -113,7 +113,7 @@ def advance(ledger: Ledger, closing: Closing, *, woken: bool = False) -> None:
     if not held:
         ledger.closings.pop(key, None)
         return
-    if _market_has_closed(ledger) or not _available(ledger, closing.symbol, held):
+    if market_has_closed(ledger) or not _available(ledger, closing.symbol, held):
         _give_up(ledger, closing, held)
         return
     last = ledger.orders.by_id.get(closing.order_id)
@@ -137,7 +137,8 @@ def _crosses(order: Order, held: Decimal) -> bool:
     return held * order.side.sign > 0 and order.origin is not Origin.LEG
 
 
-def _market_has_closed(ledger: Ledger) -> bool:
+def market_has_closed(ledger: Ledger) -> bool:
+    """Whether the session is over, if it keeps to the schedule; what is sent then waits at a broker for the next open."""
     hours = ledger.terms.hours
     return not hours.bypass and 0 < hours.closes_at <= ledger.now
 
@@ -146,7 +147,7 @@ def _give_up(ledger: Ledger, closing: Closing, held: Decimal) -> None:
     """Send nothing: after the close a broker would keep it for the next open; what is not there would be sold short."""
     del ledger.closings[closing.slot, closing.symbol]
     holds = f"slot {closing.slot} still holds {plain(held)} shares ({closing.reason})"
-    if _market_has_closed(ledger):
+    if market_has_closed(ledger):
         said = f"the market has closed and {holds}; nothing is sent for them after the close"
     else:
         said = f"{holds} by our books, but the account does not: nothing is sent for them"

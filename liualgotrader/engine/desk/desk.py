@@ -308,6 +308,7 @@ def _on_slot_stopped(ledger: Ledger, told: SlotStopped) -> None:
 def _on_leave(ledger: Ledger, told: Leave) -> None:
     ledger.condition(LEAVING, told.reason, quiet=True)
     closing.take_back_entries(ledger, told.reason)
+    exits.on_leave(ledger)
     restating.write_off(ledger)
 
 
@@ -333,6 +334,7 @@ def _serve(ledger: Ledger, due: Due, key: Key) -> None:
             closing.advance(ledger, wanted, woken=True)
     else:
         act = {Due.EXPIRE: cancels.expire, Due.CANCEL_AGAIN: cancels.cancel_again, Due.LOOK_UP: Ledger.look_up}
+        act[Due.WAITED] = exits.give_up
         act[due](ledger, ledger.orders.by_id[key])
 
 

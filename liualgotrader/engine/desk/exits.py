@@ -3,7 +3,8 @@
 In the way is what the broker would not let stand beside them: orders of the other side that they could trade
 with (its rule for "wash trades" takes a market or stop order for one that trades with anything), and exits of the
 same slot that already bind the shares, as the legs of a bracket do. An exit that waits is stored as written down,
-and is sent as soon as those have ended; nobody has to ask for it again.
+and is sent as soon as those have ended; nobody has to ask for it again. If they do not end in time, or end with
+the session, it is taken back and a person is told: what was decided on prices long gone is not sent.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
+from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.cancels import want_cancel
+from liualgotrader.engine.desk.closing import market_has_closed
 from liualgotrader.engine.desk.ledger import Ledger, with_terms
 from liualgotrader.engine.desk.order import Order, Origin, bound_together, held_by_exits
 from liualgotrader.engine.desk.states import Step
 
 NEAR = exact("0.005")  # part of the newest price; a limit within it is meant to trade now, not to rest
 IN_THE_WAY = "it stands in the way of an exit"
+LONGEST_WAIT = 60  # market seconds; what is in the way has been asked for five times by then
+LAST_WAIT = 3  # machine seconds; shorter than a gateway that was told to stop waits for exits under way
+TOO_LONG = "it waited too long"
 _LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
 
@@ -76,7 +83,10 @@ def can_leave(ledger: Ledger, leaving: Order, beside: Sequence[Order]) -> Decima
 
 
 def send(ledger: Ledger, order: Order) -> None:
-    """Send an approved exit, cut to what is still there, as soon as nothing stands in its way."""
+    """Send an approved exit, cut to what is still there, as soon as nothing stands in its way; not if that is too late."""
+    if order.client_order_id in ledger.waiting and _too_late(ledger, order):
+        give_up(ledger, order)
+        return
     others = [o for o in ledger.orders.in_symbol(order.symbol) if o is not order]
     shares = can_leave(ledger, order, staying(ledger, order) if others else others)
     blocking = _in_the_way(ledger, order, others, shares) if others and shares else ()
@@ -101,6 +111,24 @@ def follow(ledger: Ledger, symbol: str) -> None:
             ledger.waiting.pop(order.client_order_id, None)
 
 
+def give_up(ledger: Ledger, order: Order) -> None:
+    """Take an exit back that still waits, and tell a person: the strategy has to decide again."""
+    ledger.waiting.pop(order.client_order_id, None)
+    if order.state is OrderState.WRITTEN:
+        ledger.move(order, Step.CANCELED, reason=TOO_LONG)
+        ledger.exit_failed(order, TOO_LONG, "taken back: it waited too long for orders in its way to end")
+
+
+def on_leave(ledger: Ledger) -> None:
+    """The gateway leaves soon: an exit that waits has a last moment to go out, and is not left behind as written."""
+    for name in ledger.waiting:
+        ledger.machine_alarms.set(ledger.machine + LAST_WAIT * SECOND, Due.WAITED, name)
+
+
+def _too_late(ledger: Ledger, order: Order) -> bool:
+    return market_has_closed(ledger) or ledger.now >= order.written_at + LONGEST_WAIT * SECOND
+
+
 def _in_the_way(ledger: Ledger, order: Order, others: Sequence[Order], shares: Decimal) -> list[Order]:
     """Return what must have ended before `shares` can leave: of the exits that give way as few as needed, oldest first."""
     found = [o for o in others if o.origin is not Origin.LEG and would_trade(order.intent, o.intent)]
@@ -118,6 +146,7 @@ def _in_the_way(ledger: Ledger, order: Order, others: Sequence[Order], shares: D
 def _wait(ledger: Ledger, order: Order, blocking: Iterable[Order]) -> None:
     if order.client_order_id not in ledger.waiting:
         ledger.waiting[order.client_order_id] = order
+        ledger.market.set(order.written_at + LONGEST_WAIT * SECOND, Due.WAITED, order.client_order_id)
         ledger.note(order, "waiting", {"for": [o.client_order_id for o in blocking]})
     for other in blocking:
         if other.origin is not Origin.DESK:  # it closes a position, and ends by itself

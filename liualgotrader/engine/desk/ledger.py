@@ -144,6 +144,8 @@ class Ledger:
     def _alive(self, due: Due, key: Key) -> bool:
         if due is Due.CLOSE:
             return any(f"{slot}/{symbol}" == key for slot, symbol in self.closings)
+        if due is Due.WAITED:
+            return key in self.waiting
         if due in (Due.EXPIRE, Due.CANCEL_AGAIN, Due.LOOK_UP):
             order = self.orders.by_id.get(key)
             return order is not None and not order.is_done

@@ -17,12 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO
-from liualgotrader.common.orders import OrderType, ReplaceIntent
+from liualgotrader.common.orders import Declare, OrderType, ReplaceIntent
 from liualgotrader.common.rows import OrderEventRow
-from liualgotrader.engine.desk import Cancel, Flatten, KillSwitch, Reconcile, Reconnected, Warn
+from liualgotrader.engine.desk import Cancel, Flatten, KillSwitch, Leave, Reconcile, Reconnected, Tick, Warn
 from liualgotrader.exchange.rules import Profile, Rules
 from liualgotrader.exchange.values import OrderRequest, Refusal
-from tests.fakes.broker import HOURS, SYMBOLS, WIDE, World, desk_terms, now_of
+from tests.fakes.broker import CLOSE, HOURS, SLOTS, SYMBOLS, WIDE, World, desk_terms, now_of
 
 D = Decimal
 
@@ -202,6 +202,67 @@ def test_a_closing_takes_the_place_of_an_exit_that_waits(world: World, switch: F
     world.tell(switch)
     settle(world, 2)
     assert (world.states(leaving)[-1], world.held(1), there(world)) == ("canceled", 0, 0)
+
+
+def test_an_exit_that_waited_past_the_close_is_not_sent() -> None:
+    swing = (msgspec.structs.replace(SLOTS[0], day_trade=False), SLOTS[1])
+    world = World(desk_terms(limits=WIDE, slots=swing))
+    world.run()
+    world.tell(Declare(1, "alpha", False, len(world.news[1])))
+    hold(world)
+    resting = world.order(1, "buy", 10, limit_price=D("90"))
+    settle(world)
+    world.wait((CLOSE - world.now) / SECOND - 3)
+    world.run()
+    leaving = world.order(1, "sell", 100)
+    world.commands.clear()  # the cancel is lost, and the order in the way ends with the day
+    settle(world, 20)
+    assert (world.states(resting)[-1], world.states(leaving)) == ("expired", ["written", "canceled"])
+    assert (world.held(1), there(world)) == (100, 100)
+    assert len([text for text in warnings(world) if "waited too long" in text]) == 1
+
+
+def test_an_exit_waits_no_longer_than_a_minute_for_a_cancel_that_never_takes_effect(world: World) -> None:
+    _, leaving = waiting(world)
+    for _ in range(59):
+        world.commands.clear()
+        world.wait(1)
+    assert world.states(leaving) == ["written"]
+    world.wait(2)
+    assert world.states(leaving) == ["written", "canceled"]
+    assert world.order_rows()[leaving].reason == "it waited too long"
+    assert any("an exit of alpha was taken back" in text for text in warnings(world))
+    assert leaving not in world.desk.ledger.waiting
+
+
+def test_an_exit_that_waited_through_a_long_outage_is_not_sent(world: World) -> None:
+    _, leaving = waiting(world)
+    world.commands.clear()
+    world.now += 3600 * SECOND
+    world.machine += 3600 * SECOND
+    world.crash()
+    world.calm()
+    assert (world.states(leaving), world.held(1)) == (["written", "canceled"], 100)
+
+
+def test_an_exit_that_waits_when_the_gateway_leaves_goes_out_if_it_can_soon(world: World) -> None:
+    _, leaving = waiting(world)
+    world.tell(Leave("the session is over"))
+    while world.commands or world.answers:
+        world.carry_out() if world.commands else world.hear()
+    world.wait(1)
+    settle(world)
+    assert (world.states(leaving)[-1], world.held(1)) == ("filled", 0)
+
+
+def test_an_exit_that_cannot_go_out_before_the_gateway_leaves_is_not_left_behind_as_written(world: World) -> None:
+    _, leaving = waiting(world)
+    world.tell(Leave("the session is over"))
+    world.commands.clear()
+    assert world.desk.next_machine <= world.machine + 5 * SECOND
+    world.machine = world.desk.next_machine  # the market's clock may stand by then
+    world.tell(Tick())
+    assert (world.order_rows()[leaving].state, world.held(1)) == ("canceled", 100)
 
 
 # --- what is not there
