@@ -95,6 +95,7 @@ class Desk:
         ledger = self._ledger
         ledger.now, ledger.machine = now, machine
         ledger.take_terms(told)
+        ledger.reconciling.attached = False
         ledger.conditions.pop(LEAVING, None)
         ledger.condition(reconcile.WAITING, reconcile.WAITING_TEXT, quiet=True)
         hours = told.terms.hours
@@ -284,6 +285,7 @@ def _on_declare(ledger: Ledger, told: Declare) -> None:
 
 def _on_reconnected(ledger: Ledger, _: Reconnected) -> None:
     ledger.reconciling.connections += 1
+    ledger.reconciling.attached = True
     if reconcile.WAITING not in ledger.conditions:
         ledger.condition(reconcile.WAITING, reconcile.RECONNECTED_TEXT, quiet=True)
     ask_reconcile(ledger)

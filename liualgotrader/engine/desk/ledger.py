@@ -87,6 +87,7 @@ class Reconciling:
     failures: int = 0
     fills_then: int = 0  # the newest fill when it was asked for
     done_at: int = 0  # market time of the newest one that was answered
+    attached: bool = False  # the order stream was connected since the newest `Begin`: what is ours has been taken up
     opened: bool = False  # what is foreign has been recorded
     strangers: set[str] = field(default_factory=set)  # broker ids of other batches' entries that were taken back
     suspects: dict[str, Decimal] = field(default_factory=dict)  # differences seen once

@@ -19,7 +19,7 @@ from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.reconcile_asking import next_reconcile
 from liualgotrader.engine.desk.settling import HOW_TO_SETTLE
-from liualgotrader.engine.desk.values import Cancel, CancelAll, Snapshot
+from liualgotrader.engine.desk.values import Cancel, Snapshot
 
 OUR_PREFIX = "liu-"
 MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
@@ -49,9 +49,8 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
 def _kill_what_was_not_known(ledger: Ledger, reason: str) -> None:
     """Take back what the kill switch did not know of when it was put on; exits that came since are left alone."""
     take_back_entries(ledger, reason)
-    others = of_other_batches(ledger)
-    if others:
-        ledger.decide(CancelAll(tuple(others)))
+    for cancel in of_other_batches(ledger):  # each alone: in bulk, those exits would go too
+        ledger.decide(cancel)
 
 
 def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:

@@ -13,8 +13,13 @@ LONGEST_WAIT = 30  # machine seconds between two attempts
 
 
 def ask_reconcile(ledger: Ledger) -> None:
-    """Ask for the broker's books, once the question that is out has been answered."""
+    """Ask for the broker's books, once the question that is out has been answered.
+
+    Not before everything that earlier batches left has been taken up: what is not ours by then would be foreign.
+    """
     state = ledger.reconciling
+    if not state.opened and not state.attached:  # the order stream's connection asks
+        return
     if state.out:
         state.again = True
         return

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import BrokerPosition, Protection
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, LeftOpen, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
@@ -20,10 +21,13 @@ from liualgotrader.engine.desk import (
     Desk,
     Leave,
     Missing,
+    Reconcile,
+    Reconnected,
     Restated,
     Settle,
     Settlement,
     Snapshot,
+    Tick,
     Warn,
     Write,
 )
@@ -85,14 +89,18 @@ class Morning:
         self.store.database.trades["x"] = row
         self.desk = Desk()
         self.said: list[str] = []
+        self.asked: list[Reconcile] = []
+        self.now = OPEN
         self.tell(Begin(desk_terms(slots=(slot or SlotPlan(1, "alpha", 0, 2, day_trade=False),)), 2))
 
     def tell(self, told: Input) -> None:
-        for decision in self.desk.decide(told, OPEN, OPEN):
+        for decision in self.desk.decide(told, self.now, self.now):
             if isinstance(decision, Write):
                 self.store._write(decision.row)
             elif isinstance(decision, Warn):
                 self.said.append(decision.text)
+            elif isinstance(decision, Reconcile):
+                self.asked.append(decision)
 
     def left_open(self, batch: str = "later") -> list[LeftOpen]:
         return list(now_of(self.store.left_open("PAPER", "alpha", batch)))
@@ -142,3 +150,25 @@ def test_of_what_is_gone_in_part_the_rest_is_carried_with_its_stop() -> None:
     assert morning.desk.ledger.books.held(1, "AAPL") == 40
     [then] = morning.left_open()
     assert (then.quantity, then.planned_stop) == (40, 190)
+
+
+# --- a gateway that dies while it takes up what is left
+
+
+@pytest.mark.parametrize("failed_before", [False, True], ids=["before any answer", "after a failed look"])
+def test_what_is_still_being_taken_up_after_a_restart_does_not_become_foreign(*, failed_before: bool) -> None:
+    morning = Morning()
+    if failed_before:
+        morning.tell(Reconnected())
+        morning.tell(Snapshot(False))  # sets an alarm for the next look
+    morning.asked.clear()
+    morning.tell(Begin(desk_terms(slots=(SlotPlan(1, "alpha", 0, 2, day_trade=False),)), 3))
+    morning.now += 60 * SECOND
+    morning.tell(Tick())
+    assert morning.asked == []
+    morning.tell(Carried(1, "AAPL", D(100), D(200), D(190), D(240)))
+    morning.tell(Reconnected())
+    assert len(morning.asked) == 1
+    morning.tell(Snapshot(True, (), (), (account("100", "200"),)))
+    facts = morning.desk.facts()
+    assert (facts["foreign"], facts["quarantined"], morning.desk.has_compared) == ({}, {}, True)
