@@ -236,7 +236,7 @@ class _Session:
         """Take back what would open positions, close those of DAY_TRADE if told so, and write down what is left."""
         child, room, gateway = self._child, self._room, self._gateway
         order, orphaned = child.stop_order, child.orphaned
-        gateway.tell(Leave(order.reason if order else "the gateway ends"))
+        gateway.tell(Leave(order.reason if order else "the gateway ends", resumes=orphaned))
         if order is not None and order.flatten:
             for slot in room.desk.day_trade_slots():  # what is meant for longer than a day stays
                 gateway.tell(Flatten(slot, order.reason))

@@ -78,6 +78,7 @@ class Books:
         self.marks: dict[str, Decimal] = {}  # newest price known, dollars per share
         self.foreign: dict[str, Decimal] = {}  # signed shares that are not ours
         self.quarantined: dict[str, str] = {}  # symbol -> why nothing is opened in it
+        self.apart: dict[tuple[int, str], str] = {}  # the same by slot and symbol, where only a person can lift it
         self.differences: dict[str, Decimal] = {}  # signed shares that the account has beyond our books, seen twice
         self.missing: dict[tuple[int, str], Missing] = {}  # held by a slot's strategy before, and not there any more
         self._ours: dict[str, Decimal] = {}
@@ -106,6 +107,14 @@ class Books:
     def there(self, symbol: str) -> Decimal:
         """Return the signed shares that the account holds, as far as we know."""
         return self.ours(symbol) + self.foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
+
+    def set_apart(self, slot: int, symbol: str, why: str) -> None:
+        """Open nothing in a symbol until a person has settled it, whatever a comparison says meanwhile."""
+        self.apart[slot, symbol] = self.quarantined[symbol] = why
+
+    def why_apart(self, symbol: str) -> str:
+        """Return what a person has to settle in a symbol, nothing if there is nothing."""
+        return "; ".join(why for (_, theirs), why in self.apart.items() if theirs == symbol)
 
     def symbols(self) -> set[str]:
         """Return the symbols in which any slot holds something, even if it adds up to nothing."""

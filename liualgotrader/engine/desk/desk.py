@@ -266,6 +266,7 @@ def _remember_rejections(ledger: Ledger, order: Order) -> None:
 
 
 def _on_carried(ledger: Ledger, told: Carried) -> None:
+    restating.found_again(ledger, told.slot, told.symbol)
     position = ledger.carry(told.slot, told.symbol, told.quantity, told.average_price)
     position.planned_stop, position.planned_target = told.planned_stop, told.planned_target
     ledger.tell_protection(told.slot, told.symbol, position)
@@ -273,6 +274,7 @@ def _on_carried(ledger: Ledger, told: Carried) -> None:
 
 
 def _on_restated(ledger: Ledger, told: Restated) -> None:
+    restating.found_again(ledger, told.slot, told.symbol)
     restating.on_restated(ledger, told)
     earlier.take_over(ledger, told.slot, told.symbol)
 
@@ -311,7 +313,8 @@ def _on_leave(ledger: Ledger, told: Leave) -> None:
     ledger.condition(LEAVING, told.reason, quiet=True)
     closing.take_back_entries(ledger, told.reason)
     exits.on_leave(ledger)
-    restating.write_off(ledger)
+    if not told.resumes:
+        restating.write_off(ledger)
 
 
 def _on_prices(ledger: Ledger, told: Prices) -> None:

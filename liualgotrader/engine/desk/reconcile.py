@@ -193,9 +193,8 @@ def _weigh(ledger: Ledger, symbol: str, difference: Decimal) -> None:
     books, suspects = ledger.books, ledger.reconciling.suspects
     if not difference:
         suspects.pop(symbol, None)
-        if books.differences.pop(symbol, None) is not None and not _is_missing(ledger, symbol):
-            del books.quarantined[symbol]
-            ledger.warn("WARNING", f"{symbol}: our books and the broker's agree again; entries are allowed")
+        if books.differences.pop(symbol, None) is not None:
+            _lift(ledger, symbol)
     elif suspects.get(symbol) != difference:
         suspects[symbol] = difference
     elif books.differences.get(symbol) != difference:
@@ -207,5 +206,12 @@ def _weigh(ledger: Ledger, symbol: str, difference: Decimal) -> None:
         )
 
 
-def _is_missing(ledger: Ledger, symbol: str) -> bool:
-    return any(lost == symbol for _, lost in ledger.books.missing)
+def _lift(ledger: Ledger, symbol: str) -> None:
+    """Allow entries again where the books agree, unless a person has something else to settle there."""
+    agree, why = f"{symbol}: our books and the broker's agree again", ledger.books.why_apart(symbol)
+    if why:
+        ledger.books.quarantined[symbol] = why
+        ledger.warn("WARNING", f"{agree}, but nothing is opened in it yet: {why}")
+        return
+    del ledger.books.quarantined[symbol]
+    ledger.warn("WARNING", f"{agree}; entries are allowed")

@@ -10,7 +10,7 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.rows import PlanRow, TradeRow
 from liualgotrader.engine.desk.ledger import Ledger
-from liualgotrader.engine.desk.values import Missing, Restated
+from liualgotrader.engine.desk.values import Restated
 
 
 def on_restated(ledger: Ledger, told: Restated) -> None:
@@ -24,27 +24,52 @@ def on_restated(ledger: Ledger, told: Restated) -> None:
     if plan is not None:
         ledger.write(PlanRow(plan.algo_run_id, symbol, ledger.now, None, None))
     ledger.tell_protection(slot, symbol, position)
-    ledger.books.quarantined[symbol] = told.text
+    ledger.books.set_apart(slot, symbol, told.text)
     ledger.warn("ERROR", f"{symbol}: {told.text}")
 
 
+def found_again(ledger: Ledger, slot: int, symbol: str) -> None:
+    """Forget that a slot's position was missing: a later look at the account, before its books were opened, shows it."""
+    books = ledger.books
+    if books.missing.pop((slot, symbol), None) is None:
+        return
+    del books.apart[slot, symbol]
+    if why := books.why_apart(symbol):
+        books.quarantined[symbol] = why
+    else:
+        del books.quarantined[symbol]
+        ledger.warn(
+            "WARNING", f"{symbol}: the account shows what {ledger.slot(slot).strategy} held; entries are allowed"
+        )
+
+
 def write_off(ledger: Ledger) -> None:
-    """Write down as gone what the session began without and nobody settled, so that no later one looks for it."""
+    """Write down as gone what the session began without and nobody settled, so that no later one looks for it.
+
+    What the account shows after all stays in the record, and so does everything if it was never compared.
+    """
+    if not ledger.reconciling.opened:
+        return
+    beyond: dict[str, Decimal] = {}
     for place, lost in list(ledger.books.missing.items()):
-        del ledger.books.missing[place]
-        gone = _gone(lost)
+        symbol = lost.symbol
+        there = beyond.setdefault(symbol, _beyond_our_books(ledger, symbol))
+        kept = min(abs(there), abs(lost.quantity)).copy_sign(there) if there * lost.quantity > 0 else ZERO
+        beyond[symbol] -= kept
+        gone = lost.quantity - kept
         if gone:
-            _adjust(ledger, lost.slot, lost.symbol, -gone, lost.average_price, "gone")
+            del ledger.books.missing[place]
+            _adjust(ledger, lost.slot, symbol, -gone, lost.average_price, "gone")
             text = (
                 f"{plain(gone)} shares that are not in the account are written down as gone, at {lost.average_price} $"
             )
-            ledger.warn("WARNING", f"{lost.symbol}: {text}; what they brought in is not known here")
+            ledger.warn("WARNING", f"{symbol}: {text}; what they brought in is not known here")
 
 
-def _gone(lost: Missing) -> Decimal:
-    if lost.there * lost.quantity <= 0:
-        return lost.quantity
-    return lost.quantity - min(abs(lost.there), abs(lost.quantity)).copy_sign(lost.quantity)
+def _beyond_our_books(ledger: Ledger, symbol: str) -> Decimal:
+    """Return the signed shares that the newest comparison saw in the account and no slot holds."""
+    seen = ledger.reconciling.suspects.get(symbol, ledger.books.differences.get(symbol, ZERO))
+    return ledger.books.foreign.get(symbol, ZERO) + seen
 
 
 def _adjust(ledger: Ledger, slot: int, symbol: str, signed: Decimal, price: Decimal, why: str) -> None:

@@ -30,7 +30,7 @@ def on_missing(ledger: Ledger, told: Missing) -> None:
     said = (
         f"{strategy} held {plain(told.quantity)} {symbol} after its last session, the account holds {plain(told.there)}"
     )
-    ledger.books.quarantined[symbol] = said
+    ledger.books.set_apart(told.slot, symbol, said)
     ledger.warn(
         "WARNING", f"{said}: it starts without them, and nothing is opened in {symbol} until you {HOW_TO_SETTLE}"
     )
@@ -48,6 +48,7 @@ def on_settle(ledger: Ledger, told: Settle) -> None:
         ledger.warn("WARNING", f"{symbol}: {problem}")
         return
     why = books.quarantined.pop(symbol)
+    books.apart = {place: text for place, text in books.apart.items() if place[1] != symbol}
     for (slot, _), lost in [(key, m) for key, m in books.missing.items() if key[1] == symbol]:
         del books.missing[slot, symbol]
         _settle_missing(ledger, told, lost)

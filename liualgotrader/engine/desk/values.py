@@ -215,9 +215,13 @@ class SlotStopped(msgspec.Struct, frozen=True, tag_field="kind", tag="slot_stopp
 
 
 class Leave(msgspec.Struct, frozen=True, tag_field="kind", tag="leave"):
-    """The owner of the desk is about to end: take back what would open positions. The next `Begin` undoes this."""
+    """The owner of the desk is about to end: take back what would open positions. The next `Begin` undoes this.
+
+    `resumes` says that the batch is not over: a person may still settle what it began without.
+    """
 
     reason: str
+    resumes: bool = False
 
 
 class Prices(msgspec.Struct, frozen=True, tag_field="kind", tag="prices"):

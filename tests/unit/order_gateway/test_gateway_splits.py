@@ -146,10 +146,89 @@ def test_of_what_is_gone_in_part_the_rest_is_carried_with_its_stop() -> None:
     morning = Morning()
     morning.tell(Carried(1, "AAPL", D(40), D(200), D(190), D(240)))
     morning.tell(Missing(1, "AAPL", D(60), D(200), D(0)))
+    morning.tell(Snapshot(True, (), (), (account("40", "200"),)))
     morning.tell(Leave("the session ends"))
     assert morning.desk.ledger.books.held(1, "AAPL") == 40
     [then] = morning.left_open()
     assert (then.quantity, then.planned_stop) == (40, 190)
+
+
+@pytest.mark.parametrize(
+    ("there", "recorded"),
+    [(("100", "100"), 100), (("150", "150"), 100), (("30", "30"), 30), (("0", "100", "100"), 100)],
+)
+def test_what_the_account_shows_after_all_is_not_written_down_as_gone(there: tuple[str, ...], recorded: int) -> None:
+    morning = Morning()
+    morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
+    for shares in there:
+        morning.tell(Reconnected())
+        morning.tell(Snapshot(True, (), (), (account(shares, "200"),) if D(shares) else ()))
+    for _ in range(2):
+        morning.tell(Leave("the session ends"))
+    assert [(p.quantity, p.planned_stop) for p in morning.left_open()] == [(recorded, 190)]
+
+
+def test_of_shares_that_two_strategies_miss_each_is_found_once() -> None:
+    morning = Morning()
+    for slot in (1, 2):
+        morning.tell(Missing(slot, "AAPL", D(-100), D(200), D(0)))
+    morning.tell(Snapshot(True, (), (), (account("-150", "200"),)))
+    morning.tell(Leave("the session ends"))
+    assert [text for text in morning.said if "written down" in text] == [
+        "AAPL: -50 shares that are not in the account are written down as gone, at 200 $; what they brought in is not"
+        " known here"
+    ]
+
+
+def test_nothing_is_written_down_as_gone_that_was_never_compared() -> None:
+    morning = Morning()
+    morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
+    morning.tell(Leave("the broker is away"))
+    assert [p.quantity for p in morning.left_open()] == [100]
+
+
+def test_a_batch_that_is_resumed_may_still_settle_what_it_began_without() -> None:
+    morning = Morning()
+    morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
+    morning.tell(Snapshot(True, (), (), (account("100", "200"),)))
+    morning.tell(Leave("the supervisor has died", resumes=True))
+    morning.tell(Settle("AAPL", Settlement.ADOPT, "", D(210)))
+    assert (morning.desk.ledger.books.held(1, "AAPL"), morning.desk.facts()["quarantined"]) == (100, {})
+    assert [p.quantity for p in morning.left_open()] == [100]
+
+
+def test_an_orphaned_gateway_leaves_what_is_gone_to_the_life_that_resumes_the_batch() -> None:
+    morning = Morning()
+    morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
+    morning.tell(Snapshot(True))
+    morning.tell(Leave("the supervisor has died", resumes=True))
+    assert [p.quantity for p in morning.left_open()] == [100]
+    morning.tell(Leave("the session ends"))
+    assert morning.left_open() == []
+
+
+def test_a_second_look_before_the_books_are_open_finds_what_was_missing() -> None:
+    morning = Morning()
+    morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
+    morning.tell(Leave("the broker is away"))
+    morning.tell(Carried(1, "AAPL", D(40), D(200), D(190), D(240)))
+    assert morning.desk.facts()["quarantined"] == {}
+    morning.tell(Missing(1, "AAPL", D(60), D(200), D(0)))
+    morning.tell(Snapshot(True, (), (), (account("40", "200"),)))
+    assert list(morning.desk.facts()["quarantined"]) == ["AAPL"]
+    morning.tell(Leave("the session ends"))
+    assert (morning.desk.ledger.books.held(1, "AAPL"), [p.quantity for p in morning.left_open()]) == (40, [40])
+
+
+def test_a_passing_difference_does_not_lift_what_a_person_must_look_at_after_a_split() -> None:
+    morning = Morning()
+    morning.tell(Restated(1, "AAPL", D(100), D(200), D(200), D(100), "as after a split: set a new stop"))
+    for shares in ("200", "100", "100", "200"):
+        morning.tell(Snapshot(True, (), (), (account(shares, "100"),)))
+    assert morning.desk.facts()["quarantined"] == {"AAPL": "as after a split: set a new stop"}
+    assert any("agree again, but nothing is opened in it yet" in text for text in morning.said)
+    morning.tell(Settle("AAPL", Settlement.IGNORE))
+    assert morning.desk.facts()["quarantined"] == {}
 
 
 # --- a gateway that dies while it takes up what is left
