@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -14,7 +15,10 @@ from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Opera
 from liualgotrader.common.orders import OrderState, Side
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import write_plan
+from liualgotrader.engine.desk import Entry, Leave
+from liualgotrader.journal import read_journal
 from liualgotrader.models.store import PostgresStore
+from liualgotrader.order_gateway.desk_room import JOURNAL_FILE
 from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, PlayedConsumer, Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(110)]
@@ -286,3 +290,14 @@ async def test_in_a_simulation_no_clock_is_doubted(stack: Stack) -> None:
     assert await stack.stop_gateway(flatten=True) == 0
     consumer.close()
     assert not any("NTP" in text for text in stack.notices())
+
+
+async def test_a_gateway_without_a_supervisor_leaves_the_batch_to_be_resumed(stack: Stack) -> None:
+    consumer = await begin(stack)
+    assert stack.control is not None
+    stack.control.close()
+    await consumer.until(lambda: not stack.gateway.is_alive())
+    consumer.close()
+    payloads = read_journal(Path(stack.plan.journal_dir) / JOURNAL_FILE)
+    left = [e.told for e in (msgspec.msgpack.decode(p, type=Entry) for p in payloads) if isinstance(e.told, Leave)]
+    assert [leave.resumes for leave in left] == [True]
