@@ -116,11 +116,19 @@ class PlanRow(msgspec.Struct, frozen=True, tag_field="kind", tag="plan"):
 Row = OrderRow | OrderEventRow | TradeRow | AccountRow | PlanRow
 
 
+class BookedExecution(msgspec.Struct, frozen=True):
+    """What the record has of an order's execution: its shares that were new then, at a price in dollars per share."""
+
+    execution_id: str
+    quantity: Decimal
+    price: Decimal
+
+
 class EarlierOrder(msgspec.Struct, frozen=True):
     """An order of an earlier batch whose end the record does not know.
 
     `events` are its stored steps, `parent` the order whose bracket it belongs to, `account_id` the portfolio account
-    of its batch.
+    of its batch, `booked` its stored executions in the order they were written.
     """
 
     order: OrderRow
@@ -128,6 +136,7 @@ class EarlierOrder(msgspec.Struct, frozen=True):
     events: int
     parent: str = ""
     account_id: int | None = None
+    booked: tuple[BookedExecution, ...] = ()
 
 
 class LeftOpen(msgspec.Struct, frozen=True):

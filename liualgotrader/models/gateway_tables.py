@@ -10,6 +10,7 @@ from liualgotrader.common.money import notional, plain
 from liualgotrader.common.orders import FINAL_STATES
 from liualgotrader.common.rows import (
     AccountRow,
+    BookedExecution,
     EarlierOrder,
     FilledTrade,
     LeftOpen,
@@ -177,6 +178,12 @@ ORDERS_LEFT = """
     WHERE r.algo_env = $1 AND o.batch_id <> $2 AND o.state <> ALL($3)
     ORDER BY o.decided_at, o.client_order_id
 """
+# By the order alone: an order that a later batch took over has executions in the runs of both.
+BOOKED_OF_ORDERS = """
+    SELECT client_order_id, execution_id, qty, price FROM new_trades
+    WHERE client_order_id = ANY($1) AND execution_id IS NOT NULL AND qty > 0
+    ORDER BY trade_id
+"""
 
 
 class GatewayTables(LeaseTables):
@@ -232,7 +239,13 @@ class GatewayTables(LeaseTables):
         ends = [str(state) for state in FINAL_STATES]
         async with self._database.connection() as connection:
             rows = await connection.fetch(ORDERS_LEFT, environment, batch_id, ends)
-        return [_earlier_order(row) for row in rows]
+            names = [row["client_order_id"] for row in rows]
+            trades = await connection.fetch(BOOKED_OF_ORDERS, names) if names else []
+        booked: dict[str, list[BookedExecution]] = {name: [] for name in names}
+        for t in trades:
+            execution = BookedExecution(t["execution_id"], plain(t["qty"]), plain(t["price"]))
+            booked[t["client_order_id"]].append(execution)
+        return [_earlier_order(row, booked[row["client_order_id"]]) for row in rows]
 
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
@@ -390,13 +403,14 @@ def _price(value: Decimal | None) -> Decimal | None:
     return None if value is None else plain(value)
 
 
-def _earlier_order(row: Mapping[str, Any]) -> EarlierOrder:
+def _earlier_order(row: Mapping[str, Any], booked: Sequence[BookedExecution]) -> EarlierOrder:
     kept = {name: row[name] for name in OrderRow.__struct_fields__}
     kept |= {name: plain(row[name]) for name in ("quantity", "filled_quantity")}
     kept |= {name: _price(row[name]) for name in ("limit_price", "stop_price", "planned_stop", "planned_target")}
     kept |= {name: instant_of(row[name]) for name in ("decided_at", "updated_at")}
     kept |= {"average_price": _price(row["average_price"]), "indicators": from_json(row["indicators"])}
-    return EarlierOrder(OrderRow(**kept), row["algo_name"], row["events"] or 0, row["parent"] or "", row["account_id"])
+    parent, events = row["parent"] or "", row["events"] or 0
+    return EarlierOrder(OrderRow(**kept), row["algo_name"], events, parent, row["account_id"], tuple(booked))
 
 
 def _cash_columns(row: TradeRow) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from liualgotrader.common.rows import (
     AccountRow,
     AlgoRunRow,
     BatchRow,
+    BookedExecution,
     EarlierOrder,
     GainLossRow,
     LeftOpen,
@@ -356,6 +357,20 @@ class StoreContract:
         assert first == EarlierOrder(before, "Momentum", 0)
         assert second == EarlierOrder(leg, "Momentum", 2, before.client_order_id)
         assert [o.order.client_order_id for o in await store.orders_left("PAPER", "monday")] == ["mine"]
+
+    async def test_an_order_left_comes_with_its_stored_executions_whichever_run_has_them(self, store: Store) -> None:
+        monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))
+        tuesday = await store.begin_algo_run(run(0, "tuesday", "Momentum", "PAPER"))
+        await store.begin_algo_run(run(0, "today", "Momentum", "PAPER"))
+        left = msgspec.structs.replace(order(1, "sent", run_id=monday), batch_id="monday")
+        first = trade(1, monday, quantity="40", price="181.5")
+        second = msgspec.structs.replace(trade(2, tuesday, quantity="10"), client_order_id=left.client_order_id)
+        await store.apply("monday", numbered([left, first, second, trade(3, monday)]))
+        [found] = await store.orders_left("PAPER", "today")
+        assert found.booked == (
+            BookedExecution("execution-1", Decimal(40), Decimal("181.5")),
+            BookedExecution("execution-2", Decimal(10), Decimal("181.25")),
+        )
 
     async def test_a_stop_at_the_broker_stands_for_one_that_nobody_planned(self, store: Store) -> None:
         monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))

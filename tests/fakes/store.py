@@ -16,6 +16,7 @@ from liualgotrader.common.rows import (
     AccountRow,
     AlgoRunRow,
     BatchRow,
+    BookedExecution,
     EarlierOrder,
     FilledTrade,
     GainLossRow,
@@ -239,7 +240,12 @@ class MemoryStore:
             portfolio = next((p for p, batch in sorted(data.portfolio_batches) if batch == row.batch_id), "")
             account = data.portfolios.get(portfolio)
             cut = _cut(_cut(row, "decided_at"), "updated_at")
-            found.append(EarlierOrder(cut, run.strategy, mine[-1] if mine else 0, parent, account))
+            booked = tuple(
+                BookedExecution(t.execution_id, t.quantity, t.price)
+                for t in data.trades.values()
+                if t.client_order_id == row.client_order_id and t.quantity > 0
+            )
+            found.append(EarlierOrder(cut, run.strategy, mine[-1] if mine else 0, parent, account, booked))
         return sorted(found, key=lambda e: (e.order.decided_at, e.order.client_order_id))
 
     async def open_after(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 
-from liualgotrader.common.money import plain
+from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
 from liualgotrader.common.rows import EarlierOrder, OrderEventRow, TradeRow
 from liualgotrader.engine.desk.ledger import Ledger, with_terms
@@ -19,11 +19,13 @@ def on_earlier(ledger: Ledger, told: Earlier) -> None:
     known = ledger.earlier.get(left.order.client_order_id)
     if known is not None and known[1].slot:
         return  # a slot has it: it is followed like any other
-    order = known[1] if known is not None else _order(ledger, left)
+    order = known[1] if known is not None else _as_recorded(ledger, told)
     order.broker_order_id = seen.broker_order_id
     _take_terms(order, seen)
-    before = order.filled, order.state
-    for execution in [*sorted(told.executions, key=lambda e: e.cumulative_quantity), *_unseen(order, told)]:
+    before = order.stored_filled, order.state
+    for execution in sorted(told.executions, key=lambda e: e.cumulative_quantity):
+        _book(ledger, left, order, execution)
+    for execution in _unseen(order, seen):
         _book(ledger, left, order, execution)
     order.state, order.updated_at, order.seen_at = seen.state, seen.updated_at, seen.updated_at
     order.told_filled = order.filled
@@ -37,7 +39,7 @@ def on_earlier(ledger: Ledger, told: Earlier) -> None:
 
 def _take_terms(order: Order, seen: BrokerOrder) -> None:
     """The broker adjusts what it keeps over a split: its terms count."""
-    order.quantity = seen.quantity if seen.quantity > 0 else order.quantity
+    order.quantity = seen.quantity - order.offset if seen.quantity > 0 else order.quantity
     order.intent = with_terms(
         order.intent,
         quantity=order.quantity,
@@ -56,6 +58,35 @@ def take_over(ledger: Ledger, slot: int, symbol: str) -> None:
             ledger.orders.add(order)
             ledger.note(order, "taken_over", {"batch_id": ledger.terms.batch_id})
             ledger.books.touch(symbol)
+
+
+def _as_recorded(ledger: Ledger, told: Earlier) -> Order:
+    """Return the order with what the record has booked of it, at the places that the broker's executions tell."""
+    order, booked = _order(ledger, told.left), told.left.booked
+    order.offset = _counted_again(told)
+    recorded = sum((e.quantity for e in booked), ZERO)
+    if recorded >= order.filled:
+        order.filled = recorded
+        order.booked_value = sum((e.quantity * e.price for e in booked), ZERO)
+    order.executions.update(e.execution_id for e in booked)
+    for execution in told.executions:
+        if execution.execution_id in order.executions:
+            order.cover_again(execution.cumulative_quantity - order.offset, execution.quantity)
+    order.cover_lowest()
+    return order
+
+
+def _counted_again(told: Earlier) -> Decimal:
+    """Return what the broker counts as filled although the order's predecessor did it: some vendors do.
+
+    Its quantity is then larger by it than what was asked for in the order's row, and no execution of it lies there.
+    """
+    row, seen = told.left.order, told.seen
+    more = seen.quantity - row.quantity
+    if "-r" not in row.client_order_id or more <= 0 or seen.filled_quantity < more + row.filled_quantity:
+        return ZERO
+    first = min((e.cumulative_quantity - e.quantity for e in told.executions), default=more)
+    return more if first >= more else ZERO
 
 
 def _order(ledger: Ledger, left: EarlierOrder) -> Order:
@@ -80,39 +111,36 @@ def _order(ledger: Ledger, left: EarlierOrder) -> Order:
     order = Order(intent, origin=Origin.EARLIER, opening=False, generation=ledger.generation, at=row.decided_at)
     order.state, order.events, order.group, order.reason = OrderState(row.state), left.events, left.parent, row.reason
     order.filled = order.stored_filled = row.filled_quantity
-    order.booked_value = row.filled_quantity * (row.average_price or Decimal(0))
-    if order.filled:
-        order.covered = [(Decimal(0), order.filled)]
+    order.booked_value = row.filled_quantity * (row.average_price or ZERO)
     return order
 
 
-def _unseen(order: Order, told: Earlier) -> Sequence[BrokerExecution]:
-    """Return one execution for what the broker counts as filled and names none for, at the order's average price."""
-    seen = told.seen
-    known = max([order.filled, *(e.cumulative_quantity for e in told.executions)])
-    if seen.filled_quantity <= known:
-        return ()
-    missing = seen.filled_quantity - known
-    value = order.booked_value + sum((e.quantity * e.price for e in told.executions), Decimal(0))
-    average = seen.average_price or order.average_price or Decimal(0)
-    price = (average * seen.filled_quantity - value) / missing
-    return [
-        BrokerExecution(
-            execution_id=f"reconciled:{seen.broker_order_id}:{plain(seen.filled_quantity)}",
+def _unseen(order: Order, seen: BrokerOrder) -> Iterator[BrokerExecution]:
+    """Yield an execution for each part that the broker counts as filled and names none for, so that its average holds."""
+    order.told_filled = max(order.filled, seen.filled_quantity - order.offset)
+    if not order.missing:
+        return
+    average = seen.average_price or order.average_price or ZERO
+    price = (average * order.told_filled - order.booked_value) / order.missing
+    while order.missing and (hole := order.hole()) is not None:
+        low, high = hole
+        yield BrokerExecution(
+            execution_id=f"reconciled:{seen.broker_order_id}:{plain(high)}",
             broker_order_id=seen.broker_order_id,
             symbol=order.symbol,
             side=order.side,
-            quantity=missing,
+            quantity=high - low,
             price=(price if price > 0 else average).quantize(Decimal("0.000001")),
-            fee=Decimal(0),
+            fee=ZERO,
             at=seen.updated_at,
-            cumulative_quantity=seen.filled_quantity,
+            cumulative_quantity=high + order.offset,
         )
-    ]
+        if order.hole() == hole:  # it is booked under that name
+            return
 
 
 def _book(ledger: Ledger, left: EarlierOrder, order: Order, execution: BrokerExecution) -> None:
-    fresh = order.cover(execution.execution_id, execution.cumulative_quantity, execution.quantity)
+    fresh = order.cover(execution.execution_id, execution.cumulative_quantity - order.offset, execution.quantity)
     if fresh <= 0:
         return
     order.filled += fresh

@@ -151,6 +151,22 @@ class Order:
             self.covered = _merged([*self.covered, (low, high)])
         return fresh
 
+    def cover_again(self, cumulative: Decimal, quantity: Decimal) -> None:
+        """Take note of which shares an execution was that is counted already."""
+        self.covered = _merged([*self.covered, (cumulative - quantity, cumulative)])
+
+    def cover_lowest(self) -> None:
+        """Take what is booked and belongs to no execution whose place is known for the first shares that are free."""
+        left = self.filled - sum((b - a for a, b in self.covered), ZERO)
+        low, parts = ZERO, list(self.covered)
+        for a, b in self.covered:
+            taken = max(ZERO, min(left, a - low))
+            parts.append((low, low + taken))
+            low, left = b, left - taken
+        if left > 0:
+            parts.append((low, low + left))
+        self.covered = _merged([(a, b) for a, b in parts if b > a])
+
     def hole(self) -> tuple[Decimal, Decimal] | None:
         """Return the first part of what has traded that no booked execution covers."""
         low = ZERO
