@@ -14,6 +14,7 @@ from liualgotrader.common.errors import BadData, DatabaseUnavailable
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tlog import warn
+from liualgotrader.consumer.left_signals import LeftSignals
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,7 +30,8 @@ KEY_SECONDS = 2.0  # machine time a strategy waits for the key-store
 class Recorder:
     """A writer that outlives the database: what cannot be written now is written when it is back, in order."""
 
-    def __init__(self, batch_id: str, open_store: OpenStore, clock: Clock) -> None:
+    def __init__(self, batch_id: str, open_store: OpenStore, clock: Clock, left: LeftSignals | None = None) -> None:
+        self._left = left
         self._batch_id, self._open, self._clock = batch_id, open_store, clock
         self._store: Store | None = None
         self._opening = asyncio.Lock()
@@ -42,6 +44,8 @@ class Recorder:
 
     def start(self) -> None:
         """Begin to write; needs a running loop."""
+        if self._left is not None:
+            self._left.reserve()
         self._task = asyncio.get_running_loop().create_task(self._write_for_ever())
 
     def signal(self, row: SignalRow) -> None:
@@ -101,8 +105,20 @@ class Recorder:
                     await self._write_some()
         except (TimeoutError, DatabaseUnavailable):
             warn(log, "rows_not_written", count=self.waiting)
+            self._keep_signals()
+        else:
+            if self._left is not None:
+                self._left.forget()
         if self._store is not None:
             await self._store.close()
+
+    def _keep_signals(self) -> None:
+        if self._left is None:
+            return
+        try:
+            self._left.keep(self._signals)
+        except OSError as error:
+            warn(log, "signals_lost", count=len(self._signals), error=error)
 
     async def _opened(self) -> Store:
         async with self._opening:

@@ -25,6 +25,7 @@ from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.figures import Figures
 from liualgotrader.consumer.history import History
 from liualgotrader.consumer.intake import Answer, Gate, Intake
+from liualgotrader.consumer.left_signals import LeftSignals
 from liualgotrader.consumer.loading import load_strategies
 from liualgotrader.consumer.needs import NeedsTeller
 from liualgotrader.consumer.numbers import OrderNumbers
@@ -100,7 +101,8 @@ class Consumer:
         self._outbox = Outbox(
             child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.seat.busy
         )
-        self._recorder = Recorder(plan.batch_id, doors.open_store, self._clock)
+        left = LeftSignals(Path(plan.journal_dir), index)
+        self._recorder = Recorder(plan.batch_id, doors.open_store, self._clock, left)
         self._keys = Keys(self._recorder, child.seat.busy)
         self._needs = NeedsTeller(child.writer(f"needs-{index}"), self.engine)
         self._freshness = Freshness(plan.timings.stale_after_seconds)

@@ -25,6 +25,7 @@ from liualgotrader.common.programs import program_call
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.consumer.left_signals import store_left_signals
 from liualgotrader.order_gateway.left_over import store_left_over
 from liualgotrader.supervisor.data_folder import enough_room
 from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stored_layout
@@ -244,6 +245,7 @@ class Ledger:
             await self.end(found.batch_id, now, "left unfinished; a new batch was started")
             lock.release()
             return None
+        await store_left_signals(journal_dir, self._store)
         layout = stored_layout(found.layout, wanted.strategies, found.batch_id)
         self._lock = lock
         return Batch(found.batch_id, layout, found.seed or 0, True, run_dir, journal_dir, log_dir)
@@ -251,6 +253,7 @@ class Ledger:
     async def _store_left_over(self, found: BatchRow, wanted: Wanted, journal_dir: Path) -> None:
         """Store what the batch's gateway could not, and what it came to: nobody will serve that batch again."""
         try:
+            await store_left_signals(journal_dir, self._store)
             if rows := await store_left_over(journal_dir, found.batch_id, self._store):
                 self.notes.append(f"{rows} rows of batch {found.batch_id} waited in its journal and are stored now")
         except MoneyNeedsAPerson as error:
