@@ -6,7 +6,7 @@ One small file of the runtime folder. The scanners' process writes it while it l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -82,6 +82,7 @@ class Marks:
         self._write()
 
     def _write(self) -> None:
-        fresh = self._path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(self._state))
-        fresh.replace(self._path)
+        with suppress(OSError):  # a full disk: the marks only say who is to blame if the process dies
+            fresh = self._path.with_suffix(".new")
+            fresh.write_bytes(msgspec.json.encode(self._state))
+            fresh.replace(self._path)
