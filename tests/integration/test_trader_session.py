@@ -98,6 +98,19 @@ def until_line(tmp_path, start, seconds=60.0):
     raise AssertionError(f"nobody did {start!r}: {log.read_text() if log.exists() else 'nothing'}")
 
 
+def until_ready(home, seconds=60.0):
+    """Wait until every process of the one session that runs is ready; return the session."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for session in running_sessions(home[0]):
+            if (view := ask(session, {"do": "status"}).get("view")) and {p["state"] for p in view["processes"]} == {
+                "ready"
+            }:
+                return session
+        time.sleep(0.05)
+    raise AssertionError("no session became ready")
+
+
 def batch_in(out):
     return next(line.split()[1] for line in out.splitlines() if line.startswith("batch "))
 
@@ -218,9 +231,7 @@ def test_a_session_that_is_being_prepared_says_so_and_can_be_stopped(trader, hom
 
 def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):
     process = trader("--flatten", seconds=60)
-    until_line(tmp_path, "start order_gateway ")
-    until_line(tmp_path, "start consumer-1 ")
-    time.sleep(1)
+    until_ready(home)
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)
     assert (code, err) == (130, "trader: interrupted by Ctrl-C\n"), out
@@ -230,10 +241,10 @@ def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):
     ]
 
 
-def test_a_second_ctrl_c_kills_everything(trader, tmp_path):
+def test_a_second_ctrl_c_kills_everything(trader, tmp_path, home):
     process = trader(behaviour={"consumer-0": "stubborn"}, seconds=60)
     pid = int(until_line(tmp_path, "start consumer-0 ")[0].split()[2])
-    time.sleep(1)
+    until_ready(home)
     process.send_signal(signal.SIGINT)
     until_line(tmp_path, "stop producer")
     process.send_signal(signal.SIGINT)
@@ -251,6 +262,7 @@ def test_a_killed_supervisor_leaves_no_process_and_the_next_takes_the_batch_up_w
         int(until_line(tmp_path, f"start {n} ")[0].split()[2]) for n in ("simulator", "order_gateway", "consumer-0")
     ]
     until_line(tmp_path, "start scanners_runner")
+    first.send_signal(signal.SIGSTOP)  # reports pile up unread: its end is a reset then, not an end of file
     time.sleep(1)
     first.kill()
     out, _ = first.communicate(timeout=10)
@@ -271,7 +283,6 @@ def test_new_begins_a_fresh_batch_and_ends_the_one_left_unfinished(trader, tmp_p
     until_line(tmp_path, "start scanners_runner")
     first.kill()
     out, _ = first.communicate(timeout=10)
-    time.sleep(1)
     code, again, _ = finish(trader("--new", seconds=2))
     assert code == 0
     assert batch_in(again) != batch_in(out)
@@ -282,8 +293,7 @@ def test_new_begins_a_fresh_batch_and_ends_the_one_left_unfinished(trader, tmp_p
 
 def test_status_and_stop_talk_to_the_running_session(trader, tmp_path, home):
     process = trader(seconds=60)
-    until_line(tmp_path, "start scanners_runner")
-    time.sleep(1.5)
+    until_ready(home)
     environment = dict(os.environ, LIU_HOME=str(home[0]))
     ask = [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()"]
     status = subprocess.run([*ask, "status"], env=environment, capture_output=True, text=True, timeout=30, check=False)
@@ -299,8 +309,7 @@ def test_status_and_stop_talk_to_the_running_session(trader, tmp_path, home):
 
 def test_status_counts_a_fill_as_soon_as_its_row_is_there(trader, tmp_path, home):
     process = trader(seconds=60)
-    until_line(tmp_path, "start scanners_runner")
-    time.sleep(6)  # the supervisor has looked at the record and was told of nothing new
+    until_ready(home)  # the supervisor has looked at the record and is told of nothing new after
     run = rows(home, "SELECT max(algo_run_id) FROM algo_run")[0][0]
     columns = "algo_run_id, symbol, operation, qty, price, tstamp, execution_id, indicators"
     home[1].run_sql(
@@ -340,7 +349,7 @@ def test_a_paper_session_keeps_its_keys_and_writes_to_its_own_database(trader, t
     environment = dict(e.partition("=")[::2] for e in Path(f"/proc/{pid}/environ").read_text().split("\0"))
     assert environment["APCA_API_KEY_ID"] == "PKTEST"
     assert "/liualgotrader?" in environment["LIU_SESSION_DSN"]
-    time.sleep(1)
+    until_ready(home)
     process.send_signal(signal.SIGTERM)
     code, out, err = finish(process)
     assert (code, err) == (0, ""), out

@@ -31,7 +31,7 @@ def run(spec_path, control):
         os._exit(9)
     while True:
         if wait([control], timeout=0.5):
-            with contextlib.suppress(EOFError):
+            with contextlib.suppress(EOFError, OSError):  # a parent that died with reports unread resets the line
                 control.recv_bytes()
             Path(spec.state).write_bytes(b"kept")
             did(folder, "stop simulator")
