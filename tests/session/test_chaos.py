@@ -92,7 +92,11 @@ def test_rows_that_found_no_room_end_the_session_with_3_and_what_to_do(small_dis
         with run.database() as dsn:
             record = read_record(dsn)
     of_first = {row["algo_run_id"] for row in record.rows("algo_run") if row["batch_id"] == first}
-    assert len([row for row in record.rows("new_trades") if row["algo_run_id"] in of_first]) >= 10, run.output
+    trades = [row for row in record.rows("new_trades") if row["algo_run_id"] in of_first]
+    assert len(trades) >= 10, run.output
+    of_strategies = {row["client_order_id"] for row in trades if "-0-d" not in row["client_order_id"]}
+    sent = {row["client_order_id"] for row in record.rows("signals") if row["outcome"] == "sent"}
+    assert of_strategies <= sent, of_strategies - sent
 
 
 def _batch(run: TraderRun) -> str:
