@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
-from liualgotrader.common.rows import EarlierOrder, OrderEventRow, TradeRow
-from liualgotrader.engine.desk.ledger import Ledger, with_terms
+from liualgotrader.common.rows import EarlierOrder, OrderEventRow
+from liualgotrader.engine.desk.ledger import Ledger, trade_row, with_terms
 from liualgotrader.engine.desk.order import Order, Origin
 from liualgotrader.engine.desk.values import Earlier
 
@@ -25,8 +24,11 @@ def on_earlier(ledger: Ledger, told: Earlier) -> None:
     before = order.stored_filled, order.state
     for execution in sorted(told.executions, key=lambda e: e.cumulative_quantity):
         _book(ledger, left, order, execution)
-    for execution in _unseen(order, seen):
+    order.told_filled = max(order.filled, seen.filled_quantity - order.offset)
+    for execution in order.unnamed(seen.average_price or order.average_price or ZERO, seen.updated_at):
         _book(ledger, left, order, execution)
+        if not order.missing:
+            break
     order.state, order.updated_at, order.seen_at = seen.state, seen.updated_at, seen.updated_at
     order.told_filled = order.filled
     ledger.earlier[left.order.client_order_id] = left, order
@@ -115,50 +117,6 @@ def _order(ledger: Ledger, left: EarlierOrder) -> Order:
     return order
 
 
-def _unseen(order: Order, seen: BrokerOrder) -> Iterator[BrokerExecution]:
-    """Yield an execution for each part that the broker counts as filled and names none for, so that its average holds."""
-    order.told_filled = max(order.filled, seen.filled_quantity - order.offset)
-    if not order.missing:
-        return
-    average = seen.average_price or order.average_price or ZERO
-    price = (average * order.told_filled - order.booked_value) / order.missing
-    while order.missing and (hole := order.hole()) is not None:
-        low, high = hole
-        yield BrokerExecution(
-            execution_id=f"reconciled:{seen.broker_order_id}:{plain(high)}",
-            broker_order_id=seen.broker_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=high - low,
-            price=(price if price > 0 else average).quantize(Decimal("0.000001")),
-            fee=ZERO,
-            at=seen.updated_at,
-            cumulative_quantity=high + order.offset,
-        )
-        if order.hole() == hole:  # it is booked under that name
-            return
-
-
 def _book(ledger: Ledger, left: EarlierOrder, order: Order, execution: BrokerExecution) -> None:
-    fresh = order.cover(execution.execution_id, execution.cumulative_quantity - order.offset, execution.quantity)
-    if fresh <= 0:
-        return
-    order.filled += fresh
-    order.booked_value += fresh * execution.price
-    ledger.write(
-        TradeRow(
-            execution_id=execution.execution_id,
-            client_order_id=order.client_order_id,
-            algo_run_id=left.order.algo_run_id,
-            symbol=order.symbol,
-            operation=str(order.side),
-            quantity=fresh,
-            price=execution.price,
-            fee=execution.fee,
-            at=execution.at,
-            indicators=order.intent.indicators,
-            planned_stop=order.intent.planned_stop,
-            planned_target=order.intent.planned_target,
-            account_id=left.account_id,
-        )
-    )
+    if fresh := order.count(execution):
+        ledger.write(trade_row(order, execution, fresh, left.order.algo_run_id, left.account_id))

@@ -316,18 +316,14 @@ class Ledger:
 
     def book(self, order: Order, execution: BrokerExecution) -> bool:
         """Book what is new in an execution: position, row, news. False if all of it was booked before."""
-        cumulative = execution.cumulative_quantity - order.offset
-        fresh = order.cover(execution.execution_id, cumulative, execution.quantity)
-        if fresh <= 0:
+        fresh = order.count(execution)
+        if not fresh:
             return False
         if fresh != execution.quantity:
             self.warn(
                 "ERROR",
                 f"{order.client_order_id}: execution {execution.execution_id} overlaps others; {fresh} of it are new",
             )
-        order.filled += fresh
-        order.booked_value += fresh * execution.price
-        order.fees += execution.fee
         order.told_filled = max(order.told_filled, order.filled)
         order.misses = 0
         before = self.books.held(order.slot, order.symbol)
@@ -338,7 +334,7 @@ class Ledger:
         self.fills_in[order.symbol] = self.fills
         self._tell_fill(order, execution, fresh, position)
         if (plan := self.slot(order.slot).plan) is not None:
-            self.write(self._trade_row(order, execution, fresh, plan))
+            self.write(trade_row(order, execution, fresh, plan.algo_run_id, plan.account_id))
         if self.said and not order.opening:
             self.said = {key for key in self.said if key[:2] != (order.slot, order.symbol)}
         self.keep(order)
@@ -390,23 +386,6 @@ class Ledger:
                 indicators=order.intent.indicators,
                 liquidation=order.origin is Origin.DESK,
             ),
-        )
-
-    def _trade_row(self, order: Order, execution: BrokerExecution, shares: Decimal, plan: SlotPlan) -> TradeRow:
-        return TradeRow(
-            execution_id=execution.execution_id,
-            client_order_id=order.client_order_id,
-            algo_run_id=plan.algo_run_id,
-            symbol=order.symbol,
-            operation=str(order.side),
-            quantity=shares,
-            price=execution.price,
-            fee=execution.fee,
-            at=execution.at,
-            indicators=order.intent.indicators,
-            planned_stop=order.intent.planned_stop,
-            planned_target=order.intent.planned_target,
-            account_id=plan.account_id,
         )
 
     def carry(
@@ -488,6 +467,27 @@ class Ledger:
         """Return the id of the slot's next order that the desk itself wants: number 0, and a count of its own."""
         slot.desk_orders += 1
         return f"{self.prefix()}{slot.number}-0-d{slot.desk_orders}"
+
+
+def trade_row(
+    order: Order, execution: BrokerExecution, shares: Decimal, algo_run_id: int, account_id: int | None
+) -> TradeRow:
+    """Return what is stored of an execution, `shares` of which are new."""
+    return TradeRow(
+        execution_id=execution.execution_id,
+        client_order_id=order.client_order_id,
+        algo_run_id=algo_run_id,
+        symbol=order.symbol,
+        operation=str(order.side),
+        quantity=shares,
+        price=execution.price,
+        fee=execution.fee,
+        at=execution.at,
+        indicators=order.intent.indicators,
+        planned_stop=order.intent.planned_stop,
+        planned_target=order.intent.planned_target,
+        account_id=account_id,
+    )
 
 
 def with_terms(intent: OrderIntent, **changes: Any) -> OrderIntent:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from enum import StrEnum
 
-from liualgotrader.common.money import ZERO
-from liualgotrader.common.orders import BrokerOrder, OrderIntent, OrderState, OrderType, Side
+from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
 
 
 class Origin(StrEnum):
@@ -40,7 +40,6 @@ class Order:
         "ending",
         "events",
         "executions",
-        "fees",
         "filled",
         "generation",
         "group",
@@ -85,7 +84,6 @@ class Order:
         self.seen_at = 0  # the broker's time of the newest view of it
         self.filled = ZERO
         self.booked_value = ZERO
-        self.fees = ZERO
         self.stored_filled = ZERO  # as its newest row says
         self.told_filled = ZERO
         self.average_told: Decimal | None = None
@@ -138,6 +136,41 @@ class Order:
     def average_price(self) -> Decimal | None:
         """The mean price of what is booked, 6 decimals."""
         return (self.booked_value / self.filled).quantize(Decimal("0.000001")) if self.filled else None
+
+    def count(self, execution: BrokerExecution) -> Decimal:
+        """Count an execution among what is booked; return how many of its shares are new, 0 if none."""
+        fresh = self.cover(execution.execution_id, execution.cumulative_quantity - self.offset, execution.quantity)
+        if fresh <= 0:
+            return ZERO
+        self.filled += fresh
+        self.booked_value += fresh * execution.price
+        return fresh
+
+    def unnamed(self, average: Decimal, at: int) -> Iterator[BrokerExecution]:
+        """Yield an execution for each part that has traded and that the broker names none for.
+
+        Their price, US dollars per share, is what makes the whole order trade at `average`; `at` is ns UTC. Each
+        is to be counted before the next one is asked for; there is no next one if it was not.
+        """
+        if not self.missing:
+            return
+        price = (average * self.told_filled - self.booked_value) / self.missing
+        price = (price if price > 0 else average).quantize(Decimal("0.000001"))
+        before, hole = None, self.hole()
+        while hole is not None and hole != before:
+            low, high = hole
+            yield BrokerExecution(
+                execution_id=f"reconciled:{self.broker_order_id}:{plain(high)}",
+                broker_order_id=self.broker_order_id,
+                symbol=self.symbol,
+                side=self.side,
+                quantity=high - low,
+                price=price,
+                fee=ZERO,
+                at=at,
+                cumulative_quantity=high + self.offset,
+            )
+            before, hole = hole, self.hole()
 
     def cover(self, execution_id: str, cumulative: Decimal, quantity: Decimal) -> Decimal:
         """Take note of an execution and return how many of its shares had not been counted before."""

@@ -131,25 +131,10 @@ def _book_what_is_missing(ledger: Ledger) -> None:
 def _book_by_average(ledger: Ledger, order: Order) -> None:
     """Book what the broker counts as filled and shows no execution for, so that the order's average price holds."""
     average = order.average_told or order.average_price or ledger.books.marks.get(order.symbol, ZERO)
-    price = (average * order.told_filled - order.booked_value) / order.missing
-    price = (price if price > 0 else average).quantize(Decimal("0.000001"))
-    while (hole := order.hole()) is not None:
-        low, high = hole
-        name = f"reconciled:{order.broker_order_id}:{plain(high)}"
-        ledger.warn("ERROR", f"{order.client_order_id}: {high - low} shares booked at {price}, their average price")
-        missing = BrokerExecution(
-            execution_id=name,
-            broker_order_id=order.broker_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=high - low,
-            price=price,
-            fee=ZERO,
-            at=order.seen_at or ledger.now,
-            cumulative_quantity=high + order.offset,
-        )
-        if not ledger.book(order, missing):
-            break
+    for missing in order.unnamed(average, order.seen_at or ledger.now):
+        told = f"{missing.quantity} shares booked at {missing.price}, their average price"
+        ledger.warn("ERROR", f"{order.client_order_id}: {told}")
+        ledger.book(order, missing)
     settle(ledger, order)
 
 

@@ -74,11 +74,8 @@ def _settle_foreign(ledger: Ledger, told: Settle, shares: Decimal) -> None:
     if told.how is Settlement.IGNORE:
         ledger.warn("INFO", f"{symbol}: {plain(shares)} shares are not ours, and stay so")
         return
-    if told.how is Settlement.ADOPT and heir is None:
-        ledger.warn("WARNING", f"{symbol}: several strategies could take the shares: name one with --strategy")
-        return
-    if not _price(ledger, told) > 0:
-        ledger.warn("WARNING", f"{symbol}: no price of it is known; ask again")
+    if problem := _lacking(ledger, told, shares):
+        ledger.warn("WARNING", f"{symbol}: {problem}")
         return
     _set_foreign(ledger, symbol, ZERO)
     if told.how is Settlement.FLATTEN:
@@ -97,6 +94,11 @@ def _problem(ledger: Ledger, told: Settle, difference: Decimal) -> str:
     surplus = difference - _shortfall(ledger, told.symbol, difference)
     if told.how is Settlement.IGNORE and surplus != difference:
         return "the account lacks shares that our books have, so they cannot be ignored: adopt or flatten"
+    return _lacking(ledger, told, surplus)
+
+
+def _lacking(ledger: Ledger, told: Settle, surplus: Decimal) -> str:
+    """Return what has to be known before shares can be adopted or closed, `surplus` of which are nobody's yet."""
     if told.how is Settlement.ADOPT and surplus and _heir(ledger, told) is None:
         return "several strategies could take the shares: name one with --strategy"
     return "" if told.how is Settlement.IGNORE or _price(ledger, told) > 0 else "no price of it is known; ask again"
