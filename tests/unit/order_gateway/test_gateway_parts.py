@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -54,6 +53,7 @@ from liualgotrader.order_gateway.watches import ClockWatch, disk_text
 from liualgotrader.trading.simulated import SimulatedBroker
 from liualgotrader.transport.codec import decode_news
 from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, desk_terms, now_of
+from tests.fakes.market_hold import Hold
 from tests.fakes.store import Account, MemoryDatabase, MemoryStore
 
 # --- real money
@@ -145,23 +145,8 @@ def test_the_kill_switch_outlives_the_process_and_names_no_account(tmp_path: Pat
 # --- lanes
 
 
-class Holds:
-    """Counts who holds the market."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        self.count += 1
-        try:
-            yield
-        finally:
-            self.count -= 1
-
-
 async def test_calls_of_one_symbol_follow_each_other_and_others_run_beside_them() -> None:
-    holds, done = Holds(), list[str]()
+    holds, done = Hold(), list[str]()
     gates = {name: asyncio.Event() for name in ("a1", "a2", "b1")}
     lanes = Lanes(holds.busy)
 
@@ -185,7 +170,7 @@ async def test_calls_of_one_symbol_follow_each_other_and_others_run_beside_them(
 
 
 async def test_what_comes_first_waits_for_nothing() -> None:
-    holds, done = Holds(), list[str]()
+    holds, done = Hold(), list[str]()
     lanes = Lanes(holds.busy, most_at_once=1)
 
     async def never() -> None:
@@ -204,7 +189,7 @@ async def test_what_comes_first_waits_for_nothing() -> None:
 
 
 async def test_closed_lanes_let_the_market_go() -> None:
-    holds = Holds()
+    holds = Hold()
     lanes = Lanes(holds.busy)
 
     async def never() -> None:
@@ -232,14 +217,14 @@ def account_row(number: int) -> tuple[int, AccountRow]:
 
 
 async def recorder_of(
-    database: MemoryDatabase, told: list[str], patience: float = 0.0, holds: Holds | None = None
+    database: MemoryDatabase, told: list[str], patience: float = 0.0, holds: Hold | None = None
 ) -> RowRecorder:
     async def open_store() -> MemoryStore:
         store = MemoryStore(database)
         await store.applied(BATCH)
         return store
 
-    clock, busy = WallClock(), (holds or Holds()).busy
+    clock, busy = WallClock(), (holds or Hold()).busy
     return RowRecorder(BATCH, "me", open_store, clock, patience_seconds=patience, on_outage=told.append, busy=busy)
 
 
@@ -290,7 +275,7 @@ def cash_row(number: int, run_id: int, account_id: int | None) -> tuple[int, Tra
 
 
 async def test_the_market_stands_until_a_balance_that_an_execution_moves_is_stored(database: MemoryDatabase) -> None:
-    holds = Holds()
+    holds = Hold()
     run_id = await MemoryStore(database).begin_algo_run(AlgoRunRow(BATCH, 1, "alpha", "SIMULATED", "", {}, OPEN))
     database.accounts[3] = Account(Decimal(100))
     recorder = await recorder_of(database, [], holds=holds)
@@ -305,7 +290,7 @@ async def test_the_market_stands_until_a_balance_that_an_execution_moves_is_stor
 
 
 async def test_a_database_that_is_away_holds_no_market(database: MemoryDatabase) -> None:
-    holds = Holds()
+    holds = Hold()
     recorder = await recorder_of(database, [], holds=holds)
     recorder.start()
     recorder.add([account_row(1)])
@@ -462,7 +447,7 @@ class PlayedWriter:
 
 
 def test_news_wait_for_room_hold_the_market_and_keep_their_order() -> None:
-    holds, writer = Holds(), PlayedWriter(room=0)
+    holds, writer = Hold(), PlayedWriter(room=0)
     outbox = NewsOutbox(writer, holds.busy, lambda: False)  # type: ignore[arg-type]
     outbox.declared(1)
     for seq in (1, 2):
@@ -476,7 +461,7 @@ def test_news_wait_for_room_hold_the_market_and_keep_their_order() -> None:
 
 def test_a_slot_that_has_not_declared_itself_is_told_nothing_and_a_new_declaration_starts_over() -> None:
     writer = PlayedWriter(room=0)
-    outbox = NewsOutbox(writer, Holds().busy, lambda: False)  # type: ignore[arg-type]
+    outbox = NewsOutbox(writer, Hold().busy, lambda: False)  # type: ignore[arg-type]
     outbox.add(1, CaughtUp(1, 1, 1))
     assert outbox.is_empty
     outbox.declared(1)
@@ -486,7 +471,7 @@ def test_a_slot_that_has_not_declared_itself_is_told_nothing_and_a_new_declarati
 
 
 def test_only_the_newest_figures_of_the_account_are_sent_and_nobody_waits_for_a_consumer_that_has_ended() -> None:
-    holds, writer, gone = Holds(), PlayedWriter(room=0), list[bool]()
+    holds, writer, gone = Hold(), PlayedWriter(room=0), list[bool]()
     outbox = NewsOutbox(writer, holds.busy, lambda: bool(gone))  # type: ignore[arg-type]
     for at in (1, 2):
         outbox.add_account(AccountNews(at, Decimal(1), Decimal(1), Decimal(1)))

@@ -33,13 +33,6 @@ from liualgotrader.engine.desk.closing import level_touched
 from tests.fakes.broker import HOURS, SYMBOLS, World, desk_terms, now_of
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.run()
-    return world
-
-
 def hold(world: World, slot: int, side: str, quantity: int, symbol: str = "AAPL", **terms: object) -> None:
     world.order(slot, side, quantity, symbol, **terms)
     settle(world)

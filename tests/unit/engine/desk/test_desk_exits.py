@@ -27,13 +27,6 @@ from tests.fakes.broker import CLOSE, HOURS, SLOTS, SYMBOLS, WIDE, World, desk_t
 D = Decimal
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.run()
-    return world
-
-
 def settle(world: World, seconds: float = 1) -> None:
     world.run()
     for _ in range(4):  # a cancel, its end, an order, its fill

@@ -8,7 +8,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
-import pytest
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import BrokerOrder, BrokerUpdate, OrderState, OrderType, Protect, ReplaceIntent, Side
@@ -18,13 +17,6 @@ from liualgotrader.exchange.values import OrderRequest
 from tests.fakes.broker import World, now_of
 
 D = Decimal
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.run()
-    return world
 
 
 def settle(world: World, seconds: float = 1) -> None:

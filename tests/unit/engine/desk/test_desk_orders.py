@@ -34,13 +34,6 @@ from tests.fakes.broker import BATCH, WIDE, World, desk_terms, now_of
 S = OrderState
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.run()
-    return world
-
-
 def filled(world: World, slot: int, side: str, quantity: int, symbol: str = "AAPL", **terms: object) -> str:
     name = world.order(slot, side, quantity, symbol, **terms)
     world.run()

@@ -8,8 +8,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import Protect, Protection, ReplaceIntent
 from liualgotrader.common.rows import PlanRow
@@ -17,13 +15,6 @@ from liualgotrader.engine.desk import Prices, SlotStopped
 from tests.fakes.broker import World
 
 Levels = tuple[Decimal | None, Decimal | None]
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.run()
-    return world
 
 
 def trade(world: World, side: str, quantity: int = 10, **terms: Any) -> str:

@@ -19,13 +19,6 @@ ADOPT, FLATTEN, IGNORE = Settlement.ADOPT, Settlement.FLATTEN, Settlement.IGNORE
 D = Decimal
 
 
-@pytest.fixture
-def world() -> World:
-    world = World()
-    world.run()
-    return world
-
-
 def settle(world: World, seconds: float = 1) -> None:
     world.run()
     world.wait(seconds)
