@@ -25,7 +25,9 @@ _PRICES = {
     OrderType.STOP: ("stop_price",),
     OrderType.STOP_LIMIT: ("limit_price", "stop_price"),
 }
-_LONGEST = 500  # characters kept of a value that only its text can show
+_LONGEST = 500  # characters kept of a text, or of a value that only its text can show
+_DEEPEST = 20  # levels of a value that are kept; what lies below becomes text
+_WHOLE = range(-(2**63), 2**64)  # numbers that a message holds
 _TIMES_IN_FORCE = ("day", "gtc", "ioc", "fok", "opg", "cls")
 
 
@@ -79,22 +81,31 @@ def says_nothing(action: object) -> bool:
 
 def stored(action: object) -> dict[str, Any]:
     """Return an action in a form that a row can keep."""
-    return storable(action) if isinstance(action, Mapping) else {"returned": repr(action)[:_LONGEST]}
+    return storable(action) if isinstance(action, Mapping) else {"returned": plain_text(repr(action))}
 
 
-def storable(value: Any) -> Any:
-    """Return a value of a user's in a form that JSON can hold; what it cannot becomes its text."""
-    if isinstance(value, Mapping):
-        return {str(key): storable(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [storable(one) for one in value]
-    if value is None or isinstance(value, (bool, int)):
+def storable(value: Any, levels: int = _DEEPEST) -> Any:
+    """Return a value of a user's in a form that messages and rows can hold; what they cannot becomes its text."""
+    if isinstance(value, Mapping) and levels:
+        return {plain_text(key): storable(one, levels - 1) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set)) and levels:
+        return [storable(one, levels - 1) for one in value]
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and value in _WHOLE):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(value)
     if hasattr(value, "tolist"):  # NumPy and pandas
-        return storable(value.tolist())
-    return str(value)[:_LONGEST]
+        return storable(value.tolist(), levels)
+    return plain_text(value)
+
+
+def plain_text(value: object) -> str:
+    r"""Return the text of a user's value as messages and rows can hold it: without NUL and lone surrogates, not long.
+
+    >>> plain_text("broken \ud800 file\0")
+    'broken ? file'
+    """
+    return str(value)[:_LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def described(wish: Wish, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
@@ -111,7 +122,7 @@ def described(wish: Wish, *, stop: Decimal | None = None, target: Decimal | None
         "planned_target": target,
         "reason": wish.reason,
     }
-    return {key: str(value) for key, value in found.items() if value is not None and value != ""}
+    return {key: plain_text(value) for key, value in found.items() if value is not None and value != ""}
 
 
 def _prices(action: Mapping[str, Any]) -> dict[str, Decimal]:

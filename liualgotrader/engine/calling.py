@@ -12,7 +12,7 @@ from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.common.trading_data import called
-from liualgotrader.engine.actions import BadAction, read_action, says_nothing, says_reject, stored
+from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_nothing, says_reject, stored
 from liualgotrader.engine.bindings import Callback, Told
 from liualgotrader.engine.books import Tracked
 from liualgotrader.engine.ordering import Ordering
@@ -161,7 +161,7 @@ class Caller:
             return
         for wanted, action in result.items():
             if not says_nothing(action):
-                self._order_of_all(slot, str(wanted).upper(), action)
+                self._order_of_all(slot, plain_text(wanted).upper(), action)
 
     def _order_of_all(self, slot: Slot, symbol: str, action: Any) -> None:
         if says_reject(action):

@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.money import exact
+from liualgotrader.common.money import LARGEST, exact
 from liualgotrader.common.orders import Protect, Protection, Side
 from liualgotrader.common.trading_data import OWNED
 from liualgotrader.engine.actions import storable
@@ -44,7 +44,7 @@ class Notes:
     # --- stop and target --------------------------------------------------------------------------------
 
     def planned(self, symbol: str, name: str) -> Decimal | None:
-        """Return the stop (`stop_prices`) or target (`target_prices`), None if there is none or no number."""
+        """Return the stop (`stop_prices`) or target (`target_prices`), None if there is none, or none that is a price."""
         value = self._values[name].get(symbol)
         if value is None:
             return None
@@ -52,7 +52,7 @@ class Notes:
             price = exact(value)
         except ValueError:
             return None
-        return price.quantize(_PRICE_STEP) if price > 0 else None
+        return price.quantize(_PRICE_STEP) if 0 < price <= LARGEST else None
 
     def plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
         """Store a stop, a target or both as the strategy's own; None leaves one as it is."""

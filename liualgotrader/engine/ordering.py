@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.clock import SECOND
+from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.money import exact, to_tick
 from liualgotrader.common.orders import (
     CancelIntent,
@@ -23,7 +23,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Limits, Timings
-from liualgotrader.engine.actions import described, storable
+from liualgotrader.engine.actions import described, plain_text, storable
 from liualgotrader.engine.outputs import Line, Output
 from liualgotrader.engine.refusals import SHADOW, SIZE
 from liualgotrader.engine.slot import Slot
@@ -31,6 +31,8 @@ from liualgotrader.engine.symbols import SymbolState
 from liualgotrader.strategies.context import OrderHandle, Wish
 
 _FLOAT_NOISE = 6  # decimals kept of a reference price
+_MOST_BYTES = 32 * 1024  # of an order's indicators; an intent that fits in no message would end the process
+_LONGEST_LIFE = 24 * 366 * HOUR  # no order works longer; ns that added to an instant still are one
 
 
 class Ordering:
@@ -85,16 +87,16 @@ class Ordering:
             valid_until=self.machine + (self._exit_valid if reduces else self._entry_valid),
             limit_price=_limit(wish),
             stop_price=_step(wish.stop),
-            time_in_force=wish.time_in_force,
+            time_in_force=plain_text(wish.time_in_force),
             take_profit=_step(wish.take_profit),
             stop_loss=_step(wish.stop_loss),
-            cancel_after=wish.cancel_after,
+            cancel_after=max(-_LONGEST_LIFE, min(_LONGEST_LIFE, wish.cancel_after)),
             reference_price=exact(round(reference[0], _FLOAT_NOISE)) if reference else None,
             reference_at=reference[1] if reference else 0,
             planned_stop=stop,
             planned_target=target,
-            indicators=storable(indicators),
-            reason=wish.reason,
+            indicators=_kept(indicators, wish.side),
+            reason=_reason(wish.reason),
         )
         if not (book.quantity(symbol) or book.in_flight(symbol)):
             notes.moved.discard(symbol)  # the plan travels with the order; else it holds whatever becomes of the order
@@ -129,7 +131,7 @@ class Ordering:
     def cancel(self, slot: Slot, handle: OrderHandle, reason: str) -> None:
         """Ask for the cancellation of an order, unless it can trade no more."""
         if handle.open:
-            self.out.append(CancelIntent(handle.client_order_id, slot.number, self.now, reason))
+            self.out.append(CancelIntent(handle.client_order_id, slot.number, self.now, _reason(reason)))
 
     def replace(
         self, slot: Slot, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
@@ -161,6 +163,19 @@ class Ordering:
         held = slot.book.quantity(symbol)
         toward_flat = held > 0 if wish.side is Side.SELL else held < 0
         return toward_flat and wish.quantity <= abs(held)
+
+
+def _reason(given: object) -> str:
+    """Return a strategy's reason as an intent can carry it, whatever was given for one."""
+    return "" if given is None else plain_text(given)
+
+
+def _kept(indicators: object, side: Side) -> dict[str, Any]:
+    """Return a strategy's indicators as an intent can carry them; what is no mapping stands under the order's side."""
+    kept = storable(indicators)
+    found = kept if isinstance(kept, dict) else {side.value: kept}
+    size = len(msgspec.msgpack.encode(found))
+    return found if size <= _MOST_BYTES else {"left_out": f"{size} bytes of indicators; {_MOST_BYTES} are kept at most"}
 
 
 def _limit(wish: Wish) -> Decimal | None:

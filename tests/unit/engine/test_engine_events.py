@@ -14,6 +14,7 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Quote
 from liualgotrader.common.orders import AccountNews, CancelIntent, OrderState, OrderType, Protect, ReplaceIntent, Side
 from liualgotrader.strategies.base import Strategy
+from liualgotrader.transport.codec import decode_intents, encode_intents
 from tests.unit.engine.conftest import OPEN, Stage, bar, buy, orders, signals
 
 
@@ -402,3 +403,59 @@ def test_what_rows_cannot_hold_is_stored_as_text(stage: Stage) -> None:
     [order] = orders(stage.minute(0))
     assert order.indicators == {"a": 1.5, "b": "nan", "c": [0, 1], "d": [1]}
     assert order.quantity == Decimal(3)
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ({"reason": None}, {"reason": ""}),
+        ({"reason": 7}, {"reason": "7"}),
+        ({"reason": "no \ud800 text\0"}, {"reason": "no ? text"}),
+        ({"reason": "x" * 200_000}, {"reason": "x" * 500}),
+        ({"time_in_force": None}, {"time_in_force": "None"}),  # the desk refuses it
+        ({"cancel_after": timedelta.max}, {"cancel_after": 366 * 24 * 3600 * SECOND}),
+        ({"indicators": [1, 2]}, {"indicators": {"buy": [1, 2]}}),
+        ({"indicators": {"n": 2**64}}, {"indicators": {"n": "18446744073709551616"}}),
+        ({"indicators": {"\ud800": "\ud800"}}, {"indicators": {"?": "?"}}),
+        (
+            {"indicators": {"all": list(range(100_000, 120_000))}},
+            {"indicators": {"left_out": "100008 bytes of indicators; 32768 are kept at most"}},
+        ),
+    ],
+    ids=("none", "number", "text", "long", "in_force", "for_ever", "list", "whole", "surrogate", "large"),
+)
+def test_whatever_a_strategy_says_with_an_order_the_gateway_can_read(
+    stage: Stage, terms: dict[str, Any], said: dict[str, Any]
+) -> None:
+    class Careless(Recording):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            ctx.buy(1, **terms)
+
+    stage.cast(Careless)
+    stage.pick()
+    [order] = orders(stage.minute(0))
+    assert decode_intents(encode_intents([order])) == [order]
+    assert {name: getattr(order, name) for name in said} == said
+
+
+def test_a_cancellation_without_a_reason_can_be_read(stage: Stage) -> None:
+    class Careless(Recording):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            ctx.cancel(ctx.buy(1), reason=None)
+
+    stage.cast(Careless)
+    stage.pick()
+    [cancel] = [one for one in stage.minute(0) if isinstance(one, CancelIntent)]
+    assert decode_intents(encode_intents([cancel])) == [cancel]
+
+
+def test_a_stop_that_is_no_price_of_this_world_is_none(stage: Stage) -> None:
+    class Careless(Recording):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            ctx.buy(1)
+            trading_data.stop_prices[ctx.symbol] = 1e30
+
+    stage.cast(Careless)
+    stage.pick()
+    [protect] = [one for one in stage.minute(0) if isinstance(one, Protect)]
+    assert protect.planned_stop is None

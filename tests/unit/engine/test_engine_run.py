@@ -6,6 +6,7 @@ import logging
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -168,6 +169,18 @@ def test_a_result_that_is_no_pair_is_refused(stage: Stage) -> None:
     stage.cast(running(lambda self, **told: None))
     stage.pick()
     assert signals(stage.minute(0))[0].outcome == "refused:bad_action"
+
+
+@pytest.mark.parametrize("oddity", ["itself", "\ud800", 2**80], ids=["itself", "surrogate", "number"])
+def test_an_action_with_odd_extras_is_carried_out_and_stored(stage: Stage, oddity: Any) -> None:
+    action: dict[str, Any] = {"side": "buy", "qty": 1, "type": "market", "extra": oddity}
+    if oddity == "itself":
+        action["extra"] = action
+    stage.cast(acts(action))
+    stage.pick()
+    found = stage.minute(0)
+    assert len(orders(found)) == 1
+    assert msgspec.msgpack.encode(signals(found)), "as it is kept for the next start when no database takes it"
 
 
 def test_run_is_not_called_while_an_order_of_it_is_in_flight(stage: Stage) -> None:
