@@ -78,9 +78,7 @@ class ScannerThread:
 async def _outcome(call: Callable[[], Coroutine[Any, Any, Any]]) -> Outcome:
     try:
         return Returned(await call())
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # a user's sys.exit() ends the run, not the thread
+    except BaseException as error:  # a user's sys.exit(), or a task of his that was cancelled, ends the run alone
         return Raised(error)
 
 

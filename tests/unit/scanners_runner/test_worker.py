@@ -46,6 +46,20 @@ async def test_an_error_even_an_exit_comes_back_as_a_value() -> None:
     thread.close()
 
 
+async def test_a_scanner_that_waits_for_what_it_has_cancelled_fails_alone() -> None:
+    thread = ScannerThread("x")
+
+    async def cancels() -> None:
+        part = asyncio.ensure_future(asyncio.Event().wait())
+        part.cancel()
+        await part
+
+    outcome = await thread.run(cancels, WallClock(), 5)
+    assert isinstance(outcome, Raised)
+    assert isinstance(outcome.error, asyncio.CancelledError)
+    thread.close()
+
+
 async def test_a_scanner_that_waits_for_ever_is_cancelled_and_the_next_run_works() -> None:
     thread, ended = ScannerThread("x"), threading.Event()
 
