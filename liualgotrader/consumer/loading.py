@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,6 @@ from liualgotrader.transport.market_clock import Seat
 log = logging.getLogger(__name__)
 
 CREATE_SECONDS = 20.0  # machine time for one strategy's `create`
-
-MakeLoader = Callable[[], Any]
-Balance = Callable[[str], Awaitable[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,9 @@ async def load_strategies(
         except LiuError as error:
             log.error("%s", error)
             ended.append(Ended(slot.slot, str(error)))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # its sys.exit(), or a task of its own that was cancelled
+            if _is_ending():
+                raise
             where = where_raised(error, _file_of(plan, slot))
             reason = f"raised in create: {one_line(error)} ({where})"
             log.exception("strategy %s %s", slot.strategy, reason)
@@ -69,6 +68,12 @@ async def load_strategies(
         finally:
             seat.returned()
     return ended
+
+
+def _is_ending() -> bool:
+    """Whether it is our own task that is being cancelled."""
+    own = asyncio.current_task()
+    return own is not None and own.cancelling() > 0
 
 
 def _make(plan: SessionPlan, slot: SlotPlan, surroundings: Surroundings, loader: Any) -> Strategy:
