@@ -179,8 +179,8 @@ class Store(Protocol):
 
     async def begin_batch(self, batch: BatchRow) -> None: ...
     async def end_batch(self, batch_id: str, at: int, reason: str) -> None: ...
-    async def unfinished_batch(self, environment: str, session_date: str) -> BatchRow | None:
-        """Return the newest batch of that day and environment that has no end."""
+    async def unfinished_batches(self, environment: str) -> Sequence[BatchRow]:
+        """Return the environment's batches that have no end, the newest first."""
         ...
 
     async def begin_algo_run(self, run: AlgoRunRow) -> int:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import SignalRow
+from liualgotrader.journal.reserved_file import ReservedFile
 
-RESERVE_BYTES = 2 * 1024 * 1024
-_HEAD = 8  # bytes that say how long the rows are
+_RESERVE_BYTES = 2 * 1024 * 1024
 
 
 class LeftSignals:
-    """One consumer's file. Its room is taken at the start, so that a disk which fills later does not matter."""
+    """One consumer's file in `folder`. Its room is taken at the start, so that a disk which fills later does not matter."""
 
     def __init__(self, folder: Path, consumer: int) -> None:
-        self._path = folder / f"signals-{consumer}.left"
-
-    def reserve(self) -> None:
-        """Take the room, as far as the disk has it; what an earlier life has left stays."""
-        with suppress(OSError), self._path.open("ab") as file:
-            if sys.platform == "linux":
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        self._file = ReservedFile(folder / f"signals-{consumer}.left", _RESERVE_BYTES)
+        self.reserve, self.forget = self._file.reserve, self._file.forget
 
     def keep(self, rows: Sequence[SignalRow]) -> None:
         """Write the rows.
@@ -35,15 +27,7 @@ class LeftSignals:
         Raises:
             OSError: if the disk does not take them.
         """
-        data = msgspec.msgpack.encode(rows)
-        with self._path.open("r+b") as file:
-            file.write(len(data).to_bytes(_HEAD) + data)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def forget(self) -> None:
-        """Give the room back: everything is stored."""
-        self._path.unlink(missing_ok=True)
+        self._file.keep(msgspec.msgpack.encode(rows))
 
 
 async def store_left_signals(folder: Path, store: Store) -> int:
@@ -53,19 +37,14 @@ async def store_left_signals(folder: Path, store: Store) -> int:
         DatabaseUnavailable: if the server cannot be reached.
     """
     count = 0
-    for path, rows in _found(folder):
-        if rows:
+    for file in _files(folder):
+        if data := file.kept():
+            rows = msgspec.msgpack.decode(data, type=list[SignalRow])
             await store.save_signals(rows)
             count += len(rows)
-        path.unlink()
+        file.forget()
     return count
 
 
-def _found(folder: Path) -> list[tuple[Path, list[SignalRow]]]:
-    found = []
-    for path in sorted(folder.glob("signals-*.left")):
-        data = path.read_bytes()
-        length = int.from_bytes(data[:_HEAD])
-        whole = data[_HEAD : _HEAD + length] if length and len(data) >= _HEAD + length else b""
-        found.append((path, msgspec.msgpack.decode(whole, type=list[SignalRow]) if whole else []))
-    return found
+def _files(folder: Path) -> list[ReservedFile]:
+    return [ReservedFile(path, _RESERVE_BYTES) for path in sorted(folder.glob("signals-*.left"))]

@@ -19,13 +19,12 @@ END_BATCH = """
     UPDATE batch SET ended_at = $2, end_reason = $3
     WHERE batch_id = $1 AND ended_at IS NULL
 """
-UNFINISHED_BATCH = """
+UNFINISHED_BATCHES = """
     SELECT batch_id, session_date, environment, started_at, seed,
            layout::text AS layout, configuration::text AS configuration, versions::text AS versions
     FROM batch
-    WHERE environment = $1 AND session_date = $2 AND ended_at IS NULL
+    WHERE environment = $1 AND ended_at IS NULL
     ORDER BY recorded_at DESC
-    LIMIT 1
 """
 # The update changes nothing: it makes the statement return the id of a row that is there already.
 BEGIN_ALGO_RUN = """
@@ -71,22 +70,23 @@ class BatchTables:
         async with self._database.connection() as connection:
             await connection.execute(END_BATCH, batch_id, utc_aware(at), clean_text(reason))
 
-    async def unfinished_batch(self, environment: str, session_date: str) -> BatchRow | None:
-        """Return the newest batch of that day and environment that has no end."""
+    async def unfinished_batches(self, environment: str) -> list[BatchRow]:
+        """Return the environment's batches that have no end, the newest first."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(UNFINISHED_BATCH, environment, date.fromisoformat(session_date))
-        if row is None:
-            return None
-        return BatchRow(
-            batch_id=row["batch_id"],
-            session_date=row["session_date"].isoformat(),
-            environment=row["environment"],
-            started_at=instant_of(row["started_at"]),
-            layout=from_json(row["layout"]),
-            configuration=from_json(row["configuration"]),
-            versions=from_json(row["versions"]),
-            seed=None if row["seed"] is None else int(row["seed"]),
-        )
+            rows = await connection.fetch(UNFINISHED_BATCHES, environment)
+        return [
+            BatchRow(
+                batch_id=row["batch_id"],
+                session_date=row["session_date"].isoformat(),
+                environment=row["environment"],
+                started_at=instant_of(row["started_at"]),
+                layout=from_json(row["layout"]),
+                configuration=from_json(row["configuration"]),
+                versions=from_json(row["versions"]),
+                seed=None if row["seed"] is None else int(row["seed"]),
+            )
+            for row in rows
+        ]
 
     async def begin_algo_run(self, run: AlgoRunRow) -> int:
         """Return the id of the row for (batch, slot), making it if it is not there."""

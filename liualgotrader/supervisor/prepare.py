@@ -20,21 +20,15 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file
 from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.supervisor.batch import MARKET_STATE, Batch, Ledger, Wanted, build_label
 from liualgotrader.supervisor.data_folder import enough_room, has_batches
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.ending import Ending
 from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.inspection import Found, inspect_tradeplan
 from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.record import (
-    MARKET_STATE,
-    Batch,
-    Ledger,
-    Record,
-    Wanted,
-    build_label,
-    open_record,
-)
+from liualgotrader.supervisor.left_end import end_file
+from liualgotrader.supervisor.record import Record, open_record
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.simulated import (
     SimulatedMarket,
@@ -67,6 +61,7 @@ class Prepared:
     def forget(self) -> None:
         """Remove what only a running or unfinished session needs; the record and the logs stay."""
         if self.finished:
+            end_file(self.batch.journal_dir).forget()
             shutil.rmtree(self.batch.run_dir, ignore_errors=True)
             forget_address(self.batch.run_dir)
 
@@ -182,9 +177,10 @@ class Preparation:
     async def _left_over(self, record: Record) -> Hours | None:
         """Return today's hours although they are over, if a batch of today still has to be finished."""
         hours = finished_hours(WallClock().now(), self._liquidation, self._history)
-        if hours is None or await record.store.unfinished_batch(self.environment, hours.day) is None:
+        if hours is None:
             return None
-        return hours
+        unfinished = await record.store.unfinished_batches(self.environment)
+        return hours if any(batch.session_date == hours.day for batch in unfinished) else None
 
     def _closed(self) -> Ending:
         text = f"the exchange is closed now; the next session opens on {next_session_text(WallClock().now())}"
@@ -213,6 +209,7 @@ class Preparation:
         except BaseException:
             if not batch.resumed:
                 await ledger.end(batch.batch_id, now, "could not start")
+                end_file(batch.journal_dir).forget()
                 shutil.rmtree(batch.run_dir, ignore_errors=True)
                 forget_address(batch.run_dir)
             raise
@@ -232,6 +229,7 @@ class Preparation:
         market_at = last_market_time(batch.run_dir)
         for folder in (batch.run_dir, batch.journal_dir, batch.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        end_file(batch.journal_dir).reserve()
         log_to_file(batch.log_dir, "supervisor", debug=self.settings.debug)
         plan = self._plan(batch, hours, slots, build)
         page = SessionPage.create(plan.page_path, plan.process_names(), plan.link_names())

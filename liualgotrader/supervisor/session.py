@@ -17,10 +17,12 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, Operate
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
-from liualgotrader.common.tlog import say
+from liualgotrader.common.session_plan import SessionPlan
+from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.marks import Marks
 from liualgotrader.supervisor.answering import Answering, FrontDoor
+from liualgotrader.supervisor.batch import Batch
 from liualgotrader.supervisor.data_folder import make_home
 from liualgotrader.supervisor.ending import (
     Ending,
@@ -31,6 +33,7 @@ from liualgotrader.supervisor.ending import (
     say_summary,
 )
 from liualgotrader.supervisor.figures import Figures
+from liualgotrader.supervisor.left_end import LeftEnd, keep_end
 from liualgotrader.supervisor.operator import OperatorDoor
 from liualgotrader.supervisor.prepare import Preparation, Prepared, environment_of
 from liualgotrader.supervisor.request import Request, Screen
@@ -229,8 +232,9 @@ class Session:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _finish(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
-        say(log, "session_ends", reason=ending.reason)
-        self._screen.line(f"the session ends ({ending.reason}); stopping the processes")
+        reason = ending.reason
+        say(log, "session_ends", reason=reason)
+        self._screen.line(f"the session ends ({reason}); stopping the processes")
         keeping = asyncio.ensure_future(self._round(_WATCH_SECONDS, self._keep_record))  # the last rows are to arrive
         gateway = await self._stop(stack, ending)
         keeping.cancel()
@@ -239,10 +243,20 @@ class Session:
             ending, written = _incomplete(ending, gateway.facts.get(ROWS_LEFT)), False
         else:
             ending, written = await self._write_down(prepared, stack, figures, ending)
+        if not written:
+            self._keep_end(prepared.batch, reason)
         if self._request.keep and prepared.market is not None and prepared.market.worker.alive and not ending.by_hand:
             await self._keep(prepared)
         prepared.finished = written
         return ending
+
+    def _keep_end(self, batch: Batch, reason: str) -> None:
+        assert self._stack is not None
+        runs = _stopped_runs(self._stack.plan)
+        try:
+            keep_end(batch.journal_dir, LeftEnd(self._market_now(), reason, tuple(runs)))
+        except OSError as error:
+            warn(log, "end_lost", error=error)
 
     async def _stop(self, stack: Stack, ending: Ending) -> Worker | None:
         """Stop the processes and return the gateway's, which is started once more if it did not end in order."""
@@ -268,7 +282,7 @@ class Session:
                 await self._clock.sleep(float(attempt))
                 with suppress(LiuError):
                     await prepared.record.keep_alive()
-                sentence = f"{error} The batch is not finished: start `trader` again today to write its end"
+                sentence = f"{error} The batch is not finished: start `trader` again, which writes its end first"
         return ending if ending.exit_code else Ending(3, "failed", sentence), False
 
     async def _analyse(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
@@ -277,8 +291,7 @@ class Session:
         opening = await results.opening(await results.trades())
         result = await consolidate.trades(plan.batch_id, prepared.record.store, opening)
         standing = await results.standing(figures.held())
-        reasons = [(s.algo_run_id, s.stopped) for s in plan.slots if s.stopped]
-        await prepared.ledger.end(plan.batch_id, self._market_now(), ending.reason, reasons)
+        await prepared.ledger.end(plan.batch_id, self._market_now(), ending.reason, _stopped_runs(plan))
         ended = {
             name: tuple(dict.fromkeys(s.stopped or ending.reason for s in plan.slots if s.strategy == name))
             for name in prepared.batch.layout.strategies()
@@ -420,6 +433,11 @@ class Session:
                 await worker.ended.wait()
 
 
+def _stopped_runs(plan: SessionPlan) -> list[tuple[int, str]]:
+    """Return the runs that ended before the session, with the reasons."""
+    return [(slot.algo_run_id, slot.stopped) for slot in plan.slots if slot.stopped]
+
+
 def _incomplete(ending: Ending, rows: int | None) -> Ending:
     """Return the end of a session whose record lacks rows: an analysis of it would be wrong."""
     if ending.exit_code:
@@ -428,5 +446,5 @@ def _incomplete(ending: Ending, rows: int | None) -> Ending:
         3,
         "failed",
         f"{rows or 'some'} rows of orders and fills could not be written and wait in the journal: see that PostgreSQL runs and"
-        " has room, then start `trader` again today to write them and the session's end",
+        " has room, then start `trader` again: it writes them and the session's end first",
     )

@@ -145,18 +145,17 @@ class StoreContract:
 
     # --- batches ---
 
-    async def test_the_newest_batch_without_an_end_is_found_as_it_was_written(self, store: Store) -> None:
+    async def test_batches_without_an_end_are_found_as_they_were_written_the_newest_first(self, store: Store) -> None:
         older, newer = batch("older"), batch("newer")
         for row in (older, newer, newer):
             await store.begin_batch(row)
-        assert await store.unfinished_batch("SIMULATED", "2013-10-07") == newer
+        assert list(await store.unfinished_batches("SIMULATED")) == [newer, older]
         await store.end_batch("newer", OPEN, "market close")
-        assert await store.unfinished_batch("SIMULATED", "2013-10-07") == older
+        assert list(await store.unfinished_batches("SIMULATED")) == [older]
 
-    async def test_a_batch_of_another_day_or_environment_is_not_resumed(self, store: Store) -> None:
+    async def test_a_batch_of_another_environment_is_not_found(self, store: Store) -> None:
         await store.begin_batch(batch())
-        assert await store.unfinished_batch("PAPER", "2013-10-07") is None
-        assert await store.unfinished_batch("SIMULATED", "2013-10-08") is None
+        assert not await store.unfinished_batches("PAPER")
 
     async def test_a_slot_keeps_its_run_over_a_restart(self, store: Store) -> None:
         first = await store.begin_algo_run(run(0))

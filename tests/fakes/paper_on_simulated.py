@@ -10,8 +10,9 @@ from typing import Any
 import liualgotrader.supervisor.prepare as prepare
 import liualgotrader.supervisor.session as session
 from liualgotrader.common.session_plan import SessionPlan
+from liualgotrader.supervisor.batch import MARKET_STATE
 from liualgotrader.supervisor.prepare import Preparation
-from liualgotrader.supervisor.record import MARKET_STATE, Record
+from liualgotrader.supervisor.record import Record
 
 ACCOUNT = "SIMPAPER0001"
 

@@ -104,14 +104,13 @@ class MemoryStore:
         if batch_id in self._data.batches:
             self._data.ends.setdefault(batch_id, (at, reason))
 
-    async def unfinished_batch(self, environment: str, session_date: str) -> BatchRow | None:
-        fitting = [
+    async def unfinished_batches(self, environment: str) -> Sequence[BatchRow]:
+        ended = self._data.ends
+        return [
             batch
-            for batch in self._data.batches.values()
-            if (batch.environment, batch.session_date) == (environment, session_date)
-            and batch.batch_id not in self.database.ends
+            for batch in reversed(self.database.batches.values())
+            if batch.environment == environment and batch.batch_id not in ended
         ]
-        return fitting[-1] if fitting else None
 
     async def begin_algo_run(self, run: AlgoRunRow) -> int:
         for algo_run_id, present in self._data.runs.items():

@@ -89,11 +89,15 @@ def test_rows_that_found_no_room_end_the_session_with_3_and_what_to_do(small_dis
         (small_disk / "ballast").unlink()
         assert run.start().ended(200) == 0, run.output
         assert "Traceback" not in run.output
+        told = run.output
         with run.database() as dsn:
             record = read_record(dsn)
-    of_first = {row["algo_run_id"] for row in record.rows("algo_run") if row["batch_id"] == first}
+    runs = [row for row in record.rows("algo_run") if row["batch_id"] == first]
+    assert {row["end_reason"] for row in runs} == {"market close"}
+    assert f"of batch {first} of" in told
+    of_first = {row["algo_run_id"] for row in runs}
     trades = [row for row in record.rows("new_trades") if row["algo_run_id"] in of_first]
-    assert len(trades) >= 10, run.output
+    assert len(trades) >= 10, told
     of_strategies = {row["client_order_id"] for row in trades if "-0-d" not in row["client_order_id"]}
     sent = {row["client_order_id"] for row in record.rows("signals") if row["outcome"] == "sent"}
     assert of_strategies <= sent, of_strategies - sent

@@ -14,6 +14,7 @@ from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, TradeRow
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.marks import Off
+from liualgotrader.supervisor.batch import Batch, Ledger
 from liualgotrader.supervisor.ending import (
     MARKET_CLOSE,
     Ending,
@@ -24,7 +25,6 @@ from liualgotrader.supervisor.ending import (
     say_summary,
 )
 from liualgotrader.supervisor.layout import StrategyFacts, lay_out
-from liualgotrader.supervisor.record import Batch, Ledger
 from liualgotrader.supervisor.results import Results, Standing
 from liualgotrader.supervisor.view import ProcessView, StrategyView, View
 from tests.fakes.store import MemoryStore

@@ -5,22 +5,27 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+from msgspec import structs
+
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.orders import BrokerPosition
+from liualgotrader.common.rows import AlgoRunRow
 from liualgotrader.engine.desk import Begin, Snapshot
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE, DeskRoom
+from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, lock_of
 from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.record import Batch, Ledger, Wanted
+from liualgotrader.supervisor.left_end import LeftEnd, keep_end, kept_end
 from tests.fakes.broker import desk_terms
 from tests.fakes.store import MemoryStore
 
+PAPER = Wanted("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {})
 WANTED = Wanted("SIMULATED", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {})
 
 
-async def first_batch(store: MemoryStore, home: Path) -> Batch:
+async def first_batch(store: MemoryStore, home: Path, wanted: Wanted = WANTED) -> Batch:
     """Make a batch whose gateway wrote down that 5 shares of X are not ours, and could store nothing."""
     ledger = Ledger(store, home)
-    batch = await ledger.batch(WANTED, 0, fresh=False)
+    batch = await ledger.batch(wanted, 0, fresh=False)
     ledger.release()
     batch.journal_dir.mkdir(parents=True)
     room = DeskRoom(batch.journal_dir, WallClock())
@@ -29,9 +34,11 @@ async def first_batch(store: MemoryStore, home: Path) -> Batch:
     return batch
 
 
-async def next_batch(store: MemoryStore, home: Path, *, fresh: bool) -> tuple[Batch, list[str]]:
+async def next_batch(
+    store: MemoryStore, home: Path, *, fresh: bool = False, wanted: Wanted = WANTED
+) -> tuple[Batch, list[str]]:
     ledger = Ledger(store, home)
-    batch = await ledger.batch(WANTED, 1, fresh=fresh)
+    batch = await ledger.batch(wanted, 1, fresh=fresh)
     ledger.release()
     return batch, ledger.notes
 
@@ -43,7 +50,8 @@ async def test_rows_that_wait_in_a_journal_are_stored_before_a_new_batch_begins(
     assert second.batch_id != first.batch_id
     assert [row.quantity for row in store._data.foreign.values()] == [5]
     (note,) = notes
-    assert note.endswith(f"rows of batch {first.batch_id} waited in its journal and are stored now")
+    assert f"rows of batch {first.batch_id} of 2024-06-03 waited beside its journal and are stored now" in note
+    assert store._data.ends[first.batch_id] == (1, "left unfinished; a new batch was started")
 
 
 async def test_a_market_without_its_state_does_not_take_the_rows_with_it(tmp_path: Path) -> None:
@@ -65,3 +73,46 @@ async def test_a_damaged_journal_is_said_and_does_not_stop_the_new_batch(tmp_pat
     journal.write_bytes(data)
     _, (note,) = await next_batch(store, tmp_path, fresh=True)
     assert note.endswith(f"What batch {first.batch_id} had not stored yet is in no table.")
+
+
+async def test_a_batch_that_came_to_its_end_keeps_that_end(tmp_path: Path) -> None:
+    store = MemoryStore()
+    first = await first_batch(store, tmp_path)
+    run = AlgoRunRow(first.batch_id, 1, "Day", "SIMULATED", "1", {}, 0)
+    run_id = await store.begin_algo_run(run)
+    keep_end(first.journal_dir, LeftEnd(77, "market close", ((run_id, "raised KeyError"),)))
+    await next_batch(store, tmp_path)
+    assert store._data.ends[first.batch_id] == (77, "market close")
+    assert (store._data.runs[run_id].ended_at, store._data.runs[run_id].end_reason) == (77, "raised KeyError")
+    assert kept_end(first.journal_dir) is None
+
+
+async def test_a_paper_batch_of_an_earlier_day_is_finished_before_todays_begins(tmp_path: Path) -> None:
+    store = MemoryStore()
+    first = await first_batch(store, tmp_path, PAPER)
+    second, (note,) = await next_batch(store, tmp_path, wanted=structs.replace(PAPER, day="2024-06-04"))
+    assert second.batch_id != first.batch_id
+    assert store._data.ends[first.batch_id] == (1, "left unfinished; a later session found it")
+    assert first.batch_id in note
+    assert len(store._data.foreign) == 1
+
+
+async def test_a_batch_that_somebody_serves_or_whose_journal_lies_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    store = MemoryStore()
+    here, there = tmp_path / "here", tmp_path / "there"
+    for home in (here, there):
+        home.mkdir()
+    first = await first_batch(store, here, PAPER)
+    lock = lock_of(here, first.batch_id)
+    assert lock.taken()
+    for home in (here, there):
+        await next_batch(store, home, wanted=structs.replace(PAPER, day="2024-06-04"))
+    assert first.batch_id not in store._data.ends
+    lock.release()
+
+
+async def test_a_simulated_day_that_was_cut_off_may_still_be_played_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    first = await first_batch(store, tmp_path)
+    await next_batch(store, tmp_path, wanted=structs.replace(WANTED, day="2024-06-04"))
+    assert first.batch_id not in store._data.ends

@@ -17,11 +17,12 @@ from liualgotrader.common.session_plan import Hours, Limits
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor import data_folder
 from liualgotrader.supervisor.answering import FrontDoor
+from liualgotrader.supervisor.batch import Ledger, Wanted, lock_of, same_market
 from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.operator import OperatorDoor, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time, real_endpoints, session_limits
-from liualgotrader.supervisor.record import Ledger, Record, Wanted, lock_of, same_market
+from liualgotrader.supervisor.record import Record
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
 from liualgotrader.supervisor.worker import death_text

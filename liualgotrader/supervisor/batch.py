@@ -1,0 +1,280 @@
+"""The batch of a session: made, or taken up again, and what an earlier one could not write before its end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import subprocess
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from liualgotrader import __version__
+from liualgotrader.analytics import consolidate
+from liualgotrader.analytics.summary import summarize
+from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
+from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import AlgoRunRow, BatchRow
+from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
+from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.consumer.left_signals import store_left_signals
+from liualgotrader.order_gateway.left_over import store_left_over
+from liualgotrader.supervisor.data_folder import enough_room
+from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stored_layout
+from liualgotrader.supervisor.left_end import LeftEnd, end_file, kept_end
+from liualgotrader.supervisor.record import no_portfolio
+from liualgotrader.supervisor.results import Results
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """The batch of this session and where its files are."""
+
+    batch_id: str
+    layout: Layout
+    seed: int
+    resumed: bool
+    run_dir: Path
+    journal_dir: Path
+    log_dir: Path
+
+
+def folders(home: Path, batch_id: str, day: str) -> tuple[Path, Path, Path]:
+    """Return the batch's folders for sockets, journals and logs."""
+    short = batch_id.replace("-", "")[:12]
+    return home / "run" / short, home / "journal" / short, home / "logs" / f"{day}-{short}"
+
+
+class BatchLock:
+    """Held while a supervisor serves a batch; the kernel lets go of it when the process dies."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = path.open("ab")
+        os.set_inheritable(self._file.fileno(), False)
+
+    def taken(self) -> bool:
+        """Take it; return False if another process has it."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let go of it."""
+        with suppress(FileNotFoundError):
+            Path(self._file.name).unlink()
+        self._file.close()
+
+
+def lock_of(home: Path, batch_id: str) -> BatchLock:
+    """Return the lock of a batch."""
+    return BatchLock(home / "run" / f"{batch_id.replace('-', '')[:12]}.lock")
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a batch is made from; two runs that want the same may be one batch."""
+
+    environment: str
+    day: str
+    consumers: int
+    seed: int
+    strategies: tuple[StrategyFacts, ...]
+    configuration: dict[str, Any]
+
+
+class Ledger:
+    """Finds, makes and ends the batch."""
+
+    def __init__(self, store: Store, home: Path) -> None:
+        self._store = store
+        self._home = home
+        self._lock: BatchLock | None = None
+        self.notes: list[str] = []  # what a person should read about a batch that was left for a new one
+
+    async def batch(self, wanted: Wanted, now: int, *, fresh: bool) -> Batch:
+        """Return the unfinished batch of that day and environment if there is one to take up, else a new one.
+
+        Batches of earlier days that an account's sessions left unfinished here are finished first.
+
+        Raises:
+            ConfigError: if another `trader` serves it, or the tradeplan has other strategies now.
+            OutsideError: if the disk has no room for a new one.
+        """
+        unfinished = await self._store.unfinished_batches(wanted.environment)
+        if wanted.environment != "SIMULATED":  # a simulated day that was cut off can be played on at any time
+            for earlier in (b for b in reversed(unfinished) if b.session_date < wanted.day):
+                await self._finish_earlier(earlier, now)
+        found = next((b for b in unfinished if b.session_date == wanted.day), None)
+        if found is not None:
+            resumed = await self._take_up(found, wanted, now, fresh=fresh)
+            if resumed is not None:
+                return resumed
+        return await self._make(wanted, now)
+
+    async def _take_up(self, found: BatchRow, wanted: Wanted, now: int, *, fresh: bool) -> Batch | None:
+        simulated = wanted.environment == "SIMULATED"
+        lock = lock_of(self._home, found.batch_id)
+        if not lock.taken():
+            if simulated:  # a market of its own: it does not concern us
+                return None
+            raise ConfigError(
+                f"batch {found.batch_id} of today is being traded by another `trader`; see `trader status`"
+            )
+        run_dir, journal_dir, log_dir = folders(self._home, found.batch_id, wanted.day)
+        gone = simulated and not (same_market(found, wanted) and (journal_dir / MARKET_STATE).exists())
+        if fresh or gone:
+            await self._finish(found, LeftEnd(now, "left unfinished; a new batch was started"))
+            lock.release()
+            return None
+        await store_left_signals(journal_dir, self._store)
+        end_file(journal_dir).forget()
+        layout = stored_layout(found.layout, wanted.strategies, found.batch_id)
+        self._lock = lock
+        return Batch(found.batch_id, layout, found.seed or 0, True, run_dir, journal_dir, log_dir)
+
+    async def _finish_earlier(self, found: BatchRow, now: int) -> None:
+        """Finish a batch of an earlier day whose journal lies here, unless somebody still serves it."""
+        lock = lock_of(self._home, found.batch_id)
+        if folders(self._home, found.batch_id, found.session_date)[1].exists() and lock.taken():
+            await self._finish(found, LeftEnd(now, "left unfinished; a later session found it"))
+        lock.release()
+
+    async def _finish(self, found: BatchRow, cut_off: LeftEnd) -> None:
+        """Store what the batch could not, what it came to, and its end: nobody will serve it again."""
+        batch_id, journal_dir = found.batch_id, folders(self._home, found.batch_id, found.session_date)[1]
+        rows = await store_left_signals(journal_dir, self._store)
+        try:
+            rows += await store_left_over(journal_dir, batch_id, self._store)
+        except MoneyNeedsAPerson as error:
+            self.notes.append(f"{error} What batch {batch_id} had not stored yet is in no table.")
+        names = msgspec.convert(found.layout, Layout).strategies()
+        results = Results(self._store, found.environment, batch_id, names)
+        result = await consolidate.trades(batch_id, self._store, await results.opening(await results.trades()))
+        end = kept_end(journal_dir) or cut_off
+        await self.end(batch_id, end.at, end.reason, end.runs)
+        end_file(journal_dir).forget()
+        if rows:
+            total = summarize(names, result.trips).total
+            self.notes.append(
+                f"{rows} rows of batch {batch_id} of {found.session_date} waited beside its journal and are stored now:"
+                f" {result.executions} executions, {total.trips} trades, {total.gain:,.2f} $ ({end.reason})"
+            )
+
+    async def _make(self, wanted: Wanted, now: int) -> Batch:
+        enough_room(self._home)
+        batch_id = str(uuid.uuid4())
+        self._lock = lock_of(self._home, batch_id)
+        self._lock.taken()
+        layout = lay_out(wanted.strategies, wanted.consumers)
+        await self._store.begin_batch(
+            BatchRow(
+                batch_id=batch_id,
+                session_date=wanted.day,
+                environment=wanted.environment,
+                started_at=now,
+                layout=layout.as_dict(),
+                configuration=wanted.configuration,
+                versions={"liualgotrader": __version__, "python": platform.python_version()},
+                seed=wanted.seed,
+            )
+        )
+        return Batch(batch_id, layout, wanted.seed, False, *folders(self._home, batch_id, wanted.day))
+
+    async def slots(
+        self,
+        batch: Batch,
+        plan: TradePlan,
+        facts: Sequence[StrategyFacts],
+        environment: str,
+        build: str,
+        now: int,
+    ) -> tuple[SlotPlan, ...]:
+        """Return the slots with their rows in `algo_run`, made or taken up; `facts` are what the classes said.
+
+        Raises:
+            ConfigError: if a strategy's portfolio does not exist.
+        """
+        stopped = stopped_before(batch.run_dir)
+        swing = {f.name for f in facts if f.day_trade is False}
+        slots: list[SlotPlan] = []
+        for place in batch.layout.places:
+            details = plan.strategies[place.strategy]
+            run = AlgoRunRow(
+                batch_id=batch.batch_id,
+                slot=place.slot,
+                strategy=place.strategy,
+                environment=environment,
+                build_number=build,
+                parameters=without_secrets(details),
+                started_at=now,
+            )
+            run_id = await self._store.begin_algo_run(run)
+            account = await self._account(details.get("portfolio_id"), batch.batch_id)
+            slots.append(
+                SlotPlan(
+                    place.slot,
+                    place.strategy,
+                    place.consumer,
+                    run_id,
+                    place.run_all,
+                    account,
+                    stopped.get(place.slot, ""),
+                    day_trade=place.strategy not in swing,
+                )
+            )
+        return tuple(slots)
+
+    async def _account(self, portfolio_id: str | None, batch_id: str) -> int | None:
+        if not portfolio_id:
+            return None
+        found = await self._store.portfolio_account(portfolio_id)
+        if found is None:
+            raise no_portfolio(portfolio_id)
+        await self._store.associate_portfolio(portfolio_id, batch_id)
+        return found[0]
+
+    async def end(self, batch_id: str, now: int, reason: str, slot_reasons: Sequence[tuple[int, str]] = ()) -> None:
+        """Write the end of every run of a batch that has none, and of the batch."""
+        for run_id, why in slot_reasons:
+            await self._store.end_algo_run(run_id, now, why)
+        for run_id in await self._store.open_algo_runs(batch_id):
+            await self._store.end_algo_run(run_id, now, reason)
+        await self._store.end_batch(batch_id, now, reason)
+
+    def release(self) -> None:
+        """Let go of the batch."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+MARKET_STATE = "market.state"
+
+
+def same_market(found: BatchRow, wanted: Wanted) -> bool:
+    """Whether an unfinished simulated batch played what is wanted now."""
+    return bool(found.configuration.get("market") == wanted.configuration.get("market")) and found.seed == wanted.seed
+
+
+def stopped_before(run_dir: Path) -> dict[int, str]:
+    """Return the slots that an earlier supervisor of the batch had stopped, with the reasons."""
+    if not (run_dir / PLAN_FILE).exists():
+        return {}
+    return {slot.slot: slot.stopped for slot in read_plan(run_dir).slots if slot.stopped}
+
+
+def build_label() -> str:
+    """Return what `git describe` says of the working directory, else this package's version."""
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--tags", "--always", "--dirty"], capture_output=True, text=True, timeout=2, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return told.stdout.strip() or __version__
