@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.models.analysis_tables import AnalysisTables
 from liualgotrader.models.database import Database, as_our_error, open_database
 from liualgotrader.models.migrate import migrate as bring_up_to_date
 from liualgotrader.models.migrate import missing
@@ -25,8 +28,10 @@ async def open_store(dsn: str, *, migrate: bool = False) -> PostgresStore:
     return PostgresStore(database)
 
 
-async def lacking(dsn: str) -> list[str]:
-    """Return the names of the steps that bring the tables at `dsn` to this version; nothing is changed.
+async def look_at(dsn: str, portfolios: Collection[str] = ()) -> tuple[bool, list[str]]:
+    """Return whether the tables at `dsn` are as this version has them, and which `portfolios` are not in them.
+
+    Nothing is changed.
 
     Raises:
         ConfigError: if the address or the login do not fit, or a newer version of this package has been there.
@@ -35,7 +40,11 @@ async def lacking(dsn: str) -> list[str]:
     database = await open_database(dsn)
     try:
         async with database.connection() as connection, connection.transaction(readonly=True):
-            return [step.name for step in await missing(connection)]
+            complete = not await missing(connection)
+            kept = await connection.fetchval("SELECT to_regclass('portfolio') IS NOT NULL") if portfolios else False
+        analysis = AnalysisTables(database)
+        unknown = [p for p in portfolios if not kept or await analysis.portfolio_account(p) is None]
+        return complete, unknown
     finally:
         await database.close()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,11 +68,8 @@ async def open_record(settings: Settings, request: Request) -> Record:
 
     dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
     if dsn:
-        try:
+        with _without_which_nothing_starts():
             store = await open_store(dsn, migrate=True)
-        except DatabaseUnavailable as error:
-            cause = str(error).partition(";")[0]
-            raise OutsideError(f"{cause}, so nothing is started: see that it runs and that DSN names it") from error
         where = "psql with the address given to --dsn" if settings.source("dsn") == "command line" else 'psql "$DSN"'
         return Record(store, dsn, None, where)
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
@@ -85,6 +83,16 @@ async def open_record(settings: Settings, request: Request) -> Record:
     return Record(store, server.dsn(database), server, database)
 
 
+@contextmanager
+def _without_which_nothing_starts() -> Iterator[None]:
+    """Turn a server that is away, and that a running session would wait for, into what keeps one from starting."""
+    try:
+        yield
+    except DatabaseUnavailable as error:
+        cause = str(error).partition(";")[0]
+        raise OutsideError(f"{cause}, so nothing is started: see that it runs and that DSN names it") from error
+
+
 async def look_at_record(settings: Settings, request: Request, portfolios: Collection[str] = ()) -> str:
     """Return what `open_record` would find and do, in words; no database and no table is made or changed.
 
@@ -95,7 +103,8 @@ async def look_at_record(settings: Settings, request: Request, portfolios: Colle
 
     dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
     if dsn:
-        return f"the server that DSN names{await _would_change(dsn, portfolios)}"
+        with _without_which_nothing_starts():
+            return f"the server that DSN names{await _would_change(dsn, portfolios)}"
     database = SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
     try:
@@ -109,19 +118,12 @@ async def look_at_record(settings: Settings, request: Request, portfolios: Colle
 
 
 async def _would_change(dsn: str, portfolios: Collection[str]) -> str:
-    from liualgotrader.models.store_factory import lacking, open_store
+    from liualgotrader.models.store_factory import look_at
 
-    steps = await lacking(dsn)
-    if steps:
-        return f", whose tables would be brought to this version (from {steps[0]} on)"
-    store = await open_store(dsn)
-    try:
-        for portfolio_id in portfolios:
-            if await store.portfolio_account(portfolio_id) is None:
-                raise no_portfolio(portfolio_id)
-    finally:
-        await store.close()
-    return ""
+    complete, unknown = await look_at(dsn, portfolios)
+    if unknown:
+        raise no_portfolio(unknown[0])
+    return "" if complete else ", whose tables would be made or brought to this version"
 
 
 def no_portfolio(portfolio_id: str) -> ConfigError:

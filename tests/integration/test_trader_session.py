@@ -420,10 +420,19 @@ def test_check_leaves_the_database_that_dsn_names_as_it_is(trader, home):
     dsn = home[1].dsn("somebodys")
     code, out, err = finish(trader("--check", "--dsn", dsn))
     assert (code, err) == (0, ""), out
-    assert (
-        "database: the server that DSN names, whose tables would be brought to this version (from original on)" in out
-    )
+    assert "database: the server that DSN names, whose tables would be made or brought to this version" in out
     assert home[1].run_sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database="somebodys") == "0\n"
+
+
+def test_check_and_session_say_the_same_of_a_database_that_is_away(trader):
+    dead = ("--dsn", "postgresql://me:hidden@127.0.0.1:9/nowhere")
+    _, told, _ = finish(trader("--check", *dead))
+    code, _, err = finish(trader(*dead))
+    assert code == 3
+    said = err.removeprefix("trader: ").strip()
+    assert said.endswith("so nothing is started: see that it runs and that DSN names it")
+    assert f"  no  database: {said}" in told.splitlines()
+    assert "hidden" not in told + err
 
 
 def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(trader, tmp_path, home):
