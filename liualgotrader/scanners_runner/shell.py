@@ -202,7 +202,7 @@ class ScannersRunner:
             return None
         found = getattr(outcome, "value", None) or []
         ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
-        symbols = list(dict.fromkeys(symbol.strip().upper() for symbol in ordered))
+        symbols = list(dict.fromkeys(map(_symbol_of, ordered)))
         say(log, "scanner_ran", scanner=name, picks=len(symbols))
         return [symbol for symbol in symbols if symbol]
 
@@ -274,6 +274,11 @@ class ScannersRunner:
             del self._unsent[0]
         if not self._unsent:
             self._sent.set()
+
+
+def _symbol_of(text: str) -> str:
+    """Return the symbol that a scanner's text names; of what no message or row can hold, something nobody trades."""
+    return text.strip().upper().replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 def _cause(outcome: Outcome, scanner: Scanner) -> str:

@@ -76,7 +76,7 @@ class Child:
         """Say something to the supervisor; silently nothing if it is gone or has not listened for minutes."""
         with suppress(OSError):
             if _has_room(self._control.fileno()):
-                self._control.send_bytes(msgspec.msgpack.encode(message))
+                self._control.send_bytes(_encoded(message))
 
     def ready(self) -> None:
         """State on the page and to the supervisor that this process takes part from now on."""
@@ -201,6 +201,22 @@ def _end_with_parent() -> None:
         wait([parent.sentinel])
         block(_ORPHAN_SECONDS)
         os._exit(1)
+
+
+def _encoded(message: FromChild) -> bytes:
+    """Return a message as bytes; a lone surrogate in a text (a user's error, a picked symbol) becomes a question mark."""
+    try:
+        return msgspec.msgpack.encode(message)
+    except UnicodeEncodeError:
+        return msgspec.msgpack.encode(_sendable(msgspec.to_builtins(message)))
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(one) for key, one in value.items()}
+    return [_sendable(one) for one in value] if isinstance(value, list) else value
 
 
 def _has_room(descriptor: int) -> bool:

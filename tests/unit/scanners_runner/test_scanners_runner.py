@@ -232,6 +232,17 @@ async def test_a_symbol_that_the_broker_does_not_trade_is_left_out_and_named(fol
         assert run.seated.notices == [told]
 
 
+async def test_a_text_that_no_message_can_hold_costs_the_other_picks_nothing(folder: Path) -> None:
+    source = r"""
+class S(Base):
+    async def run(self, back_time=None):
+        return ["\ud83d", "A\0", "AAPL"]
+"""
+    async with bench(folder, source, {"S": {}}) as run:
+        await run.until(lambda: run.picks)
+        assert run.symbols == ["?", "A?", "AAPL"], "the broker's list is not known here"
+
+
 async def test_a_symbol_is_named_once_and_never_at_length(folder: Path) -> None:
     source = """
 class S(Base):

@@ -1,9 +1,10 @@
-"""Which kind of link a process gets."""
+"""Which kind of link a process gets, and what it tells its supervisor."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from liualgotrader.common.control import Notice, SlotEnded, Told
 from liualgotrader.transport.child import Child
 from liualgotrader.transport.links import LinkReader, LinkWriter
 from liualgotrader.transport.page import SessionPage
@@ -31,4 +32,16 @@ async def test_a_plan_may_say_that_they_are_inherited_queues(tmp_path: Path) -> 
     assert queues["market-0"].get(timeout=5) == b"batch"
     writer.close()
     child.seat.close()
+    seated.close()
+
+
+async def test_a_text_that_is_none_reaches_the_supervisor_as_far_as_it_can_be_said(tmp_path: Path) -> None:
+    seated = Seated("consumer-0", make_plan(tmp_path))
+    seated.child.notice("WARNING", "no file caf\udce9.csv")
+    seated.child.slot_ended(1, "raised: ValueError: \ud83d")
+    seated.child.tell(Told({"\ud83d": ["\ud83d", 1]}))
+    assert seated.notices == ["no file caf?.csv"]
+    assert seated.said(SlotEnded) == [SlotEnded(1, "raised: ValueError: ?")]
+    assert seated.said(Told) == [Told({"?": ["?", 1]})]
+    assert seated.said(Notice) == [Notice("WARNING", "no file caf?.csv")]
     seated.close()
