@@ -33,7 +33,7 @@ from liualgotrader.consumer.outbox import Outbox
 from liualgotrader.consumer.record import Keys, OpenStore, Recorder
 from liualgotrader.consumer.waiting import NoAnswer, Waits
 from liualgotrader.engine.engine import ALL_EVENTS, Engine, Terms, session_starts
-from liualgotrader.engine.freshness import Freshness, instant_of, newest_places
+from liualgotrader.engine.freshness import Freshness, newest_instant, newest_places
 from liualgotrader.engine.outputs import Line, LoadHistory, Output, Reject, SlotStopped, Waiting
 from liualgotrader.strategies.base import Surroundings
 from liualgotrader.strategies.frames import lazy_frames, real_frames
@@ -267,8 +267,9 @@ class Consumer:
             if verdict.line:
                 log.warning("%s", verdict.line)
             self.figures.dropped += batch.dropped
-            if batch.events:
-                self.figures.lags.note(age(instant_of(batch.events[-1])))
+            newest = newest_instant(batch.events)
+            if newest is not None:
+                self.figures.lags.note(age(newest))
             self._watch.batch = batch.seq
             self._carry_out(self.engine.on_batch(batch, self._clock.now(), self._clock.machine(), places))
 

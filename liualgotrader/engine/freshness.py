@@ -67,6 +67,17 @@ def instant_of(event: FeedEvent) -> int:
     return event.closed_at if isinstance(event, Bar) else event.at
 
 
+def newest_instant(events: Sequence[FeedEvent]) -> int | None:
+    """Return when the newest of the events became known, None if none of them tells how far behind we are.
+
+    Picks, and what comes late by nature, say nothing about that.
+    """
+    for event in reversed(events):
+        if _grows_old(event):
+            return instant_of(event)
+    return None
+
+
 def newest_places(events: Sequence[FeedEvent], fresh: Sequence[int]) -> frozenset[int]:
     """Return, of the places given, the last of each symbol and kind: what is left when waiting data is drained.
 

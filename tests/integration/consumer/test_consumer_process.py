@@ -14,9 +14,9 @@ import msgspec
 import psutil
 import pytest
 
-from liualgotrader.common.clock import HOUR, SECOND, WallClock, machine_now
+from liualgotrader.common.clock import HOUR, MINUTE, SECOND, WallClock, machine_now
 from liualgotrader.common.control import Counters, FromChild, Ready, SlotEnded, Stop, StopSlot, ToChild
-from liualgotrader.common.events import Batch, FeedEvent, Pick, Trade
+from liualgotrader.common.events import Bar, BarSource, Batch, FeedEvent, Pick, Trade
 from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.orders import (
     CaughtUp,
@@ -463,6 +463,20 @@ def test_stale_market_data_calls_nobody_and_says_so_once(begin: Callable[..., Se
     session.trade()
     assert session.take(OrderIntent).client_order_id.endswith("-0-1")
     assert session.log.count("consumer A AAPL out of sync w 6.") == 1
+
+
+def test_what_is_old_by_nature_is_no_lag(begin: Callable[..., Session]) -> None:
+    session = begin("Buyer")
+    session.catch_up()
+    now = WallClock().now()
+    minute = now - now % MINUTE - 2 * MINUTE
+    update = Bar("AAPL", minute, minute + MINUTE, 1, 1, 1, 1, 1, 1, 1, int(BarSource.VENDOR_UPDATE))
+    session.send(Pick("AAPL", now - HOUR, "scanner"))
+    session.send(Pick("MSFT", now - HOUR, "scanner"), update)
+    session.wait_for(Counters, lambda told: told.values["symbols"] == 2)
+    assert not any(told.values["lag_ms"] for told in session.heard if isinstance(told, Counters))
+    session.trade("MSFT", ago=SECOND)
+    session.wait_for(Counters, lambda told: told.values["lag_ms"] >= 1000)
 
 
 def test_without_its_supervisor_it_ends_by_itself(begin: Callable[..., Session]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Pick, Quote, Status, Trade
-from liualgotrader.engine.freshness import FRESH, Freshness, Verdict, newest_places
+from liualgotrader.engine.freshness import FRESH, Freshness, Verdict, newest_instant, newest_places
 from liualgotrader.engine.voi import Imbalance
 
 NOW = 1000 * SECOND
@@ -34,6 +34,12 @@ def test_only_the_old_events_of_a_batch_are_stale() -> None:
 def test_a_batch_without_anything_fresh_is_behind_and_one_line_says_so() -> None:
     verdict = Freshness(5.0).judge([Pick("C", 0, "s"), trade("A", 6.5), trade("B", 5.5)], age)
     assert verdict == Verdict(frozenset({1, 2}), True, "consumer A A out of sync w 6.500s")
+
+
+def test_only_what_grows_old_tells_how_far_behind_we_are() -> None:
+    late = Bar("A", NOW - 90 * SECOND, NOW - 30 * SECOND, 1, 1, 1, 1, 1, 1, 1, int(BarSource.VENDOR_UPDATE))
+    assert newest_instant([trade("A", 2.0), trade("A", 1.0), Pick("B", 0, "s"), late]) == NOW - SECOND
+    assert newest_instant([late, Status("A", 0, True)]) is None
 
 
 def test_what_comes_late_by_nature_is_never_stale() -> None:
