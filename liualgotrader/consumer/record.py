@@ -47,6 +47,7 @@ class Recorder:
         if self._left is not None:
             self._left.reserve()
         self._task = asyncio.get_running_loop().create_task(self._write_for_ever())
+        self._task.add_done_callback(_ended)
 
     def signal(self, row: SignalRow) -> None:
         """Have a signal written."""
@@ -160,6 +161,11 @@ class Recorder:
                 self._something.set()
 
 
+def _ended(writing: asyncio.Task[None]) -> None:
+    if not writing.cancelled():
+        writing.result()  # a bug of ours ends the process; else rows would gather unseen until the end
+
+
 class Keys:
     """The key-store as strategies use it: what this process wrote is read back at once, database or not.
 
@@ -170,17 +176,21 @@ class Keys:
     def __init__(self, recorder: Recorder, busy: Callable[[], AbstractContextManager[None]]) -> None:
         self._recorder, self._busy = recorder, busy
         self._own: dict[str, str] = {}
+        self._saved: Counter[str] = Counter()  # how often a key was stored
         self._unwritten: Counter[str] = Counter()
 
     async def load(self, key: str) -> str | None:
         """Return the stored text; what was last known of it while the database does not answer."""
         if self._unwritten[key]:
             return self._own[key]
+        saved = self._saved[key]
         try:
             async with asyncio.timeout(KEY_SECONDS):
                 found = await self._recorder.ask(lambda store: store.key_load(key))
         except (DatabaseUnavailable, TimeoutError):
             return self._own.get(key)
+        if self._saved[key] != saved:  # stored while an older value was on its way
+            return self._own[key]
         if found is not None:
             self._own[key] = found
         return found
@@ -188,6 +198,7 @@ class Keys:
     async def save(self, key: str, value: str) -> None:
         """Store a text; it is written in the background."""
         self._own[key] = value
+        self._saved[key] += 1
         self._unwritten[key] += 1
         holding = ExitStack()
         if not self._recorder.is_down:

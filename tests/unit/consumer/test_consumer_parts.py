@@ -227,6 +227,23 @@ async def test_rows_are_written_once_although_the_server_was_away() -> None:
     assert ledger.rows == [("S", "A"), signal(0), signal(1), signal(2)]
 
 
+async def test_a_bug_of_the_writer_ends_the_process_at_once() -> None:
+    loop = asyncio.get_running_loop()
+    broken: asyncio.Future[BaseException] = loop.create_future()
+    loop.set_exception_handler(lambda loop, context: broken.done() or broken.set_result(context["exception"]))
+    ledger = Ledger()
+
+    async def wrong(signals: Any) -> None:
+        raise LookupError("no such column")
+
+    ledger.save_signals = wrong  # type: ignore[method-assign]
+    recorder = a_recorder(ledger)
+    recorder.signal(signal(1))
+    async with asyncio.timeout(5):
+        assert isinstance(await broken, LookupError)
+    assert recorder.waiting == 1
+
+
 async def test_what_is_left_is_written_at_the_end() -> None:
     ledger = Ledger()
     recorder = a_recorder(ledger)
@@ -249,6 +266,28 @@ async def test_a_value_is_read_back_at_once_and_from_the_server_when_another_wro
     assert await keys.load("k") == "theirs"
     assert await keys.load("other") is None
     ledger.away = False
+    await recorder.close(1.0)
+
+
+async def test_a_value_stored_while_an_older_one_is_being_read_is_what_is_read() -> None:
+    ledger, asked, answers = Ledger(), asyncio.Event(), asyncio.Event()
+    ledger.keys["k"] = "old"
+
+    async def slow(key: str) -> str | None:
+        found = ledger.keys.get(key)
+        asked.set()
+        await answers.wait()
+        return found
+
+    ledger.key_load = slow  # type: ignore[method-assign]
+    recorder = a_recorder(ledger)
+    keys = Keys(recorder, Hold().busy)
+    reading = asyncio.create_task(keys.load("k"))
+    await asked.wait()
+    await keys.save("k", "new")
+    answers.set()
+    assert await reading == "new"
+    assert await keys.load("k") == "new"
     await recorder.close(1.0)
 
 
