@@ -20,12 +20,17 @@ _PARTS = 4  # splits are n:1 to n:4, or the other way round
 _ROUNDING = Fraction(1, 100)  # of a cost that the broker has rounded
 
 
-def carries(plan: SessionPlan) -> bool:
-    """Whether positions of earlier batches are taken up.
+def takes_up(plan: SessionPlan) -> bool:
+    """Whether the session goes on from what earlier batches left in the account.
 
-    Not in a simulated session, whose account is new, nor with `skip_existing`: what the account holds is then foreign.
+    Not in a simulated session, whose account is new, nor in a shadow session: it takes no order back and closes nothing.
     """
-    return plan.environment != "SIMULATED" and not plan.tradeplan.get("skip_existing")
+    return plan.environment != "SIMULATED" and not plan.shadow
+
+
+def carries(plan: SessionPlan) -> bool:
+    """Whether their positions are taken up; with `skip_existing` what the account holds is foreign."""
+    return takes_up(plan) and not plan.tradeplan.get("skip_existing")
 
 
 async def carried_positions(

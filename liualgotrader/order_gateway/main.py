@@ -21,7 +21,7 @@ from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Missing
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.carrying import carried_positions, carries
+from liualgotrader.order_gateway.carrying import carried_positions, carries, takes_up
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.earlier import EarlierOrders
 from liualgotrader.order_gateway.endpoints import refuse_real_money
@@ -152,7 +152,7 @@ class _Session:
             gateway.count_again()
         gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
         self._recorder.start()
-        if child.plan.environment != "SIMULATED" and not room.desk.has_opened:  # else the account is new
+        if takes_up(child.plan) and not room.desk.has_opened:
             await self._take_up()
         if killed := gateway.operator.killed():
             child.notice(

@@ -42,7 +42,7 @@ from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.rules import Session
 from liualgotrader.exchange.values import AssetTerms
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.carrying import carried_positions, carries
+from liualgotrader.order_gateway.carrying import carried_positions, carries, takes_up
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.endpoints import refuse_real_money
 from liualgotrader.order_gateway.errands import Errands
@@ -595,6 +595,12 @@ def test_positions_are_carried_over_where_the_account_goes_on_unless_told_otherw
     paper = msgspec.structs.replace(simulated, environment="PAPER")
     told = msgspec.structs.replace(paper, tradeplan={"skip_existing": True})
     assert [carries(plan) for plan in (simulated, paper, told)] == [False, True, False]
+
+
+def test_a_shadow_session_leaves_what_earlier_batches_left_alone() -> None:
+    paper = msgspec.structs.replace(plan_of(), environment="PAPER")
+    shadow = msgspec.structs.replace(paper, shadow=True)
+    assert [(takes_up(plan), carries(plan)) for plan in (paper, shadow)] == [(True, True), (False, False)]
 
 
 def trade_row(run: int, symbol: str, quantity: int) -> TradeRow:
