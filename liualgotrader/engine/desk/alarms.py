@@ -47,6 +47,11 @@ class Alarms:
         """Take a wish back."""
         self._set.pop((due, key), None)
 
+    def clear(self) -> None:
+        """Take every wish back."""
+        self._heap.clear()
+        self._set.clear()
+
     def has(self, due: Due, key: Key) -> bool:
         """Whether such a wish waits."""
         return (due, key) in self._set

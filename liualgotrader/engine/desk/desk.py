@@ -60,7 +60,7 @@ from liualgotrader.engine.desk.values import (
 )
 
 LEAVING = "leaving"
-MOST_TURNS = 1000  # of one input's consequences; more is a bug
+MOST_TURNS = 1000  # of the consequences of what one input changed; more is a bug
 
 
 class Desk:
@@ -107,10 +107,11 @@ class Desk:
 
     def _finish(self) -> list[Decision]:
         ledger = self.ledger
-        for _ in range(MOST_TURNS):
+        turns = MOST_TURNS + len(ledger.changed)  # after an outage the broker may tell very much at once
+        for _ in range(turns):
             if not ledger.changed:
                 break
-            order = ledger.changed.pop(0)
+            order = ledger.changed.popleft()
             if order.stored_filled != order.filled:
                 ledger.store(order)
             _remember_rejections(ledger, order)
@@ -236,6 +237,7 @@ def _resting_stop(ledger: Ledger, slot: int, symbol: str, held: Decimal) -> str 
 def _ask_after_restart(ledger: Ledger) -> None:
     """Nothing that was under way is known to have been sent: ask for every order without a known end, by its id."""
     ledger.reconciling.out = False
+    ledger.machine_alarms.clear()  # all is asked for below, and a machine that was booted again counts anew
     for order in list(ledger.orders.all_working()):
         if order.state is OrderState.WRITTEN:  # an exit that waits for another order has not been sent
             continue

@@ -122,7 +122,7 @@ class Ledger:
         self.earlier: dict[str, tuple[EarlierOrder, Order]] = {}  # of earlier batches, by client id
         self.closings: dict[tuple[int, str], Closing] = {}
         self.flattening: dict[int | None, str] = {}  # slot (None: all) -> why nothing may stay open in it
-        self.changed: list[Order] = []  # orders that have ended or filled during this input
+        self.changed: deque[Order] = deque()  # orders that have ended or filled during this input
         self.reconciling = Reconciling()
         self.market = Alarms(self._alive)
         self.machine_alarms = Alarms(self._alive)
