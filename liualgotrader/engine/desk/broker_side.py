@@ -91,7 +91,7 @@ def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecut
 
 
 def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> None:
-    if seen.state is OrderState.REPLACED and seen.replaced_by and not order.successor:
+    if seen.state is OrderState.REPLACED and seen.replaced_by and not _asked_by_us(ledger, order, seen.replaced_by):
         ledger.orders.expected[seen.replaced_by] = order
     if seen.state.is_final:
         if not order.state.is_final:
@@ -104,6 +104,14 @@ def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> Non
         want_cancel(ledger, order, "it had been given up as lost")
     else:
         ledger.move(order, OF_BROKER[seen.state], at=seen.updated_at)
+
+
+def _asked_by_us(ledger: Ledger, order: Order, replaced_by: str) -> bool:
+    """Whether what replaced the order is, or may be, the replacement that we asked for, and not a person's."""
+    following = ledger.orders.by_id.get(order.successor)
+    if following is None:
+        return False
+    return following.broker_order_id == replaced_by if following.broker_order_id else not following.state.is_final
 
 
 def settle(ledger: Ledger, order: Order) -> None:
@@ -244,9 +252,11 @@ def _adopt(ledger: Ledger, seen: BrokerOrder, slot_number: int, before: Order | 
     slot = ledger.slot(slot_number)
     slot.next_number = max(slot.next_number, number_of(seen.client_order_id) + 1)
     intent = _intent_of(ledger, seen, slot_number, slot.strategy)
-    order = Order(intent, origin=Origin.ADOPTED, opening=True, generation=ledger.generation, at=ledger.now)
+    opening = before is None or before.opening or seen.quantity > before.quantity
+    order = Order(intent, origin=Origin.ADOPTED, opening=opening, generation=ledger.generation, at=ledger.now)
     if before is not None:
-        order.leaves_room_of, before.successor = before.client_order_id, order.client_order_id
+        order.takes_the_place_of(before)
+        before.successor = order.client_order_id
     ledger.warn("WARNING", f"{seen.client_order_id} is at the broker and was not in the journal: adopted")
     ledger.enter(order, {"vendor_status": seen.vendor_status})
     ledger.move(order, Step.SENT)

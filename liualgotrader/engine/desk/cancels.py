@@ -34,9 +34,8 @@ def ask_cancel(ledger: Ledger, order: Order) -> None:
     """Send the cancel if the order's state allows it now; otherwise what changes that calls again."""
     if order.state is OrderState.PENDING_REPLACE:
         following = ledger.orders.by_id[order.successor] if order.successor else None
-        if following is not None and not following.state.is_final:
-            following.cancel_wanted = following.cancel_wanted or order.cancel_wanted
-            following.hurry = following.hurry or order.hurry
+        if following is not None and not following.state.is_final:  # the broker may have told of it already
+            want_cancel(ledger, following, order.cancel_wanted, patient=not order.hurry)
             return
     if order.state.is_final or order.awaits_answer or not order.broker_order_id:
         return

@@ -57,17 +57,18 @@ def on_order(ledger: Ledger, asked: OrderIntent) -> None:
 
 def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
     """Judge the order as it would be with the new terms; if risk agrees, ask the broker to replace it."""
-    if asked in ledger.replaces or asked.client_order_id not in ledger.orders.by_id:
+    named = ledger.orders.by_id.get(asked.client_order_id)
+    if asked in ledger.replaces or named is None or named.slot != asked.slot:
         return
     ledger.replaces.add(asked)
-    old = ledger.orders.leaf(ledger.orders.by_id[asked.client_order_id])
+    old = ledger.orders.leaf(named)
     root = ledger.orders.by_id.get(old.client_order_id.split("-r")[0], old)
     root.chain += 1
     intent = _replaced(ledger, old, asked, f"{root.client_order_id}-r{root.chain}")
-    order = Order(intent, origin=old.origin, opening=False, generation=ledger.generation, at=ledger.now)
-    order.leaves_room_of = old.client_order_id
-    if old.state not in WORKING:
-        ledger.refuse(order, "not_working", f"{old.client_order_id} is {old.state}")
+    order = Order(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    order.takes_the_place_of(old)
+    if reason := _not_replaceable(ledger, old):
+        ledger.refuse(order, "not_working", f"{old.client_order_id} {reason}")
         return
     case, refused = judged(ledger, order)
     if refused is not None:
@@ -80,6 +81,14 @@ def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
     ledger.move(old, Step.REPLACE_ASKED)
     ledger.requests.append(ledger.now)
     ledger.decide(Replace(order.client_order_id, old.broker_order_id, old.symbol, _as_judged(asked, intent)))
+
+
+def _not_replaceable(ledger: Ledger, old: Order) -> str:
+    if not old.client_order_id.startswith(ledger.prefix()):  # a bracket's exit, an earlier batch's order, a person's
+        return "was not sent by this session: take it back and send another"
+    if old.cancel_wanted:  # asked for and not confirmed, or about to be: what replaced it would stay
+        return "is being taken back"
+    return "" if old.state in WORKING and old.ending is None else f"is {old.ending or old.state}"
 
 
 def on_cancel(ledger: Ledger, asked: CancelIntent) -> None:

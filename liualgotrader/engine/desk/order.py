@@ -102,7 +102,11 @@ class Order:
         self.successor = ""  # client id of the order that replaces it
         self.leaves_room_of = ""  # client id of the order it replaces
         self.chain = 0  # how many replacements its chain has seen
-        self.group = ""  # exits of one bracket: only one of them can trade
+        self.group = ""  # exits of one bracket, an order and what has replaced it: only one of them can trade
+
+    def takes_the_place_of(self, before: Order) -> None:
+        """Take note that it replaces another order, or is to: only one of them can trade."""
+        self.leaves_room_of, self.group = before.client_order_id, before.group or before.client_order_id
 
     @property
     def remaining(self) -> Decimal:
@@ -287,11 +291,11 @@ def counted(order: Order, orders: Orders) -> Decimal:
 
 
 def bound_together(orders: Iterable[Order], side: Side) -> list[list[Order]]:
-    """Return the orders of one side in groups of which one can trade: a bracket's exits, an order and its successor."""
+    """Return the orders of one side in groups of which one can trade: a bracket's exits, a chain of replacements."""
     groups: dict[str, list[Order]] = {}
     for order in orders:
         if order.side is side:
-            groups.setdefault(order.group or order.leaves_room_of or order.client_order_id, []).append(order)
+            groups.setdefault(order.group or order.client_order_id, []).append(order)
     return list(groups.values())
 
 
