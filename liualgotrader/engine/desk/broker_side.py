@@ -18,6 +18,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.cancels import ask_cancel, not_cancelled, not_replaced, want_cancel
+from liualgotrader.engine.desk.closing import market_has_closed
 from liualgotrader.engine.desk.intents import WORKING, number_of
 from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order, Origin
@@ -224,6 +225,7 @@ def _not_there(ledger: Ledger, order: Order) -> None:
         and not order.cancel_wanted
         and ledger.machine <= order.intent.valid_until
         and not (order.opening and ledger.conditions)
+        and not market_has_closed(ledger)
     )
     if may_resend:
         order.resent += 1

@@ -81,11 +81,10 @@ def expire(ledger: Ledger, order: Order) -> None:
     want_cancel(ledger, order, "its lifetime has passed", patient=True)
 
 
-def cancel_all(ledger: Ledger, reason: str, *, slot: int | None = None, symbol: str | None = None) -> None:
-    """Take back every working order, of one slot or symbol if said so."""
-    for order in list(ledger.orders.all_working()):
-        if slot in (None, order.slot) and symbol in (None, order.symbol):
-            want_cancel(ledger, order, reason)
+def cancel_all(ledger: Ledger, reason: str) -> None:
+    """Take back every working order."""
+    for order in ledger.orders.all_working():
+        want_cancel(ledger, order, reason)
 
 
 def take_back_everything(ledger: Ledger, reason: str, *, whole_account: bool = False) -> None:

@@ -16,7 +16,7 @@ from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.books import Position
-from liualgotrader.engine.desk.cancels import cancel_all, of_other_batches, want_cancel
+from liualgotrader.engine.desk.cancels import of_other_batches, want_cancel
 from liualgotrader.engine.desk.ledger import LIQUIDATION, Closing, Ledger
 from liualgotrader.engine.desk.order import Order, Origin, held_by_exits
 
@@ -26,6 +26,8 @@ LOUD_AFTER = 5  # rejections until a person is called
 
 def want_flat(ledger: Ledger, slot: int, symbol: str, reason: str, indicators: Mapping[str, Any]) -> None:
     """Close a slot's position in a symbol, whatever works there, and go on until it is closed."""
+    if ledger.terms.shadow:  # it sends nothing
+        return
     if (slot, symbol) not in ledger.closings:
         ledger.closings[slot, symbol] = Closing(slot, symbol, reason, indicators)
         _take_back_of_other_batches(ledger, symbol)
@@ -39,9 +41,9 @@ def _take_back_of_other_batches(ledger: Ledger, symbol: str) -> None:
 
 
 def flatten(ledger: Ledger, slot: int | None, reason: str) -> None:
-    """Close everything of one slot or of all, now and whatever still fills later, until `Resume`."""
+    """Close everything of one slot or of all, now and whatever still fills later."""
     ledger.flattening[slot] = reason
-    cancel_all(ledger, reason, slot=slot)
+    _take_back_all_but_closings(ledger, reason, slot)
     for owner, symbol in _places(ledger, slot):
         want_flat(ledger, owner, symbol, reason, {"flatten": reason})
 
@@ -50,9 +52,15 @@ def liquidate(ledger: Ledger) -> None:
     """The day is over for DAY_TRADE slots: take their orders back and close their positions."""
     for slot in list(ledger.slots.values()):
         if slot.day_trade:
-            cancel_all(ledger, "day trading has ended for today", slot=slot.number)
+            _take_back_all_but_closings(ledger, "day trading has ended for today", slot.number)
             for owner, symbol in _places(ledger, slot.number):
                 want_flat(ledger, owner, symbol, "liquidation", LIQUIDATION)
+
+
+def _take_back_all_but_closings(ledger: Ledger, reason: str, slot: int | None) -> None:
+    for order in ledger.orders.all_working():
+        if slot in (None, order.slot) and order.origin is not Origin.DESK:
+            want_cancel(ledger, order, reason)
 
 
 def liquidation_is_over(ledger: Ledger) -> bool:
@@ -97,11 +105,22 @@ def take_back_entries(ledger: Ledger, reason: str, slot: int | None = None) -> N
 
 def follow(ledger: Ledger, order: Order) -> None:
     """An order has ended or filled: go on with the closings that waited for it, or begin one that it made necessary."""
-    reason, indicators = _must_be_flat(ledger, order.slot)
-    if reason and ledger.books.held(order.slot, order.symbol):
-        want_flat(ledger, order.slot, order.symbol, reason, indicators)
+    _close_what_must_not_stay(ledger, order.slot, order.symbol)
     for closing in [c for c in ledger.closings.values() if c.symbol == order.symbol]:
         advance(ledger, closing)
+
+
+def there_again(ledger: Ledger, symbol: str) -> None:
+    """The account has what our books say again: close what was given up while it did not."""
+    for slot, where, _ in ledger.books.open():
+        if where == symbol:
+            _close_what_must_not_stay(ledger, slot, symbol)
+
+
+def _close_what_must_not_stay(ledger: Ledger, slot: int, symbol: str) -> None:
+    reason, indicators = _must_be_flat(ledger, slot)
+    if reason and ledger.books.held(slot, symbol):
+        want_flat(ledger, slot, symbol, reason, indicators)
 
 
 def advance(ledger: Ledger, closing: Closing, *, woken: bool = False) -> None:
@@ -128,7 +147,7 @@ def _still_working(ledger: Ledger, closing: Closing, held: Decimal) -> bool:
     ours = ledger.orders.in_symbol(closing.symbol, closing.slot)
     against = [o for o in ledger.orders.in_symbol(closing.symbol) if o.slot != closing.slot and _crosses(o, held)]
     for order in [*ours, *against]:
-        if order.client_order_id != closing.order_id:
+        if order.origin is not Origin.DESK:  # it closes a position, and ends by itself
             want_cancel(ledger, order, closing.reason)
     return bool(ours or against)
 

@@ -97,6 +97,7 @@ class Desk:
         ledger.take_terms(told)
         ledger.reconciling.attached = False
         ledger.conditions.pop(LEAVING, None)
+        ledger.flattening = {slot: why for slot, why in ledger.flattening.items() if slot is None}
         ledger.condition(reconcile.WAITING, reconcile.WAITING_TEXT, quiet=True)
         hours = told.terms.hours
         if not hours.bypass and hours.liquidates_at > 0:

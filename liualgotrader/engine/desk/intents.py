@@ -214,7 +214,7 @@ def _case(ledger: Ledger, order: Order) -> Case:
         slot_stopped=slot.stopped,
         day_trade=slot.day_trade,
         shadow=terms.shadow,
-        conditions=list(ledger.conditions.values()),
+        conditions=[*ledger.conditions.values(), *_flattened(ledger, order.slot)],
         quarantine=books.quarantined.get(symbol, ""),
         closing=(order.slot, symbol) in ledger.closings,
         held=held,
@@ -238,6 +238,11 @@ def _case(ledger: Ledger, order: Order) -> Case:
         rejected=rejected,
         rejected_at=since,
     )
+
+
+def _flattened(ledger: Ledger, slot: int) -> list[str]:
+    """Return why what the slot opened would be closed at once."""
+    return [why for which, why in ledger.flattening.items() if which in (None, slot)]
 
 
 def _owns(ledger: Ledger, order: Order) -> bool:

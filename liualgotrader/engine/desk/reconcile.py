@@ -14,7 +14,7 @@ from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.rows import AccountRow
 from liualgotrader.engine.desk.broker_side import find, see, settle
 from liualgotrader.engine.desk.cancels import of_other_batches
-from liualgotrader.engine.desk.closing import take_back_entries
+from liualgotrader.engine.desk.closing import take_back_entries, there_again
 from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.reconcile_asking import next_reconcile
@@ -103,6 +103,8 @@ def _take_orders(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
 
 def _take_back_strange_entries(ledger: Ledger) -> None:
     """An order of an earlier batch that could open a position, and that the record does not know, is taken back."""
+    if ledger.terms.shadow:
+        return
     for seen in ledger.orders.other_batches.values():
         new = seen.broker_order_id not in ledger.reconciling.strangers
         if new and ledger.books.there(seen.symbol) * seen.side.sign >= 0:
@@ -180,6 +182,7 @@ def _weigh(ledger: Ledger, symbol: str, difference: Decimal) -> None:
         suspects.pop(symbol, None)
         if books.differences.pop(symbol, None) is not None:
             _lift(ledger, symbol)
+            there_again(ledger, symbol)
     elif suspects.get(symbol) != difference:
         suspects[symbol] = difference
     elif books.differences.get(symbol) != difference:

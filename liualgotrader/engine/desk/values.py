@@ -201,7 +201,10 @@ class Resume(msgspec.Struct, frozen=True, tag_field="kind", tag="resume"):
 
 
 class Flatten(msgspec.Struct, frozen=True, tag_field="kind", tag="flatten"):
-    """Cancel the orders and close the positions of one slot, or (None) of all; other rules go on as before."""
+    """Cancel the orders and close the positions of one slot, or (None) of all, and open nothing there until `Resume`.
+
+    For one slot the next `Begin` undoes it too; what is being closed then goes on being closed.
+    """
 
     slot: int | None = None
     reason: str = "flatten"
