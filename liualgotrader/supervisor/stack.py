@@ -86,6 +86,7 @@ class Stack:
         self._whole: asyncio.Task[None] | None = None  # all processes being started again together
         self._tickets = 0
         self._answers: dict[int, asyncio.Future[Answered]] = {}
+        self._unwritten = False  # the plan's file does not say yet which slots are stopped: the disk had no room
         self.stopping = False
         self.workers = {name: self._worker(name, programs) for name in wanted}
 
@@ -152,6 +153,8 @@ class Stack:
 
     async def watch(self) -> None:
         """Look once at every process, and deal with those that are alive but not well."""
+        if self._unwritten:
+            self._write_plan()
         first = [look(self._page, w.name, w.pid, w.spawned_at) for w in self.workers.values() if w.alive]
         await self._clock.sleep(_SECOND_LOOK)
         limit = self.plan.timings.strategy_answer_seconds
@@ -170,13 +173,30 @@ class Stack:
             return
         slots = tuple(msgspec.structs.replace(s, stopped=reason) if s.slot == slot else s for s in self.plan.slots)
         self.plan = msgspec.structs.replace(self.plan, slots=slots)
-        write_plan(self.plan)
+        self._write_plan()
         for name in ("order_gateway", *(f"consumer-{s.consumer}" for s in slots if s.slot == slot)):
             if name != told_by:
                 self.send(name, StopSlot(slot, reason))
         self._owner.slot_stopped(slot, reason)
 
     # --- inside ------------------------------------------------------------------------------------
+
+    def _write_plan(self) -> None:
+        """Keep for processes that start again which slots are stopped; on a full disk that is tried again later."""
+        try:
+            write_plan(self.plan)
+        except OSError as error:
+            if not self._unwritten:
+                warn(log, "plan_not_written", error=error)
+            self._unwritten = True
+        else:
+            self._unwritten = False
+
+    def _remind(self, worker: Worker) -> None:
+        """Tell a process that read an old plan which of its slots are stopped."""
+        for slot in self.plan.slots:
+            if slot.stopped and worker.name in ("order_gateway", f"consumer-{slot.consumer}"):
+                worker.send(StopSlot(slot.slot, slot.stopped))
 
     def _worker(self, name: str, programs: Mapping[str, str]) -> Worker:
         kind, _, index = name.partition("-")
@@ -226,6 +246,8 @@ class Stack:
             case Ready():
                 worker.state = "ready"
                 say(log, "process_ready", process=worker.name, pid=worker.pid)
+                if self._unwritten:
+                    self._remind(worker)
             case Counters(values):
                 worker.counters = values
             case Told(facts):

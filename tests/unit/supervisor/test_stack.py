@@ -1,6 +1,7 @@
 """Real processes that die, hang, fall silent and are killed; the stack deals with each."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ from multiprocessing import resource_tracker
 
 import pytest
 
-from liualgotrader.common.session_plan import read_plan
+from liualgotrader.common.session_plan import read_plan, write_plan
 from liualgotrader.scanners_runner.marks import Marks
 from liualgotrader.supervisor import watchdog
 from liualgotrader.supervisor.stack import Stack
@@ -278,4 +279,30 @@ async def test_what_a_process_tells_is_kept(stack_of):
     stack, _, _ = stack_of({"consumer-0": "tells"}, wanted=("consumer-0",))
     stack.start()
     await until(lambda: stack.workers["consumer-0"].facts == {"kept": 1})
+    await end(stack)
+
+
+async def test_a_strategy_that_is_stopped_while_the_disk_is_full_stays_stopped(stack_of, tmp_path, monkeypatch):
+    stack, owner, _ = stack_of({"consumer-0": "hang-once"}, answer_seconds=0.3)
+    full = True
+
+    def write(plan):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_plan(plan)
+
+    monkeypatch.setattr("liualgotrader.supervisor.stack.write_plan", write)
+    stack.start()
+    gateway, consumer = stack.workers["order_gateway"], stack.workers["consumer-0"]
+    await until(lambda: gateway.state == consumer.state == "ready")
+    hung = consumer.pid
+    while not (consumer.pid not in (0, hung) and consumer.state == "ready"):
+        await stack.watch()
+    assert owner.stopped == [(1, "no answer")]
+    for name in ("order_gateway", "consumer-0"):  # the latter has read a plan in which it is not
+        await until(lambda name=name: any(f"told {name} StopSlot(slot=1" in line for line in did(tmp_path)))
+    assert read_plan(tmp_path / "run").slots[0].stopped == ""
+    full = False
+    await stack.watch()
+    assert read_plan(tmp_path / "run").slots[0].stopped == "no answer"
     await end(stack)
