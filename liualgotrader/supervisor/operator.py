@@ -1,7 +1,7 @@
 """The door for `trader status | stop | resume` and `liu kill-switch`: a socket only the owner can open.
 
-Each session lists itself in `run/sessions/<batch>.json` of the data folder, so that another program finds
-its socket. A request is one JSON line `{"do": ..., ...}`, the answer one JSON line.
+Each session lists itself in `run/sessions/` of the data folder, in a file named like its folder, so that another
+program finds its socket. A request is one JSON line `{"do": ..., ...}`, the answer one JSON line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.errors import OutsideError
+from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.supervisor.view import View
 from liualgotrader.transport.address import forget_address, socket_address
 
@@ -43,7 +43,7 @@ class OperatorDoor:
 
     def __init__(self, home: Path, run_dir: Path, batch_id: str, environment: str, day: str, answer: Answer) -> None:
         self._socket = run_dir / SOCKET
-        self._entry = sessions_folder(home) / f"{batch_id.replace('-', '')[:12]}.json"
+        self._entry = sessions_folder(home) / f"{run_dir.name}.json"
         self._listed = Listed(os.getpid(), batch_id, environment, day, str(self._socket))
         self._answer = answer
         self._server: asyncio.Server | None = None
@@ -84,9 +84,13 @@ def sessions_folder(home: Path) -> Path:
 
 
 def running_sessions(home: Path) -> list[Listed]:
-    """Return the sessions that are alive, by batch id; entries of dead ones are removed."""
+    """Return the sessions that are alive, by batch id; entries of dead ones are removed.
+
+    Raises:
+        ConfigError: if the data folder may not be looked into, so that nobody can say.
+    """
     found: list[Listed] = []
-    for entry in sorted(sessions_folder(home).glob("*.json")):
+    for entry in _entries(home):
         try:
             listed = msgspec.json.decode(entry.read_bytes(), type=Listed)
         except (OSError, msgspec.DecodeError):
@@ -97,6 +101,17 @@ def running_sessions(home: Path) -> list[Listed]:
             entry.unlink(missing_ok=True)
             forget_address(Path(listed.socket).parent)
     return found
+
+
+def _entries(home: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in sessions_folder(home).iterdir() if entry.suffix == ".json")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ConfigError(
+            f"the data folder {home} cannot be looked into ({error.strerror}): ask as the user who runs the session"
+        ) from error
 
 
 def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,12 +133,15 @@ def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listens(path: str) -> bool:
+    """Whether somebody listens there; a door that cannot be tried may have somebody behind it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(_ANSWER_SECONDS)
         try:
             door.connect(socket_address(Path(path)))
-        except (OSError, OutsideError):
+        except (ConnectionRefusedError, FileNotFoundError, NotADirectoryError):
             return False
+        except (OSError, OutsideError):
+            pass
     return True
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from liualgotrader.common.clock import SECOND
@@ -20,7 +22,7 @@ from liualgotrader.supervisor.answering import FrontDoor
 from liualgotrader.supervisor.batch import Ledger, Wanted, lock_of, same_market
 from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
 from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.operator import OperatorDoor, ask, running_sessions
+from liualgotrader.supervisor.operator import Listed, OperatorDoor, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time, real_endpoints, session_limits
 from liualgotrader.supervisor.record import Record
 from liualgotrader.supervisor.request import Request
@@ -198,3 +200,41 @@ async def test_the_door_of_a_waiting_session_answers_in_a_folder_too_deep_for_so
     await door.close()
     assert not os.path.lexists(link)
     assert running_sessions(home) == []
+
+
+async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_their_process_ids(tmp_path, monkeypatch):
+    doors = []
+    for pid in (1_234_567, 1_234_568):  # 64-bit systems count to 4 194 304
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        doors.append(FrontDoor(tmp_path, "PAPER", lambda: None))
+        await doors[-1].open()
+    first, second = await asyncio.to_thread(running_sessions, tmp_path)
+    assert (first.pid, second.pid) == (1_234_567, 1_234_568)
+    assert "waiting" in await asyncio.to_thread(ask, first, {"do": "status"})
+    await doors[0].close()
+    [left] = await asyncio.to_thread(running_sessions, tmp_path)
+    assert left == second
+    assert "waiting" in await asyncio.to_thread(ask, left, {"do": "status"})
+    await doors[1].close()
+
+
+def test_a_data_folder_that_may_not_be_looked_into_is_not_called_empty(ordinary_user):
+    home = ordinary_user / "home"
+    (home / "run" / "sessions").mkdir(parents=True)
+    (home / "run").chmod(0)
+    with pytest.raises(ConfigError, match="cannot be looked into"):
+        running_sessions(home)
+
+
+def test_a_session_whose_door_is_not_ours_to_open_stays_listed(ordinary_user):
+    sessions = ordinary_user / "run" / "sessions"
+    sessions.mkdir(parents=True)
+    (ordinary_user / "x").mkdir()
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(ordinary_user / "x" / "operator.sock"))
+        entry = Listed(1, "b", "PAPER", "d", str(ordinary_user / "x" / "operator.sock"))
+        (sessions / "x.json").write_bytes(msgspec.json.encode(entry))
+        (ordinary_user / "x").chmod(0)
+        assert running_sessions(ordinary_user) == [entry]
+    with pytest.raises(OutsideError, match="does not answer"):
+        ask(entry, {"do": "status"})
