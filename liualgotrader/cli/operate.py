@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from liualgotrader.cli.common import complain
 from liualgotrader.cli.screen import PlainScreen
 from liualgotrader.cli.state_text import state_line
 from liualgotrader.common.config import Settings
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.supervisor.operator import Listed, ask, running_sessions, view_from
 from liualgotrader.supervisor.view import View, masked_account, refusals_text
 
@@ -18,7 +19,7 @@ def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str 
 
     Raises:
         ConfigError: if there is no session, or several and none is named.
-        OutsideError: if it does not answer.
+        OutsideError: if it does not answer; `status` says so and goes on with the others.
     """
     if word == "status":
         return _status(settings)
@@ -53,16 +54,22 @@ def _the_session(settings: Settings, batch: str) -> Listed:
 
 
 def _status(settings: Settings) -> int:
+    status = 0
     sessions = running_sessions(settings.home_path)
     if not sessions:
         print(f"no session is running with the data folder {settings.home_path}")
     for session in sessions:
-        answer = ask(session, {"do": "status"})
+        try:
+            answer = ask(session, {"do": "status"})
+        except OutsideError as error:  # it hangs, or has just ended: the others can be seen
+            complain(f"trader: {error}")
+            status = error.exit_code
+            continue
         if "waiting" in answer:
             print(f"a {session.environment} session (pid {session.pid}) {answer['waiting']}")
         else:
             say_status(view_from(answer), session.pid)
-    return 0
+    return status
 
 
 def say_status(view: View, pid: int) -> None:

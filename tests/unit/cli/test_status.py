@@ -1,0 +1,36 @@
+"""`trader status` where several sessions run."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from liualgotrader.cli import operate
+from liualgotrader.common.config import Settings
+from liualgotrader.supervisor import operator
+from liualgotrader.supervisor.answering import FrontDoor
+from liualgotrader.supervisor.operator import Listed
+
+
+async def test_a_session_that_hangs_hides_none_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(operator, "_ANSWER_SECONDS", 0.2)
+    door = FrontDoor(tmp_path, "PAPER", lambda: None)
+    door.waits("waits for the open at 09:30 New York")
+    await door.open()
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "mute"))
+        mute.listen()
+        entry = Listed(77, "0b5e7a4e", "SIMULATED", "2024-06-03", str(tmp_path / "mute"))
+        (tmp_path / "run" / "sessions" / "0.json").write_bytes(msgspec.json.encode(entry))
+        status = await asyncio.to_thread(operate.operate, "status", Settings.resolve({"home": str(tmp_path)}, {}))
+    await door.close()
+    out, err = capsys.readouterr()
+    assert "waits for the open at 09:30 New York" in out
+    assert err == "trader: the session of batch 0b5e7a4e (pid 77) does not answer\n"
+    assert status == 3
