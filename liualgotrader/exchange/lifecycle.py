@@ -100,11 +100,15 @@ class Lifecycle:
                 sibling.updated_at = venue.now
                 happened.append(("restated", sibling))
         if done and order.role == "entry":
-            happened += [("new", self._activate(venue.orders[leg], order)) for leg in order.child_ids]
+            free = venue.closable(order)
+            happened += [("new", self._activate(venue.orders[leg], order, free)) for leg in order.child_ids]
         return happened
 
-    def _activate(self, exit_order: Order, entry: Order) -> Order:
+    def _activate(self, exit_order: Order, entry: Order, free: int) -> Order:
+        """Let an exit work, for `free` shares at most: others were sold, or are being sold, while the entry worked."""
         venue = self._venue
+        assert exit_order.quantity is not None
+        exit_order.quantity = min(exit_order.quantity, exit_order.lot(free))
         exit_order.expires_at = exit_order.expires_at or entry.expires_at
         exit_order.become("new", venue.now)
         exit_order.arrived, exit_order.working_at = True, venue.now

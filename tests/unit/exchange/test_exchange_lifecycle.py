@@ -218,6 +218,33 @@ def test_a_stop_that_is_partly_sold_shrinks_the_target() -> None:
     assert floor.exchange.positions("me") == []
 
 
+def filled_while_shares_were_sold(type_: str = "market", **terms: str) -> Floor:
+    """A bracket for 50: 30 are filled and given to an order that closes them, then the other 20 are filled."""
+    floor = floor_at_ten()
+    floor.quote(9.99, 1000, 10.01, 30)
+    bracket(floor, "50")
+    floor.send("sell", "30", type_, **terms)
+    floor.quote(9.99, 1000, 10.01, 20)
+    assert floor.order("entry").status == "filled"
+    return floor
+
+
+def test_exits_close_only_what_is_left_when_their_entry_is_filled() -> None:
+    floor = filled_while_shares_were_sold()
+    assert [leg.quantity for leg in floor.order("entry").legs] == [20, 20]
+    floor.quote(10.50, 1000, 10.52, 100)
+    assert floor.exchange.positions("me") == []
+    assert [leg.status for leg in floor.order("entry").legs] == ["filled", "canceled"]
+
+
+def test_exits_leave_what_another_order_closes() -> None:
+    floor = filled_while_shares_were_sold("limit", limit_price="12.00")
+    assert [leg.quantity for leg in floor.order("entry").legs] == [20, 20]
+    assert floor.exchange.position("me", "X").quantity_available == 0
+    floor.quote(12.00, 1000, 12.02, 100)
+    assert floor.exchange.positions("me") == []
+
+
 def test_canceling_one_of_the_group_cancels_all_of_it() -> None:
     floor = floor_at_ten()
     floor.quote(9.99, 1000, 10.01, 60)
