@@ -77,7 +77,7 @@ class AlpacaBroker:
     async def cancel_all(self) -> Collection[str]:
         """Ask for cancellation of every open order of the account; return the ids taken on."""
         answers = await self._call("DELETE", "/orders", about="all orders", urgent=True)
-        return [str(one["id"]) for one in answers or () if one.get("status") in (200, 204)]
+        return [str(one["id"]) for one in wire.rows_of(answers or [], "orders") if one.get("status") in (200, 204)]
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         """Ask for other terms; the answer is the new order."""
@@ -124,7 +124,7 @@ class AlpacaBroker:
             "nested": "true",
             "symbols": ",".join(sorted({order.symbol for order in exits})),
         }
-        newest_first = await self._call("GET", "/orders", question, about="orders")
+        newest_first = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
         seen = _orders_of(newest_first)[::-1]
         wanted = {order.broker_order_id for order in exits}
         parents = [o for o in seen if any(leg.broker_order_id in wanted for leg in o.legs)]
@@ -143,7 +143,7 @@ class AlpacaBroker:
                 "direction": "asc",
                 "nested": "true" if nested else "false",
             }
-            page: list[Mapping[str, Any]] = await self._call("GET", "/orders", question, about="orders")
+            page = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
             fresh = [raw for raw in page if raw.get("id") not in found]
             found.update((str(raw.get("id")), raw) for raw in fresh)
             if len(page) < _ORDERS_PAGE or not fresh:
@@ -162,7 +162,7 @@ class AlpacaBroker:
             "page_size": _ACTIVITIES_PAGE,
         }
         while True:
-            page = await self._call("GET", "/account/activities", question, about="executions")
+            page = wire.rows_of(await self._call("GET", "/account/activities", question, about="executions"), "fills")
             found.extend(wire.broker_execution(raw) for raw in page)
             if len(page) < _ACTIVITIES_PAGE:
                 return found
@@ -170,7 +170,8 @@ class AlpacaBroker:
 
     async def positions(self) -> Sequence[BrokerPosition]:
         """Return what the account holds."""
-        return [wire.broker_position(raw) for raw in await self._call("GET", "/positions", about="positions")]
+        answer = await self._call("GET", "/positions", about="positions")
+        return [wire.broker_position(raw) for raw in wire.rows_of(answer, "positions")]
 
     async def account(self) -> BrokerAccount:
         """Return the account's figures."""

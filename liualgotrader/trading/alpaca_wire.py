@@ -37,6 +37,7 @@ STATES: Mapping[str, OrderState] = {
     "pending_replace": OrderState.PENDING_REPLACE,
 }
 EXECUTION_EVENTS = frozenset({"fill", "partial_fill"})
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)  # what reading an answer of another form raises
 _ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -99,8 +100,8 @@ def broker_order(raw: Mapping[str, Any]) -> BrokerOrder:
             limit_price=optional(raw.get("limit_price")),
             stop_price=optional(raw.get("stop_price")),
         )
-    except (KeyError, ValueError) as e:
-        raise BadData(f"an order of Alpaca's without its fields ({e}): {sorted(raw)}") from e
+    except _UNREADABLE as e:
+        raise _unreadable("an order", raw, e) from e
 
 
 def broker_update(data: Mapping[str, Any], *, numbered: bool) -> BrokerUpdate:
@@ -120,8 +121,8 @@ def broker_update(data: Mapping[str, Any], *, numbered: bool) -> BrokerUpdate:
             execution=_execution_of_update(data, order, at) if event in EXECUTION_EVENTS else None,
             sequence=ulid_number(str(data.get("event_id") or "")) if numbered else 0,
         )
-    except (KeyError, TypeError, ValueError) as e:
-        raise BadData(f"an order update of Alpaca's without its fields ({e}): {sorted(data)}") from e
+    except _UNREADABLE as e:
+        raise _unreadable("an order update", data, e) from e
 
 
 def _execution_of_update(data: Mapping[str, Any], order: BrokerOrder, at: int) -> BrokerExecution:
@@ -156,31 +157,62 @@ def broker_execution(raw: Mapping[str, Any]) -> BrokerExecution:
             at=nanoseconds(raw["transaction_time"]),
             cumulative_quantity=exact(raw["cum_qty"]),
         )
-    except (KeyError, ValueError) as e:
-        raise BadData(f"a fill of Alpaca's without its fields ({e}): {sorted(raw)}") from e
+    except _UNREADABLE as e:
+        raise _unreadable("a fill", raw, e) from e
 
 
 def broker_position(raw: Mapping[str, Any]) -> BrokerPosition:
-    """Return a position object as ours, shorts negative."""
-    quantity = exact(raw["qty"])
-    if raw.get("side") == "short" and quantity > 0:
-        quantity = -quantity
-    return BrokerPosition(str(raw["symbol"]), quantity, exact(raw["avg_entry_price"]))
+    """Return a position object as ours, shorts negative.
+
+    Raises:
+        BadData: if a field that every position has is missing or unreadable.
+    """
+    try:
+        quantity = exact(raw["qty"])
+        if raw.get("side") == "short" and quantity > 0:
+            quantity = -quantity
+        return BrokerPosition(str(raw["symbol"]), quantity, exact(raw["avg_entry_price"]))
+    except _UNREADABLE as e:
+        raise _unreadable("a position", raw, e) from e
 
 
 def broker_account(raw: Mapping[str, Any]) -> BrokerAccount:
-    """Return the account object as ours."""
-    equity = exact(raw.get("equity") or 0)
-    return BrokerAccount(
-        account_number=str(raw["account_number"]),
-        status=str(raw["status"]),
-        equity=equity,
-        cash=exact(raw.get("cash") or 0),
-        buying_power=exact(raw.get("buying_power") or 0),
-        last_equity=exact(raw.get("last_equity") or equity),
-        shorting_enabled=bool(raw.get("shorting_enabled")),
-        trading_blocked=bool(raw.get("trading_blocked") or raw.get("account_blocked")),
-    )
+    """Return the account object as ours.
+
+    Raises:
+        BadData: if a field that every account has is missing or unreadable.
+    """
+    try:
+        equity = exact(raw.get("equity") or 0)
+        return BrokerAccount(
+            account_number=str(raw["account_number"]),
+            status=str(raw["status"]),
+            equity=equity,
+            cash=exact(raw.get("cash") or 0),
+            buying_power=exact(raw.get("buying_power") or 0),
+            last_equity=exact(raw.get("last_equity") or equity),
+            shorting_enabled=bool(raw.get("shorting_enabled")),
+            trading_blocked=bool(raw.get("trading_blocked") or raw.get("account_blocked")),
+        )
+    except _UNREADABLE as e:
+        raise _unreadable("an account", raw, e) from e
+
+
+def rows_of(answer: object, what: str) -> list[Mapping[str, Any]]:
+    """Return the answer to a question whose answer is a list of objects.
+
+    Raises:
+        BadData: if it is anything else.
+    """
+    if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
+        raise BadData(f"Alpaca answered something else where a list of {what} was asked for")
+    return answer
+
+
+def _unreadable(what: str, raw: object, error: Exception) -> BadData:
+    """Return the error that names the fields that are there."""
+    there = sorted(map(str, raw)) if isinstance(raw, Mapping) else type(raw).__name__
+    return BadData(f"{what} of Alpaca's without its fields ({error}): {there}")
 
 
 def _order_type(word: object) -> OrderType | None:
