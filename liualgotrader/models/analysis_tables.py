@@ -34,6 +34,9 @@ UPSERT_TRADE_ANALYSIS = """
         r_units = excluded.r_units,
         tstamp = now()
 """
+# An execution that became known late may make a round trip vanish: its row would count twice.
+CLEAR_GAIN_LOSS = "DELETE FROM gain_loss WHERE algo_run_id = ANY($1::int[])"
+CLEAR_TRADE_ANALYSIS = "DELETE FROM trade_analysis WHERE algo_run_id = ANY($1::int[])"
 PORTFOLIO_ACCOUNT = """
     SELECT accounts.account_id, accounts.balance
     FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
@@ -59,14 +62,17 @@ class AnalysisTables:
         self._database = database
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
-        """Write results, in place of what an earlier analysis of the same batch wrote; both tables or none.
+        """Write results, in place of what an earlier analysis of the same runs wrote; both tables or none.
 
         Raises:
             BadData: if a row names an algo_run that is not there, or a number is too large for its column.
         """
         results = {(g.symbol, g.algo_run_id): g for g in gains}  # the last one counts
         gain_rows = [(g.symbol, g.algo_run_id, str(g.gain_percentage), str(g.gain_value)) for g in results.values()]
+        runs = sorted({g.algo_run_id for g in gains} | {t.algo_run_id for t in trades})
         async with self._database.transaction() as connection:
+            await connection.execute(CLEAR_GAIN_LOSS, runs)
+            await connection.execute(CLEAR_TRADE_ANALYSIS, runs)
             if gain_rows:
                 await connection.execute(UPSERT_GAIN_LOSS, *columns(gain_rows, 4))
             if trades:

@@ -518,6 +518,18 @@ class StoreContract:
         assert await record.count("gain_loss") == 1
         assert await record.count("trade_analysis") == 2
         await store.save_analysis([], [])
+        assert await record.count("trade_analysis") == 2
+
+    async def test_a_round_trip_that_was_none_after_all_is_taken_out(
+        self, store: Store, record: Record, run_id: int
+    ) -> None:
+        other = await store.begin_algo_run(run(7))
+        gains = [GainLossRow(symbol, run_id, Decimal(1), Decimal(5)) for symbol in ("IBM", "GE")]
+        trips = [TradeAnalysisRow("IBM", n, OPEN, OPEN + 1, Decimal(1), Decimal(5), None) for n in (run_id, other)]
+        await store.save_analysis(gains, trips)
+        await store.save_analysis([GainLossRow("IBM", run_id, Decimal(-50), Decimal(-995))], [])  # shares bought then
+        assert await record.count("trade_analysis") == 1  # the other run's
+        assert await record.count("gain_loss") == 1
 
     async def test_results_of_a_run_that_is_not_there_are_refused(self, store: Store, record: Record) -> None:
         with pytest.raises(BadData):

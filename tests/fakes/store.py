@@ -314,6 +314,9 @@ class MemoryStore:
         missing = named - set(self._data.runs)
         if missing:
             raise BadData(f"A row cannot be stored: there is no algo_run {min(missing)}.")
+        for table in (self.database.gains, self.database.trips):
+            for key in [key for key in table if key[1] in named]:
+                del table[key]  # type: ignore[arg-type]
         self.database.gains.update({(g.symbol, g.algo_run_id): g for g in gains})
         taken: set[tuple[str, int, int]] = set()
         for trip in trades:
