@@ -18,8 +18,6 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import FilledTrade, GainLossRow, LeftOpen, TradeAnalysisRow
 
-_MICROSECOND = 1_000
-
 
 class Consolidation(msgspec.Struct, frozen=True):
     """What one batch came to."""
@@ -61,19 +59,12 @@ def _gains(ordered: Sequence[FilledTrade], trips: Trips) -> Iterable[GainLossRow
 
 
 def _analysis(closed: Iterable[RoundTrip]) -> Iterable[TradeAnalysisRow]:
-    """Yield a row per round trip; trips that began at one instant are told apart by a microsecond, the table's key."""
-    taken: set[tuple[Key, int]] = set()
     for trip in closed:
-        key = trip.algo_run_id, trip.symbol
-        start = trip.started_at - trip.started_at % _MICROSECOND
-        while (key, start) in taken:
-            start += _MICROSECOND
-        taken.add((key, start))
         yield TradeAnalysisRow(
             symbol=trip.symbol,
             algo_run_id=trip.algo_run_id,
-            start_at=start,
-            end_at=max(trip.ended_at, start),
+            start_at=trip.started_at,
+            end_at=trip.ended_at,
             gain_percentage=trip.gain_percentage,
             gain_value=trip.gain,
             r_units=trip.r_units,

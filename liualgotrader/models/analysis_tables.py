@@ -111,7 +111,7 @@ def _trip_columns(trades: Sequence[TradeAnalysisRow]) -> Sequence[tuple[object, 
         while (trip.symbol, trip.algo_run_id, start) in taken:
             start += 1
         taken.add((trip.symbol, trip.algo_run_id, start))
-        times = (utc_aware(start * 1000), utc_aware(trip.end_at))
+        times = (utc_aware(start * 1000), utc_aware(max(trip.end_at, start * 1000)))
         r_units = None if trip.r_units is None else str(trip.r_units)
         money = (str(trip.gain_percentage), str(trip.gain_value), r_units)
         rows.append((trip.symbol, trip.algo_run_id, *times, *money))

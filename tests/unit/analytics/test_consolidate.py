@@ -130,11 +130,6 @@ def test_fees_lower_the_gain_and_are_shared_where_a_position_turns_over():
     assert [t.gain for t in trips.closed] == [D("18.0"), D("9.25")]
 
 
-def test_round_trips_of_one_instant_have_different_keys():
-    result = consolidate([fill(s, 1, 10, 1) for s in ("buy", "sell", "buy", "sell")])
-    assert [a.start_at - MINUTE for a in result.analysis] == [0, 1000]
-
-
 def carried(quantity, price, stop=None):
     return {(1, "AAPL"): LeftOpen("AAPL", D(quantity), D(price), -5 * MINUTE, D("99"), None, D(stop) if stop else None)}
 
