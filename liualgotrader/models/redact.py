@@ -9,7 +9,8 @@ from typing import Any
 HIDDEN = "***"
 _NAMES = r"dsn|secret|secrets|password|passwd|pwd|token|credentials?|api[_\-]?key|key_id|secret_key|private_key"
 _SECRET_KEY = re.compile(rf"(?:^|[_\-. ])(?:{_NAMES})(?:$|[_\-. ])", re.IGNORECASE)
-_USER_IN_ADDRESS = re.compile(r"(\w[\w+.\-]*://)[^/@\s]*(?::[^@\s]*)?@")
+# Up to the last @ before a blank or another address: a password may hold @ and / (asyncpg takes such an address).
+_USER_IN_ADDRESS = re.compile(r"(\w[\w+.\-]{0,30}://)(?:[^/@\s]*:(?:(?!://)\S)*|[^/\s]*)@")
 
 
 def without_secrets(value: Any) -> Any:

@@ -95,6 +95,13 @@ def test_a_password_inside_an_address_is_hidden() -> None:
     assert without_secrets("https://data.alpaca.markets/v2") == "https://data.alpaca.markets/v2"
 
 
+@pytest.mark.parametrize("password", ["p@ss", "p/s@s", "p@s/s", "@", ":@/@"])
+def test_a_password_may_hold_what_ends_it_elsewhere(password: str) -> None:
+    assert without_secrets(f"postgresql://me:{password}@host/db") == "postgresql://***@host/db"
+    two = f"from a://me:{password}@host/x,b://me:{password}@host to c://host"
+    assert without_secrets(two) == "from a://***@host/x,b://***@host to c://host"
+
+
 def test_rows_stand_on_their_side() -> None:
     assert list(columns([(1, "a"), (2, "b")], 2)) == [(1, 2), ("a", "b")]
     assert list(columns([], 3)) == [(), (), ()]
