@@ -7,6 +7,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from liualgotrader.common.errors import ConfigError, OutsideError
@@ -53,7 +54,8 @@ def backup(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
     except OSError as e:
         raise OutsideError(f"The backup {path} cannot be written: {e.strerror or e}.") from e
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing is there, or it cannot be reached, which has been said
+            beside.unlink()
     return names
 
 

@@ -64,6 +64,12 @@ def test_a_backup_that_is_there_is_replaced_with_force_only(home: Path, capsys: 
     assert path.read_bytes() != b"dear"
 
 
+def test_a_backup_below_a_file_is_one_sentence(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "a.txt").write_text("dear")
+    assert run_db_command(["backup", str(home / "a.txt" / "b.tar")], home) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("args", "status"),
     [
