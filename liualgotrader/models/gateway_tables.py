@@ -151,9 +151,10 @@ PLANS_OF_POSITIONS = """
     WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND p.symbol = ANY($4)
     ORDER BY p.algo_run_id
 """
-# Stops that the broker keeps: they protect a position for which the strategy has planned none.
+# Stops that the broker keeps: they protect a position for which the strategy has planned none. Of several the price
+# reaches the highest first that sells, and the lowest that buys a short position back.
 RESTING_STOPS = """
-    SELECT o.symbol, o.side, max(o.stop_price) AS stop_price
+    SELECT o.symbol, o.side, CASE o.side WHEN 'buy' THEN min(o.stop_price) ELSE max(o.stop_price) END AS stop_price
     FROM orders o JOIN algo_run r ON r.algo_run_id = o.algo_run_id
     WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND o.symbol = ANY($4)
       AND o.stop_price IS NOT NULL AND o.state <> ALL($5)

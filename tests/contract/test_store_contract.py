@@ -388,6 +388,26 @@ class StoreContract:
         [carried] = await store.left_open("PAPER", "Momentum", "today")
         assert carried.planned_stop is None
 
+    @pytest.mark.parametrize(("opened_by", "stop_side", "nearest"), [("buy", "sell", 175), ("sell", "buy", 165)])
+    async def test_of_several_stops_at_the_broker_the_one_that_comes_first_counts(
+        self, store: Store, opened_by: str, stop_side: str, nearest: int
+    ) -> None:
+        monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))
+        stops = [
+            msgspec.structs.replace(
+                order(n, "sent", run_id=monday),
+                batch_id="monday",
+                side=stop_side,
+                type="stop",
+                stop_price=Decimal(price),
+            )
+            for n, price in ((2, 170), (3, 165), (4, 175), (5, 170))
+        ]
+        bare = msgspec.structs.replace(trade(1, monday, operation=opened_by), planned_stop=None)
+        await store.apply("monday", numbered([bare, *stops]))
+        [held] = await store.open_after("PAPER", "Momentum", "monday")
+        assert held.planned_stop == nearest
+
     async def test_what_was_left_open_comes_with_its_cost_and_the_newest_stop_and_target(self, store: Store) -> None:
         monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))
         tuesday = await store.begin_algo_run(run(0, "tuesday", "Momentum", "PAPER"))

@@ -253,7 +253,9 @@ class MemoryStore:
         own = self._runs(environment, strategy, batch_id)
         runs = own if alone else own | self._runs_before(environment, strategy, batch_id)
         working = [o for o in self._data.orders.values() if not OrderState(o.state).is_final and o.algo_run_id in runs]
-        stops = {(o.symbol, o.side): o.stop_price for o in working if o.stop_price is not None}
+        resting = sorted((o.stop_price, o.symbol, o.side) for o in working if o.stop_price is not None)
+        stops = {(symbol, side): price for price, symbol, side in resting if side == "sell"}
+        stops |= {(symbol, side): price for price, symbol, side in reversed(resting) if side == "buy"}
         return [with_resting_stop(p, stops) for p in self._open(runs)]
 
     def _runs(self, environment: str, strategy: str, batch_id: str = "") -> set[int]:
