@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from liualgotrader.common.clock import MINUTE, SECOND, as_datetime, as_utc, block, instant
+from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block, instant
 from liualgotrader.common.errors import DataRefused, DataUnavailable
 from liualgotrader.common.events import Bar, BarSource
 from liualgotrader.common.http_guard import guard
@@ -102,7 +102,7 @@ class AlpacaData(DataAPI):
         request = StockBarsRequest(
             symbol_or_symbols=symbols,
             start=as_utc(start),
-            end=as_utc(end - SECOND),  # the vendor's end is inclusive
+            end=as_utc(end - 1),  # the vendor's end belongs to what is asked for
             timeframe=TimeFrame.Minute if minutes == 1 else TimeFrame.Day,
             adjustment=Adjustment.ALL,
             feed=DataFeed(self._feed),
