@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import MINUTE, NEW_YORK, Clock, WallClock, as_datetime, instant
 from liualgotrader.common.errors import DataUnavailable
+from liualgotrader.common.events import Bar
 from liualgotrader.common.types import DataConnectorType, TimeScale
 from liualgotrader.data.data_base import COLUMNS, MINUTES, DataAPI, frame_of, midnight
 
@@ -83,14 +84,16 @@ class DataLoader:
         """
         first, last = _as_day(start), _as_day(end)
         upper = [symbol.upper() for symbol in symbols]
-        stop = min(midnight(last + timedelta(days=1)), self._clock.now())
+        now = self._clock.now()
+        stop = min(midnight(last + timedelta(days=1)), now)
         try:
             found = self.data_api.bars_now(upper, midnight(first), stop, minutes=MINUTES[self.scale])
         except DataUnavailable as e:
             raise ValueError(str(e)) from e
         for symbol in upper:
             self.data.pop(symbol, None)
-            self[symbol].adopt(frame_of(found.get(symbol, ())), midnight(first), stop)
+            bars, known_until = _known(found.get(symbol, ()), self.scale, stop, now)
+            self[symbol].adopt(frame_of(bars), midnight(first), known_until)
 
 
 class SymbolData:
@@ -255,10 +258,7 @@ class SymbolData:
             found = self._api.bars_now([self.symbol], start, stop + 1, minutes=MINUTES[self.scale])
         except DataUnavailable as e:
             raise ValueError(str(e)) from e
-        bars = found.get(self.symbol, ())
-        if self.scale is TimeScale.minute:  # some vendors show the minute that is being traded, as far as it has come
-            stop = min(stop, now - now % MINUTE)
-            bars = [bar for bar in bars if bar.closed_at <= now]
+        bars, stop = _known(found.get(self.symbol, ()), self.scale, stop, now)
         frame = frame_of(bars)
         joined = pd.concat([self._frame, frame]) if len(self._frame) else frame
         self._frame = joined[~joined.index.duplicated(keep="last")].sort_index()
@@ -316,6 +316,16 @@ class _Loc:
 
     def __setitem__(self, key: Any, values: Sequence[float]) -> None:
         self._symbol.put(key, values)
+
+
+def _known(bars: Sequence[Bar], scale: TimeScale, stop: int, now: int) -> tuple[Sequence[Bar], int]:
+    """Return the bars up to `stop` that are known for good at `now`, and until when there can be no others.
+
+    Some vendors show the minute that is being traded, as far as it has come. A day's bar is shown as it is.
+    """
+    if scale is not TimeScale.minute:
+        return bars, stop
+    return [bar for bar in bars if bar.closed_at <= now], min(stop, now - now % MINUTE)
 
 
 def _as_day(day: date | str) -> date:

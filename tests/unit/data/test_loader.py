@@ -225,6 +225,15 @@ def test_a_minute_that_still_runs_is_no_bar_yet_and_is_fetched_once_it_has_close
     assert loaded["AAPL"][-1].name == ny("2022-01-06 10:00")
 
 
+def test_a_minute_that_still_runs_is_not_pre_fetched_either(vendor: CountedDays) -> None:
+    clock = StandingClock(ny("2022-01-06 10:00:59"))
+    loaded = DataLoader(data_api=vendor, clock=clock)
+    loaded.pre_fetch(["AAPL"], "2022-01-06", "2022-01-06")
+    assert loaded["AAPL"][-1].name == ny("2022-01-06 09:59")
+    clock._now = instant(ny("2022-01-06 10:01:00"))
+    assert loaded["AAPL"][-1].name == ny("2022-01-06 10:00")
+
+
 def test_the_clock_may_pass_while_a_loader_lives(vendor: CountedDays) -> None:
     clock = StandingClock(ny("2022-01-06 10:00"))
     loaded = DataLoader(data_api=vendor, clock=clock)
