@@ -5,11 +5,16 @@ One small file of the runtime folder. The scanners' process writes it while it l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+
+from liualgotrader.common.tlog import warn
+
+log = logging.getLogger(__name__)
 
 FILE = "scanners.json"
 
@@ -32,9 +37,7 @@ class Marks:
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / FILE
-        self._state = _State()
-        if self._path.exists():
-            self._state = msgspec.json.decode(self._path.read_bytes(), type=_State)
+        self._state = _state_in(self._path)
 
     @property
     def off(self) -> Mapping[str, Off]:
@@ -86,3 +89,14 @@ class Marks:
             fresh = self._path.with_suffix(".new")
             fresh.write_bytes(msgspec.json.encode(self._state))
             fresh.replace(self._path)
+
+
+def _state_in(path: Path) -> _State:
+    """Return what the file holds; nothing if there is none, or the loss of the whole machine has left half of it."""
+    if not path.exists():
+        return _State()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_State)
+    except msgspec.DecodeError as error:
+        warn(log, "scanner_marks_unreadable", error=error)
+        return _State()

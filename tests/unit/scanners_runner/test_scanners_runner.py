@@ -18,7 +18,7 @@ from liualgotrader.common.control import Counters, Ready
 from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import DataAPI
-from liualgotrader.scanners_runner.marks import Marks
+from liualgotrader.scanners_runner.marks import FILE, Marks
 from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
 from liualgotrader.transport.codec import decode_picks
 from liualgotrader.transport.links import LinkReader
@@ -277,6 +277,11 @@ class On(Base):
         assert '"running":["On"]' in (folder / "seen").read_text()
     assert Marks(folder).blame(1, "nobody ran") == ""
     assert list(Marks(folder).off) == ["Off"]
+
+
+def test_marks_that_the_loss_of_the_machine_left_broken_say_nothing(folder: Path) -> None:
+    (folder / FILE).write_bytes(b'{"running":["A"')
+    assert (Marks(folder).off, Marks(folder).suspects) == ({}, [])
 
 
 async def test_suspects_run_one_after_another(folder: Path) -> None:
