@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,8 +63,7 @@ def bind(strategy: Strategy, *, run_all: bool) -> Forms:
         if inspect.iscoroutinefunction(method):
             raise ConfigError(f"strategy {strategy.name}: {name} must be a plain `def`, not `async def`")
     if "on_timer" in events:
-        on_timer = events["on_timer"]
-        events["on_timer"] = lambda ctx, nothing: on_timer(ctx)
+        events["on_timer"] = _without_event(events["on_timer"])
     has_run = kind.run is not Strategy.run and not run_all
     if not (has_run or run_all or events):
         if callable(getattr(strategy, "signals", None)):
@@ -78,6 +78,16 @@ def bind(strategy: Strategy, *, run_all: bool) -> Forms:
         sell_callback=_callback(strategy, "sell_callback"),
         events=events,
     )
+
+
+def _without_event(method: Callable[..., None]) -> Callable[..., None]:
+    """Return a method that takes no event as one that is given one; it keeps its name, by which errors are told."""
+
+    @functools.wraps(method)
+    def call(ctx: Any, nothing: None) -> None:
+        method(ctx)
+
+    return call
 
 
 def bind_run(strategy: Strategy) -> Run:

@@ -89,7 +89,7 @@ class Caller:
         try:
             act(ctx, event)
         except BaseException as error:  # sys.exit() in a strategy is a failure of that strategy alone
-            self._failed(slot, ctx.symbol, getattr(act, "__name__", "on_timer"), error)
+            self._failed(slot, ctx.symbol, getattr(act, "__name__", "an event method"), error)
         else:
             if slot.failures:
                 slot.failures = 0

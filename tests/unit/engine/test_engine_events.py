@@ -13,6 +13,7 @@ from liualgotrader.common.clock import MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Quote
 from liualgotrader.common.orders import AccountNews, CancelIntent, OrderState, OrderType, Protect, ReplaceIntent, Side
+from liualgotrader.engine.outputs import Line
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.transport.codec import decode_intents, encode_intents
 from tests.unit.engine.conftest import OPEN, Stage, bar, buy, orders, signals
@@ -209,6 +210,19 @@ class Rotation(Recording):
     ) -> Any:
         self.told.append((symbols_position, now, portfolio_value, trading_api))
         return self.action
+
+
+def test_a_failing_on_timer_is_told_by_its_name(stage: Stage) -> None:
+    class Fails(Recording):
+        timer_seconds = 60.0
+
+        def on_timer(self, ctx: Any) -> None:
+            raise LookupError("gone")
+
+    stage.cast(Fails)
+    stage.pick()
+    [line] = [one.text for one in stage.timer(60) if isinstance(one, Line)]
+    assert line.startswith("strategy Fails raised in on_timer for AAPL: LookupError: gone (test_engine_events.py:")
 
 
 def test_run_all_gets_its_picks_and_positions_each_period(stage: Stage) -> None:
