@@ -146,15 +146,16 @@ class TerminalScreen:
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table that stays; in a narrow terminal, where cells would be cut, one paragraph a row."""
         from rich.table import Table
+        from rich.text import Text
 
         if self._console.width < _NARROW:
             self._paragraphs(title, header, rows)
             return
-        table = Table(title=title, title_justify="left")
+        table = Table(title=Text(title), title_justify="left")
         for i, name in enumerate(header):
             table.add_column(name, justify="left" if i == 0 else "right")
-        for row in rows:
-            table.add_row(*row)
+        for row in rows:  # texts, as brackets in words of the user's would be taken for markup
+            table.add_row(*map(Text, row))
         self._console.print(table)
 
     def _paragraphs(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -180,6 +180,17 @@ def test_tables_stay(kind, capsys):
     assert out.count("50.00") == 2
 
 
+@pytest.mark.parametrize("width", [60, 120])
+def test_brackets_in_a_table_are_shown_as_they_are_and_end_nothing(width):
+    from rich.console import Console
+
+    out = io.StringIO()
+    rows = [("Breakout", "ValueError: [/x]"), ("Other", "[strategies.Other] no")]
+    TerminalScreen(Console(file=out, force_terminal=True, width=width)).table("[/summary]", ("strategy", "ended"), rows)
+    for part in ("[/summary]", "ValueError: [/x]", "[strategies.Other] no"):
+        assert part in out.getvalue()
+
+
 def test_plain_lines_where_there_is_no_terminal():
     assert isinstance(screen_for(terminal=False).screen, PlainScreen)
     assert isinstance(screen_for(terminal=True).screen, TerminalScreen)
