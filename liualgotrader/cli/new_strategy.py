@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -114,14 +116,16 @@ def new_strategy(name: str, folder: str) -> int:
     Raises:
         ConfigError: if the name is no class's name, a file is there already, or the folder cannot be written.
     """
-    if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name):
+    if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) or keyword.iskeyword(name):
         raise ConfigError(f"'{name}' is no class's name; write it like OpeningBreakout")
     module = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    if module in sys.stdlib_module_names:
+        raise ConfigError(f"{module}.py would stand before Python's own module {module}; choose another name")
     here = Path(folder)
-    plan = here / ("tradeplan.toml" if not (here / "tradeplan.toml").exists() else f"{module}.toml")
+    plan = here / ("tradeplan.toml" if not _is_there(here / "tradeplan.toml") else f"{module}.toml")
     texts = {here / f"{module}.py": STRATEGY, plan: TRADEPLAN, here / f"test_{module}.py": TEST}
     for path in texts:
-        if path.exists():
+        if _is_there(path):
             raise ConfigError(f"{path} is there already; choose another name or another --folder")
     _write_all({path: text.format(name=name, module=module, plan=plan.name) for path, text in texts.items()})
     test = here / f"test_{module}.py"
@@ -129,6 +133,13 @@ def new_strategy(name: str, folder: str) -> int:
     print(f"try it: {program_call('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:00")
     print(f"test it: {program_call('python')} {shlex.quote(str(test))}  (pytest runs it as well)")
     return 0
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be looked at ({error.strerror}); choose another --folder") from error
 
 
 def _write_all(texts: Mapping[Path, str]) -> None:

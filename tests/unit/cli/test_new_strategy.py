@@ -33,10 +33,22 @@ def test_a_second_strategy_gets_a_tradeplan_of_its_own(tmp_path):
     assert list(load_tradeplan(tmp_path / "two.toml").strategies) == ["Two"]
 
 
-@pytest.mark.parametrize("name", ["lower", "With Space", "../Up", "1st"])
+@pytest.mark.parametrize("name", ["lower", "With Space", "../Up", "1st", "True"])
 def test_a_name_that_no_class_can_have_is_refused(tmp_path, name):
     with pytest.raises(ConfigError, match="is no class's name"):
         new_strategy(name, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["Signal", "Queue", "Types"])
+def test_a_file_that_would_hide_a_module_of_pythons_is_not_written(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"{name.lower()}.py would stand before Python's own module"):
+        new_strategy(name, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_sentence(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be looked at \(File name too long\); choose another --folder"):
+        new_strategy("Mine", str(tmp_path / ("x" * 300)))
 
 
 def test_where_nothing_can_be_written_one_sentence_says_so_and_nothing_stays(tmp_path):
