@@ -11,8 +11,7 @@ from typing import Any
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.plugins import build, load_class
 from liualgotrader.common.ports import DataAPI
-
-BUILT_IN = "momentum"
+from liualgotrader.common.tradeplan_tables import BUILT_IN_SCANNER
 
 
 class Scanner(ABC):
@@ -86,7 +85,7 @@ class Scanner(ABC):
     @classmethod
     def get_supported_scanners(cls) -> list[str]:
         """Return the names that need no file of their own."""
-        return [BUILT_IN]
+        return [BUILT_IN_SCANNER]
 
     @classmethod
     async def get_scanner(cls, data_loader: Any, scanner_name: str, scanner_details: Mapping[str, Any]) -> Scanner:
@@ -111,7 +110,7 @@ def make_scanner(
     if minutes:
         settings["recurrence"] = timedelta(minutes=minutes)
     settings["data_loader"] = data_loader
-    if name == BUILT_IN and "filename" not in settings:
+    if name == BUILT_IN_SCANNER and "filename" not in settings:
         from liualgotrader.scanners.momentum import Momentum
 
         settings.setdefault("recurrence", None)
