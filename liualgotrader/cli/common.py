@@ -51,7 +51,7 @@ def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Seque
         status = body(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except LiuError as error:
-        if environment().get("LIU_DEBUG_ENABLED") in ("1", "true"):
+        if environment().get("LIU_DEBUG_ENABLED", "").lower() in ("1", "true"):
             raise
         complain(f"{program}: {error}")
         status = error.exit_code

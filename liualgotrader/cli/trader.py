@@ -67,6 +67,8 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
     """
     if options.simulate:
         return
+    if settings.wrong_endpoint:
+        raise ConfigError(f"{settings.wrong_endpoint} is no address of an endpoint: write it like {PAPER_URL}")
     if options.live or settings.is_live_endpoint:
         where = settings.trading_url if settings.is_live_endpoint else LIVE_URL
         raise ConfigError(

@@ -224,8 +224,21 @@ class Settings:
 
     @property
     def home_path(self) -> Path:
-        """The data folder that is meant, absolute."""
-        return Path(self.home).expanduser().absolute() if self.home else default_home()
+        """The data folder that is meant, absolute.
+
+        Raises:
+            ConfigError: if it is said by a home folder that nobody has.
+        """
+        try:
+            return Path(self.home).expanduser().absolute() if self.home else default_home()
+        except RuntimeError:
+            said = f"LIU_HOME is '{self.home}', and there" if self.home else "there"
+            raise ConfigError(f"{said} is no such home folder: set LIU_HOME to the data folder's full path") from None
+
+    @property
+    def wrong_endpoint(self) -> str:
+        """The first endpoint that is no address of a host, empty if there is none."""
+        return next((a for a in (self.trading_url, self.data_url, self.stream_url) if not _is_address(a)), "")
 
     @property
     def is_live_endpoint(self) -> bool:
@@ -260,6 +273,16 @@ class Settings:
         return max(1, min(MOST_CONSUMERS, cores - 1))
 
 
+def _is_address(text: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        return bool(parts.scheme and parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is none
+        return False
+
+
 def _cores() -> int:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -289,7 +312,7 @@ def _kinds() -> Mapping[str, Any]:
     return get_type_hints(Settings)
 
 
-_AT_LEAST = {"consumers": 0, "cpu_factor": 0, "max_symbols": 1}
+_AT_LEAST = {"consumers": 0, "cpu_factor": 0, "seed": 0, "max_symbols": 1}
 
 
 def _meant(name: str, name_there: str, place: str, found: Any) -> Any:
@@ -302,6 +325,8 @@ def _meant(name: str, name_there: str, place: str, found: Any) -> Any:
     except msgspec.ValidationError:
         raise ConfigError(f"{said} is {found!r}, but it must be {_in_words(kind)}") from None
     least = _AT_LEAST.get(name)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{said} is {found!r}, but it must be {_in_words(kind)}")
     if least is not None and value is not None and not value >= least:
         raise ConfigError(f"{said} is {found!r}, but it must be at least {least}")
     return value

@@ -67,6 +67,7 @@ def must_say(result, code, sentence):
             "would get the account's keys unencryp",
         ),
         ((), KEYS | {"ALPACA_STREAM_URL": "ws://stream.data.alpaca.markets"}, 2, "^trader: ws://.* unencrypted"),
+        ((), KEYS | {"APCA_API_BASE_URL": "http://[bad"}, 2, r"^trader: http://\[bad is no address of an endpoint"),
         (("--live", "--simulate"), {}, 2, "--live and --simulate exclude each other"),
         (("--speed", "5"), KEYS, 2, "--speed is an option of the simulated market; add --simulate"),
         ((), KEYS | {"LIU_BROKER": "gemini"}, 2, "LIU_BROKER is 'gemini', which is not built yet"),
@@ -133,8 +134,8 @@ def test_a_port_in_use_is_said(program):
 
 
 def test_a_traceback_is_shown_only_when_asked_for(program):
-    asked = program("trader", environment={"LIU_DEBUG_ENABLED": "1"})
-    assert "Traceback" in asked.stderr
+    for said in ("1", "True"):
+        assert "Traceback" in program("trader", environment={"LIU_DEBUG_ENABLED": said}).stderr
 
 
 @pytest.mark.parametrize("name", ["trader", "backtester", "market_miner", "optimizer", "portfolio", "liu"])

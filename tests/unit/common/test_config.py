@@ -42,7 +42,10 @@ def test_the_command_line_comes_before_the_environment_before_the_tradeplan(
         ({"NUM_CONSUMERS": "many"}, "NUM_CONSUMERS is 'many', but it must be a whole number"),
         ({"NUM_CONSUMERS": "-1"}, "NUM_CONSUMERS is '-1', but it must be at least 0"),
         ({"CPU_FACTOR": "x"}, "CPU_FACTOR is 'x', but it must be a number"),
-        ({"CPU_FACTOR": "nan"}, "CPU_FACTOR is 'nan', but it must be at least 0"),
+        ({"CPU_FACTOR": "nan"}, "CPU_FACTOR is 'nan', but it must be a number"),
+        ({"CPU_FACTOR": "inf"}, "CPU_FACTOR is 'inf', but it must be a number"),
+        ({"CPU_FACTOR": "-1"}, "CPU_FACTOR is '-1', but it must be at least 0"),
+        ({"LIU_SEED": "-1"}, "LIU_SEED is '-1', but it must be at least 0"),
         ({"LIU_MAX_SYMBOLS": "0"}, "LIU_MAX_SYMBOLS is '0', but it must be at least 1"),
         ({"LIU_DEBUG_ENABLED": "maybe"}, "LIU_DEBUG_ENABLED is 'maybe', but it must be 0 or 1"),
         ({"ALPACA_DATA_FEED": "otc"}, "ALPACA_DATA_FEED is 'otc', but it must be one of sip, iex"),
@@ -183,3 +186,36 @@ def test_a_process_shows_its_session_to_the_originals_code():
         assert (config.env, config.build_label) == ("SIMULATED", "v1")
         assert f"{config.market_open:%H:%M %Z}" == "09:30 EDT"
     assert config.batch_id == ""
+
+
+def test_a_home_folder_that_nobody_has_is_said():
+    with pytest.raises(
+        ConfigError, match="LIU_HOME is '~nosuchuser/liu', and there is no such home folder: set LIU_HOME"
+    ):
+        resolve(environment={"LIU_HOME": "~nosuchuser/liu"}).home_path  # noqa: B018 - it is looked up here
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
+    def nowhere():
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("liualgotrader.common.config.default_home", nowhere)
+    with pytest.raises(ConfigError, match=r"^there is no such home folder: set LIU_HOME"):
+        resolve().home_path  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("https://paper-api.alpaca.markets", False),
+        ("http://127.0.0.1:8000/v2", False),
+        ("http://[::1]:8000", False),
+        ("paper-api.alpaca.markets", True),
+        ("https://", True),
+        ("http://[bad", True),
+        ("http://host:70000", True),
+    ],
+)
+def test_an_endpoint_is_the_address_of_a_host(url, wrong):
+    for variable in ("APCA_API_BASE_URL", "APCA_API_DATA_URL", "ALPACA_STREAM_URL"):
+        assert resolve(environment={variable: url}).wrong_endpoint == (url if wrong else "")
