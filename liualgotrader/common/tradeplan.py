@@ -14,7 +14,14 @@ import msgspec
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import Limits, Timings
-from liualgotrader.common.tradeplan_tables import LONGEST_SESSION, Window, nearest, scanner_table, strategy_table
+from liualgotrader.common.tradeplan_tables import (
+    LONGEST_SESSION,
+    Window,
+    is_number,
+    nearest,
+    scanner_table,
+    strategy_table,
+)
 
 EventKind = Literal["second", "minute", "trade", "quote"]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -94,7 +101,10 @@ def read_tradeplan(path: Path) -> dict[str, Any]:
         raise ConfigError(f"tradeplan file {path} cannot be read: {error}") from error
     try:
         return _events_at_the_top(tomllib.loads(text), path)
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also a number of thousands of digits, brackets in brackets without end
         raise ConfigError(f"tradeplan file {path} is not valid TOML: {error}") from error
 
 
@@ -198,7 +208,7 @@ def _sensible(plan: TradePlan, path: Path) -> None:
     for table, values in (("timings", plan.timings), ("limits", plan.limits)):
         for name in values.__struct_fields__:
             number = getattr(values, name)
-            if not math.isfinite(number) or number < 0:
+            if not is_number(number) or number < 0:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be a number of at least 0, not {number}")
             if number == 0 and name in _ABOVE_NOTHING[table]:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be more than 0")
@@ -264,7 +274,10 @@ _SECRET_KEY = re.compile(r"secret|password|passwd|token|api_?key|credential|\bds
 
 def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy in which every value whose key sounds like a secret is `***`, for rows and screens."""
-    return {
-        key: "***" if _SECRET_KEY.search(key) else without_secrets(v) if isinstance(v, Mapping) else v
-        for key, v in values.items()
-    }
+    return {key: "***" if _SECRET_KEY.search(key) else _without_secrets(v) for key, v in values.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_secrets(value)
+    return [_without_secrets(v) for v in value] if isinstance(value, list | tuple) else value

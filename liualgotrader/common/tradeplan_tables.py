@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: 
     else:
         found["filename"] = _file(values, where, path)
     recurrence = values.get("recurrence")
-    if recurrence is not None and not (_is_number(recurrence) and recurrence > 0):
+    if recurrence is not None and not (is_number(recurrence) and recurrence > 0):
         raise ConfigError(f"{where} `recurrence` must be a number of minutes above 0, not {recurrence!r}")
     _text(values, "target_strategy_name", where)
     target = values.get("target_strategy_name")
@@ -82,7 +82,7 @@ def _windows(schedule: Any, where: str) -> None:
         for key in window:
             if key not in _WINDOW_KEYS:
                 raise ConfigError(f"{where} `schedule` has no key `{key}`{nearest(key, _WINDOW_KEYS)}")
-        if not all(_is_number(window.get(key)) for key in _WINDOW_KEYS):
+        if not all(is_number(window.get(key)) for key in _WINDOW_KEYS):
             raise ConfigError(f"{where} `schedule` must be a list of tables with the minutes `start` and `duration`")
         if not 0 <= window["start"] < LONGEST_SESSION:
             raise ConfigError(
@@ -100,7 +100,7 @@ def _momentum(values: Mapping[str, Any], where: str) -> None:
         if key not in values:
             raise ConfigError(f"{where} needs `{key}`")
     for key in (*_MOMENTUM_NUMBERS, *_MOMENTUM_CHANGE, "max_symbols"):
-        if key in values and not _is_number(values[key]):
+        if key in values and not is_number(values[key]):
             raise ConfigError(f"{where} `{key}` must be a number, not {values[key]!r}")
     if not 0 <= values["from_market_open"] < LONGEST_SESSION:
         raise ConfigError(
@@ -114,8 +114,9 @@ def _momentum(values: Mapping[str, Any], where: str) -> None:
         raise ConfigError(f"{where} `min_share_price` is above `max_share_price`, so no symbol would pass")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _text(values: Mapping[str, Any], key: str, where: str) -> None:
@@ -128,10 +129,16 @@ def _file(values: Mapping[str, Any], where: str, path: Path) -> str:
     if "filename" not in values:
         raise ConfigError(f"{where} needs `filename`, the Python file that holds the class")
     _text(values, "filename", where)
-    named = Path(values["filename"]).expanduser()
-    for folder in (path.absolute().parent, Path.cwd()):
-        if (folder / named).is_file():
-            return str((folder / named).resolve())
-    meant = path.absolute().parent / named
-    wrong = f"{meant} is a folder: name the Python file in it" if meant.is_dir() else f"{meant} does not exist"
+    named = Path(values["filename"])
+    try:
+        named = named.expanduser()
+        for folder in (path.absolute().parent, Path()):
+            if (folder / named).is_file():
+                return str((folder / named).resolve())
+        meant = path.absolute().parent / named
+        wrong = f"{meant} is a folder: name the Python file in it" if meant.is_dir() else f"{meant} does not exist"
+    except RuntimeError:
+        wrong = "there is no such home folder"
+    except OSError as error:
+        wrong = f"it cannot be looked at: {error.strerror}"
     raise ConfigError(f"{where} `filename` is '{named}', but {wrong}")

@@ -177,6 +177,15 @@ def test_momentum_takes_both_names_of_its_change(load, change):
             "[scanners.W] `target_strategy_name` is 'breakout', which is no strategy; did you mean `Breakout`?",
         ),
         (STRATEGY + MOMENTUM, "[scanners.momentum] needs `today_change_percent`"),
+        (STRATEGY + MOMENTUM + f"min_gap = {10**400}", "[scanners.momentum] `min_gap` must be a number"),
+        (STRATEGY + f"[timings]\nhistory_sessions = {10**400}", "`history_sessions` must be a number of at least 0"),
+        (STRATEGY + "x = " + "9" * 5000, "is not valid TOML"),
+        (STRATEGY + "x = " + "[" * 3000, "is not valid TOML"),
+        (
+            '[strategies.B]\nfilename = "~nosuchuser/x.py"',
+            "`filename` is '~nosuchuser/x.py', but there is no such home",
+        ),
+        (f'[strategies.B]\nfilename = "{"x" * 300}.py"', "but it cannot be looked at: File name too long"),
         (STRATEGY + "[scanners.momentum]\nmin_gap = 1", "[scanners.momentum] needs `min_last_dv`"),
         (STRATEGY + MOMENTUM + 'min_gap = "3"', "[scanners.momentum] `min_gap` must be a number, not '3'"),
     ],
@@ -236,6 +245,12 @@ def test_values_that_sound_like_secrets_are_not_shown(load):
     assert all("hush" not in str(row) for row in shown(plan, {}))
 
 
+def test_secrets_in_a_list_of_tables_are_not_shown_either(load):
+    plan = load(STRATEGY + 'accounts = [{name = "a", token = "hush"}, {name = "b", deeper = [{token = "hush"}]}]')
+    told = without_secrets(plan.as_dict())["strategies"]["Breakout"]["accounts"]
+    assert told == [{"name": "a", "token": "***"}, {"name": "b", "deeper": [{"token": "***"}]}]
+
+
 def test_keys_are_shown_with_their_source_although_they_say_what_the_default_is(load, tmp_path):
     plan = load("risk = 0.001\n" + STRATEGY + "[timings]\nreconcile_seconds = 60\n")
     rows = {key: (value, source) for key, value, source in shown(plan, read_tradeplan(tmp_path / "tradeplan.toml"))}
@@ -253,6 +268,16 @@ def test_events_inside_scanners_mean_the_same_as_samples_of_the_original_have_th
         load('events = ["minute"]\n[scanners]\nevents = ["trade"]\n' + STRATEGY)
     with pytest.raises(ConfigError, match="cannot be 'trades'"):
         load('[scanners]\nevents = ["trades"]\n' + STRATEGY)
+
+
+def test_a_working_directory_that_is_gone_does_no_harm_to_a_plan_elsewhere(load, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert load(STRATEGY).strategies["Breakout"]["filename"] == str(tmp_path / "s.py")
+    with pytest.raises(ConfigError, match=r"no\.py does not exist"):
+        load('[strategies.B]\nfilename = "no.py"')
 
 
 def test_a_folder_given_as_filename_is_called_a_folder(load, tmp_path):
