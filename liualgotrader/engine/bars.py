@@ -80,7 +80,6 @@ class Bars:
         "_rows",
         "_starts",
         "_vwap_rows",
-        "corrected",
         "due",
         "forming",
         "late",
@@ -95,7 +94,6 @@ class Bars:
         self.due = NEVER
         self.newest = -1  # opened_at of the newest closed bar
         self.late = 0  # trades too old for any unclosed minute
-        self.corrected = 0  # closed bars that were replaced or inserted
         self._starts = list(session_starts)
         self._ours: set[int] = set()  # starts of closed bars that no vendor has confirmed
         self._pending: list[Bar] = []  # closed, not yet in the columns
@@ -265,7 +263,6 @@ class Bars:
         self._ours.discard(bar.opened_at)
         self.newest = max(self.newest, bar.opened_at)
         self._vwap_rows = min(self._vwap_rows, at)
-        self.corrected += 1
 
     def _insert_row(self, at: int) -> None:
         self._fit(self._rows + 1)

@@ -155,10 +155,6 @@ class Book:
         """Return the orders that may still trade in a symbol, oldest first."""
         return [t.handle for t in self._open.get(symbol, ())]
 
-    def open_count(self) -> int:
-        """Return how many orders may still trade."""
-        return sum(len(orders) for orders in self._open.values())
-
     def hear(self, news: OrderNews) -> SignalRow | None:
         """Take in what became of an order; one that the gateway made itself (liquidation, legs) is tracked too.
 

@@ -74,7 +74,6 @@ class Caller:
         self._then: dict[int, tuple[Slot, str, str, Then]] = {}
         self._now_at, self._now = -1, as_datetime(0)
         self._hour_at, self._hour = 0, as_datetime(0)
-        self.in_flight_skips = 0
         self.stopped: Callable[[Slot], None] = lambda slot: None
 
     # --- event methods ------------------------------------------------------------------------------------
@@ -104,7 +103,6 @@ class Caller:
         """Call `run`, unless an order of the strategy is in flight in the symbol."""
         symbol = state.symbol
         if slot.book.in_flight(symbol):
-            self.in_flight_skips += 1
             return
         run = slot.forms.run
         assert run is not None
@@ -194,7 +192,6 @@ class Caller:
         if self._current is not slot:
             self._current = slot
             called.set(slot.book)
-        slot.calls += 1
         if self._watched:
             self._watch.calling(slot.number, symbol)
         waiting: Coroutine[Any, Any, Any] | None = None

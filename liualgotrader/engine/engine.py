@@ -82,7 +82,6 @@ class Engine:
         self.batch = 0  # number of the batch being worked on
         self.events = 0
         self.fills = 0
-        self.entries_stopped = ""
         self.equity: Decimal | None = None  # the account's, once the broker has told it
         self._over = False
         self._epoch = 0  # of the producer that is heard
@@ -176,8 +175,7 @@ class Engine:
         self._begin(now, machine)
         for one in news:
             if isinstance(one, AccountNews):
-                self.entries_stopped, self.equity = one.entries_stopped, one.equity
-                self._ordering.equity = one.equity
+                self.equity = self._ordering.equity = one.equity
                 if self.terms.portfolio_value is None:
                     self._ordering.portfolio_value = float(one.equity)
             elif isinstance(one, CaughtUp):

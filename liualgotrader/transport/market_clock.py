@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from liualgotrader.common.clock import NEVER, SECOND, Alarm, Clock, WallClock, machine_now
+from liualgotrader.common.clock import NEVER, Alarm, Clock, WallClock, machine_now
 from liualgotrader.transport.address import socket_address
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
@@ -282,8 +282,3 @@ def market_stands(clock: Clock) -> bool:
 def clock_for(page: SessionPage, seat: Seat, *, simulated: bool) -> Clock:
     """Return the clock that a process of this session uses."""
     return PageClock(page, seat) if simulated else WallClock()
-
-
-def in_seconds(machine_ns: int) -> float:
-    """Return machine ns as seconds."""
-    return machine_ns / SECOND

@@ -139,7 +139,6 @@ def test_a_vendors_bar_that_comes_after_ours_corrects_history_and_calls_nobody()
     bars.close_oldest()
     assert bars.take(vendor(0, close=10.25)) == []
     assert list(bars.closed("close")) == [10.25]
-    assert bars.corrected == 1
 
 
 def test_an_updated_bar_corrects_history_and_calls_nobody() -> None:
