@@ -25,6 +25,7 @@ from liualgotrader.transport.codec import encode_intents, frames
 from liualgotrader.transport.links import Writer
 
 _A_MESSAGE = 32  # intents put into one message
+_NEVER_WORKED = (OrderState.REFUSED, OrderState.REJECTED)  # in a replacement's place the order before works on
 
 Busy = Callable[[], AbstractContextManager[None]]
 Key = tuple[str, ...]
@@ -95,9 +96,12 @@ class Outbox:
         state = news.state if isinstance(news, OrderNews) else None
         if state is None:
             return
-        if state.is_final or state is OrderState.PENDING_CANCEL:
+        replaces = chain != news.client_order_id
+        ends_all = state.is_final and state is not OrderState.REPLACED
+        if state is OrderState.PENDING_CANCEL or (ends_all and not (replaces and state in _NEVER_WORKED)):
             self._kept.pop(("cancel", news.client_order_id), None)
-        if state.is_final or state is OrderState.PENDING_REPLACE or chain != news.client_order_id:
+            self._kept.pop(("cancel", chain), None)
+        if state.is_final or state is OrderState.PENDING_REPLACE or replaces:
             self._kept.pop(("replace", chain), None)
 
     def flush(self) -> None:

@@ -136,6 +136,15 @@ def test_what_finds_no_room_is_sent_later_in_order(outbox: Outbox, wire: Wire, h
         (CancelIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.ACKNOWLEDGED), False),
         (CancelIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.PENDING_CANCEL), True),
         (CancelIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.FILLED), True),
+        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.REPLACED), False),  # the new one still works
+        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.REFUSED), False),  # the old one does
+        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.PENDING_CANCEL), True),
+        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r2", OrderState.CANCELED), True),
+        (
+            CancelIntent("a-person-s-order-of-this-name", 0, 0),
+            told("a-person-s-order-of-this-name", OrderState.FILLED),
+            True,
+        ),
         (ReplaceIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.ACKNOWLEDGED), False),
         (ReplaceIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.WRITTEN), True),
         (Protect(0, "A", 0, Decimal(1)), Protection(1, 0, "A", 0, Decimal(1)), True),
