@@ -39,6 +39,30 @@ async def trades(batch_id: str, store: Store, opening: Mapping[Key, LeftOpen] | 
     return result
 
 
+async def again(batch_id: str, environment: str, store: Store) -> Consolidation:
+    """Consolidate a batch that has ended, as executions of its orders became known since; safe to repeat.
+
+    Raises:
+        DatabaseUnavailable: if the rows cannot be read or written.
+    """
+    executions = await store.trades(batch_id)
+    before = {
+        strategy: {p.symbol: p for p in await store.left_open(environment, strategy, batch_id)}
+        for strategy in sorted({t.strategy for t in executions})
+    }
+    return await trades(batch_id, store, opening_of(executions, before))
+
+
+def opening_of(executions: Iterable[FilledTrade], before: Mapping[str, Mapping[str, LeftOpen]]) -> dict[Key, LeftOpen]:
+    """Return what each strategy held before, by symbol, under the slot that has traded the symbol first since."""
+    first: dict[tuple[str, str], int] = {}
+    for trade in executions:
+        first.setdefault((trade.strategy, trade.symbol), trade.algo_run_id)
+    return {
+        (run, symbol): before[name][symbol] for (name, symbol), run in first.items() if symbol in before.get(name, {})
+    }
+
+
 def consolidate(executions: Iterable[FilledTrade], opening: Mapping[Key, LeftOpen] | None = None) -> Consolidation:
     """Return the rows of one batch out of its executions; `opening` is what is held from earlier batches."""
     ordered = in_order(executions)

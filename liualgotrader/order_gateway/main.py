@@ -7,15 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.analytics import consolidate
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, ToChild, Told
-from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable
+from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable, LiuError
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
@@ -194,6 +196,7 @@ class _Session:
             if before == held:
                 break
             await self._settle_earlier(store)
+        await self._analyse_earlier(store)
         if carries(child.plan):
             await self._carry(store, held or ())
 
@@ -205,6 +208,18 @@ class _Session:
         for told in await _patiently(child, lambda: orders.found(child.notice), START_SECONDS):
             self._gateway.tell(told)
         await self._store_rows()
+
+    async def _analyse_earlier(self, store: Store) -> None:
+        """Analyse the batches of those orders again: what they gained is what their executions say by now.
+
+        Trading does not depend on it, so a failure is said and no more.
+        """
+        child, environment = self._child, self._child.plan.environment
+        for batch_id in sorted({left.order.batch_id for left, _ in self._room.desk.ledger.earlier.values()}):
+            try:
+                await _patiently(child, partial(consolidate.again, batch_id, environment, store), START_SECONDS)
+            except LiuError as error:
+                child.notice("WARNING", f"the results of batch {batch_id} are not up to date: {error}")
 
     async def _store_rows(self) -> None:
         if not await self._recorder.drain(START_SECONDS):

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
+from liualgotrader.analytics.consolidate import opening_of
 from liualgotrader.analytics.trips import Key
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import FilledTrade, LeftOpen
@@ -56,15 +57,7 @@ class Results:
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
         """
-        before = await self._held_before()
-        first: dict[tuple[str, str], int] = {}
-        for trade in trades:
-            first.setdefault((trade.strategy, trade.symbol), trade.algo_run_id)
-        return {
-            (run, symbol): before[name][symbol]
-            for (name, symbol), run in first.items()
-            if symbol in before.get(name, {})
-        }
+        return opening_of(trades, await self._held_before())
 
     async def standing(self, held: Collection[tuple[str, str]] | None = None) -> list[Standing]:
         """Return what the strategies hold, in their order, by symbol.

@@ -11,17 +11,54 @@ from random import Random
 import msgspec
 import pytest
 
+from liualgotrader.analytics import consolidate
+from liualgotrader.common.clock import NEVER
 from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Operate
 from liualgotrader.common.orders import OrderState, Side
-from liualgotrader.common.rows import AlgoRunRow, BatchRow
-from liualgotrader.common.session_plan import write_plan
+from liualgotrader.common.rfc3339 import nanoseconds
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderRow, Row, TradeRow
+from liualgotrader.common.session_plan import SlotPlan, write_plan
 from liualgotrader.engine.desk import Entry, Leave
 from liualgotrader.journal import read_journal
 from liualgotrader.models.store import PostgresStore
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE
+from liualgotrader.transport.page import Cell, Life
 from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, PlayedConsumer, Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(110)]
+
+
+AFTER = "bbbbbbbb-0000-4000-8000-000000000000"
+SLOT_OF_AFTER = SlotPlan(1, "alpha", 0, 4)
+
+
+def earlier_order(seen: dict[str, str], run: int, name: str, batch_id: str) -> OrderRow:
+    """Return an order as the record has it: its end is known only if it bought."""
+    bought = seen["side"] == "buy"
+    return OrderRow(
+        client_order_id=name,
+        batch_id=batch_id,
+        slot=1,
+        algo_run_id=run,
+        generation=1,
+        symbol=seen["symbol"],
+        side=seen["side"],
+        quantity=Decimal(10),
+        type="market",
+        time_in_force="day",
+        limit_price=None,
+        stop_price=None,
+        state="filled" if bought else "acknowledged",
+        broker_order_id=seen["id"],
+        filled_quantity=Decimal(10 if bought else 0),
+        average_price=Decimal(seen["filled_avg_price"]) if bought else None,
+        reason="",
+        planned_stop=None,
+        planned_target=None,
+        indicators={},
+        decided_at=nanoseconds(seen["submitted_at"]),
+        updated_at=nanoseconds(seen["updated_at"]),
+    )
 
 
 async def begin(stack: Stack, swing: frozenset[int] = frozenset()) -> PlayedConsumer:
@@ -269,6 +306,48 @@ async def test_a_position_closed_by_hand_is_set_apart_and_adopted(stack: Stack, 
     assert sides == [("buy", 10), ("sell", 10)]
     assert stack.facts()["quarantined"] == {}
     assert stack.ask("positions") == []
+
+
+async def test_what_an_earlier_batch_gained_is_written_again_with_the_fills_found_of_it(
+    stack: Stack, store: PostgresStore
+) -> None:
+    before, names = "aaaaaaaa-0000-4000-8000-000000000000", ("liu-aaaaaaaa0000-1-1", "liu-aaaaaaaa0000-1-2")
+    await store.begin_batch(BatchRow(before, "2025-06-20", "PAPER", OPEN, {}, {}, {}))
+    run = await store.begin_algo_run(AlgoRunRow(before, 1, "alpha", "PAPER", "", {}, OPEN))
+    stack.plan = msgspec.structs.replace(stack.plan, batch_id=AFTER, environment="PAPER", slots=(SLOT_OF_AFTER,))
+    write_plan(stack.plan)
+    await store.begin_batch(BatchRow(AFTER, "2025-06-23", "PAPER", OPEN, {}, {}, {}))
+    assert await store.begin_algo_run(AlgoRunRow(AFTER, 1, "alpha", "PAPER", "", {}, OPEN)) == SLOT_OF_AFTER.algo_run_id
+
+    somebody = stack.page.process("producer")  # takes part, so that time passes
+    stack.page.put(somebody, Cell.DEADLINE, NEVER)
+    stack.page.put(somebody, Cell.LIFE, Life.READY)
+    symbol = next(iter(prices(stack)))
+    for name, side in zip(names, ("buy", "sell"), strict=True):
+        stack.tell(
+            "orders", symbol=symbol, qty="10", side=side, type="market", time_in_force="day", client_order_id=name
+        )
+        while (seen := stack.ask("orders:by_client_order_id", client_order_id=name))["status"] != "filled":
+            await asyncio.sleep(0.02)
+        price = Decimal(seen["filled_avg_price"])
+        rows: list[Row] = [earlier_order(seen, run, name, before)]
+        if side == "buy":
+            rows.append(TradeRow("x1", name, run, symbol, "buy", Decimal(10), price, Decimal(0), OPEN, {}, None, None))
+            cost = price * 10
+        await store.apply(before, [(int(name[-1]) * 2 + n, row) for n, row in enumerate(rows, -1)])
+    await consolidate.trades(before, store)
+    assert [row["gain_value"] for row in await store.fetch("SELECT gain_value FROM gain_loss")] == [-cost]
+
+    stack.start_gateway()
+    consumer = PlayedConsumer(stack)
+    await consumer.until(lambda: 1 in consumer.caught_up)
+    [sold] = [t for t in await store.trades(before) if t.operation == "sell"]
+    assert [row["gain_value"] for row in await store.fetch("SELECT gain_value FROM gain_loss")] == [
+        sold.quantity * sold.price - sold.fee - cost
+    ]
+    assert len(await store.fetch("SELECT FROM trade_analysis WHERE algo_run_id = $1", run)) == 1
+    assert await stack.stop_gateway() == 0
+    consumer.close()
 
 
 async def test_a_clock_that_is_not_the_brokers_stops_entries_at_the_start(stack: Stack) -> None:
