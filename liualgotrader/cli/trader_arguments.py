@@ -35,6 +35,7 @@ exit codes:
        --flatten is given; a second Ctrl-C kills everything, and the next `trader` takes the batch up again
 """
 
+_LEAST_QUANTUM = 0.001  # seconds of market time
 WORDS = ("run", "status", "stop", "resume")
 
 
@@ -82,7 +83,10 @@ def _market_options(group: Any) -> None:
     group.add_argument("--to", metavar="HH:MM", dest="window_to", help="end here as if it were the close")
     group.add_argument("--speed", metavar="N|max", type=_speed, help="upper limit, market per real time (default max)")
     group.add_argument(
-        "--quantum", metavar="SECONDS", type=_positive, help="market time between two looks (default 0.1)"
+        "--quantum",
+        metavar="SECONDS",
+        type=_quantum,
+        help="market time between two looks (default 0.1, at least 0.001)",
     )
     group.add_argument("--free-run", action="store_true", help="do not wait for the stack (overload tests)")
     group.add_argument(
@@ -123,6 +127,13 @@ def _positive(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+    return value
+
+
+def _quantum(text: str) -> float:
+    value = _positive(text)
+    if value < _LEAST_QUANTUM:
+        raise argparse.ArgumentTypeError(f"'{text}' is less than {_LEAST_QUANTUM:g} seconds")
     return value
 
 

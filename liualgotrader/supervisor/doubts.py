@@ -19,7 +19,7 @@ def doubts_about(plan: TradePlan, found: Found) -> list[str]:
     said = [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in _notes(found).items()]
     said += [doubt for strategy in found.strategies for doubt in strategy.doubts]
     said += [doubt for scanner in found.scanners for doubt in scanner.doubts]
-    return said + list(_without_picks(plan, found)) + list(_wide_limits(plan))
+    return said + [*_without_picks(plan, found), *_early_scanner(plan), *_wide_limits(plan)]
 
 
 def doubts_about_hours(plan: TradePlan, found: Found, hours: Hours) -> list[str]:
@@ -68,6 +68,15 @@ def _without_picks(plan: TradePlan, found: Found) -> Iterable[str]:
     for name in called_for_symbols:
         if "" not in targets and name not in targets:
             yield f"no scanner picks for strategy {name}: every one has another `target_strategy_name`"
+
+
+def _early_scanner(plan: TradePlan) -> Iterable[str]:
+    values = plan.scanners.get(BUILT_IN_SCANNER, {})
+    if "filename" not in values and not values.get("recurrence") and values.get("from_market_open") == 0:
+        yield (
+            "the momentum scanner runs once, at the open, when hardly a symbol has an opening price yet: give it a"
+            " `recurrence`, or a later `from_market_open`"
+        )
 
 
 def _late_windows(plan: TradePlan, found: Found, minutes: float) -> Iterable[str]:

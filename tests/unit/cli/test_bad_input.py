@@ -98,6 +98,7 @@ def test_trader_says_what_is_wrong(program, arguments, environment, code, senten
         ("--simulate", "--date", "soon"),
         ("--simulate", "--speed", "0"),
         ("--simulate", "--symbols", ","),
+        ("--simulate", "--quantum", "0.0000000001"),
         ("dance",),
         ("--fast",),
     ],
@@ -123,6 +124,30 @@ def test_a_bad_tradeplan_or_strategy_is_known_before_anything_starts(program, tm
     (tmp_path / "breakout.py").write_text(strategy)
     must_say(program("trader", "--simulate"), 2, sentence)
     assert not (tmp_path / "home" / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("--data", "nowhere", "--date", "2013-10-07"),
+            "no  simulated market: The data folder .*nowhere does not exist",
+        ),
+        (("--symbols", "0"), "no  simulated market: The session generated for 2024-06-03 holds nothing for 0"),
+        (("--port", "70000"), "no  simulated market: --port is 70000, but a port is a number"),
+    ],
+)
+def test_check_does_not_call_a_market_ready_that_cannot_open(program, arguments, sentence):
+    told = program("trader", "--simulate", "--check", *arguments)
+    assert (told.returncode, told.stderr) == (2, "")
+    assert re.search(sentence, told.stdout), told.stdout
+    assert told.stdout.endswith("1 of these must be put right first\n")
+
+
+def test_check_says_once_which_setting_cannot_be_meant(program):
+    told = program("trader", "--simulate", "--check", environment={"NUM_CONSUMERS": "x"})
+    sentence = "  no  tradeplan: NUM_CONSUMERS is 'x', but it must be a whole number\n"
+    assert (told.returncode, told.stdout, told.stderr) == (2, f"{sentence}1 of these must be put right first\n", "")
 
 
 def test_a_port_in_use_is_said(program):

@@ -73,6 +73,20 @@ def test_a_momentum_scanner_that_begins_after_the_close_is_told():
     assert "the momentum scanner will pick nothing" in doubt
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"from_market_open": 0}, 1),
+        ({"from_market_open": 0, "recurrence": 5}, 0),
+        ({"from_market_open": 1}, 0),
+        ({"filename": "momentum.py", "from_market_open": 0}, 0),
+    ],
+)
+def test_a_momentum_scanner_that_runs_once_before_anything_has_traded_is_told(values, told):
+    doubts = doubts_about(plan(scanners={"momentum": values}), Found((SWING,), (ALL,)))
+    assert [d.startswith("the momentum scanner runs once, at the open") for d in doubts] == [True] * told
+
+
 def test_a_limit_that_was_meant_as_a_percentage_is_told():
     (doubt,) = doubts_about(plan(limits=Limits(order_equity_fraction=50, gross_equity_fraction=4)), Found((), (ALL,)))
     assert doubt == "[limits] `order_equity_fraction` is 50, 5000% of equity: 50 % is written 0.5"
