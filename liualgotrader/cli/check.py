@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,9 +20,10 @@ from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.hours import next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.inspection import inspect_tradeplan
 from liualgotrader.supervisor.layout import lay_out
-from liualgotrader.supervisor.prepare import check_consumers, real_endpoints, session_limits
+from liualgotrader.supervisor.prepare import check_consumers, check_port, real_endpoints, session_limits
 from liualgotrader.supervisor.record import look_at_record
 from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.simulated import market_spec
 
 
 class Checks:
@@ -66,13 +68,19 @@ def check(stated: Mapping[str, Any], request: Request, allowed: Callable[[Settin
         return str(found["settings"].tradeplan_path)
 
     if not checks.run("tradeplan", tradeplan):
-        found["settings"] = Settings.resolve(stated)
+        try:
+            found["settings"] = Settings.resolve(stated)
+        except ConfigError:  # it is said already, and nothing else can be looked at
+            print(checks.verdict())
+            return ConfigError.exit_code
     settings: Settings = found["settings"]
     plan: TradePlan | None = found.get("plan")
     account_allowed = checks.run("account", lambda: _account(settings, request, allowed))
     if plan is not None:
         checks.run("strategies and scanners", lambda: _classes(plan, settings, found))
         checks.run("calendar", lambda: _calendar(plan, request, found))
+        if found.get("hours") and request.simulate:
+            checks.run("simulated market", lambda: _market(settings, request, found["hours"]))
         checks.run("limits", lambda: _limits(plan, settings))
         for doubt in _doubts(plan, found):
             checks.doubt(doubt)
@@ -128,6 +136,15 @@ def _calendar(plan: TradePlan, request: Request, found: dict[str, Any]) -> str:
     opens, closes, flat = (as_datetime(at) for at in (hours.opens_at, hours.closes_at, hours.liquidates_at))
     closed = "nothing is closed before the close" if hours.bypass else f"DAY_TRADE positions are closed at {flat:%H:%M}"
     return f"{hours.day}, {opens:%H:%M} to {closes:%H:%M} New York, {closed}"
+
+
+def _market(settings: Settings, request: Request, hours: Hours) -> str:
+    from liualgotrader.simulator.server import tape_of
+
+    check_port(request.port)
+    nowhere = Path()
+    tape = tape_of(market_spec(request, hours, settings.seed or 0, nowhere, nowhere, nowhere, ""))
+    return f"{len(tape.assets())} symbols {f'of {request.data}' if request.data else 'will be generated'}"
 
 
 def _limits(plan: TradePlan, settings: Settings) -> str:

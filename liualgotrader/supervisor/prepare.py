@@ -102,7 +102,7 @@ class Preparation:
         Raises:
             LiuError: in one sentence; what was started until then is ended by `cleanup`.
         """
-        _check_port(self.request.port)
+        check_port(self.request.port)
         check_consumers(self.settings.consumer_count())
         if not has_batches(self.settings.home_path):  # else known once it is clear which batch it is
             enough_room(self.settings.home_path)
@@ -395,7 +395,13 @@ def check_consumers(count: int) -> None:
         raise ConfigError(f"{count} consumers are asked for, but a session has at most {LARGEST_CONSUMERS}")
 
 
-def _check_port(port: int) -> None:
+def check_port(port: int) -> None:
+    """Check that the simulated market can serve at a port; 0 is any that is free.
+
+    Raises:
+        ConfigError: if it is no port's number.
+        OutsideError: if somebody else has it.
+    """
     if not port:
         return
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as door:
