@@ -50,12 +50,15 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def _table(*columns: tuple[str, bool]) -> Table:
-    """Return an empty table; a column is its name and whether it holds numbers. No cell is ever wrapped."""
+    """Return an empty table; a column is its name and whether it holds numbers. No cell is ever wrapped.
+
+    Where not all fit, the column without a name is cut first.
+    """
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name, is_number in columns:
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=True, overflow="ellipsis")
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=bool(name), overflow="ellipsis")
     return table
 
 

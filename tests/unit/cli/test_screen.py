@@ -287,3 +287,12 @@ def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
     assert "WARNING Breakout was stopped: no answer\n" in status
     assert status.splitlines()[-2].split() == ["Breakout", "IBM", "10", "9.5", "9", "-"]
     assert "refused=13" in state_line(view)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_long_reason_gives_way_to_the_numbers_in_a_narrow_terminal(width):
+    ended = StrategyView("Breakout", 41, 27, 3, Decimal("-1234.50"), "raised: ValueError: " + "no " * 40)
+    lines = shown(msgspec.structs.replace(VIEW, strategies=(ended,)), width)
+    [row] = [line.split() for line in lines if line.startswith("Breakout")]
+    assert row[:6] == ["Breakout", "41", "27", "3", "0", "-1,234.50"]
+    assert any(line.split() == ["strategy", "fills", "trades", "open", "refused", "P&L", "$"] for line in lines)
