@@ -19,7 +19,7 @@ def doubts_about(plan: TradePlan, found: Found) -> list[str]:
     said = [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in _notes(found).items()]
     said += [doubt for strategy in found.strategies for doubt in strategy.doubts]
     said += [doubt for scanner in found.scanners for doubt in scanner.doubts]
-    return said + [*_without_picks(plan, found), *_early_scanner(plan), *_wide_limits(plan)]
+    return [*said, *_without_picks(plan, found), *_early_scanner(plan), *_wide_limits(plan)]
 
 
 def doubts_about_hours(plan: TradePlan, found: Found, hours: Hours) -> list[str]:
