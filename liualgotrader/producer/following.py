@@ -43,11 +43,18 @@ class Following:
         self._turn = asyncio.Lock()
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
+        self._takes_over = False
+        self._met: set[str] = set()  # symbols of which this producer knows what consumers have
         self.unpicks = 0
 
-    async def resume(self, picks: Sequence[Pick]) -> None:
-        """Follow what an earlier producer followed; how long it has not been picked is counted from now."""
+    async def resume(self, picks: Sequence[Pick], *, takes_over: bool) -> None:
+        """Follow what an earlier producer followed; how long it has not been picked is counted from now.
+
+        `takes_over` says that there was one: a consumer may have symbols from it that nobody picked.
+        """
         now = self._clock.now()
+        self._takes_over = takes_over
+        self._met = {*self._unpicked.symbols, *(pick.symbol for pick in picks)}
         for symbol in sorted(self._unpicked.symbols):
             self._router.gone(symbol, now)
         await self.follow(picks)
@@ -57,7 +64,9 @@ class Following:
         """Subscribe and route; the consumers hear of the picks with the next flush."""
         async with self._turn:
             symbols = list(dict.fromkeys(pick.symbol for pick in picks))
-            self._gaps.asked((s for s in symbols if s not in self._router.symbols), self._clock.now())
+            fresh = [symbol for symbol in symbols if symbol not in self._router.symbols]
+            old = self._from_before(fresh)
+            self._gaps.asked((symbol for symbol in fresh if symbol not in old), self._clock.now())
             await self._subscribe(symbols)
             for pick in picks:
                 self._router.accept(pick)
@@ -76,7 +85,8 @@ class Following:
                 followed = self._router.symbols
                 free = self._router.need(consumer, message)
                 fresh = sorted(self._router.symbols - followed)
-                self._gaps.begun(fresh, self._clock.now())
+                old = self._from_before(fresh)
+                self._gaps.begun((symbol for symbol in fresh if symbol not in old), self._clock.now())
                 await self._subscribe(fresh)
                 for symbol in free:
                     self._ageing.needed(symbol, self._clock.now())
@@ -97,6 +107,13 @@ class Following:
         """Review nothing any more."""
         if self._alarm is not None:
             self._alarm.cancel()
+
+    def _from_before(self, fresh: Iterable[str]) -> set[str]:
+        """Return the symbols that a consumer may have from the producer before, with a gap since that one's end."""
+        old = set(fresh) - self._met if self._takes_over else set()
+        self._met |= old
+        self._gaps.begun(old, 0)
+        return old
 
     async def _subscribe(self, symbols: Iterable[str]) -> None:
         wanted = list(symbols)

@@ -22,7 +22,7 @@ class Gaps:
         self.due = True
 
     def begun(self, symbols: Iterable[str], at: int) -> None:
-        """These are asked for at `at`, and somebody has their history already."""
+        """Somebody has the history of these already; what came from `at` on may be missing, 0 if nobody here knows."""
         self._since.update((symbol, at) for symbol in symbols)
         self.due = True
 

@@ -97,7 +97,7 @@ class Producer:
                 self._router, self._stream, self._events, ageing, unpicked, child.clock, self._review_due, self._gaps
             )
             self._hold_market()
-            await self._following.resume(picks)
+            await self._following.resume(picks, takes_over=bool(picks) or any(assignment.counts()))
             self._attach()
             await self._live(assignment)
         finally:
