@@ -246,7 +246,7 @@ class Engine:
         return self._finish()
 
     def stop(self) -> None:
-        """Call nobody any more; bars, books and news go on."""
+        """Call nobody for market data or time any more; bars and books go on, and fills are told."""
         self._over, self.calling = True, False
         self._rewire_all()
 

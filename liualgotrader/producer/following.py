@@ -44,7 +44,8 @@ class Following:
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
         self._takes_over = False
-        self._met: set[str] = set()  # symbols of which this producer knows what consumers have
+        self._met: set[str] = set()  # symbols that this producer has followed, or that an earlier one had picked
+        self._gone: frozenset[str] = frozenset()  # symbols that an earlier one had let go
         self.unpicks = 0
 
     async def resume(self, picks: Sequence[Pick], *, takes_over: bool) -> None:
@@ -54,7 +55,8 @@ class Following:
         """
         now = self._clock.now()
         self._takes_over = takes_over
-        self._met = {*self._unpicked.symbols, *(pick.symbol for pick in picks)}
+        self._met = {pick.symbol for pick in picks}
+        self._gone = frozenset(self._unpicked.symbols)
         for symbol in sorted(self._unpicked.symbols):
             self._router.gone(symbol, now)
         await self.follow(picks)
@@ -65,7 +67,7 @@ class Following:
         async with self._turn:
             symbols = list(dict.fromkeys(pick.symbol for pick in picks))
             fresh = [symbol for symbol in symbols if symbol not in self._router.symbols]
-            old = self._from_before(fresh)
+            old = self._from_before(symbol for symbol in fresh if symbol not in self._gone)
             self._gaps.asked((symbol for symbol in fresh if symbol not in old), self._clock.now())
             await self._subscribe(symbols)
             for pick in picks:

@@ -65,6 +65,13 @@ async def test_what_was_held_under_the_producer_before_has_a_gap_since_that_one_
     assert floor.told() == [Gap("HELD", NOW, 0)]
 
 
+async def test_what_was_held_though_it_had_been_let_go_before_has_it_too(floor: Floor) -> None:
+    floor.unpicked.add(["HELD"])
+    await floor.following.resume([], takes_over=True)
+    await floor.following.hear(0, Needs({0: ["HELD"]}))
+    assert floor.told() == [Gap("HELD", NOW, 0)]
+
+
 async def test_what_is_no_longer_held_then_has_it_when_it_is_picked(floor: Floor) -> None:
     await floor.following.resume([pick("PICKED")], takes_over=True)
     floor.told()
