@@ -27,7 +27,7 @@ _PRICES = {
 }
 _LONGEST = 500  # characters kept of a text, or of a value that only its text can show
 _DEEPEST = 20  # levels of a value that are kept; what lies below becomes text
-_WHOLE = range(-(2**63), 2**64)  # numbers that a message holds
+_LEAST, _MOST = -(2**63), 2**64 - 1  # whole numbers that a message holds
 _TIMES_IN_FORCE = ("day", "gtc", "ioc", "fok", "opg", "cls")
 
 
@@ -90,7 +90,7 @@ def storable(value: Any, levels: int = _DEEPEST) -> Any:
         return {plain_text(key): storable(one, levels - 1) for key, one in value.items()}
     if isinstance(value, (list, tuple, set)) and levels:
         return [storable(one, levels - 1) for one in value]
-    if value is None or isinstance(value, bool) or (isinstance(value, int) and value in _WHOLE):
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and _LEAST <= value <= _MOST):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(value)

@@ -11,7 +11,7 @@ import pytest
 from liualgotrader.common import trading_data
 from liualgotrader.common.clock import MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Quote
+from liualgotrader.common.events import Counts, Quote
 from liualgotrader.common.orders import AccountNews, CancelIntent, OrderState, OrderType, Protect, ReplaceIntent, Side
 from liualgotrader.engine.outputs import Line
 from liualgotrader.strategies.base import Strategy
@@ -430,13 +430,14 @@ def test_what_rows_cannot_hold_is_stored_as_text(stage: Stage) -> None:
         ({"cancel_after": timedelta.max}, {"cancel_after": 366 * 24 * 3600 * SECOND}),
         ({"indicators": [1, 2]}, {"indicators": {"buy": [1, 2]}}),
         ({"indicators": {"n": 2**64}}, {"indicators": {"n": "18446744073709551616"}}),
+        ({"indicators": {"n": Counts.LAST}}, {"indicators": {"n": 1}}),
         ({"indicators": {"\ud800": "\ud800"}}, {"indicators": {"?": "?"}}),
         (
             {"indicators": {"all": list(range(100_000, 120_000))}},
             {"indicators": {"left_out": "100008 bytes of indicators; 32768 are kept at most"}},
         ),
     ],
-    ids=("none", "number", "text", "long", "in_force", "for_ever", "list", "whole", "surrogate", "large"),
+    ids=("none", "number", "text", "long", "in_force", "for_ever", "list", "whole", "enum", "surrogate", "large"),
 )
 def test_whatever_a_strategy_says_with_an_order_the_gateway_can_read(
     stage: Stage, terms: dict[str, Any], said: dict[str, Any]
