@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NoReturn, TextIO
 
 from liualgotrader import __version__
-from liualgotrader.common.config import environment
+from liualgotrader.common.config import environment, shield_imports
 from liualgotrader.common.errors import LiuError, OutsideError
 
 _STDERR = 2
@@ -47,6 +47,7 @@ def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Seque
     """
     status = 1
     open_standard_streams()
+    shield_imports()
     try:
         status = body(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()

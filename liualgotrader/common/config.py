@@ -44,6 +44,7 @@ VENDOR_PREFIXES = ("APCA_", "ALPACA_", "POLYGON_", "TRADIER_", "GEMINI_", "FINNH
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 SESSION_DSN = "LIU_SESSION_DSN"
 MOST_CONSUMERS = 4
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 
 class Secret:
@@ -352,6 +353,19 @@ def default_home() -> Path:
 def environment() -> dict[str, str]:
     """Return a copy of this process's environment."""
     return dict(os.environ)
+
+
+def shield_imports() -> None:
+    """Let Python start processes of ours, from now on, without the working directory before its own modules.
+
+    A file of the user's named like one of those (`signal.py`) would end each of them at once.
+    """
+    os.environ[_SAFE_PATH] = "1"
+
+
+def unshield_imports() -> None:
+    """Have programs that user code starts find modules as ever."""
+    os.environ.pop(_SAFE_PATH, None)
 
 
 def enter_session_environment(secrets: Secrets, *, keep_vendors: bool) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from liualgotrader.common.clock import SECOND, machine_now
+from liualgotrader.common.config import unshield_imports
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.layout import StrategyFacts
@@ -102,6 +103,7 @@ def _listen(reports: Connection, until: int, seconds: float) -> Found:
 
 def _inspect(values: dict[str, Any], reports: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    unshield_imports()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # what the user's files print at import is not for this screen
         os.dup2(nowhere, stream)

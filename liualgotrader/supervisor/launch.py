@@ -9,6 +9,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from liualgotrader.common.config import unshield_imports
 from liualgotrader.transport.signals import leave_to_the_supervisor
 
 
@@ -19,6 +20,7 @@ def launch(module: str, arguments: Sequence[Any], keywords: Mapping[str, Any], o
     when the interpreter is inside a call that never returns.
     """
     leave_to_the_supervisor()
+    unshield_imports()
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

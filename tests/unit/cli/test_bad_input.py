@@ -150,6 +150,21 @@ def test_check_says_once_which_setting_cannot_be_meant(program):
     assert (told.returncode, told.stdout, told.stderr) == (2, f"{sentence}1 of these must be put right first\n", "")
 
 
+def test_a_file_named_like_a_module_of_pythons_in_the_working_directory_ends_no_process(tmp_path):
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "trader.py"  # a script, as the installed one: the working directory is not on its path
+    script.write_text("from liualgotrader.cli.trader import main\n\nif __name__ == '__main__':\n    main()\n")
+    (tmp_path / "breakout.py").write_text(STRATEGY + "import os\nassert 'PYTHONSAFEPATH' not in os.environ\n")
+    (tmp_path / "tradeplan.toml").write_text(PLAN)
+    (tmp_path / "signal.py").write_text("raise RuntimeError('a strategy of mine')\n")
+    environment = {"LIU_HOME": str(tmp_path / "home"), "PYTHONPATH": ":".join(filter(None, sys.path)), "PATH": ""}
+    told = subprocess.run(
+        [sys.executable, str(script), "--simulate", "--check"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "ok  strategies and scanners: Breakout" in told.stdout, told.stdout + told.stderr
+
+
 def test_a_port_in_use_is_said(program):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
