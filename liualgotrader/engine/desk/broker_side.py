@@ -72,6 +72,8 @@ def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecut
     lost = order.state is OrderState.REJECTED and not order.broker_order_id
     was_waiting = order.awaits_answer
     ledger.orders.name(order, seen.broker_order_id)
+    if not order.seen_at:
+        _count_from(ledger, order, seen)
     for leg in seen.legs:
         _take_leg(ledger, order, leg)
     is_newest = seen.updated_at >= order.seen_at
@@ -89,6 +91,19 @@ def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecut
     settle(ledger, order)
     if was_waiting and order.state in WORKING:
         _acknowledged(ledger, order)
+
+
+def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
+    """Some vendors count again what a chain of replacements has filled before this order; it is booked already.
+
+    They show it from the first view on, and in a quantity larger by it than what was still to be filled.
+    """
+    before = ledger.orders.by_id.get(order.leaves_room_of)
+    if before is None:
+        return
+    filled, more = before.filled + before.offset, seen.quantity - order.quantity
+    if seen.filled_quantity == filled and (more > 0 or order.origin is Origin.ADOPTED):
+        order.offset = filled
 
 
 def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> None:
@@ -155,8 +170,6 @@ def on_answer(ledger: Ledger, answer: Answer) -> None:
     elif order is None:
         ledger.warn("ERROR", f"an answer about {answer.client_order_id}, which nobody asked for")
     elif answer.outcome is Outcome.ACCEPTED and answer.order is not None:
-        if answer.request is Request.REPLACE:
-            _count_from(ledger, order, answer.order)
         see(ledger, order, answer.order)
     elif answer.outcome is Outcome.SILENCE:
         ledger.move(order, Step.SILENCE, reason=answer.reason)
@@ -171,13 +184,6 @@ def on_answer(ledger: Ledger, answer: Answer) -> None:
 def _cancel_answered(ledger: Ledger, order: Order, answer: Answer) -> None:
     if answer.outcome is not Outcome.ACCEPTED and not order.is_done:
         ledger.look_up(order)
-
-
-def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
-    """Some vendors count a replaced order's fills again in its successor; they are booked already."""
-    before = ledger.orders.by_id.get(order.leaves_room_of)
-    if before is not None and before.filled and seen.filled_quantity == before.filled and not order.filled:
-        order.offset = before.filled
 
 
 def _reopen_predecessor(ledger: Ledger, order: Order) -> None:

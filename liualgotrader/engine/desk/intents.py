@@ -167,7 +167,7 @@ def _take_price(ledger: Ledger, intent: OrderIntent) -> None:
 def _replaced(ledger: Ledger, old: Order, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
     """Return the old order's intent with the new terms; the broker counts the quantity with what has filled."""
     was = old.intent
-    whole = asked.quantity if asked.quantity is not None else old.quantity
+    whole = asked.quantity - old.offset if asked.quantity is not None else old.quantity
     return on_ticks(
         with_terms(
             was,

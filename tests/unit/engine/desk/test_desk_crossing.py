@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from liualgotrader.common.orders import (
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
+    BrokerUpdate,
     Declare,
     OrderState,
     OrderType,
@@ -31,6 +33,7 @@ from liualgotrader.engine.desk import (
     Decision,
     Earlier,
     Flatten,
+    Found,
     KillSwitch,
     Leave,
     Outcome,
@@ -305,3 +308,74 @@ def test_alarms_of_a_machine_that_was_booted_again_are_forgotten(world: World) -
     assert world.desk.next_machine == NEVER
     world.run()
     assert world.desk.has_compared
+
+
+# --- a vendor that counts what the replaced order has filled again in its successor
+
+
+def told(name: str, quantity: int, filled: int, state: OrderState, at: int, **changes: object) -> BrokerOrder:
+    order = BrokerOrder(
+        f"b-{name}",
+        name,
+        "AAPL",
+        Side.BUY,
+        D(quantity),
+        D(filled),
+        D(100) if filled else None,
+        state,
+        str(state),
+        1,
+        at,
+    )
+    return msgspec.structs.replace(order, **changes)
+
+
+def part(world: World, name: str, shares: int, cumulative: int, quantity: int = 100) -> None:
+    """Let the order stream tell of an execution."""
+    world.now += SECOND
+    execution = BrokerExecution(
+        f"{name}/{cumulative}", f"b-{name}", "AAPL", Side.BUY, D(shares), D(100), D(0), world.now, D(cumulative)
+    )
+    state = OrderState.FILLED if cumulative == quantity else OrderState.PARTIALLY_FILLED
+    world.tell(BrokerUpdate("fill", told(name, quantity, cumulative, state, world.now), world.now, execution))
+
+
+def accepted(world: World, request: Request, name: str, filled: int) -> Answer:
+    world.now += SECOND
+    view = told(name, 100, filled, OrderState.ACKNOWLEDGED, world.now)
+    return Answer(request, name, Outcome.ACCEPTED, view)
+
+
+@pytest.mark.parametrize("way", ["answer", "stream", "look-up"])
+def test_what_a_chain_has_filled_is_booked_once_however_its_next_order_becomes_known(world: World, way: str) -> None:
+    name = world.order(1, "buy", 100, limit_price=D("99.00"))
+    world.tell(accepted(world, Request.SUBMIT, name, 0))
+    filled, chain = 0, [name, f"{name}-r1", f"{name}-r2"]
+    for before, new in pairwise(chain):
+        filled += 30
+        part(world, before, 30, filled)
+        replaced(world, name, f"99.{filled}")
+        answer = accepted(world, Request.REPLACE, new, filled)
+        assert answer.order is not None
+        if way == "stream":
+            world.tell(BrokerUpdate("new", answer.order, world.now))
+        if way == "look-up":
+            world.tell(Answer(Request.REPLACE, new, Outcome.SILENCE))
+            world.tell(Found(new, True, answer.order))
+        else:
+            world.tell(answer)
+        world.tell(BrokerUpdate("replaced", told(before, 100, filled, OrderState.REPLACED, world.now), world.now))
+    part(world, chain[-1], 40, 100)
+    assert (world.held(1), [t.quantity for t in world.trade_rows()]) == (100, [30, 30, 40])
+    assert [o.quantity for o in world.desk.ledger.orders.by_id.values()] == [100, 70, 40]
+    assert {world.order_rows()[one].state for one in chain} == {"replaced", "filled"}
+
+
+def test_a_quantity_asked_for_counts_what_the_whole_chain_has_filled(world: World) -> None:
+    name = world.order(1, "buy", 100, limit_price=D("99.00"))
+    world.tell(accepted(world, Request.SUBMIT, name, 0))
+    part(world, name, 30, 30)
+    replaced(world, name, "99.10")
+    world.tell(accepted(world, Request.REPLACE, f"{name}-r1", 30))
+    world.tell(ReplaceIntent(name, 1, world.now, D(80), None))
+    assert world.order_rows()[f"{name}-r2"].quantity == 50
