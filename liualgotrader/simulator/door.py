@@ -7,7 +7,6 @@ it at once, so there it is off unless the option `requests_per_minute` sets one.
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -18,6 +17,7 @@ from aiohttp import web
 from liualgotrader.common.clock import SECOND, Clock
 from liualgotrader.exchange.values import Refusal
 from liualgotrader.simulator.data_stream import KEY_HEADER, SECRET_HEADER
+from liualgotrader.simulator.subscriptions import same_secret
 from liualgotrader.simulator.wire import no, refused
 from liualgotrader.simulator.world import WORLD, World
 
@@ -116,11 +116,14 @@ def _stopped(request: web.Request) -> web.Response | None:
 
 
 def _stopped_at_control(request: web.Request, world: World) -> web.Response | None:
-    if urlsplit(f"//{request.host}").hostname not in _LOOPBACK_NAMES:
+    try:
+        host, origin = urlsplit(f"//{request.host}").hostname, urlsplit(request.headers.get("Origin") or "")
+    except ValueError:
+        return no(403, 40310000, "this host name or origin is not served")
+    if host not in _LOOPBACK_NAMES:
         return no(403, 40310000, "this host name is not served")
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if "Origin" in request.headers and origin.netloc != request.host:
         return no(403, 40310000, "this origin is not served")
-    if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), world.token.encode()):
+    if not same_secret(request.headers.get(TOKEN_HEADER, ""), world.token):
         return no(401, 40110000, "the control token is missing or wrong; it lies beside the session page")
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,6 +26,26 @@ def ask(market: MarketThread, path: str, body: bytes | None = None, **query: str
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as refused:
         return refused.code, json.loads(refused.read())
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "expected"),
+    [
+        ("/v2/account", b"APCA-API-KEY-ID: \xff", 401),
+        ("/_sim/status", b"X-LIU-Token: \xff", 401),
+        ("/_sim/status", b"Origin: http://[", 403),
+        ("/_sim/status", b"Host: [", 403),
+    ],
+)
+def test_a_header_that_cannot_be_read_is_refused_in_json(
+    market: MarketThread, path: str, header: bytes, expected: int
+) -> None:
+    host = b"" if header.startswith(b"Host") else b"Host: 127.0.0.1\r\n"
+    with socket.create_connection(("127.0.0.1", market.running.port), 10) as line:
+        line.sendall(b"GET %b HTTP/1.1\r\n%bConnection: close\r\n%b\r\n\r\n" % (path.encode(), host, header))
+        head, _, body = line.makefile("rb").read().partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == expected
+    assert json.loads(body).keys() >= {"code", "message"}
 
 
 @pytest.mark.parametrize("path", ["/v2/stocks/bars", "/v2/stocks/trades", "/v2/stocks/quotes"])
