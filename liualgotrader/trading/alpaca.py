@@ -46,6 +46,7 @@ _BUSY_TRIES = 3
 _BUSY_WAIT_SECONDS = 1.0
 _PING_SECONDS = 10
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0  # machine time before the stream's client is started again
+_ANSWER_SECONDS = 10.0  # machine time for the stream to say whether the keys are right; its client would wait for ever
 _STEADY = 60 * SECOND  # machine time; who lived longer begins with the first pause again
 
 Say = Callable[[BrokerUpdate | None], None]
@@ -351,6 +352,10 @@ def updates_stream(
     from alpaca.trading.stream import TradingStream
 
     class ListeningStream(TradingStream):  # type: ignore[misc] # the client has no type hints
+        async def _auth(self) -> None:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await super()._auth()
+
         async def _dispatch(self, msg: dict[str, Any]) -> None:
             if msg.get("stream") == "listening":
                 listening()

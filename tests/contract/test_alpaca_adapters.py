@@ -163,6 +163,20 @@ async def test_a_dropped_order_stream_is_connected_again_and_says_so(
     assert await asyncio.wait_for(anext(stream), 15) is None
 
 
+async def test_an_order_stream_that_answers_nothing_is_connected_again(
+    broker: AlpacaBroker, market: MarketThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liualgotrader.trading.alpaca._ANSWER_SECONDS", 0.2)
+    await asyncio.to_thread(market.control, "faults/mute", {"on": True})
+    stream = broker.updates()
+    listening = asyncio.ensure_future(anext(stream))
+    while not market.read(lambda r: r.world.updates.listeners):
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(market.control, "faults/mute", {"on": False})
+    assert await asyncio.wait_for(listening, 10) is None
+    await stream.aclose()
+
+
 async def test_an_order_stream_that_ends_by_itself_is_started_again_and_says_so(
     broker: AlpacaBroker, market: MarketThread, caplog: pytest.LogCaptureFixture
 ) -> None:
