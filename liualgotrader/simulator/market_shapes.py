@@ -2,7 +2,8 @@
 
 Source: Alpaca market data API 1.1. On REST instants are text; on the stream they are text in JSON and the
 Timestamp extension in msgpack. Conditions: `@` regular sale, `I` odd lot and `W` average price (count for volume only),
-`4` derivatively priced (for high, low and volume), `M` market center's official close (for nothing).
+`4` derivatively priced (for high, low and volume), `M` market center's official close (for nothing), `O` and `6` the
+prints of the opening and closing auctions (for all).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ TRADE_CONDITIONS = {
     "W": "Average Price Trade",
     "4": "Derivatively Priced",
     "M": "Market Center Official Close",
+    "O": "Opening Prints",
+    "6": "Closing Prints",
 }
 QUOTE_CONDITIONS = {"R": "Regular, two-sided open"}
 _ALL = int(Counts.ALL)

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from liualgotrader.common.events import Counts, Quote, Status, Trade
 from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.simulator.codec import JSON, MSGPACK, codec_for
-from liualgotrader.simulator.market_shapes import conditions_of, quote_message, status_message, trade_message
+from liualgotrader.simulator.market_shapes import (
+    TRADE_CONDITIONS,
+    conditions_of,
+    quote_message,
+    status_message,
+    trade_message,
+)
 from liualgotrader.simulator.outbox import MAX_FRAME_BYTES, frames_below_limit
 from liualgotrader.simulator.symbols import SymbolTable, Venue, terms_of, venue_of
 from liualgotrader.simulator.trading_shapes import ulid
@@ -151,6 +157,11 @@ def test_a_trade_and_a_quote_have_the_vendors_fields() -> None:
 )
 def test_conditions_say_what_a_print_counts_for(flags: Counts, size: float, conditions: tuple[str, ...]) -> None:
     assert conditions_of(int(flags), size) == conditions
+
+
+@given(st.integers(min_value=0, max_value=31), st.sampled_from([7.0, 100.0]))
+def test_every_condition_of_a_print_stands_in_the_table_of_conditions(flags: int, size: float) -> None:
+    assert set(conditions_of(flags, size)) <= TRADE_CONDITIONS.keys()
 
 
 @pytest.mark.parametrize(("tape", "halted", "code"), [("C", True, "H"), ("C", False, "T"), ("A", True, "2")])
