@@ -78,6 +78,7 @@ class Gateway:
         self._hurry: asyncio.Task[None] | None = None
         self._polls: dict[str, Alarm] = {}  # by lane, the next look of each kind
         self._prices_watched = False
+        self._prices_missed = False
         self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
         self.clock_asked = child.plan.simulated_clock
         self.counts = Counter({"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0})
@@ -309,7 +310,10 @@ class Gateway:
         try:
             prices = dict(await self._prices.latest(symbols)) if symbols else {}
         except (OutsideError, BadData) as error:
-            self._notice("WARNING", f"no prices for {', '.join(symbols)}, whose strategy has stopped: {error}")
+            if not self._prices_missed:  # once an outage, not at every look
+                self._notice("WARNING", f"no prices for {', '.join(symbols)}, whose strategy has stopped: {error}")
+            self._prices_missed = True
             return
+        self._prices_missed = False
         if prices:
             self.tell(Prices(prices))

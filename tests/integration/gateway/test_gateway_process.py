@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from liualgotrader.analytics import consolidate
-from liualgotrader.common.clock import NEVER
-from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Operate
-from liualgotrader.common.orders import OrderState, Side
+from liualgotrader.common.clock import NEVER, SECOND
+from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Operate, StopSlot
+from liualgotrader.common.orders import OrderState, Protect, Side
 from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan, write_plan
@@ -22,6 +22,7 @@ from liualgotrader.engine.desk import Entry, Leave
 from liualgotrader.journal import read_journal
 from liualgotrader.models.store import PostgresStore
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE
+from liualgotrader.transport.codec import encode_intents
 from liualgotrader.transport.page import Cell, Life
 from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, PlayedConsumer, Stack
 
@@ -346,6 +347,27 @@ async def test_what_an_earlier_batch_gained_is_written_again_with_the_fills_foun
         sold.quantity * sold.price - sold.fee - cost
     ]
     assert len(await store.fetch("SELECT FROM trade_analysis WHERE algo_run_id = $1", run)) == 1
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+
+
+async def test_prices_that_nobody_has_are_missed_in_one_sentence(stack: Stack) -> None:
+    nowhere = msgspec.structs.replace(stack.plan.endpoints, data_url="http://127.0.0.1:1")
+    write_plan(msgspec.structs.replace(stack.plan, endpoints=nowhere))
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    name = consumer.order(1, Side.BUY, 10, symbol, price)
+    await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+    consumer.writer.send(encode_intents([Protect(1, symbol, consumer.market_now(), price / 2)]))
+    stack.say(StopSlot(1, "it failed"))
+
+    def missed() -> int:
+        return stack.log().count("no prices for")
+
+    await consumer.until(lambda: missed() > 0)
+    later = consumer.market_now() + 15 * SECOND
+    await consumer.until(lambda: consumer.market_now() > later, seconds=60)
+    assert missed() == 1
     assert await stack.stop_gateway() == 0
     consumer.close()
 
