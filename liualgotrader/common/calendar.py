@@ -136,11 +136,6 @@ def session_at_or_after(at: int) -> Session:
     raise ConfigError(f"No session after {day} is known; the calendar ends on {LAST_DAY}.")
 
 
-def minutes_of(session: Session) -> range:
-    """Return the instants at which the minutes of regular trading begin."""
-    return range(session.opens_at, session.closes_at, MINUTE)
-
-
 @dataclass(frozen=True, slots=True)
 class _Table:
     days: Sequence[date]

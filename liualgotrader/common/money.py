@@ -6,7 +6,6 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
-BPS_IN_ONE = Decimal(10_000)
 
 PRICE_UNITS = 10_000  # the exchange counts prices in 1e-4 dollars
 QUANTITY_UNITS = 1_000_000_000  # and quantities in 1e-9 shares
@@ -35,11 +34,6 @@ def exact(value: float | int | str | Decimal) -> Decimal:
 def price_units(price: Decimal | float | str) -> int:
     """Return a price in 1e-4 dollars, rounded half to even."""
     return int((exact(price) * PRICE_UNITS).to_integral_value(ROUND_HALF_EVEN))
-
-
-def quantity_units(quantity: Decimal | float | str) -> int:
-    """Return a quantity in 1e-9 shares, rounded half to even."""
-    return int((exact(quantity) * QUANTITY_UNITS).to_integral_value(ROUND_HALF_EVEN))
 
 
 def from_price_units(units: int) -> Decimal:

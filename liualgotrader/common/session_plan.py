@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 DECLINED = "create() said no"  # why a slot does not run whose strategy did not want to
-ENVIRONMENTS = ("PAPER", "PROD", "BACKTEST", "SIMULATED")
 
 
 class SlotPlan(msgspec.Struct, frozen=True):

@@ -194,7 +194,7 @@ class Session:
         cleanup.push_async_callback(door.close)
         await door.open()
         stack.start()
-        ending = await self._live(prepared, figures)
+        ending = await self._live()
         return await self._finish(prepared, stack, figures, ending)
 
     async def _prepare(self, cleanup: AsyncExitStack) -> Prepared | Ending:
@@ -211,7 +211,7 @@ class Session:
         await door.close()
         return prepared
 
-    async def _live(self, prepared: Prepared, figures: Figures) -> Ending:
+    async def _live(self) -> Ending:
         assert self._ending is not None
         rounds = [
             self._round(_LOOK_SECONDS, self._look_at_the_time),

@@ -57,17 +57,17 @@ def look(page: SessionPage, name: str, pid: int, spawned_at: int) -> Seen:
     return Seen(name, pid, spawned_at, *(page.get(row, cell) for cell in (*cells, Cell.CALL_COUNT, Cell.CALL_SINCE)))
 
 
-def finding(seen: Seen, again: Seen, machine: int, answer_seconds: float) -> NoAnswer | Mute | None:
-    """Return what is wrong with a process after two looks at it, None if all is well.
+def finding(seen: Seen, before: Seen, machine: int, answer_seconds: float) -> NoAnswer | Mute | None:
+    """Return what is wrong with a process that was looked at twice, None if all is well; `seen` is the newer look.
 
-    Two looks, because the cells of a call are not written in one step: only a call that stands still counts.
+    Twice, because the cells of a call are not written in one step: only a call that stands still counts.
     """
     if seen.row_pid != seen.pid:
         waited = (machine - seen.spawned_at) / SECOND
         return Mute(seen.name, waited) if waited > ARRIVE_SECONDS else None
     if seen.call_since:
         stuck = (machine - seen.call_since) / SECOND
-        if stuck <= (MAKE_SECONDS if seen.call_batch == MAKING else answer_seconds) or again[6:] != seen[6:]:
+        if stuck <= (MAKE_SECONDS if seen.call_batch == MAKING else answer_seconds) or before[6:] != seen[6:]:
             return None
         return NoAnswer(seen.name, seen.call_slot, cell_symbol(seen.call_symbol), stuck)
     silent = (machine - seen.beat) / SECOND
