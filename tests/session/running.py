@@ -24,6 +24,8 @@ from liualgotrader.models.server import EmbeddedServer
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
 TRADER = (sys.executable, "-c", "from liualgotrader.cli.trader import main; main()")
+PAPER = [sys.executable, "-c", "from tests.fakes.paper_on_simulated import main; main()"]
+REPOSITORY = Path(__file__).parents[2]
 PLANS = Path(__file__).parent / "plans"
 T = TypeVar("T")
 
@@ -62,11 +64,10 @@ class TraderRun:
 
     def start(self) -> TraderRun:
         """Start it and return at once."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("APCA_", "DSN", "LIU_", "TRADEPLAN"))}
         with (self.home / "output.txt").open("ab") as output:
             self._process = subprocess.Popen(
                 [*self.program, *self.arguments],
-                env=clean | {"LIU_HOME": str(self.home)} | self.environment,
+                env=bare_environment() | {"LIU_HOME": str(self.home)} | self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -204,6 +205,25 @@ class TraderRun:
             yield server.dsn(DATABASE)
         finally:
             server.release()
+
+
+def bare_environment() -> dict[str, str]:
+    """Return this process's environment without anything that is a setting of ours or opens an account."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("APCA_", "DSN", "LIU_", "TRADEPLAN"))}
+
+
+def start_paper(run: TraderRun, plan: str, day: str, *, until: str) -> None:
+    """Start one more session of a run on a simulated market that keeps its account, as a paper account is kept.
+
+    Its output is what the run shows from then on.
+    """
+    run.forget_page()
+    run.program = PAPER
+    run.environment = {"PYTHONPATH": str(REPOSITORY)}
+    run.arguments = ["--simulate", "--tradeplan", str(PLANS / plan), "--speed", "max", "--symbols", "6"]
+    run.arguments += ["--date", day, "--from", "09:30", "--to", until]
+    (run.home / "output.txt").unlink(missing_ok=True)
+    run.start()
 
 
 def _alive(pid: int) -> bool:

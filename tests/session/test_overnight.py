@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from tests.session.audit import market_books
-from tests.session.running import PLANS, TraderRun, trader
+from tests.session.running import TraderRun, start_paper, trader
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
-
-PAPER = [sys.executable, "-c", "from tests.fakes.paper_on_simulated import main; main()"]
-REPOSITORY = Path(__file__).parents[2]
 
 
 def rows(dsn: str, query: str) -> list[Mapping[str, Any]]:
@@ -31,15 +26,6 @@ def rows(dsn: str, query: str) -> list[Mapping[str, Any]]:
             await connection.close()
 
     return asyncio.run(ask())
-
-
-def session(run: TraderRun, plan: str, day: str, until: str = "09:40") -> None:
-    run.forget_page()
-    run.program = PAPER
-    run.environment = {"PYTHONPATH": str(REPOSITORY)}
-    run.arguments = ["--simulate", "--tradeplan", str(PLANS / plan), "--speed", "max", "--symbols", "6"]
-    run.arguments += ["--date", day, "--from", "09:30", "--to", until]
-    run.start()
 
 
 def first_calls(run: TraderRun) -> dict[tuple[str, str], list[str]]:
@@ -55,19 +41,19 @@ def first_calls(run: TraderRun) -> dict[tuple[str, str], list[str]]:
 
 def test_positions_of_yesterday_are_taken_up_without_a_pick_and_day_trades_closed() -> None:
     with trader() as run:
-        session(run, "overnight_buy.toml", "2024-06-03", "16:00")
+        start_paper(run, "overnight_buy.toml", "2024-06-03", until="16:00")
         run.wait_for_market("09:34:00")
         run.process.send_signal(signal.SIGINT)
         assert run.ended() == 130, run.output
         held = market_books(run.state).positions
         assert sorted(held.values()) == [6, 6], "each of two strategies holds three of each symbol"
 
-        session(run, "overnight_none.toml", "2024-06-04")
+        start_paper(run, "overnight_none.toml", "2024-06-04", until="09:40")
         assert run.ended() == 0, run.output
         assert first_calls(run) == {}
         assert market_books(run.state).positions == held, "with skip_existing it is nobody's"
 
-        session(run, "overnight_sell.toml", "2024-06-05")
+        start_paper(run, "overnight_sell.toml", "2024-06-05", until="09:40")
         assert run.ended() == 0, run.output
         with run.database() as dsn:
             batches = [row["batch_id"] for row in rows(dsn, "select batch_id from batch order by recorded_at")]
