@@ -161,8 +161,9 @@ class Timeline:
         return (total or 0) - old.filled
 
     def _inherit(self, new: Order, old: Order) -> None:
-        """Put the new order into the old one's place in its group."""
+        """Put the new order into the old one's place in its group, as that is now: others of it may be new themselves."""
         orders = self._venue.orders
+        new.parent_id, new.child_ids, new.sibling_id = old.parent_id, list(old.child_ids), old.sibling_id
         if sibling := orders.get(old.sibling_id or ""):
             sibling.sibling_id = new.id
         if old.parent_id:

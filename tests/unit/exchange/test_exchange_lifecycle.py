@@ -285,6 +285,28 @@ def test_an_oco_is_a_target_with_its_stop_as_leg_and_holds_the_shares_once() -> 
     assert (floor.order("oco").status, floor.order("oco").legs[0].status) == ("canceled", "filled")
 
 
+@pytest.mark.parametrize(("target", "stop"), [("a", "b"), ("b", "a")])
+def test_exits_that_are_replaced_at_one_instant_stay_a_pair(target: str, stop: str) -> None:
+    floor = floor_at_ten(rules=LATE)
+    floor.send("buy", "100")
+    floor.wait(1)
+    oco = floor.send(
+        "sell", "100", "limit", order_class="oco", take_profit_limit="10.50", stop_loss_stop="9.50",
+        client_order_id="oco",
+    )  # fmt: skip
+    floor.wait(1)
+    exchange, now = floor.exchange, floor.now
+    exchange.replace("me", oco.id, now, limit_price=Decimal("10.60"), client_order_id=target)
+    exchange.replace("me", oco.legs[0].id, now, stop_price=Decimal("9.60"), client_order_id=stop)
+    floor.wait(1)
+    assert [leg.client_order_id for leg in floor.order(target).legs] == [stop]
+    floor.replace(stop, stop_price="9.70", client_order_id="stop-3")
+    floor.wait(1)
+    assert [leg.client_order_id for leg in floor.order(target).legs] == ["stop-3"]
+    floor.quote(10.60, 1000, 10.62, 1000)
+    assert (floor.order(target).status, floor.order("stop-3").status) == ("filled", "canceled")
+
+
 def test_an_oto_sends_its_one_exit_after_the_entry() -> None:
     floor = floor_at_ten()
     floor.send("sell", "100", order_class="oto", stop_loss_stop="10.50", client_order_id="short")
