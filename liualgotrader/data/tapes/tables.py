@@ -97,7 +97,11 @@ def _checked(path: Path, field: Field, values: list[Any]) -> Column:
     try:
         return _convert(field.kind, values)
     except (ValueError, TypeError, OverflowError) as e:
-        row = next((i for i, v in enumerate(values) if not _is_good(field.kind, v)), 0)
+        row = next((i for i, v in enumerate(values) if not _is_good(field.kind, v)), None)
+        if row is None:
+            raise ConfigError(
+                f"{path}, column {field.name}: its cells are not written in one way; each must be {field.kind.value}."
+            ) from e
         wrong = f"`{values[row]}`" if values[row] not in ("", None) else "nothing"
         raise ConfigError(
             f"{path}, {_place(path, row)}, column {field.name}: {wrong} is not {field.kind.value}."
@@ -129,6 +133,8 @@ def _texts(values: list[Any]) -> Column:
 
 def _numbers(values: list[Any], least: float) -> Column:
     numbers = np.array(values, np.float64)
+    if numbers.ndim != 1:
+        raise ValueError("lists, not numbers")
     if not np.all(np.isfinite(numbers)) or np.any(numbers < least):
         raise ValueError("number out of bounds")
     return numbers
@@ -157,7 +163,11 @@ def _days(values: list[Any]) -> Column:
 def _day(value: Any) -> date:
     if isinstance(value, datetime):
         raise ValueError("a time, not a day")
-    return value if isinstance(value, date) else date.fromisoformat(value.strip())
+    if isinstance(value, date):
+        return value
+    if not isinstance(value, str):
+        raise TypeError("neither a day nor text")
+    return date.fromisoformat(value.strip())
 
 
 def _instants(values: list[Any]) -> Column:
@@ -213,7 +223,7 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
 
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            names = [n.strip() for n in next(standard_csv.reader(lines), [])]
+            names = _each_once(path, [n.strip() for n in next(standard_csv.reader(lines), [])])
         table = csv.read_csv(
             path,
             read_options=csv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
@@ -229,6 +239,14 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
     return {n: table.column(n).to_pylist() for n in names}
 
 
+def _each_once(path: Path, names: list[str]) -> list[str]:
+    """Return the names of a file's columns, if none of them stands there twice."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{path} has more than one column `{twice}`; keep one of them.")
+    return names
+
+
 def _read_parquet(path: Path) -> dict[str, list[Any]]:
     import pyarrow as pa
     from pyarrow import parquet
@@ -237,7 +255,7 @@ def _read_parquet(path: Path) -> dict[str, list[Any]]:
         table = parquet.read_table(path)
     except (OSError, pa.ArrowInvalid) as e:
         raise ConfigError(f"{path} is not a Parquet file: {e}.") from e
-    return {n: _values(path, n, table.column(n)) for n in table.column_names}
+    return {n: _values(path, n, table.column(n)) for n in _each_once(path, table.column_names)}
 
 
 def _values(path: Path, name: str, column: Any) -> list[Any]:

@@ -226,6 +226,8 @@ BROKEN = [
     ("trades.csv", [HEADER, GOOD, "ABC,2024-13-45T09:30:00Z,10,5"], "line 3, column at: "),
     ("trades.csv", [HEADER, GOOD, f"ABC,{OPENS},10"], "line 3: 3 cells where the header names 4 columns"),
     ("trades.csv", [HEADER.replace("price", "prize"), GOOD], "has no column `price`; it needs symbol, at, price"),
+    ("trades.csv", [HEADER + ",price", GOOD + ",11"], "has more than one column `price`; keep one of them"),
+    ("trades.csv", [HEADER, GOOD, "ABC,2024-03-12T09:30:00Z,10,5"], "column at: its cells are not written in one way"),
     ("trades.csv", [HEADER + ",flags", GOOD + ",9"], "line 2, column flags: `9` is not a whole number from 0 to 7"),
     ("quotes.csv", ["symbol,at,bid,bid_size,ask,ask_size", f"ABC,{OPENS},1,1,-2,1"], "line 2, column ask: `-2`"),
     ("statuses.csv", ["symbol,at,halted", f"ABC,{OPENS},maybe"], "line 2, column halted: `maybe` is not true or false"),
@@ -264,6 +266,30 @@ def test_a_malformed_file_is_one_sentence_with_file_row_and_column(
         FilesTape(tmp_path, DAY)
     assert name in str(error.value) or name.startswith("daily")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "says"),
+    [
+        ("day", [None], "row 1, column day: nothing is not a day as YYYY-MM-DD"),
+        ("day", [20240308], "row 1, column day: `20240308` is not a day as YYYY-MM-DD"),
+        ("open", [[1.0]], r"row 1, column open: `\[1.0\]` is not a price above 0"),
+    ],
+    ids=["nothing", "number", "list"],
+)
+def test_a_parquet_cell_of_another_kind_is_one_sentence(
+    tmp_path: Path, column: str, cells: list[object], says: str
+) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    write(tmp_path, "trades.csv", HEADER, GOOD)
+    prices = {price: [1.0] for price in ("open", "high", "low", "close", "volume")}
+    parquet.write_table(
+        pa.table({"symbol": ["ABC"], "day": ["2024-03-08"], **prices, column: cells}), tmp_path / "daily.parquet"
+    )
+    with pytest.raises(ConfigError, match=says):
+        FilesTape(tmp_path, DAY)
 
 
 def test_an_empty_file_and_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
