@@ -79,7 +79,6 @@ class FrontDoor:
 
     async def open(self) -> None:
         """Begin to listen."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._door.open()
 
     async def close(self) -> None:

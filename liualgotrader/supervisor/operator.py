@@ -49,7 +49,21 @@ class OperatorDoor:
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Begin to listen."""
+        """Begin to listen.
+
+        Raises:
+            OutsideError: if the data folder has no room for it.
+        """
+        try:
+            await self._open()
+        except OSError as error:
+            place = self._entry.parent.parent
+            raise OutsideError(
+                f"nothing can be written in {place} ({error.strerror}): make room, or set LIU_HOME to another folder"
+            ) from error
+
+    async def _open(self) -> None:
+        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, socket_address(self._socket))
         self._socket.chmod(0o600)
@@ -58,7 +72,8 @@ class OperatorDoor:
 
     async def close(self) -> None:
         """Listen no longer."""
-        self._entry.unlink(missing_ok=True)
+        with suppress(OSError):  # it was never written, or cannot be removed: nobody listens where it points to
+            self._entry.unlink()
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()

@@ -218,6 +218,15 @@ async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_the
     await doors[1].close()
 
 
+async def test_a_door_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "sessions").write_text("")  # in place of the folder: what is to be written cannot be
+    door = FrontDoor(tmp_path, "PAPER", lambda: None)
+    with pytest.raises(OutsideError, match=r"nothing can be written in .*run \(File exists\): make room"):
+        await door.open()
+    await door.close()
+
+
 def test_a_data_folder_that_may_not_be_looked_into_is_not_called_empty(ordinary_user):
     home = ordinary_user / "home"
     (home / "run" / "sessions").mkdir(parents=True)
