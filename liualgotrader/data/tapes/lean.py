@@ -169,7 +169,13 @@ def _read(path: Path, names: Sequence[str]) -> dict[str, Any]:
         ).combine_chunks()
     except (OSError, IndexError, zipfile.BadZipFile, pa.ArrowInvalid) as e:
         raise ConfigError(f"{path} is not a Lean data file with {len(names)} columns: {e}.") from e
-    return {n: _column(table.column(n), n in _TEXT) for n in names}
+    columns = {n: _column(table.column(n), n in _TEXT) for n in names}
+    for name in names:
+        if name in _TEXT or name.startswith(("bid", "ask")):  # an empty side of a quote means "as before" too
+            continue
+        if len(odd := np.flatnonzero(~np.isfinite(columns[name]))):
+            raise ConfigError(f"{path}, line {int(odd[0]) + 1}: its {name} is no number.")
+    return columns
 
 
 def _column(column: Any, is_text: bool) -> Any:

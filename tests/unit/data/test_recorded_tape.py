@@ -44,6 +44,14 @@ def test_a_quote_row_of_one_side_keeps_the_other_side(folder: LeanFolder) -> Non
     ]
 
 
+def test_an_empty_side_of_a_quote_keeps_the_other_side_too(folder: LeanFolder) -> None:
+    folder.intraday("tick", "abc", "20131007", "trade", SEVERAL)
+    rows = ["138400,700,140200,500,Q,1,0", "138500,800,,,Q,1,0"]
+    folder.intraday("tick", "abc", "20131007", "quote", [f"{MS_0930 + i},{r}" for i, r in enumerate(rows)])
+    found = [e for e in events(RecordedTape(folder.root, DAY)) if isinstance(e, Quote)]
+    assert [(q.bid, q.ask, q.ask_size) for q in found] == [(13.84, 14.02, 500.0), (13.85, 14.02, 500.0)]
+
+
 def test_suspicious_ticks_are_dropped_and_conditions_become_counts(folder: LeanFolder) -> None:
     rows = ["100000,100,P,1,0", "990000,100,P,1,1", "100100,40,P,80000000,0", "100200,500,D,100000,0"]
     folder.intraday("tick", "abc", "20131007", "trade", [f"{MS_0930},{r}" for r in rows])
@@ -135,7 +143,12 @@ def test_a_day_without_data_or_without_a_session_is_refused(folder: LeanFolder) 
 
 @pytest.mark.parametrize(
     ("rows", "says"),
-    [([f"{MS_0930},100000,100"], "not a Lean data file"), ([f"{MS_0930},1,1,P,zz,0"], "not a hexadecimal number")],
+    [
+        ([f"{MS_0930},100000,100"], "not a Lean data file"),
+        ([f"{MS_0930},1,1,P,zz,0"], "not a hexadecimal number"),
+        ([*SEVERAL, f"{MS_0930},,100,P,1,0"], "line 2: its price is no number"),
+        ([",100000,100,P,1,0"], "line 1: its ms is no number"),
+    ],
 )
 def test_a_broken_file_is_named(folder: LeanFolder, rows: list[str], says: str) -> None:
     folder.intraday("tick", "abc", "20131007", "trade", rows)
