@@ -16,19 +16,20 @@ from liualgotrader.models.server_cluster import SUPERUSER, Cluster
 
 _SUFFIX = ".dump"  # one archive of pg_dump's custom format for each database, inside a tar file
 _MEMBER = re.compile(rf"[a-z_][a-z0-9_]*{re.escape(_SUFFIX)}")
-_INCOMING = "_incoming"
-_REPLACED = "_replaced"
+# By number: a name with something behind it may exceed 63 bytes, and PostgreSQL would cut it to another database's.
+_INCOMING = "_incoming_{}"
+_REPLACED = "_replaced_{}"
 _SECONDS = 3600.0
 
 LIST_DATABASES = """
     SELECT datname FROM pg_database
-    WHERE NOT datistemplate AND datname <> 'postgres'
+    WHERE NOT datistemplate AND datname <> 'postgres' AND datname !~ '^_(incoming|replaced)_[0-9]+$'
     ORDER BY datname
 """
 
 
 def databases(cluster: Cluster, dsn: str) -> Sequence[str]:
-    """Return the names of all databases but the server's own."""
+    """Return the names of all databases but the server's own, and what a restore that was killed has left."""
     return _sql(cluster, dsn, LIST_DATABASES).split()
 
 
@@ -73,14 +74,18 @@ def restore(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
         dumps = _unpack(path, Path(folder))
         names = [dump.stem for dump in dumps]
         try:
-            for dump in dumps:
-                _load(cluster, dsn, dump)
+            for number, dump in enumerate(dumps):
+                _load(cluster, dsn, dump, _INCOMING.format(number))
             _exchange(cluster, dsn, names)
         except OutsideError:
-            _drop(cluster, dsn, [f"{name}{_INCOMING}" for name in names])
+            _drop(cluster, dsn, _numbered(_INCOMING, names))
             raise
-    _drop(cluster, dsn, [f"{name}{_REPLACED}" for name in names])
+    _drop(cluster, dsn, _numbered(_REPLACED, names))
     return names
+
+
+def _numbered(pattern: str, names: Sequence[str]) -> list[str]:
+    return [pattern.format(number) for number in range(len(names))]
 
 
 def _unpack(path: Path, folder: Path) -> Sequence[Path]:
@@ -103,8 +108,7 @@ def _unpack(path: Path, folder: Path) -> Sequence[Path]:
     return dumps
 
 
-def _load(cluster: Cluster, dsn: str, dump: Path) -> None:
-    incoming = f"{dump.stem}{_INCOMING}"
+def _load(cluster: Cluster, dsn: str, dump: Path, incoming: str) -> None:
     _drop(cluster, dsn, [incoming])
     _sql(cluster, dsn, f'CREATE DATABASE "{incoming}"')
     command = [cluster.programs.path("pg_restore"), "--exit-on-error", "--single-transaction", "--no-owner"]
@@ -113,10 +117,12 @@ def _load(cluster: Cluster, dsn: str, dump: Path) -> None:
 
 def _exchange(cluster: Cluster, dsn: str, names: Sequence[str]) -> None:
     """Give the new databases the names of the old ones, all in one transaction."""
-    _drop(cluster, dsn, [f"{name}{_REPLACED}" for name in names])
+    replaced, incoming = _numbered(_REPLACED, names), _numbered(_INCOMING, names)
+    _drop(cluster, dsn, replaced)
     present = databases(cluster, dsn)
-    steps = [f'ALTER DATABASE "{name}" RENAME TO "{name}{_REPLACED}";' for name in names if name in present]
-    steps += [f'ALTER DATABASE "{name}{_INCOMING}" RENAME TO "{name}";' for name in names]
+    rename = 'ALTER DATABASE "{}" RENAME TO "{}";'
+    steps = [rename.format(name, old) for name, old in zip(names, replaced, strict=True) if name in present]
+    steps += [rename.format(new, name) for name, new in zip(names, incoming, strict=True)]
     try:
         _sql(cluster, dsn, " ".join(steps))
     except OutsideError as e:

@@ -234,6 +234,19 @@ def test_a_backup_brings_back_what_was_there(home: Path) -> None:
         assert server.databases() == ["liualgotrader"]
 
 
+def test_a_database_with_the_longest_name_is_brought_back(home: Path) -> None:
+    name = "a" * 63
+    with EmbeddedServer.start(home) as server:
+        server.ensure_database(name)
+        server.run_sql("CREATE TABLE kept AS SELECT 7 AS n", database=name)
+        server.run_sql("CREATE DATABASE _incoming_0")  # as a restore leaves it that was killed
+        server.backup(home / "b.tar")
+        server.run_sql("DROP TABLE kept", database=name)
+        assert server.restore(home / "b.tar") == [name]
+        assert server.run_sql("SELECT n FROM kept", database=name) == "7\n"
+        assert server.databases() == [name]
+
+
 def test_a_file_that_is_no_backup_changes_nothing(home: Path) -> None:
     (home / "text.tar").write_text("hello")
     with EmbeddedServer.start(home) as server:
