@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 ACCOUNT_SECONDS = 20  # market time between two looks at the account
 PRICES_SECONDS = 5  # market time between two looks at the caretaker's prices
+_LOOK_SECONDS = 0.1  # machine time between two looks at what is due next by machine time, while anything is
 _ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE, _CLOCK_LANE = "/account", "/books", "/prices", "/clock"  # no symbol's name
 
 
@@ -262,7 +263,8 @@ class Gateway:
         desk = self._room.desk
         with self._seat.busy():
             while (due := desk.next_machine) != NEVER:
-                await self._clock.sleep(max(0.0, (due - self._clock.machine()) / SECOND))
+                wait = (due - self._clock.machine()) / SECOND
+                await self._clock.sleep(min(max(0.0, wait), _LOOK_SECONDS))  # what comes up meanwhile may be due before
                 if desk.next_machine <= self._clock.machine():
                     self.tell(Tick())
         self._hurry = None

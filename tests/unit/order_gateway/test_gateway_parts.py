@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from liualgotrader.common.clock import MINUTE, SECOND, WallClock
+from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.orders import (
     AccountNews,
@@ -36,6 +37,7 @@ from liualgotrader.engine.desk import (
     Send,
     Snapshot,
     Tick,
+    Warn,
     Write,
 )
 from liualgotrader.exchange.exchange import Exchange
@@ -46,6 +48,7 @@ from liualgotrader.order_gateway.carrying import carried_positions, carries, tak
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.endpoints import refuse_real_money
 from liualgotrader.order_gateway.errands import Errands
+from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.lanes import Lanes
 from liualgotrader.order_gateway.outbox import NewsOutbox
 from liualgotrader.order_gateway.record import RowRecorder
@@ -55,6 +58,31 @@ from liualgotrader.transport.codec import decode_news
 from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, desk_terms, now_of
 from tests.fakes.market_hold import Hold
 from tests.fakes.store import Account, MemoryDatabase, MemoryStore
+
+# --- alarms by machine time
+
+
+async def test_a_question_that_comes_up_during_a_longer_wait_is_asked_when_it_is_due() -> None:
+    clock, room = WallClock(), SimpleNamespace(desk=SimpleNamespace(next_machine=NEVER))
+    gateway = Gateway.__new__(Gateway)  # nothing but its alarm
+    gateway._clock, gateway._room, gateway._hurry = clock, room, None
+    gateway._seat = SimpleNamespace(busy=Hold().busy)
+    served: list[int] = []
+
+    def tick(*_: object) -> list[Warn]:
+        served.append(clock.machine())
+        room.desk.next_machine = NEVER
+        return []
+
+    gateway.tell = tick  # type: ignore[method-assign]
+    room.desk.next_machine = clock.machine() + 30 * SECOND  # a comparison that failed is tried again
+    waiting = asyncio.ensure_future(gateway._wait_by_machine())
+    await asyncio.sleep(0)
+    room.desk.next_machine = due = clock.machine() + SECOND // 20  # an order's fate is not known
+    async with asyncio.timeout(5):
+        await waiting
+    assert 0 <= served[0] - due < SECOND
+
 
 # --- real money
 
