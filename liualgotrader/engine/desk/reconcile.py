@@ -55,10 +55,19 @@ def _kill_what_was_not_known(ledger: Ledger, reason: str) -> None:
 
 def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:
     """Return the snapshot without what would change nothing, so that its record stays small."""
-    orders = tuple(o for o in snapshot.orders if _tells_something(ledger, o))
+    orders = tuple(_telling(ledger, snapshot.orders))
     told = {o.broker_order_id for o in _with_legs(orders)}
     executions = tuple(e for e in snapshot.executions if _is_new(ledger, e, told))
     return Snapshot(snapshot.ok, orders, executions, snapshot.positions)
+
+
+def _telling(ledger: Ledger, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
+    """Yield the orders that tell something, oldest first, with what a person has put in their place meanwhile."""
+    replacing: set[str] = set()
+    for order in sorted(seen, key=lambda o: o.submitted_at):
+        if order.broker_order_id in replacing or _tells_something(ledger, order):
+            replacing.add(order.replaced_by)
+            yield order
 
 
 def _tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:

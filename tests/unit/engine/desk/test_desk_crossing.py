@@ -161,6 +161,22 @@ def test_a_person_may_replace_an_order_whose_replacement_by_us_was_refused(world
     assert world.held(1) == 10
 
 
+def test_what_a_person_replaced_twice_and_what_it_filled_during_an_outage_is_booked(world: World) -> None:
+    name = resting(world)
+    by_hand(world, name, limit_price=D("99.20"))
+    world.now += SECOND
+    world._collect()
+    [second] = [o for o in now_of(world.broker.orders(since=0, open_only=True))]
+    world.exchange.replace("me", second.broker_order_id, world.now, limit_price=D("99.30"))
+    world.now += SECOND
+    world.quote("AAPL", 99.00, 99.10)
+    world.now += 300 * SECOND
+    world._collect()
+    world.crash()
+    world.run()
+    assert world.held(1) == 10
+
+
 def test_a_stop_that_a_person_has_moved_stays_when_the_session_ends(world: World) -> None:
     by_hand(world, protected(world), stop_price=D("91"))
     settle(world)
