@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.session_plan import Limits, Timings
 from liualgotrader.common.tradeplan_tables import (
     LONGEST_SESSION,
@@ -267,17 +268,3 @@ def _unpacked(value: Any) -> Any:
             return tomllib.loads(f"value = {value[_TOML]}")["value"]
         return {key: _unpacked(v) for key, v in value.items()}
     return [_unpacked(v) for v in value] if isinstance(value, list) else value
-
-
-_SECRET_KEY = re.compile(r"secret|password|passwd|token|api_?key|credential|\bdsn\b", re.IGNORECASE)
-
-
-def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy in which every value whose key sounds like a secret is `***`, for rows and screens."""
-    return {key: "***" if _SECRET_KEY.search(key) else _without_secrets(v) for key, v in values.items()}
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return without_secrets(value)
-    return [_without_secrets(v) for v in value] if isinstance(value, list | tuple) else value

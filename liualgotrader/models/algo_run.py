@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
+from liualgotrader.common.redact import without_secrets
 from liualgotrader.models.pool import current_pool
-from liualgotrader.models.redact import without_secrets
 from liualgotrader.models.values import from_json, json_text, midnight
 
 INSERT = """

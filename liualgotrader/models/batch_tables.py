@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.models.database import Database
-from liualgotrader.models.redact import without_secrets
 from liualgotrader.models.values import clean_text, from_json, instant_of, json_text, utc_aware, utc_naive
 
 INSERT_BATCH = """

@@ -19,9 +19,10 @@ from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.ports import Store
+from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
-from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.left_signals import store_left_signals
 from liualgotrader.order_gateway.left_over import store_left_over
 from liualgotrader.supervisor.data_folder import enough_room

@@ -17,9 +17,10 @@ import msgspec
 from liualgotrader.common.clock import SECOND, WallClock, as_datetime, clock_text, machine_now
 from liualgotrader.common.config import Secret, Secrets, Settings, enter_session_environment
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file
-from liualgotrader.common.tradeplan import TradePlan, without_secrets
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.batch import MARKET_STATE, Batch, Ledger, Wanted, build_label
 from liualgotrader.supervisor.data_folder import enough_room, has_batches
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.session_plan import Limits, Timings
-from liualgotrader.common.tradeplan import TradePlan, load_tradeplan, read_tradeplan, shown, without_secrets
+from liualgotrader.common.tradeplan import TradePlan, load_tradeplan, read_tradeplan, shown
 
 STRATEGY = '[strategies.Breakout]\nfilename = "s.py"\n'
 MOMENTUM = """

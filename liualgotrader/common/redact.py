@@ -1,4 +1,4 @@
-"""Keep secrets out of what is stored: every mapping that users or settings fill goes through here."""
+"""Keep secrets out of what is stored and shown: every mapping that users or settings fill goes through here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "***"
-_NAMES = r"dsn|secret|secrets|password|passwd|pwd|token|credentials?|api[_\-]?key|key_id|secret_key|private_key"
-_SECRET_KEY = re.compile(rf"(?:^|[_\-. ])(?:{_NAMES})(?:$|[_\-. ])", re.IGNORECASE)
+_ANYWHERE = r"passw|passphrase|credential|secret(?!ar)|(?:api|private)[_\- ]?key|token(?![a-z])"
+_AS_A_WORD = r"(?:^|[_\-. ])(?:dsn|pwd|key_id)(?:$|[_\-. ])"
+_SECRET_KEY = re.compile(f"{_ANYWHERE}|{_AS_A_WORD}", re.IGNORECASE)
 # Up to the last @ before a blank or another address: a password may hold @ and / (asyncpg takes such an address).
 _USER_IN_ADDRESS = re.compile(r"(\w[\w+.\-]{0,30}://)(?:[^/@\s]*:(?:(?!://)\S)*|[^/\s]*)@")
 
@@ -29,6 +30,8 @@ def without_secrets(value: Any) -> Any:
 
 
 def _is_secret(key: object, value: object) -> bool:
-    """Tell whether the value may be one; numbers and truth values (`token_count = 3`) are shown."""
-    filled = value is not None and value != "" and not isinstance(value, (bool, int, float))
-    return filled and bool(_SECRET_KEY.search(str(key)))
+    """Tell whether the value may be one; truth values and what counts tokens (`token_count = 3`) are shown."""
+    if value is None or value == "" or isinstance(value, bool):
+        return False
+    counts = isinstance(value, (int, float)) and "token" in str(key).lower()
+    return not counts and bool(_SECRET_KEY.search(str(key)))
