@@ -16,22 +16,15 @@ STRATEGY = '''\
 """{name}: buys a symbol that closes above the high of the minutes before, sells at a stop or a target."""
 
 from liualgotrader.common.events import Bar
-from liualgotrader.strategies.base import Strategy, StrategyType
+from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.context import Context
 
 
 class {name}(Strategy):
     """Long breakouts over `lookback` minutes that risk a fraction `risk` of the portfolio each."""
 
-    def __init__(self, batch_id, schedule=None, ref_run_id=None, data_loader=None, lookback=5, risk=0.0005):
-        super().__init__(
-            name=type(self).__name__,
-            type=StrategyType.DAY_TRADE,
-            batch_id=batch_id,
-            schedule=schedule or [],
-            ref_run_id=ref_run_id,
-            data_loader=data_loader,
-        )
+    def __init__(self, lookback=5, risk=0.0005, **base):
+        super().__init__(**base)
         self.lookback = lookback
         self.risk = risk
 

@@ -9,7 +9,7 @@ from liualgotrader.common.events import Bar
 from liualgotrader.common.orders import Fill
 from liualgotrader.common.trading_data import latest_cost_basis
 from liualgotrader.fincalcs.ranges import average_true_range
-from liualgotrader.strategies.base import Strategy, StrategyType
+from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.context import Context
 from liualgotrader.strategies.sizing import shares_at_risk
 
@@ -32,25 +32,16 @@ class MomentumBreakout(Strategy):
 
     def __init__(
         self,
-        batch_id: str,
-        schedule: list[dict[str, Any]],
-        ref_run_id: int | None = None,
-        data_loader: Any = None,
+        *,
         lookback: int = 15,
         stop_ranges: float = 2.0,
         target_ranges: float = 4.0,
         risk_fraction: float = 0.001,
         cost_fraction: float = 0.03,
         max_losses: int = 2,
+        **base: Any,
     ) -> None:
-        super().__init__(
-            name=type(self).__name__,
-            type=StrategyType.DAY_TRADE,
-            batch_id=batch_id,
-            schedule=schedule,
-            ref_run_id=ref_run_id,
-            data_loader=data_loader,
-        )
+        super().__init__(**base)
         self.lookback = lookback
         self.stop_ranges, self.target_ranges = stop_ranges, target_ranges
         self.risk_fraction, self.cost_fraction = risk_fraction, cost_fraction

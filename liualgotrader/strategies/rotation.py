@@ -7,7 +7,7 @@ from typing import Any
 
 from liualgotrader.common.clock import MINUTE, instant
 from liualgotrader.common.trading_data import buy_indicators, minute_history, open_orders, stop_prices, target_prices
-from liualgotrader.strategies.base import Strategy, StrategyType
+from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.sizing import shares_at_risk
 
 Actions = dict[str, dict[str, Any]]
@@ -28,10 +28,7 @@ class Rotation(Strategy):
 
     def __init__(
         self,
-        batch_id: str,
-        schedule: list[dict[str, Any]],
-        ref_run_id: int | None = None,
-        data_loader: Any = None,
+        *,
         hold: int = 3,
         lookback: int = 30,
         every_minutes: int = 30,
@@ -39,15 +36,9 @@ class Rotation(Strategy):
         target_percent: float = 3.0,
         invest_fraction: float = 0.15,
         risk_fraction: float = 0.001,
+        **base: Any,
     ) -> None:
-        super().__init__(
-            name=type(self).__name__,
-            type=StrategyType.DAY_TRADE,
-            batch_id=batch_id,
-            schedule=schedule,
-            ref_run_id=ref_run_id,
-            data_loader=data_loader,
-        )
+        super().__init__(**base)
         self.hold, self.lookback, self.every_minutes = hold, lookback, every_minutes
         self.stop_percent, self.target_percent = stop_percent, target_percent
         self.invest_fraction, self.risk_fraction = invest_fraction, risk_fraction

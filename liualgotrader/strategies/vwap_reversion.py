@@ -9,7 +9,7 @@ from liualgotrader.common.events import Bar
 from liualgotrader.common.orders import Fill
 from liualgotrader.common.trading_data import buy_time
 from liualgotrader.fincalcs.incremental import SessionVwap
-from liualgotrader.strategies.base import Strategy, StrategyType
+from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.context import Context
 from liualgotrader.strategies.sizing import shares_at_risk
 
@@ -31,25 +31,16 @@ class VwapReversion(Strategy):
 
     def __init__(
         self,
-        batch_id: str,
-        schedule: list[dict[str, Any]],
-        ref_run_id: int | None = None,
-        data_loader: Any = None,
+        *,
         entry_deviations: float = 2.0,
         stop_deviations: float = 3.5,
         risk_fraction: float = 0.001,
         cost_fraction: float = 0.03,
         max_minutes: float = 45,
         max_trades: int = 3,
+        **base: Any,
     ) -> None:
-        super().__init__(
-            name=type(self).__name__,
-            type=StrategyType.DAY_TRADE,
-            batch_id=batch_id,
-            schedule=schedule,
-            ref_run_id=ref_run_id,
-            data_loader=data_loader,
-        )
+        super().__init__(**base)
         self.entry_deviations, self.stop_deviations = entry_deviations, stop_deviations
         self.risk_fraction, self.cost_fraction = risk_fraction, cost_fraction
         self.longest = timedelta(minutes=max_minutes)

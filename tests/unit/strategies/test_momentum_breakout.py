@@ -21,7 +21,7 @@ def quiet(number: int) -> Bar:
 
 
 def a_play(schedule: list[dict[str, Any]] = ALWAYS, **options: Any) -> Play:
-    play = Play(MomentumBreakout(BATCH_ID, schedule, **{"cost_fraction": 0.05, **options}))
+    play = Play(MomentumBreakout(batch_id=BATCH_ID, schedule=schedule, **{"cost_fraction": 0.05, **options}))
     play.pick("AAPL")
     for number in range(QUIET):
         play.bars([quiet(number)])
@@ -50,7 +50,7 @@ def test_a_close_above_the_high_of_the_lookback_is_bought_with_stop_and_target()
 def test_unless_told_otherwise_a_position_costs_three_percent() -> None:
     (order,) = breakout(a_play(cost_fraction=0.03))
     assert order.quantity == 29  # 3000 $ / 101.202 = 29.6
-    assert MomentumBreakout(BATCH_ID, ALWAYS).cost_fraction == 0.03
+    assert MomentumBreakout(batch_id=BATCH_ID, schedule=ALWAYS).cost_fraction == 0.03
 
 
 @pytest.mark.parametrize("close, orders", [(100.49, 0), (100.50, 0), (100.51, 1)])
@@ -60,7 +60,7 @@ def test_a_close_at_the_high_is_no_breakout(close: float, orders: int) -> None:
 
 
 def test_a_high_that_left_the_lookback_no_longer_counts() -> None:
-    play = Play(MomentumBreakout(BATCH_ID, ALWAYS, lookback=15))
+    play = Play(MomentumBreakout(batch_id=BATCH_ID, schedule=ALWAYS, lookback=15))
     play.pick("AAPL")
     play.bars([a_bar(0, 100.0, high=103.0, low=99.5)])
     for number in range(1, 15):
@@ -71,7 +71,7 @@ def test_a_high_that_left_the_lookback_no_longer_counts() -> None:
 
 
 def test_a_breakout_below_the_sessions_average_price_is_left_alone() -> None:
-    play = Play(MomentumBreakout(BATCH_ID, ALWAYS))
+    play = Play(MomentumBreakout(batch_id=BATCH_ID, schedule=ALWAYS))
     play.pick("AAPL")
     play.bars([a_bar(0, 110.0, high=110.5, low=109.5, volume=1_000_000.0)])
     for number in range(1, QUIET):
@@ -80,7 +80,7 @@ def test_a_breakout_below_the_sessions_average_price_is_left_alone() -> None:
 
 
 def test_nothing_is_bought_before_there_are_bars_enough() -> None:
-    play = Play(MomentumBreakout(BATCH_ID, ALWAYS, lookback=15))
+    play = Play(MomentumBreakout(batch_id=BATCH_ID, schedule=ALWAYS, lookback=15))
     play.pick("AAPL")
     for number in range(14):
         play.bars([quiet(number)])
@@ -207,7 +207,7 @@ def test_losses_are_counted_per_symbol() -> None:
 
 
 def test_without_equity_nothing_is_bought() -> None:
-    play = Play(MomentumBreakout(BATCH_ID, ALWAYS), portfolio_value=None)
+    play = Play(MomentumBreakout(batch_id=BATCH_ID, schedule=ALWAYS), portfolio_value=None)
     play.pick("AAPL")
     for number in range(QUIET):
         play.bars([quiet(number)])
@@ -220,7 +220,7 @@ def test_without_equity_nothing_is_bought() -> None:
 def test_a_restarted_process_manages_what_it_held() -> None:
     first = a_play()
     (entry,) = breakout(first)
-    second = Play(MomentumBreakout(BATCH_ID, ALWAYS), earlier=[(entry, "101")])
+    second = Play(MomentumBreakout(batch_id=BATCH_ID, schedule=ALWAYS), earlier=[(entry, "101")])
     second.pick("AAPL")
     second.minute(QUIET + 1, 103.0)
     assert [p.planned_stop for p in second.protections] == [Decimal("101.0000")]

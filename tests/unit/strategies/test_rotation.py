@@ -21,7 +21,7 @@ Prices = Mapping[str, float]
 def a_play(prices: Prices, *, schedule: list[dict[str, Any]] | None = None, **options: Any) -> Play:
     """Symbols that stood at 100 for half an hour and cost `prices` since; the clock stands at `FIRST` minutes."""
     window = [{"start": FIRST - 1, "duration": 300}] if schedule is None else schedule
-    play = Play(Rotation(BATCH_ID, window, **options), run_all=["Rotation"])
+    play = Play(Rotation(batch_id=BATCH_ID, schedule=window, **options), run_all=["Rotation"])
     play.pick(*prices)
     for number in range(FIRST - 2):
         play.bars([a_bar(number, 100.0, symbol) for symbol in prices])
@@ -133,7 +133,7 @@ def test_a_missed_period_delays_the_change_and_does_not_skip_it() -> None:
 
 
 def test_nothing_is_ordered_where_an_order_is_working() -> None:
-    play = Play(Rotation(BATCH_ID, ALWAYS, every_minutes=1), run_all=["Rotation"])
+    play = Play(Rotation(batch_id=BATCH_ID, schedule=ALWAYS, every_minutes=1), run_all=["Rotation"])
     play.answer = "hold"
     play.pick("AA")
     for number in range(30):
@@ -147,7 +147,7 @@ def test_nothing_is_ordered_where_an_order_is_working() -> None:
 
 
 def test_a_refused_entry_is_tried_again_at_the_next_ranking() -> None:
-    play = Play(Rotation(BATCH_ID, ALWAYS, every_minutes=5), run_all=["Rotation"])
+    play = Play(Rotation(batch_id=BATCH_ID, schedule=ALWAYS, every_minutes=5), run_all=["Rotation"])
     play.answer = "refuse"
     play.pick("AA")
     for number in range(34):
@@ -161,7 +161,9 @@ def test_a_refused_entry_is_tried_again_at_the_next_ranking() -> None:
 
 def test_a_restarted_process_keeps_positions_whose_bars_are_not_loaded_yet() -> None:
     first = a_play({"AA": 103.0})
-    second = Play(Rotation(BATCH_ID, ALWAYS), run_all=["Rotation"], earlier=[(first.orders[0], "103")])
+    second = Play(
+        Rotation(batch_id=BATCH_ID, schedule=ALWAYS), run_all=["Rotation"], earlier=[(first.orders[0], "103")]
+    )
     assert second.timer(60) == []
     assert second.positions == {(1, "AA"): Decimal(48)}
     second.pick("AA")
@@ -171,6 +173,6 @@ def test_a_restarted_process_keeps_positions_whose_bars_are_not_loaded_yet() -> 
 
 
 def test_the_period_is_a_minute_of_market_time_from_the_open() -> None:
-    play = Play(Rotation(BATCH_ID, ALWAYS), run_all=["Rotation"])
+    play = Play(Rotation(batch_id=BATCH_ID, schedule=ALWAYS), run_all=["Rotation"])
     play.timer(0)
     assert play.engine.next_deadline() == HOURS.opens_at + MINUTE

@@ -16,7 +16,7 @@ CALM = 30  # minutes 0 to 29 average 99 and 101 in turn: VWAP 100.00, deviation 
 
 
 def a_play(schedule: list[dict[str, Any]] = ALWAYS, **options: Any) -> Play:
-    play = Play(VwapReversion(BATCH_ID, schedule, **{"cost_fraction": 0.05, **options}))
+    play = Play(VwapReversion(batch_id=BATCH_ID, schedule=schedule, **{"cost_fraction": 0.05, **options}))
     play.pick("AAPL")
     for number in range(CALM):
         play.bars([calm(number)])
@@ -77,7 +77,7 @@ def test_an_entry_needs_two_deviations_and_a_turn(close: float, opened: float, o
 
 
 def test_a_calm_symbol_is_not_stretched() -> None:
-    play = Play(VwapReversion(BATCH_ID, ALWAYS))
+    play = Play(VwapReversion(batch_id=BATCH_ID, schedule=ALWAYS))
     play.pick("AAPL")
     for number in range(CALM):
         play.bars([a_bar(number, 99.98 if number % 2 else 100.02)])  # a deviation of 0.02 is below 0.05 % of 100
@@ -165,7 +165,7 @@ def test_short_sales_are_whole_shares_and_within_the_risk() -> None:
 
 def test_the_average_begins_with_the_session() -> None:
     yesterday = [a_bar(number, 500.0) for number in range(-960, -900)]
-    play = Play(VwapReversion(BATCH_ID, ALWAYS), history=lambda symbol: yesterday)
+    play = Play(VwapReversion(batch_id=BATCH_ID, schedule=ALWAYS), history=lambda symbol: yesterday)
     play.pick("AAPL")
     for number in range(CALM):
         play.bars([calm(number)])
@@ -174,7 +174,10 @@ def test_the_average_begins_with_the_session() -> None:
 
 
 def test_a_symbol_picked_at_noon_has_the_whole_sessions_average() -> None:
-    play = Play(VwapReversion(BATCH_ID, ALWAYS), history=lambda symbol: [calm(number) for number in range(CALM)])
+    play = Play(
+        VwapReversion(batch_id=BATCH_ID, schedule=ALWAYS),
+        history=lambda symbol: [calm(number) for number in range(CALM)],
+    )
     play.now = calm(CALM - 1).closed_at
     play.pick("AAPL")
     (order,) = stretched(play)
@@ -182,7 +185,7 @@ def test_a_symbol_picked_at_noon_has_the_whole_sessions_average() -> None:
 
 
 def test_bars_that_nobody_was_called_for_count_in_the_average() -> None:
-    play = Play(VwapReversion(BATCH_ID, ALWAYS))
+    play = Play(VwapReversion(batch_id=BATCH_ID, schedule=ALWAYS))
     play.pick("AAPL")
     play.bars([calm(0)])
     late = [calm(number) for number in range(1, CALM)]
@@ -195,7 +198,9 @@ def test_bars_that_nobody_was_called_for_count_in_the_average() -> None:
 def test_a_restarted_process_keeps_the_time_of_its_position() -> None:
     first = a_play(max_minutes=10)
     (entry,) = stretched(first)
-    second = Play(VwapReversion(BATCH_ID, ALWAYS, max_minutes=10), earlier=[(entry, "103")])  # filled at the open
+    second = Play(
+        VwapReversion(batch_id=BATCH_ID, schedule=ALWAYS, max_minutes=10), earlier=[(entry, "103")]
+    )  # filled at the open
     second.pick("AAPL")
     (order,) = stretched(second, CALM, 102.0, 102.0)
     assert (order.side, order.quantity, order.reason) == (Side.BUY, 48, "time")
