@@ -107,7 +107,7 @@ def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
 
 
 def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> None:
-    if seen.state is OrderState.REPLACED and seen.replaced_by and not _asked_by_us(ledger, order, seen.replaced_by):
+    if seen.state is OrderState.REPLACED and seen.replaced_by and not ledger.orders.of_broker(seen.replaced_by):
         ledger.orders.expected[seen.replaced_by] = order
     if seen.state.is_final:
         if not order.state.is_final:
@@ -120,14 +120,6 @@ def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> Non
         want_cancel(ledger, order, "it had been given up as lost")
     else:
         ledger.move(order, OF_BROKER[seen.state], at=seen.updated_at)
-
-
-def _asked_by_us(ledger: Ledger, order: Order, replaced_by: str) -> bool:
-    """Whether what replaced the order is, or may be, the replacement that we asked for, and not a person's."""
-    following = ledger.orders.by_id.get(order.successor)
-    if following is None:
-        return False
-    return following.broker_order_id == replaced_by if following.broker_order_id else not following.state.is_final
 
 
 def settle(ledger: Ledger, order: Order) -> None:

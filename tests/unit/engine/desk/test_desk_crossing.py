@@ -161,6 +161,19 @@ def test_a_person_may_replace_an_order_whose_replacement_by_us_was_refused(world
     assert world.held(1) == 10
 
 
+def test_a_person_may_replace_an_order_just_before_we_do(world: World) -> None:
+    name = resting(world)
+    by_hand(world, name, limit_price=D("99.20"))
+    replaced(world, name, "99.50")
+    ours = world.commands.pop()
+    settle(world)  # the stream tells of his before ours is answered
+    world.commands.append(ours)
+    settle(world)
+    world.quote("AAPL", 99.00, 99.10)
+    settle(world)
+    assert (world.held(1), world.order_rows()[f"{name}-r1"].state) == (10, "rejected")
+
+
 def test_what_a_person_replaced_twice_and_what_it_filled_during_an_outage_is_booked(world: World) -> None:
     name = resting(world)
     by_hand(world, name, limit_price=D("99.20"))
