@@ -101,8 +101,12 @@ def source_of(value: object) -> Path | None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's kind and text in one line of bearable length."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_TEXT]}"
+    """Return an error's kind and text in one line of bearable length, whatever the user's error does when it is read."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be read)"
+    return f"{type(error).__name__}: {' '.join(text.split())[:_LONGEST_TEXT]}"
 
 
 def where_raised(error: BaseException, filename: Path | None) -> str:

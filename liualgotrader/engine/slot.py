@@ -160,3 +160,8 @@ class Slot:
         """Return the newest price."""
         state = self._symbols.get(symbol)
         return state.last_price if state is not None and state.last_at else None
+
+    def halted(self, symbol: str) -> bool:
+        """Return whether the newest trading status is a halt."""
+        state = self._symbols.get(symbol)
+        return state is not None and state.halted

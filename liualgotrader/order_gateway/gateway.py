@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
+
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
 from liualgotrader.common.control import FILLS_OF, Operate, StopSlot, ToChild
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
 from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
+from liualgotrader.common.plugins import one_line
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
@@ -151,7 +154,12 @@ class Gateway:
         return [d for d in decisions if isinstance(d, Warn)]
 
     def _on_intents(self, reader: Reader, payload: bytes) -> None:
-        intents = decode_intents(payload)
+        try:
+            intents = decode_intents(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a bug of ours; the others' orders must go on
+            self._notice("ERROR", f"orders of a consumer cannot be read and are lost ({one_line(error)})")
+            reader.handled()
+            return
         self.counts["intents"] += len(intents)
         for intent in intents:
             if isinstance(intent, Declare):

@@ -162,6 +162,7 @@ class Hands(Protocol):
     def reference(self, symbol: str) -> float | None: ...
     def quote(self, symbol: str) -> Quote | None: ...
     def last(self, symbol: str) -> float | None: ...
+    def halted(self, symbol: str) -> bool: ...
 
 
 class Context:
@@ -200,6 +201,11 @@ class Context:
     def last(self) -> float | None:
         """The newest price in US dollars, None before the first."""
         return self._hands.last(self.symbol)
+
+    @property
+    def halted(self) -> bool:
+        """Whether trading in the symbol is halted, as far as the data feed has said."""
+        return self._hands.halted(self.symbol)
 
     @property
     def portfolio_value(self) -> float | None:

@@ -76,6 +76,17 @@ def prices(stack: Stack) -> dict[str, Decimal]:
     return {s: Decimal(str(seen[s]["latestTrade"]["p"])) for s in symbols}
 
 
+async def test_what_a_consumer_garbles_does_not_end_the_gateway(stack: Stack) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    consumer.writer.send(b"\xc1")  # no message of ours begins so
+    name = consumer.order(1, Side.BUY, 10, symbol, price)
+    await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+    assert any("cannot be read and are lost" in notice for notice in stack.heard_notices())
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+
+
 async def test_an_order_is_filled_told_and_stored(stack: Stack, store: PostgresStore) -> None:
     consumer = await begin(stack)
     symbol, price = next(iter(prices(stack).items()))

@@ -11,7 +11,7 @@ import pytest
 from liualgotrader.common import trading_data
 from liualgotrader.common.clock import MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Counts, Quote
+from liualgotrader.common.events import Counts, Quote, Status
 from liualgotrader.common.orders import AccountNews, CancelIntent, OrderState, OrderType, Protect, ReplaceIntent, Side
 from liualgotrader.engine.outputs import Line
 from liualgotrader.strategies.base import Strategy
@@ -474,3 +474,16 @@ def test_a_stop_that_is_no_price_of_this_world_is_none(stage: Stage) -> None:
     stage.pick()
     [protect] = [one for one in stage.minute(0) if isinstance(one, Protect)]
     assert protect.planned_stop is None
+
+
+def test_a_strategy_sees_that_a_symbol_is_halted(stage: Stage) -> None:
+    class Looks(Recording):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            self.told.append(ctx.halted)
+
+    strategy = stage.cast(Looks)
+    stage.pick()
+    for number, news in enumerate(([], [Status("AAPL", stage.now, True)], [], [Status("AAPL", stage.now, False)])):
+        stage.play(news)
+        stage.minute(number)
+    assert strategy.told == [False, True, True, False]
