@@ -111,7 +111,8 @@ class Ledger:
         if wanted.environment != "SIMULATED":  # a simulated day that was cut off can be played on at any time
             for earlier in (b for b in reversed(unfinished) if b.session_date < wanted.day):
                 await self._finish_earlier(earlier, now)
-        found = next((b for b in unfinished if b.session_date == wanted.day), None)
+        shadow = bool(wanted.configuration.get("shadow"))
+        found = next((b for b in unfinished if may_go_on(b, wanted.day, shadow=shadow)), None)
         if found is not None:
             resumed = await self._take_up(found, wanted, now, fresh=fresh)
             if resumed is not None:
@@ -256,6 +257,11 @@ class Ledger:
 
 
 MARKET_STATE = "market.state"
+
+
+def may_go_on(found: BatchRow, day: str, *, shadow: bool) -> bool:
+    """Whether an unfinished batch is one of that day and kind: what one sends, the other must neither send nor forget."""
+    return found.session_date == day and bool(found.configuration.get("shadow")) == shadow
 
 
 def same_market(found: BatchRow, wanted: Wanted) -> bool:

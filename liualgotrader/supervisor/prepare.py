@@ -21,7 +21,7 @@ from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.batch import MARKET_STATE, Batch, Ledger, Wanted, build_label
+from liualgotrader.supervisor.batch import MARKET_STATE, Batch, Ledger, Wanted, build_label, may_go_on
 from liualgotrader.supervisor.data_folder import enough_room, has_batches
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.ending import Ending
@@ -181,7 +181,7 @@ class Preparation:
         if hours is None:
             return None
         unfinished = await record.store.unfinished_batches(self.environment)
-        return hours if any(batch.session_date == hours.day for batch in unfinished) else None
+        return hours if any(may_go_on(b, hours.day, shadow=self.request.shadow) for b in unfinished) else None
 
     def _closed(self) -> Ending:
         text = f"the exchange is closed now; the next session opens on {next_session_text(WallClock().now())}"
@@ -259,6 +259,7 @@ class Preparation:
             "settings": {name: value for name, value, _ in settings.shown()},
             "tradeplan": without_secrets(self.tradeplan.as_dict()),
             "market": market if request.simulate else {},
+            "shadow": request.shadow,
         }
         return Wanted(
             environment=self.environment,

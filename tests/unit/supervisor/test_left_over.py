@@ -116,3 +116,14 @@ async def test_a_simulated_day_that_was_cut_off_may_still_be_played_on(tmp_path:
     first = await first_batch(store, tmp_path)
     await next_batch(store, tmp_path, wanted=structs.replace(WANTED, day="2024-06-04"))
     assert first.batch_id not in store._data.ends
+
+
+async def test_a_shadow_session_does_not_take_up_a_batch_that_trades_nor_the_other_way_round(tmp_path: Path) -> None:
+    store = MemoryStore()
+    shadow = structs.replace(PAPER, configuration={"shadow": True})
+    real = await first_batch(store, tmp_path, PAPER)
+    shown, _ = await next_batch(store, tmp_path, wanted=shadow)
+    assert real.batch_id not in store._data.ends
+    for wanted, expected in ((PAPER, real), (shadow, shown)):
+        again, _ = await next_batch(store, tmp_path, wanted=wanted)
+        assert (again.batch_id, again.resumed) == (expected.batch_id, True)
