@@ -37,7 +37,7 @@ def ended_so(run: TraderRun, *, flat: bool) -> Record:
 
 
 def test_a_stop_of_the_whole_service_flattens_first_although_postgresql_is_told_to_end_as_well() -> None:
-    with trader(*WINDOW, "--flatten") as run:
+    with trader(*WINDOW, "--speed", "30", "--flatten") as run:
         run.start().wait_for_market("09:38:00")  # Rotator holds what it bought at 09:37 until 09:40
         servers = [p for p in run.processes() if p.name().startswith("postgres")]
         assert servers
