@@ -17,7 +17,7 @@ from tests.session.running import TraderRun, trader
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(300)]
 
-ALWAYS, SEEDS = 5, 20
+ALWAYS, SEEDS = 3, 20
 
 
 @pytest.mark.parametrize(

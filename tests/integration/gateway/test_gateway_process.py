@@ -293,7 +293,8 @@ async def test_the_kill_switch_leaves_somebody_elses_order_and_takes_ours_back_a
     names = [consumer.order(1, Side.BUY, 1, symbol, low, limit=True, stays=True) for _ in range(12)]
     await consumer.until(lambda: all(consumer.state(name) is OrderState.ACKNOWLEDGED for name in names))
     stack.say(Operate("kill_switch", {"reason": "a person said so"}))
-    await asyncio.sleep(0.005)
+    journal = Path(stack.plan.journal_dir) / JOURNAL_FILE
+    await consumer.until(lambda: b"a person said so" in journal.read_bytes())  # before that it was not told
     stack.kill_gateway()  # somewhere between the first cancel and the last
     stack.start_gateway()
     await consumer.until(lambda: all(consumer.state(name) is OrderState.CANCELED for name in names))
