@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 
 from liualgotrader.common.control import Operate
-from liualgotrader.common.errors import OutsideError
+from liualgotrader.common.errors import LiuError, OutsideError
 from liualgotrader.supervisor.figures import Figures
-from liualgotrader.supervisor.operator import OperatorDoor
+from liualgotrader.supervisor.operator import OperatorDoor, running_sessions
 from liualgotrader.supervisor.stack import Stack
 from liualgotrader.transport.address import forget_address
 
 GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
 _FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
 _SAID_FIRST = 0.1  # machine time between an answer and what follows from it
+_WAITING = "waiting-"  # and the process id: the folder of a session that is not a batch yet
 _OF_THE_GATEWAY = ("kill_switch", "resume", "positions")
 
 Answer = Mapping[str, Any]
@@ -68,8 +69,8 @@ class FrontDoor:
     """Answers before there is a batch: while a session is prepared, and while it waits for the open."""
 
     def __init__(self, home: Path, environment: str, stop: Callable[[], None]) -> None:
-        name = f"waiting-{os.getpid()}"
-        self._folder, self._stop = home / "run" / name, stop
+        name = f"{_WAITING}{os.getpid()}"
+        self._home, self._folder, self._stop = home, home / "run" / name, stop
         self._door = OperatorDoor(home, self._folder, name, environment, "", self._answer)
         self._phase = "is being prepared"
 
@@ -78,7 +79,8 @@ class FrontDoor:
         self._phase = what
 
     async def open(self) -> None:
-        """Begin to listen."""
+        """Begin to listen; what is left of those that were killed while they waited is removed."""
+        await asyncio.to_thread(_forget_killed, self._home)
         await self._door.open()
 
     async def close(self) -> None:
@@ -96,3 +98,24 @@ class FrontDoor:
                 return {"done": f"the session, which {self._phase}, is being stopped"}
             case _:
                 return {"error": f"the session {self._phase}, so there is no order gateway yet; `trader stop` ends it"}
+
+
+def _forget_killed(home: Path) -> None:
+    try:
+        listening = {Path(session.socket).parent for session in running_sessions(home)}
+    except LiuError:  # what cannot be looked into is left as it is
+        return
+    for folder in set((home / "run").glob(f"{_WAITING}*")) - listening:
+        if not _lives(folder.name.removeprefix(_WAITING)):
+            shutil.rmtree(folder, ignore_errors=True)
+            forget_address(folder)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except (OSError, ValueError):  # somebody else's process, or a name that is not ours
+        pass
+    return True

@@ -190,7 +190,8 @@ class TraderRun:
         run = self.home / "run"
         files = [p for p in run.rglob("*") if p.is_file() or p.is_socket()]
         expected = ("postgres.lock", "postgres.users.json")
-        assert [p for p in files if p.name not in expected and not p.name.startswith("account-")] == []
+        over = [p for p in files if p.name not in expected and not p.name.startswith("account-")]
+        assert not over, f"left in run/: {[str(p.relative_to(run)) for p in over]}"
 
     @property
     def state(self) -> Path:

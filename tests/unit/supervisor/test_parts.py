@@ -6,6 +6,8 @@ import asyncio
 import os
 import shlex
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -216,6 +218,24 @@ async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_the
     assert left == second
     assert "waiting" in await asyncio.to_thread(ask, left, {"do": "status"})
     await doors[1].close()
+
+
+async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    monkeypatch.setattr(os, "getpid", lambda: gone.pid)
+    killed = FrontDoor(tmp_path, "PAPER", lambda: None)
+    await killed.open()
+    killed._door._server.close()  # as the end of its process does
+    without_entry = tmp_path / "run" / f"waiting-{gone.pid}0000"
+    without_entry.mkdir()
+    (tmp_path / "run" / "waiting-1").mkdir()  # somebody lives under that number
+    monkeypatch.undo()
+    door = FrontDoor(tmp_path, "PAPER", lambda: None)
+    await door.open()
+    await door.close()
+    left = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*"))
+    assert left == ["sessions", "waiting-1"]
 
 
 async def test_a_door_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path):
