@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "***"
-_ANYWHERE = r"passw|passphrase|credential|secret(?!ar)|(?:api|private)[_\- ]?key|token(?![a-z])"
+_ANYWHERE = r"passw|passphrase|credential|secret(?!ar)|(?:api|private)[_\- ]?key|tokens?(?!(?-i:[a-z])|_per)"
 _AS_A_WORD = r"(?:^|[_\-. ])(?:dsn|pwd|key_id)(?:$|[_\-. ])"
 _SECRET_KEY = re.compile(f"{_ANYWHERE}|{_AS_A_WORD}", re.IGNORECASE)
 # Up to the last @ before a blank or another address: a password may hold @ and / (asyncpg takes such an address).
