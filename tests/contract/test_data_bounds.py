@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,6 +14,7 @@ from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.types import TimeScale
 from liualgotrader.data.alpaca import AlpacaData
 from liualgotrader.data.loader import DataLoader
+from tests.fakes.http_vendor import answering
 
 TEN = instant(datetime(2024, 3, 8, 15, 0, tzinfo=UTC))  # New York
 MINUTES = tuple(TEN + n * MINUTE for n in range(-2, 3))
@@ -23,29 +22,15 @@ MINUTES = tuple(TEN + n * MINUTE for n in range(-2, 3))
 
 @pytest.fixture
 def vendor() -> Iterator[AlpacaData]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = parse_qs(urlsplit(self.path).query)
-            first, last = (datetime.fromisoformat(asked[name][0]) for name in ("start", "end"))
-            labels = [as_utc(at) for at in MINUTES if first <= as_utc(at) <= last]
-            bars = [{"t": f"{t:%Y-%m-%dT%H:%M:%SZ}", "o": 1, "h": 1, "l": 1, "c": t.minute, "v": 1} for t in labels]
-            body = json.dumps({"bars": {"AAPL": bars}, "next_page_token": None}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path: str) -> tuple[int, bytes]:
+        asked = parse_qs(urlsplit(path).query)
+        first, last = (datetime.fromisoformat(asked[name][0]) for name in ("start", "end"))
+        labels = [as_utc(at) for at in MINUTES if first <= as_utc(at) <= last]
+        bars = [{"t": f"{t:%Y-%m-%dT%H:%M:%SZ}", "o": 1, "h": 1, "l": 1, "c": t.minute, "v": 1} for t in labels]
+        return 200, json.dumps({"bars": {"AAPL": bars}, "next_page_token": None}).encode()
 
-        def log_message(self, *words: object) -> None:
-            return
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    yield AlpacaData(Endpoints(url, url, "", "", loopback=True), "id", "secret", feed="sip", timeout_seconds=2.0)
-    server.shutdown()
-    thread.join(5)
-    server.server_close()
+    with answering(answer) as url:
+        yield AlpacaData(Endpoints(url, url, "", "", loopback=True), "id", "secret", feed="sip", timeout_seconds=2.0)
 
 
 @pytest.mark.parametrize(("end", "count"), [(TEN, 2), (TEN + 1, 3), (TEN + SECOND, 3), (TEN + MINUTE, 3)])

@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from liualgotrader.common.errors import DataRefused, DataUnavailable
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca import AlpacaData
+from tests.fakes.http_vendor import answering
 
 
 @contextmanager
-def answering(status: int) -> Iterator[tuple[str, list[str]]]:
+def refusing(status: int) -> Iterator[tuple[str, list[str]]]:
     """A vendor that answers every question with a status; its address, and what it was asked."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            body = b'{"message": "invalid symbol: BF-B"}'
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path: str) -> tuple[int, bytes]:
+        asked.append(path)
+        return status, b'{"message": "invalid symbol: BF-B"}'
 
-        def log_message(self, *words: object) -> None:
-            return
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join(5)
-        server.server_close()
+    with answering(answer) as url:
+        yield url, asked
 
 
 def ask(url: str, tries: int = 1) -> None:
@@ -51,19 +35,19 @@ def ask(url: str, tries: int = 1) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_a_wrong_question_is_refused_and_not_asked_again(status: int) -> None:
-    with answering(status) as (url, asked), pytest.raises(DataRefused, match="BF-B"):
+    with refusing(status) as (url, asked), pytest.raises(DataRefused, match="BF-B"):
         ask(url, tries=3)
     assert len(asked) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_a_vendor_that_cannot_or_may_not_answer_refuses_no_question(status: int) -> None:
-    with answering(status) as (url, _), pytest.raises(DataUnavailable) as caught:
+    with refusing(status) as (url, _), pytest.raises(DataUnavailable) as caught:
         ask(url)
     assert not isinstance(caught.value, DataRefused)
 
 
 def test_a_vendor_in_a_hurry_is_asked_once() -> None:
-    with answering(503) as (url, asked), pytest.raises(DataUnavailable):
+    with refusing(503) as (url, asked), pytest.raises(DataUnavailable):
         ask(url, tries=1)
     assert len(asked) == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.events import Status
@@ -17,25 +17,23 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Fill, OrderType, Protect, ReplaceIntent
 from liualgotrader.engine.desk import Flatten, KillSwitch, Leave, Reconnected, Resume, Settle, Settlement
 from liualgotrader.engine.desk.order import Order, Origin
-from liualgotrader.exchange.rules import Profile, Rules
 from liualgotrader.exchange.values import OrderRequest
-from tests.fakes.broker import SYMBOLS, World, now_of
+from tests.fakes.broker import SYMBOLS, now_of
+from tests.fakes.desk_line import PICK, DeskLine
 
 D = Decimal
-FAULTS = st.sampled_from(["", "", "", "", "lost", "mute"])
-PICK = st.integers(0, 10_000)
 SLOT, SYMBOL = st.sampled_from([1, 2]), st.sampled_from(SYMBOLS)
 CENTS = st.integers(-60, 60)
 ON = st.sampled_from([True, True, False])  # whether it arrives before anything else happens
 
 
-class Crossings(RuleBasedStateMachine):
+class Crossings(DeskLine):
     """One desk, one exchange, and a person who trades in the same account."""
+
+    partial = 0.3
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(rules=Rules(latency_ns=20_000_000, profile=Profile.PAPER, partial_probability=0.3))
-        self.world.run()
         self.hands = 0
         self.halted: set[str] = set()
         self.middle = dict.fromkeys(SYMBOLS, D(100))
@@ -117,21 +115,6 @@ class Crossings(RuleBasedStateMachine):
         self.world.tell(Protect(slot, symbol, self.world.now, self.middle[symbol] + D(cents) / 100))
 
     # --- the line
-
-    @precondition(lambda self: self.world.commands)
-    @rule(pick=PICK, fault=FAULTS)
-    def carry_out(self, pick: int, fault: str) -> None:
-        self.world.carry_out(pick % len(self.world.commands), fault)
-
-    @precondition(lambda self: self.world.answers)
-    @rule(pick=PICK)
-    def hear(self, pick: int) -> None:
-        self.world.hear(pick % len(self.world.answers))
-
-    @precondition(lambda self: self.world.updates)
-    @rule(pick=PICK, again=st.booleans())
-    def update(self, pick: int, again: bool) -> None:
-        self.world.update(pick % len(self.world.updates), again=again)
 
     @precondition(lambda self: self.world.updates)
     @rule()
@@ -246,13 +229,6 @@ class Crossings(RuleBasedStateMachine):
 
     def compare(self, before: Any) -> None:
         assert self.remembered() == before
-
-    @invariant()
-    def exposure_is_what_its_parts_say(self) -> None:
-        books = self.world.desk.ledger.books
-        parts = [books.exposure_with(symbol) for symbol in SYMBOLS]
-        assert books.gross == sum((p.either for p in parts), ZERO)
-        assert books.short == sum((p.short for p in parts), ZERO)
 
     def calm(self) -> None:
         for symbol in sorted(self.halted):

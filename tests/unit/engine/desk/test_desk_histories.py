@@ -7,24 +7,19 @@ from decimal import Decimal
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import OrderState, ReplaceIntent
-from liualgotrader.exchange.rules import Profile, Rules
-from tests.fakes.broker import SLOTS, SYMBOLS, World, now_of
-
-FAULTS = st.sampled_from(["", "", "", "lost", "mute"])
-PICK = st.integers(0, 10_000)
+from tests.fakes.broker import SLOTS, SYMBOLS, now_of
+from tests.fakes.desk_line import PICK, DeskLine
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(DeskLine):
     """One desk and one exchange; each rule is one thing that can happen next."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(rules=Rules(latency_ns=20_000_000, profile=Profile.PAPER, partial_probability=0.5))
-        self.world.run()
         self.names: list[tuple[str, int]] = []
 
     @rule(
@@ -53,21 +48,6 @@ class Histories(RuleBasedStateMachine):
         if self.world.desk.ledger.orders.by_id[name].intent.limit_price is not None:
             self.world.tell(ReplaceIntent(name, slot, self.world.now, Decimal(quantity), price))
 
-    @precondition(lambda self: self.world.commands)
-    @rule(pick=PICK, fault=FAULTS)
-    def carry_out(self, pick: int, fault: str) -> None:
-        self.world.carry_out(pick % len(self.world.commands), fault)
-
-    @precondition(lambda self: self.world.answers)
-    @rule(pick=PICK)
-    def hear(self, pick: int) -> None:
-        self.world.hear(pick % len(self.world.answers))
-
-    @precondition(lambda self: self.world.updates)
-    @rule(pick=PICK, again=st.booleans())
-    def update(self, pick: int, again: bool) -> None:
-        self.world.update(pick % len(self.world.updates), again=again)
-
     @precondition(lambda self: self.world.updates)
     @rule(pick=PICK)
     def lose_update(self, pick: int) -> None:
@@ -95,13 +75,6 @@ class Histories(RuleBasedStateMachine):
         for slot in SLOTS:
             numbers = [news.seq for news in self.world.desk.news(slot.slot)]
             assert numbers == list(range(1, len(numbers) + 1))
-
-    @invariant()
-    def exposure_is_what_its_parts_say(self) -> None:
-        books = self.world.desk.ledger.books
-        parts = [books.exposure_with(symbol) for symbol in SYMBOLS]
-        assert books.gross == sum((p.either for p in parts), ZERO)
-        assert books.short == sum((p.short for p in parts), ZERO)
 
     def teardown(self) -> None:
         self.world.calm()
