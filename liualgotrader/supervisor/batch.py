@@ -57,6 +57,7 @@ class BatchLock:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = path.open("ab")
         os.set_inheritable(self._file.fileno(), False)
+        self._held = False
 
     def taken(self) -> bool:
         """Take it; return False if another process has it."""
@@ -64,12 +65,14 @@ class BatchLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        self._held = True
         return True
 
     def release(self) -> None:
-        """Let go of it."""
-        with suppress(FileNotFoundError):
-            Path(self._file.name).unlink()
+        """Let go of it; the file of one that another process has stays."""
+        if self._held:
+            with suppress(FileNotFoundError):
+                Path(self._file.name).unlink()
         self._file.close()
 
 
@@ -123,6 +126,7 @@ class Ledger:
         simulated = wanted.environment == "SIMULATED"
         lock = lock_of(self._home, found.batch_id)
         if not lock.taken():
+            lock.release()
             if simulated:  # a market of its own: it does not concern us
                 return None
             raise ConfigError(

@@ -108,6 +108,9 @@ async def test_a_batch_that_somebody_serves_or_whose_journal_lies_elsewhere_is_l
     for home in (here, there):
         await next_batch(store, home, wanted=structs.replace(PAPER, day="2024-06-04"))
     assert first.batch_id not in store._data.ends
+    another = lock_of(here, first.batch_id)
+    assert not another.taken(), "its file was removed under the one that holds it"
+    another.release()
     lock.release()
 
 
