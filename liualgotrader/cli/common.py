@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from liualgotrader import __version__
 from liualgotrader.common.config import environment, shield_imports
 from liualgotrader.common.errors import LiuError, OutsideError
+from liualgotrader.common.tradeplan_tables import nearest
 
 _STDERR = 2
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # of a file behind our output
@@ -27,9 +29,28 @@ exit codes:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Names the nearest option or word when one is unknown."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return what `argparse` does; an unknown option is said before anything that follows from it."""
+        for given in args if args is not None and self._subparsers is None else ():
+            name = given.partition("=")[0]
+            if name.startswith("--") and name not in ("--", *self._option_string_actions):
+                self.error(f"there is no option {name}{nearest(name, self._option_string_actions)}")
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with 2, the usage and a sentence."""
+        if bad := re.match(r"argument .*: invalid choice: '(.*)' \(choose from (.*)\)", message):
+            words = [word.strip("' ") for word in bad[2].split(",")]
+            message = f"there is no '{bad[1]}' here{nearest(bad[1], words)} (choose from {', '.join(words)})"
+        super().error(message)
+
+
 def parser_of(program: str, description: str, epilog: str = EXIT_CODES) -> argparse.ArgumentParser:
     """Return a parser with `--version`, in the style of all our programs."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description=description,
         epilog=epilog,
@@ -126,7 +147,6 @@ def _send_nowhere(stream: TextIO) -> None:
 def not_built(program: str, purpose: str, arguments: Sequence[str]) -> int:
     """Answer `--help` and `--version` of a program to come; otherwise say plainly that it is not built yet."""
     parser = parser_of(program, purpose + "\n\nIt is not built yet: any use but --help and --version ends with 2.")
-    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
-    parser.parse_known_args(arguments)
+    parser.parse_args([word for word in arguments if word in ("-h", "--help", "--version")])
     print(f"{program}: this program is not built yet; `{program} --help` says what it is for", file=sys.stderr)
     return 2

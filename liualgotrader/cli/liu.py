@@ -34,11 +34,11 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LiuError: in one sentence.
     """
-    if arguments[:1] == ["db"]:
-        from liualgotrader.models.server_commands import run_db_command
+    options = _psql_options(arguments) or _parser().parse_args(arguments)
+    if options.word == "db":
+        from liualgotrader.cli.database import run_database_command
 
-        return run_db_command(list(arguments[1:]), Settings.resolve().home_path)
-    options = _parser().parse_args(arguments)
+        return run_database_command(options, Settings.resolve().home_path)
     if options.word is None:
         _parser().print_help()
         return 0
@@ -63,10 +63,44 @@ def _kill_switch(options: argparse.Namespace) -> int:
     return order(Settings.resolve({"home": options.home}), request, options.batch)
 
 
+def _psql_options(arguments: Sequence[str]) -> argparse.Namespace | None:
+    """Return the options of `liu db psql [DATABASE] ...`, whose arguments are psql's own; None for other commands."""
+    if list(arguments[:2]) != ["db", "psql"] or arguments[2:] in (["--help"], ["-h"]):
+        return None
+    rest = list(arguments[2:])
+    database = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+    return argparse.Namespace(word="db", command="psql", database=database, arguments=rest)
+
+
+def _add_database(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    commands = words.add_parser("db", help="the embedded PostgreSQL").add_subparsers(
+        dest="command", metavar="command", required=True
+    )
+
+    def command(name: str, text: str, argument: str = "") -> argparse.ArgumentParser:
+        parser = commands.add_parser(name, help=text, description=text)
+        if argument:
+            parser.add_argument(argument, nargs="?" if argument == "database" else None, default="")
+        return parser
+
+    command("start", "start the private PostgreSQL and let it run until `liu db stop`")
+    command("stop", "stop it, unless programs use it").add_argument(
+        "--force", action="store_true", help="stop it also while programs use it"
+    )
+    command("status", "say whether it runs, where, who uses it, and how large its databases are")
+    psql = command("psql", "open psql on a database; what follows is psql's own, such as -c 'select …'", "database")
+    psql.add_argument("arguments", nargs="*")
+    command("migrate", "bring the tables of a database to this version", "database")
+    command("backup", "write all databases into one file", "file").add_argument(
+        "--force", action="store_true", help="replace a file that is there"
+    )
+    command("restore", "replace databases by those in the file: all of them, or none", "file")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("liu", DESCRIPTION)
     words = parser.add_subparsers(dest="word", metavar="word")
-    words.add_parser("db", help="the embedded PostgreSQL; `liu db` lists its commands", add_help=False)
+    _add_database(words)
     new = words.add_parser("new", help="write a new strategy with its test")
     new.add_argument("kind", choices=["strategy"])
     new.add_argument("name", help="the class's name, for example OpeningBreakout")

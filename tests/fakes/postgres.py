@@ -6,15 +6,30 @@ import asyncio
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import count
 from pathlib import Path
 
+import pytest
+
+from liualgotrader.cli import liu
+from liualgotrader.cli.common import guarded
 from liualgotrader.models.server import EmbeddedServer
 from liualgotrader.models.store_factory import open_store
 
 TEMPLATE = "liu_template"
+
+
+def liu_db(arguments: Sequence[str], home: Path) -> int:
+    """Run `liu db ...` on a data folder and return the exit status; an error of ours is a line on stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIU_HOME", str(home))
+        with pytest.raises(SystemExit) as ended:
+            guarded("liu", liu.run, ["db", *arguments])
+    return int(ended.value.code or 0)
+
+
 _numbers = count(1)
 
 

@@ -20,8 +20,8 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.models.server import EmbeddedServer, cluster_of, lock_path, prepare, users_file, users_of
 from liualgotrader.models.server_account import server_account
 from liualgotrader.models.server_binaries import all_programs, programs_for
-from liualgotrader.models.server_commands import run_db_command
 from liualgotrader.models.server_users import birth_of, locked
+from tests.fakes.postgres import liu_db
 
 pytestmark = pytest.mark.integration
 
@@ -336,7 +336,7 @@ def test_the_socket_answers_only_while_the_server_is_used(home: Path) -> None:
 def test_psql_takes_its_own_arguments_behind_the_databases_name(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with EmbeddedServer.start(home) as server:
         server.ensure_database("mine")
-        assert run_db_command(["psql", "mine", "-At", "-c", "select current_database()"], home) == 0
-        assert run_db_command(["psql", "-At", "-c", "select current_database()"], home) == 0
-        assert run_db_command(["psql", "mine", "-At", "-c", "select nothing"], home) != 0
+        assert liu_db(["psql", "mine", "-At", "-c", "select current_database()"], home) == 0
+        assert liu_db(["psql", "-At", "-c", "select current_database()"], home) == 0
+        assert liu_db(["psql", "mine", "-At", "-c", "select nothing"], home) != 0
     assert capfd.readouterr().out.splitlines() == ["mine", "liualgotrader"]

@@ -110,6 +110,25 @@ def test_an_argument_that_makes_no_sense_ends_with_2_and_the_usage(program, argu
 
 
 @pytest.mark.parametrize(
+    ("name", "arguments", "nearest"),
+    [
+        ("trader", ("statsu",), "there is no 'statsu' here; did you mean `status`?"),
+        ("trader", ("--simulat", "--speed", "max"), "there is no option --simulat; did you mean `--simulate`?"),
+        ("trader", ("--simulate", "--symbol", "3"), "there is no option --symbol; did you mean `--symbols`?"),
+        ("trader", ("--spead=max",), "there is no option --spead; did you mean `--speed`?"),
+        ("liu", ("kil-switch",), "there is no 'kil-switch' here; did you mean `kill-switch`?"),
+        ("liu", ("kill-switch", "--flaten"), "there is no option --flaten; did you mean `--flatten`?"),
+        ("liu", ("db", "backap", "x"), "there is no 'backap' here; did you mean `backup`?"),
+        ("liu", ("positions", "flaten", "IBM"), "there is no 'flaten' here; did you mean `flatten`?"),
+    ],
+)
+def test_an_unknown_word_or_option_names_the_nearest(program, name, arguments, nearest):
+    result = program(name, *arguments)
+    assert result.returncode == 2
+    assert nearest in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
     ("plan", "strategy", "sentence"),
     [
         ("x = [", STRATEGY, "is not valid TOML"),
