@@ -143,7 +143,7 @@ def _market(settings: Settings, request: Request, hours: Hours) -> str:
 
     check_port(request.port)
     nowhere = Path()
-    tape = tape_of(market_spec(request, hours, settings.seed or 0, nowhere, nowhere, nowhere, ""))
+    tape = tape_of(market_spec(request, settings.simulation, hours, settings.seed or 0, nowhere, nowhere, nowhere, ""))
     return f"{len(tape.assets())} symbols {f'of {request.data}' if request.data else 'will be generated'}"
 
 

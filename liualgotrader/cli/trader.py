@@ -15,7 +15,7 @@ from liualgotrader.common.config import LIVE_URL, PAPER_URL, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.tradeplan import TradePlan
 
-_FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed")
+_FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed", "fills", "fees", "latency_ms")
 _OF_THE_MARKET = {
     "data": "--data",
     "date": "--date",
@@ -27,6 +27,9 @@ _OF_THE_MARKET = {
     "symbols": "--symbols",
     "port": "--port",
     "keep": "--keep",
+    "fills": "--fills",
+    "fees": "--fees",
+    "latency_ms": "--latency",
 }
 
 
@@ -124,7 +127,7 @@ def _sensible(options: argparse.Namespace) -> None:
         if options.data and not options.date:
             raise ConfigError("--data needs --date, the recorded day to play")
         return
-    given = [flag for name, flag in _OF_THE_MARKET.items() if getattr(options, name)]
+    given = [flag for name, flag in _OF_THE_MARKET.items() if getattr(options, name) not in (None, False)]
     if given:
         raise ConfigError(f"{given[0]} is an option of the simulated market; add --simulate")
 

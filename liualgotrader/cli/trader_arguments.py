@@ -92,6 +92,17 @@ def _market_options(group: Any) -> None:
     group.add_argument(
         "--symbols", metavar="A,B|N", type=_symbols, help="only these symbols, or so many generated ones"
     )
+    group.add_argument("--fills", choices=("strict", "paper", "touch"), help="how orders are filled (default strict)")
+    group.add_argument(
+        "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
+    )
+    group.add_argument(
+        "--latency",
+        metavar="MS",
+        dest="latency_ms",
+        type=_milliseconds,
+        help="market time to an order's effect (default 1)",
+    )
     group.add_argument(
         "--port", metavar="N", type=_whole, help="serve the simulated market here (default: any free port)"
     )
@@ -128,6 +139,10 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
     return value
+
+
+def _milliseconds(text: str) -> float:
+    return 0.0 if text == "0" else _positive(text)
 
 
 def _quantum(text: str) -> float:

@@ -25,7 +25,7 @@ import msgspec
 
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.session_plan import Limits, SessionPlan
+from liualgotrader.common.session_plan import Limits, SessionPlan, Simulation
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -138,6 +138,9 @@ OPTIONS: Mapping[str, Option] = {
     "cpu_factor": Option("CPU_FACTOR", "", "consumers per core, instead of the automatic number"),
     "seed": Option("LIU_SEED", "seed", "seed of the session's random numbers and of the generated market"),
     "max_symbols": Option("LIU_MAX_SYMBOLS", "limits.max_symbols", "most symbols a session follows"),
+    "fills": Option("", "simulation.fills", "how the simulated market fills orders: strict, paper or touch"),
+    "fees": Option("", "simulation.fees", "what it charges: none, regulatory, commission or all"),
+    "latency_ms": Option("", "simulation.latency_ms", "its latency, milliseconds of market time"),
     "link": Option("", "link", "how processes are connected: seqpacket or queue"),
     "data_connector": Option("DATA_CONNECTOR", "", "who delivers market data"),
     "broker": Option("LIU_BROKER", "", "who executes orders"),
@@ -166,6 +169,9 @@ class Settings:
     cpu_factor: float | None = None
     seed: int | None = None
     max_symbols: int = Limits().max_symbols
+    fills: Literal["strict", "paper", "touch"] = "strict"
+    fees: Literal["none", "regulatory", "commission", "all"] = "none"
+    latency_ms: float = 1.0
     link: Literal["seqpacket", "queue"] = "seqpacket"
     data_connector: Literal["alpaca", "polygon", "finnhub", "gemini", "tradier"] = "alpaca"
     broker: Literal["alpaca", "gemini", "tradier"] = "alpaca"
@@ -260,6 +266,11 @@ class Settings:
                 return address
         return ""
 
+    @property
+    def simulation(self) -> Simulation:
+        """How the simulated market fills, charges and delays orders."""
+        return Simulation(self.fills, self.fees, self.latency_ms)
+
     def consumer_count(self, cores: int | None = None) -> int:
         """Return how many consumers a new batch gets: what is set, else by the machine's cores, at least 1.
 
@@ -313,7 +324,7 @@ def _kinds() -> Mapping[str, Any]:
     return get_type_hints(Settings)
 
 
-_AT_LEAST = {"consumers": 0, "cpu_factor": 0, "seed": 0, "max_symbols": 1}
+_AT_LEAST = {"consumers": 0, "cpu_factor": 0, "seed": 0, "max_symbols": 1, "latency_ms": 0}
 
 
 def _meant(name: str, name_there: str, place: str, found: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from liualgotrader.common.session_plan import Limits, Timings
+from liualgotrader.common.session_plan import Limits, Simulation, Timings
 from liualgotrader.common.tradeplan import TradePlan
 
 
@@ -69,6 +69,11 @@ LIMITS: Mapping[str, Why] = {
     "quote_age_seconds": Why("seconds", "an entry needs a price of now; 0 switches it off", "market"),
     "max_symbols": Why("symbols", "what two consumers follow with ease; newest picks lose"),
 }
+SIMULATION: Mapping[str, Why] = {
+    "fills": Why("", "the most honest one: displayed size, a queue, prints that go through"),
+    "fees": Why("", "the vendor charges nothing on paper"),
+    "latency_ms": Why("milliseconds", "an order that acts at once would trade on what nobody else could", "market"),
+}
 PLAN: Mapping[str, Why] = {
     "portfolio_value": Why("US dollars", "None: the account's equity is handed to strategies"),
     "risk": Why("of the portfolio", "the original's fraction at risk per position"),
@@ -102,6 +107,7 @@ def defaults_page() -> str:
             *_table("The tradeplan's top level", TradePlan(), PLAN),
             *_table("`[timings]`", Timings(), TIMINGS),
             *_table("`[limits]`", Limits(), LIMITS),
+            *_table("`[simulation]`", Simulation(), SIMULATION),
         ]
     )
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from liualgotrader.common.config import OPTIONS, Secret, Settings
-from liualgotrader.common.defaults import LIMITS, PLAN, TIMINGS, Why, in_toml
-from liualgotrader.common.session_plan import Limits, Timings
+from liualgotrader.common.defaults import LIMITS, PLAN, SIMULATION, TIMINGS, Why, in_toml
+from liualgotrader.common.session_plan import Limits, Simulation, Timings
 from liualgotrader.common.tradeplan import TradePlan
 
 
@@ -38,6 +38,7 @@ MEANINGS: Mapping[str, str] = {
     "link": "how the processes are connected: `seqpacket`, or `queue` where the system has no such sockets",
     "timings": "a table, below",
     "limits": "a table, below",
+    "simulation": "a table, below",
     "scanners": "tables, below",
     "strategies": "tables, below",
     "optimizer": "accepted; the optimizer is not built yet",
@@ -71,6 +72,13 @@ LIMIT_MEANINGS: Mapping[str, str] = {
     "collar_fraction": "how far beyond the newest price a limit may lie",
     "quote_age_seconds": "an entry needs a price no older than this",
     "max_symbols": "the most symbols that a session follows; the newest picks lose",
+}
+SIMULATION_MEANINGS: Mapping[str, str] = {
+    "fills": "`strict` takes displayed size only and queues limits; `paper` fills like the vendor's paper environment, one"
+    " fill in ten in part; `touch` fills everything at the best price",
+    "fees": "`none`; `regulatory`: the SEC's and FINRA's fees on sales at the rates of the day; `commission`: 0.005 $ a share,"
+    " at least 1 $ an order, at most 1 % of its value; `all`: both",
+    "latency_ms": "from a request to its effect, for new orders, replacements and cancellations alike",
 }
 SCANNER: Mapping[str, Key] = {
     "filename": Key(
@@ -128,6 +136,7 @@ def tradeplan_page() -> str:
             *_typed("Top level", TradePlan(), MEANINGS, PLAN),
             *_typed("`[timings]`", Timings(), TIMING_MEANINGS, TIMINGS),
             *_typed("`[limits]`", Limits(), LIMIT_MEANINGS, LIMITS),
+            *_typed("`[simulation]`, the simulated market", Simulation(), SIMULATION_MEANINGS, SIMULATION),
             *_named("`[scanners.momentum]`, the built-in scanner", MOMENTUM),
             *_named("`[scanners.<Class>]`, your own", SCANNER),
             *_named("`[strategies.<Class>]`", STRATEGY),

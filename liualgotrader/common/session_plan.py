@@ -7,7 +7,7 @@ each child's environment.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -83,6 +83,14 @@ class Limits(msgspec.Struct, frozen=True):
     collar_fraction: float = 0.03  # an order may be priced this far from the newest price
     quote_age_seconds: float = 5.0  # market: entries on an older price are refused; 0 switches it off
     max_symbols: int = 1000
+
+
+class Simulation(msgspec.Struct, frozen=True):
+    """How the simulated market fills, charges and delays orders."""
+
+    fills: Literal["strict", "paper", "touch"] = "strict"
+    fees: Literal["none", "regulatory", "commission", "all"] = "none"
+    latency_ms: float = 1.0  # market time from a request to its effect
 
 
 class SessionPlan(msgspec.Struct, frozen=True):

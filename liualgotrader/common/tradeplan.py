@@ -8,13 +8,13 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.redact import without_secrets
-from liualgotrader.common.session_plan import Limits, Timings
+from liualgotrader.common.session_plan import Limits, Simulation, Timings
 from liualgotrader.common.tradeplan_tables import (
     LONGEST_SESSION,
     Window,
@@ -27,6 +27,7 @@ from liualgotrader.common.tradeplan_tables import (
 EventKind = Literal["second", "minute", "trade", "quote"]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+_Link = Literal["seqpacket", "queue"]
 EVENT_KINDS: tuple[EventKind, ...] = ("second", "minute", "trade", "quote")
 
 MOST_HISTORY = 100  # sessions of minutes that are loaded for each symbol
@@ -55,9 +56,10 @@ class TradePlan(msgspec.Struct, frozen=True, kw_only=True):
     seed: Count | None = None
     timings: Timings = Timings()
     limits: Limits = Limits()
+    simulation: Simulation = Simulation()
     real_frames: bool = False
     keep_picks: bool = False
-    link: Literal["seqpacket", "queue"] = "seqpacket"
+    link: _Link = "seqpacket"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan in the shape of its file, defaults filled in, fit for JSON; `from_dict` reads it back."""
@@ -124,7 +126,7 @@ def _events_at_the_top(table: dict[str, Any], path: Path) -> dict[str, Any]:
 def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
     """Return the plan that a parsed file says; `path` is named in errors, and its folder holds the `filename`s."""
     _known_keys(table, _names(TradePlan), f"{path}")
-    for name, kind in (("timings", Timings), ("limits", Limits)):
+    for name, kind in (("timings", Timings), ("limits", Limits), ("simulation", Simulation)):
         if isinstance(table.get(name), Mapping):
             _known_keys(table[name], _names(kind), f"{path}: [{name}]")
     try:
@@ -166,7 +168,8 @@ def _in_words(error: str) -> str:
     where = re.search(r" - at `(?:key in )?\$\.?([^`]*)`$", error)
     key = where[1].replace("[...]", ".<name>") if where else ""
     if bad := re.match(r"Invalid enum value '(.*)' - at", error):
-        choices = EVENT_KINDS if key.startswith("events") else ("seqpacket", "queue")
+        choices = get_args(get_type_hints(Simulation).get(key.removeprefix("simulation."), _Link))
+        choices = EVENT_KINDS if key.startswith("events") else choices
         return f"`{key}` cannot be '{bad[1]}'; it may be {', '.join(choices)}"
     if kinds := re.match(r"Expected `([^`]*)`, got `([^`]*)`", error):
         wanted = " or ".join(_WORDS.get(k.strip(), k) for k in kinds[1].split("|") if k.strip() != "null")
@@ -206,12 +209,14 @@ _ABOVE_NOTHING: Mapping[str, tuple[str, ...]] = {
 
 
 def _sensible(plan: TradePlan, path: Path) -> None:
-    for table, values in (("timings", plan.timings), ("limits", plan.limits)):
+    for table, values in (("timings", plan.timings), ("limits", plan.limits), ("simulation", plan.simulation)):
         for name in values.__struct_fields__:
             number = getattr(values, name)
+            if isinstance(number, str):
+                continue
             if not is_number(number) or number < 0:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be a number of at least 0, not {number}")
-            if number == 0 and name in _ABOVE_NOTHING[table]:
+            if number == 0 and name in _ABOVE_NOTHING.get(table, ()):
                 raise ConfigError(f"{path}: [{table}] `{name}` must be more than 0")
     if plan.timings.history_sessions > MOST_HISTORY:
         raise ConfigError(

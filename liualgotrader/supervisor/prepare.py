@@ -254,6 +254,7 @@ class Preparation:
             "symbol_count": request.symbol_count,
             "opens_at": hours.opens_at,
             "closes_at": hours.closes_at,
+            **msgspec.structs.asdict(settings.simulation),
         }
         configuration: dict[str, Any] = {
             "settings": {name: value for name, value, _ in settings.shown()},
@@ -308,10 +309,16 @@ class Preparation:
         cleanup.push_async_callback(market.stop)
         state = Path(plan.journal_dir) / MARKET_STATE
         account = account_of(plan.batch_id)
-        spec = market_spec(self.request, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir), account)
+        chosen = self.settings.simulation
+        spec = market_spec(
+            self.request, chosen, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir), account
+        )
         if market_at > spec.starts_at:
             spec = msgspec.structs.replace(spec, starts_at=market_at)
-        self.screen.line(f"opening the simulated market for {plan.hours.day}")
+        self.screen.line(
+            f"opening the simulated market for {plan.hours.day}: fills {chosen.fills}, fees {chosen.fees}, latency"
+            f" {chosen.latency_ms:g} ms"
+        )
         port = await market.start(spec)
         return market, msgspec.structs.replace(plan, endpoints=endpoints_of(port, plan.data_feed))
 

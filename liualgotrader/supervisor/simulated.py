@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.clock import SECOND
+from liualgotrader.common.clock import MILLISECOND, SECOND
 from liualgotrader.common.config import Secret
 from liualgotrader.common.control import Failed
 from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
-from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec
+from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec, Simulation
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.worker import Command, Worker, death_text
 
@@ -28,7 +28,14 @@ _STOP_SECONDS = 10.0
 
 
 def market_spec(
-    request: Request, hours: Hours, seed: int, page: Path, state: Path, log_dir: Path, account: str
+    request: Request,
+    simulation: Simulation,
+    hours: Hours,
+    seed: int,
+    page: Path,
+    state: Path,
+    log_dir: Path,
+    account: str,
 ) -> MarketSpec:
     """Return what the simulated market of a session is to play."""
     return MarketSpec(
@@ -45,6 +52,9 @@ def market_spec(
         free_run=request.free_run,
         port=request.port,
         page=str(page),
+        fill_profile=simulation.fills,
+        fees=simulation.fees,
+        latency=round(simulation.latency_ms * MILLISECOND),
         state=str(state),
         options={"log_dir": str(log_dir), "account": account},
     )

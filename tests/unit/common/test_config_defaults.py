@@ -8,15 +8,29 @@ import pytest
 
 from liualgotrader.common import defaults, reference
 from liualgotrader.common.config import OPTIONS
-from liualgotrader.common.session_plan import Limits, Timings
+from liualgotrader.common.session_plan import Limits, Simulation, Timings
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners.momentum import Momentum
 
-NOT_ON_THE_PAGE = {"scanners", "strategies", "optimizer", "timings", "limits", "gcp_monitor_measure_prefix"}
+NOT_ON_THE_PAGE = {
+    "scanners",
+    "strategies",
+    "optimizer",
+    "timings",
+    "limits",
+    "simulation",
+    "gcp_monitor_measure_prefix",
+}
 
 
 @pytest.mark.parametrize(
-    ("kind", "whys"), [(Timings, defaults.TIMINGS), (Limits, defaults.LIMITS), (TradePlan, defaults.PLAN)]
+    ("kind", "whys"),
+    [
+        (Timings, defaults.TIMINGS),
+        (Limits, defaults.LIMITS),
+        (Simulation, defaults.SIMULATION),
+        (TradePlan, defaults.PLAN),
+    ],
 )
 def test_every_key_has_its_unit_and_reason(kind, whys):
     assert list(whys) == [f.name for f in msgspec.structs.fields(kind) if f.name not in NOT_ON_THE_PAGE]
@@ -47,6 +61,7 @@ def test_the_pages_in_the_design_folder_are_the_generated_ones(name, made):
         (TradePlan, reference.MEANINGS),
         (Timings, reference.TIMING_MEANINGS),
         (Limits, reference.LIMIT_MEANINGS),
+        (Simulation, reference.SIMULATION_MEANINGS),
     ],
 )
 def test_every_key_of_the_tradeplan_has_its_meaning(kind, meanings):

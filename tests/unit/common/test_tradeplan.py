@@ -9,7 +9,7 @@ import pytest
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.redact import without_secrets
-from liualgotrader.common.session_plan import Limits, Timings
+from liualgotrader.common.session_plan import Limits, Simulation, Timings
 from liualgotrader.common.tradeplan import TradePlan, load_tradeplan, read_tradeplan, shown
 
 STRATEGY = '[strategies.Breakout]\nfilename = "s.py"\n'
@@ -41,6 +41,10 @@ link = "queue"
 run_all_seconds = 300
 [limits]
 orders_per_minute = 10
+[simulation]
+fills = "touch"
+fees = "all"
+latency_ms = 2.5
 """
     + MOMENTUM
     + """
@@ -83,6 +87,7 @@ def test_a_plan_with_every_documented_key_is_read(load, tmp_path):
     assert (plan.consumers, plan.seed, plan.link, plan.real_frames, plan.keep_picks) == (3, 7, "queue", True, True)
     assert plan.timings == Timings(run_all_seconds=300)
     assert plan.limits == Limits(orders_per_minute=10)
+    assert plan.simulation == Simulation("touch", "all", 2.5)
     assert list(plan.scanners) == ["momentum", "Watchlist"]
     assert plan.scanners["Watchlist"]["anything_else"] == "goes to the constructor"
     assert plan.strategies["Breakout"]["filename"] == str(tmp_path / "s.py")
@@ -120,6 +125,13 @@ def test_momentum_takes_both_names_of_its_change(load, change):
         ('events = "trade"\n' + STRATEGY, "`events` must be a list, not text"),
         ('events = ["minutes"]\n' + STRATEGY, "cannot be 'minutes'; it may be second, minute, trade, quote"),
         ("events = []\n" + STRATEGY, "`events` is empty"),
+        (
+            '[simulation]\nfills = "best"\n' + STRATEGY,
+            "`simulation.fills` cannot be 'best'; it may be strict, paper, touch",
+        ),
+        ('[simulation]\nfees = "low"\n' + STRATEGY, "it may be none, regulatory, commission, all"),
+        ("[simulation]\nlatency_ms = -1\n" + STRATEGY, "[simulation] `latency_ms` must be a number of at least 0"),
+        ("[simulation]\nfee = 1\n" + STRATEGY, "there is no key `fee`; did you mean `fees`?"),
         ('link = "pipe"\n' + STRATEGY, "`link` cannot be 'pipe'; it may be seqpacket, queue"),
         ("consumers = -1\n" + STRATEGY, "`consumers` must be at least 0"),
         (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import shlex
 import socket
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -16,9 +18,11 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.config import Settings, default_home
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.orders import Side
 from liualgotrader.common.rows import BatchRow
-from liualgotrader.common.session_plan import Hours, Limits
+from liualgotrader.common.session_plan import Hours, Limits, Simulation
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.simulator.server import rules_of
 from liualgotrader.supervisor import data_folder
 from liualgotrader.supervisor.answering import FrontDoor
 from liualgotrader.supervisor.batch import Ledger, Wanted, lock_of, same_market
@@ -69,7 +73,7 @@ def test_the_simulated_markets_doors_are_on_this_machine():
 
 def test_the_market_begins_before_the_open_and_ends_with_the_session():
     request = Request(simulate=True, speed=10.0, quantum_seconds=0.5, symbols=("A",), data="d", port=1)
-    spec = market_spec(request, HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM0B5E7A4E0")
+    spec = market_spec(request, Simulation(), HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM0B5E7A4E0")
     assert (spec.starts_at, spec.ends_at) == (90 * SECOND, 500 * SECOND)
     assert (spec.kind, spec.seed, spec.speed, spec.quantum, spec.symbols) == ("recorded", 7, 10.0, SECOND // 2, ("A",))
     assert spec.folder == str(Path("d").absolute())
@@ -267,3 +271,16 @@ def test_a_session_whose_door_is_not_ours_to_open_stays_listed(ordinary_user):
         assert running_sessions(ordinary_user) == [entry]
     with pytest.raises(OutsideError, match="does not answer"):
         ask(entry, {"do": "status"})
+
+
+@pytest.mark.parametrize("profile", ["strict", "paper", "touch"])
+@pytest.mark.parametrize("fees", ["none", "regulatory", "commission", "all"])
+def test_fills_fees_and_latency_of_a_session_reach_the_exchange(profile, fees):
+    stated = {"fills": profile, "latency_ms": 2.5}
+    chosen = Settings.resolve(stated, {}, {"simulation": {"fills": "paper", "fees": fees, "latency_ms": 9.0}})
+    spec = market_spec(Request(), chosen.simulation, HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM")
+    rules = rules_of(spec)
+    assert (rules.profile, rules.latency_ns) == (profile, 2_500_000)
+    sale = rules.fees.total(Side.SELL, Decimal(1000), Decimal(50_000), dt.date(2024, 6, 3))
+    # 1,000 shares at 50 $: 27.80 $ a million is 1.39 $, 0.000166 $ a share is 0.17 $; 0.005 $ a share is 5.00 $
+    assert sale == {"none": 0, "regulatory": Decimal("1.56"), "commission": 5, "all": Decimal("6.56")}[fees]
