@@ -61,9 +61,12 @@ def _status(settings: Settings) -> int:
     for session in sessions:
         try:
             answer = ask(session, {"do": "status"})
-        except OutsideError as error:  # it hangs, or has just ended: the others can be seen
-            complain(f"trader: {error}")
-            status = error.exit_code
+        except OutsideError as error:
+            if session.pid in (s.pid for s in running_sessions(settings.home_path)):  # it hangs: the others can be seen
+                complain(f"trader: {error}")
+                status = error.exit_code
+            else:
+                print(f"the {session.environment} session (pid {session.pid}) has just ended")
             continue
         if "waiting" in answer:
             print(f"a {session.environment} session (pid {session.pid}) {answer['waiting']}")

@@ -13,7 +13,7 @@ import msgspec
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
 from liualgotrader.common.control import FILLS_OF, Operate, StopSlot, ToChild
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
-from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
+from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, OrderNews, OrderState
 from liualgotrader.common.plugins import one_line
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.session_plan import SessionPlan
@@ -86,6 +86,7 @@ class Gateway:
         self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
         self.clock_asked = child.plan.simulated_clock
         self.counts = Counter({"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0})
+        self._counted: dict[int, int] = {}  # slot -> number of its newest news in `counts`
         self.operator = Operator(child, room, lock, prices, self.tell, partial(self.lanes.put, _PRICES_LANE))
 
     @property
@@ -194,10 +195,10 @@ class Gateway:
 
     def _carry_out(self, decisions: Sequence[Decision]) -> None:
         self._recorder.add((d.number, d.row) for d in decisions if isinstance(d, Write))
+        self._count()
         for decision in decisions:
             match decision:
                 case Tell(slot, news):
-                    self._count(slot, news)
                     self.outboxes[self._consumer_of.get(slot, 0)].add(slot, news)
                 case Announce(news):
                     for outbox in self.outboxes:
@@ -217,7 +218,6 @@ class Gateway:
         match command:
             case Send(order):
                 lane = order.symbol
-                self.counts["orders"] += 1
             case Reconcile():
                 lane = _BOOKS_LANE
             case _:
@@ -231,19 +231,16 @@ class Gateway:
     async def _take_back(self, wanted: CancelAll) -> None:
         self.tell(*await self._errands.take_back(wanted))
 
-    def count_again(self) -> None:
-        """Count what the desk already knew when this process began."""
-        for plan in self.plan.slots:
-            for news in self._room.desk.news(plan.slot):
-                self._count(plan.slot, news)
-
-    def _count(self, slot: int, news: News) -> None:
-        """Count refusals, and fills by strategy; what the desk itself does counts as well."""
-        if isinstance(news, Fill):
-            self.counts["fills"] += 1
-            self.counts[f"{FILLS_OF}{self._room.desk.ledger.slot(slot).strategy}"] += 1
-        elif isinstance(news, OrderNews) and news.state is OrderState.REFUSED:
-            self.counts["refused"] += 1
+    def _count(self) -> None:
+        """Count orders, refusals, and fills by strategy from the desk's news: each once, however often it is told."""
+        for slot in self._room.desk.ledger.slots.values():
+            for news in slot.news[self._counted.get(slot.number, 0) :]:
+                if isinstance(news, Fill) and news.client_order_id:  # else it is what an earlier batch left
+                    self.counts["fills"] += 1
+                    self.counts[f"{FILLS_OF}{slot.strategy}"] += 1
+                elif isinstance(news, OrderNews) and news.state in (OrderState.WRITTEN, OrderState.REFUSED):
+                    self.counts["orders" if news.state is OrderState.WRITTEN else "refused"] += 1
+            self._counted[slot.number] = len(slot.news)
 
     def _notice(self, level: str, text: str) -> None:
         log.log(logging.getLevelNamesMapping()[level], "%s", text)

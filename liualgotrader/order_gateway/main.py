@@ -150,8 +150,6 @@ class _Session:
         cleanup.push_async_callback(gateway.close)
         self._recorder.add(room.rows)
         room.rows = []
-        if not is_new:
-            gateway.count_again()
         gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
         self._recorder.start()
         if takes_up(child.plan) and not room.desk.has_opened:

@@ -121,7 +121,6 @@ async def _report(running: RunningMarket, control: Connection) -> None:
                 "market": world.now,
                 "speed_seen": round(seen, 3),
                 "events": world.record.events,
-                "orders": world.orders_taken,
                 "waiting_for": world.market.waiting_for,
             },
         )

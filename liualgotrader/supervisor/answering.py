@@ -22,7 +22,7 @@ from liualgotrader.transport.address import forget_address
 GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
 _FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
 _SAID_FIRST = 0.1  # machine time between an answer and what follows from it
-_WAITING = "waiting-"  # and the process id: the folder of a session that is not a batch yet
+_FOLDER = "trader-"  # and the process id
 _OF_THE_GATEWAY = ("kill_switch", "resume", "positions")
 
 Answer = Mapping[str, Any]
@@ -66,12 +66,12 @@ class Answering:
 
 
 class FrontDoor:
-    """Answers before there is a batch: while a session is prepared, and while it waits for the open."""
+    """The door of one `trader`. It answers itself before there is a batch, then has the batch's session answer."""
 
     def __init__(self, home: Path, environment: str, stop: Callable[[], None]) -> None:
-        name = f"{_WAITING}{os.getpid()}"
-        self._home, self._folder, self._stop = home, home / "run" / name, stop
-        self._door = OperatorDoor(home, self._folder, name, environment, "", self._answer)
+        pid = os.getpid()
+        self._home, self._folder, self._stop = home, home / "run" / f"{_FOLDER}{pid}", stop
+        self._door = OperatorDoor(home, self._folder, f"waiting-{pid}", environment, "", self._answer)
         self._phase = "is being prepared"
 
     def waits(self, what: str) -> None:
@@ -82,6 +82,10 @@ class FrontDoor:
         """Begin to listen; what is left of those that were killed while they waited is removed."""
         await asyncio.to_thread(_forget_killed, self._home)
         await self._door.open()
+
+    def hand_over(self, batch_id: str, environment: str, day: str, answer: Answering) -> None:
+        """Have the session of a batch answer from here on."""
+        self._door.hand_over(batch_id, environment, day, answer.answer)
 
     async def close(self) -> None:
         """Listen no longer; safe to repeat."""
@@ -105,8 +109,8 @@ def _forget_killed(home: Path) -> None:
         listening = {Path(session.socket).parent for session in running_sessions(home)}
     except LiuError:  # what cannot be looked into is left as it is
         return
-    for folder in set((home / "run").glob(f"{_WAITING}*")) - listening:
-        if not _lives(folder.name.removeprefix(_WAITING)):
+    for folder in set((home / "run").glob(f"{_FOLDER}*")) - listening:
+        if not _lives(folder.name.removeprefix(_FOLDER)):
             shutil.rmtree(folder, ignore_errors=True)
             forget_address(folder)
 

@@ -10,8 +10,8 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ Answer = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 class OperatorDoor:
-    """Serves the socket of one session while it is open."""
+    """Serves one socket while it is open. Who answers may change meanwhile: no request finds the door shut."""
 
     def __init__(self, home: Path, run_dir: Path, batch_id: str, environment: str, day: str, answer: Answer) -> None:
         self._socket = run_dir / SOCKET
@@ -54,21 +54,39 @@ class OperatorDoor:
         Raises:
             OutsideError: if the data folder has no room for it.
         """
+        with self._making_room():
+            self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._socket.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._serve, socket_address(self._socket))
+            self._socket.chmod(0o600)
+            self._entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._list()
+
+    def hand_over(self, batch_id: str, environment: str, day: str, answer: Answer) -> None:
+        """Have a batch answer from here on, on the same socket.
+
+        Raises:
+            OutsideError: if the data folder has no room for it.
+        """
+        self._listed = Listed(os.getpid(), batch_id, environment, day, str(self._socket))
+        self._answer = answer
+        with self._making_room():
+            self._list()
+
+    def _list(self) -> None:
+        fresh = self._entry.with_suffix(".new")  # whoever looks finds the old entry or the new one, never half of one
+        fresh.write_bytes(msgspec.json.encode(self._listed))
+        fresh.replace(self._entry)
+
+    @contextmanager
+    def _making_room(self) -> Iterator[None]:
         try:
-            await self._open()
+            yield
         except OSError as error:
             place = self._entry.parent.parent
             raise OutsideError(
                 f"nothing can be written in {place} ({error.strerror}): make room, or set LIU_HOME to another folder"
             ) from error
-
-    async def _open(self) -> None:
-        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._socket.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, socket_address(self._socket))
-        self._socket.chmod(0o600)
-        self._entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._entry.write_bytes(msgspec.json.encode(self._listed))
 
     async def close(self) -> None:
         """Listen no longer."""

@@ -34,7 +34,6 @@ from liualgotrader.supervisor.ending import (
 )
 from liualgotrader.supervisor.figures import Figures
 from liualgotrader.supervisor.left_end import LeftEnd, keep_end
-from liualgotrader.supervisor.operator import OperatorDoor
 from liualgotrader.supervisor.prepare import Preparation, Prepared, environment_of
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.results import Results
@@ -172,7 +171,14 @@ class Session:
     # --- the walk ------------------------------------------------------------------------------------------
 
     async def _whole(self, cleanup: AsyncExitStack) -> Ending:
-        prepared = await self._prepare(cleanup)
+        home, environment = self._settings.home_path, environment_of(self._request)
+        make_home(home)
+        door = FrontDoor(home, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
+        cleanup.push_async_callback(door.close)
+        await door.open()
+        prepared = await Preparation(  # it may mean to wait for the open
+            self._request, self._settings, self._tradeplan, self._screen, self._programs, self._market_lost, door.waits
+        ).run(cleanup)
         if isinstance(prepared, Ending):
             return prepared
         self._prepared = prepared
@@ -189,27 +195,11 @@ class Session:
             skip_existing=self._tradeplan.skip_existing,
         )
         answering = Answering(stack, figures, self._count, self.stop)
-        home, folder = self._settings.home_path, prepared.batch.run_dir
-        door = OperatorDoor(home, folder, plan.batch_id, plan.environment, plan.hours.day, answering.answer)
-        cleanup.push_async_callback(door.close)
-        await door.open()
+        door.hand_over(plan.batch_id, plan.environment, plan.hours.day, answering)
+        cleanup.push_async_callback(door.close)  # before the processes and the record that it tells of are gone
         stack.start()
         ending = await self._live()
         return await self._finish(prepared, stack, figures, ending)
-
-    async def _prepare(self, cleanup: AsyncExitStack) -> Prepared | Ending:
-        """Prepare the session, which may mean to wait for the open; meanwhile it can be asked and stopped."""
-        home, environment = self._settings.home_path, environment_of(self._request)
-        make_home(home)
-        door = FrontDoor(home, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
-        cleanup.push_async_callback(door.close)
-        await door.open()
-        preparation = Preparation(
-            self._request, self._settings, self._tradeplan, self._screen, self._programs, self._market_lost, door.waits
-        )
-        prepared = await preparation.run(cleanup)
-        await door.close()
-        return prepared
 
     async def _live(self) -> Ending:
         assert self._ending is not None

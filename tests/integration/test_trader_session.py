@@ -226,7 +226,7 @@ def test_a_session_that_is_being_prepared_says_so_and_can_be_stopped(trader, hom
     code, _, err = finish(process)
     assert (code, err) == (0, "")
     assert running_sessions(home[0]) == []
-    assert list((home[0] / "run").glob("waiting-*")) == []
+    assert list((home[0] / "run").glob("trader-*")) == []
 
 
 def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):

@@ -14,7 +14,7 @@ import pytest
 from liualgotrader.analytics import consolidate
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Operate, StopSlot
-from liualgotrader.common.orders import OrderState, Protect, Side
+from liualgotrader.common.orders import Fill, OrderState, Protect, Side
 from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan, write_plan
@@ -264,22 +264,29 @@ async def test_no_intent_is_taken_before_a_person_could_read_whose_account_it_is
     consumer.close()
 
 
-async def test_fills_are_counted_by_strategy_and_again_after_a_kill(stack: Stack) -> None:
+async def test_orders_and_fills_are_counted_once_after_a_kill_though_consumers_are_told_of_them_again(
+    stack: Stack,
+) -> None:
     consumer = await begin(stack)
     symbol, price = next(iter(prices(stack).items()))
     name = consumer.order(1, Side.BUY, 10, symbol, price)
     await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+    fills = sum(1 for n in consumer.news[1] if isinstance(n, Fill))
     stack.kill_gateway()
     stack.heard.clear()
+    consumer.news[1].clear()  # as after a death of its own
+    consumer.caught_up.clear()
     stack.start_gateway()
+    await consumer.until(lambda: 1 in consumer.caught_up)
+    stack.heard.clear()
 
-    def counted() -> bool:
+    def told() -> list[Counters]:
         stack.listen()
-        return any(
-            m.values.get("fills.alpha") == m.values["fills"] >= 1 for m in stack.heard if isinstance(m, Counters)
-        )
+        return [m for m in stack.heard if isinstance(m, Counters)]
 
-    await consumer.until(counted)
+    await consumer.until(lambda: bool(told()))
+    values = told()[-1].values
+    assert (values["orders"], values["fills"], values["fills.alpha"]) == (1, fills, fills)
     assert await stack.stop_gateway(flatten=True) == 0
     consumer.close()
 

@@ -34,3 +34,17 @@ async def test_a_session_that_hangs_hides_none_of_the_others(
     assert "waits for the open at 09:30 New York" in out
     assert err == "trader: the session of batch 0b5e7a4e (pid 77) does not answer\n"
     assert status == 3
+
+
+async def test_a_session_that_ends_between_the_look_and_the_question_has_ended_and_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door = FrontDoor(tmp_path, "PAPER", lambda: None)
+    await door.open()
+    (listed,) = await asyncio.to_thread(operator.running_sessions, tmp_path)
+    await asyncio.to_thread(operator.ask, listed, {"do": "status"})
+    await door.close()
+    looks = iter([[listed], []])
+    monkeypatch.setattr(operate, "running_sessions", lambda home: next(looks))
+    status = operate.operate("status", Settings.resolve({"home": str(tmp_path)}, {}))
+    assert (status, capsys.readouterr()) == (0, (f"the PAPER session (pid {listed.pid}) has just ended\n", ""))

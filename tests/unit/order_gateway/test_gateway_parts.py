@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from liualgotrader.common.orders import (
     BrokerOrder,
     BrokerPosition,
     CaughtUp,
+    Declare,
     News,
     OrderIntent,
     OrderType,
@@ -55,7 +57,7 @@ from liualgotrader.order_gateway.record import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, disk_text
 from liualgotrader.trading.simulated import SimulatedBroker
 from liualgotrader.transport.codec import decode_news
-from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, desk_terms, now_of
+from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, World, desk_terms, now_of
 from tests.fakes.market_hold import Hold
 from tests.fakes.store import Account, MemoryDatabase, MemoryStore
 
@@ -82,6 +84,44 @@ async def test_a_question_that_comes_up_during_a_longer_wait_is_asked_when_it_is
     async with asyncio.timeout(5):
         await waiting
     assert 0 <= served[0] - due < SECOND
+
+
+# --- counters
+
+
+def test_fills_orders_and_refusals_are_counted_once_however_often_they_are_told_and_after_a_restart() -> None:
+    world = World()
+    world.run()
+
+    def counted(gateway: Gateway) -> tuple[int, int, int, int]:
+        gateway._count()
+        counts = gateway.counts
+        return counts["orders"], counts["fills"], counts["fills.alpha"], counts["refused"]
+
+    def begun() -> Gateway:
+        gateway = Gateway.__new__(Gateway)  # nothing but its counters
+        gateway._room, gateway.counts, gateway._counted = SimpleNamespace(desk=world.desk), Counter(), {}
+        return gateway
+
+    gateway = begun()
+    world.quote("AAPL", 99.99, 100.01, 4)
+    world.order(1, "buy", 10)
+    world.run()
+    world.wait(1)
+    world.order(2, "sell", 5)  # another strategy's shares
+    world.quote("AAPL", 99.99, 100.01)
+    world.calm(1)
+    assert world.held(1) == 10
+    assert counted(gateway) == (1, 2, 2, 1)
+    for slot, name in ((1, "alpha"), (2, "beta")):  # consumers that have lost their memory
+        world.tell(Declare(slot, name, day_trade=True))
+    assert counted(gateway) == (1, 2, 2, 1)
+    world.crash()
+    restarted = begun()
+    assert counted(restarted) == (1, 2, 2, 1)
+    world.order(1, "sell", 10)
+    world.calm(1)
+    assert counted(restarted) == (2, 3, 3, 1)
 
 
 # --- real money

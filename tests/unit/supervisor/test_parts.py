@@ -208,6 +208,37 @@ async def test_the_door_of_a_waiting_session_answers_in_a_folder_too_deep_for_so
     assert running_sessions(home) == []
 
 
+async def test_every_question_is_answered_while_a_waiting_session_hands_its_door_over_to_its_batch(tmp_path):
+    class Session:
+        async def answer(self, asked):
+            return {"view": "of the batch"}
+
+    def keep_asking():
+        answers = []
+        while len(answers) < 2 or answers[-1] == "waiting":
+            (listed,) = running_sessions(tmp_path)  # never none: the door does not shut
+            answers += ask(listed, {"do": "status"})
+        (listed,) = running_sessions(tmp_path)
+        return answers, listed.batch_id, listed.day
+
+    door = FrontDoor(tmp_path, "PAPER", lambda: None)
+    await door.open()
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.setblocking(False)
+        (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
+        await asyncio.get_running_loop().sock_connect(caller, listed.socket)  # has knocked, and has not asked yet
+        asking = asyncio.create_task(asyncio.to_thread(keep_asking))
+        await asyncio.to_thread(ask, listed, {"do": "status"})
+        door.hand_over("0b5e-77", "PAPER", "2024-06-03", Session())
+        answers, batch_id, day = await asking
+        await asyncio.get_running_loop().sock_sendall(caller, b'{"do": "status"}\n')
+        assert await asyncio.get_running_loop().sock_recv(caller, 100) == b'{"view":"of the batch"}\n'
+    assert set(answers) <= {"waiting", "view"}
+    assert (answers[-1], batch_id, day) == ("view", "0b5e-77", "2024-06-03")
+    await door.close()
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == ["sessions"]
+
+
 async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_their_process_ids(tmp_path, monkeypatch):
     doors = []
     for pid in (1_234_567, 1_234_568):  # 64-bit systems count to 4 194 304
@@ -231,15 +262,15 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
     killed = FrontDoor(tmp_path, "PAPER", lambda: None)
     await killed.open()
     killed._door._server.close()  # as the end of its process does
-    without_entry = tmp_path / "run" / f"waiting-{gone.pid}0000"
+    without_entry = tmp_path / "run" / f"trader-{gone.pid}0000"
     without_entry.mkdir()
-    (tmp_path / "run" / "waiting-1").mkdir()  # somebody lives under that number
+    (tmp_path / "run" / "trader-1").mkdir()  # somebody lives under that number
     monkeypatch.undo()
     door = FrontDoor(tmp_path, "PAPER", lambda: None)
     await door.open()
     await door.close()
     left = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*"))
-    assert left == ["sessions", "waiting-1"]
+    assert left == ["sessions", "trader-1"]
 
 
 async def test_a_door_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path):
