@@ -25,6 +25,7 @@ exit codes:
   2    something configured cannot work: nothing was started, or no strategy could run
   3    the outside world failed: broker, data, database, disk
   4    money needs a person to look, or every strategy was stopped before its time
+  5    the session ran to its end, but no scanner did, or every order was refused
   130  ended in order by Ctrl-C
 """
 

@@ -31,6 +31,7 @@ exit codes:
   2    something configured cannot work: nothing was started, or no strategy could run
   3    the outside world failed: broker, data, database, disk, simulated market
   4    money needs a person to look, or every strategy was stopped before its time
+  5    the session ran to its end, but no scanner did, or every order was refused
   130  ended in order by Ctrl-C; SWING positions are kept, DAY_TRADE positions are kept and listed unless
        --flatten is given; a second Ctrl-C kills everything, and the next `trader` takes the batch up again
 """

@@ -18,6 +18,7 @@ from liualgotrader.supervisor.view import View, refusals_text
 
 _REASON_WIDTH = 48
 MARKET_CLOSE = "market close"
+COULD_NOT_TRADE = 5  # the exit status of a session that went its way and could trade nothing
 _INTERRUPTED = 130  # the exit status after an orderly Ctrl-C
 _WHAT_TO_DO = (
     "Look at its orders and its position at the broker, and close there what nobody wants: the next session takes what"
@@ -47,7 +48,7 @@ def needing_a_person(
     That is DAY_TRADE positions that should be closed and are not, and symbols in which the account is not what
     our books say. `flattened` says that positions were to be closed although somebody ended the session early.
     """
-    if ending.exit_code not in (0, _INTERRUPTED):
+    if ending.exit_code not in (0, COULD_NOT_TRADE, _INTERRUPTED):
         return ending
     sentences: list[str] = []
     still = [p.symbol for p in standing if p.strategy in day_trades and p.in_account]
@@ -62,6 +63,7 @@ def needing_a_person(
         )
     if not sentences:
         return ending
+    sentences += [ending.sentence] if ending.exit_code == COULD_NOT_TRADE else []
     return msgspec.structs.replace(ending, exit_code=MoneyNeedsAPerson.exit_code, sentence="; ".join(sentences))
 
 
@@ -84,6 +86,21 @@ def nobody_runs(slots: Sequence[SlotPlan], never_ran: Collection[int]) -> Ending
         "every strategy was stopped",
         f"every strategy was stopped before its time: {told}. See to it before the next session",
     )
+
+
+def could_not_trade(
+    view: View, scanners: Collection[str], off: Mapping[str, Off], executions: int, *, shadow: bool
+) -> Ending | None:
+    """Return the end of a session that ran to its close and was no use: no scanner was left, or every order was refused."""
+    refused = view.refusals()
+    if scanners and set(scanners) <= set(off):
+        told = "; ".join(f"{name}: {why.reason}" for name, why in off.items())
+        sentence = f"no scanner ran to the end of the session: {told}"
+    elif refused and not executions and not shadow and refused.total() >= view.counted("orders_decided"):
+        sentence = f"every order was refused: {refusals_text(refused)}"
+    else:
+        return None
+    return Ending(COULD_NOT_TRADE, MARKET_CLOSE, f"{sentence}. See to it before the next session")
 
 
 def say_summary(

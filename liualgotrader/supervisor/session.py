@@ -26,6 +26,7 @@ from liualgotrader.supervisor.batch import Batch
 from liualgotrader.supervisor.data_folder import make_home
 from liualgotrader.supervisor.ending import (
     Ending,
+    could_not_trade,
     needing_a_person,
     nobody_runs,
     say_refusals,
@@ -297,7 +298,8 @@ class Session:
             swing=prepared.swing(),
             quarantined=quarantined,
         )
-        say_scanners_off(self._screen, Marks(prepared.batch.run_dir).off)
+        scanners_off = Marks(prepared.batch.run_dir).off
+        say_scanners_off(self._screen, scanners_off)
         if not self._tradeplan.test_scanners:
             say_refusals(self._screen, view, result.executions, shadow=plan.shadow)
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
@@ -306,7 +308,9 @@ class Session:
             self._screen.line("prices were generated: what was gained on them says nothing about a strategy")
         day_trades = () if plan.hours.bypass else prepared.day_trades()
         if ending.exit_code == 0 and not ending.by_hand:
-            ending = nobody_runs(plan.slots, self._never_ran) or ending
+            scanners, executions = self._tradeplan.scanners, result.executions
+            useless = could_not_trade(view, scanners, scanners_off, executions, shadow=plan.shadow)
+            ending = nobody_runs(plan.slots, self._never_ran) or useless or ending
         return needing_a_person(ending, standing, quarantined, day_trades, flattened=self._request.flatten)
 
     async def _keep(self, prepared: Prepared) -> None:

@@ -18,6 +18,7 @@ from liualgotrader.supervisor.batch import Batch, Ledger
 from liualgotrader.supervisor.ending import (
     MARKET_CLOSE,
     Ending,
+    could_not_trade,
     needing_a_person,
     nobody_runs,
     say_refusals,
@@ -233,6 +234,57 @@ def test_refused_orders_are_counted_by_rule_although_others_were_filled():
     assert screen.warnings == ["Crossing, orders refused: 12 by order_value, 1 by no_price"]
     say_refusals(screen, view_of({}), 3, shadow=False)
     assert len(screen.warnings) == 1
+
+
+OFF = Off(0, "failed 3 times in a row")
+REFUSED = {"order_value": 4, "flip": 1}
+
+
+@pytest.mark.parametrize(
+    ("off", "decided", "refused", "executions", "shadow", "sentence"),
+    [
+        (
+            {"Gainers": OFF},
+            0,
+            {},
+            0,
+            False,
+            "no scanner ran to the end of the session: Gainers: failed 3 times in a row",
+        ),
+        (
+            {"Gainers": OFF},
+            7,
+            {},
+            6,
+            False,
+            "no scanner ran to the end of the session: Gainers: failed 3 times in a row",
+        ),
+        ({}, 5, REFUSED, 0, False, "every order was refused: 4 by order_value, 1 by flip"),
+        ({}, 5, REFUSED, 0, True, ""),
+        ({}, 6, REFUSED, 0, False, ""),
+        ({}, 6, REFUSED, 1, False, ""),
+        ({}, 0, {}, 0, False, ""),
+    ],
+)
+def test_a_session_in_which_nothing_could_be_traded_has_a_status_of_its_own(
+    off, decided, refused, executions, shadow, sentence
+):
+    view = view_of({"orders_decided": decided}, refused)
+    found = could_not_trade(view, ["Gainers"], off, executions, shadow=shadow)
+    assert (found.exit_code, found.sentence.startswith(sentence)) == (5, True) if sentence else found is None
+
+
+def test_money_that_needs_a_person_comes_before_a_session_that_could_not_trade():
+    useless = could_not_trade(view_of({}), ["Gainers"], {"Gainers": OFF}, 0, shadow=False)
+    found = needing_a_person(useless, [], {"IBM"}, (), flattened=False)
+    assert found.exit_code == 4
+    assert found.sentence.startswith("the account differs from our books in IBM")
+    assert "no scanner ran to the end" in found.sentence
+
+
+def test_a_plan_without_scanners_or_with_one_left_is_no_failure():
+    assert could_not_trade(view_of({}), [], {}, 0, shadow=False) is None
+    assert could_not_trade(view_of({}), ["Gainers", "Losers"], {"Gainers": OFF}, 0, shadow=False) is None
 
 
 async def test_shares_that_are_not_ours_are_named_with_the_strategy_that_left_them_and_what_settles_them():
