@@ -116,6 +116,7 @@ def request_from(options: argparse.Namespace) -> Any:
         flatten=options.flatten,
         new=options.new,
         keep=options.keep,
+        wait=options.wait,
         dsn_given=bool(options.dsn),
     )
 

@@ -72,6 +72,9 @@ def _session_options(group: Any) -> None:
     group.add_argument(
         "--new", action="store_true", help="begin a fresh batch though an unfinished one could be resumed"
     )
+    group.add_argument(
+        "--wait", action="store_true", help="on a day without a session, or after the close, wait for the next one"
+    )
     group.add_argument("--keep", action="store_true", help="keep simulated market and database after the session")
 
 

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from liualgotrader.common.clock import SECOND, WallClock, as_datetime, clock_text, machine_now
+from liualgotrader.common.calendar import session_at_or_after
+from liualgotrader.common.clock import SECOND, Clock, as_datetime, clock_text, machine_now
 from liualgotrader.common.config import Secret, Secrets, Settings, enter_session_environment
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.redact import without_secrets
@@ -91,6 +92,7 @@ class Preparation:
     programs: Mapping[str, str]
     market_lost: Callable[[str], None]
     waits: Callable[[str], None]  # told what is being waited for
+    clock: Clock
 
     @property
     def environment(self) -> str:
@@ -114,7 +116,9 @@ class Preparation:
         early = self._open_early(cleanup) if self.request.simulate else None
         hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
         if hours is None and not self._over_today():
-            return self._closed()
+            hours = await self._next_hours()
+            if hours is None:
+                return Ending(0, "closed")
         record = await (asyncio.shield(early) if early is not None else self._open(cleanup))
         if not self.tradeplan.file_only and (stored := await record.store.trade_plans_in_force()):
             self.screen.warn(
@@ -124,9 +128,9 @@ class Preparation:
         ledger = Ledger(record.store, self.settings.home_path)
         cleanup.callback(ledger.release)
         if hours is None:
-            hours = await self._left_over(record)
+            hours = await self._left_over(record) or await self._next_hours()
             if hours is None:
-                return self._closed()
+                return Ending(0, "closed")
         for doubt in doubts_about_hours(self.tradeplan, found, hours):
             self.screen.warn(doubt)
         return await self._begin(found.strategies, record, ledger, hours, cleanup)
@@ -162,31 +166,38 @@ class Preparation:
         return simulated_hours(request.market_day(), window, self._liquidation, self._history, bypass=bypass)
 
     async def _real_hours(self) -> Hours | None:
-        clock = WallClock()
+        clock = self.clock
         bypass = self.tradeplan.bypass_market_schedule
         hours = todays_hours(clock.now(), self._liquidation, self._history, bypass=bypass)
         if hours is not None and clock.now() < hours.opens_at - BEFORE_OPEN:
-            opens = as_datetime(hours.opens_at)
-            self.screen.line(f"waiting for the open at {opens:%H:%M} New York; Ctrl-C ends the wait")
-            self.waits(f"waits for the open at {opens:%H:%M} New York")
-            await clock.sleep_until(hours.opens_at - BEFORE_OPEN)
+            await self._wait_for(hours.opens_at, f"{as_datetime(hours.opens_at):at %H:%M} New York")
         return hours
 
+    async def _next_hours(self) -> Hours | None:
+        """Say when the next session opens; with --wait return its hours shortly before."""
+        now = self.clock.now()
+        self.screen.line(f"the exchange is closed now; the next session opens on {next_session_text(now)}")
+        if not self.request.wait:
+            return None
+        opens_at = session_at_or_after(now).opens_at
+        await self._wait_for(opens_at, f"on {next_session_text(now)}")
+        return todays_hours(opens_at - BEFORE_OPEN, self._liquidation, self._history, bypass=False)
+
+    async def _wait_for(self, opens_at: int, when: str) -> None:
+        self.screen.line(f"waiting for the open {when}; Ctrl-C ends the wait")
+        self.waits(f"waits for the open {when}")
+        await self.clock.sleep_until(opens_at - BEFORE_OPEN)
+
     def _over_today(self) -> bool:
-        return finished_hours(WallClock().now(), self._liquidation, self._history) is not None
+        return finished_hours(self.clock.now(), self._liquidation, self._history) is not None
 
     async def _left_over(self, record: Record) -> Hours | None:
         """Return today's hours although they are over, if a batch of today still has to be finished."""
-        hours = finished_hours(WallClock().now(), self._liquidation, self._history)
+        hours = finished_hours(self.clock.now(), self._liquidation, self._history)
         if hours is None:
             return None
         unfinished = await record.store.unfinished_batches(self.environment)
         return hours if any(may_go_on(b, hours.day, shadow=self.request.shadow) for b in unfinished) else None
-
-    def _closed(self) -> Ending:
-        text = f"the exchange is closed now; the next session opens on {next_session_text(WallClock().now())}"
-        self.screen.line(text)
-        return Ending(0, "closed")
 
     @property
     def _liquidation(self) -> int:
@@ -201,7 +212,7 @@ class Preparation:
     async def _begin(
         self, facts: tuple[StrategyFacts, ...], record: Record, ledger: Ledger, hours: Hours, cleanup: AsyncExitStack
     ) -> Prepared:
-        now = hours.opens_at if self.request.simulate else WallClock().now()
+        now = hours.opens_at if self.request.simulate else self.clock.now()
         batch = await ledger.batch(self._wanted(facts, hours), now, fresh=self.request.new)
         for note in ledger.notes:
             self.screen.warn(note)
@@ -225,7 +236,7 @@ class Preparation:
         cleanup: AsyncExitStack,
     ) -> Prepared:
         build = await asyncio.to_thread(build_label)
-        now = hours.opens_at if self.request.simulate else WallClock().now()
+        now = hours.opens_at if self.request.simulate else self.clock.now()
         slots = await ledger.slots(batch, self.tradeplan, facts, self.environment, build, now)
         market_at = last_market_time(batch.run_dir)
         for folder in (batch.run_dir, batch.journal_dir, batch.log_dir):

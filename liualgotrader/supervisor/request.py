@@ -32,6 +32,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     flatten: bool = False
     new: bool = False
     keep: bool = False
+    wait: bool = False  # for the next session, where there is none now
     dsn_given: bool = False  # `--dsn`: the one way to point the simulated market at another database
 
     def market_day(self) -> dt.date:

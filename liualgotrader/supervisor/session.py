@@ -178,7 +178,14 @@ class Session:
         cleanup.push_async_callback(door.close)
         await door.open()
         prepared = await Preparation(  # it may mean to wait for the open
-            self._request, self._settings, self._tradeplan, self._screen, self._programs, self._market_lost, door.waits
+            self._request,
+            self._settings,
+            self._tradeplan,
+            self._screen,
+            self._programs,
+            self._market_lost,
+            door.waits,
+            self._clock,
         ).run(cleanup)
         if isinstance(prepared, Ending):
             return prepared

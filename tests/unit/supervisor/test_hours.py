@@ -4,9 +4,14 @@ import datetime as dt
 
 import pytest
 
-from liualgotrader.common.clock import NEW_YORK, instant
+from liualgotrader.common.clock import NEW_YORK, WallClock, instant
+from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
+from liualgotrader.supervisor.prepare import Preparation
+from liualgotrader.supervisor.request import Request
+from tests.fakes.supervisor import RecordingScreen
 
 DAY = dt.date(2024, 6, 3)
 
@@ -90,3 +95,55 @@ def test_bypass_just_before_midnight_is_refused():
 
 def test_the_next_session_is_told_in_words():
     assert next_session_text(at("17:00", dt.date(2024, 7, 3))) == "Friday 2024-07-05 at 09:30 New York"
+
+
+class JumpingClock(WallClock):
+    """The time of day, which jumps to whatever is waited for."""
+
+    def __init__(self, now):
+        self._now = now
+
+    def now(self):
+        return self._now
+
+    async def sleep_until(self, at):
+        self._now = max(self._now, at)
+
+
+INDEPENDENCE = dt.date(2024, 7, 4)  # a Thursday
+FRIDAY = "Friday 2024-07-05 at 09:30 New York"
+
+
+def preparation(tmp_path, now, **changes):
+    told = []
+    screen = RecordingScreen()
+    settings = Settings(home=str(tmp_path))
+    plan = TradePlan(strategies={})
+    request = Request(**changes)
+    return (
+        Preparation(request, settings, plan, screen, {}, lambda _: None, told.append, JumpingClock(now)),
+        screen,
+        told,
+    )
+
+
+@pytest.mark.parametrize(
+    "now", [at("10:00", INDEPENDENCE), at("16:00", dt.date(2024, 7, 3)), at("23:59", INDEPENDENCE)]
+)
+async def test_without_a_session_now_the_next_one_is_named_and_waited_for_only_if_asked_to(tmp_path, now):
+    preparing, screen, told = preparation(tmp_path, now)
+    assert await preparing._next_hours() is None
+    assert (screen.lines, told) == ([f"the exchange is closed now; the next session opens on {FRIDAY}"], [])
+    preparing, screen, told = preparation(tmp_path, now, wait=True)
+    hours = await preparing._next_hours()
+    assert (hours.day, hours.opens_at) == ("2024-07-05", at("09:30", dt.date(2024, 7, 5)))
+    assert told == [f"waits for the open on {FRIDAY}"]
+    assert screen.lines[1] == f"waiting for the open on {FRIDAY}; Ctrl-C ends the wait"
+    assert preparing.clock.now() == at("09:29", dt.date(2024, 7, 5))
+
+
+async def test_before_the_open_of_a_trading_day_it_is_waited_for(tmp_path):
+    preparing, screen, _ = preparation(tmp_path, at("04:00"))
+    hours = await preparing._real_hours()
+    assert (hours.day, preparing.clock.now()) == ("2024-06-03", at("09:29"))
+    assert screen.lines == ["waiting for the open at 09:30 New York; Ctrl-C ends the wait"]
