@@ -24,6 +24,7 @@ from liualgotrader.supervisor.prepare import check_consumers, check_port, real_e
 from liualgotrader.supervisor.record import look_at_record
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import market_spec
+from liualgotrader.supervisor.view import equity_text
 
 
 class Checks:
@@ -172,4 +173,4 @@ async def _broker(settings: Settings) -> str:
         account = await broker.account()
     finally:
         await broker.close()
-    return f"account …{account.account_number[-4:]} is {account.status}, equity {account.equity} $"
+    return f"account …{account.account_number[-4:]} is {account.status}, {equity_text({'equity': account.equity})}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from liualgotrader.cli.state_text import figures, progress
 from liualgotrader.common.clock import clock_text
-from liualgotrader.supervisor.view import PositionView, ProcessView, StrategyView, View
+from liualgotrader.supervisor.view import PositionView, ProcessView, StrategyView, View, equity_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,7 +71,7 @@ def _head(view: View) -> list[Text]:
     ]
     if "equity" in view.facts:
         today = view.day_gain()
-        parts: list[str | Text] = [f"equity {Decimal(view.facts['equity']):,.2f} $"]
+        parts: list[str | Text] = [equity_text(view.facts)]
         parts += [] if today is None else ["  today ", _money(today), " $"]
         lines.insert(1, Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
     return lines

@@ -11,7 +11,7 @@ from liualgotrader.cli.state_text import state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.supervisor.operator import Listed, ask, running_sessions, view_from
-from liualgotrader.supervisor.view import View, masked_account, refusals_text
+from liualgotrader.supervisor.view import View, equity_text, masked_account, refusals_text
 
 
 def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str = "") -> int:
@@ -80,7 +80,7 @@ def say_status(view: View, pid: int) -> None:
     screen = PlainScreen()
     screen.line(f"batch {view.batch_id}, {view.environment} session of {view.day}, pid {pid}")
     if "equity" in view.facts:
-        screen.line(f"account {masked_account(view.facts)}, equity {view.facts['equity']} $")
+        screen.line(f"account {masked_account(view.facts)}, {equity_text(view.facts)}")
     screen.line(state_line(view))
     for alert in view.alerts():
         screen.warn(alert)

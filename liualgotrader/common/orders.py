@@ -208,9 +208,9 @@ class AccountNews(msgspec.Struct, frozen=True, tag_field="kind", tag="account"):
     """The broker's view of the account. Not numbered: only the newest counts."""
 
     at: int
-    equity: Decimal
-    cash: Decimal
-    buying_power: Decimal
+    equity: Decimal | None  # None: unknown, as in `BrokerAccount`
+    cash: Decimal | None
+    buying_power: Decimal | None
     entries_stopped: str = ""  # why no new positions are opened, empty while they are
 
 
@@ -289,16 +289,16 @@ class BrokerPosition(msgspec.Struct, frozen=True):
 
 
 class BrokerAccount(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_account"):
-    """The account as the broker tells it, in US dollars."""
+    """The account as the broker tells it, in US dollars; None is what its answer does not say, which is not zero."""
 
     account_number: str
     status: str
-    equity: Decimal
-    cash: Decimal
-    buying_power: Decimal
-    last_equity: Decimal
-    shorting_enabled: bool
-    trading_blocked: bool
+    equity: Decimal | None
+    cash: Decimal | None
+    buying_power: Decimal | None
+    last_equity: Decimal | None
+    shorting_enabled: bool | None
+    trading_blocked: bool | None
 
 
 def client_order_id(batch_id: str, slot: int, number: int) -> str:

@@ -176,7 +176,7 @@ class Engine:
         for one in news:
             if isinstance(one, AccountNews):
                 self.equity = self._ordering.equity = one.equity
-                if self.terms.portfolio_value is None:
+                if self.terms.portfolio_value is None and one.equity is not None:  # else the newest that is known
                     self._ordering.portfolio_value = float(one.equity)
             elif isinstance(one, CaughtUp):
                 self._on_caught_up(one)

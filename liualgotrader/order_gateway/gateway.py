@@ -19,6 +19,7 @@ from liualgotrader.common.ports import Broker
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.engine.desk import (
+    ACCOUNT_UNKNOWN,
     Announce,
     CancelAll,
     Command,
@@ -309,7 +310,10 @@ class Gateway:
     async def _learn_account(self) -> None:
         try:
             self.tell(await self._broker.account())
-        except (OutsideError, BrokerRefused, BadData) as error:
+        except BadData as error:
+            if ACCOUNT_UNKNOWN not in self._room.desk.ledger.conditions:
+                self.tell(Condition(ACCOUNT_UNKNOWN, f"the broker's answer about the account is unusable ({error})"))
+        except (OutsideError, BrokerRefused) as error:
             warn(log, "account_not_known", error=error)
 
     async def _learn_prices(self) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
@@ -305,12 +306,12 @@ class _Session:
         account = self._room.desk.ledger.account or self._account
         facts = {
             "account": account.account_number[-4:],
-            "equity": f"{account.equity:.2f}",
-            "cash": f"{account.cash:.2f}",
+            "equity": _stated(account.equity),
+            "cash": _stated(account.cash),
             "kill_switch": self._gateway.operator.killed(),
             **self._room.desk.facts(),
         }
-        changed = {name: value for name, value in facts.items() if self._facts.get(name) != value}
+        changed = {name: value for name, value in facts.items() if name not in self._facts or self._facts[name] != value}
         if changed:
             self._facts = facts
             self._child.tell(Told(changed))
@@ -323,6 +324,10 @@ class _Session:
         if not text and free < WARN_BELOW and not self._low_disk_told:
             self._low_disk_told = True
             self._child.notice("WARNING", f"only {free // 1_000_000} MB are free for the journal")
+
+
+def _stated(dollars: Decimal | None) -> str | None:
+    return None if dollars is None else f"{dollars:.2f}"
 
 
 async def _patiently(child: Child, ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:

@@ -39,7 +39,7 @@ from liualgotrader.supervisor.prepare import Preparation, Prepared, environment_
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.results import Results
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
-from liualgotrader.supervisor.view import masked_account
+from liualgotrader.supervisor.view import equity_text, masked_account
 from liualgotrader.supervisor.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -377,7 +377,7 @@ class Session:
         if not self._account_said:
             self._account_said = True
             facts, environment = gateway.facts, self._stack.plan.environment
-            self._screen.line(f"account {masked_account(facts)}, {environment}, equity {facts['equity']} $")
+            self._screen.line(f"account {masked_account(facts)}, {environment}, {equity_text(facts)}")
             if facts.get("foreign"):
                 self._errand(lambda: self._say_foreign(facts["foreign"]))
         if gateway.facts.get(UNANNOUNCED) and gateway.send(Operate(ANNOUNCED)):

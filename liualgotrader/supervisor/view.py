@@ -145,6 +145,12 @@ def masked_account(facts: Mapping[str, Any]) -> str:
     return f"…{number[-4:]}" if number else "?"
 
 
+def equity_text(facts: Mapping[str, Any]) -> str:
+    """Return the account's equity as a person reads it."""
+    equity = facts.get("equity")
+    return "equity unknown" if equity is None else f"equity {Decimal(equity):,.2f} $"
+
+
 def refusals_text(refused: Mapping[str, int]) -> str:
     """Return counts by rule in words, the most frequent first, empty if there are none."""
     ordered = sorted(refused.items(), key=lambda item: (-item[1], item[0]))

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from liualgotrader.common.errors import BadData
+from liualgotrader.common.fields import Fields
 from liualgotrader.common.money import exact, plain
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -177,25 +178,23 @@ def broker_position(raw: Mapping[str, Any]) -> BrokerPosition:
 
 
 def broker_account(raw: Mapping[str, Any]) -> BrokerAccount:
-    """Return the account object as ours.
+    """Return the account object as ours; a figure that it does not state, or states as nonsense, is unknown (None).
 
     Raises:
-        BadData: if a field that every account has is missing or unreadable.
+        BadData: if it does not say which account it is.
     """
-    try:
-        equity = exact(raw.get("equity") or 0)
-        return BrokerAccount(
-            account_number=str(raw["account_number"]),
-            status=str(raw["status"]),
-            equity=equity,
-            cash=exact(raw.get("cash") or 0),
-            buying_power=exact(raw.get("buying_power") or 0),
-            last_equity=exact(raw.get("last_equity") or equity),
-            shorting_enabled=bool(raw.get("shorting_enabled")),
-            trading_blocked=bool(raw.get("trading_blocked") or raw.get("account_blocked")),
-        )
-    except _UNREADABLE as e:
-        raise _unreadable("an account", raw, e) from e
+    fields = Fields("Alpaca's account", raw)
+    blocked = fields.flag("trading_blocked"), fields.flag("account_blocked")
+    return BrokerAccount(
+        account_number=fields.text("account_number"),
+        status=fields.text_or("status", "of unknown status"),
+        equity=fields.dollars("equity"),
+        cash=fields.dollars("cash"),
+        buying_power=fields.dollars("buying_power"),
+        last_equity=fields.dollars("last_equity"),
+        shorting_enabled=fields.flag("shorting_enabled"),
+        trading_blocked=True if True in blocked else None if None in blocked else False,
+    )
 
 
 def rows_of(answer: object, what: str) -> list[Mapping[str, Any]]:

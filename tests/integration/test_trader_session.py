@@ -141,7 +141,7 @@ def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, h
     assert rows(home, f"SELECT r_units = 1 FROM trade_analysis WHERE algo_run_id IN ({runs})") == [["t"]]
     summary = next(line.split() for line in out.splitlines() if line.startswith("Breakout "))
     assert summary[:5] == ["Breakout", "1", "100.0", "%", "50.00"]
-    assert "account …4567, SIMULATED, equity 100000 $" in out
+    assert "account …4567, SIMULATED, equity 100,000.00 $" in out
     assert "liu db psql liu_simulated" in out
     assert "a-real-secret" not in out
     assert rows(
@@ -193,7 +193,7 @@ def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader
     until_line(tmp_path, "told order_gateway Operate(name='announced'")
     process.send_signal(signal.SIGTERM)
     code, out, _ = finish(process)
-    assert (code, out.count("account …4567, SIMULATED, equity 100000 $")) == (0, 1)
+    assert (code, out.count("account …4567, SIMULATED, equity 100,000.00 $")) == (0, 1)
 
 
 @pytest.mark.parametrize(

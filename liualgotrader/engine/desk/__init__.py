@@ -4,6 +4,7 @@
 backtest calls the same desk between engine and exchange.
 """
 
+from liualgotrader.engine.desk.account import ACCOUNT_UNKNOWN
 from liualgotrader.engine.desk.desk import Desk
 from liualgotrader.engine.desk.values import (
     Announce,
@@ -45,6 +46,7 @@ from liualgotrader.engine.desk.values import (
 )
 
 __all__ = [
+    "ACCOUNT_UNKNOWN",
     "Announce",
     "Answer",
     "Begin",

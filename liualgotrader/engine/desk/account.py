@@ -14,16 +14,29 @@ from liualgotrader.engine.desk.values import Announce, KillSwitch
 
 DAILY_LOSS = "daily_loss"
 BLOCKED = "account"
+ACCOUNT_UNKNOWN = "account_unknown"
 
 
 def on_account(ledger: Ledger, account: BrokerAccount) -> None:
-    """Take in the account's figures; stop entries, and then flatten, when the day has lost too much."""
+    """Take in the account's figures; stop entries, and then flatten, when the day has lost too much.
+
+    While a figure that entries depend on is unknown, entries wait; nothing else follows from it.
+    """
     if ledger.day_began_with is None:
-        ledger.day_began_with = account.last_equity if account.last_equity > 0 else account.equity
+        new = account.last_equity is not None and account.last_equity <= 0
+        ledger.day_began_with = account.equity if new else account.last_equity
     ledger.account = account
     blocked = "the broker has blocked the account for trading" if account.trading_blocked else ""
     ledger.condition(BLOCKED, blocked)
-    _weigh_loss(ledger, ledger.day_began_with, account.equity)
+    needed = {
+        "equity": account.equity,
+        "last_equity": ledger.day_began_with,
+        "trading_blocked": account.trading_blocked,
+    }
+    unknown = [name for name, value in needed.items() if value is None]
+    ledger.condition(ACCOUNT_UNKNOWN, f"the broker does not state {' and '.join(unknown)} of the account" if unknown else "")
+    if ledger.day_began_with is not None and account.equity is not None:
+        _weigh_loss(ledger, ledger.day_began_with, account.equity)
     ledger.decide(Announce(ledger.account_news()))
 
 
@@ -53,5 +66,5 @@ def resume(ledger: Ledger) -> None:
     ledger.condition(KILL_SWITCH, "")
     ledger.condition(DAILY_LOSS, "")
     ledger.flattening.clear()
-    if ledger.account is not None:
+    if ledger.account is not None and ledger.account.equity is not None:
         ledger.day_began_with = ledger.account.equity

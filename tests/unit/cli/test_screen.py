@@ -266,6 +266,13 @@ ALERTS = [
 ]
 
 
+def test_an_equity_that_the_broker_does_not_state_is_shown_as_unknown(capsys):
+    view = msgspec.structs.replace(VIEW, facts={"account": "4567", "equity": None, "day_began_with": "100000.00"})
+    say_status(view, 11)
+    assert "account …4567, equity unknown\n" in capsys.readouterr().out
+    assert shown(view, 80)[1] == "equity unknown"
+
+
 def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
     from rich.console import Console
 

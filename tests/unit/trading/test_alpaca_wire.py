@@ -163,3 +163,40 @@ def test_what_a_proxy_answers_is_no_answer_of_the_brokers(status: int) -> None:
 @pytest.mark.parametrize("status", [401, 403, 404, 422, 429])
 def test_a_no_of_the_brokers_is_one(status: int) -> None:
     assert isinstance(_sorted_error(SimpleNamespace(status_code=status), "liu-0-1-1"), BrokerRefused)
+
+
+ACCOUNT: dict[str, Any] = {
+    "account_number": "PA3717PJAYWN",
+    "status": "ACTIVE",
+    "equity": "103820.56",
+    "cash": "-23140.2",
+    "buying_power": "262113.632",
+    "last_equity": "103529.24",
+    "shorting_enabled": True,
+    "trading_blocked": False,
+    "account_blocked": False,
+}
+
+
+@pytest.mark.parametrize("odd", [None, "", "NaN", "Infinity", "1e300", "1e999999999", [], {}, True, "null", ...])
+@pytest.mark.parametrize("name", ["equity", "cash", "buying_power", "last_equity"])
+def test_a_figure_that_the_account_does_not_state_is_unknown_and_the_others_stand(name: str, odd: Any) -> None:
+    raw = {key: value for key, value in (ACCOUNT | {name: odd}).items() if value is not ...}
+    account = wire.broker_account(raw)
+    figures = {key: getattr(account, key) for key in ("equity", "cash", "buying_power", "last_equity")}
+    assert figures == {key: None if key == name else Decimal(ACCOUNT[key]) for key in figures}
+
+
+@pytest.mark.parametrize(
+    ("trading", "account", "blocked"),
+    [(False, False, False), (True, None, True), (False, "false", None), (None, False, None), ("true", False, None)],
+)
+def test_an_account_is_free_to_trade_only_where_the_broker_says_so(trading: Any, account: Any, blocked: Any) -> None:
+    raw = ACCOUNT | {"trading_blocked": trading, "account_blocked": account}
+    assert wire.broker_account(raw).trading_blocked is blocked
+
+
+@pytest.mark.parametrize("number", [None, "", 12345678, []])
+def test_an_account_that_does_not_say_which_it_is_is_unreadable(number: Any) -> None:
+    with pytest.raises(BadData, match="Alpaca's account: account_number is"):
+        wire.broker_account(ACCOUNT | {"account_number": number})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from liualgotrader.common.clock import SECOND
@@ -264,6 +265,51 @@ def test_a_daily_loss_stops_entries_and_a_larger_one_closes_everything() -> None
     world.tell(Resume())
     world.learn_account()
     assert world.states(world.order(2, "buy", 1, reference_price=Decimal(75))) == ["written"]
+
+
+NO_FIGURES = {"equity": None, "cash": None, "buying_power": None, "last_equity": None, "trading_blocked": None}
+
+
+@pytest.mark.parametrize("unknown", ["equity", "trading_blocked"])
+def test_an_account_figure_that_is_unknown_stops_entries_once_and_closes_nothing(unknown: str) -> None:
+    world = World(desk_terms())
+    world.run()
+    hold(world, 1, "buy", 90)
+    stated = now_of(world.broker.account())
+    world.others.clear()
+    for _ in range(3):
+        world.tell(msgspec.structs.replace(stated, **{unknown: None}))
+        settle(world)
+    assert world.held(1) == 90
+    warned = [d.text for d in world.others if isinstance(d, Warn)]
+    assert warned == [f"entries stopped: the broker does not state {unknown} of the account"]
+    assert reason(world, world.order(2, "buy", 1)) == "entries_stopped"
+    leaving = world.order(1, "sell", 90)
+    settle(world)
+    assert world.states(leaving)[-1] == "filled"
+    world.learn_account()
+    assert world.states(world.order(2, "buy", 1)) == ["written"]
+
+
+class Untold(World):
+    """A world whose broker states nothing of the account at first."""
+
+    def learn_account(self) -> None:
+        self.tell(msgspec.structs.replace(now_of(self.broker.account()), **NO_FIGURES))
+
+
+def test_a_loss_is_weighed_against_no_unknown_figure_but_against_the_next_known_one() -> None:
+    world = Untold(desk_terms())
+    world.run()
+    assert reason(world, world.order(1, "buy", 1)) == "entries_stopped"
+    account = now_of(world.broker.account())
+    world.tell(msgspec.structs.replace(account, last_equity=Decimal(100_000), equity=Decimal(97_000)))
+    texts = [d.text for d in world.others if isinstance(d, Warn)]
+    assert texts == [
+        "entries stopped: the broker does not state equity and last_equity and trading_blocked of the account",
+        "no longer: the broker does not state equity and last_equity and trading_blocked of the account",
+        "entries stopped: the day has lost 3000.00 $ of 100000.00 $",
+    ]
 
 
 def test_entries_go_on_when_what_stopped_them_is_over(world: World) -> None:

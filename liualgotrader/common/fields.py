@@ -1,0 +1,110 @@
+"""One object of a vendor's answer, read field by field: a value of the right kind within sane bounds, or a sentence.
+
+What is absent, null, empty, of another type, not finite or out of bounds is never a number here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from liualgotrader.common.clock import HOUR
+from liualgotrader.common.errors import BadData
+from liualgotrader.common.money import LARGEST
+from liualgotrader.common.rfc3339 import nanoseconds
+
+MOST_DOLLARS = Decimal(10**13)  # no account holds more
+EARLIEST, LATEST = 0, 150 * 365 * 24 * HOUR  # instants a vendor can mean: 1970 to about 2119
+_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,30})?([eE][+-]?\d{1,2})?", re.ASCII)
+_LONGEST_SHOWN = 60
+
+
+class Fields:
+    """Reads the fields of one object; `what` names it in every sentence, as in "order 61e6…"."""
+
+    __slots__ = ("raw", "what")
+
+    def __init__(self, what: str, raw: object) -> None:
+        if not isinstance(raw, Mapping):
+            raise BadData(f"{what}: {_shown(raw)} instead of an object")
+        self.what = what
+        self.raw: Mapping[str, Any] = raw
+
+    def bad(self, name: str, wanted: str) -> BadData:
+        """Return the error that says what stands in a field instead of what it must hold."""
+        found = f"is {_shown(self.raw[name])}" if name in self.raw else "is missing"
+        return BadData(f"{self.what}: {name} {found}, not {wanted}")
+
+    def states(self, name: str) -> bool:
+        """Return whether the field says anything: absent, null and empty do not."""
+        return self.raw.get(name) not in (None, "")
+
+    def text(self, name: str) -> str:
+        """Return a text that is not empty."""
+        value = self.raw.get(name)
+        if not isinstance(value, str) or not value:
+            raise self.bad(name, "a text")
+        return value
+
+    def text_or(self, name: str, default: str = "") -> str:
+        """Return a text, `default` where the field says nothing."""
+        return self.text(name) if self.states(name) else default
+
+    def number(self, name: str, *, least: Decimal = -LARGEST, most: Decimal = LARGEST) -> Decimal:
+        """Return a finite number between two bounds, both included, exactly as it is written."""
+        value = number_of(self.raw.get(name))
+        if value is None or not least <= value <= most:
+            raise self.bad(name, f"a number from {least:,f} to {most:,f}")
+        return value
+
+    def number_or_none(self, name: str, *, least: Decimal = -LARGEST, most: Decimal = LARGEST) -> Decimal | None:
+        """Return a number like `number`, None where the field says nothing."""
+        return self.number(name, least=least, most=most) if self.states(name) else None
+
+    def positive(self, name: str) -> Decimal:
+        """Return a price or a number of shares above zero."""
+        value = self.number(name)
+        if value <= 0:
+            raise self.bad(name, "above zero")
+        return value
+
+    def dollars(self, name: str) -> Decimal | None:
+        """Return a figure of the account, None if it is unknown: not stated, or nothing that an account can hold."""
+        value = number_of(self.raw.get(name))
+        return None if value is None or abs(value) > MOST_DOLLARS else value
+
+    def flag(self, name: str) -> bool | None:
+        """Return true or false, None if it is unknown."""
+        value = self.raw.get(name)
+        return value if isinstance(value, bool) else None
+
+    def instant(self, name: str) -> int:
+        """Return an instant, ns UTC."""
+        try:
+            at = nanoseconds(self.raw.get(name))  # type: ignore[arg-type]  # it refuses what is no text
+        except (ValueError, OverflowError) as error:
+            raise self.bad(name, "a time") from error
+        if not EARLIEST < at < LATEST:
+            raise self.bad(name, "a time of this century")
+        return at
+
+
+def number_of(value: object) -> Decimal | None:
+    """Return a JSON number, or a text of one, as it is written; None if it is anything else or not finite."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return Decimal(str(value)) if math.isfinite(value) else None
+    if isinstance(value, int):
+        return Decimal(value) if abs(value) < 10**30 else None
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return Decimal(value)
+    return None
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
