@@ -311,7 +311,9 @@ class _Session:
             "kill_switch": self._gateway.operator.killed(),
             **self._room.desk.facts(),
         }
-        changed = {name: value for name, value in facts.items() if name not in self._facts or self._facts[name] != value}
+        changed = {
+            name: value for name, value in facts.items() if name not in self._facts or self._facts[name] != value
+        }
         if changed:
             self._facts = facts
             self._child.tell(Told(changed))

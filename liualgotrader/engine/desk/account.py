@@ -34,7 +34,9 @@ def on_account(ledger: Ledger, account: BrokerAccount) -> None:
         "trading_blocked": account.trading_blocked,
     }
     unknown = [name for name, value in needed.items() if value is None]
-    ledger.condition(ACCOUNT_UNKNOWN, f"the broker does not state {' and '.join(unknown)} of the account" if unknown else "")
+    ledger.condition(
+        ACCOUNT_UNKNOWN, f"the broker does not state {' and '.join(unknown)} of the account" if unknown else ""
+    )
     if ledger.day_began_with is not None and account.equity is not None:
         _weigh_loss(ledger, ledger.day_began_with, account.equity)
     ledger.decide(Announce(ledger.account_news()))

@@ -10,7 +10,21 @@ import pytest
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.fields import Fields
 
-ODD: list[Any] = [None, "", "abc", "NaN", "-Infinity", float("nan"), float("inf"), True, [], {}, "1e400", 10**40, "1_000"]
+ODD: list[Any] = [
+    None,
+    "",
+    "abc",
+    "NaN",
+    "-Infinity",
+    float("nan"),
+    float("inf"),
+    True,
+    [],
+    {},
+    "1e400",
+    10**40,
+    "1_000",
+]
 
 
 @pytest.mark.parametrize("odd", [*ODD, "1e9999999999"])
@@ -21,7 +35,9 @@ def test_what_is_no_finite_number_is_unknown(odd: Any) -> None:
         fields.number("equity")
 
 
-@pytest.mark.parametrize(("value", "number"), [("-12.50", "-12.50"), (0, "0"), (1.1, "1.1"), ("0", "0"), ("1e3", "1000")])
+@pytest.mark.parametrize(
+    ("value", "number"), [("-12.50", "-12.50"), (0, "0"), (1.1, "1.1"), ("0", "0"), ("1e3", "1000")]
+)
 def test_a_number_is_taken_exactly_as_it_is_written(value: Any, number: str) -> None:
     assert Fields("an account", {"equity": value}).dollars("equity") == Decimal(number)
 
@@ -37,7 +53,9 @@ def test_a_missing_field_is_named_with_whose_it_is() -> None:
             read()
 
 
-@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2024-13-01T00:00:00Z", 1700000000, None])
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2024-13-01T00:00:00Z", 1700000000, None]
+)
 def test_a_time_that_cannot_be_meant_is_refused(time: Any) -> None:
     with pytest.raises(BadData, match="order 7: at is "):
         Fields("order 7", {"at": time}).instant("at")
