@@ -1,7 +1,14 @@
 # The two commands are `make demo` and `make test`; each installs what it needs into .venv first.
 
+SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# pip's own output is 150 lines: a count of what it has looked at takes their place. Errors stay, and of the warnings
+# those about the network; the others are about pip's own set-up.
+PIP = set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt $(1) \
+	2> >(grep -v '^WARNING: [^R]' >&2) \
+	| awk '/^Collecting/ {n++; printf "\r  %d packages", n; fflush()} \
+	  /^Installing collected/ {printf "\r  %d packages, unpacking them\n", n; fflush()} END {if (n) print "  done"}'
 WORKERS ?= 2
 FROM ?= 1001
 COUNT ?= 180
@@ -12,11 +19,12 @@ COUNT ?= 180
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing LiuAlgoTrader into .venv (pinned versions, about 300 MB; a minute or two)"
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e .
+	@$(call PIP,-e .)
 	@touch $@
 
 .venv/tests: .venv/base
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[test]'
+	@echo "Installing what the tests need"
+	@$(call PIP,-e '.[test]')
 	@touch $@
 
 ## demo: trade a whole generated session through the real processes, into PostgreSQL
