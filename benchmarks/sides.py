@@ -273,6 +273,7 @@ async def _recorded_plan(
     plan = SessionPlan(
         batch_id=batch_id,
         environment="SIMULATED",
+        account_is_new=True,
         hours=session_hours(),
         simulated_clock=False,
         endpoints=endpoints_of(feed.port, "sip"),

@@ -6,7 +6,8 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from liualgotrader.cli.common import complain, flush_output, guarded
 from liualgotrader.cli.configured import configuration_rows, configured
@@ -15,12 +16,16 @@ from liualgotrader.common.config import LIVE_URL, PAPER_URL, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.tradeplan import TradePlan
 
+if TYPE_CHECKING:
+    from liualgotrader.supervisor.request import Request
+
 _FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed", "fills", "fees", "latency_ms")
 _OF_THE_MARKET = {
     "data": "--data",
     "date": "--date",
     "window_from": "--from",
     "window_to": "--to",
+    "state": "--state",
     "speed": "--speed",
     "quantum": "--quantum",
     "free_run": "--free-run",
@@ -117,6 +122,7 @@ def request_from(options: argparse.Namespace) -> Any:
         new=options.new,
         keep=options.keep,
         wait=options.wait,
+        state=str(Path(options.state).expanduser().absolute()) if options.state else "",
         dsn_given=bool(options.dsn),
     )
 
@@ -137,11 +143,39 @@ def _session(options: argparse.Namespace, settings: Settings, tradeplan: TradePl
     from liualgotrader.cli.screen import screen_for
     from liualgotrader.supervisor.session import Session
 
-    ending = asyncio.run(Session(request_from(options), settings, tradeplan, screen_for()).run())
-    if ending.sentence:
-        complain(f"trader: {ending.sentence}")
-    flush_output()
+    for request in requests(request_from(options), settings.home_path):
+        ending = asyncio.run(Session(request, settings, tradeplan, screen_for()).run())
+        if ending.sentence:
+            complain(f"trader: {ending.sentence}")
+        flush_output()
+        if ending.exit_code or ending.by_hand:
+            break
     return ending.exit_code
+
+
+def requests(request: Request, home: Path) -> list[Request]:
+    """Return the sessions to run one after another: one, or with two dates one for each trading day between them.
+
+    Those share an account, of the folder that `--state` names or else a new one.
+
+    Raises:
+        ConfigError: if there is no trading day.
+    """
+    if "-" not in request.window_to:
+        return [request]
+    import datetime as dt
+    import secrets
+
+    import msgspec
+
+    from liualgotrader.common.calendar import sessions
+
+    first, last = request.market_day(), dt.date.fromisoformat(request.window_to)
+    days = [session.day for session in sessions(first, last)]
+    if not days:
+        raise ConfigError(f"there is no trading day from {first} to {last}")
+    state = request.state or str(home / "accounts" / secrets.token_hex(4))
+    return [msgspec.structs.replace(request, day=day.isoformat(), window_to="", state=state) for day in days]
 
 
 def _show_config(stated: Mapping[str, Any]) -> int:

@@ -84,7 +84,14 @@ def _market_options(group: Any) -> None:
     group.add_argument(
         "--from", metavar="HH:MM", dest="window_from", help="begin here (New York) as if it were the open"
     )
-    group.add_argument("--to", metavar="HH:MM", dest="window_to", help="end here as if it were the close")
+    group.add_argument(
+        "--to",
+        metavar="HH:MM|DAY",
+        dest="window_to",
+        type=_time_or_day,
+        help="end here as if it were the close; or the last day to play: the sessions follow each other on one account",
+    )
+    group.add_argument("--state", metavar="DIR", help="trade on the account that this folder keeps, from day to day")
     group.add_argument("--speed", metavar="N|max", type=_speed, help="upper limit, market per real time (default max)")
     group.add_argument(
         "--quantum",
@@ -129,6 +136,10 @@ def _day(text: str) -> str:
         return dt.date.fromisoformat(text).isoformat()
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is no date like 2013-10-07") from None
+
+
+def _time_or_day(text: str) -> str:
+    return _day(text) if "-" in text else text
 
 
 def _speed(text: str) -> float:

@@ -118,6 +118,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     shadow: bool = False  # decide everything, send nothing
     build_number: str = ""
     debug: bool = False
+    account_is_new: bool = False  # it holds nothing of earlier sessions: that of a simulation which keeps none
     announces: bool = False  # the supervisor shows account and equity before anything may be ordered
 
     @property
@@ -172,6 +173,7 @@ class MarketSpec(msgspec.Struct, frozen=True):
     folder: str = ""
     symbols: tuple[str, ...] = ()
     symbol_count: int = 200
+    since: str = ""  # ISO date: the first of the generated days that lead to this one
     speed: float = 0.0  # upper limit, market per machine; 0 = as fast as the stack follows
     quantum: int = 100_000_000  # ns of market time
     free_run: bool = False  # do not wait for the stack

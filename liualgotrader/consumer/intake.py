@@ -112,14 +112,25 @@ class Gate:
 class Intake:
     """Gathers inputs and hands them to `work(news, answers, market, timer)`, then counts them as handled.
 
+    News that tells a consumer its books (`rebuilds` is true) is not gathered: nobody is called for it, and the producer
+    takes no picks before every consumer has said what it holds.
+
     `longest_call` is for how many seconds of machine time a strategy's call may wait without any sign of progress.
     """
 
     def __init__(
-        self, gate: Gate, market: Reader, news: Reader, work: Work, busy: Busy, *, longest_call: float = 0.0
+        self,
+        gate: Gate,
+        market: Reader,
+        news: Reader,
+        work: Work,
+        busy: Busy,
+        *,
+        rebuilds: Callable[[], bool] = lambda: False,
+        longest_call: float = 0.0,
     ) -> None:
         self._gate, self._market_link, self._news_link, self._work = gate, market, news, work
-        self._busy = busy
+        self._busy, self._rebuilds = busy, rebuilds
         self._patience = round((_PATIENCE_SECONDS + longest_call) * SECOND)
         self._hold: AbstractContextManager[None] | None = None
         self._market: list[bytes] = []
@@ -177,6 +188,8 @@ class Intake:
     def _look(self) -> None:
         self._handle = None
         if self._gate.is_held() and not self._has_all():
+            if self._news and self._rebuilds():
+                self._act_on(self._take_all_news(), (), (), False)
             self._turns += 1
             if self._turns <= _TURNS:
                 self._handle = self._loop.call_soon(self._look)
@@ -197,9 +210,17 @@ class Intake:
         return now - self._since < self._patience
 
     def _act(self) -> None:
-        news, market, timer = self._news, self._market, self._timer
+        market, timer = self._market, self._timer
         answers = [act for _, act in sorted(self._answers, key=_order)]
-        self._news, self._answers, self._market, self._timer = [], [], [], False
+        self._answers, self._market, self._timer = [], [], False
+        self._act_on(self._take_all_news(), answers, market, timer)
+        self._release()
+
+    def _take_all_news(self) -> list[bytes]:
+        news, self._news = self._news, []
+        return news
+
+    def _act_on(self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool) -> None:
         self._gate.begin()
         self._work(news, answers, market, timer)
         for _ in news:
@@ -207,7 +228,6 @@ class Intake:
         for _ in market:
             self._market_link.handled()
         self._gate.end()
-        self._release()
 
     def close(self) -> None:
         """Take nothing more."""

@@ -114,6 +114,7 @@ class Consumer:
             child.reader(f"news-{index}"),
             self._work,
             child.seat.busy,
+            rebuilds=lambda: self.engine.needs() is None,
             longest_call=plan.timings.strategy_answer_seconds,
         )
         self._history = History(

@@ -23,9 +23,9 @@ _ROUNDING = Fraction(1, 100)  # of a cost that the broker has rounded
 def takes_up(plan: SessionPlan) -> bool:
     """Whether the session goes on from what earlier batches left in the account.
 
-    Not in a simulated session, whose account is new, nor in a shadow session: it takes no order back and closes nothing.
+    Not where the account is new, nor in a shadow session: it takes no order back and closes nothing.
     """
-    return plan.environment != "SIMULATED" and not plan.shadow
+    return not plan.account_is_new and not plan.shadow
 
 
 def carries(plan: SessionPlan) -> bool:

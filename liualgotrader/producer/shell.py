@@ -255,7 +255,7 @@ class Producer:
 
     def _may_hold_from_before(self) -> bool:
         """Whether a consumer may hold what an earlier session left, so that a symbol is its own before it is picked."""
-        return self._plan.environment != "SIMULATED" and not self._tradeplan.skip_existing
+        return not self._plan.account_is_new and not self._tradeplan.skip_existing
 
     async def _until_needs_known(self) -> None:
         try:

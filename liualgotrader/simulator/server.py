@@ -157,6 +157,7 @@ def tape_of(spec: MarketSpec) -> Tape:
         seed=spec.seed,
         symbols=spec.symbols or None,
         count=spec.symbol_count,
+        since=date.fromisoformat(spec.since) if spec.since else None,
     )
 
 

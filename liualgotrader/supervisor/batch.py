@@ -30,6 +30,7 @@ from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stor
 from liualgotrader.supervisor.left_end import LeftEnd, end_file, kept_end
 from liualgotrader.supervisor.record import no_portfolio
 from liualgotrader.supervisor.results import Results
+from liualgotrader.supervisor.simulated import MARKET_STATE, KeptAccount
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -95,9 +96,11 @@ class Wanted(msgspec.Struct, frozen=True):
 class Ledger:
     """Finds, makes and ends the batch."""
 
-    def __init__(self, store: Store, home: Path) -> None:
-        self._store = store
-        self._home = home
+    def __init__(
+        self, store: Store, home: Path, *, kept: KeptAccount | None = None, account_is_new: bool = False
+    ) -> None:
+        self._store, self._home = store, home
+        self._kept, self._account_is_new = kept, account_is_new
         self._lock: BatchLock | None = None
         self.notes: list[str] = []  # what a person should read about a batch that was left for a new one
 
@@ -107,11 +110,12 @@ class Ledger:
         Batches of earlier days that an account's sessions left unfinished here are finished first.
 
         Raises:
-            ConfigError: if another `trader` serves it, or the tradeplan has other strategies now.
+            ConfigError: if another `trader` serves it, the tradeplan has other strategies now, or the account is past
+                that day.
             OutsideError: if the disk has no room for a new one.
         """
         unfinished = await self._store.unfinished_batches(wanted.environment)
-        if wanted.environment != "SIMULATED":  # a simulated day that was cut off can be played on at any time
+        if not self._account_is_new:  # a simulated day that was cut off can be played on at any time
             for earlier in (b for b in reversed(unfinished) if b.session_date < wanted.day):
                 await self._finish_earlier(earlier, now)
         shadow = bool(wanted.configuration.get("shadow"))
@@ -120,6 +124,11 @@ class Ledger:
             resumed = await self._take_up(found, wanted, now, fresh=fresh)
             if resumed is not None:
                 return resumed
+        if self._kept is not None and self._kept.played >= wanted.day:
+            raise ConfigError(
+                f"the account in {self._kept.state.parent} has traded {self._kept.played} already: choose a later day with"
+                " --date, or another folder with --state"
+            )
         return await self._make(wanted, now)
 
     async def _take_up(self, found: BatchRow, wanted: Wanted, now: int, *, fresh: bool) -> Batch | None:
@@ -127,13 +136,14 @@ class Ledger:
         lock = lock_of(self._home, found.batch_id)
         if not lock.taken():
             lock.release()
-            if simulated:  # a market of its own: it does not concern us
+            if self._account_is_new:  # a market of its own: it does not concern us
                 return None
             raise ConfigError(
                 f"batch {found.batch_id} of today is being traded by another `trader`; see `trader status`"
             )
         run_dir, journal_dir, log_dir = folders(self._home, found.batch_id, wanted.day)
-        gone = simulated and not (same_market(found, wanted) and (journal_dir / MARKET_STATE).exists())
+        kept = self._kept.played == wanted.day if self._kept is not None else (journal_dir / MARKET_STATE).exists()
+        gone = simulated and not (same_market(found, wanted) and kept)
         if fresh or gone:
             await self._finish(found, LeftEnd(now, "left unfinished; a new batch was started"))
             lock.release()
@@ -160,7 +170,7 @@ class Ledger:
         except MoneyNeedsAPerson as error:
             self.notes.append(f"{error} What batch {batch_id} had not stored yet is in no table.")
         names = msgspec.convert(found.layout, Layout).strategies()
-        results = Results(self._store, found.environment, batch_id, names)
+        results = Results(self._store, found.environment, batch_id, names, alone=self._account_is_new)
         result = await consolidate.trades(batch_id, self._store, await results.opening(await results.trades()))
         end = kept_end(journal_dir) or cut_off
         await self.end(batch_id, end.at, end.reason, end.runs)
@@ -258,9 +268,6 @@ class Ledger:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-
-MARKET_STATE = "market.state"
 
 
 def may_go_on(found: BatchRow, day: str, *, shadow: bool) -> bool:

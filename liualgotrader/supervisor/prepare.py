@@ -22,7 +22,7 @@ from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.batch import MARKET_STATE, Batch, Ledger, Wanted, build_label, may_go_on
+from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, build_label, may_go_on
 from liualgotrader.supervisor.data_folder import enough_room, has_batches
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.ending import Ending
@@ -33,10 +33,13 @@ from liualgotrader.supervisor.left_end import end_file
 from liualgotrader.supervisor.record import Record, open_record
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.simulated import (
+    MARKET_STATE,
+    KeptAccount,
     SimulatedMarket,
     account_of,
     endpoints_of,
     generated_pair,
+    kept_account,
     market_spec,
 )
 from liualgotrader.transport.address import forget_address
@@ -125,7 +128,9 @@ class Preparation:
                 f"the database holds {stored} trade plan(s), which this version does not trade: only the strategies of"
                 f" {self.settings.tradeplan_path.name} run (file_only = true says that this is meant)"
             )
-        ledger = Ledger(record.store, self.settings.home_path)
+        ledger = Ledger(
+            record.store, self.settings.home_path, kept=self._kept, account_is_new=self.request.account_is_new
+        )
         cleanup.callback(ledger.release)
         if hours is None:
             hours = await self._left_over(record) or await self._next_hours()
@@ -200,6 +205,11 @@ class Preparation:
         return hours if any(may_go_on(b, hours.day, shadow=self.request.shadow) for b in unfinished) else None
 
     @property
+    def _kept(self) -> KeptAccount | None:
+        state, day = self.request.state, self.request.market_day().isoformat()
+        return kept_account(Path(state), day) if state else None
+
+    @property
     def _liquidation(self) -> int:
         return self.tradeplan.market_liquidation_end_time_minutes
 
@@ -266,6 +276,7 @@ class Preparation:
             "opens_at": hours.opens_at,
             "closes_at": hours.closes_at,
             **msgspec.structs.asdict(settings.simulation),
+            "account": self._kept.number if self._kept is not None else None,
         }
         configuration: dict[str, Any] = {
             "settings": {name: value for name, value, _ in settings.shown()},
@@ -307,6 +318,7 @@ class Preparation:
             shadow=self.request.shadow,
             build_number=build,
             debug=settings.debug,
+            account_is_new=self.request.account_is_new,
             announces=True,
         )
 
@@ -318,11 +330,13 @@ class Preparation:
         programs = self.programs["simulator"]
         market = SimulatedMarket(programs, Path(plan.run_dir), Path(plan.log_dir), self.market_lost)
         cleanup.push_async_callback(market.stop)
-        state = Path(plan.journal_dir) / MARKET_STATE
-        account = account_of(plan.batch_id)
+        kept = self._kept
+        state = kept.state if kept is not None else Path(plan.journal_dir) / MARKET_STATE
+        account = kept.number if kept is not None else account_of(plan.batch_id)
         chosen = self.settings.simulation
+        since = kept.since if kept is not None else ""
         spec = market_spec(
-            self.request, chosen, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir), account
+            self.request, chosen, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir), account, since
         )
         if market_at > spec.starts_at:
             spec = msgspec.structs.replace(spec, starts_at=market_at)

@@ -14,6 +14,7 @@ from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, Outsid
 from liualgotrader.common.ports import Store
 from liualgotrader.common.programs import program_call
 from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.simulated import kept_account
 
 if TYPE_CHECKING:
     from liualgotrader.models.server import EmbeddedServer
@@ -63,7 +64,7 @@ async def open_record(settings: Settings, request: Request) -> Record:
         ConfigError: if the address or the data folder cannot be used.
         OutsideError: if the server does not come up or cannot be reached.
     """
-    from liualgotrader.models.server import DEFAULT_DATABASE, EmbeddedServer
+    from liualgotrader.models.server import EmbeddedServer
     from liualgotrader.models.store_factory import open_store
 
     dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
@@ -73,7 +74,7 @@ async def open_record(settings: Settings, request: Request) -> Record:
         where = "psql with the address given to --dsn" if settings.source("dsn") == "command line" else 'psql "$DSN"'
         return Record(store, dsn, None, where)
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
-    database = SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
+    database = _database(request)
     try:
         await asyncio.to_thread(server.ensure_database, database)
         store = await open_store(server.dsn(database), migrate=True)
@@ -81,6 +82,15 @@ async def open_record(settings: Settings, request: Request) -> Record:
         server.release()
         raise
     return Record(store, server.dsn(database), server, database)
+
+
+def _database(request: Request) -> str:
+    """Return the name of a session's database on the embedded server."""
+    from liualgotrader.models.server import DEFAULT_DATABASE
+
+    if request.state:
+        return kept_account(Path(request.state), request.market_day().isoformat()).database
+    return SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
 
 
 @contextmanager
@@ -99,13 +109,13 @@ async def look_at_record(settings: Settings, request: Request, portfolios: Colle
     Raises:
         LiuError: as `open_record` does, or if one of the `portfolios` is not there.
     """
-    from liualgotrader.models.server import DEFAULT_DATABASE, EmbeddedServer
+    from liualgotrader.models.server import EmbeddedServer
 
     dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
     if dsn:
         with _without_which_nothing_starts():
             return f"the server that DSN names{await _would_change(dsn, portfolios)}"
-    database = SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
+    database = _database(request)
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
     try:
         if database not in await asyncio.to_thread(server.databases):

@@ -28,12 +28,18 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] = ()
     symbol_count: int = 200
     port: int = 0
+    state: str = ""  # folder of an account that simulated sessions keep; empty: a new account
     shadow: bool = False
     flatten: bool = False
     new: bool = False
     keep: bool = False
     wait: bool = False  # for the next session, where there is none now
     dsn_given: bool = False  # `--dsn`: the one way to point the simulated market at another database
+
+    @property
+    def account_is_new(self) -> bool:
+        """Whether the account holds nothing of earlier sessions."""
+        return self.simulate and not self.state
 
     def market_day(self) -> dt.date:
         """Return the day that the simulated market plays."""

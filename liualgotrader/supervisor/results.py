@@ -31,16 +31,16 @@ class Standing(msgspec.Struct, frozen=True):
 class Results:
     """Reads the record of one session.
 
-    Its account may begin empty, as a simulated one does; with `skip_existing` what the account holds at the
-    start is nobody's. Either way only the session's own executions count then.
+    Its account may begin empty, as that of a simulation does which keeps none; with `skip_existing` what the account
+    holds at the start is nobody's. Either way (`alone`) only the session's own executions count.
     """
 
     def __init__(
-        self, store: Store, environment: str, batch_id: str, strategies: Sequence[str], *, skip_existing: bool = False
+        self, store: Store, environment: str, batch_id: str, strategies: Sequence[str], *, alone: bool = False
     ) -> None:
         self._store, self._environment, self._batch_id = store, environment, batch_id
         self._strategies = strategies
-        self._alone = skip_existing or environment == "SIMULATED"
+        self._alone = alone
         self._before: Mapping[str, Mapping[str, LeftOpen]] | None = None
 
     async def trades(self) -> Sequence[FilledTrade]:

@@ -200,7 +200,7 @@ class Session:
             plan.environment,
             plan.batch_id,
             prepared.batch.layout.strategies(),
-            skip_existing=self._tradeplan.skip_existing,
+            alone=self._tradeplan.skip_existing or self._request.account_is_new,
         )
         answering = Answering(stack, figures, self._count, self.stop)
         door.hand_over(plan.batch_id, plan.environment, plan.hours.day, answering)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,6 +23,7 @@ from liualgotrader.supervisor.worker import Command, Worker, death_text
 log = logging.getLogger(__name__)
 
 SPEC_FILE = "market.json"
+MARKET_STATE = "market.state"
 EARLY = 10 * SECOND  # simulated time begins before the open, so that the first event finds everybody waiting
 _PORT_SECONDS = 120.0  # machine time; a recorded day is read first
 _STOP_SECONDS = 10.0
@@ -36,6 +38,7 @@ def market_spec(
     state: Path,
     log_dir: Path,
     account: str,
+    since: str = "",
 ) -> MarketSpec:
     """Return what the simulated market of a session is to play."""
     return MarketSpec(
@@ -47,6 +50,7 @@ def market_spec(
         folder=str(Path(request.data).absolute()) if request.data else "",
         symbols=request.symbols,
         symbol_count=request.symbol_count,
+        since=since,
         speed=request.speed,
         quantum=round(request.quantum_seconds * SECOND),
         free_run=request.free_run,
@@ -58,6 +62,40 @@ def market_spec(
         state=str(state),
         options={"log_dir": str(log_dir), "account": account},
     )
+
+
+class KeptAccount(NamedTuple):
+    """An account of the simulated market that outlives its sessions."""
+
+    number: str
+    state: Path  # the market's file
+    since: str  # the first day that it traded, ISO
+    played: str  # the newest day that it has been through, ISO; empty: none
+
+    @property
+    def database(self) -> str:
+        """The name of its own database: what it holds is the sum of all rows there."""
+        return f"liu_{self.number.lower()}"
+
+
+def kept_account(folder: Path, day: str) -> KeptAccount:
+    """Return the account that a folder keeps; an empty folder gets a new one, which begins on `day`.
+
+    Raises:
+        ConfigError: if the folder cannot be used, or holds something else.
+    """
+    named, state = folder / "account", folder / MARKET_STATE
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not named.exists():
+            named.write_text(f"SIM{secrets.token_hex(5)[1:].upper()} since {day}\n")
+        known = re.fullmatch(r"(SIM[0-9A-F]{9}) since (\d{4}-\d\d-\d\d)\n", named.read_text())
+        played = state.read_bytes().partition(b"\n")[0].decode() if state.exists() else ""
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the folder {folder} cannot keep an account ({error}): name another with --state") from error
+    if known is None:
+        raise ConfigError(f"{named} names no account of a simulated market: name another folder with --state")
+    return KeptAccount(known[1], state, known[2], played)
 
 
 def account_of(batch_id: str) -> str:

@@ -34,6 +34,7 @@ def make_plan(
     values: dict[str, Any] = {
         "batch_id": "0b5e7a4e-0000-4000-8000-000000000000",
         "environment": "SIMULATED",
+        "account_is_new": True,
         "hours": open_hours(),
         "simulated_clock": False,
         "endpoints": NOWHERE,

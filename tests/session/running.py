@@ -24,7 +24,6 @@ from liualgotrader.models.server import EmbeddedServer
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
 TRADER = (sys.executable, "-c", "from liualgotrader.cli.trader import main; main()")
-PAPER = [sys.executable, "-c", "from tests.fakes.paper_on_simulated import main; main()"]
 REPOSITORY = Path(__file__).parents[2]
 PLANS = Path(__file__).parent / "plans"
 T = TypeVar("T")
@@ -196,14 +195,18 @@ class TraderRun:
     @property
     def state(self) -> Path:
         """The simulated market's state file of the newest batch."""
+        kept = self.home / "kept" / "market.state"
+        if kept.exists():
+            return kept
         return max(self.home.glob("journal/*/market.state"), key=lambda path: path.stat().st_mtime)
 
     @contextmanager
     def database(self) -> Iterator[str]:
         """The address of the record, with the server running."""
         server = EmbeddedServer.start(self.home)
+        account = self.home / "kept" / "account"
         try:
-            yield server.dsn(DATABASE)
+            yield server.dsn(f"liu_{account.read_text().split()[0].lower()}" if account.exists() else DATABASE)
         finally:
             server.release()
 
@@ -213,16 +216,11 @@ def bare_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("APCA_", "DSN", "LIU_", "TRADEPLAN"))}
 
 
-def start_paper(run: TraderRun, plan: str, day: str, *, until: str) -> None:
-    """Start one more session of a run on a simulated market that keeps its account, as a paper account is kept.
-
-    Its output is what the run shows from then on.
-    """
+def start_kept(run: TraderRun, plan: str, day: str, *, until: str) -> None:
+    """Start one more session of a run on an account that is kept; its output is what the run shows from then on."""
     run.forget_page()
-    run.program = PAPER
-    run.environment = {"PYTHONPATH": str(REPOSITORY)}
     run.arguments = ["--simulate", "--tradeplan", str(PLANS / plan), "--speed", "max", "--symbols", "6"]
-    run.arguments += ["--date", day, "--from", "09:30", "--to", until]
+    run.arguments += ["--date", day, "--from", "09:30", "--to", until, "--state", str(run.home / "kept")]
     (run.home / "output.txt").unlink(missing_ok=True)
     run.start()
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.session.audit import market_books
-from tests.session.running import TraderRun, start_paper, trader
+from tests.session.running import TraderRun, start_kept, trader
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
 
@@ -32,7 +32,7 @@ def buy_by_hand(run: TraderRun, symbol: str, quantity: int) -> None:
 
 def test_yesterdays_positions_and_shares_that_are_not_ours_stand_in_the_summary() -> None:
     with trader() as run:
-        start_paper(run, "overnight_buy.toml", "2024-06-03", until="16:00")
+        start_kept(run, "overnight_buy.toml", "2024-06-03", until="16:00")
         run.wait_for_market("09:34:00")
         run.process.send_signal(signal.SIGINT)
         assert run.ended() == 130, run.output
@@ -41,7 +41,7 @@ def test_yesterdays_positions_and_shares_that_are_not_ours_stand_in_the_summary(
             for strategy in ("Holder", "Leftover"):
                 assert re.search(rf"open position: {strategy} \+3 {symbol} at [\d.]+, stop 0.25, ", run.output)
 
-        start_paper(run, "overnight_keep.toml", "2024-06-04", until="09:40")
+        start_kept(run, "overnight_keep.toml", "2024-06-04", until="09:40")
         run.wait_for_market("09:32:00", day=date(2024, 6, 4))
         buy_by_hand(run, first, 5)
         assert run.ended() == 4, run.output

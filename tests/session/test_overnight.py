@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from tests.session.audit import market_books
-from tests.session.running import TraderRun, start_paper, trader
+from tests.session.running import TraderRun, start_kept, trader
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
 
@@ -41,19 +41,19 @@ def first_calls(run: TraderRun) -> dict[tuple[str, str], list[str]]:
 
 def test_positions_of_yesterday_are_taken_up_without_a_pick_and_day_trades_closed() -> None:
     with trader() as run:
-        start_paper(run, "overnight_buy.toml", "2024-06-03", until="16:00")
+        start_kept(run, "overnight_buy.toml", "2024-06-03", until="16:00")
         run.wait_for_market("09:34:00")
         run.process.send_signal(signal.SIGINT)
         assert run.ended() == 130, run.output
         held = market_books(run.state).positions
         assert sorted(held.values()) == [6, 6], "each of two strategies holds three of each symbol"
 
-        start_paper(run, "overnight_none.toml", "2024-06-04", until="09:40")
+        start_kept(run, "overnight_none.toml", "2024-06-04", until="09:40")
         assert run.ended() == 0, run.output
         assert first_calls(run) == {}
         assert market_books(run.state).positions == held, "with skip_existing it is nobody's"
 
-        start_paper(run, "overnight_sell.toml", "2024-06-05", until="09:40")
+        start_kept(run, "overnight_sell.toml", "2024-06-05", until="09:40")
         assert run.ended() == 0, run.output
         with run.database() as dsn:
             batches = [row["batch_id"] for row in rows(dsn, "select batch_id from batch order by recorded_at")]

@@ -18,10 +18,11 @@ def tape_from(
     seed: int = 0,
     symbols: Sequence[str] | None = None,
     count: int = 200,
+    since: date | None = None,
 ) -> ColumnTape:
     """Return the tape of one session.
 
-    `kind` is `generated` (then `seed` and `count`, the number of symbols, matter) or `recorded` (then
+    `kind` is `generated` (then `seed`, `count`, the number of symbols, and `since` matter) or `recorded` (then
     `folder` is in the Lean format, see `recorded.py`, or holds CSV or Parquet files, see `files.py`; which
     one is found out by looking). `symbols` restricts the tape to those named.
 
@@ -31,7 +32,7 @@ def tape_from(
     if kind == "generated":
         from liualgotrader.data.tapes.generated import GeneratedTape
 
-        return GeneratedTape(day, seed, symbols=count, only=symbols)
+        return GeneratedTape(day, seed, symbols=count, only=symbols, since=since)
     if kind != "recorded":
         raise ConfigError(f"A tape is `generated` or `recorded`, not `{kind}`.")
     if folder is None:

@@ -94,6 +94,7 @@ class Session:
         self.plan = SessionPlan(
             batch_id=BATCH,
             environment="SIMULATED",
+            account_is_new=True,
             hours=Hours("2024-03-08", now - HOUR, now + HOUR, now + HOUR, now + 2 * HOUR),
             simulated_clock=False,
             endpoints=Endpoints("", "", "", "", loopback=True),

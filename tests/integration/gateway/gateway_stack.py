@@ -93,6 +93,7 @@ class Stack:
         return SessionPlan(
             batch_id=BATCH,
             environment="SIMULATED",
+            account_is_new=True,
             hours=Hours("2025-06-23", OPEN, OPEN + 6 * HOUR, OPEN + 6 * HOUR, OPEN + 7 * HOUR),
             simulated_clock=True,
             endpoints=Endpoints(rest, rest, f"{stream}/v2/sip", f"{stream}/stream", loopback=True),

@@ -334,7 +334,9 @@ async def test_what_an_earlier_batch_gained_is_written_again_with_the_fills_foun
     before, names = "aaaaaaaa-0000-4000-8000-000000000000", ("liu-aaaaaaaa0000-1-1", "liu-aaaaaaaa0000-1-2")
     await store.begin_batch(BatchRow(before, "2025-06-20", "PAPER", OPEN, {}, {}, {}))
     run = await store.begin_algo_run(AlgoRunRow(before, 1, "alpha", "PAPER", "", {}, OPEN))
-    stack.plan = msgspec.structs.replace(stack.plan, batch_id=AFTER, environment="PAPER", slots=(SLOT_OF_AFTER,))
+    stack.plan = msgspec.structs.replace(
+        stack.plan, batch_id=AFTER, environment="PAPER", account_is_new=False, slots=(SLOT_OF_AFTER,)
+    )
     write_plan(stack.plan)
     await store.begin_batch(BatchRow(AFTER, "2025-06-23", "PAPER", OPEN, {}, {}, {}))
     assert await store.begin_algo_run(AlgoRunRow(AFTER, 1, "alpha", "PAPER", "", {}, OPEN)) == SLOT_OF_AFTER.algo_run_id

@@ -297,7 +297,7 @@ async def test_what_a_consumer_holds_is_subscribed_stored_as_its_own_and_deliver
 
 
 async def test_where_positions_may_be_left_from_before_no_pick_comes_first(folder: Path) -> None:
-    async with floor(folder, environment="PAPER", silent=True) as (around, _):
+    async with floor(folder, environment="PAPER", account_is_new=False, silent=True) as (around, _):
         await around.pick(Pick("X", AT, "s"))
         await around.market.until(lambda: around.consumers[0].needs.qsize() == 0)
         assert around.page.under_way(AT) == ["link picks is not empty"]

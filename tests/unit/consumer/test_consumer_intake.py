@@ -60,7 +60,8 @@ class Desk:
         self.hold = Hold()
         self.market, self.news = Pipe(self.page, "market-1"), Pipe(self.page, "news-1")
         gate = Gate(self.page, 1, simulated=simulated)
-        self.intake = Intake(gate, self.market, self.news, self.take, self.hold.busy)
+        self.rebuilds = False
+        self.intake = Intake(gate, self.market, self.news, self.take, self.hold.busy, rebuilds=lambda: self.rebuilds)
         self.intake.attach(asyncio.get_running_loop())
 
     def put(self, process: str, cell: Cell, value: int) -> None:
@@ -112,6 +113,23 @@ async def test_while_the_market_stands_all_of_its_instant_is_gathered_first(
     desk.put(process, cell, quiet)
     await desk.turns()
     assert desk.work == [([b"n1"], [b"m1"], False)]
+
+
+async def test_news_that_tells_a_consumer_its_books_waits_for_no_pick(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, simulated=True)
+    desk.page.set_sent(desk.page.link("picks"), 1)  # the producer takes it once every consumer has said what it holds
+    desk.rebuilds = True
+    desk.market.send(b"m1")
+    desk.news.send(b"n1")
+    await desk.turns()
+    assert desk.work == [([b"n1"], [], False)]
+    desk.rebuilds = False
+    desk.news.send(b"n2")
+    await desk.turns()
+    assert desk.work == [([b"n1"], [], False)]
+    desk.page.set_handled(desk.page.link("picks"), 1)
+    await desk.turns()
+    assert desk.work[1:] == [([b"n2"], [b"m1"], False)]
 
 
 async def test_a_message_that_is_still_on_its_way_is_waited_for(tmp_path: Path) -> None:

@@ -659,8 +659,8 @@ async def test_a_strategy_goes_on_with_what_it_held_if_the_account_holds_it(data
 
 
 def test_positions_are_carried_over_where_the_account_goes_on_unless_told_otherwise() -> None:
-    simulated = plan_of()
-    paper = msgspec.structs.replace(simulated, environment="PAPER")
+    paper = msgspec.structs.replace(plan_of(), environment="PAPER")
+    simulated = msgspec.structs.replace(paper, environment="SIMULATED", account_is_new=True)
     told = msgspec.structs.replace(paper, tradeplan={"skip_existing": True})
     assert [carries(plan) for plan in (simulated, paper, told)] == [False, True, False]
 

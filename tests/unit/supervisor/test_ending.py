@@ -63,7 +63,7 @@ class Days:
 
 
 def results(days, batch, *, environment="PAPER", skip_existing=False, strategies=("Swing",)):
-    return Results(days.store, environment, batch, strategies, skip_existing=skip_existing)
+    return Results(days.store, environment, batch, strategies, alone=skip_existing or environment == "SIMULATED")
 
 
 async def two_days():

@@ -24,7 +24,7 @@ WANTED = Wanted("SIMULATED", "2024-06-03", 1, 0, (StrategyFacts("Day", False, Tr
 
 async def first_batch(store: MemoryStore, home: Path, wanted: Wanted = WANTED) -> Batch:
     """Make a batch whose gateway wrote down that 5 shares of X are not ours, and could store nothing."""
-    ledger = Ledger(store, home)
+    ledger = Ledger(store, home, account_is_new=wanted.environment == "SIMULATED")
     batch = await ledger.batch(wanted, 0, fresh=False)
     ledger.release()
     batch.journal_dir.mkdir(parents=True)
@@ -37,7 +37,7 @@ async def first_batch(store: MemoryStore, home: Path, wanted: Wanted = WANTED) -
 async def next_batch(
     store: MemoryStore, home: Path, *, fresh: bool = False, wanted: Wanted = WANTED
 ) -> tuple[Batch, list[str]]:
-    ledger = Ledger(store, home)
+    ledger = Ledger(store, home, account_is_new=wanted.environment == "SIMULATED")
     batch = await ledger.batch(wanted, 1, fresh=fresh)
     ledger.release()
     return batch, ledger.notes

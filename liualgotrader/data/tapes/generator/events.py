@@ -18,12 +18,11 @@ from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.events import Counts, Status
 from liualgotrader.data.tapes.columns import Floats, Ints, QuoteColumns, SymbolColumns, TradeColumns
 from liualgotrader.data.tapes.generator.draws import Draws, broken_line
-from liualgotrader.data.tapes.generator.profile import Profile, Role
+from liualgotrader.data.tapes.generator.profile import LEAST_PRICE, Profile, Role
 
 PRE_MARKET_QUOTES = 12
 PRE_MARKET = 15 * MINUTE
 MICROSECOND = 1_000
-LEAST_PRICE = 150  # cents
 
 _TRADE_SHARE = 0.42  # of the moments are prints
 _ODD_LOT_SHARE = 0.15

@@ -18,8 +18,8 @@ from liualgotrader.common.events import Bar, BarSource
 from liualgotrader.data.tapes.bars import sum_of
 from liualgotrader.data.tapes.columns import Floats
 from liualgotrader.data.tapes.generator.draws import Draws
-from liualgotrader.data.tapes.generator.events import LEAST_PRICE, minute_weights
-from liualgotrader.data.tapes.generator.profile import Profile
+from liualgotrader.data.tapes.generator.events import minute_weights
+from liualgotrader.data.tapes.generator.profile import LEAST_PRICE, Profile
 
 DAILY_SESSIONS = 260  # a year and a little, for 52-week figures
 MINUTE_SESSIONS = 5

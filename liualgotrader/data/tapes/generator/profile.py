@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from itertools import product
@@ -18,6 +18,7 @@ _SOMEBODYS = frozenset(
     ("JASO", "QABA", "QADA", "QUMU", "XELA", "XOMA", "ZENA", "ZETA", "ZIGO", "ZIVO", "ZURA", "JAVA", "JEDI", "JUDA")
 )
 MOST_SYMBOLS = 900
+LEAST_PRICE = 150  # cents
 
 _PRICE_QUANTILES = np.array([2.0, 6.0, 12.0, 20.0, 35.0, 60.0, 110.0, 200.0, 400.0])
 _MOVER_QUANTILES = np.array([3.0, 5.0, 8.0, 12.0, 18.0, 30.0, 60.0])
@@ -49,6 +50,27 @@ class Profile:
     usual_volume: float  # of an ordinary day, in shares
     activity: float
     halts: tuple[tuple[float, float], ...] = ()  # begin and end as fractions of the session
+
+    def of_the_company(self, first: Profile) -> Profile:
+        """Return this day's behaviour of a symbol whose lasting traits are those of an earlier day."""
+        return replace(
+            self,
+            venue=first.venue,
+            shortable=first.shortable,
+            volatility=first.volatility,
+            typical_size=first.typical_size,
+            usual_volume=first.usual_volume,
+        )
+
+    def from_close(self, dollars: float) -> Profile:
+        """Return the same behaviour after another close, US dollars."""
+        factor = dollars * 100 / self.previous_close
+        return replace(
+            self,
+            previous_close=round(dollars * 100),
+            opening=max(LEAST_PRICE, round(self.opening * factor)),
+            spread=max(1, round(self.spread * factor)),
+        )
 
 
 def tickers(count: int) -> list[str]:
@@ -106,7 +128,7 @@ def _profile(draws: Draws, symbol: str, role: Role, halted: bool) -> Profile:
         venue="NYSE" if draws.one(0, 1) < 0.5 else "NASDAQ",
         shortable=draws.one(0, 1) < 0.97,
         previous_close=previous_close,
-        opening=max(150, round(previous_close * (1 + _gap(draws, role)))),
+        opening=max(LEAST_PRICE, round(previous_close * (1 + _gap(draws, role)))),
         volatility=volatility,
         spread=max(1, round(previous_close * draws.one(0.0001, 0.0006))),
         typical_size=typical_size,
