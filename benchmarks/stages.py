@@ -25,7 +25,7 @@ from liualgotrader.common.clock import MINUTE, WallClock
 from liualgotrader.common.events import Bar, Batch, MarketEvent, Pick
 from liualgotrader.common.orders import CaughtUp
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.consumer.shell import SeatWatch
+from liualgotrader.consumer.seat_watch import SeatWatch
 from liualgotrader.data import alpaca_wire
 from liualgotrader.data.alpaca_feed import AlpacaFeed
 from liualgotrader.engine.calling import Watch
@@ -52,7 +52,9 @@ def main() -> None:
         seat = Seat(page, "consumer-0")
         gc.collect()
         gc.freeze()
-        runs = [_once(folder, SeatWatch(seat)) for _ in range(_REPEATS)]
+        watch = SeatWatch(seat, print)
+        watch.begin({slot.slot: slot.strategy for slot in _SLOTS})
+        runs = [_once(folder, watch) for _ in range(_REPEATS)]
         seat.close()
         page.close()
     finally:
@@ -69,7 +71,7 @@ def main() -> None:
     print(json.dumps(document, indent=2))
 
 
-def _once(folder: Path, watch: Watch) -> dict[str, float]:
+def _once(folder: Path, watch: SeatWatch) -> dict[str, float]:
     clock = WallClock()
     payloads = _payloads(clock.now())
     events = 10 * len(payloads)
@@ -96,7 +98,7 @@ def _once(folder: Path, watch: Watch) -> dict[str, float]:
     timed("consumer: judge age", lambda: [freshness.judge(batch.events, clock.age) for batch in batches])
     for name, seen in (("engine and strategy", None), ("engine and strategy, watched", watch)):
         engine = _engine(folder, seen, clock.now())
-        timed(f"consumer: {name}", partial(_drive, engine, batches, clock))
+        timed(f"consumer: {name}", partial(_drive, engine, batches, clock, seen))
     return took
 
 
@@ -130,9 +132,11 @@ def _keep(sent: list[bytes], payload: bytes) -> bool:
     return True
 
 
-def _drive(engine: Engine, batches: Sequence[Batch], clock: WallClock) -> None:
+def _drive(engine: Engine, batches: Sequence[Batch], clock: WallClock, watch: SeatWatch | None) -> None:
     for batch in batches:
         engine.on_batch(batch, clock.now(), clock.machine())
+        if watch is not None:
+            watch.compare()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
@@ -11,6 +11,9 @@ PRICE_UNITS = 10_000  # the exchange counts prices in 1e-4 dollars
 QUANTITY_UNITS = 1_000_000_000  # and quantities in 1e-9 shares
 
 LARGEST = Decimal(10**9)  # no order has more shares or a higher price; rows could not hold it
+
+OURS = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
+"""The arithmetic of what a strategy may call: its own precision and rounding must not change an order."""
 
 _PRICE_STEP = Decimal("0.0001")
 _QUANTITY_STEP = Decimal("0.000000001")
@@ -23,7 +26,7 @@ def exact(value: float | int | str | Decimal) -> Decimal:
         ValueError: if it is not a finite number.
     """
     try:
-        number = value if isinstance(value, Decimal) else Decimal(str(value))
+        number = value if isinstance(value, Decimal) else Decimal(str(value), OURS)
     except ArithmeticError as e:
         raise ValueError(f"{value!r} is not a number") from e
     if not number.is_finite():
@@ -33,29 +36,29 @@ def exact(value: float | int | str | Decimal) -> Decimal:
 
 def price_units(price: Decimal | float | str) -> int:
     """Return a price in 1e-4 dollars, rounded half to even."""
-    return int((exact(price) * PRICE_UNITS).to_integral_value(ROUND_HALF_EVEN))
+    return int(OURS.multiply(exact(price), PRICE_UNITS).to_integral_value(ROUND_HALF_EVEN, OURS))
 
 
 def from_price_units(units: int) -> Decimal:
     """Return the price in US dollars that `units` of 1e-4 dollars stand for."""
-    return (Decimal(units) / PRICE_UNITS).quantize(_PRICE_STEP)
+    return OURS.divide(Decimal(units), PRICE_UNITS).quantize(_PRICE_STEP, context=OURS)
 
 
 def from_quantity_units(units: int) -> Decimal:
     """Return the number of shares that `units` of 1e-9 shares stand for, without trailing zeros."""
-    shares = (Decimal(units) / QUANTITY_UNITS).quantize(_QUANTITY_STEP)
+    shares = OURS.divide(Decimal(units), QUANTITY_UNITS).quantize(_QUANTITY_STEP, context=OURS)
     return plain(shares)
 
 
 def whole_parts(quantity: Decimal) -> Decimal:
     """Return a number of shares, rounded towards zero to the smallest part that can be ordered (1e-9)."""
-    return plain(quantity.quantize(_QUANTITY_STEP, rounding=ROUND_DOWN))
+    return plain(quantity.quantize(_QUANTITY_STEP, ROUND_DOWN, OURS))
 
 
 def plain(number: Decimal) -> Decimal:
     """Return `number` without trailing zeros and without an exponent (1E+2 becomes 100)."""
-    normal = number.normalize()
-    return normal if normal.as_tuple().exponent <= 0 else normal.quantize(Decimal(1))  # type: ignore[operator]
+    normal = number.normalize(OURS)
+    return normal if normal.as_tuple().exponent <= 0 else normal.quantize(Decimal(1), context=OURS)  # type: ignore[operator]
 
 
 def tick_of(price: Decimal) -> Decimal:
@@ -69,9 +72,9 @@ def tick_of(price: Decimal) -> Decimal:
 def to_tick(price: Decimal | float, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """Return `price` rounded to a price an exchange accepts."""
     number = exact(price)
-    return number.quantize(tick_of(number), rounding=rounding)
+    return number.quantize(tick_of(number), rounding, OURS)
 
 
 def notional(price: Decimal, quantity: Decimal) -> Decimal:
     """Return the traded value in US dollars, before fees, with the sign of `quantity`."""
-    return price * quantity
+    return OURS.multiply(price, quantity)

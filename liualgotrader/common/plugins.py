@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import Context
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.folder_imports import folder_of, forget_plain_names, load_file, without_private_names
+from liualgotrader.common.interpreter import kept_interpreter, own_context
 from liualgotrader.common.tradeplan_tables import nearest
 
 T = TypeVar("T")
@@ -32,7 +35,8 @@ _OUTSIDE_CALLS = {
     ("time", "sleep"): "on_timer",
 }
 _LONGEST_TEXT = 300  # characters of an error of the user's
-_OUTSIDE_MODULES = {"random": "ctx.rng", "requests": "the data_loader"}
+_OUTSIDE_MODULES = {"requests": "the data_loader"}
+_CONTEXT = "__liu_context__"  # in a module: the context in which its file was run
 
 
 def load_class(base: type[T], name: str, filename: object, folder: Path, *, table: str) -> type[T]:
@@ -59,15 +63,21 @@ def load_class(base: type[T], name: str, filename: object, folder: Path, *, tabl
     return found
 
 
-def build(kind: type[T], arguments: dict[str, Any], *, table: str) -> T:
-    """Return `kind(**arguments)`.
+def context_for(kind: type[Any], seed: str) -> Context:
+    """Return a context for what is made of a user's class: all of its code runs there. Its chance begins with `seed`."""
+    return own_context(seed, getattr(sys.modules.get(kind.__module__), _CONTEXT, None))
+
+
+def build(kind: type[T], arguments: dict[str, Any], *, table: str, context: Context | None = None) -> T:
+    """Return `kind(**arguments)`, made in `context` if one is given.
 
     Raises:
         ConfigError: an argument that the constructor does not take or needs, or the constructor raised.
     """
     _check_arguments(kind, arguments, table)
     try:
-        return kind(**arguments)
+        with own_ways(f"[{table}] {kind.__name__} was made", kind):
+            return kind(**arguments) if context is None else context.run(kind, **arguments)
     except ConfigError:
         raise
     except (Exception, SystemExit) as e:
@@ -106,7 +116,7 @@ def one_line(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = "(its text cannot be read)"
-    return f"{type(error).__name__}: {' '.join(text.split())[:_LONGEST_TEXT]}"
+    return f"{type(error).__name__}: {' '.join(without_private_names(text).split())[:_LONGEST_TEXT]}"
 
 
 def where_raised(error: BaseException, filename: Path | None) -> str:
@@ -114,27 +124,32 @@ def where_raised(error: BaseException, filename: Path | None) -> str:
     return _where(error, filename)
 
 
-def _module(path: Path, table: str) -> ModuleType:
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    name = f"liu_plugin_{path.stem}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"[{table}] {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # files beside it can be imported
-    sys.modules[name] = module
+@contextmanager
+def own_ways(whose: str, kind: type[Any] | None = None) -> Iterator[None]:
+    """Have user code, of class `kind`, run in the block, and put back what it changes for everybody in the process."""
+    folder = folder_of(kind.__module__) if kind is not None else None
     try:
-        spec.loader.exec_module(module)
+        with kept_interpreter(whose):
+            yield
+            if folder is not None:
+                folder.take_path()
+    finally:
+        forget_plain_names()
+
+
+def _module(path: Path, table: str) -> ModuleType:
+    if path.suffix != ".py":
+        raise ConfigError(f"[{table}] {path} is not a Python file")
+    context = own_context(path.stem)
+    try:
+        with own_ways(f"{path.name} was imported"):
+            module = context.run(load_file, path)
     except SyntaxError as e:
-        del sys.modules[name]
         file = Path(e.filename).name if e.filename else path.name
         raise ConfigError(f"[{table}] {file}:{e.lineno} is not valid Python: {e.msg}") from e
     except (Exception, SystemExit) as e:
-        del sys.modules[name]
         raise ConfigError(f"[{table}] {path.name} cannot be imported: {one_line(e)} ({_where(e, path)})") from e
+    module.__dict__.setdefault(_CONTEXT, context)
     return module
 
 

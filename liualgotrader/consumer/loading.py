@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.errors import LiuError
-from liualgotrader.common.plugins import one_line, outside_reads, source_of, where_raised
+from liualgotrader.common.plugins import one_line, outside_reads, own_ways, source_of, where_raised
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
@@ -49,8 +49,8 @@ async def load_strategies(
         try:
             seat.making(slot.slot)
             strategy = _make(plan, slot, surround(slot), loader)
-            async with asyncio.timeout(CREATE_SECONDS):
-                created = await strategy.create()
+            with own_ways(f"{slot.strategy}.create", type(strategy)):
+                created = await _created(strategy)
             if created is False:  # the original's own skeleton returns nothing and means yes
                 ended.append(Ended(slot.slot, DECLINED))
                 continue
@@ -70,6 +70,22 @@ async def load_strategies(
     return ended
 
 
+async def _created(strategy: Strategy) -> Any:
+    """Return what `create` says; it runs in the strategy's own context."""
+
+    async def caught() -> tuple[Any, BaseException | None]:
+        try:
+            return await strategy.create(), None
+        except BaseException as error:  # in a task of its own a sys.exit() would end the process
+            return None, error
+
+    async with asyncio.timeout(CREATE_SECONDS):
+        created, error = await asyncio.get_running_loop().create_task(caught(), context=strategy.own_context)
+    if error is not None:
+        raise error
+    return created
+
+
 def _is_ending() -> bool:
     """Whether it is our own task that is being cancelled."""
     own = asyncio.current_task()
@@ -85,6 +101,7 @@ def _make(plan: SessionPlan, slot: SlotPlan, surroundings: Surroundings, loader:
         Path(plan.tradeplan_dir),
         data_loader=loader,
         ref_run_id=slot.algo_run_id,
+        seed=f"{plan.seed}/{slot.strategy}/{slot.slot}/random",
     )
     strategy.settle(surroundings, slot.algo_run_id, slot.account_id)
     file = source_of(strategy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -31,6 +32,7 @@ from liualgotrader.consumer.needs import NeedsTeller
 from liualgotrader.consumer.numbers import OrderNumbers
 from liualgotrader.consumer.outbox import Outbox
 from liualgotrader.consumer.record import Keys, OpenStore, Recorder
+from liualgotrader.consumer.seat_watch import SeatWatch
 from liualgotrader.consumer.waiting import NoAnswer, Waits
 from liualgotrader.engine.engine import ALL_EVENTS, Engine, Terms, session_starts
 from liualgotrader.engine.freshness import Freshness, newest_instant, newest_places
@@ -39,8 +41,7 @@ from liualgotrader.strategies.base import Surroundings
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 from liualgotrader.transport.child import Child
 from liualgotrader.transport.codec import decode_batch, decode_news
-from liualgotrader.transport.market_clock import Seat, market_stands
-from liualgotrader.transport.page import symbol_cell
+from liualgotrader.transport.market_clock import market_stands
 
 log = logging.getLogger(__name__)
 
@@ -64,26 +65,6 @@ class Doors:
     fetches: Fetches | None = None  # what the loader asks
 
 
-class SeatWatch:
-    """Puts each strategy call on the session page."""
-
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
-        self._cells: dict[str, int] = {}
-        self.batch = 0
-
-    def calling(self, slot: int, symbol: str) -> None:
-        """State the call that begins."""
-        cell = self._cells.get(symbol)
-        if cell is None:
-            cell = self._cells[symbol] = symbol_cell(symbol)
-        self._seat.calling(slot, cell, self.batch)
-
-    def returned(self) -> None:
-        """State that it ended."""
-        self._seat.returned()
-
-
 class Consumer:
     """One consumer process of a session."""
 
@@ -91,7 +72,8 @@ class Consumer:
         plan = child.plan
         self._child, self._index, self._plan, self._doors = child, index, plan, doors
         self._clock = child.clock
-        self._watch = SeatWatch(child.seat)
+        self._own_context = copy_context()
+        self._watch = SeatWatch(child.seat, self._tell)
         self._waits = Waits(plan.timings.strategy_answer_seconds, self._on_answer)
         make_frame = real_frames if plan.tradeplan.get("real_frames") else lazy_frames
         self.engine = Engine(terms_of(plan), make_frame, step=self._waits.step, watch=self._watch)
@@ -112,7 +94,7 @@ class Consumer:
             gate,
             child.reader(f"market-{index}"),
             child.reader(f"news-{index}"),
-            self._work,
+            self._work_by_ourselves,
             child.seat.busy,
             rebuilds=lambda: self.engine.needs() is None,
             longest_call=plan.timings.strategy_answer_seconds,
@@ -143,6 +125,7 @@ class Consumer:
             self._child.slot_ended(ended.slot, ended.reason)
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1
+        self._watch.begin({number: slot.name for number, slot in self.engine.slots.items()})
         self.engine.market.shortable = await self._shortable()
         await self._restore()
         self._child.on_order(self._on_order)
@@ -179,6 +162,10 @@ class Consumer:
         await self._doors.data.close()
         self._numbers.close()
         say(log, "consumer_closed", events=self.engine.events, orders=self._outbox.orders)
+
+    def _tell(self, sentence: str) -> None:
+        log.warning("%s", sentence)
+        self._child.notice("WARNING", sentence)
 
     async def _shortable(self) -> Mapping[str, bool]:
         """Ask which shares the broker lends; unknown ones count as lent, and the broker has the last word."""
@@ -239,6 +226,13 @@ class Consumer:
         return real_frames(state.bars)(True) if state is not None and state.live else None
 
     # --- inputs -------------------------------------------------------------------------------------------
+
+    def _work_by_ourselves(
+        self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool
+    ) -> None:
+        """Work in our own context, whoever has woken us: a strategy's decimal arithmetic is not ours."""
+        self._own_context.run(self._work, news, answers, market, timer)
+        self._watch.compare()
 
     def _work(self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool) -> None:
         for payload in news:
@@ -333,7 +327,7 @@ class Consumer:
             self._needs.look()
 
     def _go_on(self, waiting: Waiting) -> None:
-        self._waits.go_on(waiting, self.engine.slots[waiting.slot].book, self._intake.expecting())
+        self._waits.go_on(waiting, self.engine.slots[waiting.slot].own_context, self._intake.expecting())
 
 
 class CalledAccount:

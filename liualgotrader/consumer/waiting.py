@@ -6,11 +6,10 @@ import asyncio
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
-from contextvars import copy_context
+from contextvars import Context
 from functools import partial
 from typing import Any
 
-from liualgotrader.common.trading_data import CalledBook, called
 from liualgotrader.engine.outputs import Waiting
 
 
@@ -79,14 +78,12 @@ class Waits:
         self._begun[coroutine] = stand_in
         return False, first
 
-    def go_on(self, waiting: Waiting, book: CalledBook, hold: AbstractContextManager[None]) -> None:
-        """Run the rest of a call in a task that is given `seconds` of machine time; `hold` is kept meanwhile.
+    def go_on(self, waiting: Waiting, context: Context, hold: AbstractContextManager[None]) -> None:
+        """Run the rest of a call in a task, in `context`, that is given `seconds` of machine time; `hold` is kept meanwhile.
 
         When they are over the answer is `NoAnswer`, whatever the call does with its cancellation.
         """
         hold.__enter__()
-        context = copy_context()
-        context.run(called.set, book)
         loop = asyncio.get_running_loop()
         rest = _rest(waiting.rest, waiting.first)
         task = loop.create_task(_awaited(rest), context=context)

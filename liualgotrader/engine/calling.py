@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
-from liualgotrader.common.trading_data import called
 from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_nothing, says_reject, stored
 from liualgotrader.engine.bindings import Callback, Told
 from liualgotrader.engine.books import Tracked
@@ -69,7 +68,6 @@ class Caller:
         self._watch = watch
         self._watched = not isinstance(watch, NoWatch)
         self._rejected = rejected
-        self._current: Slot | None = None
         self._tickets = 0
         self._then: dict[int, tuple[Slot, str, str, Then]] = {}
         self._now_at, self._now = -1, as_datetime(0)
@@ -80,13 +78,11 @@ class Caller:
 
     def act(self, slot: Slot, act: Callable[[Context, Any], None], ctx: Context, event: Any) -> None:
         """Call an event method; the hottest place of the platform."""
-        if self._current is not slot:
-            self._current = slot
-            called.set(slot.book)
+        self._ordering.calling = slot
         if self._watched:
             self._watch.calling(slot.number, ctx.symbol)
         try:
-            act(ctx, event)
+            slot.run_own(act, ctx, event)
         except BaseException as error:  # sys.exit() in a strategy is a failure of that strategy alone
             self._failed(slot, ctx.symbol, getattr(act, "__name__", "an event method"), error)
         else:
@@ -189,17 +185,15 @@ class Caller:
         self, slot: Slot, symbol: str, what: str, call: Callable[..., Any], arguments: tuple[Any, ...], then: Then
     ) -> None:
         """Make one call and act on its result, now or, if it really waits, when its answer comes."""
-        if self._current is not slot:
-            self._current = slot
-            called.set(slot.book)
+        self._ordering.calling = slot
         if self._watched:
             self._watch.calling(slot.number, symbol)
         waiting: Coroutine[Any, Any, Any] | None = None
         failure: BaseException | None = None
         try:
-            result = call(*arguments)
+            result = slot.run_own(call, *arguments)
             if type(result) is CoroutineType:
-                done, found = self._step(result)
+                done, found = slot.run_own(self._step, result)
                 waiting, result = (None if done else result), found
         except BaseException as error:  # as in `act`
             failure = error
@@ -255,10 +249,8 @@ class Caller:
     # --- small things -------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """No strategy is being called: the views of `trading_data` are empty from here on."""
-        if self._current is not None:
-            self._current = None
-            called.set(None)
+        """No strategy is being called from here on, and none may order."""
+        self._ordering.calling = None
 
     def when(self, at: int) -> datetime:
         """Return the instant as user code sees it; made once per instant."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from threading import get_ident
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, NEVER, as_datetime, instant
@@ -253,7 +254,7 @@ class Engine:
     def _begin(self, now: int, machine: int) -> None:
         ordering = self._ordering
         ordering.out = []
-        ordering.now, ordering.machine = now, machine
+        ordering.now, ordering.machine, ordering.thread = now, machine, get_ident()
         hours = self.terms.hours
         if self._over:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
@@ -50,6 +51,8 @@ class Ordering:
         self.out: list[Output] = []
         self.now = 0
         self.machine = 0
+        self.calling: Slot | None = None  # the strategy that may order now, in this thread
+        self.thread = threading.get_ident()
         self.portfolio_value: float | None = None
         self.equity: Decimal | None = None  # the account's
         self.limits = limits

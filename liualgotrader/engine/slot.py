@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextvars import Context as OwnContext
 from decimal import Decimal
 from typing import Any, Protocol
 
 from liualgotrader.common.events import Quote
+from liualgotrader.common.interpreter import own_context
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import Side
 from liualgotrader.common.session_plan import Limits, SlotPlan
+from liualgotrader.common.trading_data import called
 from liualgotrader.engine.bindings import Forms, bind
 from liualgotrader.engine.books import Book
 from liualgotrader.engine.refusals import Refusals
@@ -27,6 +31,8 @@ class Maker(Protocol):
     portfolio_value: float | None
     equity: Decimal | None
     limits: Limits
+    calling: Slot | None
+    thread: int
 
     def order(self, slot: Slot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle: ...
     def cancel(self, slot: Slot, handle: OrderHandle, reason: str) -> None: ...
@@ -46,6 +52,10 @@ class Slot:
         self.day_trade = strategy.type is not StrategyType.SWING
         self.forms: Forms = bind(strategy, run_all=plan.run_all)
         self.book = Book(plan.slot, strategy, list)
+        self.own_context = strategy.own_context or own_context(plan.strategy)  # in which all of its code runs
+        self.own_context.run(called.set, self.book)
+        self.run_own = self.own_context.run
+        self._ours = OwnContext()  # in which ours does when it is called by the strategy
         self.log = logging.getLogger(f"liualgotrader.user.{self.name}")
         self.rng = random.Random()  # noqa: S311 - a strategy's chance, not a secret
         self.next_number = 1  # of the next order
@@ -61,6 +71,7 @@ class Slot:
         self.missed_ticks = 0
         self._contexts: dict[str, Context] = {}
         self._maker = maker
+        self._said_outside = False
         self._symbols = symbols
 
     def seed(self, seed: int) -> None:
@@ -102,17 +113,33 @@ class Slot:
 
     def order(self, symbol: str, wish: Wish) -> OrderHandle:
         """Make an order of what the strategy wishes."""
-        return self._maker.order(self, symbol, wish)
+        self._check_caller()
+        return self._ours.run(self._maker.order, self, symbol, wish)
 
     def cancel(self, handle: OrderHandle, reason: str) -> None:
         """Ask for the cancellation of a working order."""
-        self._maker.cancel(self, handle, reason)
+        self._check_caller()
+        self._ours.run(self._maker.cancel, self, handle, reason)
 
     def replace(
         self, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
     ) -> None:
         """Ask for other terms of a working order."""
-        self._maker.replace(self, handle, quantity, limit, stop)
+        self._check_caller()
+        self._ours.run(self._maker.replace, self, handle, quantity, limit, stop)
+
+    def _check_caller(self) -> None:
+        """Refuse what a thread or a task of the strategy's wants: it would be lost, or differ from run to run."""
+        if self._maker.calling is self and threading.get_ident() == self._maker.thread:
+            return
+        sentence = (
+            f"strategy {self.name} acts through its ctx outside a call of its own - from a thread, a task or after an"
+            " await - and that is refused: return from the thread what it found, and order in the next event method"
+        )
+        if not self._said_outside:
+            self._said_outside = True
+            self.log.error("%s", sentence)
+        raise RuntimeError(sentence)
 
     def open_orders(self, symbol: str) -> list[OrderHandle]:
         """Return the working orders in a symbol, oldest first."""
@@ -120,6 +147,7 @@ class Slot:
 
     def protect(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
         """Store a stop, a target or both."""
+        self._check_caller()
         self.book.notes.plan(symbol, stop, target)
 
     def position(self, symbol: str) -> Decimal:
@@ -136,6 +164,9 @@ class Slot:
 
     def affordable(self, symbol: str, price: float) -> int:
         """Return the whole shares that an entry at this price may have under the limits of order and position."""
+        return self._ours.run(self._affordable, symbol, price)
+
+    def _affordable(self, symbol: str, price: float) -> int:
         equity, limits = self._maker.equity, self._maker.limits
         if equity is None or equity <= 0 or price <= 0:
             return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextvars import Context as OwnContext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.plugins import build, load_class
+from liualgotrader.common.plugins import build, context_for, load_class
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.common.tradeplan_tables import BUILT_IN_SCANNER
 
@@ -34,6 +35,8 @@ class Scanner(ABC):
         self.recurrence = recurrence
         self.target_strategy_name = target_strategy_name
         self.data_source = data_source
+
+    own_context: OwnContext | None = None  # in which all of its code runs; `make_scanner` gives it
 
     def __repr__(self) -> str:
         return self.name
@@ -98,11 +101,17 @@ class Scanner(ABC):
 
 
 def make_scanner(
-    data_loader: object, name: str, details: Mapping[str, Any], folder: Path | None = None, **more: Any
+    data_loader: object,
+    name: str,
+    details: Mapping[str, Any],
+    folder: Path | None = None,
+    *,
+    seed: str = "",
+    **more: Any,
 ) -> Scanner:
     """The same without waiting; relative files are looked for in `folder`, the working directory by default.
 
-    `more` goes to the constructor of a built-in scanner only, as the original did with `trading_api`.
+    Its chance begins with `seed`. `more` goes to the constructor of a built-in scanner only, as the original did with `trading_api`.
     """
     table = f"scanners.{name}"
     settings = dict(details)
@@ -118,4 +127,7 @@ def make_scanner(
         return build(Momentum, {**settings, **more}, table=table)
     filename = settings.pop("filename", None)
     kind = load_class(Scanner, name, filename, folder or Path(), table=table)  # type: ignore[type-abstract]
-    return build(kind, settings, table=table)
+    context = context_for(kind, seed or name)
+    scanner = build(kind, settings, table=table, context=context)
+    scanner.own_context = context
+    return scanner

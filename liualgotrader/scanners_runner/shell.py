@@ -14,6 +14,7 @@ from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.events import Pick
+from liualgotrader.common.interpreter import WATCHED, Kept
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.common.tlog import say, warn
@@ -58,6 +59,7 @@ class ScannersRunner:
         self._tradeplan = TradePlan.from_dict(child.plan.tradeplan)
         self._marks = Marks(Path(child.plan.run_dir))
         self._alone = asyncio.Lock()
+        self._kept = Kept(())  # settings of the interpreter that scanners share
         self._said: set[tuple[str, str]] = set()  # scanner and cause, each told a person once
         self._turns = Turns(len(self._tradeplan.scanners))
         self._link: Writer | None = None
@@ -136,10 +138,12 @@ class ScannersRunner:
             if name not in self._marks.off:
                 with self._marks.running(name):
                     made[index] = self._make(name, table)
+        self._kept = Kept(WATCHED)
         return made
 
     def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
-        scanner = make_scanner(self._doors.make_loader(), name, table, Path(self._plan.tradeplan_dir))
+        folder, seed = Path(self._plan.tradeplan_dir), f"{self._plan.seed}/{name}"
+        scanner = make_scanner(self._doors.make_loader(), name, table, folder, seed=seed)
         hours = self._plan.hours
         scanner.enter(
             data_api=self._doors.data,
@@ -192,8 +196,13 @@ class ScannersRunner:
         """Return the symbols of one run in capitals, each once; None if there were none because it failed."""
         self._counts["runs"] += 1
         self._counts["scanners_running"] += 1
-        outcome = await thread.run(scanner.run, self._child.clock, self._doors.run_seconds)
+        outcome = await thread.run(scanner.run, self._child.clock, self._doors.run_seconds, scanner.own_context)
         self._counts["scanners_running"] -= 1
+        if changed := self._kept.put_back():
+            others = ", or another scanner that ran meanwhile," if self._counts["scanners_running"] else ""
+            self._notice(
+                name, f"{others} has changed {' and '.join(changed)} for every scanner; it was put back".lstrip()
+            )
         problem = _problem(outcome, scanner)
         if problem:
             self._counts["failures"] += 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from liualgotrader.common.clock import Clock
@@ -44,10 +46,13 @@ class ScannerThread:
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def run(self, call: Callable[[], Coroutine[Any, Any, Any]], clock: Clock, seconds: float) -> Outcome:
-        """Return what became of one call, after `seconds` of machine time at most."""
+    async def run(
+        self, call: Callable[[], Coroutine[Any, Any, Any]], clock: Clock, seconds: float, context: Context | None = None
+    ) -> Outcome:
+        """Return what became of one call, made in a copy of `context`, after `seconds` of machine time at most."""
         loop = self._loop or self._start()
-        answer = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_outcome(call), loop))
+        begin = partial(asyncio.run_coroutine_threadsafe, _outcome(call), loop)
+        answer = asyncio.wrap_future(begin() if context is None else context.run(begin))
         patience = asyncio.ensure_future(clock.sleep(seconds))
         either: set[asyncio.Future[Any]] = {answer, patience}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

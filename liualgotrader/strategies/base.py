@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable
+from contextvars import Context as OwnContext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -13,7 +14,7 @@ from typing import Any
 
 from liualgotrader.common.clock import MINUTE, instant
 from liualgotrader.common.money import exact, whole_parts
-from liualgotrader.common.plugins import build, load_class
+from liualgotrader.common.plugins import build, context_for, load_class
 from liualgotrader.common.ports import KeyStore
 from liualgotrader.common.session_plan import Hours
 
@@ -70,6 +71,7 @@ class Strategy:
 
     timer_seconds: float = 60.0
     strategy_type = StrategyType.DAY_TRADE  # where the constructor is not told another
+    own_context: OwnContext | None = None  # in which all of its code runs; `make_strategy` gives it
 
     def __init__(
         self,
@@ -275,6 +277,7 @@ def make_strategy(
     *,
     data_loader: Any = None,
     ref_run_id: int | None = None,
+    seed: str = "",
 ) -> Strategy:
     """Return a new instance of class `name` from the file that `details["filename"]` names, relative to `folder`.
 
@@ -295,4 +298,7 @@ def make_strategy(
         if key not in declared and not takes_any:
             arguments.pop(key, None)
     arguments |= {key: value for key, value in offered.items() if takes_any or key in declared}
-    return build(kind, {**arguments, "batch_id": batch_id}, table=table)
+    context = context_for(kind, seed or name)
+    strategy = build(kind, {**arguments, "batch_id": batch_id}, table=table, context=context)
+    strategy.own_context = context
+    return strategy

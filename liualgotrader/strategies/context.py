@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from liualgotrader.common.clock import SECOND, as_datetime
 from liualgotrader.common.events import Quote
-from liualgotrader.common.money import LARGEST, ZERO, exact, whole_parts
+from liualgotrader.common.money import LARGEST, OURS, ZERO, exact, whole_parts
 from liualgotrader.common.orders import OrderState, OrderType, Side
 from liualgotrader.strategies.sizing import shares_at_risk
 
@@ -53,7 +53,7 @@ class OrderHandle:
     @property
     def remaining(self) -> Decimal:
         """Shares that have not traded."""
-        return self.quantity - self.filled
+        return OURS.subtract(self.quantity, self.filled)
 
     @property
     def is_open(self) -> bool:
@@ -313,7 +313,7 @@ class Context:
         if not held:
             return None
         side = Side.SELL if held > 0 else Side.BUY
-        return self._hands.order(self.symbol, Wish(side, abs(held), reason=reason))
+        return self._hands.order(self.symbol, Wish(side, held.copy_abs(), reason=reason))
 
     def cancel(self, handle: OrderHandle | None = None, *, reason: str = "") -> None:
         """Ask for the cancellation of one order, or of all this strategy's working orders in the symbol."""

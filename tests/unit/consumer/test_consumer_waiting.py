@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import WallClock
-from liualgotrader.common.trading_data import called
+from liualgotrader.common.interpreter import chance, own_context
 from liualgotrader.consumer.waiting import NoAnswer, Waits
-from liualgotrader.engine.books import Book
 from liualgotrader.engine.outputs import Waiting
 from tests.fakes.market_hold import Hold
 
@@ -20,13 +19,13 @@ class Answers:
         self.got: asyncio.Queue[tuple[int, Any, BaseException | None]] = asyncio.Queue()
         self.waits = Waits(seconds, lambda *answer: self.got.put_nowait(answer))
         self.hold = Hold()
-        self.book = Book(0, None, list)
+        self.context = own_context("seed")
 
     async def run(self, coroutine: Any) -> Any:
         done, found = self.waits.step(coroutine)
         if done:
             return found
-        self.waits.go_on(Waiting(1, 0, "A", coroutine, found), self.book, self.hold.busy())
+        self.waits.go_on(Waiting(1, 0, "A", coroutine, found), self.context, self.hold.busy())
         assert self.hold.count == 1
         _, result, error = await self.got.get()
         assert self.hold.count == 0
@@ -46,10 +45,10 @@ async def test_a_call_that_waits_goes_on_where_it_was() -> None:
     async def slow() -> list[Any]:
         first = await asyncio.gather(WallClock().sleep(0.001), WallClock().sleep(0.001))
         await WallClock().sleep(0)
-        return [first, called.get()]
+        return [first, chance.get()]
 
     answers = Answers()
-    assert await answers.run(slow()) == [[None, None], answers.book]
+    assert await answers.run(slow()) == [[None, None], answers.context[chance]]
 
 
 async def test_time_outs_of_the_strategy_work_across_the_first_wait() -> None:
@@ -133,7 +132,7 @@ async def test_nobody_hears_of_a_call_that_the_end_cuts_off() -> None:
     answers = Answers()
     coroutine = asyncio.Event().wait()
     _, first = answers.waits.step(coroutine)
-    answers.waits.go_on(Waiting(1, 0, "A", coroutine, first), answers.book, answers.hold.busy())
+    answers.waits.go_on(Waiting(1, 0, "A", coroutine, first), answers.context, answers.hold.busy())
     answers.waits.close()
     await WallClock().sleep(0.01)
     assert (answers.got.empty(), answers.hold.count) == (True, 0)

@@ -1,0 +1,243 @@
+"""What code of the user's may change for everybody in its process: what is its own, and what is put back.
+
+The decimal context and NumPy's error state live in a `contextvars.Context`, and so does chance: each strategy and scanner
+has a context of its own, in which all of its code runs. The rest belongs to the whole process and is put back.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import decimal
+import gc
+import locale
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from liualgotrader.common.tlog import say
+
+log = logging.getLogger(__name__)
+
+_OURS = logging.getLogger("liualgotrader")
+_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGALRM,
+    signal.SIGCHLD,
+    signal.SIGPIPE,
+    signal.SIGUSR1,
+)
+_HOOKS: Sequence[tuple[Any, str]] = (
+    (sys, "excepthook"),
+    (sys, "unraisablehook"),
+    (sys, "stdout"),
+    (sys, "stderr"),
+    (threading, "excepthook"),
+)
+_LIBRARIES = ("site-packages", "dist-packages")  # a folder of this name on the import path is for everybody
+_of_signal: Callable[[int], Any] = getattr(signal, "_signal", signal).getsignal  # without making an enum of the answer
+
+# --- what is a strategy's own ------------------------------------------------------------------------------
+
+chance: contextvars.ContextVar[random.Random | None] = contextvars.ContextVar("chance", default=None)
+
+
+def own_context(seed: str, of: contextvars.Context | None = None) -> contextvars.Context:
+    """Return a context for one strategy or scanner: its decimal arithmetic and its chance, which begins with `seed`.
+
+    Its decimal context is a copy of that in `of`, the context in which its file was imported.
+    """
+    context = of.copy() if of is not None else contextvars.copy_context()
+    arithmetic = of.run(decimal.getcontext).copy() if of is not None else decimal.Context()
+    context.run(decimal.setcontext, arithmetic)
+    context.run(chance.set, random.Random(seed))  # noqa: S311 - a strategy's chance, not a secret
+    return context
+
+
+def own_random() -> ModuleType:
+    """Return a module `random` whose functions draw from the chance of the strategy that calls them."""
+    module = ModuleType("random", random.__doc__)
+    module.__dict__.update(vars(random))
+    for name in random.__all__:
+        if getattr(getattr(random, name), "__self__", None) is not None:
+            module.__dict__[name] = _drawing(name)
+    return module
+
+
+def _drawing(name: str) -> Callable[..., Any]:
+    shared = getattr(random, name)
+
+    def draw(*arguments: Any, **named: Any) -> Any:
+        own = chance.get()
+        return shared(*arguments, **named) if own is None else getattr(own, name)(*arguments, **named)
+
+    draw.__name__, draw.__doc__ = name, shared.__doc__
+    return draw
+
+
+# --- what is put back --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Something of the interpreter that any code can change. `words` name it in a sentence."""
+
+    words: str
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+
+
+def _read_warnings() -> Any:
+    return list(warnings.filters), warnings.showwarning
+
+
+def _write_warnings(kept: Any) -> None:
+    filters, warnings.showwarning = kept
+    warnings.filters[:] = filters  # type: ignore[index]
+    warnings._filters_mutated()  # type: ignore[attr-defined]
+
+
+def _read_logging() -> Any:
+    root = logging.root
+    return [*root.handlers], root.level, root.disabled, root.manager.disable, _OURS.level, _OURS.propagate, log.disabled
+
+
+def _write_logging(kept: Any) -> None:
+    root = logging.root
+    root.handlers[:] = kept[0]
+    root.level, root.disabled, root.manager.disable, _OURS.level, _OURS.propagate, disabled = kept[1:]
+    for name, logger in root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.startswith(_OURS.name):
+            logger.disabled = disabled
+    root.manager._clear_cache()  # type: ignore[attr-defined]
+
+
+def _read_signals() -> Any:
+    return [_of_signal(number) for number in _SIGNALS]
+
+
+def _write_signals(kept: Any) -> None:
+    for number, handler in zip(_SIGNALS, kept, strict=True):
+        if handler is not None and _of_signal(number) != handler:
+            if number is signal.SIGALRM:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            with suppress(ValueError):  # outside the main thread, where none could have been changed either
+                signal.signal(number, handler)
+
+
+def _read_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return ""
+
+
+def _write_folder(kept: str) -> None:
+    with suppress(OSError):
+        os.chdir(kept)
+
+
+def _write_time_zone(kept: str | None) -> None:
+    os.environ.pop("TZ", None)  # noqa: TID251 - no setting of ours
+    if kept is not None:
+        os.environ["TZ"] = kept  # noqa: TID251 - as above
+    time.tzset()
+
+
+def _write_locale(kept: str) -> None:
+    locale.setlocale(locale.LC_ALL, kept)
+
+
+def _read_socket_timeout() -> float | None:
+    module = sys.modules.get("socket")  # nobody can have changed it without
+    return None if module is None else module.getdefaulttimeout()
+
+
+def _write_socket_timeout(kept: float | None) -> None:
+    sys.modules["socket"].setdefaulttimeout(kept)
+
+
+def _write_path(kept: list[str]) -> None:
+    libraries = [p for p in sys.path if p not in kept and os.path.basename(p.rstrip("/")) in _LIBRARIES]
+    sys.path[:] = kept + libraries
+
+
+def _write_hooks(kept: Any) -> None:
+    for (owner, name), value in zip(_HOOKS, kept, strict=True):
+        setattr(owner, name, value)
+
+
+def _write_collection(kept: tuple[bool, Any]) -> None:
+    (gc.enable if kept[0] else gc.disable)()
+    gc.set_threshold(*kept[1])
+
+
+def _read_defaults() -> Any:
+    return repr(decimal.DefaultContext)
+
+
+def _write_defaults(_: Any) -> None:
+    fresh = _DEFAULTS
+    for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps"):
+        setattr(decimal.DefaultContext, name, getattr(fresh, name))
+    decimal.DefaultContext.clear_flags()
+
+
+_DEFAULTS = decimal.DefaultContext.copy()
+
+WATCHED = (
+    Setting("the warnings filters", _read_warnings, _write_warnings),
+    Setting("the root logger", _read_logging, _write_logging),
+    Setting("signal handlers", _read_signals, _write_signals),
+    Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), _write_locale),
+    Setting("the working directory", _read_folder, _write_folder),
+)
+"""What is compared again and again while strategies run; see `Kept.put_back`."""
+
+ALL = (
+    *WATCHED,
+    Setting("the default decimal context", _read_defaults, _write_defaults),
+    Setting("the time zone", lambda: os.environ.get("TZ"), _write_time_zone),  # noqa: TID251 - as above
+    Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    Setting("the default socket timeout", _read_socket_timeout, _write_socket_timeout),
+    Setting("the import path", sys.path.copy, _write_path),
+    Setting("hooks of the interpreter", lambda: [getattr(o, n) for o, n in _HOOKS], _write_hooks),
+    Setting("garbage collection", lambda: (gc.isenabled(), gc.get_threshold()), _write_collection),
+)
+
+
+class Kept:
+    """Settings of the interpreter as they are when this is made."""
+
+    def __init__(self, settings: Sequence[Setting] = ALL) -> None:
+        self._kept = [(setting, setting.read, setting.read()) for setting in settings]
+
+    def put_back(self) -> list[str]:
+        """Make them so again, and return the names of those that were changed."""
+        changed = [(setting, kept) for setting, read, kept in self._kept if read() != kept]
+        for setting, kept in changed:
+            setting.write(kept)
+        return [setting.words for setting, _ in changed]
+
+
+@contextmanager
+def kept_interpreter(whose: str) -> Iterator[None]:
+    """Put back at the end what the code in the block changes for everybody; `whose` code it is stands in the log."""
+    kept = Kept()
+    try:
+        yield
+    finally:
+        changed = kept.put_back()
+        if changed:
+            say(log, "interpreter_put_back", after=whose, changed=", ".join(changed))
