@@ -169,6 +169,10 @@ class OrderNews(msgspec.Struct, frozen=True, tag_field="kind", tag="state"):
     quantity: Decimal
     filled_quantity: Decimal
     reason: str = ""  # for refusals and rejections: the rule, or the broker's words
+    chain: str = ""  # client id of the order that it goes back to through replacements, empty if it replaces none
+    type: OrderType | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
 
 
 class Fill(msgspec.Struct, frozen=True, tag_field="kind", tag="fill"):
@@ -246,7 +250,8 @@ class BrokerOrder(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_ord
     vendor_status: str
     submitted_at: int
     updated_at: int
-    replaced_by: str = ""
+    replaced_by: str = ""  # the broker's ids of the orders after and before it in a chain of replacements
+    replaces: str = ""
     legs: tuple[BrokerOrder, ...] = ()
     type: OrderType | None = None
     limit_price: Decimal | None = None

@@ -20,7 +20,6 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
 )
 from liualgotrader.consumer.numbers import OrderNumbers
-from liualgotrader.engine.books import chain_of
 from liualgotrader.transport.codec import encode_intents, frames
 from liualgotrader.transport.links import Writer
 
@@ -91,7 +90,7 @@ class Outbox:
             del self._kept[key]
 
     def _answered(self, news: OrderNews | Fill) -> None:
-        chain = chain_of(news.client_order_id)
+        chain = (news.chain if isinstance(news, OrderNews) else "") or news.client_order_id
         self._kept.pop(("order", chain), None)
         state = news.state if isinstance(news, OrderNews) else None
         if state is None:

@@ -27,20 +27,44 @@ _EVENTS = {
 }
 
 
-class Tracked:
-    """One order of the slot: the strategy's handle, the client ids of its chain that may trade, its executions."""
+_TOOK_NO_PART = frozenset({OrderState.REPLACED, OrderState.REFUSED, OrderState.REJECTED})  # another one counts
 
-    __slots__ = ("at", "fees", "filled", "handle", "open_ids", "price", "signal", "value")
+
+class Tracked:
+    """One order of the slot: the strategy's handle, the states of the orders of its chain, its executions."""
+
+    __slots__ = ("at", "fees", "filled", "filled_by", "handle", "price", "signal", "states", "terms", "value")
 
     def __init__(self, handle: OrderHandle, at: int, price: Decimal = ZERO, signal: SignalRow | None = None) -> None:
         self.handle = handle
         self.at = at
         self.price = price  # dollars per share that it may cost, 0 if nobody knows
         self.signal = signal  # its row, until the gateway has taken the order or refused it
-        self.open_ids = {handle.client_order_id}
+        self.states: dict[str, OrderState | None] = {handle.client_order_id: None}  # oldest first
+        self.terms: dict[str, OrderNews] = {}  # the newest news of each
+        self.filled_by: dict[str, Decimal] = {}
         self.filled = ZERO
         self.value = ZERO  # dollars paid or received for `filled`
         self.fees = ZERO
+
+    def show(self) -> None:
+        """Bring the handle up to what has been told: it shows the order of the chain that counts.
+
+        That is the oldest that may still trade, as long as its replacement is only asked for; else the one that ended last.
+        """
+        handle = self.handle
+        alive = [name for name, state in self.states.items() if state is None or not state.is_final]
+        ended = [name for name, state in self.states.items() if state not in _TOOK_NO_PART]
+        current = (alive[:1] or ended[-1:] or list(self.states)[-1:])[0]
+        handle.open, handle.state = bool(alive), self.states[current]
+        told = self.terms.get(current)
+        if told is None:
+            return
+        handle.reason = told.reason or handle.reason
+        handle.quantity = self.filled - self.filled_by.get(current, ZERO) + told.quantity
+        if told.type is not None:
+            handle.type, handle.limit_price, handle.stop_price = told.type, told.limit_price, told.stop_price
+            self.price = told.limit_price or told.stop_price or self.price
 
 
 class Book:
@@ -112,10 +136,11 @@ class Book:
         self.cash -= fill.side.sign * fill.quantity * fill.price + fill.fee
         self.quantities[symbol] = after
         self.positions[symbol] = float(after)
-        if not after:
+        if before * after <= 0:
             self.costs.pop(symbol, None)
-            self.notes.forget(symbol)
-        elif not before or (before > 0) != (after > 0):
+            if before:
+                self.notes.forget(symbol)
+        if after and before * after <= 0:
             self.costs[symbol] = fill.price
         elif abs(after) > abs(before):
             cost = self.costs.get(symbol, fill.price)
@@ -130,6 +155,7 @@ class Book:
     def track(self, intent: OrderIntent, signal: SignalRow) -> OrderHandle:
         """Take in an order that was just decided, and the row that says so."""
         handle = OrderHandle(intent.client_order_id, intent.symbol, intent.side, intent.quantity, intent.type)
+        handle.limit_price, handle.stop_price = intent.limit_price, intent.stop_price
         price = intent.limit_price or intent.stop_price or intent.reference_price or ZERO
         self._add(Tracked(handle, intent.decided_at, price, signal))
         return handle
@@ -160,18 +186,9 @@ class Book:
 
         The row of an order that was decided here comes back with its first news.
         """
-        tracked = self._known(news.client_order_id, news.symbol, news.side, news.quantity, news.at)
-        handle = tracked.handle
-        if news.state.is_final:
-            tracked.open_ids.discard(news.client_order_id)
-        else:
-            tracked.open_ids.add(news.client_order_id)
-        current = news.state is not OrderState.REPLACED and (not news.state.is_final or not tracked.open_ids)
-        if current or handle.state is None:
-            handle.state = news.state
-            handle.reason = news.reason or handle.reason
-        if not news.state.is_final and news.client_order_id != handle.client_order_id:
-            handle.quantity = max(handle.filled, news.quantity)
+        tracked = self._known(news.client_order_id, news.chain, news.symbol, news.side, news.quantity, news.at)
+        tracked.states[news.client_order_id] = news.state
+        tracked.terms[news.client_order_id] = news
         self._settle(tracked)
         signal, tracked.signal = tracked.signal, None
         return signal
@@ -179,23 +196,24 @@ class Book:
     def executed(self, fill: Fill) -> Tracked:
         """Take in an execution of an order and return the order."""
         whole = fill.cumulative_quantity + fill.remaining_quantity
-        tracked = self._known(fill.client_order_id, fill.symbol, fill.side, whole, fill.at)
+        tracked = self._known(fill.client_order_id, "", fill.symbol, fill.side, whole, fill.at)
         tracked.filled += fill.quantity
+        tracked.filled_by[fill.client_order_id] = fill.cumulative_quantity
         tracked.value += fill.quantity * fill.price
         tracked.fees += fill.fee
         tracked.handle.filled = tracked.filled
         tracked.handle.average_price = tracked.value / tracked.filled
         if not fill.remaining_quantity:
-            tracked.open_ids.discard(fill.client_order_id)
-            tracked.handle.state = OrderState.FILLED
+            tracked.states[fill.client_order_id] = OrderState.FILLED
         self._settle(tracked)
         return tracked
 
-    def _known(self, client_id: str, symbol: str, side: Side, quantity: Decimal, at: int) -> Tracked:
-        found = self._tracked.get(client_id) or self._tracked.get(chain_of(client_id))
+    def _known(self, client_id: str, chain: str, symbol: str, side: Side, quantity: Decimal, at: int) -> Tracked:
+        found = self._tracked.get(client_id) or self._tracked.get(chain)
         if found is None:
             found = Tracked(OrderHandle(client_id, symbol, side, quantity, OrderType.MARKET), at)
             self._add(found)
+        self._tracked[client_id] = found
         return found
 
     def _add(self, tracked: Tracked) -> None:
@@ -206,11 +224,11 @@ class Book:
 
     def _settle(self, tracked: Tracked) -> None:
         symbol = tracked.handle.symbol
-        tracked.handle.open = bool(tracked.open_ids)
+        tracked.show()
         here = self._open.get(symbol, [])
-        if tracked.open_ids and tracked not in here:
+        if tracked.handle.open and tracked not in here:
             self._open.setdefault(symbol, []).append(tracked)
-        elif not tracked.open_ids and tracked in here:
+        elif not tracked.handle.open and tracked in here:
             here.remove(tracked)
             if not here:
                 del self._open[symbol]
@@ -233,15 +251,6 @@ class SymbolValues(Mapping[str, V]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def chain_of(client_id: str) -> str:
-    """Return the id of the order that a replacement or a cancel (`...-r<k>`) goes back to.
-
-    >>> chain_of("liu-0b5e7a4e0000-3-17-r2")
-    'liu-0b5e7a4e0000-3-17'
-    """
-    return "-".join(client_id.split("-")[:4])
 
 
 def _as_order(tracked: Tracked) -> Order:

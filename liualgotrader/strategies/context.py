@@ -21,19 +21,22 @@ Number = float | int | str | Decimal
 class OrderHandle:
     """One of the strategy's orders, kept up to date by the engine from the broker's news.
 
-    `quantity` and `filled` are shares, `average_price` US dollars per share (None before the first fill),
-    `reason` says why it was refused, rejected or cancelled.
+    `quantity` and `filled` are shares; `average_price` (None before the first fill), `limit_price` and `stop_price` US
+    dollars per share; `reason` says why it was refused, rejected or cancelled. Quantity and prices are those that work
+    now, whoever has replaced the order; the exits of a bracket have handles of their own.
     """
 
     __slots__ = (
         "average_price",
         "client_order_id",
         "filled",
+        "limit_price",
         "open",
         "quantity",
         "reason",
         "side",
         "state",
+        "stop_price",
         "symbol",
         "type",
     )
@@ -44,6 +47,8 @@ class OrderHandle:
         self.side = side
         self.quantity = quantity
         self.type = type
+        self.limit_price: Decimal | None = None
+        self.stop_price: Decimal | None = None
         self.state: OrderState | None = None  # None until the gateway has answered
         self.filled = ZERO
         self.average_price: Decimal | None = None

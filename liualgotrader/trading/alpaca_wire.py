@@ -96,6 +96,7 @@ def broker_order(raw: Mapping[str, Any]) -> BrokerOrder:
             submitted_at=nanoseconds(raw.get("submitted_at") or raw["created_at"]),
             updated_at=nanoseconds(raw.get("updated_at") or raw["created_at"]),
             replaced_by=str(raw.get("replaced_by") or ""),
+            replaces=str(raw.get("replaces") or ""),
             legs=tuple(broker_order(leg) for leg in raw.get("legs") or ()),
             type=_order_type(raw.get("type")),
             limit_price=optional(raw.get("limit_price")),

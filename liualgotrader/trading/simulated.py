@@ -164,6 +164,7 @@ def broker_order(view: OrderView) -> BrokerOrder:
         submitted_at=view.submitted_at,
         updated_at=view.updated_at,
         replaced_by=view.replaced_by or "",
+        replaces=view.replaces or "",
         legs=tuple(broker_order(leg) for leg in view.legs),
         type=_TYPES.get(view.type),
         limit_price=view.limit_price,

@@ -112,6 +112,29 @@ async def test_a_replacement_and_a_cancellation_reach_the_order(broker: AlpacaBr
         "liu-0b5e7a4e0000-1-1": OrderState.REPLACED,
         "liu-0b5e7a4e0000-1-1-r1": OrderState.CANCELED,
     }
+    [old, new] = await broker.orders(since=0)
+    assert (old.replaced_by, new.replaces) == (new.broker_order_id, old.broker_order_id)
+    assert (old.replaces, new.replaced_by) == ("", "")
+
+
+async def test_an_exit_of_a_bracket_is_replaced_by_its_own_id_and_stays_an_exit_of_it(
+    broker: AlpacaBroker, market: MarketThread
+) -> None:
+    await broker.submit(intent(1, take_profit=D(120), stop_loss=D(80)))
+    await go_on(market, 2)
+    [parent] = await broker.orders(since=1, open_only=True)
+    [loss] = [leg for leg in parent.legs if leg.type is OrderType.STOP]
+    terms = ReplaceIntent(loss.client_order_id, 1, 0, stop_price=D(85))
+    replaced = await broker.replace(loss.broker_order_id, terms, "liu-0b5e7a4e0000-1-0-d1")
+    await go_on(market, 1)
+    [parent] = await broker.orders(since=1, open_only=True)
+    assert {(leg.type, leg.limit_price, leg.stop_price) for leg in parent.legs if not leg.state.is_final} == {
+        (OrderType.LIMIT, D(120), None),
+        (OrderType.STOP, None, D(85)),
+    }
+    found = await broker.order_by_client_id("liu-0b5e7a4e0000-1-0-d1")
+    assert found is not None
+    assert (found.broker_order_id, found.replaces) == (replaced.broker_order_id, loss.broker_order_id)
 
 
 async def test_open_orders_include_the_exits_of_a_bracket_whose_entry_is_filled(

@@ -19,8 +19,8 @@ from liualgotrader.common.orders import (
 from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.cancels import ask_cancel, not_cancelled, not_replaced, want_cancel
 from liualgotrader.engine.desk.closing import market_has_closed
-from liualgotrader.engine.desk.intents import WORKING, number_of
-from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.intents import WORKING, number_of, parent_of
+from liualgotrader.engine.desk.ledger import Ledger, with_terms
 from liualgotrader.engine.desk.order import Order, Origin
 from liualgotrader.engine.desk.reconcile_asking import ask_reconcile
 from liualgotrader.engine.desk.states import OF_BROKER, Step
@@ -57,12 +57,14 @@ def _count(ledger: Ledger, sequence: int) -> None:
 def find(ledger: Ledger, seen: BrokerOrder) -> Order | None:
     """Return our order behind the broker's, adopted if it is ours and unknown; None if it is not ours."""
     orders = ledger.orders
+    before = orders.expected.pop(seen.broker_order_id, None) or orders.of_broker(seen.replaces)
     known = orders.of_broker(seen.broker_order_id) or orders.by_id.get(seen.client_order_id)
     if known is not None:
         return known
-    before = orders.expected.pop(seen.broker_order_id, None)
     if before is not None:
-        return _adopt(ledger, seen, before.slot, before)
+        order = _adopt(ledger, seen, before.slot, before)
+        settle(ledger, before)  # its end has waited for this
+        return order
     slot = slot_of(seen.client_order_id) if seen.client_order_id.startswith(ledger.prefix()) else None
     return None if slot is None else _adopt(ledger, seen, slot, None)
 
@@ -78,8 +80,7 @@ def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecut
         _take_leg(ledger, order, leg)
     is_newest = seen.updated_at >= order.seen_at
     if is_newest and seen.quantity > 0 and seen.quantity - order.offset != order.quantity:
-        order.quantity = seen.quantity - order.offset
-        ledger.books.touch(order.symbol)
+        ledger.resize(order, seen.quantity - order.offset)
     if execution is not None:
         ledger.book(order, execution)
     filled = seen.filled_quantity - order.offset
@@ -102,12 +103,14 @@ def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
     if before is None:
         return
     filled, more = before.filled + before.offset, seen.quantity - order.quantity
-    if seen.filled_quantity == filled and (more > 0 or order.origin is Origin.ADOPTED):
+    if seen.filled_quantity == filled and more > 0:
         order.offset = filled
 
 
 def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> None:
     if seen.state is OrderState.REPLACED and seen.replaced_by and not ledger.orders.of_broker(seen.replaced_by):
+        if seen.replaced_by not in ledger.orders.expected and not ledger.orders.is_replaced(order):
+            ask_reconcile(ledger)
         ledger.orders.expected[seen.replaced_by] = order
     if seen.state.is_final:
         if not order.state.is_final:
@@ -119,14 +122,20 @@ def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> Non
         order.cancel_wanted = ""
         want_cancel(ledger, order, "it had been given up as lost")
     else:
+        if seen.state is not OrderState.PENDING_REPLACE and not ledger.orders.is_replaced(order):
+            not_replaced(ledger, order)  # what a person asked for came to nothing, and nobody told us
         ledger.move(order, OF_BROKER[seen.state], at=seen.updated_at)
 
 
 def settle(ledger: Ledger, order: Order) -> None:
-    """Bring the state up to what is booked: a partial fill, a late complete one, an end that waited for its fills."""
+    """Bring the state up to what is booked: a partial fill, a late complete one, an end that waited for its fills.
+
+    An order that a person has replaced ends when we know by what, so that at no moment nothing seems to work.
+    """
     if order.missing:
-        ledger.keep(order)
         ask_reconcile(ledger)
+    if order.missing or ledger.orders.waits_for_successor(order):
+        ledger.keep(order)
         return
     if order.ending is not None:
         ending, order.ending = order.ending, None
@@ -180,7 +189,7 @@ def _cancel_answered(ledger: Ledger, order: Order, answer: Answer) -> None:
 
 def _reopen_predecessor(ledger: Ledger, order: Order) -> None:
     before = ledger.orders.by_id.get(order.leaves_room_of)
-    if before is not None:
+    if before is not None and not ledger.orders.is_replaced(before):
         not_replaced(ledger, before)
 
 
@@ -209,10 +218,8 @@ def _still_working(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
         return
     if order.state is OrderState.PENDING_CANCEL:
         not_cancelled(ledger, order)
-    else:
-        following = ledger.orders.by_id.get(order.successor)
-        if following is None or following.state.is_final:
-            not_replaced(ledger, order)
+    elif not ledger.orders.is_replaced(order):
+        not_replaced(ledger, order)
 
 
 def _not_there(ledger: Ledger, order: Order) -> None:
@@ -251,23 +258,35 @@ def _adopt(ledger: Ledger, seen: BrokerOrder, slot_number: int, before: Order | 
     """Take in an order that the broker has under one of our ids, or in the place of one of our orders."""
     slot = ledger.slot(slot_number)
     slot.next_number = max(slot.next_number, number_of(seen.client_order_id) + 1)
-    intent = _intent_of(ledger, seen, slot_number, slot.strategy)
-    opening = before is None or before.opening or seen.quantity > before.quantity
-    order = Order(intent, origin=Origin.ADOPTED, opening=opening, generation=ledger.generation, at=ledger.now)
+    intent = _intent_of(ledger, seen, slot_number, slot.strategy, before)
+    order = Order(intent, origin=Origin.ADOPTED, opening=before is None, generation=ledger.generation, at=ledger.now)
+    details, said = {"vendor_status": seen.vendor_status}, "is at the broker and was not in the journal: adopted"
     if before is not None:
-        order.takes_the_place_of(before)
-        before.successor = order.client_order_id
-    ledger.warn("WARNING", f"{seen.client_order_id} is at the broker and was not in the journal: adopted")
-    ledger.enter(order, {"vendor_status": seen.vendor_status})
+        details |= _replaces_by_hand(order, before, seen)
+        said = f"has replaced {before.client_order_id} at the broker, and not by us: it goes on in its place"
+    ledger.warn("WARNING", f"{seen.client_order_id} {said}")
+    ledger.enter(order, details)
     ledger.move(order, Step.SENT)
     return order
 
 
+def _replaces_by_hand(order: Order, before: Order, seen: BrokerOrder) -> dict[str, str]:
+    """Put the order into the place of one that a person has replaced, and return what its row is to say of that."""
+    order.takes_the_place_of(before)
+    before.successor = order.client_order_id
+    filled, rest = before.filled + before.offset, before.quantity - before.filled
+    if seen.filled_quantity == filled and seen.quantity != rest:  # as in `_count_from`: it counts the chain, not itself
+        order.offset = filled
+    order.opening = before.opening or seen.quantity - order.offset > rest
+    order.cancel_wanted, order.hurry = before.cancel_wanted, before.hurry  # whoever wanted it gone still does
+    return {"replaces": before.client_order_id, **parent_of(order)}
+
+
 def _take_leg(ledger: Ledger, parent: Order, seen: BrokerOrder) -> None:
     """Register an exit that the broker keeps for a bracket: it trades for the position of its parent."""
-    order = ledger.orders.of_broker(seen.broker_order_id) or ledger.orders.by_id.get(seen.client_order_id)
+    order = find(ledger, seen)
     if order is None:
-        intent = _intent_of(ledger, seen, parent.slot, parent.intent.strategy)
+        intent = _intent_of(ledger, seen, parent.slot, parent.intent.strategy, None)
         order = Order(intent, origin=Origin.LEG, opening=False, generation=ledger.generation, at=ledger.now)
         order.group = parent.client_order_id
         ledger.enter(order, {"parent": parent.client_order_id})
@@ -275,7 +294,19 @@ def _take_leg(ledger: Ledger, parent: Order, seen: BrokerOrder) -> None:
     see(ledger, order, seen)
 
 
-def _intent_of(ledger: Ledger, seen: BrokerOrder, slot: int, strategy: str) -> OrderIntent:
+def _intent_of(ledger: Ledger, seen: BrokerOrder, slot: int, strategy: str, before: Order | None) -> OrderIntent:
+    """Return the intent behind an order of the broker's: what was planned with the one it replaces goes on."""
+    if before is not None:
+        return with_terms(
+            before.intent,
+            client_order_id=seen.client_order_id,
+            quantity=seen.quantity,
+            type=seen.type or before.intent.type,
+            decided_at=seen.submitted_at,
+            valid_until=ledger.machine,
+            limit_price=seen.limit_price,
+            stop_price=seen.stop_price,
+        )
     return OrderIntent(
         client_order_id=seen.client_order_id,
         slot=slot,

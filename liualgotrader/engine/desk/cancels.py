@@ -22,10 +22,12 @@ def want_cancel(ledger: Ledger, order: Order, reason: str, *, patient: bool = Fa
         ledger.move(order, Step.CANCELED, reason=reason)
         return
     hurries = order.cancel_wanted and not patient and not order.hurry
-    if order.state.is_final or order.ending is not None or (order.cancel_wanted and not hurries):
+    if order.state.is_final or order.ending not in (None, OrderState.REPLACED) or (order.cancel_wanted and not hurries):
         return
     order.cancel_wanted = order.cancel_wanted or reason
     order.hurry = order.hurry or not patient
+    if order.ending is OrderState.REPLACED:  # what takes its place takes the wish over
+        return
     if order.state is not OrderState.PENDING_CANCEL:
         ask_cancel(ledger, order)
 

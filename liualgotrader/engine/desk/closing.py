@@ -153,7 +153,7 @@ def _still_working(ledger: Ledger, closing: Closing, held: Decimal) -> bool:
 
 
 def _crosses(order: Order, held: Decimal) -> bool:
-    return held * order.side.sign > 0 and order.origin is not Origin.LEG
+    return held * order.side.sign > 0 and not order.is_leg
 
 
 def market_has_closed(ledger: Ledger) -> bool:

@@ -85,7 +85,11 @@ def _counted_again(told: Earlier) -> Decimal:
     """
     row, seen = told.left.order, told.seen
     more = seen.quantity - row.quantity
-    if "-r" not in row.client_order_id or more <= 0 or seen.filled_quantity < more + row.filled_quantity:
+    if (
+        not (seen.replaces or "-r" in row.client_order_id)
+        or more <= 0
+        or seen.filled_quantity < more + row.filled_quantity
+    ):
         return ZERO
     first = min((e.cumulative_quantity - e.quantity for e in told.executions), default=more)
     return more if first >= more else ZERO

@@ -57,7 +57,7 @@ def gives_way(order: Order, leaving: OrderIntent, newest: Decimal) -> bool:
     """Whether a working exit makes room for `leaving`: it ends already, or it rests while the other trades now."""
     if order.cancel_wanted or order.ending is not None or order.state is OrderState.PENDING_CANCEL:
         return True
-    rests = order.origin is Origin.LEG or order.intent.type is not OrderType.MARKET
+    rests = order.is_leg or order.intent.type is not OrderType.MARKET
     return rests and order.origin is not Origin.DESK and trades_now(leaving, newest)
 
 
@@ -131,7 +131,7 @@ def _too_late(ledger: Ledger, order: Order) -> bool:
 
 def _in_the_way(ledger: Ledger, order: Order, others: Sequence[Order], shares: Decimal) -> list[Order]:
     """Return what must have ended before `shares` can leave: of the exits that give way as few as needed, oldest first."""
-    found = [o for o in others if o.origin is not Origin.LEG and would_trade(order.intent, o.intent)]
+    found = [o for o in others if not o.is_leg and would_trade(order.intent, o.intent)]
     needed = shares - can_leave(ledger, order, others)
     newest = ledger.books.marks.get(order.symbol, ZERO)
     for together in bound_together([o for o in others if o.slot == order.slot], order.side):

@@ -62,9 +62,7 @@ def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
         return
     ledger.replaces.add(asked)
     old = ledger.orders.leaf(named)
-    root = ledger.orders.by_id.get(old.client_order_id.split("-r")[0], old)
-    root.chain += 1
-    intent = _replaced(ledger, old, asked, f"{root.client_order_id}-r{root.chain}")
+    intent = _replaced(ledger, old, asked, _next_id(ledger, ledger.orders.root(old)))
     order = Order(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
     order.takes_the_place_of(old)
     if reason := _not_replaceable(ledger, old):
@@ -76,15 +74,28 @@ def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
         return
     order.opening = not case.is_exit
     old.successor = order.client_order_id
-    ledger.enter(order, _found(case) | {"replaces": old.client_order_id})
+    ledger.enter(order, _found(case) | {"replaces": old.client_order_id} | parent_of(order))
     ledger.move(order, Step.SENT)
     ledger.move(old, Step.REPLACE_ASKED)
     ledger.requests.append(ledger.now)
     ledger.decide(Replace(order.client_order_id, old.broker_order_id, old.symbol, _as_judged(asked, intent)))
 
 
+def parent_of(order: Order) -> dict[str, str]:
+    """Return what the first event of a bracket's exit says: the order that it belongs to."""
+    return {"parent": order.group} if order.is_leg else {}
+
+
+def _next_id(ledger: Ledger, root: Order) -> str:
+    """Return the id of the next replacement in a chain; a bracket's exit has the broker's id, which says nothing to us."""
+    root.chain += 1
+    if slot_of(root.client_order_id) is not None:
+        return f"{root.client_order_id}-r{root.chain}"
+    return ledger.desk_order_id(ledger.slot(root.slot))
+
+
 def _not_replaceable(ledger: Ledger, old: Order) -> str:
-    if not old.client_order_id.startswith(ledger.prefix()):  # a bracket's exit, an earlier batch's order, a person's
+    if ledger.orders.root(old).origin is Origin.EARLIER:
         return "was not sent by this session: take it back and send another"
     if old.cancel_wanted:  # asked for and not confirmed, or about to be: what replaced it would stay
         return "is being taken back"
@@ -197,7 +208,7 @@ def _case(ledger: Ledger, order: Order) -> Case:
     intent, symbol, slot = order.intent, order.symbol, ledger.slot(order.slot)
     books, terms = ledger.books, ledger.terms
     mark = books.marks.get(symbol, ZERO)
-    others = [o for o in ledger.orders.in_symbol(symbol) if o.client_order_id != order.leaves_room_of]
+    others = [o for o in ledger.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
     held = books.held(order.slot, symbol)
     leaves = held * intent.side.sign < 0 and not order.leaves_room_of
     beside = exits.staying(ledger, order) if leaves and others else others
@@ -234,10 +245,16 @@ def _case(ledger: Ledger, order: Order) -> Case:
         after=books.exposure_with(symbol, order) if sane else books.exposure(symbol),
         requests=ledger.recent(ledger.requests),
         cancels=ledger.recent(ledger.cancels),
-        open_orders=sum(1 for o in ledger.orders.all_working() if o.origin is not Origin.LEG),
+        open_orders=sum(1 for o in ledger.orders.all_working() if not o.is_leg),
         rejected=rejected,
         rejected_at=since,
     )
+
+
+def _only_one_trades(other: Order, order: Order) -> bool:
+    """Whether of two orders only one can trade: a replacement and what it replaces, the exits of one bracket."""
+    bound = bool(order.group) and order.group in (other.group, other.client_order_id)
+    return other.client_order_id == order.leaves_room_of or (bound and other.side is order.side)
 
 
 def _flattened(ledger: Ledger, slot: int) -> list[str]:
@@ -252,7 +269,7 @@ def _owns(ledger: Ledger, order: Order) -> bool:
 
 def _other(order: Order) -> OtherOrder:
     limit = order.intent.limit_price
-    return OtherOrder(order.side, limit, order.slot, order.origin is Origin.LEG)
+    return OtherOrder(order.side, limit, order.slot, order.is_leg)
 
 
 def _found(case: Case) -> dict[str, str]:

@@ -251,6 +251,14 @@ class Ledger:
         self._event(order, event, details)
         self.store(order)
 
+    def resize(self, order: Order, quantity: Decimal) -> None:
+        """Take another quantity of an order from the broker; of one that works, row and slot are told."""
+        order.quantity = quantity
+        self.books.touch(order.symbol)
+        if order.state in (OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED):
+            self.note(order, "restated", {"quantity": str(plain(quantity))})
+            self._tell_state(order, "")
+
     def _event(self, order: Order, event: str, details: Mapping[str, Any], at: int = 0) -> None:
         order.events += 1
         self.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
@@ -269,6 +277,10 @@ class Ledger:
                 quantity=order.quantity,
                 filled_quantity=order.filled,
                 reason=reason,
+                chain=self.orders.root(order).client_order_id if order.leaves_room_of else "",
+                type=order.intent.type,
+                limit_price=order.intent.limit_price,
+                stop_price=order.intent.stop_price,
             ),
         )
 
@@ -345,9 +357,9 @@ class Ledger:
         """An order that grows a position brings its stop and target with it, as they were when it was decided."""
         if position.quantity * order.side.sign <= 0:
             return
-        first = self.orders.by_id.get(order.client_order_id.split("-r")[0], order).intent
+        decided_at = self.orders.root(order).intent.decided_at
         stop, target = order.intent.planned_stop, order.intent.planned_target
-        if not position.grown_by(stop, target, first.decided_at, opened=opened):
+        if not position.grown_by(stop, target, decided_at, opened=opened):
             self._write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
 
     def protect(self, slot: int, symbol: str, stop: Decimal | None, target: Decimal | None, decided_at: int) -> None:

@@ -45,6 +45,7 @@ class Order:
         "group",
         "hurry",
         "intent",
+        "is_leg",
         "leaves_room_of",
         "lookups",
         "misses",
@@ -102,16 +103,18 @@ class Order:
         self.successor = ""  # client id of the order that replaces it
         self.leaves_room_of = ""  # client id of the order it replaces
         self.chain = 0  # how many replacements its chain has seen
+        self.is_leg = origin is Origin.LEG
         self.group = ""  # exits of one bracket, an order and what has replaced it: only one of them can trade
 
     def takes_the_place_of(self, before: Order) -> None:
         """Take note that it replaces another order, or is to: only one of them can trade."""
         self.leaves_room_of, self.group = before.client_order_id, before.group or before.client_order_id
+        self.is_leg = before.is_leg
 
     @property
     def remaining(self) -> Decimal:
         """Shares that may still trade."""
-        if self.state.is_final or self.ending is not None:
+        if self.state.is_final or self.ending not in (None, OrderState.REPLACED):  # what replaces it may trade
             return max(ZERO, self.missing)
         return max(ZERO, self.quantity - self.filled)
 
@@ -270,11 +273,26 @@ class Orders:
         for symbol in list(self.working):
             yield from list(self.working.get(symbol, {}).values())
 
+    def root(self, order: Order) -> Order:
+        """Return the order that a chain of replacements goes back to, whoever made them."""
+        while order.leaves_room_of:
+            order = self.by_id[order.leaves_room_of]
+        return order
+
     def leaf(self, order: Order) -> Order:
         """Return the newest order of a replacement chain that may still trade, or the last one tried."""
         while order.successor and (order.state is OrderState.REPLACED or self._took_over(order)):
             order = self.by_id[order.successor]
         return order
+
+    def is_replaced(self, order: Order) -> bool:
+        """Whether an order that may still work or trade is in its place, or is to be."""
+        following = self.by_id.get(order.successor)
+        return following is not None and not following.state.is_final
+
+    def waits_for_successor(self, order: Order) -> bool:
+        """Whether the broker has replaced it for somebody else, by an order that we have not seen yet."""
+        return order.ending is OrderState.REPLACED and order in self.expected.values() and not self.is_replaced(order)
 
     def _took_over(self, order: Order) -> bool:
         following = self.by_id[order.successor]
@@ -283,7 +301,7 @@ class Orders:
 
 def counted(order: Order, orders: Orders) -> Decimal:
     """Return the shares by which an order can change a position, beyond what the order it replaces can."""
-    if order.origin is Origin.LEG:  # never more than its parent has filled
+    if order.is_leg:  # never more than its parent has filled
         return ZERO
     before = orders.by_id.get(order.leaves_room_of)
     room = before.remaining if before is not None and not before.state.is_final else ZERO

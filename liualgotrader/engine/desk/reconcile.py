@@ -34,6 +34,7 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
         _take_orders(ledger, snapshot.orders)
         _take_executions(ledger, snapshot.executions)
         _book_what_is_missing(ledger)
+        _end_what_nothing_replaces(ledger)
         _ask_for_the_absent(ledger, snapshot.orders)
         _compare_positions(ledger, snapshot)
         _take_back_strange_entries(ledger)
@@ -78,7 +79,8 @@ def _tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
             or seen.filled_quantity - known.offset > known.filled
             or any(_leg_tells_something(ledger, leg) for leg in seen.legs)
         )
-    return seen.client_order_id.startswith(OUR_PREFIX) or seen.broker_order_id in ledger.orders.expected
+    is_successor = seen.broker_order_id in ledger.orders.expected or ledger.orders.of_broker(seen.replaces) is not None
+    return is_successor or seen.client_order_id.startswith(OUR_PREFIX)
 
 
 def _leg_tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
@@ -137,6 +139,21 @@ def _book_what_is_missing(ledger: Ledger) -> None:
             order.misses += 1
             if order.misses >= MISSES:
                 _book_by_average(ledger, order)
+
+
+def _end_what_nothing_replaces(ledger: Ledger) -> None:
+    """An order that somebody has replaced by one that the broker does not show, however often it is asked, has ended."""
+    for order in ledger.orders.all_working():
+        if order.missing or not ledger.orders.waits_for_successor(order):
+            continue
+        order.misses += 1
+        ledger.reconciling.again = True
+        if order.misses >= MISSES:
+            ledger.orders.expected = {name: o for name, o in ledger.orders.expected.items() if o is not order}
+            ledger.warn(
+                "ERROR", f"{order.client_order_id} was replaced at the broker by an order that it does not show"
+            )
+            settle(ledger, order)
 
 
 def _book_by_average(ledger: Ledger, order: Order) -> None:

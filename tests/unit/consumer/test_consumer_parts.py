@@ -39,8 +39,8 @@ def an_order(number: int) -> OrderIntent:
     return OrderIntent(ID.format(number), 0, "S", "A", Side.BUY, Decimal(1), OrderType.MARKET, 0, 0)
 
 
-def told(client_id: str, state: OrderState) -> OrderNews:
-    return OrderNews(1, 0, client_id, "A", Side.BUY, state, 0, Decimal(1), Decimal(0))
+def told(client_id: str, state: OrderState, chain: str = "") -> OrderNews:
+    return OrderNews(1, 0, client_id, "A", Side.BUY, state, 0, Decimal(1), Decimal(0), chain=chain)
 
 
 # --- numbers ---------------------------------------------------------------------------------
@@ -137,16 +137,21 @@ def test_what_finds_no_room_is_sent_later_in_order(outbox: Outbox, wire: Wire, h
         (CancelIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.PENDING_CANCEL), True),
         (CancelIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.FILLED), True),
         (CancelIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.REPLACED), False),  # the new one still works
-        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.REFUSED), False),  # the old one does
-        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.PENDING_CANCEL), True),
-        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r2", OrderState.CANCELED), True),
+        (
+            CancelIntent(ID.format(1), 0, 0),
+            told(ID.format(1) + "-r1", OrderState.REFUSED, ID.format(1)),
+            False,
+        ),  # the old one does
+        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.PENDING_CANCEL, ID.format(1)), True),
+        (CancelIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r2", OrderState.CANCELED, ID.format(1)), True),
         (
             CancelIntent("a-person-s-order-of-this-name", 0, 0),
             told("a-person-s-order-of-this-name", OrderState.FILLED),
             True,
         ),
         (ReplaceIntent(ID.format(1), 0, 0), told(ID.format(1), OrderState.ACKNOWLEDGED), False),
-        (ReplaceIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.WRITTEN), True),
+        (ReplaceIntent(ID.format(1), 0, 0), told(ID.format(1) + "-r1", OrderState.WRITTEN, ID.format(1)), True),
+        (ReplaceIntent("a-bracket-s-exit", 0, 0), told(ID.format(0), OrderState.WRITTEN, "a-bracket-s-exit"), True),
         (Protect(0, "A", 0, Decimal(1)), Protection(1, 0, "A", 0, Decimal(1)), True),
         (Protect(0, "A", 0, Decimal(1)), Protection(1, 0, "B", 0, Decimal(1)), False),
         (Protect(0, "A", 0, Decimal(2)), Protection(1, 0, "A", 0, Decimal(1)), False),  # echo of an older move

@@ -78,9 +78,10 @@ class Stage:
         return self.news(news)
 
     def state(self, intent: OrderIntent, state: OrderState, reason: str = "", client_id: str = "") -> list[Output]:
+        replaces = client_id.startswith(f"{intent.client_order_id}-")
         news = OrderNews(
             self.next_seq(intent.slot), intent.slot, client_id or intent.client_order_id, intent.symbol, intent.side,
-            state, self.now, intent.quantity, Decimal(0), reason,
+            state, self.now, intent.quantity, Decimal(0), reason, intent.client_order_id if replaces else "",
         )  # fmt: skip
         return self.news(news)
 

@@ -9,15 +9,17 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.events import Status
 from liualgotrader.common.money import ZERO
-from liualgotrader.common.orders import Fill, OrderType, Protect, ReplaceIntent
+from liualgotrader.common.orders import Fill, OrderNews, OrderState, OrderType, Protect, Protection, ReplaceIntent
+from liualgotrader.engine.books import Book
 from liualgotrader.engine.desk import Flatten, KillSwitch, Leave, Reconnected, Resume, Settle, Settlement
 from liualgotrader.engine.desk.order import Order, Origin
 from liualgotrader.exchange.values import OrderRequest
+from liualgotrader.trading.simulated import broker_order
 from tests.fakes.broker import SYMBOLS, now_of
 from tests.fakes.desk_line import PICK, DeskLine
 
@@ -36,6 +38,7 @@ class Crossings(DeskLine):
         super().__init__()
         self.hands = 0
         self.halted: set[str] = set()
+        self.told = {slot: Book(slot, None, list) for slot in (1, 2)}  # what the strategies see
         self.middle = dict.fromkeys(SYMBOLS, D(100))
 
     # --- strategies
@@ -50,7 +53,8 @@ class Crossings(DeskLine):
     )
     def enter(self, slot: int, symbol: str, side: str, quantity: int, cents: int, on: bool) -> None:
         terms: dict[str, Any] = {} if cents % 3 == 0 else {"limit_price": self.middle[symbol] + D(cents) / 100}
-        self.world.order(slot, side, quantity, symbol, **terms)
+        stop = self.plan(slot, symbol, self.middle[symbol] - 5 if cents % 2 else None)
+        self.world.order(slot, side, quantity, symbol, planned_stop=stop, indicators={"buy": cents}, **terms)
         if on:
             self.go_on()
 
@@ -58,7 +62,8 @@ class Crossings(DeskLine):
     def enter_with_exits(self, slot: int, symbol: str, quantity: int, both: bool, on: bool) -> None:
         at = self.middle[symbol]
         terms = {"take_profit": at + D("0.30")} if both else {}
-        self.world.order(slot, "buy", quantity, symbol, stop_loss=at - D("0.30"), **terms)
+        stop = self.plan(slot, symbol)
+        self.world.order(slot, "buy", quantity, symbol, planned_stop=stop, stop_loss=at - D("0.30"), **terms)
         if on:
             self.go_on()
 
@@ -112,7 +117,18 @@ class Crossings(DeskLine):
 
     @rule(slot=SLOT, symbol=SYMBOL, cents=CENTS)
     def protect(self, slot: int, symbol: str, cents: int) -> None:
-        self.world.tell(Protect(slot, symbol, self.world.now, self.middle[symbol] + D(cents) / 100))
+        self.plan(slot, symbol, self.middle[symbol] + D(cents) / 100)
+
+    def plan(self, slot: int, symbol: str, stop: Decimal | None = None) -> Decimal | None:
+        """Have a strategy note a stop, which the desk hears of at once, and return the one that its orders carry."""
+        self.listen()
+        book = self.told[slot]
+        book.notes.plan(symbol, stop, None)
+        planned = book.planned(symbol, "stop_prices")
+        if stop is not None and symbol in book.under_way():
+            self.world.tell(Protect(slot, symbol, self.world.now, planned))
+        book.notes.moved.clear()
+        return planned
 
     # --- the line
 
@@ -183,13 +199,13 @@ class Crossings(DeskLine):
             self.world.exchange.cancel("me", order.broker_order_id, self.world.now)
 
     @precondition(lambda self: self.working)
-    @rule(pick=PICK, cents=CENTS)
-    def replace_by_hand(self, pick: int, cents: int) -> None:
+    @rule(pick=PICK, cents=CENTS, quantity=st.one_of(st.none(), st.none(), st.integers(1, 60)))
+    def replace_by_hand(self, pick: int, cents: int, quantity: int | None) -> None:
         order = self.working[pick % len(self.working)]
         name = "limit_price" if order.intent.limit_price is not None else "stop_price"
+        terms = {name: self.middle[order.symbol] + D(cents) / 100, "quantity": D(quantity) if quantity else None}
         with suppress(BrokerRefused):
-            price = {name: self.middle[order.symbol] + D(cents) / 100}
-            self.world.exchange.replace("me", order.broker_order_id, self.world.now, **price)
+            self.world.exchange.replace("me", order.broker_order_id, self.world.now, **terms)
 
     @rule(symbol=SYMBOL, how=st.sampled_from(list(Settlement)), strategy=st.sampled_from(["", "alpha", "beta"]))
     def settle(self, symbol: str, how: Settlement, strategy: str) -> None:
@@ -207,6 +223,53 @@ class Crossings(DeskLine):
             self.world.tell(Resume())
 
     # --- what is true
+
+    def listen(self) -> None:
+        """Tell the strategies' books what is new to them."""
+        for slot, book in self.told.items():
+            for news in self.world.desk.news(slot)[book.seq :]:
+                book.seq = news.seq
+                if isinstance(news, OrderNews):
+                    book.hear(news)
+                elif isinstance(news, Protection):
+                    book.notes.hear(news, rebuilding=True)
+                else:
+                    book.apply(news)
+                    book.executed(news)
+
+    @invariant()
+    def no_order_that_works_seems_to_have_ended(self) -> None:
+        self.listen()
+        everything = self.world.exchange.orders("me", status="all", limit=10_000, nested=False)
+        views = {view.id: broker_order(view) for view in everything}
+        for view in [v for v in views.values() if not v.state.is_final]:
+            ours = view  # or what a person has put in its place, perhaps several times, since we heard
+            while ours.replaces and self.world.desk.ledger.orders.of_broker(ours.broker_order_id) is None:
+                ours = views[ours.replaces]
+            order = self.world.desk.ledger.orders.of_broker(ours.broker_order_id)
+            if order is not None and order.slot:
+                assert self.told[order.slot].in_flight(order.symbol), view
+
+    def check_handles(self) -> None:
+        """Desk, rows and strategies agree on what works, on its terms, and on what is planned with it."""
+        ledger, rows = self.world.desk.ledger, self.world.order_rows()
+        self.listen()
+        for order in [o for o in self.ours if o.slot]:
+            root = ledger.orders.root(order)
+            leaf = ledger.orders.leaf(root)
+            for one in (order.intent, rows[order.client_order_id]):
+                planned = (one.planned_stop, one.planned_target, one.indicators)
+                assert planned == (root.intent.planned_stop, root.intent.planned_target, root.intent.indicators)
+            handle = self.told[order.slot]._tracked[order.client_order_id].handle
+            assert handle.client_order_id == root.client_order_id
+            assert handle.open == (not leaf.state.is_final), (handle, leaf.state)
+            if handle.open:
+                assert (handle.state, handle.type) == (leaf.state, leaf.intent.type)
+                assert handle.remaining == leaf.remaining
+                assert (handle.limit_price, handle.stop_price) == (leaf.intent.limit_price, leaf.intent.stop_price)
+        for slot, symbol, position in ledger.books.open():
+            if slot:
+                assert self.told[slot].planned(symbol, "stop_prices") == position.planned_stop
 
     def remembered(self) -> Any:
         ledger = self.world.desk.ledger
@@ -248,6 +311,7 @@ class Crossings(DeskLine):
         self.calm()
         self.check_books()
         self.check_orders()
+        self.check_handles()
         self.check_that_no_position_was_turned_over()
         self.world.crash()
         self.calm()
@@ -300,6 +364,7 @@ class Crossings(DeskLine):
                 assert row.state == view.state, (row, view)
         for order in self.working:
             assert order.broker_order_id and not order.cancel_wanted, order.client_order_id
+            assert order.state is not OrderState.PENDING_REPLACE
         assert not self.world.desk.ledger.waiting
 
 
