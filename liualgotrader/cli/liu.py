@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from liualgotrader.cli.common import guarded, parser_of
 from liualgotrader.cli.positions import add_positions
+from liualgotrader.cli.trader_arguments import market_options
 from liualgotrader.common.config import Settings
 
 DESCRIPTION = """\
@@ -15,6 +16,7 @@ The tools beside `trader`.
 
   liu db …               the embedded PostgreSQL: start, stop, status, psql, migrate, backup, restore
   liu new strategy NAME  write a strategy, a tradeplan and a test that runs it on the simulated market
+  liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
   liu kill-switch        cancel all our orders in a running session and let no entries through
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
 
@@ -49,6 +51,10 @@ def run(arguments: Sequence[str]) -> int:
         from liualgotrader.cli.new_strategy import new_strategy
 
         return new_strategy(options.name, options.folder)
+    if options.word == "simulate":
+        from liualgotrader.cli.simulate import simulate
+
+        return simulate(options)
     if options.word == "positions":
         from liualgotrader.cli.positions import settle
 
@@ -113,6 +119,10 @@ def _parser() -> argparse.ArgumentParser:
     switch.add_argument("--batch", default="", help="the session, if several are running")
     switch.add_argument("--home", help="the data folder (LIU_HOME)")
     add_positions(words)
+    market = words.add_parser("simulate", help="serve the simulated market alone")
+    market_options(market)
+    market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")
+    market.set_defaults(speed=1.0)
     for word in _TO_COME:
         later = words.add_parser(word, help="not built yet")
         later.add_argument("rest", nargs="*", help=argparse.SUPPRESS)

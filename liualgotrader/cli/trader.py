@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from liualgotrader.cli.common import complain, flush_output, guarded
 from liualgotrader.cli.configured import configuration_rows, configured
 from liualgotrader.cli.trader_arguments import parse
@@ -100,13 +102,26 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
         )
 
 
-def request_from(options: argparse.Namespace) -> Any:
+def request_from(options: argparse.Namespace) -> Request:
     """Return the session's request that the command line makes."""
+    return msgspec.structs.replace(
+        market_request(options),
+        simulate=options.simulate,
+        shadow=options.shadow,
+        flatten=options.flatten,
+        new=options.new,
+        keep=options.keep,
+        wait=options.wait,
+        dsn_given=bool(options.dsn),
+    )
+
+
+def market_request(options: argparse.Namespace) -> Request:
+    """Return what the command line says of the simulated market."""
     from liualgotrader.supervisor.request import Request
 
     symbols = options.symbols
     return Request(
-        simulate=options.simulate,
         data=options.data or "",
         day=options.date or "",
         window_from=options.window_from or "",
@@ -117,13 +132,7 @@ def request_from(options: argparse.Namespace) -> Any:
         symbols=symbols if isinstance(symbols, tuple) else (),
         symbol_count=symbols if isinstance(symbols, int) else 200,
         port=options.port or 0,
-        shadow=options.shadow,
-        flatten=options.flatten,
-        new=options.new,
-        keep=options.keep,
-        wait=options.wait,
         state=str(Path(options.state).expanduser().absolute()) if options.state else "",
-        dsn_given=bool(options.dsn),
     )
 
 
@@ -165,8 +174,6 @@ def requests(request: Request, home: Path) -> list[Request]:
         return [request]
     import datetime as dt
     import secrets
-
-    import msgspec
 
     from liualgotrader.common.calendar import sessions
 

@@ -59,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--show-config", action="store_true", help="print every setting with its source and exit")
     _session_options(parser.add_argument_group("session"))
-    _market_options(parser.add_argument_group("simulated market (with --simulate)"))
+    market_options(parser.add_argument_group("simulated market (with --simulate)"))
     _settings(parser.add_argument_group("settings"))
     return parser
 
@@ -78,7 +78,8 @@ def _session_options(group: Any) -> None:
     group.add_argument("--keep", action="store_true", help="keep simulated market and database after the session")
 
 
-def _market_options(group: Any) -> None:
+def market_options(group: Any) -> None:
+    """Add the options that say what the simulated market plays and how."""
     group.add_argument("--data", metavar="DIR", help="play a recorded day from this folder instead of a generated one")
     group.add_argument("--date", metavar="YYYY-MM-DD", type=_day, help="the day to play (generated: 2024-06-03)")
     group.add_argument(

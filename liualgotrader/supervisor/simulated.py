@@ -70,12 +70,17 @@ class KeptAccount(NamedTuple):
     number: str
     state: Path  # the market's file
     since: str  # the first day that it traded, ISO
-    played: str  # the newest day that it has been through, ISO; empty: none
+    played: str  # the newest day that it has traded, ISO; empty: none
+    now: int  # how far it has come, ns UTC
 
     @property
     def database(self) -> str:
         """The name of its own database: what it holds is the sum of all rows there."""
         return f"liu_{self.number.lower()}"
+
+
+class _Now(msgspec.Struct):
+    now: int
 
 
 def kept_account(folder: Path, day: str) -> KeptAccount:
@@ -90,12 +95,13 @@ def kept_account(folder: Path, day: str) -> KeptAccount:
         if not named.exists():
             named.write_text(f"SIM{secrets.token_hex(5)[1:].upper()} since {day}\n")
         known = re.fullmatch(r"(SIM[0-9A-F]{9}) since (\d{4}-\d\d-\d\d)\n", named.read_text())
-        played = state.read_bytes().partition(b"\n")[0].decode() if state.exists() else ""
+        played, _, kept = state.read_bytes().partition(b"\n") if state.exists() else (b"", b"", b'{"now": 0}')
+        now = msgspec.json.decode(kept, type=_Now).now
     except (OSError, ValueError) as error:
         raise ConfigError(f"the folder {folder} cannot keep an account ({error}): name another with --state") from error
     if known is None:
         raise ConfigError(f"{named} names no account of a simulated market: name another folder with --state")
-    return KeptAccount(known[1], state, known[2], played)
+    return KeptAccount(known[1], state, known[2], played.decode(), now)
 
 
 def account_of(batch_id: str) -> str:

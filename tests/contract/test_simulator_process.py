@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -163,3 +165,30 @@ def test_no_secret_stands_in_its_log(start: Any, tmp_path: Path) -> None:
     written = "".join(p.read_text() for p in tmp_path.glob("*.log"))
     assert "market_serves" in written
     assert SECRET not in written and KEY not in written
+
+
+def test_any_program_of_the_vendors_client_trades_on_the_market_alone_and_its_account_is_kept(tmp_path: Path) -> None:
+    def serve() -> tuple[subprocess.Popen[str], dict[str, str]]:
+        words = ["simulate", "--symbols", "3", "--speed", "30", "--state", str(tmp_path / "kept")]
+        command = [sys.executable, "-c", "from liualgotrader.cli.liu import main; main()", *words]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(7)]
+        return process, dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[1:6])
+
+    for held in ("3", "6"):
+        process, names = serve()
+        client = TradingClient(
+            names["APCA_API_KEY_ID"], names["APCA_API_SECRET_KEY"], url_override=names["APCA_API_BASE_URL"]
+        )
+        while not client.get_clock().is_open:
+            block(0.01)
+        symbol = str(min(asset.symbol for asset in client.get_all_assets()))
+        sent = MarketOrderRequest(symbol=symbol, qty=3, side="buy", time_in_force="day")
+        order = client.submit_order(sent)
+        while client.get_order_by_id(order.id).status != "filled":
+            block(0.01)
+        assert [(p.symbol, p.qty) for p in client.get_all_positions()] == [(symbol, held)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 0

@@ -297,3 +297,26 @@ def test_assets_say_that_they_are_generated(tape: GeneratedTape) -> None:
 def test_what_cannot_be_generated_is_refused_in_one_sentence(arguments: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         GeneratedTape(**{"day": DAY, **arguments})  # type: ignore[arg-type]
+
+
+@few
+@given(seeds, st.integers(1, 4))
+def test_a_session_that_follows_others_opens_from_their_last_prices_and_has_them_as_history(
+    seed: int, age: int
+) -> None:
+    every = [session.day for session in previous_sessions(DAY, age)]
+    first = GeneratedTape(every[0], seed, 3, events_limit=9_000)
+    played = GeneratedTape(DAY, seed, 3, events_limit=9_000, since=every[0])
+    assert [a.symbol for a in played.assets()] == [a.symbol for a in first.assets()]
+    assert [(a.exchange, a.shortable) for a in played.assets()] == [(a.exchange, a.shortable) for a in first.assets()]
+    yesterday = GeneratedTape(every[-1], seed, 3, events_limit=9_000, since=every[0])
+    for symbol in played.symbols():
+        trades = [e for e in yesterday.events(yesterday.opens_at, yesterday.closes_at) if isinstance(e, Trade)]
+        last = [t.price for t in trades if t.symbol == symbol and t.flags & Counts.LAST][-1]
+        history = played.daily_bars(symbol, date(2020, 1, 1), DAY)
+        assert history[-1].close == last
+        assert played.profiles[symbol].previous_close == round(last * 100)
+        assert list(history[:-age]) == list(first.daily_bars(symbol, date(2020, 1, 1), DAY))
+        assert [b.opened_at for b in history] == sorted({b.opened_at for b in history})
+        minutes = played.minute_bars(symbol, yesterday.opens_at, yesterday.closes_at)
+        assert (minutes[-1].close, sum(b.volume for b in minutes)) == (last, history[-1].volume)

@@ -1,0 +1,107 @@
+"""`liu simulate`: the simulated market alone, for any program that speaks the vendor's protocol.
+
+It serves on this machine's loopback until Ctrl-C; what it prints points other programs at it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from liualgotrader.cli.trader import market_request
+from liualgotrader.common.clock import clock_text
+from liualgotrader.common.config import Settings
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.supervisor.hours import simulated_hours
+from liualgotrader.supervisor.simulated import account_of, generated_pair, kept_account, market_spec
+
+if TYPE_CHECKING:
+    from liualgotrader.common.session_plan import MarketSpec
+    from liualgotrader.simulator.server import RunningMarket
+    from liualgotrader.simulator.subscriptions import Keys
+    from liualgotrader.supervisor.request import Request
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM and return the exit status.
+
+    Raises:
+        ConfigError: if what is asked for cannot be played.
+        OutsideError: if the port is taken, or the accounts cannot be kept.
+    """
+    request = market_request(options)
+    if request.data and not request.day:
+        raise ConfigError("--data needs --date, the recorded day to play")
+    if "-" in request.window_to:
+        raise ConfigError("`liu simulate` serves one day: --to is a time like 10:15")
+    stated = {name: getattr(options, name) for name in ("fills", "fees", "latency_ms")}
+    with tempfile.TemporaryDirectory(prefix="liu-market-") as folder:
+        return asyncio.run(_serve(_spec(request, Settings.resolve(stated), options.seed, Path(folder))))
+
+
+def _spec(request: Request, settings: Settings, seed: int, folder: Path) -> MarketSpec:
+    day = request.market_day().isoformat()
+    hours = simulated_hours(request.market_day(), (request.window_from, request.window_to), 1, 0)
+    kept = kept_account(Path(request.state), day) if request.state else None
+    if kept is not None and kept.now >= hours.ends_at:
+        raise ConfigError(f"the account in {request.state} has traded {kept.played} already: choose a later --date")
+    state = kept.state if kept is not None else folder / "market.state"
+    account = kept.number if kept is not None else account_of("000000001")
+    since = kept.since if kept is not None else ""
+    spec = market_spec(request, settings.simulation, hours, seed, Path(), state, folder, account, since)
+    starts_at = max(spec.starts_at, kept.now if kept is not None else 0)
+    return msgspec.structs.replace(spec, page="", starts_at=starts_at)
+
+
+async def _serve(spec: MarketSpec) -> int:
+    from liualgotrader.simulator.kept import keep
+    from liualgotrader.simulator.server import serve
+    from liualgotrader.simulator.subscriptions import Keys
+
+    key_id, secret_key = generated_pair()
+    keys = Keys(key_id.reveal(), secret_key.reveal())
+    running = await serve(spec, keys)
+    _say(spec, running, keys)
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    ended = asyncio.ensure_future(running.world.market.ended.wait())
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait([running.task, ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            keep(running.world.exchange, spec)
+            print(f"the session of {spec.day} is over, and the market stands; Ctrl-C ends it", flush=True)
+            await asyncio.wait([running.task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if running.task.done():
+            running.task.result()  # a bug of ours: raise it
+            await stopped
+    finally:
+        ended.cancel()
+        stopped.cancel()
+        at = clock_text(running.world.now)
+        await running.close()
+    keep(running.world.exchange, spec)
+    print(f"ended at {at} New York, {running.world.orders_taken} orders", flush=True)
+    return 0
+
+
+def _say(spec: MarketSpec, running: RunningMarket, keys: Keys) -> None:
+    print(
+        f"simulated market of {spec.day}, account {running.world.account_id}, from {clock_text(spec.starts_at)} New York"
+    )
+    for name, value in (
+        ("APCA_API_KEY_ID", keys.key_id),
+        ("APCA_API_SECRET_KEY", keys.secret_key),
+        ("APCA_API_BASE_URL", running.url),
+        ("APCA_API_DATA_URL", running.url),
+        ("ALPACA_STREAM_URL", running.websocket_url),
+    ):
+        print(f"export {name}={value}")
+    print(f"alpaca-py takes the address as url_override={running.url!r}; Ctrl-C ends the market", flush=True)
