@@ -20,7 +20,7 @@ from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.hours import next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.inspection import inspect_tradeplan
 from liualgotrader.supervisor.layout import lay_out
-from liualgotrader.supervisor.prepare import check_consumers, check_port, real_endpoints, session_limits
+from liualgotrader.supervisor.prepare import check_consumers, check_port, session_limits
 from liualgotrader.supervisor.record import look_at_record
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import market_spec
@@ -98,7 +98,7 @@ def _account(settings: Settings, request: Request, allowed: Callable[[Settings],
     allowed(settings)
     if request.simulate:
         return "simulated market on this machine"
-    return f"{settings.trading_url}, key {settings.key_id} from the {settings.source('key_id')}"
+    return f"{settings.endpoints.trading_url}, key {settings.key_id} from the {settings.source('key_id')}"
 
 
 def _classes(plan: TradePlan, settings: Settings, found: dict[str, Any]) -> str:
@@ -164,7 +164,7 @@ async def _broker(settings: Settings) -> str:
 
     nothing = Hours(day="", opens_at=0, closes_at=0, liquidates_at=0, ends_at=0)
     plan = SessionPlan(
-        batch_id="", environment="PAPER", hours=nothing, simulated_clock=False, endpoints=real_endpoints(settings),
+        batch_id="", environment="PAPER", hours=nothing, simulated_clock=False, endpoints=settings.endpoints,
         run_dir="", journal_dir="", log_dir="", consumers=0, slots=(), tradeplan={}, tradeplan_dir="", seed=0,
         broker=settings.broker,
     )  # fmt: skip

@@ -14,8 +14,10 @@ import msgspec
 from liualgotrader.cli.common import complain, flush_output, guarded
 from liualgotrader.cli.configured import configuration_rows, configured
 from liualgotrader.cli.trader_arguments import parse
-from liualgotrader.common.config import LIVE_URL, PAPER_URL, Settings
+from liualgotrader.common.config import Settings
+from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
 from liualgotrader.common.tradeplan import TradePlan
 
 if TYPE_CHECKING:
@@ -77,17 +79,11 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
     """
     if options.simulate:
         return
-    if settings.wrong_endpoint:
-        raise ConfigError(f"{settings.wrong_endpoint} is no address of an endpoint: write it like {PAPER_URL}")
-    if options.live or settings.is_live_endpoint:
-        where = settings.trading_url if settings.is_live_endpoint else LIVE_URL
+    where = settings.endpoints.trading_url
+    if options.live or not (where == PAPER_URL or is_loopback(where)):
         raise ConfigError(
-            f"real money is locked in this version, so nothing goes to {where}: "
+            f"real money is locked in this version, so nothing goes to {LIVE_URL if options.live else where}: "
             f"set APCA_API_BASE_URL to {PAPER_URL} and leave --live out, or use --simulate"
-        )
-    if settings.open_endpoint:
-        raise ConfigError(
-            f"{settings.open_endpoint} would get the account's keys unencrypted: write https:// (or wss://)"
         )
     for variable, value in (("DATA_CONNECTOR", settings.data_connector), ("LIU_BROKER", settings.broker)):
         if value != "alpaca":

@@ -24,11 +24,10 @@ from typing import Any, Literal, get_type_hints
 import msgspec
 
 from liualgotrader.common.clock import as_datetime
+from liualgotrader.common.endpoint_address import canonical_address
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.session_plan import Limits, SessionPlan, Simulation
+from liualgotrader.common.session_plan import PAPER_URL, Endpoints, Limits, SessionPlan, Simulation, updates_address
 
-PAPER_URL = "https://paper-api.alpaca.markets"
-LIVE_URL = "https://api.alpaca.markets"
 DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
 
@@ -41,7 +40,6 @@ ROOT_HOME = Path("/var/lib/liualgotrader")
 VENDOR_PREFIXES = ("APCA_", "ALPACA_", "POLYGON_", "TRADIER_", "GEMINI_", "FINNHUB_")
 """Variables that name or open an account somewhere; the simulated market's processes see none of them."""
 
-_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 SESSION_DSN = "LIU_SESSION_DSN"
 MOST_CONSUMERS = 4
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -243,28 +241,26 @@ class Settings:
             raise ConfigError(f"{said} is no such home folder: set LIU_HOME to the data folder's full path") from None
 
     @property
-    def wrong_endpoint(self) -> str:
-        """The first endpoint that is no address of a host, empty if there is none."""
-        return next((a for a in (self.trading_url, self.data_url, self.stream_url) if not _is_address(a)), "")
+    def endpoints(self) -> Endpoints:
+        """The vendor's addresses that the settings name, each as every client will get it.
 
-    @property
-    def is_live_endpoint(self) -> bool:
-        """Whether orders would go to anything but the vendor's paper host or this machine."""
-        from urllib.parse import urlsplit
+        Raises:
+            ConfigError: naming the variable whose address clients could read in more than one way.
+        """
+        trading = self._address("trading_url").removesuffix("/v2")
+        return Endpoints(
+            trading_url=trading,
+            data_url=self._address("data_url"),
+            stream_url=f"{self._address('stream_url', websocket=True)}/v2/{self.data_feed}",
+            updates_url=updates_address(trading),
+            loopback=False,
+        )
 
-        host = urlsplit(self.trading_url).hostname or ""
-        return host not in {urlsplit(PAPER_URL).hostname, *_THIS_MACHINE}
-
-    @property
-    def open_endpoint(self) -> str:
-        """The first endpoint to which keys would travel unencrypted over a network, empty if there is none."""
-        from urllib.parse import urlsplit
-
-        for address in (self.trading_url, self.data_url, self.stream_url):
-            parts = urlsplit(address)
-            if parts.scheme not in ("https", "wss") and (parts.hostname or "") not in _THIS_MACHINE:
-                return address
-        return ""
+    def _address(self, name: str, *, websocket: bool = False) -> str:
+        try:
+            return canonical_address(getattr(self, name), websocket=websocket)
+        except ConfigError as error:
+            raise ConfigError(f"{OPTIONS[name].variable}: {error}") from None
 
     @property
     def simulation(self) -> Simulation:
@@ -283,16 +279,6 @@ class Settings:
         if self.cpu_factor is not None:
             return max(1, math.ceil(cores * self.cpu_factor))
         return max(1, min(MOST_CONSUMERS, cores - 1))
-
-
-def _is_address(text: str) -> bool:
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(text)
-        return bool(parts.scheme and parts.hostname) and parts.port != 0
-    except ValueError:  # brackets that do not match, a port that is none
-        return False
 
 
 def _cores() -> int:

@@ -11,6 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from liualgotrader.common.endpoint_address import canonical_address, is_loopback
+from liualgotrader.common.errors import ConfigError
+
+PAPER_URL = "https://paper-api.alpaca.markets"
+LIVE_URL = "https://api.alpaca.markets"
+
 DECLINED = "create() said no"  # why a slot does not run whose strategy did not want to
 
 
@@ -28,13 +34,39 @@ class SlotPlan(msgspec.Struct, frozen=True):
 
 
 class Endpoints(msgspec.Struct, frozen=True):
-    """Where the outside world is. Adapters get all addresses from here and know no other."""
+    """Where the outside world is. Adapters get all addresses from here and know no other.
+
+    An address is empty or in the one spelling that all clients read alike; no other can be put in.
+    """
 
     trading_url: str  # REST root without a trailing slash
     data_url: str
     stream_url: str  # the whole market-data websocket address
     updates_url: str  # the whole trade_updates websocket address
-    loopback: bool  # every other host is refused in the HTTP and websocket layer
+    loopback: bool  # no address of another host can be put in
+
+    def __post_init__(self) -> None:
+        """Check the addresses, wherever they come from.
+
+        Raises:
+            ConfigError: for one that is not canonical, or beyond this machine where only loopback is allowed.
+        """
+        rest, streams = (self.trading_url, self.data_url), (self.stream_url, self.updates_url)
+        for address in filter(None, (*rest, *streams)):
+            if canonical_address(address, websocket=address in streams) != address:
+                raise ConfigError(f"{address} is not the one spelling of this address")
+            if self.loopback and not is_loopback(address):
+                raise ConfigError(f"a simulation calls nobody outside this machine, yet {address} was to be asked")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether orders would be for real money."""
+        return self.trading_url == LIVE_URL
+
+
+def updates_address(trading_url: str) -> str:
+    """Return where the news of orders come from: the host that takes the orders."""
+    return f"ws{trading_url.removeprefix('http')}/stream"
 
 
 class Hours(msgspec.Struct, frozen=True):

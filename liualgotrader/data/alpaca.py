@@ -159,24 +159,19 @@ class AlpacaData(DataAPI):
     def _client(self) -> StockHistoricalDataClient:
         from alpaca.data.historical import StockHistoricalDataClient
 
-        return self._kept(
-            "history",
-            lambda: StockHistoricalDataClient(*self._keys, raw_data=True, url_override=self._endpoints.data_url),
-        )
+        return self._kept("history", StockHistoricalDataClient, self._endpoints.data_url)
 
     def _account_client(self) -> Any:
         from alpaca.trading.client import TradingClient
 
-        return self._kept(
-            "account", lambda: TradingClient(*self._keys, raw_data=True, url_override=self._endpoints.trading_url)
-        )
+        return self._kept("account", TradingClient, self._endpoints.trading_url)
 
-    def _kept(self, name: str, make: Callable[[], T]) -> T:
+    def _kept(self, name: str, kind: Callable[..., T], address: str) -> T:
         client: Any = getattr(self._local, name, None)
         if client is None:
-            client = make()
+            client = kind(*self._keys, raw_data=True, url_override=address)
             client._retry = 0  # its own waits three seconds inside the call
-            guard(client._session, timeout_seconds=self._timeout, loopback=self._endpoints.loopback)
+            guard(client._session, address, timeout_seconds=self._timeout)
             setattr(self._local, name, client)
         kept: T = client
         return kept

@@ -61,7 +61,6 @@ class AlpacaStream(StreamingAPI):
             on_closed=self._closed,
             is_mute=self._is_mute,
             headers={**encoding, **hooks.headers},
-            loopback=endpoints.loopback,
             timings=hooks.timings,
         )
         self._client = FramesClient(line, clock, rng, hooks.library)

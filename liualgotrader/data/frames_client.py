@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Protocol
 
 from liualgotrader.common.clock import SECOND, Clock
-from liualgotrader.common.http_guard import refuse_beyond_loopback
+from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.data.streaming_base import LineTimings
 
@@ -35,7 +35,6 @@ class Line:
     on_closed: Callable[[str], None] = lambda reason: None
     is_mute: Callable[[], bool] = lambda: False
     headers: Mapping[str, str] = field(default_factory=dict)
-    loopback: bool = False  # refuse every host beyond this machine
     timings: LineTimings = field(default_factory=LineTimings)
 
 
@@ -107,14 +106,8 @@ class FramesClient:
         self.reconnect()
 
     async def run(self) -> None:
-        """Connect, and again each time the connection ends, until `close`.
-
-        Raises:
-            OutsideError: the line may not leave this machine and the address does.
-        """
+        """Connect, and again each time the connection ends, until `close`."""
         while not self._closing:
-            if self._line.loopback:
-                refuse_beyond_loopback(self._line.url)
             reason = await self._one_connection()
             if self._closing:
                 return
@@ -275,7 +268,7 @@ async def _connect_websockets(line: Line, ears: _Ears) -> Connection:
         open_timeout=line.timings.handshake_seconds,
         ping_interval=None,
         close_timeout=1,
-        proxy=None if line.loopback else True,
+        proxy=None if is_loopback(line.url) else True,
     )
     connection = _WebsocketsConnection(opened, ears)
     ears.opened(connection)

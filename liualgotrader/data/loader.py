@@ -335,13 +335,12 @@ def _as_day(day: date | str) -> date:
 def _configured_api(connector: DataConnectorType | None) -> DataAPI:
     """The vendor that the environment names, for notebooks and scripts."""
     from liualgotrader.common.config import Secrets, Settings
-    from liualgotrader.common.session_plan import Endpoints
     from liualgotrader.data.data_factory import data_for
 
     settings = Settings.resolve()
     return data_for(
         connector.name if connector else settings.data_connector,
-        Endpoints(settings.trading_url, settings.data_url, settings.stream_url, "", loopback=False),
+        settings.endpoints,
         Secrets(key_id=settings.key_id, secret_key=settings.secret_key),
         feed=settings.data_feed,
         timeout_seconds=10.0,

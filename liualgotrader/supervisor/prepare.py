@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -300,7 +299,7 @@ class Preparation:
             environment=self.environment,
             hours=hours,
             simulated_clock=self.request.simulate,
-            endpoints=real_endpoints(settings),
+            endpoints=Endpoints("", "", "", "", loopback=True) if self.request.simulate else settings.endpoints,
             run_dir=str(batch.run_dir),
             journal_dir=str(batch.journal_dir),
             log_dir=str(batch.log_dir),
@@ -380,20 +379,6 @@ def last_market_time(run_dir: Path) -> int:
     anchor = page.anchor()
     page.close()
     return anchor.market0 if anchor else 0
-
-
-def real_endpoints(settings: Settings) -> Endpoints:
-    """Return the vendor's doors that the settings name."""
-    trading = settings.trading_url.rstrip("/").removesuffix("/v2")
-    host = urlsplit(trading)
-    scheme = "ws" if host.scheme == "http" else "wss"
-    return Endpoints(
-        trading_url=trading,
-        data_url=settings.data_url.rstrip("/"),
-        stream_url=f"{settings.stream_url.rstrip('/')}/v2/{settings.data_feed}",
-        updates_url=f"{scheme}://{host.netloc}/stream",
-        loopback=False,
-    )
 
 
 def session_limits(tradeplan: TradePlan, settings: Settings) -> Limits:

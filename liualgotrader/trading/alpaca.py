@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
-from liualgotrader.common.http_guard import guard, refuse_beyond_loopback
+from liualgotrader.common.http_guard import guard
 from liualgotrader.common.orders import (
     BrokerAccount,
     BrokerExecution,
@@ -254,9 +254,9 @@ def trading_client(endpoints: Endpoints, keys: tuple[str, str], timeout_seconds:
     """Return alpaca-py's client with a time-out, without blind retries, and bound to `endpoints`."""
     from alpaca.trading.client import TradingClient
 
-    client = TradingClient(*keys, raw_data=True, url_override=endpoints.trading_url.rstrip("/"))
+    client = TradingClient(*keys, raw_data=True, url_override=endpoints.trading_url)
     client._retry = 0  # it would repeat a POST after 429 and 504, three times, sleeping three seconds
-    guard(client._session, timeout_seconds=timeout_seconds, loopback=endpoints.loopback)
+    guard(client._session, endpoints.trading_url, timeout_seconds=timeout_seconds)
     return client
 
 
@@ -287,9 +287,7 @@ class _UpdatesThread:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Connect, and go on connecting; refuse an address beyond loopback where only that is allowed."""
-        if self._endpoints.loopback:
-            refuse_beyond_loopback(self._endpoints.updates_url)
+        """Connect, and go on connecting."""
         self._thread.start()
 
     def end(self) -> None:
@@ -349,9 +347,20 @@ def updates_stream(
 
     Its pings find a dead connection within 20 s instead of its own three minutes.
     """
+    from alpaca.common.utils import get_default_user_agent
     from alpaca.trading.stream import TradingStream
+    from websockets.exceptions import SecurityError
+    from websockets.legacy.client import connect
+
+    class NoRedirect(connect):
+        def handle_redirect(self, uri: str) -> None:
+            raise SecurityError("the order stream answered with a redirect, which is not followed")
 
     class ListeningStream(TradingStream):  # type: ignore[misc] # the client has no type hints
+        async def _connect(self) -> None:
+            agent = {"User-Agent": get_default_user_agent()}
+            self._ws = await NoRedirect(self._endpoint, extra_headers=agent, **self._websocket_params)
+
         async def _auth(self) -> None:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await super()._auth()

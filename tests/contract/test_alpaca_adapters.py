@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable, DataUnavailable, OutsideError
+from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable, DataUnavailable
 from liualgotrader.common.orders import BrokerUpdate, OrderIntent, OrderState, OrderType, ReplaceIntent, Side
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca import AlpacaData
@@ -258,16 +258,6 @@ async def test_wrong_keys_are_a_refusal_without_the_keys_in_it(market: MarketThr
         await broker.account()
     assert refused.value.status == 401
     assert "wrong-secret-value" not in str(refused.value)
-    await broker.close()
-
-
-async def test_a_simulation_cannot_reach_another_host() -> None:
-    outside = Endpoints("http://example.com", "http://example.com", "", "ws://example.com/stream", loopback=True)
-    broker = AlpacaBroker(outside, KEY, SECRET, timeout_seconds=1.0)
-    with pytest.raises(OutsideError, match=r"example\.com"):
-        await broker.account()
-    with pytest.raises(OutsideError, match=r"example\.com"):
-        await anext(broker.updates())
     await broker.close()
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from liualgotrader.common.clock import MINUTE, WallClock, machine_now
-from liualgotrader.common.errors import ConfigError, DataUnavailable, OutsideError
+from liualgotrader.common.clock import MINUTE, WallClock
+from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Bar, MarketEvent, Quote, Trade
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.types import WSEventType
@@ -224,42 +224,6 @@ async def test_a_server_that_is_not_there_yet_is_tried_until_it_is(library: str)
     assert not owner.task.done()
     await owner.stream.close()
     await asyncio.wait_for(owner.task, 5)
-
-
-@every_library
-@pytest.mark.parametrize("url", ["wss://stream.data.alpaca.markets/v2/sip", "ws://192.0.2.1:1/x", "ws://10.0.0.8/x"])
-async def test_a_simulation_never_leaves_the_machine(library: str, url: str) -> None:
-    owner = Owner(Endpoints("", "", url, "", loopback=True), library)
-    with pytest.raises(OutsideError, match="calls nobody outside this machine"):
-        await asyncio.wait_for(owner.task, 5)
-    assert owner.connecting == 0
-
-
-@every_library
-async def test_a_redirect_to_elsewhere_is_not_followed(library: str) -> None:
-    from http import HTTPStatus
-
-    from websockets.asyncio.server import ServerConnection, serve
-    from websockets.http11 import Request, Response
-
-    asked: list[str] = []
-
-    def elsewhere(connection: ServerConnection, request: Request) -> Response:
-        asked.append(request.path)
-        response = connection.respond(HTTPStatus.FOUND, "there\n")
-        response.headers["Location"] = "ws://192.0.2.1:1/elsewhere"
-        return response
-
-    async with serve(lambda connection: asyncio.sleep(0), "127.0.0.1", 0, process_request=elsewhere) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        owner = Owner(Endpoints("", "", f"ws://127.0.0.1:{port}/x", "", loopback=True), library)
-        started = machine_now()
-        async with asyncio.timeout(10):
-            while len(asked) < 3:
-                await asyncio.sleep(0.005)
-        assert machine_now() - started < 1_500_000_000, "nothing waited for a host that does not answer"
-        await owner.stream.close()
-        await asyncio.wait_for(owner.task, 5)
 
 
 async def test_there_is_one_stream_a_process_to_be_asked_for() -> None:

@@ -18,7 +18,7 @@ from liualgotrader.transport.child import Child
 from liualgotrader.transport.market_clock import PageClock
 from liualgotrader.transport.page import SessionPage
 
-NOWHERE = Endpoints("http://127.0.0.1:1", "http://127.0.0.1:1", "ws://127.0.0.1:1/", "ws://127.0.0.1:1/", loopback=True)
+NOWHERE = Endpoints("http://127.0.0.1:1", "http://127.0.0.1:1", "ws://127.0.0.1:1", "ws://127.0.0.1:1", loopback=True)
 
 
 def open_hours(*, bypass: bool = False) -> Hours:

@@ -29,7 +29,7 @@ from liualgotrader.supervisor.batch import Ledger, Wanted, lock_of, same_market
 from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.operator import Listed, OperatorDoor, ask, running_sessions
-from liualgotrader.supervisor.prepare import last_market_time, real_endpoints, session_limits
+from liualgotrader.supervisor.prepare import last_market_time, session_limits
 from liualgotrader.supervisor.record import Record
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
@@ -58,7 +58,7 @@ HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, l
     ],
 )
 def test_the_doors_follow_from_the_trading_address(url, trading, updates):
-    doors = real_endpoints(Settings.resolve({}, {"APCA_API_BASE_URL": url, "ALPACA_DATA_FEED": "iex"}))
+    doors = Settings.resolve({}, {"APCA_API_BASE_URL": url, "ALPACA_DATA_FEED": "iex"}).endpoints
     assert (doors.trading_url, doors.updates_url) == (trading, updates)
     assert doors.stream_url == "wss://stream.data.alpaca.markets/v2/iex"
     assert not doors.loopback

@@ -1,0 +1,90 @@
+"""What the address of an endpoint means: the one parser that decides it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.redact import without_secrets
+
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?|wss?)://(?P<host>[a-z0-9.-]{1,253}|\[[0-9a-f:]{2,39}\])"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?(?P<path>(?:/[a-z0-9._~-]+)*)/?",
+    re.ASCII | re.IGNORECASE,
+)
+_LABEL = r"(?!..--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"  # `??--` marks an encoded name
+_NAME = re.compile(rf"(?:{_LABEL}\.)*(?=[a-z]){_LABEL}")  # some clients take `0x7f.1` for a number
+_DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+_ENCRYPTED = ("https", "wss")
+
+
+def canonical_address(text: str, *, websocket: bool = False) -> str:
+    """Return the address as `scheme://host[:port][/path]`, in the one spelling that every client reads alike.
+
+    Everything that clients read differently is refused instead of interpreted: user names, backslashes, control
+    and non-ASCII characters, escapes, encoded names, trailing dots, numbers that stand for an IP address, dot
+    segments, queries. Unencrypted is for this machine only.
+
+    Raises:
+        ConfigError: saying how to write it.
+    """
+    scheme, host, path = _parts(text)
+    kind, example = ("websocket", "wss://") if websocket else ("REST", "https://")
+    if scheme.startswith("ws") != websocket:
+        raise ConfigError(f"{shown_address(text)} is no address of a {kind} endpoint: write {example} in front")
+    if scheme not in _ENCRYPTED and not _is_this_machine(host):
+        raise ConfigError(
+            f"{scheme}://{host}{path} would get the account's keys unencrypted: write {example} (http and ws are for this machine)"
+        )
+    return f"{scheme}://{host}{path}"
+
+
+def is_loopback(address: str) -> bool:
+    """Say whether `address` is one of this machine's loopback, by number or as `localhost`."""
+    try:
+        return _is_this_machine(_parts(address)[1])
+    except ConfigError:
+        return False
+
+
+def shown_address(text: str) -> str:
+    """Return an address that cannot be meant as it may be shown: printable, short, without a password."""
+    shown = ascii(without_secrets(text))
+    return shown if len(shown) < 120 else f"{shown[:100]}…'"
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return scheme, host with port, and path, each in its one spelling."""
+    found = _ADDRESS.fullmatch(text)
+    host = _host(found["host"].lower()) if found else ""
+    segments = found["path"].split("/") if found else []
+    port = int(found["port"] or 0) if found else 0
+    if not found or not host or port > 65535 or "." in segments or ".." in segments:
+        raise ConfigError(
+            f"{shown_address(text)} is no plain address of an endpoint:"
+            " write scheme, host, and port or path if need be, like https://paper-api.alpaca.markets"
+        )
+    scheme = found["scheme"].lower()
+    return scheme, host + (f":{port}" if port and port != _DEFAULT_PORTS[scheme] else ""), found["path"]
+
+
+def _host(text: str) -> str:
+    """Return a host in its one spelling, empty if clients could take it for another."""
+    if _NAME.fullmatch(text):
+        return text
+    try:
+        number = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return ""
+    if isinstance(number, ipaddress.IPv4Address):
+        return text if text == str(number) else ""
+    return f"[{number}]" if text.startswith("[") and number.ipv4_mapped is None else ""
+
+
+def _is_this_machine(host: str) -> bool:
+    name = re.sub(r":\d+$", "", host)
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name == "localhost"
