@@ -40,7 +40,8 @@ class Fields:
 
     def states(self, name: str) -> bool:
         """Return whether the field says anything: absent, null and empty do not."""
-        return self.raw.get(name) not in (None, "")
+        value = self.raw.get(name)
+        return value is not None and value != ""
 
     def text(self, name: str) -> str:
         """Return a text that is not empty."""
@@ -69,6 +70,19 @@ class Fields:
         value = self.number(name)
         if value <= 0:
             raise self.bad(name, "above zero")
+        return value
+
+    def positive_or_none(self, name: str) -> Decimal | None:
+        """Return a price or a number of shares above zero, None where the field says nothing."""
+        return self.positive(name) if self.states(name) else None
+
+    def objects(self, name: str) -> list[Mapping[str, Any]]:
+        """Return a list of objects, none where the field says nothing."""
+        value = self.raw.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+            raise self.bad(name, "a list of objects")
         return value
 
     def dollars(self, name: str) -> Decimal | None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from datetime import date
 from typing import Any, Protocol
 
+from liualgotrader.common.errors import BadData
 from liualgotrader.common.events import Bar, MarketEvent
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -120,8 +121,9 @@ class Broker(Protocol):
         """Return the broker's time, ns UTC."""
         ...
 
-    def updates(self) -> AsyncIterator[BrokerUpdate | None]:
-        """Yield the order stream for ever; None means that it was (re)connected, so reconcile."""
+    def updates(self) -> AsyncIterator[BrokerUpdate | BadData | None]:
+        """Yield the order stream for ever; None means that it was (re)connected, so reconcile; BadData is a message
+        that cannot be read, so reconcile too."""
         ...
 
     async def close(self) -> None:

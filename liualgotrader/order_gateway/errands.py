@@ -35,8 +35,10 @@ _FAILURES = (OutsideError, BrokerRefused, BadData, TimeoutError)
 class Errands:
     """Carries out commands; never raises for what the broker or the line to it does."""
 
-    def __init__(self, broker: Broker, timeout_seconds: float) -> None:
-        self._broker, self._timeout = broker, PATIENCE * timeout_seconds
+    def __init__(
+        self, broker: Broker, timeout_seconds: float, unreadable: Callable[[BadData], object] = lambda error: None
+    ) -> None:
+        self._broker, self._timeout, self._unreadable = broker, PATIENCE * timeout_seconds, unreadable
 
     async def run(self, command: Command) -> Input:
         """Return what the desk is to be told of the command's end."""
@@ -84,6 +86,7 @@ class Errands:
         except BrokerRefused as e:
             return Answer(request, name, Outcome.DECLINED, None, str(e), e.code)
         except (OutsideError, BadData, TimeoutError) as e:
+            self._look_into(e)
             return Answer(request, name, Outcome.SILENCE, None, str(e) or "no answer in time")
         return Answer(request, name, Outcome.ACCEPTED, order)
 
@@ -91,7 +94,8 @@ class Errands:
         try:
             async with asyncio.timeout(self._timeout):
                 return Found(name, True, await self._broker.order_by_client_id(name))
-        except _FAILURES:
+        except _FAILURES as error:
+            self._look_into(error)
             return Found(name, False)
 
     async def _snapshot(self, since: int) -> Snapshot:
@@ -102,6 +106,12 @@ class Errands:
                 orders = {o.broker_order_id: o for o in await broker.orders(since=EVERY_OPEN_ORDER, open_only=True)}
                 orders |= {o.broker_order_id: o for o in await broker.orders(since=since)}
                 executions = await broker.executions(since=since)
-        except _FAILURES:
+        except _FAILURES as error:
+            self._look_into(error)
             return Snapshot(False)
         return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions))
+
+    def _look_into(self, error: Exception) -> None:
+        """Have it said when the broker did answer, and its answer cannot be used."""
+        if isinstance(error, BadData):
+            self._unreadable(error)

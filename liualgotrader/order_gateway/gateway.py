@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 ACCOUNT_SECONDS = 20  # market time between two looks at the account
 PRICES_SECONDS = 5  # market time between two looks at the caretaker's prices
+_MOST_UNREADABLE = 50  # sentences about unusable answers that a person is told; the others are in the log
 _LOOK_SECONDS = 0.1  # machine time between two looks at what is due next by machine time, while anything is
 _ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE, _CLOCK_LANE = "/account", "/books", "/prices", "/clock"  # no symbol's name
 
@@ -72,7 +73,8 @@ class Gateway:
         self._child, self._room, self._broker = child, room, broker
         self._recorder, self._lock, self._prices = recorder, lock, prices
         self._clock, self._seat = child.clock, child.seat
-        self._errands = Errands(broker, child.plan.timings.broker_timeout_seconds)
+        self._errands = Errands(broker, child.plan.timings.broker_timeout_seconds, self._unreadable)
+        self._unreadable_said: set[str] = set()
         self.lanes = Lanes(child.seat.busy)
         self._consumer_of = {s.slot: s.consumer for s in child.plan.slots}
         self.outboxes = [self._outbox(i) for i in range(child.plan.consumers)]
@@ -174,6 +176,9 @@ class Gateway:
             if update is None:
                 say(log, "order_stream_connected")
                 self.tell(Reconnected())
+            elif isinstance(update, BadData):
+                self._unreadable(update)
+                self.tell(Reconnected())  # something happened that only the broker's books say
             else:
                 self._on_update(update)
 
@@ -243,6 +248,15 @@ class Gateway:
                     self.counts["orders" if news.state is OrderState.WRITTEN else "refused"] += 1
             self._counted[slot.number] = len(slot.news)
 
+    def _unreadable(self, error: BadData) -> None:
+        """Say, once for each, what of the broker's cannot be used; it is asked for again."""
+        text = f"{error}: it is not used, and the broker is asked again"
+        if text not in self._unreadable_said and len(self._unreadable_said) < _MOST_UNREADABLE:
+            self._unreadable_said.add(text)
+            self._notice("WARNING", text)
+        else:
+            log.warning("%s", text)
+
     def _notice(self, level: str, text: str) -> None:
         log.log(logging.getLevelNamesMapping()[level], "%s", text)
         if level != "INFO":
@@ -286,7 +300,9 @@ class Gateway:
         asked_at = self._clock.now()
         try:
             theirs = await self._broker.clock()
-        except (OutsideError, BrokerRefused, BadData) as error:
+        except BadData as error:
+            self._unreadable(error)
+        except (OutsideError, BrokerRefused) as error:
             warn(log, "clock_not_known", error=error)
         else:
             self._skew.answered(asked_at, theirs, self._clock.now())

@@ -18,7 +18,7 @@ from liualgotrader.analytics import consolidate
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, ToChild, Told
-from liualgotrader.common.errors import BrokerUnreachable, DatabaseUnavailable, LiuError
+from liualgotrader.common.errors import BadData, BrokerUnreachable, DatabaseUnavailable, LiuError, OutsideError
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
@@ -339,8 +339,10 @@ async def _patiently(child: Child, ask: Callable[[], Awaitable[Any]], seconds: f
     while True:
         try:
             return await ask()
-        except (BrokerUnreachable, DatabaseUnavailable):
+        except (BadData, BrokerUnreachable, DatabaseUnavailable) as error:
             if child.clock.machine() >= until or child.stopping.is_set():
+                if isinstance(error, BadData):
+                    raise OutsideError(f"{error}; the broker's answers cannot be used: start again later.") from error
                 raise
         await child.clock.sleep(pause)
         pause = min(2 * pause, 2.0)

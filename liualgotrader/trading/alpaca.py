@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
+from liualgotrader.common.fields import Fields
 from liualgotrader.common.http_guard import guard
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -27,7 +28,7 @@ from liualgotrader.common.orders import (
     OrderIntent,
     ReplaceIntent,
 )
-from liualgotrader.common.rfc3339 import nanoseconds, rfc3339
+from liualgotrader.common.rfc3339 import rfc3339
 from liualgotrader.common.tlog import warn
 from liualgotrader.trading import alpaca_wire as wire
 
@@ -49,7 +50,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0  # machine time before 
 _ANSWER_SECONDS = 10.0  # machine time for the stream to say whether the keys are right; its client would wait for ever
 _STEADY = 60 * SECOND  # machine time; who lived longer begins with the first pause again
 
-Say = Callable[[BrokerUpdate | None], None]
+Say = Callable[[BrokerUpdate | BadData | None], None]
 
 
 class AlpacaBroker:
@@ -78,7 +79,8 @@ class AlpacaBroker:
     async def cancel_all(self) -> Collection[str]:
         """Ask for cancellation of every open order of the account; return the ids taken on."""
         answers = await self._call("DELETE", "/orders", about="all orders", urgent=True)
-        return [str(one["id"]) for one in wire.rows_of(answers or [], "orders") if one.get("status") in (200, 204)]
+        rows = wire.rows_of(answers or [], "orders")
+        return [str(one.get("id")) for one in rows if one.get("status") in (200, 204)]
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         """Ask for other terms; the answer is the new order."""
@@ -145,17 +147,17 @@ class AlpacaBroker:
                 "nested": "true" if nested else "false",
             }
             page = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
-            fresh = [raw for raw in page if raw.get("id") not in found]
-            found.update((str(raw.get("id")), raw) for raw in fresh)
+            named = {Fields("an order of Alpaca's", raw).text("id"): raw for raw in page}
+            fresh = [raw for name, raw in named.items() if name not in found]
+            found |= named
             if len(page) < _ORDERS_PAGE or not fresh:
                 return list(found.values())
-            after = (
-                wire.broker_order(fresh[-1]).submitted_at - 1
-            )  # `after` is exclusive: equal times at the page's end come again
+            # `after` is exclusive: equal times at the page's end come again
+            after = wire.submitted_at(Fields("an order of Alpaca's", fresh[-1])) - 1
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
         """Return all executions at or after `since`, oldest first, through all pages."""
-        found: list[BrokerExecution] = []
+        found: dict[str, BrokerExecution] = {}
         question: dict[str, Any] = {
             "activity_types": "FILL",
             "after": rfc3339(since - 1),
@@ -164,15 +166,18 @@ class AlpacaBroker:
         }
         while True:
             page = wire.rows_of(await self._call("GET", "/account/activities", question, about="executions"), "fills")
-            found.extend(wire.broker_execution(raw) for raw in page)
+            before = len(found)
+            found |= {str(raw.get("id")): wire.broker_execution(raw) for raw in page}
             if len(page) < _ACTIVITIES_PAGE:
-                return found
+                return list(found.values())
+            if len(found) == before:
+                raise BadData("Alpaca answers with the same page of executions again and again")
             question = question | {"page_token": page[-1]["id"]}
 
     async def positions(self) -> Sequence[BrokerPosition]:
         """Return what the account holds."""
         answer = await self._call("GET", "/positions", about="positions")
-        return [wire.broker_position(raw) for raw in wire.rows_of(answer, "positions")]
+        return [wire.broker_position(raw) for raw in wire.rows_of(answer, "positions") if wire.is_shares(raw)]
 
     async def account(self) -> BrokerAccount:
         """Return the account's figures."""
@@ -181,17 +186,14 @@ class AlpacaBroker:
     async def clock(self) -> int:
         """Return Alpaca's time, ns UTC."""
         raw = await self._call("GET", "/clock", about="the broker's clock")
-        try:
-            return nanoseconds(raw["timestamp"])
-        except (KeyError, TypeError, ValueError) as e:
-            raise BadData(f"Alpaca's clock without a time ({e})") from e
+        return Fields("Alpaca's clock", raw).instant("timestamp")
 
-    async def updates(self) -> AsyncIterator[BrokerUpdate | None]:
+    async def updates(self) -> AsyncIterator[BrokerUpdate | BadData | None]:
         """Yield the order stream for ever; None each time it has been connected (again)."""
-        waiting: asyncio.Queue[BrokerUpdate | None] = asyncio.Queue()
+        waiting: asyncio.Queue[BrokerUpdate | BadData | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def say(update: BrokerUpdate | None) -> None:
+        def say(update: BrokerUpdate | BadData | None) -> None:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(waiting.put_nowait, update)
 
@@ -240,7 +242,11 @@ class AlpacaBroker:
             return self._client()._request(method, path, dict(fields) if fields is not None else None)
         except APIError as e:
             raise _sorted_error(e, about) from e
-        except (RequestException, ValueError) as e:  # ValueError: the answer was not JSON
+        except (
+            RequestException,
+            ValueError,
+            RecursionError,
+        ) as e:  # the last two: the answer was not JSON, or too deep
             raise BrokerUnreachable(f"{about}: no answer from Alpaca ({type(e).__name__})") from e
 
     def _client(self) -> TradingClient:
@@ -326,15 +332,18 @@ class _UpdatesThread:
         await self._stream._run_forever()
 
     async def _hear(self, message: Mapping[str, Any]) -> None:
+        data = message.get("data")
+        order = data.get("order") if isinstance(data, dict) else None
+        if isinstance(order, dict) and not wire.is_shares(order):
+            return
         try:
-            self._say(wire.broker_update(message["data"], numbered=self._endpoints.loopback))
-        except (BadData, KeyError) as e:
-            log.warning("bad_order_update %s", e)
-            self._say(None)  # something happened that we cannot read: ask by REST
+            self._say(wire.broker_update(data, numbered=self._endpoints.loopback))
+        except BadData as error:
+            self._say(error)
 
 
 def _orders_of(rows: Iterable[Mapping[str, Any]]) -> list[BrokerOrder]:
-    return [wire.broker_order(raw) for raw in rows]
+    return [wire.broker_order(raw) for raw in rows if wire.is_shares(raw)]
 
 
 def updates_stream(

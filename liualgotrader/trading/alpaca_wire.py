@@ -11,7 +11,7 @@ from typing import Any
 
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.fields import Fields
-from liualgotrader.common.money import exact, plain
+from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import (
     BrokerAccount,
     BrokerExecution,
@@ -24,7 +24,6 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     Side,
 )
-from liualgotrader.common.rfc3339 import nanoseconds
 
 # Statuses that are not named here leave an order working; the vendor's own word is kept beside ours.
 STATES: Mapping[str, OrderState] = {
@@ -38,7 +37,11 @@ STATES: Mapping[str, OrderState] = {
     "pending_replace": OrderState.PENDING_REPLACE,
 }
 EXECUTION_EVENTS = frozenset({"fill", "partial_fill"})
-_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)  # what reading an answer of another form raises
+OTHER_ASSETS = ("us_option", "crypto", "crypto_perp")
+_SIDES: Mapping[str, Side] = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": Side.SELL}
+_TYPES: Mapping[str, OrderType] = {
+    str(one): one for one in OrderType
+}  # trailing stops, and what comes later, have none
 _ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -75,110 +78,139 @@ def replace_body(terms: ReplaceIntent, client_order_id: str) -> dict[str, Any]:
     return body
 
 
-def broker_order(raw: Mapping[str, Any]) -> BrokerOrder:
+def is_shares(raw: Mapping[str, Any]) -> bool:
+    """Return whether an order or a position is one in shares: options and crypto are another account's business."""
+    return raw.get("asset_class") not in OTHER_ASSETS and raw.get("order_class") != "mleg"
+
+
+def broker_order(raw: object) -> BrokerOrder:
     """Return an order object as ours.
 
     Raises:
-        BadData: if a field that every order has is missing or unreadable.
+        BadData: if a field that every order has is missing, unreadable or contradicts another.
     """
-    try:
-        status = str(raw["status"])
-        return BrokerOrder(
-            broker_order_id=str(raw["id"]),
-            client_order_id=str(raw["client_order_id"]),
-            symbol=str(raw.get("symbol") or ""),
-            side=side(raw.get("side")),
-            quantity=exact(raw.get("qty") or raw.get("filled_qty") or 0),
-            filled_quantity=exact(raw.get("filled_qty") or 0),
-            average_price=optional(raw.get("filled_avg_price")),
-            state=STATES.get(status, OrderState.ACKNOWLEDGED),
-            vendor_status=status,
-            submitted_at=nanoseconds(raw.get("submitted_at") or raw["created_at"]),
-            updated_at=nanoseconds(raw.get("updated_at") or raw["created_at"]),
-            replaced_by=str(raw.get("replaced_by") or ""),
-            replaces=str(raw.get("replaces") or ""),
-            legs=tuple(broker_order(leg) for leg in raw.get("legs") or ()),
-            type=_order_type(raw.get("type")),
-            limit_price=optional(raw.get("limit_price")),
-            stop_price=optional(raw.get("stop_price")),
-        )
-    except _UNREADABLE as e:
-        raise _unreadable("an order", raw, e) from e
+    fields = Fields("an order of Alpaca's", raw)
+    broker_order_id = fields.text("id")
+    fields.what = f"order {broker_order_id} of Alpaca's"
+    status = fields.text("status")
+    filled = fields.number("filled_qty", least=ZERO)
+    quantity = fields.positive_or_none("qty")
+    if quantity is None and not fields.states("notional"):  # an order in dollars has no quantity
+        raise fields.bad("qty", "a number of shares")
+    if quantity is not None and filled > quantity:
+        raise fields.bad("filled_qty", f"at most the order's {quantity}")
+    average = fields.positive_or_none("filled_avg_price")
+    if filled and average is None:
+        raise fields.bad("filled_avg_price", f"the price of the {filled} shares filled")
+    return BrokerOrder(
+        broker_order_id=broker_order_id,
+        client_order_id=fields.text("client_order_id"),
+        symbol=fields.text("symbol"),
+        side=_side(fields),
+        quantity=filled if quantity is None else quantity,
+        filled_quantity=filled,
+        average_price=average,
+        state=STATES.get(status, OrderState.ACKNOWLEDGED),
+        vendor_status=status,
+        submitted_at=submitted_at(fields),
+        updated_at=fields.instant("updated_at" if fields.states("updated_at") else "created_at"),
+        replaced_by=fields.text_or("replaced_by"),
+        replaces=fields.text_or("replaces"),
+        legs=tuple(broker_order(leg) for leg in fields.objects("legs") if is_shares(leg)),
+        type=_TYPES.get(fields.text_or("type")),
+        limit_price=fields.positive_or_none("limit_price"),
+        stop_price=fields.positive_or_none("stop_price"),
+    )
 
 
-def broker_update(data: Mapping[str, Any], *, numbered: bool) -> BrokerUpdate:
+def submitted_at(order: Fields) -> int:
+    """Return when an order was submitted; one that waits for another has only been made."""
+    return order.instant("submitted_at" if order.states("submitted_at") else "created_at")
+
+
+def broker_update(raw: object, *, numbered: bool) -> BrokerUpdate:
     """Return one message of trade_updates as ours; `numbered` says that event ids carry a running number.
 
     Raises:
         BadData: if the message is not an order update.
     """
-    try:
-        order = broker_order(data["order"])
-        event = str(data["event"])
-        at = nanoseconds(data.get("timestamp") or data.get("at") or data["order"]["updated_at"])
-        return BrokerUpdate(
-            event=event,
-            order=order,
-            at=at,
-            execution=_execution_of_update(data, order, at) if event in EXECUTION_EVENTS else None,
-            sequence=ulid_number(str(data.get("event_id") or "")) if numbered else 0,
-        )
-    except _UNREADABLE as e:
-        raise _unreadable("an order update", data, e) from e
+    fields = Fields("an order update of Alpaca's", raw)
+    order = broker_order(fields.raw.get("order"))
+    fields.what = f"an update of order {order.broker_order_id} of Alpaca's"
+    event = fields.text("event")
+    stamp = next((name for name in ("timestamp", "at") if fields.states(name)), "")
+    at = fields.instant(stamp) if stamp else order.updated_at
+    return BrokerUpdate(
+        event=event,
+        order=order,
+        at=at,
+        execution=_execution_of_update(fields, order, at) if event in EXECUTION_EVENTS else None,
+        sequence=ulid_number(fields.text_or("event_id")) if numbered else 0,
+    )
 
 
-def _execution_of_update(data: Mapping[str, Any], order: BrokerOrder, at: int) -> BrokerExecution:
-    return BrokerExecution(
-        execution_id=str(data["execution_id"]),
+def _execution_of_update(fields: Fields, order: BrokerOrder, at: int) -> BrokerExecution:
+    return _execution(
+        fields,
+        execution_id=fields.text("execution_id"),
         broker_order_id=order.broker_order_id,
         symbol=order.symbol,
         side=order.side,
-        quantity=exact(data["qty"]),
-        price=exact(data["price"]),
-        fee=exact(data.get("fee") or 0),
         at=at,
         cumulative_quantity=order.filled_quantity,
     )
 
 
-def broker_execution(raw: Mapping[str, Any]) -> BrokerExecution:
+def broker_execution(raw: object) -> BrokerExecution:
     """Return a FILL activity as ours; its id is `<time>::<execution id>`.
 
     Raises:
-        BadData: if a field that every fill has is missing.
+        BadData: if a field that every fill has is missing, unreadable or contradicts another.
     """
-    try:
-        return BrokerExecution(
-            execution_id=str(raw["id"]).rpartition("::")[2],
-            broker_order_id=str(raw["order_id"]),
-            symbol=str(raw["symbol"]),
-            side=side(raw["side"]),
-            quantity=exact(raw["qty"]),
-            price=exact(raw["price"]),
-            fee=exact(raw.get("fee") or 0),
-            at=nanoseconds(raw["transaction_time"]),
-            cumulative_quantity=exact(raw["cum_qty"]),
-        )
-    except _UNREADABLE as e:
-        raise _unreadable("a fill", raw, e) from e
+    fields = Fields("a fill of Alpaca's", raw)
+    activity_id = fields.text("id")
+    fields.what = f"fill {activity_id} of Alpaca's"
+    return _execution(
+        fields,
+        execution_id=activity_id.rpartition("::")[2],
+        broker_order_id=fields.text("order_id"),
+        symbol=fields.text("symbol"),
+        side=_side(fields),
+        at=fields.instant("transaction_time"),
+        cumulative_quantity=fields.positive("cum_qty"),
+    )
 
 
-def broker_position(raw: Mapping[str, Any]) -> BrokerPosition:
+def _execution(fields: Fields, *, cumulative_quantity: Decimal, **told: Any) -> BrokerExecution:
+    quantity = fields.positive("qty")
+    if quantity > cumulative_quantity:
+        raise fields.bad("qty", f"at most the {cumulative_quantity} that its order has filled")
+    return BrokerExecution(
+        quantity=quantity,
+        price=fields.positive("price"),
+        fee=fields.number_or_none("fee", least=ZERO) or ZERO,
+        cumulative_quantity=cumulative_quantity,
+        **told,
+    )
+
+
+def broker_position(raw: object) -> BrokerPosition:
     """Return a position object as ours, shorts negative.
 
     Raises:
-        BadData: if a field that every position has is missing or unreadable.
+        BadData: if a field that every position has is missing, unreadable or contradicts another.
     """
-    try:
-        quantity = exact(raw["qty"])
-        if raw.get("side") == "short" and quantity > 0:
-            quantity = -quantity
-        return BrokerPosition(str(raw["symbol"]), quantity, exact(raw["avg_entry_price"]))
-    except _UNREADABLE as e:
-        raise _unreadable("a position", raw, e) from e
+    fields = Fields("a position of Alpaca's", raw)
+    symbol = fields.text("symbol")
+    fields.what = f"Alpaca's position in {symbol}"
+    quantity, side = fields.number("qty"), fields.text_or("side", "long" if fields.number("qty") > 0 else "short")
+    if side not in ("long", "short") or (side == "long" and quantity < 0):
+        raise fields.bad("side", f"the side of {quantity} shares")
+    quantity = -abs(quantity) if side == "short" else quantity
+    return BrokerPosition(symbol, quantity, fields.number("avg_entry_price", least=ZERO))
 
 
-def broker_account(raw: Mapping[str, Any]) -> BrokerAccount:
+def broker_account(raw: object) -> BrokerAccount:
     """Return the account object as ours; a figure that it does not state, or states as nonsense, is unknown (None).
 
     Raises:
@@ -209,25 +241,12 @@ def rows_of(answer: object, what: str) -> list[Mapping[str, Any]]:
     return answer
 
 
-def _unreadable(what: str, raw: object, error: Exception) -> BadData:
-    """Return the error that names the fields that are there."""
-    there = sorted(map(str, raw)) if isinstance(raw, Mapping) else type(raw).__name__
-    return BadData(f"{what} of Alpaca's without its fields ({error}): {there}")
-
-
-def _order_type(word: object) -> OrderType | None:
-    """Return the type by our name for it; trailing stops and whatever comes later have none."""
-    return OrderType(str(word)) if str(word) in set(OrderType) else None
-
-
-def side(word: object) -> Side:
+def _side(fields: Fields) -> Side:
     """Return buy or sell; Alpaca's activities also say `sell_short`."""
-    return Side.SELL if str(word).startswith("sell") else Side.BUY
-
-
-def optional(value: object) -> Decimal | None:
-    """Return a number that may be absent."""
-    return None if value in (None, "") else exact(str(value))
+    word = fields.text("side")
+    if word not in _SIDES:
+        raise fields.bad("side", "buy or sell")
+    return _SIDES[word]
 
 
 def ulid_number(ulid: str) -> int:
