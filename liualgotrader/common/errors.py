@@ -4,7 +4,8 @@
     ├── ConfigError          the run never starts (exit 2); the sentence names the key and the file
     ├── OutsideError         the outside world failed us: broker, data, database, disk (exit 3)
     │   ├── DataUnavailable      ask again later; the sentence says who did not answer
-    │   │   └── DataRefused          ask for something else; this very question will never be answered
+    │   │   ├── DataRefused          ask for something else; this very question will never be answered
+    │   │   └── DataUnusable         use what is good of the answer, and ask again for the other symbols
     │   ├── BrokerUnreachable    an order's fate is unknown; ask by client order id before all else
     │   └── DatabaseUnavailable  rows wait in the journal and are written later
     ├── BrokerRefused        one order is dead; its strategy is told why
@@ -16,6 +17,11 @@ catches it, the process ends with the whole traceback and the supervisor starts 
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SHOWN = 3  # symbols of an answer in one sentence
 
 
 class LiuError(Exception):
@@ -42,6 +48,14 @@ class DataUnavailable(OutsideError):
 
 class DataRefused(DataUnavailable):
     """A data provider takes the question itself for wrong: a symbol that does not exist, a range it has not."""
+
+
+class DataUnusable(DataUnavailable):
+    """What a data provider answered about some symbols cannot be used: `bad` says why, `good` has all the others."""
+
+    def __init__(self, bad: Mapping[str, BadData], good: Mapping[str, Any]) -> None:
+        super().__init__("; ".join(str(error) for error in list(bad.values())[:_SHOWN]))
+        self.bad, self.good = bad, good
 
 
 class BrokerUnreachable(OutsideError):

@@ -17,6 +17,8 @@ from liualgotrader.common.money import LARGEST
 from liualgotrader.common.rfc3339 import nanoseconds
 
 MOST_DOLLARS = Decimal(10**13)  # no account holds more
+MOST_PRICE = float(LARGEST)  # dollars per share on the tape
+MOST_SIZE = 1e12  # shares of a print, a quote or a bar
 EARLIEST, LATEST = 0, 150 * 365 * 24 * HOUR  # instants a vendor can mean: 1970 to about 2119
 _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 _LONGEST_SHOWN = 60

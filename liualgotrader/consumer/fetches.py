@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from liualgotrader.common.clock import SECOND, machine_now
-from liualgotrader.common.errors import DataUnavailable
+from liualgotrader.common.errors import DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
@@ -79,6 +79,9 @@ class Fetches(DataAPI):
             raise self._failure(
                 f"no answer within the {self._limit():g} s that a call has for such questions", about
             ) from None
+        except DataUnusable as error:  # what is good of it is for whoever asked
+            self._failure(str(error), about)
+            raise
         except DataUnavailable as error:
             raise self._failure(str(error), about) from error
         finally:

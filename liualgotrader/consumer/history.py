@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from liualgotrader.common.clock import Clock
-from liualgotrader.common.errors import DataRefused, DataUnavailable, LiuError
+from liualgotrader.common.clock import SECOND, Alarm, Clock
+from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable, LiuError
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.common.session_plan import Hours
@@ -22,13 +22,16 @@ _AT_ONCE = 50  # symbols of one request
 _TRIES = 3
 _NAMED = 5  # symbols in a notice
 _PAUSE_SECONDS = 0.5  # machine time before the second try, twice as long before the third
+_AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 5, 300  # market time until what could not be used is asked for again
 _GAP_SECONDS = 5.0  # machine time for which a strategy is kept from a symbol that it may hold
 
 
 class History:
     """Asks the data provider for minute bars; `loaded` gets each symbol's, none if there are none to be had.
 
-    The market is held while a symbol waits for its history. `tell` says to a person what there is none of.
+    The market is held while history is asked for. A symbol whose answer cannot be used waits, and is asked for again
+    later, alone; one that may be `held`, or was cut off, goes on meanwhile with what it has. `tell` says to a person
+    what there is none of.
     """
 
     def __init__(
@@ -40,8 +43,13 @@ class History:
         loaded: Loaded,
         busy: Callable[[], AbstractContextManager[None]],
         tell: Callable[[str, str], None] = lambda level, text: None,
+        held: Callable[[str], bool] = lambda symbol: False,
     ) -> None:
-        self._tell = tell
+        self._tell, self._held = tell, held
+        self._unusable: dict[str, BadData] = {}  # of the answer that is being dealt with
+        self._bad: dict[str, int] = {}  # symbol -> how often in a row its answer could not be used
+        self._said: set[str] = set()
+        self._again: dict[str, Alarm] = {}
         self._missing: list[str] = []
         self._data, self._clock, self._loaded, self._busy = data, clock, loaded, busy
         opens = [opens_at for opens_at, _ in hours.previous[: max(0, sessions)]]
@@ -62,16 +70,48 @@ class History:
     async def _load_all(self) -> None:
         try:
             while self._wanted:
-                some = dict(list(self._wanted.items())[:_AT_ONCE])
+                again = next((symbol for symbol in self._wanted if symbol in self._bad), None)
+                some = dict(list(self._wanted.items())[:_AT_ONCE]) if again is None else {again: self._wanted[again]}
                 for symbol in some:  # who wants one of them again meanwhile gets it again
                     del self._wanted[symbol]
                 now = self._clock.now()
                 found = await self._load(list(some), min(some.values()), now)
                 self._tell_missing()
-                for symbol in some:
-                    self._loaded(symbol, [bar for bar in found.get(symbol, ()) if bar.closed_at <= now])
+                for symbol, since in some.items():
+                    if symbol in self._unusable:
+                        self._ask_later(symbol, since)
+                    else:
+                        self._bad.pop(symbol, None)
+                    if symbol not in self._unusable or since or self._held(symbol):
+                        self._loaded(symbol, [bar for bar in found.get(symbol, ()) if bar.closed_at <= now])
+                self._tell_unusable()
         finally:
             self._task = None
+
+    def _ask_later(self, symbol: str, since: int) -> None:
+        times = self._bad.get(symbol, 0)
+        self._bad[symbol] = times + 1
+        pause = min(_AGAIN_SECONDS * 2**times, _LONGEST_AGAIN_SECONDS)
+
+        def ask() -> None:
+            del self._again[symbol]
+            self.want(symbol, since)
+
+        if symbol in self._again:
+            self._again[symbol].cancel()
+        self._again[symbol] = self._clock.call_at(self._clock.now() + pause * SECOND, ask)
+
+    def _tell_unusable(self) -> None:
+        """Say to a person, once for each symbol, whose history cannot be used and why."""
+        unusable, self._unusable = self._unusable, {}
+        by_reason: dict[str, list[str]] = {}
+        for symbol, error in unusable.items():
+            warn(log, "history_unusable", symbol=symbol, times=self._bad[symbol], error=error)
+            if symbol not in self._said:
+                self._said.add(symbol)
+                by_reason.setdefault(str(error), []).append(symbol)
+        for reason, symbols in by_reason.items():
+            self._tell("WARNING", f"{reason}; the history of {_some(symbols)} is not used, and is asked for again")
 
     async def _load(self, symbols: Sequence[str], since: int, now: int) -> Mapping[str, Sequence[Bar]]:
         try:
@@ -86,6 +126,9 @@ class History:
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
                 return await self._data.bars(symbols, start, now, minutes=1)
+            except DataUnusable as error:
+                self._unusable |= error.bad
+                return error.good
             except DataRefused as error:
                 return await self._load_halves(symbols, start, now, error)
             except DataUnavailable as error:
@@ -120,12 +163,18 @@ class History:
         """Say to a person, once per request, which symbols begin without their past."""
         missing, self._missing = self._missing, []
         if missing:
-            more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-            self._tell("WARNING", f"no history of {', '.join(missing[:_NAMED])}{more}; their bars begin now")
+            self._tell("WARNING", f"no history of {_some(missing)}; their bars begin now")
 
     async def close(self) -> None:
         """Load nothing more."""
         self._wanted.clear()
+        for alarm in self._again.values():
+            alarm.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _some(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
+    return f"{', '.join(symbols[:_NAMED])}{more}"

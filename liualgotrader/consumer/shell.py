@@ -107,6 +107,7 @@ class Consumer:
             self._on_history,
             self._intake.expecting,
             child.notice,
+            lambda symbol: any(slot.book.quantity(symbol) for slot in self.engine.slots.values()),
         )
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER

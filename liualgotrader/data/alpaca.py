@@ -7,18 +7,19 @@ daily bar is stamped midnight New York.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block, instant
-from liualgotrader.common.errors import DataRefused, DataUnavailable
+from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar, BarSource
+from liualgotrader.common.fields import MOST_PRICE, MOST_SIZE, Fields
 from liualgotrader.common.http_guard import guard
-from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
     from liualgotrader.common.session_plan import Endpoints
 
+log = logging.getLogger(__name__)
+
 _SYMBOLS_A_REQUEST = 200
+_BARS_A_PAGE = 10_000
 _SNAPSHOTS_A_REQUEST = 1000
 _TRIES = 3
 _BUSY_STATUSES = (429, 500, 502, 503, 504)
@@ -89,49 +93,86 @@ class AlpacaData(DataAPI):
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         """Return bars with start <= opened_at < end, oldest first; see `DataAPI.bars_now`."""
         found: dict[str, Sequence[Bar]] = {}
+        bad: dict[str, BadData] = {}
         for at in range(0, len(symbols), _SYMBOLS_A_REQUEST):
             chunk = list(symbols[at : at + _SYMBOLS_A_REQUEST])
-            found |= self._bars_of(chunk, start, end, minutes)
+            rows = self._rows_of(chunk, start, end, minutes, bad)
+            for symbol in rows.keys() - bad.keys():
+                try:
+                    found[symbol] = [b for b in bars_of(symbol, rows[symbol], minutes) if start <= b.opened_at < end]
+                except BadData as error:
+                    bad[symbol] = error
+        if bad:
+            raise DataUnusable(bad, found)
         return found
 
-    def _bars_of(self, symbols: list[str], start: int, end: int, minutes: int) -> dict[str, Sequence[Bar]]:
-        from alpaca.data.enums import Adjustment, DataFeed
-        from alpaca.data.requests import StockBarsRequest
-        from alpaca.data.timeframe import TimeFrame
+    def _rows_of(
+        self, symbols: list[str], start: int, end: int, minutes: int, bad: dict[str, BadData]
+    ) -> Mapping[str, list[Any]]:
+        """Return the vendor's bar objects by symbol; put into `bad` why those of a symbol are not a list."""
+        question = {
+            "symbols": ",".join(symbols),
+            "start": as_utc(start).isoformat(),
+            "end": as_utc(end - 1).isoformat(),  # the vendor's end belongs to what is asked for
+            "timeframe": "1Min" if minutes == 1 else "1Day",
+            "adjustment": "all",
+            "feed": self._feed,
+            "limit": _BARS_A_PAGE,
+        }
+        rows: dict[str, list[Any]] = {symbol: [] for symbol in symbols}
+        try:
+            for page in self._pages("/stocks/bars", question, f"bars of {_some(symbols)}"):
+                for symbol in rows.keys() & page.raw.keys():
+                    some = page.raw[symbol]
+                    if isinstance(some, list):
+                        rows[symbol] += some
+                    else:
+                        bad[symbol] = page.bad(symbol, "a list of bars")
+        except BadData as error:
+            bad.update((symbol, error) for symbol in symbols)
+        return rows
 
-        request = StockBarsRequest(
-            symbol_or_symbols=symbols,
-            start=as_utc(start),
-            end=as_utc(end - 1),  # the vendor's end belongs to what is asked for
-            timeframe=TimeFrame.Minute if minutes == 1 else TimeFrame.Day,
-            adjustment=Adjustment.ALL,
-            feed=DataFeed(self._feed),
-        )
-        raw = self._ask(lambda: self._client().get_stock_bars(request), f"bars of {_some(symbols)}")
-        made = {symbol: [bar(symbol, fields, minutes) for fields in rows or ()] for symbol, rows in raw.items()}
-        return {symbol: [b for b in bars if start <= b.opened_at < end] for symbol, bars in made.items()}
+    def _pages(self, path: str, question: dict[str, Any], about: str) -> Iterator[Fields]:
+        """Yield the bars of the answer's pages, by symbol."""
+        token, seen = "", {""}
+        while True:
+            asked = question | ({"page_token": token} if token else {})
+            answer = self._ask(lambda asked=asked: self._client().get(path, asked), about)  # type: ignore[misc]
+            page = Fields(f"Alpaca's answer about {about}", answer)
+            yield Fields(f"Alpaca's answer about {about}", page.raw.get("bars"))
+            token = page.text_or("next_page_token")
+            if not token:
+                return
+            if token in seen:
+                raise page.bad("next_page_token", "a new one")
+            seen.add(token)
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
         """Return the newest figures of those symbols that have any."""
-        from alpaca.data.enums import DataFeed
-        from alpaca.data.requests import StockSnapshotRequest
-
         found: dict[str, SnapshotFacts] = {}
         for at in range(0, len(symbols), _SNAPSHOTS_A_REQUEST):
             chunk = list(symbols[at : at + _SNAPSHOTS_A_REQUEST])
-            request = StockSnapshotRequest(symbol_or_symbols=chunk, feed=DataFeed(self._feed))
-            raw = self._ask(partial(self._snapshots_of, request), f"snapshots of {_some(chunk)}")
-            found |= {symbol: snapshot(symbol, fields) for symbol, fields in raw.items() if fields}
+            question = {"symbols": ",".join(chunk), "feed": self._feed}
+            about = f"snapshots of {_some(chunk)}"
+            answer = self._ask(partial(self._snapshots_of, question), about)
+            if not isinstance(answer, dict):
+                error = BadData(f"Alpaca's answer about {about} is not an object")
+                raise DataUnusable(dict.fromkeys(chunk, error), found)
+            found |= {symbol: snapshot(symbol, fields) for symbol, fields in answer.items() if fields}
         return found
 
-    def _snapshots_of(self, request: Any) -> Any:
-        return self._client().get_stock_snapshot(request)
+    def _snapshots_of(self, question: Mapping[str, Any]) -> Any:
+        return self._client().get("/stocks/snapshots", question)
 
     def assets_now(self) -> Mapping[str, AssetFacts]:
         """Return active, tradable US equities by symbol."""
         question = {"status": "active", "asset_class": "us_equity"}
         rows = self._ask(lambda: self._account_client().get("/assets", question), "the list of assets")
-        return {row["symbol"]: asset(row) for row in rows if row.get("tradable")}
+        if not isinstance(rows, list):
+            raise DataUnavailable("Alpaca's list of assets is not a list")
+        tradable = [row for row in rows if isinstance(row, dict) and row.get("tradable") is True]
+        read = [one for row in tradable if (one := _if_usable(partial(asset, row))) is not None]
+        return {one.symbol: one for one in read}
 
     def _ask(self, call: Callable[[], Any], about: str) -> Any:
         """Repeat a question that may be asked again, then give up with one sentence."""
@@ -146,7 +187,7 @@ class AlpacaData(DataAPI):
                 if status not in _BUSY_STATUSES or not left:
                     kind = DataRefused if status in _WRONG_QUESTION else DataUnavailable
                     raise kind(f"Alpaca has no {about}: {status} {_words(e)}") from e
-            except RequestException as e:
+            except (RequestException, ValueError, RecursionError) as e:  # the last two: no JSON, or too deep
                 if not left:
                     raise DataUnavailable(f"Alpaca does not answer for {about} ({type(e).__name__})") from e
             block(_BUSY_WAIT_SECONDS)
@@ -177,51 +218,97 @@ class AlpacaData(DataAPI):
         return kept
 
 
-def bar(symbol: str, fields: Mapping[str, Any], minutes: int) -> Bar:
-    """Return one bar object of the vendor's as ours."""
-    opened_at = nanoseconds(fields["t"])
-    closed_at = opened_at + MINUTE if minutes == 1 else next_midnight(opened_at)
-    price = fields.get("vw")
+def bars_of(symbol: str, rows: Sequence[Any], minutes: int) -> list[Bar]:
+    """Return the vendor's bar objects of a symbol as ours, oldest first, each interval once.
+
+    Raises:
+        BadData: naming symbol, time and field of the first that cannot be true.
+    """
+    made: dict[int, Bar] = {}
+    for row in rows:
+        one = bar(symbol, row, minutes)
+        if made.setdefault(one.opened_at, one) != one:
+            raise BadData(f"{symbol}: Alpaca has two different bars for {row['t']}")
+    return sorted(made.values(), key=lambda one: one.opened_at)
+
+
+def bar(symbol: str, row: object, minutes: int) -> Bar:
+    """Return one bar object of the vendor's as ours.
+
+    Raises:
+        BadData: naming symbol, time and field if it cannot be true.
+    """
+    fields = Fields(f"{symbol}: a bar of Alpaca's", row)
+    opened_at, raw = fields.instant("t"), fields.raw
+    fields.what = f"{symbol}: Alpaca's bar of {raw['t']}"
+    if minutes == 1 and opened_at % MINUTE:
+        raise fields.bad("t", "the start of a minute")
+    opened, high, low, close = (_number(fields, name, MOST_PRICE) for name in "ohlc")
+    for name, price in (("h", high), ("l", low), ("o", opened), ("c", close)):
+        if not 0 < low <= price <= high:
+            raise fields.bad(name, f"a price from low {low} to high {high}")
+    average = _number(fields, "vw", MOST_PRICE) if fields.states("vw") else 0.0
     return Bar(
         symbol=symbol,
         opened_at=opened_at,
-        closed_at=closed_at,
-        open=float(fields["o"]),
-        high=float(fields["h"]),
-        low=float(fields["l"]),
-        close=float(fields["c"]),
-        volume=float(fields["v"]),
-        vwap=float(fields["c"] if price is None else price),
-        count=int(fields.get("n") or 0),
+        closed_at=opened_at + MINUTE if minutes == 1 else next_midnight(opened_at),
+        open=opened,
+        high=high,
+        low=low,
+        close=close,
+        volume=_number(fields, "v", MOST_SIZE),
+        vwap=average or close,
+        count=int(_number(fields, "n", MOST_SIZE)) if fields.states("n") else 0,
         source=int(BarSource.HISTORY),
     )
 
 
-def snapshot(symbol: str, fields: Mapping[str, Any]) -> SnapshotFacts:
-    """Return one snapshot object of the vendor's as ours."""
-    trade = fields.get("latestTrade") or {}
+def _number(fields: Fields, name: str, most: float) -> float:
+    value = fields.raw.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:  # NaN is not
+        return float(value)
+    raise fields.bad(name, f"a number from 0 to {most:g}")
+
+
+def snapshot(symbol: str, raw: object) -> SnapshotFacts:
+    """Return one snapshot object of the vendor's as ours; what cannot be true of it is None, as what is not there."""
 
     def optional_bar(name: str, minutes: int) -> Bar | None:
-        found = fields.get(name)
-        return bar(symbol, found, minutes) if found else None
+        found = raw.get(name) if isinstance(raw, dict) else None
+        return _if_usable(lambda: bar(symbol, found, minutes)) if found else None
+
+    def last_price() -> float:
+        return float(
+            Fields(f"{symbol}: Alpaca's latest trade", Fields(symbol, raw).raw.get("latestTrade")).positive("p")
+        )
 
     return SnapshotFacts(
         symbol=symbol,
-        last_price=float(trade["p"]) if trade.get("p") is not None else None,
+        last_price=_if_usable(last_price),
         minute_bar=optional_bar("minuteBar", 1),
         daily_bar=optional_bar("dailyBar", 1440),
         previous_daily_bar=optional_bar("prevDailyBar", 1440),
     )
 
 
-def asset(row: Mapping[str, Any]) -> AssetFacts:
-    """Return one asset object of the vendor's as ours."""
+def _if_usable(read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except BadData as error:
+        log.info("%s", error)
+        return None
+
+
+def asset(row: object) -> AssetFacts:
+    """Return one asset object of the vendor's as ours; what it does not say may be done may not."""
+    fields = Fields("an asset of Alpaca's", row)
+    symbol = fields.text("symbol")
     return AssetFacts(
-        symbol=row["symbol"],
-        name=row.get("name") or row["symbol"],
-        exchange=str(row.get("exchange") or ""),
-        shortable=bool(row.get("shortable")),
-        fractionable=bool(row.get("fractionable")),
+        symbol=symbol,
+        name=fields.text_or("name", symbol),
+        exchange=fields.text_or("exchange"),
+        shortable=fields.flag("shortable") is True,
+        fractionable=fields.flag("fractionable") is True,
     )
 
 

@@ -14,6 +14,7 @@ from msgspec.msgpack import Ext
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.events import Bar, BarSource, Correction, MarketEvent, Quote, Status, Trade
+from liualgotrader.common.fields import MOST_PRICE, MOST_SIZE
 from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.data import alpaca_wire as wire
 from liualgotrader.data.alpaca_conditions import HALTS, RESUMPTIONS, counts_of
@@ -25,7 +26,8 @@ _SECONDS = 0x3FFFFFFFF  # a msgpack timestamp 64 is 30 bits of ns, then 34 bits 
 _KNOWN_PRINTS = 4096  # kinds of (conditions, tape) remembered; the market knows a few hundred
 _VENDOR = int(BarSource.VENDOR)
 _VENDOR_UPDATE = int(BarSource.VENDOR_UPDATE)
-_INFINITE = float("inf")
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NO_TIME = 2**62  # ns: 2116; whatever the clock says, nothing happens then
 
 
 class FeedState(Enum):
@@ -97,6 +99,7 @@ class AlpacaFeed:
         self._counts: dict[tuple[tuple[str, ...] | None, str], int] = {}
         self.halted: dict[str, Status] = {}  # the status of each symbol that is halted
         self._second = ("", 0)
+        self._until = _NO_TIME
 
     # --- what we want ------------------------------------------------------------------------------
 
@@ -176,12 +179,16 @@ class AlpacaFeed:
 
     # --- frames ------------------------------------------------------------------------------------
 
-    def receive(self, frame: bytes) -> list[MarketEvent]:
-        """Return the market events of one frame, in order; a message that cannot be read is counted in `bad`."""
+    def receive(self, frame: bytes, until: int = _NO_TIME) -> list[MarketEvent]:
+        """Return the market events of one frame, in order.
+
+        A message that cannot be read or true, and one of a time at or after `until`, is counted in `bad`.
+        """
+        self._until = until
         self.frames += 1
         try:
             messages = wire.decode(frame)
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             messages = self._readable(frame)
         self.messages += len(messages)
         events: list[MarketEvent] = []
@@ -191,23 +198,33 @@ class AlpacaFeed:
             kind = m.__class__
             if kind is wire.WireQuote and m.t.__class__ is Ext:
                 data = m.t.data
-                if 0.0 <= m.bp < _INFINITE and 0.0 <= m.ap < _INFINITE and len(data) == 8:
+                if (
+                    0.0 <= m.bp <= MOST_PRICE
+                    and 0.0 <= m.ap <= MOST_PRICE
+                    and 0.0 <= m.bs <= MOST_SIZE
+                    and 0.0 <= m.as_ <= MOST_SIZE
+                    and len(data) == 8
+                ):
                     both = integer(data, "big")
-                    append(Quote(m.S, (both & _SECONDS) * SECOND + (both >> 34), m.bp, m.bs, m.ap, m.as_))
-                    continue
+                    at = (both & _SECONDS) * SECOND + (both >> 34)
+                    if SECOND <= at < until:
+                        append(Quote(m.S, at, m.bp, m.bs, m.ap, m.as_))
+                        continue
             elif kind is wire.WireTrade and m.t.__class__ is Ext:
                 data, flags = m.t.data, counts.get((m.c, m.z))
-                if flags is not None and 0.0 < m.p < _INFINITE and 0.0 <= m.s < _INFINITE and len(data) == 8:
+                if flags is not None and 0.0 < m.p <= MOST_PRICE and 0.0 <= m.s <= MOST_SIZE and len(data) == 8:
                     both = integer(data, "big")
-                    append(Trade(m.S, (both & _SECONDS) * SECOND + (both >> 34), m.p, m.s, flags))
-                    continue
+                    at = (both & _SECONDS) * SECOND + (both >> 34)
+                    if SECOND <= at < until:
+                        append(Trade(m.S, at, m.p, m.s, flags))
+                        continue
             self._receive_one(m, events)
         return events
 
     def _readable(self, frame: bytes) -> list[Any]:
         try:
             messages, wrong = wire.decode_each(frame)
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             messages, wrong = [], ["not a list of messages"]
         self.bad += len(wrong)
         return messages
@@ -226,19 +243,21 @@ class AlpacaFeed:
 
     def _event(self, m: wire.Market) -> MarketEvent:
         at = self._instant(m.t)
+        if not SECOND <= at < self._until:
+            raise BadData(f"{m.S}: {at} ns since 1970 is no time of a market event now")
         match m:
             case wire.WireTrade():
-                return Trade(m.S, at, _price(m.p), _none_or_more(m.s), self._flags(m))
+                return Trade(m.S, at, _price(m.p), _size(m.s), self._flags(m))
             case wire.WireQuote():
-                return Quote(m.S, at, _none_or_more(m.bp), m.bs, _none_or_more(m.ap), m.as_)
+                return Quote(m.S, at, _side(m.bp), _size(m.bs), _side(m.ap), _size(m.as_))
             case wire.WireBar():
                 return _bar(m, at)
             case wire.WireStatus():
                 return self._status(m, at)
             case wire.WireCorrection():
-                return Correction(m.S, at, *map(_none_or_more, (m.op, m.os, m.cp, m.cs)))
+                return Correction(m.S, at, _side(m.op), _size(m.os), _side(m.cp), _size(m.cs))
             case wire.WireCancel():
-                return Correction(m.S, at, _none_or_more(m.p), _none_or_more(m.s), 0.0, 0.0)
+                return Correction(m.S, at, _side(m.p), _size(m.s), 0.0, 0.0)
 
     def _flags(self, m: wire.WireTrade) -> int:
         if len(self._counts) >= _KNOWN_PRINTS:
@@ -278,7 +297,7 @@ class AlpacaFeed:
                 self._second = (at[:19], whole // SECOND * SECOND) if at.endswith("Z") else ("", 0)
                 return whole
             return second + (int(at[20:-1].ljust(9, "0")) if len(at) > 21 else 0)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise BadData(f"{at} is not a time") from error
 
     # --- control -----------------------------------------------------------------------------------
@@ -352,20 +371,26 @@ def _bar(m: wire.WireBar, at: int) -> Bar:
     """Return the minute that begins at `at`; one that contradicts itself is worse than none."""
     source = _VENDOR_UPDATE if isinstance(m, wire.WireUpdatedBar) else _VENDOR
     high, low = _price(m.h), _price(m.l)
-    if high < low or at % MINUTE:
-        raise BadData(f"{m.S} from {low} to {high} at {at} is not a minute bar")
-    vwap = _none_or_more(m.vw or 0.0) or m.c
-    return Bar(m.S, at, at + MINUTE, _price(m.o), high, low, _price(m.c), _none_or_more(m.v), vwap, m.n or 0, source)
+    if not (low <= m.o <= high and low <= m.c <= high) or at % MINUTE:
+        raise BadData(f"{m.S}: from {m.o} to {m.c} within {low} and {high} at {at} is not a minute bar")
+    vwap, count = _side(m.vw or 0.0) or m.c, int(_size(m.n or 0))
+    return Bar(m.S, at, at + MINUTE, m.o, high, low, m.c, _size(m.v), vwap, count, source)
 
 
 def _price(price: float) -> float:
-    if 0.0 < price < _INFINITE:
+    if 0.0 < price <= MOST_PRICE:
         return price
     raise BadData(f"{price} is not a price")
 
 
-def _none_or_more(number: float) -> float:
-    """Return a size, or a price that may be missing (0)."""
-    if 0.0 <= number < _INFINITE:
-        return number
-    raise BadData(f"{number} is neither a price nor a size")
+def _side(price: float) -> float:
+    """Return a price, 0 where there is none."""
+    if 0.0 <= price <= MOST_PRICE:
+        return price
+    raise BadData(f"{price} is not a price")
+
+
+def _size(shares: float) -> float:
+    if 0.0 <= shares <= MOST_SIZE:
+        return shares
+    raise BadData(f"{shares} is not a number of shares")

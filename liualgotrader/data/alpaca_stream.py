@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
-from liualgotrader.common.clock import Clock
+from liualgotrader.common.clock import HOUR, Clock
 from liualgotrader.common.errors import ConfigError, DataUnavailable, LiuError
 from liualgotrader.common.events import Status
 from liualgotrader.common.session_plan import Endpoints
@@ -27,6 +27,7 @@ _CHANNELS: Mapping[WSEventType, tuple[str, ...]] = {
     WSEventType.SEC_AGG: ("trades",),  # the vendor has no second bars; they are made from trades
 }
 _ALWAYS = ("statuses",)
+_FAR = HOUR  # ahead of our clock, which may be slow: what is dated beyond it has not happened
 
 
 class AlpacaStream(StreamingAPI):
@@ -127,7 +128,7 @@ class AlpacaStream(StreamingAPI):
     def _frame(self, frame: bytes) -> None:
         self._frames += 1
         before = self._feed.state
-        events = self._feed.receive(frame)
+        events = self._feed.receive(frame, self._clock.now() + _FAR)
         if not events:  # most likely control: data frames need none of this
             self._flush()
             self._heed(self._feed.notices())

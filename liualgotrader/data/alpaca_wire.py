@@ -146,7 +146,7 @@ def decode_each(frame: bytes) -> tuple[list[Any], list[str]]:
     for part in (_text_parts if text else _packed_parts).decode(frame):
         try:
             good.append(one.decode(part))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             wrong.append(str(error))
     return good, wrong
 

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import MINUTE, NEW_YORK, Clock, WallClock, as_datetime, instant
-from liualgotrader.common.errors import DataUnavailable
+from liualgotrader.common.errors import DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.types import DataConnectorType, TimeScale
 from liualgotrader.data.data_base import COLUMNS, MINUTES, DataAPI, frame_of, midnight
@@ -79,6 +79,8 @@ class DataLoader:
     def pre_fetch(self, symbols: Sequence[str], start: date | str, end: date | str) -> None:
         """Load whole days of several symbols in one request, `end` included, replacing what was loaded of them.
 
+        A symbol whose bars in the answer cannot be true is passed over: it is asked for again when it is used.
+
         Raises:
             ValueError: the vendor did not answer, or said no.
         """
@@ -88,6 +90,8 @@ class DataLoader:
         stop = min(midnight(last + timedelta(days=1)), now)
         try:
             found = self.data_api.bars_now(upper, midnight(first), stop, minutes=MINUTES[self.scale])
+        except DataUnusable as e:
+            found, upper = e.good, [symbol for symbol in upper if symbol not in e.bad]
         except DataUnavailable as e:
             raise ValueError(str(e)) from e
         for symbol in upper:

@@ -26,7 +26,7 @@ def vendor() -> Iterator[AlpacaData]:
         asked = parse_qs(urlsplit(path).query)
         first, last = (datetime.fromisoformat(asked[name][0]) for name in ("start", "end"))
         labels = [as_utc(at) for at in MINUTES if first <= as_utc(at) <= last]
-        bars = [{"t": f"{t:%Y-%m-%dT%H:%M:%SZ}", "o": 1, "h": 1, "l": 1, "c": t.minute, "v": 1} for t in labels]
+        bars = [{"t": f"{t:%Y-%m-%dT%H:%M:%SZ}", "o": 1, "h": 99, "l": 1, "c": t.minute or 60, "v": 1} for t in labels]
         return 200, json.dumps({"bars": {"AAPL": bars}, "next_page_token": None}).encode()
 
     with answering(answer) as url:
@@ -41,5 +41,5 @@ def test_bars_that_begin_before_the_end_are_brought_and_no_others(vendor: Alpaca
 
 def test_a_bar_is_found_by_its_own_time(vendor: AlpacaData) -> None:
     loader = DataLoader(TimeScale.minute, data_api=vendor)
-    assert loader["AAPL"].close["2024-03-08 10:00:00"] == 0
+    assert loader["AAPL"].close["2024-03-08 10:00:00"] == 60
     assert loader["AAPL"].close["2024-03-08 09:59:30"] == 59
