@@ -31,13 +31,13 @@ class Fields:
 
     def __init__(self, what: str, raw: object) -> None:
         if not isinstance(raw, Mapping):
-            raise BadData(f"{what}: {_shown(raw)} instead of an object")
+            raise BadData(f"{what}: {shown(raw)} instead of an object")
         self.what = what
         self.raw: Mapping[str, Any] = raw
 
     def bad(self, name: str, wanted: str) -> BadData:
         """Return the error that says what stands in a field instead of what it must hold."""
-        found = f"is {_shown(self.raw[name])}" if name in self.raw else "is missing"
+        found = f"is {shown(self.raw[name])}" if name in self.raw else "is missing"
         return BadData(f"{self.what}: {name} {found}, not {wanted}")
 
     def states(self, name: str) -> bool:
@@ -121,6 +121,7 @@ def number_of(value: object) -> Decimal | None:
     return None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value found as a sentence can hold it."""
     text = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

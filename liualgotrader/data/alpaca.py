@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block, instant
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar, BarSource
-from liualgotrader.common.fields import MOST_PRICE, MOST_SIZE, Fields
+from liualgotrader.common.fields import MOST_PRICE, MOST_SIZE, Fields, shown
 from liualgotrader.common.http_guard import guard
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
 
@@ -154,10 +154,10 @@ class AlpacaData(DataAPI):
             chunk = list(symbols[at : at + _SNAPSHOTS_A_REQUEST])
             question = {"symbols": ",".join(chunk), "feed": self._feed}
             about = f"snapshots of {_some(chunk)}"
-            answer = self._ask(partial(self._snapshots_of, question), about)
-            if not isinstance(answer, dict):
-                error = BadData(f"Alpaca's answer about {about} is not an object")
-                raise DataUnusable(dict.fromkeys(chunk, error), found)
+            try:
+                answer = self._ask(partial(self._snapshots_of, question), about)
+            except BadData as error:
+                raise DataUnusable(dict.fromkeys(chunk, error), found) from error
             found |= {symbol: snapshot(symbol, fields) for symbol, fields in answer.items() if fields}
         return found
 
@@ -167,21 +167,31 @@ class AlpacaData(DataAPI):
     def assets_now(self) -> Mapping[str, AssetFacts]:
         """Return active, tradable US equities by symbol."""
         question = {"status": "active", "asset_class": "us_equity"}
-        rows = self._ask(lambda: self._account_client().get("/assets", question), "the list of assets")
-        if not isinstance(rows, list):
-            raise DataUnavailable("Alpaca's list of assets is not a list")
+        try:
+            rows = self._ask(lambda: self._account_client().get("/assets", question), "the list of assets", list)
+        except BadData as error:
+            raise DataUnavailable(str(error)) from error
         tradable = [row for row in rows if isinstance(row, dict) and row.get("tradable") is True]
         read = [one for row in tradable if (one := _if_usable(partial(asset, row))) is not None]
         return {one.symbol: one for one in read}
 
-    def _ask(self, call: Callable[[], Any], about: str) -> Any:
-        """Repeat a question that may be asked again, then give up with one sentence."""
+    def _ask(self, call: Callable[[], Any], about: str, form: type = dict) -> Any:
+        """Repeat a question that may be asked again, then give up with one sentence.
+
+        Raises:
+            DataUnavailable: the vendor did not answer, or said no.
+            BadData: it answered, and not with what the question asks for.
+        """
         from alpaca.common.exceptions import APIError
         from requests import RequestException
 
         for left in reversed(range(self._tries)):
             try:
-                return call()
+                answer = call()
+                if isinstance(answer, form):
+                    return answer
+                if not left:
+                    raise BadData(f"Alpaca's answer about {about} is {shown(answer)}, not a {form.__name__}")
             except APIError as e:
                 status = int(getattr(e, "status_code", 0) or 0)
                 if status not in _BUSY_STATUSES or not left:
@@ -244,9 +254,11 @@ def bar(symbol: str, row: object, minutes: int) -> Bar:
     if minutes == 1 and opened_at % MINUTE:
         raise fields.bad("t", "the start of a minute")
     opened, high, low, close = (_number(fields, name, MOST_PRICE) for name in "ohlc")
-    for name, price in (("h", high), ("l", low), ("o", opened), ("c", close)):
-        if not 0 < low <= price <= high:
-            raise fields.bad(name, f"a price from low {low} to high {high}")
+    if not low:
+        raise fields.bad("l", "above zero")
+    for name, price in (("h", high), ("o", opened), ("c", close)):
+        if not low <= price <= high:
+            raise fields.bad(name, f"a price from low {low:g} to high {high:g}")
     average = _number(fields, "vw", MOST_PRICE) if fields.states("vw") else 0.0
     return Bar(
         symbol=symbol,

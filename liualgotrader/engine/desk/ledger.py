@@ -118,6 +118,7 @@ class Ledger:
         self.cancels: deque[int] = deque()  # and of the cancels, which take nothing from the exits' budget
         self.waiting: dict[str, Order] = {}  # approved exits that go out once something else has ended
         self.said: set[tuple[int, str, str]] = set()  # (slot, symbol, cause) of exits refused that a person was told of
+        self.disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
         self.replaces: set[ReplaceIntent] = set()  # those dealt with
         self.earlier: dict[str, tuple[EarlierOrder, Order]] = {}  # of earlier batches, by client id
         self.closings: dict[tuple[int, str], Closing] = {}
@@ -327,7 +328,11 @@ class Ledger:
     # --- fills -------------------------------------------------------------------------------------
 
     def book(self, order: Order, execution: BrokerExecution) -> bool:
-        """Book what is new in an execution: position, row, news. False if all of it was booked before."""
+        """Book what is new in an execution: position, row, news. False if all of it was booked before, or cannot be true."""
+        beyond = execution.cumulative_quantity - order.offset - order.quantity
+        if beyond > 0:
+            self._disbelieve(order, execution, beyond)
+            return False
         fresh = order.count(execution)
         if not fresh:
             return False
@@ -352,6 +357,16 @@ class Ledger:
         self.keep(order)
         self.changed.append(order)
         return True
+
+    def _disbelieve(self, order: Order, execution: BrokerExecution, beyond: Decimal) -> None:
+        key = order.slot, order.symbol, execution.execution_id
+        if key not in self.disbelieved:
+            self.disbelieved.add(key)
+            what = f"execution {execution.execution_id} of {plain(execution.quantity)} shares"
+            self.warn(
+                "ERROR",
+                f"{order.client_order_id}: the broker reports {what}, {plain(beyond)} beyond the order: not booked",
+            )
 
     def _plan(self, order: Order, position: Position, *, opened: bool) -> None:
         """An order that grows a position brings its stop and target with it, as they were when it was decided."""

@@ -158,7 +158,9 @@ def _end_what_nothing_replaces(ledger: Ledger) -> None:
 
 def _book_by_average(ledger: Ledger, order: Order) -> None:
     """Book what the broker counts as filled and shows no execution for, so that the order's average price holds."""
-    average = order.average_told or order.average_price or ledger.books.marks.get(order.symbol, ZERO)
+    average = order.average_told or order.average_price or ledger.books.marks.get(order.symbol)
+    if not average:
+        return
     for missing in order.unnamed(average, order.seen_at or ledger.now):
         told = f"{missing.quantity} shares booked at {missing.price}, their average price"
         ledger.warn("ERROR", f"{order.client_order_id}: {told}")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
-from liualgotrader.common.clock import MINUTE, WallClock
-from liualgotrader.common.errors import DataRefused
+from liualgotrader.common.clock import MINUTE, SECOND, Alarm, WallClock
+from liualgotrader.common.errors import BadData, DataRefused, DataUnusable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.consumer import history as module
@@ -42,6 +42,36 @@ class Choosy(Data):
         if wrong:
             raise DataRefused(f"400 invalid symbol: {wrong[0]}")
         return {s: [Bar(s, HOURS.opens_at, HOURS.opens_at + MINUTE, 1, 1, 1, 1, 1, 1, 1)] for s in symbols}
+
+
+class Odd(Data):
+    """Has of ODD what cannot be used, as often as told."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        self.asked.append((list(symbols), start))
+        good = {s: [Bar(s, HOURS.opens_at, HOURS.opens_at + MINUTE, 1, 1, 1, 1, 1, 1, 1)] for s in symbols}
+        if "ODD" not in symbols or not self.left:
+            return good
+        self.left -= 1
+        del good["ODD"]
+        raise DataUnusable({"ODD": BadData("ODD: Alpaca's bar of 14:30: c is None, not a price")}, good)
+
+
+class Alarms(WallClock):
+    """A wall clock whose alarms ring when told; `pauses` are the seconds they were set for."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+        self.acts: list[Any] = []
+
+    def call_at(self, at: int, act: Any) -> Alarm:
+        self.pauses.append(round((at - self.now()) / SECOND))
+        self.acts.append(act)
+        return asyncio.get_running_loop().call_later(1e6, act)
 
 
 def history_of(data: Data, loaded: list[tuple[str, int]], notices: list[str] | None = None) -> History:
@@ -107,3 +137,40 @@ async def test_one_symbol_that_the_vendor_refuses_costs_no_other_its_history() -
     assert history.failures == 1
     assert notices == ["no history of BF-B; their bars begin now"]
     assert len(data.asked) <= 13, "the whole, and two halves for each of six halvings"
+
+
+async def test_a_symbol_whose_history_cannot_be_used_waits_alone_and_is_asked_for_again_more_and_more_seldom() -> None:
+    clock, loaded, notices = Alarms(), [], []  # type: ignore[var-annotated]
+    data = Odd(3)
+    history = History(
+        cast(DataAPI, cast(Any, data)), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
+        nullcontext, lambda level, text: notices.append(text),
+    )  # fmt: skip
+    for symbol in ("A", "ODD", "B"):
+        history.want(symbol)
+    await _until(lambda: len(loaded) == 2)
+    for _ in range(3):
+        await _until(lambda: clock.acts)
+        clock.acts.pop()()
+        await _until(lambda: history._task is None)
+    assert loaded == [("A", 1), ("B", 1), ("ODD", 1)]
+    assert clock.pauses == [5, 10, 20]
+    assert [symbols for symbols, _ in data.asked] == [["A", "ODD", "B"], ["ODD"], ["ODD"], ["ODD"]]
+    assert notices == [
+        "ODD: Alpaca's bar of 14:30: c is None, not a price; the history of ODD is not used, and is asked for again"
+    ]
+    await history.close()
+
+
+async def test_a_symbol_that_is_held_goes_on_while_its_history_cannot_be_used() -> None:
+    clock, loaded = Alarms(), []  # type: ignore[var-annotated]
+    history = History(
+        cast(DataAPI, cast(Any, Odd(1))), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
+        nullcontext, held=lambda symbol: symbol == "ODD",
+    )  # fmt: skip
+    history.want("ODD")
+    await _until(lambda: loaded and clock.acts)
+    clock.acts.pop()()
+    await _until(lambda: len(loaded) == 2)
+    assert loaded == [("ODD", 0), ("ODD", 1)]
+    await history.close()
