@@ -110,9 +110,11 @@ CREATE TABLE gateway_progress (
     batch_id text NOT NULL,
     row_number bigint NOT NULL,
     recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    digest text,
     CONSTRAINT gateway_progress_pkey PRIMARY KEY (batch_id)
 );
 COMMENT ON TABLE gateway_progress IS 'the newest row of the gateway''s journal that is stored here';
+COMMENT ON COLUMN gateway_progress.digest IS 'a digest of all rows up to row_number; NULL if an older version wrote them';
 
 CREATE TABLE keystore (
     key text NOT NULL,
@@ -421,4 +423,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest');

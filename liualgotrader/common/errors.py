@@ -11,6 +11,7 @@
     ├── BrokerRefused        one order is dead; its strategy is told why
     ├── BadData              one event is dropped and counted
     └── MoneyNeedsAPerson    nothing may be traded until somebody looks (exit 4)
+        └── RecordDiffers        the journal does not lead to the rows that are stored; rebuild from the record
 
 Every message is one sentence that says what to do. Anything that is not a LiuError is a bug: nobody
 catches it, the process ends with the whole traceback and the supervisor starts it again.
@@ -83,3 +84,7 @@ class MoneyNeedsAPerson(LiuError):
     """The books and the broker disagree in a way no program should decide."""
 
     exit_code = 4
+
+
+class RecordDiffers(MoneyNeedsAPerson):
+    """The database holds rows of a batch that this journal did not lead to, or lacks rows before the next ones."""

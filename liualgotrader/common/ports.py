@@ -25,6 +25,7 @@ from liualgotrader.common.rows import (
     GainLossRow,
     LeftOpen,
     PickRow,
+    Progress,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -208,12 +209,16 @@ class Store(Protocol):
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None: ...
 
-    async def apply(self, batch_id: str, rows: Sequence[tuple[int, Row]]) -> None:
-        """Write the gateway's rows, numbered without holes; those numbered at or below `applied` are passed over."""
+    async def apply(self, batch_id: str, rows: Sequence[Row], before: Progress = ...) -> Progress:
+        """Write the gateway's next rows, those that follow on `before`, and return the progress after them.
+
+        Raises:
+            RecordDiffers: if what is stored is neither `before` nor the outcome of these rows up to one of them.
+        """
         ...
 
-    async def applied(self, batch_id: str) -> int:
-        """Return the number of the newest gateway row that is stored."""
+    async def progress(self, batch_id: str) -> Progress:
+        """Return how many of the gateway's rows are stored, and what stands for them."""
         ...
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:

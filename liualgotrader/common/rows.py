@@ -6,6 +6,7 @@ Instants are ns UTC; the store turns them into timestamps. Money is `Decimal`.
 from __future__ import annotations
 
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -114,6 +115,31 @@ class PlanRow(msgspec.Struct, frozen=True, tag_field="kind", tag="plan"):
 
 
 Row = OrderRow | OrderEventRow | TradeRow | AccountRow | PlanRow
+
+_row_encoder = msgspec.msgpack.Encoder(enc_hook=str)
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a batch's rows have come: the number of the newest, and a digest of all up to it.
+
+    Two journals that lead to the same number and digest have led to the same rows. An older version stored no digest.
+    """
+
+    number: int = 0
+    digest: str | None = ""
+
+    def after(self, row: Row) -> Progress:
+        """Return the progress once `row`, the next one, is there too."""
+        try:
+            data = _row_encoder.encode(row)
+        except UnicodeEncodeError:  # a lone surrogate
+            data = repr(row).encode("utf-8", "backslashreplace")
+        digest = blake2b((self.digest or "").encode() + data, digest_size=16).hexdigest()
+        return Progress(self.number + 1, digest)
+
+    def agrees(self, stored: Progress) -> bool:
+        """Whether this is what is stored."""
+        return self.number == stored.number and (stored.digest is None or self.digest == stored.digest)
 
 
 class BookedExecution(msgspec.Struct, frozen=True):

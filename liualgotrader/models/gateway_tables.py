@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.common.errors import RecordDiffers
 from liualgotrader.common.money import notional, plain
 from liualgotrader.common.orders import FINAL_STATES
 from liualgotrader.common.rows import (
@@ -17,6 +18,7 @@ from liualgotrader.common.rows import (
     OrderEventRow,
     OrderRow,
     PlanRow,
+    Progress,
     Row,
     TradeRow,
 )
@@ -28,14 +30,16 @@ from liualgotrader.models.values import clean_text, columns, from_json, instant_
 if TYPE_CHECKING:
     from asyncpg import Connection
 
+_NOTHING = Progress()
+
 # Locks the row until the transaction ends, so that two callers cannot both find the same number.
 LOCK_PROGRESS = """
-    INSERT INTO gateway_progress (batch_id, row_number) VALUES ($1, 0)
+    INSERT INTO gateway_progress (batch_id, row_number, digest) VALUES ($1, 0, '')
     ON CONFLICT (batch_id) DO UPDATE SET row_number = gateway_progress.row_number
-    RETURNING row_number
+    RETURNING row_number, digest
 """
-SAVE_PROGRESS = "UPDATE gateway_progress SET row_number = $2, recorded_at = now() WHERE batch_id = $1"
-PROGRESS = "SELECT row_number FROM gateway_progress WHERE batch_id = $1"
+SAVE_PROGRESS = "UPDATE gateway_progress SET row_number = $2, digest = $3, recorded_at = now() WHERE batch_id = $1"
+PROGRESS = "SELECT row_number, digest FROM gateway_progress WHERE batch_id = $1"
 
 UPSERT_ORDERS = """
     INSERT INTO orders (
@@ -190,34 +194,31 @@ BOOKED_OF_ORDERS = """
 class GatewayTables(LeaseTables):
     """`orders`, `order_events`, `new_trades`, `account_transactions`, `foreign_positions`, `position_plans`."""
 
-    async def apply(self, batch_id: str, rows: Sequence[tuple[int, Row]]) -> None:
-        """Write the gateway's rows, numbered without holes; those numbered at or below `applied` are passed over.
+    async def apply(self, batch_id: str, rows: Sequence[Row], before: Progress = _NOTHING) -> Progress:
+        """Write the gateway's next rows, those that follow on `before`, and return the progress after them.
 
         One transaction: after an exception nothing of the call is stored, unless the server was lost while it
-        committed. Then calling again with the same rows is right in either case.
+        committed. Then calling again with the same rows, or more, is right in either case: what is stored is passed over.
 
         Raises:
-            ValueError: if a number is missing between what is stored and these rows, or among them.
+            RecordDiffers: if what is stored is neither `before` nor the outcome of these rows up to one of them.
             BadData: if a row breaks a rule of its table, for example a trade of an unknown algo_run.
             OutsideError: if another gateway has taken the account since.
         """
-        if not rows:
-            return
         await self._hold_lease()
         async with self._database.transaction() as connection:
             await self._check_generation(connection)
-            stored = await connection.fetchval(LOCK_PROGRESS, batch_id)
-            fresh = rows_after(stored, rows)
-            if not fresh:
-                return
-            await _write(connection, fresh)
-            await connection.execute(SAVE_PROGRESS, batch_id, stored + len(fresh))
+            stored = _progress(await connection.fetchrow(LOCK_PROGRESS, batch_id))
+            fresh, end = rows_after(stored, rows, before)
+            if fresh:
+                await _write(connection, fresh)
+                await connection.execute(SAVE_PROGRESS, batch_id, end.number, end.digest)
+        return end
 
-    async def applied(self, batch_id: str) -> int:
-        """Return the number of the newest gateway row that is stored, 0 if there is none."""
+    async def progress(self, batch_id: str) -> Progress:
+        """Return how many of the gateway's rows are stored, and what stands for them."""
         async with self._database.connection() as connection:
-            number: int | None = await connection.fetchval(PROGRESS, batch_id)
-        return number or 0
+            return _progress(await connection.fetchrow(PROGRESS, batch_id))
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
         """Return the batch's executions by time."""
@@ -272,22 +273,27 @@ class GatewayTables(LeaseTables):
         return left_open([*map(_execution, trades), *map(_move, plans)])
 
 
-def rows_after(stored: int, rows: Sequence[tuple[int, Row]]) -> Sequence[Row]:
-    """Return the rows numbered above `stored`.
+def rows_after(stored: Progress, rows: Sequence[Row], before: Progress) -> tuple[Sequence[Row], Progress]:
+    """Return which of the rows that follow on `before` are not stored yet, and the progress after the last of them.
 
     Raises:
-        ValueError: if they do not follow on it, or on each other, without holes.
+        RecordDiffers: if they do not lead from `before` over what is stored.
     """
-    expected = stored
-    fresh: list[Row] = []
-    for number, row in rows:
-        if number <= stored:
-            continue
-        expected += 1
-        if number != expected:
-            raise ValueError(f"gateway row {number} came where row {expected} was due; {stored} are stored")
-        fresh.append(row)
-    return fresh
+    at, fresh = before, rows if before.agrees(stored) else None
+    for place, row in enumerate(rows, 1):
+        at = at.after(row)
+        if fresh is None and at.agrees(stored):
+            fresh = rows[place:]
+    if fresh is None:
+        raise RecordDiffers(
+            f"{stored.number} rows of the batch are stored, and rows {before.number + 1} to {at.number} do not follow on them:"
+            " start `trader` again, which rebuilds the batch from the database and the broker."
+        )
+    return fresh, at
+
+
+def _progress(row: Mapping[str, Any] | None) -> Progress:
+    return _NOTHING if row is None else Progress(row["row_number"], row["digest"])
 
 
 async def _write(connection: Connection, rows: Iterable[Row]) -> None:

@@ -18,14 +18,14 @@ async def store_left_over(journal_dir: Path, batch_id: str, store: Store) -> int
         DatabaseUnavailable: if the server cannot be reached.
         OutsideError: if a gateway still writes that journal, or the disk fails.
         JournalDamaged: if records that had been on disk are broken.
+        RecordDiffers: if the journal does not lead to what is stored.
     """
     if not (journal_dir / JOURNAL_FILE).exists():
         return 0
     room = DeskRoom(journal_dir, WallClock())
     try:
-        applied = await store.applied(batch_id)
-        rows = [(number, row) for number, row in room.rows if number > applied]
-        await store.apply(batch_id, rows)
-        return len(rows)
+        before = await store.progress(batch_id)
+        end = await store.apply(batch_id, [row for _, row in room.rows])
+        return end.number - before.number
     finally:
         room.close()

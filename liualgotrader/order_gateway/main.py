@@ -146,11 +146,11 @@ class _Session:
         """
         child, room, gateway = self._child, self._room, self._gateway
         is_new = room.is_new
-        generation = await self._lease(is_new=is_new)
-        cleanup.push_async_callback(self._recorder.close)
-        cleanup.push_async_callback(gateway.close)
         self._recorder.add(room.rows)
         room.rows = []
+        cleanup.push_async_callback(self._recorder.close)
+        generation = await self._lease(is_new=is_new)
+        cleanup.push_async_callback(gateway.close)
         gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
         self._recorder.start()
         if takes_up(child.plan) and not room.desk.has_opened:

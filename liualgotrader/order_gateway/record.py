@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from liualgotrader.common.clock import SECOND, Clock
-from liualgotrader.common.errors import DatabaseUnavailable
+from liualgotrader.common.errors import DatabaseUnavailable, RecordDiffers
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import Row, TradeRow
+from liualgotrader.common.rows import Progress, Row, TradeRow
 from liualgotrader.common.tlog import say, warn
 
 log = logging.getLogger(__name__)
@@ -50,32 +50,55 @@ class RowRecorder:
         self._rows: deque[tuple[int, Row]] = deque()
         self._wake = asyncio.Event()
         self._store: Store | None = None
+        self._at = Progress()  # what the rows before those that wait lead to
+        self._compared = False  # with what is stored; else a call may have stored more than it said
         self._task: asyncio.Task[None] | None = None
         self._away_since = 0
         self._told = False
         self._busy = busy
         self._holding: ExitStack | None = None
         self._cash_row = 0  # number of the newest row that moves a balance
-        self.applied = 0
         self.generation = 0
 
+    @property
+    def applied(self) -> int:
+        """The number of the newest row that is stored."""
+        return self._at.number
+
+    def begin_after(self, progress: Progress) -> None:
+        """Take the rows of a journal that begins after those of `progress`; none of another wait any more."""
+        self._rows.clear()
+        self._at, self._compared = progress, False
+
     async def connect(self) -> Store:
-        """Open the store and lease the account.
+        """Open the store, lease the account, and pass over the rows that are stored.
 
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
             OutsideError: if another gateway holds the account.
+            RecordDiffers: if what is stored is not what the rows lead to; the store is open then.
         """
         if self._store is None:
             store = await self._open_store()
             try:
                 self.generation = await store.lease(self._account)
-                self.applied = await store.applied(self._batch_id)
             except BaseException:
                 await store.close()
                 raise
             self._store = store
+        if not self._compared:
+            self._pass_over(await self._store.progress(self._batch_id))
+            self._compared = True
         return self._store
+
+    def _pass_over(self, stored: Progress) -> None:
+        while self._rows and self._at.number < stored.number:
+            self._at = self._at.after(self._rows.popleft()[1])
+        if not self._at.agrees(stored):
+            raise RecordDiffers(
+                f"the journal of batch {self._batch_id} leads to {self._at.number + len(self._rows)} rows and not to the"
+                f" {stored.number} that are stored: it was cut, or is another one"
+            )
 
     def start(self) -> None:
         """Begin to write."""
@@ -148,13 +171,12 @@ class RowRecorder:
 
     async def _write_some(self) -> None:
         store = await self.connect()
-        while self._rows and self._rows[0][0] <= self.applied:
-            self._rows.popleft()
         if not self._rows:
             return
-        some = [self._rows[n] for n in range(min(len(self._rows), _ROWS_AT_ONCE))]
-        await store.apply(self._batch_id, some)
-        self.applied = some[-1][0]
+        some = [self._rows[n][1] for n in range(min(len(self._rows), _ROWS_AT_ONCE))]
+        self._compared = False  # until the answer is there
+        self._at = await store.apply(self._batch_id, some, self._at)
+        self._compared = True
         for _ in some:
             self._rows.popleft()
         if self.applied >= self._cash_row:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 
-from liualgotrader.common.errors import BadData, ConfigError, OutsideError
+from liualgotrader.common.errors import BadData, ConfigError, OutsideError, RecordDiffers
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import (
     AccountRow,
@@ -25,6 +25,7 @@ from liualgotrader.common.rows import (
     OrderRow,
     PickRow,
     PlanRow,
+    Progress,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -114,10 +115,6 @@ def trade(
         planned_target=None,
         account_id=account_id,
     )
-
-
-def numbered(rows: Sequence[Row], first: int = 1) -> list[tuple[int, Row]]:
-    return list(enumerate(rows, first))
 
 
 class Record(Protocol):
@@ -220,12 +217,13 @@ class StoreContract:
     # --- the gateway's rows ---
 
     async def test_rows_told_again_are_written_once(self, store: Store, record: Record, run_id: int) -> None:
-        rows = numbered([order(1, "written"), event(1), trade(1, run_id), order(1, "filled"), trade(2, run_id)])
-        await store.apply(BATCH, rows[:3])
-        await store.apply(BATCH, rows[:3])
-        await store.apply(BATCH, rows[1:])
-        await store.apply(BATCH, [])
-        assert await store.applied(BATCH) == 5
+        rows: list[Row] = [order(1, "written"), event(1), trade(1, run_id), order(1, "filled"), trade(2, run_id)]
+        first = await store.apply(BATCH, rows[:1])
+        await store.apply(BATCH, rows[1:3], first)
+        await store.apply(BATCH, rows[1:3], first)
+        end = await store.apply(BATCH, rows[1:], first)
+        assert await store.apply(BATCH, [], end) == end
+        assert (await store.progress(BATCH)).number == 5
         assert await record.states() == {"liu-0b5e7a4e0000-0-1": "filled"}
         assert [t.execution_id for t in await store.trades(BATCH)] == ["execution-1", "execution-2"]
         assert await record.count("order_events") == 1
@@ -237,49 +235,65 @@ class StoreContract:
         random = Random(seed)
         steps = ("written", "sent", "acknowledged", "filled")
         lives: list[list[Row]] = [[*(order(n, s) for s in steps), trade(n, run_id)] for n in range(10)]
-        rows = numbered([row for life in lives for row in life])
-        while (stored := await store.applied(BATCH)) < len(rows):
+        rows = [row for life in lives for row in life]
+        at = [Progress()]
+        while (stored := (await store.progress(BATCH)).number) < len(rows):
             start = random.randrange(stored + 1)
-            await store.apply(BATCH, rows[start : stored + random.randint(1, 12)])
+            end = min(len(rows), stored + random.randint(1, 12))
+            after = await store.apply(BATCH, rows[start:end], at[start])
+            for row in rows[stored:end]:
+                at.append(at[-1].after(row))
+            assert after == at[-1] == await store.progress(BATCH)
         assert set((await record.states()).values()) == {"filled"}
         assert [t.execution_id for t in await store.trades(BATCH)] == [f"execution-{n}" for n in range(10)]
 
-    async def test_a_hole_in_the_numbers_stores_nothing(self, store: Store, record: Record, run_id: int) -> None:
-        await store.apply(BATCH, numbered([order(1, "written")]))
-        with pytest.raises(ValueError, match="3"):
-            await store.apply(BATCH, numbered([order(2, "written")], first=3))
-        with pytest.raises(ValueError, match="4"):
-            await store.apply(BATCH, [(2, order(2, "written")), (4, order(3, "written"))])
-        assert await store.applied(BATCH) == 1
+    async def test_rows_that_do_not_follow_on_those_stored_are_refused_and_never_passed_over(
+        self, store: Store, record: Record, run_id: int
+    ) -> None:
+        stored: list[Row] = [order(1, "written"), event(1), order(1, "acknowledged")]
+        end = await store.apply(BATCH, stored)
+        cut = Progress().after(stored[0])
+        refused: list[tuple[list[Row], Progress]] = [
+            ([order(2, "written"), event(2)], cut),  # a journal that was cut: numbers 2 and 3 are taken
+            ([order(2, "written")], Progress()),  # one that was deleted
+            ([order(n, "written") for n in range(2, 9)], Progress()),  # the same, and grown past what is stored
+            ([], cut),
+            (stored[:2], Progress()),  # behind what is stored, and it says nothing new
+            ([order(2, "written")], end.after(event(9))),  # row 4 is missing
+        ]
+        for rows, before in refused:
+            with pytest.raises(RecordDiffers, match="rebuilds the batch"):
+                await store.apply(BATCH, rows, before)
+        assert await store.progress(BATCH) == end
         assert len(await record.states()) == 1
 
     async def test_one_row_that_cannot_be_stored_leaves_out_the_whole_call(
         self, store: Store, record: Record, run_id: int
     ) -> None:
         with pytest.raises(BadData):
-            await store.apply(BATCH, numbered([order(1, "written"), trade(1, run_id + 999)]))
-        assert await store.applied(BATCH) == 0
+            await store.apply(BATCH, [order(1, "written"), trade(1, run_id + 999)])
+        assert (await store.progress(BATCH)).number == 0
         assert await record.states() == {}
 
     async def test_batches_are_numbered_apart(self, store: Store, run_id: int) -> None:
-        await store.apply(BATCH, numbered([order(1, "written")]))
-        await store.apply("another", numbered([order(2, "written")]))
-        assert await store.applied("another") == 1
-        assert await store.applied("unknown") == 0
+        await store.apply(BATCH, [order(1, "written")])
+        await store.apply("another", [order(2, "written")])
+        assert (await store.progress("another")).number == 1
+        assert (await store.progress("unknown")).number == 0
 
     async def test_an_older_gateway_does_not_overwrite_a_newer_one(
         self, store: Store, record: Record, run_id: int
     ) -> None:
         rows = [order(1, "sent", generation=2), order(1, "unknown", generation=1)]
-        await store.apply(BATCH, numbered(rows[:1]))
-        await store.apply(BATCH, numbered(rows[1:], first=2))
+        await store.apply(BATCH, rows[:1])
+        await store.apply(BATCH, rows[1:], await store.progress(BATCH))
         assert await record.states() == {"liu-0b5e7a4e0000-0-1": "sent"}
 
     async def test_a_fill_delivered_twice_is_booked_once(self, store: Store, record: Record, run_id: int) -> None:
         account_id = await record.add_portfolio("mine", "10000")
         fill = trade(1, run_id, quantity="10", price="100.5", fee="1.25", account_id=account_id)
-        await store.apply(BATCH, numbered([fill, fill]))
-        await store.apply(BATCH, numbered([fill], first=3))
+        await store.apply(BATCH, [fill, fill])
+        await store.apply(BATCH, [fill], await store.progress(BATCH))
         assert len(await store.trades(BATCH)) == 1
         assert await record.count("account_transactions") == 1
         assert await record.balance(account_id) == Decimal("8993.75")  # 10000 - 10 x 100.5 - 1.25
@@ -287,13 +301,13 @@ class StoreContract:
     async def test_a_sale_brings_its_value_less_the_fee(self, store: Store, record: Record, run_id: int) -> None:
         account_id = await record.add_portfolio("mine", "0")
         rows = [trade(1, run_id, operation="sell", quantity="3", price="0.1", fee="0.02", account_id=account_id)]
-        await store.apply(BATCH, numbered(rows))
+        await store.apply(BATCH, rows)
         assert await record.balance(account_id) == Decimal("0.28")
 
     async def test_executions_come_back_by_time_as_they_were_written(self, store: Store, run_id: int) -> None:
         late = trade(1, run_id, at=OPEN + 7_654_321_000)
         early = trade(2, run_id, operation="sell", quantity="0.123456789", fee="0.01", at=OPEN + 1_000)
-        await store.apply(BATCH, numbered([late, early]))
+        await store.apply(BATCH, [late, early])
         first, second = await store.trades(BATCH)
         assert (first.execution_id, first.at, first.operation) == ("execution-2", OPEN + 1_000, "sell")
         assert (first.quantity, first.fee, first.stop) == (Decimal("0.123456789"), Decimal("0.01"), Decimal("180.5"))
@@ -301,7 +315,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("price", ["1234567.8912", "0.0123", "0.0001", "99999999.999999"])
     async def test_prices_are_kept_exactly(self, store: Store, run_id: int, price: str) -> None:
-        await store.apply(BATCH, numbered([trade(1, run_id, price=price)]))
+        await store.apply(BATCH, [trade(1, run_id, price=price)])
         (stored,) = await store.trades(BATCH)
         assert stored.price == Decimal(price)
 
@@ -326,7 +340,7 @@ class StoreContract:
             )
         ]
         closing = trade(99, runs["tuesday", "Momentum", "PAPER"], quantity="20", operation="sell")
-        await store.apply("today", numbered([*rows, closing]))
+        await store.apply("today", [*rows, closing])
         before = await store.left_open("PAPER", "Momentum", "today")
         assert "Momentum" in await store.strategies_before("PAPER", "today")
         assert await store.strategies_before("SIMULATED", "today") == []
@@ -351,7 +365,7 @@ class StoreContract:
             OrderEventRow("leg", 1, "approved", OPEN, {"parent": before.client_order_id}),
             OrderEventRow("leg", 2, "acknowledged", OPEN, {}),
         ]
-        await store.apply("monday", numbered(rows))
+        await store.apply("monday", rows)
         first, second = await store.orders_left("PAPER", "today")
         assert first == EarlierOrder(before, "Momentum", 0)
         assert second == EarlierOrder(leg, "Momentum", 2, before.client_order_id)
@@ -364,7 +378,7 @@ class StoreContract:
         left = msgspec.structs.replace(order(1, "sent", run_id=monday), batch_id="monday")
         first = trade(1, monday, quantity="40", price="181.5")
         second = msgspec.structs.replace(trade(2, tuesday, quantity="10"), client_order_id=left.client_order_id)
-        await store.apply("monday", numbered([left, first, second, trade(3, monday)]))
+        await store.apply("monday", [left, first, second, trade(3, monday)])
         [found] = await store.orders_left("PAPER", "today")
         assert found.booked == (
             BookedExecution("execution-1", Decimal(40), Decimal("181.5")),
@@ -382,7 +396,7 @@ class StoreContract:
             stop_price=Decimal("170"),
         )
         bare = msgspec.structs.replace(trade(1, monday), planned_stop=None)
-        await store.apply("monday", numbered([bare, stop]))
+        await store.apply("monday", [bare, stop])
         [held] = await store.open_after("PAPER", "Momentum", "monday")
         assert held.planned_stop == 170
         [carried] = await store.left_open("PAPER", "Momentum", "today")
@@ -404,7 +418,7 @@ class StoreContract:
             for n, price in ((2, 170), (3, 165), (4, 175), (5, 170))
         ]
         bare = msgspec.structs.replace(trade(1, monday, operation=opened_by), planned_stop=None)
-        await store.apply("monday", numbered([bare, *stops]))
+        await store.apply("monday", [bare, *stops])
         [held] = await store.open_after("PAPER", "Momentum", "monday")
         assert held.planned_stop == nearest
 
@@ -423,7 +437,7 @@ class StoreContract:
             trade(5, tuesday, quantity="5", price="111", operation="sell", at=at[5]),
             PlanRow(tuesday, "IBM", at[6], Decimal("101.5"), None),
         ]
-        await store.apply("monday", numbered(rows))
+        await store.apply("monday", rows)
         [ibm] = await store.left_open("PAPER", "Momentum", "today")
         assert (ibm.symbol, ibm.quantity, ibm.average_price, ibm.opened_at) == ("IBM", 15, 105, at[0])
         assert (ibm.planned_stop, ibm.planned_target) == (Decimal("101.5"), None)
@@ -461,10 +475,11 @@ class StoreContract:
             plan("170"),
         ]
         if at_once:
-            await store.apply(BATCH, numbered(rows))
+            await store.apply(BATCH, rows)
         else:
-            for number, row in numbered(rows):
-                await store.apply(BATCH, [(number, row)])
+            at = Progress()
+            for row in rows:
+                at = await store.apply(BATCH, [row], at)
         stops = {t.execution_id: t.stop for t in await store.trades(BATCH)}
         expected = [None, None, "179", "179", None, None, "180.25", "180.5", "170"]
         assert stops == {
@@ -487,7 +502,7 @@ class StoreContract:
             PlanRow(tuesday, "F", at[4], Decimal(19), Decimal(25)),
             trade(5, wednesday, quantity="6", operation="sell", at=at[5]),
         ]
-        await store.apply("monday", numbered(rows))
+        await store.apply("monday", rows)
 
         def told(found: Sequence[LeftOpen]) -> list[tuple[Any, ...]]:
             return [(p.symbol, p.quantity, p.average_price, p.planned_stop, p.planned_target) for p in found]
@@ -503,9 +518,7 @@ class StoreContract:
         assert list(await store.open_after("PROD", "Momentum", "tuesday")) == []
 
     async def test_what_is_not_ours_is_recorded_once_a_batch(self, store: Store, record: Record) -> None:
-        await store.apply(
-            BATCH, numbered([AccountRow(BATCH, "T", Decimal(5), OPEN), AccountRow(BATCH, "T", Decimal(6), OPEN)])
-        )
+        await store.apply(BATCH, [AccountRow(BATCH, "T", Decimal(5), OPEN), AccountRow(BATCH, "T", Decimal(6), OPEN)])
         assert await record.count("foreign_positions") == 1
 
     # --- the account ---
@@ -524,8 +537,8 @@ class StoreContract:
 
     async def test_a_gateway_with_a_lease_writes(self, store: Store, run_id: int) -> None:
         await store.lease("PA1")
-        await store.apply(BATCH, numbered([trade(1, run_id)]))
-        assert await store.applied(BATCH) == 1
+        await store.apply(BATCH, [trade(1, run_id)])
+        assert (await store.progress(BATCH)).number == 1
 
     # --- results, portfolios, keys ---
 

@@ -25,14 +25,17 @@ from liualgotrader.common.rows import (
     OrderRow,
     PickRow,
     PlanRow,
+    Progress,
     Row,
     SignalRow,
     TradeAnalysisRow,
     TradeRow,
 )
+from liualgotrader.models.gateway_tables import rows_after
 from liualgotrader.models.left_open import Step, left_open, with_resting_stop
 
 T = TypeVar("T", bound=msgspec.Struct)
+_NOTHING = Progress()
 
 
 @dataclass
@@ -68,7 +71,7 @@ class MemoryDatabase:
     trades: dict[str, TradeRow] = field(default_factory=dict)
     foreign: dict[tuple[str, str], AccountRow] = field(default_factory=dict)
     plans: dict[tuple[int, str], PlanRow] = field(default_factory=dict)
-    progress: dict[str, int] = field(default_factory=dict)
+    progress: dict[str, Progress] = field(default_factory=dict)
     gains: dict[tuple[str, int], GainLossRow] = field(default_factory=dict)
     trips: dict[tuple[str, int, int], TradeAnalysisRow] = field(default_factory=dict)
     accounts: dict[int, Account] = field(default_factory=dict)
@@ -155,21 +158,18 @@ class MemoryStore:
 
     # --- the gateway's rows -------------------------------------------------------------------
 
-    async def apply(self, batch_id: str, rows: Sequence[tuple[int, Row]]) -> None:
-        if not rows:
-            return
+    async def apply(self, batch_id: str, rows: Sequence[Row], before: Progress = _NOTHING) -> Progress:
         data = self._data
         self._check_lease()
-        stored = data.progress.get(batch_id, 0)
-        fresh = [(number, row) for number, row in rows if number > stored]
-        if [number for number, _ in fresh] != list(range(stored + 1, stored + 1 + len(fresh))):
-            raise ValueError(f"gateway rows {[number for number, _ in fresh]} do not follow on {stored}")
-        for _, row in fresh:
+        fresh, end = rows_after(data.progress.get(batch_id, _NOTHING), rows, before)
+        for row in fresh:
             if isinstance(row, TradeRow) and row.algo_run_id not in data.runs:
                 raise BadData(f"A row cannot be stored: there is no algo_run {row.algo_run_id}.")
-        for _, row in fresh:
+        for row in fresh:
             self._write(row)
-        data.progress[batch_id] = stored + len(fresh)
+        if fresh:
+            data.progress[batch_id] = end
+        return end
 
     def _write(self, row: Row) -> None:
         data = self.database
@@ -213,8 +213,8 @@ class MemoryStore:
             account.amounts.append(sign * row.quantity * row.price - row.fee)
             account.balance += account.amounts[-1]
 
-    async def applied(self, batch_id: str) -> int:
-        return self._data.progress.get(batch_id, 0)
+    async def progress(self, batch_id: str) -> Progress:
+        return self._data.progress.get(batch_id, _NOTHING)
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
         filled = [_filled(row, run) for row, run in self._trades_with_runs() if run.batch_id == batch_id]

@@ -37,8 +37,8 @@ async def trade(child, word):
                 quantity=Decimal(10), price=Decimal(price), fee=Decimal(0), at=at, **common,
             )
         )  # fmt: skip
-    if await store.applied(plan.batch_id) == 0:
-        await store.apply(plan.batch_id, list(enumerate(rows, start=1)))
+    if (await store.progress(plan.batch_id)).number == 0:
+        await store.apply(plan.batch_id, rows)
     await store.close()
 
 

@@ -356,7 +356,7 @@ async def test_what_an_earlier_batch_gained_is_written_again_with_the_fills_foun
         if side == "buy":
             rows.append(TradeRow("x1", name, run, symbol, "buy", Decimal(10), price, Decimal(0), OPEN, {}, None, None))
             cost = price * 10
-        await store.apply(before, [(int(name[-1]) * 2 + n, row) for n, row in enumerate(rows, -1)])
+        await store.apply(before, rows, await store.progress(before))
     await consolidate.trades(before, store)
     assert [row["gain_value"] for row in await store.fetch("SELECT gain_value FROM gain_loss")] == [-cost]
 

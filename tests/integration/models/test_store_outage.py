@@ -16,7 +16,7 @@ import pytest
 
 from liualgotrader.common.clock import WallClock, block
 from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, LiuError, OutsideError
-from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Row, TradeRow
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Progress, Row, TradeRow
 from liualgotrader.models.server import EmbeddedServer
 from liualgotrader.models.server_users import birth_of
 from liualgotrader.models.store import PostgresStore
@@ -83,15 +83,15 @@ async def begin(store: PostgresStore) -> int:
 async def test_a_killed_postmaster_loses_and_doubles_nothing(record: PostgresStore, server: EmbeddedServer) -> None:
     run_id = await begin(record)
     (account,) = await record.fetch("INSERT INTO accounts (balance) VALUES (0) RETURNING account_id")
-    rows: list[tuple[int, Row]] = [(n, trade(n, run_id, account["account_id"])) for n in range(1, 2001)]
+    rows: list[Row] = [trade(n, run_id, account["account_id"]) for n in range(1, 2001)]
     outages = 0
     killing: asyncio.Task[None] | None = None
-    while (stored := await _applied(record)) is None or stored < 2000:
-        if stored is not None and stored >= 500 and killing is None:
+    while (stored := await _progress(record)) is None or stored.number < 2000:
+        if stored is not None and stored.number >= 500 and killing is None:
             killing = asyncio.create_task(asyncio.to_thread(kill, server))
         try:
             if stored is not None:
-                await record.apply(BATCH, rows[stored : stored + 50])
+                await record.apply(BATCH, rows[stored.number : stored.number + 50], stored)
         except DatabaseUnavailable:
             outages += 1
         if stored is None or outages:
@@ -104,9 +104,9 @@ async def test_a_killed_postmaster_loses_and_doubles_nothing(record: PostgresSto
     assert balance["balance"] == Decimal("-200020.00")  # 2000 shares at 100.01
 
 
-async def _applied(store: PostgresStore) -> int | None:
+async def _progress(store: PostgresStore) -> Progress | None:
     try:
-        return await store.applied(BATCH)
+        return await store.progress(BATCH)
     except DatabaseUnavailable:
         return None
 
@@ -117,8 +117,8 @@ async def test_every_method_says_that_the_server_is_away(record: PostgresStore, 
     batch = BatchRow(BATCH, "2013-10-07", "SIMULATED", OPEN, {}, {}, {})
     for call in (
         lambda: record.begin_batch(batch),
-        lambda: record.applied(BATCH),
-        lambda: record.apply(BATCH, [(1, trade(1, run_id))]),
+        lambda: record.progress(BATCH),
+        lambda: record.apply(BATCH, [trade(1, run_id)]),
         lambda: record.trades(BATCH),
         lambda: record.key_load("k"),
         lambda: record.key_save("k", "v"),
@@ -131,13 +131,13 @@ async def test_every_method_says_that_the_server_is_away(record: PostgresStore, 
             await call()
         assert "\n" not in str(caught.value)
     await asyncio.to_thread(server.restart_if_dead)
-    assert await _first_answer(record) == 0
+    assert (await _first_answer(record)).number == 0
 
 
-async def _first_answer(store: PostgresStore) -> int:
-    """Return `applied`, asking again while connections of before the outage are found dead."""
+async def _first_answer(store: PostgresStore) -> Progress:
+    """Return the progress, asking again while connections of before the outage are found dead."""
     for _ in range(10):
-        if (number := await _applied(store)) is not None:
+        if (number := await _progress(store)) is not None:
             return number
         await WallClock().sleep(0.05)
     raise AssertionError("the store does not come back")
@@ -153,10 +153,10 @@ async def test_the_lease_is_taken_again_after_an_outage(record: PostgresStore, s
     run_id = await begin(record)
     generation = await record.lease("PA1")
     kill(server)
-    assert await _applied(record) is None
+    assert await _progress(record) is None
     await asyncio.to_thread(server.restart_if_dead)
-    assert await _first_answer(record) == 0
-    await record.apply(BATCH, [(1, trade(1, run_id))])
+    assert (await _first_answer(record)).number == 0
+    await record.apply(BATCH, [trade(1, run_id)])
     other = await open_store(server.dsn())
     with pytest.raises(OutsideError, match="Another"):
         await other.lease("PA1")
@@ -172,8 +172,8 @@ async def test_a_gateway_that_was_taken_over_writes_nothing(record: PostgresStor
     await watcher.execute("UPDATE account_lease SET generation = generation + 1")
     await watcher.close()
     with pytest.raises(OutsideError, match="taken"):
-        await record.apply(BATCH, [(1, trade(1, run_id))])
-    assert await record.applied(BATCH) == 0
+        await record.apply(BATCH, [trade(1, run_id)])
+    assert (await record.progress(BATCH)).number == 0
 
 
 async def test_no_account_number_is_stored(record: PostgresStore) -> None:
@@ -240,7 +240,7 @@ async def test_text_that_no_column_can_hold_does_not_stop_the_rows(record: Postg
         decided_at=OPEN,
         updated_at=OPEN,
     )
-    await record.apply(BATCH, [(1, order), (2, OrderEventRow("liu-1", 1, "rej\0ected", OPEN, odd))])
+    await record.apply(BATCH, [order, OrderEventRow("liu-1", 1, "rej\0ected", OPEN, odd)])
     (row,) = await record.fetch("SELECT reason, quantity, indicators::text AS kept FROM orders")
     assert row["reason"] == "no way ?"
     assert row["quantity"] == Decimal("0.123456789")
@@ -250,13 +250,13 @@ async def test_text_that_no_column_can_hold_does_not_stop_the_rows(record: Postg
 async def test_a_price_beyond_its_column_is_bad_data_and_stores_nothing(record: PostgresStore) -> None:
     run_id = await begin(record)
     with pytest.raises(BadData, match="overflow"):
-        await record.apply(BATCH, [(1, trade(1, run_id, price=Decimal(10) ** 15))])
-    assert await record.applied(BATCH) == 0
+        await record.apply(BATCH, [trade(1, run_id, price=Decimal(10) ** 15)])
+    assert (await record.progress(BATCH)).number == 0
 
 
 async def test_market_time_and_wall_time_stand_side_by_side(record: PostgresStore) -> None:
     run_id = await begin(record)
-    await record.apply(BATCH, [(1, trade(1, run_id))])
+    await record.apply(BATCH, [trade(1, run_id)])
     (row,) = await record.fetch(
         "SELECT tstamp::text AS market, now() - created_at < '1 min' AS new, client_time FROM new_trades"
     )

@@ -6,14 +6,17 @@ import json
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.rows import AccountRow
+from liualgotrader.common.errors import RecordDiffers
+from liualgotrader.common.rows import AccountRow, Progress
 from liualgotrader.models.gateway_tables import rows_after
 from liualgotrader.models.server_binaries import sentence_of
 from liualgotrader.models.values import (
@@ -77,16 +80,26 @@ def test_rows_stand_on_their_side() -> None:
     assert list(columns([], 3)) == [(), (), ()]
 
 
-@given(st.integers(0, 30), st.integers(1, 31), st.integers(0, 20))
-def test_of_a_piece_without_holes_exactly_the_new_rows_are_left(stored: int, first: int, length: int) -> None:
-    row = AccountRow("b", "T", Decimal(1), 0)
-    piece = [(number, row) for number in range(first, first + length)]
-    new = [number for number, _ in piece if number > stored]
-    if new and new[0] != stored + 1:
-        with pytest.raises(ValueError, match=str(stored + 1)):
-            rows_after(stored, piece)
+@given(st.integers(0, 30), st.integers(0, 31), st.integers(1, 20), st.booleans(), st.booleans())
+def test_of_a_piece_exactly_the_new_rows_are_left_and_one_that_is_not_joined_is_refused(
+    stored: int, first: int, length: int, same: bool, with_digest: bool
+) -> None:
+    def ends(journal: str) -> list[Progress]:
+        return list(
+            accumulate((AccountRow(journal, "T", Decimal(n), 0) for n in range(60)), Progress.after, initial=Progress())
+        )
+
+    kept = ends("a")[stored]
+    mine = "a" if same else "b"
+    piece = [AccountRow(mine, "T", Decimal(n), 0) for n in range(first, first + length)]
+    told = kept if with_digest else msgspec.structs.replace(kept, digest=None)
+    joined = first <= stored <= first + length and (same or not with_digest or not stored)
+    if joined:
+        fresh, end = rows_after(told, piece, ends(mine)[first])
+        assert (len(fresh), end) == (first + length - stored, ends(mine)[first + length])
     else:
-        assert len(rows_after(stored, piece)) == len(new)
+        with pytest.raises(RecordDiffers, match=f"{stored} rows of the batch are stored"):
+            rows_after(told, piece, ends(mine)[first])
 
 
 @pytest.mark.parametrize(

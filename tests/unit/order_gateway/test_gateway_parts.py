@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock
-from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError, RecordDiffers
 from liualgotrader.common.orders import (
     AccountNews,
     BrokerOrder,
@@ -25,7 +25,7 @@ from liualgotrader.common.orders import (
     OrderType,
     Side,
 )
-from liualgotrader.common.rows import AccountRow, AlgoRunRow, BatchRow, TradeRow
+from liualgotrader.common.rows import AccountRow, AlgoRunRow, BatchRow, Progress, TradeRow
 from liualgotrader.common.session_plan import Endpoints, SessionPlan, SlotPlan
 from liualgotrader.engine.desk import (
     Begin,
@@ -279,7 +279,7 @@ async def recorder_of(
 ) -> RowRecorder:
     async def open_store() -> MemoryStore:
         store = MemoryStore(database)
-        await store.applied(BATCH)
+        await store.progress(BATCH)
         return store
 
     clock, busy = WallClock(), (holds or Hold()).busy
@@ -323,6 +323,46 @@ async def test_rows_of_an_earlier_life_are_passed_over(database: MemoryDatabase)
     assert await second.drain(5)
     assert (second.applied, second.generation) == (3, 2)
     await second.close()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5], ids=["deleted", "cut", "another", "grown past what is stored"])
+async def test_rows_of_a_journal_that_does_not_lead_to_what_is_stored_are_refused_and_none_is_passed_over(
+    database: MemoryDatabase, rows: int
+) -> None:
+    first = await recorder_of(database, [])
+    first.add([account_row(1), account_row(2)])
+    await first.connect()
+    first.start()
+    assert await first.drain(5)
+    await first.close()
+    again = await recorder_of(database, [])
+    again.add([account_row(1 if rows == 1 else n + 10) for n in range(1, rows + 1)])
+    with pytest.raises(RecordDiffers, match=f"leads to {rows} rows and not to the 2 that are stored"):
+        await again.connect()
+    again.start()
+    await until(lambda: again.failed() is not None)
+    assert isinstance(again.failed(), RecordDiffers)
+    assert sorted(symbol for _, symbol in database.foreign) == ["S1", "S2"]
+    await again.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_found_done_although_more_rows_wait_by_then(
+    database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, apply = await recorder_of(database, []), MemoryStore.apply
+
+    async def lose_the_answer(*args: object) -> Progress:
+        monkeypatch.setattr(MemoryStore, "apply", apply)
+        await apply(*args)  # type: ignore[arg-type]
+        recorder.add([account_row(3)])
+        raise DatabaseUnavailable("gone")
+
+    monkeypatch.setattr(MemoryStore, "apply", lose_the_answer)
+    recorder.start()
+    recorder.add([account_row(1), account_row(2)])
+    assert await recorder.drain(5)
+    assert (recorder.applied, database.progress[BATCH].number, len(database.foreign)) == (3, 3, 3)
+    await recorder.close()
 
 
 def cash_row(number: int, run_id: int, account_id: int | None) -> tuple[int, TradeRow]:
@@ -631,7 +671,7 @@ async def test_a_strategy_goes_on_with_what_it_held_if_the_account_holds_it(data
     await store.begin_batch(BatchRow(before, "2025-06-20", "SIMULATED", OPEN, {}, {}, {}))
     run = await store.begin_algo_run(AlgoRunRow(before, 1, "alpha", "SIMULATED", "", {}, OPEN))
     bought = [("AAPL", 10), ("MSFT", 20)]
-    rows = [(n, trade_row(run, symbol, quantity)) for n, (symbol, quantity) in enumerate(bought, start=1)]
+    rows = [trade_row(run, symbol, quantity) for symbol, quantity in bought]
     await store.apply(before, rows)
     notices: list[str] = []
     plan = plan_of(SlotPlan(3, "alpha", 1, 13), SlotPlan(1, "alpha", 0, 11))

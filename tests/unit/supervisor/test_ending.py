@@ -48,7 +48,7 @@ class Days:
 
     async def write(self, row):
         self.rows += 1
-        await self.store.apply("any", [(self.rows, row)])
+        await self.store.apply("any", [row], await self.store.progress("any"))
 
     async def trade(self, run, operation, quantity, price, symbol="IBM", stop=None):
         execution, at = f"e{self.rows}", (self.rows + 1) * SECOND
