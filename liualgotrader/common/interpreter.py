@@ -231,6 +231,15 @@ class Kept:
         return [setting.words for setting, _ in changed]
 
 
+def listed(words: Sequence[str]) -> str:
+    """Return words as a sentence has them.
+
+    >>> listed(["the locale", "signal handlers", "the import path"])
+    'the locale, signal handlers and the import path'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 @contextmanager
 def kept_interpreter(whose: str) -> Iterator[None]:
     """Put back at the end what the code in the block changes for everybody; `whose` code it is stands in the log."""

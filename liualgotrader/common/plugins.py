@@ -20,7 +20,7 @@ from liualgotrader.common.tradeplan_tables import nearest
 
 T = TypeVar("T")
 
-_TAKEN_BEFORE = ("filename", "recurrence")  # keys of a table that no constructor need declare
+_TAKEN_BEFORE = ("filename", "recurrence", "own_process")  # keys of a table that no constructor need declare
 
 _OUTSIDE_CALLS = {
     ("datetime", "now"): "the `now` argument or ctx.now",

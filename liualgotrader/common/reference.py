@@ -117,6 +117,11 @@ STRATEGY: Mapping[str, Key] = {
         "which events call this strategy, for a `run_all` strategy that needs ticks",
         "the plan's; for `run_all` minutes",
     ),
+    "own_process": Key(
+        "true or false",
+        "it runs in a consumer process of its own, one for all its symbols, beside those of `consumers`",
+        "false",
+    ),
     "anything else": Key(
         "any", "goes to the constructor; a key that it does not take is an error", "the constructor's"
     ),

@@ -31,6 +31,12 @@ class SlotPlan(msgspec.Struct, frozen=True):
     account_id: int | None = None  # of the strategy's portfolio, if it has one
     stopped: str = ""  # why it must not run (any more): `no answer`, …
     day_trade: bool = True  # what its class says; where that says nothing, what must not stay overnight is closed
+    own_process: bool = False  # it has the consumer to itself
+
+    @property
+    def has_home(self) -> bool:
+        """Whether the strategy lives in this consumer only, whoever owns a symbol."""
+        return self.run_all or self.own_process
 
 
 class Endpoints(msgspec.Struct, frozen=True):
@@ -170,6 +176,11 @@ class SessionPlan(msgspec.Struct, frozen=True):
         """Return the names of all links."""
         per_consumer = [f"{kind}-{i}" for i in range(self.consumers) for kind in ("market", "intents", "news", "needs")]
         return ["picks", *per_consumer]
+
+    @property
+    def sharing_consumers(self) -> int:
+        """How many consumers share the symbols; those of strategies with a process of their own come after them."""
+        return self.consumers - sum(slot.own_process for slot in self.slots)
 
     def slots_of(self, consumer: int) -> list[SlotPlan]:
         """Return the slots that live in one consumer, by slot number."""

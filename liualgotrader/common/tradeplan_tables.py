@@ -47,6 +47,8 @@ def strategy_table(name: str, values: Mapping[str, Any], path: Path) -> dict[str
     where = f"{path}: [strategies.{name}]"
     found = dict(values, filename=_file(values, where, path))
     _text(values, "portfolio_id", where)
+    if not isinstance(values.get("own_process", False), bool):
+        raise ConfigError(f"{where} `own_process` must be true or false, not {values['own_process']!r}")
     _windows(values.get("schedule", []), where)
     return found
 

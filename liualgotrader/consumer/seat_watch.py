@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from liualgotrader.common.folder_imports import forget_plain_names
-from liualgotrader.common.interpreter import WATCHED, Kept
+from liualgotrader.common.interpreter import WATCHED, Kept, listed
 from liualgotrader.transport.market_clock import Seat
 from liualgotrader.transport.page import symbol_cell
 
@@ -71,7 +71,7 @@ class SeatWatch:
         whose = f"strategy {names[0]}" if len(names) == 1 else f"one of the strategies {', '.join(names)}"
         if len(names) > 1:
             self._closely = dict.fromkeys(self._names, _CLOSELY)
-        sentence = f"{whose} has changed {' and '.join(changed)} for every strategy of its process; it was put back"
+        sentence = f"{whose} has changed {listed(changed)} for every strategy of its process; it was put back"
         if sentence not in self._said:
             self._said.add(sentence)
             self._tell(sentence)

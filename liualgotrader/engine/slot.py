@@ -71,7 +71,6 @@ class Slot:
         self.missed_ticks = 0
         self._contexts: dict[str, Context] = {}
         self._maker = maker
-        self._said_outside = False
         self._symbols = symbols
 
     def seed(self, seed: int) -> None:
@@ -136,8 +135,8 @@ class Slot:
             f"strategy {self.name} acts through its ctx outside a call of its own - from a thread, a task or after an"
             " await - and that is refused: return from the thread what it found, and order in the next event method"
         )
-        if not self._said_outside:
-            self._said_outside = True
+        self.refusals.counts["outside_call"] += 1
+        if self.refusals.counts["outside_call"] == 1:
             self.log.error("%s", sentence)
         raise RuntimeError(sentence)
 

@@ -17,10 +17,10 @@ Handler = Callable[[MarketEvent | Gap], None]
 class Router:
     """Routes picks and events of a session.
 
-    A symbol picked for per-symbol strategies goes to its assigned consumer with every event. The homes of
-    `run_all` strategies get bars and sampled prices of the symbols picked for them or for all;
-    `tick_homes` names those strategies that get every event at home as well. What a consumer needs for its
-    positions and orders it gets whether picked or not.
+    A symbol picked for strategies that share the consumers goes to its assigned consumer with every event. The homes of
+    `run_all` strategies get bars and sampled prices of the symbols picked for them or for all; `tick_homes` names those
+    that get every event at home, and so does every other strategy with a process of its own. What a consumer needs for
+    its positions and orders it gets whether picked or not.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class Router:
         self._assignment = assignment
         self._samplers = [Sampler(outbox.append) for outbox in outboxes]
         self._slots = {slot.slot: slot for slot in slots}
-        self._homes: dict[str, int] = {slot.strategy: slot.consumer for slot in slots if slot.run_all}
-        self._sharded = {slot.strategy for slot in slots if not slot.run_all}
-        self._tick_homes = frozenset(tick_homes)
+        self._homes: dict[str, int] = {slot.strategy: slot.consumer for slot in slots if slot.has_home}
+        self._sharded = {slot.strategy for slot in slots if not slot.has_home}
+        self._tick_homes = {*tick_homes, *(slot.strategy for slot in slots if slot.own_process and not slot.run_all)}
         self._routes: dict[str, Handler] = {}
         self._picks: dict[str, set[str]] = {}  # symbol -> strategies it was picked for, "" for all
         self._holders: dict[str, set[int]] = {}  # symbol -> consumers that have heard of it
@@ -68,14 +68,16 @@ class Router:
     def _meant(self, symbol: str, strategy: str) -> Iterator[int]:
         owner = self._assignment.of(symbol)
         for slot in self._slots.values():
-            if strategy in ("", slot.strategy) and (slot.run_all or owner in (None, slot.consumer)):
+            if strategy in ("", slot.strategy) and (slot.has_home or owner in (None, slot.consumer)):
                 yield slot.slot
 
     def needs_consumer(self, pick: Pick) -> bool:
-        """Whether a per-symbol strategy is meant, so that the symbol must belong to a consumer."""
+        """Whether a strategy that shares the consumers is meant, so that the symbol must belong to one of them."""
         return self._is_sharded(pick.strategy)
 
     def _is_sharded(self, strategy: str) -> bool:
+        if not self._assignment.counts():
+            return False
         if strategy:
             return strategy not in self._homes
         return bool(self._sharded) or not self._homes
@@ -132,8 +134,8 @@ class Router:
         return [symbol for symbol in sorted(before) if not self.is_needed(symbol)]
 
     def unassigned(self, needs: Needs) -> list[str]:
-        """Return those needed symbols of per-symbol strategies that belong to no consumer yet."""
-        slots = [number for number in needs.symbols if number in self._slots and not self._slots[number].run_all]
+        """Return those needed symbols of strategies that share the consumers that belong to none of these yet."""
+        slots = [number for number in needs.symbols if number in self._slots and not self._slots[number].has_home]
         found = {symbol for number in slots for symbol in needs.symbols[number]}
         return sorted(symbol for symbol in found if self._assignment.of(symbol) is None)
 

@@ -81,7 +81,7 @@ class Producer:
         try:
             unpicked = Unpicked(Path(plan.journal_dir))
             self._intake = Intake(plan.batch_id, store, child.clock, child.notice, unpicked)
-            assignment, picks = await self._intake.resume(plan.consumers)
+            assignment, picks = await self._intake.resume(plan.sharing_consumers)
             self._router = Router(plan.slots, self._outboxes, assignment, self._tick_homes)
             hooks = StreamHooks(
                 connecting=self._connecting,

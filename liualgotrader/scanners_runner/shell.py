@@ -14,7 +14,7 @@ from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.events import Pick
-from liualgotrader.common.interpreter import WATCHED, Kept
+from liualgotrader.common.interpreter import WATCHED, Kept, listed
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.common.tlog import say, warn
@@ -200,9 +200,7 @@ class ScannersRunner:
         self._counts["scanners_running"] -= 1
         if changed := self._kept.put_back():
             others = ", or another scanner that ran meanwhile," if self._counts["scanners_running"] else ""
-            self._notice(
-                name, f"{others} has changed {' and '.join(changed)} for every scanner; it was put back".lstrip()
-            )
+            self._notice(name, f"{others} has changed {listed(changed)} for every scanner; it was put back".lstrip())
         problem = _problem(outcome, scanner)
         if problem:
             self._counts["failures"] += 1

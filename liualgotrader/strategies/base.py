@@ -19,6 +19,7 @@ from liualgotrader.common.ports import KeyStore
 from liualgotrader.common.session_plan import Hours
 
 _EXIT_MARGIN_MINUTES = 15
+_FOR_THE_LAYOUT = ("filename", "own_process")  # keys of a strategy's table that its constructor never sees
 GLOBAL_CONTEXT = "global"
 _READ_BY_US = ("portfolio_id", "events")  # keys of a strategy's table that it need not declare
 
@@ -293,7 +294,7 @@ def make_strategy(
     declared = inspect.signature(kind.__init__).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in declared.values())
     offered = {"data_loader": data_loader, "ref_run_id": ref_run_id}
-    arguments = {key: value for key, value in details.items() if key not in ("filename", *offered)}
+    arguments = {key: value for key, value in details.items() if key not in (*_FOR_THE_LAYOUT, *offered)}
     for key in _READ_BY_US:
         if key not in declared and not takes_any:
             arguments.pop(key, None)

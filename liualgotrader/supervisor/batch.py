@@ -242,6 +242,7 @@ class Ledger:
                     account,
                     stopped.get(place.slot, ""),
                     day_trade=place.strategy not in swing,
+                    own_process=place.own_process,
                 )
             )
         return tuple(slots)

@@ -1,4 +1,4 @@
-"""Who runs where: one slot per strategy and consumer, a `run_all` strategy in one home only."""
+"""Who runs where: one slot per strategy and consumer, a strategy that has a home in that one only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StrategyFacts(msgspec.Struct, frozen=True):
     """What loading a strategy's class showed. `day_trade` is None where the class would not say.
 
     `notes` are places where it reads past the engine's doors, `doubts` values that can hardly be meant, `broken`
-    says why no instance can be made: it will not run.
+    says why no instance can be made: it will not run. `own_process` is what the tradeplan says.
     """
 
     name: str
@@ -24,6 +24,7 @@ class StrategyFacts(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     broken: str = ""
+    own_process: bool = False
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -33,6 +34,7 @@ class Place(msgspec.Struct, frozen=True):
     strategy: str
     consumer: int
     run_all: bool = False
+    own_process: bool = False
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -54,18 +56,26 @@ class Layout(msgspec.Struct, frozen=True):
 def lay_out(strategies: Sequence[StrategyFacts], consumers: int) -> Layout:
     """Return the slots, numbered from 1: strategies in the tradeplan's order, each in every consumer.
 
-    A `run_all` strategy has one slot, in the consumer with the fewest strategies so far, ties to the lowest.
+    A `run_all` strategy has one slot, in the consumer with the fewest strategies so far, ties to the lowest. One with
+    `own_process` has one slot, in a consumer of its own that comes after the others; if all have, there are no others.
     """
-    load = Counter({index: sum(not s.run_all for s in strategies) for index in range(consumers)})
+    sharing = [s for s in strategies if not s.own_process]
+    shared = consumers if sharing or not strategies else 0
+    load = Counter({index: sum(not s.run_all for s in sharing) for index in range(shared)})
     places: list[Place] = []
+    consumers = shared
     for facts in strategies:
-        homes: Sequence[int] = range(consumers)
-        if facts.run_all:
-            home = min(range(consumers), key=lambda index: (load[index], index))
+        homes: Sequence[int] = range(shared)
+        if facts.own_process:
+            homes = [consumers]
+            consumers += 1
+        elif facts.run_all:
+            home = min(range(shared), key=lambda index: (load[index], index))
             load[home] += 1
             homes = [home]
         places += [
-            Place(slot, facts.name, home, facts.run_all) for slot, home in enumerate(homes, start=len(places) + 1)
+            Place(slot, facts.name, home, facts.run_all, facts.own_process)
+            for slot, home in enumerate(homes, start=len(places) + 1)
         ]
     return Layout(consumers, tuple(places))
 

@@ -70,7 +70,8 @@ def strategy_facts(name: str, details: dict[str, Any]) -> StrategyFacts:
     kind = load_class(Strategy, name, details["filename"], Path(), table=f"strategies.{name}")
     notes = tuple(outside_reads(Path(details["filename"])))
     doubts = tuple(_odd_values(kind, details, f"strategies.{name}"))
-    base = StrategyFacts(name, _looks_like_run_all(kind, Strategy), None, notes, doubts)
+    own = bool(details.get("own_process"))
+    base = StrategyFacts(name, _looks_like_run_all(kind, Strategy), None, notes, doubts, own_process=own)
     return asyncio.run(_facts_of_one(base, name, details))
 
 

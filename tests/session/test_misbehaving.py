@@ -23,6 +23,9 @@ FATES = {
     "AwaitsForEver": "no answer",
     "ReturnsNonsense": "market close",
     "Flipper": "market close",
+    "FlipperAlone": "market close",
+    "HarmsInRun": "market close",
+    "OrdersFromAThread": "market close",
     "Rotator": "market close",
 }
 SENTENCES = (
@@ -34,6 +37,7 @@ SENTENCES = (
     "scanner ReturnsNumbers returned a list with 1 in it, but a symbol is a text like 'AAPL'",
     "scanner NeverReturns did not return within 2 seconds and was left alone",
     "strategy Spins did not answer",
+    "strategy HarmsInRun has changed the warnings filters, the root logger, signal handlers and the working directory",
     "strategy RaisesInRun is stopped, the others go on: raised: ZeroDivisionError",
 )
 
@@ -46,9 +50,12 @@ def test_whatever_user_code_does_it_is_stopped_alone_and_the_others_trade_on() -
         run.nothing_is_left()
         with run.database() as dsn:
             record = audit(run.state, dsn, run.home / "logs")
+        logs = "".join(path.read_text() for path in (run.home / "logs").rglob("consumer-*.log*"))
     reasons = defaultdict(set)
     for row in record.rows("algo_run"):
         reasons[row["algo_name"]].add(row["end_reason"])
     assert {name: told for name, told in FATES.items() if not all(told in reason for reason in reasons[name])} == {}
     names = {row["algo_run_id"]: row["algo_name"] for row in record.rows("algo_run")}
-    assert {names[row["algo_run_id"]] for row in record.rows("new_trades")} == {"Flipper", "Rotator"}
+    assert {names[row["algo_run_id"]] for row in record.rows("new_trades")} == {"Flipper", "FlipperAlone", "Rotator"}
+    assert len([row for row in record.rows("algo_run") if row["algo_name"] == "FlipperAlone"]) == 1
+    assert "strategy OrdersFromAThread acts through its ctx outside a call of its own" in logs

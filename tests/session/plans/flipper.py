@@ -35,6 +35,10 @@ class Flipper(Strategy):
             ctx.sell(shares, reason="short")
 
 
+class FlipperAlone(Flipper):
+    """The same in a process of its own."""
+
+
 class Rotator(Strategy):
     """Once a minute over all symbols: holds one share of the first three by name, sells what is held longer."""
 

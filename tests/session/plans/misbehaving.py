@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
+import logging
 import os
+import signal
 import sys
+import threading
 import time
+import warnings
 from typing import Any
 
 from liualgotrader.scanners.base import Scanner
 from liualgotrader.strategies.base import Strategy, StrategyType
+
+
+def _harm_everybody() -> None:
+    """Change what all code of a process shares."""
+    decimal.getcontext().prec = 4
+    warnings.simplefilter("error")
+    logging.basicConfig(force=True)
+    os.chdir("/")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+_harm_everybody()
 
 
 class _OfTheOriginal(Strategy):
@@ -49,6 +66,19 @@ class ExitsAfterAWait(_OfTheOriginal):
     async def _act(self, symbol: str) -> Any:
         await asyncio.sleep(0)
         sys.exit(7)
+
+
+class HarmsInRun(_OfTheOriginal):
+    async def _act(self, symbol: str) -> Any:
+        _harm_everybody()
+        return False, {}
+
+
+class OrdersFromAThread(Strategy):
+    def on_bar(self, ctx: Any, bar: Any) -> None:
+        thread = threading.Thread(target=lambda: ctx.buy(1))
+        thread.start()
+        thread.join()
 
 
 class EndsItsProcess(_OfTheOriginal):

@@ -150,6 +150,7 @@ def test_momentum_takes_both_names_of_its_change(load, change):
         ('[strategies.Breakout]\nfilename = "no.py"', "[strategies.Breakout] `filename` is 'no.py', but"),
         (STRATEGY + "schedule = 3", "[strategies.Breakout] `schedule` must be a list of tables"),
         (STRATEGY + "schedule = [{start = 1}]", "[strategies.Breakout] `schedule` must be a list of tables"),
+        (STRATEGY + 'own_process = "yes"', "[strategies.Breakout] `own_process` must be true or false, not 'yes'"),
         (STRATEGY + "portfolio_id = 3", "[strategies.Breakout] `portfolio_id` must be text, not 3"),
         ("risk = nan\n" + STRATEGY, "`risk` must be more than 0"),
         ("portfolio_value = inf\n" + STRATEGY, "`portfolio_value` must be an amount of dollars, not inf"),

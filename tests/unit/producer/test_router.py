@@ -206,3 +206,42 @@ def test_samples_fall_on_quarters_of_a_second_of_market_time() -> None:
     assert [next_sample(at + ms * MILLISECOND) - at for ms in (0, 1, 249, 250)] == [
         250 * MILLISECOND, 250 * MILLISECOND, 250 * MILLISECOND, 500 * MILLISECOND,
     ]  # fmt: skip
+
+
+ALONE = SlotPlan(3, "Alone", 2, 4, own_process=True)
+
+
+def test_a_strategy_with_a_process_of_its_own_gets_every_event_of_what_is_picked_for_it_or_for_all() -> None:
+    made = Router((*SHARDED, ALONE), [Outbox(1) for _ in range(3)], Assignment(2, {}))
+    for pick in (Pick("A", 1, "s"), Pick("B", 1, "s", "Alone"), Pick("C", 1, "s", "Alpha")):
+        made.accept(pick)
+    assert [made.needs_consumer(Pick("X", 1, "s", name)) for name in ("", "Alone", "Alpha")] == [True, False, True]
+    made.dispatch([t("A", 2), q("B", 3), b("B", 4), t("C", 5)])
+    assert got(made)[2] == [
+        Pick("A", 1, "s", "Alone"),
+        Pick("B", 1, "s", "Alone"),
+        t("A", 2),
+        q("B", 3),
+        b("B", 4),
+    ]
+    assert got(made)[0] == [Pick("A", 1, "s"), t("A", 2)] and got(made)[1] == [Pick("C", 1, "s", "Alpha"), t("C", 5)]
+
+
+def test_what_a_strategy_with_a_process_of_its_own_holds_belongs_to_no_other_consumer_and_comes_whole() -> None:
+    made = Router((*SHARDED, ALONE), [Outbox(1) for _ in range(3)], Assignment(2, {}))
+    needs = Needs({3: ["HELD"]})
+    assert made.unassigned(needs) == []
+    made.need(2, needs)
+    made.accept(Pick("HELD", 1, "s", "Alpha"))
+    made.reject(Rejected(3, ["A"]))
+    made.dispatch([t("HELD", 4)])
+    assert [waiting[-1:] for waiting in got(made)] == [[t("HELD", 4)], [], [t("HELD", 4)]]
+    assert not made.is_wanted("A", "Alone") and made.is_wanted("A", "")
+
+
+def test_without_consumers_that_share_nothing_is_assigned() -> None:
+    made = Router((SlotPlan(0, "Alone", 0, 1, own_process=True),), [Outbox(1)], Assignment(0, {}))
+    for name in ("", "Alone", "Nobody"):
+        made.accept(Pick("A", 1, "s", name))
+    made.dispatch([t("A", 2)])
+    assert got(made) == [[Pick("A", 1, "s", "Alone"), Pick("A", 1, "s", "Alone"), t("A", 2)]]

@@ -44,3 +44,16 @@ def test_a_stored_layout_comes_back_and_fits_only_the_same_strategies():
     assert stored_layout(layout.as_dict(), facts("B", "a"), "x") == layout
     with pytest.raises(ConfigError, match="the unfinished batch x was made with the strategies a, B"):
         stored_layout(layout.as_dict(), facts("a"), "x")
+
+
+def test_a_strategy_with_a_process_of_its_own_has_a_consumer_after_those_that_share():
+    found = [StrategyFacts("a", False), StrategyFacts("alone", False, own_process=True), StrategyFacts("b", False)]
+    layout = lay_out([*found, StrategyFacts("ALL", True, own_process=True), StrategyFacts("HOME", True)], 2)
+    where = {name: [p.consumer for p in layout.places if p.strategy == name] for name in layout.strategies()}
+    assert where == {"a": [0, 1], "alone": [2], "b": [0, 1], "ALL": [3], "HOME": [0]}
+    assert layout.consumers == 4 and [p.slot for p in layout.places] == list(range(1, 8))
+
+
+def test_if_every_strategy_has_a_process_of_its_own_there_are_no_other_consumers():
+    layout = lay_out([StrategyFacts(name, False, own_process=True) for name in ("a", "b")], 4)
+    assert [p.consumer for p in layout.places] == [0, 1] and layout.consumers == 2
