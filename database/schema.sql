@@ -7,6 +7,18 @@ CREATE TYPE trade_env AS ENUM ('PAPER', 'PROD');
 
 CREATE TYPE trade_operation AS ENUM ('buy', 'sell', 'sell_short', 'buy_short');
 
+CREATE TABLE account_activities (
+    activity_id text NOT NULL,
+    batch_id text NOT NULL,
+    activity_type text NOT NULL,
+    symbol text NOT NULL,
+    amount numeric,
+    at timestamp with time zone NOT NULL,
+    description text NOT NULL,
+    CONSTRAINT account_activities_pkey PRIMARY KEY (activity_id)
+);
+COMMENT ON TABLE account_activities IS 'cash and shares that moved without an order, by the broker''s word (CSD, CSW, DIV, FEE ...), US dollars, signed; written by the order gateway';
+
 CREATE TABLE account_lease (
     account_digest text NOT NULL,
     generation bigint NOT NULL,
@@ -423,4 +435,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities');

@@ -286,11 +286,67 @@ class BrokerUpdate(msgspec.Struct, frozen=True, tag_field="kind", tag="update"):
 
 
 class BrokerPosition(msgspec.Struct, frozen=True):
-    """What the account holds in one symbol: `quantity` signed shares at `average_price` dollars."""
+    """What the account holds in one symbol: `quantity` signed shares at `average_price` dollars.
+
+    `last_price` is the newest, `previous_close` the official close of the session before, both in dollars per share;
+    None: not known.
+    """
 
     symbol: str
     quantity: Decimal
     average_price: Decimal
+    last_price: Decimal | None = None
+    previous_close: Decimal | None = None
+
+
+class BrokerActivity(msgspec.Struct, frozen=True):
+    """What changed the account and is no execution: a deposit, a withdrawal, a dividend, a fee.
+
+    `kind` is the vendor's word for it, `amount` in signed dollars (None: not known or no cash); `at` is its instant, or
+    the beginning of its day in New York where only that is told.
+    """
+
+    activity_id: str
+    kind: str
+    at: int
+    amount: Decimal | None = None
+    symbol: str = ""
+    description: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it is in words, like `withdrawal of 6,000.00 $`."""
+        word = ACTIVITIES.get(self.kind) or next((w for k, w in ACTIVITIES.items() if self.kind.startswith(k)), "")
+        said = word or f"{self.description or 'activity'} ({self.kind})"
+        if self.amount is None:
+            cash = "" if self.symbol else " of an unknown amount"
+        elif word in UNSIGNED:
+            cash = f" of {abs(self.amount):,.2f} $"
+        else:
+            cash = f" of {self.amount:+,.2f} $"
+        return f"{said}{cash}" + (f" for {self.symbol}" if self.symbol else "")
+
+
+# Alpaca's kinds; of those that only begin like one the beginning counts (DIVNRA is a tax on a dividend).
+ACTIVITIES = {
+    "CSD": "deposit",
+    "CSW": "withdrawal",
+    "DIV": "dividend",
+    "INT": "interest",
+    "FEE": "fee of the broker",
+    "CFEE": "fee of the broker",
+    "JNLC": "cash moved between accounts",
+    "JNLS": "shares moved between accounts",
+    "ACATC": "cash moved from another broker",
+    "ACATS": "shares moved from another broker",
+    "SPLIT": "split",
+    "SPIN": "spin-off",
+    "MA": "merger",
+    "NC": "name change",
+    "REORG": "reorganisation",
+    "PTC": "charge",
+}
+UNSIGNED = frozenset({"deposit", "withdrawal"})
 
 
 class BrokerAccount(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_account"):

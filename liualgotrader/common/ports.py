@@ -10,6 +10,7 @@ from liualgotrader.common.errors import BadData
 from liualgotrader.common.events import Bar, MarketEvent
 from liualgotrader.common.orders import (
     BrokerAccount,
+    BrokerActivity,
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
@@ -29,6 +30,7 @@ from liualgotrader.common.rows import (
     Row,
     SignalRow,
     TradeAnalysisRow,
+    TradedBefore,
 )
 
 
@@ -108,6 +110,13 @@ class Broker(Protocol):
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
         """Return all executions at or after `since`, oldest first, through all pages."""
+        ...
+
+    async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
+        """Return what has changed the account since then and is no execution, oldest first.
+
+        Where the broker tells only days: all of the day of `since` in New York, and later.
+        """
         ...
 
     async def positions(self) -> Sequence[BrokerPosition]:
@@ -227,6 +236,12 @@ class Store(Protocol):
 
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
+        ...
+
+    async def traded_before(
+        self, environment: str, strategies: Sequence[str], batch_id: str, since: int
+    ) -> Sequence[TradedBefore]:
+        """Return what other batches of these strategies have traded since then, by symbol."""
         ...
 
     async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:

@@ -114,7 +114,32 @@ class PlanRow(msgspec.Struct, frozen=True, tag_field="kind", tag="plan"):
     planned_target: Decimal | None
 
 
-Row = OrderRow | OrderEventRow | TradeRow | AccountRow | PlanRow
+class ActivityRow(msgspec.Struct, frozen=True, tag_field="kind", tag="activity"):
+    """A deposit, a withdrawal, a dividend, a fee …: what moved the account and is no execution. `activity_id` is unique."""
+
+    activity_id: str
+    batch_id: str  # whose gateway learned of it
+    activity_type: str  # the broker's word
+    symbol: str
+    amount: Decimal | None  # US dollars, signed; None: not known
+    at: int
+    description: str
+
+
+Row = OrderRow | OrderEventRow | TradeRow | AccountRow | PlanRow | ActivityRow
+
+
+class TradedBefore(msgspec.Struct, frozen=True, tag_field="kind", tag="traded_before"):
+    """What earlier batches of a session's strategies have traded on its day in a symbol.
+
+    `quantity` is signed shares, `value` what was paid for them less what was received, `fees` come on top, dollars.
+    """
+
+    symbol: str
+    quantity: Decimal
+    value: Decimal
+    fees: Decimal
+
 
 _row_encoder = msgspec.msgpack.Encoder(enc_hook=str)
 

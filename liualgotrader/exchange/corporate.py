@@ -12,7 +12,7 @@ from fractions import Fraction
 from liualgotrader.common.money import price_units
 from liualgotrader.exchange.ledger import Mark
 from liualgotrader.exchange.orders import Order
-from liualgotrader.exchange.units import step_of
+from liualgotrader.exchange.units import shares, step_of
 from liualgotrader.exchange.venue import Account, Venue
 
 
@@ -27,7 +27,8 @@ def turn_day(venue: Venue) -> None:
             _adjust(venue, account, symbol, ratio, 0)
     for symbol, amount in session.dividends.items():
         for account in venue.accounts.values():
-            account.ledger.dividend(symbol, price_units(amount))
+            if held := account.ledger.quantity(symbol):  # a short position pays it
+                venue.move_cash(account, "DIV", shares(held) * amount, session.pre_opens_at, symbol=symbol)
             _adjust(venue, account, symbol, Decimal(1), price_units(amount))
     for account in venue.accounts.values():
         account.ledger.begin_session(_closing_mark(venue, account))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 from liualgotrader.common.events import Counts, MarketEvent, Quote, Status, Trade
 from liualgotrader.exchange import state
@@ -29,6 +30,7 @@ from liualgotrader.exchange.values import (
     Activity,
     AssetTerms,
     CancelResult,
+    CashActivity,
     OrderRequest,
     OrderView,
     PositionView,
@@ -267,17 +269,22 @@ class Exchange:
         page_token: str | None = None,
     ) -> list[Activity]:
         """Return fills by time with after < at < until; `page_token` is the id of the last one already seen."""
-        found = [
-            activity
-            for activity in self._venue.find_account(account_id).ledger.activities
-            if (after is None or activity.at > after) and (until is None or activity.at < until)
-        ]
-        if direction == "desc":
-            found.reverse()
-        if page_token is not None:
-            ids = [activity.id for activity in found]
-            found = found[ids.index(page_token) + 1 :] if page_token in ids else []
-        return found[:limit]
+        found = _between(self._venue.find_account(account_id).ledger.activities, after, until)
+        return page_of(found, direction, limit, page_token)
+
+    def cash_activities(
+        self, account_id: str, *, after: int | None = None, until: int | None = None
+    ) -> list[CashActivity]:
+        """Return what moved cash without an execution, by time with after < at < until."""
+        return _between(self._venue.find_account(account_id).ledger.cash_activities, after, until)
+
+    def move_cash(
+        self, account_id: str, kind: str, amount: Decimal, now: int, *, symbol: str = "", description: str = ""
+    ) -> CashActivity:
+        """Let cash come in or go out (US dollars, signed) under the vendor's word for it, such as CSD or CSW."""
+        self._timeline.run(now, before_requests=True)
+        account = self._venue.find_account(account_id)
+        return self._venue.move_cash(account, kind, amount, now, symbol=symbol, description=description)
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the newest quote."""
@@ -303,6 +310,24 @@ class Exchange:
     def restore_state(self, data: bytes) -> None:
         """Go back to a snapshot; ValueError if it is not one."""
         state.load(data, self._venue, self._timeline)
+
+
+AnyActivity = TypeVar("AnyActivity", Activity, CashActivity, Activity | CashActivity)
+
+
+def _between(activities: Sequence[AnyActivity], after: int | None, until: int | None) -> list[AnyActivity]:
+    return [a for a in activities if (after is None or a.at > after) and (until is None or a.at < until)]
+
+
+def page_of(
+    by_time: Sequence[AnyActivity], direction: str, limit: int | None, page_token: str | None
+) -> list[AnyActivity]:
+    """Return one page of activities; `page_token` is the id of the last one already seen."""
+    found = list(by_time) if direction == "asc" else list(reversed(by_time))
+    if page_token is not None:
+        ids = [activity.id for activity in found]
+        found = found[ids.index(page_token) + 1 :] if page_token in ids else []
+    return found[:limit]
 
 
 def _by_submission(order: Order) -> tuple[int, str]:

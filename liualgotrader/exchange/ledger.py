@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import msgspec
 
-from liualgotrader.exchange.units import DOLLAR, VALUE_UNITS, divided
-from liualgotrader.exchange.values import AccountSettings, Activity
+from liualgotrader.exchange.units import DOLLAR, VALUE_UNITS, divided, value_units
+from liualgotrader.exchange.values import AccountSettings, Activity, CashActivity
 
 Mark = Callable[[str], int]  # the price a symbol is valued at, 1e-4 dollars
 LOW_LONG = 25_000  # 2.50 dollars
@@ -41,6 +41,7 @@ class Ledger(msgspec.Struct, kw_only=True):
     generated: int = 0  # client order ids that the exchange chose
     client_ids: dict[str, str] = {}  # client order id: order id, for ever
     activities: list[Activity] = []
+    cash_activities: list[CashActivity] = []
     day_trades: list[int] = []  # session numbers of recent day trades
 
     def quantity(self, symbol: str) -> int:
@@ -96,9 +97,10 @@ class Ledger(msgspec.Struct, kw_only=True):
         if holding := self.holdings.get(symbol):
             holding.quantity = int(holding.quantity * ratio)
 
-    def dividend(self, symbol: str, units: int) -> None:
-        """Pay a dividend in price units a share; a short position pays it."""
-        self.cash += self.quantity(symbol) * units
+    def move_cash(self, activity: CashActivity) -> None:
+        """Book cash that moved without an execution."""
+        self.cash += value_units(activity.amount)
+        self.cash_activities.append(activity)
 
 
 class Valuation(msgspec.Struct, frozen=True):

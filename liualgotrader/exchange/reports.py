@@ -47,8 +47,6 @@ def position_view(venue: Venue, account: Account, symbol: str, holding: Holding)
     """Return one position at the current price."""
     mark = venue.mark_for(account.ledger)(symbol)
     lastday = venue.previous_close(symbol)
-    if lastday is None:
-        lastday = mark
     quantity = holding.quantity
     worth = quantity * mark
     gain, day_gain = worth - holding.cost, worth - holding.day_cost
@@ -64,7 +62,7 @@ def position_view(venue: Venue, account: Account, symbol: str, holding: Holding)
         cost_basis=dollars(holding.cost),
         market_value=dollars(worth),
         current_price=price(mark),
-        lastday_price=price(lastday),
+        lastday_price=None if lastday is None else price(lastday),
         change_today=ratio(mark - lastday, lastday) if lastday else ZERO,
         unrealized_pl=dollars(gain),
         unrealized_plpc=ratio(gain, abs(holding.cost)),

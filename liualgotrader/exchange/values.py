@@ -163,7 +163,7 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     cost_basis: Decimal  # signed like the quantity
     market_value: Decimal  # signed like the quantity
     current_price: Decimal
-    lastday_price: Decimal
+    lastday_price: Decimal | None  # adjusted for today's splits; None: not known
     change_today: Decimal  # fraction of lastday_price
     unrealized_pl: Decimal
     unrealized_plpc: Decimal
@@ -227,6 +227,17 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
     execution_id: str
     fee: Decimal
     activity_type: str = "FILL"
+
+
+class CashActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """Cash that moved without an execution: CSD (deposit), CSW (withdrawal), DIV, INT, FEE …; `amount` is signed dollars."""
+
+    id: str
+    at: int
+    activity_type: str
+    amount: Decimal
+    symbol: str = ""
+    description: str = ""
 
 
 class CancelResult(msgspec.Struct, frozen=True):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 import msgspec
 
+from liualgotrader.common.clock import as_utc
 from liualgotrader.common.events import Quote, Trade
 from liualgotrader.common.money import price_units
 from liualgotrader.exchange import ledger as books
@@ -17,7 +19,7 @@ from liualgotrader.exchange.refusals import missing
 from liualgotrader.exchange.rules import Phase, Rules, Session
 from liualgotrader.exchange.stakes import Stake, Stakes
 from liualgotrader.exchange.units import price_of
-from liualgotrader.exchange.values import AssetTerms, Execution, OrderView, Update
+from liualgotrader.exchange.values import AssetTerms, CashActivity, Execution, OrderView, Update
 
 _NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10")
 
@@ -206,6 +208,17 @@ class Venue:
         return str(uuid.uuid5(_NAMESPACE, ":".join(map(str, (self.seed, *parts)))))
 
     # --- views and the log
+
+    def move_cash(
+        self, account: Account, kind: str, amount: Decimal, at: int, *, symbol: str = "", description: str = ""
+    ) -> CashActivity:
+        """Book cash that moves without an execution, and return its record."""
+        ledger, stamp = account.ledger, as_utc(at)
+        number = self.new_id("activity", ledger.account_id, len(ledger.cash_activities))
+        name = f"{stamp:%Y%m%d%H%M%S}{stamp.microsecond // 1000:03d}::{number}"
+        moved = CashActivity(id=name, at=at, activity_type=kind, amount=amount, symbol=symbol, description=description)
+        ledger.move_cash(moved)
+        return moved
 
     def view(self, order: Order, *, nested: bool = True) -> OrderView:
         """Return the order, with its exits if nested."""

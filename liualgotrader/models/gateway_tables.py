@@ -11,6 +11,7 @@ from liualgotrader.common.money import notional, plain
 from liualgotrader.common.orders import FINAL_STATES
 from liualgotrader.common.rows import (
     AccountRow,
+    ActivityRow,
     BookedExecution,
     EarlierOrder,
     FilledTrade,
@@ -22,6 +23,7 @@ from liualgotrader.common.rows import (
     Row,
     TradeRow,
 )
+from liualgotrader.models.day_tables import save_activities
 from liualgotrader.models.lease_tables import LeaseTables
 from liualgotrader.models.left_open import Step, left_open, with_resting_stop
 from liualgotrader.models.position_plans import in_steps, save_plans
@@ -192,7 +194,7 @@ BOOKED_OF_ORDERS = """
 
 
 class GatewayTables(LeaseTables):
-    """`orders`, `order_events`, `new_trades`, `account_transactions`, `foreign_positions`, `position_plans`."""
+    """`orders`, `order_events`, `new_trades`, `account_transactions`, `foreign_positions`, `position_plans`, …"""
 
     async def apply(self, batch_id: str, rows: Sequence[Row], before: Progress = _NOTHING) -> Progress:
         """Write the gateway's next rows, those that follow on `before`, and return the progress after them.
@@ -296,9 +298,11 @@ def _progress(row: Mapping[str, Any] | None) -> Progress:
     return _NOTHING if row is None else Progress(row["row_number"], row["digest"])
 
 
-async def _write(connection: Connection, rows: Iterable[Row]) -> None:
+async def _write(connection: Connection, rows: Sequence[Row]) -> None:
     for part in in_steps(rows):
         await _write_part(connection, part)
+    if activities := [row for row in rows if isinstance(row, ActivityRow)]:
+        await save_activities(connection, activities)
 
 
 async def _write_part(connection: Connection, rows: Iterable[Row]) -> None:

@@ -9,13 +9,14 @@ from liualgotrader.common.errors import LiuError
 from liualgotrader.models.analysis_tables import AnalysisTables
 from liualgotrader.models.batch_tables import BatchTables
 from liualgotrader.models.database import Database
+from liualgotrader.models.day_tables import DayTables
 from liualgotrader.models.gateway_tables import GatewayTables
 from liualgotrader.models.pick_tables import PickTables
 
 _QUERY_SECONDS = 300.0
 
 
-class PostgresStore(BatchTables, PickTables, GatewayTables, AnalysisTables):
+class PostgresStore(BatchTables, PickTables, GatewayTables, DayTables, AnalysisTables):
     """The port `Store`, kept by PostgreSQL. One store belongs to one event loop.
 
     Instants are cut to microseconds, which is what PostgreSQL keeps. After the server was away the next

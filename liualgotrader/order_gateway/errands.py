@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
-from liualgotrader.common.orders import BrokerOrder
+from liualgotrader.common.orders import BrokerActivity, BrokerOrder
 from liualgotrader.common.ports import Broker
+from liualgotrader.common.tlog import warn
 from liualgotrader.engine.desk import (
     Answer,
     Cancel,
@@ -24,6 +26,8 @@ from liualgotrader.engine.desk import (
     Send,
     Snapshot,
 )
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 4  # times the broker's own time-out; an adapter that has not ended by then has hung
 EVERY_OPEN_ORDER = 1  # ns UTC: since ever
@@ -109,7 +113,18 @@ class Errands:
         except _FAILURES as error:
             self._look_into(error)
             return Snapshot(False)
-        return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions))
+        activities = await self._activities(since)
+        return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions), activities)
+
+    async def _activities(self, since: int) -> tuple[BrokerActivity, ...]:
+        """Return what moved the account otherwise: nothing waits for it, so a failure is no failure of the books."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return tuple(await self._broker.activities(since=since))
+        except _FAILURES as error:
+            warn(log, "activities_not_known", error=error)
+            self._look_into(error)
+            return ()
 
     def _look_into(self, error: Exception) -> None:
         """Have it said when the broker did answer, and its answer cannot be used."""

@@ -35,6 +35,7 @@ from liualgotrader.engine.desk import (
     Tick,
     Warn,
     Write,
+    prices_of,
 )
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.desk_room import DeskRoom
@@ -52,7 +53,7 @@ from liualgotrader.transport.page import Cell, Life
 log = logging.getLogger(__name__)
 
 ACCOUNT_SECONDS = 20  # market time between two looks at the account
-PRICES_SECONDS = 5  # market time between two looks at the caretaker's prices
+PRICES_SECONDS = 5  # market time between two looks at prices while the caretaker needs them
 _MOST_UNREADABLE = 50  # sentences about unusable answers that a person is told; the others are in the log
 _LOOK_SECONDS = 0.1  # machine time between two looks at what is due next by machine time, while anything is
 _ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE, _CLOCK_LANE = "/account", "/books", "/prices", "/clock"  # no symbol's name
@@ -310,7 +311,7 @@ class Gateway:
         self._poll(_CLOCK_LANE, self._skew.asks_again_after // SECOND, self._poll_clock)
 
     def _watch_prices(self) -> None:
-        """Look at prices now and then while the caretaker needs any; a held market waits for each look."""
+        """Look at prices more often while the caretaker needs any; a held market waits for each look."""
         if not self._prices_watched and self._room.desk.caretaken():
             self._prices_watched = True
             self._poll(_PRICES_LANE, PRICES_SECONDS, self._poll_prices)
@@ -324,23 +325,32 @@ class Gateway:
         self._polls[lane] = self._clock.call_at(self._clock.now() + seconds * SECOND, act)
 
     async def _learn_account(self) -> None:
+        """Learn the account's figures together with prices, so that both are of one moment."""
         try:
-            self.tell(await self._broker.account())
+            account = await self._broker.account()
         except BadData as error:
             if ACCOUNT_UNKNOWN not in self._room.desk.ledger.conditions:
                 self.tell(Condition(ACCOUNT_UNKNOWN, f"the broker's answer about the account is unusable ({error})"))
+            return
         except (OutsideError, BrokerRefused) as error:
             warn(log, "account_not_known", error=error)
+            return
+        await self._learn_prices()
+        self.tell(account)
 
     async def _learn_prices(self) -> None:
-        symbols = self._room.desk.caretaken()
-        try:
-            prices = dict(await self._prices.latest(symbols)) if symbols else {}
-        except (OutsideError, BadData) as error:
-            if not self._prices_missed:  # once an outage, not at every look
-                self._notice("WARNING", f"no prices for {', '.join(symbols)}, whose strategy has stopped: {error}")
-            self._prices_missed = True
+        """Ask for the prices of what is held: the broker, and the data vendor for what the caretaker misses."""
+        desk = self._room.desk
+        if not (held := desk.held()):
             return
-        self._prices_missed = False
-        if prices:
-            self.tell(Prices(prices))
+        try:
+            told = prices_of(p for p in await self._broker.positions() if p.symbol in held)
+            self.tell(told)
+            if missing := [symbol for symbol in desk.caretaken() if symbol not in told.prices]:
+                self.tell(Prices(dict(await self._prices.latest(missing))))
+        except (OutsideError, BrokerRefused, BadData) as error:
+            if not self._prices_missed:  # once an outage, not at every look
+                self._notice("WARNING", f"no prices for {', '.join(held)}: {error}")
+            self._prices_missed = True
+        else:
+            self._prices_missed = False

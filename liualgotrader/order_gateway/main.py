@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.analytics import consolidate
-from liualgotrader.common.clock import SECOND
+from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, ToChild, Told
 from liualgotrader.common.errors import BadData, BrokerUnreachable, DatabaseUnavailable, LiuError, OutsideError
@@ -229,7 +229,11 @@ class _Session:
 
     async def _carry(self, store: Store, held: Sequence[BrokerPosition]) -> None:
         """Give the slots what their strategies hold from before: each once, however often a gateway dies meanwhile."""
-        child, books = self._child, self._room.desk.ledger.books
+        child, books, plan = self._child, self._room.desk.ledger.books, self._child.plan
+        hours, names = plan.hours, list(dict.fromkeys(slot.strategy for slot in plan.slots))
+        closed_at = hours.previous[0][1] if hours.previous else hours.opens_at or child.clock.now() - 24 * HOUR
+        for traded in await store.traded_before(plan.environment, names, plan.batch_id, closed_at):
+            self._gateway.tell(traded)
         for carried in await carried_positions(child.plan, store, held, child.notice):
             place = carried.slot, carried.symbol
             known = place in books.missing if isinstance(carried, Missing) else books.held(*place)
@@ -306,7 +310,6 @@ class _Session:
         account = self._room.desk.ledger.account or self._account
         facts = {
             "account": account.account_number[-4:],
-            "equity": _stated(account.equity),
             "cash": _stated(account.cash),
             "kill_switch": self._gateway.operator.killed(),
             **self._room.desk.facts(),

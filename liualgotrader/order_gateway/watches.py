@@ -21,7 +21,7 @@ _SAMPLES = 3  # updates in a window, without which nothing is said
 
 
 class LatestPrices(Protocol):
-    """Newest prices for positions whose strategy has stopped."""
+    """Newest prices of symbols of which the broker tells none."""
 
     async def latest(self, symbols: Iterable[str]) -> Mapping[str, Decimal]:
         """Return the newest price, dollars per share, of those symbols that have one."""

@@ -12,7 +12,8 @@ from aiohttp import web
 from liualgotrader.common.calendar import day_of, new_york, session_at_or_after, sessions
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.exchange.values import AccountSettings, Activity, Refusal
+from liualgotrader.exchange.exchange import page_of
+from liualgotrader.exchange.values import AccountSettings, Activity, CashActivity, Refusal
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, count_in, instant_in
 from liualgotrader.simulator.trading_shapes import (
     account_body,
@@ -26,7 +27,7 @@ from liualgotrader.simulator.trading_shapes import (
 from liualgotrader.simulator.wire import MIDNIGHT, answer, midnight_of, no, words
 from liualgotrader.simulator.world import WORLD, World
 
-_TRADE_TYPES = frozenset({"FILL"})
+_FILL = "FILL"
 _TIMEFRAMES = {"1Min": MINUTE, "5Min": 5 * MINUTE, "15Min": 15 * MINUTE, "1H": HOUR, "1D": 24 * HOUR}
 _SETTLEMENT_DAYS = 1  # T+1 since 2024-05-28
 _FIRST_OF_CALENDAR, _LAST_OF_CALENDAR = date(1998, 1, 1), date(2050, 12, 24)
@@ -102,32 +103,27 @@ async def portfolio_history(request: web.Request) -> web.Response:
 
 
 async def list_activities(request: web.Request) -> web.Response:
-    """Return fills; the newest first unless `direction=asc`. The id of the last one is the next `page_token`."""
+    """Return fills and what moved cash; the newest first unless `direction=asc`. The id of the last one is the next `page_token`."""
     world, query = request.app[WORLD], request.query
     size = count_in(request, "page_size", 100, 100)
     direction = query.get("direction") or "desc"
     if direction not in ("asc", "desc"):
         raise Refusal(*BAD_FIELD, f"invalid direction: {direction}")
-    if not _asks_for_fills(request):
-        return answer([])
     after, until = _activity_bounds(request)
-    found: list[Activity] = world.exchange.activities(
-        world.account_id,
-        after=after,
-        until=until,
-        direction=direction,
-        limit=size,
-        page_token=query.get("page_token") or None,
-    )
-    return answer([activity_body(a) for a in found])
+    fills = world.exchange.activities(world.account_id, after=after, until=until)
+    cash = world.exchange.cash_activities(world.account_id, after=after, until=until)
+    every: list[Activity | CashActivity] = [*fills, *cash]
+    wanted = [a for a in sorted(every, key=lambda a: a.at) if _is_asked_for(request, a.activity_type)]
+    return answer([activity_body(a) for a in page_of(wanted, direction, size, query.get("page_token") or None)])
 
 
-def _asks_for_fills(request: web.Request) -> bool:
+def _is_asked_for(request: web.Request, kind: str) -> bool:
     named = request.match_info.get("activity_type")
     types = {named} if named else set(words(request.query.get("activity_types")))
     if types:
-        return bool(types & _TRADE_TYPES)
-    return request.query.get("category") != "non_trade_activity"
+        return kind in types
+    category = request.query.get("category")
+    return category is None or (category == "trade_activity") is (kind == _FILL)
 
 
 def _activity_bounds(request: web.Request) -> tuple[int | None, int | None]:

@@ -10,7 +10,8 @@ from aiohttp import web
 from liualgotrader.common.clock import machine_now
 from liualgotrader.exchange.values import Refusal
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTE, NAMES, OrderFault
-from liualgotrader.simulator.order_requests import BAD_FIELD, body_of
+from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, number_of, text_in
+from liualgotrader.simulator.trading_shapes import activity_body
 from liualgotrader.simulator.wire import answer, no, rfc3339
 from liualgotrader.simulator.world import WORLD, World
 
@@ -23,6 +24,7 @@ def add_routes(app: web.Application) -> None:
     route.add_post("/_sim/stop", stop)
     route.add_post("/_sim/resume", resume)
     route.add_post("/_sim/run_until", run_until)
+    route.add_post("/_sim/activities", move_cash)
     route.add_post("/_sim/faults/{name}", fault)
 
 
@@ -83,6 +85,23 @@ async def run_until(request: web.Request) -> web.Response:
         raise Refusal(*BAD_FIELD, "at must be an instant in ns")
     await world.market.run_until(at)
     return answer(status_of(world))
+
+
+async def move_cash(request: web.Request) -> web.Response:
+    """Let cash come in or go out: `{"activity_type": "CSW", "amount": "-6000"}`, also with `symbol` and `description`."""
+    world, body = request.app[WORLD], await body_of(request)
+    kind, amount = text_in(body, "activity_type") or "", number_of(body, "amount")
+    if amount is None or not kind.isalpha() or kind == "FILL":
+        raise Refusal(*BAD_FIELD, "activity_type must be a word such as CSD, CSW, DIV or FEE, and amount a number")
+    moved = world.exchange.move_cash(
+        world.account_id,
+        kind,
+        amount,
+        world.now,
+        symbol=text_in(body, "symbol") or "",
+        description=text_in(body, "description") or "",
+    )
+    return answer(activity_body(moved))
 
 
 async def fault(request: web.Request) -> web.Response:

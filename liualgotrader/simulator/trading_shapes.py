@@ -20,6 +20,7 @@ from liualgotrader.exchange.values import (
     AccountView,
     Activity,
     AssetTerms,
+    CashActivity,
     OrderView,
     PositionView,
     Update,
@@ -141,7 +142,7 @@ def position_body(position: PositionView) -> dict[str, Any]:
         "unrealized_intraday_pl": money(position.unrealized_intraday_pl),
         "unrealized_intraday_plpc": text_of(position.unrealized_intraday_plpc),
         "current_price": text_of(position.current_price),
-        "lastday_price": text_of(position.lastday_price),
+        "lastday_price": optional_text(position.lastday_price),
         "change_today": text_of(position.change_today),
     }
 
@@ -231,8 +232,18 @@ def _borrow_status(terms: AssetTerms) -> str:
     return "easy_to_borrow" if terms.easy_to_borrow else "hard_to_borrow"
 
 
-def activity_body(activity: Activity) -> dict[str, Any]:
-    """Return a FILL activity; everything is text."""
+def activity_body(activity: Activity | CashActivity) -> dict[str, Any]:
+    """Return an activity; everything is text. What is no trade is told with its day alone."""
+    if isinstance(activity, CashActivity):
+        return {
+            "id": activity.id,
+            "activity_type": activity.activity_type,
+            "date": f"{as_datetime(activity.at):%Y-%m-%d}",
+            "net_amount": money(activity.amount),
+            "description": activity.description,
+            "status": "executed",
+            **({"symbol": activity.symbol} if activity.symbol else {}),
+        }
     return {
         "id": activity.id,
         "activity_type": activity.activity_type,

@@ -12,15 +12,17 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.clock import SECOND, block, machine_now
+from liualgotrader.common.clock import SECOND, as_datetime, block, machine_now
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
 from liualgotrader.common.fields import Fields
 from liualgotrader.common.http_guard import guard
 from liualgotrader.common.orders import (
     BrokerAccount,
+    BrokerActivity,
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
@@ -157,21 +159,27 @@ class AlpacaBroker:
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
         """Return all executions at or after `since`, oldest first, through all pages."""
-        found: dict[str, BrokerExecution] = {}
-        question: dict[str, Any] = {
-            "activity_types": "FILL",
-            "after": rfc3339(since - 1),
-            "direction": "asc",
-            "page_size": _ACTIVITIES_PAGE,
-        }
+        asked = {"activity_types": "FILL", "after": rfc3339(since - 1)}
+        return [wire.broker_execution(raw) for raw in await self._all_activities(asked, "executions")]
+
+    async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
+        """Return what has changed the account and is no execution, of the day of `since` in New York and later."""
+        day = as_datetime(since).date()  # Alpaca dates them by day; whether `after` includes its own is not documented
+        asked = {"category": "non_trade_activity", "after": (day - timedelta(days=1)).isoformat()}
+        found = [wire.broker_activity(raw) for raw in await self._all_activities(asked, "activities")]
+        return [a for a in found if as_datetime(a.at).date() >= day]
+
+    async def _all_activities(self, asked: Mapping[str, Any], about: str) -> Sequence[Mapping[str, Any]]:
+        found: dict[str, Mapping[str, Any]] = {}
+        question = {**asked, "direction": "asc", "page_size": _ACTIVITIES_PAGE}
         while True:
-            page = wire.rows_of(await self._call("GET", "/account/activities", question, about="executions"), "fills")
+            page = wire.rows_of(await self._call("GET", "/account/activities", question, about=about), about)
             before = len(found)
-            found |= {str(raw.get("id")): wire.broker_execution(raw) for raw in page}
+            found |= {str(raw.get("id")): raw for raw in page}
             if len(page) < _ACTIVITIES_PAGE:
                 return list(found.values())
             if len(found) == before:
-                raise BadData("Alpaca answers with the same page of executions again and again")
+                raise BadData(f"Alpaca answers with the same page of {about} again and again")
             question = question | {"page_token": page[-1]["id"]}
 
     async def positions(self) -> Sequence[BrokerPosition]:

@@ -6,14 +6,17 @@ Source: Alpaca trading API 2.0.1, order and account objects, trade_updates strea
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+from liualgotrader.common.calendar import new_york
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.fields import Fields
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import (
     BrokerAccount,
+    BrokerActivity,
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
@@ -194,6 +197,32 @@ def _execution(fields: Fields, *, cumulative_quantity: Decimal, **told: Any) -> 
     )
 
 
+def broker_activity(raw: object) -> BrokerActivity:
+    """Return an activity that is no fill as ours; where only its day is told, it counts from its beginning in New York.
+
+    Raises:
+        BadData: if a field that every activity has is missing or unreadable.
+    """
+    fields = Fields("an activity of Alpaca's", raw)
+    activity_id = fields.text("id")
+    fields.what = f"activity {activity_id} of Alpaca's"
+    return BrokerActivity(
+        activity_id=activity_id,
+        kind=fields.text("activity_type"),
+        at=fields.instant("transaction_time") if fields.states("transaction_time") else _beginning_of_day(fields),
+        amount=fields.dollars("net_amount"),
+        symbol=fields.text_or("symbol"),
+        description=fields.text_or("description"),
+    )
+
+
+def _beginning_of_day(fields: Fields) -> int:
+    try:
+        return new_york(date.fromisoformat(fields.text("date")[:10]), time())
+    except (ValueError, OverflowError) as error:
+        raise fields.bad("date", "a date") from error
+
+
 def broker_position(raw: object) -> BrokerPosition:
     """Return a position object as ours, shorts negative.
 
@@ -207,7 +236,8 @@ def broker_position(raw: object) -> BrokerPosition:
     if side not in ("long", "short") or (side == "long" and quantity < 0):
         raise fields.bad("side", f"the side of {quantity} shares")
     quantity = -abs(quantity) if side == "short" else quantity
-    return BrokerPosition(symbol, quantity, fields.number("avg_entry_price", least=ZERO))
+    average = fields.number("avg_entry_price", least=ZERO)
+    return BrokerPosition(symbol, quantity, average, fields.dollars("current_price"), fields.dollars("lastday_price"))
 
 
 def broker_account(raw: object) -> BrokerAccount:

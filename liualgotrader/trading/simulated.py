@@ -13,6 +13,7 @@ from decimal import Decimal
 from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.orders import (
     BrokerAccount,
+    BrokerActivity,
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
@@ -87,10 +88,17 @@ class SimulatedBroker:
         """Return all executions at or after `since`, oldest first."""
         return [execution_of_activity(a) for a in self._exchange.activities(self._account_id, after=since - 1)]
 
+    async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
+        """Return what has changed the account since then and is no execution, oldest first."""
+        found = self._exchange.cash_activities(self._account_id, after=since - 1)
+        return [BrokerActivity(a.id, a.activity_type, a.at, a.amount, a.symbol, a.description) for a in found]
+
     async def positions(self) -> Sequence[BrokerPosition]:
         """Return what the account holds."""
         views = self._exchange.positions(self._account_id)
-        return [BrokerPosition(v.symbol, v.quantity, v.average_entry_price) for v in views]
+        return [
+            BrokerPosition(v.symbol, v.quantity, v.average_entry_price, v.current_price, v.lastday_price) for v in views
+        ]
 
     async def account(self) -> BrokerAccount:
         """Return the account's figures."""

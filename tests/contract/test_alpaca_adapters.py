@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable, DataUnavailable
 from liualgotrader.common.orders import BrokerUpdate, OrderIntent, OrderState, OrderType, ReplaceIntent, Side
 from liualgotrader.common.session_plan import Endpoints
@@ -87,6 +87,21 @@ async def test_executions_and_positions_add_up_to_the_cent(broker: AlpacaBroker,
     }
     assert {p.symbol: p.quantity for p in await broker.positions()} == {"ABC": D(10), "XYZ": D(-3)}
     assert (await broker.account()).cash == D(100_000) - D("1000.10") + D("899.97")
+
+
+async def test_positions_come_with_prices_and_what_moved_the_account_is_read(
+    broker: AlpacaBroker, market: MarketThread
+) -> None:
+    await broker.submit(intent(1))
+    await go_on(market, 1)
+    market.control("activities", {"activity_type": "CSW", "amount": "-6000"})
+    [position] = await broker.positions()
+    assert (position.last_price, position.previous_close) == (D(100), D(94))
+    [moved] = await broker.activities(since=at("09:35"))  # told with its day alone
+    assert (moved.kind, moved.amount, moved.text) == ("CSW", D(-6000), "withdrawal of 6,000.00 $")
+    assert moved.at == at("00:00")
+    assert [m.activity_id for m in await broker.activities(since=at("00:00") - 1)] == [moved.activity_id]
+    assert list(await broker.activities(since=at("00:00") + 24 * HOUR)) == []
 
 
 async def test_all_pages_of_orders_and_executions_are_read(broker: AlpacaBroker, market: MarketThread) -> None:

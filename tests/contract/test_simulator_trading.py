@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -317,6 +318,49 @@ def test_activities_come_in_pages(market: MarketThread, client: TradingClient) -
     assert client.get("/account/activities", {"activity_types": "DIV"}) == []
     assert len(client.get("/account/activities", {"date": "2024-03-08"})) == 4
     assert client.get("/account/activities", {"date": "2024-03-07"}) == []
+
+
+def test_a_position_tells_its_newest_price_and_the_official_close_before(
+    market: MarketThread, client: TradingClient
+) -> None:
+    buy(client, 10)
+    market.go_on(1)
+    [position] = client.get_all_positions()
+    assert (position.current_price, position.lastday_price) == ("100", "94")
+
+
+def test_cash_that_moves_is_listed_beside_the_fills_and_in_the_account(
+    market: MarketThread, client: TradingClient
+) -> None:
+    buy(client, 1)
+    market.go_on(1)
+    moved = {"activity_type": "CSW", "amount": "-6000", "description": "to the bank"}
+    market.control("activities", moved)
+    market.control("activities", {"activity_type": "DIV", "amount": "1.25", "symbol": "ABC"})
+    assert client.get_account().cash == str(D(100_000) - D("100.01") - 6000 + D("1.25"))
+    listed = client.get("/account/activities", {"direction": "asc"})
+    assert [a["activity_type"] for a in listed] == ["FILL", "CSW", "DIV"]
+    cash = client.get("/account/activities", {"category": "non_trade_activity", "direction": "asc"})
+    assert [(a["net_amount"], a["date"], a["description"]) for a in cash] == [
+        ("-6000.00", "2024-03-08", "to the bank"),
+        ("1.25", "2024-03-08", ""),
+    ]
+    assert [a["symbol"] for a in client.get("/account/activities/DIV")] == ["ABC"]
+    assert len(client.get("/account/activities", {"activity_types": "FILL"})) == 1
+    [first] = client.get("/account/activities", {"category": "non_trade_activity", "direction": "asc", "page_size": 1})
+    rest = client.get("/account/activities", {"direction": "asc", "page_token": first["id"]})
+    assert [a["activity_type"] for a in rest] == ["DIV"]
+
+
+@pytest.mark.parametrize(
+    "body", [{"activity_type": "CSW"}, {"amount": "1"}, {"activity_type": "FILL", "amount": "1"}, {"amount": "x"}]
+)
+def test_cash_that_makes_no_sense_is_not_moved(market: MarketThread, client: TradingClient, body: Any) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        market.control("activities", body)
+    caught.value.close()
+    assert caught.value.code == 422
+    assert client.get("/account/activities", {"category": "non_trade_activity"}) == []
 
 
 def test_the_portfolio_history_follows_the_equity(market: MarketThread, client: TradingClient) -> None:

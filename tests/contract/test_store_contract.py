@@ -15,6 +15,7 @@ from liualgotrader.common.errors import BadData, ConfigError, OutsideError, Reco
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import (
     AccountRow,
+    ActivityRow,
     AlgoRunRow,
     BatchRow,
     BookedExecution,
@@ -29,6 +30,7 @@ from liualgotrader.common.rows import (
     Row,
     SignalRow,
     TradeAnalysisRow,
+    TradedBefore,
     TradeRow,
 )
 from liualgotrader.models.store_factory import open_store
@@ -521,6 +523,39 @@ class StoreContract:
         await store.apply(BATCH, [AccountRow(BATCH, "T", Decimal(5), OPEN), AccountRow(BATCH, "T", Decimal(6), OPEN)])
         assert await record.count("foreign_positions") == 1
 
+    async def test_an_activity_told_again_is_there_once(self, store: Store, record: Record) -> None:
+        moved = [
+            ActivityRow("1::a", BATCH, "CSW", "", Decimal("-6000.00"), OPEN, "to the bank"),
+            ActivityRow("2::b", BATCH, "ACATS", "IBM", None, OPEN, ""),
+        ]
+        await store.apply(BATCH, moved)
+        await store.apply("another", moved)  # a later batch of the same day sees them too
+        assert await record.count("account_activities") == 2
+
+    async def test_what_other_batches_traded_since_an_instant_is_summed_by_symbol(self, store: Store) -> None:
+        await store.begin_batch(batch("morning"))
+        await store.begin_batch(batch("noon"))
+        mine = await store.begin_algo_run(run(1, "morning"))
+        other = await store.begin_algo_run(run(2, "morning", "Reversal"))
+        now = await store.begin_algo_run(run(1, "noon"))
+        split = msgspec.structs.replace(trade(9, mine, quantity="50", at=OPEN), indicators={"adjusted": "restated:now"})
+        rows = [
+            trade(1, mine, quantity="7", price="50", at=OPEN - SECOND),  # before
+            trade(2, mine, quantity="10", price="100", fee="1", at=OPEN),
+            trade(3, mine, quantity="4", price="101", fee="0.5", operation="sell", at=OPEN + SECOND),
+            trade(4, mine, quantity="3", price="20", symbol="GE", operation="sell", at=OPEN),
+            trade(5, other, quantity="8", price="100", at=OPEN),
+            split,
+        ]
+        await store.apply("morning", rows)
+        await store.apply("noon", [trade(6, now, quantity="2", at=OPEN)])
+        told = await store.traded_before("SIMULATED", ["Momentum"], "noon", OPEN)
+        assert list(told) == [
+            TradedBefore("GE", Decimal(-3), Decimal(-60), Decimal(0)),
+            TradedBefore("IBM", Decimal(6), Decimal(596), Decimal("1.5")),  # 10 x 100 - 4 x 101
+        ]
+        assert list(await store.traded_before("PAPER", ["Momentum"], "noon", OPEN)) == []
+
     # --- the account ---
 
     async def test_only_one_gateway_holds_an_account(self, store: Store, record: Record) -> None:
@@ -604,6 +639,7 @@ class MemoryRecord:
             "signals": len(self.database.signals),
             "order_events": len(self.database.events),
             "foreign_positions": len(self.database.foreign),
+            "account_activities": len(self.database.activities),
             "gain_loss": len(self.database.gains),
             "trade_analysis": len(self.database.trips),
             "portfolio_batch_ids": len(self.database.portfolio_batches),

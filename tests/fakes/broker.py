@@ -19,6 +19,7 @@ from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable
 from liualgotrader.common.events import Quote, Trade
 from liualgotrader.common.orders import (
     BrokerAccount,
+    BrokerActivity,
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
@@ -57,6 +58,7 @@ from liualgotrader.engine.desk import (
     Tell,
     Tick,
     Write,
+    prices_of,
 )
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.rules import Rules, Session
@@ -163,6 +165,7 @@ class World:
         self.learn_account()
 
     def learn_account(self) -> None:
+        self.tell(prices_of(now_of(self.broker.positions())))
         self.tell(now_of(self.broker.account()))
 
     def crash(self) -> None:
@@ -273,7 +276,8 @@ class World:
         orders = {o.broker_order_id: o for o in now_of(self.broker.orders(since=0, open_only=True))}
         orders |= {o.broker_order_id: o for o in now_of(self.broker.orders(since=since))}
         executions = now_of(self.broker.executions(since=since))
-        return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions))
+        activities = now_of(self.broker.activities(since=since))
+        return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions), tuple(activities))
 
     def hear(self, index: int = 0) -> None:
         """Let an answer reach the desk."""
@@ -388,6 +392,9 @@ class UnreliableBroker:
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
         return await self._through("executions", lambda: self.inner.executions(since=since))
+
+    async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
+        return await self._through("activities", lambda: self.inner.activities(since=since))
 
     async def positions(self) -> Sequence[BrokerPosition]:
         return await self._through("positions", self.inner.positions)

@@ -14,6 +14,7 @@ from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailabl
 from liualgotrader.common.orders import OrderState
 from liualgotrader.common.rows import (
     AccountRow,
+    ActivityRow,
     AlgoRunRow,
     BatchRow,
     BookedExecution,
@@ -29,6 +30,7 @@ from liualgotrader.common.rows import (
     Row,
     SignalRow,
     TradeAnalysisRow,
+    TradedBefore,
     TradeRow,
 )
 from liualgotrader.models.gateway_tables import rows_after
@@ -71,6 +73,7 @@ class MemoryDatabase:
     trades: dict[str, TradeRow] = field(default_factory=dict)
     foreign: dict[tuple[str, str], AccountRow] = field(default_factory=dict)
     plans: dict[tuple[int, str], PlanRow] = field(default_factory=dict)
+    activities: dict[str, ActivityRow] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
     gains: dict[tuple[str, int], GainLossRow] = field(default_factory=dict)
     trips: dict[tuple[str, int, int], TradeAnalysisRow] = field(default_factory=dict)
@@ -184,6 +187,8 @@ class MemoryStore:
                 data.foreign[row.batch_id, row.symbol] = row
             case TradeRow():
                 self._book(row)
+            case ActivityRow():
+                data.activities.setdefault(row.activity_id, row)
             case PlanRow():
                 data.plans[row.algo_run_id, row.symbol] = row
                 self._complete(row)
@@ -222,6 +227,20 @@ class MemoryStore:
 
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         return self._open(self._runs_before(environment, strategy, batch_id))
+
+    async def traded_before(
+        self, environment: str, strategies: Sequence[str], batch_id: str, since: int
+    ) -> Sequence[TradedBefore]:
+        found: dict[str, TradedBefore] = {}
+        for row, run in self._trades_with_runs():
+            mine = run.environment == environment and run.strategy in strategies and run.batch_id != batch_id
+            if mine and row.at >= since and "adjusted" not in row.indicators:
+                was = found.get(row.symbol, TradedBefore(row.symbol, Decimal(0), Decimal(0), Decimal(0)))
+                signed = row.quantity if row.operation == "buy" else -row.quantity
+                found[row.symbol] = TradedBefore(
+                    row.symbol, was.quantity + signed, was.value + signed * row.price, was.fees + row.fee
+                )
+        return [found[symbol] for symbol in sorted(found)]
 
     async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:
         runs = [run.row for run in self._data.runs.values()]

@@ -43,6 +43,7 @@ from liualgotrader.engine.desk.values import (
     Tick,
     Warn,
     Write,
+    prices_of,
 )
 
 __all__ = [
@@ -84,4 +85,5 @@ __all__ = [
     "Tick",
     "Warn",
     "Write",
+    "prices_of",
 ]

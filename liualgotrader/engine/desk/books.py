@@ -76,6 +76,7 @@ class Books:
         self._orders = orders
         self.positions: dict[tuple[int, str], Position] = {}
         self.marks: dict[str, Decimal] = {}  # newest price known, dollars per share
+        self.costs: dict[str, Decimal] = {}  # of what was carried, where no price is known yet
         self.foreign: dict[str, Decimal] = {}  # signed shares that are not ours
         self.quarantined: dict[str, str] = {}  # symbol -> why nothing is opened in it
         self.apart: dict[tuple[int, str], str] = {}  # the same by slot and symbol, where only a person can lift it
@@ -120,13 +121,22 @@ class Books:
         """Return the symbols in which any slot holds something, even if it adds up to nothing."""
         return {symbol for _, symbol, _ in self.open()}
 
-    def take(self, slot: int, symbol: str, signed: Decimal, price: Decimal) -> Position:
-        """Book a fill of `signed` shares for a slot and return its position."""
+    def take(self, slot: int, symbol: str, signed: Decimal, price: Decimal, *, traded: bool = True) -> Position:
+        """Book a fill of `signed` shares for a slot and return its position; what is not traded makes no price."""
         position = self.position(slot, symbol)
         position.take(signed, price)
         self._ours[symbol] = self.ours(symbol) + signed
-        self.marks[symbol] = price
+        (self.marks if traded else self.costs)[symbol] = price
         return position
+
+    def see(self, symbol: str, price: Decimal) -> None:
+        """Take in a symbol's newest price, dollars per share."""
+        self.marks[symbol] = price
+        self.touch(symbol)
+
+    def valued_at(self, symbol: str) -> Decimal:
+        """Return the newest price, else what was paid for what was carried, else 0."""
+        return self.marks.get(symbol) or self.costs.get(symbol, ZERO)
 
     def open(self, slot: int | None = None) -> Iterator[tuple[int, str, Position]]:
         """Yield (slot, symbol, position) of what is not flat."""
@@ -150,7 +160,7 @@ class Books:
 
     def exposure_with(self, symbol: str, more: Order | None = None) -> Exposure:
         """Return what the symbol's exposure would be with one more order."""
-        mark = self.marks.get(symbol, ZERO)
+        mark = self.valued_at(symbol)
         bought = sold = ZERO
         price = mark
         orders = self._orders.in_symbol(symbol)

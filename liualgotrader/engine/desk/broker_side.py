@@ -20,8 +20,8 @@ from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.cancels import ask_cancel, not_cancelled, not_replaced, want_cancel
 from liualgotrader.engine.desk.closing import market_has_closed
 from liualgotrader.engine.desk.intents import WORKING, number_of, parent_of
-from liualgotrader.engine.desk.ledger import Ledger, with_terms
-from liualgotrader.engine.desk.order import Order, Origin
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order, Origin, with_terms
 from liualgotrader.engine.desk.reconcile_asking import ask_reconcile
 from liualgotrader.engine.desk.states import OF_BROKER, Step
 from liualgotrader.engine.desk.values import Answer, Found, Outcome, Request

@@ -71,7 +71,6 @@ def liquidation_is_over(ledger: Ledger) -> bool:
 
 def guard_stopped(ledger: Ledger, prices: Mapping[str, Decimal]) -> None:
     """Honour the stored stops and targets of positions whose strategy has stopped."""
-    ledger.books.marks.update({s: p for s, p in prices.items() if p > 0})
     for slot, symbol, position in ledger.books.open():
         price = prices.get(symbol)
         if price is not None and ledger.slot(slot).stopped:

@@ -19,6 +19,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     SlotNews,
 )
+from liualgotrader.common.rows import TradedBefore
 from liualgotrader.engine.desk import (
     account,
     broker_side,
@@ -155,6 +156,10 @@ class Desk:
         """Return the account's figures as consumers are told them, None before the first."""
         return self.ledger.account_news() if self.ledger.account is not None else None
 
+    def held(self) -> list[str]:
+        """Return the symbols of which a slot holds something."""
+        return sorted(self.ledger.books.symbols())
+
     def caretaken(self) -> list[str]:
         """Return the symbols whose prices the caretaker needs: positions of stopped slots with a stop or a target."""
         ledger = self.ledger
@@ -208,7 +213,8 @@ class Desk:
                 "strategy": ledger.slot(slot).strategy,
                 "symbol": symbol,
                 "quantity": str(p.quantity),
-                "average_price": f"{p.average_price:.4f}",
+                "average_price": str(p.average_price),
+                "last": str(ledger.books.marks[symbol]) if symbol in ledger.books.marks else None,
                 "stop": str(p.planned_stop) if p.planned_stop is not None else None,
                 "resting_stop": _resting_stop(ledger, slot, symbol, p.quantity),
                 "target": str(p.planned_target) if p.planned_target is not None else None,
@@ -223,8 +229,19 @@ class Desk:
             "foreign": {s: str(q) for s, q in ledger.books.foreign.items() if q},
             "quarantined": dict(ledger.books.quarantined),
             "entries_stopped": dict(ledger.conditions),
-            "day_began_with": f"{ledger.day_began_with:.2f}" if ledger.day_began_with is not None else None,
+            "strategies": _gains(ledger),
+            **account.facts(ledger),
         }
+
+
+def _gains(ledger: Ledger) -> dict[str, str]:
+    """Return what each strategy has realized in this batch, fees paid, US dollars."""
+    realized = {slot.strategy: ZERO for slot in ledger.slots.values() if slot.number}
+    for slot in ledger.slots.values():
+        if slot.number:
+            held = (p.quantity * p.average_price for _, _, p in ledger.books.open(slot.number))
+            realized[slot.strategy] += slot.cash + sum(held, ZERO)
+    return {strategy: str(gain) for strategy, gain in realized.items()}
 
 
 def _resting_stop(ledger: Ledger, slot: int, symbol: str, held: Decimal) -> str | None:
@@ -320,11 +337,6 @@ def _on_leave(ledger: Ledger, told: Leave) -> None:
         restating.write_off(ledger)
 
 
-def _on_prices(ledger: Ledger, told: Prices) -> None:
-    prices: Mapping[str, Decimal] = told.prices
-    closing.guard_stopped(ledger, prices)
-
-
 def _on_tick(ledger: Ledger, _: Tick) -> None:
     for due, key in ledger.market.take(ledger.now):
         _serve(ledger, due, key)
@@ -370,5 +382,6 @@ _HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
     Flatten: _on_flatten,
     SlotStopped: _on_slot_stopped,
     Leave: _on_leave,
-    Prices: _on_prices,
+    Prices: account.on_prices,
+    TradedBefore: account.on_traded_before,
 }

@@ -7,8 +7,8 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
 from liualgotrader.common.rows import EarlierOrder, OrderEventRow
-from liualgotrader.engine.desk.ledger import Ledger, trade_row, with_terms
-from liualgotrader.engine.desk.order import Order, Origin
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order, Origin, trade_row, with_terms
 from liualgotrader.engine.desk.values import Earlier
 
 

@@ -18,8 +18,8 @@ from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.cancels import want_cancel
 from liualgotrader.engine.desk.closing import market_has_closed
-from liualgotrader.engine.desk.ledger import Ledger, with_terms
-from liualgotrader.engine.desk.order import Order, Origin, bound_together, held_by_exits
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order, Origin, bound_together, held_by_exits, with_terms
 from liualgotrader.engine.desk.states import Step
 
 NEAR = exact("0.005")  # part of the newest price; a limit within it is meant to trade now, not to rest
@@ -63,7 +63,7 @@ def gives_way(order: Order, leaving: OrderIntent, newest: Decimal) -> bool:
 
 def staying(ledger: Ledger, leaving: Order) -> list[Order]:
     """Return the working orders of the symbol, but for exits of the same slot that make room for `leaving`."""
-    newest = ledger.books.marks.get(leaving.symbol, ZERO)
+    newest = ledger.books.valued_at(leaving.symbol)
     others = [o for o in ledger.orders.in_symbol(leaving.symbol) if o is not leaving]
     going: set[Order] = set()
     for together in bound_together([o for o in others if o.slot == leaving.slot], leaving.side):
@@ -133,7 +133,7 @@ def _in_the_way(ledger: Ledger, order: Order, others: Sequence[Order], shares: D
     """Return what must have ended before `shares` can leave: of the exits that give way as few as needed, oldest first."""
     found = [o for o in others if not o.is_leg and would_trade(order.intent, o.intent)]
     needed = shares - can_leave(ledger, order, others)
-    newest = ledger.books.marks.get(order.symbol, ZERO)
+    newest = ledger.books.valued_at(order.symbol)
     for together in bound_together([o for o in others if o.slot == order.slot], order.side):
         if needed <= 0:
             break

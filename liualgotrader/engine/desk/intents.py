@@ -24,8 +24,8 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.engine.desk import exits
 from liualgotrader.engine.desk.cancels import want_cancel
-from liualgotrader.engine.desk.ledger import Ledger, with_terms
-from liualgotrader.engine.desk.order import Order, Origin, held_by_exits, worst_price
+from liualgotrader.engine.desk.ledger import Ledger
+from liualgotrader.engine.desk.order import Order, Origin, held_by_exits, with_terms, worst_price
 from liualgotrader.engine.desk.risk import FRACTION_DIGITS, Case, OtherOrder, Refused, judge
 from liualgotrader.engine.desk.states import Step
 from liualgotrader.engine.desk.values import Replace, Tell
@@ -171,8 +171,7 @@ def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
 def _take_price(ledger: Ledger, intent: OrderIntent) -> None:
     price = intent.reference_price
     if price is not None and price.is_finite() and price > 0:
-        ledger.books.marks[intent.symbol] = price
-        ledger.books.touch(intent.symbol)
+        ledger.books.see(intent.symbol, price)
 
 
 def _replaced(ledger: Ledger, old: Order, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
@@ -207,7 +206,7 @@ def _as_judged(asked: ReplaceIntent, intent: OrderIntent) -> ReplaceIntent:
 def _case(ledger: Ledger, order: Order) -> Case:
     intent, symbol, slot = order.intent, order.symbol, ledger.slot(order.slot)
     books, terms = ledger.books, ledger.terms
-    mark = books.marks.get(symbol, ZERO)
+    mark = books.valued_at(symbol)
     others = [o for o in ledger.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
     held = books.held(order.slot, symbol)
     leaves = held * intent.side.sign < 0 and not order.leaves_room_of

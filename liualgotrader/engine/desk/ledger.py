@@ -19,9 +19,9 @@ from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import (
     AccountNews,
     BrokerAccount,
+    BrokerActivity,
     BrokerExecution,
     Fill,
-    OrderIntent,
     OrderNews,
     OrderState,
     Protection,
@@ -29,11 +29,12 @@ from liualgotrader.common.orders import (
     Side,
     SlotNews,
 )
-from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow, PlanRow, Row, TradeRow
+from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow, PlanRow, Row
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.engine.desk.alarms import Alarms, Due, Key
 from liualgotrader.engine.desk.books import Books, Position
-from liualgotrader.engine.desk.order import Order, Orders, Origin
+from liualgotrader.engine.desk.day import Day
+from liualgotrader.engine.desk.order import Order, Orders, Origin, trade_row
 from liualgotrader.engine.desk.states import Step, after
 from liualgotrader.engine.desk.values import (
     Announce,
@@ -59,6 +60,7 @@ class Slot:
     plan: SlotPlan | None
     strategy: str = ""
     day_trade: bool = True  # as the plan says, until it declares itself
+    cash: Decimal = ZERO  # dollars that its fills brought, less what it paid, fees and the cost of what it carries
     stopped: str = ""
     news: list[SlotNews] = field(default_factory=list)
     next_number: int = 1  # the lowest n that no order of it has used
@@ -113,7 +115,10 @@ class Ledger:
         self.slots: dict[int, Slot] = {}
         self.conditions: dict[str, str] = {}  # name -> why nothing is opened
         self.account: BrokerAccount | None = None
-        self.day_began_with: Decimal | None = None  # equity that the day's loss is counted from, dollars
+        self.day = Day()
+        self.gain_then = ZERO  # what our positions had gained when the account was told, dollars
+        self.activities: dict[str, BrokerActivity] = {}  # of the account, that are no trades, by id
+        self.named: list[str] = []  # those of this session in words
         self.requests: deque[int] = deque()  # market instants of the orders sent to the broker in the last minute
         self.cancels: deque[int] = deque()  # and of the cancels, which take nothing from the exits' budget
         self.waiting: dict[str, Order] = {}  # approved exits that go out once something else has ended
@@ -344,7 +349,11 @@ class Ledger:
         order.told_filled = max(order.told_filled, order.filled)
         order.misses = 0
         before = self.books.held(order.slot, order.symbol)
-        position = self.books.take(order.slot, order.symbol, fresh * order.side.sign, execution.price)
+        signed = fresh * order.side.sign
+        position = self.books.take(order.slot, order.symbol, signed, execution.price)
+        if order.slot:  # slot 0 closes what is nobody's
+            self.slot(order.slot).cash -= signed * execution.price + execution.fee
+            self.day.trade(order.symbol, signed, execution.price, execution.fee)
         position.filled_at = max(position.filled_at, execution.at)
         self._plan(order, position, opened=before * position.quantity <= 0)
         self.fills += 1
@@ -415,13 +424,28 @@ class Ledger:
             ),
         )
 
+    def gain(self) -> Decimal:
+        """Return what our positions have gained in this batch, fees paid, at the newest prices known, else at their cost."""
+        cash = sum((slot.cash for slot in self.slots.values()), ZERO)
+        held = (p.quantity * self.books.marks.get(s, p.average_price) for owner, s, p in self.books.open() if owner)
+        return cash + sum(held, ZERO)
+
     def carry(
-        self, slot_number: int, symbol: str, quantity: Decimal, price: Decimal, name: str = "carried"
+        self,
+        slot_number: int,
+        symbol: str,
+        quantity: Decimal,
+        price: Decimal,
+        name: str = "carried",
+        *,
+        restated: bool = False,
     ) -> Position:
         """Give a slot what its strategy holds from an earlier batch, told as a fill without an order or a row."""
-        position = self.books.take(slot_number, symbol, quantity, price)
+        position = self.books.take(slot_number, symbol, quantity, price, traded=False)
         self.books.touch(symbol)
+        self.day.carry(symbol, quantity, restated=restated)
         slot = self.slot(slot_number)
+        slot.cash -= quantity * price
         self.tell(
             slot,
             lambda seq: Fill(
@@ -494,29 +518,3 @@ class Ledger:
         """Return the id of the slot's next order that the desk itself wants: number 0, and a count of its own."""
         slot.desk_orders += 1
         return f"{self.prefix()}{slot.number}-0-d{slot.desk_orders}"
-
-
-def trade_row(
-    order: Order, execution: BrokerExecution, shares: Decimal, algo_run_id: int, account_id: int | None
-) -> TradeRow:
-    """Return what is stored of an execution, `shares` of which are new."""
-    return TradeRow(
-        execution_id=execution.execution_id,
-        client_order_id=order.client_order_id,
-        algo_run_id=algo_run_id,
-        symbol=order.symbol,
-        operation=str(order.side),
-        quantity=shares,
-        price=execution.price,
-        fee=execution.fee,
-        at=execution.at,
-        indicators=order.intent.indicators,
-        planned_stop=order.intent.planned_stop,
-        planned_target=order.intent.planned_target,
-        account_id=account_id,
-    )
-
-
-def with_terms(intent: OrderIntent, **changes: Any) -> OrderIntent:
-    """Return the intent with some terms changed."""
-    return msgspec.structs.replace(intent, **changes)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
+
+import msgspec
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
+from liualgotrader.common.rows import TradeRow
 
 
 class Origin(StrEnum):
@@ -330,3 +334,29 @@ def worst_price(intent: OrderIntent, mark: Decimal) -> Decimal:
     if intent.type is OrderType.LIMIT and intent.side is Side.BUY and intent.limit_price is not None:
         return intent.limit_price
     return max([mark, *own])
+
+
+def trade_row(
+    order: Order, execution: BrokerExecution, shares: Decimal, algo_run_id: int, account_id: int | None
+) -> TradeRow:
+    """Return what is stored of an execution, `shares` of which are new."""
+    return TradeRow(
+        execution_id=execution.execution_id,
+        client_order_id=order.client_order_id,
+        algo_run_id=algo_run_id,
+        symbol=order.symbol,
+        operation=str(order.side),
+        quantity=shares,
+        price=execution.price,
+        fee=execution.fee,
+        at=execution.at,
+        indicators=order.intent.indicators,
+        planned_stop=order.intent.planned_stop,
+        planned_target=order.intent.planned_target,
+        account_id=account_id,
+    )
+
+
+def with_terms(intent: OrderIntent, **changes: Any) -> OrderIntent:
+    """Return the intent with some terms changed."""
+    return msgspec.structs.replace(intent, **changes)

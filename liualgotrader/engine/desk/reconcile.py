@@ -12,6 +12,7 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.rows import AccountRow
+from liualgotrader.engine.desk import account
 from liualgotrader.engine.desk.broker_side import find, see, settle
 from liualgotrader.engine.desk.cancels import of_other_batches
 from liualgotrader.engine.desk.closing import take_back_entries, there_again
@@ -19,7 +20,7 @@ from liualgotrader.engine.desk.ledger import KILL_SWITCH, Ledger
 from liualgotrader.engine.desk.order import Order
 from liualgotrader.engine.desk.reconcile_asking import next_reconcile
 from liualgotrader.engine.desk.settling import HOW_TO_SETTLE
-from liualgotrader.engine.desk.values import Cancel, Snapshot
+from liualgotrader.engine.desk.values import Cancel, Snapshot, prices_of
 
 OUR_PREFIX = "liu-"
 MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
@@ -31,6 +32,7 @@ RECONNECTED_TEXT = "the broker's books have not been compared with ours since it
 def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
     """Take in the broker's books."""
     if snapshot.ok:
+        account.on_activities(ledger, snapshot.activities, first=not ledger.reconciling.done_at)
         _take_orders(ledger, snapshot.orders)
         _take_executions(ledger, snapshot.executions)
         _book_what_is_missing(ledger)
@@ -38,6 +40,7 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
         _ask_for_the_absent(ledger, snapshot.orders)
         _compare_positions(ledger, snapshot)
         _take_back_strange_entries(ledger)
+        account.on_prices(ledger, prices_of(snapshot.positions))
         if ledger.reconciling.connections_then == ledger.reconciling.connections:
             ledger.condition(
                 WAITING, "", quiet=True
@@ -59,7 +62,8 @@ def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:
     orders = tuple(_telling(ledger, snapshot.orders))
     told = {o.broker_order_id for o in _with_legs(orders)}
     executions = tuple(e for e in snapshot.executions if _is_new(ledger, e, told))
-    return Snapshot(snapshot.ok, orders, executions, snapshot.positions)
+    activities = tuple(a for a in snapshot.activities if a.activity_id not in ledger.activities)
+    return Snapshot(snapshot.ok, orders, executions, snapshot.positions, activities)
 
 
 def _telling(ledger: Ledger, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:

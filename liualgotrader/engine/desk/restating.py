@@ -16,7 +16,7 @@ from liualgotrader.engine.desk.values import Restated
 def on_restated(ledger: Ledger, told: Restated) -> None:
     """Carry a position on in the account's terms, without stop and target, and call a person."""
     slot, symbol = told.slot, told.symbol
-    position = ledger.carry(slot, symbol, told.new_quantity, told.new_price)
+    position = ledger.carry(slot, symbol, told.new_quantity, told.new_price, restated=True)
     if (told.quantity, told.average_price) != (told.new_quantity, told.new_price):
         _adjust(ledger, slot, symbol, -told.quantity, told.average_price, "restated:before")
         _adjust(ledger, slot, symbol, told.new_quantity, told.new_price, "restated:now")

@@ -167,7 +167,7 @@ def _heir(ledger: Ledger, told: Settle) -> int | None:
 
 
 def _price(ledger: Ledger, told: Settle) -> Decimal:
-    return told.price or ledger.books.marks.get(told.symbol, ZERO)
+    return told.price or ledger.books.valued_at(told.symbol)
 
 
 def _set_foreign(ledger: Ledger, symbol: str, shares: Decimal) -> None:
@@ -180,10 +180,7 @@ def _flatten(ledger: Ledger, slot: int, symbol: str) -> None:
 
 
 def _close_for_nobody(ledger: Ledger, symbol: str, shares: Decimal, reason: str) -> None:
-    mark = ledger.books.marks.get(symbol)
-    ledger.books.take(NOBODY, symbol, shares, mark or ZERO)
-    if mark is None:
-        del ledger.books.marks[symbol]
+    ledger.books.take(NOBODY, symbol, shares, ledger.books.valued_at(symbol), traded=False)
     ledger.books.touch(symbol)
     want_flat(ledger, NOBODY, symbol, reason, {"settled": "flatten"})
 

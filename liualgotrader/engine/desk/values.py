@@ -6,6 +6,7 @@ the desk's state depends on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 
@@ -14,6 +15,7 @@ import msgspec
 from liualgotrader.common.orders import (
     AccountNews,
     BrokerAccount,
+    BrokerActivity,
     BrokerExecution,
     BrokerOrder,
     BrokerPosition,
@@ -25,7 +27,7 @@ from liualgotrader.common.orders import (
     Protect,
     ReplaceIntent,
 )
-from liualgotrader.common.rows import EarlierOrder, Row
+from liualgotrader.common.rows import EarlierOrder, Row, TradedBefore
 from liualgotrader.common.session_plan import Hours, Limits, SessionPlan, SlotPlan, Timings
 
 
@@ -165,6 +167,7 @@ class Reconnected(msgspec.Struct, frozen=True, tag_field="kind", tag="reconnecte
 class Snapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snapshot"):
     """The broker's books, read in this order: positions, orders, executions (so none is older than the positions).
 
+    `activities` moved the account's cash or shares and are no executions; a look that learned of none is no failure.
     `ok` False says that reading failed; the rest is then empty, and nothing is concluded from it.
     """
 
@@ -172,6 +175,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snapshot"):
     orders: tuple[BrokerOrder, ...] = ()
     executions: tuple[BrokerExecution, ...] = ()
     positions: tuple[BrokerPosition, ...] = ()
+    activities: tuple[BrokerActivity, ...] = ()
 
 
 class Tick(msgspec.Struct, frozen=True, tag_field="kind", tag="tick"):
@@ -228,9 +232,21 @@ class Leave(msgspec.Struct, frozen=True, tag_field="kind", tag="leave"):
 
 
 class Prices(msgspec.Struct, frozen=True, tag_field="kind", tag="prices"):
-    """The newest prices (dollars per share) of symbols the caretaker asked for."""
+    """The newest prices of what is held, and for every position told its previous official close, dollars per share.
+
+    A price or close that nobody tells is unknown.
+    """
 
     prices: dict[str, Decimal]
+    closes: dict[str, Decimal | None] = {}
+
+
+def prices_of(positions: Iterable[BrokerPosition]) -> Prices:
+    """Return what the broker's positions tell of prices."""
+    told = {p.symbol: p for p in positions}
+    prices = {symbol: p.last_price for symbol, p in told.items() if p.last_price is not None and p.last_price > 0}
+    closes = {s: p.previous_close if p.previous_close and p.previous_close > 0 else None for s, p in told.items()}
+    return Prices(prices, closes)
 
 
 Input = (
@@ -239,6 +255,7 @@ Input = (
     | Earlier
     | Restated
     | Missing
+    | TradedBefore
     | Settle
     | OrderIntent
     | CancelIntent

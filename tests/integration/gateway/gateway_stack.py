@@ -48,6 +48,7 @@ from liualgotrader.common.session_plan import (
 from liualgotrader.models.store import PostgresStore
 from liualgotrader.order_gateway import main as gateway_main
 from liualgotrader.simulator import main as simulator_main
+from liualgotrader.simulator.server import TOKEN_FILE
 from liualgotrader.transport.codec import decode_news, encode_intents
 from liualgotrader.transport.links import LinkReader, LinkWriter
 from liualgotrader.transport.page import Cell, Life, SessionPage
@@ -199,6 +200,12 @@ class Stack:
         answer = requests.post(f"{self.plan.endpoints.trading_url}/v2/{path}", json=body, headers=headers, timeout=10)
         answer.raise_for_status()
         return answer.json()
+
+    def simulate(self, path: str, **body: Any) -> None:
+        """Do something to the simulated market that only a test may."""
+        token = (self.home / "run" / TOKEN_FILE).read_text()
+        url = f"{self.plan.endpoints.trading_url}/_sim/{path}"
+        requests.post(url, json=body, headers={"X-LIU-Token": token}, timeout=10).raise_for_status()
 
     def answer(self, ticket: int) -> str:
         """Return what the gateway answered to an operator's order by now, empty if nothing."""

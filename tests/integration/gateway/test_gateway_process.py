@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from liualgotrader.analytics import consolidate
-from liualgotrader.common.clock import NEVER, SECOND
+from liualgotrader.common.clock import NEVER
 from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Operate, StopSlot
 from liualgotrader.common.orders import Fill, OrderState, Protect, Side
 from liualgotrader.common.rfc3339 import nanoseconds
@@ -24,7 +24,7 @@ from liualgotrader.models.store import PostgresStore
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE
 from liualgotrader.transport.codec import encode_intents
 from liualgotrader.transport.page import Cell, Life
-from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, PlayedConsumer, Stack
+from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, WIDE, PlayedConsumer, Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(110)]
 
@@ -372,25 +372,49 @@ async def test_what_an_earlier_batch_gained_is_written_again_with_the_fills_foun
     consumer.close()
 
 
-async def test_prices_that_nobody_has_are_missed_in_one_sentence(stack: Stack) -> None:
+async def test_a_stopped_strategys_stop_is_honoured_although_the_data_vendor_is_away(stack: Stack) -> None:
     nowhere = msgspec.structs.replace(stack.plan.endpoints, data_url="http://127.0.0.1:1")
     write_plan(msgspec.structs.replace(stack.plan, endpoints=nowhere))
     consumer = await begin(stack)
     symbol, price = next(iter(prices(stack).items()))
     name = consumer.order(1, Side.BUY, 10, symbol, price)
     await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
-    consumer.writer.send(encode_intents([Protect(1, symbol, consumer.market_now(), price / 2)]))
+    consumer.writer.send(encode_intents([Protect(1, symbol, consumer.market_now(), price * 2)]))  # it is below that
     stack.say(StopSlot(1, "it failed"))
-
-    def missed() -> int:
-        return stack.log().count("no prices for")
-
-    await consumer.until(lambda: missed() > 0)
-    later = consumer.market_now() + 15 * SECOND
-    await consumer.until(lambda: consumer.market_now() > later, seconds=60)
-    assert missed() == 1
+    await consumer.until(lambda: consumer.position(1, symbol) == 0)
     assert await stack.stop_gateway() == 0
     consumer.close()
+
+
+async def test_a_withdrawal_of_6000_dollars_closes_nothing_and_is_stored_and_named(
+    stack: Stack, store: PostgresStore
+) -> None:
+    limits = msgspec.structs.replace(WIDE, daily_loss_stop_fraction=0.02, daily_loss_flatten_fraction=0.04)
+    write_plan(msgspec.structs.replace(stack.plan, limits=limits))
+    consumer = await begin(stack)
+    (first, price), (second, other) = list(prices(stack).items())[:2]
+    name = consumer.order(1, Side.BUY, 10, first, price)
+    await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+    stack.simulate("activities", activity_type="CSW", amount="-6000")  # 6 % of the 100,000 $ it began with
+    equity = Decimal(stack.ask("account")["equity"])
+    assert 93_000 < equity < 94_500
+
+    def told() -> bool:
+        stack.listen()
+        return bool(stack.facts()["activities"]) and Decimal(stack.facts()["equity"]) < 94_500
+
+    await consumer.until(told, seconds=60)
+    assert stack.facts()["activities"] == ["withdrawal of 6,000.00 $"]
+    assert abs(Decimal(stack.facts()["day_gain"])) < 500 < 5_500 < -Decimal(stack.facts()["account_gain"])
+    stack.kill_gateway()
+    stack.start_gateway()
+    name = consumer.order(2, Side.BUY, 5, second, other)
+    await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+    assert (consumer.position(1, first), consumer.position(2, second)) == (10, 5)
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+    [row] = await store.fetch("SELECT activity_type, amount, batch_id FROM account_activities")
+    assert (row["activity_type"], row["amount"], row["batch_id"]) == ("CSW", -6000, BATCH)
 
 
 async def test_a_clock_that_is_not_the_brokers_stops_entries_at_the_start(stack: Stack) -> None:

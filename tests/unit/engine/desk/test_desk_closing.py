@@ -302,13 +302,16 @@ def test_a_loss_is_weighed_against_no_unknown_figure_but_against_the_next_known_
     world = Untold(desk_terms())
     world.run()
     assert reason(world, world.order(1, "buy", 1)) == "entries_stopped"
+    world.tell(Carried(1, "AAPL", Decimal(100), Decimal(100)))
+    world.tell(Prices({"AAPL": Decimal(70)}, {"AAPL": Decimal(100)}))
+    assert world.held(1) == 100
     account = now_of(world.broker.account())
-    world.tell(msgspec.structs.replace(account, last_equity=Decimal(100_000), equity=Decimal(97_000)))
+    world.tell(msgspec.structs.replace(account, last_equity=Decimal(100_000)))
     texts = [d.text for d in world.others if isinstance(d, Warn)]
     assert texts == [
         "entries stopped: the broker does not state equity and last_equity and trading_blocked of the account",
         "no longer: the broker does not state equity and last_equity and trading_blocked of the account",
-        "entries stopped: the day has lost 3000.00 $ of 100000.00 $",
+        "entries stopped: our positions have lost 3000.00 $ today, the account began with 100000.00 $",
     ]
 
 

@@ -1,0 +1,96 @@
+"""What our positions have gained or lost since the previous official close: only trades, prices and fees move it.
+
+Shares held at that close count from it, what was traded since from its own price, fees come off. Cash that comes in
+or goes out plays no part, nor do shares that are not ours. A close that nobody tells is unknown: those shares count
+from the first price seen of the day, so that no guess ever closes a position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from liualgotrader.common.money import ZERO
+from liualgotrader.common.rows import TradedBefore
+
+
+@dataclass(slots=True)
+class SymbolDay:
+    """One symbol's part in the day, over all slots: signed shares, US dollars."""
+
+    opening: Decimal = ZERO  # shares held at the previous official close
+    close: Decimal | None = None  # that close, dollars per share; None: not known
+    first: Decimal | None = None  # the first price seen of the day, which stands in for it
+    uses_close: bool = True  # False: counted from `first`, as the close is one of other terms or of no account
+    traded: Decimal = ZERO  # shares since
+    paid: Decimal = ZERO  # dollars for them, less what was received
+
+    @property
+    def held(self) -> Decimal:
+        """Signed shares held now."""
+        return self.opening + self.traded
+
+    def see(self, price: Decimal | None, close: Decimal | None = None) -> None:
+        """Take in a price and the previous official close, dollars per share; the first of each counts."""
+        self.first = price if self.first is None else self.first
+        self.close = close if self.close is None and self.uses_close else self.close
+
+    def gain(self, mark: Decimal | None) -> Decimal:
+        """Return what it has gained at `mark`; nothing as long as no price has been seen."""
+        base, newest = self.close or self.first, mark or self.first
+        if (self.opening and base is None) or (self.held and newest is None):
+            return ZERO
+        return self.held * (newest or ZERO) - self.opening * (base or ZERO) - self.paid
+
+
+class Day:
+    """The day's gain of all that is ours, and the equity that its limits are fractions of."""
+
+    def __init__(self) -> None:
+        self.began_with: Decimal | None = None  # equity, dollars; None: not known yet
+        self.fees = ZERO
+        self.symbols: dict[str, SymbolDay] = {}
+        self.unknown: dict[str, str] = {}  # by symbol, what is not known of it; a person was told
+        self._before: set[str] = set()  # symbols of which the trades of today's earlier batches are counted
+
+    def of(self, symbol: str) -> SymbolDay:
+        """Return a symbol's part, made empty if there is none."""
+        return self.symbols.setdefault(symbol, SymbolDay())
+
+    def carry(self, symbol: str, quantity: Decimal, *, restated: bool) -> None:
+        """Count shares that were held before; a restated position has a close that may be in other terms."""
+        part = self.of(symbol)
+        part.opening += quantity
+        part.uses_close = part.uses_close and not restated
+
+    def trade(self, symbol: str, signed: Decimal, price: Decimal, fee: Decimal) -> None:
+        """Count an execution of today."""
+        part = self.of(symbol)
+        part.see(price)
+        part.traded += signed
+        part.paid += signed * price
+        self.fees += fee
+
+    def traded_before(self, told: TradedBefore) -> None:
+        """Count what earlier batches of today have traded in a symbol: of what is carried, so much is of today."""
+        if told.symbol in self._before:
+            return
+        self._before.add(told.symbol)
+        part = self.of(told.symbol)
+        part.see(told.value / told.quantity if told.value * told.quantity > 0 else None)
+        part.opening -= told.quantity
+        part.traded += told.quantity
+        part.paid += told.value
+        self.fees += told.fees
+
+    def gain(self, marks: Mapping[str, Decimal]) -> Decimal:
+        """Return what our positions have gained today, fees paid, US dollars; `marks` are the prices known."""
+        return sum((part.gain(marks.get(symbol)) for symbol, part in self.symbols.items()), -self.fees)
+
+    def restart(self, marks: Mapping[str, Decimal], equity: Decimal | None) -> None:
+        """Count from here: what is held now at the prices of now."""
+        held = {symbol: part.held for symbol, part in self.symbols.items() if part.held}
+        self.symbols = {s: SymbolDay(q, first=marks.get(s), uses_close=False) for s, q in held.items()}
+        self.fees, self.unknown = ZERO, {}
+        self.began_with = self.began_with if equity is None else equity
