@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
+from decimal import Decimal
 from typing import Any, Protocol
 
 from liualgotrader.common.types import QueueMapper
@@ -58,6 +59,13 @@ class CalledBook(Protocol):
 
     def strategies(self) -> list[Any]:
         """Return the strategies of this process."""
+        ...
+
+    def is_booked(self, account_id: int, amount: Decimal) -> bool:
+        """Whether the order gateway books this movement of cash (US dollars), for a fill that a callback is told of.
+
+        Each part of it is said to be booked once.
+        """
         ...
 
 

@@ -27,6 +27,7 @@ _EVENTS = {
 }
 
 
+_HALF_A_CENT = Decimal("0.005")  # strategies count in floats, and round
 _TOOK_NO_PART = frozenset({OrderState.REPLACED, OrderState.REFUSED, OrderState.REJECTED})  # another one counts
 
 
@@ -70,7 +71,9 @@ class Tracked:
 class Book:
     """One slot's positions, orders and notes. `seq` is the number of the newest news it has acted on."""
 
-    def __init__(self, slot: int, strategy: Any, everybody: Callable[[], list[Any]]) -> None:
+    def __init__(
+        self, slot: int, strategy: Any, everybody: Callable[[], list[Any]], account_id: int | None = None
+    ) -> None:
         self.slot = slot
         self.strategy = strategy
         self.seq = 0
@@ -86,6 +89,8 @@ class Book:
         self._open: dict[str, list[Tracked]] = {}  # by symbol
         self._used: dict[str, Any] = {}
         self.everybody = everybody
+        self.account_id = account_id  # of the strategy's portfolio: the order gateway books every fill to it
+        self.owed: dict[str, Decimal] = {}  # cash that the fill moved which a callback is being told of, US dollars
 
     # --- what strategies of the original see through trading_data --------------------------------------
 
@@ -110,6 +115,24 @@ class Book:
     def strategies(self) -> list[Any]:
         """Return the strategies of this process."""
         return self.everybody()
+
+    # --- cash -------------------------------------------------------------------------------------------
+
+    def is_booked(self, account_id: int, amount: Decimal) -> bool:
+        """Whether the order gateway books this movement of cash (US dollars), for the fill that a callback is told of.
+
+        The value of the fill, less its fee or not, and the fee alone: each once.
+        """
+        if account_id != self.account_id or not amount.is_finite():
+            return False
+        for name, part in self.owed.items():
+            if abs(part - amount) <= _HALF_A_CENT:
+                del self.owed[name]
+                return True
+        if len(self.owed) < 2 or abs(sum(self.owed.values()) - amount) > _HALF_A_CENT:
+            return False
+        self.owed = {}
+        return True
 
     # --- positions --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_nothing, says_reject, stored
-from liualgotrader.engine.bindings import Callback, Told
+from liualgotrader.engine.bindings import Told
 from liualgotrader.engine.books import Tracked
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import Line, SlotStopped, Waiting
@@ -121,17 +121,18 @@ class Caller:
         callback = slot.forms.buy_callback if fill.side is Side.BUY else slot.forms.sell_callback
         if callback is None or not (callback.hears_partials or not fill.remaining_quantity):
             return
-        told = self._told(fill, tracked, callback)
-        name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
-        self._drive(slot, fill.symbol, name, callback.call, (told,), _nothing_follows)
-
-    def _told(self, fill: Fill, tracked: Tracked, callback: Callback) -> Told:
         if callback.hears_partials:
-            price, quantity, fee = fill.price, fill.quantity, fill.fee
+            price, quantity, fee, value = fill.price, fill.quantity, fill.fee, fill.price * fill.quantity
         else:
-            price, quantity, fee = tracked.value / tracked.filled, tracked.filled, tracked.fees
+            quantity, fee, value = tracked.filled, tracked.fees, tracked.value
+            price = value / quantity
         left = float(fill.remaining_quantity)
-        return Told(fill.symbol, float(price), float(quantity), self.when(fill.at), float(fee), left)
+        told = Told(fill.symbol, float(price), float(quantity), self.when(fill.at), float(fee), left)
+        name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
+        slot.book.owed = {"value": -fill.side.sign * value, "fee": -fee}
+        self._drive(slot, fill.symbol, name, callback.call, (told,), _nothing_follows)
+        if not slot.ticket:
+            slot.book.owed = {}
 
     # --- results --------------------------------------------------------------------------------------------
 
@@ -218,7 +219,7 @@ class Caller:
     def answer(self, ticket: int, result: Any, error: BaseException | None) -> Slot:
         """Take the answer of a call that waited; the slot may be called again."""
         slot, symbol, what, then = self._then.pop(ticket)
-        slot.ticket = 0
+        slot.ticket, slot.book.owed = 0, {}
         if slot.stopped:
             return slot
         if error is not None:

@@ -51,7 +51,7 @@ class Slot:
         self.strategy = strategy
         self.day_trade = strategy.type is not StrategyType.SWING
         self.forms: Forms = bind(strategy, run_all=plan.run_all)
-        self.book = Book(plan.slot, strategy, list)
+        self.book = Book(plan.slot, strategy, list, plan.account_id)
         self.own_context = strategy.own_context or own_context(plan.strategy)  # in which all of its code runs
         self.own_context.run(called.set, self.book)
         self.run_own = self.own_context.run

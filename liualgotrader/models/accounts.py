@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.common.trading_data import called
 from liualgotrader.models.pool import current_pool
 from liualgotrader.models.values import json_text
 
@@ -84,11 +85,18 @@ class Accounts:
         details: dict[str, Any] | None = None,
         pool: Any = None,
     ) -> None:
-        """Write a movement of cash and move the balance with it; its time is now if none is given, UTC without zone."""
+        """Write a movement of cash and move the balance with it; its time is now if none is given, UTC without zone.
+
+        What a strategy books in `buy_callback` or `sell_callback` for the very fill that it is told of is written by
+        the order gateway, and not again: it books every fill of a strategy with a portfolio, restarts or not.
+        """
+        moved, book = Decimal(str(amount)), called.get()
+        if book is not None and book.is_booked(account_id, moved):
+            return
         if tstamp is not None and tstamp.tzinfo is None:
             tstamp = tstamp.replace(tzinfo=UTC)
         async with current_pool(pool).acquire() as connection:
-            await connection.execute(ADD_TRANSACTION, account_id, str(amount), tstamp, json_text(details or {}))
+            await connection.execute(ADD_TRANSACTION, account_id, str(moved), tstamp, json_text(details or {}))
 
     @classmethod
     async def get_transactions(cls, account_id: int, pool: Any = None) -> pd.DataFrame:

@@ -79,10 +79,14 @@ def test_every_key_has_its_effect() -> None:
 
     [account] = record.rows("accounts")
     moved = record.rows("account_transactions")
-    assert len(moved) == len(trades)
+    bought = {t["client_order_id"] for t in trades if t["operation"] == "buy"}
+    by_strategy = [row["amount"] for row in moved if "strategy" in row["details"]]
+    assert by_strategy == [Decimal("-0.25")] * len(bought), "what the strategy books of its fills is not booked again"
+    assert len(moved) == len(trades) + len(bought)
     value = sum(
         (t["qty"] * t["price"] * (1 if t["operation"] == "sell" else -1) - t["trade_fee"] for t in trades), Decimal(0)
     )
+    value += sum(by_strategy)
     assert account["balance"] == 1000 + value == 1000 + sum(row["amount"] for row in moved)
     batches = [row["batch_id"] for row in record.rows("batch")]
     assert [row["batch_id"] for row in record.rows("portfolio_batch_ids")] == batches

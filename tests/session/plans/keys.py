@@ -1,4 +1,7 @@
-"""A strategy that says what the tradeplan's keys came to, and buys what its portfolio affords up to two shares."""
+"""A strategy that says what the tradeplan's keys came to, and buys what its portfolio affords up to two shares.
+
+As strategies of the original do, it books its fills to the portfolio's account itself.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from liualgotrader.common import config
 from liualgotrader.common.tlog import tlog
+from liualgotrader.models.accounts import Accounts
 from liualgotrader.scanners.base import Scanner
 from liualgotrader.strategies.base import Strategy, StrategyType
 
@@ -51,3 +55,15 @@ class Teller(Strategy):
         if position or not may:
             return False, {}
         return True, {"side": "buy", "qty": str(min(2, int(affordable))), "type": "market"}
+
+    async def buy_callback(
+        self, symbol: str, price: float, qty: float, now: Any = None, trade_fee: float = 0.0
+    ) -> None:
+        await Accounts.add_transaction(self.account_id, -price * qty - trade_fee, details={"by": "strategy"})
+        await Accounts.add_transaction(self.account_id, -0.25, details={"by": "strategy"})  # what its data costs
+
+    async def sell_callback(
+        self, symbol: str, price: float, qty: float, now: Any = None, trade_fee: float = 0.0
+    ) -> None:
+        await Accounts.add_transaction(self.account_id, price * qty, details={"by": "strategy"})
+        await Accounts.add_transaction(self.account_id, -trade_fee, details={"by": "strategy"})
