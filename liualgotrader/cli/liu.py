@@ -16,6 +16,7 @@ The tools beside `trader`.
 
   liu db …               the embedded PostgreSQL: start, stop, status, psql, migrate, backup, restore
   liu new strategy NAME  write a strategy, a tradeplan and a test that runs it on the simulated market
+  liu new scanner NAME   write a scanner, and a tradeplan that shows what it picks
   liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
   liu kill-switch        cancel all our orders in a running session and let no entries through
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
@@ -48,9 +49,9 @@ def run(arguments: Sequence[str]) -> int:
         print(f"liu {options.word}: this is not built yet; `liu --help` says what is", file=sys.stderr)
         return 2
     if options.word == "new":
-        from liualgotrader.cli.new_strategy import new_strategy
+        from liualgotrader.cli.new import new
 
-        return new_strategy(options.name, options.folder)
+        return new(options.kind, options.name, options.folder)
     if options.word == "simulate":
         from liualgotrader.cli.simulate import simulate
 
@@ -107,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = parser_of("liu", DESCRIPTION)
     words = parser.add_subparsers(dest="word", metavar="word")
     _add_database(words)
-    new = words.add_parser("new", help="write a new strategy with its test")
-    new.add_argument("kind", choices=["strategy"])
+    new = words.add_parser("new", help="write a new strategy with its test, or a new scanner")
+    new.add_argument("kind", choices=["strategy", "scanner"])
     new.add_argument("name", help="the class's name, for example OpeningBreakout")
     new.add_argument("--folder", default=".", help="where to write it (default: here)")
     switch = words.add_parser("kill-switch", help="cancel all our orders and stop entries; `trader resume` lifts it")

@@ -95,7 +95,7 @@ class Caller:
 
     # --- the original's methods -------------------------------------------------------------------------------
 
-    def run(self, slot: Slot, state: SymbolState, at: int, shortable: bool, *, with_forming: bool) -> None:
+    def run(self, slot: Slot, state: SymbolState, at: int, *, with_forming: bool) -> None:
         """Call `run`, unless an order of the strategy is in flight in the symbol."""
         symbol = state.symbol
         if slot.book.in_flight(symbol):
@@ -106,7 +106,7 @@ class Caller:
         value = self._ordering.portfolio_value
         ctx = slot.context(state)
         ctx.told_at = max(ctx.told_at, at)
-        arguments = (symbol, shortable, position, self.when(ctx.told_at), state.frame(with_forming), value)
+        arguments = (symbol, state.shortable, position, self.when(ctx.told_at), state.frame(with_forming), value)
         self._drive(slot, symbol, "run", run, arguments, self._after_run)
 
     def run_all(self, slot: Slot, at: int, positions: dict[str, float], loader: Any, trader: Any) -> None:

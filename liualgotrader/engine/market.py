@@ -45,7 +45,9 @@ class Market:
         """Return what is kept about a symbol, making it if it is new."""
         state = self.symbols.get(symbol)
         if state is None:
-            state = self.symbols[symbol] = SymbolState(symbol, self._session_starts, self._make_frame)
+            state = self.symbols[symbol] = SymbolState(
+                symbol, self._session_starts, self._make_frame, shortable=self.shortable.get(symbol, True)
+            )
         return state
 
     def close_ends(self, now: int) -> None:
@@ -213,9 +215,8 @@ class Market:
 
     def run(self, state: SymbolState, slots: Sequence[Slot], kind: str, at: int) -> None:
         """Call `run` of these strategies for an event of a kind at an instant."""
-        shortable = self.shortable.get(state.symbol, True)
         for slot in slots:
             if slot.ticket:
                 slot.folded[(state.symbol, "run")] = (kind, at)
             else:
-                self._caller.run(slot, state, at, shortable, with_forming=kind != "minute")
+                self._caller.run(slot, state, at, with_forming=kind != "minute")

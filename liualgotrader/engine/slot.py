@@ -191,6 +191,11 @@ class Slot:
         state = self._symbols.get(symbol)
         return state.last_price if state is not None and state.last_at else None
 
+    def shortable(self, symbol: str) -> bool:
+        """Return whether the broker lends shares of the symbol."""
+        state = self._symbols.get(symbol)
+        return state is None or state.shortable
+
     def halted(self, symbol: str) -> bool:
         """Return whether the newest trading status is a halt."""
         state = self._symbols.get(symbol)

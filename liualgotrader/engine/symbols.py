@@ -50,6 +50,7 @@ class SymbolState:
         "quote",
         "seam",
         "second",
+        "shortable",
         "symbol",
         "targets",
         "view",
@@ -57,7 +58,9 @@ class SymbolState:
         "wants_voi",
     )
 
-    def __init__(self, symbol: str, session_starts: Sequence[int], make_frame: MakeFrame) -> None:
+    def __init__(
+        self, symbol: str, session_starts: Sequence[int], make_frame: MakeFrame, *, shortable: bool = True
+    ) -> None:
         self.symbol = symbol
         self.bars = Bars(symbol, session_starts)
         self.view = BarsView(self.bars)
@@ -71,6 +74,7 @@ class SymbolState:
         self.last_at = 0
         self.quote: Quote | None = None
         self.halted = False
+        self.shortable = shortable
         self.second: Forming | None = None
         self.imbalance = Imbalance()
         self.deadline_of: Forming | None = None  # the minute whose timer is set

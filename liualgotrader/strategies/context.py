@@ -167,6 +167,7 @@ class Hands(Protocol):
     def reference(self, symbol: str) -> float | None: ...
     def quote(self, symbol: str) -> Quote | None: ...
     def last(self, symbol: str) -> float | None: ...
+    def shortable(self, symbol: str) -> bool: ...
     def halted(self, symbol: str) -> bool: ...
 
 
@@ -206,6 +207,11 @@ class Context:
     def last(self) -> float | None:
         """The newest price in US dollars, None before the first."""
         return self._hands.last(self.symbol)
+
+    @property
+    def shortable(self) -> bool:
+        """Whether the broker lends shares of the symbol; one that it does not know counts as lent."""
+        return self._hands.shortable(self.symbol)
 
     @property
     def halted(self) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from liualgotrader.common import trading_data
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Quote, Trade
-from liualgotrader.common.orders import OrderState, Side
+from liualgotrader.common.orders import AccountNews, OrderState, Side
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.fakes.strategies import ALWAYS, BATCH_ID, Play, a_bar, seconds
 
@@ -274,6 +274,28 @@ def test_calls_of_one_event_come_in_the_order_of_the_page() -> None:
 
 
 # --- callbacks -------------------------------------------------------------------------------------------------
+
+
+@plays("FadeTheSpike")
+@pytest.mark.parametrize("lent", [True, False])
+def test_a_short_position_is_sold_where_shares_are_lent_and_bought_back_at_its_stop_or_target(lent: bool) -> None:
+    for last in (104.03, 100.94):  # of 103: the stop 1 % above, the target 2 % below
+        play, _ = a_play(CLASSES["FadeTheSpike"])
+        play.engine.market.shortable = {"SPY": lent}
+        play.pick("SPY")
+        play.engine.on_news([AccountNews(play.now, Decimal(100_000), Decimal(0), Decimal(0))], play.now, 0)
+        for number in range(5):
+            assert play.minute(number, 100.0, "SPY") == []
+        entry = play.minute(5, 103.01, "SPY")
+        if not lent:
+            assert entry == []
+            continue
+        # 0.1 % of 100,000 $ at risk is 100 $, at 1.03 $ a share 97; an order may cost 10,000 $: 97 shares are 9,991.97 $
+        assert [(o.side, o.quantity) for o in entry] == [(Side.SELL, 97)]
+        assert (entry[0].planned_stop, entry[0].planned_target) == (Decimal("104.0401"), Decimal("100.9498"))
+        assert play.minute(6, 103.5, "SPY") == []
+        back = play.minute(7, last + (0.02 if last > 104 else -0.01), "SPY")
+        assert [(o.side, o.quantity) for o in back] == [(Side.BUY, 97)]
 
 
 @plays("Parts")

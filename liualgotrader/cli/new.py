@@ -1,4 +1,4 @@
-"""`liu new strategy NAME`: a strategy that runs, a tradeplan for it, and a test on the simulated market."""
+"""`liu new strategy NAME` and `liu new scanner NAME`: files that run as they are, with a tradeplan."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ lookback = 5
 """
 
 TEST = '''\
-"""{name} trades half an hour on the simulated market, through the real processes."""
+"""{name} trades an hour on the simulated market, through the real processes."""
 
 import subprocess
 import sys
@@ -85,26 +85,64 @@ HERE = Path(__file__).parent
 TRADER = Path(sys.executable).with_name("trader")
 
 
-def test_{module}_trades_half_an_hour_on_the_simulated_market():
-    session = subprocess.run(
-        [TRADER, "--simulate", "--tradeplan", HERE / "{plan}", "--from", "09:30", "--to", "10:00", "--symbols", "20"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert session.returncode == 0, session.stdout + session.stderr
-    figures = next(line.split() for line in session.stdout.splitlines() if line.startswith("{name} "))
-    assert int(figures[1]) > 0, f"no round trips:\\n{{session.stdout}}"
+def test_{module}_trades_an_hour_on_the_simulated_market():
+    words = ["--simulate", "--tradeplan", HERE / "{plan}", "--from", "09:30", "--to", "10:30", "--symbols", "20"]
+    shown = []
+    with subprocess.Popen([TRADER, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as session:
+        for line in session.stdout:  # what happens, while it happens
+            print(line, end="", flush=True)
+            shown.append(line)
+    assert session.returncode == 0
+    figures = next(line.split() for line in shown if line.startswith("{name} "))
+    assert int(figures[1]) > 0, "no round trips"
 
 
-if __name__ == "__main__":  # `python test_{module}.py` needs no pytest
-    test_{module}_trades_half_an_hour_on_the_simulated_market()
+if __name__ == "__main__":  # `python test_{module}.py` needs no pytest; `pytest -s` shows the session as well
+    test_{module}_trades_an_hour_on_the_simulated_market()
     print("passed")
 '''
 
+SCANNER = '''\
+"""{name}: picks the symbols in which the most dollars changed hands today."""
 
-def new_strategy(name: str, folder: str) -> int:
-    """Write the three files and say what to do next; return the exit status.
+from liualgotrader.scanners.base import Scanner
+
+
+class {name}(Scanner):
+    """The `top` symbols by dollars traded since the open, of those that cost `least_price` or more."""
+
+    def __init__(self, least_price=5.0, top=10, **base):
+        super().__init__(**base)
+        self.least_price = least_price
+        self.top = top
+
+    async def run(self, back_time=None):
+        """Return the symbols to trade, the most wanted first."""
+        symbols = sorted(await self.data_api.tradable_symbols())
+        snapshots = await self.data_api.snapshots(symbols)
+        dollars = {{
+            symbol: snapshot.daily_bar.volume * snapshot.last_price
+            for symbol, snapshot in snapshots.items()
+            if snapshot.daily_bar and (snapshot.last_price or 0) >= self.least_price
+        }}
+        return sorted(dollars, key=lambda symbol: (-dollars[symbol], symbol))[: self.top]
+'''
+
+SCANNER_PLAN = """\
+# Shows what {name} picks and trades nothing. To trade, copy its table into the tradeplan of a strategy.
+
+test_scanners = true
+
+[scanners.{name}]
+filename = "{module}.py"
+recurrence = 5        # minutes; without it the scanner runs once, at the open
+least_price = 5.0
+top = 10
+"""
+
+
+def new(kind: str, name: str, folder: str) -> int:
+    """Write the files of a new `strategy` or `scanner` and say what to do next; return the exit status.
 
     Raises:
         ConfigError: if the name is no class's name, a file is there already, or the folder cannot be written.
@@ -115,16 +153,22 @@ def new_strategy(name: str, folder: str) -> int:
     if module in sys.stdlib_module_names:
         raise ConfigError(f"{module}.py would stand before Python's own module {module}; choose another name")
     here = Path(folder)
-    plan = here / ("tradeplan.toml" if not _is_there(here / "tradeplan.toml") else f"{module}.toml")
-    texts = {here / f"{module}.py": STRATEGY, plan: TRADEPLAN, here / f"test_{module}.py": TEST}
+    plan = here / f"{module}.toml"
+    if kind == "strategy" and not _is_there(here / "tradeplan.toml"):
+        plan = here / "tradeplan.toml"
+    test = here / f"test_{module}.py"
+    if kind == "strategy":
+        texts = {here / f"{module}.py": STRATEGY, plan: TRADEPLAN, test: TEST}
+    else:
+        texts = {here / f"{module}.py": SCANNER, plan: SCANNER_PLAN}
     for path in texts:
         if _is_there(path):
             raise ConfigError(f"{path} is there already; choose another name or another --folder")
     _write_all({path: text.format(name=name, module=module, plan=plan.name) for path, text in texts.items()})
-    test = here / f"test_{module}.py"
     print(f"wrote {', '.join(str(p) for p in texts)}")
-    print(f"try it: {program_call('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:00")
-    print(f"test it: {program_call('python')} {shlex.quote(str(test))}  (pytest runs it as well)")
+    print(f"try it: {program_call('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:30")
+    if test in texts:
+        print(f"test it: {program_call('python')} {shlex.quote(str(test))}  (pytest runs it as well)")
     return 0
 
 

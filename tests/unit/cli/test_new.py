@@ -1,17 +1,20 @@
-"""`liu new strategy`: what it writes loads, and its test is a test."""
+"""`liu new`: what it writes loads, and its test is a test."""
 
 import ast
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from liualgotrader.cli.new_strategy import new_strategy
+from liualgotrader.cli.new import new
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import load_tradeplan
+from liualgotrader.scanners.base import make_scanner
 from liualgotrader.supervisor.inspection import inspect_tradeplan
 
 
 def test_the_written_files_load_and_hold_a_test(tmp_path, capsys):
-    assert new_strategy("OpeningRange", str(tmp_path)) == 0
+    assert new("strategy", "OpeningRange", str(tmp_path)) == 0
     (facts,) = inspect_tradeplan(load_tradeplan(tmp_path / "tradeplan.toml")).strategies
     assert (facts.name, facts.run_all, facts.day_trade, facts.notes) == ("OpeningRange", False, True, ())
     tree = ast.parse((tmp_path / "test_opening_range.py").read_text())
@@ -20,49 +23,86 @@ def test_the_written_files_load_and_hold_a_test(tmp_path, capsys):
 
 
 def test_nothing_is_overwritten(tmp_path):
-    new_strategy("Mine", str(tmp_path))
+    new("strategy", "Mine", str(tmp_path))
     before = {p: p.read_text() for p in tmp_path.iterdir()}
     with pytest.raises(ConfigError, match=r"mine.py is there already"):
-        new_strategy("Mine", str(tmp_path))
+        new("strategy", "Mine", str(tmp_path))
     assert {p: p.read_text() for p in tmp_path.iterdir()} == before
 
 
 def test_a_second_strategy_gets_a_tradeplan_of_its_own(tmp_path):
-    new_strategy("One", str(tmp_path))
-    new_strategy("Two", str(tmp_path))
+    new("strategy", "One", str(tmp_path))
+    new("strategy", "Two", str(tmp_path))
     assert list(load_tradeplan(tmp_path / "two.toml").strategies) == ["Two"]
 
 
 @pytest.mark.parametrize("name", ["lower", "With Space", "../Up", "1st", "True"])
 def test_a_name_that_no_class_can_have_is_refused(tmp_path, name):
     with pytest.raises(ConfigError, match="is no class's name"):
-        new_strategy(name, str(tmp_path))
+        new("strategy", name, str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["Signal", "Queue", "Types"])
 def test_a_file_that_would_hide_a_module_of_pythons_is_not_written(tmp_path, name):
     with pytest.raises(ConfigError, match=f"{name.lower()}.py would stand before Python's own module"):
-        new_strategy(name, str(tmp_path))
+        new("strategy", name, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_looked_into_is_a_sentence(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be looked at \(File name too long\); choose another --folder"):
-        new_strategy("Mine", str(tmp_path / ("x" * 300)))
+        new("strategy", "Mine", str(tmp_path / ("x" * 300)))
 
 
 def test_where_nothing_can_be_written_one_sentence_says_so_and_nothing_stays(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot be written \(.*irectory.*\); choose another --folder"):
-        new_strategy("Mine", str(tmp_path / "file" / "inside"))
+        new("strategy", "Mine", str(tmp_path / "file" / "inside"))
     (tmp_path / "test_mine.py").symlink_to(tmp_path / "nowhere" / "else")  # the third file fails
     with pytest.raises(ConfigError, match=r"test_mine.py cannot be written"):
-        new_strategy("Mine", str(tmp_path))
+        new("strategy", "Mine", str(tmp_path))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "test_mine.py"]
 
 
 def test_it_says_how_the_test_is_run(tmp_path, capsys):
     folder = tmp_path / "with space"
-    new_strategy("Mine", str(folder))
+    new("strategy", "Mine", str(folder))
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("test it: "))
     assert f"python '{folder}/test_mine.py'" in line
+
+
+async def test_a_new_scanner_loads_and_picks_what_traded_the_most_dollars(tmp_path, capsys):
+    assert new("scanner", "MostTraded", str(tmp_path)) == 0
+    plan = load_tradeplan(tmp_path / "most_traded.toml")
+    assert (plan.test_scanners, list(plan.scanners), sorted(p.name for p in tmp_path.iterdir())) == (
+        True,
+        ["MostTraded"],
+        ["most_traded.py", "most_traded.toml"],
+    )
+    assert "trader --simulate --tradeplan" in capsys.readouterr().out
+    scanner = make_scanner(None, "MostTraded", plan.scanners["MostTraded"])
+    figures = {"A": (10.0, 100.0), "B": (20.0, 60.0), "C": (4.99, 10_000.0), "D": (30.0, None)}
+    scanner.enter(data_api=Vendor(figures), now=lambda: 0, opens_at=0)
+    assert await scanner.run() == ["B", "A"]
+    assert scanner.recurrence == timedelta(minutes=5)
+
+
+class Vendor:
+    """Snapshots from last price and today's volume by symbol; None: not traded today."""
+
+    def __init__(self, figures):
+        self.figures = figures
+
+    async def tradable_symbols(self):
+        return self.figures
+
+    async def snapshots(self, symbols):
+        return {
+            symbol: SimpleNamespace(
+                symbol=symbol,
+                last_price=price,
+                daily_bar=None if volume is None else SimpleNamespace(volume=volume),
+            )
+            for symbol in symbols
+            for price, volume in [self.figures[symbol]]
+        }
