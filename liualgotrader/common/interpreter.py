@@ -196,8 +196,9 @@ def _write_defaults(_: Any) -> None:
 
 _DEFAULTS = decimal.DefaultContext.copy()
 
+_FILTERS = Setting("the warnings filters", _read_warnings, _write_warnings)
 WATCHED = (
-    Setting("the warnings filters", _read_warnings, _write_warnings),
+    _FILTERS,
     Setting("the root logger", _read_logging, _write_logging),
     Setting("signal handlers", _read_signals, _write_signals),
     Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), _write_locale),
@@ -222,13 +223,18 @@ class Kept:
 
     def __init__(self, settings: Sequence[Setting] = ALL) -> None:
         self._kept = [(setting, setting.read, setting.read()) for setting in settings]
+        self._modules = len(sys.modules)
 
     def put_back(self) -> list[str]:
-        """Make them so again, and return the names of those that were changed."""
+        """Make them so again, and return the names of those that were changed.
+
+        Filters of warnings that came while modules were imported are not named: libraries set their own.
+        """
+        before, self._modules = self._modules, len(sys.modules)
         changed = [(setting, kept) for setting, read, kept in self._kept if read() != kept]
         for setting, kept in changed:
             setting.write(kept)
-        return [setting.words for setting, _ in changed]
+        return [setting.words for setting, _ in changed if setting is not _FILTERS or before == self._modules]
 
 
 def listed(words: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -147,3 +148,15 @@ def test_a_strategys_arithmetic_begins_as_its_file_left_it(tmp_path: Path) -> No
     assert str(mine.run(lambda: third / 3)) == "0.333"
     assert str(other.run(lambda: third / 3)) == "0.333333"
     assert len(str(third / 3)) == 30
+
+
+def test_filters_that_a_library_sets_while_it_is_imported_are_put_back_and_nobody_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Kept()
+    monkeypatch.setitem(sys.modules, "a_library_of_somebody", ModuleType("a_library_of_somebody"))
+    before = list(warnings.filters)
+    warnings.simplefilter("error")
+    assert (kept.put_back(), warnings.filters) == ([], before)
+    warnings.simplefilter("error")
+    assert (kept.put_back(), warnings.filters) == (["the warnings filters"], before)
