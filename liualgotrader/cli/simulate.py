@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import signal
 import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,13 +62,15 @@ def _spec(request: Request, settings: Settings, seed: int, folder: Path) -> Mark
 
 async def _serve(spec: MarketSpec) -> int:
     from liualgotrader.simulator.kept import keep
-    from liualgotrader.simulator.server import serve
+    from liualgotrader.simulator.server import about, serve
     from liualgotrader.simulator.subscriptions import Keys
 
     key_id, secret_key = generated_pair()
     keys = Keys(key_id.reveal(), secret_key.reveal())
     running = await serve(spec, keys)
     _say(spec, running, keys)
+    for sentence in chain.from_iterable(about(running.world.tape).values()):
+        print(f"# {sentence}", flush=True)
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -164,9 +164,13 @@ def requests(request: Request, home: Path) -> list[Request]:
     Those share an account, of the folder that `--state` names or else a new one.
 
     Raises:
-        ConfigError: if there is no trading day.
+        ConfigError: if there is no trading day, or the folder of recorded days lacks one.
     """
+    from liualgotrader.data.tapes.factory import must_hold
+
     if "-" not in request.window_to:
+        if request.data:
+            must_hold(request.data, request.market_day())
         return [request]
     import datetime as dt
     import secrets
@@ -177,6 +181,8 @@ def requests(request: Request, home: Path) -> list[Request]:
     days = [session.day for session in sessions(first, last)]
     if not days:
         raise ConfigError(f"there is no trading day from {first} to {last}")
+    for day in days if request.data else ():
+        must_hold(request.data, day)
     state = request.state or str(home / "accounts" / secrets.token_hex(4))
     return [msgspec.structs.replace(request, day=day.isoformat(), window_to="", state=state) for day in days]
 

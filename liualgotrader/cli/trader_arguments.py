@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from liualgotrader.cli.common import parser_of
+from liualgotrader.common.events import SYMBOL_RULE, is_symbol
 
 DESCRIPTION = """\
 Trade a session with the scanners and strategies of a tradeplan, through real processes, into PostgreSQL.
@@ -180,4 +181,7 @@ def _symbols(text: str) -> tuple[str, ...] | int:
     symbols = tuple(s.strip().upper() for s in text.split(",") if s.strip())
     if not symbols:
         raise argparse.ArgumentTypeError("name symbols, separated by commas, or how many")
+    for symbol in symbols:
+        if not is_symbol(symbol):
+            raise argparse.ArgumentTypeError(f"{symbol!r:.40} is no symbol: {SYMBOL_RULE}")
     return symbols

@@ -45,6 +45,7 @@ UNSCHEDULED_CLOSURES = frozenset(
 LATE_OPENINGS = {date(2002, 9, 11): time(12, 0)}  # memorial services, one year after the attack
 
 PRE_MARKET = time(4, 0)
+LAST_MINUTE = time(23, 50)  # where a session ends that keeps to no market hours
 POST_MARKET_LENGTH = 4 * HOUR  # 16:00 to 20:00; on a half day 13:00 to 17:00
 
 
@@ -95,6 +96,11 @@ def session_of(day: date) -> Session | None:
     _must_be_known(day)
     found = sessions(day, day)
     return found[0] if found else None
+
+
+def whole_day(day: date) -> Session:
+    """Return a day without a session as one: from midnight to 23:50, so that what follows it is the same day's."""
+    return Session(day, new_york(day, time(0, 0)), new_york(day, LAST_MINUTE))
 
 
 def sessions(start: date, end: date) -> list[Session]:

@@ -6,9 +6,22 @@ looking, never for booking), sizes shares. Intervals are `[opened_at, closed_at)
 
 from __future__ import annotations
 
+import re
 from enum import IntFlag
 
 import msgspec
+
+SYMBOL_RULE = "up to 20 letters and digits, with single . - or / between them"
+_SYMBOL = re.compile(r"(?=.{1,20}\Z)[A-Z0-9]+(?:[./-][A-Z0-9]+)*", re.ASCII)
+
+
+def is_symbol(text: str) -> bool:
+    """Return whether `text` can be the symbol of a security, in capitals: `SYMBOL_RULE`.
+
+    >>> [is_symbol(s) for s in ("BRK.B", "BTC/USD", "0700", "spy", "../X", "*", "%s", "A" * 21)]
+    [True, True, True, False, False, False, False, False]
+    """
+    return _SYMBOL.fullmatch(text) is not None
 
 
 class Counts(IntFlag):

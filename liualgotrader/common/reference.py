@@ -26,7 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "risk": "`config.risk`: what strategies of the original put at risk per position",
     "file_only": "say nothing of trade plans in the database; this version trades none of them either way",
     "market_liquidation_end_time_minutes": "so long before the close DAY_TRADE positions are closed and nothing is opened",
-    "bypass_market_schedule": "trade outside market hours: windows are always open, nothing is closed before the close",
+    "bypass_market_schedule": "trade outside market hours: windows are always open, nothing is closed before the close; a recorded day may be one on which the exchange was shut",
     "skip_existing": "leave alone what earlier sessions left open",
     "test_scanners": "run the scanners only, show what they pick, trade nothing",
     "events": "which events call `run`: `second`, `minute`, `trade`, `quote`; may also stand inside `[scanners]`",

@@ -227,4 +227,5 @@ class MarketSpec(msgspec.Struct, frozen=True):
     fees: str = "none"
     latency: int = 1_000_000  # ns of market time from acceptance to the book
     state: str = ""  # a file: accounts are kept over restarts
+    bypass: bool = False  # the exchange may have been shut on the day
     options: dict[str, Any] = {}

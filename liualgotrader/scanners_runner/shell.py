@@ -13,7 +13,7 @@ from typing import Any
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import LiuError
-from liualgotrader.common.events import Pick
+from liualgotrader.common.events import Pick, is_symbol
 from liualgotrader.common.interpreter import WATCHED, Kept, listed
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.common.ports import DataAPI
@@ -209,19 +209,19 @@ class ScannersRunner:
             return None
         found = getattr(outcome, "value", None) or []
         ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
-        symbols = list(dict.fromkeys(map(_symbol_of, ordered)))
+        symbols = list(dict.fromkeys(text.strip().upper() for text in ordered))
         say(log, "scanner_ran", scanner=name, picks=len(symbols))
         return [symbol for symbol in symbols if symbol]
 
     async def _that_trade(self, name: str, symbols: Sequence[str]) -> list[str]:
-        """Return the symbols that the broker trades; all while its list cannot be had."""
+        """Return the symbols that the broker trades; all that can be symbols while its list cannot be had."""
         if symbols:
             await self._know_assets()
-        unknown = [symbol for symbol in symbols if self._tradable and symbol not in self._tradable]
+        unknown = [s for s in symbols if not is_symbol(s) or (self._tradable and s not in self._tradable)]
         fresh = [symbol for symbol in unknown if (name, symbol) not in self._said]
         if fresh:
             self._said.update((name, symbol) for symbol in fresh)
-            some = ", ".join(f"{symbol:.{_LONGEST}}" for symbol in fresh[:_NAMED])
+            some = ", ".join(f"{_printable(symbol):.{_LONGEST}}" for symbol in fresh[:_NAMED])
             more = f" and {len(fresh) - _NAMED} more" if len(fresh) > _NAMED else ""
             self._notice(name, f"picked {some}{more}, which the broker does not trade; left out")
         return [symbol for symbol in symbols if symbol not in unknown]
@@ -283,9 +283,9 @@ class ScannersRunner:
             self._sent.set()
 
 
-def _symbol_of(text: str) -> str:
-    """Return the symbol that a scanner's text names; of what no message or row can hold, something nobody trades."""
-    return text.strip().upper().replace("\0", "?").encode("utf-8", "replace").decode()
+def _printable(text: str) -> str:
+    """Return what can stand in a message of any text that a scanner gave for a symbol."""
+    return text if text.isascii() and text.isprintable() else ascii(text)
 
 
 def _cause(outcome: Outcome, scanner: Scanner) -> str:

@@ -2,7 +2,7 @@
 
 Source: Alpaca market data API 1.1. Prints and quotes exist for the day that is played; bars for the tape's
 whole past. `feed`, `adjustment`, `asof` and `currency` are accepted and change nothing: there is one feed,
-and the tape's prices are as they were.
+and the tape's bars before its day are at the day's prices: adjusted for splits, not for dividends.
 """
 
 from __future__ import annotations

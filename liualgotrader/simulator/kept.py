@@ -5,16 +5,26 @@ The first line is the day (ISO), the rest is the exchange's own snapshot.
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
+from math import prod
 from pathlib import Path
 
+import msgspec
+
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.money import exact
+from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.data.tapes.base import ColumnTape
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.rules import Session
 
 
-def restore(exchange: Exchange, spec: MarketSpec, session: Session) -> bool:
+def restore(exchange: Exchange, spec: MarketSpec, session: Session, tape: Tape) -> bool:
     """Take the accounts from the state file, into a new day if it is an older one's; False if there is no file.
+
+    Shares and open orders are split as the tape says, for every split since that day.
 
     Raises:
         ConfigError: if the file is not one of ours, or lies ahead of the day that is to be played.
@@ -32,8 +42,19 @@ def restore(exchange: Exchange, spec: MarketSpec, session: Session) -> bool:
             f"{path} holds the accounts after {day.decode()}; {spec.day} lies before, choose a later day."
         )
     if day.decode() < spec.day:
-        exchange.begin_session(session)
+        splits = _splits_since(date.fromisoformat(day.decode()), tape)
+        exchange.begin_session(msgspec.structs.replace(session, splits=splits))
     return True
+
+
+def _splits_since(day: date, tape: Tape) -> dict[str, Decimal]:
+    if not isinstance(tape, ColumnTape):
+        return {}
+    ratios = {
+        symbol: prod(split.ratio for split in tape.splits(symbol) if day < split.day <= tape.day)
+        for symbol in tape.symbols()
+    }
+    return {symbol: exact(round(ratio, 9)) for symbol, ratio in ratios.items() if ratio != 1}
 
 
 def keep(exchange: Exchange, spec: MarketSpec) -> None:

@@ -20,7 +20,7 @@ from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import log_to_file, say
 from liualgotrader.simulator.kept import keep
-from liualgotrader.simulator.server import RunningMarket, serve
+from liualgotrader.simulator.server import RunningMarket, about, serve
 from liualgotrader.simulator.subscriptions import Keys
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ async def _live(spec: MarketSpec, keys: Keys, control: Connection) -> None:
     say(log, "market_serves", port=running.port, day=spec.day, kind=spec.kind)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_reader(control.fileno(), _hear, control, stopping)
-    _tell(control, {"port": running.port})
+    _tell(control, {"port": running.port, **about(running.world.tape)})
     reporting = asyncio.create_task(_report(running, control))
     waiting = asyncio.create_task(stopping.wait())
     try:

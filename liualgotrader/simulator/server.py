@@ -31,6 +31,7 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.money import exact
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.common.tlog import say
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
 from liualgotrader.exchange.rules import Profile, Rules, Session
@@ -147,10 +148,14 @@ def application(world: World) -> web.Application:
 
 
 def tape_of(spec: MarketSpec) -> Tape:
-    """Return the tape that a specification names."""
+    """Return the tape that a specification names, loaded.
+
+    Raises:
+        ConfigError: if there is none, or its data cannot be.
+    """
     from liualgotrader.data.tapes.factory import tape_from
 
-    return tape_from(
+    tape = tape_from(
         spec.kind,
         day=date.fromisoformat(spec.day),
         folder=spec.folder or None,
@@ -158,7 +163,23 @@ def tape_of(spec: MarketSpec) -> Tape:
         symbols=spec.symbols or None,
         count=spec.symbol_count,
         since=date.fromisoformat(spec.since) if spec.since else None,
+        bypass=spec.bypass,
     )
+    tape.load()
+    return tape
+
+
+def about(tape: Tape) -> dict[str, list[str]]:
+    """Return what a person should know of a loaded tape: how it is made, what looks odd in it, what was left out."""
+    from liualgotrader.data.tapes.base import ColumnTape
+
+    if not isinstance(tape, ColumnTape):
+        return {}
+    found = {"notes": [*tape.notes(), *tape.adjustments()], "doubts": tape.doubts(), "skipped": tape.skipped()}
+    for kind, sentences in found.items():
+        for sentence in sentences:
+            say(log, f"tape_{kind}", text=sentence)
+    return found
 
 
 def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo: ExitStack) -> World:
@@ -171,7 +192,7 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo
     session = session_of_tape(tape, history, symbols)
     exchange = Exchange(terms, session=session, rules=rules_of(spec), seed=spec.seed)
     account_id = str(spec.options.get("account", ACCOUNT))
-    if not restore(exchange, spec, session):
+    if not restore(exchange, spec, session, tape):
         exchange.open_account(account_id, exact(spec.cash))
     data, updates, equity = DataHub(symbols, page), UpdatesHub(page), EquityCurve()
     hold = Hold(page, lambda: data.absent() + updates.absent())

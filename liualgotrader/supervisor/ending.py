@@ -134,6 +134,14 @@ def say_summary(
         screen.warn(f"{symbol} is quarantined: {why}. {_WHAT_TO_DO}")
 
 
+def say_data(screen: Screen, doubts: Sequence[str], skipped: Sequence[str]) -> None:
+    """Show what was odd in the day that was played, and what was left out of it."""
+    for sentence in doubts:
+        screen.warn(f"data: {sentence}")
+    for count in skipped:
+        screen.line(f"data: {count}")
+
+
 def say_scanners_off(screen: Screen, off: Mapping[str, Off]) -> None:
     """Show which scanners were not run to the end of the session, since when, and why."""
     for name, why in off.items():

@@ -6,19 +6,20 @@ import datetime as dt
 from collections.abc import Sequence
 
 from liualgotrader.common.calendar import (
+    LAST_MINUTE,
     Session,
     day_of,
     new_york,
     previous_sessions,
     session_at_or_after,
     session_of,
+    whole_day,
 )
 from liualgotrader.common.clock import MINUTE, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import Hours
 
 AFTER_CLOSE = 5 * MINUTE  # the processes' time to hear of the last fills
-_LAST_MINUTE = dt.time(23, 50)
 
 
 def simulated_hours(
@@ -26,10 +27,14 @@ def simulated_hours(
 ) -> Hours:
     """Return the hours of a session on the simulated market; a window's bounds count as the session's.
 
+    With `bypass` a day on which the exchange was shut lasts from midnight to 23:50.
+
     Raises:
-        ConfigError: if the exchange is shut that day or the window does not lie inside its session.
+        ConfigError: if the exchange is shut that day (without `bypass`) or the window does not lie inside its session.
     """
     session = session_of(day)
+    if session is None and bypass:
+        session = whole_day(day)
     if session is None:
         raise ConfigError(f"the exchange was shut on {day}; choose a trading day with --date")
     opens_at = _moment(day, window[0], "--from") if window[0] else session.opens_at
@@ -52,7 +57,7 @@ def todays_hours(now: int, liquidation_minutes: int, history: int, *, bypass: bo
     if not bypass:
         return None
     started = now - now % MINUTE
-    closes_at = session.closes_at if session and now < session.closes_at else new_york(day, _LAST_MINUTE)
+    closes_at = session.closes_at if session and now < session.closes_at else new_york(day, LAST_MINUTE)
     if closes_at - started < MINUTE:
         raise ConfigError("with `bypass_market_schedule` a session ends at 23:50 New York; start it earlier")
     return _hours(day, started, closes_at, liquidation_minutes, history, bypass=True)

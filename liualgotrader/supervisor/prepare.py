@@ -344,6 +344,10 @@ class Preparation:
             f" {chosen.latency_ms:g} ms"
         )
         port = await market.start(spec)
+        for note in market.notes:
+            self.screen.line(note)
+        for doubt in market.doubts:
+            self.screen.warn(doubt)
         return market, msgspec.structs.replace(plan, endpoints=endpoints_of(port, plan.data_feed))
 
     def _processes(self, plan: SessionPlan) -> tuple[str, ...]:

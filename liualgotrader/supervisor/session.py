@@ -29,6 +29,7 @@ from liualgotrader.supervisor.ending import (
     could_not_trade,
     needing_a_person,
     nobody_runs,
+    say_data,
     say_refusals,
     say_scanners_off,
     say_summary,
@@ -309,6 +310,8 @@ class Session:
         say_scanners_off(self._screen, scanners_off)
         if not self._tradeplan.test_scanners:
             say_refusals(self._screen, view, result.executions, shadow=plan.shadow)
+        if prepared.market is not None:
+            say_data(self._screen, prepared.market.doubts, prepared.market.skipped)
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
         self._screen.line(f"rows: {prepared.record.how_to_look(self._settings.home_path)}")
         if plan.simulated_clock and not self._request.data:

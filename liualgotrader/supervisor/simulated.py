@@ -60,6 +60,7 @@ def market_spec(
         fees=simulation.fees,
         latency=round(simulation.latency_ms * MILLISECOND),
         state=str(state),
+        bypass=hours.bypass,
         options={"log_dir": str(log_dir), "account": account},
     )
 
@@ -133,6 +134,9 @@ class SimulatedMarket:
         self._lost = lost
         self._port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.ended = False
+        self.notes: tuple[str, ...] = ()  # how its day is made
+        self.doubts: tuple[str, ...] = ()  # what a person should look at in its data
+        self.skipped: tuple[str, ...] = ()  # counts of what was left out of its data
         self.report: dict[str, Any] = {}
         command = Command("simulator", module, (str(run_dir / SPEC_FILE),))
         self._spec_path = run_dir / SPEC_FILE
@@ -177,6 +181,7 @@ class SimulatedMarket:
     def _hear(self, worker: Worker, message: Mapping[str, Any]) -> None:
         if "port" in message and not self._port.done():
             worker.state = "ready"
+            self.notes, self.doubts, self.skipped = (tuple(message.get(k, ())) for k in ("notes", "doubts", "skipped"))
             self._port.set_result(int(message["port"]))
         elif "failed" in message:
             worker.failed = Failed(str(message["failed"]), int(message["exit_code"]))

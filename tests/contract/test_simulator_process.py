@@ -157,6 +157,43 @@ def test_accounts_outlive_the_process_in_the_state_file(start: Any, tmp_path: Pa
     assert second.ends_within(SOON) == 0
 
 
+def test_kept_accounts_are_split_and_it_says_what_was_odd_and_left_out(start: Any, tmp_path: Path) -> None:
+    """A share bought at 70 $ the day before is seven after the 7:1 split of the morning."""
+    a_day, opens = 1440 * MINUTE, at("09:30")
+    seconds = range(-SECOND, 59 * SECOND, SECOND)
+    times = [*((opens - a_day + n, 70) for n in seconds), *((opens + n, 10) for n in seconds)]
+    quotes = [f"ABC,{t},{p - 0.01},500,{p + 0.01},500" for t, p in times]
+    (tmp_path / "quotes.csv").write_text(
+        "\n".join(["symbol,at,bid,bid_size,ask,ask_size", *quotes, f"ABC,{opens + 1},12,1,10,1\n"])
+    )
+    (tmp_path / "trades.csv").write_text(
+        "\n".join(["symbol,at,price,size", *(f"ABC,{t},{p},9" for t, p in times)]) + "\n"
+    )
+    (tmp_path / "splits.csv").write_text("symbol,day,ratio\nABC,2024-03-08,7\n")
+    common = {"kind": "recorded", "folder": str(tmp_path), "state": str(tmp_path / "accounts")}
+    first = start(
+        day="2024-03-07", starts_at=opens - a_day, ends_at=opens - a_day + MINUTE, speed=5.0, free_run=True, **common
+    )
+    client = TradingClient(KEY, SECRET, url_override=f"http://127.0.0.1:{first.hear('port')['port']}")
+    client.submit_order(MarketOrderRequest(symbol="ABC", qty=1, side="buy", time_in_force="day"))
+    deadline = machine_now() + 20 * SECOND
+    while not client.get_all_positions():
+        assert machine_now() < deadline
+        block(0.05)
+    first.tell(stop=True)
+    assert first.ends_within(SOON) == 0
+    second = start(starts_at=opens, ends_at=opens + SECOND, **common)
+    about = second.hear("port")
+    client = TradingClient(KEY, SECRET, url_override=f"http://127.0.0.1:{about['port']}")
+    [position] = client.get_all_positions()
+    assert (position.qty, float(position.avg_entry_price)) == ("7", pytest.approx(10.0, abs=0.01))
+    assert about["notes"] == ["History is adjusted as of 2024-03-08 for splits: ABC 7:1 on 2024-03-08."]
+    assert about["doubts"] == []
+    assert [text.split(";")[0] for text in about["skipped"]] == ["1 of 61 quotes of ABC are crossed and were left out"]
+    second.tell(stop=True)
+    assert second.ends_within(SOON) == 0
+
+
 def test_no_secret_stands_in_its_log(start: Any, tmp_path: Path) -> None:
     market = start()
     market.hear("ended")

@@ -168,7 +168,7 @@ class _Stream:
         quotes, trades = codes[is_quote], codes[is_trade] - first_trade
         names = self._names
         made: list[TapeEvent] = []
-        made += _quotes([names[i] for i in self._quote_names[quotes].tolist()], _take_quotes(self._quotes, quotes))
+        made += _quotes([names[i] for i in self._quote_names[quotes].tolist()], take_quotes(self._quotes, quotes))
         made += _trades([names[i] for i in self._trade_names[trades].tolist()], _take_trades(self._trades, trades))
         made += [self._statuses[i] for i in (codes[is_status] - first_status).tolist()]
         place = np.empty(len(codes), np.int64)
@@ -207,7 +207,8 @@ def _lists(*columns: NDArray[Any]) -> list[list[Any]]:
     return [c.tolist() for c in columns]
 
 
-def _take_quotes(q: QuoteColumns, rows: Ints) -> QuoteColumns:
+def take_quotes(q: QuoteColumns, rows: NDArray[Any]) -> QuoteColumns:
+    """Return the rows that numbers or a mask name."""
     return QuoteColumns(q.at[rows], q.bid[rows], q.bid_size[rows], q.ask[rows], q.ask_size[rows], q.flags[rows])
 
 

@@ -1,29 +1,13 @@
-"""A day from plain CSV or Parquet files, and the writer that makes such files.
+"""A day from plain CSV or Parquet files.
 
-A folder holds, each as `.csv` or `.parquet`:
-
-==========  ==========================================================================================
-file        columns (those in brackets may be missing)
-==========  ==========================================================================================
-`trades`    symbol, at, price, size, [flags: sum of 1 last, 2 high and low, 4 volume; 7 if missing]
-`quotes`    symbol, at, bid, bid_size, ask, ask_size, [flags: 1 marks a made-up quote]
-`statuses`  symbol, at, halted, [code, reason]
-`bars`      symbol, opened_at, open, high, low, close, volume, [vwap, count]: one minute each
-`daily`     symbol, day, open, high, low, close, volume, [vwap, count]
-`assets`    symbol, [name, exchange, shortable]
-==========  ==========================================================================================
-
-`trades` or `bars` is needed, the rest is not; a `vwap` of 0 means that nobody knows it. Instead of one file there may be a folder of that name with
-one file per symbol (`trades/ABC.csv`), which then needs no symbol column. Times are ISO 8601 with an offset,
-or ns since 1970 UTC; rows need not be sorted, equal times keep the order of the file. Files may span several
-days: the tape plays one of them, bars of days before it are history, on days without bars folded from trades. A symbol without trades on the day is
-played from its minute bars, one without quotes from its trades (see `columns.quotes_from_trades`).
+`design/market_data_files.md` describes the files, `FIELDS` holds their columns. The folder is read and checked whole:
+what cannot be is a sentence with file and line. A symbol without trades on the day is played from its minute bars, one
+without quotes from its trades (see `columns.quotes_from_trades`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, time, timedelta
 from itertools import pairwise, repeat
 from pathlib import Path
@@ -34,19 +18,26 @@ import numpy as np
 from liualgotrader.common.calendar import day_of, new_york, session_of
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Bar, BarSource, Counts, Status, Trade
+from liualgotrader.common.events import SYMBOL_RULE, Bar, BarSource, Counts, Status, Trade, is_symbol
 from liualgotrader.data.tapes.bars import bars_of, sum_of
-from liualgotrader.data.tapes.base import ColumnTape, TapeAsset, chosen_symbols, session_must_exist
+from liualgotrader.data.tapes.base import (
+    ColumnTape,
+    TapeAsset,
+    chosen_symbols,
+    grouped,
+    played_session,
+    without_day,
+)
 from liualgotrader.data.tapes.columns import (
     QuoteColumns,
     SymbolColumns,
     TradeColumns,
     no_quotes,
     no_trades,
-    quotes_from_trades,
     trades_from_bars,
 )
-from liualgotrader.data.tapes.tables import SUFFIXES, Column, Field, Kind, read_table
+from liualgotrader.data.tapes.splits import Split, adjusted
+from liualgotrader.data.tapes.tables import SUFFIXES, Column, Field, Kind, days_in, place, read_table
 
 _SYMBOL = Field("symbol", Kind.SYMBOL)
 _AT = Field("at", Kind.INSTANT)
@@ -72,11 +63,16 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     ),
     "bars": (_SYMBOL, Field("opened_at", Kind.MINUTE), *_FIGURES),
     "daily": (_SYMBOL, Field("day", Kind.DAY), *_FIGURES),
+    "splits": (_SYMBOL, Field("day", Kind.DAY), Field("ratio", Kind.RATIO)),
     "assets": (
         *(_SYMBOL, Field("name", Kind.TEXT, ""), Field("exchange", Kind.TEXT, "NYSE")),
         Field("shortable", Kind.YES_NO, True),
     ),
 }
+
+_ONE_EACH = {"bars": "bar of one minute", "daily": "bar of one day", "splits": "split on one day", "assets": "row"}
+_DAYS_IN = {"trades": "at", "bars": "opened_at", "quotes": "at"}
+_ROW = "row"  # where a row stands, counted through all files of its kind
 
 _Rows = dict[str, Column]
 
@@ -86,52 +82,108 @@ def holds_files(folder: Path) -> bool:
     return bool(_paths(folder, "trades") or _paths(folder, "bars"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """The rows of all files by kind and symbol, sorted by time."""
+def days_of(folder: Path, wanted: date) -> set[date]:
+    """Return the days with any events; as soon as `wanted` is found, those until then.
 
-    of: Mapping[str, Mapping[str, _Rows]]
+    A file that cannot be looked through may have the day: reading it whole says what is wrong.
+    """
+    found: set[date] = set()
+    for kind, column in _DAYS_IN.items():
+        for path in _paths(folder, kind):
+            try:
+                for days in days_in(path, column):
+                    found |= days
+                    if wanted in found:
+                        return found
+            except ValueError:
+                return {wanted}
+    return found
 
-    def rows(self, kind: str, symbol: str) -> _Rows | None:
-        return self.of[kind].get(symbol)
 
-    def symbols(self, kind: str, column: str, start: int, end: int) -> set[str]:
+class _Table:
+    """The rows of all files of a kind by symbol, sorted by time, equal times in the order of the file."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        """Read them.
+
+        Raises:
+            ConfigError: if a file is malformed, or has two rows where there can be one.
+        """
+        fields, self._paths = FIELDS[kind], _paths(folder, kind)
+        self._parts = [read_table(p, fields, _symbol_named(p) if p.parent != folder else None) for p in self._paths]
+        self.by_symbol: dict[str, _Rows] = {}
+        if not self._parts:
+            return
+        rows = {f.name: np.concatenate([p[f.name] for p in self._parts]) for f in fields}
+        names, codes = np.unique(rows["symbol"].astype(str), return_inverse=True)
+        keys = _sort_keys(kind, rows)
+        order = np.lexsort((keys, codes))
+        if kind in _ONE_EACH:
+            again = np.flatnonzero((np.diff(codes[order]) == 0) & (np.diff(keys[order]) == 0))
+            if len(again):
+                first, second = (self.place(int(order[again[0] + i])) for i in (0, 1))
+                symbol = rows["symbol"][order[again[0]]]
+                raise ConfigError(f"{second}: a second {_ONE_EACH[kind]} of {symbol}, after {first}; keep one of them.")
+        bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+        for name, (start, end) in zip(names, pairwise(bounds.tolist()), strict=True):
+            chunk = order[start:end]
+            self.by_symbol[str(name)] = {**{f.name: rows[f.name][chunk] for f in fields}, _ROW: chunk}
+
+    def place(self, row: int) -> str:
+        """Return file and line of a row, counted through all files."""
+        number = 0
+        while row >= len(self._parts[number]["symbol"]):
+            row -= len(self._parts[number]["symbol"])
+            number += 1
+        return f"{self._paths[number]}, {place(self._paths[number], row)}"
+
+    def symbols(self, column: str, start: int, end: int) -> set[str]:
         """Return the symbols that have a row with start <= time < end."""
-        return {s for s, r in self.of[kind].items() if np.any((r[column] >= start) & (r[column] < end))}
+        return {s for s, r in self.by_symbol.items() if np.any((r[column] >= start) & (r[column] < end))}
 
 
 class FilesTape(ColumnTape):
     """One day of a folder of CSV or Parquet files, all read and checked at once."""
 
-    def __init__(self, folder: str | Path, day: date, symbols: Sequence[str] | None = None) -> None:
-        """Read the folder.
+    def __init__(
+        self, folder: str | Path, day: date, symbols: Sequence[str] | None = None, *, bypass: bool = False
+    ) -> None:
+        """Read the folder; with `bypass` the exchange may have been shut on the day.
 
         Raises:
             ConfigError: if the exchange was shut, a file is malformed, or a named symbol has no data on the day.
         """
         where = Path(folder)
-        session = session_must_exist(day, f"{where}")
-        self._tables = _Tables({kind: _by_symbol(where, kind) for kind in FIELDS})
-        _must_be_sessions(where, self._tables.of["daily"])
+        session = played_session(day, f"{where}", bypass=bypass)
+        self._tables = {kind: _Table(where, kind) for kind in FIELDS}
+        self._rows = {kind: table.by_symbol for kind, table in self._tables.items()}
+        self._must_be_sessions()
         self._start = new_york(day, time(0, 0))
         self._end = new_york(day + timedelta(days=1), time(0, 0))
         there = set()
-        for kind, column in (("trades", "at"), ("quotes", "at"), ("bars", "opened_at")):
-            there |= self._tables.symbols(kind, column, self._start, self._end)
+        for kind, column in _DAYS_IN.items():
+            there |= self._tables[kind].symbols(column, self._start, self._end)
+        if not there:
+            raise without_day(where, day, days_of(where, day))
         chosen = chosen_symbols(symbols, sorted(there), f"{where}")
         super().__init__(session, [self._asset(s) for s in chosen])
         self._minutes: dict[str, list[Bar]] = {}
         self._days: dict[str, list[Bar]] = {}
 
     def notes(self) -> list[str]:
-        """Return one sentence per symbol whose quotes or trades are made up."""
+        """Return a sentence for each kind of event that is made up, with the symbols."""
         told = []
         for s in self.symbols():
             if not len(self._today("quotes", s, "at")):
-                told.append(f"{s}: the files hold no quotes; they are the last trade plus and minus half a tick.")
+                told.append((s, "the files hold no quotes; they are the last trade plus and minus half a tick."))
             if not len(self._today("trades", s, "at")):
-                told.append(f"{s}: trades are made from minute bars, up to four prints a bar.")
-        return told
+                told.append((s, "trades are made from minute bars, up to four prints a bar."))
+        return grouped(told)
+
+    def splits(self, symbol: str) -> Sequence[Split]:
+        """Return the splits of the symbol that `splits` names, oldest first."""
+        rows = self._rows["splits"].get(symbol)
+        return () if rows is None else tuple(map(Split, rows["day"].tolist(), rows["ratio"].tolist()))
 
     def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
         """Return minute bars of earlier days with start <= opened_at < end, oldest first."""
@@ -147,21 +199,24 @@ class FilesTape(ColumnTape):
         return [b for b in self._days[symbol] if first <= b.opened_at < last]
 
     def _load(self, symbol: str) -> SymbolColumns:
-        trades = self._trades(symbol)
-        quotes = self._quotes(symbol)
-        return SymbolColumns(
-            symbol, quotes if len(quotes.at) else quotes_from_trades(trades), trades, self._statuses(symbol)
-        )
+        return SymbolColumns(symbol, self._quotes(symbol), self._trades(symbol), self._statuses(symbol))
+
+    def _where_splits(self, symbol: str) -> str:
+        return "`splits.csv`"
+
+    def _place_of_quote(self, symbol: str, row: int) -> str:
+        today = self._today("quotes", symbol, "at")
+        return self._tables["quotes"].place(int(self._rows["quotes"][symbol][_ROW][today[row]]))
 
     def _trades(self, symbol: str) -> TradeColumns:
         today = self._today("trades", symbol, "at")
         if len(today):
-            r = self._tables.of["trades"][symbol]
+            r = self._rows["trades"][symbol]
             return TradeColumns(r["at"][today], r["price"][today], r["size"][today], r["flags"][today])
         minutes = self._today("bars", symbol, "opened_at")
         if not len(minutes):
             return no_trades()
-        r = self._tables.of["bars"][symbol]
+        r = self._rows["bars"][symbol]
         prices = tuple(r[f.name][minutes] for f in _PRICES)
         return trades_from_bars(r["opened_at"][minutes], prices, r["volume"][minutes], MINUTE)
 
@@ -169,11 +224,11 @@ class FilesTape(ColumnTape):
         today = self._today("quotes", symbol, "at")
         if not len(today):
             return no_quotes()
-        r = self._tables.of["quotes"][symbol]
+        r = self._rows["quotes"][symbol]
         return QuoteColumns(*(r[f.name][today] for f in FIELDS["quotes"][1:]))
 
     def _statuses(self, symbol: str) -> tuple[Status, ...]:
-        rows = self._tables.rows("statuses", symbol)
+        rows = self._rows["statuses"].get(symbol)
         today = self._today("statuses", symbol, "at").tolist()
         if rows is None:
             return ()
@@ -183,24 +238,25 @@ class FilesTape(ColumnTape):
 
     def _today(self, kind: str, symbol: str, column: str) -> Any:
         """Return the row numbers of the day."""
-        rows = self._tables.rows(kind, symbol)
+        rows = self._rows[kind].get(symbol)
         if rows is None:
             return np.zeros(0, np.int64)
         return np.flatnonzero((rows[column] >= self._start) & (rows[column] < self._end))
 
     def _all_minutes(self, symbol: str) -> list[Bar]:
         """Return the minutes of earlier days: as the file of minute bars has them, on its other days folded from trades."""
-        rows = self._tables.rows("bars", symbol)
+        rows = self._rows["bars"].get(symbol)
         found: list[Bar] = []
         if rows is not None:
             spans = [(at, at + MINUTE) for at in rows["opened_at"].tolist()]
             found = [b for b in _bars(symbol, spans, rows) if b.opened_at < self._start]
         known = {day_of(b.opened_at) for b in found}
         folded = [b for b in bars_of(self._earlier_trades(symbol)) if day_of(b.opened_at) not in known]
-        return sorted(found + folded, key=lambda b: b.opened_at) if folded else found
+        raw = sorted(found + folded, key=lambda b: b.opened_at) if folded else found
+        return adjusted(raw, self.splits(symbol), self.day)
 
     def _earlier_trades(self, symbol: str) -> Iterator[Trade]:
-        rows = self._tables.rows("trades", symbol)
+        rows = self._rows["trades"].get(symbol)
         if rows is None:
             return iter(())
         before = slice(0, int(np.searchsorted(rows["at"], self._start)))
@@ -209,15 +265,23 @@ class FilesTape(ColumnTape):
 
     def _all_days(self, symbol: str) -> list[Bar]:
         found = {b.opened_at: b for b in _summed(self.minute_bars(symbol, 0, self._start))}
-        rows = self._tables.rows("daily", symbol)
+        rows = self._rows["daily"].get(symbol)
         if rows is not None:
-            days = (session_must_exist(day, symbol) for day in rows["day"].tolist())
+            days = (played_session(day, symbol) for day in rows["day"].tolist())
             spans = [(s.opens_at, s.closes_at) for s in days]
-            found |= {b.opened_at: b for b in _bars(symbol, spans, rows) if b.opened_at < self._start}
+            raw = [b for b in _bars(symbol, spans, rows) if b.opened_at < self._start]
+            found |= {b.opened_at: b for b in adjusted(raw, self.splits(symbol), self.day)}
         return [found[at] for at in sorted(found)]
 
+    def _must_be_sessions(self) -> None:
+        for symbol, rows in self._rows["daily"].items():
+            for day, row in zip(rows["day"].tolist(), rows[_ROW].tolist(), strict=True):
+                if session_of(day) is None:
+                    where = self._tables["daily"].place(row)
+                    raise ConfigError(f"{where}: a daily bar of {symbol} for {day}, on which the exchange was shut.")
+
     def _asset(self, symbol: str) -> TapeAsset:
-        rows = self._tables.rows("assets", symbol)
+        rows = self._rows["assets"].get(symbol)
         if rows is None:
             return TapeAsset(symbol, symbol, "NYSE")
         return TapeAsset(symbol, rows["name"][0] or symbol, rows["exchange"][0] or "NYSE", bool(rows["shortable"][0]))
@@ -232,22 +296,17 @@ def _paths(folder: Path, kind: str) -> list[Path]:
     return single or many
 
 
-def _by_symbol(folder: Path, kind: str) -> dict[str, _Rows]:
-    """Return the rows of a kind by symbol, sorted by time, equal times in the order of the file."""
-    parts = [read_table(p, FIELDS[kind], p.stem.upper() if p.parent != folder else None) for p in _paths(folder, kind)]
-    if not parts:
-        return {}
-    rows = {f.name: np.concatenate([p[f.name] for p in parts]) for f in FIELDS[kind]}
-    names, codes = np.unique(rows["symbol"].astype(str), return_inverse=True)
-    order = np.lexsort((_sort_keys(kind, rows), codes))
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    chunks = [order[a:b] for a, b in pairwise(bounds.tolist())]
-    return {str(n): {k: v[c] for k, v in rows.items()} for n, c in zip(names, chunks, strict=True)}
+def _symbol_named(path: Path) -> str:
+    """Return the symbol that a file is named after."""
+    symbol = path.stem.upper()
+    if not is_symbol(symbol):
+        raise ConfigError(f"The name of {path} is no symbol: {SYMBOL_RULE}.")
+    return symbol
 
 
 def _sort_keys(kind: str, rows: _Rows) -> Column:
     """Return what the rows of a symbol are sorted by: the second column, if that is a time."""
-    if kind == "daily":
+    if "day" in rows:
         return np.array([d.toordinal() for d in rows["day"]], np.int64)
     column = rows[FIELDS[kind][1].name]
     return column if column.dtype == np.int64 else np.zeros(len(column), np.int64)
@@ -260,13 +319,6 @@ def _bars(symbol: str, spans: Sequence[tuple[int, int]], rows: _Rows) -> Iterabl
     opened, closed = [s[0] for s in spans], [s[1] for s in spans]
     figures = [c.tolist() for c in columns]
     return list(map(Bar, repeat(symbol), opened, closed, *figures, repeat(int(BarSource.HISTORY))))
-
-
-def _must_be_sessions(folder: Path, daily: Mapping[str, _Rows]) -> None:
-    for symbol, rows in daily.items():
-        for day in set(rows["day"].tolist()):
-            if session_of(day) is None:
-                raise ConfigError(f"{folder}: the daily bars of {symbol} hold {day}, on which the exchange was shut.")
 
 
 def _summed(minutes: Sequence[Bar]) -> list[Bar]:

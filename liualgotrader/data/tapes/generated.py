@@ -21,7 +21,7 @@ from liualgotrader.common.clock import HOUR
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, BarSource, Trade
 from liualgotrader.data.tapes.bars import bars_of, sum_of
-from liualgotrader.data.tapes.base import ColumnTape, TapeAsset, chosen_symbols, session_must_exist
+from liualgotrader.data.tapes.base import ColumnTape, TapeAsset, chosen_symbols, played_session
 from liualgotrader.data.tapes.columns import SymbolColumns, merged
 from liualgotrader.data.tapes.generator.draws import Draws, Purpose
 from liualgotrader.data.tapes.generator.events import fixed_events, symbol_columns
@@ -55,7 +55,7 @@ class GeneratedTape(ColumnTape):
             ConfigError: if the exchange is shut on `day`, or a figure is out of bounds.
         """
         _check(seed, symbols, events_limit)
-        session = session_must_exist(day, "a generated session")
+        session = played_session(day, "a generated session")
         everybody = profiles(seed, day, symbols)
         chosen = set(chosen_symbols(only, [p.symbol for p in everybody], f"The session generated for {day}"))
         self._profiles = {p.symbol: p for p in everybody if p.symbol in chosen}

@@ -23,6 +23,7 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Counts
 from liualgotrader.data.tapes.columns import Floats, Ints, QuoteColumns, TradeColumns
 from liualgotrader.data.tapes.conditions import CLOSING_PRINT, OPENING_PRINT, counts_of
+from liualgotrader.data.tapes.tables import MOST_PRICE, MOST_SHARES, bar_text, impossible_bar
 
 PRICE_SCALE = 10_000.0
 INTERVALS = {"second": SECOND, "minute": MINUTE}
@@ -37,6 +38,8 @@ _BAR_QUOTE = (
 )
 _DAILY = ("start", "open", "high", "low", "close", "volume")
 _TEXT = ("exchange", "condition", "start")
+_SIZES = ("size", "volume", "bid_size", "ask_size")
+_DAY_MS = 25 * HOUR // MILLISECOND  # on the longest day
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,13 @@ def trade_bars(path: Path, day: date) -> BarColumns:
     return BarColumns(_instants(table["ms"], day), opens, highs, lows, closes, table["volume"])
 
 
+def line_of_quote(path: Path, resolution: str, row: int) -> int:
+    """Return the line that a quote comes from, of those that were read from the file."""
+    if resolution != "tick":
+        return row + 1
+    return int(np.flatnonzero(_read(path, _TICK_QUOTE)["suspicious"] == 0)[row]) + 1
+
+
 def daily_rows(path: Path) -> list[tuple[date, float, float, float, float, float]]:
     """Return (day, open, high, low, close, volume) of a daily file, oldest first."""
     table = _read(path, _DAILY)
@@ -104,7 +114,11 @@ def daily_rows(path: Path) -> list[tuple[date, float, float, float, float, float
     except ValueError as e:
         raise ConfigError(f"{path}: a row does not begin with a day as YYYYMMDD.") from e
     columns = [(table[c] / PRICE_SCALE).tolist() for c in _DAILY[1:5]]
-    rows = zip([days[i] for i in codes.tolist()], *columns, table["volume"].tolist(), strict=True)
+    in_file = [days[i] for i in codes.tolist()]
+    if len(in_file) > len(set(in_file)):
+        line, day = next((n, d) for n, d in enumerate(in_file, 1) if d in in_file[: n - 1])
+        raise ConfigError(f"{path}, line {line}: a second row for {day}; keep one of them.")
+    rows = zip(in_file, *columns, table["volume"].tolist(), strict=True)
     return sorted(rows, key=lambda r: r[0])
 
 
@@ -170,12 +184,42 @@ def _read(path: Path, names: Sequence[str]) -> dict[str, Any]:
     except (OSError, IndexError, zipfile.BadZipFile, pa.ArrowInvalid) as e:
         raise ConfigError(f"{path} is not a Lean data file with {len(names)} columns: {e}.") from e
     columns = {n: _column(table.column(n), n in _TEXT) for n in names}
-    for name in names:
-        if name in _TEXT or name.startswith(("bid", "ask")):  # an empty side of a quote means "as before" too
-            continue
-        if len(odd := np.flatnonzero(~np.isfinite(columns[name]))):
-            raise ConfigError(f"{path}, line {int(odd[0]) + 1}: its {name} is no number.")
+    _must_be_possible(path, columns)
     return columns
+
+
+def _must_be_possible(path: Path, columns: dict[str, Any]) -> None:
+    """Check the figures of a file; rows that the vendor marked as suspicious are left out, so they may be anything.
+
+    Raises:
+        ConfigError: about the first row of a column that cannot be.
+    """
+    passed_over = columns["suspicious"] != 0 if "suspicious" in columns else False
+    for name, values in columns.items():
+        if name in _TEXT or name == "suspicious":
+            continue
+        side = name.startswith(("bid", "ask"))  # 0 and an empty cell mean "as before"
+        most = _DAY_MS - 1 if name == "ms" else MOST_SHARES if name in _SIZES else MOST_PRICE * PRICE_SCALE
+        least = 0 if side or name == "ms" or name in _SIZES else 1e-5
+        good = (values >= least) & (values <= most) | passed_over
+        wrong = np.flatnonzero(~(good | np.isnan(values) if side else good))
+        if len(wrong):
+            row = int(wrong[0])
+            raise ConfigError(f"{path}, line {row + 1}: its {name} {_refused(float(values[row]), least, most)}.")
+    if "open" in columns and (bar := impossible_bar(*(columns[n] for n in _BAR_TRADE[1:5]))) is not None:
+        prices = (float(columns[n][bar]) / PRICE_SCALE for n in _BAR_TRADE[1:5])
+        raise ConfigError(f"{path}, line {bar + 1}: {bar_text(*prices)}.")
+    if "ms" in columns:
+        back = np.flatnonzero(np.diff(columns["ms"]) < (0 if "suspicious" in columns else 1))
+        if len(back):
+            what = "its time does not follow that of the line before; rows go from early to late, one for each bar"
+            raise ConfigError(f"{path}, line {int(back[0]) + 2}: {what}.")
+
+
+def _refused(value: float, least: float, most: float) -> str:
+    if np.isnan(value):
+        return "is no number"
+    return f"is {value:.15g}, but must be {f'{least:g} or more' if value < least else f'{most:.15g} or less'}"
 
 
 def _column(column: Any, is_text: bool) -> Any:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import csv as standard_csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.calendar import day_of
+from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.events import SYMBOL_RULE, is_symbol
+from liualgotrader.common.money import LARGEST
 
 SUFFIXES = (".csv", ".parquet")
+MOST_PRICE = float(LARGEST)  # dollars
+MOST_SHARES = 1e11  # more than all US exchanges together trade in a day
 
 _EARLIEST = 631_152_000 * 10**9  # 1990-01-01, in ns
 _LATEST = 4_102_444_800 * 10**9  # 2100-01-01
+_LONGEST = 40  # characters of a cell that are shown
 _OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 
 Column = NDArray[Any]
@@ -29,13 +36,14 @@ Column = NDArray[Any]
 class Kind(Enum):
     """What a column holds; the value says it in an error."""
 
-    SYMBOL = "a symbol"
+    SYMBOL = f"a symbol ({SYMBOL_RULE})"
     INSTANT = "a time: ISO 8601 with its offset, or ns since 1970 UTC"
     MINUTE = "the beginning of a minute: ISO 8601 with its offset, or ns since 1970 UTC"
     DAY = "a day as YYYY-MM-DD"
-    PRICE = "a price above 0"
-    SIDE_PRICE = "a price, 0 where nobody quotes"
-    SIZE = "a number from 0"
+    PRICE = f"a price above 0, {MOST_PRICE:,.0f} at most"
+    SIDE_PRICE = f"a price, 0 where nobody quotes, {MOST_PRICE:,.0f} at most"
+    SIZE = f"a number from 0 to {MOST_SHARES:,.0f}"
+    RATIO = "new shares per old one, such as 7 or 0.1"
     FLAGS = "a whole number from 0 to 7"
     YES_NO = "true or false"
     TEXT = "text"
@@ -72,22 +80,71 @@ def read_table(path: Path, fields: Sequence[Field], symbol: str | None = None) -
             raise ConfigError(f"{path} has no column `{field.name}`; it needs {needed}.")
         else:
             columns[field.name] = np.full(rows, field.default)
-    _highs_above_lows(path, columns)
+    _bars_must_be_possible(path, columns)
     return columns
 
 
-def _highs_above_lows(path: Path, columns: dict[str, Column]) -> None:
-    if "high" not in columns or "low" not in columns:
+def _bars_must_be_possible(path: Path, columns: dict[str, Column]) -> None:
+    if "high" not in columns:
         return
-    wrong = np.flatnonzero(columns["low"] > columns["high"])
-    if len(wrong):
-        row = int(wrong[0])
-        raise ConfigError(f"{path}, {_place(path, row)}, column low: {columns['low'][row]} is above the high.")
+    figures = [columns[n] for n in ("open", "high", "low", "close")]
+    row = impossible_bar(*figures)
+    if row is not None:
+        raise ConfigError(f"{path}, {place(path, row)}: {bar_text(*(f[row] for f in figures))}.")
 
 
-def _place(path: Path, row: int) -> str:
-    """Return where row 0, 1, … of the data stands in the file."""
-    return f"line {row + 2}" if path.suffix == ".csv" else f"row {row + 1}"
+def impossible_bar(opens: Column, highs: Column, lows: Column, closes: Column) -> int | None:
+    """Return the first row whose open or close lies outside its low and high, None if there is none."""
+    wrong = np.flatnonzero((np.minimum(opens, closes) < lows) | (np.maximum(opens, closes) > highs))
+    return int(wrong[0]) if len(wrong) else None
+
+
+def bar_text(opening: float, high: float, low: float, close: float) -> str:
+    """Return what is wrong with an impossible bar."""
+    return f"its open {opening:g} or its close {close:g} lies outside its low {low:g} and its high {high:g}"
+
+
+def place(path: Path, row: int) -> str:
+    """Return where row 0, 1, … of the data stands in the file; blank lines of CSV are no rows."""
+    if path.suffix != ".csv":
+        return f"row {row + 1}"
+    with path.open("rb") as lines:
+        filled = (number for number, line in enumerate(lines, 1) if line.strip(b"\r\n"))
+        return f"line {next(islice(filled, row + 1, None), row + 2)}"
+
+
+def days_in(path: Path, column: str) -> Iterator[set[date]]:
+    """Yield the days of New York in a column of times, a part of the file at a time.
+
+    Raises:
+        ValueError: if the file cannot be read so; reading it whole says what is wrong.
+    """
+    import pyarrow as pa
+
+    try:
+        for values in _parts_of(path, column):
+            hours = np.unique(_instants(values) // HOUR)
+            yield {day_of(hour * HOUR) for hour in hours.tolist()}
+    except (pa.ArrowException, KeyError, OSError, TypeError, OverflowError) as e:
+        raise ValueError(f"{path}: {e}") from e
+
+
+def _parts_of(path: Path, column: str) -> Iterator[list[Any]]:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    if path.suffix != ".csv":
+        for batch in parquet.ParquetFile(path).iter_batches(columns=[column]):
+            yield _values(path, column, batch.column(0))
+        return
+    names = _header(path)
+    reader = csv.open_csv(
+        path,
+        read_options=csv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
+        convert_options=csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()}),
+    )
+    for batch in reader:
+        yield batch.column(0).to_pylist()
 
 
 def _checked(path: Path, field: Field, values: list[Any]) -> Column:
@@ -102,10 +159,15 @@ def _checked(path: Path, field: Field, values: list[Any]) -> Column:
             raise ConfigError(
                 f"{path}, column {field.name}: its cells are not written in one way; each must be {field.kind.value}."
             ) from e
-        wrong = f"`{values[row]}`" if values[row] not in ("", None) else "nothing"
-        raise ConfigError(
-            f"{path}, {_place(path, row)}, column {field.name}: {wrong} is not {field.kind.value}."
-        ) from e
+        wrong = _shown(values[row]) if values[row] not in ("", None) else "nothing"
+        raise ConfigError(f"{path}, {place(path, row)}, column {field.name}: {wrong} is not {field.kind.value}.") from e
+
+
+def _shown(value: Any) -> str:
+    """Return a cell as it can stand in a sentence."""
+    text = str(value)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return f"`{text}`" if len(text) <= _LONGEST else f"`{text[:_LONGEST]}…`"
 
 
 def _is_good(kind: Kind, value: Any) -> bool:
@@ -121,9 +183,11 @@ def _convert(kind: Kind, values: list[Any]) -> Column:
 
 
 def _symbols(values: list[Any]) -> Column:
-    if any(not isinstance(v, str) or not v.strip() for v in set(values)):
-        raise ValueError("empty symbol")
+    if not all(isinstance(v, str) for v in set(values)):
+        raise TypeError("not text")
     upper = {v: v.strip().upper() for v in set(values)}
+    if not all(is_symbol(symbol) for symbol in upper.values()):
+        raise ValueError("no symbol")
     return np.array([upper[v] for v in values], object)
 
 
@@ -131,18 +195,18 @@ def _texts(values: list[Any]) -> Column:
     return np.array(["" if v is None else str(v) for v in values], object)
 
 
-def _numbers(values: list[Any], least: float) -> Column:
+def _numbers(values: list[Any], least: float, most: float) -> Column:
     numbers = np.array(values, np.float64)
     if numbers.ndim != 1:
         raise ValueError("lists, not numbers")
-    if not np.all(np.isfinite(numbers)) or np.any(numbers < least):
+    if not np.all((numbers >= least) & (numbers <= most)):  # neither holds of NaN
         raise ValueError("number out of bounds")
     return numbers
 
 
 def _flags(values: list[Any]) -> Column:
-    numbers = _numbers(values, 0)
-    if np.any(numbers > 7) or np.any(numbers != np.floor(numbers)):
+    numbers = _numbers(values, 0, 7)
+    if np.any(numbers != np.floor(numbers)):
         raise ValueError("no flags")
     return numbers.astype(np.int64)
 
@@ -201,9 +265,10 @@ _CONVERSIONS: dict[Kind, Callable[[list[Any]], Column]] = {
     Kind.INSTANT: _instants,
     Kind.MINUTE: _minutes,
     Kind.DAY: _days,
-    Kind.PRICE: lambda values: _numbers(values, 1e-9),
-    Kind.SIDE_PRICE: lambda values: _numbers(values, 0.0),
-    Kind.SIZE: lambda values: _numbers(values, 0.0),
+    Kind.PRICE: lambda values: _numbers(values, 1e-9, MOST_PRICE),
+    Kind.SIDE_PRICE: lambda values: _numbers(values, 0.0, MOST_PRICE),
+    Kind.SIZE: lambda values: _numbers(values, 0.0, MOST_SHARES),
+    Kind.RATIO: lambda values: _numbers(values, 1e-6, 1e6),
     Kind.FLAGS: _flags,
     Kind.YES_NO: _yes_no,
     Kind.TEXT: _texts,
@@ -222,8 +287,7 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
         return "error"
 
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            names = _each_once(path, [n.strip() for n in next(standard_csv.reader(lines), [])])
+        names = _header(path)
         table = csv.read_csv(
             path,
             read_options=csv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
@@ -237,6 +301,11 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
             raise ConfigError(f"{path}, line {row.number}: {cells}.") from e
         raise ConfigError(f"{path} is not a CSV file with a header line: {e}.") from e
     return {n: table.column(n).to_pylist() for n in names}
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        return _each_once(path, [n.strip() for n in next(standard_csv.reader(lines), [])])
 
 
 def _each_once(path: Path, names: list[str]) -> list[str]:

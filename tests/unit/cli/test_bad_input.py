@@ -102,12 +102,26 @@ def test_trader_says_what_is_wrong(program, arguments, environment, code, senten
     must_say(program("trader", *arguments, environment=environment), code, sentence)
 
 
+@pytest.mark.parametrize("name", ["trades", "tick/abc/20240311_trade.zip"], ids=["files", "lean"])
+def test_a_folder_without_the_day_lists_its_days_before_anything_is_started(program, tmp_path, name):
+    path = tmp_path / "days" / name if "." in name else tmp_path / "days" / "trades.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("symbol,at,price,size\nABC,2024-03-11T15:00:00Z,10,100\n")
+    result = program("trader", "--simulate", "--data", "days", "--date", "2024-03-12")
+    must_say(result, 2, r"^trader: days holds no market data for 2024-03-12; it has 2024-03-11\.$")
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("--simulate", "--date", "soon"),
         ("--simulate", "--speed", "0"),
         ("--simulate", "--symbols", ","),
+        ("--simulate", "--symbols", "-3"),
+        ("--simulate", "--symbols", "SPY,../X"),
+        ("--simulate", "--symbols", "%s"),
+        ("--simulate", "--symbols", "X" * 300),
         ("--simulate", "--quantum", "0.0000000001"),
         ("dance",),
         ("--fast",),

@@ -240,7 +240,20 @@ class S(Base):
 """
     async with bench(folder, source, {"S": {}}) as run:
         await run.until(lambda: run.picks)
-        assert run.symbols == ["?", "A?", "AAPL"], "the broker's list is not known here"
+        assert run.symbols == ["AAPL"], "the broker's list is not known here"
+        [told] = run.seated.notices
+        assert told == r"scanner S picked '\ud83d', 'A\x00', which the broker does not trade; left out"
+
+
+@pytest.mark.parametrize("pick", ["*", "../X", "%s", "A\0", "X" * 300, "A B", "-3"], ids=repr)
+async def test_a_pick_that_can_be_no_symbol_is_left_out_though_nobody_knows_what_the_broker_trades(
+    folder: Path, pick: str
+) -> None:
+    source = f"class S(Base):\n    async def run(self, back_time=None):\n        return [{pick!r}, 'AAPL']\n"
+    async with bench(folder, source, {"S": {}}) as run:
+        await run.until(lambda: run.picks)
+        assert run.symbols == ["AAPL"]
+        assert len(run.seated.notices) == 1
 
 
 async def test_a_symbol_is_named_once_and_never_at_length(folder: Path) -> None:
@@ -339,9 +352,7 @@ async def test_under_test_scanners_picks_are_shown_and_no_producer_is_needed(fol
 
 
 async def test_before_the_open_nothing_runs_unless_the_schedule_is_bypassed(folder: Path) -> None:
-    source = (
-        "class S(Base):\n    async def run(self, back_time=None):\n        return [f'{self.minutes_from_open():.0f}']\n"
-    )
+    source = "class S(Base):\n    async def run(self, back_time=None):\n        return [f'M{self.minutes_from_open():.0f}']\n"
     hours = open_hours()
     later = msgspec.structs.replace(
         hours, opens_at=hours.opens_at + 90 * MINUTE, closes_at=hours.closes_at + 90 * MINUTE
@@ -350,7 +361,7 @@ async def test_before_the_open_nothing_runs_unless_the_schedule_is_bypassed(fold
         await run.until(lambda: run.seated.said(Ready) and run.seated.said(Counters))
         assert run.picks == []
     async with bench(folder, source, {"S": {}}, hours=msgspec.structs.replace(later, bypass=True)) as run:
-        await run.until(lambda: run.symbols == ["-30"])
+        await run.until(lambda: run.symbols == ["M-30"])
 
 
 async def test_a_scanner_that_cannot_be_made_ends_the_process_with_one_sentence(folder: Path) -> None:

@@ -21,6 +21,7 @@ from liualgotrader.supervisor.ending import (
     could_not_trade,
     needing_a_person,
     nobody_runs,
+    say_data,
     say_refusals,
     say_scanners_off,
     say_summary,
@@ -306,3 +307,10 @@ def test_a_scanner_that_was_off_is_named_with_its_time():
     at = instant(datetime.fromisoformat("2024-06-03T10:35:00-04:00"))
     say_scanners_off(screen, {"Gainers": Off(at, "failed 3 times in a row")})
     assert screen.warnings == ["scanner Gainers was off since 10:35:00 New York: failed 3 times in a row"]
+
+
+def test_the_summary_says_what_was_odd_in_the_data_and_what_was_left_out():
+    screen = RecordingScreen()
+    say_data(screen, ("ABC opens at 1 after 10.",), ("2 of 9 quotes of ABC are crossed and were left out.",))
+    assert screen.warnings == ["data: ABC opens at 1 after 10."]
+    assert screen.lines == ["data: 2 of 9 quotes of ABC are crossed and were left out."]

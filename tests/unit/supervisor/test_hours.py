@@ -47,6 +47,18 @@ def test_a_simulated_session_may_bypass_the_schedule_too():
     assert (hours.opens_at, hours.closes_at, hours.bypass) == (at("10:00"), at("10:30"), True)
 
 
+def test_with_the_schedule_bypassed_a_day_without_a_session_lasts_from_midnight_to_ten_to_twelve():
+    sunday = dt.date(2024, 6, 2)
+    hours = simulated_hours(sunday, ("", ""), 15, 1, bypass=True)
+    assert (hours.day, hours.opens_at, hours.closes_at) == ("2024-06-02", at("00:00", sunday), at("23:50", sunday))
+    assert (hours.ends_at, hours.bypass) == (at("23:55", sunday), True)
+    assert hours.previous == ((at("09:30", dt.date(2024, 5, 31)), at("16:00", dt.date(2024, 5, 31))),)
+    evening = simulated_hours(sunday, ("20:00", "21:00"), 15, 1, bypass=True)
+    assert (evening.opens_at, evening.closes_at) == (at("20:00", sunday), at("21:00", sunday))
+    with pytest.raises(ConfigError, match="must lie inside the session of 2024-06-02, 00:00 to 23:50"):
+        simulated_hours(sunday, ("20:00", "23:59"), 15, 1, bypass=True)
+
+
 def test_a_window_shorter_than_the_liquidation_time_liquidates_from_its_start():
     assert simulated_hours(DAY, ("10:00", "10:10"), 15, 1).liquidates_at == at("10:00")
 
