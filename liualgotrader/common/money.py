@@ -15,6 +15,7 @@ LARGEST = Decimal(10**9)  # no order has more shares or a higher price; rows cou
 OURS = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
 """The arithmetic of what a strategy may call: its own precision and rounding must not change an order."""
 
+_MOST_DIGITS = 330  # before or behind the point
 _PRICE_STEP = Decimal("0.0001")
 _QUANTITY_STEP = Decimal("0.000000001")
 
@@ -23,7 +24,7 @@ def exact(value: float | int | str | Decimal) -> Decimal:
     """Return `value` as a Decimal, a float by its shortest decimal form (0.1 becomes 0.1).
 
     Raises:
-        ValueError: if it is not a finite number.
+        ValueError: if it is not a finite number, or one that no float could hold.
     """
     try:
         number = value if isinstance(value, Decimal) else Decimal(str(value), OURS)
@@ -31,6 +32,8 @@ def exact(value: float | int | str | Decimal) -> Decimal:
         raise ValueError(f"{value!r} is not a number") from e
     if not number.is_finite():
         raise ValueError(f"{value!r} is not a finite number")
+    if not -_MOST_DIGITS < number.adjusted() < _MOST_DIGITS:
+        raise ValueError(f"{value!r:.40} is too large or too small a number")
     return number
 
 

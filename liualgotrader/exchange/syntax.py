@@ -211,7 +211,7 @@ def _fine(price: Decimal, name: str) -> int:
 
 
 def _sub_penny(name: str, price: Decimal) -> Refusal:
-    return invalid(f"invalid {name} {price:f}. sub-penny increment does not fulfill minimum pricing criteria")
+    return invalid(f"invalid {name} {price}. sub-penny increment does not fulfill minimum pricing criteria")
 
 
 def fractional_not_allowed() -> Refusal:

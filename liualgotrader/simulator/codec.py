@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from liualgotrader.common.bounded import read_message
 from liualgotrader.simulator.wire import rfc3339, timestamp_extension
 
 
@@ -31,7 +32,7 @@ class Codec(Protocol):
         ...
 
     def read(self, frame: bytes) -> Any:
-        """Return what a client sent; ValueError if it is not in this language."""
+        """Return what a client sent; ValueError if it is not in this language, too long or nested too deep."""
         ...
 
 
@@ -64,7 +65,7 @@ class MsgpackCodec:
 
     def read(self, frame: bytes) -> Any:
         """Return the decoded message."""
-        return msgspec.msgpack.decode(frame)
+        return read_message(frame, msgspec.msgpack.decode)
 
 
 class JsonCodec:
@@ -89,7 +90,7 @@ class JsonCodec:
 
     def read(self, frame: bytes) -> Any:
         """Return the decoded message."""
-        return msgspec.json.decode(frame)
+        return read_message(frame)
 
 
 MSGPACK = MsgpackCodec()

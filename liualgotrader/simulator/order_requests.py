@@ -9,9 +9,9 @@ from __future__ import annotations
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
+from liualgotrader.common.bounded import read_message
 from liualgotrader.exchange.values import OrderRequest, PositionView, Refusal
 from liualgotrader.simulator.wire import count, number, parse_instant
 
@@ -33,9 +33,9 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     """Return the JSON object in a request's body. Raises `Refusal` if there is none."""
     raw = await request.read()
     try:
-        body = msgspec.json.decode(raw) if raw else {}
-    except (ValueError, RecursionError) as e:
-        raise Refusal(*BAD_BODY, "request body format is invalid") from e
+        body = read_message(raw) if raw else {}
+    except ValueError as e:
+        raise Refusal(*BAD_BODY, f"request body format is invalid: {e}") from e
     if not isinstance(body, dict):
         raise Refusal(*BAD_BODY, "request body format is invalid")
     return body

@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from aiohttp import ClientError, WSCloseCode, web
 
+from liualgotrader.common.bounded import MOST_BYTES
+
 MAX_QUEUED_BYTES = 32 << 20
 MAX_FRAME_BYTES = 1_000_000  # alpaca-py closes at 1 MiB
 _CLOSE_SECONDS = 0.5
@@ -114,7 +116,7 @@ class Outbox:
 
 def websocket() -> web.WebSocketResponse:
     """Return the server's end of a websocket. Frames are not deflated: here that costs time and saves nothing."""
-    return web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS)
+    return web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=2 * MOST_BYTES)
 
 
 def transport_of(request: web.Request) -> asyncio.WriteTransport | None:

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from aiohttp import WSCloseCode, web
 
+from liualgotrader.common.bounded import MOST_BYTES
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.money import exact
@@ -137,7 +138,7 @@ def _page(spec: MarketSpec, undo: ExitStack) -> SessionPage:
 
 def application(world: World) -> web.Application:
     """Return the server's routes: one family a file."""
-    app = web.Application(middlewares=[door], client_max_size=1 << 20)
+    app = web.Application(middlewares=[door], client_max_size=MOST_BYTES)
     app[WORLD] = world
     rate = rate_for(world)
     if rate is not None:

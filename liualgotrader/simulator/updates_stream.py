@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 
-import msgspec
 from aiohttp import WSMsgType, web
 
 from liualgotrader.common.tlog import say
-from liualgotrader.simulator.codec import MSGPACK_TYPE
+from liualgotrader.simulator.codec import JSON, MSGPACK, MSGPACK_TYPE
 from liualgotrader.simulator.outbox import Outbox, converse, transport_of, websocket
 from liualgotrader.simulator.updates_hub import Listener
 from liualgotrader.simulator.world import WORLD, World
@@ -58,7 +57,7 @@ async def _converse(world: World, socket: web.WebSocketResponse, listener: Liste
 def _read(data: str | bytes, *, msgpack: bool) -> object:
     try:
         if msgpack and isinstance(data, bytes):
-            return msgspec.msgpack.decode(data)
-        return msgspec.json.decode(data)
+            return MSGPACK.read(data)
+        return JSON.read(data.encode() if isinstance(data, str) else data)
     except ValueError:
         return None

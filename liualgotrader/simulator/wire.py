@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from liualgotrader.common.bounded import LONGEST_NUMBER
 from liualgotrader.common.calendar import day_of, new_york
 from liualgotrader.common.clock import SECOND, as_datetime, as_utc
 from liualgotrader.common.money import exact, plain
@@ -24,6 +25,7 @@ from liualgotrader.exchange.values import Refusal
 
 MIDNIGHT = time(0, 0)
 _NINE_PLACES = Decimal("1e-9")
+_MOST_DIGITS = 15  # before the point
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 2), date(2099, 12, 30)
 _LATEST = new_york(_LAST_DAY, MIDNIGHT)
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -88,7 +90,7 @@ def count(text: str) -> int | None:
     >>> count("12"), count("²")
     (12, None)
     """
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
 
 
 def midnight_of(at: int) -> int:
@@ -106,10 +108,10 @@ def number(value: object) -> Decimal | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r} is not a number")
-    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+    if isinstance(value, str) and not (len(value) <= LONGEST_NUMBER and _PLAIN_NUMBER.fullmatch(value)):
         raise ValueError(f"{value!r} is not a number")  # Decimal would read "1_000" and digits of other scripts
     found = exact(value)
-    if abs(found) >= 10**15:
+    if found.adjusted() >= _MOST_DIGITS:
         raise ValueError(f"{value!r} is too large")
     return plain(found.quantize(_NINE_PLACES, ROUND_HALF_EVEN)) if found.as_tuple().exponent < -9 else found  # type: ignore[operator]
 

@@ -51,7 +51,7 @@ class Answering:
             case str(name) if name in _OF_THE_GATEWAY:
                 return await self._ask_gateway(name, {key: value for key, value in asked.items() if key != "do"})
             case other:
-                return {"error": f"there is no order {other!r}"}
+                return {"error": f"there is no order {other!r:.40}"}
 
     async def _ask_gateway(self, name: str, arguments: dict[str, Any]) -> Answer:
         try:

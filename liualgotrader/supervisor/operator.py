@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from liualgotrader.common.bounded import MOST_LINE_BYTES, read_message
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.supervisor.view import View
 from liualgotrader.transport.address import forget_address, socket_address
@@ -99,16 +100,26 @@ class OperatorDoor:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
-                writer.write(msgspec.json.encode(await self._answered(await reader.readline())) + b"\n")
+                writer.write(msgspec.json.encode(await self._answered(await _line(reader))) + b"\n")
                 await writer.drain()
         writer.close()
 
     async def _answered(self, request: bytes) -> Mapping[str, Any]:
         try:
-            asked = json.loads(request)
-        except ValueError:
-            return {"error": "that is no JSON"}
-        return await self._answer(asked) if isinstance(asked, dict) else {"error": "that is no JSON object"}
+            asked = read_message(request, most=MOST_LINE_BYTES, deepest=1)
+        except ValueError as error:
+            return {"error": str(error)}
+        return await self._answer(asked) if isinstance(asked, dict) else {"error": "a request is a JSON object"}
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return a line, or the beginning of one that is too long: it is read to its end, so that its writer listens."""
+    line = b""
+    while chunk := await reader.read(MOST_LINE_BYTES):
+        line = (line + chunk)[: MOST_LINE_BYTES + 1]
+        if b"\n" in chunk:
+            break
+    return line.partition(b"\n")[0]
 
 
 def sessions_folder(home: Path) -> Path:

@@ -6,9 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from liualgotrader.exchange.rules import Rules
-from liualgotrader.exchange.values import AccountSettings, Refusal
+from liualgotrader.exchange.syntax import CLASSES, TYPES, read
+from liualgotrader.exchange.values import AccountSettings, AssetTerms, OrderRequest, Refusal
 from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor, refusal_of
 
 
@@ -264,3 +267,29 @@ def test_unknown_orders_positions_accounts_and_assets_are_404() -> None:
         with pytest.raises(Refusal) as caught:
             ask()
         assert (caught.value.status, caught.value.code) == (404, 40410000)
+
+
+EXTREMES = [
+    Decimal(t) for t in ("1e9999999", "1e-9999999", "-1e999999999", "NaN", "sNaN", "Infinity", "0e-99", "1e-10")
+]
+ANY_NUMBER = st.none() | st.decimals() | st.sampled_from(EXTREMES) | st.sampled_from([Decimal(1), Decimal("99.5")])
+PRICES = ("limit_price", "stop_price", "trail_price", "trail_percent")
+LEGS = ("take_profit_limit", "stop_loss_stop", "stop_loss_limit")
+
+
+@given(
+    st.sampled_from(TYPES),
+    st.sampled_from(CLASSES),
+    st.dictionaries(st.sampled_from(["quantity", "notional"]), ANY_NUMBER, min_size=1, max_size=1),
+    st.dictionaries(st.sampled_from([*PRICES, *LEGS]), ANY_NUMBER, max_size=3),
+)
+def test_any_number_in_an_order_is_read_or_refused_in_a_sentence(
+    kind: str, order_class: str, amount: dict[str, Decimal], prices: dict[str, Decimal]
+) -> None:
+    request = OrderRequest(symbol="ABC", side="buy", type=kind, order_class=order_class, **amount, **prices)
+    try:
+        terms = read(request, AssetTerms("ABC"), Rules())
+    except Refusal as refusal:
+        assert len(refusal.message) < 200
+    else:
+        assert (terms.quantity or terms.notional or 0) > 0

@@ -1,0 +1,81 @@
+"""Whatever stands in a line to the operator's socket, one line of JSON is the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liualgotrader.supervisor.operator import SOCKET, OperatorDoor
+from liualgotrader.transport.address import socket_address
+
+
+async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
+    """Return what the door answers to each line; a request that reaches the session is answered with itself."""
+
+    async def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"asked": dict(asked)}
+
+    run_dir = folder / "run" / "x"
+    door = OperatorDoor(folder, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
+    await door.open()
+    answers = []
+    for line in lines:
+        reader, writer = await asyncio.open_unix_connection(socket_address(run_dir / SOCKET), limit=1 << 24)
+        writer.write(line + b"\n")
+        await writer.drain()
+        answers.append(json.loads(await asyncio.wait_for(reader.readline(), 10)))
+        writer.close()
+    await door.close()
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (b'{"do":"status","x":"' + b"a" * 300_000 + b'"}', "a message may have 16384 bytes, and this one has more"),
+        (b'{"do":"status"}' + b" " * 20_000, "a message may have 16384 bytes, and this one has more"),
+        (b"[" * 10_000, "the message cannot be read"),
+        (b'{"do":' * 2000, "lists and objects may stand in one another 1 deep, and here they are deeper"),
+        (b"[" * 900 + b"]" * 900, "lists and objects may stand in one another 1 deep, and here they are deeper"),
+        (b'{"do":"positions","symbol":{"a":1}}', "lists and objects may stand in one another 1 deep"),
+        (b'{"do":1e9999999999}', "the message cannot be read: Number out of range"),
+        (b"stop", "the message cannot be read"),
+        (b"\xff", "the message cannot be read"),
+        (b"", "the message cannot be read"),
+        (b"[]", "a request is a JSON object"),
+        (b"7", "a request is a JSON object"),
+    ],
+)
+async def test_a_line_that_is_no_request_is_answered_in_one_sentence(
+    tmp_path: Path, line: bytes, sentence: str
+) -> None:
+    bad, good = await told(tmp_path, [line, b'{"do":"status"}'])
+    assert list(bad) == ["error"] and "\n" not in bad["error"]
+    assert bad["error"].startswith(sentence) or sentence.startswith("the message cannot")
+    assert good == {"asked": {"do": "status"}}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(
+        st.binary(max_size=40)
+        | st.recursive(
+            st.text() | st.none() | st.booleans() | st.floats() | st.integers(),
+            lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=5), inside, max_size=3),
+        ).map(lambda value: json.dumps(value).encode()),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_any_line_is_answered(tmp_path: Path, lines: list[bytes]) -> None:
+    lines = [line.replace(b"\n", b" ") for line in lines]
+    answers = asyncio.run(told(tmp_path, lines))
+    assert len(answers) == len(lines)
+    assert all(list(answer) in (["error"], ["asked"]) for answer in answers)
