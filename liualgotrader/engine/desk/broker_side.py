@@ -300,6 +300,7 @@ def _intent_of(ledger: Ledger, seen: BrokerOrder, slot: int, strategy: str, befo
         return with_terms(
             before.intent,
             client_order_id=seen.client_order_id,
+            slot=slot,
             quantity=seen.quantity,
             type=seen.type or before.intent.type,
             decided_at=seen.submitted_at,

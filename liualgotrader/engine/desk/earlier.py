@@ -30,6 +30,7 @@ def on_earlier(ledger: Ledger, told: Earlier) -> None:
         if not order.missing:
             break
     order.state, order.updated_at, order.seen_at = seen.state, seen.updated_at, seen.updated_at
+    order.replaced_by = seen.replaced_by
     order.told_filled = order.filled
     ledger.earlier[left.order.client_order_id] = left, order
     if before != (order.filled, order.state):
@@ -54,8 +55,11 @@ def take_over(ledger: Ledger, slot: int, symbol: str) -> None:
     """Give a slot that carries a position the exits of it that still work at the broker."""
     strategy, held = ledger.slot(slot).strategy, ledger.books.held(slot, symbol)
     for left, order in ledger.earlier.values():
-        fits = (left.strategy, order.symbol, order.slot) == (strategy, symbol, 0)
-        if fits and not order.state.is_final and held * order.side.sign < 0:
+        fits = (left.strategy, order.symbol, order.slot) == (strategy, symbol, 0) and held * order.side.sign < 0
+        if fits and order.state is OrderState.REPLACED and order.replaced_by:
+            order.slot = slot
+            ledger.orders.by_id[order.client_order_id] = ledger.orders.expected[order.replaced_by] = order
+        elif fits and not order.state.is_final:
             order.slot = slot
             ledger.orders.add(order)
             ledger.note(order, "taken_over", {"batch_id": ledger.terms.batch_id})

@@ -152,7 +152,7 @@ def on_ticks(intent: OrderIntent) -> OrderIntent:
 def number_of(client_order_id: str) -> int:
     """Return n of `liu-<batch>-<slot>-<n>[-r<k>]`, 0 if the id has none."""
     parts = client_order_id.split("-")
-    return int(parts[3]) if len(parts) > 3 and parts[3].isdigit() else 0
+    return int(parts[3]) if slot_of(client_order_id) is not None else 0
 
 
 def _whole_parts(quantity: Decimal) -> Decimal:

@@ -34,7 +34,7 @@ from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.engine.desk.alarms import Alarms, Due, Key
 from liualgotrader.engine.desk.books import Books, Position
 from liualgotrader.engine.desk.day import Day
-from liualgotrader.engine.desk.order import Order, Orders, Origin, trade_row
+from liualgotrader.engine.desk.order import Order, Orders, Origin, order_row, trade_row
 from liualgotrader.engine.desk.states import Step, after
 from liualgotrader.engine.desk.values import (
     Announce,
@@ -297,38 +297,12 @@ class Ledger:
 
     def row(self, order: Order) -> OrderRow:
         """Return the order as the database keeps it: one that an earlier batch sent stays that batch's."""
-        row = self._row_of_today(order)
+        plan = self.slot(order.slot).plan
+        row = order_row(order, self.terms.batch_id, plan.algo_run_id if plan else 0, self.generation)
         if order.origin is not Origin.EARLIER:
             return row
         was = self.earlier[order.client_order_id][0].order
         return msgspec.structs.replace(row, batch_id=was.batch_id, slot=was.slot, algo_run_id=was.algo_run_id)
-
-    def _row_of_today(self, order: Order) -> OrderRow:
-        intent, plan = order.intent, self.slot(order.slot).plan
-        return OrderRow(
-            client_order_id=order.client_order_id,
-            batch_id=self.terms.batch_id,
-            slot=order.slot,
-            algo_run_id=plan.algo_run_id if plan else 0,
-            generation=self.generation,
-            symbol=order.symbol,
-            side=str(order.side),
-            quantity=order.quantity,
-            type=str(intent.type),
-            time_in_force=intent.time_in_force,
-            limit_price=intent.limit_price,
-            stop_price=intent.stop_price,
-            state=str(order.state),
-            broker_order_id=order.broker_order_id or None,
-            filled_quantity=order.filled,
-            average_price=order.average_price,
-            reason=order.reason,
-            planned_stop=intent.planned_stop,
-            planned_target=intent.planned_target,
-            indicators=intent.indicators,
-            decided_at=intent.decided_at,
-            updated_at=order.updated_at,
-        )
 
     # --- fills -------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import msgspec
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
-from liualgotrader.common.rows import TradeRow
+from liualgotrader.common.rows import OrderRow, TradeRow
 
 
 class Origin(StrEnum):
@@ -58,6 +58,7 @@ class Order:
         "origin",
         "quantity",
         "reason",
+        "replaced_by",
         "resent",
         "seen_at",
         "side",
@@ -105,6 +106,7 @@ class Order:
         self.resent = 0
         self.misses = 0  # snapshots that lacked executions which the order says it had
         self.successor = ""  # client id of the order that replaces it
+        self.replaced_by = ""  # the broker's id of what a person put in the place of an earlier batch's order
         self.leaves_room_of = ""  # client id of the order it replaces
         self.chain = 0  # how many replacements its chain has seen
         self.is_leg = origin is Origin.LEG
@@ -334,6 +336,35 @@ def worst_price(intent: OrderIntent, mark: Decimal) -> Decimal:
     if intent.type is OrderType.LIMIT and intent.side is Side.BUY and intent.limit_price is not None:
         return intent.limit_price
     return max([mark, *own])
+
+
+def order_row(order: Order, batch_id: str, algo_run_id: int, generation: int) -> OrderRow:
+    """Return an order as the database keeps it."""
+    intent = order.intent
+    return OrderRow(
+        client_order_id=order.client_order_id,
+        batch_id=batch_id,
+        slot=order.slot,
+        algo_run_id=algo_run_id,
+        generation=generation,
+        symbol=order.symbol,
+        side=str(order.side),
+        quantity=order.quantity,
+        type=str(intent.type),
+        time_in_force=intent.time_in_force,
+        limit_price=intent.limit_price,
+        stop_price=intent.stop_price,
+        state=str(order.state),
+        broker_order_id=order.broker_order_id or None,
+        filled_quantity=order.filled,
+        average_price=order.average_price,
+        reason=order.reason,
+        planned_stop=intent.planned_stop,
+        planned_target=intent.planned_target,
+        indicators=intent.indicators,
+        decided_at=intent.decided_at,
+        updated_at=order.updated_at,
+    )
 
 
 def trade_row(

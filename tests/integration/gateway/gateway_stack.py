@@ -194,10 +194,11 @@ class Stack:
         answer.raise_for_status()
         return answer.json()
 
-    def tell(self, path: str, **body: Any) -> Any:
+    def tell(self, path: str, *, method: str = "POST", **body: Any) -> Any:
         """Ask the broker for something as a person would, past the gateway."""
         headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
-        answer = requests.post(f"{self.plan.endpoints.trading_url}/v2/{path}", json=body, headers=headers, timeout=10)
+        url = f"{self.plan.endpoints.trading_url}/v2/{path}"
+        answer = requests.request(method, url, json=body, headers=headers, timeout=10)
         answer.raise_for_status()
         return answer.json()
 
@@ -289,6 +290,7 @@ class PlayedConsumer:
         *,
         limit: bool = False,
         stays: bool = False,
+        planned_stop: Decimal | None = None,
     ) -> str:
         self.numbers[slot] += 1
         name = client_order_id(BATCH, slot, self.numbers[slot])
@@ -306,6 +308,7 @@ class PlayedConsumer:
             cancel_after=0 if stays else 10 * SECOND,
             reference_price=price,
             reference_at=self.market_now(),
+            planned_stop=planned_stop,
         )
         self.kept[name] = intent
         self.writer.send(encode_intents([intent]))

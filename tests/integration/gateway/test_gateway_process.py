@@ -166,6 +166,31 @@ async def test_kill_9_at_random_instants_loses_and_doubles_nothing(stack: Stack,
     assert SECRET not in stack.log()
 
 
+async def test_an_order_that_a_person_replaced_keeps_its_stop_in_the_record_though_the_gateway_is_killed_meanwhile(
+    stack: Stack, store: PostgresStore
+) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    low, stop = ((price * part).quantize(Decimal("0.01")) for part in (Decimal("0.97"), Decimal("0.90")))
+    name = consumer.order(1, Side.BUY, 10, symbol, low, limit=True, stays=True, planned_stop=stop)
+    await consumer.until(lambda: consumer.state(name) is OrderState.ACKNOWLEDGED)
+    [resting] = stack.ask("orders", status="open")
+    stack.kill_gateway()
+    terms = {"qty": "25", "limit_price": str((price * Decimal("1.01")).quantize(Decimal("0.01")))}
+    stack.tell(f"orders/{resting['id']}", method="PATCH", **terms)
+    stack.start_gateway()
+    await consumer.until(lambda: consumer.position(1, symbol) == 25)
+    await consumer.until(lambda: not consumer.open())
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+    rows = await store.fetch("SELECT state, quantity, planned_stop FROM orders ORDER BY quantity")
+    assert [tuple(row.values()) for row in rows] == [("replaced", 10, stop), ("filled", 25, stop)]
+    stops = await store.fetch("SELECT DISTINCT stop_price FROM new_trades")
+    assert [row["stop_price"] for row in stops] == [stop]
+    [held] = stack.facts()["positions"]
+    assert (held["quantity"], Decimal(held["stop"])) == ("25", stop)
+
+
 async def test_the_kill_switch_takes_orders_back_and_stays_on_over_a_restart(stack: Stack) -> None:
     consumer = await begin(stack)
     symbol, price = next(iter(prices(stack).items()))

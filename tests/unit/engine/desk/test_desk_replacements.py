@@ -10,11 +10,20 @@ from typing import Any
 
 import pytest
 
-from liualgotrader.common.orders import Fill, OrderNews, OrderState, OrderType, Protect, ReplaceIntent
-from liualgotrader.common.rows import PlanRow
+from liualgotrader.common.orders import (
+    BrokerOrder,
+    Fill,
+    OrderNews,
+    OrderState,
+    OrderType,
+    Protect,
+    ReplaceIntent,
+    Side,
+)
+from liualgotrader.common.rows import EarlierOrder, OrderRow, PlanRow
 from liualgotrader.engine.books import Book
-from liualgotrader.engine.desk import Snapshot, Warn
-from liualgotrader.exchange.values import Refusal
+from liualgotrader.engine.desk import Carried, Earlier, Reconnected, Snapshot, Warn
+from liualgotrader.exchange.values import OrderRequest, Refusal
 from liualgotrader.strategies.context import OrderHandle
 from tests.fakes.broker import World, now_of
 
@@ -337,3 +346,43 @@ def test_a_replacement_that_the_person_and_the_strategy_ask_for_at_once_leaves_o
     settle(world)
     assert handle_of(world, name).limit_price == D("99.20")
     assert len(now_of(world.broker.orders(since=0, open_only=True))) == 1
+
+
+def test_an_exit_that_a_person_replaced_overnight_goes_on_with_the_position_that_it_leaves(world: World) -> None:
+    def submit(side: str, **terms: Any) -> str:
+        order = OrderRequest(symbol="MSFT", side=side, time_in_force="day", quantity=D(10), **terms)
+        return world.exchange.submit("me", order, world.now).id
+
+    submit("buy", type="market")
+    world.wait(1)
+    by_person = submit("sell", type="stop", stop_price=D("91"))
+    world.wait(1)
+    row = OrderRow(
+        "liu-ffffffffffff-1-1", "ff", 1, 5, 1, "MSFT", "sell", D(10), "stop", "gtc", None, D("90"), "acknowledged", "left",
+        D(0), None, "", None, None, {}, 1, 1,
+    )  # fmt: skip
+    left = BrokerOrder(
+        "left",
+        row.client_order_id,
+        "MSFT",
+        Side.SELL,
+        D(10),
+        D(0),
+        None,
+        OrderState.REPLACED,
+        "replaced",
+        1,
+        2,
+        by_person,
+    )
+    world.tell(Earlier(EarlierOrder(row, "alpha", 3), left))
+    world.tell(Carried(1, "MSFT", D(10), D(99), D(88)))
+    world.tell(Reconnected())
+    settle(world)
+    [handle] = seen_by_strategy(world).open_orders("MSFT")
+    assert (handle.state, handle.type, handle.stop_price) == (OrderState.ACKNOWLEDGED, OrderType.STOP, 91)
+    leaving = world.order(1, "sell", 10, "MSFT")
+    settle(world)
+    settle(world)
+    assert (world.states(leaving)[-1], world.held(1, "MSFT")) == ("filled", 0)
+    assert not now_of(world.broker.orders(since=0, open_only=True))
