@@ -21,6 +21,7 @@ MOST_PRICE = float(LARGEST)  # dollars per share on the tape
 MOST_SIZE = 1e12  # shares of a print, a quote or a bar
 EARLIEST, LATEST = 0, 150 * 365 * 24 * HOUR  # instants a vendor can mean: 1970 to about 2119
 _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,30})?([eE][+-]?\d{1,2})?", re.ASCII)
+_LONGEST_TEXT = 1000
 _LONGEST_SHOWN = 60
 
 
@@ -46,9 +47,9 @@ class Fields:
         return value is not None and value != ""
 
     def text(self, name: str) -> str:
-        """Return a text that is not empty."""
+        """Return a text that is not empty and that files, messages and rows can hold."""
         value = self.raw.get(name)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT or not value.isprintable():
             raise self.bad(name, "a text")
         return value
 

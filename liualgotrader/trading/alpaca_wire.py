@@ -45,6 +45,7 @@ _SIDES: Mapping[str, Side] = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": 
 _TYPES: Mapping[str, OrderType] = {
     str(one): one for one in OrderType
 }  # trailing stops, and what comes later, have none
+_MOST_SEQUENCE = 2**62  # a larger one is no running number
 _ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -287,4 +288,4 @@ def ulid_number(ulid: str) -> int:
         if at < 0:
             return 0
         number = number * 32 + at
-    return number
+    return number if number < _MOST_SEQUENCE else 0
