@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date
+from datetime import time as clock_time
 from decimal import Decimal
 from typing import Any
 
+from liualgotrader.common.calendar import new_york
 from liualgotrader.common.clock import HOUR
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.money import LARGEST
@@ -93,15 +96,28 @@ class Fields:
         value = number_of(self.raw.get(name))
         return None if value is None or abs(value) > MOST_DOLLARS else value
 
+    def price(self, name: str) -> Decimal | None:
+        """Return a price in dollars per share, None if it is unknown: not stated, or nothing that a share can cost."""
+        value = number_of(self.raw.get(name))
+        return value if value is not None and 0 < value <= LARGEST else None
+
     def flag(self, name: str) -> bool | None:
         """Return true or false, None if it is unknown."""
         value = self.raw.get(name)
         return value if isinstance(value, bool) else None
 
     def instant(self, name: str) -> int:
-        """Return an instant, ns UTC."""
+        """Return an instant, ns UTC, of an RFC 3339 time."""
+        return self._instant(name, nanoseconds)
+
+    def beginning_of_day(self, name: str) -> int:
+        """Return the instant, ns UTC, at which a day begins in New York."""
+        return self._instant(name, lambda text: new_york(date.fromisoformat(text[:10]), clock_time()))
+
+    def _instant(self, name: str, read: Callable[[str], int]) -> int:
+        text = self.text(name)
         try:
-            at = nanoseconds(self.raw.get(name))  # type: ignore[arg-type]  # it refuses what is no text
+            at = read(text)
         except (ValueError, OverflowError) as error:
             raise self.bad(name, "a time") from error
         if not EARLIEST < at < LATEST:

@@ -175,7 +175,7 @@ class AlpacaBroker:
         while True:
             page = wire.rows_of(await self._call("GET", "/account/activities", question, about=about), about)
             before = len(found)
-            found |= {str(raw.get("id")): raw for raw in page}
+            found |= {Fields(f"one of Alpaca's {about}", raw).text("id"): raw for raw in page}
             if len(page) < _ACTIVITIES_PAGE:
                 return list(found.values())
             if len(found) == before:

@@ -6,11 +6,9 @@ Source: Alpaca trading API 2.0.1, order and account objects, trade_updates strea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.calendar import new_york
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.fields import Fields
 from liualgotrader.common.money import ZERO, plain
@@ -99,7 +97,7 @@ def broker_order(raw: object) -> BrokerOrder:
     status = fields.text("status")
     filled = fields.number("filled_qty", least=ZERO)
     quantity = fields.positive_or_none("qty")
-    if quantity is None and not fields.states("notional"):  # an order in dollars has no quantity
+    if quantity is None and fields.positive_or_none("notional") is None:  # an order in dollars has no quantity
         raise fields.bad("qty", "a number of shares")
     if quantity is not None and filled > quantity:
         raise fields.bad("filled_qty", f"at most the order's {quantity}")
@@ -210,18 +208,11 @@ def broker_activity(raw: object) -> BrokerActivity:
     return BrokerActivity(
         activity_id=activity_id,
         kind=fields.text("activity_type"),
-        at=fields.instant("transaction_time") if fields.states("transaction_time") else _beginning_of_day(fields),
+        at=fields.instant("transaction_time") if fields.states("transaction_time") else fields.beginning_of_day("date"),
         amount=fields.dollars("net_amount"),
         symbol=fields.text_or("symbol"),
         description=fields.text_or("description"),
     )
-
-
-def _beginning_of_day(fields: Fields) -> int:
-    try:
-        return new_york(date.fromisoformat(fields.text("date")[:10]), time())
-    except (ValueError, OverflowError) as error:
-        raise fields.bad("date", "a date") from error
 
 
 def broker_position(raw: object) -> BrokerPosition:
@@ -238,7 +229,7 @@ def broker_position(raw: object) -> BrokerPosition:
         raise fields.bad("side", f"the side of {quantity} shares")
     quantity = -abs(quantity) if side == "short" else quantity
     average = fields.number("avg_entry_price", least=ZERO)
-    return BrokerPosition(symbol, quantity, average, fields.dollars("current_price"), fields.dollars("lastday_price"))
+    return BrokerPosition(symbol, quantity, average, fields.price("current_price"), fields.price("lastday_price"))
 
 
 def broker_account(raw: object) -> BrokerAccount:

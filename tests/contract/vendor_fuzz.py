@@ -22,7 +22,7 @@ from msgspec.msgpack import Ext
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.errors import BadData, DataUnavailable, DataUnusable
-from liualgotrader.common.orders import BrokerUpdate
+from liualgotrader.common.orders import BrokerUpdate, OrderState
 from liualgotrader.common.rfc3339 import rfc3339
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca import AlpacaData
@@ -35,12 +35,13 @@ from liualgotrader.engine.desk import (
     Reconnected,
     Send,
     Snapshot,
+    prices_of,
 )
 from liualgotrader.order_gateway.errands import Errands
 from liualgotrader.simulator.trading_shapes import account_body, activity_body, order_body, position_body, update_body
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.trading.alpaca import AlpacaBroker, _UpdatesThread
-from tests.fakes.broker import OPEN, WIDE, World, desk_terms
+from tests.fakes.broker import OPEN, World, desk_terms
 from tests.fakes.strategies import BATCH_ID, Play
 
 NOWHERE = Endpoints("http://127.0.0.1:9", "http://127.0.0.1:9", "", "", loopback=True)
@@ -48,9 +49,19 @@ GONE = object()  # the field is absent
 ODD: tuple[Any, ...] = (
     GONE, None, "", "abc", "NaN", "-Infinity", "1e9999999999", "1e-99999", "1_0", "\u0661\u0662", "0x1", " 1",
     float("nan"), float("inf"), float("-inf"), True, False, [], {}, [None], {"a": 1}, [[1]], 10**40, -(10**40), 1e300,
-    1e12, -1, "-1", "1" * 5000, "\x00", "\ud800", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
+    1e12, -1, "-1", 0, "0", -0.0, "1" * 5000, "\x00", "\ud800", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
     "2100-01-01T00:00:00Z", "2024-02-30T00:00:00Z", 1_700_000_000,
 )  # fmt: skip
+BOOKS = ("/positions", "/orders", "/account/activities", "/account/activities:cash")
+NUMBERS = (-1, "-1", 0, "0", 1e12, 1_700_000_000)  # of `ODD`, what is a number all the same
+_READ = """
+id client_order_id symbol side qty filled_qty filled_avg_price status submitted_at created_at updated_at replaced_by
+replaces legs type limit_price stop_price event order execution_id price fee at timestamp event_id order_id cum_qty
+transaction_time net_amount date activity_type avg_entry_price current_price lastday_price account_number equity cash
+buying_power last_equity trading_blocked account_blocked t o h l c v n vw p s bp bs ap as bars latestTrade dailyBar
+prevDailyBar next_page_token tradable shortable notional asset_class order_class
+"""
+READ = frozenset(_READ.split())
 LIFE = 40  # cases that one desk lives through
 MOST = Decimal(10**13)
 
@@ -61,14 +72,18 @@ class Vendor(AlpacaBroker):
     def __init__(self, answers: Mapping[str, Any]) -> None:
         super().__init__(NOWHERE, "id", "secret", timeout_seconds=10.0)
         self.answers = answers
+        self.given: Any = None
         self.path, self.spoil = "", cast(Callable[[Any], Any], lambda raw: raw)
 
     async def _call(
         self, method: str, path: str, fields: Mapping[str, Any] | None = None, *, about: str, urgent: bool = False
     ) -> Any:
         name = "/orders/sent" if method == "POST" else path
+        name += ":cash" if "category" in (fields or {}) else ""
         answer = json.loads(self.answers[name])
-        return self.spoil(answer) if name == self.path else answer
+        if name == self.path:
+            answer = self.given = self.spoil(answer)
+        return answer
 
 
 class Life:
@@ -76,7 +91,7 @@ class Life:
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
-        self.world = world = World(desk_terms(limits=WIDE))
+        self.world = world = World(desk_terms())
         self.heard: list[dict[str, Any]] = []
         take = world.exchange.take_updates
 
@@ -100,6 +115,7 @@ class Life:
         world.quote("MSFT", 99.99, 100.01, 3)
         world.wait(1)
         world.updates.clear()
+        world.exchange.move_cash("me", "CSW", Decimal(-6000), world.now)
         self.held = {(1, "AAPL"): {Decimal(10)}, (2, "MSFT"): {Decimal(4), Decimal(7)}}
         self.vendor = Vendor(self._answers())
         self.errands = Errands(self.vendor, 10.0)
@@ -119,6 +135,7 @@ class Life:
             "/orders/sent": mine,
             "/orders:by_client_order_id": mine,
             "/account/activities": [activity_body(one) for one in exchange.activities("me", after=0)],
+            "/account/activities:cash": [activity_body(one) for one in exchange.cash_activities("me", after=0)],
             "/clock": {"timestamp": rfc3339(now), "is_open": True},
         }
         return {path: json.dumps(answer) for path, answer in found.items()}
@@ -128,7 +145,6 @@ class Life:
     async def account(self) -> None:
         """The account as polled: what entries depend on is known, or entries wait."""
         self.spoiled("/account")
-        known = False
         try:
             account = await self.vendor.account()
         except BadData as error:
@@ -136,17 +152,27 @@ class Life:
         else:
             finite(account)
             self.tell(account)
-            known = None not in (account.equity, account.trading_blocked)
-        if not known:
-            assert ACCOUNT_UNKNOWN in self.world.desk.ledger.conditions, "entries go on upon an unknown figure"
+        waits = ACCOUNT_UNKNOWN in self.world.desk.ledger.conditions
+        known = _is_known(self.vendor.given, json.loads(self.vendor.answers["/account"])["equity"])
+        assert waits is not known, f"entries {'wait' if waits else 'go on'} upon {self.vendor.given}"
         self.whole("/account")
         self.tell(await self.vendor.account())
         assert ACCOUNT_UNKNOWN not in self.world.desk.ledger.conditions, "entries wait although all is known"
 
     async def books(self) -> None:
         """The comparison with one of the broker's lists spoiled."""
-        self.spoiled(self.chance.choice(("/positions", "/orders", "/account/activities")))
+        self.spoiled(self.chance.choice(BOOKS))
         await self._compare()
+
+    async def prices(self) -> None:
+        """The prices of what is held, by which the day's loss is weighed and stops are guarded."""
+        self.spoiled("/positions")
+        try:
+            positions = await self.vendor.positions()
+        except BadData:
+            return
+        finite(positions)
+        self.tell(prices_of(positions))
 
     async def look_up(self) -> None:
         """An order asked for by its id."""
@@ -180,7 +206,7 @@ class Life:
             finite(said)
             self.tell(said if isinstance(said, BrokerUpdate) else Reconnected())
 
-    KINDS = ("account", "books", "look_up", "answer", "clock", "update")
+    KINDS = ("account", "books", "prices", "look_up", "answer", "clock", "update")
 
     # --- what must never follow ----------------------------------------------------------------------
 
@@ -218,6 +244,14 @@ class Life:
         books = self.world.desk.ledger.books
         assert {place: books.held(*place) for place in self.held} == {(1, "AAPL"): 10, (2, "MSFT"): 7}
         assert not books.quarantined, books.quarantined
+        order = self.world.desk.ledger.orders.by_id[self.bought]
+        self.world.now += 61 * SECOND  # the longest that a wrong time may stand for
+        self.world.exchange.cancel("me", order.broker_order_id, self.world.now)
+        self.world.wait(1)
+        self.vendor.answers = self._answers()
+        for _ in range(2):
+            await self._compare()
+        assert order.state is OrderState.CANCELED, f"what the broker says of an order counts no more: {order.state}"
         prices = [row.price for row in self.world.trade_rows()]
         assert prices and all(price == Decimal("100.01") for price in prices), prices
 
@@ -345,13 +379,15 @@ class Watching:
 def spoil(raw: Any, chance: Random) -> Any:
     """Return what was said with one or two fields, or all of it, replaced; sometimes in another order, or twice."""
     if chance.random() < 0.03:
-        value = chance.choice(ODD[1:])
-        return value
+        return deepcopy(chance.choice(ODD[1:]))
     for _ in range(chance.choice((1, 1, 1, 2))):
         places = list(_places(raw))
+        if chance.random() < 0.8:  # most often what somebody reads
+            places = [place for place in places if place[1] in READ] or places
         if places:
             holder, key = chance.choice(places)
             value = chance.choice(ODD)
+            value = value if value is GONE else deepcopy(value)
             if value is GONE:
                 del holder[key]
             else:
@@ -359,6 +395,18 @@ def spoil(raw: Any, chance: Random) -> Any:
     if isinstance(raw, list) and chance.random() < 0.2:
         raw = chance.sample(raw, len(raw)) + raw[: chance.randint(0, len(raw))]
     return raw
+
+
+def _is_known(account: Any, equity: str) -> bool:
+    """Return whether what was said of the account is all that entries depend on; `equity` is the true one."""
+    said = account if isinstance(account, dict) else {}
+    number, flags = said.get("account_number"), [said.get("trading_blocked"), said.get("account_blocked")]
+    states = said.get("equity") in (equity, *NUMBERS) and not isinstance(said.get("equity"), bool)
+    stated = any(flag is True for flag in flags) or all(flag is False for flag in flags)
+    status = said.get("status")
+    texts = (number, "it need not say" if status is None or status == "" else status)
+    readable = all(isinstance(text, str) and text.isprintable() and 0 < len(text) <= 1000 for text in texts)
+    return states and stated and readable
 
 
 def _places(raw: Any) -> Any:

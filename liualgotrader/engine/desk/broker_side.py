@@ -6,7 +6,7 @@ view older than one already seen tells only what has filled. An order ends when 
 
 from __future__ import annotations
 
-from liualgotrader.common.clock import SECOND
+from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.orders import (
     BrokerExecution,
     BrokerOrder,
@@ -87,7 +87,8 @@ def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecut
     if filled > order.told_filled:
         order.told_filled, order.average_told = filled, seen.average_price
     if is_newest:
-        order.seen_at = seen.updated_at
+        # A time far ahead is nonsense, and would make every later view of the order an old one.
+        order.seen_at = min(seen.updated_at, ledger.now + MINUTE)
         _step(ledger, order, seen, lost=lost)
     settle(ledger, order)
     if was_waiting and order.state in WORKING:
@@ -118,13 +119,13 @@ def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> Non
             order.reason = order.reason or (seen.vendor_status if seen.state is OrderState.REJECTED else "")
     elif lost:
         ledger.warn("WARNING", f"{order.client_order_id} had been given up and works at the broker: taking it back")
-        ledger.move(order, Step.APPEARED, at=seen.updated_at)
+        ledger.move(order, Step.APPEARED, at=order.seen_at)
         order.cancel_wanted = ""
         want_cancel(ledger, order, "it had been given up as lost")
     else:
         if seen.state is not OrderState.PENDING_REPLACE and not ledger.orders.is_replaced(order):
             not_replaced(ledger, order)  # what a person asked for came to nothing, and nobody told us
-        ledger.move(order, OF_BROKER[seen.state], at=seen.updated_at)
+        ledger.move(order, OF_BROKER[seen.state], at=order.seen_at)
 
 
 def settle(ledger: Ledger, order: Order) -> None:
