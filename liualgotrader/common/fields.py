@@ -115,9 +115,11 @@ class Fields:
         return self._instant(name, lambda text: new_york(date.fromisoformat(text[:10]), clock_time()))
 
     def _instant(self, name: str, read: Callable[[str], int]) -> int:
-        text = self.text(name)
+        value = self.raw.get(name)
+        if not isinstance(value, str):
+            raise self.bad(name, "a time")
         try:
-            at = read(text)
+            at = read(value)
         except (ValueError, OverflowError) as error:
             raise self.bad(name, "a time") from error
         if not EARLIEST < at < LATEST:
