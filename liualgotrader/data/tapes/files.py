@@ -274,9 +274,12 @@ class FilesTape(ColumnTape):
         return [found[at] for at in sorted(found)]
 
     def _must_be_sessions(self) -> None:
-        for symbol, rows in self._rows["daily"].items():
+        daily = self._rows["daily"]
+        days: set[date] = set().union(*(rows["day"].tolist() for rows in daily.values()))
+        shut = {day for day in days if session_of(day) is None}
+        for symbol, rows in daily.items() if shut else ():
             for day, row in zip(rows["day"].tolist(), rows[_ROW].tolist(), strict=True):
-                if session_of(day) is None:
+                if day in shut:
                     where = self._tables["daily"].place(row)
                     raise ConfigError(f"{where}: a daily bar of {symbol} for {day}, on which the exchange was shut.")
 
