@@ -11,10 +11,10 @@ from liualgotrader.cli.state_text import state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.supervisor.operator import Listed, ask, running_sessions, view_from
-from liualgotrader.supervisor.view import View, equity_text, masked_account, refusals_text
+from liualgotrader.supervisor.view import PositionView, View, equity_text, masked_account, refusals_text, today_text
 
 
-def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str = "") -> int:
+def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str = "", orders: bool = False) -> int:
     """Do `status`, `stop` or `resume` and return the exit status.
 
     Raises:
@@ -22,7 +22,7 @@ def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str 
         OutsideError: if it does not answer; `status` says so and goes on with the others.
     """
     if word == "status":
-        return _status(settings)
+        return _status(settings, orders=orders)
     request: dict[str, Any] = {"do": word, "flatten": flatten} if word == "stop" else {"do": word}
     return order(settings, request, batch)
 
@@ -53,7 +53,7 @@ def _the_session(settings: Settings, batch: str) -> Listed:
     return found[0]
 
 
-def _status(settings: Settings) -> int:
+def _status(settings: Settings, *, orders: bool) -> int:
     status = 0
     sessions = running_sessions(settings.home_path)
     if not sessions:
@@ -72,6 +72,8 @@ def _status(settings: Settings) -> int:
             print(f"a {session.environment} session (pid {session.pid}) {answer['waiting']}")
         else:
             say_status(view_from(answer), session.pid)
+            if orders:
+                print(next(iter(ask(session, {"do": "orders"}).values())))
     return status
 
 
@@ -80,7 +82,7 @@ def say_status(view: View, pid: int) -> None:
     screen = PlainScreen()
     screen.line(f"batch {view.batch_id}, {view.environment} session of {view.day}, pid {pid}")
     if "equity" in view.facts:
-        screen.line(f"account {masked_account(view.facts)}, {equity_text(view.facts)}")
+        screen.line(f"account {masked_account(view.facts)}, {equity_text(view.facts)}; today: {today_text(view.facts)}")
     screen.line(state_line(view))
     for alert in view.alerts():
         screen.warn(alert)
@@ -88,7 +90,7 @@ def say_status(view: View, pid: int) -> None:
     screen.table("Processes", ("process", "state", "pid", "restarts"), rows)
     screen.table(
         "Strategies",
-        ("strategy", "fills", "trades", "open", "refused", "P&L $", ""),
+        ("strategy", "fills", "trades", "open", "refused", "realized $", "open $", "P&L $", ""),
         [
             (
                 s.name,
@@ -96,7 +98,9 @@ def say_status(view: View, pid: int) -> None:
                 str(s.trips),
                 str(s.open_positions),
                 refusals_text(s.refused) or "0",
-                f"{s.gain:+.2f}",
+                f"{s.realized:+,.2f}",
+                f"{s.open_gain:+,.2f}",
+                f"{s.gain:+,.2f}",
                 "stopped" if s.ended else "",
             )
             for s in view.strategies
@@ -105,11 +109,13 @@ def say_status(view: View, pid: int) -> None:
     for s in view.strategies:
         if s.ended:
             screen.warn(f"{s.name} was stopped: {s.ended}")
-    if view.facts.get("positions"):
-        header = ("strategy", "symbol", "shares", "entry $", "stop", "target")
-        screen.table("Positions", header, [_position(held) for held in view.facts["positions"]])
+    if view.positions:
+        header = ("position", "strategy", "shares", "entry $", "last $", "stop", "target", "P&L $")
+        screen.table("Positions", header, [_position(held) for held in view.positions])
 
 
-def _position(held: Mapping[str, Any]) -> tuple[str, ...]:
-    names = ("strategy", "symbol", "quantity", "average_price", "stop", "target")
-    return tuple("-" if held.get(name) is None else str(held[name]) for name in names)
+def _position(held: PositionView) -> tuple[str, ...]:
+    last = "-" if held.last is None else f"{held.last:,.4f}"
+    gain = "-" if held.gain is None else f"{held.gain:+,.2f}"
+    stop, target = ("none" if held.stop is None else str(held.stop)), ("-" if held.target is None else str(held.target))
+    return held.symbol, held.strategy, f"{held.quantity:,f}", f"{held.entry:,.4f}", last, stop, target, gain

@@ -58,7 +58,9 @@ def run(arguments: Sequence[str]) -> int:
     if options.word != "run":
         from liualgotrader.cli.operate import operate
 
-        return operate(options.word, Settings.resolve(stated), flatten=options.flatten, batch=options.batch)
+        return operate(
+            options.word, Settings.resolve(stated), flatten=options.flatten, batch=options.batch, orders=options.orders
+        )
     _sensible(options)
     if options.show_config:
         return _show_config(stated)
@@ -107,6 +109,7 @@ def request_from(options: argparse.Namespace) -> Request:
         flatten=options.flatten,
         new=options.new,
         keep=options.keep,
+        verbose=options.verbose,
         wait=options.wait,
         dsn_given=bool(options.dsn),
     )

@@ -58,6 +58,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch", metavar="ID", default="", help="with stop and resume: the session, if several are running"
     )
+    parser.add_argument(
+        "--orders", action="store_true", help="with status: the newest orders of each session, and their fills"
+    )
     parser.add_argument("--show-config", action="store_true", help="print every setting with its source and exit")
     _session_options(parser.add_argument_group("session"))
     market_options(parser.add_argument_group("simulated market (with --simulate)"))
@@ -67,6 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _session_options(group: Any) -> None:
     group.add_argument("--simulate", action="store_true", help="trade on a simulated market on this machine")
+    group.add_argument("--verbose", action="store_true", help="show each order and fill in a line")
     group.add_argument("--shadow", action="store_true", help="decide everything, send no order")
     group.add_argument("--live", action="store_true", help="arm real money (locked in this version)")
     group.add_argument("--flatten", action="store_true", help="at Ctrl-C or stop close DAY_TRADE positions first")

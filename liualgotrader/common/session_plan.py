@@ -156,6 +156,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     shadow: bool = False  # decide everything, send nothing
     build_number: str = ""
     debug: bool = False
+    verbose: bool = False  # show every order and fill
     account_is_new: bool = False  # it holds nothing of earlier sessions: that of a simulation which keeps none
     announces: bool = False  # the supervisor shows account and equity before anything may be ordered
 

@@ -43,7 +43,7 @@ class Figures:
     def values(self) -> Mapping[str, float]:
         """Return all figures by name.
 
-        `pnl.<strategy>` and `mark.<symbol>`, the newest price of what is held, are in US dollars; `positions.<strategy>` and `refused.<strategy>.<rule>` are counts, the latter
+        `mark.<symbol>`, the newest price of what is held, is in US dollars; `positions.<strategy>` and `refused.<strategy>.<rule>` are counts, the latter
         of orders that risk or the engine said no to.
         """
         engine, median_and_worst = self._engine, self.lags.take()
@@ -65,7 +65,6 @@ class Figures:
             found["fetches"], found["fetches_failed"] = self._fetches.asked, self._fetches.failed
         for slot in engine.slots.values():
             found[f"positions.{slot.name}"] = sum(1 for q in slot.book.quantities.values() if q)
-            found[f"pnl.{slot.name}"] = self._gain(slot)
             found[f"missed_periods.{slot.name}"] = slot.missed_ticks
             found |= self._marks(slot)
             found |= {f"refused.{slot.name}.{rule}": count for rule, count in slot.refusals.counts.items()}
@@ -74,12 +73,3 @@ class Figures:
     def _marks(self, slot: Slot) -> dict[str, float]:
         held = (symbol for symbol, quantity in slot.book.quantities.items() if quantity)
         return {f"{MARK_OF}{symbol}": price for symbol in held if (price := slot.last(symbol)) is not None}
-
-    def _gain(self, slot: Slot) -> float:
-        """Return what the slot has gained so far, fees paid, positions at the newest price."""
-        book, total = slot.book, float(slot.book.cash)
-        for symbol, quantity in book.quantities.items():
-            if quantity:
-                price = slot.last(symbol) or float(book.costs.get(symbol, 0))
-                total += float(quantity) * price
-        return round(total, 4)

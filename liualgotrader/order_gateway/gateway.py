@@ -13,7 +13,7 @@ import msgspec
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
 from liualgotrader.common.control import FILLS_OF, Operate, StopSlot, ToChild
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
-from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, OrderNews, OrderState
+from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
 from liualgotrader.common.plugins import one_line
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.session_plan import SessionPlan
@@ -41,7 +41,7 @@ from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.errands import Errands
 from liualgotrader.order_gateway.lanes import Lanes
-from liualgotrader.order_gateway.operator import Operator
+from liualgotrader.order_gateway.operator import Operator, news_line
 from liualgotrader.order_gateway.outbox import NewsOutbox
 from liualgotrader.order_gateway.record import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
@@ -206,6 +206,7 @@ class Gateway:
         for decision in decisions:
             match decision:
                 case Tell(slot, news):
+                    self._show(slot, news)
                     self.outboxes[self._consumer_of.get(slot, 0)].add(slot, news)
                 case Announce(news):
                     for outbox in self.outboxes:
@@ -257,6 +258,10 @@ class Gateway:
             self._notice("WARNING", text)
         else:
             log.warning("%s", text)
+
+    def _show(self, slot: int, news: News) -> None:
+        if self.plan.verbose and isinstance(news, OrderNews | Fill):
+            self._child.notice("INFO", news_line(self._room.desk.ledger.slot(slot).strategy, news))
 
     def _notice(self, level: str, text: str) -> None:
         log.log(logging.getLevelNamesMapping()[level], "%s", text)

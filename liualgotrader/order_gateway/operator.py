@@ -8,10 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from liualgotrader.common.clock import SECOND, as_datetime
+from liualgotrader.common.clock import SECOND, as_datetime, clock_text
 from liualgotrader.common.control import ANNOUNCED, Answered, Operate
 from liualgotrader.common.errors import BadData, OutsideError
-from liualgotrader.engine.desk import Flatten, KillSwitch, Resume, Settle, Settlement, Warn
+from liualgotrader.common.money import plain
+from liualgotrader.common.orders import Fill, OrderNews
+from liualgotrader.engine.desk import Desk, Flatten, KillSwitch, Resume, Settle, Settlement, Warn
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.watches import LatestPrices
@@ -20,8 +22,30 @@ from liualgotrader.transport.child import Child
 _NAMING_DIGITS = 4  # of an account's number, by which an operator names it
 _CANCEL_SECONDS = 3.0  # machine time that an answer waits for the broker to confirm
 _LOOK_SECONDS = 0.02
+_MOST_LINES = 200  # of orders and fills in an answer
 
 Put = Callable[[Callable[[], Awaitable[None]]], None]
+
+
+def news_line(strategy: str, news: OrderNews | Fill) -> str:
+    """Return what became of an order, or a fill, in one line."""
+    told = f"{clock_text(news.at)} {strategy}: {news.client_order_id} {news.side} {plain(news.quantity)} {news.symbol}"
+    if isinstance(news, Fill):
+        return f"{told} traded at {plain(news.price)} $, fee {news.fee:.2f} $, holds {plain(news.position)}"
+    filled = f", {plain(news.filled_quantity)} filled" if news.filled_quantity else ""
+    return f"{told} {news.state}{filled}" + (f" ({news.reason})" if news.reason else "")
+
+
+def orders_text(desk: Desk) -> str:
+    """Return the newest orders with their state now, and the fills between them, by time."""
+    newest: dict[str, tuple[str, OrderNews | Fill]] = {}
+    for slot in desk.ledger.slots.values():
+        for news in desk.news(slot.number):
+            if isinstance(news, OrderNews | Fill):
+                newest[news.execution_id if isinstance(news, Fill) else news.client_order_id] = slot.strategy, news
+    lines = [news_line(*one) for one in sorted(newest.values(), key=lambda one: one[1].at)]
+    left_out = [f"{len(lines) - _MOST_LINES} older ones are in the tables orders and new_trades"]
+    return "\n".join([*(left_out if len(lines) > _MOST_LINES else []), *lines[-_MOST_LINES:]]) or "no orders yet"
 
 
 class Operator:
@@ -61,6 +85,8 @@ class Operator:
             self._answer(order, self._kept("are being closed at market"))
         elif order.name == "positions":
             self._put(partial(self._settle, order))
+        elif order.name == "orders":
+            self._answer(order, orders_text(self._room.desk))
         else:
             self._fail(order, f"the order gateway knows no order {order.name!r}")
 

@@ -23,7 +23,7 @@ GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
 _FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
 _SAID_FIRST = 0.1  # machine time between an answer and what follows from it
 _FOLDER = "trader-"  # and the process id
-_OF_THE_GATEWAY = ("kill_switch", "resume", "positions")
+_OF_THE_GATEWAY = ("kill_switch", "resume", "positions", "orders")
 
 Answer = Mapping[str, Any]
 

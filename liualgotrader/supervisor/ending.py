@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from liualgotrader.analytics.summary import SessionSummary, StrategyFigures
 from liualgotrader.common.clock import clock_text
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
+from liualgotrader.common.money import ZERO
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.scanners_runner.marks import Off
 from liualgotrader.supervisor.request import Screen
@@ -116,11 +116,11 @@ def say_summary(
 
     `swing` are the strategies whose positions may stay open, `quarantined` symbols with what is wrong in them.
     """
-    header = ("strategy", "trades", "win rate", "P&L $", "fees $", "R", "open", "ended")
-    open_now = Counter(position.strategy for position in standing if position.in_account)
-    rows = [_row(figures, open_now[figures.strategy]) for figures in summary.strategies]
+    header = ("strategy", "trades", "win rate", "realized $", "open $", "P&L $", "fees $", "R", "open", "ended")
+    held = [position for position in standing if position.in_account]
+    rows = [_row(f, [p for p in held if p.strategy == f.strategy]) for f in summary.strategies]
     if len(rows) > 1:
-        rows.append(_row(summary.total, open_now.total()))
+        rows.append(_row(summary.total, held))
     screen.table("Session summary", header, rows)
     for figures in summary.strategies:
         for reason in figures.end_reasons:
@@ -171,16 +171,20 @@ def _why_nothing(view: View, *, shadow: bool) -> str:
     return f"of {decided:.0f} orders {refused.total()} were refused, and none of the others was filled"
 
 
-def _row(figures: StrategyFigures, open_now: int) -> tuple[str, ...]:
-    rate = figures.win_rate
+def _row(figures: StrategyFigures, held: Sequence[Standing]) -> tuple[str, ...]:
+    """Return a line of the table; without a price of each position nobody knows what is open has gained."""
+    rate, gains = figures.win_rate, [p.gain for p in held]
+    opened = None if None in gains else sum((g for g in gains if g is not None), ZERO)
     return (
         figures.strategy,
         str(figures.trips),
         "-" if rate is None else f"{rate} %",
         f"{figures.gain:,.2f}",
+        "-" if opened is None else f"{opened:,.2f}",
+        "-" if opened is None else f"{figures.gain + opened:,.2f}",
         f"{figures.fees:,.2f}",
         "-" if figures.r_units is None else f"{figures.r_units:+.2f}",
-        str(open_now),
+        str(len(held)),
         ", ".join(_short(reason) for reason in figures.end_reasons),
     )
 
@@ -197,7 +201,10 @@ def _say_open(screen: Screen, position: Standing, *, kept: bool) -> None:
         return
     kind = "kept overnight" if kept else "DAY_TRADE, still open"
     stop = f"stop {position.stop}" if position.stop is not None else "without protection"
-    text = f"open position: {held} at {position.average_price:.4f}, {stop}, {kind}"
+    target = f", target {position.target}" if position.target is not None else ""
+    gain = position.gain
+    last = "last price unknown" if gain is None else f"last {position.last}, P&L {gain:+,.2f} $"
+    text = f"open position: {held} at {position.average_price:.4f}, {last}, {stop}{target}, {kind}"
     if kept and position.stop is not None:
         screen.line(text)
     else:

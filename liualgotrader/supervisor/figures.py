@@ -11,11 +11,11 @@ from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import Key, Trips, round_trips
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.control import FILLS_OF, MARK_OF, REFUSED_OF
-from liualgotrader.common.money import CENT, exact
+from liualgotrader.common.money import CENT, ZERO, exact
 from liualgotrader.common.rows import FilledTrade, LeftOpen
 from liualgotrader.supervisor.prepare import Prepared
 from liualgotrader.supervisor.stack import Stack
-from liualgotrader.supervisor.view import PositionView, ProcessView, StrategyView, View, producer_events
+from liualgotrader.supervisor.view import GAINS, PositionView, ProcessView, StrategyView, View, producer_events
 
 _RATE_OVER = 2 * SECOND  # machine time over which events per second are taken
 
@@ -60,6 +60,7 @@ class Figures:
         """Return the session at this moment."""
         plan, stack = self._prepared.plan, self._stack
         processes = tuple(w.view() for w in self._workers())
+        facts, positions = at_newest_prices(self.facts(), self._marks())
         return View(
             batch_id=plan.batch_id,
             environment=plan.environment,
@@ -70,10 +71,10 @@ class Figures:
             elapsed_seconds=(machine_now() - self._began) / SECOND,
             events_per_second=self._events_per_second(processes),
             processes=processes,
-            strategies=self._strategies(stack),
+            strategies=self._strategies(stack, facts, positions),
             waiting_for=self._prepared.market.waiting_for() if self._prepared.market else (),
-            facts=self.facts(),
-            positions=self._positions(),
+            facts=facts,
+            positions=positions,
             speed=self._speed(),
             debug=plan.debug,
         )
@@ -82,22 +83,13 @@ class Figures:
         """Return all that processes told, by name."""
         return {key: value for worker in self._workers() for key, value in worker.facts.items()}
 
-    def _positions(self) -> tuple[PositionView, ...]:
-        """Return what the gateway has in its books, at the prices that the consumers saw last."""
-        marks: dict[str, float] = {}
-        for worker in self._workers():
-            marks |= {name.removeprefix(MARK_OF): v for name, v in worker.counters.items() if name.startswith(MARK_OF)}
-        return tuple(
-            PositionView(
-                strategy=told["strategy"],
-                symbol=told["symbol"],
-                quantity=Decimal(told["quantity"]),
-                entry=Decimal(told["average_price"]),
-                last=exact(marks[told["symbol"]]) if told["symbol"] in marks else None,
-                stop=Decimal(stop) if (stop := told.get("resting_stop") or told.get("stop")) else None,
-            )
-            for told in sorted(self.facts().get("positions") or (), key=lambda p: (p["symbol"], p["strategy"]))
-        )
+    def _marks(self) -> dict[str, Decimal]:
+        """Return the newest prices that the consumers saw of what they hold."""
+        marks: dict[str, Decimal] = {}
+        for worker in (w for w in self._workers() if w.state not in ("starting", "down")):  # else they are old
+            found = {n.removeprefix(MARK_OF): v for n, v in worker.counters.items() if n.startswith(MARK_OF)}
+            marks |= {symbol: exact(price) for symbol, price in found.items()}
+        return marks
 
     def _speed(self) -> float | None:
         """Return the pace of a simulated market lately, None where time is real."""
@@ -129,12 +121,9 @@ class Figures:
                     found[name.removeprefix(prefix)] += int(value)
         return found
 
-    def _marked(self, strategy: str, realised: Decimal) -> Decimal:
-        """Return what the consumers say a strategy has gained at the newest prices, else what is realised."""
-        told = [w.counters[f"pnl.{strategy}"] for w in self._workers() if f"pnl.{strategy}" in w.counters]
-        return exact(sum(told)).quantize(CENT) if told else realised
-
-    def _strategies(self, stack: Stack) -> tuple[StrategyView, ...]:
+    def _strategies(
+        self, stack: Stack, facts: Mapping[str, Any], positions: Sequence[PositionView]
+    ) -> tuple[StrategyView, ...]:
         names = self._prepared.batch.layout.strategies()
         figures = {f.strategy: f for f in summarize(names, self._trips).strategies}
         held = self.held()
@@ -143,6 +132,11 @@ class Figures:
         told = self._counted(FILLS_OF)  # by the gateway, before their rows are there
         fills = {name: max(stored[name], told[name]) for name in figures}
         refused = self._counted(REFUSED_OF)
+        realized = {name: Decimal(gain) for name, gain in (facts.get("realized") or {}).items()}
+        opened = {
+            name: sum((p.gain or ZERO for p in positions if p.strategy == name), ZERO).quantize(CENT)
+            for name in figures
+        }
         ended = {
             name: ", ".join(dict.fromkeys(s.stopped for s in stack.plan.slots if s.strategy == name and s.stopped))
             for name in figures
@@ -153,7 +147,8 @@ class Figures:
                 fills=fills[name],
                 trips=found.trips,
                 open_positions=found.open_positions if open_now is None else open_now[name],
-                gain=self._marked(name, found.gain),
+                gain=realized.get(name, found.gain).quantize(CENT) + opened[name],
+                open_gain=opened[name],
                 ended=ended[name],
                 refused={
                     rule.removeprefix(f"{name}."): count
@@ -163,3 +158,27 @@ class Figures:
             )
             for name, found in figures.items()
         )
+
+
+def at_newest_prices(
+    facts: Mapping[str, Any], marks: Mapping[str, Decimal]
+) -> tuple[dict[str, Any], tuple[PositionView, ...]]:
+    """Return the gateway's facts and its positions brought forward to newer prices, all to the same ones.
+
+    Equity and the day's gains move by what the positions gained since the gateway looked: one frame agrees with itself.
+    """
+    positions, since = [], ZERO
+    for told in sorted(facts.get("positions") or (), key=lambda p: (p["symbol"], p["strategy"])):
+        entry, quantity = Decimal(told["average_price"]), Decimal(told["quantity"])
+        then = _price(told.get("last"))
+        now = marks.get(told["symbol"], then)
+        if now is not None:
+            since += quantity * (now - (entry if then is None else then))
+        stop, target = _price(told.get("resting_stop") or told.get("stop")), _price(told.get("target"))
+        positions.append(PositionView(told["strategy"], told["symbol"], quantity, entry, now, stop, target))
+    moved = {name: facts[name] for name in ("equity", *GAINS) if facts.get(name) is not None}
+    return {**facts, **{name: f"{Decimal(value) + since:.2f}" for name, value in moved.items()}}, tuple(positions)
+
+
+def _price(text: str | None) -> Decimal | None:
+    return Decimal(text) if text else None

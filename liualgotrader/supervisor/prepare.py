@@ -317,6 +317,7 @@ class Preparation:
             shadow=self.request.shadow,
             build_number=build,
             debug=settings.debug,
+            verbose=self.request.verbose,
             account_is_new=self.request.account_is_new,
             announces=True,
         )

@@ -33,6 +33,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     flatten: bool = False
     new: bool = False
     keep: bool = False
+    verbose: bool = False  # show every order and fill
     wait: bool = False  # for the next session, where there is none now
     dsn_given: bool = False  # `--dsn`: the one way to point the simulated market at another database
 

@@ -26,6 +26,12 @@ class Standing(msgspec.Struct, frozen=True):
     stop: Decimal | None = None
     target: Decimal | None = None
     in_account: bool = True
+    last: Decimal | None = None  # newest price
+
+    @property
+    def gain(self) -> Decimal | None:
+        """What it has gained at the newest price, US dollars without fees; None if no price is known."""
+        return None if self.last is None else (self.last - self.average_price) * self.quantity
 
 
 class Results:

@@ -40,7 +40,7 @@ from liualgotrader.supervisor.prepare import Preparation, Prepared, environment_
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.results import Results
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
-from liualgotrader.supervisor.view import equity_text, masked_account
+from liualgotrader.supervisor.view import equity_text, masked_account, today_text
 from liualgotrader.supervisor.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -289,7 +289,11 @@ class Session:
         results, plan = self._results, stack.plan
         opening = await results.opening(await results.trades())
         result = await consolidate.trades(plan.batch_id, prepared.record.store, opening)
-        standing = await results.standing(figures.held())
+        view = figures.view()
+        lasts = {p.symbol: p.last for p in view.positions}
+        standing = [
+            msgspec.structs.replace(p, last=lasts.get(p.symbol)) for p in await results.standing(figures.held())
+        ]
         await prepared.ledger.end(plan.batch_id, self._market_now(), ending.reason, _stopped_runs(plan))
         ended = {
             name: tuple(dict.fromkeys(s.stopped or ending.reason for s in plan.slots if s.strategy == name))
@@ -297,7 +301,7 @@ class Session:
         }
         self._screen.close()
         summary = summarize(prepared.batch.layout.strategies(), result.trips, ended)
-        quarantined, view = figures.quarantined(), figures.view()
+        quarantined = figures.quarantined()
         say_summary(
             self._screen,
             summary,
@@ -306,6 +310,8 @@ class Session:
             swing=prepared.swing(),
             quarantined=quarantined,
         )
+        if "day_gain" in view.facts:
+            self._screen.line(f"since the previous close: {today_text(view.facts)}")
         scanners_off = Marks(prepared.batch.run_dir).off
         say_scanners_off(self._screen, scanners_off)
         if not self._tradeplan.test_scanners:

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from liualgotrader.common.money import ZERO
+
 LONG_AGO_MS = 3_600_000.0  # an hour; the vendor's delayed feed is 15 minutes late
 
 
@@ -25,8 +27,8 @@ class ProcessView(msgspec.Struct, frozen=True):
 class StrategyView(msgspec.Struct, frozen=True):
     """One strategy over all its slots.
 
-    `gain` is in US dollars, fees paid, open positions at the newest price where the consumers tell it, else
-    realised only. `ended` says why slots of it stopped.
+    `gain` is in US dollars, fees paid, `open_gain` the part of it that is not realized: what positions gained so far, those
+    without a known price at their cost. `ended` says why slots of it stopped.
     """
 
     name: str
@@ -36,6 +38,12 @@ class StrategyView(msgspec.Struct, frozen=True):
     gain: Decimal
     ended: str
     refused: dict[str, int] = {}  # orders by the rule that refused them
+    open_gain: Decimal = ZERO
+
+    @property
+    def realized(self) -> Decimal:
+        """What it has gained for good, US dollars, fees paid."""
+        return self.gain - self.open_gain
 
 
 class PositionView(msgspec.Struct, frozen=True):
@@ -50,6 +58,7 @@ class PositionView(msgspec.Struct, frozen=True):
     entry: Decimal
     last: Decimal | None = None
     stop: Decimal | None = None
+    target: Decimal | None = None
 
     @property
     def gain(self) -> Decimal | None:
@@ -75,11 +84,6 @@ class View(msgspec.Struct, frozen=True):
     positions: tuple[PositionView, ...] = ()
     speed: float | None = None  # market per machine time; None where both are the same
     debug: bool = False
-
-    def day_gain(self) -> Decimal | None:
-        """Return what the account has gained since its day began, US dollars; None if that is not known."""
-        now, began = self.facts.get("equity"), self.facts.get("day_began_with")
-        return None if now is None or began is None else Decimal(now) - Decimal(began)
 
     def counted(self, name: str) -> float:
         """Return the sum of a counter over all processes."""
@@ -110,6 +114,7 @@ class View(msgspec.Struct, frozen=True):
             f"{symbol} is quarantined: {why}; `liu positions` settles it"
             for symbol, why in sorted(dict(self.facts.get("quarantined") or {}).items())
         ]
+        said += [f"{symbol}: {why}" for symbol, why in sorted(dict(self.facts.get("day_unknown") or {}).items())]
         foreign = dict(self.facts.get("foreign") or {})
         if foreign:
             held = ", ".join(f"{shares} {symbol}" for symbol, shares in sorted(foreign.items()))
@@ -143,6 +148,21 @@ def masked_account(facts: Mapping[str, Any]) -> str:
     """Return the account's number as a person may see it: its last four characters."""
     number = str(facts.get("account", ""))
     return f"…{number[-4:]}" if number else "?"
+
+
+GAINS = {"day_gain": "our positions", "account_gain": "the account"}
+
+
+def gain_of(facts: Mapping[str, Any], name: str) -> Decimal | None:
+    """Return one of `GAINS` since the previous close, US dollars; None if it is not known."""
+    return None if facts.get(name) is None else Decimal(facts[name])
+
+
+def today_text(facts: Mapping[str, Any]) -> str:
+    """Return what our positions and the account have gained since the previous close, and what moved it without us."""
+    gains = ((whose, gain_of(facts, name)) for name, whose in GAINS.items())
+    said = [f"{whose} {'unknown' if gain is None else f'{gain:+,.2f} $'}" for whose, gain in gains]
+    return ", ".join([*said, *(facts.get("activities") or ())])
 
 
 def equity_text(facts: Mapping[str, Any]) -> str:

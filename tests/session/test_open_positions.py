@@ -39,7 +39,10 @@ def test_yesterdays_positions_and_shares_that_are_not_ours_stand_in_the_summary(
         first, second = sorted(market_books(run.state).positions)
         for symbol in (first, second):
             for strategy in ("Holder", "Leftover"):
-                assert re.search(rf"open position: {strategy} \+3 {symbol} at [\d.]+, stop 0.25, ", run.output)
+                assert re.search(
+                    rf"open position: {strategy} \+3 {symbol} at [\d.]+, last [\d.]+, P&L [-+.\d]+ \$, stop 0.25, ",
+                    run.output,
+                )
 
         start_kept(run, "overnight_keep.toml", "2024-06-04", until="09:40")
         run.wait_for_market("09:32:00", day=date(2024, 6, 4))
@@ -49,7 +52,9 @@ def test_yesterdays_positions_and_shares_that_are_not_ours_stand_in_the_summary(
         summary = run.output.partition("Session summary")[2]
         for symbol in (first, second):
             assert re.search(
-                rf"^open position: Holder \+3 {symbol} at [\d.]+, stop 0.25, kept overnight$", summary, re.M
+                rf"^open position: Holder \+3 {symbol} at [\d.]+, last [\d.]+, P&L [-+.\d]+ \$, stop 0.25, kept overnight$",
+                summary,
+                re.M,
             )
         assert "Leftover +" not in summary
         rows = {line.split()[0]: line for line in summary.splitlines() if line.startswith(("Holder", "Leftover"))}

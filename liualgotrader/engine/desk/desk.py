@@ -229,7 +229,7 @@ class Desk:
             "foreign": {s: str(q) for s, q in ledger.books.foreign.items() if q},
             "quarantined": dict(ledger.books.quarantined),
             "entries_stopped": dict(ledger.conditions),
-            "strategies": _gains(ledger),
+            "realized": _gains(ledger),
             **account.facts(ledger),
         }
 

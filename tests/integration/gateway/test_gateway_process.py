@@ -87,12 +87,22 @@ async def test_what_a_consumer_garbles_does_not_end_the_gateway(stack: Stack) ->
     consumer.close()
 
 
-async def test_an_order_is_filled_told_and_stored(stack: Stack, store: PostgresStore) -> None:
+async def test_an_order_is_filled_told_shown_and_stored(stack: Stack, store: PostgresStore) -> None:
+    write_plan(msgspec.structs.replace(stack.plan, verbose=True))
     consumer = await begin(stack)
     symbol, price = next(iter(prices(stack).items()))
     name = consumer.order(1, Side.BUY, 10, symbol, price)
     await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
     assert consumer.position(1, symbol) == 10
+    stack.say(Operate("orders", {}, 7))
+    await consumer.until(lambda: bool(stack.answer(7)))
+    state, *fills = (line[9:] for line in stack.answer(7).splitlines() if name in line)  # after the time of day
+    assert state == f"alpha: {name} buy 10 {symbol} filled, 10 filled"
+    assert fills
+    assert all(f"alpha: {name} buy" in fill and "fee 0.00 $, holds" in fill for fill in fills)
+    shown = [line[9:] for line in stack.heard_notices() if name in line]
+    assert shown[0] == f"alpha: {name} buy 10 {symbol} written"
+    assert {state, *fills} <= set(shown)
     assert await stack.stop_gateway() == 0
     consumer.close()
     [row] = await store.fetch(

@@ -107,9 +107,15 @@ def shown(view, width, height=24):
 
 BUSY = msgspec.structs.replace(
     VIEW,
-    strategies=tuple(StrategyView(f"Strategy{i}", i, i, 1, Decimal(i), "") for i in range(20)),
+    strategies=tuple(StrategyView(f"Strategy{i}", i, i, 1, Decimal(i), "", {}, Decimal(1)) for i in range(20)),
     positions=held(60),
-    facts={"equity": "101250.50", "day_began_with": "100000", "quarantined": {s: "x" * 70 for s in "ABCDEF"}},
+    facts={
+        "equity": "101250.50",
+        "day_gain": "-812.25",
+        "account_gain": "1250.50",
+        "activities": ["withdrawal of 6.00 $"],
+        "quarantined": {s: "x" * 70 for s in "ABCDEF"},
+    },
     speed=1450.4,
 )
 
@@ -125,10 +131,13 @@ def test_the_live_table_never_fills_more_than_one_small_screen(width, height):
 
 
 def test_open_positions_stand_in_a_table_of_their_own_with_the_stop_and_the_gain():
-    short = PositionView("Reversion", "IBM", Decimal(-5), Decimal("180.5"), Decimal("181.75"), None)
+    short = PositionView("Reversion", "IBM", Decimal(-5), Decimal("180.5"), Decimal("181.75"), None, Decimal(170))
     unknown = PositionView("Reversion", "XYZ", Decimal(5), Decimal("1000"))
-    lines = shown(msgspec.structs.replace(VIEW, positions=(*held(2), short, unknown)), 80)
-    rows = [line.split() for line in lines]
+    view = msgspec.structs.replace(VIEW, positions=(*held(2), short, unknown))
+    rows = [line.split() for line in shown(view, 100)]
+    assert ["position", "strategy", "shares", "entry", "last", "stop", "target", "P&L", "$"] in rows
+    assert ["IBM", "Reversion", "-5", "180.50", "181.75", "none", "170.00", "-6.25"] in rows
+    rows = [line.split() for line in shown(view, 80)]
     assert ["position", "strategy", "shares", "entry", "last", "stop", "P&L", "$"] in rows
     assert ["S01", "Breakout", "100", "20.00", "21.00", "19.00", "+100.00"] in rows
     assert ["IBM", "Reversion", "-5", "180.50", "181.75", "none", "-6.25"] in rows
@@ -145,10 +154,12 @@ def test_where_not_all_positions_fit_those_that_matter_most_are_shown():
 def test_the_total_the_day_and_the_time_left_are_shown():
     lines = shown(BUSY, 100)
     assert lines[0] == "SIMULATED 2024-06-03  market 12:45:00  50%  x1,450  8 s left"
-    assert lines[1] == "equity 101,250.50 $  today +1,250.50 $"
+    assert lines[1] == (
+        "equity 101,250.50 $  today:  our positions -812.25 $  the account +1,250.50 $  withdrawal of 6.00 $"
+    )
     rows = [line.split() for line in lines]
-    assert ["…", "13", "more", "169", "169", "13", "0", "+169.00"] in rows
-    assert ["total", "190", "190", "20", "0", "+190.00"] in rows
+    assert ["…", "13", "more", "169", "169", "13", "0", "+156.00", "+13.00", "+169.00"] in rows
+    assert ["total", "190", "190", "20", "0", "+170.00", "+20.00", "+190.00"] in rows
 
 
 def test_processes_are_shown_when_something_is_wrong_or_for_debugging_only():
@@ -256,7 +267,6 @@ SAFETY = {
     "foreign": {"BAC": "7"},
     "account": "4567",
     "equity": "99.50",
-    "positions": [{"strategy": "Breakout", "symbol": "IBM", "quantity": "10", "average_price": "9.5", "stop": "9"}],
 }
 ALERTS = [
     "THE KILL SWITCH IS ON since 2024-06-03 10:00:00 New York (by hand): nothing is opened until `trader resume`",
@@ -267,17 +277,19 @@ ALERTS = [
 
 
 def test_an_equity_that_the_broker_does_not_state_is_shown_as_unknown(capsys):
-    view = msgspec.structs.replace(VIEW, facts={"account": "4567", "equity": None, "day_began_with": "100000.00"})
+    view = msgspec.structs.replace(VIEW, facts={"account": "4567", "equity": None, "day_gain": "12.00"})
     say_status(view, 11)
-    assert "account …4567, equity unknown\n" in capsys.readouterr().out
-    assert shown(view, 80)[1] == "equity unknown"
+    told = "account …4567, equity unknown; today: our positions +12.00 $, the account unknown\n"
+    assert told in capsys.readouterr().out
+    assert shown(view, 80)[1] == "equity unknown  today:  our positions +12.00 $  the account unknown"
 
 
 def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
     from rich.console import Console
 
     refused = msgspec.structs.replace(VIEW.strategies[0], refused={"order_value": 12, "flip": 1})
-    view = msgspec.structs.replace(VIEW, facts=SAFETY, strategies=(refused,))
+    position = PositionView("Breakout", "IBM", Decimal(10), Decimal("9.5"), Decimal(10), Decimal(9))
+    view = msgspec.structs.replace(VIEW, facts=SAFETY, strategies=(refused,), positions=(position,))
     assert view.alerts() == ALERTS
     out = io.StringIO()
     screen = TerminalScreen(Console(file=out, force_terminal=True, width=160))
@@ -292,7 +304,7 @@ def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
     assert "account …4567, equity 99.50 $" in status
     assert "12 by order_value, 1 by flip" in status
     assert "WARNING Breakout was stopped: no answer\n" in status
-    assert status.splitlines()[-2].split() == ["Breakout", "IBM", "10", "9.5", "9", "-"]
+    assert status.splitlines()[-2].split() == ["IBM", "Breakout", "10", "9.5000", "10.0000", "9", "-", "+5.00"]
     assert "refused=13" in state_line(view)
 
 

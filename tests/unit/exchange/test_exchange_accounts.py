@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.orders import Side
 from liualgotrader.exchange.fees import (
     FeeModel,
@@ -197,6 +198,7 @@ def test_a_split_multiplies_shares_and_divides_the_prices_of_open_gtc_orders() -
     floor.exchange.begin_session(next_day(splits={"X": D(3)}, previous_closes={"X": D("33.40")}))
     position, order = floor.exchange.position("me", "X"), floor.order("g")
     assert (position.quantity, position.cost_basis, position.market_value) == (90, D(3000), D(3006))
+    assert position.lastday_price == D("33.40")
     assert (order.quantity, order.limit_price) == (90, D("40.00"))  # 120.01 / 3 = 40.0033, cut to the cent
     assert floor.exchange.account("me").equity == D(100006)
 
@@ -209,6 +211,16 @@ def test_a_dividend_is_paid_to_holders_and_lowers_gtc_buy_limits() -> None:
     floor.exchange.begin_session(next_day(dividends={"X": D("0.25")}))
     assert floor.exchange.account("me").cash == D("99025")
     assert floor.order("g").limit_price == D("8.75")
+    [paid] = floor.exchange.cash_activities("me")
+    assert (paid.activity_type, paid.symbol, paid.amount) == ("DIV", "X", 25)
+    assert f"{as_datetime(paid.at):%Y-%m-%d}" == "2025-06-24"  # the day it takes effect, a day after OPEN
+
+
+def test_a_close_that_nobody_knows_is_not_the_price_of_now() -> None:
+    floor = Floor()
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.send("buy", "100")
+    assert floor.exchange.position("me", "X").lastday_price is None
 
 
 def test_accounts_do_not_see_each_other() -> None:

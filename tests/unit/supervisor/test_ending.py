@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from liualgotrader.analytics.summary import summarize
@@ -26,6 +27,7 @@ from liualgotrader.supervisor.ending import (
     say_scanners_off,
     say_summary,
 )
+from liualgotrader.supervisor.figures import at_newest_prices
 from liualgotrader.supervisor.layout import StrategyFacts, lay_out
 from liualgotrader.supervisor.results import Results, Standing
 from liualgotrader.supervisor.view import ProcessView, StrategyView, View
@@ -131,19 +133,71 @@ def test_the_summary_shows_strategies_a_total_and_every_open_position():
     screen = RecordingScreen()
     summary = summarize(["Swing", "Day"], round_trips([fill("buy", 2, 50, 2, symbol="BAC", strategy="Day")]))
     why = {"MSFT": "the broker holds 5 shares more than our books say"}
-    say_summary(screen, summary, [IBM, BAC, GONE], dropped=3, swing={"Swing"}, quarantined=why)
+    priced = msgspec.structs.replace(IBM, last=d("101.25"), target=d(110)), msgspec.structs.replace(BAC, last=d("49"))
+    say_summary(screen, summary, [*priced, GONE], dropped=3, swing={"Swing"}, quarantined=why)
     ((title, header, rows),) = screen.tables
     assert (title, header[0]) == ("Session summary", "strategy")
     assert [(r[0], r[header.index("open")]) for r in rows] == [("Swing", "1"), ("Day", "1"), ("total", "2")]
-    assert screen.lines == ["open position: Swing +10 IBM at 100.0000, stop 97.5, kept overnight"]
+    money = [[r[header.index(name)] for name in ("realized $", "open $", "P&L $")] for r in rows]
+    assert money == [["0.00", "12.50", "12.50"], ["0.00", "-2.00", "-2.00"], ["0.00", "10.50", "10.50"]]
+    assert screen.lines == [
+        "open position: Swing +10 IBM at 100.0000, last 101.25, P&L +12.50 $, stop 97.5, target 110, kept overnight"
+    ]
     assert screen.warnings[:3] == [
         "3 market events were dropped because a consumer lagged",
-        "open position: Day +2 BAC at 50.0000, without protection, DAY_TRADE, still open",
+        "open position: Day +2 BAC at 50.0000, last 49, P&L -2.00 $, without protection, DAY_TRADE, still open",
         "not in the account: Swing +7 GE, which earlier sessions left open; nothing was done with it",
     ]
     assert screen.warnings[3].startswith(
         "MSFT is quarantined: the broker holds 5 shares more than our books say. Look at its orders and its position"
     )
+
+
+def test_without_a_price_of_every_position_the_summary_states_no_gain_of_what_is_open():
+    screen = RecordingScreen()
+    summary = summarize(["Swing"], round_trips([]))
+    say_summary(screen, summary, [msgspec.structs.replace(IBM, last=d(101)), msgspec.structs.replace(IBM, symbol="GE")])
+    ((_, header, [row]),) = screen.tables
+    assert [row[header.index(name)] for name in ("realized $", "open $", "P&L $")] == ["0.00", "-", "-"]
+    assert "GE at 100.0000, last price unknown, stop 97.5" in screen.warnings[1]
+
+
+FACTS = {
+    "equity": "100100.00",
+    "account_gain": "100.00",
+    "day_gain": "40.00",
+    "positions": [
+        {
+            "strategy": "Swing",
+            "symbol": "IBM",
+            "quantity": "10",
+            "average_price": "100",
+            "last": "102",
+            "target": "110",
+        },
+        {"strategy": "Day", "symbol": "BAC", "quantity": "-4", "average_price": "50", "last": None, "stop": "55"},
+        {"strategy": "Day", "symbol": "GE", "quantity": "3", "average_price": "20", "last": "21"},
+    ],
+}
+
+
+def test_a_frame_brought_forward_to_newer_prices_moves_all_its_figures_by_the_same_amount():
+    facts, positions = at_newest_prices(FACTS, {"IBM": d(103), "BAC": d(49)})  # 10 x 1 + 4 x 1
+    assert [(p.symbol, p.last, p.gain, p.stop, p.target) for p in positions] == [
+        ("BAC", d(49), d(4), d(55), None),
+        ("GE", d(21), d(3), None, None),
+        ("IBM", d(103), d(30), None, d(110)),
+    ]
+    assert {name: facts[name] for name in ("equity", "account_gain", "day_gain")} == {
+        "equity": "100114.00",
+        "account_gain": "114.00",
+        "day_gain": "54.00",
+    }
+
+
+def test_a_frame_in_which_something_is_not_known_does_not_guess_it():
+    facts, [position] = at_newest_prices({"equity": None, "positions": [FACTS["positions"][1]]}, {})
+    assert (facts["equity"], facts.get("day_gain"), position.last, position.gain) == (None, None, None, None)
 
 
 def test_day_trades_that_are_still_open_at_the_end_need_a_person():

@@ -319,5 +319,5 @@ def test_equity_and_gains_are_of_one_moment_also_between_two_looks_at_the_accoun
     world.tell(Prices({"AAPL": D(103), "MSFT": D(98)}))
     facts = world.desk.facts()
     held = [D(p["quantity"]) * (D(p["last"]) - D(p["average_price"])) for p in facts["positions"]]
-    gains = sum(map(D, facts["strategies"].values()), sum(held, D(0)))
+    gains = sum(map(D, facts["realized"].values()), sum(held, D(0)))
     assert round(gains, 2) == D(facts["day_gain"]) == D(facts["account_gain"]) == D(facts["equity"]) - 100_000
