@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +16,7 @@ from liualgotrader.common.clock import NEVER, Alarm
 from liualgotrader.common.control import Counters, Operate, StopSlot, ToChild
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.events import Bar, Batch
+from liualgotrader.common.money import OURS
 from liualgotrader.common.orders import Intent
 from liualgotrader.common.ports import DataAPI
 from liualgotrader.common.rows import SignalRow
@@ -218,7 +219,8 @@ class Consumer:
             if found is None or found[0] != account_id:
                 raise LookupError(f"strategy {slot.strategy} has no portfolio with account {account_id}")
             mine = [s for s in self.engine.slots.values() if s.plan.account_id == account_id]
-            return found[1] - float(sum(s.book.set_aside() for s in mine))
+            with localcontext(OURS):  # the strategy that asks may have a precision of its own
+                return found[1] - float(sum(s.book.set_aside() for s in mine))
 
         return Surroundings(self._plan.hours, self._keys, balance)
 

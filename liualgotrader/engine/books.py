@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, TypeVar
 
 from liualgotrader.common.clock import as_datetime
-from liualgotrader.common.money import ZERO
+from liualgotrader.common.money import OURS, ZERO
 from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Side
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.types import Order
@@ -125,12 +125,13 @@ class Book:
         """
         if account_id != self.account_id or not amount.is_finite():
             return False
-        for name, part in self.owed.items():
-            if abs(part - amount) <= _HALF_A_CENT:
-                del self.owed[name]
-                return True
-        if len(self.owed) < 2 or abs(sum(self.owed.values()) - amount) > _HALF_A_CENT:
-            return False
+        with localcontext(OURS):  # a strategy's own may be less precise
+            for name, part in self.owed.items():
+                if abs(part - amount) <= _HALF_A_CENT:
+                    del self.owed[name]
+                    return True
+            if len(self.owed) < 2 or abs(sum(self.owed.values()) - amount) > _HALF_A_CENT:
+                return False
         self.owed = {}
         return True
 

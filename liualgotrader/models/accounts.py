@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.common.money import OURS
 from liualgotrader.common.trading_data import called
 from liualgotrader.models.pool import current_pool
 from liualgotrader.models.values import json_text
@@ -66,8 +67,7 @@ class Accounts:
             raise AssertionError("the amount to withdraw must not be negative")
         async with current_pool(pool).acquire() as connection:
             row = await connection.fetchrow(ACCOUNT, account_id)
-        available: Decimal = row["balance"] + (row["credit_line"] if row["allow_negative"] else 0)
-        return available > amount
+        return OURS.add(row["balance"], row["credit_line"] if row["allow_negative"] else 0) > amount
 
     @classmethod
     async def get_balance(cls, account_id: int, pool: Any = None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -85,6 +86,11 @@ def paid_with_fee(price: float, qty: float, fee: float) -> Any:
     return [(MINE, -price * qty - fee)]
 
 
+def paid_with_little_precision(price: float, qty: float, fee: float) -> Any:
+    decimal.getcontext().prec = 2  # the strategy's own
+    return paid_with_fee(price, qty, fee)
+
+
 def paid_and_fee(price: float, qty: float, fee: float) -> Any:
     return [(MINE, round(-price * qty, 2)), (MINE, -fee)]
 
@@ -139,6 +145,7 @@ def play(
     [
         ("buy", paid),
         ("buy", paid_with_fee),
+        ("buy", paid_with_little_precision),
         ("buy", paid_and_fee),
         ("sell_short", received),
         ("sell_short", received_less_fee),
