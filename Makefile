@@ -12,8 +12,9 @@ PIP = set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check 
 WORKERS ?= 2
 FROM ?= 1001
 COUNT ?= 180
+CASES ?= 1000000
 
-.PHONY: demo test chaos check bench ui clean
+.PHONY: demo test chaos fuzz check bench ui clean
 
 .venv/base: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
@@ -39,6 +40,10 @@ test: .venv/tests check
 chaos: .venv/tests
 	$(BIN)/python -m pytest -m chaos tests/session
 	$(BIN)/python -m tests.session.chaos --from $(FROM) --count $(COUNT)
+
+## fuzz: answer CASES questions to the vendor with what it must not be believed (about six minutes for a million)
+fuzz: .venv/tests
+	$(BIN)/python -m tests.contract.vendor_fuzz --cases $(CASES)
 
 check: .venv/tests
 	$(BIN)/ruff check .

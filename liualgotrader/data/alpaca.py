@@ -276,8 +276,8 @@ def bar(symbol: str, row: object, minutes: int) -> Bar:
 
 
 def _number(fields: Fields, name: str, most: float) -> float:
-    value = fields.raw.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:  # NaN is not
+    value: Any = fields.raw.get(name)
+    if type(value) in (int, float) and 0 <= value <= most:  # neither a bool nor NaN
         return float(value)
     raise fields.bad(name, f"a number from 0 to {most:g}")
 

@@ -193,29 +193,30 @@ class AlpacaFeed:
         self.messages += len(messages)
         events: list[MarketEvent] = []
         append, counts, integer = events.append, self._counts, int.from_bytes
+        dearest, most, first = MOST_PRICE, MOST_SIZE, SECOND
         data: Any
         for m in messages:
             kind = m.__class__
             if kind is wire.WireQuote and m.t.__class__ is Ext:
                 data = m.t.data
                 if (
-                    0.0 <= m.bp <= MOST_PRICE
-                    and 0.0 <= m.ap <= MOST_PRICE
-                    and 0.0 <= m.bs <= MOST_SIZE
-                    and 0.0 <= m.as_ <= MOST_SIZE
+                    0.0 <= m.bp <= dearest
+                    and 0.0 <= m.ap <= dearest
+                    and 0.0 <= m.bs <= most
+                    and 0.0 <= m.as_ <= most
                     and len(data) == 8
                 ):
                     both = integer(data, "big")
                     at = (both & _SECONDS) * SECOND + (both >> 34)
-                    if SECOND <= at < until:
+                    if first <= at < until:
                         append(Quote(m.S, at, m.bp, m.bs, m.ap, m.as_))
                         continue
             elif kind is wire.WireTrade and m.t.__class__ is Ext:
                 data, flags = m.t.data, counts.get((m.c, m.z))
-                if flags is not None and 0.0 < m.p <= MOST_PRICE and 0.0 <= m.s <= MOST_SIZE and len(data) == 8:
+                if flags is not None and 0.0 < m.p <= dearest and 0.0 <= m.s <= most and len(data) == 8:
                     both = integer(data, "big")
                     at = (both & _SECONDS) * SECOND + (both >> 34)
-                    if SECOND <= at < until:
+                    if first <= at < until:
                         append(Trade(m.S, at, m.p, m.s, flags))
                         continue
             self._receive_one(m, events)
