@@ -9,9 +9,8 @@ from liualgotrader.common.interpreter import WATCHED, Kept, listed
 from liualgotrader.transport.market_clock import Seat
 from liualgotrader.transport.page import symbol_cell
 
-_CLOSELY = (
-    50  # calls of each strategy after which the interpreter is looked at at once, so that it is known whose it was
-)
+_NOBODY = -1
+_CLOSELY = 50  # first calls of each strategy after which the interpreter is looked at, so that it is known whose it was
 
 
 class SeatWatch:
@@ -27,7 +26,7 @@ class SeatWatch:
         self._names: Mapping[int, str] = {}
         self._closely: dict[int, int] = {}
         self._called: set[int] = set()
-        self._slot = 0
+        self._slot = _NOBODY
         self._kept = Kept(())
         self._said: set[str] = set()
         self.batch = 0
@@ -40,8 +39,9 @@ class SeatWatch:
 
     def calling(self, slot: int, symbol: str) -> None:
         """State the call that begins."""
-        self._slot = slot
-        self._called.add(slot)
+        if slot != self._slot:
+            self._slot = slot
+            self._called.add(slot)
         cell = self._cells.get(symbol)
         if cell is None:
             cell = self._cells[symbol] = symbol_cell(symbol)
@@ -50,13 +50,14 @@ class SeatWatch:
     def returned(self) -> None:
         """State that it ended."""
         self._seat.returned()
-        left = self._closely.get(self._slot)
-        if left is not None:
-            self.compare()
-            if left > 1:
-                self._closely[self._slot] = left - 1
-            else:
-                del self._closely[self._slot]
+        if self._closely and self._slot in self._closely:
+            self._look_closely(self._slot)
+
+    def _look_closely(self, slot: int) -> None:
+        self.compare()
+        self._closely[slot] -= 1
+        if not self._closely[slot]:
+            del self._closely[slot]
 
     def compare(self) -> None:
         """Put back what was changed since it was looked at last, and say who did it."""
@@ -65,6 +66,7 @@ class SeatWatch:
         if changed:
             self._blame(changed)
         self._called.clear()
+        self._slot = _NOBODY
 
     def _blame(self, changed: Sequence[str]) -> None:
         names = sorted({self._names[slot] for slot in self._called or self._names if slot in self._names})
