@@ -24,7 +24,7 @@ from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.left_signals import store_left_signals
-from liualgotrader.order_gateway.left_over import store_left_over
+from liualgotrader.order_gateway.left_over import close_with_the_market, store_left_over
 from liualgotrader.supervisor.data_folder import enough_room
 from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stored_layout
 from liualgotrader.supervisor.left_end import LeftEnd, end_file, kept_end
@@ -124,6 +124,9 @@ class Ledger:
             resumed = await self._take_up(found, wanted, now, fresh=fresh)
             if resumed is not None:
                 return resumed
+        if self._account_is_new:  # each batch had a market of its own, which lives no longer than the batch
+            alive = {batch.batch_id for batch in await self._store.unfinished_batches(wanted.environment)}
+            self.notes += await close_with_the_market(wanted.environment, alive, self._store, now)
         if self._kept is not None and self._kept.played >= wanted.day:
             raise ConfigError(
                 f"the account in {self._kept.state.parent} has traded {self._kept.played} already: choose a later day with"

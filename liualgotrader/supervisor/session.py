@@ -238,7 +238,13 @@ class Session:
         gateway = await self._stop(stack, ending)
         keeping.cancel()
         await asyncio.gather(keeping, *self._errands, return_exceptions=True)
-        if gateway is not None and gateway.failed is None and (gateway.exit_code or gateway.facts.get(ROWS_LEFT)):
+        if (
+            gateway is not None
+            and gateway.failed is not None
+            and (prepared.batch.resumed or "positions" in gateway.facts)
+        ):
+            ending, written = _unserved(ending), False
+        elif gateway is not None and gateway.failed is None and (gateway.exit_code or gateway.facts.get(ROWS_LEFT)):
             ending, written = _incomplete(ending, gateway.facts.get(ROWS_LEFT)), False
         else:
             ending, written = await self._write_down(prepared, stack, figures, ending)
@@ -446,6 +452,14 @@ class Session:
 def _stopped_runs(plan: SessionPlan) -> list[tuple[int, str]]:
     """Return the runs that ended before the session, with the reasons."""
     return [(slot.algo_run_id, slot.stopped) for slot in plan.slots if slot.stopped]
+
+
+def _unserved(ending: Ending) -> Ending:
+    """Return the end of a session whose gateway gave up: what it left at the broker is for the next one to look after."""
+    told = (
+        f"{ending.sentence.rstrip('.')}. The batch stays unfinished, and what it left at the broker works on: the next"
+    )
+    return msgspec.structs.replace(ending, sentence=f"{told} `trader` takes it up")
 
 
 def _incomplete(ending: Ending, rows: int | None) -> Ending:

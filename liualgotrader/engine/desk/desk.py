@@ -97,6 +97,7 @@ class Desk:
         ledger.now, ledger.machine = now, machine
         ledger.take_terms(told)
         ledger.reconciling.attached = False
+        ledger.reconciling.strangers.clear()
         ledger.conditions.pop(LEAVING, None)
         ledger.flattening = {slot: why for slot, why in ledger.flattening.items() if slot is None}
         ledger.condition(reconcile.WAITING, reconcile.WAITING_TEXT, quiet=True)

@@ -39,7 +39,7 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
         _end_what_nothing_replaces(ledger)
         _ask_for_the_absent(ledger, snapshot.orders)
         _compare_positions(ledger, snapshot)
-        _take_back_strange_entries(ledger)
+        _name_what_earlier_batches_left(ledger)
         account.on_prices(ledger, prices_of(snapshot.positions))
         if ledger.reconciling.connections_then == ledger.reconciling.connections:
             ledger.condition(
@@ -116,16 +116,22 @@ def _take_orders(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
     ledger.orders.other_batches = others  # every open order is in the answer
 
 
-def _take_back_strange_entries(ledger: Ledger) -> None:
-    """An order of an earlier batch that could open a position, and that the record does not know, is taken back."""
-    if ledger.terms.shadow:
-        return
+def _name_what_earlier_batches_left(ledger: Ledger) -> None:
+    """Say once after every start which orders of earlier batches work on; one that could open a position is taken back."""
     for seen in ledger.orders.other_batches.values():
-        new = seen.broker_order_id not in ledger.reconciling.strangers
-        if new and ledger.books.there(seen.symbol) * seen.side.sign >= 0:
-            ledger.reconciling.strangers.add(seen.broker_order_id)
+        if seen.broker_order_id in ledger.reconciling.strangers:
+            continue
+        ledger.reconciling.strangers.add(seen.broker_order_id)
+        what = f"{seen.side} {plain(seen.quantity - seen.filled_quantity)} {seen.symbol}"
+        if ledger.terms.shadow or ledger.books.there(seen.symbol) * seen.side.sign < 0:
+            left = (
+                f"{seen.client_order_id} of an earlier batch still works at the broker ({what}) and nobody follows it"
+            )
+            ledger.warn("WARNING", f"{left}: take it back there, or have `liu kill-switch` do it")
+        else:
             ledger.warn(
-                "WARNING", f"{seen.client_order_id} of an earlier batch could still open a position: taken back"
+                "WARNING",
+                f"{seen.client_order_id} of an earlier batch could still open a position ({what}): taken back",
             )
             ledger.decide(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
 

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.orders import BrokerPosition
-from liualgotrader.common.rows import AlgoRunRow
+from liualgotrader.common.rows import AlgoRunRow, OrderEventRow, OrderRow, TradeRow
 from liualgotrader.engine.desk import Begin, Snapshot
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE, DeskRoom
 from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, lock_of
@@ -130,3 +130,44 @@ async def test_a_shadow_session_does_not_take_up_a_batch_that_trades_nor_the_oth
     for wanted, expected in ((PAPER, real), (shadow, shown)):
         again, _ = await next_batch(store, tmp_path, wanted=wanted)
         assert (again.batch_id, again.resumed) == (expected.batch_id, True)
+
+
+async def test_orders_of_a_market_that_was_killed_are_named_and_closed_in_the_record_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    store = MemoryStore()
+    first = await first_batch(store, tmp_path)
+    run_id = await store.begin_algo_run(AlgoRunRow(first.batch_id, 1, "Day", "SIMULATED", "1", {}, 0))
+    bought, working = (order_row(n, first.batch_id, run_id) for n in (1, 2))
+    filled = structs.replace(bought, state="filled", filled_quantity=Decimal(10))
+    event = OrderEventRow(working.client_order_id, 1, "acknowledged", 5, {})
+    fill = TradeRow(
+        "x1", bought.client_order_id, run_id, "AAPL", "buy", Decimal(10), Decimal(9), Decimal(0), 5, {}, None, None
+    )
+    await store.apply(first.batch_id, [filled, fill, event, working])
+    await store.end_batch(first.batch_id, 6, "the simulated market is gone")
+    _, notes = await next_batch(store, tmp_path)
+    (note,) = notes
+    assert note.startswith(f"orders of batch {first.batch_id} that were working when its simulated market was lost")
+    assert f"{working.client_order_id} (" in note
+    assert note.endswith("it held +10 AAPL")
+    closed = store._data.orders[working.client_order_id]
+    assert (closed.state, closed.reason) == ("canceled", "its simulated market is gone")
+    last = store._data.events[working.client_order_id, 2]
+    assert (last.event, last.details) == ("market_gone", {"state": "acknowledged"})
+    assert (await next_batch(store, tmp_path, fresh=True))[1] == []
+
+
+def order_row(n: int, batch_id: str, run_id: int) -> OrderRow:
+    name = f"liu-{batch_id.replace('-', '')[:12]}-1-{n}"
+    return OrderRow(name, batch_id, 1, run_id, 1, "AAPL", "buy", Decimal(10), "limit", "day", Decimal(9), None, "acknowledged",
+                    f"b{n}", Decimal(0), None, "", None, None, {}, 5, 5)  # fmt: skip
+
+
+async def test_orders_of_a_simulated_day_that_may_be_played_on_stay_as_they_are(tmp_path: Path) -> None:
+    store = MemoryStore()
+    first = await first_batch(store, tmp_path)
+    run_id = await store.begin_algo_run(AlgoRunRow(first.batch_id, 1, "Day", "SIMULATED", "1", {}, 0))
+    await store.apply(first.batch_id, [order_row(1, first.batch_id, run_id)])
+    _, notes = await next_batch(store, tmp_path, wanted=structs.replace(WANTED, day="2024-06-04"))
+    assert (notes, [row.state for row in store._data.orders.values()]) == ([], ["acknowledged"])

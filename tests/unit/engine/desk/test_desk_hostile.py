@@ -10,9 +10,18 @@ from decimal import Decimal
 import msgspec
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.orders import BrokerOrder, BrokerUpdate, OrderState, OrderType, Protect, ReplaceIntent, Side
+from liualgotrader.common.orders import (
+    BrokerOrder,
+    BrokerPosition,
+    BrokerUpdate,
+    OrderState,
+    OrderType,
+    Protect,
+    ReplaceIntent,
+    Side,
+)
 from liualgotrader.common.rows import PlanRow
-from liualgotrader.engine.desk import Cancel, Flatten, KillSwitch, Snapshot
+from liualgotrader.engine.desk import Begin, Cancel, Flatten, KillSwitch, Snapshot, Warn
 from liualgotrader.exchange.values import OrderRequest
 from tests.fakes.broker import World, now_of
 
@@ -111,6 +120,30 @@ def test_a_kill_switch_reaches_orders_of_other_batches_that_are_learned_of_later
     assert Cancel("liu-ffffffffffff-1-1", "other", "AAPL") in world.commands
     world.tell(Snapshot(True, (), (), ()))
     assert world.desk.ledger.orders.other_batches == {}
+
+
+def test_an_order_that_an_earlier_batch_left_is_named_after_every_start_until_it_is_gone(world: World) -> None:
+    other = of_another_batch(world)
+    exit_left = msgspec.structs.replace(
+        other, side=Side.SELL, client_order_id="liu-eeeeeeeeeeee-1-1", broker_order_id="e"
+    )
+    held = BrokerPosition("AAPL", D(9), D(100))
+    world.desk.ledger.books.foreign["AAPL"] = D(9)
+
+    def named() -> list[str]:
+        said = [d.text.partition(" of an earlier batch")[0] for d in world.others if isinstance(d, Warn)]
+        world.others.clear()
+        return [name for name in said if name.startswith("liu-")]
+
+    for _ in range(2):  # starts
+        for _ in range(2):
+            world.tell(Snapshot(True, (other, exit_left), (), (held,)))
+        assert named() == ["liu-ffffffffffff-1-1", "liu-eeeeeeeeeeee-1-1"]
+        cancels = [c.client_order_id for c in world.commands if isinstance(c, Cancel)]
+        assert set(cancels) == {"liu-ffffffffffff-1-1"}, "an exit may belong to a strategy that is not in the plan"
+        world.tell(Begin(world.terms, 2))
+    world.tell(Snapshot(True, (), (), (held,)))
+    assert named() == []
 
 
 def test_exits_sent_since_the_kill_switch_was_put_on_are_left_alone(world: World) -> None:
