@@ -7,6 +7,7 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ from liualgotrader.models.store import PostgresStore
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE
 from liualgotrader.transport.codec import encode_intents
 from liualgotrader.transport.page import Cell, Life
+from tests.fakes.http_vendor import spoiling
 from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, WIDE, PlayedConsumer, Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(110)]
@@ -450,6 +452,48 @@ async def test_a_withdrawal_of_6000_dollars_closes_nothing_and_is_stored_and_nam
     consumer.close()
     [row] = await store.fetch("SELECT activity_type, amount, batch_id FROM account_activities")
     assert (row["activity_type"], row["amount"], row["batch_id"]) == ("CSW", -6000, BATCH)
+
+
+async def test_an_account_and_an_order_that_the_broker_states_badly_stop_entries_and_end_nothing(stack: Stack) -> None:
+    """Exits go on, nothing is closed, each is said once, and all is as before when the broker answers well again."""
+    odd: dict[str, dict[str, Any]] = {}
+
+    def spoil(path: str, answer: Any) -> Any:
+        for part, values in odd.items():
+            if part in path and isinstance(answer, dict):
+                return answer | values
+            if part in path and answer:
+                return [answer[0] | values, *answer[1:]]
+        return answer
+
+    with spoiling(stack.plan.endpoints.trading_url, spoil) as url:
+        stream = url.replace("http", "ws") + "/stream"
+        endpoints = msgspec.structs.replace(stack.plan.endpoints, trading_url=url, updates_url=stream)
+        write_plan(msgspec.structs.replace(stack.plan, endpoints=endpoints))
+        consumer = await begin(stack)
+        (first, price), (second, other) = list(prices(stack).items())[:2]
+        name = consumer.order(1, Side.BUY, 10, first, price)
+        await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
+        odd["/v2/account"] = {"equity": None, "net_amount": "NaN", "cum_qty": ""}  # the activities' path begins so, too
+        odd["/v2/orders?"] = {"filled_qty": None}
+        await consumer.until(lambda: consumer.account is not None and "equity" in consumer.account.entries_stopped)
+        refused = consumer.order(2, Side.BUY, 5, second, other)
+        await consumer.until(lambda: consumer.state(refused) is OrderState.REFUSED)
+        leaving = consumer.order(1, Side.SELL, 4, first, price)
+        await consumer.until(lambda: consumer.state(leaving) is OrderState.FILLED)
+        await consumer.until(lambda: any("filled_qty is None" in text for text in stack.heard_notices()), seconds=60)
+        assert consumer.position(1, first) == 6
+        odd.clear()
+        await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped, seconds=60)
+        again = consumer.order(2, Side.BUY, 5, second, other)
+        await consumer.until(lambda: consumer.state(again) is OrderState.FILLED)
+        assert await stack.stop_gateway() == 0
+    consumer.close()
+    said = [text for text in stack.notices() if "does not state" in text]
+    assert said == ["entries stopped: the broker does not state equity of the account"]
+    unusable = [text for text in stack.notices() if "it is not used, and the broker is asked again" in text]
+    assert len(unusable) == len(set(unusable)) >= 1
+    assert (consumer.position(1, first), consumer.position(2, second)) == (6, 5)
 
 
 async def test_a_clock_that_is_not_the_brokers_stops_entries_at_the_start(stack: Stack) -> None:
