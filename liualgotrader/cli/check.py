@@ -11,16 +11,17 @@ import msgspec
 
 from liualgotrader.cli.configured import configured
 from liualgotrader.common.clock import WallClock, as_datetime
-from liualgotrader.common.config import Secrets, Settings
+from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, LiuError
-from liualgotrader.common.session_plan import Hours, SessionPlan
+from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.arming import LIVE, armed_text, environment_of, last_four, live_account, session_limits
 from liualgotrader.supervisor.data_folder import enough_room, make_home
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.hours import next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.inspection import inspect_tradeplan
 from liualgotrader.supervisor.layout import lay_out
-from liualgotrader.supervisor.prepare import check_consumers, check_port, session_limits
+from liualgotrader.supervisor.prepare import check_consumers, check_port
 from liualgotrader.supervisor.record import look_at_record
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import market_spec
@@ -83,6 +84,8 @@ def check(stated: Mapping[str, Any], request: Request, allowed: Callable[[Settin
         if found.get("hours") and request.simulate:
             checks.run("simulated market", lambda: _market(settings, request, found["hours"]))
         checks.run("limits", lambda: _limits(plan, settings))
+        if environment_of(request, settings) == LIVE and "classes" in found:
+            checks.run("real money", lambda: armed_text(request, settings, plan, found["classes"].files))
         for doubt in _doubts(plan, found):
             checks.doubt(doubt)
     checks.run("data folder", lambda: _folder(settings))
@@ -160,17 +163,7 @@ def _folder(settings: Settings) -> str:
 
 
 async def _broker(settings: Settings) -> str:
-    from liualgotrader.trading.trader_factory import open_broker
-
-    nothing = Hours(day="", opens_at=0, closes_at=0, liquidates_at=0, ends_at=0)
-    plan = SessionPlan(
-        batch_id="", environment="PAPER", hours=nothing, simulated_clock=False, endpoints=settings.endpoints,
-        run_dir="", journal_dir="", log_dir="", consumers=0, slots=(), tradeplan={}, tradeplan_dir="", seed=0,
-        broker=settings.broker,
-    )  # fmt: skip
-    broker = await open_broker(plan, Secrets(settings.key_id, settings.secret_key))
-    try:
-        account = await broker.account()
-    finally:
-        await broker.close()
+    account = await live_account(settings)
+    if settings.endpoints.is_live:
+        last_four(account, settings)
     return f"account …{account.account_number[-4:]} is {account.status}, {equity_text({'equity': account.equity})}"

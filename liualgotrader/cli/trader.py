@@ -23,7 +23,7 @@ from liualgotrader.common.tradeplan import TradePlan
 if TYPE_CHECKING:
     from liualgotrader.supervisor.request import Request
 
-_FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed", "fills", "fees", "latency_ms")
+_FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed", "fills", "fees", "latency_ms", "full_size")
 _OF_THE_MARKET = {
     "data": "--data",
     "date": "--date",
@@ -63,14 +63,30 @@ def run(arguments: Sequence[str]) -> int:
         )
     _sensible(options)
     if options.show_config:
-        return _show_config(stated)
+        return _show_config(options, stated)
     if options.check:
         from liualgotrader.cli.check import check
 
         return check(stated, request_from(options), lambda settings: allowed(options, settings))
     allowed(options, Settings.resolve(stated))
-    settings, tradeplan = configured(stated)
-    return _session(options, settings, tradeplan)
+    request = request_from(options)
+    try:
+        settings, tradeplan = configured(stated)
+    except ConfigError as error:
+        settings = Settings.resolve(stated)
+        if (left := _left_tradeplan(request, settings)) is None:
+            raise
+        tradeplan = left
+        request = msgspec.structs.replace(request, broken_plan=str(error))
+    return _session(request, settings, tradeplan)
+
+
+def _left_tradeplan(request: Request, settings: Settings) -> TradePlan | None:
+    """Return the tradeplan of an unfinished session with real money: its positions are looked after by what it was then."""
+    from liualgotrader.supervisor.arming import LIVE, environment_of, left_plan
+
+    left = left_plan(settings.home_path) if environment_of(request, settings) == LIVE else None
+    return TradePlan.from_dict(left.tradeplan) if left is not None else None
 
 
 def allowed(options: argparse.Namespace, settings: Settings) -> None:
@@ -81,11 +97,16 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
     """
     if options.simulate:
         return
-    where = settings.endpoints.trading_url
-    if options.live or not (where == PAPER_URL or is_loopback(where)):
+    where, is_live = settings.endpoints.trading_url, settings.endpoints.is_live
+    if not (is_live or where == PAPER_URL or is_loopback(where)):
         raise ConfigError(
-            f"real money is locked in this version, so nothing goes to {LIVE_URL if options.live else where}: "
-            f"set APCA_API_BASE_URL to {PAPER_URL} and leave --live out, or use --simulate"
+            f"orders would go to {where}: set APCA_API_BASE_URL to {PAPER_URL}, or for real money to {LIVE_URL}, or use"
+            " --simulate"
+        )
+    if (options.live or options.full_size) and not is_live:
+        raise ConfigError(
+            f"{'--live' if options.live else '--full-size'} is for real money, but orders would go to {where}: set"
+            f" APCA_API_BASE_URL to {LIVE_URL}, or leave it out"
         )
     for variable, value in (("DATA_CONNECTOR", settings.data_connector), ("LIU_BROKER", settings.broker)):
         if value != "alpaca":
@@ -105,6 +126,7 @@ def request_from(options: argparse.Namespace) -> Request:
     return msgspec.structs.replace(
         market_request(options),
         simulate=options.simulate,
+        live=options.live,
         shadow=options.shadow,
         flatten=options.flatten,
         new=options.new,
@@ -137,8 +159,8 @@ def market_request(options: argparse.Namespace) -> Request:
 
 def _sensible(options: argparse.Namespace) -> None:
     if options.simulate:
-        if options.live:
-            raise ConfigError("--live and --simulate exclude each other")
+        if options.live or options.full_size:
+            raise ConfigError(f"{'--live' if options.live else '--full-size'} and --simulate exclude each other")
         if options.data and not options.date:
             raise ConfigError("--data needs --date, the recorded day to play")
         return
@@ -147,11 +169,11 @@ def _sensible(options: argparse.Namespace) -> None:
         raise ConfigError(f"{given[0]} is an option of the simulated market; add --simulate")
 
 
-def _session(options: argparse.Namespace, settings: Settings, tradeplan: TradePlan) -> int:
+def _session(wanted: Request, settings: Settings, tradeplan: TradePlan) -> int:
     from liualgotrader.cli.screen import screen_for
     from liualgotrader.supervisor.session import Session
 
-    for request in requests(request_from(options), settings.home_path):
+    for request in requests(wanted, settings.home_path):
         ending = asyncio.run(Session(request, settings, tradeplan, screen_for()).run())
         if ending.sentence:
             complain(f"trader: {ending.sentence}")
@@ -190,11 +212,18 @@ def requests(request: Request, home: Path) -> list[Request]:
     return [msgspec.structs.replace(request, day=day.isoformat(), window_to="", state=state) for day in days]
 
 
-def _show_config(stated: Mapping[str, Any]) -> int:
-    """Print every setting and every key of the tradeplan, each once, with its source."""
+def _show_config(options: argparse.Namespace, stated: Mapping[str, Any]) -> int:
+    """Print every setting and every key of the tradeplan, each once, with its source, and whether real money is armed."""
+    from liualgotrader.supervisor.arming import armed_text
+
     status = 0
     try:
         rows = configuration_rows(stated)
+        try:
+            armed = armed_text(request_from(options), *configured(stated))
+        except ConfigError as error:
+            armed = f"no: {error}"
+        rows.append(("real_money", armed, "all of these"))
     except LiuError as error:
         rows, status = Settings.resolve(stated).shown(), ConfigError.exit_code
         print(f"trader: {error}", file=sys.stderr)

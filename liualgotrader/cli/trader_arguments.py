@@ -14,7 +14,7 @@ Trade a session with the scanners and strategies of a tradeplan, through real pr
 
 Without a word it runs a session: on the paper account whose keys stand in APCA_API_KEY_ID and
 APCA_API_SECRET_KEY, or with --simulate on a simulated market on this machine, which needs no account and
-reaches nothing outside. Real money is locked in this version."""
+reaches nothing outside. Real money needs its endpoint and --live, and a tradeplan that has traded before."""
 
 EPILOG = """\
 words:
@@ -72,7 +72,13 @@ def _session_options(group: Any) -> None:
     group.add_argument("--simulate", action="store_true", help="trade on a simulated market on this machine")
     group.add_argument("--verbose", action="store_true", help="show each order and fill in a line")
     group.add_argument("--shadow", action="store_true", help="decide everything, send no order")
-    group.add_argument("--live", action="store_true", help="arm real money (locked in this version)")
+    group.add_argument("--live", action="store_true", help="real money is meant: arm it")
+    group.add_argument(
+        "--full-size",
+        action="store_true",
+        default=None,
+        help="with --live: a plan's first session at all of its limits",
+    )
     group.add_argument("--flatten", action="store_true", help="at Ctrl-C or stop close DAY_TRADE positions first")
     group.add_argument(
         "--new", action="store_true", help="begin a fresh batch though an unfinished one could be resumed"

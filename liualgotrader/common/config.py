@@ -148,7 +148,10 @@ OPTIONS: Mapping[str, Option] = {
     "data_feed": Option("ALPACA_DATA_FEED", "", "sip, or iex for the free plan"),
     "key_id": Option("APCA_API_KEY_ID", "", "the account's key"),
     "secret_key": Option("APCA_API_SECRET_KEY", "", "the account's secret"),
-    "live": Option("LIU_LIVE", "", "the last four of the account number; real money is locked in this version"),
+    "live": Option("LIU_LIVE", "", "arms real money, as `--live` does: the last four of the account number"),
+    "full_size": Option(
+        "LIU_FULL_SIZE", "", "0 or 1: trade at all of the limits in a plan's first session with real money"
+    ),
     "debug": Option("LIU_DEBUG_ENABLED", "", "tracebacks and verbose logs"),
     "trace": Option("LIU_TRACE_ENABLED", "", "accepted for the original's sake; has no effect"),
     "gcp_stackdriver": Option("GCP_STACKDRIVER", "", "accepted for the original's sake; has no effect"),
@@ -180,6 +183,7 @@ class Settings:
     key_id: Secret = NO_SECRET
     secret_key: Secret = NO_SECRET
     live: str = ""
+    full_size: bool = False
     debug: bool = False
     trace: bool = False
     gcp_stackdriver: bool = False

@@ -92,6 +92,7 @@ PLAN: Mapping[str, Why] = {
     "real_frames": Why("", "false: frames build only the columns touched, which is faster"),
     "keep_picks": Why("", "true: symbols are never let go, as in the original"),
     "link": Why("", "survives kill -9 of either end; `queue` where the system has no SEQPACKET"),
+    "protection": Why("", "empty: `broker` for real money, `local` everywhere else"),
 }
 
 

@@ -226,6 +226,12 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
+def loaded_files() -> list[Path]:
+    """Return the files of the user's that were imported so far."""
+    modules = [m for name, m in list(sys.modules.items()) if name.startswith(_PREFIX) and not isinstance(m, Folder)]
+    return [Path(m.__file__) for m in modules if getattr(m, "__file__", None)]  # type: ignore[arg-type]
+
+
 def without_private_names(text: str) -> str:
     """Return an error's text with the names of modules as their author knows them."""
     return _PRIVATE_NAME.sub("", text)

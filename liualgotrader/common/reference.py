@@ -36,6 +36,8 @@ MEANINGS: Mapping[str, str] = {
     "real_frames": "hand `run` a true DataFrame instead of one that builds the columns touched",
     "keep_picks": "follow a picked symbol to the end of the session",
     "link": "how the processes are connected: `seqpacket`, or `queue` where the system has no such sockets",
+    "protection": "where the stops of open positions rest: `local`, kept by this program while it runs; `broker`, which is not built yet and"
+    " refuses real money",
     "timings": "a table, below",
     "limits": "a table, below",
     "simulation": "a table, below",

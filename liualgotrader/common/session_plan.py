@@ -70,6 +70,13 @@ class Endpoints(msgspec.Struct, frozen=True):
         return self.trading_url == LIVE_URL
 
 
+class Arming(msgspec.Struct, frozen=True):
+    """Whether a session may open positions with real money: on the account whose number ends so, unless refused."""
+
+    account: str = ""
+    refusal: str = ""  # why nothing is opened; what is open is looked after all the same
+
+
 def updates_address(trading_url: str) -> str:
     """Return where the news of orders come from: the host that takes the orders."""
     return f"ws{trading_url.removeprefix('http')}/stream"
@@ -158,6 +165,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     debug: bool = False
     verbose: bool = False  # show every order and fill
     account_is_new: bool = False  # it holds nothing of earlier sessions: that of a simulation which keeps none
+    arming: Arming | None = None  # of a session with real money
     announces: bool = False  # the supervisor shows account and equity before anything may be ordered
 
     @property

@@ -28,6 +28,7 @@ EventKind = Literal["second", "minute", "trade", "quote"]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 _Link = Literal["seqpacket", "queue"]
+_Protection = Literal["", "broker", "local"]
 EVENT_KINDS: tuple[EventKind, ...] = ("second", "minute", "trade", "quote")
 
 MOST_HISTORY = 100  # sessions of minutes that are loaded for each symbol
@@ -60,6 +61,7 @@ class TradePlan(msgspec.Struct, frozen=True, kw_only=True):
     real_frames: bool = False
     keep_picks: bool = False
     link: _Link = "seqpacket"
+    protection: _Protection = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan in the shape of its file, defaults filled in, fit for JSON; `from_dict` reads it back."""
@@ -168,7 +170,8 @@ def _in_words(error: str) -> str:
     where = re.search(r" - at `(?:key in )?\$\.?([^`]*)`$", error)
     key = where[1].replace("[...]", ".<name>") if where else ""
     if bad := re.match(r"Invalid enum value '(.*)' - at", error):
-        choices = get_args(get_type_hints(Simulation).get(key.removeprefix("simulation."), _Link))
+        literals = get_type_hints(Simulation) | {"protection": _Protection, "link": _Link}
+        choices = tuple(filter(None, get_args(literals.get(key.removeprefix("simulation."), _Link))))
         choices = EVENT_KINDS if key.startswith("events") else choices
         return f"`{key}` cannot be '{bad[1]}'; it may be {', '.join(choices)}"
     if kinds := re.match(r"Expected `([^`]*)`, got `([^`]*)`", error):

@@ -1,23 +1,40 @@
-"""The lock on real money: until it is lifted, orders go to this machine or to the vendor's paper account only."""
+"""The second lock on real money, in the one process that sends orders: it takes nobody's word for where they go."""
 
 from __future__ import annotations
 
 from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.session_plan import PAPER_URL, Endpoints, updates_address
+from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, SessionPlan, updates_address
 
 
-def refuse_real_money(endpoints: Endpoints) -> None:
-    """Return if orders go to this machine or to exactly the paper address, and their news come from there.
+def check_endpoints(plan: SessionPlan) -> None:
+    """Return if orders go to this machine, to exactly the paper address, or, armed or refused entries, to the live one.
 
     Raises:
-        ConfigError: naming the address that is neither.
+        ConfigError: naming the address that is none of these, or real money in a session that is not about it.
     """
+    endpoints, arming = plan.endpoints, plan.arming
     trading = endpoints.trading_url
-    if trading != PAPER_URL and not is_loopback(trading):
+    if not (endpoints.is_live or trading == PAPER_URL or is_loopback(trading)):
         raise ConfigError(
-            f"orders would go to {trading!r}: this version trades at {PAPER_URL} or on this machine only, "
-            "set APCA_API_BASE_URL accordingly."
+            f"orders would go to {trading!r}: set APCA_API_BASE_URL to {PAPER_URL}, or for real money to {LIVE_URL}."
         )
     if endpoints.updates_url != updates_address(trading):
         raise ConfigError(f"orders would go to {trading}, but their news would come from {endpoints.updates_url!r}.")
+    if endpoints.is_live != (plan.environment == "PROD"):
+        raise ConfigError(f"orders of a {plan.environment} session would go to {trading}.")
+    if endpoints.is_live and not (arming is not None and (arming.account or arming.refusal)):
+        raise ConfigError(f"orders would go to {trading}, but real money is not armed: start with `trader --live`.")
+
+
+def check_account(plan: SessionPlan, account_number: str) -> None:
+    """Return if the account is the one that real money was armed for.
+
+    Raises:
+        ConfigError: if it is another.
+    """
+    arming = plan.arming
+    if arming is not None and not arming.refusal and account_number[-4:] != arming.account:
+        raise ConfigError(
+            f"real money is armed for account …{arming.account}, but the keys open …{account_number[-4:]}."
+        )

@@ -27,7 +27,7 @@ from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.carrying import carried_positions, carries, takes_up
 from liualgotrader.order_gateway.desk_room import DeskRoom
 from liualgotrader.order_gateway.earlier import EarlierOrders
-from liualgotrader.order_gateway.endpoints import refuse_real_money
+from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.record import OpenStore, RowRecorder
 from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, disk_text, free_bytes
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOT_ARMED = "real money is not armed"  # the condition's name
 START_SECONDS = 30.0  # machine time for broker and database to answer at the first start
 STEADY_LOOKS = 4  # at the account, until nothing moves while the orders of earlier batches are looked up
 ANNOUNCE_SECONDS = 5.0  # machine time for the supervisor to show the account
@@ -95,17 +96,18 @@ async def serve(child: Child, doors: Doors) -> None:
     """Trade for the session until told to stop.
 
     Raises:
-        ConfigError: if orders would go where real money is.
+        ConfigError: if orders would go where they may not.
         OutsideError: if broker or database do not answer at the first start, or another gateway holds the account.
         MoneyNeedsAPerson: if the journal is damaged.
     """
-    refuse_real_money(child.plan.endpoints)
+    check_endpoints(child.plan)
     early: list[ToChild] = []
     child.on_order(early.append)
     async with AsyncExitStack() as cleanup:
         broker = await doors.open_broker()
         cleanup.push_async_callback(broker.close)
         account = await _patiently(child, broker.account, START_SECONDS)
+        check_account(child.plan, account.account_number)
         lock = AccountLock(doors.data_folder, account.account_number)
         cleanup.callback(lock.close)
         room = DeskRoom(Path(child.plan.journal_dir), child.clock)
@@ -153,6 +155,7 @@ class _Session:
         cleanup.push_async_callback(gateway.close)
         gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
         self._recorder.start()
+        self._arm()
         if takes_up(child.plan) and not room.desk.has_opened:
             await self._take_up()
         if killed := gateway.operator.killed():
@@ -175,6 +178,13 @@ class _Session:
             child.report(self._counters)
             child.ready()
         say(log, "gateway_ready", generation=generation, restarted=not is_new)
+
+    def _arm(self) -> None:
+        """Shut entries for real money that is not armed, or open them again."""
+        arming = self._child.plan.arming
+        refusal = arming.refusal if arming is not None else ""
+        if refusal != self._room.desk.ledger.conditions.get(NOT_ARMED, ""):
+            self._gateway.tell(Condition(NOT_ARMED, refusal, takes_back=bool(refusal)))
 
     async def _announce(self) -> None:
         """Tell what the account is, and wait until a person could read it: no intent is taken before."""

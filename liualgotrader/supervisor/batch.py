@@ -32,6 +32,8 @@ from liualgotrader.supervisor.record import no_portfolio
 from liualgotrader.supervisor.results import Results
 from liualgotrader.supervisor.simulated import MARKET_STATE, KeptAccount
 
+GONE = "the tradeplan does not name it any more"  # why a slot of a batch that goes on does not run
+
 
 class Batch(msgspec.Struct, frozen=True):
     """The batch of this session and where its files are."""
@@ -43,6 +45,7 @@ class Batch(msgspec.Struct, frozen=True):
     run_dir: Path
     journal_dir: Path
     log_dir: Path
+    configuration: dict[str, Any] = {}  # what it was made with
 
 
 def folders(home: Path, batch_id: str, day: str) -> tuple[Path, Path, Path]:
@@ -153,9 +156,10 @@ class Ledger:
             return None
         await store_left_signals(journal_dir, self._store)
         end_file(journal_dir).forget()
-        layout = stored_layout(found.layout, wanted.strategies, found.batch_id)
+        real_money = wanted.environment == "PROD"
+        layout = stored_layout(found.layout, wanted.strategies, found.batch_id, whatever_the_plan=real_money)
         self._lock = lock
-        return Batch(found.batch_id, layout, found.seed or 0, True, run_dir, journal_dir, log_dir)
+        return Batch(found.batch_id, layout, found.seed or 0, True, run_dir, journal_dir, log_dir, found.configuration)
 
     async def _finish_earlier(self, found: BatchRow, now: int) -> None:
         """Finish a batch of an earlier day whose journal lies here, unless somebody still serves it."""
@@ -203,7 +207,8 @@ class Ledger:
                 seed=wanted.seed,
             )
         )
-        return Batch(batch_id, layout, wanted.seed, False, *folders(self._home, batch_id, wanted.day))
+        made = folders(self._home, batch_id, wanted.day)
+        return Batch(batch_id, layout, wanted.seed, False, *made, wanted.configuration)
 
     async def slots(
         self,
@@ -219,11 +224,15 @@ class Ledger:
         Raises:
             ConfigError: if a strategy's portfolio does not exist.
         """
-        stopped = stopped_before(batch.run_dir)
-        swing = {f.name for f in facts if f.day_trade is False}
+        before = slots_before(batch.run_dir)
+        day_trade = {slot.strategy: slot.day_trade for slot in before.values()}
+        day_trade |= {f.name: f.day_trade for f in facts if f.day_trade is not None}
         slots: list[SlotPlan] = []
         for place in batch.layout.places:
-            details = plan.strategies[place.strategy]
+            details = plan.strategies.get(place.strategy, {})
+            stopped = before[place.slot].stopped if place.slot in before else ""
+            if place.strategy not in plan.strategies:
+                stopped = stopped or GONE
             run = AlgoRunRow(
                 batch_id=batch.batch_id,
                 slot=place.slot,
@@ -243,8 +252,8 @@ class Ledger:
                     run_id,
                     place.run_all,
                     account,
-                    stopped.get(place.slot, ""),
-                    day_trade=place.strategy not in swing,
+                    stopped,
+                    day_trade=day_trade.get(place.strategy, True),
                     own_process=place.own_process,
                 )
             )
@@ -284,11 +293,11 @@ def same_market(found: BatchRow, wanted: Wanted) -> bool:
     return bool(found.configuration.get("market") == wanted.configuration.get("market")) and found.seed == wanted.seed
 
 
-def stopped_before(run_dir: Path) -> dict[int, str]:
-    """Return the slots that an earlier supervisor of the batch had stopped, with the reasons."""
+def slots_before(run_dir: Path) -> dict[int, SlotPlan]:
+    """Return the slots as an earlier supervisor of the batch left them."""
     if not (run_dir / PLAN_FILE).exists():
         return {}
-    return {slot.slot: slot.stopped for slot in read_plan(run_dir).slots if slot.stopped}
+    return {slot.slot: slot for slot in read_plan(run_dir).slots}
 
 
 def build_label() -> str:

@@ -19,8 +19,10 @@ import msgspec
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.config import unshield_imports
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.folder_imports import loaded_files
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.layout import StrategyFacts
+from liualgotrader.supervisor.proofs import imported_files
 from liualgotrader.supervisor.worker import death_text
 from liualgotrader.transport.signals import start_helper
 
@@ -53,6 +55,7 @@ class Found(msgspec.Struct, frozen=True, tag="found"):
 
     strategies: tuple[StrategyFacts, ...]
     scanners: tuple[ScannerFacts, ...] = ()
+    files: tuple[str, ...] = ()  # of the user's: loaded, or imported by one that was
 
 
 Report = Loading | Wrong | Found
@@ -130,4 +133,4 @@ def _found(plan: TradePlan, tell: Callable[[Report], None]) -> Found:
         for name, details in plan.scanners.items():
             tell(Loading(f"scanners.{name}"))
             scanners.append(ScannerFacts(name, scanner_target(name, details), scanner_doubts(name, details)))
-    return Found(tuple(strategies), tuple(scanners))
+    return Found(tuple(strategies), tuple(scanners), tuple(imported_files(loaded_files())))

@@ -80,14 +80,16 @@ def lay_out(strategies: Sequence[StrategyFacts], consumers: int) -> Layout:
     return Layout(consumers, tuple(places))
 
 
-def stored_layout(values: dict[str, Any], strategies: Sequence[StrategyFacts], batch_id: str) -> Layout:
+def stored_layout(
+    values: dict[str, Any], strategies: Sequence[StrategyFacts], batch_id: str, *, whatever_the_plan: bool = False
+) -> Layout:
     """Return the layout that an unfinished batch was made with.
 
     Raises:
-        ConfigError: if the tradeplan now has other strategies.
+        ConfigError: if the tradeplan now has other strategies, unless the batch goes on `whatever_the_plan` says.
     """
     layout = msgspec.convert(values, Layout)
-    if set(layout.strategies()) != {s.name for s in strategies}:
+    if not whatever_the_plan and set(layout.strategies()) != {s.name for s in strategies}:
         raise ConfigError(
             f"the unfinished batch {batch_id} was made with the strategies {', '.join(layout.strategies())}: "
             "start with the same tradeplan to resume it, or with --new for a fresh batch"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import socket
 from collections.abc import Callable, Mapping
@@ -16,11 +17,25 @@ import msgspec
 from liualgotrader.common.calendar import session_at_or_after
 from liualgotrader.common.clock import SECOND, Clock, as_datetime, clock_text, machine_now
 from liualgotrader.common.config import Secret, Secrets, Settings, enter_session_environment
-from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
 from liualgotrader.common.redact import without_secrets
-from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, write_plan
-from liualgotrader.common.tlog import log_to_file
+from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, write_plan
+from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.arming import (
+    LIVE,
+    READING_SECONDS,
+    banner,
+    environment_of,
+    first_limits,
+    hash_of,
+    is_full_size,
+    last_four,
+    live_account,
+    session_limits,
+    unarmed,
+    unspoken,
+)
 from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, build_label, may_go_on
 from liualgotrader.supervisor.data_folder import enough_room, has_batches
 from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
@@ -29,6 +44,7 @@ from liualgotrader.supervisor.hours import finished_hours, next_session_text, si
 from liualgotrader.supervisor.inspection import Found, inspect_tradeplan
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.left_end import end_file
+from liualgotrader.supervisor.proofs import Proof, keep_proof, proofs_of
 from liualgotrader.supervisor.record import Record, open_record
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.simulated import (
@@ -41,8 +57,11 @@ from liualgotrader.supervisor.simulated import (
     kept_account,
     market_spec,
 )
+from liualgotrader.supervisor.view import equity_text
 from liualgotrader.transport.address import forget_address
 from liualgotrader.transport.page import SessionPage
+
+log = logging.getLogger(__name__)
 
 LARGEST_CONSUMERS = 100  # what fits on the page that the processes share
 BEFORE_OPEN = 60 * SECOND  # the processes start so long before the open
@@ -60,6 +79,7 @@ class Prepared:
     page: SessionPage
     market: SimulatedMarket | None
     wanted: tuple[str, ...]  # the processes to start
+    plan_hash: str
     finished: bool = False  # the record says how it ended: sockets, page and plan are not needed any more
 
     def forget(self) -> None:
@@ -68,6 +88,16 @@ class Prepared:
             end_file(self.batch.journal_dir).forget()
             shutil.rmtree(self.batch.run_dir, ignore_errors=True)
             forget_address(self.batch.run_dir)
+
+    def prove(self, home: Path, executions: int) -> None:
+        """Write down that this plan has traded and ended in order, if the whole batch was traded by it."""
+        plan, arming = self.plan, self.plan.arming
+        if plan.shadow or self.batch.configuration.get("plan") != self.plan_hash or (arming and arming.refusal):
+            return
+        try:
+            keep_proof(home, self.plan_hash, plan.environment, Proof(plan.batch_id, plan.hours.day, executions))
+        except OSError as error:
+            warn(log, "proof_lost", error=error)
 
     def page_time(self) -> int:
         """Return the simulated market's time, the session's open before it has stated any."""
@@ -99,7 +129,7 @@ class Preparation:
     @property
     def environment(self) -> str:
         """The environment that rows of this session carry."""
-        return environment_of(self.request)
+        return environment_of(self.request, self.settings)
 
     async def run(self, cleanup: AsyncExitStack) -> Prepared | Ending:
         """Return the prepared session, or why there is none to run; `cleanup` undoes what was done.
@@ -111,10 +141,11 @@ class Preparation:
         check_consumers(self.settings.consumer_count())
         if not has_batches(self.settings.home_path):  # else known once it is clear which batch it is
             enough_room(self.settings.home_path)
-        found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
-        can_run(found)
+        left = self.environment == LIVE and await self._is_left()
+        found, trouble = await self._inspect(left=left)
         for doubt in (*_unmade(found), *doubts_about(self.tradeplan, found)):
             self.screen.warn(doubt)
+        arming = await self._arm(found, trouble, left=left) if self.environment == LIVE else None
         early = self._open_early(cleanup) if self.request.simulate else None
         hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
         if hours is None and not self._over_today():
@@ -137,7 +168,77 @@ class Preparation:
                 return Ending(0, "closed")
         for doubt in doubts_about_hours(self.tradeplan, found, hours):
             self.screen.warn(doubt)
-        return await self._begin(found.strategies, record, ledger, hours, cleanup)
+        if (
+            arming is not None and not left and (why := self._unarmed(found))
+        ):  # a file changed while the open was waited for
+            raise ConfigError(why)
+        return await self._begin(found, arming, record, ledger, hours, cleanup)
+
+    # --- real money --------------------------------------------------------------------------------
+
+    async def _is_left(self) -> bool:
+        """Whether a batch of today with real money is unfinished: it is taken up, whatever was said and shown."""
+        if not has_batches(self.settings.home_path):
+            if why := unspoken(self.request, self.settings):
+                raise ConfigError(why)
+            return False
+        async with AsyncExitStack() as looking:
+            unfinished = await (await self._open(looking)).store.unfinished_batches(LIVE)
+        today = as_datetime(self.clock.now()).date().isoformat()
+        return not self.request.new and any(may_go_on(b, today, shadow=self.request.shadow) for b in unfinished)
+
+    async def _inspect(self, *, left: bool) -> tuple[Found, str]:
+        """Return what the plan's classes say, and, where a batch goes on all the same, why nothing new may come of them."""
+        try:
+            found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
+            can_run(found)
+        except ConfigError as error:
+            if not left:
+                raise
+            return Found(()), str(error)
+        return found, self.request.broken_plan
+
+    def _hash(self, found: Found) -> str:
+        return hash_of(self.settings, self.tradeplan, found.files)
+
+    def _unarmed(self, found: Found) -> str:
+        proofs = proofs_of(self.settings.home_path, self._hash(found))
+        return unarmed(self.request, self.settings, self.tradeplan, proofs)
+
+    async def _arm(self, found: Found, trouble: str, *, left: bool) -> Arming:
+        """Return whether positions may be opened with real money, after a person could read whose it is.
+
+        What is `left` is taken up without a wait: only entries depend on it.
+
+        Raises:
+            ConfigError: why not, in one sentence.
+        """
+        why = trouble or self._unarmed(found)
+        if why and not left:
+            raise ConfigError(why)
+        try:
+            digits = "" if why else last_four(account := await live_account(self.settings), self.settings)
+        except LiuError as error:
+            if not left:
+                raise
+            digits, why = "", str(error)
+        if left:
+            if why:
+                self.screen.warn(
+                    f"the unfinished batch is taken up to look after what is open; nothing is opened: {why}"
+                )
+            return Arming(digits, why)
+        full = is_full_size(self.settings, proofs_of(self.settings.home_path, self._hash(found)))
+        limits = session_limits(self.tradeplan, self.settings)
+        equity = equity_text({"equity": account.equity})
+        shown = banner(
+            digits, equity, limits if full else first_limits(limits), full_size=full, shadow=self.request.shadow
+        )
+        for line in shown:
+            self.screen.line(line)
+        self.waits("says whose money it is, and starts in a few seconds")
+        await self.clock.sleep(READING_SECONDS)
+        return Arming(digits)
 
     # --- record ------------------------------------------------------------------------------------
 
@@ -219,14 +320,20 @@ class Preparation:
     # --- batch, page, market, plan -------------------------------------------------------------------
 
     async def _begin(
-        self, facts: tuple[StrategyFacts, ...], record: Record, ledger: Ledger, hours: Hours, cleanup: AsyncExitStack
+        self,
+        found: Found,
+        arming: Arming | None,
+        record: Record,
+        ledger: Ledger,
+        hours: Hours,
+        cleanup: AsyncExitStack,
     ) -> Prepared:
         now = hours.opens_at if self.request.simulate else self.clock.now()
-        batch = await ledger.batch(self._wanted(facts, hours), now, fresh=self.request.new)
+        batch = await ledger.batch(self._wanted(found, hours), now, fresh=self.request.new)
         for note in ledger.notes:
             self.screen.warn(note)
         try:
-            return await self._furnish(facts, record, ledger, batch, hours, cleanup)
+            return await self._furnish(found, arming, record, ledger, batch, hours, cleanup)
         except BaseException:
             if not batch.resumed:
                 await ledger.end(batch.batch_id, now, "could not start")
@@ -237,7 +344,8 @@ class Preparation:
 
     async def _furnish(
         self,
-        facts: tuple[StrategyFacts, ...],
+        found: Found,
+        arming: Arming | None,
         record: Record,
         ledger: Ledger,
         batch: Batch,
@@ -246,15 +354,16 @@ class Preparation:
     ) -> Prepared:
         build = await asyncio.to_thread(build_label)
         now = hours.opens_at if self.request.simulate else self.clock.now()
+        facts = found.strategies
         slots = await ledger.slots(batch, self.tradeplan, facts, self.environment, build, now)
         market_at = last_market_time(batch.run_dir)
         for folder in (batch.run_dir, batch.journal_dir, batch.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         end_file(batch.journal_dir).reserve()
         log_to_file(batch.log_dir, "supervisor", debug=self.settings.debug)
-        plan = self._plan(batch, hours, slots, build)
+        plan = msgspec.structs.replace(self._plan(batch, hours, slots, build), arming=arming)
         page = SessionPage.create(plan.page_path, plan.process_names(), plan.link_names())
-        prepared = Prepared(facts, record, ledger, batch, plan, page, None, self._processes(plan))
+        prepared = Prepared(facts, record, ledger, batch, plan, page, None, self._processes(plan), self._hash(found))
         cleanup.callback(prepared.forget)
         cleanup.callback(page.close)
         if self.request.simulate:
@@ -266,7 +375,7 @@ class Preparation:
         self._say_banner(batch, prepared.plan)
         return prepared
 
-    def _wanted(self, facts: tuple[StrategyFacts, ...], hours: Hours) -> Wanted:
+    def _wanted(self, found: Found, hours: Hours) -> Wanted:
         request, settings = self.request, self.settings
         market = {
             "data": request.data,
@@ -282,18 +391,24 @@ class Preparation:
             "tradeplan": without_secrets(self.tradeplan.as_dict()),
             "market": market if request.simulate else {},
             "shadow": request.shadow,
+            "plan": self._hash(found),
         }
+        if self.environment == LIVE:
+            configuration["full_size"] = is_full_size(settings, proofs_of(settings.home_path, configuration["plan"]))
         return Wanted(
             environment=self.environment,
             day=hours.day,
             consumers=settings.consumer_count(),
             seed=settings.seed or 0,
-            strategies=facts,
+            strategies=found.strategies,
             configuration=configuration,
         )
 
     def _plan(self, batch: Batch, hours: Hours, slots: Any, build: str) -> SessionPlan:
         settings, tradeplan = self.settings, self.tradeplan
+        limits = session_limits(tradeplan, settings)
+        if self.environment == LIVE and not batch.configuration.get("full_size"):
+            limits = first_limits(limits)
         return SessionPlan(
             batch_id=batch.batch_id,
             environment=self.environment,
@@ -313,7 +428,7 @@ class Preparation:
             data_feed=settings.data_feed,
             link=settings.link,
             timings=tradeplan.timings,
-            limits=session_limits(tradeplan, settings),
+            limits=limits,
             shadow=self.request.shadow,
             build_number=build,
             debug=settings.debug,
@@ -370,11 +485,6 @@ class Preparation:
             self.screen.line(f"the simulated market serves {plan.endpoints.trading_url}; logs are in {plan.log_dir}")
 
 
-def environment_of(request: Request) -> str:
-    """Return the environment that rows of a session carry."""
-    return "SIMULATED" if request.simulate else "PAPER"
-
-
 def last_market_time(run_dir: Path) -> int:
     """Return where the simulated time of an earlier supervisor's session stood, 0 if nothing says so."""
     path = run_dir / "page"
@@ -384,13 +494,6 @@ def last_market_time(run_dir: Path) -> int:
     anchor = page.anchor()
     page.close()
     return anchor.market0 if anchor else 0
-
-
-def session_limits(tradeplan: TradePlan, settings: Settings) -> Limits:
-    """Return the limits of the tradeplan, with the setting for symbols where one was made."""
-    if settings.source("max_symbols") == "default":
-        return tradeplan.limits
-    return msgspec.structs.replace(tradeplan.limits, max_symbols=settings.max_symbols)
 
 
 def can_run(found: Found) -> None:

@@ -29,6 +29,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     symbol_count: int = 200
     port: int = 0
     state: str = ""  # folder of an account that simulated sessions keep; empty: a new account
+    live: bool = False  # `--live`: real money is meant
+    broken_plan: str = ""  # why the tradeplan cannot be read, while the last one is followed to its end
     shadow: bool = False
     flatten: bool = False
     new: bool = False

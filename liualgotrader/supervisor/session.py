@@ -22,6 +22,7 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.marks import Marks
 from liualgotrader.supervisor.answering import Answering, FrontDoor
+from liualgotrader.supervisor.arming import environment_of
 from liualgotrader.supervisor.batch import Batch
 from liualgotrader.supervisor.data_folder import make_home
 from liualgotrader.supervisor.ending import (
@@ -36,7 +37,7 @@ from liualgotrader.supervisor.ending import (
 )
 from liualgotrader.supervisor.figures import Figures
 from liualgotrader.supervisor.left_end import LeftEnd, keep_end
-from liualgotrader.supervisor.prepare import Preparation, Prepared, environment_of
+from liualgotrader.supervisor.prepare import Preparation, Prepared
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.results import Results
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
@@ -173,7 +174,7 @@ class Session:
     # --- the walk ------------------------------------------------------------------------------------------
 
     async def _whole(self, cleanup: AsyncExitStack) -> Ending:
-        home, environment = self._settings.home_path, environment_of(self._request)
+        home, environment = self._settings.home_path, environment_of(self._request, self._settings)
         make_home(home)
         door = FrontDoor(home, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
         cleanup.push_async_callback(door.close)
@@ -333,7 +334,10 @@ class Session:
             scanners, executions = self._tradeplan.scanners, result.executions
             useless = could_not_trade(view, scanners, scanners_off, executions, shadow=plan.shadow)
             ending = nobody_runs(plan.slots, self._never_ran) or useless or ending
-        return needing_a_person(ending, standing, quarantined, day_trades, flattened=self._request.flatten)
+        ending = needing_a_person(ending, standing, quarantined, day_trades, flattened=self._request.flatten)
+        if ending.exit_code == 0 and result.executions:
+            prepared.prove(self._settings.home_path, result.executions)
+        return ending
 
     async def _keep(self, prepared: Prepared) -> None:
         assert self._stack is not None

@@ -316,6 +316,8 @@ def _on_reconnected(ledger: Ledger, _: Reconnected) -> None:
 
 def _on_condition(ledger: Ledger, told: Condition) -> None:
     ledger.condition(told.name, told.text)
+    if told.takes_back:
+        closing.take_back_entries(ledger, told.text)
 
 
 def _on_resume(ledger: Ledger, _: Resume) -> None:

@@ -183,10 +183,14 @@ class Tick(msgspec.Struct, frozen=True, tag_field="kind", tag="tick"):
 
 
 class Condition(msgspec.Struct, frozen=True, tag_field="kind", tag="condition"):
-    """Something outside the desk stops entries (`text` says what), or stops no longer (`text` empty)."""
+    """Something outside the desk stops entries (`text` says what), or stops no longer (`text` empty).
+
+    `takes_back`: entries that work already are cancelled too.
+    """
 
     name: str
     text: str
+    takes_back: bool = False
 
 
 class KillSwitch(msgspec.Struct, frozen=True, tag_field="kind", tag="kill_switch"):

@@ -83,6 +83,7 @@ class Stack:
         self.plan = self._plan(port, limits)
         write_plan(self.plan)
         self.gateway: Any = None
+        self.program: Callable[..., None] = gateway_main.run
         self.control: Connection | None = None
 
     @property
@@ -145,7 +146,7 @@ class Stack:
 
     def start_gateway(self) -> None:
         mine, theirs = _SPAWN.Pipe()
-        self.gateway = _SPAWN.Process(target=gateway_main.run, args=(self.plan.run_dir, theirs))
+        self.gateway = _SPAWN.Process(target=self.program, args=(self.plan.run_dir, theirs))
         self.page.put(self.page.process("order_gateway"), Cell.LIFE, Life.DOWN)
         self.gateway.start()
         theirs.close()

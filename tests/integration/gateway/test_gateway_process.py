@@ -14,17 +14,18 @@ import pytest
 
 from liualgotrader.analytics import consolidate
 from liualgotrader.common.clock import NEVER
-from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Operate, StopSlot
+from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Failed, Operate, StopSlot
 from liualgotrader.common.orders import Fill, OrderState, Protect, Side
 from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderRow, Row, TradeRow
-from liualgotrader.common.session_plan import SlotPlan, write_plan
+from liualgotrader.common.session_plan import Arming, SlotPlan, write_plan
 from liualgotrader.engine.desk import Entry, Leave
 from liualgotrader.journal import read_journal
 from liualgotrader.models.store import PostgresStore
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE
 from liualgotrader.transport.codec import encode_intents
 from liualgotrader.transport.page import Cell, Life
+from tests.fakes import live_gateway
 from tests.fakes.http_vendor import spoiling
 from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, WIDE, PlayedConsumer, Stack
 
@@ -526,3 +527,67 @@ async def test_a_gateway_without_a_supervisor_leaves_the_batch_to_be_resumed(sta
     payloads = read_journal(Path(stack.plan.journal_dir) / JOURNAL_FILE)
     left = [e.told for e in (msgspec.msgpack.decode(p, type=Entry) for p in payloads) if isinstance(e.told, Leave)]
     assert [leave.resumes for leave in left] == [True]
+
+
+def live(stack: Stack, arming: Arming) -> None:
+    """Let the session be about real money, whose host is this stack's simulated market."""
+    stack.plan = msgspec.structs.replace(stack.plan, environment="PROD", arming=arming)
+    write_plan(stack.plan)
+    stack.program = live_gateway.run
+
+
+async def test_real_money_that_is_not_armed_opens_nothing_takes_entries_back_and_lets_exits_go(stack: Stack) -> None:
+    number = stack.ask("account")["account_number"]
+    live(stack, Arming(number[-4:]))
+    consumer = await begin(stack, swing=frozenset({1, 2}))
+    (symbol, price), (other, low) = list(prices(stack).items())[:2]
+    bought = consumer.order(1, Side.BUY, 10, symbol, price)
+    resting = consumer.order(
+        2, Side.BUY, 1, other, (low * Decimal("0.98")).quantize(Decimal("0.01")), limit=True, stays=True
+    )
+    await consumer.until(lambda: consumer.state(bought) is OrderState.FILLED)
+    await consumer.until(lambda: consumer.state(resting) is OrderState.ACKNOWLEDGED)
+    stack.kill_gateway()
+    live(stack, Arming(refusal="nobody said that real money is meant"))
+    stack.start_gateway()
+    consumer.caught_up.clear()
+    await consumer.until(lambda: consumer.caught_up == {1, 2})
+    await consumer.until(lambda: consumer.state(resting) is OrderState.CANCELED)
+    refused = consumer.order(2, Side.BUY, 1, other, low)
+    await consumer.until(lambda: consumer.state(refused) is OrderState.REFUSED)
+    sold = consumer.order(1, Side.SELL, 10, symbol, price)
+    await consumer.until(lambda: consumer.state(sold) is OrderState.FILLED)
+    assert stack.ask("positions") == []
+    assert "entries stopped: nobody said that real money is meant" in stack.heard_notices()
+    assert stack.facts()["entries_stopped"] == {"real money is not armed": "nobody said that real money is meant"}
+    stack.kill_gateway()
+    live(stack, Arming(number[-4:]))
+    stack.start_gateway()
+    consumer.caught_up.clear()
+    await consumer.until(lambda: consumer.caught_up == {1, 2})
+    again = consumer.order(2, Side.BUY, 1, other, low)
+    await consumer.until(lambda: consumer.state(again) is OrderState.FILLED)
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "arming", "sentence"),
+    [
+        ("PROD", Arming("0000"), "real money is armed for account …0000, but the keys open"),
+        ("PROD", None, "real money is not armed"),
+        ("PAPER", Arming("0000"), "orders of a PAPER session would go to"),
+    ],
+)
+async def test_a_gateway_sends_nothing_where_real_money_is_not_armed_for_its_account(
+    stack: Stack, environment: str, arming: Arming | None, sentence: str
+) -> None:
+    stack.plan = msgspec.structs.replace(stack.plan, environment=environment, arming=arming)
+    write_plan(stack.plan)
+    stack.program = live_gateway.run
+    stack.start_gateway()
+    await asyncio.to_thread(stack.gateway.join, 30)
+    stack.listen()
+    assert stack.gateway.exitcode == 2
+    assert sentence in next(m.text for m in stack.heard if isinstance(m, Failed))
+    assert stack.ask("orders", status="all") == []

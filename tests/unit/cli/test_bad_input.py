@@ -58,8 +58,20 @@ def must_say(result, code, sentence):
     [
         ((), {}, 2, "APCA_API_KEY_ID and APCA_API_SECRET_KEY are not set.*--simulate"),
         ((), {"APCA_API_KEY_ID": "PK"}, 2, "APCA_API_SECRET_KEY is not set"),
-        ((), KEYS | {"APCA_API_BASE_URL": "https://api.alpaca.markets"}, 2, "real money is locked"),
-        (("--live",), KEYS, 2, "real money is locked"),
+        (
+            (),
+            KEYS | {"APCA_API_BASE_URL": "https://api.alpaca.markets"},
+            2,
+            "is real money: say so with `trader --live`",
+        ),
+        (("--live",), KEYS, 2, "^trader: --live is for real money, but orders would go to https://paper"),
+        (("--full-size",), KEYS, 2, "^trader: --full-size is for real money, but orders would go to https://paper"),
+        (
+            ("--live",),
+            KEYS | {"APCA_API_BASE_URL": "https://api.alpaca.markets:8443"},
+            2,
+            "orders would go to https://api.alpaca.markets:8443: set",
+        ),
         (
             (),
             KEYS | {"APCA_API_BASE_URL": "http://paper-api.alpaca.markets"},

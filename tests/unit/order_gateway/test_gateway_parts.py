@@ -26,7 +26,7 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import AccountRow, AlgoRunRow, BatchRow, Progress, TradeRow
-from liualgotrader.common.session_plan import Endpoints, SessionPlan, SlotPlan
+from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, SlotPlan
 from liualgotrader.engine.desk import (
     Begin,
     Cancel,
@@ -48,7 +48,7 @@ from liualgotrader.exchange.values import AssetTerms
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.carrying import carried_positions, carries, takes_up
 from liualgotrader.order_gateway.desk_room import DeskRoom
-from liualgotrader.order_gateway.endpoints import refuse_real_money
+from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
 from liualgotrader.order_gateway.errands import Errands
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.lanes import Lanes
@@ -127,28 +127,64 @@ def test_fills_orders_and_refusals_are_counted_once_however_often_they_are_told_
 # --- real money
 
 
+PAPER, LIVE = "https://paper-api.alpaca.markets", "https://api.alpaca.markets"
+
+
+def session_at(trading: str, updates: str, environment: str, arming: Arming | None = None) -> SessionPlan:
+    plan = SessionPlan(
+        batch_id="", environment=environment, hours=Hours("", 0, 0, 0, 0), simulated_clock=False,
+        endpoints=Endpoints(trading, "", "", updates, loopback=False), run_dir="", journal_dir="", log_dir="",
+        consumers=0, slots=(), tradeplan={}, tradeplan_dir="", seed=0, arming=arming,
+    )  # fmt: skip
+    return plan
+
+
 @pytest.mark.parametrize(
-    ("trading", "updates", "allowed"),
+    ("trading", "environment", "arming", "allowed"),
     [
-        ("https://paper-api.alpaca.markets", "wss://paper-api.alpaca.markets/stream", True),
-        ("http://127.0.0.1:8000", "ws://127.0.0.1:8000/stream", True),
-        ("http://localhost:8000", "ws://localhost:8000/stream", True),
-        ("https://api.alpaca.markets", "wss://api.alpaca.markets/stream", False),
-        ("https://paper-api.alpaca.markets", "wss://api.alpaca.markets/stream", False),
-        ("https://paper-api.alpaca.markets:8443", "wss://paper-api.alpaca.markets:8443/stream", False),
-        ("https://paper-api.alpaca.markets/x", "wss://paper-api.alpaca.markets/x/stream", False),
-        ("https://paper-api.alpaca.markets.evil.example", "wss://paper-api.alpaca.markets.evil.example/stream", False),
-        ("http://127.0.0.1:8000", "wss://api.alpaca.markets/stream", False),
-        ("", "", False),
+        (PAPER, "PAPER", None, True),
+        ("http://127.0.0.1:8000", "SIMULATED", None, True),
+        ("http://localhost:8000", "PAPER", None, True),
+        (LIVE, "PROD", Arming("1234"), True),
+        (LIVE, "PROD", Arming(refusal="nobody said so"), True),
+        (LIVE, "PROD", None, False),
+        (LIVE, "PROD", Arming(), False),
+        (LIVE, "PAPER", Arming("1234"), False),
+        (LIVE, "SIMULATED", Arming("1234"), False),
+        (PAPER, "PROD", Arming("1234"), False),
+        (f"{LIVE}:8443", "PROD", Arming("1234"), False),
+        (f"{LIVE}/x", "PROD", Arming("1234"), False),
+        (f"{PAPER}:8443", "PAPER", None, False),
+        (f"{PAPER}/x", "PAPER", None, False),
+        (f"{PAPER}.evil.example", "PAPER", None, False),
+        ("", "PAPER", None, False),
     ],
 )
-def test_orders_go_to_this_machine_or_to_paper_only(trading: str, updates: str, allowed: bool) -> None:
-    endpoints = Endpoints(trading, "", "", updates, loopback=False)
+def test_orders_go_to_this_machine_to_paper_or_armed_to_the_live_address_and_nowhere_else(
+    trading: str, environment: str, arming: Arming | None, allowed: bool
+) -> None:
+    updates = f"ws{trading.removeprefix('http')}/stream" if trading else ""
+    plan = session_at(trading, updates, environment, arming)
     if allowed:
-        refuse_real_money(endpoints)
+        check_endpoints(plan)
     else:
-        with pytest.raises(ConfigError, match="orders would go to"):
-            refuse_real_money(endpoints)
+        with pytest.raises(ConfigError, match=r"^orders .*would go to"):
+            check_endpoints(plan)
+
+
+@pytest.mark.parametrize("updates", ["wss://api.alpaca.markets/stream", "ws://127.0.0.1:1/stream", ""])
+def test_the_news_of_orders_come_from_where_the_orders_go(updates: str) -> None:
+    with pytest.raises(ConfigError, match="their news would come from"):
+        check_endpoints(session_at(PAPER, updates, "PAPER"))
+
+
+def test_an_armed_gateway_trades_the_account_it_was_armed_for_and_no_other() -> None:
+    live = session_at(LIVE, "wss://api.alpaca.markets/stream", "PROD", Arming("1234"))
+    check_account(live, "98761234")
+    for other in ("98761235", "", "1234 "):
+        with pytest.raises(ConfigError, match="armed for account …1234, but the keys open"):
+            check_account(live, other)
+    check_account(msgspec.structs.replace(live, arming=Arming(refusal="nobody said so")), "98761235")
 
 
 # --- the account

@@ -25,11 +25,12 @@ from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.simulator.server import rules_of
 from liualgotrader.supervisor import data_folder
 from liualgotrader.supervisor.answering import FrontDoor
+from liualgotrader.supervisor.arming import session_limits
 from liualgotrader.supervisor.batch import Ledger, Wanted, lock_of, same_market
 from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.operator import Listed, OperatorDoor, ask, running_sessions
-from liualgotrader.supervisor.prepare import last_market_time, session_limits
+from liualgotrader.supervisor.prepare import last_market_time
 from liualgotrader.supervisor.record import Record
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec

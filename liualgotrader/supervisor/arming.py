@@ -1,0 +1,187 @@
+"""Real money: what has to be said and shown before a session may open positions with it, and what is said then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from liualgotrader.common.config import Secrets, Settings
+from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.orders import BrokerAccount
+from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, PLAN_FILE, Hours, Limits, SessionPlan, read_plan
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.inspection import inspect_tradeplan
+from liualgotrader.supervisor.proofs import Proof, plan_hash, proofs_of
+from liualgotrader.supervisor.request import Request
+
+LIVE = "PROD"  # the environment of rows about real money
+FIRST_SHARE = 0.1  # of its limits for a plan that trades real money for the first time
+READING_SECONDS = 10.0  # machine time between the banner and the start
+_LAST_DIGITS = 4
+_OF_MONEY = (
+    "order_equity_fraction",
+    "order_dollars",
+    "position_equity_fraction",
+    "gross_equity_fraction",
+    "short_equity_fraction",
+    "daily_loss_stop_fraction",
+    "daily_loss_flatten_fraction",
+)
+
+
+def environment_of(request: Request, settings: Settings) -> str:
+    """Return the environment that rows of a session carry."""
+    if request.simulate:
+        return "SIMULATED"
+    return LIVE if settings.endpoints.is_live else "PAPER"
+
+
+def session_limits(tradeplan: TradePlan, settings: Settings) -> Limits:
+    """Return the limits of the tradeplan, with the setting for symbols where one was made."""
+    if settings.source("max_symbols") == "default":
+        return tradeplan.limits
+    return msgspec.structs.replace(tradeplan.limits, max_symbols=settings.max_symbols)
+
+
+def first_limits(limits: Limits) -> Limits:
+    """Return the limits of a plan's first session with real money: a tenth of whatever bounds money."""
+    return msgspec.structs.replace(limits, **{name: FIRST_SHARE * getattr(limits, name) for name in _OF_MONEY})
+
+
+def hash_of(settings: Settings, tradeplan: TradePlan, files: tuple[str, ...]) -> str:
+    """Return the hash of a session's plan.
+
+    Raises:
+        ConfigError: if a file that was loaded cannot be read any more.
+    """
+    try:
+        folder = settings.tradeplan_path.absolute().parent
+        return plan_hash(tradeplan, session_limits(tradeplan, settings), files, folder)
+    except OSError as error:
+        raise ConfigError(f"{error.filename} was loaded and cannot be read any more ({error.strerror})") from None
+
+
+def unspoken(request: Request, settings: Settings) -> str:
+    """Return why nobody has said that real money is meant; empty if somebody has."""
+    if not (request.live or settings.live):
+        return (
+            f"{LIVE_URL} is real money: say so with `trader --live` (a service: LIU_LIVE=<last four of the account number>),"
+            f" or set APCA_API_BASE_URL to {PAPER_URL}"
+        )
+    if settings.live and (len(settings.live) != _LAST_DIGITS or not settings.live.isalnum()):
+        return f"LIU_LIVE is '{settings.live}', but it must be the last four of the account number"
+    return ""
+
+
+def unarmed(request: Request, settings: Settings, tradeplan: TradePlan, proofs: Mapping[str, Proof]) -> str:
+    """Return why a session may not open positions with real money, in one sentence; empty if it may."""
+    if why := unspoken(request, settings):
+        return why
+    if request.shadow:  # nothing is sent
+        return ""
+    if tradeplan.protection != "local":
+        return (
+            'stops that rest at the broker (protection = "broker", the default for real money) are not built yet: set'
+            ' protection = "local" in the tradeplan to trade with stops that only this program keeps'
+        )
+    if not proofs.keys() & {"SIMULATED", "PAPER"}:
+        return (
+            "this tradeplan, with its limits and files as they are now, has not ended a paper or simulated session in"
+            " which it traded: let it do so first, with `trader --simulate` or on the paper account"
+        )
+    return ""
+
+
+def armed_text(request: Request, settings: Settings, tradeplan: TradePlan, files: tuple[str, ...] | None = None) -> str:
+    """Return whether real money is armed and with which limits; `files` are those that the plan's classes loaded.
+
+    Raises:
+        ConfigError: why it is not.
+    """
+    if environment_of(request, settings) != LIVE:
+        raise ConfigError(
+            f"orders go to {'the simulated market' if request.simulate else settings.endpoints.trading_url}"
+        )
+    files = inspect_tradeplan(tradeplan).files if files is None else files
+    proofs = proofs_of(settings.home_path, hash_of(settings, tradeplan, files))
+    if why := unarmed(request, settings, tradeplan, proofs):
+        raise ConfigError(why)
+    return f"armed, {share_text(full_size=is_full_size(settings, proofs))}"
+
+
+def is_full_size(settings: Settings, proofs: Mapping[str, Proof]) -> bool:
+    """Whether a new batch trades at all of its limits."""
+    return settings.full_size or LIVE in proofs
+
+
+def share_text(*, full_size: bool) -> str:
+    """Return which part of its limits a session may use."""
+    if full_size:
+        return "at all of the tradeplan's limits"
+    return (
+        "at a tenth of the tradeplan's limits until it has ended a session with real money (all of them: --full-size)"
+    )
+
+
+async def live_account(settings: Settings) -> BrokerAccount:
+    """Return the account that the keys open.
+
+    Raises:
+        LiuError: if the broker does not tell.
+    """
+    from liualgotrader.trading.trader_factory import open_broker
+
+    nothing = Hours(day="", opens_at=0, closes_at=0, liquidates_at=0, ends_at=0)
+    plan = SessionPlan(
+        batch_id="", environment="", hours=nothing, simulated_clock=False, endpoints=settings.endpoints,
+        run_dir="", journal_dir="", log_dir="", consumers=0, slots=(), tradeplan={}, tradeplan_dir="", seed=0,
+        broker=settings.broker,
+    )  # fmt: skip
+    broker = await open_broker(plan, Secrets(settings.key_id, settings.secret_key))
+    try:
+        return await broker.account()
+    finally:
+        await broker.close()
+
+
+def last_four(account: BrokerAccount, settings: Settings) -> str:
+    """Return the last four of the account's number.
+
+    Raises:
+        ConfigError: if LIU_LIVE names another.
+    """
+    digits = account.account_number[-_LAST_DIGITS:]
+    if settings.live and digits != settings.live:
+        raise ConfigError(
+            f"LIU_LIVE names the account …{settings.live}, but the keys open …{digits}: set the keys of the account that"
+            " you mean, or its last four"
+        )
+    return digits
+
+
+def left_plan(home: Path) -> SessionPlan | None:
+    """Return the newest plan of a session with real money that this data folder holds as unfinished, None without one."""
+    plans: list[SessionPlan] = []
+    for path in (home / "run").glob(f"*/{PLAN_FILE}"):
+        try:
+            plans.append(read_plan(path.parent))
+        except (OSError, LiuError, msgspec.DecodeError):
+            continue
+    return max((p for p in plans if p.environment == LIVE), key=lambda p: p.hours.opens_at, default=None)
+
+
+def banner(digits: str, equity: str, limits: Limits, *, full_size: bool, shadow: bool) -> list[str]:
+    """Return what a person reads before anything starts that may trade real money."""
+    lines = [f"REAL MONEY: account …{digits}, {LIVE}, {equity}{', shadow: nothing is sent' if shadow else ''}"]
+    lines += [
+        f"limits: an order {limits.order_equity_fraction:.1%} of equity and {limits.order_dollars:,.0f} $,"
+        f" a position {limits.position_equity_fraction:.1%}, all {limits.gross_equity_fraction:.1%},"
+        f" short {limits.short_equity_fraction:.1%}; after a loss of {limits.daily_loss_stop_fraction:.2%} in a day nothing is"
+        f" opened, after {limits.daily_loss_flatten_fraction:.2%} everything of ours is closed",
+        f"this session trades {share_text(full_size=full_size)}",
+        "protection: local; stops and targets are kept by this program only, none rests at the broker",
+        f"nothing starts for {READING_SECONDS:.0f} seconds; Ctrl-C ends it",
+    ]
+    return lines
