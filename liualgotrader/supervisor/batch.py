@@ -231,8 +231,8 @@ class Ledger:
         for place in batch.layout.places:
             details = plan.strategies.get(place.strategy, {})
             stopped = before[place.slot].stopped if place.slot in before else ""
-            if place.strategy not in plan.strategies:
-                stopped = stopped or GONE
+            if stopped in ("", GONE):
+                stopped = "" if place.strategy in plan.strategies else GONE
             run = AlgoRunRow(
                 batch_id=batch.batch_id,
                 slot=place.slot,

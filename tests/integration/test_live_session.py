@@ -159,11 +159,13 @@ def test_an_unfinished_batch_of_real_money_is_taken_up_at_once_whatever_was_chan
     def changed(name: str, text: str) -> None:
         (live.folder / name).write_text(text)
 
+    changed("another.py", STRATEGY.replace("Breakout", "Another"))
+    another = PLAN.replace("Breakout", "Another").replace("breakout", "another")
     for name, text, why in (
         ("breakout.py", STRATEGY + "\n# another one\n", "say so with `trader --live`"),
-        ("breakout.py", "this is not Python", "is not valid Python"),
-        ("tradeplan.toml", PLAN.replace("Breakout", "Another"), ""),
+        ("breakout.py", "def :", "is not valid Python"),
         ("tradeplan.toml", "consumers = ", "is not valid TOML"),
+        ("tradeplan.toml", another, "say so with `trader --live`"),
     ):
         before = (live.folder / name).read_text()
         changed(name, text)
@@ -176,7 +178,7 @@ def test_an_unfinished_batch_of_real_money_is_taken_up_at_once_whatever_was_chan
         assert (plan.batch_id, plan.environment) == (batch, "PROD")
         assert plan.arming is not None
         assert why in plan.arming.refusal
-        assert plan.arming.refusal
+        assert [bool(slot.stopped) for slot in plan.slots] == [text == another]
         assert plan.limits.order_dollars == 25_000, "a batch keeps the size that it began with"
         assert not [line for line in live.did() if "waited" in line]
         assert f"batch {batch} (taken up again)" in out
