@@ -35,7 +35,7 @@ from liualgotrader.supervisor.record import Record
 from liualgotrader.supervisor.request import Request
 from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
 from liualgotrader.supervisor.worker import death_text
-from liualgotrader.transport.address import short_link
+from liualgotrader.transport.address import short_link, socket_address
 from liualgotrader.transport.page import SessionPage
 from tests.fakes.store import MemoryStore
 
@@ -227,7 +227,9 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_door
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
         (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
-        await asyncio.get_running_loop().sock_connect(caller, listed.socket)  # has knocked, and has not asked yet
+        await asyncio.get_running_loop().sock_connect(
+            caller, socket_address(Path(listed.socket))
+        )  # has knocked, and has not asked yet
         asking = asyncio.create_task(asyncio.to_thread(keep_asking))
         await asyncio.to_thread(ask, listed, {"do": "status"})
         door.hand_over("0b5e-77", "PAPER", "2024-06-03", Session())
