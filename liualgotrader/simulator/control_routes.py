@@ -9,7 +9,7 @@ from aiohttp import web
 
 from liualgotrader.common.clock import machine_now
 from liualgotrader.exchange.values import Refusal
-from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTE, NAMES, OrderFault
+from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, NAMES
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, number_of, text_in
 from liualgotrader.simulator.trading_shapes import activity_body
 from liualgotrader.simulator.wire import answer, no, rfc3339
@@ -61,7 +61,7 @@ def status_of(world: World) -> dict[str, object]:
         "data_connections": len(world.data.subscribers),
         "order_streams": len(world.updates.listeners),
         "faults": world.faults.left(),
-        "muted": world.data.muted,
+        "muted": world.data.muted or world.updates.muted,
     }
 
 
@@ -105,15 +105,17 @@ async def move_cash(request: web.Request) -> web.Response:
 
 
 async def fault(request: web.Request) -> web.Response:
-    """Switch a fault: `{"count": n}` for order faults, `{"on": bool}` for `mute`, nothing for the others."""
+    """Switch a fault: `{"count": n}` for request faults, `{"on": bool}` for mutes, nothing for the others."""
     world, name = request.app[WORLD], request.match_info["name"]
     body = await body_of(request)
     if name not in NAMES:
         return no(404, 40410000, f"no fault named {name}; there are {', '.join(NAMES)}")
-    if name == MUTE:
+    if name in MUTES:
         on = body.get("on", True) is True
-        world.data.mute(muted=on)
-        world.updates.mute(muted=on)
+        if name != "mute_updates":
+            world.data.mute(muted=on)
+        if name != "mute_data":
+            world.updates.mute(muted=on)
     elif name == DROP_WEBSOCKETS:
         world.data.drop_all()
         world.updates.drop_all()
@@ -121,5 +123,5 @@ async def fault(request: web.Request) -> web.Response:
         count = body.get("count", 1)
         if not isinstance(count, int):
             raise Refusal(*BAD_FIELD, "count must be a number")
-        world.faults.expect(OrderFault(name), count)
+        world.faults.expect(name, count)
     return answer(status_of(world))

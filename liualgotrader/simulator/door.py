@@ -17,6 +17,7 @@ from aiohttp import web
 from liualgotrader.common.clock import SECOND, Clock
 from liualgotrader.exchange.values import Refusal
 from liualgotrader.simulator.data_stream import KEY_HEADER, SECRET_HEADER
+from liualgotrader.simulator.faults import Fault
 from liualgotrader.simulator.subscriptions import same_secret
 from liualgotrader.simulator.wire import no, refused
 from liualgotrader.simulator.world import WORLD, World
@@ -82,7 +83,7 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
     if stopped is not None:
         return stopped
     try:
-        response = await handler(request)
+        response = await _answer(request, handler)
     except Refusal as refusal:
         response = refused(refusal)
     except web.HTTPException as e:
@@ -97,6 +98,18 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
     if rate is not None and request.path.startswith(_TRADING):
         response.headers.update(rate.headers())
     return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Return the handler's answer, or what befalls the request on purpose instead."""
+    world = request.app[WORLD]
+    fault = world.faults.next_for(request.method) if request.path.startswith(_TRADING) else None
+    if fault is None:
+        return await handler(request)
+    response = await handler(request) if fault.executes else no(500, 50010000, "internal server error")
+    if not fault.answers:
+        await world.closing.wait()
+    return no(504, 50410000, "request timed out") if fault is Fault.TIMEOUT_504_AFTER else response
 
 
 def _stopped(request: web.Request) -> web.Response | None:

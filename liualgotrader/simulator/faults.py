@@ -1,6 +1,6 @@
 """What can be made to go wrong on purpose: one table, switched by `POST /_sim/faults/{name}`.
 
-An order fault holds for the next `count` order requests (POST /v2/orders). Others act at once.
+A request fault is named `<target>_<fault>` and befalls the next `count` requests of its target. Others act at once.
 """
 
 from __future__ import annotations
@@ -9,46 +9,55 @@ from collections import deque
 from enum import StrEnum
 
 
-class OrderFault(StrEnum):
-    """What happens to an order request instead of its answer."""
+class Fault(StrEnum):
+    """What happens to a request instead of its answer."""
 
-    ERROR_500 = "order_500"  # nothing is executed, the answer is 500
-    TIMEOUT_504_AFTER = "order_504_after"  # the order is taken, the answer is 504
-    NEVER = "order_never"  # nothing is executed and no answer comes
-    NEVER_AFTER = "order_never_after"  # the order is taken and no answer comes
+    ERROR_500 = "500"  # nothing is executed, the answer is 500
+    TIMEOUT_504_AFTER = "504_after"  # the request is executed, the answer is 504
+    NEVER = "never"  # nothing is executed and no answer comes
+    NEVER_AFTER = "never_after"  # the request is executed and no answer comes
 
     @property
     def executes(self) -> bool:
-        """Whether the exchange gets the order all the same."""
-        return self in (OrderFault.TIMEOUT_504_AFTER, OrderFault.NEVER_AFTER)
+        """Whether the exchange gets the request all the same."""
+        return self in (Fault.TIMEOUT_504_AFTER, Fault.NEVER_AFTER)
 
     @property
     def answers(self) -> bool:
         """Whether any answer comes."""
-        return self in (OrderFault.ERROR_500, OrderFault.TIMEOUT_504_AFTER)
+        return self in (Fault.ERROR_500, Fault.TIMEOUT_504_AFTER)
 
 
+TARGETS = {"POST": "order", "PATCH": "replace", "DELETE": "cancel", "GET": "read"}  # of the trading requests
+REQUEST_FAULTS = {f"{target}_{fault}": (target, fault) for target in TARGETS.values() for fault in Fault}
 DROP_WEBSOCKETS = "drop_websockets"  # every websocket breaks without a close frame
-MUTE = "mute"  # {"on": true | false}: websockets stay open and say nothing
-NAMES = (*(str(f) for f in OrderFault), DROP_WEBSOCKETS, MUTE)
+MUTES = ("mute", "mute_data", "mute_updates")  # {"on": true | false}: websockets stay open and say nothing
+NAMES = (*REQUEST_FAULTS, DROP_WEBSOCKETS, *MUTES)
 
 
 class Faults:
-    """The order faults that are still to come, first in first out."""
+    """The request faults that are still to come, first in first out."""
 
     def __init__(self) -> None:
-        self._orders: deque[OrderFault] = deque()
+        self._coming: dict[str, deque[Fault]] = {target: deque() for target in TARGETS.values()}
 
-    def expect(self, fault: OrderFault, count: int) -> None:
-        """Let the fault befall `count` more order requests; 0 takes back all that are left of it."""
+    def expect(self, name: str, count: int) -> None:
+        """Let the fault befall `count` more requests; 0 takes back all that are left of it."""
+        target, fault = REQUEST_FAULTS[name]
+        coming = self._coming[target]
         if count <= 0:
-            self._orders = deque(f for f in self._orders if f is not fault)
-        self._orders.extend([fault] * count)
+            self._coming[target] = deque(f for f in coming if f is not fault)
+        coming.extend([fault] * count)
 
-    def next_order(self) -> OrderFault | None:
-        """Return what befalls the present order request, None for nothing."""
-        return self._orders.popleft() if self._orders else None
+    def next_for(self, method: str) -> Fault | None:
+        """Return what befalls the present trading request, None for nothing."""
+        coming = self._coming.get(TARGETS.get(method, ""))
+        return coming.popleft() if coming else None
 
     def left(self) -> dict[str, int]:
-        """Return how often each order fault is still to come."""
-        return {str(f): self._orders.count(f) for f in OrderFault if f in self._orders}
+        """Return how often each request fault is still to come."""
+        return {
+            name: self._coming[target].count(fault)
+            for name, (target, fault) in REQUEST_FAULTS.items()
+            if fault in self._coming[target]
+        }

@@ -11,7 +11,6 @@ import asyncio
 from aiohttp import web
 
 from liualgotrader.exchange.values import OrderView, PositionView, Refusal
-from liualgotrader.simulator.faults import OrderFault
 from liualgotrader.simulator.order_requests import (
     body_of,
     closing_order,
@@ -21,7 +20,7 @@ from liualgotrader.simulator.order_requests import (
     replacement,
 )
 from liualgotrader.simulator.trading_shapes import order_body, position_body
-from liualgotrader.simulator.wire import answer, flag, no, words
+from liualgotrader.simulator.wire import answer, flag, words
 from liualgotrader.simulator.world import WORLD, World
 
 MOST_ORDERS = 500
@@ -50,20 +49,9 @@ def add_routes(app: web.Application) -> None:
 
 
 async def submit_order(request: web.Request) -> web.Response:
-    """Accept an order, or answer what an order fault says."""
+    """Accept an order."""
     world = request.app[WORLD]
-    body = await body_of(request)
-    fault = world.faults.next_order()
-    response = _submit(world, body) if fault is None or fault.executes else no(500, 50010000, "internal server error")
-    if fault is None:
-        return response
-    if not fault.answers:
-        await world.closing.wait()
-    return no(504, 50410000, "request timed out") if fault is OrderFault.TIMEOUT_504_AFTER else response
-
-
-def _submit(world: World, body: dict[str, object]) -> web.Response:
-    order = world.exchange.submit(world.account_id, order_request(body), world.now)
+    order = world.exchange.submit(world.account_id, order_request(await body_of(request)), world.now)
     world.orders_taken += 1
     world.settle()
     return answer(order_body(order))

@@ -467,6 +467,22 @@ def test_a_504_may_have_executed_the_order(market: MarketThread, client: Trading
     assert client.get_order_by_client_id("late").status.value == "pending_new"
 
 
+def test_a_504_may_have_cancelled_and_an_error_500_of_a_question_is_its_only_answer(
+    market: MarketThread, client: TradingClient
+) -> None:
+    order = client.submit_order(LimitOrderRequest(symbol="ABC", qty=1, side="buy", time_in_force="day", limit_price=1))
+    market.control("faults/cancel_504_after", {"count": 1})
+    with pytest.raises(APIError) as caught:
+        client.cancel_order_by_id(order.id)
+    assert caught.value.status_code == 504
+    market.control("faults/read_500", {"count": 1})
+    with pytest.raises(APIError) as caught:
+        client.get_order_by_id(order.id)
+    assert caught.value.status_code == 500
+    market.go_on(1)
+    assert client.get_order_by_id(order.id).status.value == "canceled"
+
+
 @pytest.mark.parametrize(("fault", "orders"), [("order_never", 0), ("order_never_after", 1)])
 def test_an_order_may_never_be_answered(market: MarketThread, client: TradingClient, fault: str, orders: int) -> None:
     market.control(f"faults/{fault}", {"count": 1})

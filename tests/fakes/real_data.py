@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 
-def real_data(*parts: str) -> Path:
-    """Return a path in the recorded data (LIU_REAL_DATA, else beside the checkout); skip the test without it."""
+def recorded_path(*parts: str) -> Path:
+    """Return where a path in the recorded data would lie: in LIU_REAL_DATA, else beside the checkout."""
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    path = Path(os.environ.get("LIU_REAL_DATA") or beside).joinpath(*parts)
+    return Path(os.environ.get("LIU_REAL_DATA") or beside).joinpath(*parts)
+
+
+def real_data(*parts: str) -> Path:
+    """Return a path in the recorded data; skip the test without it."""
+    path = recorded_path(*parts)
     if not path.exists():
         pytest.skip(f"no recorded market data at {path}; LIU_REAL_DATA names its folder")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,18 +10,21 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from datetime import time as time_of_day
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import psutil
 
 from liualgotrader.common.calendar import new_york
+from liualgotrader.common.session_plan import read_plan
 from liualgotrader.models.server import EmbeddedServer
+from liualgotrader.simulator.server import TOKEN_FILE
 from liualgotrader.transport.page import Cell, Life, SessionPage
 
 TRADER = (sys.executable, "-c", "from liualgotrader.cli.trader import main; main()")
@@ -30,7 +34,7 @@ T = TypeVar("T")
 
 DATABASE = "liu_simulated"
 DAY = date(2024, 6, 3)  # the day of a generated session unless another is named
-OUTLIVE_SECONDS = 5.0  # no process outlives its supervisor by more
+GUARD_SECONDS = 120.0  # what is waited for comes long before, however busy the machine: no test asserts on its time
 _LOOK_SECONDS = 0.005
 
 
@@ -73,7 +77,7 @@ class TraderRun:
             )
         return self
 
-    def ended(self, seconds: float = 100) -> int:
+    def ended(self, seconds: float = 2 * GUARD_SECONDS) -> int:
         """Wait for its end and return the exit status."""
         try:
             return self.process.wait(seconds)
@@ -81,11 +85,13 @@ class TraderRun:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise AssertionError(f"the session did not end within {seconds} s:\n{self.output[-4000:]}") from None
 
-    def page(self, seconds: float = 60) -> SessionPage:
+    def page(self, seconds: float = GUARD_SECONDS) -> SessionPage:
         """Return the session's page once there is one whose clock runs."""
         if self._page is None:
-            found = self._until(lambda: next((p for p in self._pages() if p not in self._old_pages), None), seconds)
-            self._page = SessionPage(found[0])
+            fresh = self._until(
+                lambda: [p for p in self._pages() if p not in self._old_pages], "no session page", seconds
+            )
+            self._page = SessionPage(fresh[0][0])
         return self._page
 
     def _pages(self) -> list[tuple[Path, int]]:
@@ -95,7 +101,7 @@ class TraderRun:
                 found.append((path, path.stat().st_ino))
         return found
 
-    def wait_for_market(self, clock: str, seconds: float = 120, day: date = DAY) -> None:
+    def wait_for_market(self, clock: str, seconds: float = GUARD_SECONDS, day: date = DAY) -> None:
         """Return once the simulated market has reached `HH:MM:SS` New York."""
         goal = new_york(day, time_of_day.fromisoformat(clock))
         page = self.page()
@@ -104,12 +110,12 @@ class TraderRun:
             anchor = page.anchor()
             return anchor is not None and anchor.market0 >= goal
 
-        self._until(reached, seconds)
+        self._until(reached, f"the market did not reach {clock}", seconds)
 
     def pid(self, name: str) -> int:
         """Return the process id of one of the session's processes, once it has arrived."""
         page = self.page()
-        return self._until(lambda: page.get(page.process(name), Cell.PID), 60)
+        return self._until(lambda: page.get(page.process(name), Cell.PID), f"{name} did not arrive")
 
     def life(self, name: str) -> Life:
         """Return what one of the session's processes is doing, as the page shows it."""
@@ -122,42 +128,105 @@ class TraderRun:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def control(self, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+        """Ask the simulated market's own door, with the token that lies beside the page.
+
+        Raises:
+            Gone: if there is no market any more.
+        """
+        folder = self.page().path.parent
+        try:
+            token = (folder / TOKEN_FILE).read_text()
+            asked = urllib.request.Request(f"{read_plan(folder).endpoints.trading_url}/_sim/{path}")
+            asked.add_header("X-LIU-Token", token)
+            if body is not None:
+                asked.data = json.dumps(body).encode()
+            with urllib.request.urlopen(asked, timeout=GUARD_SECONDS) as answer:
+                return cast("dict[str, Any]", json.load(answer))
+        except OSError as error:
+            raise Gone(f"the market does not answer: {error}") from None
+
+    def postmaster(self) -> psutil.Process:
+        """Return PostgreSQL's first process.
+
+        Raises:
+            ProcessLookupError: if there is none.
+        """
+        try:
+            return psutil.Process(int((self.home / "postgres" / "postmaster.pid").read_text().split()[0]))
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            raise ProcessLookupError("no postmaster") from None
+
     def kill_postmaster(self) -> None:
         """Kill PostgreSQL's first process without warning."""
-        pid = int((self.home / "postgres" / "postmaster.pid").read_text().split()[0])
+        pid = self.postmaster().pid
         os.kill(pid, signal.SIGKILL)
-        self._until(lambda: not _alive(pid), 5)
+        self.wait_for_exit(pid, "the killed postmaster")
+
+    def keep_database_down(self, seconds: float) -> None:
+        """Stop PostgreSQL in order, and again as often as somebody starts it within so many seconds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with suppress(ProcessLookupError):
+                self.postmaster().send_signal(signal.SIGINT)
+            time.sleep(_LOOK_SECONDS)
+
+    def stop_for(self, name: str, seconds: float) -> None:
+        """Let a process stand still for so long, or until it is killed for it; `postgresql` stands for all of its own."""
+        if name == "postgresql":
+            first = self.postmaster()
+            processes = [first, *first.children(recursive=True)]
+        else:
+            processes = [psutil.Process(self.process.pid if name == "supervisor" else self.pid(name))]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(_alive(process.pid) for process in processes):
+            time.sleep(_LOOK_SECONDS)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def kill_supervisor(self) -> None:
-        """Kill the supervisor without warning; every process it started must be gone within 5 s."""
+        """Kill the supervisor without warning; every process it started must end by itself."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        end = time.monotonic() + OUTLIVE_SECONDS
         for child in children:
             if not _is_postgres(child):
-                self.wait_for_exit(child.pid, end - time.monotonic())
+                self.wait_for_exit(child.pid, f"{_described(child)}, whose supervisor was killed")
         self.forget_page()
 
-    def wait_for_intents(self, seconds: float = 30) -> None:
+    def wait_for_intents(self) -> None:
         """Return while what a consumer has decided is on its way to the gateway or being dealt with there."""
         page = self.page()
         links = [page.link(name) for name in page.links if name.startswith("intents-")]
-        end = time.monotonic() + seconds
+        end = time.monotonic() + GUARD_SECONDS
         while not any(page.sent(link) > page.handled(link) for link in links):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise Gone("no intent was sent any more")
+
+    def require_market_goes_on(self) -> None:
+        """Wait a moment; there is none left of a session that is over.
+
+        Raises:
+            Gone: if the market has ended, or the session.
+        """
+        if self.process.poll() is not None or self.control("status")["ended"]:
+            raise Gone("the market has ended")
+        time.sleep(_LOOK_SECONDS)
 
     def kill_market(self) -> None:
         """Kill the simulated market without warning; it is the supervisor's first child of its kind."""
         pid = next(p.pid for p in psutil.Process(self.process.pid).children() if _holds_port(p))
         os.kill(pid, signal.SIGKILL)
 
-    def wait_for_exit(self, pid: int, seconds: float) -> None:
-        """Return once a process is gone."""
-        end = time.monotonic() + seconds
+    def wait_for_exit(self, pid: int, what: str) -> None:
+        """Return once a process is gone; `what` says which."""
+        end = time.monotonic() + GUARD_SECONDS
         while _alive(pid):
-            assert time.monotonic() < end, f"process {pid} outlived its supervisor by {seconds} s"
+            assert time.monotonic() < end, f"process {pid} does not end: {what}"
             time.sleep(_LOOK_SECONDS)
 
     def forget_page(self) -> None:
@@ -165,7 +234,7 @@ class TraderRun:
         self._page = None
         self._old_pages = self._pages()
 
-    def _until(self, look: Callable[[], T], seconds: float) -> T:
+    def _until(self, look: Callable[[], T], missing: str, seconds: float = GUARD_SECONDS) -> T:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = look()
@@ -174,7 +243,7 @@ class TraderRun:
             if self.process.poll() is not None:
                 raise Gone(f"the session ended early ({self.process.returncode}):\n{self.output[-4000:]}")
             time.sleep(_LOOK_SECONDS)
-        raise AssertionError(f"nothing within {seconds} s:\n{self.output[-4000:]}")
+        raise AssertionError(f"{missing} within {seconds:.0f} s:\n{self.output[-4000:]}")
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that works for this data folder, PostgreSQL's included."""
@@ -182,7 +251,7 @@ class TraderRun:
 
     def nothing_is_left(self) -> None:
         """Check that the session has left no process, no socket and nothing of its own in `run/`."""
-        end = time.monotonic() + OUTLIVE_SECONDS
+        end = time.monotonic() + GUARD_SECONDS
         while left := [_described(p) for p in self.processes()]:
             assert time.monotonic() < end, left
             time.sleep(_LOOK_SECONDS)
@@ -191,6 +260,11 @@ class TraderRun:
         expected = ("postgres.lock", "postgres.users.json")
         over = [p for p in files if p.name not in expected and not p.name.startswith("account-")]
         assert not over, f"left in run/: {[str(p.relative_to(run)) for p in over]}"
+
+    @property
+    def money_journal(self) -> Path:
+        """The gateway's journal of the newest batch."""
+        return max(self.home.glob("journal/*/money.journal"), key=lambda path: path.stat().st_mtime)
 
     @property
     def state(self) -> Path:

@@ -1,4 +1,4 @@
-"""Sessions in which processes die at random: five seeds each time, more of them and a disk that fills with `make chaos`."""
+"""Sessions that are dealt blows at random: a few seeds each time, more of them and a disk that fills with `make chaos`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.session.audit import audit, read_record
 from tests.session.chaos import play, scenario
 from tests.session.running import TraderRun, trader
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
 
 ALWAYS, SEEDS = 3, 20
 
@@ -23,7 +23,7 @@ ALWAYS, SEEDS = 3, 20
 @pytest.mark.parametrize(
     "seed", [seed if seed <= ALWAYS else pytest.param(seed, marks=pytest.mark.chaos) for seed in range(1, SEEDS + 1)]
 )
-def test_whatever_dies_when_the_day_is_booked_and_flat(seed: int) -> None:
+def test_whatever_fails_when_the_day_is_booked_and_flat(seed: int) -> None:
     play(scenario(seed), seed)
 
 
@@ -53,7 +53,7 @@ def test_below_500_mb_no_entries_are_made_and_the_day_ends_flat(small_disk: Path
     with trader("--from", "09:30", "--to", "09:50", "--speed", "40", home=small_disk / "home") as run:
         run.start().wait_for_market("09:36:00")
         fill(small_disk, 300_000_000)
-        assert run.ended(150) == 0, run.output
+        assert run.ended() == 0, run.output
         assert run.output.count("MB are free for the journal, 500 are needed: make room") == 1, run.output
         assert "Traceback" not in run.output
         with run.database() as dsn:
@@ -70,7 +70,7 @@ def test_a_disk_without_a_byte_left_for_some_minutes_loses_nothing(small_disk: P
         fill(small_disk, 0)
         run.wait_for_market("09:43:00")
         (small_disk / "ballast").unlink()
-        assert run.ended(200) == 0, run.output
+        assert run.ended() == 0, run.output
         assert "Traceback" not in run.output
         with run.database() as dsn:
             record = audit(run.state, dsn, run.home / "logs")
@@ -82,12 +82,12 @@ def test_rows_that_found_no_room_end_the_session_with_3_and_what_to_do(small_dis
     with trader("--from", "09:30", "--to", "09:45", "--speed", "40", home=small_disk / "home") as run:
         run.start().wait_for_market("09:36:00")
         fill(small_disk, 0)
-        assert run.ended(200) == 3, run.output
+        assert run.ended() == 3, run.output
         assert "could not be written and wait in the journal: see that PostgreSQL runs and has room" in run.output
         assert "Traceback" not in run.output
         first = _batch(run)
         (small_disk / "ballast").unlink()
-        assert run.start().ended(200) == 0, run.output
+        assert run.start().ended() == 0, run.output
         assert "Traceback" not in run.output
         told = run.output
         with run.database() as dsn:

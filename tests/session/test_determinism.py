@@ -14,7 +14,7 @@ import pytest
 from tests.session.audit import audit, orders_digest
 from tests.session.running import TraderRun, trader
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
 
 WINDOW = ("--from", "09:30", "--to", "09:43", "--seed", "7")  # until orders of several strategies would cross
 PROCESSES = ("order_gateway", "producer", "consumer-0", "consumer-1", "scanners_runner")

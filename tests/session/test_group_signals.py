@@ -18,7 +18,7 @@ import pytest
 from tests.session.audit import Record, audit
 from tests.session.running import TraderRun, bare_environment, trader
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
 
 WINDOW = ("--from", "09:30", "--to", "09:50")
 
@@ -44,7 +44,7 @@ def test_a_stop_of_the_whole_service_flattens_first_although_postgresql_is_told_
         os.killpg(run.process.pid, signal.SIGTERM)
         for server in servers:  # it has a session of its own, which a service manager does not mind
             server.send_signal(signal.SIGTERM)
-        assert run.ended(90) == 0, run.output
+        assert run.ended() == 0, run.output
         assert "Traceback" not in run.output
         assert "did not end in order" not in run.output
         record = ended_so(run, flat=True)
@@ -62,7 +62,7 @@ def test_a_closed_terminal_ends_the_session_in_order() -> None:
         assert len(members) >= 7, "supervisor, simulated market and five processes of the stack"
         terminal.close()
         os.killpg(group, signal.SIGHUP)  # as a shell does, too
-        assert run.ended(90) == 0
+        assert run.ended() == 0
         record = ended_so(run, flat=False)
     assert record.rows("new_trades")
 
@@ -73,7 +73,7 @@ def test_a_terminal_closed_while_postgresql_starts_leaves_no_server_behind(made:
         run.start()._until((run.home / made).exists, 60)
         for _ in range(2):
             os.killpg(run.process.pid, signal.SIGHUP)
-        assert run.ended(60) == 0, run.output
+        assert run.ended() == 0, run.output
         run.nothing_is_left()
 
 

@@ -12,7 +12,7 @@ from liualgotrader.cli.new import new
 from liualgotrader.models.server import EmbeddedServer
 from tests.session.running import DATABASE
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
 ORDERS = "SELECT state, coalesce(reason, ''), count(*) FROM orders GROUP BY 1, 2"
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.session.audit import market_books
 from tests.session.running import TraderRun, start_kept, trader
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
 
 
 def buy_by_hand(run: TraderRun, symbol: str, quantity: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.session.audit import audit
 from tests.session.running import trader
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
 
 STACK = ("order_gateway", "producer", "consumer-0", "consumer-1", "scanners_runner")
 
@@ -20,7 +20,7 @@ def test_over_queues_one_death_starts_all_again_and_the_day_is_booked_and_flat()
         run.wait_for_market("09:41:00")
         after = {name: run.pid(name) for name in STACK}
         assert [name for name in STACK if before[name] == after[name]] == []
-        assert run.ended(150) == 0, run.output
+        assert run.ended() == 0, run.output
         assert "WARNING consumer-1 was killed by SIGKILL; all processes are started again" in run.output
         assert "Traceback" not in run.output
         run.nothing_is_left()

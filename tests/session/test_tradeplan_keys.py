@@ -14,7 +14,7 @@ from liualgotrader.models.store_factory import open_store
 from tests.session.audit import audit
 from tests.session.running import DATABASE, trader
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
 
 
 def make_portfolio(home: Path, name: str, dollars: int) -> None:

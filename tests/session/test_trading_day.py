@@ -14,7 +14,7 @@ from tests.fakes.real_data import real_data
 from tests.session.audit import audit, orders_digest
 from tests.session.running import trader
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
 
 WINDOW = ("--from", "09:30", "--to", "09:50")
 REFUSE = Path(__file__).parent / "refuse"
@@ -27,7 +27,7 @@ def test_one_seed_gives_one_day_flat_and_booked_without_reaching_beyond_this_mac
             refused = run.home / "refused.txt"
             if refusing:
                 run.environment = {"PYTHONPATH": f"{REFUSE}:{':'.join(sys.path)}", "LIU_REFUSED": str(refused)}
-            assert run.start().ended(150) == 0, run.output
+            assert run.start().ended() == 0, run.output
             assert not refused.exists(), refused.read_text()
             run.nothing_is_left()
             with run.database() as dsn:
@@ -55,7 +55,7 @@ def test_every_process_postgresql_and_the_supervisor_may_be_killed_at_any_time()
                 run.start()
             else:
                 run.kill(victim)
-        assert run.ended(200) == 0, run.output
+        assert run.ended() == 0, run.output
         assert "Traceback" not in run.output
         run.nothing_is_left()
         with run.database() as dsn:
@@ -68,7 +68,7 @@ def test_a_session_ends_with_3_when_the_market_is_gone() -> None:
     with trader(*WINDOW) as run:
         run.start().wait_for_market("09:33:00")
         run.kill_market()
-        assert run.ended(60) == 3
+        assert run.ended() == 3
         assert "simulated market is gone" in run.output
         assert "Traceback" not in run.output
         run.nothing_is_left()
@@ -79,7 +79,7 @@ def test_ctrl_c_ends_in_order_with_130_and_the_last_rows_arrive_although_postgre
         run.start().wait_for_market("09:36:00")
         run.kill_postmaster()
         run.process.send_signal(signal.SIGINT)
-        assert run.ended(60) == 130
+        assert run.ended() == 130
         assert "Traceback" not in run.output
         run.nothing_is_left()
         with run.database() as dsn:
@@ -92,7 +92,7 @@ def test_a_recorded_morning_trades_from_ticks() -> None:
     day = date(2013, 10, 7)
     arguments = ("--data", str(folder), "--date", day.isoformat(), "--from", "09:30", "--to", "09:45")
     with trader(*arguments, plan="recorded.toml") as run:
-        assert run.start().ended(180) == 0, run.output
+        assert run.start().ended() == 0, run.output
         with run.database() as dsn:
             record = audit(run.state, dsn, run.home / "logs")
     assert {row["symbol"] for row in record.rows("new_trades")} == {"BAC", "IBM", "SPY"}
@@ -102,7 +102,7 @@ def test_a_recorded_morning_trades_from_ticks() -> None:
 def test_the_plan_that_lies_in_the_folder_trades_a_recorded_window() -> None:
     arguments = ("--data", str(real_data("lean")), "--date", "2013-10-07", "--from", "09:30", "--to", "10:15")
     with trader(*arguments, plan=str(Path(__file__).parents[2] / "tradeplan.toml")) as run:
-        assert run.start().ended(180) == 0, run.output
+        assert run.start().ended() == 0, run.output
         with run.database() as dsn:
             record = audit(run.state, dsn, run.home / "logs")
     assert {row["symbol"] for row in record.rows("new_trades")} == {"BAC", "IBM", "SPY"}

@@ -14,7 +14,7 @@ from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Counts, Quote, Status, Trade
 from liualgotrader.exchange.values import PositionView, Refusal
 from liualgotrader.simulator.equity import EquityCurve
-from liualgotrader.simulator.faults import Faults, OrderFault
+from liualgotrader.simulator.faults import Fault, Faults
 from liualgotrader.simulator.order_requests import closing_order, order_request, replacement
 from liualgotrader.simulator.pace import grid_after, grid_at_or_after
 from liualgotrader.simulator.paging import page
@@ -312,11 +312,14 @@ def test_a_senseless_part_of_a_position_is_refused(quantity: str | None, percent
 # --- faults
 
 
-def test_faults_befall_the_next_requests_in_order_and_then_no_more() -> None:
+def test_faults_befall_the_next_requests_of_their_target_in_order_and_then_no_more() -> None:
     faults = Faults()
-    faults.expect(OrderFault.ERROR_500, 1)
-    faults.expect(OrderFault.NEVER, 2)
-    assert faults.left() == {"order_500": 1, "order_never": 2}
-    assert faults.next_order() is OrderFault.ERROR_500
-    faults.expect(OrderFault.NEVER, 0)
-    assert faults.next_order() is None
+    faults.expect("order_500", 1)
+    faults.expect("order_never", 2)
+    faults.expect("cancel_504_after", 1)
+    assert faults.left() == {"order_500": 1, "order_never": 2, "cancel_504_after": 1}
+    assert faults.next_for("POST") is Fault.ERROR_500
+    faults.expect("order_never", 0)
+    assert faults.next_for("POST") is faults.next_for("GET") is None
+    assert faults.next_for("DELETE") is Fault.TIMEOUT_504_AFTER
+    assert faults.left() == {}
