@@ -28,14 +28,14 @@ def endpoints_of(market: MarketThread) -> Endpoints:
 
 @pytest.fixture
 async def broker(market: MarketThread) -> AsyncIterator[AlpacaBroker]:
-    opened = AlpacaBroker(endpoints_of(market), KEY, SECRET, timeout_seconds=1.0)
+    opened = AlpacaBroker(endpoints_of(market), KEY, SECRET, timeout_seconds=60.0)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
 async def data(market: MarketThread) -> AsyncIterator[AlpacaData]:
-    opened = AlpacaData(endpoints_of(market), KEY, SECRET, feed="sip", timeout_seconds=5.0)
+    opened = AlpacaData(endpoints_of(market), KEY, SECRET, feed="sip", timeout_seconds=60.0)
     yield opened
     await opened.close()
 
@@ -181,7 +181,7 @@ async def test_the_order_stream_says_when_it_listens_and_then_everything_in_orde
     await go_on(market, 1)
     heard: list[BrokerUpdate] = []
     while not heard or heard[-1].event != "fill":
-        update = await asyncio.wait_for(anext(stream), 5)
+        update = await asyncio.wait_for(anext(stream), 60)
         assert update is not None
         heard.append(update)
     assert [u.event for u in heard] == ["pending_new", "new", "fill"]
@@ -198,7 +198,7 @@ async def test_a_dropped_order_stream_is_connected_again_and_says_so(
     stream = broker.updates()
     assert await anext(stream) is None
     await asyncio.to_thread(market.control, "faults/drop_websockets")
-    assert await asyncio.wait_for(anext(stream), 15) is None
+    assert await asyncio.wait_for(anext(stream), 60) is None
 
 
 async def test_an_order_stream_that_answers_nothing_is_connected_again(
@@ -211,7 +211,7 @@ async def test_an_order_stream_that_answers_nothing_is_connected_again(
     while not market.read(lambda r: r.world.updates.listeners):
         await asyncio.sleep(0.01)
     await asyncio.to_thread(market.control, "faults/mute", {"on": False})
-    assert await asyncio.wait_for(listening, 10) is None
+    assert await asyncio.wait_for(listening, 60) is None
     await stream.aclose()
 
 
@@ -222,12 +222,12 @@ async def test_an_order_stream_that_ends_by_itself_is_started_again_and_says_so(
     assert await anext(stream) is None
     thread = broker._stream
     assert thread is not None and thread._loop is not None
-    asyncio.run_coroutine_threadsafe(thread._stream.stop_ws(), thread._loop).result(5)
-    assert await asyncio.wait_for(anext(stream), 15) is None  # reconcile
+    asyncio.run_coroutine_threadsafe(thread._stream.stop_ws(), thread._loop).result(60)
+    assert await asyncio.wait_for(anext(stream), 60) is None  # reconcile
     said = [r.getMessage() for r in caplog.records if r.name.startswith("liualgotrader.trading")]
     assert [text for text in said if "order_stream_ended" in text] == said != []
     await broker.submit(intent(1))
-    update = await asyncio.wait_for(anext(stream), 5)
+    update = await asyncio.wait_for(anext(stream), 60)
     assert update is not None and update.order.client_order_id == intent(1).client_order_id
 
 
@@ -246,16 +246,18 @@ async def test_an_order_stream_whose_client_fails_is_started_again(
         await real(self)
 
     monkeypatch.setattr(TradingStream, "_run_forever", failing)
-    assert await asyncio.wait_for(anext(broker.updates()), 15) is None
+    assert await asyncio.wait_for(anext(broker.updates()), 60) is None
     assert failures == -1
 
 
 async def test_a_broker_that_does_not_answer_leaves_the_orders_fate_open(
-    broker: AlpacaBroker, market: MarketThread
+    market: MarketThread,
 ) -> None:
+    broker = AlpacaBroker(endpoints_of(market), KEY, SECRET, timeout_seconds=0.2)
     await asyncio.to_thread(market.control, "faults/order_never", {"count": 1})
     with pytest.raises(BrokerUnreachable, match="liu-0b5e7a4e0000-1-1"):
         await broker.submit(intent(1))
+    await broker.close()
 
 
 async def test_a_gateway_time_out_after_execution_is_not_taken_for_a_refusal(
@@ -268,7 +270,7 @@ async def test_a_gateway_time_out_after_execution_is_not_taken_for_a_refusal(
 
 
 async def test_wrong_keys_are_a_refusal_without_the_keys_in_it(market: MarketThread) -> None:
-    broker = AlpacaBroker(endpoints_of(market), KEY, "wrong-secret-value", timeout_seconds=1.0)
+    broker = AlpacaBroker(endpoints_of(market), KEY, "wrong-secret-value", timeout_seconds=60.0)
     with pytest.raises(BrokerRefused) as refused:
         await broker.account()
     assert refused.value.status == 401

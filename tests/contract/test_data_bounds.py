@@ -30,7 +30,7 @@ def vendor() -> Iterator[AlpacaData]:
         return 200, json.dumps({"bars": {"AAPL": bars}, "next_page_token": None}).encode()
 
     with answering(answer) as url:
-        yield AlpacaData(Endpoints(url, url, "", "", loopback=True), "id", "secret", feed="sip", timeout_seconds=2.0)
+        yield AlpacaData(Endpoints(url, url, "", "", loopback=True), "id", "secret", feed="sip", timeout_seconds=60.0)
 
 
 @pytest.mark.parametrize(("end", "count"), [(TEN, 2), (TEN + 1, 3), (TEN + SECOND, 3), (TEN + MINUTE, 3)])

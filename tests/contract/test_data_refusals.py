@@ -28,7 +28,7 @@ def refusing(status: int) -> Iterator[tuple[str, list[str]]]:
 
 def ask(url: str, tries: int = 1) -> None:
     data = AlpacaData(
-        Endpoints(url, url, "", "", loopback=True), "id", "secret", feed="sip", timeout_seconds=2.0, tries=tries
+        Endpoints(url, url, "", "", loopback=True), "id", "secret", feed="sip", timeout_seconds=60.0, tries=tries
     )
     data.bars_now(["AAPL", "BF-B"], 0, 60_000_000_000, minutes=1)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from liualgotrader.common.clock import MINUTE, WallClock
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Bar, MarketEvent, Quote, Trade
 from liualgotrader.common.session_plan import Endpoints
@@ -19,7 +19,7 @@ from liualgotrader.data.alpaca_feed import AlpacaFeed
 from liualgotrader.data.alpaca_stream import AlpacaStream
 from liualgotrader.data.frames_client import LIBRARIES
 from liualgotrader.data.streaming_base import LineTimings, StreamHooks, StreamingAPI
-from tests.fakes.vendor_stream import KEY, SECRET, VendorStream, timestamp, vendor
+from tests.fakes.vendor_stream import KEY, SECRET, TurnsClock, VendorStream, timestamp, vendor
 
 AT = 1_709_908_200_123_456_000
 TRADE = {"T": "t", "S": "AAPL", "i": 1, "x": "V", "p": 170.5, "s": 100, "c": ["@"], "z": "C", "t": timestamp(AT)}
@@ -31,7 +31,7 @@ BAR = {
     "T": "b", "S": "AAPL", "o": 1.0, "h": 4.0, "l": 0.5, "c": 2.0, "v": 10, "n": 3, "vw": 1.75,
     "t": timestamp(AT - AT % MINUTE),
 }  # fmt: skip
-QUICK = LineTimings(handshake_seconds=2.0, mute_seconds=0.3, first_wait_seconds=0.01, longest_wait_seconds=0.02)
+QUICK = LineTimings(handshake_seconds=30.0, mute_seconds=0.3, first_wait_seconds=0.01, longest_wait_seconds=0.02)
 
 
 class Owner:
@@ -43,6 +43,7 @@ class Owner:
         self.notices: list[str] = []
         self.connecting = 0
         self.market_open = True
+        self.clock = TurnsClock()
         hooks = StreamHooks(
             connecting=self._connecting,
             notice=lambda level, text: self.notices.append(text),
@@ -51,7 +52,7 @@ class Owner:
             timings=QUICK,
             library=library,
         )
-        self.stream = AlpacaStream(endpoints, pair, self._take, WallClock(), Random(1), hooks)
+        self.stream = AlpacaStream(endpoints, pair, self._take, self.clock, Random(1), hooks)
         self.task = asyncio.ensure_future(self.stream.run())
 
     def _connecting(self) -> None:
@@ -72,7 +73,7 @@ async def stack(library: str, **server: Any) -> AsyncIterator[tuple[VendorStream
             yield market, owner
         finally:
             await owner.stream.close()
-            await asyncio.wait({owner.task}, timeout=5)
+            await asyncio.wait({owner.task}, timeout=60)
             assert owner.task.done(), "run goes on after close"
 
 
@@ -135,7 +136,7 @@ async def test_a_line_that_falls_mute_is_given_up_and_made_again(library: str) -
 async def test_a_quiet_line_that_answers_pings_is_kept(library: str) -> None:
     async with stack(library) as (market, owner):
         await market.until(lambda: owner.stream.settled)
-        await asyncio.sleep(QUICK.mute_seconds * 2.5)
+        await owner.clock.sleep(QUICK.mute_seconds * 2.5)
         assert len(market.handshakes) == 1
 
 
@@ -160,7 +161,7 @@ async def test_outside_market_hours_a_line_without_data_is_kept(library: str) ->
         owner.market_open = False
         await owner.stream.subscribe([f"S{i}" for i in range(20)], [WSEventType.TRADE])
         await market.until(lambda: owner.stream.settled)
-        await asyncio.sleep(QUICK.mute_seconds * 5)
+        await owner.clock.sleep(QUICK.mute_seconds * 5)
         assert len(market.handshakes) == 1
 
 
@@ -181,7 +182,7 @@ async def test_a_message_in_fragments_is_one_frame(library: str) -> None:
 async def test_a_wrong_key_ends_the_stream_with_one_sentence_and_no_secret(library: str) -> None:
     async with vendor() as market:
         owner = Owner(market.endpoints, library, pair=("wrong", "hidden-secret"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(ConfigError, match="correct APCA_API_KEY_ID") as error:
                 await owner.task
         assert "hidden-secret" not in str(error.value)
@@ -189,7 +190,7 @@ async def test_a_wrong_key_ends_the_stream_with_one_sentence_and_no_secret(libra
 
 @every_library
 async def test_a_plan_without_this_feed_ends_the_stream_aloud(library: str) -> None:
-    async with stack(library, auth_error=409) as (_, owner), asyncio.timeout(10):
+    async with stack(library, auth_error=409) as (_, owner), asyncio.timeout(60):
         with pytest.raises(DataUnavailable, match="choose the feed `iex`"):
             await owner.task
 
@@ -218,12 +219,12 @@ async def test_a_server_that_is_not_there_yet_is_tried_until_it_is(library: str)
     async with vendor() as market:
         endpoints = market.endpoints
     owner = Owner(endpoints, library)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while owner.connecting < 4:
             await asyncio.sleep(0.005)
     assert not owner.task.done()
     await owner.stream.close()
-    await asyncio.wait_for(owner.task, 5)
+    await asyncio.wait_for(owner.task, 60)
 
 
 async def test_there_is_one_stream_a_process_to_be_asked_for() -> None:
@@ -268,7 +269,7 @@ async def test_the_vendors_own_client_and_ours_see_the_same_in_the_same_frames()
             ours += [_as_theirs(event) for event in feed.receive(msgspec.msgpack.encode(messages))]
         await market.until(lambda: len(theirs) == 120)
         await client.stop_ws()
-        await asyncio.wait({running}, timeout=10)
+        await asyncio.wait({running}, timeout=60)
         running.cancel()
     assert ours == theirs
 

@@ -29,7 +29,7 @@ class CountedBroker(AlpacaBroker):
 @pytest.fixture
 async def broker(market: MarketThread) -> AsyncIterator[CountedBroker]:
     endpoints = Endpoints(market.url, market.url, f"{market.ws}/v2/sip", f"{market.ws}/stream", loopback=True)
-    opened = CountedBroker(endpoints, KEY, SECRET, timeout_seconds=2.0)
+    opened = CountedBroker(endpoints, KEY, SECRET, timeout_seconds=60.0)
     opened.asked = []
     yield opened
     await opened.close()

@@ -26,7 +26,7 @@ from tests.fakes.link_processes import (
 )
 
 KINDS = ("seqpacket", "queue")
-WAIT = 20.0  # machine seconds after which a test gives up
+WAIT = 60.0  # machine seconds after which a test gives up
 
 
 class Wire:

@@ -39,7 +39,7 @@ def client(market: MarketThread) -> StockHistoricalDataClient:
 
 
 def raw(market: MarketThread, path: str, **query: Any) -> Any:
-    response = requests.get(f"{market.url}/v2/stocks/{path}", params=query, headers=HEADERS, timeout=10)
+    response = requests.get(f"{market.url}/v2/stocks/{path}", params=query, headers=HEADERS, timeout=60)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -164,7 +164,7 @@ def test_latest_and_snapshot_show_the_present(market: MarketThread, client: Stoc
     ],
 )
 def test_a_wrong_question_is_answered_with_400(market: MarketThread, query: dict[str, Any]) -> None:
-    response = requests.get(f"{market.url}/v2/stocks/bars", params=query, headers=HEADERS, timeout=10)
+    response = requests.get(f"{market.url}/v2/stocks/bars", params=query, headers=HEADERS, timeout=60)
     assert (response.status_code, response.json()["code"]) == (400, 40010000)
 
 

@@ -62,7 +62,7 @@ def seat() -> Iterator[TakeSeat]:
         each.close()
 
 
-async def until(true: Callable[[], bool], seconds: float = 10) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await CLOCK.sleep(0.001)
@@ -94,7 +94,7 @@ class Producer:
             yield cls(taken.page, socket, taken)
 
     async def hear(self) -> Any:
-        received = await self.socket.receive_bytes(timeout=10)
+        received = await self.socket.receive_bytes(timeout=60)
         self.frames += 1
         return msgspec.msgpack.decode(received)
 
@@ -183,7 +183,7 @@ async def test_a_timer_is_woken_at_its_market_time_and_holds_the_market_until_it
             task = asyncio.create_task(each_minute())
             await CLOCK.sleep(0)
             gateway.page.put(page.process("order_gateway"), Cell.BUSY, 0)
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, 60)
     clock.close()
     assert seen == [at(f"09:{minute}") + 100 * MILLISECOND for minute in range(36, 44)]
 

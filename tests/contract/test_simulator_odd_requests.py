@@ -22,7 +22,7 @@ def ask(market: MarketThread, path: str, body: bytes | None = None, **query: str
     request.add_header(KEY_HEADER, KEY)
     request.add_header(SECRET_HEADER, SECRET)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as refused:
         return refused.code, json.loads(refused.read())

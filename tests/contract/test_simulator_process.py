@@ -27,7 +27,7 @@ from tests.fakes.simulated_market import KEY, SECRET
 from tests.fakes.tapes import at
 
 pytestmark = pytest.mark.integration
-SOON = 1.5  # a second, and some slack for a busy machine
+SOON = 60
 
 
 @dataclass
@@ -40,7 +40,7 @@ class MarketProcess:
     def hear(self, key: str) -> Any:
         """Return the next message that says `key`."""
         while True:
-            assert self.control.poll(30), f"nothing about {key}"
+            assert self.control.poll(60), f"nothing about {key}"
             message = msgspec.msgpack.decode(self.control.recv_bytes())
             if key in message:
                 return message
@@ -82,7 +82,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     for market in started:
         if market.process.is_alive():
             market.process.kill()
-        market.process.join(5)
+        market.process.join(60)
         market.process.close()
         market.control.close()
 
@@ -118,7 +118,7 @@ def test_a_port_in_use_is_one_sentence_and_exit_3(start: Any) -> None:
         market = start(port=port)
         failed = market.hear("failed")
         assert failed == {"failed": f"Port {port} is in use; name another one, or 0 for any free one.", "exit_code": 3}
-        assert market.ends_within(10) == 3
+        assert market.ends_within(SOON) == 3
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_cannot_be_played_is_one_sentence_and_exit_2(start: Any, changes: d
     failed = market.hear("failed")
     assert words in failed["failed"]
     assert failed["exit_code"] == 2
-    assert market.ends_within(10) == 2
+    assert market.ends_within(SOON) == 2
 
 
 def test_accounts_outlive_the_process_in_the_state_file(start: Any, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_accounts_outlive_the_process_in_the_state_file(start: Any, tmp_path: Pa
     client = TradingClient(KEY, SECRET, url_override=f"http://127.0.0.1:{first.hear('port')['port']}")
     symbol = client.get_all_assets()[0].symbol
     client.submit_order(MarketOrderRequest(symbol=symbol, qty=1, side="buy", time_in_force="day"))
-    deadline = machine_now() + 20 * SECOND
+    deadline = machine_now() + 60 * SECOND
     while not client.get_all_positions():
         assert machine_now() < deadline
         block(0.05)

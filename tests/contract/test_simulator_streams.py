@@ -23,7 +23,7 @@ from liualgotrader.common.clock import SECOND, instant
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 from tests.fakes.tapes import at
 
-WAIT = 20.0
+WAIT = 60.0
 
 
 class StreamThread:
@@ -50,7 +50,7 @@ class StreamThread:
         self.stream.stop()
 
     def join(self) -> None:
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 @pytest.fixture

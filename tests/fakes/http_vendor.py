@@ -87,5 +87,5 @@ def _serving(server: HTTPServer) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
-        thread.join(5)
+        thread.join(60)
         server.server_close()

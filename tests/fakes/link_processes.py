@@ -67,5 +67,5 @@ def start(target: object, folder: Path, messages: Queue[bytes] | None) -> BasePr
 def kill(process: BaseProcess) -> None:
     """kill -9, and wait for the end."""
     process.kill()
-    process.join(10)
+    process.join(60)
     assert process.exitcode == -9

@@ -79,11 +79,11 @@ class MarketThread:
         data = json.dumps(body or {}).encode() if method == "POST" else None
         request = urllib.request.Request(f"{self.url}/_sim/{path}", data=data, method=method)
         request.add_header("X-LIU-Token", self.running.world.token)
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return json.loads(response.read())
 
     def close(self) -> None:
         self.call(self.running.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
         self._loop.close()

@@ -12,6 +12,7 @@ from msgspec.msgpack import Ext
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from liualgotrader.common.clock import MILLISECOND, SECOND, WallClock, machine_now
 from liualgotrader.common.session_plan import Endpoints
 
 KEY, SECRET = "the-key", "the-secret"
@@ -22,6 +23,27 @@ def timestamp(at: int) -> Ext:
     """Return ns UTC as a msgpack Timestamp 64, by the msgpack specification."""
     seconds, ns = divmod(at, 1_000_000_000)
     return Ext(-1, ((ns << 34) | seconds).to_bytes(8, "big"))
+
+
+class TurnsClock(WallClock):
+    """Machine time of which no more than 5 ms pass between two turns of the loop, however long it was left standing.
+
+    Who serves and who listens share the loop: on a busy machine neither is late for the other.
+    """
+
+    def __init__(self) -> None:
+        self._real = self._passed = machine_now()
+
+    def machine(self) -> int:
+        real = machine_now()
+        self._passed += min(real - self._real, 5 * MILLISECOND)
+        self._real = real
+        return self._passed
+
+    async def sleep(self, seconds: float) -> None:
+        end = self.machine() + round(seconds * SECOND)
+        while self.machine() < end:
+            await asyncio.sleep(0.001)
 
 
 class VendorStream:
@@ -61,7 +83,7 @@ class VendorStream:
         for connection in list(self._open):
             connection.transport.abort()
 
-    async def until(self, true: Any, seconds: float = 10.0) -> None:
+    async def until(self, true: Any, seconds: float = 60.0) -> None:
         """Return once `true()`, asked whenever something happens here and every few milliseconds."""
         async with asyncio.timeout(seconds):
             while not true():

@@ -14,8 +14,11 @@ import pytest
 
 from liualgotrader.models.server import EmbeddedServer
 from liualgotrader.supervisor.operator import ask, running_sessions
+from tests.fakes.stack.simulator import THE_END
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+GUARD_SECONDS = 120  # what is waited for comes long before, however busy the machine
 
 STRATEGY = """
 from liualgotrader.strategies.base import Strategy, StrategyType
@@ -57,14 +60,15 @@ def trader(home, tmp_path):
     (tmp_path / "tradeplan.toml").write_text(PLAN)
     started = []
 
-    def start(*arguments, behaviour=None, seconds=3.0, simulate=True, environment_more=None):
+    def start(*arguments, behaviour=None, ends=False, simulate=True, environment_more=None):
         (tmp_path / "behaviour.json").write_text(json.dumps(behaviour or {}))
+        if ends:
+            end_market(tmp_path)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("APCA", "DSN"))}
         environment |= {
             "LIU_HOME": str(home[0]),
             "TRADEPLAN_DIR": str(tmp_path),
             "LIU_FAKE_BEHAVIOUR": str(tmp_path / "behaviour.json"),
-            "LIU_FAKE_MARKET_SECONDS": str(seconds),
             "APCA_API_SECRET_KEY": "a-real-secret-that-nobody-may-see",
             "PYTHONPATH": str(ROOT),
         } | (environment_more or {})
@@ -79,28 +83,34 @@ def trader(home, tmp_path):
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
-def finish(process, seconds=90):
-    out, err = process.communicate(timeout=seconds)
+def end_market(tmp_path):
+    """Let the market's day be over, once every process is ready."""
+    (tmp_path / THE_END).touch()
+
+
+def finish(process):
+    out, err = process.communicate(timeout=GUARD_SECONDS)
     return process.returncode, out, err
 
 
-def until_line(tmp_path, start, seconds=60.0):
-    """Wait until a stand-in has written a line that begins so."""
+def until_line(tmp_path, start, times=1):
+    """Wait until stand-ins have written so many lines that begin so."""
     log = tmp_path / "did.log"
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + GUARD_SECONDS
     while time.monotonic() < deadline:
-        if log.exists() and (found := [line for line in log.read_text().splitlines() if line.startswith(start)]):
+        found = [line for line in log.read_text().splitlines() if line.startswith(start)] if log.exists() else []
+        if len(found) >= times:
             return found
         time.sleep(0.05)
     raise AssertionError(f"nobody did {start!r}: {log.read_text() if log.exists() else 'nothing'}")
 
 
-def until_ready(home, seconds=60.0):
+def until_ready(home):
     """Wait until every process of the one session that runs is ready; return the session."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + GUARD_SECONDS
     while time.monotonic() < deadline:
         for session in running_sessions(home[0]):
             if (view := ask(session, {"do": "status"}).get("view")) and {p["state"] for p in view["processes"]} == {
@@ -127,7 +137,7 @@ def is_alive(pid):
 
 
 def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, home):
-    code, out, err = finish(trader(behaviour={"order_gateway": "trade"}, seconds=8))
+    code, out, err = finish(trader(behaviour={"order_gateway": "trade"}, ends=True))
     assert (code, err) == (0, ""), out
     batch = batch_in(out)
     runs = f"SELECT algo_run_id FROM algo_run WHERE batch_id = '{batch}'"
@@ -150,19 +160,29 @@ def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, h
 
 
 def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(trader, tmp_path):
-    process = trader(seconds=15)
-    for name in ("consumer-1", "order_gateway", "scanners_runner", "producer"):
+    process = trader()
+    victims = ("consumer-1", "order_gateway", "scanners_runner", "producer")
+    for name in victims:
         pid = int(until_line(tmp_path, f"start {name} ")[0].split()[2])
         os.kill(pid, signal.SIGKILL)
+    for name in victims:
+        until_line(tmp_path, f"start {name} ", times=2)
+    end_market(tmp_path)
     code, out, err = finish(process)
     assert (code, err) == (0, "")
     assert out.count("was killed by SIGKILL; it is started again") == 4
 
 
 def test_a_killed_postmaster_is_started_again(trader, tmp_path, home):
-    process = trader(seconds=15)
+    process = trader()
     until_line(tmp_path, "start consumer-0 ")
-    os.kill(home[1].postmaster_pid, signal.SIGKILL)
+    killed = home[1].postmaster_pid
+    os.kill(killed, signal.SIGKILL)
+    deadline = time.monotonic() + GUARD_SECONDS
+    while home[1].postmaster_pid in (None, killed):
+        assert time.monotonic() < deadline, "nobody starts PostgreSQL again"
+        time.sleep(0.05)
+    end_market(tmp_path)
     code, out, _ = finish(process)
     assert code == 0, out
     assert "PostgreSQL was killed and is started again" in out
@@ -170,7 +190,7 @@ def test_a_killed_postmaster_is_started_again(trader, tmp_path, home):
 
 
 def test_a_dead_simulated_market_ends_the_session_with_3_and_a_sentence(trader, home):
-    code, out, err = finish(trader(behaviour={"simulator": "die"}, seconds=60))
+    code, out, err = finish(trader(behaviour={"simulator": "die"}))
     assert code == 3
     assert "the simulated market is gone, so the session ends" in err
     reasons = rows(home, f"SELECT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}'")
@@ -184,7 +204,7 @@ def test_a_market_that_cannot_start_is_a_sentence_and_leaves_no_open_batch(trade
 
 
 def test_an_error_of_the_gateway_ends_the_session_with_its_sentence_and_status(trader):
-    code, out, err = finish(trader(behaviour={"order_gateway": "fail"}, seconds=60))
+    code, out, err = finish(trader(behaviour={"order_gateway": "fail"}))
     assert (code, err) == (3, "trader: the broker says no; ask it why.\n"), out
 
 
@@ -206,7 +226,7 @@ def test_a_batch_whose_gateway_gives_up_stays_unfinished_until_one_has_looked_af
 
 
 def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader, tmp_path):
-    process = trader(seconds=60)
+    process = trader()
     until_line(tmp_path, "told order_gateway Operate(name='announced'")
     process.send_signal(signal.SIGTERM)
     code, out, _ = finish(process)
@@ -221,7 +241,7 @@ def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader
     ],
 )
 def test_a_session_in_which_no_strategy_is_left_ends_at_once_and_not_with_0(trader, word, status, sentence):
-    code, out, err = finish(trader(behaviour={"consumer-0": word, "consumer-1": word}, seconds=600))
+    code, out, err = finish(trader(behaviour={"consumer-0": word, "consumer-1": word}))
     assert code == status, out
     assert sentence in err
     assert "strategy Breakout is stopped, and no other is left (" in out
@@ -229,16 +249,16 @@ def test_a_session_in_which_no_strategy_is_left_ends_at_once_and_not_with_0(trad
 
 
 def test_a_session_that_is_being_prepared_says_so_and_can_be_stopped(trader, home):
-    process = trader(seconds=60)
+    process = trader()
     environment = dict(os.environ, LIU_HOME=str(home[0]))
-    for _ in range(200):
-        if found := running_sessions(home[0]):
-            break
+    deadline = time.monotonic() + GUARD_SECONDS
+    while not (found := running_sessions(home[0])):
+        assert time.monotonic() < deadline, "no session says that it is being prepared"
         time.sleep(0.02)
     assert ask(found[0], {"do": "status"}) == {"waiting": "is being prepared"}
     assert "no order gateway yet" in ask(found[0], {"do": "resume"})["error"]
     stop = [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()", "stop"]
-    told = subprocess.run(stop, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    told = subprocess.run(stop, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert "is being stopped" in told.stdout, told.stderr
     code, _, err = finish(process)
     assert (code, err) == (0, "")
@@ -247,7 +267,7 @@ def test_a_session_that_is_being_prepared_says_so_and_can_be_stopped(trader, hom
 
 
 def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):
-    process = trader("--flatten", seconds=60)
+    process = trader("--flatten")
     until_ready(home)
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)
@@ -259,13 +279,13 @@ def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):
 
 
 def test_a_second_ctrl_c_kills_everything(trader, tmp_path, home):
-    process = trader(behaviour={"consumer-0": "stubborn"}, seconds=60)
+    process = trader(behaviour={"consumer-0": "stubborn"})
     pid = int(until_line(tmp_path, "start consumer-0 ")[0].split()[2])
     until_ready(home)
     process.send_signal(signal.SIGINT)
     until_line(tmp_path, "stop producer")
     process.send_signal(signal.SIGINT)
-    code, _, err = finish(process, 15)
+    code, _, err = finish(process)
     assert code == 130
     assert "the next `trader` takes the batch up again" in err
     assert not is_alive(pid)
@@ -274,7 +294,7 @@ def test_a_second_ctrl_c_kills_everything(trader, tmp_path, home):
 def test_a_killed_supervisor_leaves_no_process_and_the_next_takes_the_batch_up_where_the_market_stood(
     trader, tmp_path, home
 ):
-    first = trader(seconds=60)
+    first = trader()
     pids = [
         int(until_line(tmp_path, f"start {n} ")[0].split()[2]) for n in ("simulator", "order_gateway", "consumer-0")
     ]
@@ -282,12 +302,12 @@ def test_a_killed_supervisor_leaves_no_process_and_the_next_takes_the_batch_up_w
     first.send_signal(signal.SIGSTOP)  # reports pile up unread: its end is a reset then, not an end of file
     time.sleep(1)
     first.kill()
-    out, _ = first.communicate(timeout=10)
-    deadline = time.monotonic() + 6
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+    out, _ = first.communicate(timeout=60)
+    deadline = time.monotonic() + GUARD_SECONDS
+    while left := [pid for pid in pids if is_alive(pid)]:
+        assert time.monotonic() < deadline, f"outlive their supervisor: {left}"
         time.sleep(0.1)
-    assert not any(map(is_alive, pids))
-    code, again, err = finish(trader(seconds=2))
+    code, again, err = finish(trader(ends=True))
     assert (code, err) == (0, ""), again
     assert f"batch {batch_in(out)} (taken up again)" in again
     starts = [int(line.split()[3]) for line in until_line(tmp_path, "start simulator")]
@@ -296,11 +316,11 @@ def test_a_killed_supervisor_leaves_no_process_and_the_next_takes_the_batch_up_w
 
 
 def test_new_begins_a_fresh_batch_and_ends_the_one_left_unfinished(trader, tmp_path, home):
-    first = trader(seconds=60)
+    first = trader()
     until_line(tmp_path, "start scanners_runner")
     first.kill()
-    out, _ = first.communicate(timeout=10)
-    code, again, _ = finish(trader("--new", seconds=2))
+    out, _ = first.communicate(timeout=60)
+    code, again, _ = finish(trader("--new", ends=True))
     assert code == 0
     assert batch_in(again) != batch_in(out)
     assert rows(home, f"SELECT DISTINCT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}'") == [
@@ -309,15 +329,15 @@ def test_new_begins_a_fresh_batch_and_ends_the_one_left_unfinished(trader, tmp_p
 
 
 def test_status_and_stop_talk_to_the_running_session(trader, tmp_path, home):
-    process = trader(seconds=60)
+    process = trader()
     until_ready(home)
     environment = dict(os.environ, LIU_HOME=str(home[0]))
     ask = [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()"]
-    status = subprocess.run([*ask, "status"], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    status = subprocess.run([*ask, "status"], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert status.returncode == 0, status.stderr
     assert "SIMULATED session of 2024-06-03" in status.stdout
     assert "consumer-1       ready" in status.stdout
-    stop = subprocess.run([*ask, "stop"], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    stop = subprocess.run([*ask, "stop"], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (stop.returncode, "is being stopped" in stop.stdout) == (0, True)
     code, out, err = finish(process)
     assert (code, err) == (0, ""), out
@@ -325,7 +345,7 @@ def test_status_and_stop_talk_to_the_running_session(trader, tmp_path, home):
 
 
 def test_status_counts_a_fill_as_soon_as_its_row_is_there(trader, tmp_path, home):
-    process = trader(seconds=60)
+    process = trader()
     until_ready(home)  # the supervisor has looked at the record and is told of nothing new after
     run = rows(home, "SELECT max(algo_run_id) FROM algo_run")[0][0]
     columns = "algo_run_id, symbol, operation, qty, price, tstamp, execution_id, indicators"
@@ -335,14 +355,14 @@ def test_status_counts_a_fill_as_soon_as_its_row_is_there(trader, tmp_path, home
     )
     ask = [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()"]
     environment = dict(os.environ, LIU_HOME=str(home[0]))
-    status = subprocess.run([*ask, "status"], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    status = subprocess.run([*ask, "status"], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert "  fills=1  " in status.stdout, status.stderr
     process.send_signal(signal.SIGHUP)
     assert finish(process)[0] == 0
 
 
 def test_no_variable_of_a_vendor_reaches_a_process_of_the_simulated_market(trader, tmp_path):
-    process = trader(seconds=30)
+    process = trader()
     pid = int(until_line(tmp_path, "start order_gateway ")[0].split()[2])
     environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
     names = {
@@ -455,7 +475,10 @@ def test_check_and_session_say_the_same_of_a_database_that_is_away(trader):
 def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(trader, tmp_path, home):
     plan = (tmp_path / "tradeplan.toml").read_text()
     (tmp_path / "tradeplan.toml").write_text(plan + "[timings]\nstrategy_answer_seconds = 0.5\n")
-    code, out, err = finish(trader(behaviour={"consumer-0": "hang-once"}, seconds=15))
+    process = trader(behaviour={"consumer-0": "hang-once"})
+    until_line(tmp_path, "start consumer-0 ", times=2)
+    end_market(tmp_path)
+    code, out, err = finish(process)
     assert (code, err) == (0, ""), out
     assert "strategy Breakout did not answer for" in out
     runs = rows(home, f"SELECT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}' ORDER BY algo_run_id")
@@ -463,7 +486,7 @@ def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(trader,
 
 
 def test_keep_leaves_the_market_open_until_ctrl_c(trader, tmp_path):
-    process = trader("--keep", seconds=2)
+    process = trader("--keep", ends=True)
     assert process.stdout is not None
     lines = iter(process.stdout.readline, "")
     assert any("kept alive: the simulated market at http://127.0.0.1:65000" in line for line in lines)

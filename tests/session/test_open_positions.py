@@ -26,7 +26,7 @@ def buy_by_hand(run: TraderRun, symbol: str, quantity: int) -> None:
     names = {"APCA-API-KEY-ID": "APCA_API_KEY_ID", "APCA-API-SECRET-KEY": "APCA_API_SECRET_KEY"}
     headers = {header: keys[name] for header, name in names.items()} | {"Content-Type": "application/json"}
     asked = urllib.request.Request(f"{address[1]}/v2/orders", json.dumps(order).encode(), headers)
-    with urllib.request.urlopen(asked, timeout=10) as answer:
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         assert answer.status == 200
 
 

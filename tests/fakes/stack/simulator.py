@@ -1,4 +1,4 @@
-"""A market whose time passes evenly: the whole session in LIU_FAKE_MARKET_SECONDS (default 3) of machine time."""
+"""A market whose time hardly passes, until the test says that the day is over and every process has been ready."""
 
 import contextlib
 import os
@@ -10,8 +10,11 @@ import msgspec
 
 from liualgotrader.common.clock import machine_now
 from liualgotrader.common.session_plan import MarketSpec
-from liualgotrader.transport.page import SessionPage
+from liualgotrader.transport.page import Cell, Life, SessionPage
 from tests.fakes.stack.common import behaviour_of, did, first_time
+
+SLOW = 1.0
+THE_END = "market-ends"  # a file beside the behaviour's
 
 
 def run(spec_path, control):
@@ -22,19 +25,23 @@ def run(spec_path, control):
     if word == "refuse":
         control.send_bytes(msgspec.msgpack.encode({"failed": "The data folder holds nothing.", "exit_code": 2}))
         sys.exit(2)
-    seconds = float(os.environ.get("LIU_FAKE_MARKET_SECONDS", "3"))
     page = SessionPage(Path(spec.page))
-    page.set_anchor(spec.starts_at, machine_now(), (spec.ends_at - spec.starts_at) / (seconds * 1e9))
+    page.set_anchor(spec.starts_at, machine_now(), SLOW)
     control.send_bytes(msgspec.msgpack.encode({"port": 65000}))
     if word == "die" and first_time(folder, "simulator"):
         wait([control], timeout=1)
         os._exit(9)
+    end, is_over = Path(os.environ["LIU_FAKE_BEHAVIOUR"]).with_name(THE_END), False
     while True:
-        if wait([control], timeout=0.5):
+        if wait([control], timeout=0.1):
             with contextlib.suppress(EOFError, OSError):  # a parent that died with reports unread resets the line
                 control.recv_bytes()
             Path(spec.state).write_bytes(b"kept")
             did(folder, "stop simulator")
             return
+        lives = {page.get(row, Cell.LIFE) for row in range(len(page.processes))}
+        if not is_over and end.exists() and lives == {Life.READY}:
+            is_over = True
+            page.set_anchor(spec.ends_at, machine_now(), SLOW)
         with contextlib.suppress(OSError):  # the supervisor died a moment ago: the next look says so
             control.send_bytes(msgspec.msgpack.encode({"market": 1, "waiting_for": ["nobody"]}))

@@ -48,7 +48,7 @@ async def test_rejects_are_asked_for_until_the_record_is_back(tmp_path: Path) ->
     consumer = Consumer(seated.child, 0, Doors(MadeUpData(), open_store))
     task = asyncio.ensure_future(consumer.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not seated.said(Ready):
                 await asyncio.sleep(0.01)
             assert consumer.engine.slots[0].rejected == set()
@@ -58,6 +58,6 @@ async def test_rejects_are_asked_for_until_the_record_is_back(tmp_path: Path) ->
         assert consumer.engine.slots[0].rejected == {"AAPL"}
     finally:
         seated.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
         producer.close()
         seated.close()

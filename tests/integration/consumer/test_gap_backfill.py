@@ -52,7 +52,7 @@ class Floor:
         self.page = SessionPage(plan.page_path)
         self._producer: tuple[Seated, asyncio.Task[None]] | None = None
         self.consumer_seat = Seated("consumer-0", plan)
-        self._data = AlpacaData(plan.endpoints, KEY, SECRET, feed="sip", timeout_seconds=5)
+        self._data = AlpacaData(plan.endpoints, KEY, SECRET, feed="sip", timeout_seconds=60)
         self.consumer = Consumer(self.consumer_seat.child, 0, Doors(self._data, _record))
         self._consumer_task: asyncio.Task[None]
         self.scanner = LinkWriter(plan.link_path("picks"), self.page, "picks")
@@ -78,7 +78,7 @@ class Floor:
         assert self._producer is not None
         (seat, task), self._producer = self._producer, None
         seat.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
         seat.close()
 
     async def close(self) -> None:
@@ -86,10 +86,10 @@ class Floor:
         if self._producer is not None:
             await self.stop_producer()
         self.consumer_seat.stop()
-        await asyncio.wait_for(self._consumer_task, 10)
+        await asyncio.wait_for(self._consumer_task, 60)
         self.consumer_seat.close()
 
-    async def until(self, true: Callable[[], Any], seconds: float = 30.0) -> None:
+    async def until(self, true: Callable[[], Any], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while not true():
                 await asyncio.sleep(0.005)

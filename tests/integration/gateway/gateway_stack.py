@@ -134,7 +134,7 @@ class Stack:
         theirs.close()
         self.processes.append(process)
         self._market = mine
-        assert mine.poll(30), "the simulated market does not start"
+        assert mine.poll(60), "the simulated market does not start"
         return int(msgspec.msgpack.decode(mine.recv_bytes())["port"])
 
     async def prepare(self, store: PostgresStore) -> None:
@@ -155,7 +155,7 @@ class Stack:
 
     def kill_gateway(self) -> None:
         os.kill(self.gateway.pid, signal.SIGKILL)
-        self.gateway.join(10)
+        self.gateway.join(60)
         assert self.control is not None
         self.control.close()
 
@@ -172,12 +172,13 @@ class Stack:
 
     async def stop_gateway(self, *, flatten: bool = False) -> int:
         self.say(Stop("the test is over", flatten))
-        until = machine_now() + 25 * SECOND
-        while self.gateway.is_alive() and machine_now() < until:
+        until = machine_now() + 60 * SECOND
+        while self.gateway.is_alive():
+            assert machine_now() < until, f"the gateway does not stop: {self.log()[-3000:]}"
             self.listen()
             await asyncio.sleep(0.05)
         self.listen()
-        self.gateway.join(1)
+        self.gateway.join()
         return int(self.gateway.exitcode)
 
     def notices(self) -> list[str]:
@@ -190,7 +191,7 @@ class Stack:
         """Return what the broker says, over its REST door."""
         headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
         answer = requests.get(
-            f"{self.plan.endpoints.trading_url}/v2/{path}", params=params, headers=headers, timeout=10
+            f"{self.plan.endpoints.trading_url}/v2/{path}", params=params, headers=headers, timeout=60
         )
         answer.raise_for_status()
         return answer.json()
@@ -199,7 +200,7 @@ class Stack:
         """Ask the broker for something as a person would, past the gateway."""
         headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
         url = f"{self.plan.endpoints.trading_url}/v2/{path}"
-        answer = requests.request(method, url, json=body, headers=headers, timeout=10)
+        answer = requests.request(method, url, json=body, headers=headers, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -207,7 +208,7 @@ class Stack:
         """Do something to the simulated market that only a test may."""
         token = (self.home / "run" / TOKEN_FILE).read_text()
         url = f"{self.plan.endpoints.trading_url}/_sim/{path}"
-        requests.post(url, json=body, headers={"X-LIU-Token": token}, timeout=10).raise_for_status()
+        requests.post(url, json=body, headers={"X-LIU-Token": token}, timeout=60).raise_for_status()
 
     def answer(self, ticket: int) -> str:
         """Return what the gateway answered to an operator's order by now, empty if nothing."""
@@ -227,7 +228,7 @@ class Stack:
         for process in self.processes:
             if process.is_alive():
                 process.kill()
-            process.join(10)
+            process.join(60)
         self._market.close()
         if self.control is not None:
             self.control.close()
@@ -347,7 +348,7 @@ class PlayedConsumer:
         unheard = [name for name in self.kept if not name.startswith("cancel")]
         return [*unheard, *(name for name, state in last.items() if not state.is_final)]
 
-    async def until(self, reached: Callable[[], bool], seconds: float = 20) -> None:
+    async def until(self, reached: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for something to be true."""
         until = machine_now() + int(seconds * SECOND)
         while not reached():

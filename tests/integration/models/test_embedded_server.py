@@ -270,7 +270,7 @@ def test_while_one_database_is_in_use_none_is_replaced(home: Path) -> None:
             pass
         with pytest.raises(OutsideError, match="in use"):
             server.restore(home / "b.tar")
-        session.communicate("\\q\n", timeout=20)
+        session.communicate("\\q\n", timeout=60)
         assert server.databases() == ["another", "liualgotrader"]
         assert server.run_sql("SELECT count(*) FROM newer", database="another") == "0\n"
 

@@ -66,7 +66,7 @@ class Run:
         finally:
             for process in reversed(self._processes):
                 process.kill()
-                process.join(10)
+                process.join(60)
 
     async def _play(self) -> None:
         (self.folder / "rolling.py").write_text(SCANNER)

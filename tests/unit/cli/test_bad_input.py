@@ -279,10 +279,10 @@ def test_help_imports_nothing_heavy(name):
         "trader_arguments.make_parser().format_help()\n"
         f"sys.exit('{name}' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["alpaca", "pandas"])
 def test_the_supervisor_imports_neither_pandas_nor_a_vendor(name):
     code = f"import sys\nimport liualgotrader.supervisor.session, liualgotrader.cli.screen\nsys.exit('{name}' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

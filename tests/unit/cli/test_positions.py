@@ -38,7 +38,7 @@ def test_the_session_is_told_symbol_and_settlement(
     status = run(["positions", "flatten", "aapl", "--strategy", "beta", "--home", str(tmp_path)])
     asyncio.run_coroutine_threadsafe(door.close(), loop).result(5)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+    thread.join(60)
     loop.close()
     assert (status, capsys.readouterr().out.strip()) == (expected, "told")
     assert heard == [{"do": "positions", "how": "flatten", "symbol": "AAPL", "strategy": "beta"}]

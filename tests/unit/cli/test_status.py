@@ -19,7 +19,7 @@ from liualgotrader.supervisor.operator import Listed
 async def test_a_session_that_hangs_hides_none_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(operator, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(operator, "_ANSWER_SECONDS", 2.0)
     door = FrontDoor(tmp_path, "PAPER", lambda: None)
     door.waits("waits for the open at 09:30 New York")
     await door.open()

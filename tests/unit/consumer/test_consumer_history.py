@@ -81,7 +81,7 @@ def history_of(data: Data, loaded: list[tuple[str, int]], notices: list[str] | N
 
 
 async def _until(true: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.001)
 

@@ -64,7 +64,9 @@ class Data:
 class Bench:
     """A scanners' process and the producer's end of its link."""
 
-    def __init__(self, folder: Path, source: str, scanners: dict[str, dict[str, Any]], **more: Any) -> None:
+    def __init__(
+        self, folder: Path, source: str, scanners: dict[str, dict[str, Any]], *, run_seconds: float = 60.0, **more: Any
+    ) -> None:
         (folder / "s.py").write_text(HEAD + source)
         tables = {name: {"filename": "s.py", **table} for name, table in scanners.items()}
         self.plan = make_plan(folder, {"scanners": tables, **more.pop("tradeplan", {})}, **more)
@@ -72,7 +74,9 @@ class Bench:
         self.seated = Seated("scanners_runner", self.plan)
         secrets = Secrets(Secret("key-id"), Secret("hidden-secret"), Secret(""))
         self.data = Data()
-        doors = Doors(cast(DataAPI, self.data), lambda: None, secrets, run_seconds=0.3, warm_up=self.data.warm_up)
+        doors = Doors(
+            cast(DataAPI, self.data), lambda: None, secrets, run_seconds=run_seconds, warm_up=self.data.warm_up
+        )
         self.runner = ScannersRunner(self.seated.child, doors)
         self.task = asyncio.ensure_future(self.runner.run())
         self.picks: list[Pick] = []
@@ -90,7 +94,7 @@ class Bench:
         self.link.handled()
 
     async def until(self, true: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not true():
                 assert not self.task.done(), self.task.exception()
                 await asyncio.sleep(0.002)
@@ -111,7 +115,7 @@ async def bench(
         yield made
     finally:
         made.seated.stop()
-        await asyncio.wait({made.task}, timeout=10)
+        await asyncio.wait({made.task}, timeout=60)
         made.link.close()
         made.seated.close()
         assert made.task.done()
@@ -176,7 +180,7 @@ class Works(Base):
         return [f"W{self.runs}"]
 """
     scanners = {"Works": {"recurrence": OFTEN}, "Blocks": {"recurrence": OFTEN}}
-    async with bench(folder, source, scanners) as run:
+    async with bench(folder, source, scanners, run_seconds=0.3) as run:
         await run.until(lambda: "W3" in run.symbols)
         await run.until(lambda: run.seated.notices)
         assert run.seated.notices[0].startswith("scanner Blocks did not return within 0.3 seconds and was left alone")
@@ -367,7 +371,7 @@ async def test_before_the_open_nothing_runs_unless_the_schedule_is_bypassed(fold
 async def test_a_scanner_that_cannot_be_made_ends_the_process_with_one_sentence(folder: Path) -> None:
     made = Bench(folder, "", {"Missing": {}})
     with pytest.raises(ConfigError, match=r"s\.py has no class Missing"):
-        await asyncio.wait_for(made.task, 10)
+        await asyncio.wait_for(made.task, 60)
     made.seated.close()
 
 

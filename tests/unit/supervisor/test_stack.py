@@ -35,7 +35,7 @@ def stack_of(tmp_path):
         page.close()
 
 
-async def until(condition, seconds=30.0):
+async def until(condition, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
@@ -221,7 +221,7 @@ async def test_a_process_whose_loop_stands_still_is_started_again(stack_of, monk
         while worker.pid == mute:
             await stack.watch()
 
-    await asyncio.wait_for(watch(), 20)
+    await asyncio.wait_for(watch(), 60)
     await until(lambda: worker.alive and worker.state == "ready")
     assert "consumer-0 was mute" in owner.notices[0]
     assert owner.stopped == []

@@ -29,7 +29,7 @@ async def test_a_plan_may_say_that_they_are_inherited_queues(tmp_path: Path) -> 
     assert isinstance(reader, QueueReader)
     assert isinstance(writer, QueueWriter)
     writer.put(b"batch", 5)
-    assert queues["market-0"].get(timeout=5) == b"batch"
+    assert queues["market-0"].get(timeout=60) == b"batch"
     writer.close()
     child.seat.close()
     seated.close()

@@ -22,7 +22,7 @@ def page(tmp_path: Path) -> SessionPage:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.002)
 
