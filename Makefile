@@ -11,7 +11,7 @@ PIP = set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check 
 	  /^Installing collected/ {printf "\r  %d packages, unpacking them\n", n; fflush()} END {if (n) print "  done"}'
 WORKERS ?= 2
 FROM ?= 1001
-COUNT ?= 180
+COUNT ?= 200
 CASES ?= 1000000
 
 .PHONY: demo test chaos fuzz check bench ui clean
@@ -36,10 +36,10 @@ demo: .venv/base
 test: .venv/tests check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-## chaos: kill processes at random in COUNT sessions, seeds from FROM on (about 15 s each)
+## chaos: let processes, market and database fail at random in COUNT sessions, seeds from FROM on (about 15 s each)
 chaos: .venv/tests
 	$(BIN)/python -m pytest -m chaos tests/session
-	$(BIN)/python -m tests.session.chaos --from $(FROM) --count $(COUNT)
+	$(BIN)/python -m tests.session.chaos --from $(FROM) --count $(COUNT) --workers $(WORKERS)
 
 ## fuzz: answer CASES questions to the vendor with what it must not be believed (about six minutes for a million)
 fuzz: .venv/tests

@@ -22,6 +22,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
+import psutil
+
+from liualgotrader.common.errors import MoneyNeedsAPerson
 from liualgotrader.journal.format import FILE_HEADER, record_at
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, REQUEST_FAULTS
 from liualgotrader.transport.page import Life
@@ -35,6 +38,7 @@ JOURNAL_OWNERS = ("supervisor", "order_gateway")
 MINUTES, LIQUIDATION = 20, 17  # of the window from 09:30; the plans close day trades three minutes before its end
 RECORDED_DAY = date(2013, 10, 7)
 RECORDED_SHARE = 0.25
+WHOLE = ".whole"  # the money journal as it was before a blow
 _MUTE_SECONDS = 12.0  # longer than the watchdog lets a process stand
 WEIGHTS = {
     "kill": 36,
@@ -63,10 +67,6 @@ class Blow:
         when = f"start+{-self.at:.1f}" if self.at < 0 else _clock(self.at)
         extent = f"{self.extent:.2g}" if self.extent else ""
         return " ".join(word for word in (when, self.what, extent, *self.victims) if word)
-
-    def kinds(self) -> list[str]:
-        """Return what it counts as."""
-        return [f"{self.what} {victim}" for victim in self.victims] or [self.what]
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,14 @@ def play(what: Scenario, seed: int, played: Played | None = None) -> Played:
     with trader(*window, *tape, plan="recorded.toml" if recorded else "quick.toml") as run:
         run.start()
         for blow in what.blows:
-            if _deal(run, blow, RECORDED_DAY if recorded else DAY):
-                played.dealt.update(blow.kinds())
+            played.dealt.update(_deal(run, blow, RECORDED_DAY if recorded else DAY))
         if played.dealt["market"]:
             _market_is_gone(run, played)
         else:
-            assert run.ended() == 0, run.output
+            status = run.ended()
+            if status == MoneyNeedsAPerson.exit_code and any(kind.startswith("journal") for kind in played.dealt):
+                status = _restore_journal(run)
+            assert status == 0, run.output
             _check(run, played)
     return played
 
@@ -166,6 +168,15 @@ def _check(run: TraderRun, played: Played, batch: str = "") -> None:
     assert batch or len(record.rows("batch")) == 1
 
 
+def _restore_journal(run: TraderRun) -> int:
+    """Do what a person does who is told that the journal is not the batch's any more: put the whole one back."""
+    said = run.output.splitlines()
+    assert said[-1].startswith("trader: "), run.output
+    run.money_journal.with_suffix(WHOLE).replace(run.money_journal)
+    run.forget_page()
+    return run.start().ended()
+
+
 def _market_is_gone(run: TraderRun, played: Played) -> None:
     """The session ends with one sentence and 3, and the next one on a market of its own is whole."""
     assert run.ended() == 3, run.output
@@ -176,8 +187,8 @@ def _market_is_gone(run: TraderRun, played: Played) -> None:
     _check(run, played, batches[-1])
 
 
-def _deal(run: TraderRun, blow: Blow, day: date) -> bool:
-    """Deal a blow; False if the session was over before it came to that."""
+def _deal(run: TraderRun, blow: Blow, day: date) -> Sequence[str]:
+    """Deal a blow and return what it counts as: nothing if the session was over before it came to that."""
     try:
         if blow.at >= 0:
             run.wait_for_market(_clock(blow.at), day=day)
@@ -185,22 +196,20 @@ def _deal(run: TraderRun, blow: Blow, day: date) -> bool:
             run.page()
         if blow.at < 0:
             time.sleep(-blow.at)
-        _strike(run, blow, day)
-    except (Gone, ProcessLookupError):
-        return False
-    return True
+        return _strike(run, blow, day)
+    except (Gone, ProcessLookupError, psutil.NoSuchProcess):
+        return ()
 
 
 def _clock(at: float) -> str:
     return f"09:{30 + int(at) // 60}:{int(at) % 60:02d}"
 
 
-def _strike(run: TraderRun, blow: Blow, day: date) -> None:
-    if blow.what == "supervisor":
-        _kill(run, ("supervisor",))
-    elif blow.what == "kill":
-        _kill(run, blow.victims)
-    elif blow.what == "in_flight":
+def _strike(run: TraderRun, blow: Blow, day: date) -> Sequence[str]:
+    """Do what the blow says, and return what it counts as."""
+    if blow.what in ("supervisor", "kill"):
+        return _kill(run, blow.victims or ("supervisor",))
+    if blow.what == "in_flight":
         run.wait_for_intents()
         _kill(run, ("order_gateway",))
     elif blow.what == "database":
@@ -221,16 +230,23 @@ def _strike(run: TraderRun, blow: Blow, day: date) -> None:
         run.control(f"faults/{blow.what}", {"count": int(blow.extent)})
         while blow.victims and run.control("status")["faults"]:
             run.require_market_goes_on()
-        _kill(run, blow.victims)
+        return (blow.what, *_kill(run, blow.victims))
+    return (" ".join((blow.what, *blow.victims)),)
 
 
-def _kill(run: TraderRun, victims: Iterable[str]) -> None:
+def _kill(run: TraderRun, victims: Iterable[str]) -> list[str]:
+    """Kill what has not ended by itself; a supervisor is started again, for nobody else does that."""
+    killed = []
     for name in victims:
         if name == "supervisor":
             run.kill_supervisor()
             run.start()
-        elif run.life(name) != Life.FINISHED:
-            os.kill(run.pid(name), signal.SIGKILL)
+        elif run.life(name) == Life.FINISHED:
+            continue
+        else:
+            os.kill(run.living_pid(name), signal.SIGKILL)
+        killed.append(f"kill {name}")
+    return killed
 
 
 def _damage_journal(run: TraderRun, blow: Blow) -> None:
@@ -250,7 +266,7 @@ def _damage_journal(run: TraderRun, blow: Blow) -> None:
 
 
 def _cut(journal: Path, blow: Blow) -> None:
-    shutil.copyfile(journal, journal.with_suffix(".whole"))
+    shutil.copyfile(journal, journal.with_suffix(WHOLE))
     if blow.what == "journal_deleted":
         journal.unlink()
         return

@@ -117,6 +117,10 @@ class TraderRun:
         page = self.page()
         return self._until(lambda: page.get(page.process(name), Cell.PID), f"{name} did not arrive")
 
+    def living_pid(self, name: str) -> int:
+        """The same, of one that is not dead."""
+        return self._until(lambda: pid if _alive(pid := self.pid(name)) else 0, f"{name} was not started again")
+
     def life(self, name: str) -> Life:
         """Return what one of the session's processes is doing, as the page shows it."""
         page = self.page()

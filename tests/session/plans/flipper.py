@@ -11,7 +11,7 @@ from liualgotrader.strategies.context import Context
 
 
 class Flipper(Strategy):
-    """Each minute: flat buys or sells short a few shares, a position is closed; every third order is a limit."""
+    """Each minute: flat buys or sells short a few shares, a position is closed; every third order is a limit, replaced if it still rests."""
 
     def __init__(
         self, batch_id: str, schedule: list[dict[str, Any]], ref_run_id: Any = None, data_loader: Any = None
@@ -20,6 +20,9 @@ class Flipper(Strategy):
 
     def on_bar(self, ctx: Context, bar: Bar) -> None:
         """Act on every closed minute; the minute's digits decide what."""
+        for order in ctx.open_orders:
+            if order.limit_price is not None:
+                ctx.replace(order, limit=round(bar.close * 1.0005, 2))
         if ctx.open_orders:
             return
         if ctx.position:
@@ -28,7 +31,7 @@ class Flipper(Strategy):
         minute = bar.closed_at // 60_000_000_000
         shares = 1 + minute % 7
         if minute % 3 == 0:
-            ctx.buy(shares, limit=round(bar.close * 0.9995, 2), cancel_after=timedelta(seconds=30))
+            ctx.buy(shares, limit=round(bar.close * 0.9995, 2), cancel_after=timedelta(seconds=90))
         elif minute % 3 == 1:
             ctx.buy(shares, stop_price=round(bar.close * 0.98, 2), indicators={"close": bar.close})
         else:
