@@ -34,7 +34,7 @@ def check_account(plan: SessionPlan, account_number: str) -> None:
         ConfigError: if it is another.
     """
     arming = plan.arming
-    if arming is not None and not arming.refusal and account_number[-4:] != arming.account:
+    if arming is not None and arming.account and account_number[-4:] != arming.account:
         raise ConfigError(
             f"real money is armed for account …{arming.account}, but the keys open …{account_number[-4:]}."
         )

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from liualgotrader.common.clock import Clock, as_datetime
 from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.orders import BrokerAccount
-from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, PLAN_FILE, Hours, Limits, SessionPlan, read_plan
+from liualgotrader.common.ports import Store
+from liualgotrader.common.session_plan import (
+    LIVE_URL,
+    PAPER_URL,
+    PLAN_FILE,
+    Arming,
+    Hours,
+    Limits,
+    SessionPlan,
+    read_plan,
+)
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.batch import may_go_on
 from liualgotrader.supervisor.inspection import inspect_tradeplan
 from liualgotrader.supervisor.proofs import Proof, plan_hash, proofs_of
-from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.request import Request, Screen
+from liualgotrader.supervisor.view import equity_text
 
 LIVE = "PROD"  # the environment of rows about real money
 FIRST_SHARE = 0.1  # of its limits for a plan that trades real money for the first time
@@ -73,6 +87,16 @@ def unspoken(request: Request, settings: Settings) -> str:
     if settings.live and (len(settings.live) != _LAST_DIGITS or not settings.live.isalnum()):
         return f"LIU_LIVE is '{settings.live}', but it must be the last four of the account number"
     return ""
+
+
+def require_word(request: Request, settings: Settings) -> None:
+    """Check that somebody has said that real money is meant.
+
+    Raises:
+        ConfigError: if nobody has.
+    """
+    if why := unspoken(request, settings):
+        raise ConfigError(why)
 
 
 def unarmed(request: Request, settings: Settings, tradeplan: TradePlan, proofs: Mapping[str, Proof]) -> str:
@@ -172,16 +196,94 @@ def left_plan(home: Path) -> SessionPlan | None:
     return max((p for p in plans if p.environment == LIVE), key=lambda p: p.hours.opens_at, default=None)
 
 
-def banner(digits: str, equity: str, limits: Limits, *, full_size: bool, shadow: bool) -> list[str]:
-    """Return what a person reads before anything starts that may trade real money."""
-    lines = [f"REAL MONEY: account …{digits}, {LIVE}, {equity}{', shadow: nothing is sent' if shadow else ''}"]
-    lines += [
-        f"limits: an order {limits.order_equity_fraction:.1%} of equity and {limits.order_dollars:,.0f} $,"
-        f" a position {limits.position_equity_fraction:.1%}, all {limits.gross_equity_fraction:.1%},"
-        f" short {limits.short_equity_fraction:.1%}; after a loss of {limits.daily_loss_stop_fraction:.2%} in a day nothing is"
-        f" opened, after {limits.daily_loss_flatten_fraction:.2%} everything of ours is closed",
-        f"this session trades {share_text(full_size=full_size)}",
-        "protection: local; stops and targets are kept by this program only, none rests at the broker",
-        f"nothing starts for {READING_SECONDS:.0f} seconds; Ctrl-C ends it",
-    ]
-    return lines
+class Left(msgspec.Struct, frozen=True):
+    """What earlier sessions with real money left: a batch of `today` that goes on, or something that may be `open`."""
+
+    today: bool = False
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiveMoney:
+    """Decides for one session with real money whether it may open positions, and says whose money it is."""
+
+    request: Request
+    settings: Settings
+    tradeplan: TradePlan
+    screen: Screen
+    waits: Callable[[str], None]
+    clock: Clock
+
+    async def left(self, store: Store) -> Left:
+        """Return what earlier sessions left, as the record has it."""
+        unfinished = await store.unfinished_batches(LIVE)
+        today = as_datetime(self.clock.now()).date().isoformat()
+        goes_on = any(may_go_on(batch, today, shadow=self.request.shadow) for batch in unfinished)
+        held = [await store.left_open(LIVE, name, "") for name in self.tradeplan.strategies]
+        return Left(goes_on and not self.request.new, bool(unfinished) or any(held))
+
+    def refusal(self, files: tuple[str, ...]) -> str:
+        """Return why the plan may not open positions as its files are now; empty if it may."""
+        return unarmed(self.request, self.settings, self.tradeplan, self._proofs(files))
+
+    async def arm(self, files: tuple[str, ...], trouble: str, left: Left) -> Arming:
+        """Return whether positions may be opened, after a person could read whose money it is.
+
+        Only entries depend on it. A batch of today is taken up without a wait, whatever was said and shown; what other
+        sessions left open is looked after once somebody says that real money is meant.
+
+        Raises:
+            ConfigError: why nothing is started, in one sentence.
+            OutsideError: if the broker does not tell whose account it is.
+        """
+        why = trouble or self.refusal(files)
+        if why and not left.today and (trouble or not left.open or unspoken(self.request, self.settings)):
+            raise ConfigError(why)
+        digits, equity = "", ""
+        if not (why and left.today):
+            try:
+                account = await live_account(self.settings)
+                digits, equity = last_four(account, self.settings), equity_text({"equity": account.equity})
+            except LiuError as error:
+                if not left.today:
+                    raise
+                why = str(error)
+        if why:
+            self.screen.warn(f"what is open is looked after, and nothing is opened: {why}")
+        elif not left.today:
+            await self._show(digits, equity, files)
+        return Arming(digits, why)
+
+    def share(self, files: tuple[str, ...], arming: Arming) -> bool | None:
+        """Return whether a new batch trades at all of its limits, None if it opens nothing."""
+        return None if arming.refusal else self._is_full(files)
+
+    def limits(self, files: tuple[str, ...], arming: Arming, share: bool | None) -> Limits:
+        """Return the limits of a batch that began with that `share`: all of them if there is nothing to open."""
+        limits = session_limits(self.tradeplan, self.settings)
+        full = share if share is not None else bool(arming.refusal) or self._is_full(files)
+        return limits if full else first_limits(limits)
+
+    async def _show(self, digits: str, equity: str, files: tuple[str, ...]) -> None:
+        full = self._is_full(files)
+        limits = self.limits(files, Arming(digits), full)
+        shadow = ", shadow: nothing is sent" if self.request.shadow else ""
+        for line in (
+            f"REAL MONEY: account …{digits}, {LIVE}, {equity}{shadow}",
+            f"limits: an order {limits.order_equity_fraction:.1%} of equity and {limits.order_dollars:,.0f} $,"
+            f" a position {limits.position_equity_fraction:.1%}, all {limits.gross_equity_fraction:.1%},"
+            f" short {limits.short_equity_fraction:.1%}; after a loss of {limits.daily_loss_stop_fraction:.2%} in a day"
+            f" nothing is opened, after {limits.daily_loss_flatten_fraction:.2%} everything of ours is closed",
+            f"this session trades {share_text(full_size=full)}",
+            "protection: local; stops and targets are kept by this program only, none rests at the broker",
+            f"nothing starts for {READING_SECONDS:.0f} seconds; Ctrl-C ends it",
+        ):
+            self.screen.line(line)
+        self.waits("says whose money it is, and starts in a few seconds")
+        await self.clock.sleep(READING_SECONDS)
+
+    def _proofs(self, files: tuple[str, ...]) -> Mapping[str, Proof]:
+        return proofs_of(self.settings.home_path, hash_of(self.settings, self.tradeplan, files))
+
+    def _is_full(self, files: tuple[str, ...]) -> bool:
+        return is_full_size(self.settings, self._proofs(files))

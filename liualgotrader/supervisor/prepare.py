@@ -17,24 +17,19 @@ import msgspec
 from liualgotrader.common.calendar import session_at_or_after
 from liualgotrader.common.clock import SECOND, Clock, as_datetime, clock_text, machine_now
 from liualgotrader.common.config import Secret, Secrets, Settings, enter_session_environment
-from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
+from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.arming import (
     LIVE,
-    READING_SECONDS,
-    banner,
+    Left,
+    LiveMoney,
     environment_of,
-    first_limits,
     hash_of,
-    is_full_size,
-    last_four,
-    live_account,
+    require_word,
     session_limits,
-    unarmed,
-    unspoken,
 )
 from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, build_label, may_go_on
 from liualgotrader.supervisor.data_folder import enough_room, has_batches
@@ -44,7 +39,7 @@ from liualgotrader.supervisor.hours import finished_hours, next_session_text, si
 from liualgotrader.supervisor.inspection import Found, inspect_tradeplan
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.left_end import end_file
-from liualgotrader.supervisor.proofs import Proof, keep_proof, proofs_of
+from liualgotrader.supervisor.proofs import Proof, keep_proof
 from liualgotrader.supervisor.record import Record, open_record
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.simulated import (
@@ -57,7 +52,6 @@ from liualgotrader.supervisor.simulated import (
     kept_account,
     market_spec,
 )
-from liualgotrader.supervisor.view import equity_text
 from liualgotrader.transport.address import forget_address
 from liualgotrader.transport.page import SessionPage
 
@@ -141,11 +135,11 @@ class Preparation:
         check_consumers(self.settings.consumer_count())
         if not has_batches(self.settings.home_path):  # else known once it is clear which batch it is
             enough_room(self.settings.home_path)
-        left = self.environment == LIVE and await self._is_left()
-        found, trouble = await self._inspect(left=left)
+        money, left = self._money, await self._left()
+        found, trouble = await self._inspect(left)
         for doubt in (*_unmade(found), *doubts_about(self.tradeplan, found)):
             self.screen.warn(doubt)
-        arming = await self._arm(found, trouble, left=left) if self.environment == LIVE else None
+        arming = await money.arm(found.files, trouble, left) if money is not None else None
         early = self._open_early(cleanup) if self.request.simulate else None
         hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
         if hours is None and not self._over_today():
@@ -168,77 +162,43 @@ class Preparation:
                 return Ending(0, "closed")
         for doubt in doubts_about_hours(self.tradeplan, found, hours):
             self.screen.warn(doubt)
-        if (
-            arming is not None and not left and (why := self._unarmed(found))
-        ):  # a file changed while the open was waited for
-            raise ConfigError(why)
+        if money is not None and arming is not None and not left.today and not arming.refusal:
+            if (why := money.refusal(found.files)) and not left.open:  # a file changed during the wait
+                raise ConfigError(why)
+            arming = Arming(arming.account, why)
         return await self._begin(found, arming, record, ledger, hours, cleanup)
 
-    # --- real money --------------------------------------------------------------------------------
+    # --- the plan, and real money --------------------------------------------------------------------
 
-    async def _is_left(self) -> bool:
-        """Whether a batch of today with real money is unfinished: it is taken up, whatever was said and shown."""
+    @property
+    def _money(self) -> LiveMoney | None:
+        if self.environment != LIVE:
+            return None
+        return LiveMoney(self.request, self.settings, self.tradeplan, self.screen, self.waits, self.clock)
+
+    async def _left(self) -> Left:
+        """Return what earlier sessions with real money left, nothing in any other."""
+        if self._money is None:
+            return Left()
         if not has_batches(self.settings.home_path):
-            if why := unspoken(self.request, self.settings):
-                raise ConfigError(why)
-            return False
+            require_word(self.request, self.settings)
+            return Left()
         async with AsyncExitStack() as looking:
-            unfinished = await (await self._open(looking)).store.unfinished_batches(LIVE)
-        today = as_datetime(self.clock.now()).date().isoformat()
-        return not self.request.new and any(may_go_on(b, today, shadow=self.request.shadow) for b in unfinished)
+            return await self._money.left((await self._open(looking)).store)
 
-    async def _inspect(self, *, left: bool) -> tuple[Found, str]:
+    async def _inspect(self, left: Left) -> tuple[Found, str]:
         """Return what the plan's classes say, and, where a batch goes on all the same, why nothing new may come of them."""
         try:
             found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
             can_run(found)
         except ConfigError as error:
-            if not left:
+            if not left.today:
                 raise
             return Found(()), str(error)
         return found, self.request.broken_plan
 
     def _hash(self, found: Found) -> str:
         return hash_of(self.settings, self.tradeplan, found.files)
-
-    def _unarmed(self, found: Found) -> str:
-        proofs = proofs_of(self.settings.home_path, self._hash(found))
-        return unarmed(self.request, self.settings, self.tradeplan, proofs)
-
-    async def _arm(self, found: Found, trouble: str, *, left: bool) -> Arming:
-        """Return whether positions may be opened with real money, after a person could read whose it is.
-
-        What is `left` is taken up without a wait: only entries depend on it.
-
-        Raises:
-            ConfigError: why not, in one sentence.
-        """
-        why = trouble or self._unarmed(found)
-        if why and not left:
-            raise ConfigError(why)
-        try:
-            digits = "" if why else last_four(account := await live_account(self.settings), self.settings)
-        except LiuError as error:
-            if not left:
-                raise
-            digits, why = "", str(error)
-        if left:
-            if why:
-                self.screen.warn(
-                    f"the unfinished batch is taken up to look after what is open; nothing is opened: {why}"
-                )
-            return Arming(digits, why)
-        full = is_full_size(self.settings, proofs_of(self.settings.home_path, self._hash(found)))
-        limits = session_limits(self.tradeplan, self.settings)
-        equity = equity_text({"equity": account.equity})
-        shown = banner(
-            digits, equity, limits if full else first_limits(limits), full_size=full, shadow=self.request.shadow
-        )
-        for line in shown:
-            self.screen.line(line)
-        self.waits("says whose money it is, and starts in a few seconds")
-        await self.clock.sleep(READING_SECONDS)
-        return Arming(digits)
 
     # --- record ------------------------------------------------------------------------------------
 
@@ -329,7 +289,7 @@ class Preparation:
         cleanup: AsyncExitStack,
     ) -> Prepared:
         now = hours.opens_at if self.request.simulate else self.clock.now()
-        batch = await ledger.batch(self._wanted(found, hours), now, fresh=self.request.new)
+        batch = await ledger.batch(self._wanted(found, hours, arming), now, fresh=self.request.new)
         for note in ledger.notes:
             self.screen.warn(note)
         try:
@@ -354,16 +314,20 @@ class Preparation:
     ) -> Prepared:
         build = await asyncio.to_thread(build_label)
         now = hours.opens_at if self.request.simulate else self.clock.now()
-        facts = found.strategies
-        slots = await ledger.slots(batch, self.tradeplan, facts, self.environment, build, now)
+        slots = await ledger.slots(batch, self.tradeplan, found.strategies, self.environment, build, now)
         market_at = last_market_time(batch.run_dir)
         for folder in (batch.run_dir, batch.journal_dir, batch.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         end_file(batch.journal_dir).reserve()
         log_to_file(batch.log_dir, "supervisor", debug=self.settings.debug)
-        plan = msgspec.structs.replace(self._plan(batch, hours, slots, build), arming=arming)
+        plan = self._plan(batch, hours, slots, build)
+        if self._money is not None and arming is not None:
+            limits = self._money.limits(found.files, arming, batch.configuration.get("full_size"))
+            plan = msgspec.structs.replace(plan, arming=arming, limits=limits)
         page = SessionPage.create(plan.page_path, plan.process_names(), plan.link_names())
-        prepared = Prepared(facts, record, ledger, batch, plan, page, None, self._processes(plan), self._hash(found))
+        prepared = Prepared(
+            found.strategies, record, ledger, batch, plan, page, None, self._processes(plan), self._hash(found)
+        )
         cleanup.callback(prepared.forget)
         cleanup.callback(page.close)
         if self.request.simulate:
@@ -375,7 +339,7 @@ class Preparation:
         self._say_banner(batch, prepared.plan)
         return prepared
 
-    def _wanted(self, found: Found, hours: Hours) -> Wanted:
+    def _wanted(self, found: Found, hours: Hours, arming: Arming | None) -> Wanted:
         request, settings = self.request, self.settings
         market = {
             "data": request.data,
@@ -393,8 +357,8 @@ class Preparation:
             "shadow": request.shadow,
             "plan": self._hash(found),
         }
-        if self.environment == LIVE:
-            configuration["full_size"] = is_full_size(settings, proofs_of(settings.home_path, configuration["plan"]))
+        if self._money is not None and arming is not None:
+            configuration["full_size"] = self._money.share(found.files, arming)
         return Wanted(
             environment=self.environment,
             day=hours.day,
@@ -406,9 +370,6 @@ class Preparation:
 
     def _plan(self, batch: Batch, hours: Hours, slots: Any, build: str) -> SessionPlan:
         settings, tradeplan = self.settings, self.tradeplan
-        limits = session_limits(tradeplan, settings)
-        if self.environment == LIVE and not batch.configuration.get("full_size"):
-            limits = first_limits(limits)
         return SessionPlan(
             batch_id=batch.batch_id,
             environment=self.environment,
@@ -428,7 +389,7 @@ class Preparation:
             data_feed=settings.data_feed,
             link=settings.link,
             timings=tradeplan.timings,
-            limits=limits,
+            limits=session_limits(tradeplan, settings),
             shadow=self.request.shadow,
             build_number=build,
             debug=settings.debug,
@@ -442,13 +403,11 @@ class Preparation:
     ) -> tuple[SimulatedMarket, SessionPlan]:
         key_id, secret_key = generated_pair()
         enter_session_environment(Secrets(key_id, secret_key, Secret(record.dsn)), keep_vendors=False)
-        programs = self.programs["simulator"]
-        market = SimulatedMarket(programs, Path(plan.run_dir), Path(plan.log_dir), self.market_lost)
+        market = SimulatedMarket(self.programs["simulator"], Path(plan.run_dir), Path(plan.log_dir), self.market_lost)
         cleanup.push_async_callback(market.stop)
-        kept = self._kept
+        kept, chosen = self._kept, self.settings.simulation
         state = kept.state if kept is not None else Path(plan.journal_dir) / MARKET_STATE
         account = kept.number if kept is not None else account_of(plan.batch_id)
-        chosen = self.settings.simulation
         since = kept.since if kept is not None else ""
         spec = market_spec(
             self.request, chosen, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir), account, since

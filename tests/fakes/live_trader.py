@@ -22,8 +22,9 @@ class HurriedClock(WallClock):
     async def sleep(self, seconds: float) -> None:
         if seconds == READING_SECONDS:
             did(Path(), f"waited {seconds:g} s")
-        else:
-            await super().sleep(seconds)
+            if "TEST_STAYS" not in os.environ:
+                return
+        await super().sleep(seconds)
 
 
 def main() -> None:

@@ -41,9 +41,9 @@ class LiveStack:
         self.folder, self.home, self.url, self.server = folder, folder / "home", url, server
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str, seconds: float = 60.0, trade: bool = True, **environment: str) -> Any:
+    def start(self, *arguments: str, seconds: float = 60.0, gateway: str = "trade", **environment: str) -> Any:
         (self.folder / "did.log").unlink(missing_ok=True)
-        (self.folder / "behaviour.json").write_text(json.dumps({"order_gateway": "trade" if trade else ""}))
+        (self.folder / "behaviour.json").write_text(json.dumps({"order_gateway": gateway}))
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("APCA", "DSN", "LIU"))}
         settings = {
             "LIU_HOME": str(self.home),
@@ -108,11 +108,18 @@ def test_a_plan_trades_real_money_after_it_has_traded_simulated_at_a_tenth_first
     unproven = live.run("--live")
     assert (unproven[0], unproven[2].count("\n")) == (2, 1)
     assert "has not ended a paper or simulated session in which it traded" in unproven[2]
-    idle = live.run("--simulate", seconds=2, trade=False)
+    idle = live.run("--simulate", seconds=2, gateway="")
     assert idle[0] == 0, idle
     assert "has not ended" in live.run("--live")[2]
     proof = live.run("--simulate", seconds=2)
     assert proof[0] == 0, proof
+
+    stopped = live.start("--live", TEST_STAYS="1")
+    until_line(live.folder, "waited 10 s")
+    stopped.send_signal(signal.SIGINT)
+    assert finish(stopped)[0] == 130
+    assert live.did() == ["waited 10 s"]
+    assert live.rows("SELECT count(*) FROM batch") == ["0"]
 
     code, out, err, plan = live.run_until_stopped("--live")
     assert (code, err) == (0, ""), out
@@ -187,4 +194,21 @@ def test_an_unfinished_batch_of_real_money_is_taken_up_at_once_whatever_was_chan
     assert (code, err, plan.batch_id) == (0, "", batch), out
     assert plan.arming is not None
     assert (plan.arming.account, plan.arming.refusal) == ("1234", "")
+    assert not [line for line in live.did() if "waited" in line]
+
+
+def test_positions_of_another_day_are_looked_after_by_a_plan_that_may_open_nothing(live: LiveStack) -> None:
+    assert live.run("--simulate", seconds=2)[0] == 0
+    assert live.run_until_stopped("--live", gateway="buy")[0] == 0
+    (live.folder / "breakout.py").write_text(STRATEGY + "\n# another one\n")
+    code, _, err = live.run()
+    assert (code, err.count("\n")) == (2, 1)
+    assert "say so with `trader --live`" in err
+    code, out, err, plan = live.run_until_stopped("--live", gateway="")
+    assert code == 0, err
+    assert "what is open is looked after, and nothing is opened: this tradeplan" in out + err
+    assert plan.arming is not None
+    assert plan.arming.account == "1234"
+    assert "has not ended a paper or simulated session" in plan.arming.refusal
+    assert plan.limits.order_dollars == 25_000
     assert not [line for line in live.did() if "waited" in line]

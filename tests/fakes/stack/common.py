@@ -2,7 +2,7 @@
 
 `behaviour.json` beside the plan, or named by LIU_FAKE_BEHAVIOUR, maps a process's name to a word:
 die (exit 1 when ready), die-once, hang-once (in a strategy's call), crash-in-call, mute-once, fail (say why, exit 3),
-slot-fails and slot-ends (its strategy stops before and after it is ready), stubborn (ignore Stop), trade (gateway: store two executions). What they did is appended to `did.log`.
+slot-fails and slot-ends (its strategy stops before and after it is ready), stubborn (ignore Stop), trade and buy (gateway: store two executions, or one). What they did is appended to `did.log`.
 """
 
 import asyncio

@@ -9,17 +9,18 @@ from tests.fakes.stack.common import play
 
 
 async def trade(child, word):
-    """Store an order and an execution each for a purchase of 10 at 100 and a sale at 105."""
+    """Store an order and an execution each for a purchase of 10 at 100 and, if not told only to buy, a sale at 105."""
     facts = {"account": "PA1234567", "equity": "100000", "positions": [], "open_orders": []}
     child.tell(Told({**facts, UNANNOUNCED: True}))
-    if word != "trade":
+    if word not in ("trade", "buy"):
         return
     from liualgotrader.models.store_factory import open_store
 
     store = await open_store(Secrets.from_environment().dsn.reveal())
     plan, slot = child.plan, child.plan.slots[0]
     rows = []
-    for n, (side, price) in enumerate((("buy", "100"), ("sell", "105")), start=1):
+    sides = (("buy", "100"), ("sell", "105")) if word == "trade" else (("buy", "100"),)
+    for n, (side, price) in enumerate(sides, start=1):
         order_id = client_order_id(plan.batch_id, slot.slot, n)
         at = plan.hours.opens_at + n * MINUTE
         common = dict(symbol="AAPL", planned_stop=Decimal(95), planned_target=None, indicators={})

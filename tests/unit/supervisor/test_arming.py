@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import liualgotrader.common.session_plan as session_plan
+import liualgotrader.supervisor.arming as arming_module
 import liualgotrader.supervisor.prepare as prepare
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
@@ -22,7 +23,7 @@ from liualgotrader.common.errors import BrokerUnreachable, ConfigError, LiuError
 from liualgotrader.common.orders import BrokerAccount
 from liualgotrader.common.session_plan import Arming, Limits
 from liualgotrader.common.tradeplan import load_tradeplan
-from liualgotrader.supervisor.arming import environment_of, first_limits, hash_of, unarmed
+from liualgotrader.supervisor.arming import Left, LiveMoney, environment_of, first_limits, hash_of, unarmed
 from liualgotrader.supervisor.inspection import inspect_tradeplan
 from liualgotrader.supervisor.prepare import Preparation
 from liualgotrader.supervisor.proofs import Proof, keep_proof, proofs_of
@@ -30,6 +31,7 @@ from liualgotrader.supervisor.request import Request
 from tests.fakes.supervisor import RecordingScreen
 
 LIVE = {"APCA_API_BASE_URL": "https://api.alpaca.markets"}
+NOTHING = Left()
 PROOF = Proof("0b5e7a4e-0000-4000-8000-000000000000", "2024-06-03", 4)
 PLAN = """
 protection = "local"
@@ -208,14 +210,16 @@ class Recorder(WallClock):
 def arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that arms a proven plan on the account …1234 and returns the arming and what was shown."""
 
-    async def made(*, left: bool = False, live: bool = True, answer: Any = "PA001234", **environment: str) -> Any:
+    async def made(
+        left: Left = NOTHING, *, live: bool = True, answer: Any = "PA001234", proven: bool = True, **environment: str
+    ) -> Any:
         async def account(settings: Settings) -> BrokerAccount:
             if isinstance(answer, LiuError):
                 raise answer
             money = Decimal("12345.67")
             return BrokerAccount(answer, "ACTIVE", money, money, money, money, True, False)
 
-        monkeypatch.setattr(prepare, "live_account", account)
+        monkeypatch.setattr(arming_module, "live_account", account)
         home = folder.parent / "home"
         home.mkdir(exist_ok=True)
         settings = Settings.resolve(
@@ -223,11 +227,11 @@ def arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         )
         plan, screen = load_tradeplan(folder / "tradeplan.toml"), RecordingScreen()
         found = inspect_tradeplan(plan)
-        keep_proof(home, hash_of(settings, plan, found.files), "SIMULATED", PROOF)
-        nobody = Preparation(
-            Request(live=live), settings, plan, screen, {}, lambda text: None, lambda text: None, Recorder(screen)
-        )
-        return await nobody._arm(found, "", left=left), screen
+        shutil.rmtree(home / "proofs", ignore_errors=True)
+        if proven:
+            keep_proof(home, hash_of(settings, plan, found.files), "SIMULATED", PROOF)
+        money = LiveMoney(Request(live=live), settings, plan, screen, lambda text: None, Recorder(screen))
+        return await money.arm(found.files, "", left), screen
 
     return made
 
@@ -258,20 +262,48 @@ async def test_the_last_four_must_be_those_of_the_account_that_the_keys_open(arm
         await arm(LIU_LIVE="1234", answer="")
 
 
-async def test_what_was_left_is_taken_up_at_once_whatever_is_said_or_answered_with_entries_shut(
+async def test_a_batch_of_today_is_taken_up_at_once_whatever_is_said_shown_or_answered_with_entries_shut(
     arm: Callable[..., Any],
 ) -> None:
     gone = BrokerUnreachable("account: no answer from Alpaca")
-    for changes, why in (
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"live": False}, "say so with `trader --live`"),
+        ({"proven": False}, "has not ended a paper or simulated session"),
         ({"LIU_LIVE": "9999"}, "LIU_LIVE names the account"),
         ({"answer": gone}, "no answer from Alpaca"),
-    ):
-        arming, screen = await arm(left=True, **changes)
+    ]
+    for change, why in changes:
+        arming, screen = await arm(Left(today=True, open=True), **change)
         assert why in arming.refusal
         assert screen.lines == []
-        assert "taken up to look after what is open; nothing is opened" in screen.warnings[0]
-    assert (await arm(left=True))[0] == Arming("1234")
+        assert "what is open is looked after, and nothing is opened" in screen.warnings[0]
+    arming, screen = await arm(Left(today=True, open=True))
+    assert (arming, screen.lines, screen.warnings) == (Arming("1234"), [], [])
+
+
+async def test_what_earlier_days_left_open_is_looked_after_without_a_proof_but_not_without_a_word(
+    arm: Callable[..., Any],
+) -> None:
+    arming, screen = await arm(Left(open=True), proven=False)
+    assert arming.account == "1234"
+    assert "has not ended a paper or simulated session" in arming.refusal
+    assert screen.lines == []
+    with pytest.raises(ConfigError, match="say so with `trader --live`"):
+        await arm(Left(open=True), live=False)
+    with pytest.raises(ConfigError, match="LIU_LIVE names the account"):
+        await arm(Left(open=True), proven=False, LIU_LIVE="9999")
+    arming, screen = await arm(Left(open=True))
+    assert (arming, screen.lines[-1]) == (Arming("1234"), "(waited 10 s)")
+
+
+async def test_a_session_that_opens_nothing_keeps_all_limits_and_does_not_count_as_the_first(folder: Path) -> None:
+    settings = Settings.resolve({"tradeplan": str(folder / "tradeplan.toml"), "home": str(folder)}, LIVE)
+    plan, screen = load_tradeplan(folder / "tradeplan.toml"), RecordingScreen()
+    money = LiveMoney(Request(live=True), settings, plan, screen, lambda text: None, Recorder(screen))
+    shut, armed = Arming("1234", "no proof"), Arming("1234")
+    assert (money.share((), shut), money.share((), armed)) == (None, False)
+    dollars = [money.limits((), a, share).order_dollars for a in (shut, armed) for share in (None, False, True)]
+    assert dollars == [1000, 100, 1000, 100, 100, 1000]
 
 
 async def test_nobody_is_asked_to_wait_for_a_refusal_that_is_known_at_once(
