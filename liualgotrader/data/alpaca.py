@@ -127,7 +127,7 @@ class AlpacaData(DataAPI):
                     if isinstance(some, list):
                         rows[symbol] += some
                     else:
-                        bad[symbol] = page.bad(symbol, "a list of bars")
+                        bad[symbol] = BadData(f"{symbol}: Alpaca's bars are {shown(some)}, not a list")
         except BadData as error:
             bad.update((symbol, error) for symbol in symbols)
         return rows
