@@ -52,7 +52,7 @@ def test_yesterdays_positions_and_shares_that_are_not_ours_stand_in_the_summary(
         summary = run.output.partition("Session summary")[2]
         for symbol in (first, second):
             assert re.search(
-                rf"^open position: Holder \+3 {symbol} at [\d.]+, last [\d.]+, P&L [-+.\d]+ \$, stop 0.25, kept overnight$",
+                rf"^open position: Holder \+3 {symbol} at [\d.]+, last [\d.]+, P&L [-+.\d]+ \$, stop 0.25, target [\d.]+, kept overnight$",
                 summary,
                 re.M,
             )
