@@ -71,6 +71,6 @@ def test_the_wheel_holds_the_package_and_its_migrations(outside: Path) -> None:
 def test_the_wheel_trades_a_simulated_window_outside_the_clone(outside: Path) -> None:
     for name in ("quick.toml", "flipper.py"):
         shutil.copy(ROOT / "tests" / "session" / "plans" / name, outside / name)
-    done = run(outside, "--simulate", "--tradeplan", "quick.toml", "--from", "09:30", "--to", "09:37", "--speed", "max")
+    done = run(outside, "--simulate", "--tradeplan", "quick.toml", "--from", "09:30", "--to", "09:50", "--speed", "max")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Flipper" in done.stdout
