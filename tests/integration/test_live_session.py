@@ -16,7 +16,7 @@ import pytest
 from liualgotrader.common.session_plan import SessionPlan, read_plan
 from liualgotrader.models.server import EmbeddedServer
 from tests.fakes.http_vendor import answering
-from tests.integration.test_trader_session import STRATEGY, finish, until_line, until_ready
+from tests.integration.test_trader_session import STRATEGY, end_market, finish, until_line, until_ready
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -24,6 +24,13 @@ PLAN = """
 protection = "local"
 consumers = 1
 bypass_market_schedule = true
+[scanners.momentum]
+min_last_dv = 1
+min_share_price = 1
+max_share_price = 2
+min_volume = 1
+from_market_open = 1
+min_gap = 1
 [strategies.Breakout]
 filename = "breakout.py"
 """
@@ -41,7 +48,7 @@ class LiveStack:
         self.folder, self.home, self.url, self.server = folder, folder / "home", url, server
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str, seconds: float = 60.0, gateway: str = "trade", **environment: str) -> Any:
+    def start(self, *arguments: str, gateway: str = "trade", **environment: str) -> Any:
         (self.folder / "did.log").unlink(missing_ok=True)
         (self.folder / "behaviour.json").write_text(json.dumps({"order_gateway": gateway}))
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("APCA", "DSN", "LIU"))}
@@ -49,7 +56,6 @@ class LiveStack:
             "LIU_HOME": str(self.home),
             "TRADEPLAN_DIR": str(self.folder),
             "LIU_FAKE_BEHAVIOUR": str(self.folder / "behaviour.json"),
-            "LIU_FAKE_MARKET_SECONDS": str(seconds),
             "APCA_API_KEY_ID": "PKTEST",
             "APCA_API_SECRET_KEY": "hush-hush-hush",
             "APCA_API_BASE_URL": self.url,
@@ -91,6 +97,7 @@ class LiveStack:
 def live(tmp_path: Path) -> Iterator[LiveStack]:
     (tmp_path / "breakout.py").write_text(STRATEGY)
     (tmp_path / "tradeplan.toml").write_text(PLAN)
+    end_market(tmp_path)  # a simulated day is over as soon as every process is ready
     with EmbeddedServer.start(tmp_path / "home") as server:
         server.ensure_database("liu_simulated")
         with answering(lambda path: (200, json.dumps(ACCOUNT).encode())) as url:
@@ -108,10 +115,10 @@ def test_a_plan_trades_real_money_after_it_has_traded_simulated_at_a_tenth_first
     unproven = live.run("--live")
     assert (unproven[0], unproven[2].count("\n")) == (2, 1)
     assert "has not ended a paper or simulated session in which it traded" in unproven[2]
-    idle = live.run("--simulate", seconds=2, gateway="")
+    idle = live.run("--simulate", gateway="")
     assert idle[0] == 0, idle
     assert "has not ended" in live.run("--live")[2]
-    proof = live.run("--simulate", seconds=2)
+    proof = live.run("--simulate")
     assert proof[0] == 0, proof
 
     stopped = live.start("--live", TEST_STAYS="1")
@@ -156,7 +163,7 @@ def _config(ran: tuple[int, str, str]) -> str:
 def test_an_unfinished_batch_of_real_money_is_taken_up_at_once_whatever_was_changed_or_not_said(
     live: LiveStack,
 ) -> None:
-    assert live.run("--simulate", seconds=2)[0] == 0
+    assert live.run("--simulate")[0] == 0
     first = live.start("--live", "--full-size")
     until_ready((live.home,))
     first.kill()
@@ -198,7 +205,7 @@ def test_an_unfinished_batch_of_real_money_is_taken_up_at_once_whatever_was_chan
 
 
 def test_positions_of_another_day_are_looked_after_by_a_plan_that_may_open_nothing(live: LiveStack) -> None:
-    assert live.run("--simulate", seconds=2)[0] == 0
+    assert live.run("--simulate")[0] == 0
     assert live.run_until_stopped("--live", gateway="buy")[0] == 0
     (live.folder / "breakout.py").write_text(STRATEGY + "\n# another one\n")
     code, _, err = live.run()

@@ -206,19 +206,19 @@ def test_an_error_of_the_gateway_ends_the_session_with_its_sentence_and_status(t
 
 
 def test_a_batch_whose_gateway_gives_up_stays_unfinished_until_one_has_looked_after_it(trader, tmp_path, home):
-    first = trader(seconds=60)
+    first = trader()
     until_line(tmp_path, "start scanners_runner")
     first.kill()
     batch = batch_in(first.communicate(timeout=10)[0])
     for _ in range(2):
-        code, out, err = finish(trader(behaviour={"order_gateway": "fail"}, seconds=60))
+        code, out, err = finish(trader(behaviour={"order_gateway": "fail"}))
         assert (code, batch_in(out)) == (3, batch)
         assert err == (
             "trader: the broker says no; ask it why. The batch stays unfinished, and what it left at the broker works on:"
             " the next `trader` takes it up\n"
         )
         assert rows(home, f"SELECT count(*) FROM batch WHERE batch_id = '{batch}' AND ended_at IS NULL") == [["1"]]
-    code, out, _ = finish(trader(seconds=2))
+    code, out, _ = finish(trader(ends=True))
     assert (code, batch_in(out)) == (0, batch)
 
 
