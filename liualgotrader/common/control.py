@@ -63,7 +63,14 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
 UNANNOUNCED = "unannounced"  # a fact: the gateway waits until a person could read what it says of the account
 ANNOUNCED = "announced"  # the operator's order that ends that wait
 
-FromChild = Ready | Counters | SlotEnded | Notice | Failed | Told | Answered
+
+class Restart(msgspec.Struct, frozen=True, tag="restart"):
+    """Another process has to begin again without what it remembers."""
+
+    process: str
+
+
+FromChild = Restart | Ready | Counters | SlotEnded | Notice | Failed | Told | Answered
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):

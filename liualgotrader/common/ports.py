@@ -27,6 +27,7 @@ from liualgotrader.common.rows import (
     LeftOpen,
     PickRow,
     Progress,
+    RecordedBatch,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -250,6 +251,10 @@ class Store(Protocol):
 
     async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
         """Return the orders of other batches in an environment that have no known end, oldest first."""
+        ...
+
+    async def recorded(self, batch_id: str) -> RecordedBatch:
+        """Return all that the record has of a batch's trading."""
         ...
 
     async def open_after(

@@ -179,7 +179,8 @@ class EarlierOrder(msgspec.Struct, frozen=True):
     """An order of an earlier batch whose end the record does not know.
 
     `events` are its stored steps, `parent` the order whose bracket it belongs to, `account_id` the portfolio account
-    of its batch, `booked` its stored executions in the order they were written.
+    of its batch, `booked` its stored executions in the order they were written, `first` its first step with the details
+    in `began`.
     """
 
     order: OrderRow
@@ -188,6 +189,21 @@ class EarlierOrder(msgspec.Struct, frozen=True):
     parent: str = ""
     account_id: int | None = None
     booked: tuple[BookedExecution, ...] = ()
+    first: str = ""
+    began: dict[str, Any] = {}
+
+
+class RecordedBatch(msgspec.Struct, frozen=True):
+    """All that the record has of a batch's trading: what its gateway wrote, in the order that it was written.
+
+    `orders` are those of the batch and those of earlier ones that it took over; `trades` the executions of its runs.
+    """
+
+    progress: Progress = Progress()
+    orders: tuple[EarlierOrder, ...] = ()
+    trades: tuple[TradeRow, ...] = ()
+    plans: tuple[PlanRow, ...] = ()
+    foreign: tuple[AccountRow, ...] = ()
 
 
 class LeftOpen(msgspec.Struct, frozen=True):

@@ -87,7 +87,9 @@ def _check_header(path: Path, data: memoryview) -> bool:
         raise JournalDamaged(
             f"{path} has format {version}, this program reads {VERSION}: use the program that wrote it."
         )
-    raise JournalDamaged(f"{path} does not begin as a journal does: restore it, or move it away after looking at it.")
+    raise JournalDamaged(
+        f"{path} does not begin as a journal does: restore it, or move it away and start `trader` again, which rebuilds its batch"
+    )
 
 
 def _check_end(path: Path, data: memoryview, end: int) -> int:
@@ -103,8 +105,8 @@ def _check_end(path: Path, data: memoryview, end: int) -> int:
         found = record_at(data, end + at)
         if found is not None and found[2] > end:
             raise JournalDamaged(
-                f"{path} is damaged at byte {end}, and whole records follow: restore it from a copy, "
-                "or compare the broker's books with ours by hand before going on."
+                f"{path} is damaged at byte {end}, and whole records follow: restore it from a copy, or move it away, "
+                "then start `trader` again, which rebuilds the batch from the database and the broker"
             )
         at = rest.find(MARK, at + 1)
     return torn

@@ -12,8 +12,6 @@ from liualgotrader.common.orders import FINAL_STATES
 from liualgotrader.common.rows import (
     AccountRow,
     ActivityRow,
-    BookedExecution,
-    EarlierOrder,
     FilledTrade,
     LeftOpen,
     OrderEventRow,
@@ -27,7 +25,7 @@ from liualgotrader.models.day_tables import save_activities
 from liualgotrader.models.lease_tables import LeaseTables
 from liualgotrader.models.left_open import Step, left_open, with_resting_stop
 from liualgotrader.models.position_plans import in_steps, save_plans
-from liualgotrader.models.values import clean_text, columns, from_json, instant_of, json_text, utc_aware, utc_naive
+from liualgotrader.models.values import clean_text, columns, instant_of, json_text, utc_aware, utc_naive
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -166,30 +164,8 @@ RESTING_STOPS = """
       AND o.stop_price IS NOT NULL AND o.state <> ALL($5)
     GROUP BY o.symbol, o.side
 """
-# The first event of a bracket's exit names the order that it belongs to.
 STRATEGIES_BEFORE = """
     SELECT DISTINCT algo_name FROM algo_run WHERE algo_env = $1 AND batch_id <> $2 ORDER BY algo_name
-"""
-ORDERS_LEFT = """
-    SELECT
-        o.client_order_id, o.batch_id, o.slot, o.algo_run_id, o.generation, o.symbol, o.side, o.quantity, o.type,
-        o.time_in_force, o.limit_price, o.stop_price, o.state, o.broker_order_id, o.filled_quantity, o.average_price,
-        o.reason, o.planned_stop, o.planned_target, o.indicators::text AS indicators, o.decided_at, o.updated_at,
-        r.algo_name,
-        (SELECT max(e.number) FROM order_events e WHERE e.client_order_id = o.client_order_id) AS events,
-        (SELECT e.details ->> 'parent' FROM order_events e
-            WHERE e.client_order_id = o.client_order_id AND e.number = 1) AS parent,
-        (SELECT p.account_id FROM portfolio_batch_ids b JOIN portfolio p ON p.portfolio_id = b.portfolio_id
-            WHERE b.batch_id = o.batch_id ORDER BY b.assoc_id LIMIT 1) AS account_id
-    FROM orders o JOIN algo_run r ON r.algo_run_id = o.algo_run_id
-    WHERE r.algo_env = $1 AND o.batch_id <> $2 AND o.state <> ALL($3)
-    ORDER BY o.decided_at, o.client_order_id
-"""
-# By the order alone: an order that a later batch took over has executions in the runs of both.
-BOOKED_OF_ORDERS = """
-    SELECT client_order_id, execution_id, qty, price FROM new_trades
-    WHERE client_order_id = ANY($1) AND execution_id IS NOT NULL AND qty > 0
-    ORDER BY trade_id
 """
 
 
@@ -210,7 +186,7 @@ class GatewayTables(LeaseTables):
         await self._hold_lease()
         async with self._database.transaction() as connection:
             await self._check_generation(connection)
-            stored = _progress(await connection.fetchrow(LOCK_PROGRESS, batch_id))
+            stored = progress_of(await connection.fetchrow(LOCK_PROGRESS, batch_id))
             fresh, end = rows_after(stored, rows, before)
             if fresh:
                 await _write(connection, fresh)
@@ -220,7 +196,7 @@ class GatewayTables(LeaseTables):
     async def progress(self, batch_id: str) -> Progress:
         """Return how many of the gateway's rows are stored, and what stands for them."""
         async with self._database.connection() as connection:
-            return _progress(await connection.fetchrow(PROGRESS, batch_id))
+            return progress_of(await connection.fetchrow(PROGRESS, batch_id))
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
         """Return the batch's executions by time."""
@@ -237,19 +213,6 @@ class GatewayTables(LeaseTables):
         async with self._database.connection() as connection:
             rows = await connection.fetch(STRATEGIES_BEFORE, environment, batch_id)
         return [row["algo_name"] for row in rows]
-
-    async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
-        """Return the orders of other batches in an environment that have no known end, oldest first."""
-        ends = [str(state) for state in FINAL_STATES]
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(ORDERS_LEFT, environment, batch_id, ends)
-            names = [row["client_order_id"] for row in rows]
-            trades = await connection.fetch(BOOKED_OF_ORDERS, names) if names else []
-        booked: dict[str, list[BookedExecution]] = {name: [] for name in names}
-        for t in trades:
-            execution = BookedExecution(t["execution_id"], plain(t["qty"]), plain(t["price"]))
-            booked[t["client_order_id"]].append(execution)
-        return [_earlier_order(row, booked[row["client_order_id"]]) for row in rows]
 
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
@@ -294,7 +257,8 @@ def rows_after(stored: Progress, rows: Sequence[Row], before: Progress) -> tuple
     return fresh, at
 
 
-def _progress(row: Mapping[str, Any] | None) -> Progress:
+def progress_of(row: Mapping[str, Any] | None) -> Progress:
+    """Return the progress that a row of `gateway_progress` states; no row is none."""
     return _NOTHING if row is None else Progress(row["row_number"], row["digest"])
 
 
@@ -412,16 +376,6 @@ def _move(row: Mapping[str, Any]) -> Step:
 
 def _price(value: Decimal | None) -> Decimal | None:
     return None if value is None else plain(value)
-
-
-def _earlier_order(row: Mapping[str, Any], booked: Sequence[BookedExecution]) -> EarlierOrder:
-    kept = {name: row[name] for name in OrderRow.__struct_fields__}
-    kept |= {name: plain(row[name]) for name in ("quantity", "filled_quantity")}
-    kept |= {name: _price(row[name]) for name in ("limit_price", "stop_price", "planned_stop", "planned_target")}
-    kept |= {name: instant_of(row[name]) for name in ("decided_at", "updated_at")}
-    kept |= {"average_price": _price(row["average_price"]), "indicators": from_json(row["indicators"])}
-    parent, events = row["parent"] or "", row["events"] or 0
-    return EarlierOrder(OrderRow(**kept), row["algo_name"], events, parent, row["account_id"], tuple(booked))
 
 
 def _cash_columns(row: TradeRow) -> tuple[Any, ...]:

@@ -12,11 +12,12 @@ from liualgotrader.models.database import Database
 from liualgotrader.models.day_tables import DayTables
 from liualgotrader.models.gateway_tables import GatewayTables
 from liualgotrader.models.pick_tables import PickTables
+from liualgotrader.models.recorded_orders import RecordedOrders
 
 _QUERY_SECONDS = 300.0
 
 
-class PostgresStore(BatchTables, PickTables, GatewayTables, DayTables, AnalysisTables):
+class PostgresStore(BatchTables, PickTables, GatewayTables, RecordedOrders, DayTables, AnalysisTables):
     """The port `Store`, kept by PostgreSQL. One store belongs to one event loop.
 
     Instants are cut to microseconds, which is what PostgreSQL keeps. After the server was away the next

@@ -75,6 +75,15 @@ async def carried_positions(
     return carried
 
 
+async def recorded_positions(plan: SessionPlan, store: Store) -> list[Carried]:
+    """Return what the record says that each strategy of the plan held before the batch, whatever the account holds."""
+    return [
+        _carried(slot.slot, position, position.quantity)
+        for slot in _first_slots(plan.slots)
+        for position in await store.left_open(plan.environment, slot.strategy, plan.batch_id)
+    ]
+
+
 def _carried(slot: int, before: LeftOpen, quantity: Decimal) -> Carried:
     return Carried(
         slot,

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from liualgotrader.common.clock import Clock
-from liualgotrader.common.rows import Row
+from liualgotrader.common.rows import Progress, Row
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.engine.desk import Announce, Decision, Desk, Entry, Input, Snapshot, Warn, Write
+from liualgotrader.engine.desk import Announce, Decision, Desk, Entry, Input, Recovered, Snapshot, Warn, Write
 from liualgotrader.journal import JournalWriter, read_journal
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 class DeskRoom:
     """What the desk is told goes to the journal first; its decisions come out only when that is on disk.
 
-    `rows` are those that the rebuilt part of the journal leads to, for the record to pass over or write.
+    `rows` are those that the rebuilt part of the journal leads to, for the record to pass over or write. They follow on
+    `begins_after`: a journal that was begun because another was behind the record goes on from there.
 
     Raises:
         OutsideError: if another process writes this journal, or the disk fails.
@@ -34,15 +35,21 @@ class DeskRoom:
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self._path = clock, folder / JOURNAL_FILE
+        self._open()
+
+    def _open(self) -> None:
+        path = self._path
         self.desk = Desk()
         self.rows: list[tuple[int, Row]] = []
-        path = folder / JOURNAL_FILE
+        self.begins_after = Progress()
         self._journal = JournalWriter(path, reserve=RESERVE_BYTES)
         if self._journal.torn:
             warn(log, "journal_cut", file=path.name, bytes=self._journal.torn)
         for payload in read_journal(path):
             entry = _decoder.decode(payload)
+            if isinstance(entry.told, Recovered):
+                self.begins_after = entry.told.record.progress
             decisions = self.desk.decide(entry.told, entry.now, entry.machine)
             self.rows += [(d.number, d.row) for d in decisions if isinstance(d, Write)]
         if self._journal.records:
@@ -52,6 +59,15 @@ class DeskRoom:
     def is_new(self) -> bool:
         """Whether nothing has been written down yet."""
         return not self._journal.records
+
+    def start_over(self) -> Path:
+        """Put the journal aside, begin a new one with an empty desk, and return where the old one is kept."""
+        self._journal.close()
+        taken = len(list(self._path.parent.glob(f"{JOURNAL_FILE}.behind-*")))
+        aside = self._path.with_name(f"{JOURNAL_FILE}.behind-{taken + 1}")
+        self._path.rename(aside)
+        self._open()
+        return aside
 
     def tell(self, inputs: Iterable[Input]) -> Sequence[Decision]:
         """Return what follows from the inputs, to be carried out in order.

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
-from liualgotrader.common.control import FILLS_OF, Operate, StopSlot, ToChild
+from liualgotrader.common.control import FILLS_OF, Operate, Restart, StopSlot, ToChild
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
 from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
 from liualgotrader.common.plugins import one_line
@@ -87,6 +87,8 @@ class Gateway:
         self._polls: dict[str, Alarm] = {}  # by lane, the next look of each kind
         self._prices_watched = False
         self._prices_missed = False
+        self.rebuilt = False  # by this process: its news are numbered anew
+        self._began_anew: set[int] = set()
         self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
         self.clock_asked = child.plan.simulated_clock
         self.counts = Counter({"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0})
@@ -168,9 +170,21 @@ class Gateway:
         self.counts["intents"] += len(intents)
         for intent in intents:
             if isinstance(intent, Declare):
+                if self._remembers_too_much(intent):
+                    reader.handled()
+                    return
                 self.outboxes[self._consumer_of.get(intent.slot, 0)].declared(intent.slot)
         self.tell(*intents)
         reader.handled()
+
+    def _remembers_too_much(self, said: Declare) -> bool:
+        """Whether a consumer counts news that the desk, whose journal was lost, does not; it is started again without."""
+        from_before = self.rebuilt and said.last_seq > 0 and said.slot not in self._began_anew
+        if from_before or said.last_seq > len(self._room.desk.news(said.slot)):
+            self._child.tell(Restart(f"consumer-{self._consumer_of.get(said.slot, 0)}"))
+            return True
+        self._began_anew.add(said.slot)
+        return False
 
     async def _follow_updates(self) -> None:
         async for update in self._broker.updates():

@@ -33,7 +33,7 @@ async def store_left_over(journal_dir: Path, batch_id: str, store: Store) -> int
     room = DeskRoom(journal_dir, WallClock())
     try:
         before = await store.progress(batch_id)
-        end = await store.apply(batch_id, [row for _, row in room.rows])
+        end = await store.apply(batch_id, [row for _, row in room.rows], room.begins_after)
         return end.number - before.number
     finally:
         room.close()

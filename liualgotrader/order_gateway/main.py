@@ -14,15 +14,25 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from liualgotrader.analytics import consolidate
 from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, ToChild, Told
-from liualgotrader.common.errors import BadData, BrokerUnreachable, DatabaseUnavailable, LiuError, OutsideError
+from liualgotrader.common.errors import (
+    BadData,
+    BrokerUnreachable,
+    DatabaseUnavailable,
+    LiuError,
+    OutsideError,
+    RecordDiffers,
+)
+from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Missing
+from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Missing, Recovered
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.carrying import carried_positions, carries, takes_up
 from liualgotrader.order_gateway.desk_room import DeskRoom
@@ -30,6 +40,7 @@ from liualgotrader.order_gateway.earlier import EarlierOrders
 from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.record import OpenStore, RowRecorder
+from liualgotrader.order_gateway.recovery import recovered
 from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, disk_text, free_bytes
 from liualgotrader.transport.child import Child, run_child
 
@@ -46,6 +57,8 @@ BOOKS_SECONDS = 10.0  # machine time for the first comparison with the broker
 LEAVE_SECONDS, ORPHAN_LEAVE_SECONDS = 5.0, 1.0  # machine time for cancels to be confirmed at the end
 FLATTEN_SECONDS = 12.0
 DRAIN_SECONDS, ORPHAN_DRAIN_SECONDS = 10.0, 1.0
+RECORD = "record"  # the condition that holds until the journal was compared with the database
+RECORD_TEXT = "the journal has not been compared with the database since the start"
 _LOOK_SECONDS = 0.02
 _FACTS_SECONDS, _DISK_SECONDS = 1, 10
 
@@ -113,8 +126,14 @@ async def serve(child: Child, doors: Doors) -> None:
         room = DeskRoom(Path(child.plan.journal_dir), child.clock)
         cleanup.callback(room.close)
         session = _Session(child, doors, broker, account, lock, room)
-        await session.begin(cleanup, early)
-        await session.live()
+        try:
+            await session.begin(cleanup, early)
+            await session.live()
+        except RecordDiffers as error:  # found out late, as the database was away at the start
+            if child.stopping.is_set():
+                raise
+            child.notice("WARNING", f"{error}; the order gateway starts again and rebuilds the batch")
+            return
         await session.leave()
 
 
@@ -148,16 +167,23 @@ class _Session:
         """
         child, room, gateway = self._child, self._room, self._gateway
         is_new = room.is_new
+        self._recorder.begin_after(room.begins_after)
         self._recorder.add(room.rows)
         room.rows = []
         cleanup.push_async_callback(self._recorder.close)
-        generation = await self._lease(is_new=is_new)
+        behind = await self._lease(is_new=is_new)
         cleanup.push_async_callback(gateway.close)
-        gateway.tell(Begin(DeskTerms.of(child.plan), generation), self._account)
+        found = await self._recover(behind=behind) if behind or is_new else None
+        generation = self._recorder.generation or room.desk.ledger.generation
+        begin = Begin(DeskTerms.of(child.plan), generation)
+        gateway.tell(begin, *([found] if found is not None else []), self._account)
+        self._watch_record()
         self._recorder.start()
         self._arm()
+        if found is not None and found.opened and carries(child.plan):
+            await self._tell_traded_before(self._recorder.store)
         if takes_up(child.plan) and not room.desk.has_opened:
-            await self._take_up()
+            await self._take_up(found)
         if killed := gateway.operator.killed():
             child.notice(
                 "WARNING",
@@ -195,7 +221,28 @@ class _Session:
         announced, stopping = self._gateway.operator.announced, self._child.stopping
         await self._until(lambda: announced.is_set() or stopping.is_set(), ANNOUNCE_SECONDS)
 
-    async def _take_up(self) -> None:
+    async def _recover(self, *, behind: bool) -> Recovered | None:
+        """Return what a new journal has to begin with, None if nobody has anything of the batch yet.
+
+        A journal that is behind is put aside; consumers begin again without what they remember of it.
+        """
+        child, store, room = self._child, self._recorder.store, self._room
+        find = partial(recovered, child.plan, store, self._broker, child.clock.now())
+        found: Recovered = await _patiently(child, find, START_SECONDS)
+        self._gateway.rebuilt = True
+        if behind:
+            aside = room.start_over()
+            self._recorder.begin_after(found.record.progress)
+            await _patiently(child, self._recorder.connect, START_SECONDS)
+            child.notice(
+                "WARNING",
+                f"the journal of batch {child.plan.batch_id} is behind the record (kept as {aside}): the batch is rebuilt"
+                f" from the database and the broker ({len(found.record.orders)} orders, {len(found.record.trades)}"
+                " executions), and entries that still work are taken back",
+            )
+        return found if behind or found.seen else None
+
+    async def _take_up(self, found: Recovered | None) -> None:
         """Go on from what earlier batches left: first their orders, then, unless told otherwise, their positions."""
         child = self._child
         store = await _patiently(child, self._recorder.connect, START_SECONDS)
@@ -207,7 +254,7 @@ class _Session:
             await self._settle_earlier(store)
         await self._analyse_earlier(store)
         if carries(child.plan):
-            await self._carry(store, held or ())
+            await self._carry(store, _without(held or (), found))
 
     async def _settle_earlier(self, store: Store) -> None:
         """Book what earlier batches' orders have traded since, in the rows of those batches, and wait until it is stored."""
@@ -239,16 +286,20 @@ class _Session:
 
     async def _carry(self, store: Store, held: Sequence[BrokerPosition]) -> None:
         """Give the slots what their strategies hold from before: each once, however often a gateway dies meanwhile."""
-        child, books, plan = self._child, self._room.desk.ledger.books, self._child.plan
-        hours, names = plan.hours, list(dict.fromkeys(slot.strategy for slot in plan.slots))
-        closed_at = hours.previous[0][1] if hours.previous else hours.opens_at or child.clock.now() - 24 * HOUR
-        for traded in await store.traded_before(plan.environment, names, plan.batch_id, closed_at):
-            self._gateway.tell(traded)
+        child, books = self._child, self._room.desk.ledger.books
+        await self._tell_traded_before(store)
         for carried in await carried_positions(child.plan, store, held, child.notice):
             place = carried.slot, carried.symbol
             known = place in books.missing if isinstance(carried, Missing) else books.held(*place)
             if not known:
                 self._gateway.tell(carried)
+
+    async def _tell_traded_before(self, store: Store) -> None:
+        plan = self._child.plan
+        hours, names = plan.hours, list(dict.fromkeys(slot.strategy for slot in plan.slots))
+        closed_at = hours.previous[0][1] if hours.previous else hours.opens_at or self._child.clock.now() - 24 * HOUR
+        for traded in await store.traded_before(plan.environment, names, plan.batch_id, closed_at):
+            self._gateway.tell(traded)
 
     async def live(self) -> None:
         """Return when told to stop; raise what ends the gateway."""
@@ -282,17 +333,21 @@ class _Session:
         desk = self._room.desk
         return desk.has_entries or desk.has_exits_under_way
 
-    async def _lease(self, *, is_new: bool) -> int:
-        """Return the generation. A restart does not wait for the database: the lock file is held, and the lease follows."""
-        if is_new:
-            await _patiently(self._child, self._recorder.connect, START_SECONDS)
-            return self._recorder.generation
+    async def _lease(self, *, is_new: bool) -> bool:
+        """Take the account and return whether the journal is behind the record.
+
+        A restart does not wait for the database: the lock file is held, and lease and comparison follow.
+        """
         try:
-            await self._recorder.connect()
+            await _patiently(self._child, self._recorder.connect, START_SECONDS if is_new else 0.0)
         except DatabaseUnavailable as error:
+            if is_new:
+                raise
             warn(log, "lease_later", error=error)
-            return self._room.desk.ledger.generation
-        return self._recorder.generation
+        except RecordDiffers as error:
+            warn(log, "journal_behind", error=error)
+            return True
+        return False
 
     async def _until(self, reached: Callable[[], bool], seconds: float) -> None:
         clock = self._child.clock
@@ -315,6 +370,7 @@ class _Session:
     def _tell_facts(self) -> None:
         """Tell the supervisor what has changed of the facts, and look at the disk now and then."""
         self._turns += 1
+        self._watch_record()
         if self._turns % _DISK_SECONDS == 0:
             self._watch_disk()
         account = self._room.desk.ledger.account or self._account
@@ -331,6 +387,11 @@ class _Session:
             self._facts = facts
             self._child.tell(Told(changed))
 
+    def _watch_record(self) -> None:
+        waits = not self._recorder.joined
+        if waits != (RECORD in self._room.desk.ledger.conditions):
+            self._gateway.tell(Condition(RECORD, RECORD_TEXT if waits else ""))
+
     def _watch_disk(self) -> None:
         free = free_bytes(Path(self._child.plan.journal_dir))
         text = disk_text(free)
@@ -343,6 +404,17 @@ class _Session:
 
 def _stated(dollars: Decimal | None) -> str | None:
     return None if dollars is None else f"{dollars:.2f}"
+
+
+def _without(held: Sequence[BrokerPosition], found: Recovered | None) -> list[BrokerPosition]:
+    """Return what the account held before the batch's own orders, of which no journal knew, had filled."""
+    ours: dict[str, Decimal] = {}
+    for order in found.seen if found is not None else ():
+        for one in (order, *order.legs):
+            ours[one.symbol] = ours.get(one.symbol, ZERO) + one.filled_quantity * one.side.sign
+    before = {p.symbol: msgspec.structs.replace(p, quantity=p.quantity - ours.pop(p.symbol, ZERO)) for p in held}
+    before |= {symbol: BrokerPosition(symbol, -shares, ZERO) for symbol, shares in ours.items() if shares}
+    return [position for position in before.values() if position.quantity]
 
 
 async def _patiently(child: Child, ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:

@@ -52,6 +52,7 @@ class RowRecorder:
         self._store: Store | None = None
         self._at = Progress()  # what the rows before those that wait lead to
         self._compared = False  # with what is stored; else a call may have stored more than it said
+        self.joined = False  # it was compared at least once
         self._task: asyncio.Task[None] | None = None
         self._away_since = 0
         self._told = False
@@ -59,6 +60,12 @@ class RowRecorder:
         self._holding: ExitStack | None = None
         self._cash_row = 0  # number of the newest row that moves a balance
         self.generation = 0
+
+    @property
+    def store(self) -> Store:
+        """The store, which must be open."""
+        assert self._store is not None
+        return self._store
 
     @property
     def applied(self) -> int:
@@ -88,7 +95,7 @@ class RowRecorder:
             self._store = store
         if not self._compared:
             self._pass_over(await self._store.progress(self._batch_id))
-            self._compared = True
+            self._compared = self.joined = True
         return self._store
 
     def _pass_over(self, stored: Progress) -> None:

@@ -19,6 +19,7 @@ from liualgotrader.common.control import (
     Notice,
     Operate,
     Ready,
+    Restart,
     SlotEnded,
     Stop,
     StopSlot,
@@ -259,6 +260,8 @@ class Stack:
             case Answered(ticket):
                 if (waiting := self._answers.get(ticket)) is not None and not waiting.done():
                     waiting.set_result(message)
+            case Restart(name):
+                self.workers[name].kill()
             case Failed():
                 worker.failed = message
 

@@ -27,6 +27,7 @@ from liualgotrader.common.rows import (
     PickRow,
     PlanRow,
     Progress,
+    RecordedBatch,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -370,8 +371,51 @@ class StoreContract:
         await store.apply("monday", rows)
         first, second = await store.orders_left("PAPER", "today")
         assert first == EarlierOrder(before, "Momentum", 0)
-        assert second == EarlierOrder(leg, "Momentum", 2, before.client_order_id)
+        began = {"parent": before.client_order_id}
+        assert second == EarlierOrder(leg, "Momentum", 2, before.client_order_id, first="approved", began=began)
         assert [o.order.client_order_id for o in await store.orders_left("PAPER", "monday")] == ["mine"]
+
+    async def test_a_batch_is_read_back_as_it_was_written(self, store: Store, run_id: int) -> None:
+        earlier = await store.begin_algo_run(run(0, "monday", environment="PAPER"))
+        taken = msgspec.structs.replace(
+            order(9, "acknowledged", run_id=earlier), batch_id="monday", decided_at=OPEN - SECOND
+        )
+        took = msgspec.structs.replace(event(9, 2), event="taken_over", details={"batch_id": BATCH})
+        await store.apply("monday", [event(9), taken, took])
+        began = msgspec.structs.replace(event(1), event="approved", details={"as": "entry"})
+        bought = order(1, "filled", run_id=run_id, filled="100")
+        refused = msgspec.structs.replace(order(2, "refused", run_id=run_id), decided_at=OPEN + SECOND)
+        nobodys = msgspec.structs.replace(order(3, "filled", run_id=0), decided_at=OPEN + 2 * SECOND)
+        rows: list[Row] = [
+            began,
+            trade(2, run_id, at=OPEN + SECOND),  # executions come in the order in which they were written
+            trade(1, run_id),
+            bought,
+            event(2),
+            refused,
+            nobodys,
+            PlanRow(run_id, "IBM", OPEN + SECOND, Decimal(179), None),
+            AccountRow(BATCH, "T", Decimal(-5), OPEN),
+            trade(9, run_id, operation="sell"),
+        ]
+        end = await store.apply(BATCH, rows)
+        found = await store.recorded(BATCH)
+        assert found.progress == end
+        names = [f"liu-0b5e7a4e0000-0-{n}" for n in (9, 1, 2, 3)]
+        assert [o.order.client_order_id for o in found.orders] == names
+        assert found.orders[0].order == taken
+        assert [e.execution_id for e in found.orders[0].booked] == ["execution-9"]
+        assert found.orders[1] == EarlierOrder(
+            bought, "Momentum", 1, booked=(BookedExecution("execution-1", Decimal(100), Decimal("181.25")),),
+            first="approved", began={"as": "entry"},
+        )  # fmt: skip
+        assert [(t.execution_id, t.operation, t.quantity, t.at) for t in found.trades] == [
+            ("execution-2", "buy", 100, OPEN + SECOND),
+            ("execution-1", "buy", 100, OPEN),
+            ("execution-9", "sell", 100, OPEN),
+        ]
+        assert (found.plans, found.foreign) == ((rows[7],), (rows[8],))
+        assert await store.recorded("nobody's") == RecordedBatch()
 
     async def test_an_order_left_comes_with_its_stored_executions_whichever_run_has_them(self, store: Store) -> None:
         monday = await store.begin_algo_run(run(0, "monday", "Momentum", "PAPER"))

@@ -27,6 +27,7 @@ from liualgotrader.common.rows import (
     PickRow,
     PlanRow,
     Progress,
+    RecordedBatch,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -252,19 +253,50 @@ class MemoryStore:
             run = data.runs[row.algo_run_id].row
             if run.environment != environment or row.batch_id == batch_id or OrderState(row.state).is_final:
                 continue
-            mine = sorted(e.number for key, e in data.events.items() if key[0] == row.client_order_id)
-            first = data.events.get((row.client_order_id, 1))
-            parent = str(first.details.get("parent") or "") if first else ""
-            portfolio = next((p for p, batch in sorted(data.portfolio_batches) if batch == row.batch_id), "")
-            account = data.portfolios.get(portfolio)
-            cut = _cut(_cut(row, "decided_at"), "updated_at")
-            booked = tuple(
-                BookedExecution(t.execution_id, t.quantity, t.price)
-                for t in data.trades.values()
-                if t.client_order_id == row.client_order_id and t.quantity > 0
-            )
-            found.append(EarlierOrder(cut, run.strategy, mine[-1] if mine else 0, parent, account, booked))
+            found.append(self._recorded_order(row, run.strategy))
         return sorted(found, key=lambda e: (e.order.decided_at, e.order.client_order_id))
+
+    def _recorded_order(self, row: OrderRow, strategy: str) -> EarlierOrder:
+        data, name = self.database, row.client_order_id
+        mine = sorted(e.number for key, e in data.events.items() if key[0] == name)
+        first = data.events.get((name, 1))
+        portfolio = next((p for p, batch in sorted(data.portfolio_batches) if batch == row.batch_id), "")
+        cut = _cut(_cut(row, "decided_at"), "updated_at")
+        booked = tuple(
+            BookedExecution(t.execution_id, t.quantity, t.price)
+            for t in data.trades.values()
+            if t.client_order_id == name and t.quantity > 0
+        )
+        details = first.details if first else {}
+        return EarlierOrder(cut, strategy, mine[-1] if mine else 0, str(details.get("parent") or ""),
+                            data.portfolios.get(portfolio), booked, first.event if first else "", details)  # fmt: skip
+
+    async def recorded(self, batch_id: str) -> RecordedBatch:
+        data = self._data
+        runs = {n: run.row for n, run in data.runs.items() if run.row.batch_id == batch_id}
+        taken = {
+            e.client_order_id
+            for e in data.events.values()
+            if e.event == "taken_over" and e.details.get("batch_id") == batch_id
+        }
+        rows = [o for o in data.orders.values() if o.batch_id == batch_id or o.client_order_id in taken]
+        orders = [
+            self._recorded_order(o, data.runs[o.algo_run_id].row.strategy if o.algo_run_id in data.runs else "")
+            for o in rows
+        ]
+        bare = {"indicators": {}, "planned_stop": None, "planned_target": None, "account_id": None}
+        trades = [
+            _cut(msgspec.structs.replace(t, **bare), "at")
+            for t in data.trades.values()
+            if t.algo_run_id in runs and t.quantity > 0
+        ]
+        return RecordedBatch(
+            data.progress.get(batch_id, _NOTHING),
+            tuple(sorted(orders, key=lambda e: (e.order.decided_at, e.order.client_order_id))),
+            tuple(trades),
+            tuple(_cut(p, "at") for _, p in sorted(data.plans.items()) if p.algo_run_id in runs),
+            tuple(_cut(f, "at") for key, f in sorted(data.foreign.items()) if key[0] == batch_id),
+        )
 
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False

@@ -7,6 +7,7 @@ view older than one already seen tells only what has filled. An order ends when 
 from __future__ import annotations
 
 from liualgotrader.common.clock import MINUTE, SECOND
+from liualgotrader.common.money import plain
 from liualgotrader.common.orders import (
     BrokerExecution,
     BrokerOrder,
@@ -19,7 +20,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.engine.desk.alarms import Due
 from liualgotrader.engine.desk.cancels import ask_cancel, not_cancelled, not_replaced, want_cancel
 from liualgotrader.engine.desk.closing import market_has_closed
-from liualgotrader.engine.desk.intents import WORKING, number_of, parent_of
+from liualgotrader.engine.desk.intents import WORKING, parent_of, take_number
 from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order, Origin, with_terms
 from liualgotrader.engine.desk.reconcile_asking import ask_reconcile
@@ -60,13 +61,25 @@ def find(ledger: Ledger, seen: BrokerOrder) -> Order | None:
     before = orders.expected.pop(seen.broker_order_id, None) or orders.of_broker(seen.replaces)
     known = orders.of_broker(seen.broker_order_id) or orders.by_id.get(seen.client_order_id)
     if known is not None:
-        return known
+        return None if _is_another(ledger, known, seen) else known
     if before is not None:
         order = _adopt(ledger, seen, before.slot, before)
         settle(ledger, before)  # its end has waited for this
         return order
     slot = slot_of(seen.client_order_id) if seen.client_order_id.startswith(ledger.prefix()) else None
     return None if slot is None else _adopt(ledger, seen, slot, None)
+
+
+def _is_another(ledger: Ledger, order: Order, seen: BrokerOrder) -> bool:
+    """Whether the broker has something else under our id, as it can after our files were lost: nothing of it is booked."""
+    if (order.symbol, order.side) == (seen.symbol, seen.side):
+        return False
+    if seen.broker_order_id not in ledger.reconciling.strangers:
+        ledger.reconciling.strangers.add(seen.broker_order_id)
+        other = f"{seen.side} {plain(seen.quantity)} {seen.symbol}, {plain(seen.filled_quantity)} filled"
+        what = f"the broker has another order under the id {seen.client_order_id} ({other})"
+        ledger.warn("ERROR", f"{what} than ours, to {order.side} {order.symbol}: look at it there")
+    return True
 
 
 def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecution | None = None) -> None:
@@ -203,7 +216,10 @@ def on_found(ledger: Ledger, found: Found) -> None:
     if order is None:
         return
     order.asked_for = False
-    if found.order is not None:
+    if found.order is not None and _is_another(ledger, order, found.order):
+        ledger.move(order, Step.REJECTED, reason="its id was used before")
+        _reopen_predecessor(ledger, order)
+    elif found.order is not None:
         order.lookups = 0
         see(ledger, order, found.order)
         _still_working(ledger, order, found.order)
@@ -258,7 +274,6 @@ def _look_again(ledger: Ledger, order: Order) -> None:
 def _adopt(ledger: Ledger, seen: BrokerOrder, slot_number: int, before: Order | None) -> Order:
     """Take in an order that the broker has under one of our ids, or in the place of one of our orders."""
     slot = ledger.slot(slot_number)
-    slot.next_number = max(slot.next_number, number_of(seen.client_order_id) + 1)
     intent = _intent_of(ledger, seen, slot_number, slot.strategy, before)
     order = Order(intent, origin=Origin.ADOPTED, opening=before is None, generation=ledger.generation, at=ledger.now)
     details, said = {"vendor_status": seen.vendor_status}, "is at the broker and was not in the journal: adopted"
@@ -266,6 +281,7 @@ def _adopt(ledger: Ledger, seen: BrokerOrder, slot_number: int, before: Order | 
         details |= _replaces_by_hand(order, before, seen)
         said = f"has replaced {before.client_order_id} at the broker, and not by us: it goes on in its place"
     ledger.warn("WARNING", f"{seen.client_order_id} {said}")
+    take_number(ledger, order)
     ledger.enter(order, details)
     ledger.move(order, Step.SENT)
     return order

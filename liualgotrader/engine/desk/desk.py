@@ -29,6 +29,7 @@ from liualgotrader.engine.desk import (
     exits,
     intents,
     reconcile,
+    recovering,
     restating,
     settling,
 )
@@ -52,6 +53,7 @@ from liualgotrader.engine.desk.values import (
     Missing,
     Prices,
     Reconnected,
+    Recovered,
     Restated,
     Resume,
     Settle,
@@ -294,6 +296,11 @@ def _on_carried(ledger: Ledger, told: Carried) -> None:
     earlier.take_over(ledger, told.slot, told.symbol)
 
 
+def _on_recovered(ledger: Ledger, told: Recovered) -> None:
+    recovering.on_recovered(ledger, told)
+    _ask_after_restart(ledger)
+
+
 def _on_restated(ledger: Ledger, told: Restated) -> None:
     restating.found_again(ledger, told.slot, told.symbol)
     restating.on_restated(ledger, told)
@@ -363,6 +370,7 @@ def _serve(ledger: Ledger, due: Due, key: Key) -> None:
 
 _HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
     Carried: _on_carried,
+    Recovered: _on_recovered,
     Earlier: earlier.on_earlier,
     Restated: _on_restated,
     Missing: settling.on_missing,

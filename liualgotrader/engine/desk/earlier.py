@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
-from liualgotrader.common.rows import EarlierOrder, OrderEventRow
+from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow
 from liualgotrader.engine.desk.ledger import Ledger
 from liualgotrader.engine.desk.order import Order, Origin, trade_row, with_terms
 from liualgotrader.engine.desk.values import Earlier
@@ -18,7 +19,7 @@ def on_earlier(ledger: Ledger, told: Earlier) -> None:
     known = ledger.earlier.get(left.order.client_order_id)
     if known is not None and known[1].slot:
         return  # a slot has it: it is followed like any other
-    order = known[1] if known is not None else _as_recorded(ledger, told)
+    order = known[1] if known is not None else as_recorded(ledger, left, seen, told.executions)
     order.broker_order_id = seen.broker_order_id
     _take_terms(order, seen)
     before = order.stored_filled, order.state
@@ -66,28 +67,29 @@ def take_over(ledger: Ledger, slot: int, symbol: str) -> None:
             ledger.books.touch(symbol)
 
 
-def _as_recorded(ledger: Ledger, told: Earlier) -> Order:
+def as_recorded(
+    ledger: Ledger, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
+) -> Order:
     """Return the order with what the record has booked of it, at the places that the broker's executions tell."""
-    order, booked = _order(ledger, told.left), told.left.booked
-    order.offset = _counted_again(told)
+    order, booked = _order(ledger, left), left.booked
+    order.offset = _counted_again(left.order, seen, executions) if seen is not None else ZERO
     recorded = sum((e.quantity for e in booked), ZERO)
     if recorded >= order.filled:
         order.filled = recorded
         order.booked_value = sum((e.quantity * e.price for e in booked), ZERO)
     order.executions.update(e.execution_id for e in booked)
-    for execution in told.executions:
+    for execution in executions:
         if execution.execution_id in order.executions:
             order.cover_again(execution.cumulative_quantity - order.offset, execution.quantity)
     order.cover_lowest()
     return order
 
 
-def _counted_again(told: Earlier) -> Decimal:
+def _counted_again(row: OrderRow, seen: BrokerOrder, executions: Sequence[BrokerExecution]) -> Decimal:
     """Return what the broker counts as filled although the order's predecessor did it: some vendors do.
 
     Its quantity is then larger by it than what was asked for in the order's row, and no execution of it lies there.
     """
-    row, seen = told.left.order, told.seen
     more = seen.quantity - row.quantity
     if (
         not (seen.replaces or "-r" in row.client_order_id)
@@ -95,7 +97,7 @@ def _counted_again(told: Earlier) -> Decimal:
         or seen.filled_quantity < more + row.filled_quantity
     ):
         return ZERO
-    first = min((e.cumulative_quantity - e.quantity for e in told.executions), default=more)
+    first = min((e.cumulative_quantity - e.quantity for e in executions), default=more)
     return more if first >= more else ZERO
 
 

@@ -155,6 +155,21 @@ def number_of(client_order_id: str) -> int:
     return int(parts[3]) if slot_of(client_order_id) is not None else 0
 
 
+def take_number(ledger: Ledger, order: Order) -> None:
+    """See that no id is given twice: neither this order's number nor its place in a count of the desk or of a chain."""
+    slot, parts = ledger.slot(order.slot), order.client_order_id.split("-")
+    if not order.client_order_id.startswith(ledger.prefix()):
+        return
+    slot.next_number = max(slot.next_number, number_of(order.client_order_id) + 1)
+    kind, count = parts[4][:1] if len(parts) > 4 else "", parts[4][1:] if len(parts) > 4 else ""
+    if kind == "d" and count.isdigit():
+        slot.desk_orders = max(slot.desk_orders, int(count))
+    elif kind == "r" and count.isdigit():
+        first = ledger.orders.by_id.get("-".join(parts[:4]), order)
+        root = ledger.orders.root(first)
+        root.chain = max(root.chain, int(count))
+
+
 def _whole_parts(quantity: Decimal) -> Decimal:
     if not quantity.is_finite() or abs(quantity) > LARGEST:
         return quantity  # the rule `size` says what is wrong with it

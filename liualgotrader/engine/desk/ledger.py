@@ -186,7 +186,7 @@ class Ledger:
         self.orders.add(order)
         self._event(order, "adopted" if order.origin is Origin.ADOPTED else "approved", details)
         self.store(order)
-        self._tell_state(order, "")
+        self.tell_state(order, "")
         self.books.touch(order.symbol)
 
     def refuse(self, order: Order, rule: str, detail: str) -> None:
@@ -196,7 +196,7 @@ class Ledger:
         order.reason = rule
         self._event(order, "refused", {"rule": rule, "detail": detail})
         self.store(order)
-        self._tell_state(order, rule)
+        self.tell_state(order, rule)
         if order.side.sign * self.books.held(order.slot, order.symbol) < 0 and not self.terms.shadow:
             self.exit_failed(order, rule, f"refused by the rule {rule}: {detail}")
 
@@ -227,7 +227,7 @@ class Ledger:
         if new is not OrderState.SENT:  # told and stored as written; the answer follows at once
             self._event(order, str(new), {"reason": reason} if reason else {}, at)
             self.store(order)
-            self._tell_state(order, reason)
+            self.tell_state(order, reason)
         self.keep(order)
         if new.is_final:
             self.changed.append(order)
@@ -263,13 +263,14 @@ class Ledger:
         self.books.touch(order.symbol)
         if order.state in (OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED):
             self.note(order, "restated", {"quantity": str(plain(quantity))})
-            self._tell_state(order, "")
+            self.tell_state(order, "")
 
     def _event(self, order: Order, event: str, details: Mapping[str, Any], at: int = 0) -> None:
         order.events += 1
         self.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
 
-    def _tell_state(self, order: Order, reason: str) -> None:
+    def tell_state(self, order: Order, reason: str) -> None:
+        """Tell the order's slot where it stands."""
         self.tell(
             self.slot(order.slot),
             lambda seq: OrderNews(
@@ -322,8 +323,19 @@ class Ledger:
             )
         order.told_filled = max(order.told_filled, order.filled)
         order.misses = 0
+        self.take(order, execution, fresh, order.filled)
+        if (plan := self.slot(order.slot).plan) is not None:
+            self.write(trade_row(order, execution, fresh, plan.algo_run_id, plan.account_id))
+        if self.said and not order.opening:
+            self.said = {key for key in self.said if key[:2] != (order.slot, order.symbol)}
+        self.keep(order)
+        self.changed.append(order)
+        return True
+
+    def take(self, order: Order, execution: BrokerExecution, shares: Decimal, filled: Decimal) -> None:
+        """Move the slot's position by shares of an execution that makes the order `filled` so far, and tell the slot."""
         before = self.books.held(order.slot, order.symbol)
-        signed = fresh * order.side.sign
+        signed = shares * order.side.sign
         position = self.books.take(order.slot, order.symbol, signed, execution.price)
         if order.slot:  # slot 0 closes what is nobody's
             self.slot(order.slot).cash -= signed * execution.price + execution.fee
@@ -332,14 +344,7 @@ class Ledger:
         self._plan(order, position, opened=before * position.quantity <= 0)
         self.fills += 1
         self.fills_in[order.symbol] = self.fills
-        self._tell_fill(order, execution, fresh, position)
-        if (plan := self.slot(order.slot).plan) is not None:
-            self.write(trade_row(order, execution, fresh, plan.algo_run_id, plan.account_id))
-        if self.said and not order.opening:
-            self.said = {key for key in self.said if key[:2] != (order.slot, order.symbol)}
-        self.keep(order)
-        self.changed.append(order)
-        return True
+        self._tell_fill(order, execution, shares, position, filled)
 
     def _disbelieve(self, order: Order, execution: BrokerExecution, beyond: Decimal) -> None:
         key = order.slot, order.symbol, execution.execution_id
@@ -374,7 +379,9 @@ class Ledger:
             row = PlanRow(plan.algo_run_id, symbol, at, position.planned_stop, position.planned_target)
             self.write(row)
 
-    def _tell_fill(self, order: Order, execution: BrokerExecution, shares: Decimal, position: Position) -> None:
+    def _tell_fill(
+        self, order: Order, execution: BrokerExecution, shares: Decimal, position: Position, filled: Decimal
+    ) -> None:
         self.tell(
             self.slot(order.slot),
             lambda seq: Fill(
@@ -388,8 +395,8 @@ class Ledger:
                 price=execution.price,
                 fee=execution.fee,
                 at=execution.at,
-                cumulative_quantity=order.filled,
-                remaining_quantity=max(ZERO, order.quantity - order.filled),
+                cumulative_quantity=filled,
+                remaining_quantity=max(ZERO, order.quantity - filled),
                 position=plain(position.quantity),
                 planned_stop=position.planned_stop,
                 planned_target=position.planned_target,
@@ -418,10 +425,9 @@ class Ledger:
         position = self.books.take(slot_number, symbol, quantity, price, traded=False)
         self.books.touch(symbol)
         self.day.carry(symbol, quantity, restated=restated)
-        slot = self.slot(slot_number)
-        slot.cash -= quantity * price
+        self.slot(slot_number).cash -= quantity * price
         self.tell(
-            slot,
+            self.slot(slot_number),
             lambda seq: Fill(
                 seq=seq,
                 slot=slot_number,

@@ -27,7 +27,7 @@ from liualgotrader.common.orders import (
     Protect,
     ReplaceIntent,
 )
-from liualgotrader.common.rows import EarlierOrder, Row, TradedBefore
+from liualgotrader.common.rows import EarlierOrder, RecordedBatch, Row, TradedBefore
 from liualgotrader.common.session_plan import Hours, Limits, SessionPlan, SlotPlan, Timings
 
 
@@ -58,6 +58,20 @@ class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
 
     terms: DeskTerms
     generation: int
+
+
+class Recovered(msgspec.Struct, frozen=True, tag_field="kind", tag="recovered"):
+    """The journal was behind: what the record has of this batch, and what the broker has of it (with what it replaced).
+
+    Told right after the first `Begin` of a new journal. `opened`: what is foreign stands in the record; `carried` is
+    what the record says that slots hold from earlier batches.
+    """
+
+    record: RecordedBatch
+    seen: tuple[BrokerOrder, ...]  # oldest first
+    executions: tuple[BrokerExecution, ...]
+    carried: tuple[Carried, ...]
+    opened: bool
 
 
 class Carried(msgspec.Struct, frozen=True, tag_field="kind", tag="carried"):
@@ -255,6 +269,7 @@ def prices_of(positions: Iterable[BrokerPosition]) -> Prices:
 
 Input = (
     Begin
+    | Recovered
     | Carried
     | Earlier
     | Restated

@@ -266,6 +266,7 @@ class PlayedConsumer:
                 self.account = item
             elif isinstance(item, CaughtUp):
                 self.caught_up.add(item.slot)
+                self.numbers[item.slot] = max(self.numbers[item.slot], item.next_order_number - 1)
             else:
                 self._act(item)
         self.reader.handled()

@@ -20,7 +20,7 @@ from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import Arming, SlotPlan, write_plan
 from liualgotrader.engine.desk import Entry, Leave
-from liualgotrader.journal import read_journal
+from liualgotrader.journal import JournalWriter, read_journal
 from liualgotrader.models.store import PostgresStore
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE
 from liualgotrader.transport.codec import encode_intents
@@ -591,3 +591,91 @@ async def test_a_gateway_sends_nothing_where_real_money_is_not_armed_for_its_acc
     assert stack.gateway.exitcode == 2
     assert sentence in next(m.text for m in stack.heard if isinstance(m, Failed))
     assert stack.ask("orders", status="all") == []
+
+
+def cut(journal: Path, keep: float) -> None:
+    """Leave so much of a journal's records, at a boundary; with nothing left the file is deleted."""
+    payloads = list(read_journal(journal))
+    journal.unlink()
+    if keep:
+        writer = JournalWriter(journal)
+        for payload in payloads[: round(len(payloads) * keep)]:
+            writer.append(payload)
+        writer.close()
+
+
+async def all_is_as_the_broker_has_it(stack: Stack, store: PostgresStore) -> None:
+    """Every order at the broker has one row that says the same, every fill is booked once, and no step is missing."""
+    rows = {r["client_order_id"]: r for r in await store.fetch("SELECT * FROM orders")}
+    for seen in stack.ask("orders", status="all", limit=500):
+        row = rows[seen["client_order_id"]]
+        assert (row["broker_order_id"], row["state"]) == (seen["id"], seen["status"])
+        assert (row["symbol"], row["side"], row["filled_quantity"]) == (
+            seen["symbol"],
+            seen["side"],
+            Decimal(seen["filled_qty"]),
+        )
+    trades = await store.trades(BATCH)
+    fills = stack.ask("account/activities", activity_types="FILL", page_size=100)
+    assert Counter(t.execution_id for t in trades) == Counter(f["id"].rpartition("::")[2] for f in fills)
+    held: Counter[str] = Counter()
+    for trade in trades:
+        held[trade.symbol] += int(trade.quantity if trade.operation == "buy" else -trade.quantity)
+    assert {s: q for s, q in held.items() if q} == {p["symbol"]: int(p["qty"]) for p in stack.ask("positions")}
+    holes = "SELECT client_order_id FROM order_events GROUP BY 1 HAVING max(number) <> count(*)"
+    assert await store.fetch(holes) == []
+
+
+async def unstored(store: PostgresStore, resting: int) -> bool:
+    """Whether not all of the resting orders have their newest row."""
+    return len(await store.fetch("SELECT FROM orders WHERE state = 'acknowledged'")) < resting
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.4, 0.8], ids=["deleted", "cut", "its end cut"])
+async def test_a_batch_is_rebuilt_from_record_and_broker_when_its_journal_is_behind(
+    stack: Stack, store: PostgresStore, keep: float
+) -> None:
+    consumer = await begin(stack)
+    (first, price), (second, other), (third, last), *_ = prices(stack).items()
+    bought = [consumer.order(1, Side.BUY, 10, first, price), consumer.order(2, Side.BUY, 4, second, other)]
+    await consumer.until(lambda: all(consumer.state(name) is OrderState.FILLED for name in bought))
+    consumer.writer.send(encode_intents([Protect(1, first, consumer.market_now(), price / 2)]))
+    far = (price * Decimal("1.03")).quantize(Decimal("0.01"))
+    resting = consumer.order(1, Side.SELL, 10, first, far, limit=True, stays=True)
+    low = (other * Decimal("0.97")).quantize(Decimal("0.01"))
+    entry = consumer.order(2, Side.BUY, 1, second, low, limit=True, stays=True)
+    await consumer.until(lambda: {consumer.state(resting), consumer.state(entry)} == {OrderState.ACKNOWLEDGED})
+    while await unstored(store, 2):
+        await asyncio.sleep(0.02)
+    positions = (consumer.position(1, first), consumer.position(2, second))
+    assert positions == (10, 4)
+    stack.kill_gateway()
+    cut(Path(stack.plan.journal_dir) / JOURNAL_FILE, keep)
+    consumer.close()
+    stack.heard.clear()
+
+    consumer = await begin(stack)  # nothing of its own is left: no number either
+    assert any("is behind the record" in text for text in stack.heard_notices()), stack.log()[-2000:]
+    assert (consumer.position(1, first), consumer.position(2, second)) == positions
+    await consumer.until(lambda: consumer.state(entry) is OrderState.CANCELED)
+    assert consumer.state(resting) is OrderState.ACKNOWLEDGED
+    assert consumer.numbers == {1: 2, 2: 2}
+    await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped)
+    more = consumer.order(1, Side.BUY, 3, third, last)
+    await consumer.until(lambda: consumer.state(more) is OrderState.FILLED)
+
+    def kept() -> dict[str, tuple[str, bool]]:
+        stack.listen()
+        return {p["symbol"]: (p["quantity"], p["stop"] is not None) for p in stack.facts()["positions"]}
+
+    await consumer.until(lambda: kept() == {first: ("10", True), second: ("4", False), third: ("3", False)})
+    stack.kill_gateway()  # and the new journal is one like any other
+    stack.start_gateway()
+    consumer.caught_up.clear()
+    await consumer.until(lambda: consumer.caught_up == {1, 2})
+    assert await stack.stop_gateway(flatten=True) == 0
+    consumer.close()
+    assert stack.facts()["positions"] == []
+    await all_is_as_the_broker_has_it(stack, store)
+    journals = sorted(path.name for path in Path(stack.plan.journal_dir).glob(f"{JOURNAL_FILE}*"))
+    assert journals == [JOURNAL_FILE, f"{JOURNAL_FILE}.behind-1"]
