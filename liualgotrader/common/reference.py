@@ -68,7 +68,7 @@ LIMIT_MEANINGS: Mapping[str, str] = {
     "gross_equity_fraction": "the most that all positions may come to, long and short added",
     "short_equity_fraction": "the most that all short positions may come to",
     "daily_loss_stop_fraction": "after such a loss of our positions since the previous close nothing is opened",
-    "daily_loss_flatten_fraction": "after such a loss of our positions since the previous close everything of ours is closed",
+    "daily_loss_flatten_fraction": "after such a loss of our positions since the previous close, by two looks at the broker's prices, everything of ours is closed",
     "orders_per_minute": "requests to the broker; a quarter is kept for exits and cancels",
     "open_orders": "the most orders that may work at once",
     "collar_fraction": "how far beyond the newest price a limit may lie",

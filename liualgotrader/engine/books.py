@@ -172,7 +172,8 @@ class Book:
         if after:
             self.notes.owned("latest_cost_basis")[symbol] = float(self.costs[symbol])
             self.notes.owned("buy_time").setdefault(symbol, as_datetime(fill.at))
-            self.notes.filled(symbol, fill.planned_stop, fill.planned_target)
+            take = self.notes.filled if fill.client_order_id in self._tracked else self.notes.given
+            take(symbol, fill.planned_stop, fill.planned_target)
 
     # --- orders -----------------------------------------------------------------------------------------
 

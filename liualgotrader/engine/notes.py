@@ -84,6 +84,13 @@ class Notes:
         for name, price in zip(_PLAN, (stop, target), strict=True):
             self._take(name, symbol, price)
 
+    def given(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Shares came that no order of the strategy bought, with this plan: what it wrote before, the gateway is told."""
+        self.filled(symbol, stop, target)
+        for name, price in zip(_PLAN, (stop, target), strict=True):
+            if price is None and self.planned(symbol, name) is not None:
+                self.moved.add(symbol)
+
     def _take(self, name: str, symbol: str, price: Decimal | None) -> None:
         if price is not None and price != self.planned(symbol, name):
             dict.__setitem__(self._values[name], symbol, float(price))  # it is no move of the strategy's

@@ -17,6 +17,7 @@ from liualgotrader.engine.desk.values import Announce, KillSwitch, Prices
 DAILY_LOSS = "daily_loss"
 BLOCKED = "account"
 ACCOUNT_UNKNOWN = "account_unknown"
+LOOKS_TO_FLATTEN = 2  # at the broker's prices, one after another, that show such a loss
 
 
 def on_account(ledger: Ledger, account: BrokerAccount) -> None:
@@ -51,7 +52,7 @@ def on_prices(ledger: Ledger, told: Prices) -> None:
             ledger.day.of(symbol).see(price, close)
             _say_unknown(ledger, symbol)
     guard_stopped(ledger, told.prices)
-    _weigh_loss(ledger)
+    _weigh_loss(ledger, by_new_prices=True)
 
 
 def _say_unknown(ledger: Ledger, symbol: str) -> None:
@@ -72,16 +73,24 @@ def on_traded_before(ledger: Ledger, told: TradedBefore) -> None:
     ledger.day.traded_before(told)
 
 
-def _weigh_loss(ledger: Ledger) -> None:
-    """Stop entries, and then flatten, when our positions have lost too much of the equity that the day began with."""
-    began_with = ledger.day.began_with
-    if began_with is None:  # entries wait for it; nothing is closed on a guess
+def _weigh_loss(ledger: Ledger, *, by_new_prices: bool = False) -> None:
+    """Stop entries, and then flatten, when our positions have lost too much of the equity that the day began with.
+
+    One price that is wrong must not close anything: prices that were told later have to show such a loss as well.
+    """
+    day, limits = ledger.day, ledger.terms.limits
+    began_with = day.began_with
+    if began_with is None or began_with <= 0:  # entries wait for it; nothing is closed on a guess
         return
-    lost, limits = -ledger.day.gain(ledger.books.marks), ledger.terms.limits
+    lost = -day.gain(ledger.books.marks)
     text = f"our positions have lost {lost:.2f} $ today, the account began with {began_with:.2f} $"
     if lost > exact(limits.daily_loss_stop_fraction) * began_with and DAILY_LOSS not in ledger.conditions:
         ledger.condition(DAILY_LOSS, text)
-    if lost > exact(limits.daily_loss_flatten_fraction) * began_with and None not in ledger.flattening:
+    if lost <= exact(limits.daily_loss_flatten_fraction) * began_with:
+        day.looks_beyond = 0
+        return
+    day.looks_beyond += by_new_prices
+    if day.looks_beyond >= LOOKS_TO_FLATTEN and None not in ledger.flattening:
         ledger.warn("ERROR", f"{text}: closing everything of ours")
         flatten(ledger, None, "daily loss")
 

@@ -51,6 +51,7 @@ class Day:
         self.began_with: Decimal | None = None  # equity, dollars; None: not known yet
         self.fees = ZERO
         self.symbols: dict[str, SymbolDay] = {}
+        self.looks_beyond = 0  # at the newest prices in a row that showed a loss for which everything is closed
         self.unknown: dict[str, str] = {}  # by symbol, what is not known of it; a person was told
         self._before: set[str] = set()  # symbols of which the trades of today's earlier batches are counted
 
@@ -92,5 +93,5 @@ class Day:
         """Count from here: what is held now at the prices of now."""
         held = {symbol: part.held for symbol, part in self.symbols.items() if part.held}
         self.symbols = {s: SymbolDay(q, first=marks.get(s), uses_close=False) for s, q in held.items()}
-        self.fees, self.unknown = ZERO, {}
+        self.fees, self.unknown, self.looks_beyond = ZERO, {}, 0
         self.began_with = self.began_with if equity is None else equity

@@ -261,6 +261,9 @@ def test_a_daily_loss_stops_entries_and_a_larger_one_closes_everything() -> None
         world.trade(symbol, 75.01)
     world.learn_account()
     settle(world)
+    assert world.held(1) == 90, "one look might show a wrong price"
+    world.learn_account()
+    settle(world)
     assert (world.held(1), world.held(1, "MSFT")) == (0, 0)
     world.tell(Resume())
     world.learn_account()

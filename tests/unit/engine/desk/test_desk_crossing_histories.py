@@ -236,6 +236,10 @@ class Crossings(DeskLine):
                 else:
                     book.apply(news)
                     book.executed(news)
+                    if news.symbol in book.notes.moved:  # as the engine does after each call
+                        book.notes.moved.discard(news.symbol)
+                        stop = book.planned(news.symbol, "stop_prices")
+                        self.world.tell(Protect(slot, news.symbol, self.world.now, stop))
 
     @invariant()
     def no_order_that_works_seems_to_have_ended(self) -> None:

@@ -80,9 +80,34 @@ def test_a_deposit_hides_no_loss() -> None:
     world.exchange.move_cash("me", "CSD", D(50_000), world.now)
     for symbol in SYMBOLS:
         price(world, symbol, "75.01")
-    world.learn_account()  # 180 shares, 25.00 $ below what they cost: 4,500 of the 100,000 $ it began with
+    for _ in range(2):
+        world.learn_account()  # 180 shares, 25.00 $ below what they cost: 4,500 of the 100,000 $ it began with
     settle(world)
     assert (world.held(1), world.held(1, "MSFT")) == (0, 0)
+
+
+def test_one_wrong_price_closes_nothing_and_a_loss_that_lasts_closes_everything() -> None:
+    world = limited()
+    hold(world, 1, "buy", 90)
+    for last in ("1", "100.01", "1", "99", "1"):  # a loss of 8,911 of the 100,000 $ by every other price alone
+        world.tell(Prices({"AAPL": D(last)}, {}))
+        world.tell(now_of(world.broker.account()))
+        settle(world)
+        assert world.held(1) == 90
+    world.tell(Prices({"AAPL": D("1.01")}, {}))
+    settle(world)
+    assert world.held(1) == 0
+
+
+def test_no_equity_that_is_none_of_a_trading_account_closes_anything() -> None:
+    for began_with in ("0", "-500"):
+        world = limited()
+        hold(world, 1, "buy", 90)
+        world.desk.ledger.day.began_with = D(began_with)
+        for _ in range(2):
+            world.tell(Prices({"AAPL": D(99)}, {}))
+        assert not world.desk.has_closings
+        assert "daily_loss" not in world.desk.ledger.conditions
 
 
 def test_shares_that_are_not_ours_may_fall_as_they_like() -> None:
