@@ -24,12 +24,12 @@ from pathlib import Path
 
 import psutil
 
-from liualgotrader.common.errors import MoneyNeedsAPerson
+from liualgotrader.common.errors import MoneyNeedsAPerson, OutsideError
 from liualgotrader.journal.format import FILE_HEADER, record_at
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, REQUEST_FAULTS
 from liualgotrader.transport.page import Life
 from tests.fakes.real_data import recorded_path
-from tests.session.audit import Figures, audit, figures, market_books, read_record
+from tests.session.audit import FINAL, Figures, audit, figures, market_books, read_record
 from tests.session.running import DAY, Gone, TraderRun, trader
 
 STACK = ("order_gateway", "producer", "consumer-0", "consumer-1", "scanners_runner")
@@ -38,6 +38,7 @@ JOURNAL_OWNERS = ("supervisor", "order_gateway")
 MINUTES, LIQUIDATION = 20, 17  # of the window from 09:30; the plans close day trades three minutes before its end
 RECORDED_DAY = date(2013, 10, 7)
 RECORDED_SHARE = 0.25
+NEVER_AGAIN = {*FINAL, "refused"}
 WHOLE = ".whole"  # the money journal as it was before a blow
 _MUTE_SECONDS = 12.0  # longer than the watchdog lets a process stand
 WEIGHTS = {
@@ -50,7 +51,9 @@ WEIGHTS = {
     "request": 22,
     "mute": 5,
     DROP_WEBSOCKETS: 5,
-    "market": 2,
+    "journal_cut": 4,
+    "journal_deleted": 3,
+    "market": 3,
 }
 
 
@@ -178,13 +181,22 @@ def _restore_journal(run: TraderRun) -> int:
 
 
 def _market_is_gone(run: TraderRun, played: Played) -> None:
-    """The session ends with one sentence and 3, and the next one on a market of its own is whole."""
-    assert run.ended() == 3, run.output
-    assert run.output.count("simulated market is gone") == 1, run.output
+    """The session ends with one sentence and 3; the next says what was left, and is whole on a market of its own."""
+    assert run.ended() == OutsideError.exit_code, run.output
+    assert run.output.count("trader: the simulated market is gone, so the session ends") == 1, run.output
+    with run.database() as dsn:
+        before = read_record(dsn)
     run.forget_page()
     assert run.start().ended() == 0, run.output
-    batches = [line.split()[1] for line in run.output.splitlines() if line.startswith("batch ") and "," not in line]
-    _check(run, played, batches[-1])
+    with run.database() as dsn:
+        after = read_record(dsn)
+    [gone] = {row["batch_id"] for row in before.rows("batch")}
+    [fresh] = {row["batch_id"] for row in after.rows("batch")} - {gone}
+    left = {row["client_order_id"] for row in before.rows("orders") if row["state"] not in NEVER_AGAIN}
+    assert all(cid in run.output for cid in left), (left, run.output)
+    states = {row["client_order_id"]: row["state"] for row in after.of_batch(gone).rows("orders")}
+    assert set(states.values()) <= NEVER_AGAIN, states
+    _check(run, played, fresh)
 
 
 def _deal(run: TraderRun, blow: Blow, day: date) -> Sequence[str]:
