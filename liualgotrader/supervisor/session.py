@@ -15,7 +15,7 @@ from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
-from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, Operate
+from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, Failed, Operate
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
@@ -244,7 +244,7 @@ class Session:
             and gateway.failed is not None
             and (prepared.batch.resumed or "positions" in gateway.facts)
         ):
-            ending, written = _unserved(ending), False
+            ending, written = _unserved(ending, gateway.failed), False
         elif gateway is not None and gateway.failed is None and (gateway.exit_code or gateway.facts.get(ROWS_LEFT)):
             ending, written = _incomplete(ending, gateway.facts.get(ROWS_LEFT)), False
         else:
@@ -458,8 +458,10 @@ def _stopped_runs(plan: SessionPlan) -> list[tuple[int, str]]:
     return [(slot.algo_run_id, slot.stopped) for slot in plan.slots if slot.stopped]
 
 
-def _unserved(ending: Ending) -> Ending:
+def _unserved(ending: Ending, failed: Failed) -> Ending:
     """Return the end of a session whose gateway gave up: what it left at the broker is for the next one to look after."""
+    if not ending.exit_code or ending.by_hand:  # the gateway gave up while it was to stop
+        ending = Ending(failed.exit_code, "failed", failed.text)
     told = (
         f"{ending.sentence.rstrip('.')}. The batch stays unfinished, and what it left at the broker works on: the next"
     )

@@ -209,7 +209,7 @@ def test_a_batch_whose_gateway_gives_up_stays_unfinished_until_one_has_looked_af
     first = trader()
     until_line(tmp_path, "start scanners_runner")
     first.kill()
-    batch = batch_in(first.communicate(timeout=10)[0])
+    batch = batch_in(first.communicate(timeout=60)[0])
     for _ in range(2):
         code, out, err = finish(trader(behaviour={"order_gateway": "fail"}))
         assert (code, batch_in(out)) == (3, batch)
@@ -220,6 +220,17 @@ def test_a_batch_whose_gateway_gives_up_stays_unfinished_until_one_has_looked_af
         assert rows(home, f"SELECT count(*) FROM batch WHERE batch_id = '{batch}' AND ended_at IS NULL") == [["1"]]
     code, out, _ = finish(trader(ends=True))
     assert (code, batch_in(out)) == (0, batch)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_gateway_that_gives_up_while_it_is_to_stop_says_why_and_its_status_is_the_sessions(trader, home, by_hand):
+    process = trader(behaviour={"order_gateway": "fail-at-end"}, ends=not by_hand)
+    if by_hand:
+        until_ready(home)
+        process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert (code, err.count("\n")) == (4, 1), out
+    assert err.startswith("trader: the journal is another batch's. The batch stays unfinished")
 
 
 def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader, tmp_path):

@@ -133,6 +133,7 @@ class Played:
 
     dealt: Counter[str] = field(default_factory=Counter)
     figures: Figures = field(default_factory=Figures)
+    output: str = ""
 
 
 def play(what: Scenario, seed: int, played: Played | None = None) -> Played:
@@ -147,18 +148,25 @@ def play(what: Scenario, seed: int, played: Played | None = None) -> Played:
     window = ["--from", "09:30", "--to", f"09:{30 + MINUTES}", "--seed", str(seed)]
     tape = ["--data", str(folder), "--date", RECORDED_DAY.isoformat()] if recorded else []
     with trader(*window, *tape, plan="recorded.toml" if recorded else "quick.toml") as run:
-        run.start()
-        for blow in what.blows:
-            played.dealt.update(_deal(run, blow, RECORDED_DAY if recorded else DAY))
-        if played.dealt["market"]:
-            _market_is_gone(run, played)
-        else:
-            status = run.ended()
-            if status == MoneyNeedsAPerson.exit_code and any(kind.startswith("journal") for kind in played.dealt):
-                status = _restore_journal(run)
-            assert status == 0, run.output
-            _check(run, played)
+        try:
+            run.start()
+            for blow in what.blows:
+                played.dealt.update(_deal(run, blow, RECORDED_DAY if recorded else DAY))
+            _end(run, played)
+        finally:
+            played.output = run.output
     return played
+
+
+def _end(run: TraderRun, played: Played) -> None:
+    if played.dealt["market"]:
+        _market_is_gone(run, played)
+        return
+    status = run.ended()
+    if status == MoneyNeedsAPerson.exit_code and any(kind.startswith("journal") for kind in played.dealt):
+        status = _restore_journal(run)
+    assert status == 0, f"ended with {status}"
+    _check(run, played)
 
 
 def _check(run: TraderRun, played: Played, batch: str = "") -> None:
@@ -323,7 +331,7 @@ def _session(seed: int, folder: Path) -> dict[str, object]:
     try:
         play(what, seed, played)
     except Exception as error:
-        (folder / f"{seed}.txt").write_text(f"{what}\n{traceback.format_exc()}")
+        (folder / f"{seed}.txt").write_text(f"{what}\n{traceback.format_exc()}\n{played.output}")
         failure = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     seconds, told = time.monotonic() - began, played.figures
     line = f"{seed:5} {seconds:5.1f} s  {what}: {sum(played.dealt.values())} dealt, {told.orders} orders, {told.fills} fills"

@@ -1,7 +1,7 @@
 """Stand-ins for the processes of a session: real processes that behave as a file in the runtime folder says.
 
 `behaviour.json` beside the plan, or named by LIU_FAKE_BEHAVIOUR, maps a process's name to a word:
-die (exit 1 when ready), die-once, hang-once (in a strategy's call), crash-in-call, mute-once, fail (say why, exit 3),
+die (exit 1 when ready), die-once, hang-once (in a strategy's call), crash-in-call, mute-once, fail (say why, exit 3), fail-at-end (gateway: say why once told to stop, exit 4),
 slot-fails and slot-ends (its strategy stops before and after it is ready), stubborn (ignore Stop), trade and buy (gateway: store two executions, or one). What they did is appended to `did.log`.
 """
 
