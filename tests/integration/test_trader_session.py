@@ -231,6 +231,7 @@ def test_a_gateway_that_gives_up_while_it_is_to_stop_says_why_and_its_status_is_
     code, out, err = finish(process)
     assert (code, err.count("\n")) == (4, 1), out
     assert err.startswith("trader: the journal is another batch's. The batch stays unfinished")
+    assert finish(trader(ends=True))[0] == 0
 
 
 def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader, tmp_path):

@@ -3,6 +3,7 @@ from decimal import Decimal
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import UNANNOUNCED, Told
+from liualgotrader.common.errors import MoneyNeedsAPerson
 from liualgotrader.common.orders import client_order_id
 from liualgotrader.common.rows import OrderRow, TradeRow
 from tests.fakes.stack.common import play
@@ -12,6 +13,9 @@ async def trade(child, word):
     """Store an order and an execution each for a purchase of 10 at 100 and, if not told only to buy, a sale at 105."""
     facts = {"account": "PA1234567", "equity": "100000", "positions": [], "open_orders": []}
     child.tell(Told({**facts, UNANNOUNCED: True}))
+    if word == "fail-at-end":
+        await child.stopping.wait()
+        raise MoneyNeedsAPerson("the journal is another batch's.")
     if word not in ("trade", "buy"):
         return
     from liualgotrader.models.store_factory import open_store
