@@ -46,7 +46,7 @@ def needing_a_person(
     """Return the ending with what a person must look at.
 
     That is DAY_TRADE positions that should be closed and are not, and symbols in which the account is not what
-    our books say. `flattened` says that positions were to be closed although somebody ended the session early.
+    our books say, or the record not what the order gateway says. `flattened` says that positions were to be closed although somebody ended the session early.
     """
     if ending.exit_code not in (0, COULD_NOT_TRADE, _INTERRUPTED):
         return ending
@@ -57,6 +57,8 @@ def needing_a_person(
         sentences.append(
             f"DAY_TRADE positions are still open at the end of the session ({symbols}): close them by hand"
         )
+    if differing := ", ".join(sorted({p.symbol for p in standing if p.recorded is not None})):
+        sentences.append(f"the database and the order gateway differ in {differing}: see the warnings of the summary")
     if quarantined:
         sentences.append(
             f"the account differs from our books in {', '.join(sorted(quarantined))}: see the warnings of the summary"
@@ -196,8 +198,15 @@ def _short(reason: str) -> str:
 
 def _say_open(screen: Screen, position: Standing, *, kept: bool) -> None:
     held = f"{position.strategy} {position.quantity:+f} {position.symbol}"
-    if not position.in_account:
+    if position.recorded is not None:
+        has = f"{position.quantity:+f}" if position.in_account else "none"
+        screen.warn(
+            f"the database has {position.recorded:+f} {position.symbol} of {position.strategy}, the order gateway {has}:"
+            " look at the account"
+        )
+    elif not position.in_account:
         screen.warn(f"not in the account: {held}, which earlier sessions left open; nothing was done with it")
+    if not position.in_account:
         return
     kind = "kept overnight" if kept else "DAY_TRADE, still open"
     stop = f"stop {position.stop}" if position.stop is not None else "without protection"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from liualgotrader.common.control import FILLS_OF, MARK_OF, REFUSED_OF
 from liualgotrader.common.money import CENT, ZERO, exact
 from liualgotrader.common.rows import FilledTrade, LeftOpen
 from liualgotrader.supervisor.prepare import Prepared
+from liualgotrader.supervisor.results import Held
 from liualgotrader.supervisor.stack import Stack
 from liualgotrader.supervisor.view import GAINS, PositionView, ProcessView, StrategyView, View, producer_events
 
@@ -46,10 +47,16 @@ class Figures:
         before, self._fills_told = self._fills_told, told
         return told != before
 
-    def held(self) -> Collection[tuple[str, str]] | None:
-        """Return strategy and symbol of every position in the gateway's books, None if it has told nothing."""
+    def held(self) -> Mapping[tuple[str, str], Held] | None:
+        """Return every position in the gateway's books by strategy and symbol, None if it has told nothing."""
         positions = self.facts().get("positions")
-        return None if positions is None else {(p["strategy"], p["symbol"]) for p in positions}
+        if positions is None:
+            return None
+        held: dict[tuple[str, str], Held] = {}
+        for told in positions:
+            place, more = (told["strategy"], told["symbol"]), Decimal(told["quantity"])
+            held[place] = Held(held[place].quantity + more if place in held else more, Decimal(told["average_price"]))
+        return held
 
     def quarantined(self) -> Mapping[str, str]:
         """Return the symbols in which the account differs from our books, and how."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from liualgotrader.analytics.consolidate import opening_of
 from liualgotrader.analytics.trips import Key
+from liualgotrader.common.money import ZERO
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import FilledTrade, LeftOpen
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A strategy's position in the order gateway's books: signed shares at their average cost, dollars per share."""
+
+    quantity: Decimal
+    average_price: Decimal
 
 
 class Standing(msgspec.Struct, frozen=True):
     """A position of a strategy after the session: signed shares at their average cost, newest stop and target stored.
 
-    `in_account` is False for what earlier sessions left and the account does not hold any more.
+    What the order gateway has in its books counts, where it told any. `in_account` is False for what the record has and
+    those books have not; `recorded` is what the record has of the session's own where it says something else.
     """
 
     strategy: str
@@ -27,6 +36,7 @@ class Standing(msgspec.Struct, frozen=True):
     target: Decimal | None = None
     in_account: bool = True
     last: Decimal | None = None  # newest price
+    recorded: Decimal | None = None
 
     @property
     def gain(self) -> Decimal | None:
@@ -65,10 +75,10 @@ class Results:
         """
         return opening_of(trades, await self._held_before())
 
-    async def standing(self, held: Collection[tuple[str, str]] | None = None) -> list[Standing]:
+    async def standing(self, held: Mapping[tuple[str, str], Held] | None = None) -> list[Standing]:
         """Return what the strategies hold, in their order, by symbol.
 
-        `held` are the strategies and symbols that the order gateway has in its books, None if it told nothing.
+        `held` is what the order gateway has in its books, by strategy and symbol, None if it told nothing.
 
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
@@ -77,18 +87,17 @@ class Results:
         before = await self._held_before()
         for name in self._strategies:
             positions = await self._store.open_after(self._environment, name, self._batch_id, alone=self._alone)
-            found += [
-                Standing(
-                    name,
-                    p.symbol,
-                    p.quantity,
-                    p.average_price,
-                    p.planned_stop,
-                    p.planned_target,
-                    in_account=held is None or (name, p.symbol) in held or p.symbol not in before.get(name, {}),
-                )
+            recorded = {
+                p.symbol: Standing(name, p.symbol, p.quantity, p.average_price, p.planned_stop, p.planned_target)
                 for p in positions
-            ]
+            }
+            if held is None:
+                found += recorded.values()
+                continue
+            told = {symbol: position for (strategy, symbol), position in held.items() if strategy == name}
+            for symbol in sorted({*recorded, *told}):
+                of_today = symbol not in before.get(name, {})
+                found.append(_as_told(name, symbol, recorded.get(symbol), told.get(symbol), of_today=of_today))
         return found
 
     async def left_behind(self, foreign: Mapping[str, str]) -> list[str]:
@@ -119,3 +128,16 @@ class Results:
                 for name in self._strategies
             }
         return self._before
+
+
+def _as_told(strategy: str, symbol: str, recorded: Standing | None, told: Held | None, *, of_today: bool) -> Standing:
+    """Return a position as the gateway has it; of earlier sessions the record may have what the account has not."""
+    stored = recorded.quantity if recorded is not None else ZERO
+    quantity = told.quantity if told is not None else ZERO
+    differs = stored if of_today and stored != quantity else None
+    if recorded is None:
+        cost = told.average_price if told is not None else ZERO
+        return Standing(strategy, symbol, quantity, cost, recorded=differs)
+    if told is None:
+        return msgspec.structs.replace(recorded, in_account=False, recorded=differs)
+    return msgspec.structs.replace(recorded, quantity=quantity, recorded=differs)

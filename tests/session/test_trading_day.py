@@ -41,7 +41,7 @@ def test_one_seed_gives_one_day_flat_and_booked_without_reaching_beyond_this_mac
     assert digests[0] == digests[1]
 
 
-def test_every_process_postgresql_and_the_supervisor_may_be_killed_at_any_time() -> None:
+def test_every_process_may_be_killed_at_any_time_and_the_journal_be_lost_with_the_supervisor() -> None:
     chance = random.Random(20261121)
     with trader(*WINDOW, "--seed", "2") as run:
         run.start()
@@ -52,11 +52,13 @@ def test_every_process_postgresql_and_the_supervisor_may_be_killed_at_any_time()
                 run.kill_postmaster()
             elif victim == "supervisor":
                 run.kill_supervisor()
+                run.money_journal.unlink()  # the batch is rebuilt from database and broker
                 run.start()
             else:
                 run.kill(victim)
         assert run.ended() == 0, run.output
         assert "Traceback" not in run.output
+        assert run.output.count("is behind the record") == 1, run.output
         run.nothing_is_left()
         with run.database() as dsn:
             record = audit(run.state, dsn, run.home / "logs")

@@ -14,6 +14,7 @@ import pytest
 
 from liualgotrader.analytics import consolidate
 from liualgotrader.common.clock import NEVER
+from liualgotrader.common.config import SESSION_DSN
 from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Failed, Operate, StopSlot
 from liualgotrader.common.orders import Fill, OrderState, Protect, Side
 from liualgotrader.common.rfc3339 import nanoseconds
@@ -679,3 +680,52 @@ async def test_a_batch_is_rebuilt_from_record_and_broker_when_its_journal_is_beh
     await all_is_as_the_broker_has_it(stack, store)
     journals = sorted(path.name for path in Path(stack.plan.journal_dir).glob(f"{JOURNAL_FILE}*"))
     assert journals == [JOURNAL_FILE, f"{JOURNAL_FILE}.behind-1"]
+
+
+async def test_a_gateway_that_starts_while_the_database_is_away_lets_exits_go_and_entries_wait_until_it_has_compared(
+    stack: Stack, store: PostgresStore, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = await begin(stack)
+    (first, price), (second, other), *_ = prices(stack).items()
+    bought = [consumer.order(1, Side.BUY, 10, first, price), consumer.order(2, Side.BUY, 4, second, other)]
+    await consumer.until(lambda: all(consumer.state(name) is OrderState.FILLED for name in bought))
+    while len(await store.trades(BATCH)) < 2:
+        await asyncio.sleep(0.02)
+    stack.kill_gateway()
+    consumer.close()
+    cut(Path(stack.plan.journal_dir) / JOURNAL_FILE, 0.3)
+    address, _, folder = dsn.rpartition("host=")
+    door = stack.home / "pg"  # where the server's socket lies, and does not lie yet
+    monkeypatch.setenv(SESSION_DSN, f"{address}host={door}")
+    stack.heard.clear()
+
+    consumer = await begin(stack)
+    assert (consumer.position(1, first), consumer.position(2, second)) == (10, 4)  # the broker was asked at once
+    assert consumer.account is not None
+    assert consumer.account.entries_stopped == "the journal has not been compared with the database since the start"
+    entry = consumer.order(2, Side.BUY, 1, second, other)
+    out = consumer.order(1, Side.SELL, 10, first, price)
+    await consumer.until(lambda: consumer.state(out) is OrderState.FILLED)
+    assert consumer.state(entry) is OrderState.REFUSED
+    door.symlink_to(folder)
+    await consumer.until(lambda: not stack.gateway.is_alive())  # the record is ahead of its journal
+    assert stack.gateway.exitcode == 0
+    assert any("starts again and rebuilds the batch" in text for text in stack.heard_notices())
+    consumer.close()
+
+    consumer = await begin(stack)
+    assert (consumer.position(1, first), consumer.position(2, second)) == (0, 4)
+    await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped)
+    entry = consumer.order(2, Side.BUY, 1, second, other)
+    await consumer.until(lambda: consumer.state(entry) is OrderState.FILLED)
+    door.unlink()
+    stack.kill_gateway()  # now the journal is whole
+    stack.start_gateway()
+    consumer.caught_up.clear()
+    await consumer.until(lambda: consumer.caught_up == {1, 2})
+    assert consumer.account.entries_stopped.startswith("the journal has not been compared")
+    door.symlink_to(folder)
+    await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped)
+    assert await stack.stop_gateway(flatten=True) == 0
+    consumer.close()
+    await all_is_as_the_broker_has_it(stack, store)

@@ -29,7 +29,7 @@ from liualgotrader.supervisor.ending import (
 )
 from liualgotrader.supervisor.figures import at_newest_prices
 from liualgotrader.supervisor.layout import StrategyFacts, lay_out
-from liualgotrader.supervisor.results import Results, Standing
+from liualgotrader.supervisor.results import Held, Results, Standing
 from liualgotrader.supervisor.view import ProcessView, StrategyView, View
 from tests.fakes.store import MemoryStore
 from tests.fakes.supervisor import RecordingScreen
@@ -98,12 +98,36 @@ async def test_where_the_account_began_empty_or_is_left_alone_only_todays_shares
     assert only.quantity == 3
 
 
-async def test_what_the_gateway_could_not_carry_is_not_in_the_account_and_what_is_new_is():
+async def test_what_the_gateway_could_not_carry_is_not_in_the_account():
     days = await two_days()
-    found = await results(days, "today").standing(held=set())
-    assert [(p.symbol, p.in_account) for p in found] == [("BAC", True), ("IBM", False)]
-    found = await results(days, "today").standing(held={("Swing", "IBM")})
+    bought = {("Swing", "BAC"): Held(d(2), d(50))}
+    found = await results(days, "today").standing(held=bought)
+    assert [(p.symbol, p.in_account, p.recorded) for p in found] == [("BAC", True, None), ("IBM", False, None)]
+    found = await results(days, "today").standing(held={**bought, ("Swing", "IBM"): Held(d(10), d(100))})
     assert [p.in_account for p in found] == [True, True]
+
+
+async def test_a_position_that_only_the_record_or_only_the_gateway_has_is_no_open_position_but_needs_a_person():
+    days = await two_days()
+    held = {("Swing", "IBM"): Held(d(10), d(100)), ("Swing", "F"): Held(d(-3), d(12))}
+    found = await results(days, "today").standing(held=held)
+    assert [(p.symbol, p.quantity, p.in_account, p.recorded) for p in found] == [
+        ("BAC", 2, False, 2),
+        ("F", -3, True, 0),
+        ("IBM", 10, True, None),
+    ]
+    ending = needing_a_person(Ending(), found, (), (), flattened=False)
+    assert (ending.exit_code, ending.sentence) == (
+        4,
+        "the database and the order gateway differ in BAC, F: see the warnings of the summary",
+    )
+    screen = RecordingScreen()
+    say_summary(screen, summarize(["Swing"], round_trips([])), found, swing=["Swing"])
+    assert screen.warnings[:3] == [
+        "the database has +2 BAC of Swing, the order gateway none: look at the account",
+        "the database has +0 F of Swing, the order gateway -3: look at the account",
+        "open position: Swing -3 F at 12.0000, last price unknown, without protection, kept overnight",
+    ]
 
 
 async def test_shares_of_earlier_batches_belong_to_the_slot_that_trades_them_now():

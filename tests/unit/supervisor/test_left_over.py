@@ -9,8 +9,8 @@ from msgspec import structs
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.orders import BrokerPosition
-from liualgotrader.common.rows import AlgoRunRow, OrderEventRow, OrderRow, TradeRow
-from liualgotrader.engine.desk import Begin, Snapshot
+from liualgotrader.common.rows import AccountRow, AlgoRunRow, OrderEventRow, OrderRow, TradeRow
+from liualgotrader.engine.desk import Begin, Recovered, Snapshot
 from liualgotrader.order_gateway.desk_room import JOURNAL_FILE, DeskRoom
 from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, lock_of
 from liualgotrader.supervisor.layout import StrategyFacts
@@ -171,3 +171,21 @@ async def test_orders_of_a_simulated_day_that_may_be_played_on_stay_as_they_are(
     await store.apply(first.batch_id, [order_row(1, first.batch_id, run_id)])
     _, notes = await next_batch(store, tmp_path, wanted=structs.replace(WANTED, day="2024-06-04"))
     assert (notes, [row.state for row in store._data.orders.values()]) == ([], ["acknowledged"])
+
+
+async def test_rows_that_wait_in_a_rebuilt_journal_follow_on_those_it_was_rebuilt_from(tmp_path: Path) -> None:
+    store = MemoryStore()
+    first = await first_batch(store, tmp_path)
+    stored = await store.apply(first.batch_id, [AccountRow(first.batch_id, s, Decimal(1), 0) for s in "ABC"])
+    room = DeskRoom(first.journal_dir, WallClock())
+    aside = room.start_over()
+    found = Recovered(await store.recorded(first.batch_id), (), (), (), opened=False)
+    held = BrokerPosition("X", Decimal(5), Decimal(10))
+    room.tell([Begin(desk_terms(), 2), found, Snapshot(True, (), (), (held,))])
+    room.close()
+    again = DeskRoom(first.journal_dir, WallClock())
+    assert (again.begins_after, [number for number, _ in again.rows]) == (stored, [4])
+    again.close()
+    await next_batch(store, tmp_path, fresh=True)
+    assert {symbol for _, symbol in store._data.foreign} == {"A", "B", "C", "X"}
+    assert aside.name == f"{JOURNAL_FILE}.behind-1"
