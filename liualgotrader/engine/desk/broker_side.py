@@ -217,8 +217,11 @@ def on_found(ledger: Ledger, found: Found) -> None:
         return
     order.asked_for = False
     if found.order is not None and _is_another(ledger, order, found.order):
-        ledger.move(order, Step.REJECTED, reason="its id was used before")
-        _reopen_predecessor(ledger, order)
+        if order.broker_order_id:  # the broker has taken ours: this answer is wrong
+            _look_again(ledger, order)
+        else:
+            ledger.move(order, Step.REJECTED, reason="its id was used before")
+            _reopen_predecessor(ledger, order)
     elif found.order is not None:
         order.lookups = 0
         see(ledger, order, found.order)
