@@ -43,9 +43,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the program with 2, the usage and a sentence."""
-        if bad := re.match(r"argument .*: invalid choice: '(.*)' \(choose from (.*)\)", message):
-            words = [word.strip("' ") for word in bad[2].split(",")]
-            message = f"there is no '{bad[1]}' here{nearest(bad[1], words)} (choose from {', '.join(words)})"
+        if bad := re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message):
+            words = [word.strip("' ") for word in bad[3].split(",")]
+            wrong = f"{bad[1]} cannot be '{bad[2]}'" if bad[1].startswith("-") else f"there is no '{bad[2]}' here"
+            message = f"{wrong}{nearest(bad[2], words)} (choose from {', '.join(words)})"
         super().error(message)
 
 

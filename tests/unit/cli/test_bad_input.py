@@ -152,6 +152,7 @@ def test_an_argument_that_makes_no_sense_ends_with_2_and_the_usage(program, argu
         ("trader", ("--simulat", "--speed", "max"), "there is no option --simulat; did you mean `--simulate`?"),
         ("trader", ("--simulate", "--symbol", "3"), "there is no option --symbol; did you mean `--symbols`?"),
         ("trader", ("--spead=max",), "there is no option --spead; did you mean `--speed`?"),
+        ("trader", ("--simulate", "--fills", "strikt"), "--fills cannot be 'strikt'; did you mean `strict`?"),
         ("liu", ("kil-switch",), "there is no 'kil-switch' here; did you mean `kill-switch`?"),
         ("liu", ("kill-switch", "--flaten"), "there is no option --flaten; did you mean `--flatten`?"),
         ("liu", ("db", "backap", "x"), "there is no 'backap' here; did you mean `backup`?"),
