@@ -39,9 +39,15 @@ class AccountLock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as e:
+                holder = os.pread(file, _DIGITS, 0).decode()
                 os.close(file)
-                raise OutsideError("Another order gateway trades for this account: end it, then start again.") from e
+                raise OutsideError(
+                    f"Another order gateway trades for this account{f' (process {holder})' if holder else ''}:"
+                    " end it, then start again."
+                ) from e
             if self._path.exists() and os.path.samestat(os.fstat(file), self._path.stat()):
+                os.truncate(file, 0)
+                os.pwrite(file, str(os.getpid()).encode(), 0)
                 return file
             os.close(file)
 

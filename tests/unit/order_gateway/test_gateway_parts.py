@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
@@ -192,7 +193,7 @@ def test_an_armed_gateway_trades_the_account_it_was_armed_for_and_no_other() -> 
 
 def test_an_account_has_one_gateway_on_this_machine(tmp_path: Path) -> None:
     first = AccountLock(tmp_path, "PA123456789")
-    with pytest.raises(OutsideError, match="Another order gateway"):
+    with pytest.raises(OutsideError, match=rf"Another order gateway .* \(process {os.getpid()}\): end it"):
         AccountLock(tmp_path, "PA123456789")
     AccountLock(tmp_path, "PA987654321").close()
     first.close()
