@@ -358,14 +358,15 @@ def test_status_counts_a_fill_as_soon_as_its_row_is_there(trader, tmp_path, home
     until_ready(home)  # the supervisor has looked at the record and is told of nothing new after
     run = rows(home, "SELECT max(algo_run_id) FROM algo_run")[0][0]
     columns = "algo_run_id, symbol, operation, qty, price, tstamp, execution_id, indicators"
-    home[1].run_sql(
-        f"INSERT INTO new_trades ({columns}) VALUES ({run}, 'AAPL', 'buy', 10, 100, now(), 'e-1', 'null')",
-        database="liu_simulated",
-    )
+    for number, side in enumerate(("buy", "sell"), start=1):
+        home[1].run_sql(
+            f"INSERT INTO new_trades ({columns}) VALUES ({run}, 'AAPL', '{side}', 10, 100, now(), 'e-{number}', 'null')",
+            database="liu_simulated",
+        )
     ask = [sys.executable, "-c", "from liualgotrader.cli.trader import main; main()"]
     environment = dict(os.environ, LIU_HOME=str(home[0]))
     status = subprocess.run([*ask, "status"], env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert "  fills=1  " in status.stdout, status.stderr
+    assert "  fills=2  " in status.stdout, status.stderr
     process.send_signal(signal.SIGHUP)
     assert finish(process)[0] == 0
 

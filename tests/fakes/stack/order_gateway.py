@@ -45,6 +45,9 @@ async def trade(child, word):
     if (await store.progress(plan.batch_id)).number == 0:
         await store.apply(plan.batch_id, rows)
     await store.close()
+    if word == "buy":
+        held = {"strategy": slot.strategy, "symbol": "AAPL", "quantity": "10", "average_price": "100"}
+        child.tell(Told({"positions": [held]}))
 
 
 def run(run_dir, control, queues=None):
