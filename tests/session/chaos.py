@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from liualgotrader.common.errors import MoneyNeedsAPerson, OutsideError
+from liualgotrader.common.errors import OutsideError
 from liualgotrader.journal.format import FILE_HEADER, record_at
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, REQUEST_FAULTS
 from liualgotrader.transport.page import Life
@@ -39,7 +38,6 @@ MINUTES, LIQUIDATION = 20, 17  # of the window from 09:30; the plans close day t
 RECORDED_DAY = date(2013, 10, 7)
 RECORDED_SHARE = 0.25
 NEVER_AGAIN = {*FINAL, "refused"}
-WHOLE = ".whole"  # the money journal as it was before a blow
 _MUTE_SECONDS = 12.0  # longer than the watchdog lets a process stand
 WEIGHTS = {
     "kill": 36,
@@ -163,8 +161,6 @@ def _end(run: TraderRun, played: Played) -> None:
         _market_is_gone(run, played)
         return
     status = run.ended()
-    if status == MoneyNeedsAPerson.exit_code and any(kind.startswith("journal") for kind in played.dealt):
-        status = _restore_journal(run)
     assert status == 0, f"ended with {status}"
     _check(run, played)
 
@@ -177,15 +173,6 @@ def _check(run: TraderRun, played: Played, batch: str = "") -> None:
         played.figures = figures(market, record.of_batch(batch) if batch else record)
         record = audit(run.state, dsn, run.home / "logs", batch=batch)
     assert batch or len(record.rows("batch")) == 1
-
-
-def _restore_journal(run: TraderRun) -> int:
-    """Do what a person does who is told that the journal is not the batch's any more: put the whole one back."""
-    said = run.output.splitlines()
-    assert said[-1].startswith("trader: "), run.output
-    run.money_journal.with_suffix(WHOLE).replace(run.money_journal)
-    run.forget_page()
-    return run.start().ended()
 
 
 def _market_is_gone(run: TraderRun, played: Played) -> None:
@@ -271,22 +258,22 @@ def _kill(run: TraderRun, victims: Iterable[str]) -> list[str]:
 
 def _damage_journal(run: TraderRun, blow: Blow) -> None:
     """Kill the supervisor or the gateway and take the end of the money journal, or all of it, before the next starts."""
-    [owner] = blow.victims
+    [owner], journal = blow.victims, run.money_journal
     if owner == "supervisor":
         run.kill_supervisor()
-        _cut(run.money_journal, blow)
+        _cut(journal, blow)
         run.start()
         return
+    run.living_pid(owner)
     run.process.send_signal(signal.SIGSTOP)  # it would start the next gateway at once
     try:
         run.wait_for_exit(run.kill(owner), "the killed order gateway")
-        _cut(run.money_journal, blow)
+        _cut(journal, blow)
     finally:
         run.process.send_signal(signal.SIGCONT)
 
 
 def _cut(journal: Path, blow: Blow) -> None:
-    shutil.copyfile(journal, journal.with_suffix(WHOLE))
     if blow.what == "journal_deleted":
         journal.unlink()
         return

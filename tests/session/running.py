@@ -267,8 +267,9 @@ class TraderRun:
 
     @property
     def money_journal(self) -> Path:
-        """The gateway's journal of the newest batch."""
-        return max(self.home.glob("journal/*/money.journal"), key=lambda path: path.stat().st_mtime)
+        """The gateway's journal of the newest batch, once there is one."""
+        found = self._until(lambda: [*self.home.glob("journal/*/money.journal")], "no money journal was made")
+        return max(found, key=lambda path: path.stat().st_mtime)
 
     @property
     def state(self) -> Path:
