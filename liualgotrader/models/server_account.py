@@ -9,12 +9,14 @@ there the right to pass through (not to list or read) is added.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
 import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,12 +56,19 @@ def server_account() -> ServerAccount:
     try:
         entry = pwd.getpwnam(ACCOUNT_NAME)
     except KeyError:
-        _make_account()
-        entry = pwd.getpwnam(ACCOUNT_NAME)
+        entry = _make_account()
     return ServerAccount(entry.pw_uid, entry.pw_gid, is_other=True)
 
 
-def _make_account() -> None:
+def _make_account() -> pwd.struct_passwd:
+    with open("/etc/passwd") as users:  # two useradd at once give the account two ids, and the first is lost
+        fcntl.flock(users, fcntl.LOCK_EX)
+        with suppress(KeyError):
+            return pwd.getpwnam(ACCOUNT_NAME)
+        return _add_account()
+
+
+def _add_account() -> pwd.struct_passwd:
     useradd = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
     adduser = ["adduser", "-S", "-D", "-H", "-s", "/sbin/nologin"]  # BusyBox
     commands = [[*useradd, "--shell", "/usr/sbin/nologin", ACCOUNT_NAME], [*adduser, ACCOUNT_NAME]]
@@ -67,11 +76,8 @@ def _make_account() -> None:
         if shutil.which(command[0]) is None:
             continue
         subprocess.run(command, capture_output=True, timeout=30, check=False)
-        try:
-            pwd.getpwnam(ACCOUNT_NAME)
-        except KeyError:
-            continue
-        return
+        with suppress(KeyError):
+            return pwd.getpwnam(ACCOUNT_NAME)
     raise ConfigError(
         f"PostgreSQL cannot run as root and the system account {ACCOUNT_NAME} could not be made: "
         "run as an ordinary user, or set DSN to the address of a PostgreSQL server."
