@@ -9,9 +9,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 
 from liualgotrader.common.orders import AccountNews, CaughtUp, Declare, News
-from liualgotrader.transport.child import Child, run_child
-from liualgotrader.transport.codec import decode_intents, encode_news
-from liualgotrader.transport.links import Reader, Writer
+from liualgotrader.ipc.batch_codec import decode_intents, encode_news
+from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.ipc.links import Reader, Writer
 
 _CASH = Decimal(100_000)
 

@@ -26,14 +26,14 @@ from liualgotrader.common.events import Pick
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import Hours, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.models.server import EmbeddedServer
-from liualgotrader.models.store_factory import open_store
-from liualgotrader.supervisor.simulated import endpoints_of
+from liualgotrader.ipc.batch_codec import encode_picks, frames
+from liualgotrader.ipc.links import LinkWriter, Writer
+from liualgotrader.ipc.queue_link import QueueWriter
+from liualgotrader.ipc.session_page import SessionPage
+from liualgotrader.postgres.embedded_server import EmbeddedServer
+from liualgotrader.store.store_factory import open_store
+from liualgotrader.supervisor.simulated_market import endpoints_of
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
-from liualgotrader.transport.codec import encode_picks, frames
-from liualgotrader.transport.links import LinkWriter, Writer
-from liualgotrader.transport.page import SessionPage
-from liualgotrader.transport.queue_link import QueueWriter
 
 CONSUMERS = 2
 LINKS: Mapping[str, Literal["seqpacket", "queue"]] = {"socket": "seqpacket", "queue": "queue"}  # as a tradeplan says it

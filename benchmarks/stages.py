@@ -25,19 +25,19 @@ from liualgotrader.common.clock import MINUTE, WallClock
 from liualgotrader.common.events import Bar, Batch, MarketEvent, Pick
 from liualgotrader.common.orders import CaughtUp
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.consumer.seat_watch import SeatWatch
-from liualgotrader.data import alpaca_wire
+from liualgotrader.consumer.call_guard import SeatWatch
+from liualgotrader.data import alpaca_messages as alpaca_wire
 from liualgotrader.data.alpaca_feed import AlpacaFeed
 from liualgotrader.engine.calling import Watch
 from liualgotrader.engine.engine import Engine, Terms
 from liualgotrader.engine.freshness import Freshness
+from liualgotrader.ipc.batch_codec import decode_batch
+from liualgotrader.ipc.market_clock import Seat
+from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.producer.assignment import Assignment
-from liualgotrader.producer.outbox import Outbox
+from liualgotrader.producer.event_outbox import Outbox
 from liualgotrader.producer.router import Router
 from liualgotrader.strategies.frames import lazy_frames
-from liualgotrader.transport.codec import decode_batch
-from liualgotrader.transport.market_clock import Seat
-from liualgotrader.transport.page import SessionPage
 
 _REPEATS = 9
 _HEAD_BYTES = 4  # of a websocket frame

@@ -1,5 +1,5 @@
--- All tables of LiuAlgoTrader. Made from the migrations in liualgotrader/models/migrations by
--- `python -m liualgotrader.models.schema`; change those, not this file.
+-- All tables of LiuAlgoTrader. Made from the migrations in liualgotrader/store/migrations by
+-- `python -m liualgotrader.store.schema`; change those, not this file.
 
 CREATE TYPE asset_type AS ENUM ('US_EQUITIES', 'CRYPTO');
 

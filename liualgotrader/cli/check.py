@@ -17,14 +17,14 @@ from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.arming import LIVE, armed_text, environment_of, last_four, live_account, session_limits
 from liualgotrader.supervisor.data_folder import enough_room, make_home
-from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.hours import next_session_text, simulated_hours, todays_hours
-from liualgotrader.supervisor.inspection import inspect_tradeplan
 from liualgotrader.supervisor.layout import lay_out
+from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
+from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.prepare import check_consumers, check_port
-from liualgotrader.supervisor.record import look_at_record
 from liualgotrader.supervisor.request import Request
-from liualgotrader.supervisor.simulated import market_spec
+from liualgotrader.supervisor.session_database import look_at_record
+from liualgotrader.supervisor.simulated_market import market_spec
 from liualgotrader.supervisor.view import equity_text
 
 
@@ -143,7 +143,7 @@ def _calendar(plan: TradePlan, request: Request, found: dict[str, Any]) -> str:
 
 
 def _market(settings: Settings, request: Request, hours: Hours) -> str:
-    from liualgotrader.simulator.server import tape_of
+    from liualgotrader.simulator.market_server import tape_of
 
     check_port(request.port)
     nowhere = Path()

@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     options = _psql_options(arguments) or _parser().parse_args(arguments)
     if options.word == "db":
-        from liualgotrader.cli.database import run_database_command
+        from liualgotrader.cli.db import run_database_command
 
         return run_database_command(options, Settings.resolve().home_path)
     if options.word is None:

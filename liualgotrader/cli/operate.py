@@ -10,7 +10,7 @@ from liualgotrader.cli.screen import PlainScreen
 from liualgotrader.cli.state_text import state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.supervisor.operator import Listed, ask, running_sessions, view_from
+from liualgotrader.supervisor.operator_socket import Listed, ask, running_sessions, view_from
 from liualgotrader.supervisor.view import PositionView, View, equity_text, masked_account, refusals_text, today_text
 
 

@@ -20,11 +20,11 @@ from liualgotrader.common.clock import clock_text
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.supervisor.hours import simulated_hours
-from liualgotrader.supervisor.simulated import account_of, generated_pair, kept_account, market_spec
+from liualgotrader.supervisor.simulated_market import account_of, generated_pair, kept_account, market_spec
 
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import MarketSpec
-    from liualgotrader.simulator.server import RunningMarket
+    from liualgotrader.simulator.market_server import RunningMarket
     from liualgotrader.simulator.subscriptions import Keys
     from liualgotrader.supervisor.request import Request
 
@@ -61,8 +61,8 @@ def _spec(request: Request, settings: Settings, seed: int, folder: Path) -> Mark
 
 
 async def _serve(spec: MarketSpec) -> int:
-    from liualgotrader.simulator.kept import keep
-    from liualgotrader.simulator.server import about, serve
+    from liualgotrader.simulator.kept_accounts import keep
+    from liualgotrader.simulator.market_server import about, serve
     from liualgotrader.simulator.subscriptions import Keys
 
     key_id, secret_key = generated_pair()

@@ -191,7 +191,7 @@ def requests(request: Request, home: Path) -> list[Request]:
     Raises:
         ConfigError: if there is no trading day, or the folder of recorded days lacks one.
     """
-    from liualgotrader.data.tapes.factory import must_hold
+    from liualgotrader.tapes.tape_factory import must_hold
 
     if "-" not in request.window_to:
         if request.data:

@@ -14,8 +14,8 @@ from liualgotrader.common.plugins import one_line, outside_reads, own_ways, sour
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
+from liualgotrader.ipc.market_clock import Seat
 from liualgotrader.strategies.base import Strategy, Surroundings, make_strategy
-from liualgotrader.transport.market_clock import Seat
 
 log = logging.getLogger(__name__)
 

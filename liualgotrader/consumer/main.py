@@ -8,9 +8,9 @@ from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.config import Secrets, show_session
+from liualgotrader.consumer.consumer_process import Consumer, Doors
 from liualgotrader.consumer.fetches import Fetches
-from liualgotrader.consumer.shell import Consumer, Doors
-from liualgotrader.transport.child import Child, run_child
+from liualgotrader.ipc.child_process import Child, run_child
 
 if TYPE_CHECKING:
     from liualgotrader.common.ports import Store
@@ -45,8 +45,8 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
     )
 
     async def open_record() -> Store:
-        from liualgotrader.models.pool import set_pool
-        from liualgotrader.models.store_factory import open_store
+        from liualgotrader.store.pool import set_pool
+        from liualgotrader.store.store_factory import open_store
 
         store = await open_store(secrets.dsn.reveal())
         set_pool(store.pool)

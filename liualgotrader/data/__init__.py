@@ -1,1 +1,1 @@
-"""Market data from outside: vendors' history and streams, recorded and generated days; events and bars come out."""
+"""Market data from the vendors: requests and frames in, bars and events out."""

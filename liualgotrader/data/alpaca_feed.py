@@ -16,7 +16,7 @@ from liualgotrader.common.errors import BadData
 from liualgotrader.common.events import Bar, BarSource, Correction, MarketEvent, Quote, Status, Trade
 from liualgotrader.common.fields import MOST_PRICE, MOST_SIZE
 from liualgotrader.common.rfc3339 import nanoseconds
-from liualgotrader.data import alpaca_wire as wire
+from liualgotrader.data import alpaca_messages as wire
 from liualgotrader.data.alpaca_conditions import HALTS, RESUMPTIONS, counts_of
 
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "statuses")  # corrections follow trades by themselves

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from liualgotrader.common.clock import Clock
     from liualgotrader.common.session_plan import SessionPlan
-    from liualgotrader.data.alpaca import AlpacaData
+    from liualgotrader.data.alpaca_data import AlpacaData
     from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 
 CONNECTORS = ("alpaca",)
@@ -50,7 +50,7 @@ def data_for(
     """The same for code that has no session."""
     if connector != "alpaca":
         raise ConfigError(f"DATA_CONNECTOR={connector} is not built yet; use one of: {', '.join(CONNECTORS)}")
-    from liualgotrader.data.alpaca import AlpacaData
+    from liualgotrader.data.alpaca_data import AlpacaData
 
     return AlpacaData(
         endpoints,

@@ -13,11 +13,11 @@ from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_nothing, says_reject, stored
 from liualgotrader.engine.bindings import Told
-from liualgotrader.engine.books import Tracked
+from liualgotrader.engine.book import Tracked
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import Line, SlotStopped, Waiting
 from liualgotrader.engine.slot import Slot
-from liualgotrader.engine.symbols import SymbolState
+from liualgotrader.engine.symbol_state import SymbolState
 from liualgotrader.strategies.context import Context
 
 FAILURES_IN_A_ROW = 5

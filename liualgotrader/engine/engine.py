@@ -37,13 +37,13 @@ from liualgotrader.common.orders import (
     SlotNews,
 )
 from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings
-from liualgotrader.engine.books import SymbolValues
+from liualgotrader.engine.book import SymbolValues
 from liualgotrader.engine.calling import Caller, NoWatch, Step, Watch, step_now
-from liualgotrader.engine.market import Market
+from liualgotrader.engine.market_data import Market
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import LoadHistory, Output, Reject
 from liualgotrader.engine.slot import Slot
-from liualgotrader.engine.symbols import MakeFrame, SymbolState
+from liualgotrader.engine.symbol_state import MakeFrame, SymbolState
 from liualgotrader.engine.timers import Ticks
 from liualgotrader.strategies.base import Strategy
 

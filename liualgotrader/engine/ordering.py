@@ -26,9 +26,9 @@ from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Limits, Timings
 from liualgotrader.engine.actions import described, plain_text, storable
 from liualgotrader.engine.outputs import Line, Output
-from liualgotrader.engine.refusals import SHADOW, SIZE
+from liualgotrader.engine.refusal_counts import SHADOW, SIZE
 from liualgotrader.engine.slot import Slot
-from liualgotrader.engine.symbols import SymbolState
+from liualgotrader.engine.symbol_state import SymbolState
 from liualgotrader.strategies.context import OrderHandle, Wish
 
 _FLOAT_NOISE = 6  # decimals kept of a reference price

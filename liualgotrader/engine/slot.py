@@ -18,9 +18,9 @@ from liualgotrader.common.orders import Side
 from liualgotrader.common.session_plan import Limits, SlotPlan
 from liualgotrader.common.trading_data import called
 from liualgotrader.engine.bindings import Forms, bind
-from liualgotrader.engine.books import Book
-from liualgotrader.engine.refusals import Refusals
-from liualgotrader.engine.symbols import SymbolState
+from liualgotrader.engine.book import Book
+from liualgotrader.engine.refusal_counts import Refusals
+from liualgotrader.engine.symbol_state import SymbolState
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.strategies.context import Context, OrderHandle, Wish
 

@@ -8,7 +8,7 @@ from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.engine.minute import Forming
 from liualgotrader.engine.slot import Slot
-from liualgotrader.engine.symbols import SymbolState
+from liualgotrader.engine.symbol_state import SymbolState
 
 
 class Ends:

@@ -10,8 +10,8 @@ from decimal import Decimal
 import msgspec
 
 from liualgotrader.common.clock import HOUR, MINUTE
-from liualgotrader.exchange.ledger import is_above
-from liualgotrader.exchange.orders import Order, reach
+from liualgotrader.exchange.account_ledger import is_above
+from liualgotrader.exchange.exchange_order import Order, reach
 from liualgotrader.exchange.refusals import forbidden, invalid
 from liualgotrader.exchange.rules import Phase
 from liualgotrader.exchange.syntax import Terms, fractional_not_allowed

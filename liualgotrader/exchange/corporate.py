@@ -10,8 +10,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from liualgotrader.common.money import price_units
-from liualgotrader.exchange.ledger import Mark
-from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.account_ledger import Mark
+from liualgotrader.exchange.exchange_order import Order
 from liualgotrader.exchange.units import shares, step_of
 from liualgotrader.exchange.venue import Account, Venue
 

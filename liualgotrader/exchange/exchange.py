@@ -12,19 +12,10 @@ from typing import TypeVar
 
 from liualgotrader.common.events import Counts, MarketEvent, Quote, Status, Trade
 from liualgotrader.exchange import state
+from liualgotrader.exchange.account_ledger import Ledger
 from liualgotrader.exchange.corporate import turn_day
-from liualgotrader.exchange.fills import fill_model
-from liualgotrader.exchange.ledger import Ledger
-from liualgotrader.exchange.lifecycle import Lifecycle
-from liualgotrader.exchange.matching import Matcher
-from liualgotrader.exchange.orders import Order
-from liualgotrader.exchange.refusals import missing
-from liualgotrader.exchange.reports import account_view, position_view
-from liualgotrader.exchange.requests import Changes, FrontDesk
-from liualgotrader.exchange.rules import Rules, Session
-from liualgotrader.exchange.timeline import Timeline
-from liualgotrader.exchange.units import value_units
-from liualgotrader.exchange.values import (
+from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.exchange_values import (
     AccountSettings,
     AccountView,
     Activity,
@@ -36,6 +27,15 @@ from liualgotrader.exchange.values import (
     PositionView,
     Update,
 )
+from liualgotrader.exchange.fills import fill_model
+from liualgotrader.exchange.lifecycle import Lifecycle
+from liualgotrader.exchange.matching import Matcher
+from liualgotrader.exchange.refusals import missing
+from liualgotrader.exchange.reports import account_view, position_view
+from liualgotrader.exchange.requests import Changes, FrontDesk
+from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.exchange.timeline import Timeline
+from liualgotrader.exchange.units import value_units
 from liualgotrader.exchange.venue import Account, Venue
 
 LAST = int(Counts.LAST)

@@ -18,8 +18,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
+from liualgotrader.exchange.exchange_order import Order
 from liualgotrader.exchange.market import Market
-from liualgotrader.exchange.orders import Order
 from liualgotrader.exchange.rules import Profile, Rules
 from liualgotrader.exchange.units import step_of
 

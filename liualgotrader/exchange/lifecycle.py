@@ -9,10 +9,10 @@ from collections import deque
 
 from liualgotrader.common.clock import as_utc
 from liualgotrader.common.orders import Side
+from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.exchange_values import Activity, Execution
 from liualgotrader.exchange.fills import Offer
-from liualgotrader.exchange.orders import Order
 from liualgotrader.exchange.units import CENT_VALUE, dollars, price, shares
-from liualgotrader.exchange.values import Activity, Execution
 from liualgotrader.exchange.venue import Venue
 
 

@@ -6,7 +6,7 @@ from bisect import insort
 from collections.abc import Iterator
 
 from liualgotrader.common.events import Quote, Trade
-from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.exchange_order import Order
 from liualgotrader.exchange.units import price_of, size_of
 
 NO_LIMIT = 1 << 62

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liualgotrader.common.events import Counts, Quote, Trade
+from liualgotrader.exchange.exchange_order import Order, stop_of_trail
 from liualgotrader.exchange.fills import FillModel, Offer
 from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.market import Market
-from liualgotrader.exchange.orders import Order, stop_of_trail
 from liualgotrader.exchange.rules import Phase, Profile
 from liualgotrader.exchange.units import price_of, size_of
 from liualgotrader.exchange.venue import Venue

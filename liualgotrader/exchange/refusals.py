@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from liualgotrader.exchange.values import Refusal
+from liualgotrader.exchange.exchange_values import Refusal
 
 
 def malformed(message: str, **extra: Any) -> Refusal:

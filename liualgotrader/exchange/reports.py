@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from liualgotrader.common.money import ZERO
-from liualgotrader.exchange.ledger import Holding, is_above
+from liualgotrader.exchange.account_ledger import Holding, is_above
+from liualgotrader.exchange.exchange_values import AccountView, PositionView
 from liualgotrader.exchange.units import dollars, per_share, price, ratio, shares
-from liualgotrader.exchange.values import AccountView, PositionView
 from liualgotrader.exchange.venue import Account, Venue
 
 

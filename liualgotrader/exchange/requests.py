@@ -8,12 +8,12 @@ import msgspec
 
 from liualgotrader.common.clock import HOUR
 from liualgotrader.exchange.admission import Admission, Doorkeeper, collar_of
-from liualgotrader.exchange.orders import Order
+from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.exchange_values import CancelResult, OrderRequest, Refusal
 from liualgotrader.exchange.refusals import invalid, malformed
 from liualgotrader.exchange.syntax import TIMES_IN_FORCE, Terms, read, tick
 from liualgotrader.exchange.timeline import Step, Timeline
 from liualgotrader.exchange.units import SHARE
-from liualgotrader.exchange.values import CancelResult, OrderRequest, Refusal
 from liualgotrader.exchange.venue import Account, Venue
 
 UNREPLACEABLE = ("accepted", "pending_new", "held", "pending_cancel", "pending_replace")

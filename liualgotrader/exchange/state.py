@@ -8,12 +8,12 @@ from typing import TypeVar
 import msgspec
 
 from liualgotrader.common.events import Quote, Trade
-from liualgotrader.exchange.ledger import Ledger
+from liualgotrader.exchange.account_ledger import Ledger
+from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.exchange_values import Update
 from liualgotrader.exchange.market import Market
-from liualgotrader.exchange.orders import Order
 from liualgotrader.exchange.rules import Phase, Session
 from liualgotrader.exchange.timeline import Scheduled, Timeline
-from liualgotrader.exchange.values import Update
 from liualgotrader.exchange.venue import Account, Venue
 
 Value = TypeVar("Value")

@@ -10,10 +10,10 @@ from decimal import Decimal
 import msgspec
 
 from liualgotrader.common.money import ZERO
+from liualgotrader.exchange.exchange_values import AssetTerms, OrderRequest, Refusal
 from liualgotrader.exchange.refusals import forbidden, invalid, malformed
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.exchange.units import CENT_STEP, DOLLAR, SHARE, value_units
-from liualgotrader.exchange.values import AssetTerms, OrderRequest, Refusal
 
 TYPES = ("market", "limit", "stop", "stop_limit", "trailing_stop")
 TIMES_IN_FORCE = ("day", "gtc", "opg", "cls", "ioc", "fok")

@@ -9,9 +9,9 @@ import heapq
 from enum import IntEnum
 
 from liualgotrader.common.clock import MINUTE, NEVER
+from liualgotrader.exchange.exchange_order import Order
 from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.matching import Matcher
-from liualgotrader.exchange.orders import Order
 from liualgotrader.exchange.rules import Phase
 from liualgotrader.exchange.venue import Venue
 

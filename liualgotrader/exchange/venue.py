@@ -11,15 +11,15 @@ import msgspec
 from liualgotrader.common.clock import as_utc
 from liualgotrader.common.events import Quote, Trade
 from liualgotrader.common.money import price_units
-from liualgotrader.exchange import ledger as books
-from liualgotrader.exchange.ledger import Ledger, Valuation
+from liualgotrader.exchange import account_ledger as books
+from liualgotrader.exchange.account_ledger import Ledger, Valuation
+from liualgotrader.exchange.exchange_order import Order, reach_of, view
+from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity, Execution, OrderView, Update
 from liualgotrader.exchange.market import Market, synthetic_quote
-from liualgotrader.exchange.orders import Order, reach_of, view
 from liualgotrader.exchange.refusals import missing
+from liualgotrader.exchange.reservations import Stake, Stakes
 from liualgotrader.exchange.rules import Phase, Rules, Session
-from liualgotrader.exchange.stakes import Stake, Stakes
 from liualgotrader.exchange.units import price_of
-from liualgotrader.exchange.values import AssetTerms, CashActivity, Execution, OrderView, Update
 
 _NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10")
 

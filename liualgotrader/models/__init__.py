@@ -1,1 +1,1 @@
-"""The record: rows in, rows out, and the PostgreSQL that keeps them."""
+"""The original's classes for what was traded: its names in, rows of our store out."""

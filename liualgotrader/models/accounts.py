@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.money import OURS
 from liualgotrader.common.trading_data import called
-from liualgotrader.models.pool import current_pool
-from liualgotrader.models.values import json_text
+from liualgotrader.store.column_values import json_text
+from liualgotrader.store.pool import current_pool
 
 if TYPE_CHECKING:
     import pandas as pd

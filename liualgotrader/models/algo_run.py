@@ -7,8 +7,8 @@ from datetime import date, datetime
 from typing import Any
 
 from liualgotrader.common.redact import without_secrets
-from liualgotrader.models.pool import current_pool
-from liualgotrader.models.values import from_json, json_text, midnight
+from liualgotrader.store.column_values import from_json, json_text, midnight
+from liualgotrader.store.pool import current_pool
 
 INSERT = """
     INSERT INTO algo_run (algo_name, algo_env, build_number, parameters, batch_id, ref_algo_run)

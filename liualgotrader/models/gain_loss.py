@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.models.analysis_tables import UPSERT_GAIN_LOSS, UPSERT_TRADE_ANALYSIS
-from liualgotrader.models.pool import current_pool
-from liualgotrader.models.values import columns, midnight
+from liualgotrader.store.analysis_tables import UPSERT_GAIN_LOSS, UPSERT_TRADE_ANALYSIS
+from liualgotrader.store.column_values import columns, midnight
+from liualgotrader.store.pool import current_pool
 
 if TYPE_CHECKING:
     import pandas as pd

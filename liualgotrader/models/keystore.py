@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from liualgotrader.common.ports import Store
-from liualgotrader.models.pick_tables import KEY_LOAD, KEY_SAVE
-from liualgotrader.models.pool import current_pool
+from liualgotrader.store.pick_tables import KEY_LOAD, KEY_SAVE
+from liualgotrader.store.pool import current_pool
 
 
 class PostgresKeyStore:

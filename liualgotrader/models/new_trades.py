@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.models.pool import current_pool
-from liualgotrader.models.values import from_json, json_text
+from liualgotrader.store.column_values import from_json, json_text
+from liualgotrader.store.pool import current_pool
 
 INSERT = """
     INSERT INTO new_trades (

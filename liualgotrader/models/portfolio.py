@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.models.accounts import CREATE as CREATE_ACCOUNT
-from liualgotrader.models.analysis_tables import ASSOCIATE_PORTFOLIO, PORTFOLIO_ACCOUNT
-from liualgotrader.models.pool import current_pool
-from liualgotrader.models.values import from_json, json_text
+from liualgotrader.store.analysis_tables import ASSOCIATE_PORTFOLIO, PORTFOLIO_ACCOUNT
+from liualgotrader.store.column_values import from_json, json_text
+from liualgotrader.store.pool import current_pool
 
 if TYPE_CHECKING:
     import pandas as pd

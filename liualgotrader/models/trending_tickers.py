@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from liualgotrader.models.pool import current_pool
+from liualgotrader.store.pool import current_pool
 
 INSERT = "INSERT INTO trending_tickers (batch_id, symbol) SELECT $1, symbol FROM unnest($2::text[]) AS t (symbol)"
 LOAD = """

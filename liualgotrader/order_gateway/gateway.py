@@ -18,7 +18,19 @@ from liualgotrader.common.plugins import one_line
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.engine.desk import (
+from liualgotrader.ipc.batch_codec import decode_intents
+from liualgotrader.ipc.child_process import Child
+from liualgotrader.ipc.links import Reader
+from liualgotrader.ipc.session_page import Cell, Life
+from liualgotrader.order_gateway.account_lock import AccountLock
+from liualgotrader.order_gateway.broker_calls import Errands
+from liualgotrader.order_gateway.journaled_desk import DeskRoom
+from liualgotrader.order_gateway.lanes import Lanes
+from liualgotrader.order_gateway.news_outbox import NewsOutbox
+from liualgotrader.order_gateway.operator_requests import Operator, news_line
+from liualgotrader.order_gateway.row_writer import RowRecorder
+from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
+from liualgotrader.orders import (
     ACCOUNT_UNKNOWN,
     Announce,
     CancelAll,
@@ -37,18 +49,6 @@ from liualgotrader.engine.desk import (
     Write,
     prices_of,
 )
-from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.desk_room import DeskRoom
-from liualgotrader.order_gateway.errands import Errands
-from liualgotrader.order_gateway.lanes import Lanes
-from liualgotrader.order_gateway.operator import Operator, news_line
-from liualgotrader.order_gateway.outbox import NewsOutbox
-from liualgotrader.order_gateway.record import RowRecorder
-from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
-from liualgotrader.transport.child import Child
-from liualgotrader.transport.codec import decode_intents
-from liualgotrader.transport.links import Reader
-from liualgotrader.transport.page import Cell, Life
 
 log = logging.getLogger(__name__)
 

@@ -32,17 +32,17 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.engine.desk import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Missing, Recovered
+from liualgotrader.ipc.child_process import Child, run_child
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.carrying import carried_positions, carries, takes_up
-from liualgotrader.order_gateway.desk_room import DeskRoom
-from liualgotrader.order_gateway.earlier import EarlierOrders
+from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
+from liualgotrader.order_gateway.earlier_orders import EarlierOrders
 from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
 from liualgotrader.order_gateway.gateway import Gateway
-from liualgotrader.order_gateway.record import OpenStore, RowRecorder
+from liualgotrader.order_gateway.journaled_desk import DeskRoom
 from liualgotrader.order_gateway.recovery import recovered
+from liualgotrader.order_gateway.row_writer import OpenStore, RowRecorder
 from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, disk_text, free_bytes
-from liualgotrader.transport.child import Child, run_child
+from liualgotrader.orders import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Missing, Recovered
 
 if TYPE_CHECKING:
     from liualgotrader.common.ports import Store
@@ -92,7 +92,7 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
         return await open_broker(plan, secrets)
 
     async def store() -> Store:
-        from liualgotrader.models.store_factory import open_store
+        from liualgotrader.store.store_factory import open_store
 
         return await open_store(secrets.dsn.reveal())
 

@@ -9,9 +9,9 @@ from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.ports import Broker, Store
 from liualgotrader.common.rows import RecordedBatch
 from liualgotrader.common.session_plan import SessionPlan
-from liualgotrader.engine.desk import Carried, Recovered
-from liualgotrader.order_gateway.carrying import carries, recorded_positions
-from liualgotrader.order_gateway.errands import EVERY_OPEN_ORDER
+from liualgotrader.order_gateway.broker_calls import EVERY_OPEN_ORDER
+from liualgotrader.order_gateway.carry_over import carries, recorded_positions
+from liualgotrader.orders import Carried, Recovered
 
 _LOOK_BACK = 24 * HOUR
 

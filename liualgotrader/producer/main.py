@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from liualgotrader.common.clock import machine_now
 from liualgotrader.common.config import Secrets
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
-from liualgotrader.producer.shell import Doors, Producer
-from liualgotrader.transport.child import Child, run_child
+from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.producer.producer_process import Doors, Producer
 
 if TYPE_CHECKING:
     from liualgotrader.common.ports import Store
@@ -31,7 +31,7 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
     """Return the doors that the session's plan names; nothing is called yet."""
 
     async def open_record() -> Store:
-        from liualgotrader.models.store_factory import open_store
+        from liualgotrader.store.store_factory import open_store
 
         return await open_store(secrets.dsn.reveal())
 

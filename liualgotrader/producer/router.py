@@ -8,7 +8,7 @@ from liualgotrader.common.events import Gap, MarketEvent, Pick
 from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.assignment import Assignment
-from liualgotrader.producer.outbox import Outbox
+from liualgotrader.producer.event_outbox import Outbox
 from liualgotrader.producer.sampler import Sampler
 
 Handler = Callable[[MarketEvent | Gap], None]

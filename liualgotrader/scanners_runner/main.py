@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 
 from liualgotrader.common.config import Secrets, show_session
-from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
-from liualgotrader.transport.child import Child, run_child
+from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.scanners_runner.runner import Doors, ScannersRunner
 
 
 def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:

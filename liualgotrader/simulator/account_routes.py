@@ -13,7 +13,7 @@ from liualgotrader.common.calendar import day_of, new_york, session_at_or_after,
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.exchange.exchange import page_of
-from liualgotrader.exchange.values import AccountSettings, Activity, CashActivity, Refusal
+from liualgotrader.exchange.exchange_values import AccountSettings, Activity, CashActivity, Refusal
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, count_in, instant_in
 from liualgotrader.simulator.trading_shapes import (
     account_body,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from liualgotrader.common.clock import machine_now
-from liualgotrader.exchange.values import Refusal
+from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, NAMES
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, number_of, text_in
 from liualgotrader.simulator.trading_shapes import activity_body

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from liualgotrader.common.events import Bar, Quote, Status, Trade
-from liualgotrader.simulator.codec import Codec
+from liualgotrader.ipc.session_page import Cell, SessionPage
+from liualgotrader.simulator.asset_codes import SymbolTable
+from liualgotrader.simulator.client_outbox import Outbox, frames_below_limit
 from liualgotrader.simulator.market_shapes import (
     bar_message,
     day_label,
@@ -18,10 +20,8 @@ from liualgotrader.simulator.market_shapes import (
     status_message,
     trade_message,
 )
-from liualgotrader.simulator.outbox import Outbox, frames_below_limit
+from liualgotrader.simulator.stream_codec import Codec
 from liualgotrader.simulator.subscriptions import CHANNELS, EVERYTHING, StreamSession, by_symbol
-from liualgotrader.simulator.symbols import SymbolTable
-from liualgotrader.transport.page import Cell, SessionPage
 
 MakeMessage = Callable[[Codec], Any]
 

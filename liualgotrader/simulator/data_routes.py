@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import web
 
 from liualgotrader.common.events import Bar
-from liualgotrader.exchange.values import Refusal
+from liualgotrader.exchange.exchange_values import Refusal
+from liualgotrader.simulator.asset_codes import EXCHANGE_LETTERS
+from liualgotrader.simulator.day_history import rows_between
 from liualgotrader.simulator.market_shapes import (
     QUOTE_CONDITIONS,
     TRADE_CONDITIONS,
@@ -26,8 +28,6 @@ from liualgotrader.simulator.market_shapes import (
 )
 from liualgotrader.simulator.order_requests import instant_in
 from liualgotrader.simulator.paging import Rows, page
-from liualgotrader.simulator.record import rows_between
-from liualgotrader.simulator.symbols import EXCHANGE_LETTERS
 from liualgotrader.simulator.timeframes import Timeframe, timeframe_of
 from liualgotrader.simulator.wire import answer, count, midnight_of, words
 from liualgotrader.simulator.world import WORLD, World

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from aiohttp import WSMsgType, web
 
 from liualgotrader.common.tlog import say
-from liualgotrader.simulator.codec import MSGPACK_TYPE, Codec, codec_for
+from liualgotrader.simulator.client_outbox import MAX_QUEUED_BYTES, Outbox, converse, transport_of, websocket
 from liualgotrader.simulator.data_hub import Subscriber
-from liualgotrader.simulator.outbox import MAX_QUEUED_BYTES, Outbox, converse, transport_of, websocket
+from liualgotrader.simulator.stream_codec import MSGPACK_TYPE, Codec, codec_for
 from liualgotrader.simulator.subscriptions import StreamSession, error
 from liualgotrader.simulator.world import WORLD, World
 

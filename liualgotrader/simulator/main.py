@@ -19,8 +19,8 @@ from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import log_to_file, say
-from liualgotrader.simulator.kept import keep
-from liualgotrader.simulator.server import RunningMarket, about, serve
+from liualgotrader.simulator.kept_accounts import keep
+from liualgotrader.simulator.market_server import RunningMarket, about, serve
 from liualgotrader.simulator.subscriptions import Keys
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import msgspec
 
 from liualgotrader.common.calendar import day_of, new_york
 from liualgotrader.common.events import Bar, Counts, Quote, Status, Trade
-from liualgotrader.simulator.symbols import Venue
+from liualgotrader.simulator.asset_codes import Venue
 from liualgotrader.simulator.wire import MIDNIGHT, rfc3339, whole_if_possible
 
 ODD_LOT_BELOW = 100

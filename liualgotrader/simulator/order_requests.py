@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from liualgotrader.common.bounded import read_message
-from liualgotrader.exchange.values import OrderRequest, PositionView, Refusal
+from liualgotrader.exchange.exchange_values import OrderRequest, PositionView, Refusal
 from liualgotrader.simulator.wire import count, number, parse_instant
 
 BAD_BODY = (400, 40010000)

@@ -16,8 +16,8 @@ from itertools import groupby
 from liualgotrader.common.calendar import day_of, new_york
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.events import Bar
-from liualgotrader.data.tapes.bars import sum_of
 from liualgotrader.simulator.wire import MIDNIGHT, midnight_of
+from liualgotrader.tapes.minute_bars import sum_of
 
 _PATTERN = re.compile(r"(\d{1,2})?(Min|T|Hour|H|Day|D|Week|W|Month|M)")
 _UNITS = {"T": "Min", "H": "Hour", "D": "Day", "W": "Week", "M": "Month"}

@@ -10,7 +10,7 @@ import asyncio
 
 from aiohttp import web
 
-from liualgotrader.exchange.values import OrderView, PositionView, Refusal
+from liualgotrader.exchange.exchange_values import OrderView, PositionView, Refusal
 from liualgotrader.simulator.order_requests import (
     body_of,
     closing_order,

@@ -15,7 +15,7 @@ import msgspec
 from liualgotrader.common.calendar import Session
 from liualgotrader.common.clock import MILLISECOND, as_datetime
 from liualgotrader.common.money import ZERO
-from liualgotrader.exchange.values import (
+from liualgotrader.exchange.exchange_values import (
     AccountSettings,
     AccountView,
     Activity,
@@ -25,7 +25,7 @@ from liualgotrader.exchange.values import (
     PositionView,
     Update,
 )
-from liualgotrader.simulator.symbols import asset_id
+from liualgotrader.simulator.asset_codes import asset_id
 from liualgotrader.simulator.wire import (
     money,
     new_york_text,

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from liualgotrader.exchange.values import Update
-from liualgotrader.simulator.outbox import Outbox
+from liualgotrader.exchange.exchange_values import Update
+from liualgotrader.ipc.session_page import Cell, SessionPage
+from liualgotrader.simulator.client_outbox import Outbox
 from liualgotrader.simulator.subscriptions import Keys
 from liualgotrader.simulator.trading_shapes import update_body
-from liualgotrader.transport.page import Cell, SessionPage
 
 STREAM = "trade_updates"
 GATEWAY = "order_gateway"

@@ -11,8 +11,8 @@ import logging
 from aiohttp import WSMsgType, web
 
 from liualgotrader.common.tlog import say
-from liualgotrader.simulator.codec import JSON, MSGPACK, MSGPACK_TYPE
-from liualgotrader.simulator.outbox import Outbox, converse, transport_of, websocket
+from liualgotrader.simulator.client_outbox import Outbox, converse, transport_of, websocket
+from liualgotrader.simulator.stream_codec import JSON, MSGPACK, MSGPACK_TYPE
 from liualgotrader.simulator.updates_hub import Listener
 from liualgotrader.simulator.world import WORLD, World
 

@@ -21,7 +21,7 @@ from liualgotrader.common.calendar import day_of, new_york
 from liualgotrader.common.clock import SECOND, as_datetime, as_utc
 from liualgotrader.common.money import exact, plain
 from liualgotrader.common.rfc3339 import nanoseconds
-from liualgotrader.exchange.values import Refusal
+from liualgotrader.exchange.exchange_values import Refusal
 
 MIDNIGHT = time(0, 0)
 _NINE_PLACES = Decimal("1e-9")

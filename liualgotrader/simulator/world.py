@@ -12,15 +12,15 @@ from liualgotrader.common.clock import Clock
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.simulator.asset_codes import SymbolTable
+from liualgotrader.simulator.client_outbox import Outbox
 from liualgotrader.simulator.data_hub import DataHub
+from liualgotrader.simulator.day_history import DayRecord
 from liualgotrader.simulator.equity import EquityCurve
 from liualgotrader.simulator.faults import Faults
-from liualgotrader.simulator.history import History
-from liualgotrader.simulator.market import Market
-from liualgotrader.simulator.outbox import Outbox
-from liualgotrader.simulator.record import DayRecord
+from liualgotrader.simulator.history_source import History
+from liualgotrader.simulator.market_loop import Market
 from liualgotrader.simulator.subscriptions import Keys
-from liualgotrader.simulator.symbols import SymbolTable
 from liualgotrader.simulator.updates_hub import UpdatesHub
 
 

@@ -25,7 +25,7 @@ from liualgotrader.common.session_plan import (
 )
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.batch import may_go_on
-from liualgotrader.supervisor.inspection import inspect_tradeplan
+from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.proofs import Proof, plan_hash, proofs_of
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.view import equity_text

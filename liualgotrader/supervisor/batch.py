@@ -23,14 +23,14 @@ from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.consumer.left_signals import store_left_signals
-from liualgotrader.order_gateway.left_over import close_with_the_market, store_left_over
+from liualgotrader.consumer.signal_spool import store_left_signals
+from liualgotrader.order_gateway.journal_recovery import close_with_the_market, store_left_over
 from liualgotrader.supervisor.data_folder import enough_room
 from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stored_layout
-from liualgotrader.supervisor.left_end import LeftEnd, end_file, kept_end
-from liualgotrader.supervisor.record import no_portfolio
+from liualgotrader.supervisor.pending_end import LeftEnd, end_file, kept_end
 from liualgotrader.supervisor.results import Results
-from liualgotrader.supervisor.simulated import MARKET_STATE, KeptAccount
+from liualgotrader.supervisor.session_database import no_portfolio
+from liualgotrader.supervisor.simulated_market import MARKET_STATE, KeptAccount
 
 GONE = "the tradeplan does not name it any more"  # why a slot of a batch that goes on does not run
 

@@ -11,7 +11,7 @@ from liualgotrader.common.clock import clock_text
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
-from liualgotrader.scanners_runner.marks import Off
+from liualgotrader.scanners_runner.scanner_marks import Off
 from liualgotrader.supervisor.request import Screen
 from liualgotrader.supervisor.results import Standing
 from liualgotrader.supervisor.view import View, refusals_text

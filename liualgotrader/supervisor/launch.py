@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liualgotrader.common.config import unshield_imports
-from liualgotrader.transport.signals import leave_to_the_supervisor
+from liualgotrader.ipc.process_signals import leave_to_the_supervisor
 
 
 def launch(module: str, arguments: Sequence[Any], keywords: Mapping[str, Any], output: str) -> None:

@@ -22,6 +22,8 @@ from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.ipc.address import forget_address
+from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.supervisor.arming import (
     LIVE,
     Left,
@@ -33,16 +35,16 @@ from liualgotrader.supervisor.arming import (
 )
 from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, build_label, may_go_on
 from liualgotrader.supervisor.data_folder import enough_room, has_batches
-from liualgotrader.supervisor.doubts import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.ending import Ending
 from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
-from liualgotrader.supervisor.inspection import Found, inspect_tradeplan
 from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.left_end import end_file
+from liualgotrader.supervisor.pending_end import end_file
+from liualgotrader.supervisor.plan_inspection import Found, inspect_tradeplan
+from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.proofs import Proof, keep_proof
-from liualgotrader.supervisor.record import Record, open_record
 from liualgotrader.supervisor.request import Request, Screen
-from liualgotrader.supervisor.simulated import (
+from liualgotrader.supervisor.session_database import Record, open_record
+from liualgotrader.supervisor.simulated_market import (
     MARKET_STATE,
     KeptAccount,
     SimulatedMarket,
@@ -52,8 +54,6 @@ from liualgotrader.supervisor.simulated import (
     kept_account,
     market_spec,
 )
-from liualgotrader.transport.address import forget_address
-from liualgotrader.transport.page import SessionPage
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,7 @@ from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.scanners_runner.marks import Marks
-from liualgotrader.supervisor.answering import Answering, FrontDoor
+from liualgotrader.scanners_runner.scanner_marks import Marks
 from liualgotrader.supervisor.arming import environment_of
 from liualgotrader.supervisor.batch import Batch
 from liualgotrader.supervisor.data_folder import make_home
@@ -35,14 +34,15 @@ from liualgotrader.supervisor.ending import (
     say_scanners_off,
     say_summary,
 )
-from liualgotrader.supervisor.figures import Figures
-from liualgotrader.supervisor.left_end import LeftEnd, keep_end
+from liualgotrader.supervisor.managed_process import Worker
+from liualgotrader.supervisor.operator_answers import Answering, FrontDoor
+from liualgotrader.supervisor.pending_end import LeftEnd, keep_end
 from liualgotrader.supervisor.prepare import Preparation, Prepared
 from liualgotrader.supervisor.request import Request, Screen
 from liualgotrader.supervisor.results import Results
+from liualgotrader.supervisor.session_figures import Figures
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
 from liualgotrader.supervisor.view import equity_text, masked_account, today_text
-from liualgotrader.supervisor.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -28,11 +28,11 @@ from liualgotrader.common.control import (
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.common.session_plan import SessionPlan, write_plan
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.scanners_runner.marks import Marks
+from liualgotrader.ipc.queue_link import new_queue
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
+from liualgotrader.scanners_runner.scanner_marks import Marks
+from liualgotrader.supervisor.managed_process import Command, Worker, death_text
 from liualgotrader.supervisor.watchdog import Mute, NoAnswer, back_off, finding, look
-from liualgotrader.supervisor.worker import Command, Worker, death_text
-from liualgotrader.transport.page import Cell, Life, SessionPage
-from liualgotrader.transport.queue_link import new_queue
 
 log = logging.getLogger(__name__)
 

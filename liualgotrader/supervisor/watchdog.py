@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.transport.market_clock import MAKING
-from liualgotrader.transport.page import Cell, Life, SessionPage, cell_symbol
+from liualgotrader.ipc.market_clock import MAKING
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage, cell_symbol
 
 MUTE_SECONDS = 10.0  # machine time without a turn of the loop
 MAKE_SECONDS = 30.0  # machine time to make one strategy: its file's imports, its constructor and `create`

@@ -18,7 +18,7 @@ async def open_broker(plan: SessionPlan, secrets: Secrets) -> Broker:
     """
     if plan.broker != "alpaca":
         raise ConfigError(f"LIU_BROKER={plan.broker} is not built yet; use one of: {', '.join(BROKERS)}")
-    from liualgotrader.trading.alpaca import AlpacaBroker
+    from liualgotrader.trading.alpaca_broker import AlpacaBroker
 
     return AlpacaBroker(
         plan.endpoints,

@@ -13,9 +13,9 @@ from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable, DataUnavailable
 from liualgotrader.common.orders import BrokerUpdate, OrderIntent, OrderState, OrderType, ReplaceIntent, Side
 from liualgotrader.common.session_plan import Endpoints
-from liualgotrader.data.alpaca import AlpacaData
-from liualgotrader.trading.alpaca import AlpacaBroker
-from liualgotrader.trading.simulated import SimulatedBroker
+from liualgotrader.data.alpaca_data import AlpacaData
+from liualgotrader.trading.alpaca_broker import AlpacaBroker
+from liualgotrader.trading.simulated_broker import SimulatedBroker
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 from tests.fakes.tapes import at
 
@@ -204,7 +204,7 @@ async def test_a_dropped_order_stream_is_connected_again_and_says_so(
 async def test_an_order_stream_that_answers_nothing_is_connected_again(
     broker: AlpacaBroker, market: MarketThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liualgotrader.trading.alpaca._ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("liualgotrader.trading.alpaca_broker._ANSWER_SECONDS", 0.2)
     await asyncio.to_thread(market.control, "faults/mute", {"on": True})
     stream = broker.updates()
     listening = asyncio.ensure_future(anext(stream))

@@ -12,7 +12,7 @@ import pytest
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.errors import DataUnavailable, DataUnusable
 from liualgotrader.common.session_plan import Endpoints
-from liualgotrader.data.alpaca import AlpacaData
+from liualgotrader.data.alpaca_data import AlpacaData
 from tests.fakes.http_vendor import answering
 
 T0 = 1_709_908_200 * SECOND  # 2024-03-08 14:30 UTC

@@ -12,7 +12,7 @@ import pytest
 from liualgotrader.common.clock import MINUTE, SECOND, as_utc, instant
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.types import TimeScale
-from liualgotrader.data.alpaca import AlpacaData
+from liualgotrader.data.alpaca_data import AlpacaData
 from liualgotrader.data.loader import DataLoader
 from tests.fakes.http_vendor import answering
 

@@ -9,7 +9,7 @@ import pytest
 
 from liualgotrader.common.errors import DataRefused, DataUnavailable
 from liualgotrader.common.session_plan import Endpoints
-from liualgotrader.data.alpaca import AlpacaData
+from liualgotrader.data.alpaca_data import AlpacaData
 from tests.fakes.http_vendor import answering
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.common.session_plan import Endpoints
-from liualgotrader.engine.desk import Cancel, CancelAll, Outcome
-from liualgotrader.order_gateway.errands import Errands
-from liualgotrader.trading.alpaca import AlpacaBroker
+from liualgotrader.order_gateway.broker_calls import Errands
+from liualgotrader.orders import Cancel, CancelAll, Outcome
+from liualgotrader.trading.alpaca_broker import AlpacaBroker
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 
 

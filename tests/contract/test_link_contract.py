@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from liualgotrader.transport.links import FRAME_BYTES, Reader, Writer
-from liualgotrader.transport.page import SessionPage
-from liualgotrader.transport.queue_link import new_queue
+from liualgotrader.ipc.links import FRAME_BYTES, Reader, Writer
+from liualgotrader.ipc.queue_link import new_queue
+from liualgotrader.ipc.session_page import SessionPage
 from tests.fakes.link_processes import (
     LINK,
     kill,

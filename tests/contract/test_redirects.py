@@ -15,9 +15,9 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import BrokerUnreachable, DataUnavailable
 from liualgotrader.common.orders import OrderIntent, OrderType, Side
 from liualgotrader.common.session_plan import Endpoints
-from liualgotrader.data.alpaca import AlpacaData
+from liualgotrader.data.alpaca_data import AlpacaData
 from liualgotrader.data.frames_client import LIBRARIES, FramesClient, Line
-from liualgotrader.trading.alpaca import AlpacaBroker
+from liualgotrader.trading.alpaca_broker import AlpacaBroker
 
 every_redirect = pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 

@@ -10,9 +10,9 @@ import pytest
 
 from liualgotrader.common.clock import MILLISECOND
 from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.exchange_values import AccountView, Activity, OrderRequest, OrderView, PositionView
 from liualgotrader.exchange.rules import Rules, Session
-from liualgotrader.exchange.values import AccountView, Activity, OrderRequest, OrderView, PositionView
-from liualgotrader.simulator.symbols import terms_of
+from liualgotrader.simulator.asset_codes import terms_of
 from tests.contract.trading_contract import TradingContract
 from tests.fakes.tapes import HandTape, at
 

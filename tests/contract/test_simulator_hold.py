@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import MILLISECOND, SECOND, WallClock
-from liualgotrader.simulator.server import RunningMarket, serve
+from liualgotrader.ipc.market_clock import PageClock, Seat
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
+from liualgotrader.simulator.market_server import RunningMarket, serve
 from liualgotrader.simulator.subscriptions import Keys
-from liualgotrader.transport.market_clock import PageClock, Seat
-from liualgotrader.transport.page import Cell, Life, SessionPage
 from tests.fakes.simulated_market import KEY, SECRET, spec_of
 from tests.fakes.tapes import HandTape, at
 

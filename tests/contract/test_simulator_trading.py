@@ -33,7 +33,7 @@ from alpaca.trading.requests import (
 )
 
 from liualgotrader.common.clock import SECOND, block, machine_now
-from liualgotrader.exchange.values import OrderRequest, Refusal
+from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
 from tests.contract.trading_contract import TradingContract
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 from tests.fakes.tapes import at

@@ -34,7 +34,7 @@ from liualgotrader.common.rows import (
     TradedBefore,
     TradeRow,
 )
-from liualgotrader.models.store_factory import open_store
+from liualgotrader.store.store_factory import open_store
 from tests.fakes.postgres import fresh_database
 from tests.fakes.store import Account, MemoryDatabase, MemoryStore
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from liualgotrader.exchange.values import OrderRequest, Refusal
+from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
 from tests.fakes.tapes import at
 
 D = Decimal

@@ -25,9 +25,10 @@ from liualgotrader.common.errors import BadData, DataUnavailable, DataUnusable
 from liualgotrader.common.orders import BrokerUpdate, OrderState
 from liualgotrader.common.rfc3339 import rfc3339
 from liualgotrader.common.session_plan import Endpoints
-from liualgotrader.data.alpaca import AlpacaData
+from liualgotrader.data.alpaca_data import AlpacaData
 from liualgotrader.data.alpaca_feed import AlpacaFeed
-from liualgotrader.engine.desk import (
+from liualgotrader.order_gateway.broker_calls import Errands
+from liualgotrader.orders import (
     ACCOUNT_UNKNOWN,
     Condition,
     LookUp,
@@ -37,10 +38,9 @@ from liualgotrader.engine.desk import (
     Snapshot,
     prices_of,
 )
-from liualgotrader.order_gateway.errands import Errands
 from liualgotrader.simulator.trading_shapes import account_body, activity_body, order_body, position_body, update_body
 from liualgotrader.strategies.base import Strategy, StrategyType
-from liualgotrader.trading.alpaca import AlpacaBroker, _UpdatesThread
+from liualgotrader.trading.alpaca_broker import AlpacaBroker, _UpdatesThread
 from tests.fakes.broker import OPEN, World, desk_terms
 from tests.fakes.strategies import BATCH_ID, Play
 

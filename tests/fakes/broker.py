@@ -36,7 +36,10 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings
-from liualgotrader.engine.desk import (
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.exchange_values import AssetTerms
+from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.orders import (
     Answer,
     Begin,
     Cancel,
@@ -60,10 +63,7 @@ from liualgotrader.engine.desk import (
     Write,
     prices_of,
 )
-from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.rules import Rules, Session
-from liualgotrader.exchange.values import AssetTerms
-from liualgotrader.trading.simulated import SimulatedBroker
+from liualgotrader.trading.simulated_broker import SimulatedBroker
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 
 from liualgotrader.common.control import Notice
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.transport.child import Child, run_child
+from liualgotrader.ipc.child_process import Child, run_child
 
 
 async def waits(child: Child) -> None:

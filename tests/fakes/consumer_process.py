@@ -11,12 +11,12 @@ from liualgotrader.common.clock import MINUTE, block
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import Asset, Snapshot, Store
+from liualgotrader.consumer.consumer_process import Consumer, Doors
 from liualgotrader.consumer.fetches import Fetches
-from liualgotrader.consumer.shell import Consumer, Doors
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
 from liualgotrader.data.loader import DataLoader
-from liualgotrader.models.store_factory import open_store
-from liualgotrader.transport.child import Child, run_child
+from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.store.store_factory import open_store
 
 HISTORY_BARS = 30
 

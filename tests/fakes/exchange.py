@@ -17,8 +17,8 @@ from typing import Any
 
 from liualgotrader.common.events import Quote, Status, Trade
 from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.exchange_values import AssetTerms, OrderRequest, OrderView, Refusal, Update
 from liualgotrader.exchange.rules import Rules, Session
-from liualgotrader.exchange.values import AssetTerms, OrderRequest, OrderView, Refusal, Update
 
 SECOND = 1_000_000_000
 OPEN = 1_750_685_400 * SECOND  # 2025-06-23 09:30 New York

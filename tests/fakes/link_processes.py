@@ -7,9 +7,9 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 
-from liualgotrader.transport.links import LinkReader, LinkWriter, Reader, Writer
-from liualgotrader.transport.page import SessionPage
-from liualgotrader.transport.queue_link import QueueReader, QueueWriter
+from liualgotrader.ipc.links import LinkReader, LinkWriter, Reader, Writer
+from liualgotrader.ipc.queue_link import QueueReader, QueueWriter
+from liualgotrader.ipc.session_page import SessionPage
 
 LINK = "market-0"
 MESSAGE_BYTES = 30_000

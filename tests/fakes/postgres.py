@@ -15,8 +15,8 @@ import pytest
 
 from liualgotrader.cli import liu
 from liualgotrader.cli.common import guarded
-from liualgotrader.models.server import EmbeddedServer
-from liualgotrader.models.store_factory import open_store
+from liualgotrader.postgres.embedded_server import EmbeddedServer
+from liualgotrader.store.store_factory import open_store
 
 TEMPLATE = "liu_template"
 

@@ -15,8 +15,8 @@ from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import PickRow
 from liualgotrader.data.data_factory import open_stream
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
-from liualgotrader.producer.shell import Doors, Producer
-from liualgotrader.transport.child import Child, run_child
+from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.producer.producer_process import Doors, Producer
 from tests.fakes.vendor_stream import KEY, SECRET
 
 

@@ -14,9 +14,9 @@ from liualgotrader.common.clock import HOUR, WallClock
 from liualgotrader.common.control import FromChild, Notice, Stop
 from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.transport.child import Child
-from liualgotrader.transport.market_clock import PageClock
-from liualgotrader.transport.page import SessionPage
+from liualgotrader.ipc.child_process import Child
+from liualgotrader.ipc.market_clock import PageClock
+from liualgotrader.ipc.session_page import SessionPage
 
 NOWHERE = Endpoints("http://127.0.0.1:1", "http://127.0.0.1:1", "ws://127.0.0.1:1", "ws://127.0.0.1:1", loopback=True)
 

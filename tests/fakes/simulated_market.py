@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
-from liualgotrader.simulator.server import RunningMarket, serve
+from liualgotrader.simulator.market_server import RunningMarket, serve
 from liualgotrader.simulator.subscriptions import Keys
 from tests.fakes.tapes import DAY, HandTape, at
 

@@ -34,8 +34,8 @@ from liualgotrader.common.rows import (
     TradedBefore,
     TradeRow,
 )
-from liualgotrader.models.gateway_tables import rows_after
-from liualgotrader.models.left_open import Step, left_open, with_resting_stop
+from liualgotrader.store.carried_positions import Step, left_open, with_resting_stop
+from liualgotrader.store.gateway_tables import rows_after
 
 T = TypeVar("T", bound=msgspec.Struct)
 _NOTHING = Progress()

@@ -1,7 +1,7 @@
 """What a supervisor needs around it: stand-in programs, a screen that remembers, a plan on disk."""
 
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, Timings, write_plan
-from liualgotrader.transport.page import SessionPage
+from liualgotrader.ipc.session_page import SessionPage
 
 PROGRAMS = {
     name: f"tests.fakes.stack.{name}"

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from liualgotrader.models.server import EmbeddedServer
-from liualgotrader.models.store import PostgresStore
-from liualgotrader.models.store_factory import open_store
+from liualgotrader.postgres.embedded_server import EmbeddedServer
+from liualgotrader.store.postgres_store import PostgresStore
+from liualgotrader.store.store_factory import open_store
 from tests.fakes.postgres import fresh_database, shared_server
 
 

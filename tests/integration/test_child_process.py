@@ -16,7 +16,7 @@ import pytest
 
 from liualgotrader.common.control import Counters, Failed, FromChild, Notice, Operate, Ready, Stop, ToChild
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, write_plan
-from liualgotrader.transport.page import Cell, Life, SessionPage
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.child_processes import run, supervise
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.session_plan import SessionPlan, read_plan
-from liualgotrader.models.server import EmbeddedServer
+from liualgotrader.postgres.embedded_server import EmbeddedServer
 from tests.fakes.http_vendor import answering
 from tests.integration.test_trader_session import STRATEGY, end_market, finish, until_line, until_ready
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from liualgotrader.models.server import EmbeddedServer
-from liualgotrader.supervisor.operator import ask, running_sessions
+from liualgotrader.postgres.embedded_server import EmbeddedServer
+from liualgotrader.supervisor.operator_socket import ask, running_sessions
 from tests.fakes.stack.simulator import THE_END
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]

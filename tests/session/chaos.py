@@ -24,9 +24,9 @@ from pathlib import Path
 import psutil
 
 from liualgotrader.common.errors import OutsideError
+from liualgotrader.ipc.session_page import Life
 from liualgotrader.journal.format import FILE_HEADER, record_at
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, REQUEST_FAULTS
-from liualgotrader.transport.page import Life
 from tests.fakes.real_data import recorded_path
 from tests.session.audit import FINAL, Figures, audit, figures, market_books, read_record
 from tests.session.running import DAY, Gone, TraderRun, trader

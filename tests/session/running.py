@@ -23,9 +23,9 @@ import psutil
 
 from liualgotrader.common.calendar import new_york
 from liualgotrader.common.session_plan import read_plan
-from liualgotrader.models.server import EmbeddedServer
-from liualgotrader.simulator.server import TOKEN_FILE
-from liualgotrader.transport.page import Cell, Life, SessionPage
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
+from liualgotrader.postgres.embedded_server import EmbeddedServer
+from liualgotrader.simulator.market_server import TOKEN_FILE
 
 TRADER = (sys.executable, "-c", "from liualgotrader.cli.trader import main; main()")
 REPOSITORY = Path(__file__).parents[2]

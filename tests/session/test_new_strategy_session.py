@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from liualgotrader.cli.new import new
-from liualgotrader.models.server import EmbeddedServer
+from liualgotrader.postgres.embedded_server import EmbeddedServer
 from tests.session.running import DATABASE
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from liualgotrader.models.server import EmbeddedServer
+from liualgotrader.postgres.embedded_server import EmbeddedServer
 from tests.session.running import DATABASE, trader
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from liualgotrader.models.server import EmbeddedServer
-from liualgotrader.models.store_factory import open_store
+from liualgotrader.postgres.embedded_server import EmbeddedServer
+from liualgotrader.store.store_factory import open_store
 from tests.session.audit import audit
 from tests.session.running import DATABASE, trader
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from liualgotrader.common.control import SlotEnded, Told
 from liualgotrader.common.errors import OutsideError
-from liualgotrader.transport.child import run_child
-from liualgotrader.transport.page import symbol_cell
+from liualgotrader.ipc.child_process import run_child
+from liualgotrader.ipc.session_page import symbol_cell
 
 
 def behaviour_of(run_dir, name):

@@ -18,7 +18,7 @@ async def trade(child, word):
         raise MoneyNeedsAPerson("the journal is another batch's.")
     if word not in ("trade", "buy"):
         return
-    from liualgotrader.models.store_factory import open_store
+    from liualgotrader.store.store_factory import open_store
 
     store = await open_store(Secrets.from_environment().dsn.reveal())
     plan, slot = child.plan, child.plan.slots[0]

@@ -10,7 +10,7 @@ import msgspec
 
 from liualgotrader.common.clock import machine_now
 from liualgotrader.common.session_plan import MarketSpec
-from liualgotrader.transport.page import Cell, Life, SessionPage
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.stack.common import behaviour_of, did, first_time
 
 SLOW = 1.0

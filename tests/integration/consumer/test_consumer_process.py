@@ -32,10 +32,10 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, Timings, write_plan
-from liualgotrader.models.store_factory import open_store
-from liualgotrader.transport.codec import decode_intents, decode_needs, encode_batch, encode_news
-from liualgotrader.transport.links import LinkReader, LinkWriter
-from liualgotrader.transport.page import SessionPage
+from liualgotrader.ipc.batch_codec import decode_intents, decode_needs, encode_batch, encode_news
+from liualgotrader.ipc.links import LinkReader, LinkWriter
+from liualgotrader.ipc.session_page import SessionPage
+from liualgotrader.store.store_factory import open_store
 from tests.fakes.consumer_process import HISTORY_BARS, run
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::DeprecationWarning")]

@@ -12,9 +12,9 @@ from liualgotrader.common.control import Ready
 from liualgotrader.common.needs import Rejected
 from liualgotrader.common.ports import Store
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.consumer.shell import Consumer, Doors
-from liualgotrader.transport.codec import decode_needs
-from liualgotrader.transport.links import LinkReader
+from liualgotrader.consumer.consumer_process import Consumer, Doors
+from liualgotrader.ipc.batch_codec import decode_needs
+from liualgotrader.ipc.links import LinkReader
 from tests.fakes.consumer_process import MadeUpData
 from tests.fakes.session import Seated, make_plan
 from tests.fakes.store import MemoryStore

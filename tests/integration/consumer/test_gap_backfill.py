@@ -16,13 +16,13 @@ from liualgotrader.common.events import Bar, Pick
 from liualgotrader.common.orders import CaughtUp
 from liualgotrader.common.ports import Store
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan
-from liualgotrader.consumer.shell import Consumer, Doors
-from liualgotrader.data.alpaca import AlpacaData
-from liualgotrader.producer.shell import Doors as ProducerDoors
-from liualgotrader.producer.shell import Producer
-from liualgotrader.transport.codec import encode_picks
-from liualgotrader.transport.links import LinkWriter
-from liualgotrader.transport.page import SessionPage
+from liualgotrader.consumer.consumer_process import Consumer, Doors
+from liualgotrader.data.alpaca_data import AlpacaData
+from liualgotrader.ipc.batch_codec import encode_picks
+from liualgotrader.ipc.links import LinkWriter
+from liualgotrader.ipc.session_page import SessionPage
+from liualgotrader.producer.producer_process import Doors as ProducerDoors
+from liualgotrader.producer.producer_process import Producer
 from tests.fakes.cable import Cable
 from tests.fakes.producer_process import FileStore, doors
 from tests.fakes.session import Seated, make_plan

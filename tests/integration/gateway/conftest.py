@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from liualgotrader.models.store import PostgresStore
+from liualgotrader.store.postgres_store import PostgresStore
 from tests.integration.gateway.gateway_stack import Stack
 
 

@@ -45,13 +45,13 @@ from liualgotrader.common.session_plan import (
     Timings,
     write_plan,
 )
-from liualgotrader.models.store import PostgresStore
+from liualgotrader.ipc.batch_codec import decode_news, encode_intents
+from liualgotrader.ipc.links import LinkReader, LinkWriter
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.order_gateway import main as gateway_main
 from liualgotrader.simulator import main as simulator_main
-from liualgotrader.simulator.server import TOKEN_FILE
-from liualgotrader.transport.codec import decode_news, encode_intents
-from liualgotrader.transport.links import LinkReader, LinkWriter
-from liualgotrader.transport.page import Cell, Life, SessionPage
+from liualgotrader.simulator.market_server import TOKEN_FILE
+from liualgotrader.store.postgres_store import PostgresStore
 
 OPEN = 1_750_685_400 * SECOND  # 2025-06-23 09:30 New York
 BATCH = "5e55104e-0000-4000-8000-000000000000"

@@ -20,12 +20,12 @@ from liualgotrader.common.orders import Fill, OrderState, Protect, Side
 from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import Arming, SlotPlan, write_plan
-from liualgotrader.engine.desk import Entry, Leave
+from liualgotrader.ipc.batch_codec import encode_intents
+from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.journal import JournalWriter, read_journal
-from liualgotrader.models.store import PostgresStore
-from liualgotrader.order_gateway.desk_room import JOURNAL_FILE
-from liualgotrader.transport.codec import encode_intents
-from liualgotrader.transport.page import Cell, Life
+from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE
+from liualgotrader.orders import Entry, Leave
+from liualgotrader.store.postgres_store import PostgresStore
 from tests.fakes import live_gateway
 from tests.fakes.http_vendor import spoiling
 from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, WIDE, PlayedConsumer, Stack

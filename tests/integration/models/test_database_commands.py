@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from liualgotrader.models.server import EmbeddedServer, cluster_of
+from liualgotrader.postgres.embedded_server import EmbeddedServer, cluster_of
 from tests.fakes.postgres import liu_db
 
 pytestmark = pytest.mark.integration

@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.models.server import EmbeddedServer, cluster_of, lock_path, prepare, users_file, users_of
-from liualgotrader.models.server_account import server_account
-from liualgotrader.models.server_binaries import all_programs, programs_for
-from liualgotrader.models.server_users import birth_of, locked
+from liualgotrader.postgres.binaries import all_programs, programs_for
+from liualgotrader.postgres.embedded_server import EmbeddedServer, cluster_of, lock_path, prepare, users_file, users_of
+from liualgotrader.postgres.server_users import birth_of, locked
+from liualgotrader.postgres.system_account import server_account
 from tests.fakes.postgres import liu_db
 
 pytestmark = pytest.mark.integration
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.integration
 USE_AND_WAIT = """
 import sys
 from pathlib import Path
-from liualgotrader.models.server import EmbeddedServer
+from liualgotrader.postgres.embedded_server import EmbeddedServer
 server = EmbeddedServer.start(Path(sys.argv[1]))
 print(server.postmaster_pid, flush=True)
 sys.stdin.readline()

@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.models import migrate as migrations
-from liualgotrader.models.migrate import migrate
-from liualgotrader.models.schema import schema_of
-from liualgotrader.models.store_factory import open_store
+from liualgotrader.store import migrate as migrations
+from liualgotrader.store.migrate import migrate
+from liualgotrader.store.schema import schema_of
+from liualgotrader.store.store_factory import open_store
 
 pytestmark = pytest.mark.integration
 

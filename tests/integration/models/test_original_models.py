@@ -15,10 +15,10 @@ from liualgotrader.models.algo_run import AlgoRun
 from liualgotrader.models.gain_loss import GainLoss, TradeAnalysis
 from liualgotrader.models.keystore import KeyStore, PostgresKeyStore
 from liualgotrader.models.new_trades import NewTrade
-from liualgotrader.models.pool import current_pool, set_pool
 from liualgotrader.models.portfolio import Portfolio
-from liualgotrader.models.store import PostgresStore
 from liualgotrader.models.trending_tickers import TrendingTickers
+from liualgotrader.store.pool import current_pool, set_pool
+from liualgotrader.store.postgres_store import PostgresStore
 
 pytestmark = pytest.mark.integration
 

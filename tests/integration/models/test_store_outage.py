@@ -17,10 +17,10 @@ import pytest
 from liualgotrader.common.clock import WallClock, block
 from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, LiuError, OutsideError
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Progress, Row, TradeRow
-from liualgotrader.models.server import EmbeddedServer
-from liualgotrader.models.server_users import birth_of
-from liualgotrader.models.store import PostgresStore
-from liualgotrader.models.store_factory import open_store
+from liualgotrader.postgres.embedded_server import EmbeddedServer
+from liualgotrader.postgres.server_users import birth_of
+from liualgotrader.store.postgres_store import PostgresStore
+from liualgotrader.store.store_factory import open_store
 
 pytestmark = pytest.mark.integration
 

@@ -16,10 +16,10 @@ from liualgotrader.common.control import Counters, Ready
 from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick, Status, Trade, Unpick
 from liualgotrader.common.needs import FromConsumer, Needs, Rejected
 from liualgotrader.common.session_plan import Limits, SessionPlan, SlotPlan, Timings
-from liualgotrader.producer.shell import Producer
-from liualgotrader.transport.codec import decode_batch, encode_needs, encode_picks
-from liualgotrader.transport.links import LinkReader, LinkWriter
-from liualgotrader.transport.page import Cell, SessionPage
+from liualgotrader.ipc.batch_codec import decode_batch, encode_needs, encode_picks
+from liualgotrader.ipc.links import LinkReader, LinkWriter
+from liualgotrader.ipc.session_page import Cell, SessionPage
+from liualgotrader.producer.producer_process import Producer
 from tests.fakes.producer_process import FileStore, doors, run
 from tests.fakes.session import Seated, make_plan
 from tests.fakes.vendor_stream import VendorStream, timestamp, vendor

@@ -16,11 +16,11 @@ import pytest
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, Trade
 from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec
+from liualgotrader.ipc.batch_codec import decode_batch
+from liualgotrader.ipc.links import LinkReader
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.scanners_runner.main import run as run_scanners
 from liualgotrader.simulator.main import run as run_market
-from liualgotrader.transport.codec import decode_batch
-from liualgotrader.transport.links import LinkReader
-from liualgotrader.transport.page import Cell, Life, SessionPage
 from tests.fakes.producer_process import run as run_producer
 from tests.fakes.session import make_plan
 from tests.fakes.vendor_stream import KEY, SECRET

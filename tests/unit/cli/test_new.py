@@ -10,7 +10,7 @@ from liualgotrader.cli.new import new
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import load_tradeplan
 from liualgotrader.scanners.base import make_scanner
-from liualgotrader.supervisor.inspection import inspect_tradeplan
+from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 
 
 def test_the_written_files_load_and_hold_a_test(tmp_path, capsys):

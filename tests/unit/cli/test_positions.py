@@ -12,7 +12,7 @@ import pytest
 
 from liualgotrader.cli.liu import run
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.supervisor.operator import OperatorDoor
+from liualgotrader.supervisor.operator_socket import OperatorDoor
 
 
 def test_without_a_session_there_is_nobody_to_tell(tmp_path: Path) -> None:

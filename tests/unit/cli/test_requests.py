@@ -9,7 +9,7 @@ import pytest
 from liualgotrader.cli.trader import request_from, requests
 from liualgotrader.cli.trader_arguments import parse
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.supervisor.simulated import kept_account
+from liualgotrader.supervisor.simulated_market import kept_account
 
 
 def asked(*words: str, home: Path) -> list[tuple[str, str, str]]:

@@ -11,9 +11,9 @@ import pytest
 
 from liualgotrader.cli import operate
 from liualgotrader.common.config import Settings
-from liualgotrader.supervisor import operator
-from liualgotrader.supervisor.answering import FrontDoor
-from liualgotrader.supervisor.operator import Listed
+from liualgotrader.supervisor import operator_socket as operator
+from liualgotrader.supervisor.operator_answers import FrontDoor
+from liualgotrader.supervisor.operator_socket import Listed
 
 
 async def test_a_session_that_hangs_hides_none_of_the_others(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from liualgotrader.common.orders import OrderState
-from liualgotrader.consumer.figures import Figures
+from liualgotrader.consumer.consumer_counters import Figures
 from liualgotrader.engine.freshness import Freshness
 from liualgotrader.strategies.base import Strategy
 from tests.unit.engine.conftest import Stage, orders

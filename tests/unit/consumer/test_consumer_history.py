@@ -11,8 +11,8 @@ from liualgotrader.common.clock import MINUTE, SECOND, Alarm, WallClock
 from liualgotrader.common.errors import BadData, DataRefused, DataUnusable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import DataAPI
-from liualgotrader.consumer import history as module
-from liualgotrader.consumer.history import History
+from liualgotrader.consumer import history_loader as module
+from liualgotrader.consumer.history_loader import History
 from tests.fakes.session import open_hours
 
 HOURS = open_hours()

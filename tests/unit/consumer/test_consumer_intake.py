@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import WallClock
-from liualgotrader.consumer.intake import Gate, Intake
-from liualgotrader.transport.page import Cell, Life, SessionPage
+from liualgotrader.consumer.event_intake import Gate, Intake
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.market_hold import Hold
 
 
@@ -246,7 +246,7 @@ async def test_a_closed_intake_holds_nothing_and_takes_no_answer(tmp_path: Path)
 async def test_nobody_is_waited_for_without_end_but_whoever_gets_on_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liualgotrader.consumer.intake._PATIENCE_SECONDS", 0.8)
+    monkeypatch.setattr("liualgotrader.consumer.event_intake._PATIENCE_SECONDS", 0.8)
     desk = Desk(tmp_path, simulated=True)
     desk.put("consumer-0", Cell.BUSY, 1)
     desk.market.send(b"m1")

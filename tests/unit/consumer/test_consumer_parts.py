@@ -26,10 +26,10 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.consumer.numbers import OrderNumbers
-from liualgotrader.consumer.outbox import Outbox
-from liualgotrader.consumer.record import Keys, Recorder
-from liualgotrader.transport.codec import decode_intents
+from liualgotrader.consumer.intent_outbox import Outbox
+from liualgotrader.consumer.order_numbers import OrderNumbers
+from liualgotrader.consumer.signal_writer import Keys, Recorder
+from liualgotrader.ipc.batch_codec import decode_intents
 from tests.fakes.market_hold import Hold
 
 ID = "liu-0b5e7a4e0000-0-{}"
@@ -311,7 +311,7 @@ async def test_the_market_is_held_until_a_value_is_written(monkeypatch: pytest.M
             while not true():
                 await asyncio.sleep(0.001)
 
-    monkeypatch.setattr("liualgotrader.consumer.record.KEY_SECONDS", 60.0)
+    monkeypatch.setattr("liualgotrader.consumer.signal_writer.KEY_SECONDS", 60.0)
     ledger, hold = Ledger(), Hold()
     recorder = a_recorder(ledger)
     keys = Keys(recorder, hold.busy)
@@ -320,7 +320,7 @@ async def test_the_market_is_held_until_a_value_is_written(monkeypatch: pytest.M
     assert hold.count == 2
     await until(lambda: (hold.count, ledger.keys) == (0, {"k": "2"}))
     ledger.away = True
-    monkeypatch.setattr("liualgotrader.consumer.record.KEY_SECONDS", 0.05)
+    monkeypatch.setattr("liualgotrader.consumer.signal_writer.KEY_SECONDS", 0.05)
     await keys.save("k", "3")
     assert hold.count == 1
     await until(lambda: hold.count == 0)  # not for ever

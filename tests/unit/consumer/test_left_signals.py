@@ -9,8 +9,8 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import DatabaseUnavailable
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.consumer.left_signals import LeftSignals, store_left_signals
-from liualgotrader.consumer.record import Recorder
+from liualgotrader.consumer.signal_spool import LeftSignals, store_left_signals
+from liualgotrader.consumer.signal_writer import Recorder
 from tests.fakes.store import MemoryStore
 
 ROWS = [SignalRow("b", 0, "AAPL", n, {"qty": "1"}, "sent", f"liu-b-0-{n}") for n in range(1500)]

@@ -6,7 +6,7 @@ import os
 import warnings
 from typing import Any
 
-from liualgotrader.consumer.seat_watch import SeatWatch
+from liualgotrader.consumer.call_guard import SeatWatch
 
 
 class Seat:

@@ -13,9 +13,9 @@ import pytest
 from liualgotrader.cli.trader_arguments import parse
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.events import Trade
-from liualgotrader.data.tapes.factory import must_hold, tape_from
-from liualgotrader.data.tapes.files import FIELDS
-from liualgotrader.data.tapes.tables import MOST_PRICE, MOST_SHARES
+from liualgotrader.tapes.files import FIELDS
+from liualgotrader.tapes.tables import MOST_PRICE, MOST_SHARES
+from liualgotrader.tapes.tape_factory import must_hold, tape_from
 
 PAGE = (Path(__file__).parents[3] / "design" / "market_data_files.md").read_text()
 

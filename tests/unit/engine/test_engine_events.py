@@ -14,8 +14,8 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Counts, Quote, Status
 from liualgotrader.common.orders import AccountNews, CancelIntent, OrderState, OrderType, Protect, ReplaceIntent, Side
 from liualgotrader.engine.outputs import Line
+from liualgotrader.ipc.batch_codec import decode_intents, encode_intents
 from liualgotrader.strategies.base import Strategy
-from liualgotrader.transport.codec import decode_intents, encode_intents
 from tests.unit.engine.conftest import OPEN, Stage, bar, buy, orders, signals
 
 

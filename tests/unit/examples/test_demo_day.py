@@ -14,11 +14,11 @@ from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.common.events import Bar, Trade
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import load_tradeplan
-from liualgotrader.data.tapes.bars import MinuteBars, sum_of
-from liualgotrader.data.tapes.columns import merged
-from liualgotrader.data.tapes.generated import GeneratedTape
 from liualgotrader.scanners.base import Scanner, make_scanner
 from liualgotrader.strategies.base import make_strategy
+from liualgotrader.tapes.columns import merged
+from liualgotrader.tapes.generated import GeneratedTape
+from liualgotrader.tapes.minute_bars import MinuteBars, sum_of
 from tests.fakes.strategies import BATCH_ID, Play
 
 DEMO = Path(__file__).parents[3] / "examples" / "demo" / "tradeplan.toml"

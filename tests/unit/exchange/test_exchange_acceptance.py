@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liualgotrader.exchange.exchange_values import AccountSettings, AssetTerms, OrderRequest, Refusal
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.exchange.syntax import CLASSES, TYPES, read
-from liualgotrader.exchange.values import AccountSettings, AssetTerms, OrderRequest, Refusal
 from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor, refusal_of
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Counts, Trade
+from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.exchange.rules import Rules, Session
-from liualgotrader.exchange.values import Refusal
 from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor, refusal_of
 
 LATE = Rules(latency_ns=500_000_000)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.events import Quote, Status, Trade
 from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.exchange_values import OrderRequest, Refusal, Update
 from liualgotrader.exchange.fees import RegulatoryFees
 from liualgotrader.exchange.rules import Rules
-from liualgotrader.exchange.values import OrderRequest, Refusal, Update
 from tests.fakes.exchange import ASSETS, OPEN, SECOND, SESSION, Floor
 
 # Table of section 2.2 of the vendor's life cycle, as events of one order see it.

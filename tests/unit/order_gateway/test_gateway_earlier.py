@@ -14,8 +14,8 @@ from liualgotrader.common.clock import SECOND, WallClock
 from liualgotrader.common.orders import BrokerPosition, Fill, OrderIntent, OrderType, Side
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.engine.desk import Begin, Carried, Desk, Earlier, Snapshot, Write
-from liualgotrader.order_gateway.earlier import EarlierOrders
+from liualgotrader.order_gateway.earlier_orders import EarlierOrders
+from liualgotrader.orders import Begin, Carried, Desk, Earlier, Snapshot, Write
 from tests.fakes.broker import BATCH, World, desk_terms, now_of
 from tests.fakes.store import MemoryDatabase, MemoryStore
 

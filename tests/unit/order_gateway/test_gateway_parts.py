@@ -28,7 +28,21 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import AccountRow, AlgoRunRow, BatchRow, Progress, TradeRow
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, SlotPlan
-from liualgotrader.engine.desk import (
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.exchange_values import AssetTerms
+from liualgotrader.exchange.rules import Session
+from liualgotrader.ipc.batch_codec import decode_news
+from liualgotrader.order_gateway.account_lock import AccountLock
+from liualgotrader.order_gateway.broker_calls import Errands
+from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
+from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
+from liualgotrader.order_gateway.gateway import Gateway
+from liualgotrader.order_gateway.journaled_desk import DeskRoom
+from liualgotrader.order_gateway.lanes import Lanes
+from liualgotrader.order_gateway.news_outbox import NewsOutbox
+from liualgotrader.order_gateway.row_writer import RowRecorder
+from liualgotrader.order_gateway.watches import ClockWatch, disk_text
+from liualgotrader.orders import (
     Begin,
     Cancel,
     CancelAll,
@@ -43,21 +57,7 @@ from liualgotrader.engine.desk import (
     Warn,
     Write,
 )
-from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.rules import Session
-from liualgotrader.exchange.values import AssetTerms
-from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.carrying import carried_positions, carries, takes_up
-from liualgotrader.order_gateway.desk_room import DeskRoom
-from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
-from liualgotrader.order_gateway.errands import Errands
-from liualgotrader.order_gateway.gateway import Gateway
-from liualgotrader.order_gateway.lanes import Lanes
-from liualgotrader.order_gateway.outbox import NewsOutbox
-from liualgotrader.order_gateway.record import RowRecorder
-from liualgotrader.order_gateway.watches import ClockWatch, disk_text
-from liualgotrader.trading.simulated import SimulatedBroker
-from liualgotrader.transport.codec import decode_news
+from liualgotrader.trading.simulated_broker import SimulatedBroker
 from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, World, desk_terms, now_of
 from tests.fakes.market_hold import Hold
 from tests.fakes.store import Account, MemoryDatabase, MemoryStore

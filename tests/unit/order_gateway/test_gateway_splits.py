@@ -15,7 +15,8 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import BrokerPosition, Protection
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, LeftOpen, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.engine.desk import (
+from liualgotrader.order_gateway.carry_over import is_split, looks_split
+from liualgotrader.orders import (
     Begin,
     Carried,
     Desk,
@@ -31,8 +32,7 @@ from liualgotrader.engine.desk import (
     Warn,
     Write,
 )
-from liualgotrader.engine.desk.values import Input
-from liualgotrader.order_gateway.carrying import is_split, looks_split
+from liualgotrader.orders.desk_messages import Input
 from tests.fakes.broker import BATCH, OPEN, desk_terms, now_of
 from tests.fakes.store import MemoryDatabase, MemoryStore
 

@@ -16,9 +16,9 @@ from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.producer.ageing import Ageing
 from liualgotrader.producer.assignment import Assignment
+from liualgotrader.producer.event_outbox import Outbox
 from liualgotrader.producer.following import Following
 from liualgotrader.producer.gaps import Gaps
-from liualgotrader.producer.outbox import Outbox
 from liualgotrader.producer.router import Router
 from liualgotrader.producer.unpicked import Unpicked
 

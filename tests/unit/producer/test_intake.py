@@ -11,8 +11,8 @@ from liualgotrader.common.clock import SECOND, WallClock
 from liualgotrader.common.events import Pick
 from liualgotrader.common.needs import Rejected
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.producer.intake import Intake
-from liualgotrader.producer.outbox import Outbox
+from liualgotrader.producer.event_outbox import Outbox
+from liualgotrader.producer.pick_intake import Intake
 from liualgotrader.producer.router import Router
 from liualgotrader.producer.unpicked import Unpicked
 from tests.fakes.store import MemoryStore

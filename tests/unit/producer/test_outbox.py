@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.events import Bar, Batch, Counts, FeedEvent, MarketEvent, Pick, Quote, Status, Trade, Unpick
-from liualgotrader.producer.outbox import EVENTS_A_BATCH, Outbox, newest
-from liualgotrader.transport.codec import decode_batch
-from liualgotrader.transport.links import FRAME_BYTES
+from liualgotrader.ipc.batch_codec import decode_batch
+from liualgotrader.ipc.links import FRAME_BYTES
+from liualgotrader.producer.event_outbox import EVENTS_A_BATCH, Outbox, newest
 
 SYMBOLS = ("A", "B", "C")
 

@@ -9,7 +9,7 @@ from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, Status, Tra
 from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.assignment import Assignment
-from liualgotrader.producer.outbox import Outbox
+from liualgotrader.producer.event_outbox import Outbox
 from liualgotrader.producer.router import Router
 from liualgotrader.producer.sampler import next_sample
 

@@ -18,12 +18,12 @@ from liualgotrader.common.control import Counters, Ready
 from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import DataAPI
-from liualgotrader.scanners_runner.marks import FILE, Marks
-from liualgotrader.scanners_runner.shell import Doors, ScannersRunner
-from liualgotrader.transport.codec import decode_picks
-from liualgotrader.transport.links import LinkReader
-from liualgotrader.transport.market_clock import wake_socket
-from liualgotrader.transport.page import Cell, Life, SessionPage
+from liualgotrader.ipc.batch_codec import decode_picks
+from liualgotrader.ipc.links import LinkReader
+from liualgotrader.ipc.market_clock import wake_socket
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
+from liualgotrader.scanners_runner.runner import Doors, ScannersRunner
+from liualgotrader.scanners_runner.scanner_marks import FILE, Marks
 from tests.fakes.session import Seated, make_plan, open_hours
 
 HEAD = """

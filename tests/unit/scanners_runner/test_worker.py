@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from liualgotrader.common.clock import WallClock, block
-from liualgotrader.scanners_runner.worker import NoAnswer, Raised, Returned, ScannerThread
+from liualgotrader.scanners_runner.scanner_thread import NoAnswer, Raised, Returned, ScannerThread
 
 
 async def test_what_a_scanner_returns_comes_back() -> None:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Counts, Quote, Status, Trade
-from liualgotrader.exchange.values import PositionView, Refusal
+from liualgotrader.exchange.exchange_values import PositionView, Refusal
+from liualgotrader.simulator.day_history import DayRecord, rows_between
 from liualgotrader.simulator.equity import EquityCurve
 from liualgotrader.simulator.faults import Fault, Faults
 from liualgotrader.simulator.order_requests import closing_order, order_request, replacement
 from liualgotrader.simulator.pace import grid_after, grid_at_or_after
 from liualgotrader.simulator.paging import page
-from liualgotrader.simulator.record import DayRecord, rows_between
 from liualgotrader.simulator.subscriptions import Keys, StreamSession, by_symbol
 from liualgotrader.simulator.timeframes import Timeframe, folded, timeframe_of
 from tests.fakes.tapes import at

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.events import Counts, Quote, Status, Trade
 from liualgotrader.common.rfc3339 import nanoseconds
-from liualgotrader.simulator.codec import JSON, MSGPACK, codec_for
+from liualgotrader.simulator.asset_codes import SymbolTable, Venue, terms_of, venue_of
+from liualgotrader.simulator.client_outbox import MAX_FRAME_BYTES, frames_below_limit
 from liualgotrader.simulator.market_shapes import (
     TRADE_CONDITIONS,
     conditions_of,
@@ -20,8 +21,7 @@ from liualgotrader.simulator.market_shapes import (
     status_message,
     trade_message,
 )
-from liualgotrader.simulator.outbox import MAX_FRAME_BYTES, frames_below_limit
-from liualgotrader.simulator.symbols import SymbolTable, Venue, terms_of, venue_of
+from liualgotrader.simulator.stream_codec import JSON, MSGPACK, codec_for
 from liualgotrader.simulator.trading_shapes import ulid
 from liualgotrader.simulator.wire import flag, money, new_york_text, number, parse_instant, rfc3339, text_of, words
 from tests.fakes.tapes import HandAsset
@@ -178,7 +178,7 @@ def test_symbols_are_found_by_name_and_by_asset_id() -> None:
     assert [t.symbol for t in table.all()] == ["ABC", "XYZ"]
     assert table.exchange("ABC") == "NASDAQ"  # the vendor's client would refuse a venue that it does not know
     assert table.symbol("abc") == "ABC"
-    from liualgotrader.simulator.symbols import asset_id
+    from liualgotrader.simulator.asset_codes import asset_id
 
     assert table.symbol(str(asset_id("XYZ"))) == "XYZ"
     assert table.venue("XYZ") == venue_of("NYSE") == ("N", "A")

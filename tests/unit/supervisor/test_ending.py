@@ -14,7 +14,7 @@ from liualgotrader.common.clock import SECOND, instant
 from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, TradeRow
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.scanners_runner.marks import Off
+from liualgotrader.scanners_runner.scanner_marks import Off
 from liualgotrader.supervisor.batch import Batch, Ledger
 from liualgotrader.supervisor.ending import (
     MARKET_CLOSE,
@@ -27,9 +27,9 @@ from liualgotrader.supervisor.ending import (
     say_scanners_off,
     say_summary,
 )
-from liualgotrader.supervisor.figures import at_newest_prices
 from liualgotrader.supervisor.layout import StrategyFacts, lay_out
 from liualgotrader.supervisor.results import Held, Results, Standing
+from liualgotrader.supervisor.session_figures import at_newest_prices
 from liualgotrader.supervisor.view import ProcessView, StrategyView, View
 from tests.fakes.store import MemoryStore
 from tests.fakes.supervisor import RecordingScreen

@@ -6,7 +6,7 @@ import pytest
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import load_tradeplan
-from liualgotrader.supervisor.inspection import inspect_tradeplan
+from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 
 HEAD = "from liualgotrader.strategies.base import Strategy, StrategyType\n"
 INIT = """

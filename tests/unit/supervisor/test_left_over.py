@@ -10,11 +10,11 @@ from msgspec import structs
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.orders import BrokerPosition
 from liualgotrader.common.rows import AccountRow, AlgoRunRow, OrderEventRow, OrderRow, TradeRow
-from liualgotrader.engine.desk import Begin, Recovered, Snapshot
-from liualgotrader.order_gateway.desk_room import JOURNAL_FILE, DeskRoom
+from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, DeskRoom
+from liualgotrader.orders import Begin, Recovered, Snapshot
 from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, lock_of
 from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.left_end import LeftEnd, keep_end, kept_end
+from liualgotrader.supervisor.pending_end import LeftEnd, keep_end, kept_end
 from tests.fakes.broker import desk_terms
 from tests.fakes.store import MemoryStore
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from liualgotrader.supervisor.operator import SOCKET, OperatorDoor
-from liualgotrader.transport.address import socket_address
+from liualgotrader.ipc.address import socket_address
+from liualgotrader.supervisor.operator_socket import SOCKET, OperatorDoor
 
 
 async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:

@@ -22,21 +22,21 @@ from liualgotrader.common.orders import Side
 from liualgotrader.common.rows import BatchRow
 from liualgotrader.common.session_plan import Hours, Limits, Simulation
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.simulator.server import rules_of
+from liualgotrader.ipc.address import short_link, socket_address
+from liualgotrader.ipc.session_page import SessionPage
+from liualgotrader.simulator.market_server import rules_of
 from liualgotrader.supervisor import data_folder
-from liualgotrader.supervisor.answering import FrontDoor
 from liualgotrader.supervisor.arming import session_limits
 from liualgotrader.supervisor.batch import Ledger, Wanted, lock_of, same_market
 from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
 from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.operator import Listed, OperatorDoor, ask, running_sessions
+from liualgotrader.supervisor.managed_process import death_text
+from liualgotrader.supervisor.operator_answers import FrontDoor
+from liualgotrader.supervisor.operator_socket import Listed, OperatorDoor, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time
-from liualgotrader.supervisor.record import Record
 from liualgotrader.supervisor.request import Request
-from liualgotrader.supervisor.simulated import account_of, endpoints_of, market_spec
-from liualgotrader.supervisor.worker import death_text
-from liualgotrader.transport.address import short_link, socket_address
-from liualgotrader.transport.page import SessionPage
+from liualgotrader.supervisor.session_database import Record
+from liualgotrader.supervisor.simulated_market import account_of, endpoints_of, market_spec
 from tests.fakes.store import MemoryStore
 
 HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, liquidates_at=0, ends_at=500 * SECOND)

@@ -10,11 +10,11 @@ from multiprocessing import resource_tracker
 import pytest
 
 from liualgotrader.common.session_plan import read_plan, write_plan
-from liualgotrader.scanners_runner.marks import Marks
+from liualgotrader.ipc.process_signals import start_helper
+from liualgotrader.ipc.session_page import Cell, Life
+from liualgotrader.scanners_runner.scanner_marks import Marks
 from liualgotrader.supervisor import watchdog
 from liualgotrader.supervisor.stack import Stack
-from liualgotrader.transport.page import Cell, Life
-from liualgotrader.transport.signals import start_helper
 from tests.fakes.supervisor import PROGRAMS, RecordingOwner, plan_in
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from liualgotrader.common.clock import SECOND
+from liualgotrader.ipc.market_clock import MAKING
+from liualgotrader.ipc.session_page import Life, symbol_cell
 from liualgotrader.supervisor.watchdog import Mute, NoAnswer, Seen, back_off, finding
-from liualgotrader.transport.market_clock import MAKING
-from liualgotrader.transport.page import Life, symbol_cell
 
 NOW = 1000 * SECOND
 WELL = Seen("consumer-0", 7, NOW - 90 * SECOND, 7, Life.READY, NOW, 3, symbol_cell("IBM"), 5, 12, 0)

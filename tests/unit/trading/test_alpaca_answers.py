@@ -12,7 +12,7 @@ import pytest
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.orders import OrderIntent, OrderType, ReplaceIntent, Side
 from liualgotrader.common.session_plan import Endpoints
-from liualgotrader.trading.alpaca import AlpacaBroker
+from liualgotrader.trading.alpaca_broker import AlpacaBroker
 
 ORDER = OrderIntent("liu-0-1-1", 1, "alpha", "AAPL", Side.BUY, Decimal(1), OrderType.MARKET, 0, 0)
 QUESTIONS: dict[str, Callable[[AlpacaBroker], Awaitable[object]]] = {

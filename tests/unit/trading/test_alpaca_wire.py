@@ -14,8 +14,8 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, ReplaceIntent, Side
 from liualgotrader.common.rfc3339 import nanoseconds, rfc3339
-from liualgotrader.trading import alpaca_wire as wire
-from liualgotrader.trading.alpaca import _sorted_error
+from liualgotrader.trading import alpaca_orders as wire
+from liualgotrader.trading.alpaca_broker import _sorted_error
 
 ORDER: dict[str, Any] = {
     "id": "61e69015-8549-4bfd-b9c3-01e75843f47d",

@@ -1,0 +1,257 @@
+"""The order in which a consumer takes its inputs.
+
+Account news goes first. While a simulated market stands and waits for the stack, everything that belongs to
+one instant is gathered before any of it is acted on (news, then answers, market data and timers), so that what
+strategies do is a function of the tape and not of which process was quicker. For the same reason consumers then
+act one after another, in their order: what the order desk lets one strategy do may depend on what another has
+done already (it refuses an order that would cross, or one above a limit of the account). Anywhere else inputs
+are taken as they come.
+
+An answer is what was asked for outside and is acted on when it comes: the rest of a strategy's call that really
+waited, a new symbol's history. Until all of them are there nothing else is acted on while the market stands, and
+then they go in the order in which they were asked for, not in the one in which they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from liualgotrader.common.clock import SECOND, machine_now
+from liualgotrader.ipc.links import Reader
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
+
+_TURNS = 8  # of the loop that are tried at once before pausing
+_PAUSE_SECONDS = 0.001
+_PATIENCE_SECONDS = 10.0  # machine time without any progress after which an instant is acted on, quiet or not
+
+Busy = Callable[[], AbstractContextManager[None]]
+Answer = Callable[[], None]
+Work = Callable[[Sequence[bytes], Sequence[Answer], Sequence[bytes], bool], None]
+
+
+class Gate:
+    """Says when all that other processes send for the instant at which the market stands has arrived."""
+
+    def __init__(self, page: SessionPage, index: int, *, simulated: bool) -> None:
+        self._page = page
+        self._simulated = simulated
+        self._others = [
+            page.process(n) for n in ("order_gateway", "producer", "scanners_runner") if n in page.processes
+        ]
+        self._row = page.process(f"consumer-{index}")
+        self._market, self._news = page.link(f"market-{index}"), page.link(f"news-{index}")
+        consumers = [(int(n.partition("-")[2]), page.process(n)) for n in page.processes if n.startswith("consumer-")]
+        self._before = [(row, page.link(f"market-{i}"), page.link(f"news-{i}")) for i, row in consumers if i < index]
+        self._after = [row for i, row in consumers if i > index]
+        self._foreign = [page.link(n) for n in page.links if n == "picks" or n.startswith(("intents-", "needs-"))]
+
+    def is_held(self) -> bool:
+        """Whether this session's market stands at an instant until all is quiet."""
+        if not self._simulated:
+            return False
+        anchor = self._page.anchor()
+        return anchor is not None and anchor.speed == 0
+
+    def is_complete(self, market_messages: int, news_messages: int) -> bool:
+        """Whether nothing but these messages of ours is on its way to us, and it is our turn.
+
+        Work that moved from one process to another while we looked has changed a count.
+        """
+        page = self._page
+        before = page.snapshot()
+        return (
+            page.waiting
+            and self._is_our_turn()
+            and self._others_are_idle()
+            and page.sent(self._market) - page.handled(self._market) <= market_messages
+            and page.sent(self._news) - page.handled(self._news) <= news_messages
+            and page.snapshot() == before
+        )
+
+    def work(self) -> bytes:
+        """Return what changes whenever any process of the session gets on with its work."""
+        return self._page.work()
+
+    def _others_are_idle(self) -> bool:
+        """Whether no process but the consumers has anything to do at this instant."""
+        page = self._page
+        if any(page.get(row, Cell.LIFE) == Life.READY and not self._is_idle(row) for row in self._others):
+            return False
+        return all(page.handled(link) >= page.sent(link) for link in self._foreign)
+
+    def begin(self) -> None:
+        """State that this consumer acts now."""
+        self._page.put(self._row, Cell.ACTING, 1)
+
+    def end(self) -> None:
+        """State that it has acted, and has sent what follows."""
+        self._page.put(self._row, Cell.ACTING, 0)
+
+    def _is_our_turn(self) -> bool:
+        """Whether the consumers before us have nothing left to do at this instant, and none after us is acting."""
+        page = self._page
+        for row, *links in self._before:
+            if page.get(row, Cell.LIFE) == Life.READY and (
+                not self._is_idle(row) or any(page.handled(link) < page.sent(link) for link in links)
+            ):
+                return False
+        return not any(page.get(row, Cell.LIFE) == Life.READY and page.get(row, Cell.ACTING) for row in self._after)
+
+    def _is_idle(self, row: int) -> bool:
+        get, anchor = self._page.get, self._page.anchor()
+        return (
+            get(row, Cell.BUSY) == 0
+            and (anchor is None or get(row, Cell.DEADLINE) > anchor.market0)
+            and get(row, Cell.FEED_HANDLED) >= get(row, Cell.FEED_SENT)
+            and get(row, Cell.UPDATES_HANDLED) >= get(row, Cell.UPDATES_SENT)
+        )
+
+
+class Intake:
+    """Gathers inputs and hands them to `work(news, answers, market, timer)`, then counts them as handled.
+
+    News that tells a consumer its books (`rebuilds` is true) is not gathered: nobody is called for it, and the producer
+    takes no picks before every consumer has said what it holds.
+
+    `longest_call` is for how many seconds of machine time a strategy's call may wait without any sign of progress.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        market: Reader,
+        news: Reader,
+        work: Work,
+        busy: Busy,
+        *,
+        rebuilds: Callable[[], bool] = lambda: False,
+        longest_call: float = 0.0,
+    ) -> None:
+        self._gate, self._market_link, self._news_link, self._work = gate, market, news, work
+        self._busy, self._rebuilds = busy, rebuilds
+        self._patience = round((_PATIENCE_SECONDS + longest_call) * SECOND)
+        self._hold: AbstractContextManager[None] | None = None
+        self._market: list[bytes] = []
+        self._news: list[bytes] = []
+        self._answers: list[tuple[int, Answer]] = []
+        self._expected = 0
+        self._timer = False
+        self._since, self._progress = 0, b""
+        self._turns = 0
+        self._handle: asyncio.Handle | None = None
+        self._closed = False
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to take messages, account news first."""
+        self._loop = loop
+        self._news_link.attach(loop, self._take_news)
+        self._market_link.attach(loop, self._take_market)
+
+    def alarm(self) -> None:
+        """Take note that a deadline of the engine has come; the market is held until it was served."""
+        self._keep_market()
+        self._timer = True
+        self._arrange()
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Wait for what was asked for outside: the market is held, until whatever was `answered` meanwhile is acted on."""
+        self._expected += 1
+        self._keep_market()
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            self._release()
+
+    def answered(self, act: Answer, order: int = 0) -> None:
+        """Have an answer acted on; those gathered together go by `order`, equal ones as they came."""
+        self._answers.append((order, act))
+        self._arrange()
+
+    def _take_news(self, payload: bytes) -> None:
+        self._news.append(payload)
+        self._arrange()
+
+    def _take_market(self, payload: bytes) -> None:
+        self._market.append(payload)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Look once this turn of the loop has taken all that is there; so several messages become one piece of work."""
+        if self._handle is None and not self._closed:
+            self._since, self._turns = machine_now(), 0
+            self._handle = self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._handle = None
+        if self._gate.is_held() and not self._has_all():
+            if self._news and self._rebuilds():
+                self._act_on(self._take_all_news(), (), (), False)
+            self._turns += 1
+            if self._turns <= _TURNS:
+                self._handle = self._loop.call_soon(self._look)
+                return
+            if self._is_patient():
+                self._handle = self._loop.call_later(_PAUSE_SECONDS, self._look)
+                return
+        self._act()
+
+    def _has_all(self) -> bool:
+        return not self._expected and self._gate.is_complete(len(self._market), len(self._news))
+
+    def _is_patient(self) -> bool:
+        """Whether anything has moved lately: who goes before us may have a long call of a strategy to wait for."""
+        now, progress = machine_now(), self._gate.work()
+        if progress != self._progress:
+            self._since, self._progress = now, progress
+        return now - self._since < self._patience
+
+    def _act(self) -> None:
+        market, timer = self._market, self._timer
+        answers = [act for _, act in sorted(self._answers, key=_order)]
+        self._answers, self._market, self._timer = [], [], False
+        self._act_on(self._take_all_news(), answers, market, timer)
+        self._release()
+
+    def _take_all_news(self) -> list[bytes]:
+        news, self._news = self._news, []
+        return news
+
+    def _act_on(self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool) -> None:
+        self._gate.begin()
+        self._work(news, answers, market, timer)
+        for _ in news:
+            self._news_link.handled()
+        for _ in market:
+            self._market_link.handled()
+        self._gate.end()
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closed = True
+        if self._handle is not None:
+            self._handle.cancel()
+        self._answers.clear()
+        self._timer = False
+        self._release()
+        self._market_link.close()
+        self._news_link.close()
+
+    def _keep_market(self) -> None:
+        if self._hold is None and not self._closed:
+            self._hold = self._busy()
+            self._hold.__enter__()
+
+    def _release(self) -> None:
+        """Let the market go on unless there is something left that it must wait for."""
+        waits = self._timer or self._answers or (self._expected and not self._closed)
+        if self._hold is not None and not waits:
+            hold, self._hold = self._hold, None
+            hold.__exit__(None, None, None)
+
+
+def _order(answer: tuple[int, Answer]) -> int:
+    return answer[0]

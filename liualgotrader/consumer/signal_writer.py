@@ -1,0 +1,213 @@
+"""What consumers write into the record, in the background: signals, rejects and the key-store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import TypeVar
+
+from liualgotrader.common.clock import Clock
+from liualgotrader.common.errors import BadData, DatabaseUnavailable
+from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import SignalRow
+from liualgotrader.common.tlog import warn
+from liualgotrader.consumer.signal_spool import LeftSignals
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+OpenStore = Callable[[], Awaitable[Store]]
+
+_PAUSE_SECONDS = 0.2  # machine time between two writes
+_RETRY_SECONDS = 1.0
+_MOST_SIGNALS = 500  # rows of one statement
+KEY_SECONDS = 2.0  # machine time a strategy waits for the key-store
+
+
+class Recorder:
+    """A writer that outlives the database: what cannot be written now is written when it is back, in order."""
+
+    def __init__(self, batch_id: str, open_store: OpenStore, clock: Clock, left: LeftSignals | None = None) -> None:
+        self._left = left
+        self._batch_id, self._open, self._clock = batch_id, open_store, clock
+        self._store: Store | None = None
+        self._opening = asyncio.Lock()
+        self._signals: list[SignalRow] = []
+        self._others: list[Callable[[Store], Awaitable[None]]] = []
+        self._something = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._down = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write; needs a running loop."""
+        if self._left is not None:
+            self._left.reserve()
+        self._task = asyncio.get_running_loop().create_task(self._write_for_ever())
+        self._task.add_done_callback(_ended)
+
+    def signal(self, row: SignalRow) -> None:
+        """Have a signal written."""
+        self._signals.append(row)
+        self._something.set()
+
+    def reject(self, strategy: str, symbol: str, at: int) -> None:
+        """Have a reject written."""
+
+        async def write(store: Store) -> None:
+            await store.save_reject(self._batch_id, strategy, symbol, at)
+
+        self._others.append(write)
+        self._something.set()
+
+    def key(self, key: str, value: str, written: Callable[[], None]) -> None:
+        """Have a value of the key-store written, without a pause; `written` is called when it is."""
+
+        async def write(store: Store) -> None:
+            try:
+                await store.key_save(key, value)
+            except BadData as error:
+                warn(log, "key_not_storable", error=error)
+            written()
+
+        self._others.append(write)
+        self._urgent.set()
+        self._something.set()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the database could not be reached when it was last tried."""
+        return self._down
+
+    async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
+        """Return what `question` finds in the record.
+
+        Raises:
+            DatabaseUnavailable: the server cannot be reached.
+        """
+        return await question(await self._opened())
+
+    @property
+    def waiting(self) -> int:
+        """How many writes have not been made."""
+        return len(self._signals) + len(self._others)
+
+    async def close(self, seconds: float) -> None:
+        """Write what is left, for `seconds` of machine time at most, and end the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            async with asyncio.timeout(seconds):
+                while self.waiting:
+                    await self._write_some()
+        except (TimeoutError, DatabaseUnavailable):
+            warn(log, "rows_not_written", count=self.waiting)
+            self._keep_signals()
+        else:
+            if self._left is not None:
+                self._left.forget()
+        if self._store is not None:
+            await self._store.close()
+
+    def _keep_signals(self) -> None:
+        if self._left is None:
+            return
+        try:
+            self._left.keep(self._signals)
+        except OSError as error:
+            warn(log, "signals_lost", count=len(self._signals), error=error)
+
+    async def _opened(self) -> Store:
+        async with self._opening:
+            if self._store is None:
+                self._store = await self._open()
+        return self._store
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await self._something.wait()
+            try:
+                await self._write_some()
+            except DatabaseUnavailable as error:
+                if not self._down:
+                    warn(log, "record_unavailable", error=error, waiting=self.waiting)
+                self._down = True
+                await self._clock.sleep(_RETRY_SECONDS)
+            else:
+                self._down = False
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PAUSE_SECONDS):
+                        await self._urgent.wait()
+
+    async def _write_some(self) -> None:
+        """Write the oldest rows; they are forgotten only once they are written."""
+        self._something.clear()
+        self._urgent.clear()
+        try:
+            store = await self._opened()
+            while self._others:
+                await self._others[0](store)
+                del self._others[0]
+            while self._signals:
+                some = self._signals[:_MOST_SIGNALS]
+                await store.save_signals(some)
+                del self._signals[: len(some)]
+        finally:
+            if self.waiting:
+                self._something.set()
+
+
+def _ended(writing: asyncio.Task[None]) -> None:
+    if not writing.cancelled():
+        writing.result()  # a bug of ours ends the process; else rows would gather unseen until the end
+
+
+class Keys:
+    """The key-store as strategies use it: what this process wrote is read back at once, database or not.
+
+    The market is held until a value is written, so that whoever reads it later reads it in every run; for as long
+    as a strategy waits for the key-store at most, and not at all while the database is known to be away.
+    """
+
+    def __init__(self, recorder: Recorder, busy: Callable[[], AbstractContextManager[None]]) -> None:
+        self._recorder, self._busy = recorder, busy
+        self._own: dict[str, str] = {}
+        self._saved: Counter[str] = Counter()  # how often a key was stored
+        self._unwritten: Counter[str] = Counter()
+
+    async def load(self, key: str) -> str | None:
+        """Return the stored text; what was last known of it while the database does not answer."""
+        if self._unwritten[key]:
+            return self._own[key]
+        saved = self._saved[key]
+        try:
+            async with asyncio.timeout(KEY_SECONDS):
+                found = await self._recorder.ask(lambda store: store.key_load(key))
+        except (DatabaseUnavailable, TimeoutError):
+            return self._own.get(key)
+        if self._saved[key] != saved:  # stored while an older value was on its way
+            return self._own[key]
+        if found is not None:
+            self._own[key] = found
+        return found
+
+    async def save(self, key: str, value: str) -> None:
+        """Store a text; it is written in the background."""
+        self._own[key] = value
+        self._saved[key] += 1
+        self._unwritten[key] += 1
+        holding = ExitStack()
+        if not self._recorder.is_down:
+            holding.enter_context(self._busy())
+        too_long = asyncio.get_running_loop().call_later(KEY_SECONDS, holding.close)
+
+        def written() -> None:
+            self._unwritten[key] -= 1
+            too_long.cancel()
+            holding.close()
+
+        self._recorder.key(key, value, written)

@@ -1,1 +1,0 @@
-"""Invents a session: who trades, how each symbol moves, its quotes and prints, and the days before."""

@@ -1,0 +1,53 @@
+"""What travels over links, as msgpack: arrays for market data, maps with a `kind` for orders and news."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from liualgotrader.common.events import Batch, Pick
+from liualgotrader.common.needs import FromConsumer
+from liualgotrader.common.orders import Intent, News
+from liualgotrader.ipc.links import FRAME_BYTES
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+_batches = msgspec.msgpack.Decoder(Batch)
+_intents = msgspec.msgpack.Decoder(list[Intent])
+_news = msgspec.msgpack.Decoder(list[News])
+_picks = msgspec.msgpack.Decoder(list[Pick])
+_needs = msgspec.msgpack.Decoder(list[FromConsumer])
+
+encode_batch: Callable[[Batch], bytes] = _encoder.encode
+encode_intents: Callable[[Sequence[Intent]], bytes] = _encoder.encode
+encode_news: Callable[[Sequence[News]], bytes] = _encoder.encode
+encode_picks: Callable[[Sequence[Pick]], bytes] = _encoder.encode
+encode_needs: Callable[[Sequence[FromConsumer]], bytes] = _encoder.encode
+
+decode_batch: Callable[[bytes], Batch] = _batches.decode
+decode_intents: Callable[[bytes], list[Intent]] = _intents.decode
+decode_news: Callable[[bytes], list[News]] = _news.decode
+decode_picks: Callable[[bytes], list[Pick]] = _picks.decode
+decode_needs: Callable[[bytes], list[FromConsumer]] = _needs.decode
+
+
+def frames(items: Sequence[T], encode: Callable[[Sequence[T]], bytes]) -> Iterator[bytes]:
+    """Yield `items` encoded in as few messages as a link takes, in order; nothing for no items.
+
+    Raises:
+        ValueError: if one item alone is longer than a message may be.
+    """
+    if not items:
+        return
+    payload = encode(items)
+    if len(payload) <= FRAME_BYTES:
+        yield payload
+        return
+    if len(items) == 1:
+        raise ValueError(f"one item of {len(payload)} bytes does not fit in a message of {FRAME_BYTES}")
+    half = len(items) // 2
+    yield from frames(items[:half], encode)
+    yield from frames(items[half:], encode)

@@ -1,0 +1,132 @@
+"""What the desk wants of the broker, carried out: each decision is one call, and its result one input."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+
+from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
+from liualgotrader.common.orders import BrokerActivity, BrokerOrder
+from liualgotrader.common.ports import Broker
+from liualgotrader.common.tlog import warn
+from liualgotrader.orders import (
+    Answer,
+    Cancel,
+    CancelAll,
+    Command,
+    Found,
+    Input,
+    LookUp,
+    Outcome,
+    Reconcile,
+    Replace,
+    Request,
+    Send,
+    Snapshot,
+)
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 4  # times the broker's own time-out; an adapter that has not ended by then has hung
+EVERY_OPEN_ORDER = 1  # ns UTC: since ever
+OUR_PREFIX = "liu-"  # what every client order id of ours begins with
+_LOOK_SECONDS = 1.0  # machine time that a look for others' orders may delay taking back ours
+_FAILURES = (OutsideError, BrokerRefused, BadData, TimeoutError)
+
+
+class Errands:
+    """Carries out commands; never raises for what the broker or the line to it does."""
+
+    def __init__(
+        self, broker: Broker, timeout_seconds: float, unreadable: Callable[[BadData], object] = lambda error: None
+    ) -> None:
+        self._broker, self._timeout, self._unreadable = broker, PATIENCE * timeout_seconds, unreadable
+
+    async def run(self, command: Command) -> Input:
+        """Return what the desk is to be told of the command's end."""
+        match command:
+            case Send(order):
+                return await self._request(Request.SUBMIT, order.client_order_id, lambda: self._broker.submit(order))
+            case Cancel(name, broker_id, _):
+                return await self._cancel(name, broker_id)
+            case Replace(name, broker_id, _, terms):
+                return await self._request(Request.REPLACE, name, lambda: self._broker.replace(broker_id, terms, name))
+            case LookUp(name, _):
+                return await self._look_up(name)
+            case Reconcile(since):
+                return await self._snapshot(since)
+
+    async def take_back(self, wanted: CancelAll) -> list[Answer]:
+        """Return an answer for every order taken back: in bulk where nobody else's is open, else side by side."""
+        taken: Collection[str] = ()
+        if wanted.whole_account or await self._only_ours_are_open(wanted):
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(self._timeout):
+                    taken = await self._broker.cancel_all()
+        rest = [c for c in wanted.cancels if c.broker_order_id not in taken]
+        singles = (self._cancel(c.client_order_id, c.broker_order_id) for c in rest)
+        done = [c.client_order_id for c in wanted.cancels if c.broker_order_id in taken]
+        return [Answer(Request.CANCEL, name, Outcome.ACCEPTED) for name in done] + await asyncio.gather(*singles)
+
+    async def _only_ours_are_open(self, wanted: CancelAll) -> bool:
+        """Ask, but not for long; where nobody answers, nothing in bulk is done."""
+        exits = {c.broker_order_id for c in wanted.cancels}  # the broker's own ids stand on a bracket's exits
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                seen = await self._broker.orders(since=EVERY_OPEN_ORDER, open_only=True)
+        except _FAILURES:
+            return False
+        return all(o.client_order_id.startswith(OUR_PREFIX) or o.broker_order_id in exits for o in seen)
+
+    async def _cancel(self, name: str, broker_order_id: str) -> Answer:
+        return await self._request(Request.CANCEL, name, lambda: self._broker.cancel(broker_order_id))
+
+    async def _request(self, request: Request, name: str, call: Callable[[], Awaitable[BrokerOrder | None]]) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout):
+                order = await call()
+        except BrokerRefused as e:
+            return Answer(request, name, Outcome.DECLINED, None, str(e), e.code)
+        except (OutsideError, BadData, TimeoutError) as e:
+            self._look_into(e)
+            return Answer(request, name, Outcome.SILENCE, None, str(e) or "no answer in time")
+        return Answer(request, name, Outcome.ACCEPTED, order)
+
+    async def _look_up(self, name: str) -> Found:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return Found(name, True, await self._broker.order_by_client_id(name))
+        except _FAILURES as error:
+            self._look_into(error)
+            return Found(name, False)
+
+    async def _snapshot(self, since: int) -> Snapshot:
+        broker = self._broker
+        try:
+            async with asyncio.timeout(PATIENCE * self._timeout):
+                positions = await broker.positions()
+                orders = {o.broker_order_id: o for o in await broker.orders(since=EVERY_OPEN_ORDER, open_only=True)}
+                orders |= {o.broker_order_id: o for o in await broker.orders(since=since)}
+                executions = await broker.executions(since=since)
+        except _FAILURES as error:
+            self._look_into(error)
+            return Snapshot(False)
+        activities = await self._activities(since)
+        return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions), activities)
+
+    async def _activities(self, since: int) -> tuple[BrokerActivity, ...]:
+        """Return what moved the account otherwise: nothing waits for it, so a failure is no failure of the books."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return tuple(await self._broker.activities(since=since))
+        except _FAILURES as error:
+            warn(log, "activities_not_known", error=error)
+            self._look_into(error)
+            return ()
+
+    def _look_into(self, error: Exception) -> None:
+        """Have it said when the broker did answer, and its answer cannot be used."""
+        if isinstance(error, BadData):
+            self._unreadable(error)

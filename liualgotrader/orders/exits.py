@@ -1,0 +1,161 @@
+"""A strategy's exits: what stands in their way is taken back first, and they go out for what is still there.
+
+In the way is what the broker would not let stand beside them: orders of the other side that they could trade
+with (its rule for "wash trades" takes a market or stop order for one that trades with anything), and exits of the
+same slot that already bind the shares, as the legs of a bracket do. An exit that waits is stored as written down,
+and is sent as soon as those have ended; nobody has to ask for it again. If they do not end in time, or end with
+the session, it is taken back and a person is told: what was decided on prices long gone is not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from liualgotrader.common.clock import SECOND
+from liualgotrader.common.money import ZERO, exact
+from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
+from liualgotrader.orders.alarms import Due
+from liualgotrader.orders.cancels import want_cancel
+from liualgotrader.orders.closing import market_has_closed
+from liualgotrader.orders.desk_state import Ledger
+from liualgotrader.orders.order import Order, Origin, bound_together, held_by_exits, with_terms
+from liualgotrader.orders.states import Step
+
+NEAR = exact("0.005")  # part of the newest price; a limit within it is meant to trade now, not to rest
+IN_THE_WAY = "it stands in the way of an exit"
+LONGEST_WAIT = 60  # market seconds; what is in the way has been asked for five times by then
+LAST_WAIT = 3  # machine seconds; shorter than a gateway that was told to stop waits for exits under way
+TOO_LONG = "it waited too long"
+_LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+
+
+def would_trade(one: OrderIntent, other: OrderIntent) -> bool:
+    """Whether the broker takes two orders of one symbol for two that would trade with each other.
+
+    Source: Alpaca, "user protection": refused if either is a market or stop order, and between limits if the
+    buy's is not below the sell's.
+    """
+    if one.side is other.side:
+        return False
+    buy, sell = (one, other) if one.side is Side.BUY else (other, one)
+    highest = buy.limit_price if buy.type in _LIMITED else None
+    lowest = sell.limit_price if sell.type in _LIMITED else None
+    return highest is None or lowest is None or highest >= lowest
+
+
+def trades_now(intent: OrderIntent, newest: Decimal) -> bool:
+    """Whether an exit is meant to trade at once; a stop or a limit away from the newest price rests."""
+    if intent.type is OrderType.MARKET:
+        return True
+    if intent.type is not OrderType.LIMIT or intent.limit_price is None or newest <= 0:
+        return False
+    return (newest - intent.limit_price) * intent.side.sign <= newest * NEAR
+
+
+def gives_way(order: Order, leaving: OrderIntent, newest: Decimal) -> bool:
+    """Whether a working exit makes room for `leaving`: it ends already, or it rests while the other trades now."""
+    if order.cancel_wanted or order.ending is not None or order.state is OrderState.PENDING_CANCEL:
+        return True
+    rests = order.is_leg or order.intent.type is not OrderType.MARKET
+    return rests and order.origin is not Origin.DESK and trades_now(leaving, newest)
+
+
+def staying(ledger: Ledger, leaving: Order) -> list[Order]:
+    """Return the working orders of the symbol, but for exits of the same slot that make room for `leaving`."""
+    newest = ledger.books.valued_at(leaving.symbol)
+    others = [o for o in ledger.orders.in_symbol(leaving.symbol) if o is not leaving]
+    going: set[Order] = set()
+    for together in bound_together([o for o in others if o.slot == leaving.slot], leaving.side):
+        if all(gives_way(o, leaving.intent, newest) for o in together):
+            going.update(together)
+    return [o for o in others if o not in going] if going else others
+
+
+def can_leave(ledger: Ledger, leaving: Order, beside: Sequence[Order]) -> Decimal:
+    """Return how many shares an exit can trade while the orders `beside` it go on."""
+    books, side = ledger.books, leaving.side
+    mine = held_by_exits([o for o in beside if o.slot == leaving.slot], side)
+    free = -books.held(leaving.slot, leaving.symbol) * side.sign - mine
+    if books.lacking(leaving.symbol):
+        free = min(free, -books.there(leaving.symbol) * side.sign - held_by_exits(beside, side))
+    return max(ZERO, min(free, leaving.quantity))
+
+
+def send(ledger: Ledger, order: Order) -> None:
+    """Send an approved exit, cut to what is still there, as soon as nothing stands in its way; not if that is too late."""
+    if order.client_order_id in ledger.waiting and _too_late(ledger, order):
+        give_up(ledger, order)
+        return
+    others = [o for o in ledger.orders.in_symbol(order.symbol) if o is not order]
+    shares = can_leave(ledger, order, staying(ledger, order) if others else others)
+    blocking = _in_the_way(ledger, order, others, shares) if others and shares else ()
+    if blocking:
+        _wait(ledger, order, blocking)
+        return
+    ledger.waiting.pop(order.client_order_id, None)
+    if not shares:
+        ledger.move(order, Step.CANCELED, reason="nothing is left to close")
+        return
+    if shares < order.quantity:
+        _cut(ledger, order, shares)
+    ledger.send(order)
+
+
+def follow(ledger: Ledger, symbol: str) -> None:
+    """Something in the symbol has ended or filled: go on with the exits that wait."""
+    for order in [o for o in ledger.waiting.values() if o.symbol == symbol]:
+        if order.state is OrderState.WRITTEN:
+            send(ledger, order)
+        else:  # it was taken back while it waited
+            ledger.waiting.pop(order.client_order_id, None)
+
+
+def give_up(ledger: Ledger, order: Order) -> None:
+    """Take an exit back that still waits, and tell a person: the strategy has to decide again."""
+    ledger.waiting.pop(order.client_order_id, None)
+    if order.state is OrderState.WRITTEN:
+        ledger.move(order, Step.CANCELED, reason=TOO_LONG)
+        ledger.exit_failed(order, TOO_LONG, "taken back: it waited too long for orders in its way to end")
+
+
+def on_leave(ledger: Ledger) -> None:
+    """The gateway leaves soon: an exit that waits has a last moment to go out, and is not left behind as written."""
+    for name in ledger.waiting:
+        ledger.machine_alarms.set(ledger.machine + LAST_WAIT * SECOND, Due.WAITED, name)
+
+
+def _too_late(ledger: Ledger, order: Order) -> bool:
+    return market_has_closed(ledger) or ledger.now >= order.written_at + LONGEST_WAIT * SECOND
+
+
+def _in_the_way(ledger: Ledger, order: Order, others: Sequence[Order], shares: Decimal) -> list[Order]:
+    """Return what must have ended before `shares` can leave: of the exits that give way as few as needed, oldest first."""
+    found = [o for o in others if not o.is_leg and would_trade(order.intent, o.intent)]
+    needed = shares - can_leave(ledger, order, others)
+    newest = ledger.books.valued_at(order.symbol)
+    for together in bound_together([o for o in others if o.slot == order.slot], order.side):
+        if needed <= 0:
+            break
+        if all(gives_way(o, order.intent, newest) for o in together):
+            needed -= max(o.remaining for o in together)
+            found += together
+    return found
+
+
+def _wait(ledger: Ledger, order: Order, blocking: Iterable[Order]) -> None:
+    if order.client_order_id not in ledger.waiting:
+        ledger.waiting[order.client_order_id] = order
+        ledger.market.set(order.written_at + LONGEST_WAIT * SECOND, Due.WAITED, order.client_order_id)
+        ledger.note(order, "waiting", {"for": [o.client_order_id for o in blocking]})
+    for other in blocking:
+        if other.origin is not Origin.DESK:  # it closes a position, and ends by itself
+            want_cancel(ledger, other, IN_THE_WAY)
+
+
+def _cut(ledger: Ledger, order: Order, quantity: Decimal) -> None:
+    details = {"asked": str(order.quantity), "quantity": str(quantity)}
+    order.intent = with_terms(order.intent, quantity=quantity)
+    order.quantity = quantity
+    ledger.books.touch(order.symbol)
+    ledger.note(order, "cut", details)

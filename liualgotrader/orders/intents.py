@@ -1,0 +1,297 @@
+"""What consumers ask for: each intent is judged, written down and only then sent.
+
+An intent that comes again (its sender could not know that it had arrived) changes nothing: the news it is
+waiting for has been told, or is told again after the `Declare` that precedes it.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
+
+import msgspec
+
+from liualgotrader.common.money import LARGEST, ZERO, to_tick
+from liualgotrader.common.orders import (
+    CancelIntent,
+    CaughtUp,
+    Declare,
+    OrderIntent,
+    OrderState,
+    Protect,
+    ReplaceIntent,
+    Side,
+    slot_of,
+)
+from liualgotrader.orders import exits
+from liualgotrader.orders.cancels import want_cancel
+from liualgotrader.orders.desk_messages import Replace, Tell
+from liualgotrader.orders.desk_state import Ledger
+from liualgotrader.orders.order import Order, Origin, held_by_exits, with_terms, worst_price
+from liualgotrader.orders.risk import FRACTION_DIGITS, Case, OtherOrder, Refused, judge
+from liualgotrader.orders.states import Step
+
+_SMALLEST_PART = Decimal(1).scaleb(-FRACTION_DIGITS)
+WORKING = frozenset({OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED})
+
+
+def on_order(ledger: Ledger, asked: OrderIntent) -> None:
+    """Judge an order; store the answer; if it is yes, send it."""
+    if asked.client_order_id in ledger.orders.by_id:
+        return
+    intent = on_ticks(asked)
+    slot = ledger.slot(intent.slot)
+    slot.next_number = max(slot.next_number, number_of(intent.client_order_id) + 1)
+    _take_price(ledger, intent)
+    order = Order(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    case, refused = judged(ledger, order)
+    if refused is not None:
+        ledger.refuse(order, *refused)
+        return
+    order.opening = not case.is_exit
+    ledger.enter(order, _found(case))
+    if order.opening:
+        ledger.send(order)
+    else:
+        exits.send(ledger, order)
+
+
+def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
+    """Judge the order as it would be with the new terms; if risk agrees, ask the broker to replace it."""
+    named = ledger.orders.by_id.get(asked.client_order_id)
+    if asked in ledger.replaces or named is None or named.slot != asked.slot:
+        return
+    ledger.replaces.add(asked)
+    old = ledger.orders.leaf(named)
+    intent = _replaced(ledger, old, asked, _next_id(ledger, ledger.orders.root(old)))
+    order = Order(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    order.takes_the_place_of(old)
+    if reason := _not_replaceable(ledger, old):
+        ledger.refuse(order, "not_working", f"{old.client_order_id} {reason}")
+        return
+    case, refused = judged(ledger, order)
+    if refused is not None:
+        ledger.refuse(order, *refused)
+        return
+    order.opening = not case.is_exit
+    old.successor = order.client_order_id
+    ledger.enter(order, _found(case) | {"replaces": old.client_order_id} | parent_of(order))
+    ledger.move(order, Step.SENT)
+    ledger.move(old, Step.REPLACE_ASKED)
+    ledger.requests.append(ledger.now)
+    ledger.decide(Replace(order.client_order_id, old.broker_order_id, old.symbol, _as_judged(asked, intent)))
+
+
+def parent_of(order: Order) -> dict[str, str]:
+    """Return what the first event of a bracket's exit says: the order that it belongs to."""
+    return {"parent": order.group} if order.is_leg else {}
+
+
+def _next_id(ledger: Ledger, root: Order) -> str:
+    """Return the id of the next replacement in a chain; a bracket's exit has the broker's id, which says nothing to us."""
+    root.chain += 1
+    if slot_of(root.client_order_id) is not None:
+        return f"{root.client_order_id}-r{root.chain}"
+    return ledger.desk_order_id(ledger.slot(root.slot))
+
+
+def _not_replaceable(ledger: Ledger, old: Order) -> str:
+    if ledger.orders.root(old).origin is Origin.EARLIER:
+        return "was not sent by this session: take it back and send another"
+    if old.cancel_wanted:  # asked for and not confirmed, or about to be: what replaced it would stay
+        return "is being taken back"
+    return "" if old.state in WORKING and old.ending is None else f"is {old.ending or old.state}"
+
+
+def on_cancel(ledger: Ledger, asked: CancelIntent) -> None:
+    """Take an order back, or whatever has replaced it."""
+    order = ledger.orders.by_id.get(asked.client_order_id)
+    if order is not None and order.slot == asked.slot:
+        reason = asked.reason or "the strategy took it back"
+        want_cancel(ledger, ledger.orders.leaf(order), reason, patient=True)
+
+
+def on_protect(ledger: Ledger, asked: Protect) -> None:
+    """Store the stop and target of a position and echo what is stored; before its first fill they wait for it."""
+    ledger.protect(asked.slot, asked.symbol, asked.planned_stop, asked.planned_target, asked.decided_at)
+
+
+def on_declare(ledger: Ledger, said: Declare) -> None:
+    """Learn what runs in a slot, and tell it again what it has not acted on."""
+    slot = ledger.slot(said.slot)
+    slot.strategy, slot.day_trade = said.strategy, said.day_trade
+    for news in slot.news[said.last_seq :]:
+        ledger.decide(Tell(said.slot, news))
+    ledger.decide(Tell(said.slot, CaughtUp(said.slot, len(slot.news), slot.next_number)))
+    if ledger.account is not None:
+        ledger.decide(Tell(said.slot, ledger.account_news()))
+
+
+def judged(ledger: Ledger, order: Order) -> tuple[Case, Refused | None]:
+    """Return what risk looked at, and its objection if it has one."""
+    case = _case(ledger, order)
+    return case, judge(case)
+
+
+def on_ticks(intent: OrderIntent) -> OrderIntent:
+    """Return the intent in terms that an exchange accepts.
+
+    A limit moves away from the market, never towards it; a quantity becomes smaller, never larger.
+    """
+    down, up = (ROUND_FLOOR, ROUND_CEILING) if intent.side is Side.BUY else (ROUND_CEILING, ROUND_FLOOR)
+    return with_terms(
+        intent,
+        symbol=intent.symbol.upper(),
+        quantity=_whole_parts(intent.quantity),
+        limit_price=_tick(intent.limit_price, down),
+        stop_price=_tick(intent.stop_price, up),
+        take_profit=_tick(intent.take_profit, up),
+        stop_loss=_tick(intent.stop_loss, down),
+    )
+
+
+def number_of(client_order_id: str) -> int:
+    """Return n of `liu-<batch>-<slot>-<n>[-r<k>]`, 0 if the id has none."""
+    parts = client_order_id.split("-")
+    return int(parts[3]) if slot_of(client_order_id) is not None else 0
+
+
+def take_number(ledger: Ledger, order: Order) -> None:
+    """See that no id is given twice: neither this order's number nor its place in a count of the desk or of a chain."""
+    slot, parts = ledger.slot(order.slot), order.client_order_id.split("-")
+    if not order.client_order_id.startswith(ledger.prefix()):
+        return
+    slot.next_number = max(slot.next_number, number_of(order.client_order_id) + 1)
+    kind, count = parts[4][:1] if len(parts) > 4 else "", parts[4][1:] if len(parts) > 4 else ""
+    if kind == "d" and count.isdigit():
+        slot.desk_orders = max(slot.desk_orders, int(count))
+    elif kind == "r" and count.isdigit():
+        first = ledger.orders.by_id.get("-".join(parts[:4]), order)
+        root = ledger.orders.root(first)
+        root.chain = max(root.chain, int(count))
+
+
+def _whole_parts(quantity: Decimal) -> Decimal:
+    if not quantity.is_finite() or abs(quantity) > LARGEST:
+        return quantity  # the rule `size` says what is wrong with it
+    finer = -int(quantity.as_tuple().exponent) > FRACTION_DIGITS
+    return quantity.quantize(_SMALLEST_PART, ROUND_DOWN) if finer else quantity
+
+
+def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
+    if price is None or not price.is_finite() or price <= 0:
+        return price  # the rule `terms` says what is wrong with it
+    return to_tick(price, rounding)
+
+
+def _take_price(ledger: Ledger, intent: OrderIntent) -> None:
+    price = intent.reference_price
+    if price is not None and price.is_finite() and price > 0:
+        ledger.books.see(intent.symbol, price)
+
+
+def _replaced(ledger: Ledger, old: Order, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
+    """Return the old order's intent with the new terms; the broker counts the quantity with what has filled."""
+    was = old.intent
+    whole = asked.quantity - old.offset if asked.quantity is not None else old.quantity
+    return on_ticks(
+        with_terms(
+            was,
+            client_order_id=client_order_id,
+            quantity=_whole_parts(whole) - old.filled,
+            limit_price=asked.limit_price if asked.limit_price is not None else was.limit_price,
+            stop_price=asked.stop_price if asked.stop_price is not None else was.stop_price,
+            decided_at=asked.decided_at,
+            valid_until=ledger.machine,
+            reference_price=ledger.books.marks.get(was.symbol, was.reference_price),
+            reference_at=ledger.now,
+        )
+    )
+
+
+def _as_judged(asked: ReplaceIntent, intent: OrderIntent) -> ReplaceIntent:
+    """Return what the broker is asked for: the terms that risk has seen and our row says."""
+    return msgspec.structs.replace(
+        asked,
+        quantity=_whole_parts(asked.quantity) if asked.quantity is not None else None,
+        limit_price=intent.limit_price if asked.limit_price is not None else None,
+        stop_price=intent.stop_price if asked.stop_price is not None else None,
+    )
+
+
+def _case(ledger: Ledger, order: Order) -> Case:
+    intent, symbol, slot = order.intent, order.symbol, ledger.slot(order.slot)
+    books, terms = ledger.books, ledger.terms
+    mark = books.valued_at(symbol)
+    others = [o for o in ledger.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
+    held = books.held(order.slot, symbol)
+    leaves = held * intent.side.sign < 0 and not order.leaves_room_of
+    beside = exits.staying(ledger, order) if leaves and others else others
+    sane = intent.quantity.is_finite() and intent.quantity > 0
+    rejected, since = slot.rejections.get((symbol, str(intent.side)), (0, 0))
+    return Case(
+        intent=intent,
+        now=ledger.now,
+        machine=ledger.machine,
+        limits=terms.limits,
+        timings=terms.timings,
+        hours=terms.hours,
+        slot_known=slot.plan is not None and _owns(ledger, order),
+        slot_stopped=slot.stopped,
+        day_trade=slot.day_trade,
+        shadow=terms.shadow,
+        conditions=[*ledger.conditions.values(), *_flattened(ledger, order.slot)],
+        quarantine=books.quarantined.get(symbol, ""),
+        closing=(order.slot, symbol) in ledger.closings,
+        held=held,
+        leaves=leaves,
+        bound=held_by_exits([o for o in beside if o.slot == order.slot], intent.side),
+        foreign=books.foreign.get(symbol, ZERO),
+        other_slots=books.ours(symbol) - held,
+        lacking=books.lacking(symbol),
+        there=books.there(symbol),
+        leaving=held_by_exits(beside, intent.side),
+        others=[] if leaves else [_other(o) for o in others],
+        price=worst_price(intent, mark) if mark or intent.limit_price is not None else None,
+        equity=ledger.account.equity if ledger.account is not None else None,
+        gross=books.gross,
+        short=books.short,
+        before=books.exposure(symbol),
+        after=books.exposure_with(symbol, order) if sane else books.exposure(symbol),
+        requests=ledger.recent(ledger.requests),
+        cancels=ledger.recent(ledger.cancels),
+        open_orders=sum(1 for o in ledger.orders.all_working() if not o.is_leg),
+        rejected=rejected,
+        rejected_at=since,
+    )
+
+
+def _only_one_trades(other: Order, order: Order) -> bool:
+    """Whether of two orders only one can trade: a replacement and what it replaces, the exits of one bracket."""
+    bound = bool(order.group) and order.group in (other.group, other.client_order_id)
+    return other.client_order_id == order.leaves_room_of or (bound and other.side is order.side)
+
+
+def _flattened(ledger: Ledger, slot: int) -> list[str]:
+    """Return why what the slot opened would be closed at once."""
+    return [why for which, why in ledger.flattening.items() if which in (None, slot)]
+
+
+def _owns(ledger: Ledger, order: Order) -> bool:
+    name = order.client_order_id
+    return name.startswith(ledger.prefix()) and slot_of(name) == order.slot
+
+
+def _other(order: Order) -> OtherOrder:
+    limit = order.intent.limit_price
+    return OtherOrder(order.side, limit, order.slot, order.is_leg)
+
+
+def _found(case: Case) -> dict[str, str]:
+    """Return the figures that an approval was based on, for the record."""
+    value = case.price * case.intent.quantity if case.price is not None else ZERO
+    return {
+        "value": f"{value:.2f}",
+        "symbol_exposure": f"{case.after.either:.2f}",
+        "equity": f"{case.equity:.2f}" if case.equity is not None else "unknown",
+        "as": "exit" if case.is_exit else "entry",
+    }

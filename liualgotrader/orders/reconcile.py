@@ -1,0 +1,243 @@
+"""The broker's books against ours: what was lost on the way is booked, what does not add up is set apart.
+
+A difference is only believed when it is seen twice with no fill in between. Then nothing is opened in the
+symbol and a person is told; nothing is ever traded to make the books agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder
+from liualgotrader.common.rows import AccountRow
+from liualgotrader.orders import account_state as account
+from liualgotrader.orders.broker_side import find, see, settle
+from liualgotrader.orders.cancels import of_other_batches
+from liualgotrader.orders.closing import take_back_entries, there_again
+from liualgotrader.orders.desk_messages import Cancel, Snapshot, prices_of
+from liualgotrader.orders.desk_state import KILL_SWITCH, Ledger
+from liualgotrader.orders.order import Order
+from liualgotrader.orders.reconcile_asking import next_reconcile
+from liualgotrader.orders.resolving import HOW_TO_SETTLE
+
+OUR_PREFIX = "liu-"
+MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
+WAITING = "reconcile"  # the condition that holds until the first comparison after a start or a new connection
+WAITING_TEXT = "the broker's books have not been compared with ours since the start"
+RECONNECTED_TEXT = "the broker's books have not been compared with ours since its order stream was away"
+
+
+def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
+    """Take in the broker's books."""
+    if snapshot.ok:
+        account.on_activities(ledger, snapshot.activities, first=not ledger.reconciling.done_at)
+        _take_orders(ledger, snapshot.orders)
+        _take_executions(ledger, snapshot.executions)
+        _book_what_is_missing(ledger)
+        _end_what_nothing_replaces(ledger)
+        _ask_for_the_absent(ledger, snapshot.orders)
+        _compare_positions(ledger, snapshot)
+        _name_what_earlier_batches_left(ledger)
+        account.on_prices(ledger, prices_of(snapshot.positions))
+        if ledger.reconciling.connections_then == ledger.reconciling.connections:
+            ledger.condition(
+                WAITING, "", quiet=True
+            )  # else it may have missed what happened before the stream was back
+        if KILL_SWITCH in ledger.conditions:
+            _kill_what_was_not_known(ledger, ledger.conditions[KILL_SWITCH])
+    next_reconcile(ledger, ok=snapshot.ok)
+
+
+def _kill_what_was_not_known(ledger: Ledger, reason: str) -> None:
+    """Take back what the kill switch did not know of when it was put on; exits that came since are left alone."""
+    take_back_entries(ledger, reason)
+    for cancel in of_other_batches(ledger):  # each alone: in bulk, those exits would go too
+        ledger.decide(cancel)
+
+
+def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot without what would change nothing, so that its record stays small."""
+    orders = tuple(_telling(ledger, snapshot.orders))
+    told = {o.broker_order_id for o in _with_legs(orders)}
+    executions = tuple(e for e in snapshot.executions if _is_new(ledger, e, told))
+    activities = tuple(a for a in snapshot.activities if a.activity_id not in ledger.activities)
+    return Snapshot(snapshot.ok, orders, executions, snapshot.positions, activities)
+
+
+def _telling(ledger: Ledger, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
+    """Yield the orders that tell something, oldest first, with what a person has put in their place meanwhile."""
+    replacing: set[str] = set()
+    for order in sorted(seen, key=lambda o: o.submitted_at):
+        if order.broker_order_id in replacing or _tells_something(ledger, order):
+            replacing.add(order.replaced_by)
+            yield order
+
+
+def _tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
+    known = ledger.orders.of_broker(seen.broker_order_id)
+    if known is not None:
+        return (
+            not known.is_done
+            or seen.filled_quantity - known.offset > known.filled
+            or any(_leg_tells_something(ledger, leg) for leg in seen.legs)
+        )
+    is_successor = seen.broker_order_id in ledger.orders.expected or ledger.orders.of_broker(seen.replaces) is not None
+    return is_successor or seen.client_order_id.startswith(OUR_PREFIX)
+
+
+def _leg_tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
+    """A bracket's exits come with their parent, which may have ended long before them."""
+    return ledger.orders.of_broker(seen.broker_order_id) is None or _tells_something(ledger, seen)
+
+
+def _with_legs(orders: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
+    for order in orders:
+        yield order
+        yield from order.legs
+
+
+def _is_new(ledger: Ledger, execution: BrokerExecution, told: set[str]) -> bool:
+    order = ledger.orders.of_broker(execution.broker_order_id)
+    if order is None:
+        return execution.broker_order_id in told
+    return execution.execution_id not in order.executions
+
+
+def _take_orders(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
+    others: dict[str, BrokerOrder] = {}
+    for view in seen:
+        order = find(ledger, view)
+        if order is not None:
+            see(ledger, order, view)
+        elif view.client_order_id.startswith(OUR_PREFIX) and not view.state.is_final:
+            others[view.broker_order_id] = view
+    ledger.orders.other_batches = others  # every open order is in the answer
+
+
+def _name_what_earlier_batches_left(ledger: Ledger) -> None:
+    """Say once after every start which orders of earlier batches work on; one that could open a position is taken back."""
+    for seen in ledger.orders.other_batches.values():
+        if seen.broker_order_id in ledger.reconciling.strangers:
+            continue
+        ledger.reconciling.strangers.add(seen.broker_order_id)
+        what = f"{seen.side} {plain(seen.quantity - seen.filled_quantity)} {seen.symbol}"
+        if ledger.terms.shadow or ledger.books.there(seen.symbol) * seen.side.sign < 0:
+            left = (
+                f"{seen.client_order_id} of an earlier batch still works at the broker ({what}) and nobody follows it"
+            )
+            ledger.warn("WARNING", f"{left}: take it back there, or have `liu kill-switch` do it")
+        else:
+            ledger.warn(
+                "WARNING",
+                f"{seen.client_order_id} of an earlier batch could still open a position ({what}): taken back",
+            )
+            ledger.decide(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
+
+
+def _take_executions(ledger: Ledger, executions: Iterable[BrokerExecution]) -> None:
+    for execution in sorted(executions, key=lambda e: (e.at, e.cumulative_quantity)):
+        order = ledger.orders.of_broker(execution.broker_order_id)
+        if order is not None and ledger.book(order, execution):
+            settle(ledger, order)
+
+
+def _book_what_is_missing(ledger: Ledger) -> None:
+    for order in ledger.orders.all_working():
+        if order.missing:
+            order.misses += 1
+            if order.misses >= MISSES:
+                _book_by_average(ledger, order)
+
+
+def _end_what_nothing_replaces(ledger: Ledger) -> None:
+    """An order that somebody has replaced by one that the broker does not show, however often it is asked, has ended."""
+    for order in ledger.orders.all_working():
+        if order.missing or not ledger.orders.waits_for_successor(order):
+            continue
+        order.misses += 1
+        ledger.reconciling.again = True
+        if order.misses >= MISSES:
+            ledger.orders.expected = {name: o for name, o in ledger.orders.expected.items() if o is not order}
+            ledger.warn(
+                "ERROR", f"{order.client_order_id} was replaced at the broker by an order that it does not show"
+            )
+            settle(ledger, order)
+
+
+def _book_by_average(ledger: Ledger, order: Order) -> None:
+    """Book what the broker counts as filled and shows no execution for, so that the order's average price holds."""
+    average = order.average_told or order.average_price or ledger.books.marks.get(order.symbol)
+    if not average:
+        return
+    for missing in order.unnamed(average, order.seen_at or ledger.now):
+        told = f"{missing.quantity} shares booked at {missing.price}, their average price"
+        ledger.warn("ERROR", f"{order.client_order_id}: {told}")
+        ledger.book(order, missing)
+    settle(ledger, order)
+
+
+def _ask_for_the_absent(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
+    told = {o.broker_order_id for o in _with_legs(seen)}
+    for order in ledger.orders.all_working():
+        if order.broker_order_id and order.broker_order_id not in told:
+            ledger.look_up(order)
+
+
+def _compare_positions(ledger: Ledger, snapshot: Snapshot) -> None:
+    held = {p.symbol: p.quantity for p in snapshot.positions}
+    if not ledger.reconciling.opened:
+        _record_foreign(ledger, held)
+        return
+    books, state = ledger.books, ledger.reconciling
+    for symbol in sorted({*held, *books.symbols(), *books.foreign, *books.quarantined}):
+        moved = ledger.fills_in.get(symbol, 0) > state.fills_then
+        if moved or any(o.missing for o in ledger.orders.in_symbol(symbol)):
+            state.suspects.pop(symbol, None)
+            state.again = state.again or moved
+            continue
+        difference = held.get(symbol, ZERO) - books.ours(symbol) - books.foreign.get(symbol, ZERO)
+        _weigh(ledger, symbol, difference)
+
+
+def _record_foreign(ledger: Ledger, held: dict[str, Decimal]) -> None:
+    """What the account holds beyond us when the batch opens its books is not ours; what it lacks is a difference."""
+    ledger.reconciling.opened = True
+    for symbol in sorted({*held, *ledger.books.symbols()}):
+        ours = ledger.books.ours(symbol)
+        beyond = held.get(symbol, ZERO) - ours
+        if ours * beyond < 0:  # it has left the account since the slot took it up
+            _weigh(ledger, symbol, beyond)
+        elif beyond:
+            ledger.books.foreign[symbol] = beyond
+            ledger.write(AccountRow(ledger.terms.batch_id, symbol, beyond, ledger.now))
+
+
+def _weigh(ledger: Ledger, symbol: str, difference: Decimal) -> None:
+    books, suspects = ledger.books, ledger.reconciling.suspects
+    if not difference:
+        suspects.pop(symbol, None)
+        if books.differences.pop(symbol, None) is not None:
+            _lift(ledger, symbol)
+            there_again(ledger, symbol)
+    elif suspects.get(symbol) != difference:
+        suspects[symbol] = difference
+    elif books.differences.get(symbol) != difference:
+        books.differences[symbol] = difference
+        word = "more" if difference > 0 else "fewer"
+        books.quarantined[symbol] = f"the broker holds {plain(abs(difference))} shares {word} than our books say"
+        ledger.warn(
+            "ERROR", f"{symbol}: {books.quarantined[symbol]}; nothing is opened in it until you {HOW_TO_SETTLE}"
+        )
+
+
+def _lift(ledger: Ledger, symbol: str) -> None:
+    """Allow entries again where the books agree, unless a person has something else to settle there."""
+    agree, why = f"{symbol}: our books and the broker's agree again", ledger.books.why_apart(symbol)
+    if why:
+        ledger.books.quarantined[symbol] = why
+        ledger.warn("WARNING", f"{agree}, but nothing is opened in it yet: {why}")
+        return
+    del ledger.books.quarantined[symbol]
+    ledger.warn("WARNING", f"{agree}; entries are allowed")

@@ -1,0 +1,326 @@
+"""Pre-trade risk: a table of small rules that every order passes, in this order; the first that objects refuses it.
+
+An order that only reduces its slot's position (an exit) passes over the rules marked as for entries: whatever
+else is wrong, it must be possible to get out. Exposure counts every working order as if it were filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from liualgotrader.common.clock import MINUTE, SECOND
+from liualgotrader.common.money import ZERO, exact
+from liualgotrader.common.orders import OrderIntent, OrderType, Side
+from liualgotrader.common.session_plan import Hours, Limits, Timings
+from liualgotrader.orders.positions import NOTHING, Exposure
+
+FRACTION_DIGITS = 9  # the smallest part of a share is 1e-9
+TIMES_IN_FORCE = frozenset({"day", "gtc", "opg", "cls", "ioc", "fok"})
+RESERVED_PART = 4  # one in four requests is kept for exits; cancels count against entries, never against exits
+REJECTIONS_IN_A_ROW = 3
+PROBE_AFTER = MINUTE  # market time until an entry is tried again after so many rejections
+FOREIGN_BOOT = 10  # an intent valid for longer than this many exit lifetimes was made before the machine restarted
+
+
+@dataclass(frozen=True, slots=True)
+class OtherOrder:
+    """A working order in the same symbol, as far as crossing it matters."""
+
+    side: Side
+    limit_price: Decimal | None  # None: it takes any price
+    slot: int
+    is_leg: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One order before the desk, and all that its rules look at. Money in US dollars, quantities in shares."""
+
+    intent: OrderIntent
+    now: int
+    machine: int
+    limits: Limits
+    timings: Timings
+    hours: Hours
+    slot_known: bool
+    slot_stopped: str
+    day_trade: bool
+    shadow: bool
+    conditions: Sequence[str]  # why nothing is opened now
+    quarantine: str
+    closing: bool  # the desk is closing this slot's position
+    held: Decimal  # the slot's signed position
+    leaves: bool  # it reduces the position, and may take back what stands in its way
+    bound: Decimal  # shares that the slot's orders of the same side bind, which do not make room for it
+    foreign: Decimal  # signed shares that the account holds and that are not ours
+    other_slots: Decimal  # signed shares of the other slots
+    lacking: bool  # the account is known to hold less of the symbol than our books say
+    there: Decimal  # signed shares that the account holds
+    leaving: Decimal  # shares that working orders of the same side, of all slots, already bind
+    others: Sequence[OtherOrder]
+    price: Decimal | None  # what the order is counted at; None: nobody knows
+    equity: Decimal | None
+    gross: Decimal
+    short: Decimal
+    before: Exposure = NOTHING
+    after: Exposure = NOTHING
+    requests: int  # orders sent in the last market minute
+    cancels: int  # asked in the last market minute
+    open_orders: int
+    rejected: int  # entries of this slot in this symbol the broker rejected in a row
+    rejected_at: int
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether the order, with all that already binds the position, can only reduce it."""
+        opposite = self.held * self.intent.side.sign < 0
+        return opposite and self.intent.quantity + self.bound <= abs(self.held)
+
+    @property
+    def is_short_sale(self) -> bool:
+        """Whether shares are sold that the slot does not hold."""
+        return self.intent.side is Side.SELL and self.held <= 0
+
+
+Objection = str | None
+
+
+class Rule(NamedTuple):
+    """One reason to say no: its name stands in rows and news; the function says what was found."""
+
+    name: str
+    entries_only: bool
+    objects: Callable[[Case], Objection]
+
+
+def _unknown_slot(c: Case) -> Objection:
+    return None if c.slot_known else f"slot {c.intent.slot} is not part of this batch"
+
+
+def _slot_stopped(c: Case) -> Objection:
+    return c.slot_stopped or None
+
+
+def _too_old(c: Case) -> Objection:
+    left = c.intent.valid_until - c.machine
+    if left < 0:
+        return f"{-left / SECOND:.1f} s too late"
+    if left > FOREIGN_BOOT * c.timings.exit_valid_seconds * SECOND:
+        return "made before the machine was restarted"
+    return None
+
+
+def _terms(c: Case) -> Objection:
+    intent = c.intent
+    prices = {"limit": intent.limit_price, "stop": intent.stop_price}
+    needed = {
+        OrderType.MARKET: (),
+        OrderType.LIMIT: ("limit",),
+        OrderType.STOP: ("stop",),
+        OrderType.STOP_LIMIT: ("limit", "stop"),
+    }[intent.type]
+    for name, price in prices.items():
+        if name in needed and price is None:
+            return f"a {intent.type} order needs a {name} price"
+        if name not in needed and price is not None:
+            return f"a {intent.type} order has no {name} price"
+    stated = [*prices.values(), intent.take_profit, intent.stop_loss]
+    if any(p is not None and not (p.is_finite() and p > 0) for p in stated):
+        return "a price must be above zero"
+    return None if intent.time_in_force in TIMES_IN_FORCE else f"time in force {intent.time_in_force!r} is unknown"
+
+
+def _size(c: Case) -> Objection:
+    quantity = c.intent.quantity
+    if not quantity.is_finite() or quantity <= 0:
+        return f"{quantity} shares"
+    if quantity == quantity.to_integral_value():
+        return None
+    if -int(quantity.normalize().as_tuple().exponent) > FRACTION_DIGITS:
+        return f"{quantity} is finer than {FRACTION_DIGITS} decimals"
+    if c.intent.time_in_force != "day":
+        return "fractions of a share need time in force day"
+    if c.intent.take_profit is not None or c.intent.stop_loss is not None:
+        return "fractions of a share cannot be part of a bracket"
+    return "fractions of a share cannot be sold short" if c.is_short_sale else None
+
+
+def _closing(c: Case) -> Objection:
+    return f"the desk is closing {c.intent.symbol}" if c.closing else None
+
+
+def _flip(c: Case) -> Objection:
+    if c.held * c.intent.side.sign >= 0 or c.is_exit:
+        return None
+    free = abs(c.held) - c.bound
+    return f"{c.intent.quantity} of {max(ZERO, free)} shares that can still be closed; a position is not turned over"
+
+
+def _not_there(c: Case) -> Objection:
+    if not c.lacking:
+        return None
+    free = max(ZERO, -c.there * c.intent.side.sign - c.leaving)
+    enough = free > 0 if c.leaves else c.intent.quantity <= free  # what leaves is cut to what is there
+    return None if enough else f"the account holds {free} shares that can still be closed"
+
+
+def _self_crossing(c: Case) -> Objection:
+    mine = c.intent.limit_price if c.intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT) else None
+    for other in c.others:
+        if other.side is c.intent.side or other.is_leg:
+            continue
+        buy, sell = (mine, other.limit_price) if c.intent.side is Side.BUY else (other.limit_price, mine)
+        if buy is None or sell is None or buy >= sell:
+            return f"it would trade with an order of slot {other.slot}"
+    return None
+
+
+def _account_flip(c: Case) -> Objection:
+    for shares, whose in ((c.foreign, "what is not ours"), (c.other_slots, "another strategy's position")):
+        if shares * c.intent.side.sign < 0:
+            return f"it would trade against {whose}: {shares} shares"
+    return None
+
+
+def _entries_stopped(c: Case) -> Objection:
+    return c.conditions[0] if c.conditions else None
+
+
+def _quarantined(c: Case) -> Objection:
+    return c.quarantine or None
+
+
+def _liquidation(c: Case) -> Objection:
+    hours = c.hours
+    over = c.day_trade and not hours.bypass and 0 < hours.liquidates_at <= c.now
+    return "day trading has ended for today" if over else None
+
+
+def _price_known(c: Case) -> Objection:
+    return None if c.price is not None and c.price > 0 else "there is no price to judge it by"
+
+
+def _price_age(c: Case) -> Objection:
+    most = c.limits.quote_age_seconds * SECOND
+    if not most:
+        return None
+    if c.intent.reference_price is None or not c.intent.reference_at:
+        return "it states no price it was decided on"
+    age = c.now - c.intent.reference_at
+    return f"decided on a price {age / SECOND:.1f} s old" if age > most else None
+
+
+def _collar(c: Case) -> Objection:
+    intent = c.intent
+    if intent.limit_price is None or intent.reference_price is None:
+        return None
+    width = exact(c.limits.collar_fraction)
+    base = intent.reference_price
+    if intent.type is OrderType.STOP_LIMIT and intent.stop_price is not None:
+        base = max(base, intent.stop_price) if intent.side is Side.BUY else min(base, intent.stop_price)
+    away = (intent.limit_price - base) * intent.side.sign
+    return f"limit {intent.limit_price} is beyond {width:.1%} of {base}" if away > base * width else None
+
+
+def _equity_known(c: Case) -> Objection:
+    return None if c.equity is not None and c.equity > 0 else "the account's equity is not known"
+
+
+def _notional(c: Case) -> Objection:
+    assert c.price is not None and c.equity is not None  # the rules above have seen to it
+    value = c.price * c.intent.quantity
+    most = min(exact(c.limits.order_equity_fraction) * c.equity, exact(c.limits.order_dollars))
+    return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
+
+
+def _position(c: Case) -> Objection:
+    assert c.equity is not None
+    most = exact(c.limits.position_equity_fraction) * c.equity
+    return f"{c.after.either:.2f} $ of at most {most:.2f} $" if c.after.either > most else None
+
+
+def _gross(c: Case) -> Objection:
+    assert c.equity is not None
+    most = exact(c.limits.gross_equity_fraction) * c.equity
+    value = c.gross - c.before.either + c.after.either
+    return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
+
+
+def _short(c: Case) -> Objection:
+    assert c.equity is not None
+    most = exact(c.limits.short_equity_fraction) * c.equity
+    value = c.short - c.before.short + c.after.short
+    grows = c.after.short > c.before.short
+    return f"{value:.2f} $ of at most {most:.2f} $" if grows and value > most else None
+
+
+def _order_rate(c: Case) -> Objection:
+    most, asked = c.limits.orders_per_minute, c.requests
+    if not c.is_exit:
+        most, asked = most - most // RESERVED_PART, c.requests + c.cancels
+    return f"{asked} of {most} requests in a minute" if asked >= most else None
+
+
+def _open_orders(c: Case) -> Objection:
+    most = c.limits.open_orders
+    return f"{c.open_orders} of {most} orders work already" if c.open_orders >= most else None
+
+
+def _rejected(c: Case) -> Objection:
+    waits = c.rejected >= REJECTIONS_IN_A_ROW and c.now < c.rejected_at + PROBE_AFTER
+    return f"the broker rejected {c.rejected} in a row" if waits else None
+
+
+def _shadow(c: Case) -> Objection:
+    return "nothing is sent in a shadow session" if c.shadow else None
+
+
+RULES: Sequence[Rule] = (
+    Rule("unknown_slot", False, _unknown_slot),
+    Rule("slot_stopped", False, _slot_stopped),
+    Rule("intent_too_old", False, _too_old),
+    Rule("terms", False, _terms),
+    Rule("size", False, _size),
+    Rule("closing", False, _closing),
+    Rule("flip", False, _flip),
+    Rule("not_there", False, _not_there),
+    Rule("self_crossing", False, _self_crossing),
+    Rule("liquidation", True, _liquidation),
+    Rule("entries_stopped", True, _entries_stopped),
+    Rule("quarantined", True, _quarantined),
+    Rule("account_flip", True, _account_flip),
+    Rule("no_price", True, _price_known),
+    Rule("price_too_old", True, _price_age),
+    Rule("price_collar", True, _collar),
+    Rule("no_equity", True, _equity_known),
+    Rule("order_value", True, _notional),
+    Rule("position_value", True, _position),
+    Rule("gross_exposure", True, _gross),
+    Rule("short_exposure", True, _short),
+    Rule("open_orders", True, _open_orders),
+    Rule("rejected_before", True, _rejected),
+    Rule("order_rate", False, _order_rate),
+    Rule("shadow", False, _shadow),
+)
+
+
+class Refused(NamedTuple):
+    """Risk says no: the rule's name, and what it found."""
+
+    rule: str
+    detail: str
+
+
+def judge(case: Case, rules: Sequence[Rule] = RULES) -> Refused | None:
+    """Return the first rule that objects to the order, None if it may go."""
+    is_exit = case.is_exit
+    for rule in rules:
+        if rule.entries_only and is_exit:
+            continue
+        detail = rule.objects(case)
+        if detail is not None:
+            return Refused(rule.name, detail)
+    return None

@@ -1,0 +1,205 @@
+"""The PostgreSQL of the data folder: shared by all our programs, started by the first, stopped by the last.
+
+Nothing else in the project starts or stops it. The server listens on one UNIX socket that only the
+owner of the data folder (and root) can open, and on no TCP port. A program that was killed leaves
+neither a lock nor a count behind: users are known by pid and start time, and a postmaster that was left
+running is taken over by the next start.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.postgres import backup as server_backup
+from liualgotrader.postgres.binaries import installed_programs, programs_for, run_program
+from liualgotrader.postgres.cluster import SUPERUSER, Cluster
+from liualgotrader.postgres.server_users import Usage, UsersFile, locked
+from liualgotrader.postgres.system_account import let_through, server_account
+from liualgotrader.postgres.upgrade import make_current
+
+__all__ = ["DEFAULT_DATABASE", "EmbeddedServer"]
+
+DEFAULT_DATABASE = "liualgotrader"
+_RECOVERY_SECONDS = 5
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+class EmbeddedServer:
+    """The running server, used by this process until `release`. Also a context manager."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._token = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self._process = os.getpid()
+        self._released = False
+
+    # --- life ---------------------------------------------------------------------------------
+
+    @classmethod
+    def start(cls, home: Path) -> EmbeddedServer:
+        """Return the server of the data folder `home`, started, upgraded or taken over as needed.
+
+        Blocks: 0.1 s when it runs already, about 1 s the first time. As root the server runs as the system
+        account `liualgotrader`, and `home` must lie where that account can pass (see `server_account`).
+
+        Raises:
+            ConfigError: if `home` cannot be used.
+            OutsideError: if the disk is full or the server does not come up.
+        """
+        home = prepare(home)
+        with locked(lock_path(home)):
+            server = cls(make_current(cluster_of(home)))
+            server._cluster.start()
+            users_file(home).add(server._token)
+        atexit.register(server.release)
+        return server
+
+    def release(self) -> None:
+        """Stop using the server; the last user stops it. Safe to repeat; does nothing in a forked child."""
+        if self._released or os.getpid() != self._process:
+            return
+        self._released = True
+        atexit.unregister(self.release)
+        home = self._cluster.home
+        if not home.exists():  # the data folder was removed: there is nothing left to serve
+            return
+        with locked(lock_path(home)):
+            left = users_file(home).remove(self._token)
+            if not left.users and not left.kept_since_boot:
+                self._cluster.stop()
+
+    def restart_if_dead(self) -> bool:
+        """Start the server again if its postmaster was killed; return whether it had to be.
+
+        One that lives but does not answer (it recovers, or is dying) is given five seconds to do either.
+        """
+        with locked(lock_path(self._cluster.home)):
+            if self._cluster.answers_within(_RECOVERY_SECONDS) or self._cluster.postmaster() is not None:
+                return False
+            self._cluster.start()
+            return True
+
+    def __enter__(self) -> EmbeddedServer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def postmaster_pid(self) -> int | None:
+        """Return the process that owns all of the server's others, None if it was killed."""
+        return self._cluster.postmaster()
+
+    @property
+    def version(self) -> str:
+        """Return PostgreSQL's version, for example 18.4."""
+        return self._cluster.programs.version
+
+    def dsn(self, database: str = DEFAULT_DATABASE) -> str:
+        """Return the address of a database; it holds no password, the socket's folder is the protection."""
+        return dsn_of(self._cluster, database)
+
+    def psql_command(self, database: str = DEFAULT_DATABASE) -> list[str]:
+        """Return the command that opens an interactive session."""
+        return [self._cluster.programs.path("psql"), "-d", self.dsn(database)]
+
+    # --- databases ----------------------------------------------------------------------------
+
+    def ensure_database(self, name: str, *, template: str = "template1") -> None:
+        """Make the database unless it is there; with `template`, as a copy of another that nobody has open.
+
+        Raises:
+            ConfigError: if the name is not lower-case letters, digits and underscores.
+        """
+        _check_name(name)
+        _check_name(template)
+        if name in self.databases():
+            return
+        try:
+            self.run_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
+        except OutsideError:
+            if name not in self.databases():  # otherwise another program was faster
+                raise
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database and end its connections."""
+        _check_name(name)
+        self.run_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def databases(self) -> Sequence[str]:
+        """Return the names of all databases but the server's own."""
+        return server_backup.databases(self._cluster, dsn_of(self._cluster, SUPERUSER))
+
+    def run_sql(self, statement: str, *, database: str = SUPERUSER) -> str:
+        """Run one statement outside a transaction and return the unaligned rows."""
+        command = [self._cluster.programs.path("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database)]
+        return run_program([*command, "-c", statement], seconds=120)
+
+    def backup(self, path: Path) -> Sequence[str]:
+        """Write all databases into the file `path`, replacing it; return their names."""
+        return server_backup.backup(self._cluster, dsn_of(self._cluster, SUPERUSER), path)
+
+    def restore(self, path: Path) -> Sequence[str]:
+        """Replace databases by those in the file: all of them, or none if anything is wrong with it."""
+        return server_backup.restore(self._cluster, dsn_of(self._cluster, SUPERUSER), path)
+
+
+# --- the data folder, also for `liu db` ---------------------------------------------------------
+
+
+def prepare(home: Path) -> Path:
+    """Return the data folder as an absolute path, made if it is not there.
+
+    Raises:
+        ConfigError: if it cannot be made or entered.
+    """
+    home = home.expanduser().resolve()
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "run").mkdir(mode=0o700, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f"The data folder {home} cannot be made: {e.strerror}; set LIU_HOME to another.") from e
+    let_through(server_account(), home / "run", ours=home)
+    return home
+
+
+def cluster_of(home: Path) -> Cluster:
+    """Return the cluster of a prepared data folder, with programs that its account can run."""
+    account = server_account()
+    return Cluster(home, home / "postgres", account, programs_for(installed_programs(), account, home))
+
+
+def lock_path(home: Path) -> Path:
+    """Return the file whose lock is held while the server is started, stopped or counted."""
+    return home / "run" / "postgres.lock"
+
+
+def users_file(home: Path) -> UsersFile:
+    """Return the list of programs that use the server; hold the lock around every call."""
+    return UsersFile(home / "run" / "postgres.users.json")
+
+
+def users_of(home: Path) -> Usage:
+    """Return who uses the server now."""
+    with locked(lock_path(home)):
+        return users_file(home).read()
+
+
+def dsn_of(cluster: Cluster, database: str) -> str:
+    """Return the address of a database of the cluster."""
+    return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(cluster.socket_folder), safe='/')}"
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot be the name of a database: use lower-case letters, digits and underscores.")

@@ -1,0 +1,311 @@
+"""The scanners' process: each scanner runs when it is due, and its picks go to the producer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from liualgotrader.common.clock import NEVER, SECOND
+from liualgotrader.common.config import Secrets
+from liualgotrader.common.errors import LiuError
+from liualgotrader.common.events import Pick, is_symbol
+from liualgotrader.common.interpreter import WATCHED, Kept, listed
+from liualgotrader.common.plugins import one_line, source_of, where_raised
+from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.tlog import say, warn
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.ipc.batch_codec import encode_picks, frames
+from liualgotrader.ipc.child_process import Child
+from liualgotrader.ipc.links import Writer
+from liualgotrader.ipc.session_page import Cell, Life
+from liualgotrader.scanners.base import Scanner, make_scanner
+from liualgotrader.scanners_runner.scanner_marks import Marks
+from liualgotrader.scanners_runner.scanner_thread import NoAnswer, Outcome, Raised, ScannerThread
+from liualgotrader.scanners_runner.schedule import PATIENCE_SECONDS, Turns, next_due
+
+log = logging.getLogger(__name__)
+
+_NAMED = 5  # unknown symbols in one notice
+_LONGEST = 20  # characters of such a symbol
+_ASSETS_SECONDS = 10.0  # machine time for the list of tradable symbols
+_OTHERS_SECONDS, _LOOK_SECONDS = 10.0, 0.02  # machine time for the processes that picks are meant for
+FAILURES_IN_A_ROW = 3  # end a scanner for the session
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The outside, as scanners see it. `run_seconds` (machine) is the longest a run may take.
+
+    `warm_up` does what would make the first run slow, while the session has not begun.
+    """
+
+    data: DataAPI
+    make_loader: Callable[[], object]
+    secrets: Secrets = field(default_factory=Secrets)
+    run_seconds: float = 60.0
+    warm_up: Callable[[], Awaitable[None]] | None = None
+
+
+class ScannersRunner:
+    """One scanners' process, from the open to the supervisor's stop."""
+
+    def __init__(self, child: Child, doors: Doors) -> None:
+        self._child, self._plan, self._doors = child, child.plan, doors
+        self._tradeplan = TradePlan.from_dict(child.plan.tradeplan)
+        self._marks = Marks(Path(child.plan.run_dir))
+        self._alone = asyncio.Lock()
+        self._kept = Kept(())  # settings of the interpreter that scanners share
+        self._said: set[tuple[str, str]] = set()  # scanner and cause, each told a person once
+        self._turns = Turns(len(self._tradeplan.scanners))
+        self._link: Writer | None = None
+        self._unsent: list[bytes] = []
+        self._sent = asyncio.Event()
+        self._tradable: Collection[str] = ()  # empty: not known
+        self._counts = {"runs": 0, "failures": 0, "picks": 0, "scanners_running": 0}
+
+    async def run(self) -> None:
+        """Run the scanners until the supervisor says stop.
+
+        Raises:
+            ConfigError: a scanner's file, class or settings do not fit.
+        """
+        child = self._child
+        warming = asyncio.ensure_future(self._warm_up())
+        try:
+            scanners = self._make_all()
+            if not self._tradeplan.test_scanners:
+                self._connect()
+            child.report(lambda: dict(self._counts))
+            start = child.clock.now() if self._plan.hours.bypass else max(self._plan.hours.opens_at, child.clock.now())
+            if not self._is_held():  # else the market stands until all of it is done
+                await self._until_of_use(warming)
+            tasks = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in scanners.items()]
+            await child.clock.sleep(0)  # so that each has stated when it is due before the market goes on
+            child.ready()
+            await self._until_stopped(tasks)
+        finally:
+            warming.cancel()
+            await self._doors.data.close()
+            if self._link is not None:
+                self._link.close()
+
+    async def _warm_up(self) -> None:
+        """Get ready for the first run; what goes wrong here is said by that run."""
+        if self._doors.warm_up is not None:
+            with suppress(ImportError, LiuError, RuntimeError):  # the last: closed meanwhile
+                await self._doors.warm_up()
+                await self._know_assets()
+
+    async def _until_of_use(self, warming: asyncio.Future[None]) -> None:
+        """Wait until a pick can reach its strategy at once: nothing is left to be loaded, and the others are there."""
+        child, page = self._child, self._child.page
+        until = child.clock.machine() + round(_OTHERS_SECONDS * SECOND)
+        stop = asyncio.ensure_future(child.stopping.wait())
+        either: set[asyncio.Future[Any]] = {warming, stop}
+        await asyncio.wait(either, timeout=_OTHERS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        others = [page.process(name) for name in page.processes if name != child.name]
+        while child.clock.machine() < until and any(page.get(row, Cell.LIFE) == Life.DOWN for row in others):
+            if stop.done():
+                break
+            await child.clock.sleep(_LOOK_SECONDS)
+        stop.cancel()
+
+    async def _until_stopped(self, tasks: Sequence[asyncio.Future[None]]) -> None:
+        stop = asyncio.ensure_future(self._child.stopping.wait())
+        running: set[asyncio.Future[Any]] = {stop, *tasks}
+        try:
+            while not stop.done():
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    await task
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    # --- scanners ----------------------------------------------------------------------------------
+
+    def _make_all(self) -> dict[int, Scanner]:
+        """Return the scanners that are to run, by their place in the tradeplan."""
+        self._marks.nobody_runs()
+        made: dict[int, Scanner] = {}
+        for index, (name, table) in enumerate(self._tradeplan.scanners.items()):
+            if name not in self._marks.off:
+                with self._marks.running(name):
+                    made[index] = self._make(name, table)
+        self._kept = Kept(WATCHED)
+        return made
+
+    def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
+        folder, seed = Path(self._plan.tradeplan_dir), f"{self._plan.seed}/{name}"
+        scanner = make_scanner(self._doors.make_loader(), name, table, folder, seed=seed)
+        hours = self._plan.hours
+        scanner.enter(
+            data_api=self._doors.data,
+            now=self._child.clock.now,
+            opens_at=hours.opens_at,
+            tell=lambda text: self._notice(name, text),
+        )
+        return scanner
+
+    async def _follow(self, index: int, scanner: Scanner, due: int) -> None:
+        """Run one scanner each time it is due; an error ends that run, several in a row end the scanner."""
+        clock, hours = self._child.clock, self._plan.hours
+        name = list(self._tradeplan.scanners)[index]
+        period = int(scanner.recurrence.total_seconds() * SECOND) if scanner.recurrence else 0
+        thread = ScannerThread(name)
+        failures = 0
+        while hours.bypass or due < hours.closes_at:
+            self._turns.expect(index, due)
+            await clock.sleep_until(due)
+            with self._child.seat.busy():
+                symbols = await self._run_marked(name, scanner, thread)
+                failures = failures + 1 if symbols is None else 0
+                picked = await self._that_trade(name, symbols or [])
+                await self._turns.wait(index, clock, self._patience())
+                await self._hand_over(name, scanner, picked)
+                due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
+                if failures >= FAILURES_IN_A_ROW:
+                    reason = f"failed {failures} times in a row"
+                    self._notice(name, f"{reason} and is not run any more this session")
+                    self._marks.put_off(name, clock.now(), reason)
+                    due = NEVER
+                elif failures and not period:
+                    self._marks.put_off(name, clock.now(), "failed in its only run")
+                self._turns.expect(index, due)
+            if due == NEVER:
+                break
+        self._turns.expect(index, NEVER)
+        thread.close()
+
+    async def _run_marked(self, name: str, scanner: Scanner, thread: ScannerThread) -> list[str] | None:
+        """Run a scanner once so that the supervisor knows whom to blame should the process end meanwhile."""
+        if self._marks.suspects:
+            async with self._alone:
+                with self._marks.running(name):
+                    return await self._run_once(name, scanner, thread)
+        with self._marks.running(name):
+            return await self._run_once(name, scanner, thread)
+
+    async def _run_once(self, name: str, scanner: Scanner, thread: ScannerThread) -> list[str] | None:
+        """Return the symbols of one run in capitals, each once; None if there were none because it failed."""
+        self._counts["runs"] += 1
+        self._counts["scanners_running"] += 1
+        outcome = await thread.run(scanner.run, self._child.clock, self._doors.run_seconds, scanner.own_context)
+        self._counts["scanners_running"] -= 1
+        if changed := self._kept.put_back():
+            others = ", or another scanner that ran meanwhile," if self._counts["scanners_running"] else ""
+            self._notice(name, f"{others} has changed {listed(changed)} for every scanner; it was put back".lstrip())
+        problem = _problem(outcome, scanner)
+        if problem:
+            self._counts["failures"] += 1
+            again = "; it is tried again when it is due next" if scanner.recurrence else ""
+            self._notice(name, self._doors.secrets.hide(problem) + again, _cause(outcome, scanner))
+            return None
+        found = getattr(outcome, "value", None) or []
+        ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
+        symbols = list(dict.fromkeys(text.strip().upper() for text in ordered))
+        say(log, "scanner_ran", scanner=name, picks=len(symbols))
+        return [symbol for symbol in symbols if symbol]
+
+    async def _that_trade(self, name: str, symbols: Sequence[str]) -> list[str]:
+        """Return the symbols that the broker trades; all that can be symbols while its list cannot be had."""
+        if symbols:
+            await self._know_assets()
+        unknown = [s for s in symbols if not is_symbol(s) or (self._tradable and s not in self._tradable)]
+        fresh = [symbol for symbol in unknown if (name, symbol) not in self._said]
+        if fresh:
+            self._said.update((name, symbol) for symbol in fresh)
+            some = ", ".join(f"{_printable(symbol):.{_LONGEST}}" for symbol in fresh[:_NAMED])
+            more = f" and {len(fresh) - _NAMED} more" if len(fresh) > _NAMED else ""
+            self._notice(name, f"picked {some}{more}, which the broker does not trade; left out")
+        return [symbol for symbol in symbols if symbol not in unknown]
+
+    async def _know_assets(self) -> None:
+        """Ask for the list of symbols that the broker trades, unless it is known."""
+        if self._tradable:
+            return
+        try:
+            async with asyncio.timeout(_ASSETS_SECONDS):
+                self._tradable = frozenset(await self._doors.data.tradable_symbols())
+        except (LiuError, TimeoutError) as error:
+            warn(log, "assets_unknown", error=error or "no answer in time")
+
+    def _patience(self) -> float:
+        """Return how long an earlier scanner is waited for: while the market stands for us, as long as it may take."""
+        return self._doors.run_seconds if self._is_held() else PATIENCE_SECONDS
+
+    def _is_held(self) -> bool:
+        """Whether a simulated market stands until we are done."""
+        anchor = self._child.page.anchor() if self._plan.simulated_clock else None
+        return anchor is not None and anchor.speed == 0
+
+    def _notice(self, name: str, text: str, cause: str = "") -> None:
+        """Tell a person something about a scanner, once for each cause; the log has it every time."""
+        warn(log, "scanner_said", scanner=name, text=text)
+        if (name, cause or text) not in self._said:
+            self._said.add((name, cause or text))
+            self._child.notice("WARNING", f"scanner {name} {text}")
+
+    # --- picks -------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._link = self._child.writer("picks")
+        self._link.on_connected(self._send)
+        self._link.on_room(self._send)
+        self._link.attach(asyncio.get_running_loop())
+
+    async def _hand_over(self, name: str, scanner: Scanner, symbols: Sequence[str]) -> None:
+        """Send picks and return once the producer's link has taken them; a producer that is down is waited for."""
+        if not symbols:
+            return
+        self._counts["picks"] += len(symbols)
+        if self._link is None:  # the plan says that scanners are only tried out
+            self._child.notice("INFO", f"scanner {name} picks {len(symbols)}: {', '.join(symbols)}")
+            return
+        at = self._child.clock.now()
+        picks = [Pick(symbol, at, name, scanner.target_strategy_name or "") for symbol in symbols]
+        self._unsent += frames(picks, encode_picks)
+        self._send()
+        while self._unsent:
+            self._sent.clear()
+            await self._sent.wait()
+
+    def _send(self) -> None:
+        while self._unsent and self._link is not None and self._link.send(self._unsent[0]):
+            del self._unsent[0]
+        if not self._unsent:
+            self._sent.set()
+
+
+def _printable(text: str) -> str:
+    """Return what can stand in a message of any text that a scanner gave for a symbol."""
+    return text if text.isascii() and text.isprintable() else ascii(text)
+
+
+def _cause(outcome: Outcome, scanner: Scanner) -> str:
+    """Return what makes two failures the same to a person: what was raised where, whatever the message says."""
+    if isinstance(outcome, Raised):
+        return f"{type(outcome.error).__name__} at {where_raised(outcome.error, source_of(scanner))}"
+    return type(outcome).__name__
+
+
+def _problem(outcome: Outcome, scanner: Scanner) -> str:
+    """Return what went wrong in words, empty if nothing did."""
+    if isinstance(outcome, NoAnswer):
+        return f"did not return within {outcome.seconds:g} seconds and was left alone"
+    if isinstance(outcome, Raised):
+        error = outcome.error
+        return f"failed at {where_raised(error, source_of(scanner))}: {one_line(error)}"
+    value = outcome.value
+    if value is None or (isinstance(value, list | tuple | set) and all(isinstance(s, str) for s in value)):
+        return ""
+    if isinstance(value, list | tuple | set):
+        odd = next(s for s in value if not isinstance(s, str))
+        return f"returned a list with {odd!r:.40} in it, but a symbol is a text like 'AAPL'"
+    return f"returned {value!r:.40} instead of a list of symbols"

@@ -1,0 +1,106 @@
+"""What the wires say about a symbol beside its name: the asset's id, the venue's letter and its tape.
+
+Source: Alpaca market data, exchange and tape codes; CTA and UTP plans for the letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from liualgotrader.common.ports import Asset
+from liualgotrader.exchange.exchange_values import AssetTerms
+
+KNOWN_EXCHANGES = frozenset(
+    [
+        "AMEX",
+        "ARCA",
+        "ASCX",
+        "BATS",
+        "NYSE",
+        "NASDAQ",
+        "NYSEARCA",
+        "FTXU",
+        "CBSE",
+        "GNSS",
+        "ERSX",
+        "OTC",
+        "CRYPTO",
+    ]  # alpaca-py refuses others
+)
+EXCHANGE_LETTERS = {
+    "A": "NYSE American (AMEX)",
+    "N": "New York Stock Exchange",
+    "P": "NYSE Arca",
+    "Q": "NASDAQ OMX",
+    "V": "IEX",
+    "Z": "Cboe BZX",
+}
+_VENUES = {"AMEX": ("A", "B"), "NYSE": ("N", "A"), "ARCA": ("P", "B"), "NYSEARCA": ("P", "B"), "BATS": ("Z", "B")}
+_OTHERS = ("Q", "C")
+
+
+class Venue(NamedTuple):
+    """The letter of the exchange and of the consolidated tape that a symbol's prints carry."""
+
+    letter: str
+    tape: str
+
+
+def asset_id(symbol: str) -> UUID:
+    """Return the symbol's asset id, the same in every session."""
+    return uuid5(NAMESPACE_URL, f"simulated-market/assets/{symbol}")
+
+
+def venue_of(exchange: str) -> Venue:
+    """Return the letters of a primary exchange; Nasdaq's for one that is not known."""
+    return Venue(*_VENUES.get(exchange, _OTHERS))
+
+
+def terms_of(assets: Iterable[Asset]) -> list[AssetTerms]:
+    """Return a tape's assets as the exchange and the wires want them, by symbol."""
+    return [
+        AssetTerms(
+            symbol=a.symbol,
+            name=a.name,
+            exchange=a.exchange if a.exchange in KNOWN_EXCHANGES else "NASDAQ",
+            shortable=a.shortable,
+            easy_to_borrow=a.shortable,
+            fractionable=a.fractionable,
+        )
+        for a in sorted(assets, key=lambda a: a.symbol)
+    ]
+
+
+class SymbolTable:
+    """All symbols of the simulated market, found by name or asset id."""
+
+    def __init__(self, terms: Iterable[AssetTerms]) -> None:
+        self._terms = {t.symbol: t for t in terms}
+        self._by_id = {str(asset_id(symbol)): symbol for symbol in self._terms}
+        self._venues = {t.symbol: venue_of(t.exchange) for t in self._terms.values()}
+
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._terms
+
+    def all(self) -> list[AssetTerms]:
+        """Return the terms of every symbol, in alphabetical order."""
+        return list(self._terms.values())
+
+    def symbol(self, symbol_or_id: str) -> str:
+        """Return the symbol that a path names by symbol or asset id; an unknown one comes back as it is."""
+        return self._by_id.get(symbol_or_id.lower(), symbol_or_id.upper())
+
+    def terms(self, symbol: str) -> AssetTerms | None:
+        """Return what a symbol is, None if the market does not trade it."""
+        return self._terms.get(symbol)
+
+    def venue(self, symbol: str) -> Venue:
+        """Return the letters that the symbol's prints carry."""
+        return self._venues.get(symbol) or Venue(*_OTHERS)
+
+    def exchange(self, symbol: str) -> str:
+        """Return the symbol's primary exchange."""
+        found = self._terms.get(symbol)
+        return found.exchange if found else ""

@@ -1,0 +1,75 @@
+"""Accounts that outlive the process: the file that `--state` names.
+
+The first line is the day (ISO), the rest is the exchange's own snapshot.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from math import prod
+from pathlib import Path
+
+import msgspec
+
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.money import exact
+from liualgotrader.common.ports import Tape
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.rules import Session
+from liualgotrader.tapes.base import ColumnTape
+
+
+def restore(exchange: Exchange, spec: MarketSpec, session: Session, tape: Tape) -> bool:
+    """Take the accounts from the state file, into a new day if it is an older one's; False if there is no file.
+
+    Shares and open orders are split as the tape says, for every split since that day.
+
+    Raises:
+        ConfigError: if the file is not one of ours, or lies ahead of the day that is to be played.
+    """
+    path = Path(spec.state) if spec.state else None
+    if path is None or not path.exists():
+        return False
+    day, _, state = path.read_bytes().partition(b"\n")
+    try:
+        exchange.restore_state(state)
+    except ValueError as e:
+        raise ConfigError(f"{path} is not a market's state; name another file or delete it.") from e
+    if day.decode() > spec.day:
+        raise ConfigError(
+            f"{path} holds the accounts after {day.decode()}; {spec.day} lies before, choose a later day."
+        )
+    if day.decode() < spec.day:
+        splits = _splits_since(date.fromisoformat(day.decode()), tape)
+        exchange.begin_session(msgspec.structs.replace(session, splits=splits))
+    return True
+
+
+def _splits_since(day: date, tape: Tape) -> dict[str, Decimal]:
+    if not isinstance(tape, ColumnTape):
+        return {}
+    ratios = {
+        symbol: prod(split.ratio for split in tape.splits(symbol) if day < split.day <= tape.day)
+        for symbol in tape.symbols()
+    }
+    return {symbol: exact(round(ratio, 9)) for symbol, ratio in ratios.items() if ratio != 1}
+
+
+def keep(exchange: Exchange, spec: MarketSpec) -> None:
+    """Write the accounts into the state file, whole or not at all; nothing without such a file.
+
+    Raises:
+        OutsideError: if the disk is full, or the file cannot be written for another reason.
+    """
+    if not spec.state:
+        return
+    path = Path(spec.state)
+    fresh = path.with_suffix(".new")
+    try:
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(spec.day.encode() + b"\n" + exchange.snapshot_state())
+        fresh.replace(path)
+    except OSError as e:
+        raise OutsideError(f"the market's accounts cannot be kept in {path}: {e.strerror}, make room there") from e

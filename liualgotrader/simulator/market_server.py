@@ -1,0 +1,266 @@
+"""Putting a simulated market together and serving it on one local port.
+
+`MarketSpec.options` that are understood, all of them optional:
+
+* `standing`: time stands until `/_sim/resume` or `/_sim/run_until`
+* `requests_per_minute`: limit of trading requests, machine time (see `door.py`)
+* `connection_limit`, `symbol_limit`: of the data stream, answered with 406 and 405; 0 for none
+* `outgoing_limit_bytes`: what may wait for one data connection before it is cut off with 407
+* `updates_frames`: `binary` (as on paper accounts) or `text` (as on live ones)
+* `account`: the account's number, else `SIM000000001`
+* `log_dir`: folder of the process's log file, else the specification's own
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import secrets
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from aiohttp import WSCloseCode, web
+
+from liualgotrader.common.bounded import MOST_BYTES
+from liualgotrader.common.clock import WallClock
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.money import exact
+from liualgotrader.common.ports import Tape
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.common.tlog import say
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
+from liualgotrader.exchange.rules import Profile, Rules, Session
+from liualgotrader.ipc.session_page import SessionPage
+from liualgotrader.simulator import (
+    account_routes,
+    control_routes,
+    data_routes,
+    data_stream,
+    trading_routes,
+    updates_stream,
+)
+from liualgotrader.simulator.access import RATE, door, rate_for
+from liualgotrader.simulator.asset_codes import SymbolTable, terms_of
+from liualgotrader.simulator.data_hub import DataHub
+from liualgotrader.simulator.day_history import DayRecord
+from liualgotrader.simulator.equity import EquityCurve
+from liualgotrader.simulator.faults import Faults
+from liualgotrader.simulator.history_source import History
+from liualgotrader.simulator.kept_accounts import restore
+from liualgotrader.simulator.market_hold import Hold
+from liualgotrader.simulator.market_loop import Market
+from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.updates_hub import UpdatesHub
+from liualgotrader.simulator.world import WORLD, World
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+ACCOUNT = "SIM000000001"
+TOKEN_FILE = "sim-token"  # noqa: S105 - a file's name
+_CLOSE_SECONDS = 0.2
+FEES: dict[str, FeeModel] = {
+    "none": NoFees(),
+    "regulatory": RegulatoryFees(),
+    "commission": PerShareCommission(),
+    "all": SumOfFees((PerShareCommission(), RegulatoryFees())),
+}
+
+
+@dataclass(slots=True)
+class RunningMarket:
+    """A simulated market that is being served. `task` ends when the tape does, or with the bug that ended it."""
+
+    world: World
+    port: int
+    task: asyncio.Task[None]
+    _runner: web.AppRunner
+    _undo: ExitStack
+
+    @property
+    def url(self) -> str:
+        """The root of all REST addresses."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def websocket_url(self) -> str:
+        """The root of all websocket addresses."""
+        return f"ws://{HOST}:{self.port}"
+
+    async def close(self) -> None:
+        """End the market and every connection, within a second."""
+        self.task.cancel()
+        self.world.closing.set()
+        for outbox in tuple(self.world.connections):
+            outbox.close(WSCloseCode.GOING_AWAY)
+        await asyncio.wait([self.task])
+        await self._runner.cleanup()
+        self._undo.close()
+
+
+async def serve(spec: MarketSpec, keys: Keys, *, tape: Tape | None = None) -> RunningMarket:
+    """Serve the market that `spec` describes and start its time; `tape` instead of the one that it names.
+
+    Raises:
+        ConfigError: if the specification names something that there is not.
+        OutsideError: if the port is taken.
+    """
+    played = tape if tape is not None else tape_of(spec)
+    with ExitStack() as undo:
+        world = make_world(spec, keys, _page(spec, undo), played, undo)
+        world.market.prepare()
+        runner = web.AppRunner(application(world), access_log=None, shutdown_timeout=_CLOSE_SECONDS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, spec.port).start()
+        except OSError as e:
+            await runner.cleanup()
+            if e.errno != errno.EADDRINUSE:
+                raise
+            raise OutsideError(f"Port {spec.port} is in use; name another one, or 0 for any free one.") from e
+        task = asyncio.create_task(world.market.run(), name="market")
+        return RunningMarket(world, runner.addresses[0][1], task, runner, undo.pop_all())
+
+
+def _page(spec: MarketSpec, undo: ExitStack) -> SessionPage:
+    """Return the session's page, or one of the market's own in a temporary folder."""
+    if spec.page:
+        return SessionPage(Path(spec.page))
+    folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="liu-market-"))
+    return SessionPage.create(Path(folder) / "page", (), ())
+
+
+def application(world: World) -> web.Application:
+    """Return the server's routes: one family a file."""
+    app = web.Application(middlewares=[door], client_max_size=MOST_BYTES)
+    app[WORLD] = world
+    rate = rate_for(world)
+    if rate is not None:
+        app[RATE] = rate
+    for family in (trading_routes, account_routes, data_routes, data_stream, updates_stream, control_routes):
+        family.add_routes(app)
+    return app
+
+
+def tape_of(spec: MarketSpec) -> Tape:
+    """Return the tape that a specification names, loaded.
+
+    Raises:
+        ConfigError: if there is none, or its data cannot be.
+    """
+    from liualgotrader.tapes.tape_factory import tape_from
+
+    tape = tape_from(
+        spec.kind,
+        day=date.fromisoformat(spec.day),
+        folder=spec.folder or None,
+        seed=spec.seed,
+        symbols=spec.symbols or None,
+        count=spec.symbol_count,
+        since=date.fromisoformat(spec.since) if spec.since else None,
+        bypass=spec.bypass,
+    )
+    tape.load()
+    return tape
+
+
+def about(tape: Tape) -> dict[str, list[str]]:
+    """Return what a person should know of a loaded tape: how it is made, what looks odd in it, what was left out."""
+    from liualgotrader.tapes.base import ColumnTape
+
+    if not isinstance(tape, ColumnTape):
+        return {}
+    found = {"notes": [*tape.notes(), *tape.adjustments()], "doubts": tape.doubts(), "skipped": tape.skipped()}
+    for kind, sentences in found.items():
+        for sentence in sentences:
+            say(log, f"tape_{kind}", text=sentence)
+    return found
+
+
+def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo: ExitStack) -> World:
+    """Return the parts of a market, wired; nothing runs yet, and `undo` lets go of them. Needs a running loop."""
+    clock = WallClock()
+    terms = terms_of(tape.assets())
+    symbols = SymbolTable(terms)
+    record = DayRecord(tape.opens_at, tape.closes_at)
+    history = History(tape, record)
+    session = session_of_tape(tape, history, symbols)
+    exchange = Exchange(terms, session=session, rules=rules_of(spec), seed=spec.seed)
+    account_id = str(spec.options.get("account", ACCOUNT))
+    if not restore(exchange, spec, session, tape):
+        exchange.open_account(account_id, exact(spec.cash))
+    data, updates, equity = DataHub(symbols, page), UpdatesHub(page), EquityCurve()
+    hold = Hold(page, lambda: data.absent() + updates.absent())
+    undo.callback(hold.close)
+    market = Market(
+        spec,
+        tape=tape,
+        exchange=exchange,
+        account_id=account_id,
+        record=record,
+        equity=equity,
+        data=data,
+        updates=updates,
+        page=page,
+        hold=hold,
+        clock=clock,
+    )
+    token, token_path = write_token(page.path.parent)
+    undo.callback(token_path.unlink, missing_ok=True)
+    return World(
+        spec=spec,
+        keys=keys,
+        account_id=account_id,
+        clock=clock,
+        tape=tape,
+        symbols=symbols,
+        exchange=exchange,
+        record=record,
+        history=history,
+        equity=equity,
+        data=data,
+        updates=updates,
+        market=market,
+        faults=Faults(),
+        token=token,
+        token_path=token_path,
+    )
+
+
+def session_of_tape(tape: Tape, history: History, symbols: SymbolTable) -> Session:
+    """Return the trading day for the exchange, with the closes of the session before."""
+    from liualgotrader.tapes.base import ColumnTape
+
+    opening, closing = tape.crosses() if isinstance(tape, ColumnTape) else (frozenset[str](), frozenset[str]())
+    closes = {t.symbol: bar for t in symbols.all() if (bar := history.previous_day(t.symbol)) is not None}
+    return Session(
+        opens_at=tape.opens_at,
+        closes_at=tape.closes_at,
+        previous_closes={symbol: Decimal(str(bar.close)) for symbol, bar in closes.items()},
+        opening_crosses=opening,
+        closing_crosses=closing,
+    )
+
+
+def rules_of(spec: MarketSpec) -> Rules:
+    """Return the exchange's rules. Raises `ConfigError` for a profile or fees that there are not."""
+    if spec.fill_profile not in list(Profile):
+        raise ConfigError(f"No fill profile is named {spec.fill_profile}; there are {', '.join(Profile)}.")
+    if spec.fees not in FEES:
+        raise ConfigError(f"No fees are named {spec.fees}; there are {', '.join(FEES)}.")
+    return Rules(profile=spec.fill_profile, fees=FEES[spec.fees], latency_ns=spec.latency)
+
+
+def write_token(folder: Path) -> tuple[str, Path]:
+    """Write a fresh control token beside the page, readable by its owner only, and return it and its file."""
+    token, path = secrets.token_urlsafe(24), folder / TOKEN_FILE
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(token)
+    return token, path

@@ -1,0 +1,118 @@
+"""Results at the end of the day, and portfolios with their cash: what analysis and supervisor write and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.rows import GainLossRow, TradeAnalysisRow
+from liualgotrader.store.column_values import columns, utc_aware
+from liualgotrader.store.database import Database
+
+UPSERT_GAIN_LOSS = """
+    INSERT INTO gain_loss (symbol, algo_run_id, gain_percentage, gain_value)
+    SELECT symbol, algo_run_id, gain_percentage::numeric, gain_value::numeric
+    FROM unnest($1::text[], $2::int[], $3::text[], $4::text[])
+        AS results (symbol, algo_run_id, gain_percentage, gain_value)
+    ON CONFLICT (symbol, algo_run_id) DO UPDATE SET
+        gain_percentage = excluded.gain_percentage,
+        gain_value = excluded.gain_value,
+        tstamp = now()
+"""
+UPSERT_TRADE_ANALYSIS = """
+    INSERT INTO trade_analysis (
+        symbol, algo_run_id, start_tstamp, end_tstamp, gain_percentage, gain_value, r_units
+    )
+    SELECT
+        symbol, algo_run_id, start_tstamp, end_tstamp, gain_percentage::numeric, gain_value::numeric, r_units::numeric
+    FROM unnest($1::text[], $2::int[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
+        AS trips (symbol, algo_run_id, start_tstamp, end_tstamp, gain_percentage, gain_value, r_units)
+    ON CONFLICT (symbol, algo_run_id, start_tstamp) DO UPDATE SET
+        end_tstamp = excluded.end_tstamp,
+        gain_percentage = excluded.gain_percentage,
+        gain_value = excluded.gain_value,
+        r_units = excluded.r_units,
+        tstamp = now()
+"""
+# An execution that became known late may make a round trip vanish: its row would count twice.
+CLEAR_GAIN_LOSS = "DELETE FROM gain_loss WHERE algo_run_id = ANY($1::int[])"
+CLEAR_TRADE_ANALYSIS = "DELETE FROM trade_analysis WHERE algo_run_id = ANY($1::int[])"
+PORTFOLIO_ACCOUNT = """
+    SELECT accounts.account_id, accounts.balance
+    FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
+    WHERE portfolio.portfolio_id = $1
+"""
+# The table has no unique key (rows of the original may repeat), so the portfolio's row is locked instead.
+LOCK_PORTFOLIO = "SELECT portfolio_id FROM portfolio WHERE portfolio_id = $1 FOR UPDATE"
+ASSOCIATE_PORTFOLIO = """
+    INSERT INTO portfolio_batch_ids (portfolio_id, batch_id)
+    SELECT $1, $2
+    WHERE NOT EXISTS (SELECT FROM portfolio_batch_ids WHERE portfolio_id = $1 AND batch_id = $2)
+"""
+TRADE_PLANS_IN_FORCE = """
+    SELECT count(*) FROM trade_plan
+    WHERE start_date <= current_date AND (expire_tstamp IS NULL OR expire_tstamp > now())
+"""
+
+
+class AnalysisTables:
+    """`gain_loss`, `trade_analysis`, `portfolio`, `accounts`, `portfolio_batch_ids`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
+        """Write results, in place of what an earlier analysis of the same runs wrote; both tables or none.
+
+        Raises:
+            BadData: if a row names an algo_run that is not there, or a number is too large for its column.
+        """
+        results = {(g.symbol, g.algo_run_id): g for g in gains}  # the last one counts
+        gain_rows = [(g.symbol, g.algo_run_id, str(g.gain_percentage), str(g.gain_value)) for g in results.values()]
+        runs = sorted({g.algo_run_id for g in gains} | {t.algo_run_id for t in trades})
+        async with self._database.transaction() as connection:
+            await connection.execute(CLEAR_GAIN_LOSS, runs)
+            await connection.execute(CLEAR_TRADE_ANALYSIS, runs)
+            if gain_rows:
+                await connection.execute(UPSERT_GAIN_LOSS, *columns(gain_rows, 4))
+            if trades:
+                await connection.execute(UPSERT_TRADE_ANALYSIS, *columns(_trip_columns(trades), 7))
+
+    async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
+        """Return (account id, balance in US dollars) of a portfolio, None if it is unknown or has no account."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(PORTFOLIO_ACCOUNT, portfolio_id)
+        return None if row is None else (row["account_id"], float(row["balance"]))
+
+    async def trade_plans_in_force(self) -> int:
+        """Return how many rows of the original's table `trade_plan` have begun and not expired."""
+        async with self._database.connection() as connection:
+            count: int = await connection.fetchval(TRADE_PLANS_IN_FORCE)
+        return count
+
+    async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None:
+        """Write that the batch trades for the portfolio, unless it is written.
+
+        Raises:
+            ConfigError: if there is no such portfolio.
+        """
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(LOCK_PORTFOLIO, portfolio_id) is None:
+                raise ConfigError(f"There is no portfolio {portfolio_id}: `portfolio list` shows those there are.")
+            await connection.execute(ASSOCIATE_PORTFOLIO, portfolio_id, batch_id)
+
+
+def _trip_columns(trades: Sequence[TradeAnalysisRow]) -> Sequence[tuple[object, ...]]:
+    """Return the columns; round trips of one slot and symbol that began in the same microsecond stay apart."""
+    taken: set[tuple[str, int, int]] = set()
+    rows: list[tuple[object, ...]] = []
+    for trip in trades:
+        start = trip.start_at // 1000
+        while (trip.symbol, trip.algo_run_id, start) in taken:
+            start += 1
+        taken.add((trip.symbol, trip.algo_run_id, start))
+        times = (utc_aware(start * 1000), utc_aware(max(trip.end_at, start * 1000)))
+        r_units = None if trip.r_units is None else str(trip.r_units)
+        money = (str(trip.gain_percentage), str(trip.gain_value), r_units)
+        rows.append((trip.symbol, trip.algo_run_id, *times, *money))
+    return rows

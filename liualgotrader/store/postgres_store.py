@@ -1,0 +1,53 @@
+"""The record in PostgreSQL: every table of a session behind one door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from liualgotrader.common.errors import LiuError
+from liualgotrader.store.analysis_tables import AnalysisTables
+from liualgotrader.store.batch_tables import BatchTables
+from liualgotrader.store.database import Database
+from liualgotrader.store.day_tables import DayTables
+from liualgotrader.store.gateway_tables import GatewayTables
+from liualgotrader.store.pick_tables import PickTables
+from liualgotrader.store.recorded_orders import RecordedOrders
+
+_QUERY_SECONDS = 300.0
+
+
+class PostgresStore(BatchTables, PickTables, GatewayTables, RecordedOrders, DayTables, AnalysisTables):
+    """The port `Store`, kept by PostgreSQL. One store belongs to one event loop.
+
+    Instants are cut to microseconds, which is what PostgreSQL keeps. After the server was away the next
+    call makes new connections by itself.
+    """
+
+    def __init__(self, database: Database) -> None:
+        GatewayTables.__init__(self, database)
+
+    @property
+    def pool(self) -> Any:
+        """Return the asyncpg pool, for code of users that was written for the original."""
+        return self._database.pool
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Mapping[str, Any]]:
+        """Run a query of the user's and return its rows; it may take five minutes.
+
+        Raises:
+            LiuError: if PostgreSQL does not understand the query.
+        """
+        from asyncpg.exceptions import SyntaxOrAccessError
+
+        try:
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(query, *args, timeout=_QUERY_SECONDS)
+        except SyntaxOrAccessError as e:
+            raise LiuError(f"PostgreSQL does not understand the query: {str(e).splitlines()[0]}.") from e
+        return [dict(row) for row in rows]
+
+    async def close(self) -> None:
+        """Give the account back and end all connections."""
+        await self._end_lease()
+        await self._database.close()

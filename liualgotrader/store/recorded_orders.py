@@ -1,0 +1,155 @@
+"""Orders as the record has them, with what was booked of them: those that batches left, and all of one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.money import plain
+from liualgotrader.common.orders import FINAL_STATES
+from liualgotrader.common.rows import (
+    AccountRow,
+    BookedExecution,
+    EarlierOrder,
+    OrderRow,
+    PlanRow,
+    RecordedBatch,
+    TradeRow,
+)
+from liualgotrader.store.column_values import from_json, instant_of
+from liualgotrader.store.gateway_tables import PROGRESS, progress_of
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from liualgotrader.store.database import Database
+
+# The first event of an order says what it is: an entry or exit, a bracket's exit (`parent`), a replacement (`replaces`).
+_ORDERS = """
+    SELECT
+        o.client_order_id, o.batch_id, o.slot, o.algo_run_id, o.generation, o.symbol, o.side, o.quantity, o.type,
+        o.time_in_force, o.limit_price, o.stop_price, o.state, o.broker_order_id, o.filled_quantity, o.average_price,
+        o.reason, o.planned_stop, o.planned_target, o.indicators::text AS indicators, o.decided_at, o.updated_at,
+        coalesce(r.algo_name, '') AS algo_name, e.event AS first, e.details::text AS began,
+        (SELECT max(n.number) FROM order_events n WHERE n.client_order_id = o.client_order_id) AS events,
+        (SELECT p.account_id FROM portfolio_batch_ids b JOIN portfolio p ON p.portfolio_id = b.portfolio_id
+            WHERE b.batch_id = o.batch_id ORDER BY b.assoc_id LIMIT 1) AS account_id
+    FROM orders o
+    LEFT JOIN algo_run r ON r.algo_run_id = o.algo_run_id
+    LEFT JOIN order_events e ON e.client_order_id = o.client_order_id AND e.number = 1
+    WHERE {which}
+    ORDER BY o.decided_at, o.client_order_id
+"""
+ORDERS_LEFT = _ORDERS.format(which="r.algo_env = $1 AND o.batch_id <> $2 AND o.state <> ALL($3)")
+TAKEN_OVER = "SELECT client_order_id FROM order_events WHERE event = 'taken_over' AND details ->> 'batch_id' = $1"
+ORDERS_OF_BATCH = _ORDERS.format(which=f"o.batch_id = $1 OR o.client_order_id IN ({TAKEN_OVER})")
+# By the order alone: an order that a later batch took over has executions in the runs of both.
+BOOKED_OF_ORDERS = """
+    SELECT client_order_id, execution_id, qty, price FROM new_trades
+    WHERE client_order_id = ANY($1) AND execution_id IS NOT NULL AND qty > 0
+    ORDER BY trade_id
+"""
+TRADES_OF_BATCH = """
+    SELECT
+        t.execution_id, t.client_order_id, t.algo_run_id, t.symbol, t.operation::text AS operation, t.qty, t.price,
+        t.trade_fee, t.tstamp
+    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+    WHERE r.batch_id = $1 AND t.execution_id IS NOT NULL AND t.qty > 0 AND t.expire_tstamp IS NULL
+    ORDER BY t.trade_id
+"""
+PLANS_OF_BATCH = """
+    SELECT p.algo_run_id, p.symbol, p.at, p.planned_stop, p.planned_target
+    FROM position_plans p JOIN algo_run r ON r.algo_run_id = p.algo_run_id
+    WHERE r.batch_id = $1
+    ORDER BY p.algo_run_id, p.symbol
+"""
+FOREIGN_OF_BATCH = "SELECT symbol, quantity, at FROM foreign_positions WHERE batch_id = $1 ORDER BY symbol"
+
+
+class RecordedOrders:
+    """What is read back of `orders`, their events and their executions."""
+
+    _database: Database
+
+    async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
+        """Return the orders of other batches in an environment that have no known end, oldest first."""
+        ends = [str(state) for state in FINAL_STATES]
+        async with self._database.connection() as connection:
+            return await _orders(connection, ORDERS_LEFT, environment, batch_id, ends)
+
+    async def recorded(self, batch_id: str) -> RecordedBatch:
+        """Return all that the record has of a batch's trading."""
+        async with self._database.connection() as connection:
+            progress = progress_of(await connection.fetchrow(PROGRESS, batch_id))
+            orders = await _orders(connection, ORDERS_OF_BATCH, batch_id)
+            trades = await connection.fetch(TRADES_OF_BATCH, batch_id)
+            plans = await connection.fetch(PLANS_OF_BATCH, batch_id)
+            foreign = await connection.fetch(FOREIGN_OF_BATCH, batch_id)
+        return RecordedBatch(
+            progress=progress,
+            orders=tuple(orders),
+            trades=tuple(map(_trade, trades)),
+            plans=tuple(
+                PlanRow(
+                    r["algo_run_id"],
+                    r["symbol"],
+                    instant_of(r["at"]),
+                    _price(r["planned_stop"]),
+                    _price(r["planned_target"]),
+                )
+                for r in plans
+            ),
+            foreign=tuple(
+                AccountRow(batch_id, r["symbol"], plain(r["quantity"]), instant_of(r["at"])) for r in foreign
+            ),
+        )
+
+
+async def _orders(connection: Connection, query: str, *args: object) -> list[EarlierOrder]:
+    rows = await connection.fetch(query, *args)
+    booked: dict[str, list[BookedExecution]] = {row["client_order_id"]: [] for row in rows}
+    for t in await connection.fetch(BOOKED_OF_ORDERS, list(booked)) if booked else []:
+        execution = BookedExecution(t["execution_id"], plain(t["qty"]), plain(t["price"]))
+        booked[t["client_order_id"]].append(execution)
+    return [_order(row, booked[row["client_order_id"]]) for row in rows]
+
+
+def _order(row: Mapping[str, Any], booked: Sequence[BookedExecution]) -> EarlierOrder:
+    kept = {name: row[name] for name in OrderRow.__struct_fields__}
+    kept |= {name: plain(row[name]) for name in ("quantity", "filled_quantity")}
+    kept |= {name: _price(row[name]) for name in ("limit_price", "stop_price", "planned_stop", "planned_target")}
+    kept |= {name: instant_of(row[name]) for name in ("decided_at", "updated_at")}
+    kept |= {"average_price": _price(row["average_price"]), "indicators": from_json(row["indicators"])}
+    began = from_json(row["began"]) if row["began"] else {}
+    return EarlierOrder(
+        order=OrderRow(**kept),
+        strategy=row["algo_name"],
+        events=row["events"] or 0,
+        parent=str(began.get("parent") or ""),
+        account_id=row["account_id"],
+        booked=tuple(booked),
+        first=row["first"] or "",
+        began=began,
+    )
+
+
+def _trade(row: Mapping[str, Any]) -> TradeRow:
+    return TradeRow(
+        execution_id=row["execution_id"],
+        client_order_id=row["client_order_id"],
+        algo_run_id=row["algo_run_id"],
+        symbol=row["symbol"],
+        operation=row["operation"],
+        quantity=plain(row["qty"]),
+        price=plain(row["price"]),
+        fee=plain(row["trade_fee"]),
+        at=instant_of(row["tstamp"]),
+        indicators={},
+        planned_stop=None,
+        planned_target=None,
+    )
+
+
+def _price(value: Decimal | None) -> Decimal | None:
+    return None if value is None else plain(value)

@@ -1,0 +1,72 @@
+"""Open the record: the one place that names the adapter of the port `Store`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.store.analysis_tables import AnalysisTables
+from liualgotrader.store.database import Database, as_our_error, open_database
+from liualgotrader.store.migrate import migrate as bring_up_to_date
+from liualgotrader.store.migrate import missing
+from liualgotrader.store.postgres_store import PostgresStore
+
+
+async def open_store(dsn: str, *, migrate: bool = False) -> PostgresStore:
+    """Return the record at `dsn`; with `migrate` its tables are brought to this version first.
+
+    Raises:
+        ConfigError: if the address, the login or the tables do not fit; the sentence says which.
+        DatabaseUnavailable: if the server cannot be reached.
+    """
+    database = await open_database(dsn)
+    try:
+        await _check_tables(database, migrate=migrate)
+    except BaseException:
+        await database.close()
+        raise
+    return PostgresStore(database)
+
+
+async def look_at(dsn: str, portfolios: Collection[str] = ()) -> tuple[bool, list[str]]:
+    """Return whether the tables at `dsn` are as this version has them, and which `portfolios` are not in them.
+
+    Nothing is changed.
+
+    Raises:
+        ConfigError: if the address or the login do not fit, or a newer version of this package has been there.
+        DatabaseUnavailable: if the server cannot be reached.
+    """
+    database = await open_database(dsn)
+    try:
+        async with database.connection() as connection, connection.transaction(readonly=True):
+            complete = not await missing(connection)
+            kept = await connection.fetchval("SELECT to_regclass('portfolio') IS NOT NULL") if portfolios else False
+        analysis = AnalysisTables(database)
+        unknown = [p for p in portfolios if not kept or await analysis.portfolio_account(p) is None]
+        return complete, unknown
+    finally:
+        await database.close()
+
+
+async def _check_tables(database: Database, *, migrate: bool) -> None:
+    if migrate:
+        # A connection without time limit: widening the columns of a large table takes minutes.
+        connection = await database.dedicated(patient=True)
+        try:
+            await bring_up_to_date(connection)
+        except LiuError:
+            raise
+        except Exception as e:
+            if (ours := as_our_error(e)) is None:
+                raise
+            raise ours from e
+        finally:
+            connection.terminate()
+        return
+    async with database.connection() as connection:
+        if steps := await missing(connection):
+            raise ConfigError(
+                f"The database lacks the tables of this version ({steps[0].name} and later): run `liu db migrate` "
+                "or start `trader`, which brings them up to date."
+            )

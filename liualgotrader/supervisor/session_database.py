@@ -1,0 +1,141 @@
+"""The database of a session: which one, and what is done to it."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from liualgotrader.common.config import Settings, default_home
+from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError
+from liualgotrader.common.ports import Store
+from liualgotrader.common.programs import program_call
+from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.simulated_market import kept_account
+
+if TYPE_CHECKING:
+    from liualgotrader.postgres.embedded_server import EmbeddedServer
+
+SIMULATED_DATABASE = "liu_simulated"
+
+
+class Record:
+    """The open database of a session, with the embedded server behind it if it is ours.
+
+    `database` is its name on the embedded server, else how to look at it.
+    """
+
+    def __init__(self, store: Store, dsn: str, server: EmbeddedServer | None, database: str) -> None:
+        self.store = store
+        self.dsn = dsn
+        self.server = server
+        self.database = database
+
+    def how_to_look(self, home: Path) -> str:
+        """Return the command that opens the rows, as it can be typed."""
+        if self.server is None:
+            return self.database
+        at_home = f"LIU_HOME={shlex.quote(str(home))} " if home != default_home() else ""
+        return f"{at_home}{program_call('liu')} db psql {self.database}"
+
+    async def keep_alive(self) -> bool:
+        """Start the embedded server again if its postmaster was killed; return whether it had to be."""
+        if self.server is None or self.server.postmaster_pid is not None:
+            return False
+        return await asyncio.to_thread(self.server.restart_if_dead)
+
+    async def close(self) -> None:
+        """Let go of the database; the last user of the embedded server stops it."""
+        await self.store.close()
+        if self.server is not None:
+            await asyncio.to_thread(self.server.release)
+
+
+async def open_record(settings: Settings, request: Request) -> Record:
+    """Return the database that the session writes to, its tables up to date.
+
+    A simulated session uses a database of its own on the embedded server, whatever DSN says; only
+    `--dsn` on the command line changes that.
+
+    Raises:
+        ConfigError: if the address or the data folder cannot be used.
+        OutsideError: if the server does not come up or cannot be reached.
+    """
+    from liualgotrader.postgres.embedded_server import EmbeddedServer
+    from liualgotrader.store.store_factory import open_store
+
+    dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
+    if dsn:
+        with _without_which_nothing_starts():
+            store = await open_store(dsn, migrate=True)
+        where = "psql with the address given to --dsn" if settings.source("dsn") == "command line" else 'psql "$DSN"'
+        return Record(store, dsn, None, where)
+    server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
+    database = _database(request)
+    try:
+        await asyncio.to_thread(server.ensure_database, database)
+        store = await open_store(server.dsn(database), migrate=True)
+    except BaseException:
+        server.release()
+        raise
+    return Record(store, server.dsn(database), server, database)
+
+
+def _database(request: Request) -> str:
+    """Return the name of a session's database on the embedded server."""
+    from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE
+
+    if request.state:
+        return kept_account(Path(request.state), request.market_day().isoformat()).database
+    return SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
+
+
+@contextmanager
+def _without_which_nothing_starts() -> Iterator[None]:
+    """Turn a server that is away, and that a running session would wait for, into what keeps one from starting."""
+    try:
+        yield
+    except DatabaseUnavailable as error:
+        cause = str(error).partition(";")[0]
+        raise OutsideError(f"{cause}, so nothing is started: see that it runs and that DSN names it") from error
+
+
+async def look_at_record(settings: Settings, request: Request, portfolios: Collection[str] = ()) -> str:
+    """Return what `open_record` would find and do, in words; no database and no table is made or changed.
+
+    Raises:
+        LiuError: as `open_record` does, or if one of the `portfolios` is not there.
+    """
+    from liualgotrader.postgres.embedded_server import EmbeddedServer
+
+    dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
+    if dsn:
+        with _without_which_nothing_starts():
+            return f"the server that DSN names{await _would_change(dsn, portfolios)}"
+    database = _database(request)
+    server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
+    try:
+        if database not in await asyncio.to_thread(server.databases):
+            for portfolio_id in portfolios:
+                raise no_portfolio(portfolio_id)
+            return f"embedded PostgreSQL, database {database} would be made"
+        return f"embedded PostgreSQL, database {database}{await _would_change(server.dsn(database), portfolios)}"
+    finally:
+        await asyncio.to_thread(server.release)
+
+
+async def _would_change(dsn: str, portfolios: Collection[str]) -> str:
+    from liualgotrader.store.store_factory import look_at
+
+    complete, unknown = await look_at(dsn, portfolios)
+    if unknown:
+        raise no_portfolio(unknown[0])
+    return "" if complete else ", whose tables would be made or brought to this version"
+
+
+def no_portfolio(portfolio_id: str) -> ConfigError:
+    """Return the error of a tradeplan whose `portfolio_id` is not in the database."""
+    return ConfigError(f"there is no portfolio {portfolio_id} in the database; `portfolio_id` must name one, or go")

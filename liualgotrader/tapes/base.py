@@ -1,0 +1,280 @@
+"""What every tape shares: its assets, events merged by time from columns, history folded from bars."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from liualgotrader.common.calendar import FIRST_DAY, Session, session_of, whole_day
+from liualgotrader.common.clock import as_datetime
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.events import Bar, Counts
+from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades, take_quotes
+from liualgotrader.tapes.splits import Split, ratio_text, split_like
+
+MOST_JUMPS = 12  # symbols that are named
+_MOST_DAYS = 12  # days that are listed one by one
+_LOOK_BACK = timedelta(days=15)  # the longest that the exchange has ever stayed shut, and more
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TapeAsset:
+    """One symbol of a tape, as `common.ports.Asset` wants it; `exchange` is Alpaca's name of the venue."""
+
+    symbol: str
+    name: str
+    exchange: str
+    shortable: bool = True
+    fractionable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Crossed:
+    """The quotes of a symbol with a bid above the ask, and the widest of them."""
+
+    count: int
+    of: int
+    row: int
+    at: int
+    bid: float
+    ask: float
+
+
+class ColumnTape(ABC):
+    """A `Tape` whose symbols are loaded one by one as columns, when their events are first asked for."""
+
+    def __init__(self, session: Session, assets: Sequence[TapeAsset]) -> None:
+        self._session = session
+        self._assets = tuple(sorted(assets))
+        self._columns: dict[str, SymbolColumns] = {}
+        self._crossed: dict[str, _Crossed] = {}
+        self._quotes_of_session = self._crossed_of_session = 0
+
+    @property
+    def session(self) -> Session:
+        """The calendar's session of the day."""
+        return self._session
+
+    @property
+    def day(self) -> date:
+        """The day that is played."""
+        return self._session.day
+
+    @property
+    def opens_at(self) -> int:
+        """When regular trading begins, ns UTC."""
+        return self._session.opens_at
+
+    @property
+    def closes_at(self) -> int:
+        """When regular trading ends, ns UTC."""
+        return self._session.closes_at
+
+    def assets(self) -> Sequence[TapeAsset]:
+        """Return what can be traded, by symbol in alphabetical order."""
+        return self._assets
+
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols in alphabetical order."""
+        return tuple(a.symbol for a in self._assets)
+
+    def events(self, start: int, end: int) -> Iterator[TapeEvent]:
+        """Yield quotes, trades and statuses with start <= at < end, by time.
+
+        At equal times symbols come in alphabetical order, and within a symbol statuses, then quotes, then
+        trades, each in the order of their file. The first call loads all symbols.
+        """
+        return merged([self.columns(s) for s in self.symbols()], start, end)
+
+    def columns(self, symbol: str) -> SymbolColumns:
+        """Return all events of the day in one symbol, loaded on first use.
+
+        Raises:
+            ConfigError: if the tape does not have the symbol.
+        """
+        found = self._columns.get(symbol)
+        if found is None:
+            if symbol not in self.symbols():
+                raise ConfigError(f"The tape of {self.day} has no symbol {symbol}; it has {listed(self.symbols())}.")
+            found = self._columns[symbol] = self._usable(self._load(symbol))
+        return found
+
+    def load(self) -> None:
+        """Load all symbols.
+
+        Raises:
+            ConfigError: if a file holds what cannot be, or every quote of the session is crossed: nothing could fill.
+        """
+        for symbol in self.symbols():
+            self.columns(symbol)
+        if self._quotes_of_session and self._crossed_of_session == self._quotes_of_session:
+            raise ConfigError(
+                f"Every one of the {self._quotes_of_session:,} quotes in the session of {self.day} is crossed (bid above"
+                f" ask), so no order could fill; see whether bid and ask are interchanged, as in {self._worst()}."
+            )
+
+    def _usable(self, loaded: SymbolColumns) -> SymbolColumns:
+        """Return the events without crossed quotes, and with made-up ones where none are left."""
+        quotes = loaded.quotes
+        crossed = (quotes.bid > quotes.ask) & (quotes.ask > 0)
+        inside = (quotes.at >= self.opens_at) & (quotes.at < self.closes_at)
+        self._quotes_of_session += int(inside.sum())
+        if crossed.any():
+            self._crossed_of_session += int((crossed & inside).sum())
+            row = int(np.argmax(np.where(crossed, quotes.bid / np.where(quotes.ask > 0, quotes.ask, 1), 0)))
+            figures = (float(quotes.bid[row]), float(quotes.ask[row]))
+            count = int(crossed.sum())
+            self._crossed[loaded.symbol] = _Crossed(count, len(crossed), row, int(quotes.at[row]), *figures)
+            quotes = take_quotes(quotes, ~crossed)
+        if not len(quotes.at):
+            quotes = quotes_from_trades(loaded.trades)
+        return SymbolColumns(loaded.symbol, quotes, loaded.trades, loaded.statuses)
+
+    def _worst(self) -> str:
+        """Return the widest crossed quote: file, line, symbol, time and prices."""
+        symbol, worst = max(self._crossed.items(), key=lambda item: (item[1].bid / item[1].ask, item[0]))
+        at = as_datetime(worst.at)
+        where = self._place_of_quote(symbol, worst.row)
+        return f"{where}: {symbol} at {at:%H:%M:%S.%f} New York, bid {worst.bid:g} above ask {worst.ask:g}"
+
+    def crosses(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the symbols in which the print of the opening and of the closing auction is marked; loads them all."""
+        opening, closing = (
+            frozenset(s for s in self.symbols() if np.any(self.columns(s).trades.flags & int(mark)))
+            for mark in (Counts.OPENING_CROSS, Counts.CLOSING_CROSS)
+        )
+        return opening, closing
+
+    @abstractmethod
+    def _load(self, symbol: str) -> SymbolColumns:
+        """Return all events of the day in one symbol."""
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """Return a sentence for each way in which events are not as the market made them, with the symbols."""
+
+    def skipped(self) -> list[str]:
+        """Return what was left out of the loaded symbols because it cannot be: counts, with the worst example."""
+        if not self._crossed:
+            return []
+        count, of = sum(c.count for c in self._crossed.values()), sum(c.of for c in self._crossed.values())
+        return [
+            f"{count:,} of {of:,} quotes of {listed(sorted(self._crossed))} are crossed and were left out; the widest: {self._worst()}"
+        ]
+
+    def doubts(self) -> list[str]:
+        """Return a sentence for each symbol whose data a person should look at; needs loaded symbols."""
+        emptied = [s for s, c in sorted(self._crossed.items()) if c.count == c.of]
+        said = [f"{listed(emptied)}: every quote is crossed; they are the last trade plus and minus half a tick."]
+        jumps = [jump for s in self.symbols() if (jump := self._jump(s))]
+        more = [f"{len(jumps) - MOST_JUMPS} more symbols open as after a split."] if len(jumps) > MOST_JUMPS else []
+        return [*(said if emptied else []), *jumps[:MOST_JUMPS], *more]
+
+    def adjustments(self) -> list[str]:
+        """Return one sentence on the splits for which history is adjusted, if there are any."""
+        done = []
+        for symbol in self.symbols():
+            due = [split for split in self.splits(symbol) if split.day <= self.day]
+            first = self.daily_bars(symbol, FIRST_DAY, self.day - timedelta(days=1))[:1] if due else ()
+            done += [(split, symbol) for split in due for bar in first if bar.opened_at < split.at]
+        if not done:
+            return []
+        newest = [f"{symbol} {split}" for split, symbol in sorted(done, reverse=True)]
+        return [f"History is adjusted as of {self.day} for splits: {listed(newest, 5)}."]
+
+    def splits(self, symbol: str) -> Sequence[Split]:
+        """Return the splits of a symbol that are known, oldest first."""
+        return ()
+
+    def _jump(self, symbol: str) -> str | None:
+        """Return what to say of a symbol whose open lies so far from its last close as if it had been split."""
+        yesterday = self.day - timedelta(days=1)
+        before = self.daily_bars(symbol, yesterday - _LOOK_BACK, yesterday)
+        trades = self.columns(symbol).trades
+        forming = np.flatnonzero((trades.at >= self.opens_at) & (trades.flags & int(Counts.LAST) > 0))
+        if not before or not len(forming) or before[-1].close <= 0:
+            return None
+        close, opening = before[-1].close, float(trades.price[forming[0]])
+        ratio = split_like(close, opening)
+        if ratio is None:
+            return None
+        text = f"{symbol} opens at {opening:g} after a close of {close:g}, as over a {ratio_text(ratio)} split"
+        told = next((split for split in self.splits(symbol) if split.day == self.day), None)
+        if told is not None:
+            return f"{text}, although history is adjusted for the split {told}: see whether it was adjusted already."
+        return f"{text} that {self._where_splits(symbol)} does not tell: its history is not adjusted, and scanners see a gap."
+
+    def _where_splits(self, symbol: str) -> Path | str:
+        """Return the file that would tell of a split."""
+        return "nothing"
+
+    def _place_of_quote(self, symbol: str, row: int) -> str:
+        """Return file and line of a loaded quote."""
+        return f"the quotes of {symbol}"
+
+    @abstractmethod
+    def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
+        """Return minute bars of sessions before `day` with start <= opened_at < end, oldest first."""
+
+    @abstractmethod
+    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
+        """Return daily bars from `start` to `end`, both included, of days before `day`; each spans its session."""
+
+
+def played_session(day: date, what: str, *, bypass: bool = False) -> Session:
+    """Return the session of `day`; with `bypass` a day on which the exchange was shut is a whole one.
+
+    Raises:
+        ConfigError: if the exchange was shut.
+    """
+    session = session_of(day)
+    if session is None and bypass:
+        return whole_day(day)
+    if session is None:
+        raise ConfigError(f"The exchange is shut on {day}, so {what} cannot be played; choose a trading day.")
+    return session
+
+
+def without_day(where: object, day: date, days: Collection[date]) -> ConfigError:
+    """Return the error about a folder that does not have a day; it names those that it has."""
+    if not days:
+        return ConfigError(f"{where} holds no market data; name another folder.")
+    known = sorted(days)
+    shown = listed([str(d) for d in known])
+    if len(known) > _MOST_DAYS:
+        shown = f"{len(known)} days from {known[0]} to {known[-1]}"
+    return ConfigError(f"{where} holds no market data for {day}; it has {shown}.")
+
+
+def chosen_symbols(wanted: Sequence[str] | None, existing: Sequence[str], where: str) -> list[str]:
+    """Return the wanted symbols in alphabetical order, all existing ones if none are named.
+
+    Raises:
+        ConfigError: if a wanted symbol is not there.
+    """
+    if not wanted:
+        return sorted(existing)
+    upper = sorted({s.upper() for s in wanted})
+    missing = [s for s in upper if s not in set(existing)]
+    if missing:
+        raise ConfigError(f"{where} holds nothing for {listed(missing)}; it has {listed(sorted(existing))}.")
+    return upper
+
+
+def listed(names: Sequence[str], limit: int = 12) -> str:
+    """Return names for a sentence, the first few of many."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def grouped(told: Iterable[tuple[str, str]]) -> list[str]:
+    """Return sentences about symbols, each sentence once with all of its symbols."""
+    symbols: dict[str, list[str]] = {}
+    for symbol, text in told:
+        symbols.setdefault(text, []).append(symbol)
+    return [f"{listed(names)}: {text}" for text, names in symbols.items()]

@@ -1,0 +1,219 @@
+"""A recorded day in the Lean folder format: ticks where there are any, else seconds, else minutes.
+
+Quotes come from tick quotes; without these from second, then minute quote bars, valid from the end of their
+interval; without any, from the last price-forming trade plus and minus half a tick. Trades come from tick
+trades, else each second or minute trade bar is played as up to four prints (open, low and high, close).
+`notes()` tells which symbols are not played from ticks. Prices in the files are raw; history is adjusted, as of
+the day, for the splits of the factor files. There are no trade ids in the data; whoever serves the trades numbers them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import date, timedelta
+from pathlib import Path
+
+from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, session_of, sessions
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.events import SYMBOL_RULE, Bar, is_symbol
+from liualgotrader.tapes import lean
+from liualgotrader.tapes.base import (
+    ColumnTape,
+    TapeAsset,
+    chosen_symbols,
+    grouped,
+    played_session,
+    without_day,
+)
+from liualgotrader.tapes.columns import (
+    QuoteColumns,
+    SymbolColumns,
+    TradeColumns,
+    no_quotes,
+    trades_from_bars,
+)
+from liualgotrader.tapes.minute_bars import history_bar, sum_of
+from liualgotrader.tapes.splits import Split, adjusted, lean_splits
+
+_RESOLUTIONS = ("tick", "second", "minute")
+_VENUES = {"N": "NYSE", "Q": "NASDAQ", "P": "ARCA", "A": "AMEX", "Z": "BATS"}
+
+
+def holds_lean_data(folder: Path) -> bool:
+    """Return whether the folder has the Lean layout."""
+    return any((folder / r).is_dir() and any((folder / r).glob("*/*_trade.zip")) for r in _RESOLUTIONS)
+
+
+def symbols_of(folder: Path, day: date) -> list[str]:
+    """Return the symbols that have trades on that day, in alphabetical order.
+
+    Raises:
+        ConfigError: if a folder's name is no symbol.
+    """
+    folders = {p.parent for r in _RESOLUTIONS for p in (folder / r).glob(f"*/{day:%Y%m%d}_trade.zip")}
+    for found in folders:
+        if not is_symbol(found.name.upper()):
+            raise ConfigError(f"The name of {found} is no symbol: {SYMBOL_RULE}.")
+    return sorted({found.name.upper() for found in folders})
+
+
+def days_of(folder: Path) -> set[date]:
+    """Return the days with trades of any symbol."""
+    return {day for r in _RESOLUTIONS for day in _days((folder / r).glob("*/*_trade.zip"))}
+
+
+def _days(paths: Iterable[Path]) -> set[date]:
+    """Return the days that begin the names of files, as far as the calendar knows them."""
+    found = set()
+    for name in {p.name[:8] for p in paths}:
+        with suppress(ValueError):
+            found.add(date.fromisoformat(name))
+    return {day for day in found if FIRST_DAY <= day <= LAST_DAY}
+
+
+class RecordedTape(ColumnTape):
+    """One day of a Lean data folder. Files are read when their symbol is first needed, and kept."""
+
+    def __init__(
+        self, folder: str | Path, day: date, symbols: Sequence[str] | None = None, *, bypass: bool = False
+    ) -> None:
+        """Look what there is; with `bypass` the exchange may have been shut.
+
+        Raises:
+            ConfigError: if the exchange was shut, or a named symbol has no data on the day.
+        """
+        self._folder = Path(folder)
+        session = played_session(day, f"{self._folder}", bypass=bypass)
+        existing = symbols_of(self._folder, day)
+        if not existing:
+            raise without_day(self._folder, day, days_of(self._folder))
+        chosen = chosen_symbols(symbols, existing, f"{self._folder}")
+        super().__init__(session, [TapeAsset(s, s, _venue(self._folder, s, day)) for s in chosen])
+        self._minutes: dict[tuple[str, date], list[Bar]] = {}
+        self._days: dict[str, list[Bar]] = {}
+        self._splits: dict[str, Sequence[Split]] = {}
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each kind of event that is not played from ticks, with the symbols."""
+        told = []
+        for s in self.symbols():
+            quotes, trades = self._resolution(s, "quote"), self._resolution(s, "trade")
+            if quotes is None:
+                told.append((s, "no quotes were recorded; they are the last trade plus and minus half a tick."))
+            elif quotes != "tick":
+                told.append((s, f"quotes are the closing quotes of {quotes} bars, valid from the end of each bar."))
+            if trades != "tick":
+                told.append((s, f"trades are made from {trades} bars, up to four prints a bar."))
+        return grouped(told)
+
+    def splits(self, symbol: str) -> Sequence[Split]:
+        """Return the splits of the symbol's factor file, oldest first."""
+        if symbol not in self._splits:
+            self._splits[symbol] = lean_splits(self._where_splits(symbol))
+        return self._splits[symbol]
+
+    def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
+        """Return minute bars of earlier days in the folder with start <= opened_at < end, oldest first.
+
+        The files have neither vwap nor count; `history_bar` says what stands there instead.
+        """
+        bars: list[Bar] = []
+        for day in self._minute_days(symbol):
+            bars += (b for b in self._minutes_of(symbol, day) if start <= b.opened_at < end)
+        return bars
+
+    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
+        """Return daily bars from `start` to `end`, both included, of days before `day`, oldest first.
+
+        A day that the daily file lacks is summed from the regular minutes of its minute file, if there is one.
+        """
+        if symbol not in self._days:
+            self._days[symbol] = self._all_days(symbol)
+        first, last = _bounds(start), _bounds(end + timedelta(days=1))
+        return [b for b in self._days[symbol] if first <= b.opened_at < last]
+
+    def _load(self, symbol: str) -> SymbolColumns:
+        return SymbolColumns(symbol, self._quotes(symbol), self._trades(symbol))
+
+    def _where_splits(self, symbol: str) -> Path:
+        return self._folder / "factor_files" / f"{symbol.lower()}.csv"
+
+    def _place_of_quote(self, symbol: str, row: int) -> str:
+        resolution = self._resolution(symbol, "quote") or "tick"
+        path = lean.path_of(self._folder, resolution, symbol, self.day, "quote")
+        return f"{path}, line {lean.line_of_quote(path, resolution, row)}"
+
+    def _resolution(self, symbol: str, kind: str) -> str | None:
+        """Return the finest resolution in which trades or quotes of the day exist."""
+        there = (r for r in _RESOLUTIONS if lean.path_of(self._folder, r, symbol, self.day, kind).exists())
+        return next(there, None)
+
+    def _trades(self, symbol: str) -> TradeColumns:
+        resolution = self._resolution(symbol, "trade") or "minute"
+        path = lean.path_of(self._folder, resolution, symbol, self.day, "trade")
+        if resolution == "tick":
+            return lean.tick_trades(path, self.session)
+        b = lean.trade_bars(path, self.day)
+        return trades_from_bars(b.opened_at, (b.open, b.high, b.low, b.close), b.volume, lean.INTERVALS[resolution])
+
+    def _quotes(self, symbol: str) -> QuoteColumns:
+        resolution = self._resolution(symbol, "quote")
+        if resolution is None:
+            return no_quotes()
+        path = lean.path_of(self._folder, resolution, symbol, self.day, "quote")
+        if resolution == "tick":
+            return lean.tick_quotes(path, self.session)
+        return lean.bar_quotes(path, self.session, lean.INTERVALS[resolution])
+
+    def _minute_days(self, symbol: str) -> list[date]:
+        """Return the earlier days with a minute file, oldest first."""
+        days = _days((self._folder / "minute" / symbol.lower()).glob("*_trade.zip"))
+        return sorted(d for d in days if d < self.day and session_of(d))
+
+    def _minutes_of(self, symbol: str, day: date) -> list[Bar]:
+        key = (symbol, day)
+        if key not in self._minutes:
+            b = lean.trade_bars(lean.path_of(self._folder, "minute", symbol, day, "trade"), day)
+            figures = zip(*(c.tolist() for c in (b.open, b.high, b.low, b.close, b.volume)), strict=True)
+            raw = [
+                history_bar(symbol, at, at + MINUTE, row) for at, row in zip(b.opened_at.tolist(), figures, strict=True)
+            ]
+            self._minutes[key] = adjusted(raw, self.splits(symbol), self.day)
+        return self._minutes[key]
+
+    def _all_days(self, symbol: str) -> list[Bar]:
+        bars = {b.opened_at: b for b in self._summed_days(symbol)}
+        path = self._folder / "daily" / f"{symbol.lower()}.zip"
+        if path.exists():
+            spans = {s.day: s for s in sessions(FIRST_DAY, self.day - timedelta(days=1))}
+            rows = ((spans.get(day), figures) for day, *figures in lean.daily_rows(path))
+            raw = [history_bar(symbol, s.opens_at, s.closes_at, figures) for s, figures in rows if s is not None]
+            bars |= {b.opened_at: b for b in adjusted(raw, self.splits(symbol), self.day)}
+        return [bars[at] for at in sorted(bars)]
+
+    def _summed_days(self, symbol: str) -> list[Bar]:
+        found = []
+        for day in self._minute_days(symbol):
+            session = played_session(day, symbol)
+            regular = [b for b in self._minutes_of(symbol, day) if session.is_open(b.opened_at)]
+            bar = sum_of(regular, session.opens_at, session.closes_at)
+            if bar is not None:
+                found.append(bar)
+        return found
+
+
+def _bounds(day: date) -> int:
+    """Return the instant at which `day` begins in UTC; sessions lie well inside that day."""
+    return (day - date(1970, 1, 1)).days * 1440 * MINUTE
+
+
+def _venue(folder: Path, symbol: str, day: date) -> str:
+    """Return the primary exchange on that day from the map file, `NYSE` where there is none."""
+    path = folder / "map_files" / f"{symbol.lower()}.csv"
+    if not path.exists():
+        return "NYSE"
+    rows = [line.split(",") for line in path.read_text().split()]
+    letters = [r[2] for r in rows if len(r) > 2 and r[0] >= f"{day:%Y%m%d}"]
+    return _VENUES.get(letters[0] if letters else "N", "NYSE")

@@ -1,0 +1,397 @@
+"""The account at Alpaca, through alpaca-py: REST on worker threads, trade_updates on a thread of its own.
+
+The vendor's client keeps authentication, connections and the stream's life; bodies are ours, because its
+models turn money into floats. Its own retries are off: it would repeat a POST blindly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common.clock import SECOND, as_datetime, block, machine_now
+from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
+from liualgotrader.common.fields import Fields
+from liualgotrader.common.http_guard import guard
+from liualgotrader.common.orders import (
+    BrokerAccount,
+    BrokerActivity,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerUpdate,
+    OrderIntent,
+    ReplaceIntent,
+)
+from liualgotrader.common.rfc3339 import rfc3339
+from liualgotrader.common.tlog import warn
+from liualgotrader.trading import alpaca_orders as wire
+
+if TYPE_CHECKING:
+    from alpaca.trading.client import TradingClient
+
+    from liualgotrader.common.session_plan import Endpoints
+
+log = logging.getLogger(__name__)
+
+_WORKERS = 4
+_CANCEL_WORKERS = 16  # of their own: a cancel waits for no other request of ours
+_ORDERS_PAGE = 500
+_ACTIVITIES_PAGE = 100
+_BUSY_TRIES = 3
+_BUSY_WAIT_SECONDS = 1.0
+_PING_SECONDS = 10
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0  # machine time before the stream's client is started again
+_ANSWER_SECONDS = 10.0  # machine time for the stream to say whether the keys are right; its client would wait for ever
+_STEADY = 60 * SECOND  # machine time; who lived longer begins with the first pause again
+
+Say = Callable[[BrokerUpdate | BadData | None], None]
+
+
+class AlpacaBroker:
+    """One account. Implements the `Broker` port; one HTTP client per worker thread."""
+
+    def __init__(self, endpoints: Endpoints, key_id: str, secret_key: str, *, timeout_seconds: float) -> None:
+        self._endpoints = endpoints
+        self._keys = (key_id, secret_key)
+        self._timeout = timeout_seconds
+        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="alpaca-rest")
+        self._cancels = ThreadPoolExecutor(_CANCEL_WORKERS, thread_name_prefix="alpaca-cancel")
+        self._local = threading.local()
+        self._stream: _UpdatesThread | None = None
+
+    # --- the Broker port ---------------------------------------------------------------------------
+
+    async def submit(self, order: OrderIntent) -> BrokerOrder:
+        """Send the order under its client order id; see `Broker.submit`."""
+        raw = await self._call("POST", "/orders", wire.order_body(order), about=order.client_order_id)
+        return wire.broker_order(raw)
+
+    async def cancel(self, broker_order_id: str) -> None:
+        """Ask for cancellation."""
+        await self._call("DELETE", f"/orders/{broker_order_id}", about=broker_order_id, urgent=True)
+
+    async def cancel_all(self) -> Collection[str]:
+        """Ask for cancellation of every open order of the account; return the ids taken on."""
+        answers = await self._call("DELETE", "/orders", about="all orders", urgent=True)
+        rows = wire.rows_of(answers or [], "orders")
+        return [str(one.get("id")) for one in rows if one.get("status") in (200, 204)]
+
+    async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
+        """Ask for other terms; the answer is the new order."""
+        body = wire.replace_body(terms, client_order_id)
+        return wire.broker_order(await self._call("PATCH", f"/orders/{broker_order_id}", body, about=client_order_id))
+
+    async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+        """Return the order, None if the broker does not know the id."""
+        question = {"client_order_id": client_order_id}
+        try:
+            raw = await self._call("GET", "/orders:by_client_order_id", question, about=client_order_id)
+        except BrokerRefused as e:
+            if e.status == 404:
+                return None
+            raise
+        return wire.broker_order(raw)
+
+    async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
+        """Return all orders submitted at or after `since`, oldest first, through all pages.
+
+        Of a bracket whose entry is filled the vendor's nested list of open orders shows nothing: an exit of it that
+        is open comes with its parent all the same, or alone where the parent cannot be found.
+        """
+        if not open_only:
+            return _orders_of(await self._all_pages("all", since, nested=True))
+        flat = await self._all_pages("open", since, nested=False)
+        if all((raw.get("order_class") or "simple") == "simple" for raw in flat):
+            return _orders_of(flat)
+        found = {o.broker_order_id: o for o in _orders_of(await self._all_pages("open", since, nested=True))}
+        shown = found.keys() | {leg.broker_order_id for order in found.values() for leg in order.legs}
+        alone = [order for order in _orders_of(flat) if order.broker_order_id not in shown]
+        found |= {order.broker_order_id: order for order in await self._with_parents(alone)}
+        return sorted(found.values(), key=lambda order: order.submitted_at)
+
+    async def _with_parents(self, exits: Sequence[BrokerOrder]) -> list[BrokerOrder]:
+        """Return the brackets that these exits belong to, and the exits whose bracket is not among the newest orders."""
+        if not exits:
+            return []
+        question = {
+            "status": "all",
+            "limit": _ORDERS_PAGE,
+            "until": rfc3339(max(order.submitted_at for order in exits) + SECOND),
+            "direction": "desc",
+            "nested": "true",
+            "symbols": ",".join(sorted({order.symbol for order in exits})),
+        }
+        newest_first = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
+        seen = _orders_of(newest_first)[::-1]
+        wanted = {order.broker_order_id for order in exits}
+        parents = [o for o in seen if any(leg.broker_order_id in wanted for leg in o.legs)]
+        shown = {leg.broker_order_id for parent in parents for leg in parent.legs}
+        return [*parents, *(order for order in exits if order.broker_order_id not in shown)]
+
+    async def _all_pages(self, status: str, since: int, *, nested: bool) -> Sequence[Mapping[str, Any]]:
+        """Return the orders of that status; with `nested` the exits of a bracket come as its legs."""
+        found: dict[str, Mapping[str, Any]] = {}
+        after = since - 1
+        while True:
+            question = {
+                "status": status,
+                "limit": _ORDERS_PAGE,
+                "after": rfc3339(after),
+                "direction": "asc",
+                "nested": "true" if nested else "false",
+            }
+            page = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
+            named = {Fields("an order of Alpaca's", raw).text("id"): raw for raw in page}
+            fresh = [raw for name, raw in named.items() if name not in found]
+            found |= named
+            if len(page) < _ORDERS_PAGE or not fresh:
+                return list(found.values())
+            # `after` is exclusive: equal times at the page's end come again
+            after = wire.submitted_at(Fields("an order of Alpaca's", fresh[-1])) - 1
+
+    async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
+        """Return all executions at or after `since`, oldest first, through all pages."""
+        asked = {"activity_types": "FILL", "after": rfc3339(since - 1)}
+        return [wire.broker_execution(raw) for raw in await self._all_activities(asked, "executions")]
+
+    async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
+        """Return what has changed the account and is no execution, of the day of `since` in New York and later."""
+        day = as_datetime(since).date()  # Alpaca dates them by day; whether `after` includes its own is not documented
+        asked = {"category": "non_trade_activity", "after": (day - timedelta(days=1)).isoformat()}
+        found = [wire.broker_activity(raw) for raw in await self._all_activities(asked, "activities")]
+        return [a for a in found if as_datetime(a.at).date() >= day]
+
+    async def _all_activities(self, asked: Mapping[str, Any], about: str) -> Sequence[Mapping[str, Any]]:
+        found: dict[str, Mapping[str, Any]] = {}
+        question = {**asked, "direction": "asc", "page_size": _ACTIVITIES_PAGE}
+        while True:
+            page = wire.rows_of(await self._call("GET", "/account/activities", question, about=about), about)
+            before = len(found)
+            found |= {Fields(f"one of Alpaca's {about}", raw).text("id"): raw for raw in page}
+            if len(page) < _ACTIVITIES_PAGE:
+                return list(found.values())
+            if len(found) == before:
+                raise BadData(f"Alpaca answers with the same page of {about} again and again")
+            question = question | {"page_token": page[-1]["id"]}
+
+    async def positions(self) -> Sequence[BrokerPosition]:
+        """Return what the account holds."""
+        answer = await self._call("GET", "/positions", about="positions")
+        return [wire.broker_position(raw) for raw in wire.rows_of(answer, "positions") if wire.is_shares(raw)]
+
+    async def account(self) -> BrokerAccount:
+        """Return the account's figures."""
+        return wire.broker_account(await self._call("GET", "/account", about="account"))
+
+    async def clock(self) -> int:
+        """Return Alpaca's time, ns UTC."""
+        raw = await self._call("GET", "/clock", about="the broker's clock")
+        return Fields("Alpaca's clock", raw).instant("timestamp")
+
+    async def updates(self) -> AsyncIterator[BrokerUpdate | BadData | None]:
+        """Yield the order stream for ever; None each time it has been connected (again)."""
+        waiting: asyncio.Queue[BrokerUpdate | BadData | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def say(update: BrokerUpdate | BadData | None) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(waiting.put_nowait, update)
+
+        self._stream = _UpdatesThread(self._endpoints, self._keys, say)
+        self._stream.start()
+        try:
+            while True:
+                yield await waiting.get()
+        finally:
+            self._stream.end()
+
+    async def close(self) -> None:
+        """End the stream and all connections."""
+        if self._stream is not None:
+            self._stream.end()
+        for threads in (self._threads, self._cancels):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    # --- REST ------------------------------------------------------------------------------------
+
+    async def _call(
+        self, method: str, path: str, fields: Mapping[str, Any] | None = None, *, about: str, urgent: bool = False
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+        threads = self._cancels if urgent else self._threads
+        return await loop.run_in_executor(threads, self._ask, method, path, fields, about)
+
+    def _ask(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
+        """Make one call on a worker thread; 429 is repeated, since the broker did nothing then."""
+        for left in reversed(range(_BUSY_TRIES)):
+            try:
+                return self._once(method, path, fields, about)
+            except BrokerRefused as e:
+                if e.status != 429:
+                    raise
+                if not left:
+                    raise BrokerUnreachable(f"{about}: Alpaca says too many requests, {_BUSY_TRIES} times") from e
+            block(_BUSY_WAIT_SECONDS)
+        raise AssertionError("unreachable")
+
+    def _once(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
+        from alpaca.common.exceptions import APIError
+        from requests import RequestException
+
+        try:
+            return self._client()._request(method, path, dict(fields) if fields is not None else None)
+        except APIError as e:
+            raise _sorted_error(e, about) from e
+        except (
+            RequestException,
+            ValueError,
+            RecursionError,
+        ) as e:  # the last two: the answer was not JSON, or too deep
+            raise BrokerUnreachable(f"{about}: no answer from Alpaca ({type(e).__name__})") from e
+
+    def _client(self) -> TradingClient:
+        client: TradingClient | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = trading_client(self._endpoints, self._keys, self._timeout)
+        return client
+
+
+def trading_client(endpoints: Endpoints, keys: tuple[str, str], timeout_seconds: float) -> TradingClient:
+    """Return alpaca-py's client with a time-out, without blind retries, and bound to `endpoints`."""
+    from alpaca.trading.client import TradingClient
+
+    client = TradingClient(*keys, raw_data=True, url_override=endpoints.trading_url)
+    client._retry = 0  # it would repeat a POST after 429 and 504, three times, sleeping three seconds
+    guard(client._session, endpoints.trading_url, timeout_seconds=timeout_seconds)
+    return client
+
+
+def _sorted_error(error: Any, about: str) -> BrokerRefused | BrokerUnreachable:
+    """Say whether the broker said no, or whether nobody knows. The client's `.code` fails on bodies without one."""
+    status = int(getattr(error, "status_code", 0) or 0)
+    code, message = 0, str(error)
+    with suppress(Exception):
+        code, message = int(error.code), str(error.message)
+    if status == 408 or status >= 500 or not status:
+        return BrokerUnreachable(f"{about}: Alpaca answered {status}; it may have been carried out")
+    return BrokerRefused(f"{message.strip()[:300] or 'no reason given'}", status=status, code=code)
+
+
+class _UpdatesThread:
+    """alpaca-py's trade_updates client in a thread and an event loop of its own.
+
+    It reconnects by itself; when the client as a whole ends, whatever the reason, it is started again after a
+    pause that doubles from one ending to the next. As soon as it listens the stream says None: reconcile.
+    """
+
+    def __init__(self, endpoints: Endpoints, keys: tuple[str, str], say: Say) -> None:
+        self._endpoints, self._keys, self._say = endpoints, keys, say
+        self._ended = threading.Event()
+        self._jitter = Random(machine_now())  # noqa: S311 - only so that two machines do not knock in step
+        self._thread = threading.Thread(target=self._run, name="alpaca-updates", daemon=True)
+        self._stream: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Connect, and go on connecting."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """End the stream; the thread is a daemon and is not waited for."""
+        self._ended.set()
+        if self._loop is not None and self._stream is not None:
+            with suppress(RuntimeError):
+                asyncio.run_coroutine_threadsafe(self._stream.stop_ws(), self._loop)
+
+    def _run(self) -> None:
+        endings = 0
+        while not self._ended.is_set():
+            began = machine_now()
+            reason = self._until_it_ends()
+            if self._ended.is_set():
+                return
+            endings = 1 if machine_now() - began > _STEADY else endings + 1
+            pause = min(_FIRST_PAUSE_SECONDS * 2 ** (endings - 1), _LONGEST_PAUSE_SECONDS)
+            pause *= 1 - self._jitter.random() / 2
+            warn(log, "order_stream_ended", reason=reason, again_in=f"{pause:.1f} s")
+            self._ended.wait(pause)
+
+    def _until_it_ends(self) -> str:
+        """Live until the vendor's client ends, and return why it did."""
+        try:
+            asyncio.run(self._live())
+        except asyncio.CancelledError:
+            return "it was cancelled"
+        except Exception as error:  # a bug of the client's must not end the news of our orders
+            return f"{type(error).__name__}: {error}"[:200]
+        return "the vendor's client stopped"
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stream = updates_stream(self._endpoints, self._keys, self._hear, lambda: self._say(None))
+        await self._stream._run_forever()
+
+    async def _hear(self, message: Mapping[str, Any]) -> None:
+        data = message.get("data")
+        order = data.get("order") if isinstance(data, dict) else None
+        if isinstance(order, dict) and not wire.is_shares(order):
+            return
+        try:
+            self._say(wire.broker_update(data, numbered=self._endpoints.loopback))
+        except BadData as error:
+            self._say(error)
+
+
+def _orders_of(rows: Iterable[Mapping[str, Any]]) -> list[BrokerOrder]:
+    return [wire.broker_order(raw) for raw in rows if wire.is_shares(raw)]
+
+
+def updates_stream(
+    endpoints: Endpoints,
+    keys: tuple[str, str],
+    hear: Callable[[Mapping[str, Any]], Any],
+    listening: Callable[[], None],
+) -> Any:
+    """Return alpaca-py's TradingStream, raw, which also says when the server has confirmed the subscription.
+
+    Its pings find a dead connection within 20 s instead of its own three minutes.
+    """
+    from alpaca.common.utils import get_default_user_agent
+    from alpaca.trading.stream import TradingStream
+    from websockets.exceptions import SecurityError
+    from websockets.legacy.client import connect
+
+    class NoRedirect(connect):
+        def handle_redirect(self, uri: str) -> None:
+            raise SecurityError("the order stream answered with a redirect, which is not followed")
+
+    class ListeningStream(TradingStream):  # type: ignore[misc] # the client has no type hints
+        async def _connect(self) -> None:
+            agent = {"User-Agent": get_default_user_agent()}
+            self._ws = await NoRedirect(self._endpoint, extra_headers=agent, **self._websocket_params)
+
+        async def _auth(self) -> None:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await super()._auth()
+
+        async def _dispatch(self, msg: dict[str, Any]) -> None:
+            if msg.get("stream") == "listening":
+                listening()
+            await super()._dispatch(msg)
+
+    stream = ListeningStream(
+        *keys,
+        raw_data=True,
+        url_override=endpoints.updates_url,
+        websocket_params={"ping_interval": _PING_SECONDS, "ping_timeout": _PING_SECONDS, "max_queue": 1024},
+    )
+    stream.subscribe_trade_updates(hear)
+    return stream

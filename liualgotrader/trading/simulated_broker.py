@@ -1,0 +1,221 @@
+"""The in-process exchange as the port `Broker`: one account of it, without a wire.
+
+Time is the caller's: `now` names it, and after moving the exchange on the caller calls `deliver`, which
+hands the account's updates to whoever reads `updates()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from liualgotrader.common.errors import BrokerRefused
+from liualgotrader.common.orders import (
+    BrokerAccount,
+    BrokerActivity,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerUpdate,
+    OrderIntent,
+    OrderState,
+    OrderType,
+    ReplaceIntent,
+)
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.exchange_values import Activity, Execution, OrderRequest, OrderView, Update
+from liualgotrader.trading.alpaca_orders import STATES
+
+_TYPES = {str(t): t for t in OrderType}
+_ALL = 1_000_000  # orders asked for at once; the exchange has no pages
+
+
+class SimulatedBroker:
+    """One account of an exchange. Implements `Broker`; every answer comes at once."""
+
+    def __init__(self, exchange: Exchange, account_id: str, now: Callable[[], int]) -> None:
+        self._exchange = exchange
+        self._account_id = account_id
+        self._now = now
+        self._waiting: asyncio.Queue[BrokerUpdate | None] = asyncio.Queue()
+
+    async def submit(self, order: OrderIntent) -> BrokerOrder:
+        """Send the order under its client order id; see `Broker.submit`."""
+        return broker_order(self._exchange.submit(self._account_id, order_request(order), self._now()))
+
+    async def cancel(self, broker_order_id: str) -> None:
+        """Ask for cancellation."""
+        self._exchange.cancel(self._account_id, broker_order_id, self._now())
+
+    async def cancel_all(self) -> Collection[str]:
+        """Ask for cancellation of every open order of the account; return the ids taken on."""
+        results = self._exchange.cancel_all(self._account_id, self._now())
+        return [result.order_id for result in results if result.status == 200]
+
+    async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
+        """Ask for other terms; the answer is the new order."""
+        view = self._exchange.replace(
+            self._account_id,
+            broker_order_id,
+            self._now(),
+            quantity=terms.quantity,
+            limit_price=terms.limit_price,
+            stop_price=terms.stop_price,
+            client_order_id=client_order_id,
+        )
+        return broker_order(view)
+
+    async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+        """Return the order, None if the exchange does not know the id."""
+        try:
+            return broker_order(self._exchange.order_by_client_id(self._account_id, client_order_id))
+        except BrokerRefused as e:
+            if e.status == 404:
+                return None
+            raise
+
+    async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
+        """Return all orders submitted at or after `since`, oldest first; a bracket is open while an exit of it is."""
+        views = self._exchange.orders(
+            self._account_id, status="all", after=since - 1, limit=_ALL, direction="asc", nested=True
+        )
+        if open_only:
+            views = [view for view in views if any(v.is_open for v in (view, *view.legs))]
+        return [broker_order(view) for view in views]
+
+    async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
+        """Return all executions at or after `since`, oldest first."""
+        return [execution_of_activity(a) for a in self._exchange.activities(self._account_id, after=since - 1)]
+
+    async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
+        """Return what has changed the account since then and is no execution, oldest first."""
+        found = self._exchange.cash_activities(self._account_id, after=since - 1)
+        return [BrokerActivity(a.id, a.activity_type, a.at, a.amount, a.symbol, a.description) for a in found]
+
+    async def positions(self) -> Sequence[BrokerPosition]:
+        """Return what the account holds."""
+        views = self._exchange.positions(self._account_id)
+        return [
+            BrokerPosition(v.symbol, v.quantity, v.average_entry_price, v.current_price, v.lastday_price) for v in views
+        ]
+
+    async def account(self) -> BrokerAccount:
+        """Return the account's figures."""
+        view = self._exchange.account(self._account_id)
+        return BrokerAccount(
+            account_number=view.account_id,
+            status="ACTIVE",
+            equity=view.equity,
+            cash=view.cash,
+            buying_power=view.buying_power,
+            last_equity=view.last_equity,
+            shorting_enabled=view.shorting_enabled,
+            trading_blocked=view.trading_blocked,
+        )
+
+    async def clock(self) -> int:
+        """Return the exchange's time, ns UTC."""
+        return self._now()
+
+    async def latest(self, symbols: Iterable[str]) -> Mapping[str, Decimal]:
+        """Return the newest eligible print of those symbols that have one, dollars per share."""
+        prints = ((symbol, self._exchange.last_trade(symbol)) for symbol in symbols)
+        return {symbol: Decimal(str(print_.price)) for symbol, print_ in prints if print_ is not None}
+
+    async def updates(self) -> AsyncIterator[BrokerUpdate | None]:
+        """Yield None once (it is connected), then the order stream for ever."""
+        yield None
+        while True:
+            yield await self._waiting.get()
+
+    def deliver(self) -> None:
+        """Hand on what has happened in the account since the last call."""
+        for update in self._exchange.take_updates():
+            if update.account_id == self._account_id:
+                self._waiting.put_nowait(broker_update(update))
+
+    async def close(self) -> None:
+        """End nothing: there is no connection."""
+
+
+def order_request(order: OrderIntent) -> OrderRequest:
+    """Return an intent as the exchange asks for it."""
+    exits = (order.take_profit is not None) + (order.stop_loss is not None)
+    return OrderRequest(
+        symbol=order.symbol,
+        side=str(order.side),
+        type=str(order.type),
+        time_in_force=order.time_in_force,
+        quantity=order.quantity,
+        limit_price=order.limit_price,
+        stop_price=order.stop_price,
+        client_order_id=order.client_order_id,
+        order_class=("simple", "oto", "bracket")[exits],
+        take_profit_limit=order.take_profit,
+        stop_loss_stop=order.stop_loss,
+    )
+
+
+def broker_order(view: OrderView) -> BrokerOrder:
+    """Return the exchange's view of an order, with its legs, as a broker tells it."""
+    return BrokerOrder(
+        broker_order_id=view.id,
+        client_order_id=view.client_order_id,
+        symbol=view.symbol,
+        side=view.side,
+        quantity=view.quantity if view.quantity is not None else view.filled_quantity,
+        filled_quantity=view.filled_quantity,
+        average_price=view.filled_average_price,
+        state=STATES.get(view.status, OrderState.ACKNOWLEDGED),
+        vendor_status=view.status,
+        submitted_at=view.submitted_at,
+        updated_at=view.updated_at,
+        replaced_by=view.replaced_by or "",
+        replaces=view.replaces or "",
+        legs=tuple(broker_order(leg) for leg in view.legs),
+        type=_TYPES.get(view.type),
+        limit_price=view.limit_price,
+        stop_price=view.stop_price,
+    )
+
+
+def broker_update(update: Update) -> BrokerUpdate:
+    """Return one message of the exchange's order stream as a broker tells it."""
+    execution = update.execution
+    return BrokerUpdate(
+        event=update.event,
+        order=broker_order(update.order),
+        at=update.at,
+        execution=_execution(execution) if execution is not None else None,
+        sequence=update.sequence,
+    )
+
+
+def _execution(execution: Execution) -> BrokerExecution:
+    return BrokerExecution(
+        execution_id=execution.execution_id,
+        broker_order_id=execution.order_id,
+        symbol=execution.symbol,
+        side=execution.side,
+        quantity=execution.quantity,
+        price=execution.price,
+        fee=execution.fee,
+        at=execution.at,
+        cumulative_quantity=execution.cumulative_quantity,
+    )
+
+
+def execution_of_activity(activity: Activity) -> BrokerExecution:
+    """Return the record of a fill as a broker tells it."""
+    return BrokerExecution(
+        execution_id=activity.execution_id,
+        broker_order_id=activity.order_id,
+        symbol=activity.symbol,
+        side=activity.side,
+        quantity=activity.quantity,
+        price=activity.price,
+        fee=activity.fee,
+        at=activity.at,
+        cumulative_quantity=activity.cumulative_quantity,
+    )

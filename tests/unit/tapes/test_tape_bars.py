@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liualgotrader.common.clock import MINUTE, SECOND
+from liualgotrader.common.events import Bar, BarSource, Counts, Trade
+from liualgotrader.tapes.minute_bars import MinuteBars, bars_of, history_bar, sum_of
+
+NINE_THIRTY = 1_381_152_600 * SECOND  # 2013-10-07, New York
+ALL, VOLUME, RANGE = int(Counts.ALL), int(Counts.VOLUME), int(Counts.HIGH_LOW | Counts.VOLUME)
+
+
+def trade(second: float, price: float, size: float, flags: int = ALL, symbol: str = "ABC") -> Trade:
+    return Trade(symbol, NINE_THIRTY + int(second * SECOND), price, size, flags)
+
+
+trades = st.lists(
+    st.builds(
+        trade,
+        st.floats(0, 600),
+        st.integers(100, 9_900).map(lambda c: c / 100),
+        st.integers(1, 5_000).map(float),
+        st.integers(0, 7),
+        st.sampled_from(["ABC", "XYZ"]),
+    ),
+    max_size=80,
+).map(lambda found: sorted(found, key=lambda t: t.at))
+
+
+def test_a_minute_is_open_high_low_close_volume_and_vwap_of_its_trades() -> None:
+    found = bars_of([trade(0, 10.0, 100), trade(20, 10.5, 200), trade(40, 9.75, 100), trade(59.999, 10.25, 100)])
+    # (10*100 + 10.5*200 + 9.75*100 + 10.25*100) / 500 = 5100 / 500
+    assert found == [
+        Bar("ABC", NINE_THIRTY, NINE_THIRTY + MINUTE, 10.0, 10.5, 9.75, 10.25, 500.0, 10.2, 4, int(BarSource.VENDOR))
+    ]
+
+
+def test_what_a_trade_counts_for_decides_what_it_moves() -> None:
+    found = bars_of(
+        [
+            trade(0, 10.0, 100),
+            trade(1, 99.0, 50, VOLUME),  # an odd lot: only volume
+            trade(2, 12.0, 100, RANGE),  # sold out of sequence: high, low and volume, not the close
+            trade(3, 1.0, 700, 0),  # an official close: nothing
+        ]
+    )
+    [bar] = found
+    assert (bar.open, bar.high, bar.low, bar.close) == (10.0, 12.0, 10.0, 10.0)
+    assert (bar.volume, bar.count) == (250.0, 3)
+
+
+def test_a_minute_without_a_price_forming_trade_has_no_bar() -> None:
+    assert bars_of([trade(5, 10.0, 30, VOLUME), trade(70, 10.0, 100)]) == bars_of([trade(70, 10.0, 100)])
+
+
+def test_a_bar_is_handed_out_by_the_first_trade_after_it_and_only_once() -> None:
+    minutes = MinuteBars()
+    assert minutes.add(trade(10, 10.0, 100)) is None
+    assert minutes.bars("ABC", 0, 2**62) == []
+    finished = minutes.add(trade(200, 11.0, 100))
+    assert finished is not None
+    assert finished.closed_at == NINE_THIRTY + MINUTE
+    assert minutes.close_until(NINE_THIRTY + MINUTE) == []
+    assert minutes.last_bar("ABC") == finished
+
+
+def test_closing_by_the_clock_hands_out_only_minutes_that_have_ended() -> None:
+    minutes = MinuteBars()
+    minutes.add(trade(10, 10.0, 100, symbol="XYZ"))
+    minutes.add(trade(11, 20.0, 100, symbol="ABC"))
+    assert minutes.close_until(NINE_THIRTY + MINUTE - 1) == []
+    assert [b.symbol for b in minutes.close_until(NINE_THIRTY + MINUTE)] == ["ABC", "XYZ"]
+    assert minutes.close_until(NINE_THIRTY + 10 * MINUTE) == []
+
+
+@pytest.mark.parametrize("closed_by", ["clock", "trade"])
+def test_a_trade_in_a_closed_minute_is_refused(closed_by: str) -> None:
+    minutes = MinuteBars()
+    minutes.add(trade(10, 10.0, 100))
+    if closed_by == "clock":
+        minutes.close_until(NINE_THIRTY + MINUTE)
+    else:
+        minutes.add(trade(61, 10.0, 100))
+    with pytest.raises(ValueError, match="minute that is closed"):
+        minutes.add(trade(30, 10.0, 100))
+
+
+@given(trades)
+def test_volume_of_the_bars_is_the_volume_of_eligible_trades_in_minutes_that_have_a_price(found: list[Trade]) -> None:
+    priced = {(t.symbol, t.at // MINUTE) for t in found if t.flags & Counts.LAST}
+    expected = sum(t.size for t in found if t.flags & VOLUME and (t.symbol, t.at // MINUTE) in priced)
+    assert sum(b.volume for b in bars_of(found)) == expected
+
+
+@given(trades)
+def test_bars_hold_their_prices_between_low_and_high_and_come_by_time_then_symbol(found: list[Trade]) -> None:
+    bars = bars_of(found)
+    assert all(b.low <= min(b.open, b.close) <= max(b.open, b.close) <= b.high for b in bars)
+    assert [(b.opened_at, b.symbol) for b in bars] == sorted({(b.opened_at, b.symbol) for b in bars})
+    assert all(b.closed_at - b.opened_at == MINUTE and b.opened_at % MINUTE == 0 for b in bars)
+
+
+@given(trades, st.integers(0, 12))
+def test_closing_by_the_clock_now_and_then_changes_no_bar(found: list[Trade], every: int) -> None:
+    minutes, got = MinuteBars(), []
+    for i, t in enumerate(found):
+        if every and i % every == 0:
+            got += minutes.close_until(t.at)
+        bar = minutes.add(t)
+        got += [bar] if bar else []
+    got += minutes.close_until(2**62)
+    assert sorted(got, key=lambda b: (b.opened_at, b.symbol)) == bars_of(found)
+
+
+def test_a_day_bar_is_the_sum_of_closed_regular_minutes() -> None:
+    minutes = MinuteBars()
+    for t in (trade(-30, 50.0, 900), trade(0, 10.0, 100), trade(61, 12.0, 300), trade(130, 9.0, 100)):
+        minutes.add(t)
+    closes_at = NINE_THIRTY + 390 * MINUTE
+    bar = minutes.day_bar("ABC", NINE_THIRTY, closes_at)  # the third minute is still open
+    assert bar is not None
+    assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.vwap) == (10.0, 12.0, 10.0, 12.0, 400.0, 11.5)
+    assert (bar.opened_at, bar.closed_at) == (NINE_THIRTY, closes_at)
+    assert minutes.day_bar("XYZ", NINE_THIRTY, closes_at) is None
+
+
+def test_the_sum_of_no_bars_is_none() -> None:
+    assert sum_of([], 0, 1) is None
+
+
+def test_a_bar_of_the_past_without_vwap_has_the_mean_of_its_prices_there() -> None:
+    bar = history_bar("ABC", 0, MINUTE, (10.0, 13.0, 9.0, 12.0, 500.0))
+    assert (bar.vwap, bar.count, bar.source) == (11.0, 0, int(BarSource.HISTORY))
