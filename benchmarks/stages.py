@@ -22,20 +22,20 @@ from benchmarks.sides import session_hours
 from benchmarks.strategies.last_bar import LastBar
 from benchmarks.tape import SYMBOLS, FrameTape
 from liualgotrader.common.clock import MINUTE, WallClock
-from liualgotrader.common.events import Bar, Batch, MarketEvent, Pick
+from liualgotrader.common.events import Bar, EventBatch, MarketEvent, Pick
 from liualgotrader.common.orders import CaughtUp
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.consumer.call_guard import SeatWatch
+from liualgotrader.consumer.call_guard import CallGuard
 from liualgotrader.data import alpaca_messages as alpaca_wire
 from liualgotrader.data.alpaca_feed import AlpacaFeed
 from liualgotrader.engine.calling import Watch
-from liualgotrader.engine.engine import Engine, Terms
+from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.freshness import Freshness
 from liualgotrader.ipc.batch_codec import decode_batch
-from liualgotrader.ipc.market_clock import Seat
+from liualgotrader.ipc.market_clock import ProcessStatus
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.producer.assignment import Assignment
-from liualgotrader.producer.event_outbox import Outbox
+from liualgotrader.producer.event_outbox import EventOutbox
 from liualgotrader.producer.router import Router
 from liualgotrader.strategies.frames import lazy_frames
 
@@ -49,10 +49,10 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="liu-stages-"))
     try:
         page = SessionPage.create(folder / "page", ["consumer-0"], ["market-0"])
-        seat = Seat(page, "consumer-0")
+        seat = ProcessStatus(page, "consumer-0")
         gc.collect()
         gc.freeze()
-        watch = SeatWatch(seat, print)
+        watch = CallGuard(seat, print)
         watch.begin({slot.slot: slot.strategy for slot in _SLOTS})
         runs = [_once(folder, watch) for _ in range(_REPEATS)]
         seat.close()
@@ -71,7 +71,7 @@ def main() -> None:
     print(json.dumps(document, indent=2))
 
 
-def _once(folder: Path, watch: SeatWatch) -> dict[str, float]:
+def _once(folder: Path, watch: CallGuard) -> dict[str, float]:
     clock = WallClock()
     payloads = _payloads(clock.now())
     events = 10 * len(payloads)
@@ -83,7 +83,7 @@ def _once(folder: Path, watch: SeatWatch) -> dict[str, float]:
         took[step] = (time.process_time_ns() - before) / events
         return found
 
-    feed, outbox = AlpacaFeed("key", "secret"), Outbox(1)
+    feed, outbox = AlpacaFeed("key", "secret"), EventOutbox(1)
     router = Router(_SLOTS, [outbox], Assignment(1, {}))
     for symbol in SYMBOLS:
         router.accept(Pick(symbol, 1, "benchmark"))
@@ -109,12 +109,12 @@ def _payloads(at: int) -> list[bytes]:
 
 
 def _engine(folder: Path, watch: Watch | None, now: int) -> Engine:
-    engine = Engine(Terms("stages", session_hours()), lazy_frames, watch=watch)
+    engine = Engine(EngineTerms("stages", session_hours()), lazy_frames, watch=watch)
     strategy = LastBar("stages", str(folder))
     asyncio.run(strategy.create())
     engine.add(_SLOTS[0], strategy)
     engine.on_news([CaughtUp(0, 0, 1)], now, 0)
-    engine.on_batch(Batch(0, 0, 0, [Pick(symbol, now, "benchmark") for symbol in SYMBOLS]), now, 0)
+    engine.on_batch(EventBatch(0, 0, 0, [Pick(symbol, now, "benchmark") for symbol in SYMBOLS]), now, 0)
     opened_at = now // MINUTE * MINUTE - MINUTE
     for symbol in SYMBOLS:
         bar = Bar(symbol, opened_at, opened_at + MINUTE, 100.0, 100.1, 99.9, 100.0, 1000.0, 100.0, 10)
@@ -132,7 +132,7 @@ def _keep(sent: list[bytes], payload: bytes) -> bool:
     return True
 
 
-def _drive(engine: Engine, batches: Sequence[Batch], clock: WallClock, watch: SeatWatch | None) -> None:
+def _drive(engine: Engine, batches: Sequence[EventBatch], clock: WallClock, watch: CallGuard | None) -> None:
     for batch in batches:
         engine.on_batch(batch, clock.now(), clock.machine())
         if watch is not None:

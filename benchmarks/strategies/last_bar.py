@@ -7,7 +7,7 @@ from time import time_ns
 from typing import Any
 
 from benchmarks.recorder import CAPACITY, open_cells
-from liualgotrader.common.events import Quote, Trade
+from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.strategies.context import Context
 
@@ -27,7 +27,7 @@ class LastBar(Strategy):
         self._cells = open_cells(Path(self._record_dir))
         return True
 
-    def on_trade(self, ctx: Context, trade: Trade) -> None:
+    def on_trade(self, ctx: Context, trade: TradeTick) -> None:
         """Compare the trade with the last bar."""
         took = time_ns() - trade.at
         self._cells[self._place] = took

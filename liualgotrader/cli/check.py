@@ -22,7 +22,7 @@ from liualgotrader.supervisor.layout import lay_out
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.prepare import check_consumers, check_port
-from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import look_at_record
 from liualgotrader.supervisor.simulated_market import market_spec
 from liualgotrader.supervisor.view import equity_text
@@ -60,7 +60,7 @@ class Checks:
         return True
 
 
-def check(stated: Mapping[str, Any], request: Request, allowed: Callable[[Settings], None]) -> int:
+def check(stated: Mapping[str, Any], request: TraderRequest, allowed: Callable[[Settings], None]) -> int:
     """Check everything, print what was found, and return 0, or 2 if a session could not run."""
     checks = Checks()
     found: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def check(stated: Mapping[str, Any], request: Request, allowed: Callable[[Settin
     return ConfigError.exit_code if checks.failed else 0
 
 
-def _account(settings: Settings, request: Request, allowed: Callable[[Settings], None]) -> str:
+def _account(settings: Settings, request: TraderRequest, allowed: Callable[[Settings], None]) -> str:
     allowed(settings)
     if request.simulate:
         return "simulated market on this machine"
@@ -126,7 +126,7 @@ def _doubts(plan: TradePlan, found: Mapping[str, Any]) -> list[str]:
     return doubts + (doubts_about_hours(plan, found["classes"], found["hours"]) if found.get("hours") else [])
 
 
-def _calendar(plan: TradePlan, request: Request, found: dict[str, Any]) -> str:
+def _calendar(plan: TradePlan, request: TraderRequest, found: dict[str, Any]) -> str:
     minutes = plan.market_liquidation_end_time_minutes
     hours: Hours | None
     if request.simulate:
@@ -142,7 +142,7 @@ def _calendar(plan: TradePlan, request: Request, found: dict[str, Any]) -> str:
     return f"{hours.day}, {opens:%H:%M} to {closes:%H:%M} New York, {closed}"
 
 
-def _market(settings: Settings, request: Request, hours: Hours) -> str:
+def _market(settings: Settings, request: TraderRequest, hours: Hours) -> str:
     from liualgotrader.simulator.market_server import tape_of
 
     check_port(request.port)

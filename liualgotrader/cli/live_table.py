@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from liualgotrader.cli.state_text import figures, progress
 from liualgotrader.common.clock import clock_text
-from liualgotrader.supervisor.view import GAINS, PositionView, ProcessView, StrategyView, View, equity_text, gain_of
+from liualgotrader.supervisor.view import GAINS, PositionLine, ProcessView, StrategyView, View, equity_text, gain_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -127,7 +127,7 @@ def _cells(name: str, strategies: Sequence[StrategyView]) -> tuple[RenderableTyp
     )
 
 
-def _positions(positions: Sequence[PositionView], room: int, width: int) -> Table:
+def _positions(positions: Sequence[PositionLine], room: int, width: int) -> Table:
     """Return the positions; if not all fit, those that gain or lose most, and one line for the rest."""
     table, add = _table(
         width, ("position", False), ("strategy", False), ("shares", True), ("entry", True), ("last", True), ("stop", True),

@@ -11,7 +11,7 @@ from liualgotrader.cli.state_text import state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.supervisor.operator_socket import Listed, ask, running_sessions, view_from
-from liualgotrader.supervisor.view import PositionView, View, equity_text, masked_account, refusals_text, today_text
+from liualgotrader.supervisor.view import PositionLine, View, equity_text, masked_account, refusals_text, today_text
 
 
 def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str = "", orders: bool = False) -> int:
@@ -114,7 +114,7 @@ def say_status(view: View, pid: int) -> None:
         screen.table("Positions", header, [_position(held) for held in view.positions])
 
 
-def _position(held: PositionView) -> tuple[str, ...]:
+def _position(held: PositionLine) -> tuple[str, ...]:
     last = "-" if held.last is None else f"{held.last:,.4f}"
     gain = "-" if held.gain is None else f"{held.gain:+,.2f}"
     stop, target = ("none" if held.stop is None else str(held.stop)), ("-" if held.target is None else str(held.target))

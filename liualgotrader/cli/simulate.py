@@ -25,8 +25,8 @@ from liualgotrader.supervisor.simulated_market import account_of, generated_pair
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import MarketSpec
     from liualgotrader.simulator.market_server import RunningMarket
-    from liualgotrader.simulator.subscriptions import Keys
-    from liualgotrader.supervisor.request import Request
+    from liualgotrader.simulator.subscriptions import ApiKeys
+    from liualgotrader.supervisor.request import TraderRequest
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -46,7 +46,7 @@ def simulate(options: argparse.Namespace) -> int:
         return asyncio.run(_serve(_spec(request, Settings.resolve(stated), options.seed, Path(folder))))
 
 
-def _spec(request: Request, settings: Settings, seed: int, folder: Path) -> MarketSpec:
+def _spec(request: TraderRequest, settings: Settings, seed: int, folder: Path) -> MarketSpec:
     day = request.market_day().isoformat()
     hours = simulated_hours(request.market_day(), (request.window_from, request.window_to), 1, 0)
     kept = kept_account(Path(request.state), day) if request.state else None
@@ -63,10 +63,10 @@ def _spec(request: Request, settings: Settings, seed: int, folder: Path) -> Mark
 async def _serve(spec: MarketSpec) -> int:
     from liualgotrader.simulator.kept_accounts import keep
     from liualgotrader.simulator.market_server import about, serve
-    from liualgotrader.simulator.subscriptions import Keys
+    from liualgotrader.simulator.subscriptions import ApiKeys
 
     key_id, secret_key = generated_pair()
-    keys = Keys(key_id.reveal(), secret_key.reveal())
+    keys = ApiKeys(key_id.reveal(), secret_key.reveal())
     running = await serve(spec, keys)
     _say(spec, running, keys)
     for sentence in chain.from_iterable(about(running.world.tape).values()):
@@ -95,7 +95,7 @@ async def _serve(spec: MarketSpec) -> int:
     return 0
 
 
-def _say(spec: MarketSpec, running: RunningMarket, keys: Keys) -> None:
+def _say(spec: MarketSpec, running: RunningMarket, keys: ApiKeys) -> None:
     print(
         f"simulated market of {spec.day}, account {running.world.account_id}, from {clock_text(spec.starts_at)} New York"
     )

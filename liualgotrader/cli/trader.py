@@ -21,7 +21,7 @@ from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
 from liualgotrader.common.tradeplan import TradePlan
 
 if TYPE_CHECKING:
-    from liualgotrader.supervisor.request import Request
+    from liualgotrader.supervisor.request import TraderRequest
 
 _FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed", "fills", "fees", "latency_ms", "full_size")
 _OF_THE_MARKET = {
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
     return _session(request, settings, tradeplan)
 
 
-def _left_tradeplan(request: Request, settings: Settings) -> TradePlan | None:
+def _left_tradeplan(request: TraderRequest, settings: Settings) -> TradePlan | None:
     """Return the tradeplan of an unfinished session with real money: its positions are looked after by what it was then."""
     from liualgotrader.supervisor.arming import LIVE, environment_of, left_plan
 
@@ -121,7 +121,7 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
         )
 
 
-def request_from(options: argparse.Namespace) -> Request:
+def request_from(options: argparse.Namespace) -> TraderRequest:
     """Return the session's request that the command line makes."""
     return msgspec.structs.replace(
         market_request(options),
@@ -137,12 +137,12 @@ def request_from(options: argparse.Namespace) -> Request:
     )
 
 
-def market_request(options: argparse.Namespace) -> Request:
+def market_request(options: argparse.Namespace) -> TraderRequest:
     """Return what the command line says of the simulated market."""
-    from liualgotrader.supervisor.request import Request
+    from liualgotrader.supervisor.request import TraderRequest
 
     symbols = options.symbols
-    return Request(
+    return TraderRequest(
         data=options.data or "",
         day=options.date or "",
         window_from=options.window_from or "",
@@ -169,7 +169,7 @@ def _sensible(options: argparse.Namespace) -> None:
         raise ConfigError(f"{given[0]} is an option of the simulated market; add --simulate")
 
 
-def _session(wanted: Request, settings: Settings, tradeplan: TradePlan) -> int:
+def _session(wanted: TraderRequest, settings: Settings, tradeplan: TradePlan) -> int:
     from liualgotrader.cli.screen import screen_for
     from liualgotrader.supervisor.session import Session
 
@@ -183,7 +183,7 @@ def _session(wanted: Request, settings: Settings, tradeplan: TradePlan) -> int:
     return ending.exit_code
 
 
-def requests(request: Request, home: Path) -> list[Request]:
+def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:
     """Return the sessions to run one after another: one, or with two dates one for each trading day between them.
 
     Those share an account, of the folder that `--state` names or else a new one.

@@ -46,7 +46,7 @@ MARK_OF = "mark."  # counters of the consumers: newest prices of symbols held
 REFUSED_OF = "refused."  # counters of the consumers: refused orders by strategy and rule
 
 
-class Told(msgspec.Struct, frozen=True, tag="told"):
+class DeskFacts(msgspec.Struct, frozen=True, tag="told"):
     """Facts for the summary and the status page, by name (positions, protections, open orders …)."""
 
     facts: dict[str, Any]
@@ -70,7 +70,7 @@ class Restart(msgspec.Struct, frozen=True, tag="restart"):
     process: str
 
 
-FromChild = Restart | Ready | Counters | SlotEnded | Notice | Failed | Told | Answered
+FromChild = Restart | Ready | Counters | SlotEnded | Notice | Failed | DeskFacts | Answered
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):

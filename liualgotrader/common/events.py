@@ -39,7 +39,7 @@ class Counts(IntFlag):
 ALL = int(Counts.ALL)
 
 
-class Trade(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="t"):
+class TradeTick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="t"):
     """A print on the tape. `flags` are `Counts`."""
 
     symbol: str
@@ -144,11 +144,11 @@ class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="g"):
     since: int = 0
 
 
-MarketEvent = Trade | Quote | Bar | Status | Correction
+MarketEvent = TradeTick | Quote | Bar | Status | Correction
 FeedEvent = MarketEvent | Pick | Unpick | Gap
 
 
-class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="B"):
+class EventBatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="B"):
     """What the producer hands one consumer in one queue operation.
 
     `seq` grows by one a batch within one `producer_epoch`; a gap is data that was dropped because the

@@ -204,7 +204,7 @@ WATCHED = (
     Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), _write_locale),
     Setting("the working directory", _read_folder, _write_folder),
 )
-"""What is compared again and again while strategies run; see `Kept.put_back`."""
+"""What is compared again and again while strategies run; see `InterpreterState.put_back`."""
 
 ALL = (
     *WATCHED,
@@ -218,7 +218,7 @@ ALL = (
 )
 
 
-class Kept:
+class InterpreterState:
     """Settings of the interpreter as they are when this is made."""
 
     def __init__(self, settings: Sequence[Setting] = ALL) -> None:
@@ -249,7 +249,7 @@ def listed(words: Sequence[str]) -> str:
 @contextmanager
 def kept_interpreter(whose: str) -> Iterator[None]:
     """Put back at the end what the code in the block changes for everybody; `whose` code it is stands in the log."""
-    kept = Kept()
+    kept = InterpreterState()
     try:
         yield
     finally:

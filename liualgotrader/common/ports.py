@@ -142,14 +142,14 @@ class Broker(Protocol):
         ...
 
 
-class DataAPI(Protocol):
+class MarketHistory(Protocol):
     """Market history and snapshots of one vendor, off the event loop of whoever asks."""
 
     async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         """Return bars with start <= opened_at < end, oldest first; `minutes` is 1 or 1440 (a session day)."""
         ...
 
-    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, Snapshot]:
+    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         """Return the newest figures of those symbols that have any."""
         ...
 
@@ -162,7 +162,7 @@ class DataAPI(Protocol):
         ...
 
 
-class Snapshot(Protocol):
+class SymbolSnapshot(Protocol):
     """The newest figures of one symbol; None where the vendor has none."""
 
     @property
@@ -177,7 +177,7 @@ class Snapshot(Protocol):
     def previous_daily_bar(self) -> Bar | None: ...
 
 
-class KeyStore(Protocol):
+class KeyValues(Protocol):
     """Text values by key, shared by all processes of a strategy and kept for ever."""
 
     async def load(self, key: str) -> str | None: ...

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from liualgotrader.common.folder_imports import forget_plain_names
-from liualgotrader.common.interpreter import WATCHED, Kept, listed
-from liualgotrader.ipc.market_clock import Seat
+from liualgotrader.common.interpreter import WATCHED, InterpreterState, listed
+from liualgotrader.ipc.market_clock import ProcessStatus
 from liualgotrader.ipc.session_page import symbol_cell
 
 _NOBODY = -1
 _CLOSELY = 50  # first calls of each strategy after which the interpreter is looked at, so that it is known whose it was
 
 
-class SeatWatch:
+class CallGuard:
     """Puts each strategy call on the session page.
 
     The interpreter's settings that strategies share are compared after each of a strategy's first calls and after every
     batch (`compare`), put back, and `tell` gets one sentence that names the strategy.
     """
 
-    def __init__(self, seat: Seat, tell: Callable[[str], None]) -> None:
+    def __init__(self, seat: ProcessStatus, tell: Callable[[str], None]) -> None:
         self._seat, self._tell = seat, tell
         self._cells: dict[str, int] = {}
         self._names: Mapping[int, str] = {}
         self._closely: dict[int, int] = {}
         self._called: set[int] = set()
         self._slot = _NOBODY
-        self._kept = Kept(())
+        self._kept = InterpreterState(())
         self._said: set[str] = set()
         self.batch = 0
 
@@ -35,7 +35,7 @@ class SeatWatch:
         """Take the settings as they are now for those that are right; `names` are the strategies by slot."""
         self._names = names
         self._closely = dict.fromkeys(names, _CLOSELY)
-        self._kept = Kept(WATCHED)
+        self._kept = InterpreterState(WATCHED)
 
     def calling(self, slot: int, symbol: str) -> None:
         """State the call that begins."""

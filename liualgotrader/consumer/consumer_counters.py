@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from liualgotrader.common.clock import MILLISECOND
 from liualgotrader.common.control import MARK_OF
 from liualgotrader.consumer.fetches import Fetches
-from liualgotrader.consumer.intent_outbox import Outbox
+from liualgotrader.consumer.intent_outbox import IntentOutbox
 from liualgotrader.engine.engine import Engine
 from liualgotrader.engine.freshness import Freshness
-from liualgotrader.engine.slot import Slot
+from liualgotrader.engine.slot import StrategySlot
 
 
 class Lags:
@@ -31,10 +31,12 @@ class Lags:
         return max(0, seen[len(seen) // 2]) / MILLISECOND, max(0, seen[-1]) / MILLISECOND
 
 
-class Figures:
+class ConsumerCounters:
     """Totals since the start, and gauges of this moment."""
 
-    def __init__(self, engine: Engine, freshness: Freshness, outbox: Outbox, fetches: Fetches | None = None) -> None:
+    def __init__(
+        self, engine: Engine, freshness: Freshness, outbox: IntentOutbox, fetches: Fetches | None = None
+    ) -> None:
         self._fetches = fetches
         self._engine, self._freshness, self._outbox = engine, freshness, outbox
         self.lags = Lags()
@@ -70,6 +72,6 @@ class Figures:
             found |= {f"refused.{slot.name}.{rule}": count for rule, count in slot.refusals.counts.items()}
         return found
 
-    def _marks(self, slot: Slot) -> dict[str, float]:
+    def _marks(self, slot: StrategySlot) -> dict[str, float]:
         held = (symbol for symbol, quantity in slot.book.quantities.items() if quantity)
         return {f"{MARK_OF}{symbol}": price for symbol in held if (price := slot.last(symbol)) is not None}

@@ -15,29 +15,29 @@ from typing import Any, get_args
 from liualgotrader.common.clock import NEVER, Alarm
 from liualgotrader.common.control import Counters, Operate, StopSlot, ToChild
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
-from liualgotrader.common.events import Bar, Batch
+from liualgotrader.common.events import Bar, EventBatch
 from liualgotrader.common.money import OURS
 from liualgotrader.common.orders import Intent
-from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.trading_data import called
-from liualgotrader.consumer.call_guard import SeatWatch
-from liualgotrader.consumer.consumer_counters import Figures
-from liualgotrader.consumer.event_intake import Answer, Gate, Intake
+from liualgotrader.consumer.call_guard import CallGuard
+from liualgotrader.consumer.consumer_counters import ConsumerCounters
+from liualgotrader.consumer.event_intake import Answer, EventIntake, Gate
 from liualgotrader.consumer.fetches import Fetches
-from liualgotrader.consumer.history_loader import History
-from liualgotrader.consumer.intent_outbox import Outbox
+from liualgotrader.consumer.history_loader import HistoryLoader
+from liualgotrader.consumer.intent_outbox import IntentOutbox
 from liualgotrader.consumer.loading import load_strategies
 from liualgotrader.consumer.needed_symbols import NeedsTeller
 from liualgotrader.consumer.order_numbers import OrderNumbers
-from liualgotrader.consumer.signal_spool import LeftSignals
-from liualgotrader.consumer.signal_writer import Keys, OpenStore, Recorder
-from liualgotrader.consumer.waiting import NoAnswer, Waits
-from liualgotrader.engine.engine import ALL_EVENTS, Engine, Terms, session_starts
+from liualgotrader.consumer.signal_spool import SignalSpool
+from liualgotrader.consumer.signal_writer import OpenStore, Recorder, StoredKeys
+from liualgotrader.consumer.waiting import CallTimeout, Waits
+from liualgotrader.engine.engine import ALL_EVENTS, Engine, EngineTerms, session_starts
 from liualgotrader.engine.freshness import Freshness, newest_instant, newest_places
-from liualgotrader.engine.outputs import Line, LoadHistory, Output, Reject, SlotStopped, Waiting
+from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotIsStopped, Waiting
 from liualgotrader.ipc.batch_codec import decode_batch, decode_news
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.market_clock import market_stands
@@ -56,10 +56,10 @@ _ORPHAN_ROWS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class ConsumerDependencies:
     """What a consumer needs from outside; the entry point opens them, tests hand in their own."""
 
-    data: DataAPI
+    data: MarketHistory
     open_store: OpenStore
     make_loader: Callable[[Callable[[str], Any]], Any] = lambda live: None
     make_trader: Callable[[Any], Any] = lambda account: None
@@ -69,29 +69,29 @@ class Doors:
 class Consumer:
     """One consumer process of a session."""
 
-    def __init__(self, child: Child, index: int, doors: Doors) -> None:
+    def __init__(self, child: Child, index: int, doors: ConsumerDependencies) -> None:
         plan = child.plan
         self._child, self._index, self._plan, self._doors = child, index, plan, doors
         self._clock = child.clock
         self._own_context = copy_context()
-        self._watch = SeatWatch(child.seat, self._tell)
+        self._watch = CallGuard(child.seat, self._tell)
         self._waits = Waits(plan.timings.strategy_answer_seconds, self._on_answer)
         make_frame = real_frames if plan.tradeplan.get("real_frames") else lazy_frames
         self.engine = Engine(terms_of(plan), make_frame, step=self._waits.step, watch=self._watch)
         slots = plan.slots_of(index)
         numbers = Path(plan.journal_dir) / f"consumer-{index}.numbers"
         self._numbers = OrderNumbers(numbers, [s.slot for s in slots])
-        self._outbox = Outbox(
+        self._outbox = IntentOutbox(
             child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.seat.busy
         )
-        left = LeftSignals(Path(plan.journal_dir), index)
+        left = SignalSpool(Path(plan.journal_dir), index)
         self._recorder = Recorder(plan.batch_id, doors.open_store, self._clock, left)
-        self._keys = Keys(self._recorder, child.seat.busy)
+        self._keys = StoredKeys(self._recorder, child.seat.busy)
         self._needs = NeedsTeller(child.writer(f"needs-{index}"), self.engine)
         self._freshness = Freshness(plan.timings.stale_after_seconds)
-        self.figures = Figures(self.engine, self._freshness, self._outbox, doors.fetches)
+        self.figures = ConsumerCounters(self.engine, self._freshness, self._outbox, doors.fetches)
         gate = Gate(child.page, index, simulated=plan.simulated_clock)
-        self._intake = Intake(
+        self._intake = EventIntake(
             gate,
             child.reader(f"market-{index}"),
             child.reader(f"news-{index}"),
@@ -100,7 +100,7 @@ class Consumer:
             rebuilds=lambda: self.engine.needs() is None,
             longest_call=plan.timings.strategy_answer_seconds,
         )
-        self._history = History(
+        self._history = HistoryLoader(
             doors.data,
             plan.hours,
             plan.timings.history_sessions,
@@ -253,7 +253,7 @@ class Consumer:
             self._carry_out(self.engine.on_timer(self._clock.now(), self._clock.machine()))
         self._set_alarm()
 
-    def _take_market(self, batches: Sequence[Batch]) -> None:
+    def _take_market(self, batches: Sequence[EventBatch]) -> None:
         """Act on batches; once one is stale, of all that wait only the newest state of each symbol is acted on."""
         age = self._clock.age
         # While the market waits for us nothing newer exists, however long our machine takes.
@@ -285,7 +285,7 @@ class Consumer:
         slot = self.engine.slot_of_ticket(ticket)
         outputs = self.engine.on_answer(ticket, result, error, self._clock.now(), self._clock.machine())
         self._carry_out(outputs)
-        if isinstance(error, NoAnswer) and slot is not None:
+        if isinstance(error, CallTimeout) and slot is not None:
             self._carry_out(self.engine.stop_slot(slot, ANSWER_REASON))
 
     def _on_order(self, order: ToChild) -> None:
@@ -319,12 +319,12 @@ class Consumer:
                     self._history.want(symbol, since)
                 case Waiting():
                     self._go_on(one)
-                case Line(level, text):
+                case LogLine(level, text):
                     log.log(level, "%s", text)
                 case Reject():
                     self._recorder.reject(one.strategy, one.symbol, one.at)
                     self._needs.rejected(one.slot, one.symbol)
-                case SlotStopped(slot, reason):
+                case SlotIsStopped(slot, reason):
                     self._child.slot_ended(slot, reason)
         if intents:
             self._needs.look()
@@ -358,10 +358,10 @@ def _no_age(at: int) -> int:
     return 0
 
 
-def terms_of(plan: SessionPlan) -> Terms:
+def terms_of(plan: SessionPlan) -> EngineTerms:
     """Return what the engine decides by, out of the session's plan."""
     tradeplan = plan.tradeplan
-    return Terms(
+    return EngineTerms(
         batch_id=plan.batch_id,
         hours=plan.hours,
         seed=plan.seed,
@@ -374,7 +374,7 @@ def terms_of(plan: SessionPlan) -> Terms:
     )
 
 
-def _drained(batches: Sequence[Batch], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+def _drained(batches: Sequence[EventBatch], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:
     """Return, per batch, the places nobody is called for once we are behind: all but what is newest and fresh."""
     events = [event for batch in batches for event in batch.events]
     old: set[int] = set()

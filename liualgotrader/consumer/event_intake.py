@@ -109,7 +109,7 @@ class Gate:
         )
 
 
-class Intake:
+class EventIntake:
     """Gathers inputs and hands them to `work(news, answers, market, timer)`, then counts them as handled.
 
     News that tells a consumer its books (`rebuilds` is true) is not gathered: nobody is called for it, and the producer

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from liualgotrader.common.clock import SECOND, Alarm, Clock
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable, LiuError
 from liualgotrader.common.events import Bar
-from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tlog import warn
 
@@ -26,7 +26,7 @@ _AGAIN_SECONDS, _LONGEST_AGAIN_SECONDS = 5, 300  # market time until what could 
 _GAP_SECONDS = 5.0  # machine time for which a strategy is kept from a symbol that it may hold
 
 
-class History:
+class HistoryLoader:
     """Asks the data provider for minute bars; `loaded` gets each symbol's, none if there are none to be had.
 
     The market is held while history is asked for. A symbol whose answer cannot be used waits, and is asked for again
@@ -36,7 +36,7 @@ class History:
 
     def __init__(
         self,
-        data: DataAPI,
+        data: MarketHistory,
         hours: Hours,
         sessions: int,
         clock: Clock,

@@ -30,7 +30,7 @@ Busy = Callable[[], AbstractContextManager[None]]
 Key = tuple[str, ...]
 
 
-class Outbox:
+class IntentOutbox:
     """Sends intents in order. On every new connection the slots are declared first, then what is unanswered is sent.
 
     While something cannot be sent the market is held (`busy`).

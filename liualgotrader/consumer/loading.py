@@ -14,7 +14,7 @@ from liualgotrader.common.plugins import one_line, outside_reads, own_ways, sour
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
-from liualgotrader.ipc.market_clock import Seat
+from liualgotrader.ipc.market_clock import ProcessStatus
 from liualgotrader.strategies.base import Strategy, Surroundings, make_strategy
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ async def load_strategies(
     engine: Engine,
     surround: Callable[[SlotPlan], Surroundings],
     loader: Any,
-    seat: Seat,
+    seat: ProcessStatus,
 ) -> list[Ended]:
     """Put the strategies of these slots into the engine and return those that will not run.
 

@@ -8,7 +8,7 @@ from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.config import Secrets, show_session
-from liualgotrader.consumer.consumer_process import Consumer, Doors
+from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependencies
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.ipc.child_process import Child, run_child
 
@@ -27,7 +27,7 @@ def run(run_dir: str, control: Connection, index: int, queues: Mapping[str, Queu
     run_child(f"consumer-{index}", run_dir, control, body, queues)
 
 
-def open_doors(child: Child, secrets: Secrets) -> Doors:
+def open_doors(child: Child, secrets: Secrets) -> ConsumerDependencies:
     """Return the doors that the session's plan names; nothing is called yet."""
     from liualgotrader.common.types import TimeScale
     from liualgotrader.data.data_factory import open_data, open_hasty_data
@@ -59,4 +59,4 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
     def make_trader(account: Any) -> Trader:
         return Trader(child.plan.hours, child.clock, account)
 
-    return Doors(data, open_record, make_loader, make_trader, fetches)
+    return ConsumerDependencies(data, open_record, make_loader, make_trader, fetches)

@@ -14,7 +14,7 @@ from liualgotrader.journal.reserved_file import ReservedFile
 _RESERVE_BYTES = 2 * 1024 * 1024
 
 
-class LeftSignals:
+class SignalSpool:
     """One consumer's file in `folder`. Its room is taken at the start, so that a disk which fills later does not matter."""
 
     def __init__(self, folder: Path, consumer: int) -> None:

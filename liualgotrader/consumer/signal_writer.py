@@ -14,7 +14,7 @@ from liualgotrader.common.errors import BadData, DatabaseUnavailable
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tlog import warn
-from liualgotrader.consumer.signal_spool import LeftSignals
+from liualgotrader.consumer.signal_spool import SignalSpool
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,7 +30,7 @@ KEY_SECONDS = 2.0  # machine time a strategy waits for the key-store
 class Recorder:
     """A writer that outlives the database: what cannot be written now is written when it is back, in order."""
 
-    def __init__(self, batch_id: str, open_store: OpenStore, clock: Clock, left: LeftSignals | None = None) -> None:
+    def __init__(self, batch_id: str, open_store: OpenStore, clock: Clock, left: SignalSpool | None = None) -> None:
         self._left = left
         self._batch_id, self._open, self._clock = batch_id, open_store, clock
         self._store: Store | None = None
@@ -166,7 +166,7 @@ def _ended(writing: asyncio.Task[None]) -> None:
         writing.result()  # a bug of ours ends the process; else rows would gather unseen until the end
 
 
-class Keys:
+class StoredKeys:
     """The key-store as strategies use it: what this process wrote is read back at once, database or not.
 
     The market is held until a value is written, so that whoever reads it later reads it in every run; for as long

@@ -13,7 +13,7 @@ from typing import Any
 from liualgotrader.engine.outputs import Waiting
 
 
-class NoAnswer(TimeoutError):
+class CallTimeout(TimeoutError):
     """A call that waited has used up its time."""
 
 
@@ -81,7 +81,7 @@ class Waits:
     def go_on(self, waiting: Waiting, context: Context, hold: AbstractContextManager[None]) -> None:
         """Run the rest of a call in a task, in `context`, that is given `seconds` of machine time; `hold` is kept meanwhile.
 
-        When they are over the answer is `NoAnswer`, whatever the call does with its cancellation.
+        When they are over the answer is `CallTimeout`, whatever the call does with its cancellation.
         """
         hold.__enter__()
         loop = asyncio.get_running_loop()
@@ -103,7 +103,7 @@ class Waits:
     def _give_up(self, task: asyncio.Task[Any], answer: _Once) -> None:
         task.cancel()
         if not self._closed:
-            answer(None, NoAnswer(f"no answer within {self._seconds:g} s"))
+            answer(None, CallTimeout(f"no answer within {self._seconds:g} s"))
 
     def _done(self, task: asyncio.Task[Any], timer: asyncio.TimerHandle, answer: _Once) -> None:
         timer.cancel()

@@ -13,7 +13,7 @@ from msgspec.msgpack import Ext
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.errors import BadData
-from liualgotrader.common.events import Bar, BarSource, Correction, MarketEvent, Quote, Status, Trade
+from liualgotrader.common.events import Bar, BarSource, Correction, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.common.fields import MOST_PRICE, MOST_SIZE
 from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.data import alpaca_messages as wire
@@ -217,7 +217,7 @@ class AlpacaFeed:
                     both = integer(data, "big")
                     at = (both & _SECONDS) * SECOND + (both >> 34)
                     if first <= at < until:
-                        append(Trade(m.S, at, m.p, m.s, flags))
+                        append(TradeTick(m.S, at, m.p, m.s, flags))
                         continue
             self._receive_one(m, events)
         return events
@@ -248,7 +248,7 @@ class AlpacaFeed:
             raise BadData(f"{m.S}: {at} ns since 1970 is no time of a market event now")
         match m:
             case wire.WireTrade():
-                return Trade(m.S, at, _price(m.p), _size(m.s), self._flags(m))
+                return TradeTick(m.S, at, _price(m.p), _size(m.s), self._flags(m))
             case wire.WireQuote():
                 return Quote(m.S, at, _side(m.bp), _size(m.bs), _side(m.ap), _size(m.as_))
             case wire.WireBar():

@@ -13,7 +13,7 @@ from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.tlog import warn
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.alpaca_feed import AlpacaFeed, FeedNotice, FeedState, Remedy
-from liualgotrader.data.frames_client import FramesClient, Line
+from liualgotrader.data.frames_client import FramesClient, LineSettings
 from liualgotrader.data.liveness import Liveness
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 
@@ -55,7 +55,7 @@ class AlpacaStream(StreamingAPI):
         self._mute_alarms = 0
         self._because = ""  # why we end the connection ourselves
         encoding = {} if hooks.text else {"Content-Type": "application/msgpack"}
-        line = Line(
+        line = LineSettings(
             endpoints.stream_url,
             self._frame,
             before_connecting=self._connecting,

@@ -22,7 +22,7 @@ _LOOKS_PER_LIMIT = 6  # how often the silence is measured within `mute_seconds`
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LineSettings:
     """Where to, how, and what happens then.
 
     `on_frame` gets every text or binary message as bytes; `before_connecting` is called before each attempt.
@@ -70,7 +70,7 @@ class _Ears:
 class FramesClient:
     """Keeps one websocket open while `run` runs."""
 
-    def __init__(self, line: Line, clock: Clock, rng: Random, library: str = "picows") -> None:
+    def __init__(self, line: LineSettings, clock: Clock, rng: Random, library: str = "picows") -> None:
         self._line, self._clock, self._rng = line, clock, rng
         self._connect = _connect_picows if library == "picows" else _connect_websockets
         self._connection: Connection | None = None
@@ -189,7 +189,7 @@ def _handshake_errors() -> tuple[type[Exception], ...]:
     return (WebSocketException, WSError)
 
 
-async def _connect_picows(line: Line, ears: _Ears) -> Connection:
+async def _connect_picows(line: LineSettings, ears: _Ears) -> Connection:
     try:
         import picows
     except ImportError:  # Windows
@@ -254,7 +254,7 @@ class _PicowsConnection:
         return "the connection was closed"
 
 
-async def _connect_websockets(line: Line, ears: _Ears) -> Connection:
+async def _connect_websockets(line: LineSettings, ears: _Ears) -> Connection:
     from websockets.asyncio.client import connect
 
     class NoRedirect(connect):

@@ -40,7 +40,7 @@ class Page:
         self.frozen, self.opened = frozen, opened
 
 
-class Seen:
+class BarsMoment:
     """Bars as they were at one moment; whoever keeps it sees the same for ever. `rows` is how many there are."""
 
     __slots__ = ("_bars", "_closed", "_page", "_tail", "_tail_opened", "rows")
@@ -331,15 +331,17 @@ class Bars:
             self._settle()
         return _locked(self._opened[:rows])
 
-    def seen(self, *, with_forming: bool) -> Seen:
+    def seen(self, *, with_forming: bool) -> BarsMoment:
         """Return the bars as they are now, the unclosed minutes with them or not."""
         if not with_forming:
-            return Seen(self, self._page, self._rows + len(self._pending), None, None)
+            return BarsMoment(self, self._page, self._rows + len(self._pending), None, None)
         rows, closed = self.rows(with_forming=True), self._rows
         if rows == closed:
-            return Seen(self, self._page, closed, None, None)
+            return BarsMoment(self, self._page, closed, None, None)
         self._fill_vwap(rows)
-        return Seen(self, self._page, closed, self._block[:, closed:rows].copy(), self._opened[closed:rows].copy())
+        return BarsMoment(
+            self, self._page, closed, self._block[:, closed:rows].copy(), self._opened[closed:rows].copy()
+        )
 
     def column_on(self, page: Page, name: str, rows: int) -> Column:
         """Return the first `rows` rows of a column of closed bars on a page: a read-only view."""

@@ -21,7 +21,7 @@ RunAll = Callable[[dict[str, float], Any, datetime, "float | None", Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FillTold:
     """What a fill callback of the original is told."""
 
     symbol: str
@@ -36,7 +36,7 @@ class Told:
 class Callback:
     """A fill callback; `hears_partials` if it declares `remaining_qty` and so wants every fill."""
 
-    call: Callable[[Told], Any]
+    call: Callable[[FillTold], Any]
     hears_partials: bool
 
 
@@ -137,7 +137,7 @@ def _callback(strategy: Strategy, name: str) -> Callback | None:
     declared, takes_any = _declared(method)
     wanted = [n for n in ("now", "trade_fee", "remaining_qty") if takes_any or n in declared]
 
-    def call(told: Told) -> Any:
+    def call(told: FillTold) -> Any:
         return method(told.symbol, told.price, told.qty, **{n: getattr(told, n) for n in wanted})
 
     return Callback(call, hears_partials="remaining_qty" in declared)

@@ -12,11 +12,11 @@ from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_nothing, says_reject, stored
-from liualgotrader.engine.bindings import Told
+from liualgotrader.engine.bindings import FillTold
 from liualgotrader.engine.book import Tracked
 from liualgotrader.engine.ordering import Ordering
-from liualgotrader.engine.outputs import Line, SlotStopped, Waiting
-from liualgotrader.engine.slot import Slot
+from liualgotrader.engine.outputs import LogLine, SlotIsStopped, Waiting
+from liualgotrader.engine.slot import StrategySlot
 from liualgotrader.engine.symbol_state import SymbolState
 from liualgotrader.strategies.context import Context
 
@@ -26,7 +26,7 @@ Step = Callable[[Coroutine[Any, Any, Any]], tuple[bool, Any]]
 """Runs a coroutine to its first real wait: (True, its result) or (False, what it yielded)."""
 
 
-Then = Callable[[Slot, str, Any], None]
+Then = Callable[[StrategySlot, str, Any], None]
 """What follows from a call's result: (slot, symbol, result)."""
 
 
@@ -62,21 +62,23 @@ class Caller:
     called no more at all.
     """
 
-    def __init__(self, ordering: Ordering, step: Step, watch: Watch, rejected: Callable[[Slot, str], None]) -> None:
+    def __init__(
+        self, ordering: Ordering, step: Step, watch: Watch, rejected: Callable[[StrategySlot, str], None]
+    ) -> None:
         self._ordering = ordering
         self._step = step
         self._watch = watch
         self._watched = not isinstance(watch, NoWatch)
         self._rejected = rejected
         self._tickets = 0
-        self._then: dict[int, tuple[Slot, str, str, Then]] = {}
+        self._then: dict[int, tuple[StrategySlot, str, str, Then]] = {}
         self._now_at, self._now = -1, as_datetime(0)
         self._hour_at, self._hour = 0, as_datetime(0)
-        self.stopped: Callable[[Slot], None] = lambda slot: None
+        self.stopped: Callable[[StrategySlot], None] = lambda slot: None
 
     # --- event methods ------------------------------------------------------------------------------------
 
-    def act(self, slot: Slot, act: Callable[[Context, Any], None], ctx: Context, event: Any) -> None:
+    def act(self, slot: StrategySlot, act: Callable[[Context, Any], None], ctx: Context, event: Any) -> None:
         """Call an event method; the hottest place of the platform."""
         self._ordering.calling = slot
         if self._watched:
@@ -95,7 +97,7 @@ class Caller:
 
     # --- the original's methods -------------------------------------------------------------------------------
 
-    def run(self, slot: Slot, state: SymbolState, at: int, *, with_forming: bool) -> None:
+    def run(self, slot: StrategySlot, state: SymbolState, at: int, *, with_forming: bool) -> None:
         """Call `run`, unless an order of the strategy is in flight in the symbol."""
         symbol = state.symbol
         if slot.book.in_flight(symbol):
@@ -109,14 +111,14 @@ class Caller:
         arguments = (symbol, state.shortable, position, self.when(ctx.told_at), state.frame(with_forming), value)
         self._drive(slot, symbol, "run", run, arguments, self._after_run)
 
-    def run_all(self, slot: Slot, at: int, positions: dict[str, float], loader: Any, trader: Any) -> None:
+    def run_all(self, slot: StrategySlot, at: int, positions: dict[str, float], loader: Any, trader: Any) -> None:
         """Call `run_all`."""
         run_all = slot.forms.run_all
         assert run_all is not None
         arguments = (positions, loader, self.when(at), self._ordering.portfolio_value, trader)
         self._drive(slot, "", "run_all", run_all, arguments, self._after_run_all)
 
-    def filled(self, slot: Slot, fill: Fill, tracked: Tracked) -> None:
+    def filled(self, slot: StrategySlot, fill: Fill, tracked: Tracked) -> None:
         """Call the original's callback for a fill: on every one if it declares `remaining_qty`, else on the last."""
         callback = slot.forms.buy_callback if fill.side is Side.BUY else slot.forms.sell_callback
         if callback is None or not (callback.hears_partials or not fill.remaining_quantity):
@@ -127,7 +129,7 @@ class Caller:
             quantity, fee, value = tracked.filled, tracked.fees, tracked.value
             price = value / quantity
         left = float(fill.remaining_quantity)
-        told = Told(fill.symbol, float(price), float(quantity), self.when(fill.at), float(fee), left)
+        told = FillTold(fill.symbol, float(price), float(quantity), self.when(fill.at), float(fee), left)
         name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
         slot.book.owed = {"value": -fill.side.sign * value, "fee": -fee}
         self._drive(slot, fill.symbol, name, callback.call, (told,), _nothing_follows)
@@ -136,7 +138,7 @@ class Caller:
 
     # --- results --------------------------------------------------------------------------------------------
 
-    def _after_run(self, slot: Slot, symbol: str, result: Any) -> None:
+    def _after_run(self, slot: StrategySlot, symbol: str, result: Any) -> None:
         try:
             do, action = result
             do = bool(do)  # raises for an array
@@ -148,7 +150,7 @@ class Caller:
         elif says_reject(action):
             self._rejected(slot, symbol)
 
-    def _after_run_all(self, slot: Slot, symbol: str, result: Any) -> None:
+    def _after_run_all(self, slot: StrategySlot, symbol: str, result: Any) -> None:
         if result is None:
             return
         if not isinstance(result, Mapping):
@@ -158,7 +160,7 @@ class Caller:
             if not says_nothing(action):
                 self._order_of_all(slot, plain_text(wanted).upper(), action)
 
-    def _order_of_all(self, slot: Slot, symbol: str, action: Any) -> None:
+    def _order_of_all(self, slot: StrategySlot, symbol: str, action: Any) -> None:
         if says_reject(action):
             self._rejected(slot, symbol)
         elif slot.book.in_flight(symbol):
@@ -166,7 +168,7 @@ class Caller:
         else:
             self._order(slot, symbol, action)
 
-    def _order(self, slot: Slot, symbol: str, action: Any) -> None:
+    def _order(self, slot: StrategySlot, symbol: str, action: Any) -> None:
         try:
             wish = read_action(action)
         except BadAction as error:
@@ -175,7 +177,7 @@ class Caller:
         wish.cancel_after = self._ordering.order_lifetime
         self._ordering.order(slot, symbol, wish, said=stored(action))
 
-    def _bad_action(self, slot: Slot, symbol: str, action: Any, sentence: str) -> None:
+    def _bad_action(self, slot: StrategySlot, symbol: str, action: Any, sentence: str) -> None:
         self.say(logging.ERROR, f"strategy {slot.name} returned an action for {symbol or 'run_all'}: {sentence}")
         self._ordering.signal(slot, symbol, {**stored(action), "refused": sentence}, "refused:bad_action")
         slot.refusals.counts["bad_action"] += 1
@@ -183,7 +185,13 @@ class Caller:
     # --- driving ----------------------------------------------------------------------------------------------
 
     def _drive(
-        self, slot: Slot, symbol: str, what: str, call: Callable[..., Any], arguments: tuple[Any, ...], then: Then
+        self,
+        slot: StrategySlot,
+        symbol: str,
+        what: str,
+        call: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        then: Then,
     ) -> None:
         """Make one call and act on its result, now or, if it really waits, when its answer comes."""
         self._ordering.calling = slot
@@ -210,13 +218,15 @@ class Caller:
         if slot.book.notes.moved:
             self._ordering.protect_moved(slot)
 
-    def _wait(self, slot: Slot, symbol: str, what: str, then: Then, rest: Coroutine[Any, Any, Any], first: Any) -> None:
+    def _wait(
+        self, slot: StrategySlot, symbol: str, what: str, then: Then, rest: Coroutine[Any, Any, Any], first: Any
+    ) -> None:
         self._tickets += 1
         slot.ticket = self._tickets
         self._then[slot.ticket] = (slot, symbol, what, then)
         self._ordering.out.append(Waiting(slot.ticket, slot.number, symbol, rest, first))
 
-    def answer(self, ticket: int, result: Any, error: BaseException | None) -> Slot:
+    def answer(self, ticket: int, result: Any, error: BaseException | None) -> StrategySlot:
         """Take the answer of a call that waited; the slot may be called again."""
         slot, symbol, what, then = self._then.pop(ticket)
         slot.ticket, slot.book.owed = 0, {}
@@ -230,7 +240,7 @@ class Caller:
         self._ordering.protect_moved(slot)
         return slot
 
-    def _failed(self, slot: Slot, symbol: str, what: str, error: BaseException) -> None:
+    def _failed(self, slot: StrategySlot, symbol: str, what: str, error: BaseException) -> None:
         where = where_raised(error, source_of(slot.strategy))
         cause = one_line(error)
         self.say(logging.ERROR, f"strategy {slot.name} raised in {what} for {symbol or 'all'}: {cause} ({where})")
@@ -238,12 +248,12 @@ class Caller:
         if slot.failures >= FAILURES_IN_A_ROW and not slot.stopped:
             self.stop(slot, f"raised: {cause} ({where})")
 
-    def stop(self, slot: Slot, reason: str) -> None:
+    def stop(self, slot: StrategySlot, reason: str) -> None:
         """Call a strategy no more."""
         slot.stopped = reason
         slot.folded.clear()
         slot.queued.clear()
-        self._ordering.out.append(SlotStopped(slot.number, reason))
+        self._ordering.out.append(SlotIsStopped(slot.number, reason))
         self.say(logging.ERROR, f"strategy {slot.name} (slot {slot.number}) is stopped: {reason}")
         self.stopped(slot)
 
@@ -267,8 +277,8 @@ class Caller:
 
     def say(self, level: int, text: str) -> None:
         """Have a line logged."""
-        self._ordering.out.append(Line(level, text))
+        self._ordering.out.append(LogLine(level, text))
 
 
-def _nothing_follows(slot: Slot, symbol: str, result: Any) -> None:
+def _nothing_follows(slot: StrategySlot, symbol: str, result: Any) -> None:
     """A callback's result means nothing."""

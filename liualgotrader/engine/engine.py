@@ -16,13 +16,13 @@ from typing import Any
 from liualgotrader.common.clock import MINUTE, NEVER, as_datetime, instant
 from liualgotrader.common.events import (
     Bar,
-    Batch,
     Correction,
+    EventBatch,
     Gap,
     Pick,
     Quote,
     Status,
-    Trade,
+    TradeTick,
     Unpick,
 )
 from liualgotrader.common.orders import (
@@ -39,10 +39,10 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings
 from liualgotrader.engine.book import SymbolValues
 from liualgotrader.engine.calling import Caller, NoWatch, Step, Watch, step_now
-from liualgotrader.engine.market_data import Market
+from liualgotrader.engine.market_data import MarketData
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import LoadHistory, Output, Reject
-from liualgotrader.engine.slot import Slot
+from liualgotrader.engine.slot import StrategySlot
 from liualgotrader.engine.symbol_state import MakeFrame, SymbolState
 from liualgotrader.engine.timers import Ticks
 from liualgotrader.strategies.base import Strategy
@@ -51,7 +51,7 @@ ALL_EVENTS = ("second", "minute", "trade", "quote")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class EngineTerms:
     """What the engine decides by. `session_starts` are where the session's volume-weighted price begins anew."""
 
     batch_id: str
@@ -72,11 +72,11 @@ class Engine:
     """
 
     def __init__(
-        self, terms: Terms, make_frame: MakeFrame, *, step: Step = step_now, watch: Watch | None = None
+        self, terms: EngineTerms, make_frame: MakeFrame, *, step: Step = step_now, watch: Watch | None = None
     ) -> None:
         self.terms = terms
         self.symbols: dict[str, SymbolState] = {}
-        self.slots: dict[int, Slot] = {}
+        self.slots: dict[int, StrategySlot] = {}
         self.loader: Any = None  # handed to run_all
         self.trader: Any = None
         self.calling = False  # between the session's open and its close
@@ -92,7 +92,7 @@ class Engine:
         self._ordering.portfolio_value = terms.portfolio_value
         self._caller = Caller(self._ordering, step, watch or NoWatch(), self._on_reject)
         self._caller.stopped = lambda slot: self._rewire_all()
-        self.market = Market(
+        self.market = MarketData(
             self.symbols,
             self._caller,
             make_frame,
@@ -102,7 +102,7 @@ class Engine:
         )
         self._ticks = Ticks(terms.hours)
         self._by_kind = {
-            Trade: self.market.on_trade,
+            TradeTick: self.market.on_trade,
             Quote: self.market.on_quote,
             Bar: self.market.on_bar,
             Status: self.market.on_status,
@@ -114,13 +114,13 @@ class Engine:
 
     # --- before the first event ----------------------------------------------------------------------------
 
-    def add(self, plan: SlotPlan, strategy: Strategy) -> Slot:
+    def add(self, plan: SlotPlan, strategy: Strategy) -> StrategySlot:
         """Take a strategy in; it is called once its books are known (`CaughtUp`).
 
         Raises:
             ConfigError: it defines nothing that could be called.
         """
-        slot = Slot(plan, strategy, self._ordering, self.symbols)
+        slot = StrategySlot(plan, strategy, self._ordering, self.symbols)
         slot.seed(self.terms.seed)
         slot.book.shared = self._shared()
         slot.book.everybody = lambda: [s.strategy for s in self.slots.values()]
@@ -150,7 +150,7 @@ class Engine:
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
-    def on_batch(self, batch: Batch, now: int, machine: int, silent: frozenset[int] = frozenset()) -> list[Output]:
+    def on_batch(self, batch: EventBatch, now: int, machine: int, silent: frozenset[int] = frozenset()) -> list[Output]:
         """Take market events in order; for the places in `silent` nobody is called (stale, or superseded)."""
         self._begin(now, machine)
         self.batch = batch.seq
@@ -158,7 +158,7 @@ class Engine:
         self.events += len(events)
         if batch.producer_epoch != self._epoch:
             self._epoch, self._heard_until = batch.producer_epoch, self._heard_at
-        if events and isinstance(events[-1], Trade | Quote | Bar):
+        if events and isinstance(events[-1], TradeTick | Quote | Bar):
             self._heard_at = now
         by_kind = self._by_kind
         if not silent:
@@ -271,7 +271,7 @@ class Engine:
 
     # --- calls ------------------------------------------------------------------------------------------------
 
-    def _catch_up(self, slot: Slot, symbol: str, kind: str, event: Any) -> None:
+    def _catch_up(self, slot: StrategySlot, symbol: str, kind: str, event: Any) -> None:
         """Make one call that was kept while the strategy waited, on the newest state."""
         state = self.symbols.get(symbol)
         if state is None or not self.calling or not slot.may_be_called(symbol):
@@ -284,7 +284,7 @@ class Engine:
         ctx.at = ctx.told_at
         self._caller.act(slot, slot.forms.events[f"on_{kind}"], ctx, event)
 
-    def _tick(self, slot: Slot, at: int) -> None:
+    def _tick(self, slot: StrategySlot, at: int) -> None:
         if slot.stopped or slot.book.rebuilding:
             return
         if slot.ticket:
@@ -326,7 +326,7 @@ class Engine:
         elif isinstance(news, Protection):
             slot.book.notes.hear(news, rebuilding=slot.book.rebuilding)
 
-    def _on_fill(self, slot: Slot, fill: Fill) -> None:
+    def _on_fill(self, slot: StrategySlot, fill: Fill) -> None:
         book = slot.book
         book.apply(fill)
         if fill.position and not book.rebuilding:
@@ -401,7 +401,7 @@ class Engine:
     def _load(self, symbol: str, since: int) -> None:
         self._ordering.out.append(LoadHistory(symbol, since))
 
-    def _adopt(self, slot: Slot, symbol: str) -> None:
+    def _adopt(self, slot: StrategySlot, symbol: str) -> None:
         """Have a strategy called for what it holds, whether a scanner picked it or not."""
         state = self.market.state(symbol)
         if slot.number in state.targets or slot.stopped:
@@ -412,7 +412,7 @@ class Engine:
             self._load(symbol, 0)
         self._rewire(state)
 
-    def _on_reject(self, slot: Slot, symbol: str) -> None:
+    def _on_reject(self, slot: StrategySlot, symbol: str) -> None:
         if symbol in slot.rejected:
             return
         slot.rejected.add(symbol)
@@ -422,7 +422,7 @@ class Engine:
         self._ordering.out.append(Reject(slot.number, slot.name, symbol, self._ordering.now))
 
     def _rewire(self, state: SymbolState) -> None:
-        callable_now: list[Slot] = []
+        callable_now: list[StrategySlot] = []
         if self.calling and state.live:
             callable_now = [self.slots[n] for n in sorted(state.targets) if self.slots[n].may_be_called(state.symbol)]
         state.wire(callable_now, self.terms.events)

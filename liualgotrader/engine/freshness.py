@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.events import Bar, BarSource, Counts, FeedEvent, Quote, Trade
+from liualgotrader.common.events import Bar, BarSource, Counts, FeedEvent, Quote, TradeTick
 
 Age = Callable[[int], int]
 
@@ -89,7 +89,7 @@ def newest_places(events: Sequence[FeedEvent], fresh: Sequence[int]) -> frozense
 
 
 def _kind(event: FeedEvent) -> tuple[str, type[FeedEvent], int]:
-    return event.symbol, event.__class__, event.flags & _LAST if isinstance(event, Trade) else 0
+    return event.symbol, event.__class__, event.flags & _LAST if isinstance(event, TradeTick) else 0
 
 
 def _first_instant(events: Sequence[FeedEvent]) -> int | None:
@@ -101,4 +101,4 @@ def _first_instant(events: Sequence[FeedEvent]) -> int | None:
 
 
 def _grows_old(event: FeedEvent) -> bool:
-    return isinstance(event, (Quote, Trade)) or (isinstance(event, Bar) and not event.source & _UPDATE)
+    return isinstance(event, (Quote, TradeTick)) or (isinstance(event, Bar) and not event.source & _UPDATE)

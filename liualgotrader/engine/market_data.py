@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
-from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Quote, Status, Trade
+from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Quote, Status, TradeTick
 from liualgotrader.engine.calling import Caller
 from liualgotrader.engine.minute import Forming
-from liualgotrader.engine.slot import Slot
+from liualgotrader.engine.slot import StrategySlot
 from liualgotrader.engine.symbol_state import Acts, MakeFrame, SymbolState
 from liualgotrader.engine.timers import Ends
 
@@ -17,7 +17,7 @@ _LAST, _UPDATE = int(Counts.LAST), int(BarSource.VENDOR_UPDATE)
 _MINUTE_TIMER, _SECOND_TIMER = 2 * SECOND, SECOND  # market time past the end at which an unclosed bar closes
 
 
-class Market:
+class MarketData:
     """The symbols of one consumer. While `silent` is set, events change state and nobody is called."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Market:
             elif state.bars.due <= forming.closed_at + SECOND:
                 self._close_due(state, forming.closed_at + SECOND)
 
-    def on_trade(self, event: Trade) -> None:
+    def on_trade(self, event: TradeTick) -> None:
         """Take a print: into the open minute, then to whoever wants prints."""
         at = event.at
         state = self.symbols.get(event.symbol) or self.state(event.symbol)
@@ -181,7 +181,7 @@ class Market:
         if second is not None and second.closed_at < ends_at:
             self._close_second(state)
 
-    def _fold_second(self, state: SymbolState, event: Trade) -> None:
+    def _fold_second(self, state: SymbolState, event: TradeTick) -> None:
         second = state.second
         if second is None:
             opened_at = event.at - event.at % SECOND
@@ -213,7 +213,7 @@ class Market:
                     ctx.at = ctx.told_at = at
                 self._caller.act(slot, act, ctx, event)
 
-    def run(self, state: SymbolState, slots: Sequence[Slot], kind: str, at: int) -> None:
+    def run(self, state: SymbolState, slots: Sequence[StrategySlot], kind: str, at: int) -> None:
         """Call `run` of these strategies for an event of a kind at an instant."""
         for slot in slots:
             if slot.ticket:

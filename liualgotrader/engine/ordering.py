@@ -25,9 +25,9 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Limits, Timings
 from liualgotrader.engine.actions import described, plain_text, storable
-from liualgotrader.engine.outputs import Line, Output
+from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.engine.refusal_counts import SHADOW, SIZE
-from liualgotrader.engine.slot import Slot
+from liualgotrader.engine.slot import StrategySlot
 from liualgotrader.engine.symbol_state import SymbolState
 from liualgotrader.strategies.context import OrderHandle, Wish
 
@@ -51,7 +51,7 @@ class Ordering:
         self.out: list[Output] = []
         self.now = 0
         self.machine = 0
-        self.calling: Slot | None = None  # the strategy that may order now, in this thread
+        self.calling: StrategySlot | None = None  # the strategy that may order now, in this thread
         self.thread = threading.get_ident()
         self.portfolio_value: float | None = None
         self.equity: Decimal | None = None  # the account's
@@ -63,7 +63,7 @@ class Ordering:
         self._exit_valid = round(timings.exit_valid_seconds * SECOND)
         self.order_lifetime = round(timings.order_lifetime_seconds * SECOND)
 
-    def order(self, slot: Slot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle:
+    def order(self, slot: StrategySlot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle:
         """Decide an order: append its intent and its signal, and return its handle.
 
         One without shares goes nowhere: its signal says so, and its handle is that of a refused order.
@@ -107,14 +107,14 @@ class Ordering:
         action = said or described(wish, stop=stop, target=target)
         return book.track(intent, self.signal(slot, symbol, action, self._sent_as, client_id))
 
-    def _without_shares(self, slot: Slot, symbol: str, wish: Wish, said: dict[str, Any] | None) -> OrderHandle:
+    def _without_shares(self, slot: StrategySlot, symbol: str, wish: Wish, said: dict[str, Any] | None) -> OrderHandle:
         handle = OrderHandle("", symbol, wish.side, wish.quantity, wish.type)
         handle.state, handle.reason, handle.open = OrderState.REFUSED, SIZE, False
         self.signal(slot, symbol, said or described(wish), f"refused:{SIZE}")
         self._count(slot, SIZE, symbol, leaving=False)
         return handle
 
-    def refused(self, slot: Slot, news: OrderNews, signal: SignalRow | None) -> None:
+    def refused(self, slot: StrategySlot, news: OrderNews, signal: SignalRow | None) -> None:
         """Count an order that the gateway refused, have its signal say so, and say each rule once."""
         if news.reason == SHADOW:
             return
@@ -126,24 +126,29 @@ class Ordering:
             self.out.append(msgspec.structs.replace(signal, outcome=f"refused:{news.reason}"))
         self._count(slot, news.reason, news.symbol, leaving=leaving)
 
-    def _count(self, slot: Slot, rule: str, symbol: str, *, leaving: bool) -> None:
+    def _count(self, slot: StrategySlot, rule: str, symbol: str, *, leaving: bool) -> None:
         line = slot.refusals.note(rule, symbol, leaving=leaving)
         if line:
-            self.out.append(Line(logging.WARNING, line))
+            self.out.append(LogLine(logging.WARNING, line))
 
-    def cancel(self, slot: Slot, handle: OrderHandle, reason: str) -> None:
+    def cancel(self, slot: StrategySlot, handle: OrderHandle, reason: str) -> None:
         """Ask for the cancellation of an order, unless it can trade no more."""
         if handle.open:
             self.out.append(CancelIntent(handle.client_order_id, slot.number, self.now, _reason(reason)))
 
     def replace(
-        self, slot: Slot, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
+        self,
+        slot: StrategySlot,
+        handle: OrderHandle,
+        quantity: Decimal | None,
+        limit: Decimal | None,
+        stop: Decimal | None,
     ) -> None:
         """Ask for other terms of an order, unless it can trade no more or nothing is to change."""
         if handle.open and (quantity, limit, stop) != (None, None, None):
             self.out.append(ReplaceIntent(handle.client_order_id, slot.number, self.now, quantity, limit, stop))
 
-    def protect_moved(self, slot: Slot) -> None:
+    def protect_moved(self, slot: StrategySlot) -> None:
         """Tell the gateway of stops and targets that the strategy moved without an order to carry them."""
         book, notes = slot.book, slot.book.notes
         for symbol in sorted(notes.moved):
@@ -155,14 +160,14 @@ class Ordering:
         notes.moved.clear()
 
     def signal(
-        self, slot: Slot, symbol: str, action: dict[str, Any], outcome: str, client_id: str | None = None
+        self, slot: StrategySlot, symbol: str, action: dict[str, Any], outcome: str, client_id: str | None = None
     ) -> SignalRow:
         """Record what a strategy wanted, and return the row."""
         row = SignalRow(self._batch_id, slot.number, symbol, self.now, action, outcome, client_id)
         self.out.append(row)
         return row
 
-    def _reduces(self, slot: Slot, symbol: str, wish: Wish) -> bool:
+    def _reduces(self, slot: StrategySlot, symbol: str, wish: Wish) -> bool:
         held = slot.book.quantity(symbol)
         toward_flat = held > 0 if wish.side is Side.SELL else held < 0
         return toward_flat and wish.quantity <= abs(held)

@@ -32,7 +32,7 @@ class LoadHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class SlotStopped:
+class SlotIsStopped:
     """A strategy is called no more; the sentence becomes its end reason."""
 
     slot: int
@@ -54,11 +54,11 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """Something for the log; `level` is a logging level."""
 
     level: int
     text: str
 
 
-Output = Intent | SignalRow | Reject | LoadHistory | SlotStopped | Waiting | Line
+Output = Intent | SignalRow | Reject | LoadHistory | SlotIsStopped | Waiting | LogLine

@@ -31,17 +31,24 @@ class Maker(Protocol):
     portfolio_value: float | None
     equity: Decimal | None
     limits: Limits
-    calling: Slot | None
+    calling: StrategySlot | None
     thread: int
 
-    def order(self, slot: Slot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle: ...
-    def cancel(self, slot: Slot, handle: OrderHandle, reason: str) -> None: ...
+    def order(
+        self, slot: StrategySlot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None
+    ) -> OrderHandle: ...
+    def cancel(self, slot: StrategySlot, handle: OrderHandle, reason: str) -> None: ...
     def replace(
-        self, slot: Slot, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
+        self,
+        slot: StrategySlot,
+        handle: OrderHandle,
+        quantity: Decimal | None,
+        limit: Decimal | None,
+        stop: Decimal | None,
     ) -> None: ...
 
 
-class Slot:
+class StrategySlot:
     """A strategy's place in the engine. It is also the `Hands` of its contexts."""
 
     def __init__(self, plan: SlotPlan, strategy: Strategy, maker: Maker, symbols: Mapping[str, SymbolState]) -> None:

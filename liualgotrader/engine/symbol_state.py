@@ -14,14 +14,14 @@ from liualgotrader.engine.voi import Imbalance
 from liualgotrader.strategies.context import Context
 
 if TYPE_CHECKING:
-    from liualgotrader.engine.slot import Slot
+    from liualgotrader.engine.slot import StrategySlot
 
 _WIDEST = 0.1  # of the middle; exchanges let stub quotes of any width stand
 
 MakeFrame = Callable[[Bars], Callable[[bool], Any]]
 """Returns the maker of a symbol's `minute_history`; see `strategies.frames`."""
 
-Acts = list[tuple["Slot", Context, Callable[..., None]]]
+Acts = list[tuple["StrategySlot", Context, Callable[..., None]]]
 
 
 class SymbolState:
@@ -80,7 +80,7 @@ class SymbolState:
         self.deadline_of: Forming | None = None  # the minute whose timer is set
         self.wire((), frozenset())
 
-    def wire(self, slots: Sequence[Slot], events: frozenset[str]) -> None:
+    def wire(self, slots: Sequence[StrategySlot], events: frozenset[str]) -> None:
         """State whom to call; `slots` are those that may be called for this symbol now."""
         self.on_bar: Acts = _acts(self, slots, "on_bar")
         self.on_second: Acts = _acts(self, slots, "on_second")
@@ -110,5 +110,5 @@ def _is_market(quote: Quote) -> bool:
     return 0 < quote.bid <= quote.ask and quote.ask - quote.bid <= _WIDEST * (quote.bid + quote.ask) / 2
 
 
-def _acts(state: SymbolState, slots: Sequence[Slot], name: str) -> Acts:
+def _acts(state: SymbolState, slots: Sequence[StrategySlot], name: str) -> Acts:
     return [(s, s.context(state), s.forms.events[name]) for s in slots if name in s.forms.events]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.engine.minute import Forming
-from liualgotrader.engine.slot import Slot
+from liualgotrader.engine.slot import StrategySlot
 from liualgotrader.engine.symbol_state import SymbolState
 
 
@@ -45,9 +45,9 @@ class Ticks:
 
     def __init__(self, hours: Hours) -> None:
         self._hours = hours
-        self._periods: list[tuple[Slot, int]] = []
+        self._periods: list[tuple[StrategySlot, int]] = []
 
-    def every(self, slot: Slot, seconds: float) -> None:
+    def every(self, slot: StrategySlot, seconds: float) -> None:
         """Call a slot each `seconds` of market time, at the open for the first time."""
         self._periods.append((slot, max(1, round(seconds * SECOND))))
 
@@ -56,7 +56,7 @@ class Ticks:
         for slot, period in self._periods:
             slot.next_tick = self._hours.opens_at + -((self._hours.opens_at - now) // period) * period
 
-    def due(self, now: int) -> Iterator[tuple[Slot, int, int]]:
+    def due(self, now: int) -> Iterator[tuple[StrategySlot, int, int]]:
         """Yield (slot, tick, ticks missed before it) for each slot whose tick has come; a late one is made once."""
         for slot, period in self._periods:
             if slot.next_tick <= now:

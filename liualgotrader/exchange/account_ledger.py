@@ -25,7 +25,7 @@ class Holding(msgspec.Struct):
     bought_in: int = 0  # number of the session in which it was last opened or added to
 
 
-class Ledger(msgspec.Struct, kw_only=True):
+class AccountLedger(msgspec.Struct, kw_only=True):
     """One account. `cash` and all sums are value units."""
 
     account_id: str
@@ -114,7 +114,7 @@ class Valuation(msgspec.Struct, frozen=True):
     weighted: int  # gross, what is not marginable counted `multiplier` times
 
 
-def value(ledger: Ledger, mark: Mark, *, multiplier: int, is_marginable: Callable[[str], bool]) -> Valuation:
+def value(ledger: AccountLedger, mark: Mark, *, multiplier: int, is_marginable: Callable[[str], bool]) -> Valuation:
     """Return the account's figures; `multiplier` is the margin that the account has.
 
     Source: Alpaca's margin page (Reg T initial 50 %, maintenance 30 % with the low-price rules).

@@ -11,12 +11,12 @@ import msgspec
 
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.exchange.account_ledger import is_above
-from liualgotrader.exchange.exchange_order import Order, reach
+from liualgotrader.exchange.exchange_order import ExchangeOrder, reach
 from liualgotrader.exchange.refusals import forbidden, invalid
 from liualgotrader.exchange.rules import Phase
-from liualgotrader.exchange.syntax import Terms, fractional_not_allowed
+from liualgotrader.exchange.syntax import OrderTerms, fractional_not_allowed
 from liualgotrader.exchange.units import CENT_STEP, DOLLAR, VALUE_UNITS, dollars, price, shares, step_of
-from liualgotrader.exchange.venue import Account, Venue
+from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 NEAR_STOP = 50 * DOLLAR  # buy stops below it get 4 %, from it on 2.5 %
 PATTERN_EQUITY = Decimal(25_000)
@@ -32,13 +32,13 @@ class Admission(msgspec.Struct, frozen=True):
     collar: int | None  # limit of a buy stop once it is elected
 
 
-class Doorkeeper:
+class AdmissionChecks:
     """Checks well-formed orders against market and account; raises `Refusal` or admits."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: ExchangeVenue) -> None:
         self._venue = venue
 
-    def admit(self, account: Account, terms: Terms, *, instead_of: Order | None = None) -> Admission:
+    def admit(self, account: TradedAccount, terms: OrderTerms, *, instead_of: ExchangeOrder | None = None) -> Admission:
         """Return what the order is; `instead_of` is the order it would replace, whose claims do not count."""
         self._check_owner(account, terms)
         self._check_prices(terms)
@@ -57,13 +57,13 @@ class Doorkeeper:
     # --- owner, prices, session
 
     @staticmethod
-    def _check_owner(account: Account, terms: Terms) -> None:
+    def _check_owner(account: TradedAccount, terms: OrderTerms) -> None:
         if account.ledger.settings.suspend_trade:
             raise forbidden("account is not authorized to trade")
         if terms.is_fractional and not account.ledger.settings.fractional_trading:
             raise fractional_not_allowed()
 
-    def _check_prices(self, terms: Terms) -> None:
+    def _check_prices(self, terms: OrderTerms) -> None:
         current = self._venue.current_price(terms.symbol)
         if terms.stop is not None and current is not None and terms.sign * (terms.stop - current) <= 0:
             than = "less" if terms.sign < 0 else "greater"
@@ -76,7 +76,7 @@ class Doorkeeper:
             self._check_geometry(terms, current)
 
     @staticmethod
-    def _check_geometry(terms: Terms, current: int | None) -> None:
+    def _check_geometry(terms: OrderTerms, current: int | None) -> None:
         """The stop lies at least a cent beyond the base price, the target on the other side of both."""
         exits = terms.sign if terms.order_class == "oco" else -terms.sign
         base = terms.limit if terms.limit is not None else current
@@ -95,7 +95,7 @@ class Doorkeeper:
             word = ">" if exits < 0 else "<"
             raise invalid(f"take_profit.limit_price must be {word} stop_loss.stop_price")
 
-    def _check_session(self, terms: Terms) -> None:
+    def _check_session(self, terms: OrderTerms) -> None:
         now, session = self._venue.now, self._venue.session
         evening = session.closes_at + 3 * HOUR
         if terms.time_in_force == "opg" and session.opens_at - 2 * MINUTE <= now < evening:
@@ -107,7 +107,7 @@ class Doorkeeper:
 
     # --- position
 
-    def _check_side(self, account: Account, terms: Terms, instead_of: Order | None) -> bool:
+    def _check_side(self, account: TradedAccount, terms: OrderTerms, instead_of: ExchangeOrder | None) -> bool:
         """Return whether the order opens (or adds); one that would do both is refused."""
         position = account.ledger.quantity(terms.symbol)
         opening = position * terms.sign >= 0
@@ -125,7 +125,7 @@ class Doorkeeper:
         return opening
 
     @staticmethod
-    def _check_other_opening(account: Account, terms: Terms, position: int) -> None:
+    def _check_other_opening(account: TradedAccount, terms: OrderTerms, position: int) -> None:
         """A flat symbol is opened from one side only."""
         if position or not account.stakes.opens(terms.symbol, -terms.sign):
             return
@@ -133,7 +133,9 @@ class Doorkeeper:
             raise forbidden("cannot open a short sell while a long buy order is open")
         raise forbidden("cannot open a long buy while a short sell order is open")
 
-    def _check_available(self, account: Account, terms: Terms, existing: int, instead_of: Order | None) -> None:
+    def _check_available(
+        self, account: TradedAccount, terms: OrderTerms, existing: int, instead_of: ExchangeOrder | None
+    ) -> None:
         own = (instead_of.id, instead_of.sibling_id) if instead_of is not None else ()
         held = account.stakes.shares(terms.symbol) - sum(account.stakes.shares_of(one) for one in own)
         available = existing - held
@@ -149,11 +151,11 @@ class Doorkeeper:
                 symbol=terms.symbol,
             )
 
-    def _shares_for(self, terms: Terms) -> int:
+    def _shares_for(self, terms: OrderTerms) -> int:
         assert terms.notional is not None
         return -(-terms.notional // self._check_price(terms, _collar(terms), opening=False))
 
-    def _check_short(self, account: Account, terms: Terms) -> None:
+    def _check_short(self, account: TradedAccount, terms: OrderTerms) -> None:
         venue, rules = self._venue, self._venue.rules
         asset = venue.assets[terms.symbol]
         equity = venue.valuation(account.ledger, 1).equity
@@ -171,7 +173,7 @@ class Doorkeeper:
             if terms.time_in_force != "day":
                 raise invalid(f'only day orders are allowed for hard-to-borrow asset "{terms.symbol}"')
 
-    def _check_pattern(self, account: Account, terms: Terms, *, opening: bool) -> None:
+    def _check_pattern(self, account: TradedAccount, terms: OrderTerms, *, opening: bool) -> None:
         """The retired pattern-day-trading rule: no fourth day trade in five days below 25,000 dollars."""
         venue, ledger = self._venue, account.ledger
         if not venue.rules.pattern_day_trading or opening:
@@ -184,7 +186,7 @@ class Doorkeeper:
 
     # --- wash trades
 
-    def _check_wash(self, account: Account, terms: Terms, instead_of: Order | None) -> None:
+    def _check_wash(self, account: TradedAccount, terms: OrderTerms, instead_of: ExchangeOrder | None) -> None:
         if terms.order_class != "simple" or terms.type == "trailing_stop":
             return
         best = account.stakes.best_reach(terms.symbol, -terms.sign)
@@ -203,7 +205,7 @@ class Doorkeeper:
 
     # --- money
 
-    def _check_price(self, terms: Terms, collar: int | None, *, opening: bool) -> int:
+    def _check_price(self, terms: OrderTerms, collar: int | None, *, opening: bool) -> int:
         """Return what a share is taken to cost, 1e-4 dollars."""
         venue, symbol = self._venue, terms.symbol
         limit = terms.limit if terms.limit is not None else collar or terms.stop or terms.target_limit
@@ -233,7 +235,9 @@ class Doorkeeper:
             return round((quote.ask if sign > 0 else quote.bid) * DOLLAR)
         return round((quote.bid + quote.ask) / 2 * DOLLAR)
 
-    def _check_money(self, account: Account, terms: Terms, per_share: int, instead_of: Order | None) -> None:
+    def _check_money(
+        self, account: TradedAccount, terms: OrderTerms, per_share: int, instead_of: ExchangeOrder | None
+    ) -> None:
         venue = self._venue
         cost = terms.notional if terms.notional is not None else (terms.quantity or 0) * per_share
         if terms.is_fractional and cost < VALUE_UNITS:
@@ -255,7 +259,7 @@ class Doorkeeper:
             )
 
 
-def _collar(terms: Terms) -> int | None:
+def _collar(terms: OrderTerms) -> int | None:
     return collar_of(terms.stop) if terms.type == "stop" and terms.sign > 0 and terms.stop is not None else None
 
 
@@ -265,7 +269,7 @@ def collar_of(stop: int) -> int:
     return raised - raised % step_of(raised)
 
 
-def _washes(terms: Terms, order: Order) -> str:
+def _washes(terms: OrderTerms, order: ExchangeOrder) -> str:
     """Return why two opposite orders of one account could trade with each other, empty if they cannot."""
     for kind in (terms.type, order.type):
         if kind in ("market", "stop"):

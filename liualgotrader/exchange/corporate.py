@@ -11,12 +11,12 @@ from fractions import Fraction
 
 from liualgotrader.common.money import price_units
 from liualgotrader.exchange.account_ledger import Mark
-from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.units import shares, step_of
-from liualgotrader.exchange.venue import Account, Venue
+from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 
-def turn_day(venue: Venue) -> None:
+def turn_day(venue: ExchangeVenue) -> None:
     """Adjust accounts and open orders to the venue's new session, and remember the last one's figures."""
     session = venue.session
     for symbol, ratio in session.splits.items():
@@ -34,7 +34,7 @@ def turn_day(venue: Venue) -> None:
         account.ledger.begin_session(_closing_mark(venue, account))
 
 
-def _closing_mark(venue: Venue, account: Account) -> Mark:
+def _closing_mark(venue: ExchangeVenue, account: TradedAccount) -> Mark:
     current = venue.mark_for(account.ledger)
 
     def mark(symbol: str) -> int:
@@ -44,7 +44,7 @@ def _closing_mark(venue: Venue, account: Account) -> Mark:
     return mark
 
 
-def _adjust(venue: Venue, account: Account, symbol: str, ratio: Decimal, dividend: int) -> None:
+def _adjust(venue: ExchangeVenue, account: TradedAccount, symbol: str, ratio: Decimal, dividend: int) -> None:
     for order in tuple(account.open.values()):
         if order.symbol == symbol and _is_adjusted(order, dividend):
             _restate(order, ratio, dividend)
@@ -53,14 +53,14 @@ def _adjust(venue: Venue, account: Account, symbol: str, ratio: Decimal, dividen
             venue.emit("restated", order)
 
 
-def _is_adjusted(order: Order, dividend: int) -> bool:
+def _is_adjusted(order: ExchangeOrder, dividend: int) -> bool:
     """Splits touch every gtc order, dividends those that wait below the market: buy limits and sell stops."""
     if order.time_in_force != "gtc":
         return False
     return not dividend or (order.stop is None) == (order.sign > 0)
 
 
-def _restate(order: Order, ratio: Decimal, dividend: int) -> None:
+def _restate(order: ExchangeOrder, ratio: Decimal, dividend: int) -> None:
     def adjusted(units: int | None) -> int | None:
         if units is None:
             return None

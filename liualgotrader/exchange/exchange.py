@@ -10,11 +10,11 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
-from liualgotrader.common.events import Counts, MarketEvent, Quote, Status, Trade
+from liualgotrader.common.events import Counts, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.exchange import state
-from liualgotrader.exchange.account_ledger import Ledger
+from liualgotrader.exchange.account_ledger import AccountLedger
 from liualgotrader.exchange.corporate import turn_day
-from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import (
     AccountSettings,
     AccountView,
@@ -22,9 +22,9 @@ from liualgotrader.exchange.exchange_values import (
     AssetTerms,
     CancelResult,
     CashActivity,
+    HeldPosition,
     OrderRequest,
     OrderView,
-    PositionView,
     Update,
 )
 from liualgotrader.exchange.fills import fill_model
@@ -32,11 +32,11 @@ from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.matching import Matcher
 from liualgotrader.exchange.refusals import missing
 from liualgotrader.exchange.reports import account_view, position_view
-from liualgotrader.exchange.requests import Changes, FrontDesk
-from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.exchange.requests import Changes, RequestHandler
+from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.exchange.timeline import Timeline
 from liualgotrader.exchange.units import value_units
-from liualgotrader.exchange.venue import Account, Venue
+from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 LAST = int(Counts.LAST)
 
@@ -45,15 +45,15 @@ class Exchange:
     """One matching and accounting core for any number of accounts; no I/O, no clock, nothing random but by `seed`."""
 
     def __init__(
-        self, assets: Sequence[AssetTerms], *, session: Session, rules: Rules | None = None, seed: int = 0
+        self, assets: Sequence[AssetTerms], *, session: ExchangeSession, rules: Rules | None = None, seed: int = 0
     ) -> None:
         rules = rules or Rules()
-        self._venue = Venue(assets, session, rules, seed)
+        self._venue = ExchangeVenue(assets, session, rules, seed)
         self._lifecycle = Lifecycle(self._venue)
         self._matcher = Matcher(self._venue, self._lifecycle, fill_model(rules, seed))
         self._timeline = Timeline(self._venue, self._lifecycle, self._matcher)
         self._timeline.schedule_session()
-        self._desk = FrontDesk(self._venue, self._timeline)
+        self._desk = RequestHandler(self._venue, self._timeline)
         # The dictionaries that every market event touches; they live as long as the exchange.
         self._heap = self._timeline.heap
         self._quotes = self._venue.quotes
@@ -67,8 +67,8 @@ class Exchange:
         if account_id in self._venue.accounts:
             raise ValueError(f"there is an account {account_id} already")
         units = value_units(cash)
-        ledger = Ledger(account_id=account_id, cash=units, created_at=self._venue.now, last_equity=units)
-        self._venue.accounts[account_id] = Account(ledger)
+        ledger = AccountLedger(account_id=account_id, cash=units, created_at=self._venue.now, last_equity=units)
+        self._venue.accounts[account_id] = TradedAccount(ledger)
 
     def configure(self, account_id: str, settings: AccountSettings) -> None:
         """Change an account's settings."""
@@ -138,7 +138,7 @@ class Exchange:
             self._quotes[event.symbol] = event
             if event.symbol in self._markets:
                 self._matcher.on_quote(self._markets[event.symbol], event)
-        elif type(event) is Trade:
+        elif type(event) is TradeTick:
             self._pass_time(event.at)
             if event.flags & LAST:
                 self._trades[event.symbol] = event
@@ -168,7 +168,7 @@ class Exchange:
         """Let everything due up to and including `now` happen, in order of time."""
         self._timeline.run(now)
 
-    def begin_session(self, session: Session) -> None:
+    def begin_session(self, session: ExchangeSession) -> None:
         """Go to the next trading day: splits, dividends, last equity; gtc orders stay."""
         venue = self._venue
         self._timeline.run(max(venue.now, venue.session.post_closes_at))
@@ -238,7 +238,7 @@ class Exchange:
         wanted.sort(key=_by_submission, reverse=direction == "desc")
         return [self._venue.view(order, nested=nested) for order in wanted[:limit]]
 
-    def positions(self, account_id: str) -> list[PositionView]:
+    def positions(self, account_id: str) -> list[HeldPosition]:
         """Return what the account holds, by symbol."""
         account = self._venue.find_account(account_id)
         return [
@@ -246,7 +246,7 @@ class Exchange:
             for symbol, held in sorted(account.ledger.held(), key=_symbol)
         ]
 
-    def position(self, account_id: str, symbol: str) -> PositionView:
+    def position(self, account_id: str, symbol: str) -> HeldPosition:
         """Return one position. Raises `Refusal` 404 if there is none."""
         account = self._venue.find_account(account_id)
         holding = account.ledger.holdings.get(symbol)
@@ -290,7 +290,7 @@ class Exchange:
         """Return the newest quote."""
         return self._venue.quote(symbol)
 
-    def last_trade(self, symbol: str) -> Trade | None:
+    def last_trade(self, symbol: str) -> TradeTick | None:
         """Return the newest print that counts for the last price."""
         return self._trades.get(symbol)
 
@@ -330,7 +330,7 @@ def page_of(
     return found[:limit]
 
 
-def _by_submission(order: Order) -> tuple[int, str]:
+def _by_submission(order: ExchangeOrder) -> tuple[int, str]:
     return (order.submitted_at, order.client_order_id)
 
 

@@ -26,7 +26,7 @@ LEGAL: dict[str, frozenset[str]] = {
 }
 
 
-class Order(msgspec.Struct, kw_only=True, eq=False):
+class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False):
     """Prices in 1e-4 dollars, quantities in 1e-9 shares, values in 1e-13 dollars, instants ns UTC."""
 
     id: str
@@ -162,7 +162,7 @@ ANY_PRICE = {1: 2**62, -1: 0}
 """What a buy and a sell reach that take any price."""
 
 
-def reach_of(order: Order) -> int | None:
+def reach_of(order: ExchangeOrder) -> int | None:
     """Return the worst price an order would take, None if it cannot wash: exits and trailing stops do not."""
     if order.order_class != "simple" or order.type == "trailing_stop":
         return None
@@ -174,7 +174,7 @@ def reach(order_type: str, sign: int, limit: int | None) -> int:
     return ANY_PRICE[sign] if limit is None or order_type in ("market", "stop") else limit
 
 
-def stop_of_trail(order: Order) -> int | None:
+def stop_of_trail(order: ExchangeOrder) -> int | None:
     """Return the stop price of a trailing stop: its best price minus (sells) or plus (buys) the trail, on the tick."""
     if order.hwm is None:
         return None
@@ -185,7 +185,7 @@ def stop_of_trail(order: Order) -> int | None:
     return max(order.hwm - part if order.sign < 0 else order.hwm + part, 1)
 
 
-def view(order: Order, legs: tuple[OrderView, ...] = ()) -> OrderView:
+def view(order: ExchangeOrder, legs: tuple[OrderView, ...] = ()) -> OrderView:
     """Return the order as outsiders see it."""
     intent = f"{order.side}_to_{'open' if order.opening else 'close'}"
     return OrderView(

@@ -151,7 +151,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     execution: Execution | None = None
 
 
-class PositionView(msgspec.Struct, frozen=True, kw_only=True):
+class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     """What an account holds in one symbol, marked at the last trade (else the quote's middle, else the last close)."""
 
     symbol: str

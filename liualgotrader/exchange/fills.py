@@ -18,9 +18,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
-from liualgotrader.exchange.exchange_order import Order
-from liualgotrader.exchange.market import Market
-from liualgotrader.exchange.rules import Profile, Rules
+from liualgotrader.exchange.exchange_order import ExchangeOrder
+from liualgotrader.exchange.market import MarketBook
+from liualgotrader.exchange.rules import FillProfile, Rules
 from liualgotrader.exchange.units import step_of
 
 
@@ -34,32 +34,32 @@ class Offer(NamedTuple):
 class FillModel(Protocol):
     """What a profile decides."""
 
-    def at_quote(self, order: Order, market: Market) -> Sequence[Offer]:
+    def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return what the order gets from the standing quote."""
         ...
 
-    def at_print(self, market: Market, price: int, size: int) -> Sequence[tuple[Order, Offer]]:
+    def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
         """Return what resting orders get from a print, and move their queues on."""
         ...
 
-    def elects(self, order: Order, market: Market, printed: int | None) -> bool:
+    def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
         """Whether a print (or, with None, the quote) sets the stop order off."""
         ...
 
-    def rest(self, order: Order, market: Market) -> None:
+    def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
         """The order rests in the book, or the quote moved: settle its place in the queue."""
         ...
 
 
 def fill_model(rules: Rules, seed: int) -> FillModel:
     """Return the model of the rules' profile; ValueError for an unknown one."""
-    profile = Profile(rules.profile)
-    if profile is Profile.STRICT:
+    profile = FillProfile(rules.profile)
+    if profile is FillProfile.STRICT:
         return Strict(rules.impact_bps)
-    return Paper(rules.partial_probability, seed) if profile is Profile.PAPER else Touch()
+    return Paper(rules.partial_probability, seed) if profile is FillProfile.PAPER else Touch()
 
 
-def reached(order: Order, price: int) -> bool:
+def reached(order: ExchangeOrder, price: int) -> bool:
     """Whether a price is at or through the order's stop."""
     return order.stop is not None and order.sign * (price - order.stop) >= 0
 
@@ -70,7 +70,7 @@ class Strict:
     def __init__(self, impact_bps: Decimal | None) -> None:
         self._impact = None if impact_bps is None else Fraction(impact_bps) / 10_000
 
-    def at_quote(self, order: Order, market: Market) -> Sequence[Offer]:
+    def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return the displayed part, and the walked part where impact is set."""
         price = market.far(order.sign)
         if not order.accepts(price):
@@ -82,7 +82,7 @@ class Strict:
             offers += [walked] if walked.quantity else []
         return offers
 
-    def _walk(self, order: Order, market: Market, price: int, shown: int) -> Offer:
+    def _walk(self, order: ExchangeOrder, market: MarketBook, price: int, shown: int) -> Offer:
         assert self._impact is not None
         rest = order.wanted(price, spent=shown, spent_value=shown * price)
         if not rest:
@@ -97,7 +97,7 @@ class Strict:
             return Offer(walked, 0)
         return Offer(walked, order.lot(order.wanted(walked, spent=shown, spent_value=shown * price)))
 
-    def at_print(self, market: Market, price: int, size: int) -> Sequence[tuple[Order, Offer]]:
+    def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
         """Share the print among resting limits, best price first; those at its price wait for their turn in the queue."""
         found = []
         left = size
@@ -113,18 +113,18 @@ class Strict:
         return found
 
     @staticmethod
-    def _pass_queue(order: Order, printed: int) -> int:
+    def _pass_queue(order: ExchangeOrder, printed: int) -> int:
         if order.queue_ahead is None:
             return 0
         ahead = order.queue_ahead
         order.queue_ahead = max(ahead - printed, 0)
         return max(printed - ahead, 0)
 
-    def elects(self, order: Order, market: Market, printed: int | None) -> bool:
+    def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
         """Whether a print inside the NBBO is at or through the stop."""
         return printed is not None and market.touch[0] <= printed <= market.touch[1] and reached(order, printed)
 
-    def rest(self, order: Order, market: Market) -> None:
+    def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
         """Stand behind what is displayed at our price; alone where our price is the best."""
         limit, near = order.match_limit, market.near(order.sign)
         if limit is None or not near:
@@ -144,7 +144,7 @@ class Paper:
         self._probability = probability
         self._seed = seed
 
-    def at_quote(self, order: Order, market: Market) -> Sequence[Offer]:
+    def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return the whole order, or (drawn) a part between a tenth and nine tenths."""
         price = market.far(order.sign)
         if not order.accepts(price):
@@ -156,26 +156,26 @@ class Paper:
             wanted = part or wanted
         return (Offer(price, wanted),) if wanted else ()
 
-    def _draw(self, order: Order, what: str) -> float:
+    def _draw(self, order: ExchangeOrder, what: str) -> float:
         text = f"{self._seed}:{order.id}:{order.draws}:{what}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest()) / 2**48
 
-    def at_print(self, market: Market, price: int, size: int) -> Sequence[tuple[Order, Offer]]:
+    def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
         """Return nothing: only the NBBO counts."""
         return ()
 
-    def elects(self, order: Order, market: Market, printed: int | None) -> bool:
+    def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
         """Whether a print inside the NBBO is at or through the stop."""
         return printed is not None and market.touch[0] <= printed <= market.touch[1] and reached(order, printed)
 
-    def rest(self, order: Order, market: Market) -> None:
+    def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
         """There is no queue."""
 
 
 class Touch:
     """Everything whole at the touch."""
 
-    def at_quote(self, order: Order, market: Market) -> Sequence[Offer]:
+    def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return the whole order at the quote, or at its own price if it was a plain stop."""
         price = market.far(order.sign)
         if order.type == "stop":
@@ -184,13 +184,13 @@ class Touch:
         wanted = order.wanted(price) if order.accepts(price) else 0
         return (Offer(price, wanted),) if wanted else ()
 
-    def at_print(self, market: Market, price: int, size: int) -> Sequence[tuple[Order, Offer]]:
+    def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
         """Return nothing: only the NBBO counts."""
         return ()
 
-    def elects(self, order: Order, market: Market, printed: int | None) -> bool:
+    def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
         """Whether the opposite side of the quote is at or through the stop."""
         return reached(order, market.far(order.sign))
 
-    def rest(self, order: Order, market: Market) -> None:
+    def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
         """There is no queue."""

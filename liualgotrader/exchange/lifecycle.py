@@ -9,23 +9,23 @@ from collections import deque
 
 from liualgotrader.common.clock import as_utc
 from liualgotrader.common.orders import Side
-from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import Activity, Execution
 from liualgotrader.exchange.fills import Offer
 from liualgotrader.exchange.units import CENT_VALUE, dollars, price, shares
-from liualgotrader.exchange.venue import Venue
+from liualgotrader.exchange.venue import ExchangeVenue
 
 
 class Lifecycle:
     """The steps of orders after acceptance. `activated` are exits that begin to work and wait to be matched."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: ExchangeVenue) -> None:
         self._venue = venue
-        self.activated: deque[Order] = deque()
+        self.activated: deque[ExchangeOrder] = deque()
 
     # --- executions
 
-    def execute(self, order: Order, offer: Offer, *, synthetic: bool = False) -> None:
+    def execute(self, order: ExchangeOrder, offer: Offer, *, synthetic: bool = False) -> None:
         """Book an execution: order, position, cash, siblings, activity; then tell."""
         venue, (at_price, quantity) = self._venue, offer
         ledger = venue.accounts[order.account_id].ledger
@@ -48,7 +48,7 @@ class Lifecycle:
         for event, other in happened:
             venue.emit(event, other)
 
-    def _step(self, order: Order, *, done: bool) -> None:
+    def _step(self, order: ExchangeOrder, *, done: bool) -> None:
         venue = self._venue
         if done:
             order.become("filled", venue.now)
@@ -58,14 +58,14 @@ class Lifecycle:
         else:
             order.become("partially_filled", venue.now)
 
-    def _fee(self, order: Order, quantity: int, at_price: int) -> int:
+    def _fee(self, order: ExchangeOrder, quantity: int, at_price: int) -> int:
         """Return what an execution costs; never less than nothing, even if rates have fallen since the order began."""
         filled, filled_value = order.filled + quantity, order.filled_value + quantity * at_price
         day = self._venue.session.day
         total = self._venue.rules.fees.total(order.side, shares(filled), dollars(filled_value), day)
         return max(int(total * 100) * CENT_VALUE - order.fee, 0)
 
-    def _execution(self, order: Order, offer: Offer, fee: int, position: int, *, synthetic: bool) -> Execution:
+    def _execution(self, order: ExchangeOrder, offer: Offer, fee: int, position: int, *, synthetic: bool) -> Execution:
         done = order.status == "filled"
         return Execution(
             execution_id=self._venue.new_id("execution", order.id, order.executions),
@@ -86,10 +86,10 @@ class Lifecycle:
 
     # --- exits
 
-    def _exits_after(self, order: Order, quantity: int, *, done: bool) -> list[tuple[str, Order]]:
+    def _exits_after(self, order: ExchangeOrder, quantity: int, *, done: bool) -> list[tuple[str, ExchangeOrder]]:
         """Shrink or cancel the sibling of an exit that traded, let the exits of a filled entry work."""
         venue = self._venue
-        happened: list[tuple[str, Order]] = []
+        happened: list[tuple[str, ExchangeOrder]] = []
         sibling = venue.orders.get(order.sibling_id or "")
         if sibling is not None and sibling.is_open:
             assert sibling.quantity is not None
@@ -104,7 +104,7 @@ class Lifecycle:
             happened += [("new", self._activate(venue.orders[leg], order, free)) for leg in order.child_ids]
         return happened
 
-    def _activate(self, exit_order: Order, entry: Order, free: int) -> Order:
+    def _activate(self, exit_order: ExchangeOrder, entry: ExchangeOrder, free: int) -> ExchangeOrder:
         """Let an exit work, for `free` shares at most: others were sold, or are being sold, while the entry worked."""
         venue = self._venue
         assert exit_order.quantity is not None
@@ -118,9 +118,9 @@ class Lifecycle:
 
     # --- ends
 
-    def end(self, order: Order, status: str, reason: str = "") -> None:
+    def end(self, order: ExchangeOrder, status: str, reason: str = "") -> None:
         """End an order (canceled, expired, rejected, replaced) and the exits that hang on it; then tell."""
-        others: list[Order] = []
+        others: list[ExchangeOrder] = []
         if status != "replaced":
             others = [o for o in self.group(order) if o is not order and o.is_open]
             for one in (order, *others):
@@ -131,7 +131,7 @@ class Lifecycle:
         for event, ended in happened:
             self._venue.emit(event, ended)
 
-    def _end_one(self, order: Order, status: str, reason: str) -> list[tuple[str, Order]]:
+    def _end_one(self, order: ExchangeOrder, status: str, reason: str) -> list[tuple[str, ExchangeOrder]]:
         venue = self._venue
         if order.status == "pending_cancel" and status == "expired":
             status = "canceled"
@@ -140,7 +140,7 @@ class Lifecycle:
         self._stop_working(order)
         return [(status, order)]
 
-    def refuse_replacement(self, order: Order) -> None:
+    def refuse_replacement(self, order: ExchangeOrder) -> None:
         """Reject the replacement under way for an order, if there is one, because the order ends or has ended."""
         venue = self._venue
         successor = venue.orders.get(order.successor_id or "")
@@ -157,14 +157,14 @@ class Lifecycle:
         venue.emit("order_replace_rejected", order)
         venue.emit("rejected", successor)
 
-    def _stop_working(self, order: Order) -> None:
+    def _stop_working(self, order: ExchangeOrder) -> None:
         venue = self._venue
         venue.accounts[order.account_id].open.pop(order.id, None)
         venue.recount(order)
         if market := venue.markets.get(order.symbol):
             market.remove(order)
 
-    def group(self, order: Order) -> list[Order]:
+    def group(self, order: ExchangeOrder) -> list[ExchangeOrder]:
         """Return the order, its parent and its exits, parent first."""
         orders = self._venue.orders
         parent = orders[order.parent_id] if order.parent_id else order

@@ -5,21 +5,21 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 
-from liualgotrader.common.events import Quote, Trade
-from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.common.events import Quote, TradeTick
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.units import price_of, size_of
 
 NO_LIMIT = 1 << 62
 SYNTHETIC = 1  # flag of a Quote that we made from the last trade
 
 
-def synthetic_quote(trade: Trade) -> Quote:
+def synthetic_quote(trade: TradeTick) -> Quote:
     """Return the last trade plus and minus half a tick (a whole one below a dollar), sized like the trade."""
     half = 0.005 if trade.price >= 1 else 0.0001
     return Quote(trade.symbol, trade.at, trade.price - half, trade.size, trade.price + half, trade.size, SYNTHETIC)
 
 
-class Market:
+class MarketBook:
     """The quote in units, its sizes minus what our orders took, and our working orders."""
 
     __slots__ = (
@@ -44,9 +44,9 @@ class Market:
         self.touch = [0, 0]
         self.shown = [0, 0]
         self.taken = [0, 0]
-        self.book: dict[int, list[Order]] = {1: [], -1: []}  # by sign, best price and earliest time first
-        self.stops: list[Order] = []
-        self.auctions: list[Order] = []
+        self.book: dict[int, list[ExchangeOrder]] = {1: [], -1: []}  # by sign, best price and earliest time first
+        self.stops: list[ExchangeOrder] = []
+        self.auctions: list[ExchangeOrder] = []
         if quote is not None:
             self.take_quote(quote)
 
@@ -95,7 +95,7 @@ class Market:
 
     # --- our orders
 
-    def add(self, order: Order) -> None:
+    def add(self, order: ExchangeOrder) -> None:
         """Let the order work: by price, then by the time it began to work, then by client order id."""
         if order.is_auction:
             insort(self.auctions, order, key=_by_time)
@@ -104,13 +104,13 @@ class Market:
         else:
             insort(self.book[order.sign], order, key=_by_priority)
 
-    def remove(self, order: Order) -> None:
+    def remove(self, order: ExchangeOrder) -> None:
         """The order does not work any more."""
         for orders in (self.book[order.sign], self.stops, self.auctions):
             if order in orders:
                 orders.remove(order)
 
-    def resting(self) -> Iterator[Order]:
+    def resting(self) -> Iterator[ExchangeOrder]:
         """Return orders that may trade in this phase, buys first; safe against changes while it is used."""
         for order in (*self.book[1], *self.book[-1]):
             if order.is_open and (order.extended or not self.extended_only):
@@ -122,11 +122,11 @@ class Market:
         return not (self.book[1] or self.book[-1] or self.stops or self.auctions or self.taken[0] or self.taken[1])
 
 
-def _by_time(order: Order) -> tuple[int, str, str]:
+def _by_time(order: ExchangeOrder) -> tuple[int, str, str]:
     return (order.working_at, order.client_order_id, order.account_id)
 
 
-def _by_priority(order: Order) -> tuple[int, int, str, str]:
+def _by_priority(order: ExchangeOrder) -> tuple[int, int, str, str]:
     limit = order.match_limit
     aggression = -NO_LIMIT if limit is None else -order.sign * limit
     return (aggression, order.working_at, order.client_order_id, order.account_id)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liualgotrader.common.events import Counts, Quote, Trade
-from liualgotrader.exchange.exchange_order import Order, stop_of_trail
+from liualgotrader.common.events import Counts, Quote, TradeTick
+from liualgotrader.exchange.exchange_order import ExchangeOrder, stop_of_trail
 from liualgotrader.exchange.fills import FillModel, Offer
 from liualgotrader.exchange.lifecycle import Lifecycle
-from liualgotrader.exchange.market import Market
-from liualgotrader.exchange.rules import Phase, Profile
+from liualgotrader.exchange.market import MarketBook
+from liualgotrader.exchange.rules import FillProfile, Phase
 from liualgotrader.exchange.units import price_of, size_of
-from liualgotrader.exchange.venue import Venue
+from liualgotrader.exchange.venue import ExchangeVenue
 
 LAST = int(Counts.LAST)
 OPENING_CROSS, CLOSING_CROSS = int(Counts.OPENING_CROSS), int(Counts.CLOSING_CROSS)
@@ -20,15 +20,15 @@ OPENING_CROSS, CLOSING_CROSS = int(Counts.OPENING_CROSS), int(Counts.CLOSING_CRO
 class Matcher:
     """Turns market events into executions by the fill model, price first, then time."""
 
-    def __init__(self, venue: Venue, lifecycle: Lifecycle, fills: FillModel) -> None:
+    def __init__(self, venue: ExchangeVenue, lifecycle: Lifecycle, fills: FillModel) -> None:
         self._venue = venue
         self._lifecycle = lifecycle
         self._fills = fills
-        self._elects_by_quote = venue.rules.profile == Profile.TOUCH
+        self._elects_by_quote = venue.rules.profile == FillProfile.TOUCH
 
     # --- arrivals
 
-    def begin_work(self, order: Order) -> None:
+    def begin_work(self, order: ExchangeOrder) -> None:
         """Let an order work from now on: `new`, then at once whatever the standing quote gives it."""
         venue = self._venue
         market = venue.market(order.symbol)
@@ -46,7 +46,7 @@ class Matcher:
             self._fills.rest(order, market)
         self._forget_if_idle(market)
 
-    def _meet(self, order: Order, market: Market) -> None:
+    def _meet(self, order: ExchangeOrder, market: MarketBook) -> None:
         """Offer the standing quote to one order that has just begun to work."""
         if order.is_auction:
             return
@@ -58,7 +58,7 @@ class Matcher:
         if order.is_open:
             self._settle(order, market)
 
-    def _settle(self, order: Order, market: Market) -> None:
+    def _settle(self, order: ExchangeOrder, market: MarketBook) -> None:
         """Cancel what must not wait, queue what may."""
         if order.time_in_force in ("ioc", "fok"):
             self._lifecycle.end(order, "canceled", "what could not trade at once was canceled")
@@ -75,14 +75,14 @@ class Matcher:
 
     # --- market events
 
-    def on_quote(self, market: Market, quote: Quote) -> None:
+    def on_quote(self, market: MarketBook, quote: Quote) -> None:
         """Take in a quote of a watched symbol and match against it."""
         market.take_quote(quote)
         for order in (*market.book[1], *market.book[-1]):
             self._fills.rest(order, market)
         self._sweep(market)
 
-    def on_print(self, market: Market, trade: Trade) -> None:
+    def on_print(self, market: MarketBook, trade: TradeTick) -> None:
         """Take in a print of a watched symbol: resting limits, stops, trails, auctions."""
         if not trade.flags & LAST:
             return
@@ -103,11 +103,11 @@ class Matcher:
             self._stops(market, price)
         self._sweep(market)
 
-    def on_halt(self, market: Market) -> None:
+    def on_halt(self, market: MarketBook) -> None:
         """A halt began or ended; while it lasts nothing trades, and after it nothing at a quote from before its end."""
         self._sweep(market)
 
-    def _sweep(self, market: Market) -> None:
+    def _sweep(self, market: MarketBook) -> None:
         if self.is_tradable(market):
             if self._elects_by_quote and not market.extended_only:
                 self._stops(market, None)
@@ -118,21 +118,21 @@ class Matcher:
             self._drain()
         self._forget_if_idle(market)
 
-    def _stops(self, market: Market, printed: int | None) -> None:
+    def _stops(self, market: MarketBook, printed: int | None) -> None:
         for order in tuple(market.stops):
             if self._fills.elects(order, market, printed):
                 self._elect(order, market)
             elif printed is not None and order.type == "trailing_stop":
                 _trail(order, printed)
 
-    def _elect(self, order: Order, market: Market) -> None:
+    def _elect(self, order: ExchangeOrder, market: MarketBook) -> None:
         market.remove(order)
         order.elected = True
         order.working_at = self._venue.now
         market.add(order)
         self._fills.rest(order, market)
 
-    def _trade(self, order: Order, market: Market) -> None:
+    def _trade(self, order: ExchangeOrder, market: MarketBook) -> None:
         """Execute what the fill model offers; fill-or-kill takes all or nothing."""
         if not order.is_open:
             return
@@ -142,7 +142,7 @@ class Matcher:
         for offer in offers:
             market.take(order.sign, self._execute(order, offer, market))
 
-    def _execute(self, order: Order, offer: Offer, market: Market) -> int:
+    def _execute(self, order: ExchangeOrder, offer: Offer, market: MarketBook) -> int:
         """Execute what the order still wants and may have, and return how much that was."""
         if not order.is_open:
             return 0
@@ -157,12 +157,12 @@ class Matcher:
         return quantity
 
     @staticmethod
-    def _is_enough(order: Order, market: Market, offers: Sequence[Offer]) -> bool:
+    def _is_enough(order: ExchangeOrder, market: MarketBook, offers: Sequence[Offer]) -> bool:
         return bool(offers) and sum(o.quantity for o in offers) >= order.wanted(market.far(order.sign))
 
     # --- what may trade
 
-    def is_tradable(self, market: Market) -> bool:
+    def is_tradable(self, market: MarketBook) -> bool:
         """Whether the quote can be traded with: open session, no halt, made since the last one, two sides, not crossed, fresh."""
         venue = self._venue
         if market.symbol in venue.halted or venue.phase is Phase.CLOSED or not market.is_two_sided:
@@ -175,21 +175,21 @@ class Matcher:
             oldest = max(oldest, venue.now - venue.rules.max_quote_age_ns)
         return market.quote_at >= oldest
 
-    def _is_bad(self, market: Market, price: int) -> bool:
+    def _is_bad(self, market: MarketBook, price: int) -> bool:
         outside = max(market.touch[0] - price, price - market.touch[1])
         return outside > price * self._venue.rules.print_tolerance
 
-    def _start_trail(self, order: Order) -> None:
+    def _start_trail(self, order: ExchangeOrder) -> None:
         order.hwm = order.hwm or self._venue.current_price(order.symbol)
         order.stop = stop_of_trail(order)
 
-    def _forget_if_idle(self, market: Market) -> None:
+    def _forget_if_idle(self, market: MarketBook) -> None:
         if market.is_idle:
             self._venue.markets.pop(market.symbol, None)
 
     # --- auctions
 
-    def _auction(self, market: Market, trade: Trade, price: int) -> None:
+    def _auction(self, market: MarketBook, trade: TradeTick, price: int) -> None:
         """Hold an auction at its own print; where that is not marked, at the first from the open, or the close, on."""
         session = self._venue.session
         if market.symbol in self._venue.halted:
@@ -215,7 +215,7 @@ class Matcher:
             self._cross(market, time_in_force, None if market.symbol in venue.halted else price)
             self._forget_if_idle(market)
 
-    def _cross(self, market: Market, time_in_force: str, price: int | None) -> None:
+    def _cross(self, market: MarketBook, time_in_force: str, price: int | None) -> None:
         """Fill all auction orders whole at one price; cancel those that do not accept it."""
         for order in [o for o in market.auctions if o.time_in_force == time_in_force]:
             if price is not None and order.accepts(price):
@@ -224,7 +224,7 @@ class Matcher:
                 self._lifecycle.end(order, "canceled", "the auction did not reach its price")
 
 
-def _trail(order: Order, printed: int) -> None:
+def _trail(order: ExchangeOrder, printed: int) -> None:
     """Move a trailing stop with the best price since it began; never loosen it."""
     if order.hwm is None or order.sign * (order.hwm - printed) > 0:
         order.hwm = printed

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from liualgotrader.common.money import ZERO
 from liualgotrader.exchange.account_ledger import Holding, is_above
-from liualgotrader.exchange.exchange_values import AccountView, PositionView
+from liualgotrader.exchange.exchange_values import AccountView, HeldPosition
 from liualgotrader.exchange.units import dollars, per_share, price, ratio, shares
-from liualgotrader.exchange.venue import Account, Venue
+from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 
-def account_view(venue: Venue, account: Account) -> AccountView:
+def account_view(venue: ExchangeVenue, account: TradedAccount) -> AccountView:
     """Return the account's figures at current prices."""
     ledger, rules = account.ledger, venue.rules
     multiplier = venue.multiplier(ledger)
@@ -43,7 +43,7 @@ def account_view(venue: Venue, account: Account) -> AccountView:
     )
 
 
-def position_view(venue: Venue, account: Account, symbol: str, holding: Holding) -> PositionView:
+def position_view(venue: ExchangeVenue, account: TradedAccount, symbol: str, holding: Holding) -> HeldPosition:
     """Return one position at the current price."""
     mark = venue.mark_for(account.ledger)(symbol)
     lastday = venue.previous_close(symbol)
@@ -52,7 +52,7 @@ def position_view(venue: Venue, account: Account, symbol: str, holding: Holding)
     gain, day_gain = worth - holding.cost, worth - holding.day_cost
     asset = venue.assets.get(symbol)
     available = max(abs(quantity) - venue.held_shares(account, symbol), 0)
-    return PositionView(
+    return HeldPosition(
         symbol=symbol,
         exchange=asset.exchange if asset else "",
         side="long" if quantity > 0 else "short",

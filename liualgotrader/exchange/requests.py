@@ -7,14 +7,14 @@ from decimal import Decimal
 import msgspec
 
 from liualgotrader.common.clock import HOUR
-from liualgotrader.exchange.admission import Admission, Doorkeeper, collar_of
-from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.admission import Admission, AdmissionChecks, collar_of
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import CancelResult, OrderRequest, Refusal
 from liualgotrader.exchange.refusals import invalid, malformed
-from liualgotrader.exchange.syntax import TIMES_IN_FORCE, Terms, read, tick
-from liualgotrader.exchange.timeline import Step, Timeline
+from liualgotrader.exchange.syntax import TIMES_IN_FORCE, OrderTerms, read, tick
+from liualgotrader.exchange.timeline import Timeline, TimelineStep
 from liualgotrader.exchange.units import SHARE
-from liualgotrader.exchange.venue import Account, Venue
+from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 UNREPLACEABLE = ("accepted", "pending_new", "held", "pending_cancel", "pending_replace")
 
@@ -30,17 +30,17 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     client_order_id: str | None = None
 
 
-class FrontDesk:
+class RequestHandler:
     """Takes requests: checks them, makes orders, schedules their arrival."""
 
-    def __init__(self, venue: Venue, timeline: Timeline) -> None:
+    def __init__(self, venue: ExchangeVenue, timeline: Timeline) -> None:
         self._venue = venue
         self._timeline = timeline
-        self._doorkeeper = Doorkeeper(venue)
+        self._doorkeeper = AdmissionChecks(venue)
 
     # --- submit
 
-    def submit(self, account: Account, request: OrderRequest) -> Order:
+    def submit(self, account: TradedAccount, request: OrderRequest) -> ExchangeOrder:
         """Return the new order (the entry, or the target of an oco). Raises `Refusal`."""
         self._check_unique(account, request.client_order_id)
         terms = read(request, self._venue.assets.get(request.symbol), self._venue.rules)
@@ -51,17 +51,19 @@ class FrontDesk:
         self._schedule_gtc(order)
         self._add_exits(account, order, terms)
         order.expires_at = self._timeline.expiry(order)
-        self._timeline.schedule(order.arrives_at, Step.ARRIVE, order)
+        self._timeline.schedule(order.arrives_at, TimelineStep.ARRIVE, order)
         for one in (order, *(self._venue.orders[leg] for leg in order.child_ids)):
             self._venue.recount(one)
         self._venue.emit(order.status, order)
         return order
 
-    def _check_unique(self, account: Account, client_order_id: str | None) -> None:
+    def _check_unique(self, account: TradedAccount, client_order_id: str | None) -> None:
         if client_order_id is not None and client_order_id in account.ledger.client_ids:
             raise malformed("client_order_id must be unique")
 
-    def _order(self, account: Account, terms: Terms, admission: Admission, client_order_id: str | None) -> Order:
+    def _order(
+        self, account: TradedAccount, terms: OrderTerms, admission: Admission, client_order_id: str | None
+    ) -> ExchangeOrder:
         venue = self._venue
         is_oco = terms.order_class == "oco"
         role = {"simple": "simple", "oco": "target"}.get(terms.order_class, "entry")
@@ -76,12 +78,12 @@ class FrontDesk:
         order.arrives_at = venue.now + venue.rules.latency_ns
         return self._register(account, order)
 
-    def _blank(self, account: Account, symbol: str, sign: int, client_order_id: str | None) -> Order:
+    def _blank(self, account: TradedAccount, symbol: str, sign: int, client_order_id: str | None) -> ExchangeOrder:
         venue, ledger = self._venue, account.ledger
         if client_order_id is None:
             ledger.generated += 1
             client_order_id = venue.new_id("client", ledger.account_id, ledger.generated)
-        return Order(
+        return ExchangeOrder(
             id=venue.new_id("order", ledger.account_id, client_order_id),
             account_id=ledger.account_id,
             client_order_id=client_order_id,
@@ -106,15 +108,15 @@ class FrontDesk:
             arrives_at=venue.now,
         )
 
-    def _register(self, account: Account, order: Order) -> Order:
+    def _register(self, account: TradedAccount, order: ExchangeOrder) -> ExchangeOrder:
         self._venue.orders[order.id] = order
         account.open[order.id] = order
         account.ledger.client_ids[order.client_order_id] = order.id
         return order
 
-    def _add_exits(self, account: Account, order: Order, terms: Terms) -> None:
+    def _add_exits(self, account: TradedAccount, order: ExchangeOrder, terms: OrderTerms) -> None:
         """Make the exits of a bracket or oto, the stop of an oco; they wait as `held`."""
-        legs: list[Order] = []
+        legs: list[ExchangeOrder] = []
         if terms.target_limit is not None and terms.order_class != "oco":
             legs.append(self._exit(account, order, "target", (terms.target_limit, None)))
         if terms.protection_stop is not None:
@@ -124,7 +126,9 @@ class FrontDesk:
         if len(pair) == 2:
             pair[0].sibling_id, pair[1].sibling_id = pair[1].id, pair[0].id
 
-    def _exit(self, account: Account, parent: Order, role: str, prices: tuple[int | None, int | None]) -> Order:
+    def _exit(
+        self, account: TradedAccount, parent: ExchangeOrder, role: str, prices: tuple[int | None, int | None]
+    ) -> ExchangeOrder:
         limit, stop = prices
         sign = parent.sign if parent.order_class == "oco" else -parent.sign
         client_id = self._venue.new_id("exit", parent.account_id, parent.client_order_id, role)
@@ -139,17 +143,17 @@ class FrontDesk:
             order.collar = collar_of(stop)
         return self._register(account, order)
 
-    def _schedule_gtc(self, order: Order) -> None:
+    def _schedule_gtc(self, order: ExchangeOrder) -> None:
         """A gtc order runs out 90 days later, a quarter of an hour after the close of the regular session."""
         venue = self._venue
         if order.time_in_force == "gtc":
             after_close = venue.session.closes_at + HOUR // 4
             order.expires_at = after_close + venue.rules.gtc_days * 24 * HOUR
-            self._timeline.schedule(order.expires_at, Step.EXPIRE, order)
+            self._timeline.schedule(order.expires_at, TimelineStep.EXPIRE, order)
 
     # --- replace
 
-    def replace(self, account: Account, old: Order, changes: Changes) -> Order:
+    def replace(self, account: TradedAccount, old: ExchangeOrder, changes: Changes) -> ExchangeOrder:
         """Return the order that shall take the old one's place. Raises `Refusal`."""
         venue = self._venue
         self._check_replaceable(old, changes)
@@ -166,13 +170,13 @@ class FrontDesk:
         old.successor_id = new.id
         old.become("pending_replace", venue.now)
         venue.recount(old)
-        self._timeline.schedule(new.arrives_at, Step.REPLACE, new)
+        self._timeline.schedule(new.arrives_at, TimelineStep.REPLACE, new)
         venue.emit("pending_replace", old)
         venue.emit("pending_new", new)
         return new
 
     @staticmethod
-    def _check_replaceable(old: Order, changes: Changes) -> None:
+    def _check_replaceable(old: ExchangeOrder, changes: Changes) -> None:
         if old.status == "replaced":
             raise invalid("order already replaced")
         if not old.is_open:
@@ -188,7 +192,7 @@ class FrontDesk:
         if changes.quantity is not None:
             _check_new_quantity(old, old.quantity, changes.quantity)
 
-    def _changed(self, old: Order, changes: Changes, quantity: int) -> Terms:
+    def _changed(self, old: ExchangeOrder, changes: Changes, quantity: int) -> OrderTerms:
         tif = changes.time_in_force or old.time_in_force
         if tif not in TIMES_IN_FORCE or (tif != old.time_in_force and not {tif, old.time_in_force} <= {"day", "gtc"}):
             raise malformed(f"invalid time_in_force: {tif}")
@@ -206,7 +210,7 @@ class FrontDesk:
         )
         if same and (changes.quantity is None or quantity + old.filled == old.quantity):
             raise invalid("order parameters are not changed")
-        return Terms(
+        return OrderTerms(
             symbol=old.symbol,
             sign=old.sign,
             type="limit" if old.elected and old.limit is not None else old.type,
@@ -227,7 +231,7 @@ class FrontDesk:
 
     # --- cancel
 
-    def cancel(self, order: Order) -> None:
+    def cancel(self, order: ExchangeOrder) -> None:
         """Schedule the cancellation; asking again is no error. Raises `Refusal` where it is too late."""
         venue = self._venue
         if order.status == "canceled" or (order.is_open and order.cancel_requested_at is not None):
@@ -237,12 +241,12 @@ class FrontDesk:
         if order.status == "pending_replace":
             raise invalid("order pending replace")
         order.cancel_requested_at = order.updated_at = venue.now
-        self._timeline.schedule(venue.now + venue.rules.latency_ns, Step.CANCEL, order)
+        self._timeline.schedule(venue.now + venue.rules.latency_ns, TimelineStep.CANCEL, order)
         if order.status in ("new", "partially_filled"):
             order.become("pending_cancel", venue.now)
             venue.emit("pending_cancel", order)
 
-    def cancel_all(self, account: Account) -> list[CancelResult]:
+    def cancel_all(self, account: TradedAccount) -> list[CancelResult]:
         """Cancel every open order that is not already being canceled, oldest first."""
         results = []
         for order in sorted(account.open.values(), key=lambda o: (o.submitted_at, o.client_order_id)):
@@ -257,7 +261,7 @@ class FrontDesk:
         return results
 
 
-def _check_new_quantity(old: Order, quantity: int, wanted: Decimal) -> None:
+def _check_new_quantity(old: ExchangeOrder, quantity: int, wanted: Decimal) -> None:
     if not wanted.is_finite() or wanted <= 0 or wanted >= 10**9:
         raise invalid("qty must be > 0")
     units = wanted.scaleb(9)
@@ -279,7 +283,7 @@ def _price(before: int | None, after: Decimal | None, name: str) -> int | None:
     return tick(after, name)
 
 
-def _trail(old: Order, trail: Decimal | None) -> tuple[int | None, Decimal | None]:
+def _trail(old: ExchangeOrder, trail: Decimal | None) -> tuple[int | None, Decimal | None]:
     """Return trail price and trail percent: a replacement trail is in the unit of the old one."""
     if trail is None:
         return old.trail, old.trail_percent

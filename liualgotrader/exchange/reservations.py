@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from typing import NamedTuple
 
 
-class Stake(NamedTuple):
+class Reservation(NamedTuple):
     """What one open order adds to the totals. Units as in units.py."""
 
     symbol: str
@@ -18,17 +18,17 @@ class Stake(NamedTuple):
     reach: int | None  # the worst price it would take; None: it cannot wash with another
 
 
-class Stakes:
+class Reservations:
     """The stakes of one account's open orders and their sums; `put` keeps both true."""
 
     def __init__(self) -> None:
-        self._of: dict[str, Stake] = {}
+        self._of: dict[str, Reservation] = {}
         self._shares: dict[str, int] = {}
         self._value = {True: 0, False: 0}  # by whether the symbol is marginable
         self._opening: dict[tuple[str, int], int] = {}
         self._reaches: dict[tuple[str, int], list[int]] = {}  # ascending
 
-    def put(self, order_id: str, stake: Stake | None) -> None:
+    def put(self, order_id: str, stake: Reservation | None) -> None:
         """Let an order hold this from now on, or (None) nothing."""
         before = self._of.get(order_id)
         if before == stake:
@@ -40,7 +40,7 @@ class Stakes:
             self._of[order_id] = stake
             self._add(stake, 1)
 
-    def _add(self, stake: Stake, times: int) -> None:
+    def _add(self, stake: Reservation, times: int) -> None:
         place = stake.symbol, stake.sign
         self._shares[stake.symbol] = self._shares.get(stake.symbol, 0) + times * stake.shares
         self._value[stake.marginable] += times * stake.value

@@ -13,7 +13,7 @@ from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, as_utc
 from liualgotrader.exchange.fees import FeeModel, NoFees
 
 
-class Profile(StrEnum):
+class FillProfile(StrEnum):
     """How orders find their fills.
 
     STRICT takes displayed size only, rests limits in a queue; PAPER is the vendor's paper environment
@@ -37,7 +37,7 @@ class Phase(StrEnum):
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about the exchange that can be chosen. Durations are ns of market time."""
 
-    profile: str = Profile.STRICT
+    profile: str = FillProfile.STRICT
     fees: FeeModel = msgspec.field(default_factory=NoFees)
     latency_ns: int = 20 * MILLISECOND  # from a request to its effect, for submit, replace and cancel alike
     match_on_arrival: bool = True  # False: an order trades only with market events after it has arrived
@@ -60,7 +60,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     pattern_day_trading: bool = False  # the rule that FINRA retired on 2026-06-04
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
     """One trading day; instants ns UTC. Zero bounds mean 5.5 hours before the open and 4 after the close.
 
     `previous_closes` are US dollars by symbol. `splits` (new shares per old) and `dividends` (dollars a

@@ -7,14 +7,14 @@ from typing import TypeVar
 
 import msgspec
 
-from liualgotrader.common.events import Quote, Trade
-from liualgotrader.exchange.account_ledger import Ledger
-from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.common.events import Quote, TradeTick
+from liualgotrader.exchange.account_ledger import AccountLedger
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import Update
-from liualgotrader.exchange.market import Market
-from liualgotrader.exchange.rules import Phase, Session
+from liualgotrader.exchange.market import MarketBook
+from liualgotrader.exchange.rules import ExchangeSession, Phase
 from liualgotrader.exchange.timeline import Scheduled, Timeline
-from liualgotrader.exchange.venue import Account, Venue
+from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 Value = TypeVar("Value")
 VERSION = 1
@@ -37,12 +37,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     now: int
     session_number: int
-    session: Session
+    session: ExchangeSession
     quotes: dict[str, Quote]
-    trades: dict[str, Trade]
+    trades: dict[str, TradeTick]
     halted: list[str]
-    ledgers: list[Ledger]
-    orders: list[Order]
+    ledgers: list[AccountLedger]
+    orders: list[ExchangeOrder]
     heap: list[Scheduled]
     waiting: list[str]
     updates: list[Update]
@@ -50,7 +50,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     resumed: dict[str, int] = {}
 
 
-def save(venue: Venue, timeline: Timeline) -> bytes:
+def save(venue: ExchangeVenue, timeline: Timeline) -> bytes:
     """Return the state of the exchange."""
     watched = {
         market.symbol: Watched(market.quote_at, market.synthetic, market.touch, market.shown, market.taken)
@@ -75,7 +75,7 @@ def save(venue: Venue, timeline: Timeline) -> bytes:
     return msgspec.json.encode(state)
 
 
-def load(data: bytes, venue: Venue, timeline: Timeline) -> None:
+def load(data: bytes, venue: ExchangeVenue, timeline: Timeline) -> None:
     """Put a saved state into an exchange with the same assets, rules and seed; ValueError if it is not one."""
     try:
         state = msgspec.json.decode(data, type=State)
@@ -89,7 +89,7 @@ def load(data: bytes, venue: Venue, timeline: Timeline) -> None:
     venue.halted.clear()
     venue.halted.update(state.halted)
     _refill(venue.resumed, state.resumed)
-    _refill(venue.accounts, {ledger.account_id: Account(ledger) for ledger in state.ledgers})
+    _refill(venue.accounts, {ledger.account_id: TradedAccount(ledger) for ledger in state.ledgers})
     _refill(venue.orders, {order.id: order for order in state.orders})
     venue.updates[:] = state.updates
     timeline.heap[:] = state.heap
@@ -98,10 +98,10 @@ def load(data: bytes, venue: Venue, timeline: Timeline) -> None:
     _rebuild_markets(venue, state)
 
 
-def _rebuild_markets(venue: Venue, state: State) -> None:
+def _rebuild_markets(venue: ExchangeVenue, state: State) -> None:
     venue.markets.clear()
     for symbol, seen in state.watched.items():
-        market = venue.markets[symbol] = Market(symbol, None)
+        market = venue.markets[symbol] = MarketBook(symbol, None)
         market.quote_at, market.synthetic = seen.quote_at, seen.synthetic
         market.touch, market.shown, market.taken = list(seen.touch), list(seen.shown), list(seen.taken)
         market.extended_only = venue.phase is not Phase.REGULAR

@@ -24,7 +24,7 @@ LONGEST_ID = 128
 LARGEST = 1_000_000_000  # of any price, quantity or notional
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     """An order request in the exchange's integers, well formed."""
 
     symbol: str
@@ -50,7 +50,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         return self.quantity is None or self.quantity % SHARE != 0
 
 
-def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Terms:
+def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> OrderTerms:
     """Return the request in integers. Raises `Refusal`: 422 for what is wrong in itself."""
     _check_words(request)
     _check_amount(request)
@@ -167,10 +167,10 @@ def _check_asset(request: OrderRequest, asset: AssetTerms | None) -> None:
         raise invalid(f'asset "{request.symbol}" is not active')
 
 
-def _terms(request: OrderRequest) -> Terms:
+def _terms(request: OrderRequest) -> OrderTerms:
     quantity = request.quantity
     trail = request.trail_price
-    return Terms(
+    return OrderTerms(
         symbol=request.symbol,
         sign=1 if request.side == "buy" else -1,
         type=request.type,

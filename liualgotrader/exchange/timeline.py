@@ -9,14 +9,14 @@ import heapq
 from enum import IntEnum
 
 from liualgotrader.common.clock import MINUTE, NEVER
-from liualgotrader.exchange.exchange_order import Order
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.matching import Matcher
 from liualgotrader.exchange.rules import Phase
-from liualgotrader.exchange.venue import Venue
+from liualgotrader.exchange.venue import ExchangeVenue
 
 
-class Step(IntEnum):
+class TimelineStep(IntEnum):
     """Kinds of scheduled events, in the order in which they happen at one instant."""
 
     PHASE = 0
@@ -34,7 +34,7 @@ Scheduled = tuple[int, int, str, str, str]  # instant, step, client order id, ac
 class Timeline:
     """The heap of what is due, and what each item does."""
 
-    def __init__(self, venue: Venue, lifecycle: Lifecycle, matcher: Matcher) -> None:
+    def __init__(self, venue: ExchangeVenue, lifecycle: Lifecycle, matcher: Matcher) -> None:
         self._venue = venue
         self._lifecycle = lifecycle
         self._matcher = matcher
@@ -46,7 +46,7 @@ class Timeline:
         """When the next item is due."""
         return self.heap[0][0] if self.heap else NEVER
 
-    def schedule(self, at: int, step: Step, order: Order) -> None:
+    def schedule(self, at: int, step: TimelineStep, order: ExchangeOrder) -> None:
         """Let something happen to an order later."""
         heapq.heappush(self.heap, (at, int(step), order.client_order_id, order.account_id, order.id))
 
@@ -54,48 +54,48 @@ class Timeline:
         """Schedule the phases and auctions of the session."""
         session, rules = self._venue.session, self._venue.rules
         for at in (session.pre_opens_at, session.opens_at, session.closes_at, session.post_closes_at):
-            heapq.heappush(self.heap, (at, int(Step.PHASE), "", "", ""))
+            heapq.heappush(self.heap, (at, int(TimelineStep.PHASE), "", "", ""))
         for bell, tag in ((session.opens_at, "opg"), (session.closes_at, "cls")):
-            heapq.heappush(self.heap, (bell + rules.auction_wait_ns, int(Step.AUCTION), "", "", tag))
-            heapq.heappush(self.heap, (bell + rules.marked_auction_wait_ns, int(Step.AUCTION), "", MARKED, tag))
+            heapq.heappush(self.heap, (bell + rules.auction_wait_ns, int(TimelineStep.AUCTION), "", "", tag))
+            heapq.heappush(self.heap, (bell + rules.marked_auction_wait_ns, int(TimelineStep.AUCTION), "", MARKED, tag))
 
     def run(self, until: int, *, before_requests: bool = False) -> None:
         """Let everything due up to `until` happen; `before_requests` leaves that instant's requests in the heap."""
-        bound = (until, int(Step.ARRIVE)) if before_requests else (until, NEVER)
+        bound = (until, int(TimelineStep.ARRIVE)) if before_requests else (until, NEVER)
         venue = self._venue
         while self.heap and self.heap[0][:2] < bound:
             at, step, _, account_id, subject = heapq.heappop(self.heap)
             venue.now = max(venue.now, at)
-            if step == Step.AUCTION:
+            if step == TimelineStep.AUCTION:
                 self._matcher.end_auction(subject, marked=account_id == MARKED)
             else:
-                self._happen(Step(step), subject)
+                self._happen(TimelineStep(step), subject)
         venue.now = max(venue.now, until)
 
-    def _happen(self, step: Step, subject: str) -> None:
-        if step is Step.PHASE:
+    def _happen(self, step: TimelineStep, subject: str) -> None:
+        if step is TimelineStep.PHASE:
             self._change_phase()
         else:
             order = self._venue.orders[subject]
-            if step is Step.ARRIVE:
+            if step is TimelineStep.ARRIVE:
                 self._arrive(order)
-            elif step is Step.REPLACE:
+            elif step is TimelineStep.REPLACE:
                 self._replace(order)
-            elif step is Step.CANCEL:
+            elif step is TimelineStep.CANCEL:
                 self._cancel(order)
             else:
                 self._run_out(order)
 
-    def _run_out(self, order: Order) -> None:
+    def _run_out(self, order: ExchangeOrder) -> None:
         """End a gtc order; one that is still on its way is looked at again a minute later."""
         if order.status == "pending_new":
-            self.schedule(self._venue.now + MINUTE, Step.EXPIRE, order)
+            self.schedule(self._venue.now + MINUTE, TimelineStep.EXPIRE, order)
         elif order.is_open:
             self._lifecycle.end(order, "expired")
 
     # --- requests that arrive
 
-    def _arrive(self, order: Order) -> None:
+    def _arrive(self, order: ExchangeOrder) -> None:
         venue = self._venue
         if not order.is_open:
             return
@@ -110,7 +110,7 @@ class Timeline:
         if order.time_in_force == "day" and order.expires_at is not None and order.expires_at <= venue.now:
             self._lifecycle.end(order, "expired")  # its session has ended while it was on its way
 
-    def _begin(self, order: Order) -> None:
+    def _begin(self, order: ExchangeOrder) -> None:
         """Let an order work; the stop of an oco goes to work with its target."""
         venue = self._venue
         pair = [order, *(venue.orders[leg] for leg in order.child_ids)] if order.order_class == "oco" else [order]
@@ -120,11 +120,11 @@ class Timeline:
                 one.expires_at = one.expires_at or self.expiry(one)
                 self._matcher.begin_work(one)
 
-    def may_begin(self, order: Order) -> bool:
+    def may_begin(self, order: ExchangeOrder) -> bool:
         """Whether an order becomes `new` in this phase; closing-auction orders may be handed in before the open."""
         return self._venue.is_active_in(order, self._venue.phase)
 
-    def expiry(self, order: Order) -> int | None:
+    def expiry(self, order: ExchangeOrder) -> int | None:
         """Return when an order of this session runs out, None while nobody knows its session."""
         if order.expires_at is not None:
             return order.expires_at
@@ -132,7 +132,7 @@ class Timeline:
         ends_at = session.post_closes_at if order.extended else session.closes_at
         return ends_at if order.time_in_force != "gtc" and self._venue.now < ends_at else None
 
-    def _replace(self, new: Order) -> None:
+    def _replace(self, new: ExchangeOrder) -> None:
         """Decide a replacement: the old order makes room, or it traded first and the new one is rejected."""
         venue, old = self._venue, self._venue.orders[new.replaces or ""]
         if not new.is_open:
@@ -156,11 +156,11 @@ class Timeline:
             venue.emit("accepted", new)
 
     @staticmethod
-    def _rest_for(new: Order, old: Order) -> int:
+    def _rest_for(new: ExchangeOrder, old: ExchangeOrder) -> int:
         total = new.new_total if new.new_total is not None else old.quantity
         return (total or 0) - old.filled
 
-    def _inherit(self, new: Order, old: Order) -> None:
+    def _inherit(self, new: ExchangeOrder, old: ExchangeOrder) -> None:
         """Put the new order into the old one's place in its group, as that is now: others of it may be new themselves."""
         orders = self._venue.orders
         new.parent_id, new.child_ids, new.sibling_id = old.parent_id, list(old.child_ids), old.sibling_id
@@ -175,7 +175,7 @@ class Timeline:
         if old.elected:
             new.collar = old.collar
 
-    def _cancel(self, order: Order) -> None:
+    def _cancel(self, order: ExchangeOrder) -> None:
         venue = self._venue
         if order.is_open:
             self._lifecycle.end(order, "canceled")

@@ -9,42 +9,42 @@ from decimal import Decimal
 import msgspec
 
 from liualgotrader.common.clock import as_utc
-from liualgotrader.common.events import Quote, Trade
+from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.common.money import price_units
 from liualgotrader.exchange import account_ledger as books
-from liualgotrader.exchange.account_ledger import Ledger, Valuation
-from liualgotrader.exchange.exchange_order import Order, reach_of, view
+from liualgotrader.exchange.account_ledger import AccountLedger, Valuation
+from liualgotrader.exchange.exchange_order import ExchangeOrder, reach_of, view
 from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity, Execution, OrderView, Update
-from liualgotrader.exchange.market import Market, synthetic_quote
+from liualgotrader.exchange.market import MarketBook, synthetic_quote
 from liualgotrader.exchange.refusals import missing
-from liualgotrader.exchange.reservations import Stake, Stakes
-from liualgotrader.exchange.rules import Phase, Rules, Session
+from liualgotrader.exchange.reservations import Reservation, Reservations
+from liualgotrader.exchange.rules import ExchangeSession, Phase, Rules
 from liualgotrader.exchange.units import price_of
 
 _NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10")
 
 
-class Account:
+class TradedAccount:
     """A ledger, the orders that are open on it, and the sums of what they hold."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: AccountLedger) -> None:
         self.ledger = ledger
-        self.open: dict[str, Order] = {}
-        self.stakes = Stakes()
+        self.open: dict[str, ExchangeOrder] = {}
+        self.stakes = Reservations()
 
 
 class Claim(msgspec.Struct, frozen=True):
     """What an open order holds: shares of a position if it closes, buying power (value units) if it opens."""
 
-    order: Order
+    order: ExchangeOrder
     shares: int
     value: int
 
 
-class Venue:
+class ExchangeVenue:
     """State, its simplest questions, and `emit`. What happens to orders is decided in lifecycle.py and matching.py."""
 
-    def __init__(self, assets: Sequence[AssetTerms], session: Session, rules: Rules, seed: int) -> None:
+    def __init__(self, assets: Sequence[AssetTerms], session: ExchangeSession, rules: Rules, seed: int) -> None:
         self.assets = {asset.symbol: asset for asset in assets}
         self.rules = rules
         self.seed = seed
@@ -52,24 +52,24 @@ class Venue:
         self.session_number = 1
         self.now = 0
         self.quotes: dict[str, Quote] = {}
-        self.trades: dict[str, Trade] = {}
+        self.trades: dict[str, TradeTick] = {}
         self.halted: set[str] = set()
         self.resumed: dict[str, int] = {}  # when the last halt of this session ended
-        self.accounts: dict[str, Account] = {}
-        self.orders: dict[str, Order] = {}
-        self.markets: dict[str, Market] = {}  # of symbols that need each event
+        self.accounts: dict[str, TradedAccount] = {}
+        self.orders: dict[str, ExchangeOrder] = {}
+        self.markets: dict[str, MarketBook] = {}  # of symbols that need each event
         self.updates: list[Update] = []
 
     # --- questions
 
-    def find_account(self, account_id: str) -> Account:
+    def find_account(self, account_id: str) -> TradedAccount:
         """Return the account, or raise `Refusal` 404."""
         account = self.accounts.get(account_id)
         if account is None:
             raise missing(f"account not found: {account_id}")
         return account
 
-    def find_order(self, account_id: str, order_id: str) -> Order:
+    def find_order(self, account_id: str, order_id: str) -> ExchangeOrder:
         """Return an order of the account, or raise `Refusal` 404."""
         self.find_account(account_id)
         order = self.orders.get(order_id)
@@ -89,11 +89,11 @@ class Venue:
             return synthetic_quote(trade)
         return quote
 
-    def market(self, symbol: str) -> Market:
+    def market(self, symbol: str) -> MarketBook:
         """Return the symbol's market, watched from now on."""
         market = self.markets.get(symbol)
         if market is None:
-            market = self.markets[symbol] = Market(symbol, self.quote(symbol))
+            market = self.markets[symbol] = MarketBook(symbol, self.quote(symbol))
             market.extended_only = self.phase is not Phase.REGULAR
         return market
 
@@ -111,11 +111,11 @@ class Venue:
         close = self.session.previous_closes.get(symbol)
         return None if close is None else price_units(close)
 
-    def valuation(self, ledger: Ledger, multiplier: int) -> Valuation:
+    def valuation(self, ledger: AccountLedger, multiplier: int) -> Valuation:
         """Return the account's figures at current prices."""
         return books.value(ledger, self.mark_for(ledger), multiplier=multiplier, is_marginable=self._is_marginable)
 
-    def mark_for(self, ledger: Ledger) -> books.Mark:
+    def mark_for(self, ledger: AccountLedger) -> books.Mark:
         """Return the prices this account's holdings are valued at: the current one, else what was paid."""
 
         def mark(symbol: str) -> int:
@@ -131,11 +131,11 @@ class Venue:
         asset = self.assets.get(symbol)
         return asset is None or asset.marginable
 
-    def is_active_in(self, order: Order, phase: Phase) -> bool:
+    def is_active_in(self, order: ExchangeOrder, phase: Phase) -> bool:
         """Whether the order may work in a phase."""
         return phase is Phase.REGULAR or (order.extended and phase is not Phase.CLOSED)
 
-    def claims(self, account: Account, symbol: str | None = None) -> Iterable[Claim]:
+    def claims(self, account: TradedAccount, symbol: str | None = None) -> Iterable[Claim]:
         """Return what open orders hold; a pair of exits counts once, an order under replacement as the larger of the two."""
         for order in account.open.values():
             if symbol is not None and order.symbol != symbol:
@@ -144,26 +144,26 @@ class Venue:
                 continue
             yield self._claim(order)
 
-    def _is_counted_elsewhere(self, order: Order) -> bool:
+    def _is_counted_elsewhere(self, order: ExchangeOrder) -> bool:
         sibling = self.orders.get(order.sibling_id or "")
         if order.role == "protection" and sibling is not None and sibling.is_open:
             return True
         old = self.orders.get(order.replaces or "")
         return old is not None and old.successor_id == order.id
 
-    def _claim(self, order: Order) -> Claim:
+    def _claim(self, order: ExchangeOrder) -> Claim:
         held, reserved = self._leaves(order), order.leaves_value()
         if successor := self.orders.get(order.successor_id or ""):
             held = max(held, self._leaves(successor))
             reserved = max(reserved, successor.leaves_value())
         return Claim(order, 0 if order.opening else held, reserved if order.opening else 0)
 
-    def _leaves(self, order: Order) -> int:
+    def _leaves(self, order: ExchangeOrder) -> int:
         if order.quantity is not None:
             return order.quantity - order.filled
         return -(-order.leaves_value() // order.check_price)
 
-    def recount(self, order: Order) -> None:
+    def recount(self, order: ExchangeOrder) -> None:
         """Bring the sums of the account up to what an order that has changed holds now, and those it stands with."""
         stakes = self.accounts[order.account_id].stakes
         stakes.put(order.id, self._stake(order))
@@ -171,29 +171,31 @@ class Venue:
             if other_id is not None:
                 stakes.put(other_id, self._stake(self.orders[other_id]))
 
-    def _stake(self, order: Order) -> Stake | None:
+    def _stake(self, order: ExchangeOrder) -> Reservation | None:
         if order.id not in self.accounts[order.account_id].open:
             return None
         counts = order.status != "held" and not self._is_counted_elsewhere(order)
         claim = self._claim(order) if counts else Claim(order, 0, 0)
         marginable = self._is_marginable(order.symbol)
-        return Stake(order.symbol, order.sign, marginable, claim.shares, claim.value, order.opening, reach_of(order))
+        return Reservation(
+            order.symbol, order.sign, marginable, claim.shares, claim.value, order.opening, reach_of(order)
+        )
 
-    def held_shares(self, account: Account, symbol: str) -> int:
+    def held_shares(self, account: TradedAccount, symbol: str) -> int:
         """Return how many shares of a position are held by open closing orders."""
         return account.stakes.shares(symbol)
 
-    def closable(self, order: Order) -> int:
+    def closable(self, order: ExchangeOrder) -> int:
         """Return how many shares an order may close: the position, less what other orders hold."""
         account = self.accounts[order.account_id]
         others = account.stakes.shares(order.symbol) - account.stakes.shares_of(order.id)
         return max(abs(account.ledger.quantity(order.symbol)) - others, 0)
 
-    def reserved(self, account: Account, multiplier: int) -> int:
+    def reserved(self, account: TradedAccount, multiplier: int) -> int:
         """Return the buying power that open orders hold, value units."""
         return account.stakes.value(multiplier)
 
-    def multiplier(self, ledger: Ledger) -> int:
+    def multiplier(self, ledger: AccountLedger) -> int:
         """Return the margin the account has: the smaller of rules and settings, 1 below the minimum equity."""
         most = min(self.rules.margin_multiplier, ledger.settings.max_margin_multiplier)
         if most <= 1:
@@ -210,7 +212,7 @@ class Venue:
     # --- views and the log
 
     def move_cash(
-        self, account: Account, kind: str, amount: Decimal, at: int, *, symbol: str = "", description: str = ""
+        self, account: TradedAccount, kind: str, amount: Decimal, at: int, *, symbol: str = "", description: str = ""
     ) -> CashActivity:
         """Book cash that moves without an execution, and return its record."""
         ledger, stamp = account.ledger, as_utc(at)
@@ -220,12 +222,12 @@ class Venue:
         ledger.move_cash(moved)
         return moved
 
-    def view(self, order: Order, *, nested: bool = True) -> OrderView:
+    def view(self, order: ExchangeOrder, *, nested: bool = True) -> OrderView:
         """Return the order, with its exits if nested."""
         legs = tuple(view(self.orders[leg]) for leg in order.child_ids) if nested else ()
         return view(order, legs)
 
-    def emit(self, event: str, order: Order, execution: Execution | None = None) -> None:
+    def emit(self, event: str, order: ExchangeOrder, execution: Execution | None = None) -> None:
         """Write an update; everything it tells must have happened."""
         ledger = self.accounts[order.account_id].ledger
         ledger.sequence += 1

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from liualgotrader.common.events import Batch, Pick
+from liualgotrader.common.events import EventBatch, Pick
 from liualgotrader.common.needs import FromConsumer
 from liualgotrader.common.orders import Intent, News
 from liualgotrader.ipc.links import FRAME_BYTES
@@ -15,19 +15,19 @@ from liualgotrader.ipc.links import FRAME_BYTES
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
-_batches = msgspec.msgpack.Decoder(Batch)
+_batches = msgspec.msgpack.Decoder(EventBatch)
 _intents = msgspec.msgpack.Decoder(list[Intent])
 _news = msgspec.msgpack.Decoder(list[News])
 _picks = msgspec.msgpack.Decoder(list[Pick])
 _needs = msgspec.msgpack.Decoder(list[FromConsumer])
 
-encode_batch: Callable[[Batch], bytes] = _encoder.encode
+encode_batch: Callable[[EventBatch], bytes] = _encoder.encode
 encode_intents: Callable[[Sequence[Intent]], bytes] = _encoder.encode
 encode_news: Callable[[Sequence[News]], bytes] = _encoder.encode
 encode_picks: Callable[[Sequence[Pick]], bytes] = _encoder.encode
 encode_needs: Callable[[Sequence[FromConsumer]], bytes] = _encoder.encode
 
-decode_batch: Callable[[bytes], Batch] = _batches.decode
+decode_batch: Callable[[bytes], EventBatch] = _batches.decode
 decode_intents: Callable[[bytes], list[Intent]] = _intents.decode
 decode_news: Callable[[bytes], list[News]] = _news.decode
 decode_picks: Callable[[bytes], list[Pick]] = _picks.decode

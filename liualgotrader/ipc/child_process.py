@@ -24,7 +24,7 @@ from liualgotrader.common.errors import LiuError
 from liualgotrader.common.session_plan import SessionPlan, read_plan
 from liualgotrader.common.tlog import log_to_file, say
 from liualgotrader.ipc.links import LinkReader, LinkWriter, Reader, Writer
-from liualgotrader.ipc.market_clock import PageClock, Seat, clock_for
+from liualgotrader.ipc.market_clock import PageClock, ProcessStatus, clock_for
 from liualgotrader.ipc.process_signals import leave_to_the_supervisor
 from liualgotrader.ipc.queue_link import QueueReader, QueueWriter
 from liualgotrader.ipc.session_page import SessionPage
@@ -50,7 +50,7 @@ class Child:
         self.name = name
         self.plan = plan
         self.page = page
-        self.seat = Seat(page, name)
+        self.seat = ProcessStatus(page, name)
         self.clock: Clock = clock_for(page, self.seat, simulated=plan.simulated_clock)
         self.stopping = asyncio.Event()
         self.stop_order: Stop | None = None

@@ -25,7 +25,7 @@ _SLOT, _SYMBOL, _BATCH, _COUNT, _SINCE = (
 )
 
 
-class Seat:
+class ProcessStatus:
     """One process's part of the page: its life, its busy count, and the call it is making."""
 
     def __init__(self, page: SessionPage, name: str) -> None:
@@ -142,7 +142,7 @@ class PageClock:
     before we have acted. Whoever goes on waiting after a wake-up must hold `seat.busy()` meanwhile.
     """
 
-    def __init__(self, page: SessionPage, seat: Seat) -> None:
+    def __init__(self, page: SessionPage, seat: ProcessStatus) -> None:
         self._page, self._seat = page, seat
         self._waiting: list[tuple[int, int, _PageAlarm]] = []
         self._number = itertools.count()
@@ -279,6 +279,6 @@ def market_stands(clock: Clock) -> bool:
     return isinstance(clock, PageClock) and clock.stands
 
 
-def clock_for(page: SessionPage, seat: Seat, *, simulated: bool) -> Clock:
+def clock_for(page: SessionPage, seat: ProcessStatus, *, simulated: bool) -> Clock:
     """Return the clock that a process of this session uses."""
     return PageClock(page, seat) if simulated else WallClock()

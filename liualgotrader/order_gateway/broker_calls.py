@@ -13,18 +13,18 @@ from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import warn
 from liualgotrader.orders import (
     Answer,
+    BrokerRequest,
+    BrokerSnapshot,
     Cancel,
     CancelAll,
     Command,
-    Found,
     Input,
     LookUp,
+    OrderFound,
     Outcome,
     Reconcile,
     Replace,
-    Request,
     Send,
-    Snapshot,
 )
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _LOOK_SECONDS = 1.0  # machine time that a look for others' orders may delay tak
 _FAILURES = (OutsideError, BrokerRefused, BadData, TimeoutError)
 
 
-class Errands:
+class BrokerCalls:
     """Carries out commands; never raises for what the broker or the line to it does."""
 
     def __init__(
@@ -48,11 +48,15 @@ class Errands:
         """Return what the desk is to be told of the command's end."""
         match command:
             case Send(order):
-                return await self._request(Request.SUBMIT, order.client_order_id, lambda: self._broker.submit(order))
+                return await self._request(
+                    BrokerRequest.SUBMIT, order.client_order_id, lambda: self._broker.submit(order)
+                )
             case Cancel(name, broker_id, _):
                 return await self._cancel(name, broker_id)
             case Replace(name, broker_id, _, terms):
-                return await self._request(Request.REPLACE, name, lambda: self._broker.replace(broker_id, terms, name))
+                return await self._request(
+                    BrokerRequest.REPLACE, name, lambda: self._broker.replace(broker_id, terms, name)
+                )
             case LookUp(name, _):
                 return await self._look_up(name)
             case Reconcile(since):
@@ -68,7 +72,7 @@ class Errands:
         rest = [c for c in wanted.cancels if c.broker_order_id not in taken]
         singles = (self._cancel(c.client_order_id, c.broker_order_id) for c in rest)
         done = [c.client_order_id for c in wanted.cancels if c.broker_order_id in taken]
-        return [Answer(Request.CANCEL, name, Outcome.ACCEPTED) for name in done] + await asyncio.gather(*singles)
+        return [Answer(BrokerRequest.CANCEL, name, Outcome.ACCEPTED) for name in done] + await asyncio.gather(*singles)
 
     async def _only_ours_are_open(self, wanted: CancelAll) -> bool:
         """Ask, but not for long; where nobody answers, nothing in bulk is done."""
@@ -81,9 +85,11 @@ class Errands:
         return all(o.client_order_id.startswith(OUR_PREFIX) or o.broker_order_id in exits for o in seen)
 
     async def _cancel(self, name: str, broker_order_id: str) -> Answer:
-        return await self._request(Request.CANCEL, name, lambda: self._broker.cancel(broker_order_id))
+        return await self._request(BrokerRequest.CANCEL, name, lambda: self._broker.cancel(broker_order_id))
 
-    async def _request(self, request: Request, name: str, call: Callable[[], Awaitable[BrokerOrder | None]]) -> Answer:
+    async def _request(
+        self, request: BrokerRequest, name: str, call: Callable[[], Awaitable[BrokerOrder | None]]
+    ) -> Answer:
         try:
             async with asyncio.timeout(self._timeout):
                 order = await call()
@@ -94,15 +100,15 @@ class Errands:
             return Answer(request, name, Outcome.SILENCE, None, str(e) or "no answer in time")
         return Answer(request, name, Outcome.ACCEPTED, order)
 
-    async def _look_up(self, name: str) -> Found:
+    async def _look_up(self, name: str) -> OrderFound:
         try:
             async with asyncio.timeout(self._timeout):
-                return Found(name, True, await self._broker.order_by_client_id(name))
+                return OrderFound(name, True, await self._broker.order_by_client_id(name))
         except _FAILURES as error:
             self._look_into(error)
-            return Found(name, False)
+            return OrderFound(name, False)
 
-    async def _snapshot(self, since: int) -> Snapshot:
+    async def _snapshot(self, since: int) -> BrokerSnapshot:
         broker = self._broker
         try:
             async with asyncio.timeout(PATIENCE * self._timeout):
@@ -112,9 +118,9 @@ class Errands:
                 executions = await broker.executions(since=since)
         except _FAILURES as error:
             self._look_into(error)
-            return Snapshot(False)
+            return BrokerSnapshot(False)
         activities = await self._activities(since)
-        return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions), activities)
+        return BrokerSnapshot(True, tuple(orders.values()), tuple(executions), tuple(positions), activities)
 
     async def _activities(self, since: int) -> tuple[BrokerActivity, ...]:
         """Return what moved the account otherwise: nothing waits for it, so a failure is no failure of the books."""

@@ -23,8 +23,8 @@ from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Reader
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.broker_calls import Errands
-from liualgotrader.order_gateway.journaled_desk import DeskRoom
+from liualgotrader.order_gateway.broker_calls import BrokerCalls
+from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.lanes import Lanes
 from liualgotrader.order_gateway.news_outbox import NewsOutbox
 from liualgotrader.order_gateway.operator_requests import Operator, news_line
@@ -42,7 +42,7 @@ from liualgotrader.orders import (
     Reconcile,
     Reconnected,
     Send,
-    SlotStopped,
+    StopSlotTrading,
     Tell,
     Tick,
     Warn,
@@ -65,7 +65,7 @@ class Gateway:
     def __init__(
         self,
         child: Child,
-        room: DeskRoom,
+        room: JournaledDesk,
         broker: Broker,
         recorder: RowRecorder,
         lock: AccountLock,
@@ -74,7 +74,7 @@ class Gateway:
         self._child, self._room, self._broker = child, room, broker
         self._recorder, self._lock, self._prices = recorder, lock, prices
         self._clock, self._seat = child.clock, child.seat
-        self._errands = Errands(broker, child.plan.timings.broker_timeout_seconds, self._unreadable)
+        self._errands = BrokerCalls(broker, child.plan.timings.broker_timeout_seconds, self._unreadable)
         self._unreadable_said: set[str] = set()
         self.lanes = Lanes(child.seat.busy)
         self._consumer_of = {s.slot: s.consumer for s in child.plan.slots}
@@ -208,7 +208,7 @@ class Gateway:
     def on_order(self, order: ToChild) -> None:
         """Do what the supervisor or an operator says."""
         if isinstance(order, StopSlot):
-            self.tell(SlotStopped(order.slot, order.reason))
+            self.tell(StopSlotTrading(order.slot, order.reason))
         elif isinstance(order, Operate):
             self.operator.do(order)
 

@@ -14,7 +14,7 @@ from liualgotrader.common.money import plain
 from liualgotrader.common.orders import OrderState
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import EarlierOrder, OrderEventRow, Row
-from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, DeskRoom
+from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
 
 
 async def store_left_over(journal_dir: Path, batch_id: str, store: Store) -> int:
@@ -30,7 +30,7 @@ async def store_left_over(journal_dir: Path, batch_id: str, store: Store) -> int
     """
     if not (journal_dir / JOURNAL_FILE).exists():
         return 0
-    room = DeskRoom(journal_dir, WallClock())
+    room = JournaledDesk(journal_dir, WallClock())
     try:
         before = await store.progress(batch_id)
         end = await store.apply(batch_id, [row for _, row in room.rows], room.begins_after)

@@ -12,7 +12,7 @@ from liualgotrader.common.clock import Clock
 from liualgotrader.common.rows import Progress, Row
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.journal import JournalWriter, read_journal
-from liualgotrader.orders import Announce, Decision, Desk, Entry, Input, Recovered, Snapshot, Warn, Write
+from liualgotrader.orders import Announce, BrokerSnapshot, Decision, Desk, Entry, Input, Recovered, Warn, Write
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Entry)
 
 
-class DeskRoom:
+class JournaledDesk:
     """What the desk is told goes to the journal first; its decisions come out only when that is on disk.
 
     `rows` are those that the rebuilt part of the journal leads to, for the record to pass over or write. They follow on
@@ -77,7 +77,7 @@ class DeskRoom:
         """
         decisions: list[Decision] = []
         for told in inputs:
-            wanted = self.desk.relevant(told) if isinstance(told, Snapshot) else told
+            wanted = self.desk.relevant(told) if isinstance(told, BrokerSnapshot) else told
             now, machine = self._clock.now(), self._clock.machine()
             self._journal.append(_encoder.encode(Entry(now, machine, wanted)))
             decisions += self.desk.decide(wanted, now, machine)

@@ -19,7 +19,7 @@ import msgspec
 from liualgotrader.analytics import consolidate
 from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.config import Secrets
-from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, ToChild, Told
+from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, DeskFacts, ToChild
 from liualgotrader.common.errors import (
     BadData,
     BrokerUnreachable,
@@ -38,7 +38,7 @@ from liualgotrader.order_gateway.carry_over import carried_positions, carries, t
 from liualgotrader.order_gateway.earlier_orders import EarlierOrders
 from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
 from liualgotrader.order_gateway.gateway import Gateway
-from liualgotrader.order_gateway.journaled_desk import DeskRoom
+from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.recovery import recovered
 from liualgotrader.order_gateway.row_writer import OpenStore, RowRecorder
 from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, disk_text, free_bytes
@@ -64,7 +64,7 @@ _FACTS_SECONDS, _DISK_SECONDS = 1, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class GatewayDependencies:
     """What the gateway needs from outside; the entry point opens them, tests hand in their own."""
 
     open_broker: Callable[[], Awaitable[Broker]]
@@ -82,7 +82,7 @@ def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | 
     run_child("order_gateway", run_dir, control, body, queues)
 
 
-def open_doors(child: Child, secrets: Secrets) -> Doors:
+def open_doors(child: Child, secrets: Secrets) -> GatewayDependencies:
     """Return the doors that the session's plan names; nothing is called yet."""
     plan = child.plan
 
@@ -102,10 +102,10 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
 
         return SnapshotPrices(open_data(plan, secrets))
 
-    return Doors(broker, store, prices, Path(plan.journal_dir).parent.parent)
+    return GatewayDependencies(broker, store, prices, Path(plan.journal_dir).parent.parent)
 
 
-async def serve(child: Child, doors: Doors) -> None:
+async def serve(child: Child, doors: GatewayDependencies) -> None:
     """Trade for the session until told to stop.
 
     Raises:
@@ -123,7 +123,7 @@ async def serve(child: Child, doors: Doors) -> None:
         check_account(child.plan, account.account_number)
         lock = AccountLock(doors.data_folder, account.account_number)
         cleanup.callback(lock.close)
-        room = DeskRoom(Path(child.plan.journal_dir), child.clock)
+        room = JournaledDesk(Path(child.plan.journal_dir), child.clock)
         cleanup.callback(room.close)
         session = _Session(child, doors, broker, account, lock, room)
         try:
@@ -141,7 +141,13 @@ class _Session:
     """The gateway's life between taking the account and giving it back."""
 
     def __init__(
-        self, child: Child, doors: Doors, broker: Broker, account: BrokerAccount, lock: AccountLock, room: DeskRoom
+        self,
+        child: Child,
+        doors: GatewayDependencies,
+        broker: Broker,
+        account: BrokerAccount,
+        lock: AccountLock,
+        room: JournaledDesk,
     ) -> None:
         plan = child.plan
         self._child, self._broker, self._account, self._room, self._lock = child, broker, account, room, lock
@@ -217,7 +223,7 @@ class _Session:
         self._tell_facts()
         if not self._child.plan.announces:
             return
-        self._child.tell(Told({UNANNOUNCED: True}))
+        self._child.tell(DeskFacts({UNANNOUNCED: True}))
         announced, stopping = self._gateway.operator.announced, self._child.stopping
         await self._until(lambda: announced.is_set() or stopping.is_set(), ANNOUNCE_SECONDS)
 
@@ -324,7 +330,7 @@ class _Session:
         await self._until(lambda: not self._is_under_way() and gateway.lanes.idle, seconds)
         drained = await self._recorder.drain(ORPHAN_DRAIN_SECONDS if orphaned else DRAIN_SECONDS)
         self._tell_facts()
-        child.tell(Told({ROWS_LEFT: self._recorder.waiting}))
+        child.tell(DeskFacts({ROWS_LEFT: self._recorder.waiting}))
         if not drained:
             warn(log, "rows_left", count=self._recorder.waiting)
             child.notice("WARNING", f"{self._recorder.waiting} rows wait in the journal for the database")
@@ -385,7 +391,7 @@ class _Session:
         }
         if changed:
             self._facts = facts
-            self._child.tell(Told(changed))
+            self._child.tell(DeskFacts(changed))
 
     def _watch_record(self) -> None:
         waits = not self._recorder.joined

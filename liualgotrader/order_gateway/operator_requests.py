@@ -15,9 +15,9 @@ from liualgotrader.common.money import plain
 from liualgotrader.common.orders import Fill, OrderNews
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.journaled_desk import DeskRoom
+from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.watches import LatestPrices
-from liualgotrader.orders import Desk, Flatten, KillSwitch, Resume, Settle, Settlement, Warn
+from liualgotrader.orders import Desk, Flatten, KillSwitch, Resolution, Resolve, Resume, Warn
 
 _NAMING_DIGITS = 4  # of an account's number, by which an operator names it
 _CANCEL_SECONDS = 3.0  # machine time that an answer waits for the broker to confirm
@@ -54,7 +54,7 @@ class Operator:
     def __init__(
         self,
         child: Child,
-        room: DeskRoom,
+        room: JournaledDesk,
         lock: AccountLock,
         prices: LatestPrices,
         tell: Callable[..., list[Warn]],
@@ -169,13 +169,13 @@ class Operator:
     async def _settle(self, order: Operate) -> None:
         arguments: Mapping[str, Any] = order.arguments
         symbol, how = str(arguments.get("symbol") or "").upper(), str(arguments.get("how"))
-        if how not in set(Settlement):
-            self._fail(order, f"{how!r} settles nothing; there is {', '.join(Settlement)}")
+        if how not in set(Resolution):
+            self._fail(order, f"{how!r} settles nothing; there is {', '.join(Resolution)}")
             return
         price = None
         with suppress(OutsideError, BadData):
             price = dict(await self._prices.latest([symbol])).get(symbol)
-        said = self._tell(Settle(symbol, Settlement(how), str(arguments.get("strategy") or ""), price))
+        said = self._tell(Resolve(symbol, Resolution(how), str(arguments.get("strategy") or ""), price))
         self._changed()
         if order.ticket:
             done = all(warn.level == "INFO" for warn in said)

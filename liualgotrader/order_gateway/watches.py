@@ -10,7 +10,7 @@ from typing import Protocol
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.money import exact
-from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.ports import MarketHistory
 
 WARN_BELOW = 2_000_000_000  # bytes free
 STOP_BELOW = 500_000_000
@@ -31,7 +31,7 @@ class LatestPrices(Protocol):
 class SnapshotPrices:
     """The newest prices as a data provider's snapshots tell them. Implements `LatestPrices`."""
 
-    def __init__(self, data: DataAPI) -> None:
+    def __init__(self, data: MarketHistory) -> None:
         self._data = data
 
     async def latest(self, symbols: Iterable[str]) -> Mapping[str, Decimal]:

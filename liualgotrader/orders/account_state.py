@@ -11,7 +11,7 @@ from liualgotrader.common.rows import ActivityRow, TradedBefore
 from liualgotrader.orders.cancels import take_back_everything
 from liualgotrader.orders.closing import flatten, guard_stopped
 from liualgotrader.orders.desk_messages import Announce, KillSwitch, Prices
-from liualgotrader.orders.desk_state import KILL_SWITCH, Ledger
+from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
 from liualgotrader.orders.resolving import close_foreign
 
 DAILY_LOSS = "daily_loss"
@@ -20,7 +20,7 @@ ACCOUNT_UNKNOWN = "account_unknown"
 LOOKS_TO_FLATTEN = 2  # at the broker's prices, one after another, that show such a loss
 
 
-def on_account(ledger: Ledger, account: BrokerAccount) -> None:
+def on_account(ledger: DeskState, account: BrokerAccount) -> None:
     """Take in the account's figures: while one that entries depend on is unknown, they wait, and nothing else follows."""
     if ledger.day.began_with is None:
         new = account.last_equity is not None and account.last_equity <= 0
@@ -42,7 +42,7 @@ def on_account(ledger: Ledger, account: BrokerAccount) -> None:
     ledger.decide(Announce(ledger.account_news()))
 
 
-def on_prices(ledger: Ledger, told: Prices) -> None:
+def on_prices(ledger: DeskState, told: Prices) -> None:
     """Take in newest prices and previous closes of what is held; a stopped strategy's stops and targets are honoured."""
     for symbol in {**told.prices, **told.closes}:
         price, close = told.prices.get(symbol), told.closes.get(symbol)
@@ -55,7 +55,7 @@ def on_prices(ledger: Ledger, told: Prices) -> None:
     _weigh_loss(ledger, by_new_prices=True)
 
 
-def _say_unknown(ledger: Ledger, symbol: str) -> None:
+def _say_unknown(ledger: DeskState, symbol: str) -> None:
     part = ledger.day.of(symbol)
     if part.held and symbol not in ledger.books.marks:
         text = "its price is not known, so the day's loss is counted without it"
@@ -68,12 +68,12 @@ def _say_unknown(ledger: Ledger, symbol: str) -> None:
         ledger.warn("WARNING", f"{symbol}: {text}")
 
 
-def on_traded_before(ledger: Ledger, told: TradedBefore) -> None:
+def on_traded_before(ledger: DeskState, told: TradedBefore) -> None:
     """Count what this session's strategies have traded today in earlier batches."""
     ledger.day.traded_before(told)
 
 
-def _weigh_loss(ledger: Ledger, *, by_new_prices: bool = False) -> None:
+def _weigh_loss(ledger: DeskState, *, by_new_prices: bool = False) -> None:
     """Stop entries, and then flatten, when our positions have lost too much of the equity that the day began with.
 
     One price that is wrong must not close anything: prices that were told later have to show such a loss as well.
@@ -95,7 +95,7 @@ def _weigh_loss(ledger: Ledger, *, by_new_prices: bool = False) -> None:
         flatten(ledger, None, "daily loss")
 
 
-def on_activities(ledger: Ledger, seen: Iterable[BrokerActivity], *, first: bool) -> None:
+def on_activities(ledger: DeskState, seen: Iterable[BrokerActivity], *, first: bool) -> None:
     """Store what moved the account and is no trade of ours, and name what has come up since the day began."""
     for activity in seen:
         if activity.activity_id in ledger.activities:
@@ -117,7 +117,7 @@ def on_activities(ledger: Ledger, seen: Iterable[BrokerActivity], *, first: bool
             ledger.warn("INFO", f"{activity.text}: it is no gain or loss of ours")
 
 
-def kill(ledger: Ledger, order: KillSwitch) -> None:
+def kill(ledger: DeskState, order: KillSwitch) -> None:
     """Take back everything of ours, of other batches too, and open nothing more; close positions if told so."""
     ledger.condition(KILL_SWITCH, order.reason)
     take_back_everything(ledger, order.reason, whole_account=order.whole_account)
@@ -127,7 +127,7 @@ def kill(ledger: Ledger, order: KillSwitch) -> None:
             close_foreign(ledger, order.reason)
 
 
-def resume(ledger: Ledger) -> None:
+def resume(ledger: DeskState) -> None:
     """Go on as an operator says: the loss counts from here."""
     ledger.condition(KILL_SWITCH, "")
     ledger.condition(DAILY_LOSS, "")
@@ -135,7 +135,7 @@ def resume(ledger: Ledger) -> None:
     ledger.day.restart(ledger.books.marks, ledger.account.equity if ledger.account is not None else None)
 
 
-def facts(ledger: Ledger) -> dict[str, object]:
+def facts(ledger: DeskState) -> dict[str, object]:
     """Return the account's figures of this moment: as the broker told them last, and what our positions did since."""
     told, day = ledger.account, ledger.day
     equity = last = None

@@ -20,12 +20,12 @@ from liualgotrader.common.orders import (
 from liualgotrader.orders.alarms import Due
 from liualgotrader.orders.cancels import ask_cancel, not_cancelled, not_replaced, want_cancel
 from liualgotrader.orders.closing import market_has_closed
-from liualgotrader.orders.desk_messages import Answer, Found, Outcome, Request
-from liualgotrader.orders.desk_state import Ledger
+from liualgotrader.orders.desk_messages import Answer, BrokerRequest, OrderFound, Outcome
+from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.intents import WORKING, parent_of, take_number
-from liualgotrader.orders.order import Order, Origin, with_terms
+from liualgotrader.orders.order import DeskOrder, Origin, with_terms
 from liualgotrader.orders.reconcile_asking import ask_reconcile
-from liualgotrader.orders.states import OF_BROKER, Step
+from liualgotrader.orders.states import OF_BROKER, OrderStep
 
 LOOK_UPS = 8  # how often an order that the broker does not know is looked for before it is given up
 RESENDS = 2  # how often it is sent again under the same id meanwhile, while its intent is valid
@@ -35,7 +35,7 @@ LARGEST_GAP = 1000  # a larger step in the stream's numbers is not a gap but ano
 ID_TAKEN = "client_order_id must be unique"
 
 
-def on_update(ledger: Ledger, update: BrokerUpdate) -> None:
+def on_update(ledger: DeskState, update: BrokerUpdate) -> None:
     """Take in one message of the order stream."""
     _count(ledger, update.sequence)
     order = find(ledger, update.order)
@@ -48,14 +48,14 @@ def on_update(ledger: Ledger, update: BrokerUpdate) -> None:
         not_replaced(ledger, order)
 
 
-def _count(ledger: Ledger, sequence: int) -> None:
+def _count(ledger: DeskState, sequence: int) -> None:
     state = ledger.reconciling
     if sequence and state.sequence and 1 < sequence - state.sequence < LARGEST_GAP:
         ask_reconcile(ledger)
     state.sequence = max(state.sequence, sequence)
 
 
-def find(ledger: Ledger, seen: BrokerOrder) -> Order | None:
+def find(ledger: DeskState, seen: BrokerOrder) -> DeskOrder | None:
     """Return our order behind the broker's, adopted if it is ours and unknown; None if it is not ours."""
     orders = ledger.orders
     before = orders.expected.pop(seen.broker_order_id, None) or orders.of_broker(seen.replaces)
@@ -70,7 +70,7 @@ def find(ledger: Ledger, seen: BrokerOrder) -> Order | None:
     return None if slot is None else _adopt(ledger, seen, slot, None)
 
 
-def _is_another(ledger: Ledger, order: Order, seen: BrokerOrder) -> bool:
+def _is_another(ledger: DeskState, order: DeskOrder, seen: BrokerOrder) -> bool:
     """Whether the broker has something else under our id, as it can after our files were lost: nothing of it is booked."""
     if (order.symbol, order.side) == (seen.symbol, seen.side):
         return False
@@ -82,7 +82,7 @@ def _is_another(ledger: Ledger, order: Order, seen: BrokerOrder) -> bool:
     return True
 
 
-def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecution | None = None) -> None:
+def see(ledger: DeskState, order: DeskOrder, seen: BrokerOrder, execution: BrokerExecution | None = None) -> None:
     """Take in the broker's view of an order, and the execution it came with."""
     lost = order.state is OrderState.REJECTED and not order.broker_order_id
     was_waiting = order.awaits_answer
@@ -108,7 +108,7 @@ def see(ledger: Ledger, order: Order, seen: BrokerOrder, execution: BrokerExecut
         _acknowledged(ledger, order)
 
 
-def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
+def _count_from(ledger: DeskState, order: DeskOrder, seen: BrokerOrder) -> None:
     """Some vendors count again what a chain of replacements has filled before this order; it is booked already.
 
     They show it from the first view on, and in a quantity larger by it than what was still to be filled.
@@ -121,7 +121,7 @@ def _count_from(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
         order.offset = filled
 
 
-def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> None:
+def _step(ledger: DeskState, order: DeskOrder, seen: BrokerOrder, *, lost: bool) -> None:
     if seen.state is OrderState.REPLACED and seen.replaced_by and not ledger.orders.of_broker(seen.replaced_by):
         if seen.replaced_by not in ledger.orders.expected and not ledger.orders.is_replaced(order):
             ask_reconcile(ledger)
@@ -132,7 +132,7 @@ def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> Non
             order.reason = order.reason or (seen.vendor_status if seen.state is OrderState.REJECTED else "")
     elif lost:
         ledger.warn("WARNING", f"{order.client_order_id} had been given up and works at the broker: taking it back")
-        ledger.move(order, Step.APPEARED, at=order.seen_at)
+        ledger.move(order, OrderStep.APPEARED, at=order.seen_at)
         order.cancel_wanted = ""
         want_cancel(ledger, order, "it had been given up as lost")
     else:
@@ -141,7 +141,7 @@ def _step(ledger: Ledger, order: Order, seen: BrokerOrder, *, lost: bool) -> Non
         ledger.move(order, OF_BROKER[seen.state], at=order.seen_at)
 
 
-def settle(ledger: Ledger, order: Order) -> None:
+def settle(ledger: DeskState, order: DeskOrder) -> None:
     """Bring the state up to what is booked: a partial fill, a late complete one, an end that waited for its fills.
 
     An order that a person has replaced ends when we know by what, so that at no moment nothing seems to work.
@@ -159,13 +159,13 @@ def settle(ledger: Ledger, order: Order) -> None:
             _reopen_predecessor(ledger, order)
         return
     if order.filled >= order.quantity:
-        ledger.move(order, Step.FILLED, at=order.seen_at)
+        ledger.move(order, OrderStep.FILLED, at=order.seen_at)
     elif order.filled and not order.state.is_final:
-        ledger.move(order, Step.PARTIALLY_FILLED, at=order.seen_at)
+        ledger.move(order, OrderStep.PARTIALLY_FILLED, at=order.seen_at)
     ledger.keep(order)
 
 
-def _acknowledged(ledger: Ledger, order: Order) -> None:
+def _acknowledged(ledger: DeskState, order: DeskOrder) -> None:
     """The broker has the order: its lifetime begins, and a cancel that waited for this goes out."""
     if order.intent.cancel_after > 0:
         ledger.market.set(ledger.now + order.intent.cancel_after, Due.EXPIRE, order.client_order_id)
@@ -176,10 +176,10 @@ def _acknowledged(ledger: Ledger, order: Order) -> None:
 # --- answers to what we asked -----------------------------------------------------------------------
 
 
-def on_answer(ledger: Ledger, answer: Answer) -> None:
+def on_answer(ledger: DeskState, answer: Answer) -> None:
     """Take in how a request ended."""
     order = ledger.orders.by_id.get(answer.client_order_id)
-    if answer.request is Request.CANCEL:
+    if answer.request is BrokerRequest.CANCEL:
         if order is not None:
             _cancel_answered(ledger, order, answer)
     elif order is None:
@@ -187,21 +187,21 @@ def on_answer(ledger: Ledger, answer: Answer) -> None:
     elif answer.outcome is Outcome.ACCEPTED and answer.order is not None:
         see(ledger, order, answer.order)
     elif answer.outcome is Outcome.SILENCE:
-        ledger.move(order, Step.SILENCE, reason=answer.reason)
+        ledger.move(order, OrderStep.SILENCE, reason=answer.reason)
         ledger.look_up(order)
     elif not order.awaits_answer or order.resent or ID_TAKEN in answer.reason:
         ledger.look_up(order)  # it contradicts what is known, or an earlier attempt has arrived
     else:
-        ledger.move(order, Step.REJECTED, reason=answer.reason)
+        ledger.move(order, OrderStep.REJECTED, reason=answer.reason)
         _reopen_predecessor(ledger, order)
 
 
-def _cancel_answered(ledger: Ledger, order: Order, answer: Answer) -> None:
+def _cancel_answered(ledger: DeskState, order: DeskOrder, answer: Answer) -> None:
     if answer.outcome is not Outcome.ACCEPTED and not order.is_done:
         ledger.look_up(order)
 
 
-def _reopen_predecessor(ledger: Ledger, order: Order) -> None:
+def _reopen_predecessor(ledger: DeskState, order: DeskOrder) -> None:
     before = ledger.orders.by_id.get(order.leaves_room_of)
     if before is not None and not ledger.orders.is_replaced(before):
         not_replaced(ledger, before)
@@ -210,7 +210,7 @@ def _reopen_predecessor(ledger: Ledger, order: Order) -> None:
 # --- orders whose fate is not known -----------------------------------------------------------------
 
 
-def on_found(ledger: Ledger, found: Found) -> None:
+def on_found(ledger: DeskState, found: OrderFound) -> None:
     """Take in a look-up's result; nothing is concluded from a look-up that failed."""
     order = ledger.orders.by_id.get(found.client_order_id)
     if order is None:
@@ -220,7 +220,7 @@ def on_found(ledger: Ledger, found: Found) -> None:
         if order.broker_order_id:  # the broker has taken ours: this answer is wrong
             _look_again(ledger, order)
         else:
-            ledger.move(order, Step.REJECTED, reason="its id was used before")
+            ledger.move(order, OrderStep.REJECTED, reason="its id was used before")
             _reopen_predecessor(ledger, order)
     elif found.order is not None:
         order.lookups = 0
@@ -232,7 +232,7 @@ def on_found(ledger: Ledger, found: Found) -> None:
         _not_there(ledger, order)
 
 
-def _still_working(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
+def _still_working(ledger: DeskState, order: DeskOrder, seen: BrokerOrder) -> None:
     """The broker's order works although we asked for something else: what we asked did not arrive."""
     if seen.state not in WORKING:
         return
@@ -242,7 +242,7 @@ def _still_working(ledger: Ledger, order: Order, seen: BrokerOrder) -> None:
         not_replaced(ledger, order)
 
 
-def _not_there(ledger: Ledger, order: Order) -> None:
+def _not_there(ledger: DeskState, order: DeskOrder) -> None:
     """Send it again under the same id while it is valid; give up only after a request could no longer arrive."""
     may_resend = (
         order.resent < RESENDS
@@ -259,11 +259,11 @@ def _not_there(ledger: Ledger, order: Order) -> None:
     elif order.lookups < LOOK_UPS:
         _look_again(ledger, order)
     else:
-        ledger.move(order, Step.NOT_THERE, reason="it never reached the broker")
+        ledger.move(order, OrderStep.NOT_THERE, reason="it never reached the broker")
         _reopen_predecessor(ledger, order)
 
 
-def _look_again(ledger: Ledger, order: Order) -> None:
+def _look_again(ledger: DeskState, order: DeskOrder) -> None:
     if order.is_done:
         return
     order.lookups += 1
@@ -274,11 +274,13 @@ def _look_again(ledger: Ledger, order: Order) -> None:
 # --- orders of ours that we did not know ------------------------------------------------------------
 
 
-def _adopt(ledger: Ledger, seen: BrokerOrder, slot_number: int, before: Order | None) -> Order:
+def _adopt(ledger: DeskState, seen: BrokerOrder, slot_number: int, before: DeskOrder | None) -> DeskOrder:
     """Take in an order that the broker has under one of our ids, or in the place of one of our orders."""
     slot = ledger.slot(slot_number)
     intent = _intent_of(ledger, seen, slot_number, slot.strategy, before)
-    order = Order(intent, origin=Origin.ADOPTED, opening=before is None, generation=ledger.generation, at=ledger.now)
+    order = DeskOrder(
+        intent, origin=Origin.ADOPTED, opening=before is None, generation=ledger.generation, at=ledger.now
+    )
     details, said = {"vendor_status": seen.vendor_status}, "is at the broker and was not in the journal: adopted"
     if before is not None:
         details |= _replaces_by_hand(order, before, seen)
@@ -286,11 +288,11 @@ def _adopt(ledger: Ledger, seen: BrokerOrder, slot_number: int, before: Order | 
     ledger.warn("WARNING", f"{seen.client_order_id} {said}")
     take_number(ledger, order)
     ledger.enter(order, details)
-    ledger.move(order, Step.SENT)
+    ledger.move(order, OrderStep.SENT)
     return order
 
 
-def _replaces_by_hand(order: Order, before: Order, seen: BrokerOrder) -> dict[str, str]:
+def _replaces_by_hand(order: DeskOrder, before: DeskOrder, seen: BrokerOrder) -> dict[str, str]:
     """Put the order into the place of one that a person has replaced, and return what its row is to say of that."""
     order.takes_the_place_of(before)
     before.successor = order.client_order_id
@@ -302,19 +304,19 @@ def _replaces_by_hand(order: Order, before: Order, seen: BrokerOrder) -> dict[st
     return {"replaces": before.client_order_id, **parent_of(order)}
 
 
-def _take_leg(ledger: Ledger, parent: Order, seen: BrokerOrder) -> None:
+def _take_leg(ledger: DeskState, parent: DeskOrder, seen: BrokerOrder) -> None:
     """Register an exit that the broker keeps for a bracket: it trades for the position of its parent."""
     order = find(ledger, seen)
     if order is None:
         intent = _intent_of(ledger, seen, parent.slot, parent.intent.strategy, None)
-        order = Order(intent, origin=Origin.LEG, opening=False, generation=ledger.generation, at=ledger.now)
+        order = DeskOrder(intent, origin=Origin.LEG, opening=False, generation=ledger.generation, at=ledger.now)
         order.group = parent.client_order_id
         ledger.enter(order, {"parent": parent.client_order_id})
-        ledger.move(order, Step.SENT)
+        ledger.move(order, OrderStep.SENT)
     see(ledger, order, seen)
 
 
-def _intent_of(ledger: Ledger, seen: BrokerOrder, slot: int, strategy: str, before: Order | None) -> OrderIntent:
+def _intent_of(ledger: DeskState, seen: BrokerOrder, slot: int, strategy: str, before: DeskOrder | None) -> OrderIntent:
     """Return the intent behind an order of the broker's: what was planned with the one it replaces goes on."""
     if before is not None:
         return with_terms(

@@ -37,30 +37,30 @@ from liualgotrader.orders.alarms import Due, Key
 from liualgotrader.orders.desk_messages import (
     Answer,
     Begin,
+    BrokerSnapshot,
     Carried,
     Condition,
     Decision,
     Earlier,
     Flatten,
-    Found,
     Input,
     KillSwitch,
     Leave,
     Missing,
+    OrderFound,
     Prices,
     Reconnected,
     Recovered,
+    Resolve,
     Restated,
     Resume,
-    Settle,
-    SlotStopped,
-    Snapshot,
+    StopSlotTrading,
     Tick,
 )
-from liualgotrader.orders.desk_state import KILL_SWITCH, Ledger
-from liualgotrader.orders.order import Order, Origin
+from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
+from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.orders.reconcile_asking import ask_reconcile
-from liualgotrader.orders.states import Step
+from liualgotrader.orders.states import OrderStep
 
 LEAVING = "leaving"
 MOST_TURNS = 1000  # of the consequences of what one input changed; more is a bug
@@ -75,7 +75,7 @@ class Desk:
     """
 
     def __init__(self) -> None:
-        self._ledger: Ledger | None = None
+        self._ledger: DeskState | None = None
 
     # --- deciding ----------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Desk:
     def _begin(self, told: Begin, now: int, machine: int) -> list[Decision]:
         restarted = self._ledger is not None
         if self._ledger is None:
-            self._ledger = Ledger(told)
+            self._ledger = DeskState(told)
         ledger = self._ledger
         ledger.now, ledger.machine = now, machine
         ledger.take_terms(told)
@@ -129,7 +129,7 @@ class Desk:
         return out
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> DeskState:
         """The desk's memory, for reading."""
         if self._ledger is None:
             raise RuntimeError("the desk's first input must be Begin")
@@ -147,7 +147,7 @@ class Desk:
         """The machine instant at which it wants a `Tick`; while there is one, an order's fate is being found out."""
         return self.ledger.machine_alarms.next()
 
-    def relevant(self, snapshot: Snapshot) -> Snapshot:
+    def relevant(self, snapshot: BrokerSnapshot) -> BrokerSnapshot:
         """Return what of a snapshot is worth writing down and deciding on."""
         return reconcile.relevant(self.ledger, snapshot)
 
@@ -237,7 +237,7 @@ class Desk:
         }
 
 
-def _gains(ledger: Ledger) -> dict[str, str]:
+def _gains(ledger: DeskState) -> dict[str, str]:
     """Return what each strategy has realized in this batch, fees paid, US dollars."""
     realized = {slot.strategy: ZERO for slot in ledger.slots.values() if slot.number}
     for slot in ledger.slots.values():
@@ -247,7 +247,7 @@ def _gains(ledger: Ledger) -> dict[str, str]:
     return {strategy: str(gain) for strategy, gain in realized.items()}
 
 
-def _resting_stop(ledger: Ledger, slot: int, symbol: str, held: Decimal) -> str | None:
+def _resting_stop(ledger: DeskState, slot: int, symbol: str, held: Decimal) -> str | None:
     """Return the price of a stop that the broker keeps for a position, None if there is none for all of it."""
     working = ledger.orders.in_symbol(symbol, slot)
     stops = [o for o in working if o.intent.stop_price is not None and held * o.side.sign < 0 and not o.cancel_wanted]
@@ -255,7 +255,7 @@ def _resting_stop(ledger: Ledger, slot: int, symbol: str, held: Decimal) -> str 
     return str(max((o.intent.stop_price for o in stops), key=lambda p: p or ZERO)) if stops and covered else None
 
 
-def _ask_after_restart(ledger: Ledger) -> None:
+def _ask_after_restart(ledger: DeskState) -> None:
     """Nothing that was under way is known to have been sent: ask for every order without a known end, by its id."""
     ledger.reconciling.out = False
     ledger.machine_alarms.clear()  # all is asked for below, and a machine that was booted again counts anew
@@ -263,7 +263,7 @@ def _ask_after_restart(ledger: Ledger) -> None:
         if order.state is OrderState.WRITTEN:  # an exit that waits for another order has not been sent
             continue
         if order.state is OrderState.SENT:
-            ledger.move(order, Step.SILENCE, reason="we were down")
+            ledger.move(order, OrderStep.SILENCE, reason="we were down")
         order.lookups, order.asked_for = 0, False
         ledger.look_up(order)
     for slot in ledger.slots.values():
@@ -272,7 +272,7 @@ def _ask_after_restart(ledger: Ledger) -> None:
     ask_reconcile(ledger)
 
 
-def _remember_rejections(ledger: Ledger, order: Order) -> None:
+def _remember_rejections(ledger: DeskState, order: DeskOrder) -> None:
     """Count how often in a row the broker rejected a slot's entries of one kind."""
     if order.origin is not Origin.STRATEGY or (not order.state.is_final and not order.filled):
         return
@@ -288,7 +288,7 @@ def _remember_rejections(ledger: Ledger, order: Order) -> None:
 # --- one function for each kind of input -----------------------------------------------------------------
 
 
-def _on_carried(ledger: Ledger, told: Carried) -> None:
+def _on_carried(ledger: DeskState, told: Carried) -> None:
     restating.found_again(ledger, told.slot, told.symbol)
     position = ledger.carry(told.slot, told.symbol, told.quantity, told.average_price)
     position.planned_stop, position.planned_target = told.planned_stop, told.planned_target
@@ -296,24 +296,24 @@ def _on_carried(ledger: Ledger, told: Carried) -> None:
     earlier_batches.take_over(ledger, told.slot, told.symbol)
 
 
-def _on_recovered(ledger: Ledger, told: Recovered) -> None:
+def _on_recovered(ledger: DeskState, told: Recovered) -> None:
     rebuilding.on_recovered(ledger, told)
     _ask_after_restart(ledger)
 
 
-def _on_restated(ledger: Ledger, told: Restated) -> None:
+def _on_restated(ledger: DeskState, told: Restated) -> None:
     restating.found_again(ledger, told.slot, told.symbol)
     restating.on_restated(ledger, told)
     earlier_batches.take_over(ledger, told.slot, told.symbol)
 
 
-def _on_declare(ledger: Ledger, told: Declare) -> None:
+def _on_declare(ledger: DeskState, told: Declare) -> None:
     intents.on_declare(ledger, told)
     if closing.liquidation_is_over(ledger):
         closing.liquidate(ledger)
 
 
-def _on_reconnected(ledger: Ledger, _: Reconnected) -> None:
+def _on_reconnected(ledger: DeskState, _: Reconnected) -> None:
     ledger.reconciling.connections += 1
     ledger.reconciling.attached = True
     if reconcile.WAITING not in ledger.conditions:
@@ -321,25 +321,25 @@ def _on_reconnected(ledger: Ledger, _: Reconnected) -> None:
     ask_reconcile(ledger)
 
 
-def _on_condition(ledger: Ledger, told: Condition) -> None:
+def _on_condition(ledger: DeskState, told: Condition) -> None:
     ledger.condition(told.name, told.text)
     if told.takes_back:
         closing.take_back_entries(ledger, told.text)
 
 
-def _on_resume(ledger: Ledger, _: Resume) -> None:
+def _on_resume(ledger: DeskState, _: Resume) -> None:
     account_state.resume(ledger)
 
 
-def _on_flatten(ledger: Ledger, told: Flatten) -> None:
+def _on_flatten(ledger: DeskState, told: Flatten) -> None:
     closing.flatten(ledger, told.slot, told.reason)
 
 
-def _on_slot_stopped(ledger: Ledger, told: SlotStopped) -> None:
+def _on_slot_stopped(ledger: DeskState, told: StopSlotTrading) -> None:
     closing.stop_slot(ledger, told.slot, told.reason)
 
 
-def _on_leave(ledger: Ledger, told: Leave) -> None:
+def _on_leave(ledger: DeskState, told: Leave) -> None:
     ledger.condition(LEAVING, told.reason, quiet=True)
     closing.take_back_entries(ledger, told.reason)
     exits.on_leave(ledger)
@@ -347,14 +347,14 @@ def _on_leave(ledger: Ledger, told: Leave) -> None:
         restating.write_off(ledger)
 
 
-def _on_tick(ledger: Ledger, _: Tick) -> None:
+def _on_tick(ledger: DeskState, _: Tick) -> None:
     for due, key in ledger.market.take(ledger.now):
         _serve(ledger, due, key)
     for due, key in ledger.machine_alarms.take(ledger.machine):
         _serve(ledger, due, key)
 
 
-def _serve(ledger: Ledger, due: Due, key: Key) -> None:
+def _serve(ledger: DeskState, due: Due, key: Key) -> None:
     if due is Due.LIQUIDATE:
         closing.liquidate(ledger)
     elif due is Due.RECONCILE:
@@ -363,18 +363,18 @@ def _serve(ledger: Ledger, due: Due, key: Key) -> None:
         for wanted in [c for (slot, symbol), c in ledger.closings.items() if f"{slot}/{symbol}" == key]:
             closing.advance(ledger, wanted, woken=True)
     else:
-        act = {Due.EXPIRE: cancels.expire, Due.CANCEL_AGAIN: cancels.cancel_again, Due.LOOK_UP: Ledger.look_up}
+        act = {Due.EXPIRE: cancels.expire, Due.CANCEL_AGAIN: cancels.cancel_again, Due.LOOK_UP: DeskState.look_up}
         act[Due.WAITED] = exits.give_up
         act[due](ledger, ledger.orders.by_id[key])
 
 
-_HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
+_HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
     Carried: _on_carried,
     Recovered: _on_recovered,
     Earlier: earlier_batches.on_earlier,
     Restated: _on_restated,
     Missing: resolving.on_missing,
-    Settle: resolving.on_settle,
+    Resolve: resolving.on_settle,
     OrderIntent: intents.on_order,
     CancelIntent: intents.on_cancel,
     ReplaceIntent: intents.on_replace,
@@ -383,15 +383,15 @@ _HANDLERS: Mapping[type, Callable[[Ledger, Any], None]] = {
     BrokerUpdate: broker_side.on_update,
     BrokerAccount: account_state.on_account,
     Answer: broker_side.on_answer,
-    Found: broker_side.on_found,
+    OrderFound: broker_side.on_found,
     Reconnected: _on_reconnected,
-    Snapshot: reconcile.on_snapshot,
+    BrokerSnapshot: reconcile.on_snapshot,
     Tick: _on_tick,
     Condition: _on_condition,
     KillSwitch: account_state.kill,
     Resume: _on_resume,
     Flatten: _on_flatten,
-    SlotStopped: _on_slot_stopped,
+    StopSlotTrading: _on_slot_stopped,
     Leave: _on_leave,
     Prices: account_state.on_prices,
     TradedBefore: account_state.on_traded_before,

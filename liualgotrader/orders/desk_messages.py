@@ -122,7 +122,7 @@ class Missing(msgspec.Struct, frozen=True, tag_field="kind", tag="missing"):
     there: Decimal
 
 
-class Settlement(StrEnum):
+class Resolution(StrEnum):
     """What is to become of shares in which our books and the account differ."""
 
     ADOPT = "adopt"  # our books take them over as they are in the account
@@ -130,16 +130,16 @@ class Settlement(StrEnum):
     IGNORE = "ignore"  # they are not ours
 
 
-class Settle(msgspec.Struct, frozen=True, tag_field="kind", tag="settle"):
+class Resolve(msgspec.Struct, frozen=True, tag_field="kind", tag="settle"):
     """An operator says what becomes of a quarantined symbol; `price` is its newest, dollars per share."""
 
     symbol: str
-    how: Settlement
+    how: Resolution
     strategy: str = ""  # who takes the shares over, where several could
     price: Decimal | None = None
 
 
-class Request(StrEnum):
+class BrokerRequest(StrEnum):
     """What was asked of the broker."""
 
     SUBMIT = "submit"
@@ -158,7 +158,7 @@ class Outcome(StrEnum):
 class Answer(msgspec.Struct, frozen=True, tag_field="kind", tag="answer"):
     """How a request of ours ended. `client_order_id` is that of the decision it answers."""
 
-    request: Request
+    request: BrokerRequest
     client_order_id: str
     outcome: Outcome
     order: BrokerOrder | None = None
@@ -166,7 +166,7 @@ class Answer(msgspec.Struct, frozen=True, tag_field="kind", tag="answer"):
     code: int = 0
 
 
-class Found(msgspec.Struct, frozen=True, tag_field="kind", tag="found"):
+class OrderFound(msgspec.Struct, frozen=True, tag_field="kind", tag="found"):
     """The result of a look-up by client order id; `order` None with `answered` says the broker knows no such order."""
 
     client_order_id: str
@@ -178,7 +178,7 @@ class Reconnected(msgspec.Struct, frozen=True, tag_field="kind", tag="reconnecte
     """The broker's order stream is (again) connected; what happened before may have been missed."""
 
 
-class Snapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snapshot"):
+class BrokerSnapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snapshot"):
     """The broker's books, read in this order: positions, orders, executions (so none is older than the positions).
 
     `activities` moved the account's cash or shares and are no executions; a look that learned of none is no failure.
@@ -232,7 +232,7 @@ class Flatten(msgspec.Struct, frozen=True, tag_field="kind", tag="flatten"):
     reason: str = "flatten"
 
 
-class SlotStopped(msgspec.Struct, frozen=True, tag_field="kind", tag="slot_stopped"):
+class StopSlotTrading(msgspec.Struct, frozen=True, tag_field="kind", tag="slot_stopped"):
     """A strategy is not called any more: nothing more is taken from it, and the caretaker has its positions."""
 
     slot: int
@@ -275,7 +275,7 @@ Input = (
     | Restated
     | Missing
     | TradedBefore
-    | Settle
+    | Resolve
     | OrderIntent
     | CancelIntent
     | ReplaceIntent
@@ -284,15 +284,15 @@ Input = (
     | BrokerUpdate
     | BrokerAccount
     | Answer
-    | Found
+    | OrderFound
     | Reconnected
-    | Snapshot
+    | BrokerSnapshot
     | Tick
     | Condition
     | KillSwitch
     | Resume
     | Flatten
-    | SlotStopped
+    | StopSlotTrading
     | Leave
     | Prices
 )

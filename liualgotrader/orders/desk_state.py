@@ -44,16 +44,16 @@ from liualgotrader.orders.desk_messages import (
     Warn,
     Write,
 )
-from liualgotrader.orders.order import Order, Orders, Origin, order_row, trade_row
+from liualgotrader.orders.order import DeskOrder, Orders, Origin, order_row, trade_row
 from liualgotrader.orders.positions import Books, Position
-from liualgotrader.orders.states import Step, after
+from liualgotrader.orders.states import OrderStep, after
 
 LIQUIDATION = {"liquidation": 1}
 KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
 
 
 @dataclass(slots=True)
-class Slot:
+class DeskSlot:
     """One strategy in one consumer: what it said of itself, and all its news."""
 
     number: int
@@ -98,7 +98,7 @@ class Reconciling:
     connections_then: int = 0  # when it was asked for
 
 
-class Ledger:
+class DeskState:
     """The desk's memory. `out` collects the decisions of the input being dealt with."""
 
     def __init__(self, begin: Begin) -> None:
@@ -112,7 +112,7 @@ class Ledger:
         self.fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
         self.orders = Orders()
         self.books = Books(self.orders)
-        self.slots: dict[int, Slot] = {}
+        self.slots: dict[int, DeskSlot] = {}
         self.conditions: dict[str, str] = {}  # name -> why nothing is opened
         self.account: BrokerAccount | None = None
         self.day = Day()
@@ -121,14 +121,14 @@ class Ledger:
         self.named: list[str] = []  # those of this session in words
         self.requests: deque[int] = deque()  # market instants of the orders sent to the broker in the last minute
         self.cancels: deque[int] = deque()  # and of the cancels, which take nothing from the exits' budget
-        self.waiting: dict[str, Order] = {}  # approved exits that go out once something else has ended
+        self.waiting: dict[str, DeskOrder] = {}  # approved exits that go out once something else has ended
         self.said: set[tuple[int, str, str]] = set()  # (slot, symbol, cause) of exits refused that a person was told of
         self.disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
         self.replaces: set[ReplaceIntent] = set()  # those dealt with
-        self.earlier: dict[str, tuple[EarlierOrder, Order]] = {}  # of earlier batches, by client id
+        self.earlier: dict[str, tuple[EarlierOrder, DeskOrder]] = {}  # of earlier batches, by client id
         self.closings: dict[tuple[int, str], Closing] = {}
         self.flattening: dict[int | None, str] = {}  # slot (None: all) -> why nothing may stay open in it
-        self.changed: deque[Order] = deque()  # orders that have ended or filled during this input
+        self.changed: deque[DeskOrder] = deque()  # orders that have ended or filled during this input
         self.reconciling = Reconciling()
         self.market = Alarms(self._alive)
         self.machine_alarms = Alarms(self._alive)
@@ -138,15 +138,15 @@ class Ledger:
         """Go on under these terms and this lease."""
         self.terms, self.generation = begin.terms, begin.generation
         for plan in begin.terms.slots:
-            slot = self.slots.setdefault(plan.slot, Slot(plan.slot, plan, plan.strategy, plan.day_trade))
+            slot = self.slots.setdefault(plan.slot, DeskSlot(plan.slot, plan, plan.strategy, plan.day_trade))
             if slot.plan is None or slot.plan.day_trade != plan.day_trade:  # else what it declared since counts
                 slot.day_trade = plan.day_trade
             slot.plan = plan
             slot.stopped = slot.stopped or plan.stopped
 
-    def slot(self, number: int) -> Slot:
+    def slot(self, number: int) -> DeskSlot:
         """Return a slot, made if the plan does not have it."""
-        return self.slots.setdefault(number, Slot(number, None))
+        return self.slots.setdefault(number, DeskSlot(number, None))
 
     def _alive(self, due: Due, key: Key) -> bool:
         if due is Due.CLOSE:
@@ -173,7 +173,7 @@ class Ledger:
         self.rows += 1
         self.out.append(Write(self.rows, row))
 
-    def tell(self, slot: Slot, make: Callable[[int], SlotNews]) -> None:
+    def tell(self, slot: DeskSlot, make: Callable[[int], SlotNews]) -> None:
         """Make a slot's next item of news with its number, keep it and tell it."""
         news = make(len(slot.news) + 1)
         slot.news.append(news)
@@ -181,7 +181,7 @@ class Ledger:
 
     # --- orders ------------------------------------------------------------------------------------
 
-    def enter(self, order: Order, details: Mapping[str, Any]) -> None:
+    def enter(self, order: DeskOrder, details: Mapping[str, Any]) -> None:
         """Take an approved or adopted order in: its row, its first event and the news that it is written down."""
         self.orders.add(order)
         self._event(order, "adopted" if order.origin is Origin.ADOPTED else "approved", details)
@@ -189,7 +189,7 @@ class Ledger:
         self.tell_state(order, "")
         self.books.touch(order.symbol)
 
-    def refuse(self, order: Order, rule: str, detail: str) -> None:
+    def refuse(self, order: DeskOrder, rule: str, detail: str) -> None:
         """Store an order that risk said no to, and tell its slot which rule did."""
         self.orders.by_id[order.client_order_id] = order
         order.state = OrderState.REFUSED
@@ -200,7 +200,7 @@ class Ledger:
         if order.side.sign * self.books.held(order.slot, order.symbol) < 0 and not self.terms.shadow:
             self.exit_failed(order, rule, f"refused by the rule {rule}: {detail}")
 
-    def exit_failed(self, order: Order, cause: str, what: str) -> None:
+    def exit_failed(self, order: DeskOrder, cause: str, what: str) -> None:
         """Tell a person, once for each cause until an exit trades again, that a strategy does not get out."""
         key = order.slot, order.symbol, cause
         if key not in self.said:
@@ -208,13 +208,13 @@ class Ledger:
             strategy = self.slot(order.slot).strategy or f"slot {order.slot}"
             self.warn("WARNING", f"{order.symbol}: an exit of {strategy} was {what}")
 
-    def send(self, order: Order) -> None:
+    def send(self, order: DeskOrder) -> None:
         """Decide that the order goes out (again), and count it against the rate."""
-        self.move(order, Step.SENT)
+        self.move(order, OrderStep.SENT)
         self.requests.append(self.now)
         self.out.append(Send(order.intent))
 
-    def move(self, order: Order, step: Step, *, at: int = 0, reason: str = "") -> bool:
+    def move(self, order: DeskOrder, step: OrderStep, *, at: int = 0, reason: str = "") -> bool:
         """Take one step of the table; False if it changes nothing."""
         new = after(order.state, step, filled=bool(order.filled))
         if new is None:
@@ -240,24 +240,24 @@ class Ledger:
             instants.popleft()
         return len(instants)
 
-    def keep(self, order: Order) -> None:
+    def keep(self, order: DeskOrder) -> None:
         """Keep the lists of working orders, and the exposure they make, true after an order has changed."""
         self.orders.settle(order)
         self.books.touch(order.symbol)
 
-    def look_up(self, order: Order) -> None:
+    def look_up(self, order: DeskOrder) -> None:
         """Ask the broker what it knows about an order, unless that question is out already."""
         self.machine_alarms.forget(Due.LOOK_UP, order.client_order_id)
         if not order.asked_for:
             order.asked_for = True
             self.out.append(LookUp(order.client_order_id, order.symbol))
 
-    def note(self, order: Order, event: str, details: Mapping[str, Any]) -> None:
+    def note(self, order: DeskOrder, event: str, details: Mapping[str, Any]) -> None:
         """Store something that happened to an order without moving it."""
         self._event(order, event, details)
         self.store(order)
 
-    def resize(self, order: Order, quantity: Decimal) -> None:
+    def resize(self, order: DeskOrder, quantity: Decimal) -> None:
         """Take another quantity of an order from the broker; of one that works, row and slot are told."""
         order.quantity = quantity
         self.books.touch(order.symbol)
@@ -265,11 +265,11 @@ class Ledger:
             self.note(order, "restated", {"quantity": str(plain(quantity))})
             self.tell_state(order, "")
 
-    def _event(self, order: Order, event: str, details: Mapping[str, Any], at: int = 0) -> None:
+    def _event(self, order: DeskOrder, event: str, details: Mapping[str, Any], at: int = 0) -> None:
         order.events += 1
         self.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
 
-    def tell_state(self, order: Order, reason: str) -> None:
+    def tell_state(self, order: DeskOrder, reason: str) -> None:
         """Tell the order's slot where it stands."""
         self.tell(
             self.slot(order.slot),
@@ -291,12 +291,12 @@ class Ledger:
             ),
         )
 
-    def store(self, order: Order) -> None:
+    def store(self, order: DeskOrder) -> None:
         """Write the order's newest row."""
         order.stored_filled = order.filled
         self.write(self.row(order))
 
-    def row(self, order: Order) -> OrderRow:
+    def row(self, order: DeskOrder) -> OrderRow:
         """Return the order as the database keeps it: one that an earlier batch sent stays that batch's."""
         plan = self.slot(order.slot).plan
         row = order_row(order, self.terms.batch_id, plan.algo_run_id if plan else 0, self.generation)
@@ -307,7 +307,7 @@ class Ledger:
 
     # --- fills -------------------------------------------------------------------------------------
 
-    def book(self, order: Order, execution: BrokerExecution) -> bool:
+    def book(self, order: DeskOrder, execution: BrokerExecution) -> bool:
         """Book what is new in an execution: position, row, news. False if all of it was booked before, or cannot be true."""
         beyond = execution.cumulative_quantity - order.offset - order.quantity
         if beyond > 0:
@@ -332,7 +332,7 @@ class Ledger:
         self.changed.append(order)
         return True
 
-    def take(self, order: Order, execution: BrokerExecution, shares: Decimal, filled: Decimal) -> None:
+    def take(self, order: DeskOrder, execution: BrokerExecution, shares: Decimal, filled: Decimal) -> None:
         """Move the slot's position by shares of an execution that makes the order `filled` so far, and tell the slot."""
         before = self.books.held(order.slot, order.symbol)
         signed = shares * order.side.sign
@@ -346,7 +346,7 @@ class Ledger:
         self.fills_in[order.symbol] = self.fills
         self._tell_fill(order, execution, shares, position, filled)
 
-    def _disbelieve(self, order: Order, execution: BrokerExecution, beyond: Decimal) -> None:
+    def _disbelieve(self, order: DeskOrder, execution: BrokerExecution, beyond: Decimal) -> None:
         key = order.slot, order.symbol, execution.execution_id
         if key not in self.disbelieved:
             self.disbelieved.add(key)
@@ -356,7 +356,7 @@ class Ledger:
                 f"{order.client_order_id}: the broker reports {what}, {plain(beyond)} beyond the order: not booked",
             )
 
-    def _plan(self, order: Order, position: Position, *, opened: bool) -> None:
+    def _plan(self, order: DeskOrder, position: Position, *, opened: bool) -> None:
         """An order that grows a position brings its stop and target with it, as they were when it was decided."""
         if position.quantity * order.side.sign <= 0:
             return
@@ -380,7 +380,7 @@ class Ledger:
             self.write(row)
 
     def _tell_fill(
-        self, order: Order, execution: BrokerExecution, shares: Decimal, position: Position, filled: Decimal
+        self, order: DeskOrder, execution: BrokerExecution, shares: Decimal, position: Position, filled: Decimal
     ) -> None:
         self.tell(
             self.slot(order.slot),
@@ -494,7 +494,7 @@ class Ledger:
         """Return what every client order id of this batch begins with."""
         return f"liu-{self.terms.batch_id.replace('-', '')[:12]}-"
 
-    def desk_order_id(self, slot: Slot) -> str:
+    def desk_order_id(self, slot: DeskSlot) -> str:
         """Return the id of the slot's next order that the desk itself wants: number 0, and a count of its own."""
         slot.desk_orders += 1
         return f"{self.prefix()}{slot.number}-0-d{slot.desk_orders}"

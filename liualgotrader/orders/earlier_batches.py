@@ -9,11 +9,11 @@ from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
 from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow
 from liualgotrader.orders.desk_messages import Earlier
-from liualgotrader.orders.desk_state import Ledger
-from liualgotrader.orders.order import Order, Origin, trade_row, with_terms
+from liualgotrader.orders.desk_state import DeskState
+from liualgotrader.orders.order import DeskOrder, Origin, trade_row, with_terms
 
 
-def on_earlier(ledger: Ledger, told: Earlier) -> None:
+def on_earlier(ledger: DeskState, told: Earlier) -> None:
     """Bring an earlier batch's order up to what the broker says: its executions and its state, in its own rows."""
     left, seen = told.left, told.seen
     known = ledger.earlier.get(left.order.client_order_id)
@@ -41,7 +41,7 @@ def on_earlier(ledger: Ledger, told: Earlier) -> None:
         ledger.store(order)
 
 
-def _take_terms(order: Order, seen: BrokerOrder) -> None:
+def _take_terms(order: DeskOrder, seen: BrokerOrder) -> None:
     """The broker adjusts what it keeps over a split: its terms count."""
     order.quantity = seen.quantity - order.offset if seen.quantity > 0 else order.quantity
     order.intent = with_terms(
@@ -52,7 +52,7 @@ def _take_terms(order: Order, seen: BrokerOrder) -> None:
     )
 
 
-def take_over(ledger: Ledger, slot: int, symbol: str) -> None:
+def take_over(ledger: DeskState, slot: int, symbol: str) -> None:
     """Give a slot that carries a position the exits of it that still work at the broker."""
     strategy, held = ledger.slot(slot).strategy, ledger.books.held(slot, symbol)
     for left, order in ledger.earlier.values():
@@ -68,8 +68,8 @@ def take_over(ledger: Ledger, slot: int, symbol: str) -> None:
 
 
 def as_recorded(
-    ledger: Ledger, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
-) -> Order:
+    ledger: DeskState, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
+) -> DeskOrder:
     """Return the order with what the record has booked of it, at the places that the broker's executions tell."""
     order, booked = _order(ledger, left), left.booked
     order.offset = _counted_again(left.order, seen, executions) if seen is not None else ZERO
@@ -101,7 +101,7 @@ def _counted_again(row: OrderRow, seen: BrokerOrder, executions: Sequence[Broker
     return more if first >= more else ZERO
 
 
-def _order(ledger: Ledger, left: EarlierOrder) -> Order:
+def _order(ledger: DeskState, left: EarlierOrder) -> DeskOrder:
     row = left.order
     intent = OrderIntent(
         client_order_id=row.client_order_id,
@@ -120,13 +120,13 @@ def _order(ledger: Ledger, left: EarlierOrder) -> Order:
         planned_target=row.planned_target,
         indicators=row.indicators,
     )
-    order = Order(intent, origin=Origin.EARLIER, opening=False, generation=ledger.generation, at=row.decided_at)
+    order = DeskOrder(intent, origin=Origin.EARLIER, opening=False, generation=ledger.generation, at=row.decided_at)
     order.state, order.events, order.group, order.reason = OrderState(row.state), left.events, left.parent, row.reason
     order.filled = order.stored_filled = row.filled_quantity
     order.booked_value = row.filled_quantity * (row.average_price or ZERO)
     return order
 
 
-def _book(ledger: Ledger, left: EarlierOrder, order: Order, execution: BrokerExecution) -> None:
+def _book(ledger: DeskState, left: EarlierOrder, order: DeskOrder, execution: BrokerExecution) -> None:
     if fresh := order.count(execution):
         ledger.write(trade_row(order, execution, fresh, left.order.algo_run_id, left.account_id))

@@ -18,9 +18,9 @@ from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.orders.alarms import Due
 from liualgotrader.orders.cancels import want_cancel
 from liualgotrader.orders.closing import market_has_closed
-from liualgotrader.orders.desk_state import Ledger
-from liualgotrader.orders.order import Order, Origin, bound_together, held_by_exits, with_terms
-from liualgotrader.orders.states import Step
+from liualgotrader.orders.desk_state import DeskState
+from liualgotrader.orders.order import DeskOrder, Origin, bound_together, held_by_exits, with_terms
+from liualgotrader.orders.states import OrderStep
 
 NEAR = exact("0.005")  # part of the newest price; a limit within it is meant to trade now, not to rest
 IN_THE_WAY = "it stands in the way of an exit"
@@ -53,7 +53,7 @@ def trades_now(intent: OrderIntent, newest: Decimal) -> bool:
     return (newest - intent.limit_price) * intent.side.sign <= newest * NEAR
 
 
-def gives_way(order: Order, leaving: OrderIntent, newest: Decimal) -> bool:
+def gives_way(order: DeskOrder, leaving: OrderIntent, newest: Decimal) -> bool:
     """Whether a working exit makes room for `leaving`: it ends already, or it rests while the other trades now."""
     if order.cancel_wanted or order.ending is not None or order.state is OrderState.PENDING_CANCEL:
         return True
@@ -61,18 +61,18 @@ def gives_way(order: Order, leaving: OrderIntent, newest: Decimal) -> bool:
     return rests and order.origin is not Origin.DESK and trades_now(leaving, newest)
 
 
-def staying(ledger: Ledger, leaving: Order) -> list[Order]:
+def staying(ledger: DeskState, leaving: DeskOrder) -> list[DeskOrder]:
     """Return the working orders of the symbol, but for exits of the same slot that make room for `leaving`."""
     newest = ledger.books.valued_at(leaving.symbol)
     others = [o for o in ledger.orders.in_symbol(leaving.symbol) if o is not leaving]
-    going: set[Order] = set()
+    going: set[DeskOrder] = set()
     for together in bound_together([o for o in others if o.slot == leaving.slot], leaving.side):
         if all(gives_way(o, leaving.intent, newest) for o in together):
             going.update(together)
     return [o for o in others if o not in going] if going else others
 
 
-def can_leave(ledger: Ledger, leaving: Order, beside: Sequence[Order]) -> Decimal:
+def can_leave(ledger: DeskState, leaving: DeskOrder, beside: Sequence[DeskOrder]) -> Decimal:
     """Return how many shares an exit can trade while the orders `beside` it go on."""
     books, side = ledger.books, leaving.side
     mine = held_by_exits([o for o in beside if o.slot == leaving.slot], side)
@@ -82,7 +82,7 @@ def can_leave(ledger: Ledger, leaving: Order, beside: Sequence[Order]) -> Decima
     return max(ZERO, min(free, leaving.quantity))
 
 
-def send(ledger: Ledger, order: Order) -> None:
+def send(ledger: DeskState, order: DeskOrder) -> None:
     """Send an approved exit, cut to what is still there, as soon as nothing stands in its way; not if that is too late."""
     if order.client_order_id in ledger.waiting and _too_late(ledger, order):
         give_up(ledger, order)
@@ -95,14 +95,14 @@ def send(ledger: Ledger, order: Order) -> None:
         return
     ledger.waiting.pop(order.client_order_id, None)
     if not shares:
-        ledger.move(order, Step.CANCELED, reason="nothing is left to close")
+        ledger.move(order, OrderStep.CANCELED, reason="nothing is left to close")
         return
     if shares < order.quantity:
         _cut(ledger, order, shares)
     ledger.send(order)
 
 
-def follow(ledger: Ledger, symbol: str) -> None:
+def follow(ledger: DeskState, symbol: str) -> None:
     """Something in the symbol has ended or filled: go on with the exits that wait."""
     for order in [o for o in ledger.waiting.values() if o.symbol == symbol]:
         if order.state is OrderState.WRITTEN:
@@ -111,25 +111,25 @@ def follow(ledger: Ledger, symbol: str) -> None:
             ledger.waiting.pop(order.client_order_id, None)
 
 
-def give_up(ledger: Ledger, order: Order) -> None:
+def give_up(ledger: DeskState, order: DeskOrder) -> None:
     """Take an exit back that still waits, and tell a person: the strategy has to decide again."""
     ledger.waiting.pop(order.client_order_id, None)
     if order.state is OrderState.WRITTEN:
-        ledger.move(order, Step.CANCELED, reason=TOO_LONG)
+        ledger.move(order, OrderStep.CANCELED, reason=TOO_LONG)
         ledger.exit_failed(order, TOO_LONG, "taken back: it waited too long for orders in its way to end")
 
 
-def on_leave(ledger: Ledger) -> None:
+def on_leave(ledger: DeskState) -> None:
     """The gateway leaves soon: an exit that waits has a last moment to go out, and is not left behind as written."""
     for name in ledger.waiting:
         ledger.machine_alarms.set(ledger.machine + LAST_WAIT * SECOND, Due.WAITED, name)
 
 
-def _too_late(ledger: Ledger, order: Order) -> bool:
+def _too_late(ledger: DeskState, order: DeskOrder) -> bool:
     return market_has_closed(ledger) or ledger.now >= order.written_at + LONGEST_WAIT * SECOND
 
 
-def _in_the_way(ledger: Ledger, order: Order, others: Sequence[Order], shares: Decimal) -> list[Order]:
+def _in_the_way(ledger: DeskState, order: DeskOrder, others: Sequence[DeskOrder], shares: Decimal) -> list[DeskOrder]:
     """Return what must have ended before `shares` can leave: of the exits that give way as few as needed, oldest first."""
     found = [o for o in others if not o.is_leg and would_trade(order.intent, o.intent)]
     needed = shares - can_leave(ledger, order, others)
@@ -143,7 +143,7 @@ def _in_the_way(ledger: Ledger, order: Order, others: Sequence[Order], shares: D
     return found
 
 
-def _wait(ledger: Ledger, order: Order, blocking: Iterable[Order]) -> None:
+def _wait(ledger: DeskState, order: DeskOrder, blocking: Iterable[DeskOrder]) -> None:
     if order.client_order_id not in ledger.waiting:
         ledger.waiting[order.client_order_id] = order
         ledger.market.set(order.written_at + LONGEST_WAIT * SECOND, Due.WAITED, order.client_order_id)
@@ -153,7 +153,7 @@ def _wait(ledger: Ledger, order: Order, blocking: Iterable[Order]) -> None:
             want_cancel(ledger, other, IN_THE_WAY)
 
 
-def _cut(ledger: Ledger, order: Order, quantity: Decimal) -> None:
+def _cut(ledger: DeskState, order: DeskOrder, quantity: Decimal) -> None:
     details = {"asked": str(order.quantity), "quantity": str(quantity)}
     order.intent = with_terms(order.intent, quantity=quantity)
     order.quantity = quantity

@@ -25,16 +25,16 @@ from liualgotrader.common.orders import (
 from liualgotrader.orders import exits
 from liualgotrader.orders.cancels import want_cancel
 from liualgotrader.orders.desk_messages import Replace, Tell
-from liualgotrader.orders.desk_state import Ledger
-from liualgotrader.orders.order import Order, Origin, held_by_exits, with_terms, worst_price
+from liualgotrader.orders.desk_state import DeskState
+from liualgotrader.orders.order import DeskOrder, Origin, held_by_exits, with_terms, worst_price
 from liualgotrader.orders.risk import FRACTION_DIGITS, Case, OtherOrder, Refused, judge
-from liualgotrader.orders.states import Step
+from liualgotrader.orders.states import OrderStep
 
 _SMALLEST_PART = Decimal(1).scaleb(-FRACTION_DIGITS)
 WORKING = frozenset({OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED})
 
 
-def on_order(ledger: Ledger, asked: OrderIntent) -> None:
+def on_order(ledger: DeskState, asked: OrderIntent) -> None:
     """Judge an order; store the answer; if it is yes, send it."""
     if asked.client_order_id in ledger.orders.by_id:
         return
@@ -42,7 +42,7 @@ def on_order(ledger: Ledger, asked: OrderIntent) -> None:
     slot = ledger.slot(intent.slot)
     slot.next_number = max(slot.next_number, number_of(intent.client_order_id) + 1)
     _take_price(ledger, intent)
-    order = Order(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
     case, refused = judged(ledger, order)
     if refused is not None:
         ledger.refuse(order, *refused)
@@ -55,7 +55,7 @@ def on_order(ledger: Ledger, asked: OrderIntent) -> None:
         exits.send(ledger, order)
 
 
-def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
+def on_replace(ledger: DeskState, asked: ReplaceIntent) -> None:
     """Judge the order as it would be with the new terms; if risk agrees, ask the broker to replace it."""
     named = ledger.orders.by_id.get(asked.client_order_id)
     if asked in ledger.replaces or named is None or named.slot != asked.slot:
@@ -63,7 +63,7 @@ def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
     ledger.replaces.add(asked)
     old = ledger.orders.leaf(named)
     intent = _replaced(ledger, old, asked, _next_id(ledger, ledger.orders.root(old)))
-    order = Order(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
     order.takes_the_place_of(old)
     if reason := _not_replaceable(ledger, old):
         ledger.refuse(order, "not_working", f"{old.client_order_id} {reason}")
@@ -75,18 +75,18 @@ def on_replace(ledger: Ledger, asked: ReplaceIntent) -> None:
     order.opening = not case.is_exit
     old.successor = order.client_order_id
     ledger.enter(order, _found(case) | {"replaces": old.client_order_id} | parent_of(order))
-    ledger.move(order, Step.SENT)
-    ledger.move(old, Step.REPLACE_ASKED)
+    ledger.move(order, OrderStep.SENT)
+    ledger.move(old, OrderStep.REPLACE_ASKED)
     ledger.requests.append(ledger.now)
     ledger.decide(Replace(order.client_order_id, old.broker_order_id, old.symbol, _as_judged(asked, intent)))
 
 
-def parent_of(order: Order) -> dict[str, str]:
+def parent_of(order: DeskOrder) -> dict[str, str]:
     """Return what the first event of a bracket's exit says: the order that it belongs to."""
     return {"parent": order.group} if order.is_leg else {}
 
 
-def _next_id(ledger: Ledger, root: Order) -> str:
+def _next_id(ledger: DeskState, root: DeskOrder) -> str:
     """Return the id of the next replacement in a chain; a bracket's exit has the broker's id, which says nothing to us."""
     root.chain += 1
     if slot_of(root.client_order_id) is not None:
@@ -94,7 +94,7 @@ def _next_id(ledger: Ledger, root: Order) -> str:
     return ledger.desk_order_id(ledger.slot(root.slot))
 
 
-def _not_replaceable(ledger: Ledger, old: Order) -> str:
+def _not_replaceable(ledger: DeskState, old: DeskOrder) -> str:
     if ledger.orders.root(old).origin is Origin.EARLIER:
         return "was not sent by this session: take it back and send another"
     if old.cancel_wanted:  # asked for and not confirmed, or about to be: what replaced it would stay
@@ -102,7 +102,7 @@ def _not_replaceable(ledger: Ledger, old: Order) -> str:
     return "" if old.state in WORKING and old.ending is None else f"is {old.ending or old.state}"
 
 
-def on_cancel(ledger: Ledger, asked: CancelIntent) -> None:
+def on_cancel(ledger: DeskState, asked: CancelIntent) -> None:
     """Take an order back, or whatever has replaced it."""
     order = ledger.orders.by_id.get(asked.client_order_id)
     if order is not None and order.slot == asked.slot:
@@ -110,12 +110,12 @@ def on_cancel(ledger: Ledger, asked: CancelIntent) -> None:
         want_cancel(ledger, ledger.orders.leaf(order), reason, patient=True)
 
 
-def on_protect(ledger: Ledger, asked: Protect) -> None:
+def on_protect(ledger: DeskState, asked: Protect) -> None:
     """Store the stop and target of a position and echo what is stored; before its first fill they wait for it."""
     ledger.protect(asked.slot, asked.symbol, asked.planned_stop, asked.planned_target, asked.decided_at)
 
 
-def on_declare(ledger: Ledger, said: Declare) -> None:
+def on_declare(ledger: DeskState, said: Declare) -> None:
     """Learn what runs in a slot, and tell it again what it has not acted on."""
     slot = ledger.slot(said.slot)
     slot.strategy, slot.day_trade = said.strategy, said.day_trade
@@ -126,7 +126,7 @@ def on_declare(ledger: Ledger, said: Declare) -> None:
         ledger.decide(Tell(said.slot, ledger.account_news()))
 
 
-def judged(ledger: Ledger, order: Order) -> tuple[Case, Refused | None]:
+def judged(ledger: DeskState, order: DeskOrder) -> tuple[Case, Refused | None]:
     """Return what risk looked at, and its objection if it has one."""
     case = _case(ledger, order)
     return case, judge(case)
@@ -155,7 +155,7 @@ def number_of(client_order_id: str) -> int:
     return int(parts[3]) if slot_of(client_order_id) is not None else 0
 
 
-def take_number(ledger: Ledger, order: Order) -> None:
+def take_number(ledger: DeskState, order: DeskOrder) -> None:
     """See that no id is given twice: neither this order's number nor its place in a count of the desk or of a chain."""
     slot, parts = ledger.slot(order.slot), order.client_order_id.split("-")
     if not order.client_order_id.startswith(ledger.prefix()):
@@ -183,13 +183,13 @@ def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
     return to_tick(price, rounding)
 
 
-def _take_price(ledger: Ledger, intent: OrderIntent) -> None:
+def _take_price(ledger: DeskState, intent: OrderIntent) -> None:
     price = intent.reference_price
     if price is not None and price.is_finite() and price > 0:
         ledger.books.see(intent.symbol, price)
 
 
-def _replaced(ledger: Ledger, old: Order, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
+def _replaced(ledger: DeskState, old: DeskOrder, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
     """Return the old order's intent with the new terms; the broker counts the quantity with what has filled."""
     was = old.intent
     whole = asked.quantity - old.offset if asked.quantity is not None else old.quantity
@@ -218,7 +218,7 @@ def _as_judged(asked: ReplaceIntent, intent: OrderIntent) -> ReplaceIntent:
     )
 
 
-def _case(ledger: Ledger, order: Order) -> Case:
+def _case(ledger: DeskState, order: DeskOrder) -> Case:
     intent, symbol, slot = order.intent, order.symbol, ledger.slot(order.slot)
     books, terms = ledger.books, ledger.terms
     mark = books.valued_at(symbol)
@@ -265,23 +265,23 @@ def _case(ledger: Ledger, order: Order) -> Case:
     )
 
 
-def _only_one_trades(other: Order, order: Order) -> bool:
+def _only_one_trades(other: DeskOrder, order: DeskOrder) -> bool:
     """Whether of two orders only one can trade: a replacement and what it replaces, the exits of one bracket."""
     bound = bool(order.group) and order.group in (other.group, other.client_order_id)
     return other.client_order_id == order.leaves_room_of or (bound and other.side is order.side)
 
 
-def _flattened(ledger: Ledger, slot: int) -> list[str]:
+def _flattened(ledger: DeskState, slot: int) -> list[str]:
     """Return why what the slot opened would be closed at once."""
     return [why for which, why in ledger.flattening.items() if which in (None, slot)]
 
 
-def _owns(ledger: Ledger, order: Order) -> bool:
+def _owns(ledger: DeskState, order: DeskOrder) -> bool:
     name = order.client_order_id
     return name.startswith(ledger.prefix()) and slot_of(name) == order.slot
 
 
-def _other(order: Order) -> OtherOrder:
+def _other(order: DeskOrder) -> OtherOrder:
     limit = order.intent.limit_price
     return OtherOrder(order.side, limit, order.slot, order.is_leg)
 

@@ -24,7 +24,7 @@ class Origin(StrEnum):
     ADOPTED = "adopted"  # found at the broker under one of our ids, not in the journal
 
 
-class Order:
+class DeskOrder:
     """An order's whole life. `filled` counts what is booked; `told_filled` what the broker says has traded.
 
     Executions are booked by the part of the order they cover, `(cumulative - quantity, cumulative]`, so that
@@ -112,7 +112,7 @@ class Order:
         self.is_leg = origin is Origin.LEG
         self.group = ""  # exits of one bracket, an order and what has replaced it: only one of them can trade
 
-    def takes_the_place_of(self, before: Order) -> None:
+    def takes_the_place_of(self, before: DeskOrder) -> None:
         """Take note that it replaces another order, or is to: only one of them can trade."""
         self.leaves_room_of, self.group = before.client_order_id, before.group or before.client_order_id
         self.is_leg = before.is_leg
@@ -237,30 +237,30 @@ class Orders:
     """All orders of the batch. `working` are those that may still trade, by symbol."""
 
     def __init__(self) -> None:
-        self.by_id: dict[str, Order] = {}
-        self._by_broker: dict[str, Order] = {}
-        self.working: dict[str, dict[str, Order]] = {}
-        self.expected: dict[str, Order] = {}  # broker ids that replace an order of ours by somebody else's hand
+        self.by_id: dict[str, DeskOrder] = {}
+        self._by_broker: dict[str, DeskOrder] = {}
+        self.working: dict[str, dict[str, DeskOrder]] = {}
+        self.expected: dict[str, DeskOrder] = {}  # broker ids that replace an order of ours by somebody else's hand
         self.other_batches: dict[str, BrokerOrder] = {}  # ours by the prefix, of another batch, still open
 
-    def add(self, order: Order) -> None:
+    def add(self, order: DeskOrder) -> None:
         """Take an order in."""
         self.by_id[order.client_order_id] = order
         if order.broker_order_id:
             self._by_broker[order.broker_order_id] = order
         self.working.setdefault(order.symbol, {})[order.client_order_id] = order
 
-    def name(self, order: Order, broker_order_id: str) -> None:
+    def name(self, order: DeskOrder, broker_order_id: str) -> None:
         """Remember the broker's id of an order."""
         if broker_order_id and not order.broker_order_id:
             order.broker_order_id = broker_order_id
             self._by_broker[broker_order_id] = order
 
-    def of_broker(self, broker_order_id: str) -> Order | None:
+    def of_broker(self, broker_order_id: str) -> DeskOrder | None:
         """Return the order with the broker's id."""
         return self._by_broker.get(broker_order_id)
 
-    def settle(self, order: Order) -> None:
+    def settle(self, order: DeskOrder) -> None:
         """Keep `working` true after an order has changed."""
         here = self.working.setdefault(order.symbol, {})
         if order.is_done:
@@ -270,42 +270,42 @@ class Orders:
         else:
             here[order.client_order_id] = order
 
-    def in_symbol(self, symbol: str, slot: int | None = None) -> list[Order]:
+    def in_symbol(self, symbol: str, slot: int | None = None) -> list[DeskOrder]:
         """Return the working orders of a symbol, of one slot or of all, oldest first."""
         return [o for o in self.working.get(symbol, {}).values() if slot is None or o.slot == slot]
 
-    def all_working(self) -> Iterator[Order]:
+    def all_working(self) -> Iterator[DeskOrder]:
         """Yield every working order, by symbol in the order they first traded."""
         for symbol in list(self.working):
             yield from list(self.working.get(symbol, {}).values())
 
-    def root(self, order: Order) -> Order:
+    def root(self, order: DeskOrder) -> DeskOrder:
         """Return the order that a chain of replacements goes back to, whoever made them."""
         while order.leaves_room_of:
             order = self.by_id[order.leaves_room_of]
         return order
 
-    def leaf(self, order: Order) -> Order:
+    def leaf(self, order: DeskOrder) -> DeskOrder:
         """Return the newest order of a replacement chain that may still trade, or the last one tried."""
         while order.successor and (order.state is OrderState.REPLACED or self._took_over(order)):
             order = self.by_id[order.successor]
         return order
 
-    def is_replaced(self, order: Order) -> bool:
+    def is_replaced(self, order: DeskOrder) -> bool:
         """Whether an order that may still work or trade is in its place, or is to be."""
         following = self.by_id.get(order.successor)
         return following is not None and not following.state.is_final
 
-    def waits_for_successor(self, order: Order) -> bool:
+    def waits_for_successor(self, order: DeskOrder) -> bool:
         """Whether the broker has replaced it for somebody else, by an order that we have not seen yet."""
         return order.ending is OrderState.REPLACED and order in self.expected.values() and not self.is_replaced(order)
 
-    def _took_over(self, order: Order) -> bool:
+    def _took_over(self, order: DeskOrder) -> bool:
         following = self.by_id[order.successor]
         return order.state.is_final and not following.state.is_final
 
 
-def counted(order: Order, orders: Orders) -> Decimal:
+def counted(order: DeskOrder, orders: Orders) -> Decimal:
     """Return the shares by which an order can change a position, beyond what the order it replaces can."""
     if order.is_leg:  # never more than its parent has filled
         return ZERO
@@ -314,16 +314,16 @@ def counted(order: Order, orders: Orders) -> Decimal:
     return max(ZERO, order.remaining - room)
 
 
-def bound_together(orders: Iterable[Order], side: Side) -> list[list[Order]]:
+def bound_together(orders: Iterable[DeskOrder], side: Side) -> list[list[DeskOrder]]:
     """Return the orders of one side in groups of which one can trade: a bracket's exits, a chain of replacements."""
-    groups: dict[str, list[Order]] = {}
+    groups: dict[str, list[DeskOrder]] = {}
     for order in orders:
         if order.side is side:
             groups.setdefault(order.group or order.client_order_id, []).append(order)
     return list(groups.values())
 
 
-def held_by_exits(orders: Sequence[Order], side: Side) -> Decimal:
+def held_by_exits(orders: Sequence[DeskOrder], side: Side) -> Decimal:
     """Return the shares that working orders of one side already bind; exits of one bracket bind them once."""
     if not orders:
         return ZERO
@@ -338,7 +338,7 @@ def worst_price(intent: OrderIntent, mark: Decimal) -> Decimal:
     return max([mark, *own])
 
 
-def order_row(order: Order, batch_id: str, algo_run_id: int, generation: int) -> OrderRow:
+def order_row(order: DeskOrder, batch_id: str, algo_run_id: int, generation: int) -> OrderRow:
     """Return an order as the database keeps it."""
     intent = order.intent
     return OrderRow(
@@ -368,7 +368,7 @@ def order_row(order: Order, batch_id: str, algo_run_id: int, generation: int) ->
 
 
 def trade_row(
-    order: Order, execution: BrokerExecution, shares: Decimal, algo_run_id: int, account_id: int | None
+    order: DeskOrder, execution: BrokerExecution, shares: Decimal, algo_run_id: int, account_id: int | None
 ) -> TradeRow:
     """Return what is stored of an execution, `shares` of which are new."""
     return TradeRow(

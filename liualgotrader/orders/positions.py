@@ -9,7 +9,7 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Side
 from liualgotrader.orders.desk_messages import Missing
-from liualgotrader.orders.order import Order, Orders, counted, worst_price
+from liualgotrader.orders.order import DeskOrder, Orders, counted, worst_price
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ class Books:
         else:
             self._exposures[symbol] = new
 
-    def exposure_with(self, symbol: str, more: Order | None = None) -> Exposure:
+    def exposure_with(self, symbol: str, more: DeskOrder | None = None) -> Exposure:
         """Return what the symbol's exposure would be with one more order."""
         mark = self.valued_at(symbol)
         bought = sold = ZERO

@@ -15,15 +15,15 @@ from liualgotrader.common.rows import EarlierOrder, PlanRow, RecordedBatch, Trad
 from liualgotrader.orders.broker_side import find, see, settle
 from liualgotrader.orders.closing import take_back_entries
 from liualgotrader.orders.desk_messages import Recovered
-from liualgotrader.orders.desk_state import Ledger
+from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.earlier_batches import as_recorded
 from liualgotrader.orders.intents import take_number
-from liualgotrader.orders.order import Order, Origin, with_terms
+from liualgotrader.orders.order import DeskOrder, Origin, with_terms
 
 TAKEN_BACK = "the journal was lost, and with it the order's lifetime"
 
 
-def on_recovered(ledger: Ledger, told: Recovered) -> None:
+def on_recovered(ledger: DeskState, told: Recovered) -> None:
     """Take in what the record and the broker have of this batch, before anything else but `Begin`."""
     record = told.record
     ledger.rows = record.progress.number
@@ -55,7 +55,7 @@ def _view_of(left: EarlierOrder, views: Mapping[str, BrokerOrder]) -> BrokerOrde
 
 
 def _restore(
-    ledger: Ledger, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
+    ledger: DeskState, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
 ) -> None:
     """Take an order in as its rows have it. That it was written down and not sent, nobody knows but the broker."""
     row, mine = left.order, left.order.batch_id == ledger.terms.batch_id
@@ -93,12 +93,12 @@ def _origin(left: EarlierOrder) -> Origin:
     return Origin.DESK if "-0-d" in left.order.client_order_id and "as" not in left.began else Origin.STRATEGY
 
 
-def _heir(ledger: Ledger, strategy: str) -> int:
+def _heir(ledger: DeskState, strategy: str) -> int:
     """Return the slot that carries a strategy's positions, 0 if the plan does not have it any more."""
     return min((slot.slot for slot in ledger.terms.slots if slot.strategy == strategy), default=0)
 
 
-def _join(ledger: Ledger, left: EarlierOrder) -> None:
+def _join(ledger: DeskState, left: EarlierOrder) -> None:
     """Put an order into the place of the one that it replaced, or was to replace."""
     order = ledger.orders.by_id[left.order.client_order_id]
     before = ledger.orders.by_id.get(str(left.began.get("replaces") or ""))
@@ -112,7 +112,7 @@ def _join(ledger: Ledger, left: EarlierOrder) -> None:
 # --- positions
 
 
-def _restore_positions(ledger: Ledger, record: RecordedBatch) -> None:
+def _restore_positions(ledger: DeskState, record: RecordedBatch) -> None:
     """Book the stored executions again, in their order, and put stops and targets where the strategies moved them."""
     slots = {plan.algo_run_id: plan.slot for plan in ledger.terms.slots}
     moved = {(plan.algo_run_id, plan.symbol): plan for plan in record.plans}
@@ -136,7 +136,7 @@ def _restore_positions(ledger: Ledger, record: RecordedBatch) -> None:
         _move_plan(ledger, slots, plan)
 
 
-def _execution(order: Order, trade: TradeRow) -> BrokerExecution:
+def _execution(order: DeskOrder, trade: TradeRow) -> BrokerExecution:
     return BrokerExecution(
         execution_id=trade.execution_id,
         broker_order_id=order.broker_order_id,
@@ -150,7 +150,7 @@ def _execution(order: Order, trade: TradeRow) -> BrokerExecution:
     )
 
 
-def _move_plan(ledger: Ledger, slots: Mapping[int, int], plan: PlanRow) -> None:
+def _move_plan(ledger: DeskState, slots: Mapping[int, int], plan: PlanRow) -> None:
     slot = slots.get(plan.algo_run_id)
     if slot is None:
         return
@@ -167,7 +167,7 @@ def _move_plan(ledger: Ledger, slots: Mapping[int, int], plan: PlanRow) -> None:
 # --- the broker
 
 
-def _take_in(ledger: Ledger, told: Recovered) -> None:
+def _take_in(ledger: DeskState, told: Recovered) -> None:
     """Take in the broker's views and executions, those of orders that the record does not know too."""
     found = [(order, view) for view in told.seen if (order := find(ledger, view)) is not None]
     for order, view in found:

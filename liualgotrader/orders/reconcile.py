@@ -16,9 +16,9 @@ from liualgotrader.orders import account_state as account
 from liualgotrader.orders.broker_side import find, see, settle
 from liualgotrader.orders.cancels import of_other_batches
 from liualgotrader.orders.closing import take_back_entries, there_again
-from liualgotrader.orders.desk_messages import Cancel, Snapshot, prices_of
-from liualgotrader.orders.desk_state import KILL_SWITCH, Ledger
-from liualgotrader.orders.order import Order
+from liualgotrader.orders.desk_messages import BrokerSnapshot, Cancel, prices_of
+from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
+from liualgotrader.orders.order import DeskOrder
 from liualgotrader.orders.reconcile_asking import next_reconcile
 from liualgotrader.orders.resolving import HOW_TO_SETTLE
 
@@ -29,7 +29,7 @@ WAITING_TEXT = "the broker's books have not been compared with ours since the st
 RECONNECTED_TEXT = "the broker's books have not been compared with ours since its order stream was away"
 
 
-def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
+def on_snapshot(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
     """Take in the broker's books."""
     if snapshot.ok:
         account.on_activities(ledger, snapshot.activities, first=not ledger.reconciling.done_at)
@@ -50,23 +50,23 @@ def on_snapshot(ledger: Ledger, snapshot: Snapshot) -> None:
     next_reconcile(ledger, ok=snapshot.ok)
 
 
-def _kill_what_was_not_known(ledger: Ledger, reason: str) -> None:
+def _kill_what_was_not_known(ledger: DeskState, reason: str) -> None:
     """Take back what the kill switch did not know of when it was put on; exits that came since are left alone."""
     take_back_entries(ledger, reason)
     for cancel in of_other_batches(ledger):  # each alone: in bulk, those exits would go too
         ledger.decide(cancel)
 
 
-def relevant(ledger: Ledger, snapshot: Snapshot) -> Snapshot:
+def relevant(ledger: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
     """Return the snapshot without what would change nothing, so that its record stays small."""
     orders = tuple(_telling(ledger, snapshot.orders))
     told = {o.broker_order_id for o in _with_legs(orders)}
     executions = tuple(e for e in snapshot.executions if _is_new(ledger, e, told))
     activities = tuple(a for a in snapshot.activities if a.activity_id not in ledger.activities)
-    return Snapshot(snapshot.ok, orders, executions, snapshot.positions, activities)
+    return BrokerSnapshot(snapshot.ok, orders, executions, snapshot.positions, activities)
 
 
-def _telling(ledger: Ledger, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
+def _telling(ledger: DeskState, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
     """Yield the orders that tell something, oldest first, with what a person has put in their place meanwhile."""
     replacing: set[str] = set()
     for order in sorted(seen, key=lambda o: o.submitted_at):
@@ -75,7 +75,7 @@ def _telling(ledger: Ledger, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrde
             yield order
 
 
-def _tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
+def _tells_something(ledger: DeskState, seen: BrokerOrder) -> bool:
     known = ledger.orders.of_broker(seen.broker_order_id)
     if known is not None:
         return (
@@ -87,7 +87,7 @@ def _tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
     return is_successor or seen.client_order_id.startswith(OUR_PREFIX)
 
 
-def _leg_tells_something(ledger: Ledger, seen: BrokerOrder) -> bool:
+def _leg_tells_something(ledger: DeskState, seen: BrokerOrder) -> bool:
     """A bracket's exits come with their parent, which may have ended long before them."""
     return ledger.orders.of_broker(seen.broker_order_id) is None or _tells_something(ledger, seen)
 
@@ -98,14 +98,14 @@ def _with_legs(orders: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
         yield from order.legs
 
 
-def _is_new(ledger: Ledger, execution: BrokerExecution, told: set[str]) -> bool:
+def _is_new(ledger: DeskState, execution: BrokerExecution, told: set[str]) -> bool:
     order = ledger.orders.of_broker(execution.broker_order_id)
     if order is None:
         return execution.broker_order_id in told
     return execution.execution_id not in order.executions
 
 
-def _take_orders(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
+def _take_orders(ledger: DeskState, seen: Iterable[BrokerOrder]) -> None:
     others: dict[str, BrokerOrder] = {}
     for view in seen:
         order = find(ledger, view)
@@ -116,7 +116,7 @@ def _take_orders(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
     ledger.orders.other_batches = others  # every open order is in the answer
 
 
-def _name_what_earlier_batches_left(ledger: Ledger) -> None:
+def _name_what_earlier_batches_left(ledger: DeskState) -> None:
     """Say once after every start which orders of earlier batches work on; one that could open a position is taken back."""
     for seen in ledger.orders.other_batches.values():
         if seen.broker_order_id in ledger.reconciling.strangers:
@@ -136,14 +136,14 @@ def _name_what_earlier_batches_left(ledger: Ledger) -> None:
             ledger.decide(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
 
 
-def _take_executions(ledger: Ledger, executions: Iterable[BrokerExecution]) -> None:
+def _take_executions(ledger: DeskState, executions: Iterable[BrokerExecution]) -> None:
     for execution in sorted(executions, key=lambda e: (e.at, e.cumulative_quantity)):
         order = ledger.orders.of_broker(execution.broker_order_id)
         if order is not None and ledger.book(order, execution):
             settle(ledger, order)
 
 
-def _book_what_is_missing(ledger: Ledger) -> None:
+def _book_what_is_missing(ledger: DeskState) -> None:
     for order in ledger.orders.all_working():
         if order.missing:
             order.misses += 1
@@ -151,7 +151,7 @@ def _book_what_is_missing(ledger: Ledger) -> None:
                 _book_by_average(ledger, order)
 
 
-def _end_what_nothing_replaces(ledger: Ledger) -> None:
+def _end_what_nothing_replaces(ledger: DeskState) -> None:
     """An order that somebody has replaced by one that the broker does not show, however often it is asked, has ended."""
     for order in ledger.orders.all_working():
         if order.missing or not ledger.orders.waits_for_successor(order):
@@ -166,7 +166,7 @@ def _end_what_nothing_replaces(ledger: Ledger) -> None:
             settle(ledger, order)
 
 
-def _book_by_average(ledger: Ledger, order: Order) -> None:
+def _book_by_average(ledger: DeskState, order: DeskOrder) -> None:
     """Book what the broker counts as filled and shows no execution for, so that the order's average price holds."""
     average = order.average_told or order.average_price or ledger.books.marks.get(order.symbol)
     if not average:
@@ -178,14 +178,14 @@ def _book_by_average(ledger: Ledger, order: Order) -> None:
     settle(ledger, order)
 
 
-def _ask_for_the_absent(ledger: Ledger, seen: Iterable[BrokerOrder]) -> None:
+def _ask_for_the_absent(ledger: DeskState, seen: Iterable[BrokerOrder]) -> None:
     told = {o.broker_order_id for o in _with_legs(seen)}
     for order in ledger.orders.all_working():
         if order.broker_order_id and order.broker_order_id not in told:
             ledger.look_up(order)
 
 
-def _compare_positions(ledger: Ledger, snapshot: Snapshot) -> None:
+def _compare_positions(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
     held = {p.symbol: p.quantity for p in snapshot.positions}
     if not ledger.reconciling.opened:
         _record_foreign(ledger, held)
@@ -201,7 +201,7 @@ def _compare_positions(ledger: Ledger, snapshot: Snapshot) -> None:
         _weigh(ledger, symbol, difference)
 
 
-def _record_foreign(ledger: Ledger, held: dict[str, Decimal]) -> None:
+def _record_foreign(ledger: DeskState, held: dict[str, Decimal]) -> None:
     """What the account holds beyond us when the batch opens its books is not ours; what it lacks is a difference."""
     ledger.reconciling.opened = True
     for symbol in sorted({*held, *ledger.books.symbols()}):
@@ -214,7 +214,7 @@ def _record_foreign(ledger: Ledger, held: dict[str, Decimal]) -> None:
             ledger.write(AccountRow(ledger.terms.batch_id, symbol, beyond, ledger.now))
 
 
-def _weigh(ledger: Ledger, symbol: str, difference: Decimal) -> None:
+def _weigh(ledger: DeskState, symbol: str, difference: Decimal) -> None:
     books, suspects = ledger.books, ledger.reconciling.suspects
     if not difference:
         suspects.pop(symbol, None)
@@ -232,7 +232,7 @@ def _weigh(ledger: Ledger, symbol: str, difference: Decimal) -> None:
         )
 
 
-def _lift(ledger: Ledger, symbol: str) -> None:
+def _lift(ledger: DeskState, symbol: str) -> None:
     """Allow entries again where the books agree, unless a person has something else to settle there."""
     agree, why = f"{symbol}: our books and the broker's agree again", ledger.books.why_apart(symbol)
     if why:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.orders.alarms import Due
 from liualgotrader.orders.desk_messages import Reconcile
-from liualgotrader.orders.desk_state import Ledger
+from liualgotrader.orders.desk_state import DeskState
 
 FIRST_LOOK_BACK = 24 * HOUR
 LOOK_BACK = MINUTE  # market time that questions overlap
 LONGEST_WAIT = 30  # machine seconds between two attempts
 
 
-def ask_reconcile(ledger: Ledger) -> None:
+def ask_reconcile(ledger: DeskState) -> None:
     """Ask for the broker's books, once the question that is out has been answered.
 
     Not before everything that earlier batches left has been taken up: what is not ours by then would be foreign.
@@ -28,7 +28,7 @@ def ask_reconcile(ledger: Ledger) -> None:
     ledger.decide(Reconcile(_since(ledger)))
 
 
-def next_reconcile(ledger: Ledger, *, ok: bool) -> None:
+def next_reconcile(ledger: DeskState, *, ok: bool) -> None:
     """Set the alarm for the next question: by market time after an answer, by machine time after a failure."""
     state = ledger.reconciling
     state.out = False
@@ -48,7 +48,7 @@ def next_reconcile(ledger: Ledger, *, ok: bool) -> None:
         ask_reconcile(ledger)
 
 
-def _since(ledger: Ledger) -> int:
+def _since(ledger: DeskState) -> int:
     if not ledger.reconciling.done_at:
         opens_at = ledger.terms.hours.opens_at
         return (min(ledger.now, opens_at) if opens_at > 0 else ledger.now) - FIRST_LOOK_BACK

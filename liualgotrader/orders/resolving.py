@@ -13,17 +13,17 @@ from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, OrderIntent, OrderType, Side
 from liualgotrader.common.rows import AccountRow
 from liualgotrader.orders.closing import want_flat
-from liualgotrader.orders.desk_messages import Missing, Settle, Settlement
-from liualgotrader.orders.desk_state import Ledger
-from liualgotrader.orders.order import Order, Origin
+from liualgotrader.orders.desk_messages import Missing, Resolution, Resolve
+from liualgotrader.orders.desk_state import DeskState
+from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.orders.reconcile_asking import ask_reconcile
-from liualgotrader.orders.states import Step
+from liualgotrader.orders.states import OrderStep
 
 NOBODY = 0  # the slot of what an operator wants closed although no strategy holds it
 HOW_TO_SETTLE = "say what became of them by `liu positions adopt`, `flatten` or `ignore`, and the symbol"
 
 
-def on_missing(ledger: Ledger, told: Missing) -> None:
+def on_missing(ledger: DeskState, told: Missing) -> None:
     """Set a symbol apart in which a strategy should hold more than there is; the strategy starts without it."""
     symbol, strategy = told.symbol, ledger.slot(told.slot).strategy
     ledger.books.missing[told.slot, symbol] = told
@@ -36,7 +36,7 @@ def on_missing(ledger: Ledger, told: Missing) -> None:
     )
 
 
-def on_settle(ledger: Ledger, told: Settle) -> None:
+def on_settle(ledger: DeskState, told: Resolve) -> None:
     """Do what the operator says of a symbol that is set apart, and look at the broker's books again."""
     books, symbol = ledger.books, told.symbol
     if symbol not in books.quarantined and books.foreign.get(symbol):
@@ -60,7 +60,7 @@ def on_settle(ledger: Ledger, told: Settle) -> None:
     ask_reconcile(ledger)
 
 
-def close_foreign(ledger: Ledger, reason: str) -> None:
+def close_foreign(ledger: DeskState, reason: str) -> None:
     """Close what the account holds and nobody of us owns; only an operator who named the account asks for this."""
     for symbol, shares in list(ledger.books.foreign.items()):
         if shares:
@@ -68,17 +68,17 @@ def close_foreign(ledger: Ledger, reason: str) -> None:
             _close_for_nobody(ledger, symbol, shares, reason)
 
 
-def _settle_foreign(ledger: Ledger, told: Settle, shares: Decimal) -> None:
+def _settle_foreign(ledger: DeskState, told: Resolve, shares: Decimal) -> None:
     """Take over, or close, what the account holds and nobody of us owns."""
     symbol, heir = told.symbol, _heir(ledger, told)
-    if told.how is Settlement.IGNORE:
+    if told.how is Resolution.IGNORE:
         ledger.warn("INFO", f"{symbol}: {plain(shares)} shares are not ours, and stay so")
         return
     if problem := _lacking(ledger, told, shares):
         ledger.warn("WARNING", f"{symbol}: {problem}")
         return
     _set_foreign(ledger, symbol, ZERO)
-    if told.how is Settlement.FLATTEN:
+    if told.how is Resolution.FLATTEN:
         _close_for_nobody(ledger, symbol, shares, "an operator said so")
     elif heir is not None:
         _book(ledger, told, heir, shares, _price(ledger, told))
@@ -86,45 +86,45 @@ def _settle_foreign(ledger: Ledger, told: Settle, shares: Decimal) -> None:
     ask_reconcile(ledger)
 
 
-def _problem(ledger: Ledger, told: Settle, difference: Decimal) -> str:
+def _problem(ledger: DeskState, told: Resolve, difference: Decimal) -> str:
     if told.symbol not in ledger.books.quarantined:
         return "our books and the account's agree, there is nothing to settle"
     if not difference:
         return ""
     surplus = difference - _shortfall(ledger, told.symbol, difference)
-    if told.how is Settlement.IGNORE and surplus != difference:
+    if told.how is Resolution.IGNORE and surplus != difference:
         return "the account lacks shares that our books have, so they cannot be ignored: adopt or flatten"
     return _lacking(ledger, told, surplus)
 
 
-def _lacking(ledger: Ledger, told: Settle, surplus: Decimal) -> str:
+def _lacking(ledger: DeskState, told: Resolve, surplus: Decimal) -> str:
     """Return what has to be known before shares can be adopted or closed, `surplus` of which are nobody's yet."""
-    if told.how is Settlement.ADOPT and surplus and _heir(ledger, told) is None:
+    if told.how is Resolution.ADOPT and surplus and _heir(ledger, told) is None:
         return "several strategies could take the shares: name one with --strategy"
-    return "" if told.how is Settlement.IGNORE or _price(ledger, told) > 0 else "no price of it is known; ask again"
+    return "" if told.how is Resolution.IGNORE or _price(ledger, told) > 0 else "no price of it is known; ask again"
 
 
 # --- what a strategy held before the session ---------------------------------------------------------
 
 
-def _settle_missing(ledger: Ledger, told: Settle, lost: Missing) -> None:
+def _settle_missing(ledger: DeskState, told: Resolve, lost: Missing) -> None:
     """Give the strategy what it held, and book what is gone as traded: at its cost if it is ignored."""
     symbol, foreign = told.symbol, ledger.books.foreign.get(told.symbol, ZERO)
     kept = ZERO
-    if told.how is not Settlement.IGNORE and foreign * lost.quantity > 0:
+    if told.how is not Resolution.IGNORE and foreign * lost.quantity > 0:
         kept = min(abs(foreign), abs(lost.quantity)).copy_sign(lost.quantity)
         _set_foreign(ledger, symbol, foreign - kept)
     ledger.carry(lost.slot, symbol, lost.quantity, lost.average_price, "missing")
-    price = lost.average_price if told.how is Settlement.IGNORE else _price(ledger, told)
+    price = lost.average_price if told.how is Resolution.IGNORE else _price(ledger, told)
     _book(ledger, told, lost.slot, kept - lost.quantity, price or lost.average_price)
-    if told.how is Settlement.FLATTEN:
+    if told.how is Resolution.FLATTEN:
         _flatten(ledger, lost.slot, symbol)
 
 
 # --- what came up during the session -----------------------------------------------------------------
 
 
-def _settle_difference(ledger: Ledger, told: Settle, difference: Decimal) -> None:
+def _settle_difference(ledger: DeskState, told: Resolve, difference: Decimal) -> None:
     symbol = told.symbol
     gone = _shortfall(ledger, symbol, difference)
     surplus = difference - gone
@@ -132,13 +132,13 @@ def _settle_difference(ledger: Ledger, told: Settle, difference: Decimal) -> Non
         part = min(abs(position.quantity), abs(gone)).copy_sign(gone)
         gone -= part
         _book(ledger, told, slot, part, _price(ledger, told))
-        if told.how is Settlement.FLATTEN:
+        if told.how is Resolution.FLATTEN:
             _flatten(ledger, slot, symbol)
     if not surplus:
         return
-    if told.how is Settlement.IGNORE:
+    if told.how is Resolution.IGNORE:
         _set_foreign(ledger, symbol, ledger.books.foreign.get(symbol, ZERO) + surplus)
-    elif told.how is Settlement.FLATTEN:
+    elif told.how is Resolution.FLATTEN:
         _close_for_nobody(ledger, symbol, surplus, "an operator said so")
     else:
         heir = _heir(ledger, told)
@@ -146,13 +146,13 @@ def _settle_difference(ledger: Ledger, told: Settle, difference: Decimal) -> Non
         _book(ledger, told, heir, surplus, _price(ledger, told))
 
 
-def _shortfall(ledger: Ledger, symbol: str, difference: Decimal) -> Decimal:
+def _shortfall(ledger: DeskState, symbol: str, difference: Decimal) -> Decimal:
     """Return the part of a difference by which the account holds less than our books say, signed like it."""
     ours = ledger.books.ours(symbol)
     return min(abs(ours), abs(difference)).copy_sign(difference) if ours * difference < 0 else ZERO
 
 
-def _heir(ledger: Ledger, told: Settle) -> int | None:
+def _heir(ledger: DeskState, told: Resolve) -> int | None:
     """Return the slot that takes shares over: the one named, the only one that holds some, or the only one there is."""
     planned = {plan.slot: plan.strategy for plan in ledger.terms.slots}
     named = [slot for slot, strategy in planned.items() if strategy == told.strategy]
@@ -166,26 +166,26 @@ def _heir(ledger: Ledger, told: Settle) -> int | None:
 # --- hands ---------------------------------------------------------------------------------------------
 
 
-def _price(ledger: Ledger, told: Settle) -> Decimal:
+def _price(ledger: DeskState, told: Resolve) -> Decimal:
     return told.price or ledger.books.valued_at(told.symbol)
 
 
-def _set_foreign(ledger: Ledger, symbol: str, shares: Decimal) -> None:
+def _set_foreign(ledger: DeskState, symbol: str, shares: Decimal) -> None:
     ledger.books.foreign[symbol] = shares
     ledger.write(AccountRow(ledger.terms.batch_id, symbol, shares, ledger.now))
 
 
-def _flatten(ledger: Ledger, slot: int, symbol: str) -> None:
+def _flatten(ledger: DeskState, slot: int, symbol: str) -> None:
     want_flat(ledger, slot, symbol, "an operator said so", {"settled": "flatten"})
 
 
-def _close_for_nobody(ledger: Ledger, symbol: str, shares: Decimal, reason: str) -> None:
+def _close_for_nobody(ledger: DeskState, symbol: str, shares: Decimal, reason: str) -> None:
     ledger.books.take(NOBODY, symbol, shares, ledger.books.valued_at(symbol), traded=False)
     ledger.books.touch(symbol)
     want_flat(ledger, NOBODY, symbol, reason, {"settled": "flatten"})
 
 
-def _book(ledger: Ledger, told: Settle, slot_number: int, signed: Decimal, price: Decimal) -> None:
+def _book(ledger: DeskState, told: Resolve, slot_number: int, signed: Decimal, price: Decimal) -> None:
     """Book shares that changed hands without an order of ours, as an order that filled at `price`."""
     if not signed:
         return
@@ -204,9 +204,9 @@ def _book(ledger: Ledger, told: Settle, slot_number: int, signed: Decimal, price
         indicators={"settled": str(told.how)},
         reason=f"settled: {told.how}",
     )
-    order = Order(intent, origin=Origin.ADOPTED, opening=False, generation=ledger.generation, at=ledger.now)
+    order = DeskOrder(intent, origin=Origin.ADOPTED, opening=False, generation=ledger.generation, at=ledger.now)
     ledger.enter(order, {"settled": str(told.how)})
-    ledger.move(order, Step.SENT)
+    ledger.move(order, OrderStep.SENT)
     execution = BrokerExecution(
         execution_id=f"settled:{order.client_order_id}",
         broker_order_id="",
@@ -219,4 +219,4 @@ def _book(ledger: Ledger, told: Settle, slot_number: int, signed: Decimal, price
         cumulative_quantity=abs(signed),
     )
     ledger.book(order, execution)
-    ledger.move(order, Step.FILLED)
+    ledger.move(order, OrderStep.FILLED)

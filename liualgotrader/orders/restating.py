@@ -10,10 +10,10 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.rows import PlanRow, TradeRow
 from liualgotrader.orders.desk_messages import Restated
-from liualgotrader.orders.desk_state import Ledger
+from liualgotrader.orders.desk_state import DeskState
 
 
-def on_restated(ledger: Ledger, told: Restated) -> None:
+def on_restated(ledger: DeskState, told: Restated) -> None:
     """Carry a position on in the account's terms, without stop and target, and call a person."""
     slot, symbol = told.slot, told.symbol
     position = ledger.carry(slot, symbol, told.new_quantity, told.new_price, restated=True)
@@ -28,7 +28,7 @@ def on_restated(ledger: Ledger, told: Restated) -> None:
     ledger.warn("ERROR", f"{symbol}: {told.text}")
 
 
-def found_again(ledger: Ledger, slot: int, symbol: str) -> None:
+def found_again(ledger: DeskState, slot: int, symbol: str) -> None:
     """Forget that a slot's position was missing: a later look at the account, before its books were opened, shows it."""
     books = ledger.books
     if books.missing.pop((slot, symbol), None) is None:
@@ -43,7 +43,7 @@ def found_again(ledger: Ledger, slot: int, symbol: str) -> None:
         )
 
 
-def write_off(ledger: Ledger) -> None:
+def write_off(ledger: DeskState) -> None:
     """Write down as gone what the session began without and nobody settled, so that no later one looks for it.
 
     What the account shows after all stays in the record, and so does everything if it was never compared.
@@ -66,13 +66,13 @@ def write_off(ledger: Ledger) -> None:
             ledger.warn("WARNING", f"{symbol}: {text}; what they brought in is not known here")
 
 
-def _beyond_our_books(ledger: Ledger, symbol: str) -> Decimal:
+def _beyond_our_books(ledger: DeskState, symbol: str) -> Decimal:
     """Return the signed shares that the newest comparison saw in the account and no slot holds."""
     seen = ledger.reconciling.suspects.get(symbol, ledger.books.differences.get(symbol, ZERO))
     return ledger.books.foreign.get(symbol, ZERO) + seen
 
 
-def _adjust(ledger: Ledger, slot: int, symbol: str, signed: Decimal, price: Decimal, why: str) -> None:
+def _adjust(ledger: DeskState, slot: int, symbol: str, signed: Decimal, price: Decimal, why: str) -> None:
     """Write an execution that never was, under a name that no batch writes twice."""
     plan = ledger.slot(slot).plan
     if plan is None or not signed:

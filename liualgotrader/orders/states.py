@@ -12,7 +12,7 @@ from enum import StrEnum
 from liualgotrader.common.orders import OrderState as S
 
 
-class Step(StrEnum):
+class OrderStep(StrEnum):
     """What can happen to an order."""
 
     SENT = "sent"
@@ -33,52 +33,54 @@ class Step(StrEnum):
 
 
 _ENDS = {
-    Step.FILLED: S.FILLED,
-    Step.CANCELED: S.CANCELED,
-    Step.EXPIRED: S.EXPIRED,
-    Step.REPLACED: S.REPLACED,
-    Step.REJECTED: S.REJECTED,
+    OrderStep.FILLED: S.FILLED,
+    OrderStep.CANCELED: S.CANCELED,
+    OrderStep.EXPIRED: S.EXPIRED,
+    OrderStep.REPLACED: S.REPLACED,
+    OrderStep.REJECTED: S.REJECTED,
 }
 _KNOWN = {
-    Step.ACKNOWLEDGED: S.ACKNOWLEDGED,
-    Step.PARTIALLY_FILLED: S.PARTIALLY_FILLED,
-    Step.CANCEL_ASKED: S.PENDING_CANCEL,
-    Step.REPLACE_ASKED: S.PENDING_REPLACE,
+    OrderStep.ACKNOWLEDGED: S.ACKNOWLEDGED,
+    OrderStep.PARTIALLY_FILLED: S.PARTIALLY_FILLED,
+    OrderStep.CANCEL_ASKED: S.PENDING_CANCEL,
+    OrderStep.REPLACE_ASKED: S.PENDING_REPLACE,
     **_ENDS,
 }
-_COMPLETED_LATE = {Step.FILLED: S.FILLED}
+_COMPLETED_LATE = {OrderStep.FILLED: S.FILLED}
 
-TABLE: Mapping[S, Mapping[Step, S]] = {
-    S.WRITTEN: {Step.SENT: S.SENT, Step.REFUSED: S.REFUSED, Step.CANCELED: S.CANCELED},
-    S.SENT: {Step.SILENCE: S.UNKNOWN, Step.NOT_THERE: S.REJECTED, **_KNOWN},
-    S.UNKNOWN: {Step.SENT: S.SENT, Step.NOT_THERE: S.REJECTED, **_KNOWN},
-    S.ACKNOWLEDGED: {k: v for k, v in _KNOWN.items() if k is not Step.ACKNOWLEDGED},
-    S.PARTIALLY_FILLED: {k: v for k, v in _KNOWN.items() if k not in (Step.ACKNOWLEDGED, Step.PARTIALLY_FILLED)},
-    S.PENDING_CANCEL: {Step.REOPENED: S.ACKNOWLEDGED, **_ENDS},
-    S.PENDING_REPLACE: {Step.REOPENED: S.ACKNOWLEDGED, Step.CANCEL_ASKED: S.PENDING_CANCEL, **_ENDS},
+TABLE: Mapping[S, Mapping[OrderStep, S]] = {
+    S.WRITTEN: {OrderStep.SENT: S.SENT, OrderStep.REFUSED: S.REFUSED, OrderStep.CANCELED: S.CANCELED},
+    S.SENT: {OrderStep.SILENCE: S.UNKNOWN, OrderStep.NOT_THERE: S.REJECTED, **_KNOWN},
+    S.UNKNOWN: {OrderStep.SENT: S.SENT, OrderStep.NOT_THERE: S.REJECTED, **_KNOWN},
+    S.ACKNOWLEDGED: {k: v for k, v in _KNOWN.items() if k is not OrderStep.ACKNOWLEDGED},
+    S.PARTIALLY_FILLED: {
+        k: v for k, v in _KNOWN.items() if k not in (OrderStep.ACKNOWLEDGED, OrderStep.PARTIALLY_FILLED)
+    },
+    S.PENDING_CANCEL: {OrderStep.REOPENED: S.ACKNOWLEDGED, **_ENDS},
+    S.PENDING_REPLACE: {OrderStep.REOPENED: S.ACKNOWLEDGED, OrderStep.CANCEL_ASKED: S.PENDING_CANCEL, **_ENDS},
     S.FILLED: {},
     S.CANCELED: _COMPLETED_LATE,
     S.EXPIRED: _COMPLETED_LATE,
     S.REPLACED: _COMPLETED_LATE,
-    S.REJECTED: {Step.APPEARED: S.ACKNOWLEDGED, **_COMPLETED_LATE},
+    S.REJECTED: {OrderStep.APPEARED: S.ACKNOWLEDGED, **_COMPLETED_LATE},
     S.REFUSED: {},
 }
 
-OF_BROKER: Mapping[S, Step] = {
-    S.ACKNOWLEDGED: Step.ACKNOWLEDGED,
-    S.PARTIALLY_FILLED: Step.PARTIALLY_FILLED,
-    S.PENDING_CANCEL: Step.CANCEL_ASKED,
-    S.PENDING_REPLACE: Step.REPLACE_ASKED,
-    S.FILLED: Step.FILLED,
-    S.CANCELED: Step.CANCELED,
-    S.EXPIRED: Step.EXPIRED,
-    S.REPLACED: Step.REPLACED,
-    S.REJECTED: Step.REJECTED,
+OF_BROKER: Mapping[S, OrderStep] = {
+    S.ACKNOWLEDGED: OrderStep.ACKNOWLEDGED,
+    S.PARTIALLY_FILLED: OrderStep.PARTIALLY_FILLED,
+    S.PENDING_CANCEL: OrderStep.CANCEL_ASKED,
+    S.PENDING_REPLACE: OrderStep.REPLACE_ASKED,
+    S.FILLED: OrderStep.FILLED,
+    S.CANCELED: OrderStep.CANCELED,
+    S.EXPIRED: OrderStep.EXPIRED,
+    S.REPLACED: OrderStep.REPLACED,
+    S.REJECTED: OrderStep.REJECTED,
 }
 """The step that the broker's own view of an order stands for."""
 
 
-def after(state: S, step: Step, *, filled: bool = False) -> S | None:
+def after(state: S, step: OrderStep, *, filled: bool = False) -> S | None:
     """Return the state after `step`, None if it changes nothing; `filled` says whether anything has been booked.
 
     >>> after(S.SENT, Step.ACKNOWLEDGED)

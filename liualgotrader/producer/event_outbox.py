@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from liualgotrader.common.events import Batch, Counts, FeedEvent, Pick, Quote, Trade, Unpick
+from liualgotrader.common.events import Counts, EventBatch, FeedEvent, Pick, Quote, TradeTick, Unpick
 from liualgotrader.ipc.batch_codec import encode_batch
 from liualgotrader.ipc.links import FRAME_BYTES
 
@@ -16,7 +16,7 @@ _LAST = int(Counts.LAST)
 Send = Callable[[bytes], bool]
 
 
-class Outbox:
+class EventOutbox:
     """The events for one consumer, in order, until they are sent.
 
     `append` is called for every event of the feed and does nothing but append. Picks *stand*: a consumer
@@ -80,7 +80,7 @@ class Outbox:
         count = EVENTS_A_BATCH
         while True:
             events = self.waiting[:count]
-            payload = encode_batch(Batch(self._epoch, self.batches + 1, self._received_at, events, self._unsaid))
+            payload = encode_batch(EventBatch(self._epoch, self.batches + 1, self._received_at, events, self._unsaid))
             if len(payload) <= FRAME_BYTES or count == 1:
                 break
             count //= 2
@@ -110,8 +110,8 @@ def newest(events: Iterable[FeedEvent]) -> list[FeedEvent]:
     seen: set[tuple[type[FeedEvent], str, int]] = set()
     kept: list[FeedEvent] = []
     for event in reversed(ordered):
-        if isinstance(event, Trade | Quote):
-            key = (type(event), event.symbol, event.flags & _LAST if isinstance(event, Trade) else 0)
+        if isinstance(event, TradeTick | Quote):
+            key = (type(event), event.symbol, event.flags & _LAST if isinstance(event, TradeTick) else 0)
             if key in seen:
                 continue
             seen.add(key)

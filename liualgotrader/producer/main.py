@@ -12,7 +12,7 @@ from liualgotrader.common.clock import machine_now
 from liualgotrader.common.config import Secrets
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 from liualgotrader.ipc.child_process import Child, run_child
-from liualgotrader.producer.producer_process import Doors, Producer
+from liualgotrader.producer.producer_process import Producer, ProducerDependencies
 
 if TYPE_CHECKING:
     from liualgotrader.common.ports import Store
@@ -27,7 +27,7 @@ def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | 
     run_child("producer", run_dir, control, body, queues)
 
 
-def open_doors(child: Child, secrets: Secrets) -> Doors:
+def open_doors(child: Child, secrets: Secrets) -> ProducerDependencies:
     """Return the doors that the session's plan names; nothing is called yet."""
 
     async def open_record() -> Store:
@@ -41,4 +41,4 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
         jitter = Random(machine_now())  # noqa: S311 - only so that two machines do not knock in step
         return open_stream(child.plan, secrets, on_events, child.clock, jitter, hooks)
 
-    return Doors(open_record, open_feed)
+    return ProducerDependencies(open_record, open_feed)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 Tell = Callable[[str, str], None]
 
 
-class Intake:
+class PickIntake:
     """Takes picks in. A symbol's consumer is stored before anybody hears of the symbol.
 
     Were it the other way round, a producer killed in between could give the symbol a second owner.

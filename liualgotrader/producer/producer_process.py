@@ -24,10 +24,10 @@ from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Reader, Writer
 from liualgotrader.producer.ageing import Ageing
 from liualgotrader.producer.assignment import Assignment
-from liualgotrader.producer.event_outbox import Outbox
+from liualgotrader.producer.event_outbox import EventOutbox
 from liualgotrader.producer.following import Following
 from liualgotrader.producer.gaps import Gaps
-from liualgotrader.producer.pick_intake import Intake, patiently
+from liualgotrader.producer.pick_intake import PickIntake, patiently
 from liualgotrader.producer.router import Router
 from liualgotrader.producer.sampler import next_sample
 from liualgotrader.producer.unpicked import Unpicked
@@ -38,7 +38,7 @@ _NEEDS_SECONDS = 10.0  # machine time that picks wait for consumers to say what 
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class ProducerDependencies:
     """The outside, as the producer opens it."""
 
     open_store: Callable[[], Awaitable[Store]]
@@ -48,18 +48,18 @@ class Doors:
 class Producer:
     """One producer process, from the first symbol to the supervisor's stop."""
 
-    def __init__(self, child: Child, doors: Doors) -> None:
+    def __init__(self, child: Child, doors: ProducerDependencies) -> None:
         plan = child.plan
         self._child, self._plan, self._doors = child, plan, doors
         tradeplan = self._tradeplan = TradePlan.from_dict(plan.tradeplan)
         self._events = event_types(_event_words(tradeplan, homes=any(slot.run_all for slot in plan.slots)))
         self._tick_homes = [name for name, table in tradeplan.strategies.items() if table.get("events")]
         epoch = machine_now()
-        self._outboxes = [Outbox(epoch) for _ in range(plan.consumers)]
+        self._outboxes = [EventOutbox(epoch) for _ in range(plan.consumers)]
         self._links: list[Writer] = [child.writer(f"market-{i}") for i in range(plan.consumers)]
         self._router: Router
         self._stream: StreamingAPI
-        self._intake: Intake
+        self._intake: PickIntake
         self._following: Following
         self._readers: list[Reader] = []
         self._frames = self._events_in = 0
@@ -80,7 +80,7 @@ class Producer:
         store = await patiently(self._doors.open_store, child.clock, child.notice)
         try:
             unpicked = Unpicked(Path(plan.journal_dir))
-            self._intake = Intake(plan.batch_id, store, child.clock, child.notice, unpicked)
+            self._intake = PickIntake(plan.batch_id, store, child.clock, child.notice, unpicked)
             assignment, picks = await self._intake.resume(plan.sharing_consumers)
             self._router = Router(plan.slots, self._outboxes, assignment, self._tick_homes)
             hooks = StreamHooks(

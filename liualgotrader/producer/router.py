@@ -8,7 +8,7 @@ from liualgotrader.common.events import Gap, MarketEvent, Pick
 from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.assignment import Assignment
-from liualgotrader.producer.event_outbox import Outbox
+from liualgotrader.producer.event_outbox import EventOutbox
 from liualgotrader.producer.sampler import Sampler
 
 Handler = Callable[[MarketEvent | Gap], None]
@@ -26,7 +26,7 @@ class Router:
     def __init__(
         self,
         slots: Sequence[SlotPlan],
-        outboxes: Sequence[Outbox],
+        outboxes: Sequence[EventOutbox],
         assignment: Assignment,
         tick_homes: Iterable[str] = (),
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from liualgotrader.common.clock import MILLISECOND
-from liualgotrader.common.events import Counts, FeedEvent, Gap, MarketEvent, Quote, Trade
+from liualgotrader.common.events import Counts, FeedEvent, Gap, MarketEvent, Quote, TradeTick
 
 _LAST = int(Counts.LAST)
 PERIOD = 250 * MILLISECOND  # of market time
@@ -23,8 +23,8 @@ class Sampler:
 
     def take(self, event: MarketEvent | Gap) -> None:
         """Take one event of a symbol that the home needs."""
-        if isinstance(event, Quote | Trade):
-            key = (type(event), event.symbol, event.flags & _LAST if isinstance(event, Trade) else 0)
+        if isinstance(event, Quote | TradeTick):
+            key = (type(event), event.symbol, event.flags & _LAST if isinstance(event, TradeTick) else 0)
             self._newest.pop(key, None)  # so that a sample keeps the order of arrival
             self._newest[key] = event
         else:

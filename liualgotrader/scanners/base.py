@@ -11,7 +11,7 @@ from typing import Any
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.plugins import build, context_for, load_class
-from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.tradeplan_tables import BUILT_IN_SCANNER
 
 
@@ -44,7 +44,7 @@ class Scanner(ABC):
     def enter(
         self,
         *,
-        data_api: DataAPI,
+        data_api: MarketHistory,
         now: Callable[[], int],
         opens_at: int,
         tell: Callable[[str], None] | None = None,
@@ -60,7 +60,7 @@ class Scanner(ABC):
             tell(text)
 
     @property
-    def data_api(self) -> DataAPI:
+    def data_api(self) -> MarketHistory:
         """Bars, snapshots and the list of tradable symbols, for use with `await`.
 
         Raises:

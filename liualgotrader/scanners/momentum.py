@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from liualgotrader.common.ports import Snapshot
+from liualgotrader.common.ports import SymbolSnapshot
 from liualgotrader.scanners.base import Scanner
 
 _NAMED = 5  # symbols in one line
@@ -80,12 +80,12 @@ class Momentum(Scanner):
         self._say_what_lacks(list(snapshots.values()))
         return self.filtered(snapshots.values())
 
-    def filtered(self, snapshots: Iterable[Snapshot]) -> list[str]:
+    def filtered(self, snapshots: Iterable[SymbolSnapshot]) -> list[str]:
         """Return the symbols among `snapshots` that pass, largest gap first; ties by symbol."""
         gaps = {s.symbol: gap for s in snapshots if (gap := self.gap_of(s)) is not None}
         return sorted(gaps, key=lambda symbol: (-gaps[symbol], symbol))[: self.max_symbols]
 
-    def gap_of(self, snapshot: Snapshot) -> float | None:
+    def gap_of(self, snapshot: SymbolSnapshot) -> float | None:
         """Return the symbol's gap in percent if it passes, else None; only inside a session."""
         today, before, price = snapshot.daily_bar, snapshot.previous_daily_bar, snapshot.last_price
         if today is None or before is None or price is None or before.close <= 0:
@@ -101,7 +101,7 @@ class Momentum(Scanner):
         )
         return gap if passes else None
 
-    def _say_what_lacks(self, snapshots: Sequence[Snapshot]) -> None:
+    def _say_what_lacks(self, snapshots: Sequence[SymbolSnapshot]) -> None:
         """Say once which symbols can never be picked because nobody knows where they closed before."""
         lacking = sorted(s.symbol for s in snapshots if s.previous_daily_bar is None or s.previous_daily_bar.close <= 0)
         if not lacking or self._lacking_said:

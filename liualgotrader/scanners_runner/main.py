@@ -8,7 +8,7 @@ from multiprocessing.queues import Queue
 
 from liualgotrader.common.config import Secrets, show_session
 from liualgotrader.ipc.child_process import Child, run_child
-from liualgotrader.scanners_runner.runner import Doors, ScannersRunner
+from liualgotrader.scanners_runner.runner import ScannerDependencies, ScannersRunner
 
 
 def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
@@ -20,7 +20,7 @@ def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | 
     run_child("scanners_runner", run_dir, control, body, queues)
 
 
-def open_doors(child: Child, secrets: Secrets) -> Doors:
+def open_doors(child: Child, secrets: Secrets) -> ScannerDependencies:
     """Return the doors that the session's plan names; nothing is called yet."""
     from liualgotrader.common.types import TimeScale
     from liualgotrader.data.data_factory import open_data
@@ -32,4 +32,6 @@ def open_doors(child: Child, secrets: Secrets) -> Doors:
     def make_loader() -> DataLoader:
         return DataLoader(TimeScale.minute, data_api=data, clock=child.clock)
 
-    return Doors(data, make_loader, secrets, child.plan.timings.scanner_answer_seconds, warm_up=data.warm_up)
+    return ScannerDependencies(
+        data, make_loader, secrets, child.plan.timings.scanner_answer_seconds, warm_up=data.warm_up
+    )

@@ -14,9 +14,9 @@ from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.events import Pick, is_symbol
-from liualgotrader.common.interpreter import WATCHED, Kept, listed
+from liualgotrader.common.interpreter import WATCHED, InterpreterState, listed
 from liualgotrader.common.plugins import one_line, source_of, where_raised
-from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.ipc.batch_codec import encode_picks, frames
@@ -25,7 +25,7 @@ from liualgotrader.ipc.links import Writer
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.scanners.base import Scanner, make_scanner
 from liualgotrader.scanners_runner.scanner_marks import Marks
-from liualgotrader.scanners_runner.scanner_thread import NoAnswer, Outcome, Raised, ScannerThread
+from liualgotrader.scanners_runner.scanner_thread import Outcome, Raised, ScannerThread, ScannerTimedOut
 from liualgotrader.scanners_runner.schedule import PATIENCE_SECONDS, Turns, next_due
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ FAILURES_IN_A_ROW = 3  # end a scanner for the session
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class ScannerDependencies:
     """The outside, as scanners see it. `run_seconds` (machine) is the longest a run may take.
 
     `warm_up` does what would make the first run slow, while the session has not begun.
     """
 
-    data: DataAPI
+    data: MarketHistory
     make_loader: Callable[[], object]
     secrets: Secrets = field(default_factory=Secrets)
     run_seconds: float = 60.0
@@ -54,12 +54,12 @@ class Doors:
 class ScannersRunner:
     """One scanners' process, from the open to the supervisor's stop."""
 
-    def __init__(self, child: Child, doors: Doors) -> None:
+    def __init__(self, child: Child, doors: ScannerDependencies) -> None:
         self._child, self._plan, self._doors = child, child.plan, doors
         self._tradeplan = TradePlan.from_dict(child.plan.tradeplan)
         self._marks = Marks(Path(child.plan.run_dir))
         self._alone = asyncio.Lock()
-        self._kept = Kept(())  # settings of the interpreter that scanners share
+        self._kept = InterpreterState(())  # settings of the interpreter that scanners share
         self._said: set[tuple[str, str]] = set()  # scanner and cause, each told a person once
         self._turns = Turns(len(self._tradeplan.scanners))
         self._link: Writer | None = None
@@ -138,7 +138,7 @@ class ScannersRunner:
             if name not in self._marks.off:
                 with self._marks.running(name):
                     made[index] = self._make(name, table)
-        self._kept = Kept(WATCHED)
+        self._kept = InterpreterState(WATCHED)
         return made
 
     def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
@@ -297,7 +297,7 @@ def _cause(outcome: Outcome, scanner: Scanner) -> str:
 
 def _problem(outcome: Outcome, scanner: Scanner) -> str:
     """Return what went wrong in words, empty if nothing did."""
-    if isinstance(outcome, NoAnswer):
+    if isinstance(outcome, ScannerTimedOut):
         return f"did not return within {outcome.seconds:g} seconds and was left alone"
     if isinstance(outcome, Raised):
         error = outcome.error

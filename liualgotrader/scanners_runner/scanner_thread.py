@@ -30,13 +30,13 @@ class Raised:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class ScannerTimedOut:
     """The scanner did not return in time and was left alone."""
 
     seconds: float
 
 
-Outcome = Returned | Raised | NoAnswer
+Outcome = Returned | Raised | ScannerTimedOut
 
 
 class ScannerThread:
@@ -61,7 +61,7 @@ class ScannerThread:
             return answer.result()
         answer.cancel()
         self._leave(loop)
-        return NoAnswer(seconds)
+        return ScannerTimedOut(seconds)
 
     def close(self) -> None:
         """End the thread once it is idle."""

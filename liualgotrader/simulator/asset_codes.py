@@ -41,7 +41,7 @@ _VENUES = {"AMEX": ("A", "B"), "NYSE": ("N", "A"), "ARCA": ("P", "B"), "NYSEARCA
 _OTHERS = ("Q", "C")
 
 
-class Venue(NamedTuple):
+class VenueCode(NamedTuple):
     """The letter of the exchange and of the consolidated tape that a symbol's prints carry."""
 
     letter: str
@@ -53,9 +53,9 @@ def asset_id(symbol: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"simulated-market/assets/{symbol}")
 
 
-def venue_of(exchange: str) -> Venue:
+def venue_of(exchange: str) -> VenueCode:
     """Return the letters of a primary exchange; Nasdaq's for one that is not known."""
-    return Venue(*_VENUES.get(exchange, _OTHERS))
+    return VenueCode(*_VENUES.get(exchange, _OTHERS))
 
 
 def terms_of(assets: Iterable[Asset]) -> list[AssetTerms]:
@@ -96,9 +96,9 @@ class SymbolTable:
         """Return what a symbol is, None if the market does not trade it."""
         return self._terms.get(symbol)
 
-    def venue(self, symbol: str) -> Venue:
+    def venue(self, symbol: str) -> VenueCode:
         """Return the letters that the symbol's prints carry."""
-        return self._venues.get(symbol) or Venue(*_OTHERS)
+        return self._venues.get(symbol) or VenueCode(*_OTHERS)
 
     def exchange(self, symbol: str) -> str:
         """Return the symbol's primary exchange."""

@@ -16,7 +16,7 @@ MAX_FRAME_BYTES = 1_000_000  # alpaca-py closes at 1 MiB
 _CLOSE_SECONDS = 0.5
 
 
-class Outbox:
+class ClientOutbox:
     """Frames in order, sent by a task of their own.
 
     `on_sent` is called with their number at the moment a frame is queued. A muted outbox swallows frames
@@ -124,7 +124,7 @@ def transport_of(request: web.Request) -> asyncio.WriteTransport | None:
     return cast("asyncio.WriteTransport | None", request.transport)
 
 
-async def converse(outbox: Outbox, conversation: Coroutine[Any, Any, None]) -> None:
+async def converse(outbox: ClientOutbox, conversation: Coroutine[Any, Any, None]) -> None:
     """Read and send until either side ends the connection, then close it."""
     reader, sender = asyncio.create_task(conversation), asyncio.create_task(outbox.run())
     try:

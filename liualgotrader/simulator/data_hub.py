@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from liualgotrader.common.events import Bar, Quote, Status, Trade
+from liualgotrader.common.events import Bar, Quote, Status, TradeTick
 from liualgotrader.ipc.session_page import Cell, SessionPage
 from liualgotrader.simulator.asset_codes import SymbolTable
-from liualgotrader.simulator.client_outbox import Outbox, frames_below_limit
+from liualgotrader.simulator.client_outbox import ClientOutbox, frames_below_limit
 from liualgotrader.simulator.market_shapes import (
     bar_message,
     day_label,
@@ -31,7 +31,7 @@ class Subscriber:
 
     __slots__ = ("codec", "outbox", "pending", "process", "session")
 
-    def __init__(self, session: StreamSession, codec: Codec, outbox: Outbox, process: str = "") -> None:
+    def __init__(self, session: StreamSession, codec: Codec, outbox: ClientOutbox, process: str = "") -> None:
         self.session = session
         self.codec = codec
         self.outbox = outbox
@@ -122,7 +122,7 @@ class DataHub:
         """Return whether anybody gets anything of a channel."""
         return bool(self._wanted[channel])
 
-    def trade(self, trade: Trade, number: int) -> None:
+    def trade(self, trade: TradeTick, number: int) -> None:
         """Take a print for those who want it."""
         wanted = self._wanted["trades"]
         takers = wanted.get(trade.symbol) or wanted.get(EVERYTHING)

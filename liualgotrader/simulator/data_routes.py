@@ -20,7 +20,7 @@ from liualgotrader.simulator.market_shapes import (
     TRADE_CONDITIONS,
     BarRow,
     QuoteRow,
-    TradeRow,
+    TradePrint,
     bar_row,
     day_label,
     quote_row,
@@ -169,7 +169,7 @@ def latest_quote(world: World, symbol: str) -> QuoteRow | None:
     return quote_row(ticks.get(symbol, len(ticks) - 1), world.symbols.venue(symbol)) if len(ticks) else None
 
 
-def latest_trade(world: World, symbol: str) -> TradeRow | None:
+def latest_trade(world: World, symbol: str) -> TradePrint | None:
     """Return the newest print of today that counts for the last price."""
     number = world.record.last_trade(symbol)
     if number is None:

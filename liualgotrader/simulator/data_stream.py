@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aiohttp import WSMsgType, web
 
 from liualgotrader.common.tlog import say
-from liualgotrader.simulator.client_outbox import MAX_QUEUED_BYTES, Outbox, converse, transport_of, websocket
+from liualgotrader.simulator.client_outbox import MAX_QUEUED_BYTES, ClientOutbox, converse, transport_of, websocket
 from liualgotrader.simulator.data_hub import Subscriber
 from liualgotrader.simulator.stream_codec import MSGPACK_TYPE, Codec, codec_for
 from liualgotrader.simulator.subscriptions import StreamSession, error
@@ -35,7 +35,7 @@ async def serve(request: web.Request) -> web.WebSocketResponse:
     await socket.prepare(request)
     codec = codec_for(request.headers.get("Content-Type", ""))
     limit = int(world.spec.options.get("outgoing_limit_bytes", MAX_QUEUED_BYTES))
-    outbox = Outbox(socket, transport_of(request), binary=codec.binary, limit=limit)
+    outbox = ClientOutbox(socket, transport_of(request), binary=codec.binary, limit=limit)
     outbox.refuse_slow_client_with(codec.frame([codec.piece(error(407))]))
     session = StreamSession(world.keys, admit=_admission(world), symbol_limit=_option(world, "symbol_limit"))
     subscriber = Subscriber(session, codec, outbox, request.headers.get(PROCESS_HEADER, ""))

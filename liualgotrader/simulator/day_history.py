@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from liualgotrader.common.clock import MINUTE, NEVER
-from liualgotrader.common.events import Bar, BarSource, Counts, MarketEvent, Quote, Status, Trade
+from liualgotrader.common.events import Bar, BarSource, Counts, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.tapes.minute_bars import MinuteBars
 
 _LAST = int(Counts.LAST)
@@ -29,7 +29,7 @@ class TradeTicks:
     def __len__(self) -> int:
         return len(self.at)
 
-    def add(self, trade: Trade) -> int:
+    def add(self, trade: TradeTick) -> int:
         """Keep the print and return its number."""
         self.at.append(trade.at)
         self.price.append(trade.price)
@@ -37,9 +37,9 @@ class TradeTicks:
         self.flags.append(trade.flags)
         return len(self.at)
 
-    def get(self, symbol: str, row: int) -> Trade:
+    def get(self, symbol: str, row: int) -> TradeTick:
         """Return a print by its place, 0 upwards."""
-        return Trade(symbol, self.at[row], self.price[row], self.size[row], self.flags[row])
+        return TradeTick(symbol, self.at[row], self.price[row], self.size[row], self.flags[row])
 
 
 class QuoteTicks:
@@ -107,7 +107,7 @@ class DayRecord:
         self.events = 0
         self.bars_due_at = NEVER  # when the first open minute ends
 
-    def trade(self, trade: Trade) -> int:
+    def trade(self, trade: TradeTick) -> int:
         """Take a print and return its number in its symbol's day. Minutes that have ended must be closed."""
         symbol, at, flags = trade.symbol, trade.at, trade.flags
         self.events += 1
@@ -141,7 +141,7 @@ class DayRecord:
         """Take any event of the tape."""
         if isinstance(event, Quote):
             self.quote(event)
-        elif isinstance(event, Trade):
+        elif isinstance(event, TradeTick):
             self.trade(event)
         elif isinstance(event, Status):
             self.status(event)

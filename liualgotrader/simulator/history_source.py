@@ -16,7 +16,7 @@ _LOOK_BACK = timedelta(days=15)  # the longest that the exchange has ever stayed
 _FIRST_DAY = date(1998, 1, 1)
 
 
-class History:
+class HistorySource:
     """Bars of any timeframe, past and present; no method answers with anything ahead of the record."""
 
     def __init__(self, tape: Tape, record: DayRecord) -> None:

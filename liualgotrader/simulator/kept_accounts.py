@@ -17,11 +17,11 @@ from liualgotrader.common.money import exact
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.rules import Session
+from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.tapes.base import ColumnTape
 
 
-def restore(exchange: Exchange, spec: MarketSpec, session: Session, tape: Tape) -> bool:
+def restore(exchange: Exchange, spec: MarketSpec, session: ExchangeSession, tape: Tape) -> bool:
     """Take the accounts from the state file, into a new day if it is an older one's; False if there is no file.
 
     Shares and open orders are split as the tape says, for every split since that day.

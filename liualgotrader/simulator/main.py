@@ -21,7 +21,7 @@ from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import log_to_file, say
 from liualgotrader.simulator.kept_accounts import keep
 from liualgotrader.simulator.market_server import RunningMarket, about, serve
-from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.subscriptions import ApiKeys
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +51,14 @@ def run(spec_path: str, control: Connection) -> None:
         logging.shutdown()
 
 
-def _keys() -> Keys:
+def _keys() -> ApiKeys:
     secrets = Secrets.from_environment()
     if not secrets.key_id or not secrets.secret_key:
         raise ConfigError("The simulated market needs APCA_API_KEY_ID and APCA_API_SECRET_KEY in its environment.")
-    return Keys(secrets.key_id.reveal(), secrets.secret_key.reveal())
+    return ApiKeys(secrets.key_id.reveal(), secrets.secret_key.reveal())
 
 
-async def _live(spec: MarketSpec, keys: Keys, control: Connection) -> None:
+async def _live(spec: MarketSpec, keys: ApiKeys, control: Connection) -> None:
     running = await serve(spec, keys)
     say(log, "market_serves", port=running.port, day=spec.day, kind=spec.kind)
     stopping = asyncio.Event()

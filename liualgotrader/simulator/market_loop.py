@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from liualgotrader.common.clock import MILLISECOND, NEVER, Clock
-from liualgotrader.common.events import Counts, Quote, Status, Trade
+from liualgotrader.common.events import Counts, Quote, Status, TradeTick
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.exchange.exchange import Exchange
@@ -28,10 +28,10 @@ _LAST = int(Counts.LAST)
 _TICK_SECONDS = 0.002  # machine time between two looks of a clock that runs continuously
 _TURN = 2 * MILLISECOND  # machine time after which requests get a turn even if nothing was sent
 
-TapeEvent = Trade | Quote | Status
+TapeEvent = TradeTick | Quote | Status
 
 
-class Market:
+class MarketLoop:
     """Simulated time. `now` is what has been played; nothing later is known to anybody."""
 
     def __init__(
@@ -134,7 +134,7 @@ class Market:
         for event in self._tape_events(0, spec.starts_at):
             self._record.close_minutes(event.at)
             self._record.take(event)
-            if not isinstance(event, Trade) or event.flags & _LAST:  # an odd lot makes no price
+            if not isinstance(event, TradeTick) or event.flags & _LAST:  # an odd lot makes no price
                 newest[type(event), event.symbol] = event
         for event in sorted(newest.values(), key=lambda e: e.at):
             self._exchange.on_event(event)
@@ -228,7 +228,7 @@ class Market:
             if isinstance(event, Quote):
                 record.quote(event)
                 data.quote(event)
-            elif isinstance(event, Trade):
+            elif isinstance(event, TradeTick):
                 data.trade(event, record.trade(event))
             else:
                 record.status(event)

@@ -35,7 +35,7 @@ from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import say
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
-from liualgotrader.exchange.rules import Profile, Rules, Session
+from liualgotrader.exchange.rules import ExchangeSession, FillProfile, Rules
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator import (
     account_routes,
@@ -51,11 +51,11 @@ from liualgotrader.simulator.data_hub import DataHub
 from liualgotrader.simulator.day_history import DayRecord
 from liualgotrader.simulator.equity import EquityCurve
 from liualgotrader.simulator.faults import Faults
-from liualgotrader.simulator.history_source import History
+from liualgotrader.simulator.history_source import HistorySource
 from liualgotrader.simulator.kept_accounts import restore
 from liualgotrader.simulator.market_hold import Hold
-from liualgotrader.simulator.market_loop import Market
-from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.market_loop import MarketLoop
+from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.simulator.updates_hub import UpdatesHub
 from liualgotrader.simulator.world import WORLD, World
 
@@ -104,7 +104,7 @@ class RunningMarket:
         self._undo.close()
 
 
-async def serve(spec: MarketSpec, keys: Keys, *, tape: Tape | None = None) -> RunningMarket:
+async def serve(spec: MarketSpec, keys: ApiKeys, *, tape: Tape | None = None) -> RunningMarket:
     """Serve the market that `spec` describes and start its time; `tape` instead of the one that it names.
 
     Raises:
@@ -183,13 +183,13 @@ def about(tape: Tape) -> dict[str, list[str]]:
     return found
 
 
-def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo: ExitStack) -> World:
+def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape, undo: ExitStack) -> World:
     """Return the parts of a market, wired; nothing runs yet, and `undo` lets go of them. Needs a running loop."""
     clock = WallClock()
     terms = terms_of(tape.assets())
     symbols = SymbolTable(terms)
     record = DayRecord(tape.opens_at, tape.closes_at)
-    history = History(tape, record)
+    history = HistorySource(tape, record)
     session = session_of_tape(tape, history, symbols)
     exchange = Exchange(terms, session=session, rules=rules_of(spec), seed=spec.seed)
     account_id = str(spec.options.get("account", ACCOUNT))
@@ -198,7 +198,7 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo
     data, updates, equity = DataHub(symbols, page), UpdatesHub(page), EquityCurve()
     hold = Hold(page, lambda: data.absent() + updates.absent())
     undo.callback(hold.close)
-    market = Market(
+    market = MarketLoop(
         spec,
         tape=tape,
         exchange=exchange,
@@ -233,13 +233,13 @@ def make_world(spec: MarketSpec, keys: Keys, page: SessionPage, tape: Tape, undo
     )
 
 
-def session_of_tape(tape: Tape, history: History, symbols: SymbolTable) -> Session:
+def session_of_tape(tape: Tape, history: HistorySource, symbols: SymbolTable) -> ExchangeSession:
     """Return the trading day for the exchange, with the closes of the session before."""
     from liualgotrader.tapes.base import ColumnTape
 
     opening, closing = tape.crosses() if isinstance(tape, ColumnTape) else (frozenset[str](), frozenset[str]())
     closes = {t.symbol: bar for t in symbols.all() if (bar := history.previous_day(t.symbol)) is not None}
-    return Session(
+    return ExchangeSession(
         opens_at=tape.opens_at,
         closes_at=tape.closes_at,
         previous_closes={symbol: Decimal(str(bar.close)) for symbol, bar in closes.items()},
@@ -250,8 +250,8 @@ def session_of_tape(tape: Tape, history: History, symbols: SymbolTable) -> Sessi
 
 def rules_of(spec: MarketSpec) -> Rules:
     """Return the exchange's rules. Raises `ConfigError` for a profile or fees that there are not."""
-    if spec.fill_profile not in list(Profile):
-        raise ConfigError(f"No fill profile is named {spec.fill_profile}; there are {', '.join(Profile)}.")
+    if spec.fill_profile not in list(FillProfile):
+        raise ConfigError(f"No fill profile is named {spec.fill_profile}; there are {', '.join(FillProfile)}.")
     if spec.fees not in FEES:
         raise ConfigError(f"No fees are named {spec.fees}; there are {', '.join(FEES)}.")
     return Rules(profile=spec.fill_profile, fees=FEES[spec.fees], latency_ns=spec.latency)

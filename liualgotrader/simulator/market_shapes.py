@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from liualgotrader.common.calendar import day_of, new_york
-from liualgotrader.common.events import Bar, Counts, Quote, Status, Trade
-from liualgotrader.simulator.asset_codes import Venue
+from liualgotrader.common.events import Bar, Counts, Quote, Status, TradeTick
+from liualgotrader.simulator.asset_codes import VenueCode
 from liualgotrader.simulator.wire import MIDNIGHT, rfc3339, whole_if_possible
 
 ODD_LOT_BELOW = 100
@@ -37,7 +37,7 @@ _REGULAR = ("@",)
 _QUOTE_REGULAR = ("R",)
 
 
-class TradeRow(msgspec.Struct):
+class TradePrint(msgspec.Struct):
     """A print of the REST history."""
 
     t: str
@@ -134,9 +134,9 @@ def conditions_of(flags: int, size: float) -> tuple[str, ...]:
     return ("M",) if not flags else _REGULAR
 
 
-def trade_row(trade: Trade, number: int, venue: Venue) -> TradeRow:
+def trade_row(trade: TradeTick, number: int, venue: VenueCode) -> TradePrint:
     """Return a print for the REST history."""
-    return TradeRow(
+    return TradePrint(
         rfc3339(trade.at),
         venue.letter,
         trade.price,
@@ -147,7 +147,7 @@ def trade_row(trade: Trade, number: int, venue: Venue) -> TradeRow:
     )
 
 
-def quote_row(quote: Quote, venue: Venue) -> QuoteRow:
+def quote_row(quote: Quote, venue: VenueCode) -> QuoteRow:
     """Return a quote for the REST history."""
     return QuoteRow(
         rfc3339(quote.at),
@@ -181,14 +181,14 @@ def day_label(bar: Bar) -> int:
     return new_york(day_of(bar.opened_at), MIDNIGHT)
 
 
-def trade_message(trade: Trade, number: int, venue: Venue, t: Any) -> TradeMessage:
+def trade_message(trade: TradeTick, number: int, venue: VenueCode, t: Any) -> TradeMessage:
     """Return a print for the stream; `t` is the instant as the codec writes it."""
     conditions = conditions_of(trade.flags, trade.size)
     size = whole_if_possible(trade.size)
     return TradeMessage("t", trade.symbol, number, venue.letter, trade.price, size, conditions, venue.tape, t)
 
 
-def quote_message(quote: Quote, venue: Venue, t: Any) -> QuoteMessage:
+def quote_message(quote: Quote, venue: VenueCode, t: Any) -> QuoteMessage:
     """Return a quote for the stream."""
     return QuoteMessage(
         "q",
@@ -215,7 +215,7 @@ _UTP_CODES = {True: ("H", "Trading Halt"), False: ("T", "Trading Resumption")}
 _CTA_CODES = {True: ("2", "Trading Halt"), False: ("3", "Resume")}
 
 
-def status_message(status: Status, venue: Venue, t: Any) -> dict[str, Any]:
+def status_message(status: Status, venue: VenueCode, t: Any) -> dict[str, Any]:
     """Return a trading status for the stream, with the code of the symbol's tape if the event brings none."""
     code, words = (_UTP_CODES if venue.tape == "C" else _CTA_CODES)[status.halted]
     return {

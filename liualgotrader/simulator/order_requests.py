@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from liualgotrader.common.bounded import read_message
-from liualgotrader.exchange.exchange_values import OrderRequest, PositionView, Refusal
+from liualgotrader.exchange.exchange_values import HeldPosition, OrderRequest, Refusal
 from liualgotrader.simulator.wire import count, number, parse_instant
 
 BAD_BODY = (400, 40010000)
@@ -74,7 +74,7 @@ def replacement(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def closing_order(position: PositionView, quantity: str | None, percentage: str | None) -> OrderRequest:
+def closing_order(position: HeldPosition, quantity: str | None, percentage: str | None) -> OrderRequest:
     """Return the market order that closes a position, or a part of it. Raises `Refusal`.
 
     A percentage of a position in whole shares is cut to whole shares.

@@ -40,7 +40,7 @@ def error(code: int) -> Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class ApiKeys:
     """The one key pair that the vendor routes accept; never shown."""
 
     key_id: str = field(repr=False)
@@ -62,7 +62,7 @@ class StreamSession:
     `admit` says whether one more authenticated connection is allowed; `symbol_limit` 0 is no limit.
     """
 
-    def __init__(self, keys: Keys, *, admit: Callable[[], bool] = lambda: True, symbol_limit: int = 0) -> None:
+    def __init__(self, keys: ApiKeys, *, admit: Callable[[], bool] = lambda: True, symbol_limit: int = 0) -> None:
         self.authenticated = False
         self.close_code: int | None = None
         self.symbols: dict[str, set[str]] = {channel: set() for channel in CHANNELS}

@@ -10,7 +10,7 @@ import asyncio
 
 from aiohttp import web
 
-from liualgotrader.exchange.exchange_values import OrderView, PositionView, Refusal
+from liualgotrader.exchange.exchange_values import HeldPosition, OrderView, Refusal
 from liualgotrader.simulator.order_requests import (
     body_of,
     closing_order,
@@ -196,7 +196,7 @@ async def _cancels_took_effect(world: World) -> None:
             continue
 
 
-def _close(world: World, position: PositionView) -> dict[str, object]:
+def _close(world: World, position: HeldPosition) -> dict[str, object]:
     try:
         order = world.exchange.submit(world.account_id, closing_order(position, None, None), world.now)
     except Refusal as refusal:
@@ -206,5 +206,5 @@ def _close(world: World, position: PositionView) -> dict[str, object]:
     return {"symbol": position.symbol, "status": 200, "body": order_body(order)}
 
 
-def _position(world: World, request: web.Request) -> PositionView:
+def _position(world: World, request: web.Request) -> HeldPosition:
     return world.exchange.position(world.account_id, world.symbols.symbol(request.match_info["symbol"]))

@@ -21,8 +21,8 @@ from liualgotrader.exchange.exchange_values import (
     Activity,
     AssetTerms,
     CashActivity,
+    HeldPosition,
     OrderView,
-    PositionView,
     Update,
 )
 from liualgotrader.simulator.asset_codes import asset_id
@@ -123,7 +123,7 @@ def order_body(order: OrderView, *, nested: bool = True) -> OrderBody:
     )
 
 
-def position_body(position: PositionView) -> dict[str, Any]:
+def position_body(position: HeldPosition) -> dict[str, Any]:
     """Return a position object; a short one has a negative quantity."""
     return {
         "asset_id": str(asset_id(position.symbol)),

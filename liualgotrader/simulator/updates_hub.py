@@ -12,8 +12,8 @@ import msgspec
 
 from liualgotrader.exchange.exchange_values import Update
 from liualgotrader.ipc.session_page import Cell, SessionPage
-from liualgotrader.simulator.client_outbox import Outbox
-from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.client_outbox import ClientOutbox
+from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.simulator.trading_shapes import update_body
 
 STREAM = "trade_updates"
@@ -23,7 +23,7 @@ GATEWAY = "order_gateway"
 class Listener:
     """One connection of `/stream`, and its conversation."""
 
-    def __init__(self, keys: Keys, outbox: Outbox, *, msgpack: bool = False) -> None:
+    def __init__(self, keys: ApiKeys, outbox: ClientOutbox, *, msgpack: bool = False) -> None:
         self.outbox = outbox
         self.authenticated = False
         self.listens = False

@@ -11,7 +11,7 @@ import logging
 from aiohttp import WSMsgType, web
 
 from liualgotrader.common.tlog import say
-from liualgotrader.simulator.client_outbox import Outbox, converse, transport_of, websocket
+from liualgotrader.simulator.client_outbox import ClientOutbox, converse, transport_of, websocket
 from liualgotrader.simulator.stream_codec import JSON, MSGPACK, MSGPACK_TYPE
 from liualgotrader.simulator.updates_hub import Listener
 from liualgotrader.simulator.world import WORLD, World
@@ -31,7 +31,7 @@ async def serve(request: web.Request) -> web.WebSocketResponse:
     await socket.prepare(request)
     msgpack = request.headers.get("Content-Type", "").lower().startswith(MSGPACK_TYPE)
     binary = msgpack or world.spec.options.get("updates_frames", "binary") != "text"
-    outbox = Outbox(socket, transport_of(request), binary=binary)
+    outbox = ClientOutbox(socket, transport_of(request), binary=binary)
     listener = Listener(world.keys, outbox, msgpack=msgpack)
     world.updates.join(listener)
     world.connections.add(outbox)

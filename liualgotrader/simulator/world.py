@@ -13,14 +13,14 @@ from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.simulator.asset_codes import SymbolTable
-from liualgotrader.simulator.client_outbox import Outbox
+from liualgotrader.simulator.client_outbox import ClientOutbox
 from liualgotrader.simulator.data_hub import DataHub
 from liualgotrader.simulator.day_history import DayRecord
 from liualgotrader.simulator.equity import EquityCurve
 from liualgotrader.simulator.faults import Faults
-from liualgotrader.simulator.history_source import History
-from liualgotrader.simulator.market_loop import Market
-from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.history_source import HistorySource
+from liualgotrader.simulator.market_loop import MarketLoop
+from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.simulator.updates_hub import UpdatesHub
 
 
@@ -29,23 +29,23 @@ class World:
     """Everything a route may touch."""
 
     spec: MarketSpec
-    keys: Keys
+    keys: ApiKeys
     account_id: str
     clock: Clock  # for machine time only
     tape: Tape
     symbols: SymbolTable
     exchange: Exchange
     record: DayRecord
-    history: History
+    history: HistorySource
     equity: EquityCurve
     data: DataHub
     updates: UpdatesHub
-    market: Market
+    market: MarketLoop
     faults: Faults
     token: str = field(repr=False)
     token_path: Path
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    connections: set[Outbox] = field(default_factory=set)
+    connections: set[ClientOutbox] = field(default_factory=set)
     orders_taken: int = 0
 
     @property

@@ -15,7 +15,7 @@ _COST_STEP = Decimal("0.000001")  # dollars per share
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PositionStep:
     """An execution (`signed` shares at `price`), or with `signed` zero a moved stop and target."""
 
     symbol: str
@@ -35,7 +35,7 @@ class _Position:
     target: Decimal | None = None
     entry_stop: Decimal | None = None
 
-    def take(self, step: Step) -> None:
+    def take(self, step: PositionStep) -> None:
         if not step.signed:
             if self.quantity:
                 self.stop, self.target = step.stop, step.target
@@ -51,7 +51,7 @@ class _Position:
         self.quantity = after
 
 
-def left_open(steps: Iterable[Step]) -> list[LeftOpen]:
+def left_open(steps: Iterable[PositionStep]) -> list[LeftOpen]:
     """Return what is open after all steps, by symbol; equal times count in the order given, moves after executions."""
     positions: dict[str, _Position] = {}
     for step in sorted(steps, key=lambda step: (step.at, not step.signed)):

@@ -21,7 +21,7 @@ from liualgotrader.common.rows import (
     Row,
     TradeRow,
 )
-from liualgotrader.store.carried_positions import Step, left_open, with_resting_stop
+from liualgotrader.store.carried_positions import PositionStep, left_open, with_resting_stop
 from liualgotrader.store.column_values import clean_text, columns, instant_of, json_text, utc_aware, utc_naive
 from liualgotrader.store.day_tables import save_activities
 from liualgotrader.store.lease_tables import LeaseTables
@@ -363,15 +363,15 @@ def _trade_columns(row: TradeRow) -> tuple[Any, ...]:
     )
 
 
-def _execution(row: Mapping[str, Any]) -> Step:
+def _execution(row: Mapping[str, Any]) -> PositionStep:
     sign = 1 if row["operation"] in ("buy", "buy_short") else -1
     at, stop, target = instant_of(row["tstamp"]), _price(row["stop_price"]), _price(row["target_price"])
-    return Step(row["symbol"], at, sign * row["qty"], row["price"], stop, target)
+    return PositionStep(row["symbol"], at, sign * row["qty"], row["price"], stop, target)
 
 
-def _move(row: Mapping[str, Any]) -> Step:
+def _move(row: Mapping[str, Any]) -> PositionStep:
     stop, target = _price(row["planned_stop"]), _price(row["planned_target"])
-    return Step(row["symbol"], instant_of(row["at"]), stop=stop, target=target)
+    return PositionStep(row["symbol"], instant_of(row["at"]), stop=stop, target=target)
 
 
 def _price(value: Decimal | None) -> Decimal | None:

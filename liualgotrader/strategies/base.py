@@ -15,7 +15,7 @@ from typing import Any
 from liualgotrader.common.clock import MINUTE, instant
 from liualgotrader.common.money import exact, whole_parts
 from liualgotrader.common.plugins import build, context_for, load_class
-from liualgotrader.common.ports import KeyStore
+from liualgotrader.common.ports import KeyValues
 from liualgotrader.common.session_plan import Hours
 
 _EXIT_MARGIN_MINUTES = 15
@@ -45,7 +45,7 @@ class Surroundings:
     """What a running strategy may ask for; handed over before `create` is called."""
 
     hours: Hours
-    keys: KeyStore
+    keys: KeyValues
     balance: Callable[[int], Awaitable[float]]  # of a portfolio account, US dollars
 
 
@@ -244,7 +244,7 @@ class Strategy:
         return "/".join([self.name, *([context] if context else []), key])
 
     @property
-    def _keys(self) -> KeyStore:
+    def _keys(self) -> KeyValues:
         assert self._surroundings is not None, f"strategy {self.name} is not running"
         return self._surroundings.keys
 

@@ -146,7 +146,7 @@ class BarsLike(Protocol):
         ...
 
 
-class Hands(Protocol):
+class OrderPort(Protocol):
     """What the engine does for a context, one slot's own."""
 
     rng: random.Random
@@ -181,7 +181,7 @@ class Context:
 
     __slots__ = ("_hands", "at", "bars", "state", "symbol", "told_at")
 
-    def __init__(self, symbol: str, bars: BarsLike, hands: Hands) -> None:
+    def __init__(self, symbol: str, bars: BarsLike, hands: OrderPort) -> None:
         self.symbol = symbol
         self.bars = bars
         self.state: dict[str, Any] = {}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from liualgotrader.strategies.frames import Seen, Source
+    from liualgotrader.strategies.frames import BarColumnsLike, Source
 
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
 
@@ -59,7 +59,7 @@ class LazySeries(PlacedSeries):
     _attrs = Filled("_attrs")
     _item_cache = Filled("_item_cache")
 
-    def __init__(self, source: Source, name: str, seen: Seen) -> None:
+    def __init__(self, source: Source, name: str, seen: BarColumnsLike) -> None:
         own = self.__dict__
         own["_source"], own["_seen"], own["_values_seen"], own["_name"] = source, seen, seen.column(name), name
 
@@ -123,7 +123,7 @@ class LazyFrame(PlacedFrame):
     _attrs = Filled("_attrs")
     _item_cache = Filled("_item_cache")
 
-    def __init__(self, source: Source, seen: Seen | None) -> None:
+    def __init__(self, source: Source, seen: BarColumnsLike | None) -> None:
         own = self.__dict__
         own["_source"], own["_seen"] = source, seen
 
@@ -133,11 +133,11 @@ class LazyFrame(PlacedFrame):
         columns = {name: seen.column(name) for name in COLUMNS}
         _copy_inside(pd.DataFrame(columns, index=own["_source"].index(seen), copy=True), own)
 
-    def _look(self) -> Seen:
+    def _look(self) -> BarColumnsLike:
         own = self.__dict__
         if own["_seen"] is None:
             own["_seen"] = own["_source"].table.seen(with_forming=True)
-        seen: Seen = own["_seen"]
+        seen: BarColumnsLike = own["_seen"]
         return seen
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Seen(Protocol):
+class BarColumnsLike(Protocol):
     """Bars in columns as they were at one moment."""
 
     @property
@@ -28,7 +28,7 @@ class Seen(Protocol):
 class Table(Protocol):
     """One symbol's bars, as the engine keeps them."""
 
-    def seen(self, *, with_forming: bool) -> Seen: ...
+    def seen(self, *, with_forming: bool) -> BarColumnsLike: ...
 
 
 class Source:
@@ -41,7 +41,7 @@ class Source:
         self._index: Any = None
         self._starts: npt.NDArray[np.int64] | None = None
 
-    def index(self, seen: Seen) -> Any:
+    def index(self, seen: BarColumnsLike) -> Any:
         """Return the starts of the bars as a New York time index."""
         starts = seen.opened_at()
         if self._starts is None or not np.array_equal(self._starts, starts):

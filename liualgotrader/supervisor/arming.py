@@ -27,7 +27,7 @@ from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.batch import may_go_on
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.proofs import Proof, plan_hash, proofs_of
-from liualgotrader.supervisor.request import Request, Screen
+from liualgotrader.supervisor.request import Screen, TraderRequest
 from liualgotrader.supervisor.view import equity_text
 
 LIVE = "PROD"  # the environment of rows about real money
@@ -45,7 +45,7 @@ _OF_MONEY = (
 )
 
 
-def environment_of(request: Request, settings: Settings) -> str:
+def environment_of(request: TraderRequest, settings: Settings) -> str:
     """Return the environment that rows of a session carry."""
     if request.simulate:
         return "SIMULATED"
@@ -77,7 +77,7 @@ def hash_of(settings: Settings, tradeplan: TradePlan, files: tuple[str, ...]) ->
         raise ConfigError(f"{error.filename} was loaded and cannot be read any more ({error.strerror})") from None
 
 
-def unspoken(request: Request, settings: Settings) -> str:
+def unspoken(request: TraderRequest, settings: Settings) -> str:
     """Return why nobody has said that real money is meant; empty if somebody has."""
     if not (request.live or settings.live):
         return (
@@ -89,7 +89,7 @@ def unspoken(request: Request, settings: Settings) -> str:
     return ""
 
 
-def require_word(request: Request, settings: Settings) -> None:
+def require_word(request: TraderRequest, settings: Settings) -> None:
     """Check that somebody has said that real money is meant.
 
     Raises:
@@ -99,7 +99,7 @@ def require_word(request: Request, settings: Settings) -> None:
         raise ConfigError(why)
 
 
-def unarmed(request: Request, settings: Settings, tradeplan: TradePlan, proofs: Mapping[str, Proof]) -> str:
+def unarmed(request: TraderRequest, settings: Settings, tradeplan: TradePlan, proofs: Mapping[str, Proof]) -> str:
     """Return why a session may not open positions with real money, in one sentence; empty if it may."""
     if why := unspoken(request, settings):
         return why
@@ -118,7 +118,9 @@ def unarmed(request: Request, settings: Settings, tradeplan: TradePlan, proofs: 
     return ""
 
 
-def armed_text(request: Request, settings: Settings, tradeplan: TradePlan, files: tuple[str, ...] | None = None) -> str:
+def armed_text(
+    request: TraderRequest, settings: Settings, tradeplan: TradePlan, files: tuple[str, ...] | None = None
+) -> str:
     """Return whether real money is armed and with which limits; `files` are those that the plan's classes loaded.
 
     Raises:
@@ -207,7 +209,7 @@ class Left(msgspec.Struct, frozen=True):
 class LiveMoney:
     """Decides for one session with real money whether it may open positions, and says whose money it is."""
 
-    request: Request
+    request: TraderRequest
     settings: Settings
     tradeplan: TradePlan
     screen: Screen

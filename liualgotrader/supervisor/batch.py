@@ -27,7 +27,7 @@ from liualgotrader.consumer.signal_spool import store_left_signals
 from liualgotrader.order_gateway.journal_recovery import close_with_the_market, store_left_over
 from liualgotrader.supervisor.data_folder import enough_room
 from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stored_layout
-from liualgotrader.supervisor.pending_end import LeftEnd, end_file, kept_end
+from liualgotrader.supervisor.pending_end import PendingEnd, end_file, kept_end
 from liualgotrader.supervisor.results import Results
 from liualgotrader.supervisor.session_database import no_portfolio
 from liualgotrader.supervisor.simulated_market import MARKET_STATE, KeptAccount
@@ -96,7 +96,7 @@ class Wanted(msgspec.Struct, frozen=True):
     configuration: dict[str, Any]
 
 
-class Ledger:
+class BatchFinder:
     """Finds, makes and ends the batch."""
 
     def __init__(
@@ -151,7 +151,7 @@ class Ledger:
         kept = self._kept.played == wanted.day if self._kept is not None else (journal_dir / MARKET_STATE).exists()
         gone = simulated and not (same_market(found, wanted) and kept)
         if fresh or gone:
-            await self._finish(found, LeftEnd(now, "left unfinished; a new batch was started"))
+            await self._finish(found, PendingEnd(now, "left unfinished; a new batch was started"))
             lock.release()
             return None
         await store_left_signals(journal_dir, self._store)
@@ -165,10 +165,10 @@ class Ledger:
         """Finish a batch of an earlier day whose journal lies here, unless somebody still serves it."""
         lock = lock_of(self._home, found.batch_id)
         if folders(self._home, found.batch_id, found.session_date)[1].exists() and lock.taken():
-            await self._finish(found, LeftEnd(now, "left unfinished; a later session found it"))
+            await self._finish(found, PendingEnd(now, "left unfinished; a later session found it"))
         lock.release()
 
-    async def _finish(self, found: BatchRow, cut_off: LeftEnd) -> None:
+    async def _finish(self, found: BatchRow, cut_off: PendingEnd) -> None:
         """Store what the batch could not, what it came to, and its end: nobody will serve it again."""
         batch_id, journal_dir = found.batch_id, folders(self._home, found.batch_id, found.session_date)[1]
         rows = await store_left_signals(journal_dir, self._store)

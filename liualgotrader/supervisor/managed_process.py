@@ -29,7 +29,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 _DEATHS_KEPT = 16
 
 
-class Command(msgspec.Struct, frozen=True):
+class ProcessSpec(msgspec.Struct, frozen=True):
     """What a process runs: `module.run(*before, control, *after, **keywords)`."""
 
     name: str
@@ -39,15 +39,15 @@ class Command(msgspec.Struct, frozen=True):
     keywords: Mapping[str, Any] = {}
 
 
-class Worker:
+class ManagedProcess:
     """A process, started as often as needed. `hear` gets its messages, `died` its exit code; both in the loop."""
 
     def __init__(
         self,
-        command: Command,
+        command: ProcessSpec,
         output: Path,
-        hear: Callable[[Worker, Any], None],
-        died: Callable[[Worker, int], None],
+        hear: Callable[[ManagedProcess, Any], None],
+        died: Callable[[ManagedProcess, int], None],
         decode: Callable[[bytes], Any] | None = None,
     ) -> None:
         self.command = command

@@ -15,8 +15,8 @@ import msgspec
 from liualgotrader.common.control import Operate
 from liualgotrader.common.errors import LiuError, OutsideError
 from liualgotrader.ipc.address import forget_address
-from liualgotrader.supervisor.operator_socket import OperatorDoor, running_sessions
-from liualgotrader.supervisor.session_figures import Figures
+from liualgotrader.supervisor.operator_socket import OperatorSocket, running_sessions
+from liualgotrader.supervisor.session_figures import SessionFigures
 from liualgotrader.supervisor.stack import Stack
 
 GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
@@ -28,11 +28,11 @@ _OF_THE_GATEWAY = ("kill_switch", "resume", "positions", "orders")
 Answer = Mapping[str, Any]
 
 
-class Answering:
+class OperatorAnswers:
     """Answers for a session whose processes run. `stop(flatten)` ends it, `count` looks at the record."""
 
     def __init__(
-        self, stack: Stack, figures: Figures, count: Callable[[], Awaitable[None]], stop: Callable[[bool], None]
+        self, stack: Stack, figures: SessionFigures, count: Callable[[], Awaitable[None]], stop: Callable[[bool], None]
     ) -> None:
         self._stack, self._figures, self._count, self._stop = stack, figures, count, stop
 
@@ -65,13 +65,13 @@ class Answering:
         return {"done" if answer.done else "refused": answer.text}
 
 
-class FrontDoor:
+class AnswerHolder:
     """The door of one `trader`. It answers itself before there is a batch, then has the batch's session answer."""
 
     def __init__(self, home: Path, environment: str, stop: Callable[[], None]) -> None:
         pid = os.getpid()
         self._home, self._folder, self._stop = home, home / "run" / f"{_FOLDER}{pid}", stop
-        self._door = OperatorDoor(home, self._folder, f"waiting-{pid}", environment, "", self._answer)
+        self._door = OperatorSocket(home, self._folder, f"waiting-{pid}", environment, "", self._answer)
         self._phase = "is being prepared"
 
     def waits(self, what: str) -> None:
@@ -83,7 +83,7 @@ class FrontDoor:
         await asyncio.to_thread(_forget_killed, self._home)
         await self._door.open()
 
-    def hand_over(self, batch_id: str, environment: str, day: str, answer: Answering) -> None:
+    def hand_over(self, batch_id: str, environment: str, day: str, answer: OperatorAnswers) -> None:
         """Have the session of a batch answer from here on."""
         self._door.hand_over(batch_id, environment, day, answer.answer)
 

@@ -39,7 +39,7 @@ class Listed(msgspec.Struct, frozen=True):
 Answer = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
-class OperatorDoor:
+class OperatorSocket:
     """Serves one socket while it is open. Who answers may change meanwhile: no request finds the door shut."""
 
     def __init__(self, home: Path, run_dir: Path, batch_id: str, environment: str, day: str, answer: Answer) -> None:

@@ -11,7 +11,7 @@ from liualgotrader.journal.reserved_file import ReservedFile
 _RESERVE_BYTES = 64 * 1024
 
 
-class LeftEnd(msgspec.Struct, frozen=True):
+class PendingEnd(msgspec.Struct, frozen=True):
     """When, ns UTC, and why a batch ended, and the runs that ended before it with their reasons."""
 
     at: int
@@ -24,7 +24,7 @@ def end_file(journal_dir: Path) -> ReservedFile:
     return ReservedFile(journal_dir / "end.left", _RESERVE_BYTES)
 
 
-def keep_end(journal_dir: Path, end: LeftEnd) -> None:
+def keep_end(journal_dir: Path, end: PendingEnd) -> None:
     """Keep the end of a batch.
 
     Raises:
@@ -33,7 +33,7 @@ def keep_end(journal_dir: Path, end: LeftEnd) -> None:
     end_file(journal_dir).keep(msgspec.json.encode(end))
 
 
-def kept_end(journal_dir: Path) -> LeftEnd | None:
+def kept_end(journal_dir: Path) -> PendingEnd | None:
     """Return the end that the batch came to, None if it was cut off before it came to one."""
     data = end_file(journal_dir).kept()
-    return msgspec.json.decode(data, type=LeftEnd) if data else None
+    return msgspec.json.decode(data, type=PendingEnd) if data else None

@@ -50,7 +50,7 @@ class Wrong(msgspec.Struct, frozen=True, tag="wrong"):
     sentence: str
 
 
-class Found(msgspec.Struct, frozen=True, tag="found"):
+class PlanFacts(msgspec.Struct, frozen=True, tag="found"):
     """All could be; a strategy that cannot be made says so itself."""
 
     strategies: tuple[StrategyFacts, ...]
@@ -58,10 +58,10 @@ class Found(msgspec.Struct, frozen=True, tag="found"):
     files: tuple[str, ...] = ()  # of the user's: loaded, or imported by one that was
 
 
-Report = Loading | Wrong | Found
+Report = Loading | Wrong | PlanFacts
 
 
-def inspect_tradeplan(plan: TradePlan, *, seconds: float = LOAD_SECONDS) -> Found:
+def inspect_tradeplan(plan: TradePlan, *, seconds: float = LOAD_SECONDS) -> PlanFacts:
     """Make every strategy and scanner as the session's processes will, and return what they say of themselves.
 
     Blocks for as long as their imports take, `seconds` of machine time at most.
@@ -85,7 +85,7 @@ def inspect_tradeplan(plan: TradePlan, *, seconds: float = LOAD_SECONDS) -> Foun
         ours.close()
 
 
-def _listen(reports: Connection, until: int, seconds: float) -> Found:
+def _listen(reports: Connection, until: int, seconds: float) -> PlanFacts:
     table = "[strategies]"
     while True:
         if not reports.poll(max(0.0, (until - machine_now()) / SECOND)):
@@ -94,7 +94,7 @@ def _listen(reports: Connection, until: int, seconds: float) -> Found:
             report = msgspec.msgpack.decode(reports.recv_bytes(), type=Report)
         except EOFError:
             raise EOFError(table) from None
-        if isinstance(report, Found):
+        if isinstance(report, PlanFacts):
             return report
         if isinstance(report, Wrong):
             raise ConfigError(report.sentence)
@@ -121,7 +121,7 @@ def _inspect(values: dict[str, Any], reports: Connection) -> None:
     sys.exit(0)
 
 
-def _found(plan: TradePlan, tell: Callable[[Report], None]) -> Found:
+def _found(plan: TradePlan, tell: Callable[[Report], None]) -> PlanFacts:
     from liualgotrader.supervisor.making import scanner_doubts, scanner_target, shown_session, strategy_facts
 
     strategies: list[StrategyFacts] = []
@@ -133,4 +133,4 @@ def _found(plan: TradePlan, tell: Callable[[Report], None]) -> Found:
         for name, details in plan.scanners.items():
             tell(Loading(f"scanners.{name}"))
             scanners.append(ScannerFacts(name, scanner_target(name, details), scanner_doubts(name, details)))
-    return Found(tuple(strategies), tuple(scanners), tuple(imported_files(loaded_files())))
+    return PlanFacts(tuple(strategies), tuple(scanners), tuple(imported_files(loaded_files())))

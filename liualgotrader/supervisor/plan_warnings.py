@@ -9,12 +9,12 @@ from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.common.tradeplan_tables import BUILT_IN_SCANNER, nearest
 from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.plan_inspection import Found
+from liualgotrader.supervisor.plan_inspection import PlanFacts
 
 MOST_MARGIN = 4.0  # times equity that a US broker lends a day trader (FINRA rule 4210)
 
 
-def doubts_about(plan: TradePlan, found: Found) -> list[str]:
+def doubts_about(plan: TradePlan, found: PlanFacts) -> list[str]:
     """Return a sentence for each doubt that does not depend on the session's hours; a strategy that cannot be made is none."""
     said = [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in _notes(found).items()]
     said += [doubt for strategy in found.strategies for doubt in strategy.doubts]
@@ -22,7 +22,7 @@ def doubts_about(plan: TradePlan, found: Found) -> list[str]:
     return [*said, *_without_picks(plan, found), *_early_scanner(plan), *_wide_limits(plan)]
 
 
-def doubts_about_hours(plan: TradePlan, found: Found, hours: Hours) -> list[str]:
+def doubts_about_hours(plan: TradePlan, found: PlanFacts, hours: Hours) -> list[str]:
     """Return a sentence for each rule of the plan that leaves no time to trade between the session's open and close."""
     minutes = (hours.closes_at - hours.opens_at) / MINUTE
     if hours.bypass:
@@ -45,12 +45,12 @@ def _wide_limits(plan: TradePlan) -> Iterable[str]:
             yield f"[limits] `{name}` is {value:g}, {value:.0%} of equity: {value:g} % is written {value / 100:g}"
 
 
-def _notes(found: Found) -> dict[str, str]:
+def _notes(found: PlanFacts) -> dict[str, str]:
     """Return the name of the first strategy in whose file a place stands, by what is said of it."""
     return {note: s.name for s in reversed(found.strategies) for note in s.notes}
 
 
-def _without_picks(plan: TradePlan, found: Found) -> Iterable[str]:
+def _without_picks(plan: TradePlan, found: PlanFacts) -> Iterable[str]:
     called_for_symbols = [s.name for s in found.strategies if not s.run_all and not s.broken]
     if not plan.scanners:
         if called_for_symbols:
@@ -79,7 +79,7 @@ def _early_scanner(plan: TradePlan) -> Iterable[str]:
         )
 
 
-def _late_windows(plan: TradePlan, found: Found, minutes: float) -> Iterable[str]:
+def _late_windows(plan: TradePlan, found: PlanFacts, minutes: float) -> Iterable[str]:
     for facts in found.strategies:
         windows = plan.schedule(facts.name)
         end = minutes - (plan.market_liquidation_end_time_minutes if _day_trade(facts) else 0)

@@ -33,16 +33,16 @@ from liualgotrader.supervisor.arming import (
     require_word,
     session_limits,
 )
-from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, build_label, may_go_on
+from liualgotrader.supervisor.batch import Batch, BatchFinder, Wanted, build_label, may_go_on
 from liualgotrader.supervisor.data_folder import enough_room, has_batches
 from liualgotrader.supervisor.ending import Ending
 from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.pending_end import end_file
-from liualgotrader.supervisor.plan_inspection import Found, inspect_tradeplan
+from liualgotrader.supervisor.plan_inspection import PlanFacts, inspect_tradeplan
 from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.proofs import Proof, keep_proof
-from liualgotrader.supervisor.request import Request, Screen
+from liualgotrader.supervisor.request import Screen, TraderRequest
 from liualgotrader.supervisor.session_database import Record, open_record
 from liualgotrader.supervisor.simulated_market import (
     MARKET_STATE,
@@ -67,7 +67,7 @@ class Prepared:
 
     facts: tuple[StrategyFacts, ...]
     record: Record
-    ledger: Ledger
+    ledger: BatchFinder
     batch: Batch
     plan: SessionPlan
     page: SessionPage
@@ -111,7 +111,7 @@ class Prepared:
 class Preparation:
     """What a session is prepared from."""
 
-    request: Request
+    request: TraderRequest
     settings: Settings
     tradeplan: TradePlan
     screen: Screen
@@ -152,7 +152,7 @@ class Preparation:
                 f"the database holds {stored} trade plan(s), which this version does not trade: only the strategies of"
                 f" {self.settings.tradeplan_path.name} run (file_only = true says that this is meant)"
             )
-        ledger = Ledger(
+        ledger = BatchFinder(
             record.store, self.settings.home_path, kept=self._kept, account_is_new=self.request.account_is_new
         )
         cleanup.callback(ledger.release)
@@ -186,7 +186,7 @@ class Preparation:
         async with AsyncExitStack() as looking:
             return await self._money.left((await self._open(looking)).store)
 
-    async def _inspect(self, left: Left) -> tuple[Found, str]:
+    async def _inspect(self, left: Left) -> tuple[PlanFacts, str]:
         """Return what the plan's classes say, and, where a batch goes on all the same, why nothing new may come of them."""
         try:
             found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
@@ -194,10 +194,10 @@ class Preparation:
         except ConfigError as error:
             if not left.today:
                 raise
-            return Found(()), str(error)
+            return PlanFacts(()), str(error)
         return found, self.request.broken_plan
 
-    def _hash(self, found: Found) -> str:
+    def _hash(self, found: PlanFacts) -> str:
         return hash_of(self.settings, self.tradeplan, found.files)
 
     # --- record ------------------------------------------------------------------------------------
@@ -281,10 +281,10 @@ class Preparation:
 
     async def _begin(
         self,
-        found: Found,
+        found: PlanFacts,
         arming: Arming | None,
         record: Record,
-        ledger: Ledger,
+        ledger: BatchFinder,
         hours: Hours,
         cleanup: AsyncExitStack,
     ) -> Prepared:
@@ -304,10 +304,10 @@ class Preparation:
 
     async def _furnish(
         self,
-        found: Found,
+        found: PlanFacts,
         arming: Arming | None,
         record: Record,
-        ledger: Ledger,
+        ledger: BatchFinder,
         batch: Batch,
         hours: Hours,
         cleanup: AsyncExitStack,
@@ -339,7 +339,7 @@ class Preparation:
         self._say_banner(batch, prepared.plan)
         return prepared
 
-    def _wanted(self, found: Found, hours: Hours, arming: Arming | None) -> Wanted:
+    def _wanted(self, found: PlanFacts, hours: Hours, arming: Arming | None) -> Wanted:
         request, settings = self.request, self.settings
         market = {
             "data": request.data,
@@ -455,7 +455,7 @@ def last_market_time(run_dir: Path) -> int:
     return anchor.market0 if anchor else 0
 
 
-def can_run(found: Found) -> None:
+def can_run(found: PlanFacts) -> None:
     """Check that a strategy of the plan can run.
 
     Raises:
@@ -467,7 +467,7 @@ def can_run(found: Found) -> None:
         raise ConfigError(f"{broken[0]}{others}")
 
 
-def _unmade(found: Found) -> list[str]:
+def _unmade(found: PlanFacts) -> list[str]:
     return [f"{s.broken}: it will not run" for s in found.strategies if s.broken]
 
 

@@ -14,7 +14,7 @@ GENERATED_DAY = "2024-06-03"
 """The day that the generated market plays when none is named: fixed, so that a seed says everything."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class TraderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The command line of one session, beyond the settings."""
 
     simulate: bool = False

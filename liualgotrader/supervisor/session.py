@@ -34,13 +34,13 @@ from liualgotrader.supervisor.ending import (
     say_scanners_off,
     say_summary,
 )
-from liualgotrader.supervisor.managed_process import Worker
-from liualgotrader.supervisor.operator_answers import Answering, FrontDoor
-from liualgotrader.supervisor.pending_end import LeftEnd, keep_end
+from liualgotrader.supervisor.managed_process import ManagedProcess
+from liualgotrader.supervisor.operator_answers import AnswerHolder, OperatorAnswers
+from liualgotrader.supervisor.pending_end import PendingEnd, keep_end
 from liualgotrader.supervisor.prepare import Preparation, Prepared
-from liualgotrader.supervisor.request import Request, Screen
+from liualgotrader.supervisor.request import Screen, TraderRequest
 from liualgotrader.supervisor.results import Results
-from liualgotrader.supervisor.session_figures import Figures
+from liualgotrader.supervisor.session_figures import SessionFigures
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
 from liualgotrader.supervisor.view import equity_text, masked_account, today_text
 
@@ -64,7 +64,7 @@ class Session:
 
     def __init__(
         self,
-        request: Request,
+        request: TraderRequest,
         settings: Settings,
         tradeplan: TradePlan,
         screen: Screen,
@@ -78,7 +78,7 @@ class Session:
         self._main: asyncio.Task[Any] | None = None
         self._prepared: Prepared | None = None
         self._stack: Stack | None = None
-        self._figures: Figures | None = None
+        self._figures: SessionFigures | None = None
         self._results: Results | None = None
         self._errands: set[asyncio.Task[None]] = set()
         self._said_stopped: set[tuple[str, str]] = set()
@@ -176,7 +176,7 @@ class Session:
     async def _whole(self, cleanup: AsyncExitStack) -> Ending:
         home, environment = self._settings.home_path, environment_of(self._request, self._settings)
         make_home(home)
-        door = FrontDoor(home, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
+        door = AnswerHolder(home, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
         cleanup.push_async_callback(door.close)
         await door.open()
         prepared = await Preparation(  # it may mean to wait for the open
@@ -194,7 +194,7 @@ class Session:
         self._prepared = prepared
         self._ending = asyncio.get_running_loop().create_future()
         stack = self._stack = Stack(prepared.plan, prepared.page, self, prepared.wanted, self._programs)
-        figures = self._figures = Figures(prepared, stack, self._market_now)
+        figures = self._figures = SessionFigures(prepared, stack, self._market_now)
         cleanup.push_async_callback(self._nobody_left, stack)
         plan = prepared.plan
         self._results = Results(
@@ -204,7 +204,7 @@ class Session:
             prepared.batch.layout.strategies(),
             alone=self._tradeplan.skip_existing or self._request.account_is_new,
         )
-        answering = Answering(stack, figures, self._count, self.stop)
+        answering = OperatorAnswers(stack, figures, self._count, self.stop)
         door.hand_over(plan.batch_id, plan.environment, plan.hours.day, answering)
         cleanup.push_async_callback(door.close)  # before the processes and the record that it tells of are gone
         stack.start()
@@ -231,7 +231,7 @@ class Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _finish(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
+    async def _finish(self, prepared: Prepared, stack: Stack, figures: SessionFigures, ending: Ending) -> Ending:
         reason = ending.reason
         say(log, "session_ends", reason=reason)
         self._screen.line(f"the session ends ({reason}); stopping the processes")
@@ -260,11 +260,11 @@ class Session:
         assert self._stack is not None
         runs = _stopped_runs(self._stack.plan)
         try:
-            keep_end(batch.journal_dir, LeftEnd(self._market_now(), reason, tuple(runs)))
+            keep_end(batch.journal_dir, PendingEnd(self._market_now(), reason, tuple(runs)))
         except OSError as error:
             warn(log, "end_lost", error=error)
 
-    async def _stop(self, stack: Stack, ending: Ending) -> Worker | None:
+    async def _stop(self, stack: Stack, ending: Ending) -> ManagedProcess | None:
         """Stop the processes and return the gateway's, which is started once more if it did not end in order."""
         flatten = self._request.flatten and ending.by_hand
         await stack.stop(ending.reason, flatten=flatten)
@@ -275,7 +275,7 @@ class Session:
         return gateway
 
     async def _write_down(
-        self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending
+        self, prepared: Prepared, stack: Stack, figures: SessionFigures, ending: Ending
     ) -> tuple[Ending, bool]:
         """Analyse the batch and write its end; a database that is away is waited for a little.
 
@@ -291,7 +291,7 @@ class Session:
                 sentence = f"{error} The batch is not finished: start `trader` again, which writes its end first"
         return ending if ending.exit_code else Ending(3, "failed", sentence), False
 
-    async def _analyse(self, prepared: Prepared, stack: Stack, figures: Figures, ending: Ending) -> Ending:
+    async def _analyse(self, prepared: Prepared, stack: Stack, figures: SessionFigures, ending: Ending) -> Ending:
         assert self._results is not None
         results, plan = self._results, stack.plan
         opening = await results.opening(await results.trades())

@@ -13,7 +13,7 @@ from liualgotrader.common.config import Settings, default_home
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError
 from liualgotrader.common.ports import Store
 from liualgotrader.common.programs import program_call
-from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.simulated_market import kept_account
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Record:
             await asyncio.to_thread(self.server.release)
 
 
-async def open_record(settings: Settings, request: Request) -> Record:
+async def open_record(settings: Settings, request: TraderRequest) -> Record:
     """Return the database that the session writes to, its tables up to date.
 
     A simulated session uses a database of its own on the embedded server, whatever DSN says; only
@@ -84,7 +84,7 @@ async def open_record(settings: Settings, request: Request) -> Record:
     return Record(store, server.dsn(database), server, database)
 
 
-def _database(request: Request) -> str:
+def _database(request: TraderRequest) -> str:
     """Return the name of a session's database on the embedded server."""
     from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE
 
@@ -103,7 +103,7 @@ def _without_which_nothing_starts() -> Iterator[None]:
         raise OutsideError(f"{cause}, so nothing is started: see that it runs and that DSN names it") from error
 
 
-async def look_at_record(settings: Settings, request: Request, portfolios: Collection[str] = ()) -> str:
+async def look_at_record(settings: Settings, request: TraderRequest, portfolios: Collection[str] = ()) -> str:
     """Return what `open_record` would find and do, in words; no database and no table is made or changed.
 
     Raises:

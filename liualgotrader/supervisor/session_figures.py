@@ -16,12 +16,12 @@ from liualgotrader.common.rows import FilledTrade, LeftOpen
 from liualgotrader.supervisor.prepare import Prepared
 from liualgotrader.supervisor.results import Held
 from liualgotrader.supervisor.stack import Stack
-from liualgotrader.supervisor.view import GAINS, PositionView, ProcessView, StrategyView, View, producer_events
+from liualgotrader.supervisor.view import GAINS, PositionLine, ProcessView, StrategyView, View, producer_events
 
 _RATE_OVER = 2 * SECOND  # machine time over which events per second are taken
 
 
-class Figures:
+class SessionFigures:
     """Makes views of one session."""
 
     def __init__(self, prepared: Prepared, stack: Stack, market_now: Callable[[], int]) -> None:
@@ -129,7 +129,7 @@ class Figures:
         return found
 
     def _strategies(
-        self, stack: Stack, facts: Mapping[str, Any], positions: Sequence[PositionView]
+        self, stack: Stack, facts: Mapping[str, Any], positions: Sequence[PositionLine]
     ) -> tuple[StrategyView, ...]:
         names = self._prepared.batch.layout.strategies()
         figures = {f.strategy: f for f in summarize(names, self._trips).strategies}
@@ -169,7 +169,7 @@ class Figures:
 
 def at_newest_prices(
     facts: Mapping[str, Any], marks: Mapping[str, Decimal]
-) -> tuple[dict[str, Any], tuple[PositionView, ...]]:
+) -> tuple[dict[str, Any], tuple[PositionLine, ...]]:
     """Return the gateway's facts and its positions brought forward to newer prices, all to the same ones.
 
     Equity and the day's gains move by what the positions gained since the gateway looked: one frame agrees with itself.
@@ -182,7 +182,7 @@ def at_newest_prices(
         if now is not None:
             since += quantity * (now - (entry if then is None else then))
         stop, target = _price(told.get("resting_stop") or told.get("stop")), _price(told.get("target"))
-        positions.append(PositionView(told["strategy"], told["symbol"], quantity, entry, now, stop, target))
+        positions.append(PositionLine(told["strategy"], told["symbol"], quantity, entry, now, stop, target))
     moved = {name: facts[name] for name in ("equity", *GAINS) if facts.get(name) is not None}
     return {**facts, **{name: f"{Decimal(value) + since:.2f}" for name, value in moved.items()}}, tuple(positions)
 

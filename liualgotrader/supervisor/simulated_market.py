@@ -17,8 +17,8 @@ from liualgotrader.common.config import Secret
 from liualgotrader.common.control import Failed
 from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
 from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec, Simulation
-from liualgotrader.supervisor.managed_process import Command, Worker, death_text
-from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.managed_process import ManagedProcess, ProcessSpec, death_text
+from liualgotrader.supervisor.request import TraderRequest
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _STOP_SECONDS = 10.0
 
 
 def market_spec(
-    request: Request,
+    request: TraderRequest,
     simulation: Simulation,
     hours: Hours,
     seed: int,
@@ -138,9 +138,9 @@ class SimulatedMarket:
         self.doubts: tuple[str, ...] = ()  # what a person should look at in its data
         self.skipped: tuple[str, ...] = ()  # counts of what was left out of its data
         self.report: dict[str, Any] = {}
-        command = Command("simulator", module, (str(run_dir / SPEC_FILE),))
+        command = ProcessSpec("simulator", module, (str(run_dir / SPEC_FILE),))
         self._spec_path = run_dir / SPEC_FILE
-        self.worker = Worker(command, log_dir / "simulator.out", self._hear, self._died, msgspec.msgpack.decode)
+        self.worker = ManagedProcess(command, log_dir / "simulator.out", self._hear, self._died, msgspec.msgpack.decode)
 
     async def start(self, spec: MarketSpec) -> int:
         """Start it and return its port.
@@ -178,7 +178,7 @@ class SimulatedMarket:
         """Return what simulated time waits for, in its own words."""
         return tuple(str(reason) for reason in self.report.get("waiting_for", ()))
 
-    def _hear(self, worker: Worker, message: Mapping[str, Any]) -> None:
+    def _hear(self, worker: ManagedProcess, message: Mapping[str, Any]) -> None:
         if "port" in message and not self._port.done():
             worker.state = "ready"
             self.notes, self.doubts, self.skipped = (tuple(message.get(k, ())) for k in ("notes", "doubts", "skipped"))
@@ -191,7 +191,7 @@ class SimulatedMarket:
             self.report = dict(message)
             worker.counters = {k: float(v) for k, v in message.items() if isinstance(v, int | float)}
 
-    def _died(self, worker: Worker, code: int) -> None:
+    def _died(self, worker: ManagedProcess, code: int) -> None:
         if not self._port.done() and worker.failed is not None:
             self._port.set_exception(error_told(worker.failed))
         elif not self._port.done():

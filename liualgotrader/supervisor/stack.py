@@ -15,6 +15,7 @@ from liualgotrader.common.clock import WallClock, machine_now
 from liualgotrader.common.control import (
     Answered,
     Counters,
+    DeskFacts,
     Failed,
     Notice,
     Operate,
@@ -23,7 +24,6 @@ from liualgotrader.common.control import (
     SlotEnded,
     Stop,
     StopSlot,
-    Told,
 )
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.common.session_plan import SessionPlan, write_plan
@@ -31,8 +31,8 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.ipc.queue_link import new_queue
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.scanners_runner.scanner_marks import Marks
-from liualgotrader.supervisor.managed_process import Command, Worker, death_text
-from liualgotrader.supervisor.watchdog import Mute, NoAnswer, back_off, finding, look
+from liualgotrader.supervisor.managed_process import ManagedProcess, ProcessSpec, death_text
+from liualgotrader.supervisor.watchdog import SilentProcess, StuckCall, back_off, finding, look
 
 log = logging.getLogger(__name__)
 
@@ -193,19 +193,19 @@ class Stack:
         else:
             self._unwritten = False
 
-    def _remind(self, worker: Worker) -> None:
+    def _remind(self, worker: ManagedProcess) -> None:
         """Tell a process that read an old plan which of its slots are stopped."""
         for slot in self.plan.slots:
             if slot.stopped and worker.name in ("order_gateway", f"consumer-{slot.consumer}"):
                 worker.send(StopSlot(slot.slot, slot.stopped))
 
-    def _worker(self, name: str, programs: Mapping[str, str]) -> Worker:
+    def _worker(self, name: str, programs: Mapping[str, str]) -> ManagedProcess:
         kind, _, index = name.partition("-")
-        command = Command(name, programs[kind], (self.plan.run_dir,), (int(index),) if index else ())
+        command = ProcessSpec(name, programs[kind], (self.plan.run_dir,), (int(index),) if index else ())
         self._page.put(self._page.process(name), Cell.LIFE, Life.DOWN)
-        return Worker(command, Path(self.plan.log_dir) / f"{name}.out", self._hear, self._died)
+        return ManagedProcess(command, Path(self.plan.log_dir) / f"{name}.out", self._hear, self._died)
 
-    async def _stop(self, worker: Worker, reason: str, *, flatten: bool) -> bool:
+    async def _stop(self, worker: ManagedProcess, reason: str, *, flatten: bool) -> bool:
         worker.stopping = True
         if not worker.alive:
             return worker.exit_code == 0  # else it had died and was about to be started again
@@ -223,13 +223,13 @@ class Stack:
             return False
         return worker.exit_code == 0
 
-    async def _treat(self, worker: Worker, found: NoAnswer | Mute) -> None:
+    async def _treat(self, worker: ManagedProcess, found: StuckCall | SilentProcess) -> None:
         pid = worker.pid
         worker.dump()
         await self._clock.sleep(_DUMP_SECONDS)
         if worker.pid != pid:
             return
-        if isinstance(found, NoAnswer):
+        if isinstance(found, StuckCall):
             strategy = next((s.strategy for s in self.plan.slots if s.slot == found.slot), f"slot {found.slot}")
             self._owner.notice(
                 "WARNING",
@@ -242,7 +242,7 @@ class Stack:
             self._owner.notice("WARNING", f"{worker.name} was mute for {found.seconds:.0f} s and is started again")
         worker.kill()
 
-    def _hear(self, worker: Worker, message: Any) -> None:
+    def _hear(self, worker: ManagedProcess, message: Any) -> None:
         match message:
             case Ready():
                 worker.state = "ready"
@@ -251,7 +251,7 @@ class Stack:
                     self._remind(worker)
             case Counters(values):
                 worker.counters = values
-            case Told(facts):
+            case DeskFacts(facts):
                 worker.facts.update(facts)
             case SlotEnded(slot, reason):
                 self.stop_slot(slot, reason, told_by=worker.name)
@@ -265,7 +265,7 @@ class Stack:
             case Failed():
                 worker.failed = message
 
-    def _died(self, worker: Worker, code: int) -> None:
+    def _died(self, worker: ManagedProcess, code: int) -> None:
         row = self._page.process(worker.name)
         if worker.stopping or self.stopping:
             self._page.put(row, Cell.LIFE, Life.FINISHED)  # nobody starts it again: the market need not wait
@@ -299,7 +299,7 @@ class Stack:
         else:
             self._start_later(worker, wait)
 
-    def _blame(self, worker: Worker, code: int) -> None:
+    def _blame(self, worker: ManagedProcess, code: int) -> None:
         """Stop the strategy or scanner that ended its own process (a crash in a library, `os._exit`); nobody kills by those."""
         row = self._page.process(worker.name)
         since, slot = self._page.get(row, Cell.CALL_SINCE), self._page.get(row, Cell.CALL_SLOT)
@@ -312,7 +312,7 @@ class Stack:
             self.stop_slot(slot, f"its process {death_text(code)} during a call")
             worker.excused = True
 
-    def _blame_scanner(self, worker: Worker, code: int) -> None:
+    def _blame_scanner(self, worker: ManagedProcess, code: int) -> None:
         at, reason = self._market_now(), f"its process {death_text(code)} while it ran"
         marks = Marks(Path(self.plan.run_dir))
         if name := marks.blame(at, reason):
@@ -335,7 +335,7 @@ class Stack:
                 link = self._page.link(name)
                 self._page.set_handled(link, self._page.sent(link))
 
-    def _start_later(self, worker: Worker, wait: float) -> None:
+    def _start_later(self, worker: ManagedProcess, wait: float) -> None:
         def start() -> None:
             self._later.discard(timer)
             if not self.stopping:

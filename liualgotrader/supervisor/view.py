@@ -46,7 +46,7 @@ class StrategyView(msgspec.Struct, frozen=True):
         return self.gain - self.open_gain
 
 
-class PositionView(msgspec.Struct, frozen=True):
+class PositionLine(msgspec.Struct, frozen=True):
     """An open position: signed shares, US dollars per share; None is not known, or for `stop`, that there is none.
 
     `stop` is what rests at the broker, else what is stored with the position.
@@ -81,7 +81,7 @@ class View(msgspec.Struct, frozen=True):
     strategies: tuple[StrategyView, ...]
     waiting_for: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
-    positions: tuple[PositionView, ...] = ()
+    positions: tuple[PositionLine, ...] = ()
     speed: float | None = None  # market per machine time; None where both are the same
     debug: bool = False
 

@@ -18,7 +18,7 @@ DEATHS_WITHIN = 60 * SECOND
 _BACK_OFF = (0.0, 0.5, 1.0, 2.0)
 
 
-class Seen(NamedTuple):
+class ProcessLook(NamedTuple):
     """One look at a process."""
 
     name: str
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
     call_since: int
 
 
-class NoAnswer(NamedTuple):
+class StuckCall(NamedTuple):
     """A strategy was called and has not returned."""
 
     process: str
@@ -43,35 +43,39 @@ class NoAnswer(NamedTuple):
     seconds: float
 
 
-class Mute(NamedTuple):
+class SilentProcess(NamedTuple):
     """A process's loop does not turn, and no strategy is to blame."""
 
     process: str
     seconds: float
 
 
-def look(page: SessionPage, name: str, pid: int, spawned_at: int) -> Seen:
+def look(page: SessionPage, name: str, pid: int, spawned_at: int) -> ProcessLook:
     """Return what the page says about a process."""
     row = page.process(name)
     cells = (Cell.PID, Cell.LIFE, Cell.BEAT, Cell.CALL_SLOT, Cell.CALL_SYMBOL, Cell.CALL_BATCH)
-    return Seen(name, pid, spawned_at, *(page.get(row, cell) for cell in (*cells, Cell.CALL_COUNT, Cell.CALL_SINCE)))
+    return ProcessLook(
+        name, pid, spawned_at, *(page.get(row, cell) for cell in (*cells, Cell.CALL_COUNT, Cell.CALL_SINCE))
+    )
 
 
-def finding(seen: Seen, before: Seen, machine: int, answer_seconds: float) -> NoAnswer | Mute | None:
+def finding(
+    seen: ProcessLook, before: ProcessLook, machine: int, answer_seconds: float
+) -> StuckCall | SilentProcess | None:
     """Return what is wrong with a process that was looked at twice, None if all is well; `seen` is the newer look.
 
     Twice, because the cells of a call are not written in one step: only a call that stands still counts.
     """
     if seen.row_pid != seen.pid:
         waited = (machine - seen.spawned_at) / SECOND
-        return Mute(seen.name, waited) if waited > ARRIVE_SECONDS else None
+        return SilentProcess(seen.name, waited) if waited > ARRIVE_SECONDS else None
     if seen.call_since:
         stuck = (machine - seen.call_since) / SECOND
         if stuck <= (MAKE_SECONDS if seen.call_batch == MAKING else answer_seconds) or before[6:] != seen[6:]:
             return None
-        return NoAnswer(seen.name, seen.call_slot, cell_symbol(seen.call_symbol), stuck)
+        return StuckCall(seen.name, seen.call_slot, cell_symbol(seen.call_symbol), stuck)
     silent = (machine - seen.beat) / SECOND
-    return Mute(seen.name, silent) if silent > MUTE_SECONDS and seen.life != Life.FINISHED else None
+    return SilentProcess(seen.name, silent) if silent > MUTE_SECONDS and seen.life != Life.FINISHED else None
 
 
 def back_off(deaths: Iterable[int], machine: int) -> float | None:

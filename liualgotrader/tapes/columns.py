@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, Trade
+from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, TradeTick
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-TapeEvent = Trade | Quote | Status
+TapeEvent = TradeTick | Quote | Status
 
 BLOCK = 16_384  # events made at a time
 ROUND_LOT = 100.0
@@ -199,8 +199,8 @@ def _quotes(names: list[str], rows: QuoteColumns) -> list[Quote]:
     return list(map(Quote, names, *_lists(rows.at, rows.bid, rows.bid_size, rows.ask, rows.ask_size, rows.flags)))
 
 
-def _trades(names: list[str], rows: TradeColumns) -> list[Trade]:
-    return list(map(Trade, names, *_lists(rows.at, rows.price, rows.size, rows.flags)))
+def _trades(names: list[str], rows: TradeColumns) -> list[TradeTick]:
+    return list(map(TradeTick, names, *_lists(rows.at, rows.price, rows.size, rows.flags)))
 
 
 def _lists(*columns: NDArray[Any]) -> list[list[Any]]:

@@ -18,7 +18,7 @@ import numpy as np
 from liualgotrader.common.calendar import day_of, new_york, session_of
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import SYMBOL_RULE, Bar, BarSource, Counts, Status, Trade, is_symbol
+from liualgotrader.common.events import SYMBOL_RULE, Bar, BarSource, Counts, Status, TradeTick, is_symbol
 from liualgotrader.tapes.base import (
     ColumnTape,
     TapeAsset,
@@ -255,13 +255,13 @@ class FilesTape(ColumnTape):
         raw = sorted(found + folded, key=lambda b: b.opened_at) if folded else found
         return adjusted(raw, self.splits(symbol), self.day)
 
-    def _earlier_trades(self, symbol: str) -> Iterator[Trade]:
+    def _earlier_trades(self, symbol: str) -> Iterator[TradeTick]:
         rows = self._rows["trades"].get(symbol)
         if rows is None:
             return iter(())
         before = slice(0, int(np.searchsorted(rows["at"], self._start)))
         cells = (rows[f.name][before].tolist() for f in FIELDS["trades"][1:])
-        return map(Trade, repeat(symbol), *cells)
+        return map(TradeTick, repeat(symbol), *cells)
 
     def _all_days(self, symbol: str) -> list[Bar]:
         found = {b.opened_at: b for b in _summed(self.minute_bars(symbol, 0, self._start))}

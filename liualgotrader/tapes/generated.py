@@ -19,13 +19,13 @@ import msgspec
 from liualgotrader.common.calendar import previous_sessions
 from liualgotrader.common.clock import HOUR
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Bar, BarSource, Trade
+from liualgotrader.common.events import Bar, BarSource, TradeTick
 from liualgotrader.tapes.base import ColumnTape, TapeAsset, chosen_symbols, played_session
 from liualgotrader.tapes.columns import SymbolColumns, merged
 from liualgotrader.tapes.generated_draws import Draws, Purpose
 from liualgotrader.tapes.generated_events import fixed_events, symbol_columns
-from liualgotrader.tapes.generated_history import DAILY_SESSIONS, History, history_of
-from liualgotrader.tapes.generated_profile import MOST_SYMBOLS, Profile, profiles
+from liualgotrader.tapes.generated_history import DAILY_SESSIONS, GeneratedHistory, history_of
+from liualgotrader.tapes.generated_profile import MOST_SYMBOLS, SymbolProfile, profiles
 from liualgotrader.tapes.minute_bars import bars_of, sum_of
 
 EVENTS_LIMIT = 600_000  # trades and quotes of a full session; a half day has as many fewer as it is shorter
@@ -69,10 +69,10 @@ class GeneratedTape(ColumnTape):
             for symbol, first in self._yesterday._profiles.items():
                 self._profiles[symbol] = self._profiles[symbol].of_the_company(first)
         super().__init__(session, [_asset(p) for p in self._profiles.values()])
-        self._history: dict[str, History] = {}
+        self._history: dict[str, GeneratedHistory] = {}
 
     @property
-    def profiles(self) -> Mapping[str, Profile]:
+    def profiles(self) -> Mapping[str, SymbolProfile]:
         """How each symbol was made to behave, by symbol."""
         return {symbol: self._profile_of(symbol) for symbol in self._profiles}
 
@@ -95,13 +95,13 @@ class GeneratedTape(ColumnTape):
         draws = Draws(self._seed, self.day, symbol, Purpose.EVENTS)
         return symbol_columns(self._profile_of(symbol), self.session, draws, self._moments[symbol])
 
-    def _profile_of(self, symbol: str) -> Profile:
+    def _profile_of(self, symbol: str) -> SymbolProfile:
         profile = self._profiles[symbol]
         return profile if self._yesterday is None else profile.from_close(self._history_of(symbol).daily[-1].close)
 
-    def _history_of(self, symbol: str) -> History:
+    def _history_of(self, symbol: str) -> GeneratedHistory:
         if symbol not in self._profiles:
-            return History([], [])
+            return GeneratedHistory([], [])
         found = self._history.get(symbol)
         if found is None:
             if self._yesterday is None:
@@ -112,16 +112,16 @@ class GeneratedTape(ColumnTape):
             self._history[symbol] = found
         return found
 
-    def history_with_the_day(self, symbol: str) -> History:
+    def history_with_the_day(self, symbol: str) -> GeneratedHistory:
         """Return the history of a symbol as the next session has it: this one's, and this one."""
         session, before = self.session, self._history_of(symbol)
         events = merged([self.columns(symbol)], session.opens_at, session.closes_at)
         minutes = [
             msgspec.structs.replace(bar, source=int(BarSource.HISTORY))
-            for bar in bars_of(event for event in events if isinstance(event, Trade))
+            for bar in bars_of(event for event in events if isinstance(event, TradeTick))
         ]
         whole = sum_of(minutes, session.opens_at, session.closes_at)
-        return History(before.daily + ([whole] if whole is not None else []), before.minutes + minutes)
+        return GeneratedHistory(before.daily + ([whole] if whole is not None else []), before.minutes + minutes)
 
 
 def _check(seed: int, symbols: int, events_limit: int) -> None:
@@ -134,7 +134,7 @@ def _check(seed: int, symbols: int, events_limit: int) -> None:
         raise ConfigError(f"{symbols} generated symbols need an events limit of at least {needed}, not {events_limit}.")
 
 
-def _moments_of(everybody: Sequence[Profile], minutes: int, limit: int, fixed: int) -> dict[str, int]:
+def _moments_of(everybody: Sequence[SymbolProfile], minutes: int, limit: int, fixed: int) -> dict[str, int]:
     """Return how many moments each symbol gets, by activity, so that all events stay within the limit."""
     full_day_share = min(1.0, minutes / 390)
     free = int(limit * full_day_share) - len(everybody) * (fixed + 1)
@@ -145,7 +145,7 @@ def _moments_of(everybody: Sequence[Profile], minutes: int, limit: int, fixed: i
     return {p.symbol: max(0, min(most, int(free * (p.activity / total)))) for p in everybody}
 
 
-def _asset(profile: Profile) -> TapeAsset:
+def _asset(profile: SymbolProfile) -> TapeAsset:
     return TapeAsset(profile.symbol, f"{profile.symbol} (generated)", profile.venue, profile.shortable)
 
 

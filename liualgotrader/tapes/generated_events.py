@@ -18,7 +18,7 @@ from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.events import Counts, Status
 from liualgotrader.tapes.columns import Floats, Ints, QuoteColumns, SymbolColumns, TradeColumns
 from liualgotrader.tapes.generated_draws import Draws, broken_line
-from liualgotrader.tapes.generated_profile import LEAST_PRICE, Profile, Role
+from liualgotrader.tapes.generated_profile import LEAST_PRICE, Role, SymbolProfile
 
 PRE_MARKET_QUOTES = 12
 PRE_MARKET = 15 * MINUTE
@@ -42,7 +42,7 @@ def fixed_events(session: Session) -> int:
     return PRE_MARKET_QUOTES + 2 + session.minutes
 
 
-def symbol_columns(profile: Profile, session: Session, draws: Draws, moments: int) -> SymbolColumns:
+def symbol_columns(profile: SymbolProfile, session: Session, draws: Draws, moments: int) -> SymbolColumns:
     """Return the events of a symbol with that many moments besides `fixed_events`."""
     halts = _halts(profile, session)
     when = _moments(session, halts, draws, moments)
@@ -61,7 +61,7 @@ def minute_weights(minutes: int) -> Floats:
     return weights
 
 
-def _halts(profile: Profile, session: Session) -> list[tuple[int, int]]:
+def _halts(profile: SymbolProfile, session: Session) -> list[tuple[int, int]]:
     length = session.closes_at - session.opens_at
     seconds = ((int(a * length), int(b * length)) for a, b in profile.halts)
     return [
@@ -112,7 +112,7 @@ def _spread_out(session: Session, uniform: Floats) -> Ints:
     return instants
 
 
-def _fair_price(profile: Profile, session: Session, draws: Draws, at: Ints) -> Floats:
+def _fair_price(profile: SymbolProfile, session: Session, draws: Draws, at: Ints) -> Floats:
     """Return the price in cents round which the symbol is quoted, at each moment."""
     x = np.clip((at - session.opens_at) / (session.closes_at - session.opens_at), 0.0, 1.0)
     quiet = {Role.REVERTING: 0.3, Role.GAP_UP: 0.45, Role.GAP_DOWN: 0.45, Role.PLAIN: 1.0}[profile.role]
@@ -124,7 +124,7 @@ def _fair_price(profile: Profile, session: Session, draws: Draws, at: Ints) -> F
     return np.maximum(fair, float(LEAST_PRICE))
 
 
-def _course(profile: Profile, draws: Draws, x: Floats) -> Floats:
+def _course(profile: SymbolProfile, draws: Draws, x: Floats) -> Floats:
     """Return what the role makes of the price since the open, as a fraction, at each share of the session."""
     if profile.role is Role.GAP_UP:
         return _climb(draws, x, draws.one(0.05, 0.14))
@@ -158,7 +158,7 @@ def _swing(draws: Draws, x: Floats, height: float) -> Floats:
     return broken_line(x, knots / knots[-1], heights)
 
 
-def _quotes(profile: Profile, session: Session, draws: Draws, when: _Moments, fair: Floats) -> QuoteColumns:
+def _quotes(profile: SymbolProfile, session: Session, draws: Draws, when: _Moments, fair: Floats) -> QuoteColumns:
     """Return the quotes, prices in cents."""
     mine = np.flatnonzero(when.is_quote)
     at = when.at[mine]
@@ -172,14 +172,14 @@ def _quotes(profile: Profile, session: Session, draws: Draws, when: _Moments, fa
     return QuoteColumns(at, bid, sizes[0], bid + spread, sizes[1], np.zeros(n, np.int64))
 
 
-def _displayed(profile: Profile, draws: Draws, n: int) -> Floats:
+def _displayed(profile: SymbolProfile, draws: Draws, n: int) -> Floats:
     """Return displayed sizes in round lots: mostly one to three typical prints, now and then many."""
     prints = (0.4 + draws.uniform(n)) / (0.12 + draws.uniform(n))
     sizes: Floats = 100.0 * np.maximum(np.rint(prints * (profile.typical_size / 100.0)), 1.0)
     return sizes
 
 
-def _trades(profile: Profile, draws: Draws, when: _Moments, fair: Floats, quotes: QuoteColumns) -> TradeColumns:
+def _trades(profile: SymbolProfile, draws: Draws, when: _Moments, fair: Floats, quotes: QuoteColumns) -> TradeColumns:
     """Return prints at the bid or the offer in force, where the fair price pulls them, some in between."""
     mine = np.flatnonzero(~when.is_quote)
     in_force = np.cumsum(when.is_quote) - 1
@@ -196,7 +196,7 @@ def _trades(profile: Profile, draws: Draws, when: _Moments, fair: Floats, quotes
     return TradeColumns(when.at[mine], price / 100.0, size, flags)
 
 
-def _print_sizes(profile: Profile, draws: Draws, shown: Floats) -> tuple[Floats, Ints]:
+def _print_sizes(profile: SymbolProfile, draws: Draws, shown: Floats) -> tuple[Floats, Ints]:
     """Return sizes and flags; prints take no more than was shown, except the two auctions at open and close."""
     n = len(shown)
     lots = np.maximum(np.rint((0.2 + 1.6 * draws.uniform(n)) * (profile.typical_size / 100.0)), 1.0)

@@ -18,7 +18,7 @@ from liualgotrader.common.events import Bar, BarSource
 from liualgotrader.tapes.columns import Floats
 from liualgotrader.tapes.generated_draws import Draws
 from liualgotrader.tapes.generated_events import minute_weights
-from liualgotrader.tapes.generated_profile import LEAST_PRICE, Profile
+from liualgotrader.tapes.generated_profile import LEAST_PRICE, SymbolProfile
 from liualgotrader.tapes.minute_bars import sum_of
 
 DAILY_SESSIONS = 260  # a year and a little, for 52-week figures
@@ -30,14 +30,14 @@ _SOURCE = int(BarSource.HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class GeneratedHistory:
     """Bars of one symbol before the day, oldest first."""
 
     daily: list[Bar]
     minutes: list[Bar]
 
 
-def history_of(profile: Profile, before: Sequence[Session], draws: Draws) -> History:
+def history_of(profile: SymbolProfile, before: Sequence[Session], draws: Draws) -> GeneratedHistory:
     """Return the history of a symbol over the sessions `before` the day, oldest first."""
     daily: list[Bar] = []
     minutes: list[Bar] = []
@@ -51,10 +51,10 @@ def history_of(profile: Profile, before: Sequence[Session], draws: Draws) -> His
             whole = _day(profile, session, draws, (opening, closing, volume))
         if whole is not None:
             daily.append(whole)
-    return History(daily[::-1], minutes)
+    return GeneratedHistory(daily[::-1], minutes)
 
 
-def _days_backwards(profile: Profile, n: int, draws: Draws) -> list[tuple[int, int, float]]:
+def _days_backwards(profile: SymbolProfile, n: int, draws: Draws) -> list[tuple[int, int, float]]:
     """Return (open, close, volume) of the last `n` days in cents and shares, newest first."""
     within = (draws.bell(n) * (profile.volatility * 0.8)).tolist()
     overnight = (draws.bell(n) * (profile.volatility * 0.3)).tolist()
@@ -72,7 +72,7 @@ def _bounded(cents: float) -> int:
     return min(max(round(cents), LEAST_PRICE), MOST_CENTS)
 
 
-def _day(profile: Profile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> Bar:
+def _day(profile: SymbolProfile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> Bar:
     opening, closing, volume = figures
     high = max(opening, closing) * (1.0 + draws.one(0.0, profile.volatility))
     low = max(min(opening, closing) * (1.0 - draws.one(0.0, profile.volatility)), float(LEAST_PRICE - 50))
@@ -85,7 +85,7 @@ def _day(profile: Profile, session: Session, draws: Draws, figures: tuple[int, i
     return Bar(profile.symbol, begin, end, opened, high, low, closed, shares, vwap, count, _SOURCE)
 
 
-def _minutes(profile: Profile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> list[Bar]:
+def _minutes(profile: SymbolProfile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> list[Bar]:
     opening, closing, volume = figures
     n = session.minutes
     path = _bridge(opening, closing, n * _POINTS, profile.volatility * 0.7, draws).reshape(n, _POINTS)

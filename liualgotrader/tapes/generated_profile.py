@@ -35,7 +35,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class SymbolProfile:
     """One symbol on one day. Prices are cents, fractions are of the price, `activity` weighs its share of events."""
 
     symbol: str
@@ -51,7 +51,7 @@ class Profile:
     activity: float
     halts: tuple[tuple[float, float], ...] = ()  # begin and end as fractions of the session
 
-    def of_the_company(self, first: Profile) -> Profile:
+    def of_the_company(self, first: SymbolProfile) -> SymbolProfile:
         """Return this day's behaviour of a symbol whose lasting traits are those of an earlier day."""
         return replace(
             self,
@@ -62,7 +62,7 @@ class Profile:
             usual_volume=first.usual_volume,
         )
 
-    def from_close(self, dollars: float) -> Profile:
+    def from_close(self, dollars: float) -> SymbolProfile:
         """Return the same behaviour after another close, US dollars."""
         factor = dollars * 100 / self.previous_close
         return replace(
@@ -81,7 +81,7 @@ def tickers(count: int) -> list[str]:
     return sorted(free[i] for i in shuffled[:count])
 
 
-def profiles(seed: int, day: date, count: int) -> list[Profile]:
+def profiles(seed: int, day: date, count: int) -> list[SymbolProfile]:
     """Return the characters of all symbols, in the order of `tickers`."""
     names = tickers(count)
     draws = Draws(seed, day, "roles", Purpose.UNIVERSE)
@@ -112,7 +112,7 @@ def _halted(draws: Draws, roles: Sequence[Role]) -> frozenset[int]:
     return frozenset(up + others)
 
 
-def _profile(draws: Draws, symbol: str, role: Role, halted: bool) -> Profile:
+def _profile(draws: Draws, symbol: str, role: Role, halted: bool) -> SymbolProfile:
     moves = role is not Role.PLAIN
     quantiles = _MOVER_QUANTILES if role is Role.GAP_UP else _PRICE_QUANTILES
     knots = np.arange(len(quantiles)) / (len(quantiles) - 1)
@@ -122,7 +122,7 @@ def _profile(draws: Draws, symbol: str, role: Role, halted: bool) -> Profile:
     typical_size = round(min(2_000.0, max(100.0, _TYPICAL_TRADE_DOLLARS / dollars)))
     activity = draws.one(0.5, 1.5)
     begin = draws.one(0.08, 0.7)
-    return Profile(
+    return SymbolProfile(
         symbol=symbol,
         role=role,
         venue="NYSE" if draws.one(0, 1) < 0.5 else "NASDAQ",

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.events import Bar, BarSource, Counts, Trade
+from liualgotrader.common.events import Bar, BarSource, Counts, TradeTick
 
 _LAST = int(Counts.LAST)
 _HIGH_LOW = int(Counts.HIGH_LOW)
@@ -30,7 +30,7 @@ class MinuteBars:
         self._open: dict[str, _Minute] = {}
         self._closed: dict[str, list[Bar]] = {}
 
-    def add(self, trade: Trade) -> Bar | None:
+    def add(self, trade: TradeTick) -> Bar | None:
         """Count the trade and return the bar of its symbol's earlier minute, if this trade is the first after it.
 
         Raises:
@@ -73,14 +73,14 @@ class MinuteBars:
             self._closed.setdefault(symbol, []).append(bar)
         return bar
 
-    def _must_be_later(self, trade: Trade, opened_at: int, minute: _Minute | None) -> None:
+    def _must_be_later(self, trade: TradeTick, opened_at: int, minute: _Minute | None) -> None:
         newest = self.last_bar(trade.symbol)
         closed_until = max(minute.opened_at if minute else 0, newest.closed_at if newest else 0)
         if opened_at < closed_until:
             raise ValueError(f"trade of {trade.symbol} at {trade.at} lies in a minute that is closed")
 
 
-def bars_of(trades: Iterable[Trade]) -> list[Bar]:
+def bars_of(trades: Iterable[TradeTick]) -> list[Bar]:
     """Return the minute bars of trades in time order, by time, then by symbol."""
     minutes = MinuteBars()
     bars = [bar for trade in trades if (bar := minutes.add(trade)) is not None]
@@ -135,7 +135,7 @@ class _Minute:
         self.volume = self.notional = 0.0
         self.count = 0
 
-    def add(self, trade: Trade) -> None:
+    def add(self, trade: TradeTick) -> None:
         price, flags = trade.price, trade.flags
         if flags & _LAST:
             if self.open is None:

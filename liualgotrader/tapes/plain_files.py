@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.calendar import day_of
-from liualgotrader.common.events import Bar, MarketEvent, Quote, Status, Trade
+from liualgotrader.common.events import Bar, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.common.ports import Asset
 from liualgotrader.tapes.files import FIELDS
 
-_KIND_OF: dict[type, str] = {Trade: "trades", Quote: "quotes", Status: "statuses", Bar: "bars"}
+_KIND_OF: dict[type, str] = {TradeTick: "trades", Quote: "quotes", Status: "statuses", Bar: "bars"}
 
 
 def write_tape(

@@ -12,7 +12,7 @@ import pytest
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError, DataUnavailable
-from liualgotrader.common.events import Bar, MarketEvent, Quote, Trade
+from liualgotrader.common.events import Bar, MarketEvent, Quote, TradeTick
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.alpaca_feed import AlpacaFeed
@@ -89,7 +89,7 @@ async def test_events_of_subscribed_symbols_arrive_in_order(library: str) -> Non
         await market.push(BAR)
         await market.until(lambda: len(owner.events) == 3)
         assert owner.events == [
-            Trade("AAPL", AT, 170.5, 100.0, 7), Quote("MSFT", AT + 1000, 1.5, 3.0, 1.6, 2.0),
+            TradeTick("AAPL", AT, 170.5, 100.0, 7), Quote("MSFT", AT + 1000, 1.5, 3.0, 1.6, 2.0),
             Bar("AAPL", AT - AT % MINUTE, AT - AT % MINUTE + MINUTE, 1.0, 4.0, 0.5, 2.0, 10.0, 1.75, 3),
         ]  # fmt: skip
         assert market.carried["statuses"] == market.carried["updatedBars"] == {"AAPL", "MSFT"}
@@ -276,7 +276,7 @@ async def test_the_vendors_own_client_and_ours_see_the_same_in_the_same_frames()
 
 def _as_theirs(event: MarketEvent) -> tuple[Any, ...]:
     match event:
-        case Trade():
+        case TradeTick():
             return ("t", event.symbol, event.at // 1000, event.price, event.size)
         case Quote():
             return ("q", event.symbol, event.at // 1000, event.bid, event.bid_size, event.ask, event.ask_size)

@@ -16,7 +16,7 @@ from liualgotrader.common.errors import BrokerUnreachable, DataUnavailable
 from liualgotrader.common.orders import OrderIntent, OrderType, Side
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca_data import AlpacaData
-from liualgotrader.data.frames_client import LIBRARIES, FramesClient, Line
+from liualgotrader.data.frames_client import LIBRARIES, FramesClient, LineSettings
 from liualgotrader.trading.alpaca_broker import AlpacaBroker
 
 every_redirect = pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -115,7 +115,7 @@ async def test_the_order_stream_does_not_go_where_a_redirect_points(status: int)
 @pytest.mark.parametrize("library", LIBRARIES)
 async def test_the_data_stream_does_not_go_where_a_redirect_points(status: int, library: str) -> None:
     async with Redirecting(status) as server:
-        line = Line(server.endpoints.stream_url, lambda frame: None)
+        line = LineSettings(server.endpoints.stream_url, lambda frame: None)
         client = FramesClient(line, WallClock(), Random(0), library)
         async with _in_background(client.run()):
             await server.until_asked(2)

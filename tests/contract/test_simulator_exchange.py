@@ -10,8 +10,8 @@ import pytest
 
 from liualgotrader.common.clock import MILLISECOND
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import AccountView, Activity, OrderRequest, OrderView, PositionView
-from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.exchange.exchange_values import AccountView, Activity, HeldPosition, OrderRequest, OrderView
+from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.simulator.asset_codes import terms_of
 from tests.contract.trading_contract import TradingContract
 from tests.fakes.tapes import HandTape, at
@@ -24,7 +24,7 @@ class ExchangeDoor:
 
     def __init__(self) -> None:
         self._tape = HandTape()
-        session = Session(opens_at=self._tape.opens_at, closes_at=self._tape.closes_at)
+        session = ExchangeSession(opens_at=self._tape.opens_at, closes_at=self._tape.closes_at)
         self._exchange = Exchange(terms_of(self._tape.assets()), session=session, rules=Rules(latency_ns=MILLISECOND))
         self._exchange.open_account(ACCOUNT, Decimal(100_000))
         self._now = at("09:30")
@@ -57,7 +57,7 @@ class ExchangeDoor:
     def orders(self, status: str = "open") -> Sequence[OrderView]:
         return self._exchange.orders(ACCOUNT, status=status, nested=True)
 
-    def positions(self) -> Sequence[PositionView]:
+    def positions(self) -> Sequence[HeldPosition]:
         return self._exchange.positions(ACCOUNT)
 
     def account(self) -> AccountView:

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import MILLISECOND, SECOND, WallClock
-from liualgotrader.ipc.market_clock import PageClock, Seat
+from liualgotrader.ipc.market_clock import PageClock, ProcessStatus
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.simulator.market_server import RunningMarket, serve
-from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.subscriptions import ApiKeys
 from tests.fakes.simulated_market import KEY, SECRET, spec_of
 from tests.fakes.tapes import HandTape, at
 
@@ -36,23 +36,23 @@ def page(tmp_path: Path) -> SessionPage:
 @asynccontextmanager
 async def market_on(page: SessionPage, **changes: Any) -> AsyncIterator[RunningMarket]:
     fields = {"options": {}, "page": str(page.path), "ends_at": at("09:36")} | changes
-    running = await serve(spec_of(**fields), Keys(KEY, SECRET), tape=HandTape())
+    running = await serve(spec_of(**fields), ApiKeys(KEY, SECRET), tape=HandTape())
     try:
         yield running
     finally:
         await running.close()
 
 
-TakeSeat = Callable[[SessionPage, str], Seat]
+TakeSeat = Callable[[SessionPage, str], ProcessStatus]
 
 
 @pytest.fixture
 def seat() -> Iterator[TakeSeat]:
     """Return a function that lets a process of the page be up."""
-    taken: list[Seat] = []
+    taken: list[ProcessStatus] = []
 
-    def take(page: SessionPage, name: str) -> Seat:
-        taken.append(Seat(page, name))
+    def take(page: SessionPage, name: str) -> ProcessStatus:
+        taken.append(ProcessStatus(page, name))
         taken[-1].arrive()
         taken[-1].ready()
         return taken[-1]
@@ -79,12 +79,12 @@ async def stands(running: RunningMarket) -> int:
 class Producer:
     """A process that reads the data stream and says what it has handled only when the test lets it."""
 
-    def __init__(self, page: SessionPage, socket: aiohttp.ClientWebSocketResponse, taken: Seat) -> None:
+    def __init__(self, page: SessionPage, socket: aiohttp.ClientWebSocketResponse, taken: ProcessStatus) -> None:
         self.page, self.socket, self.seat, self.frames = page, socket, taken, 0
 
     @classmethod
     @asynccontextmanager
-    async def connected(cls, running: RunningMarket, taken: Seat) -> AsyncIterator[Producer]:
+    async def connected(cls, running: RunningMarket, taken: ProcessStatus) -> AsyncIterator[Producer]:
         taken.feed_connecting()
         headers = {"X-LIU-Process": "producer", "Content-Type": "application/msgpack"}
         async with (

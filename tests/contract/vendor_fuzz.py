@@ -27,15 +27,15 @@ from liualgotrader.common.rfc3339 import rfc3339
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca_data import AlpacaData
 from liualgotrader.data.alpaca_feed import AlpacaFeed
-from liualgotrader.order_gateway.broker_calls import Errands
+from liualgotrader.order_gateway.broker_calls import BrokerCalls
 from liualgotrader.orders import (
     ACCOUNT_UNKNOWN,
+    BrokerSnapshot,
     Condition,
     LookUp,
     Reconcile,
     Reconnected,
     Send,
-    Snapshot,
     prices_of,
 )
 from liualgotrader.simulator.trading_shapes import account_body, activity_body, order_body, position_body, update_body
@@ -118,7 +118,7 @@ class Life:
         world.exchange.move_cash("me", "CSW", Decimal(-6000), world.now)
         self.held = {(1, "AAPL"): {Decimal(10)}, (2, "MSFT"): {Decimal(4), Decimal(7)}}
         self.vendor = Vendor(self._answers())
-        self.errands = Errands(self.vendor, 10.0)
+        self.errands = BrokerCalls(self.vendor, 10.0)
         self.said: list[Any] = []
         self.stream = _UpdatesThread(NOWHERE, ("", ""), self.said.append)
         world.commands.clear()
@@ -223,7 +223,7 @@ class Life:
 
     def tell(self, told: Any) -> None:
         """Tell the desk; it may ask the broker, and nothing more."""
-        if isinstance(told, Snapshot):
+        if isinstance(told, BrokerSnapshot):
             finite(told)
         self.world.tell(told)
         sent = [one for one in self.world.commands if not isinstance(one, LookUp | Reconcile)]

@@ -16,7 +16,7 @@ import msgspec
 
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable
-from liualgotrader.common.events import Quote, Trade
+from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.common.orders import (
     BrokerAccount,
     BrokerActivity,
@@ -38,26 +38,26 @@ from liualgotrader.common.rows import OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
-from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.orders import (
     Answer,
     Begin,
+    BrokerRequest,
+    BrokerSnapshot,
     Cancel,
     CancelAll,
     Decision,
     Desk,
     DeskTerms,
     Entry,
-    Found,
     Input,
     LookUp,
+    OrderFound,
     Outcome,
     Reconcile,
     Reconnected,
     Replace,
-    Request,
     Send,
-    Snapshot,
     Tell,
     Tick,
     Write,
@@ -107,7 +107,7 @@ class World:
         self.now = OPEN + SECOND
         self.machine = 1000 * SECOND
         assets = [AssetTerms(symbol) for symbol in SYMBOLS]
-        session = Session(opens_at=OPEN, closes_at=CLOSE)
+        session = ExchangeSession(opens_at=OPEN, closes_at=CLOSE)
         self.exchange = Exchange(assets, session=session, rules=rules or Rules(latency_ns=SECOND // 100), seed=3)
         self.exchange.advance(self.now)
         self.exchange.open_account("me", Decimal(cash))
@@ -132,7 +132,7 @@ class World:
 
     def tell(self, told: Input) -> list[Decision]:
         """Write an input down, let the desk decide, and sort what it decided."""
-        if isinstance(told, Snapshot):
+        if isinstance(told, BrokerSnapshot):
             told = self.desk.relevant(told)
         self.journal.append(msgspec.msgpack.encode(Entry(self.now, self.machine, told)))
         entry = msgspec.msgpack.decode(self.journal[-1], type=Entry)
@@ -215,7 +215,7 @@ class World:
         self._collect()
 
     def trade(self, symbol: str, price: float, size: float = 100) -> None:
-        self.exchange.on_event(Trade(symbol, self.now, price, size))
+        self.exchange.on_event(TradeTick(symbol, self.now, price, size))
         self._collect()
 
     def wait(self, seconds: float) -> None:
@@ -254,30 +254,30 @@ class World:
     def _ask(self, command: Decision) -> Input:
         match command:
             case Send(order):
-                return self._answer(Request.SUBMIT, order.client_order_id, self.broker.submit(order))
+                return self._answer(BrokerRequest.SUBMIT, order.client_order_id, self.broker.submit(order))
             case Cancel(name, broker_id, _):
-                return self._answer(Request.CANCEL, name, self.broker.cancel(broker_id))
+                return self._answer(BrokerRequest.CANCEL, name, self.broker.cancel(broker_id))
             case Replace(name, broker_id, _, terms):
-                return self._answer(Request.REPLACE, name, self.broker.replace(broker_id, terms, name))
+                return self._answer(BrokerRequest.REPLACE, name, self.broker.replace(broker_id, terms, name))
             case LookUp(name, _):
-                return Found(name, True, now_of(self.broker.order_by_client_id(name)))
+                return OrderFound(name, True, now_of(self.broker.order_by_client_id(name)))
             case Reconcile(since):
                 return self.snapshot(since)
         raise AssertionError(command)
 
-    def _answer(self, request: Request, name: str, asked: Coroutine[Any, Any, BrokerOrder | None]) -> Answer:
+    def _answer(self, request: BrokerRequest, name: str, asked: Coroutine[Any, Any, BrokerOrder | None]) -> Answer:
         try:
             return Answer(request, name, Outcome.ACCEPTED, now_of(asked))
         except BrokerRefused as e:
             return Answer(request, name, Outcome.DECLINED, None, str(e), e.code)
 
-    def snapshot(self, since: int) -> Snapshot:
+    def snapshot(self, since: int) -> BrokerSnapshot:
         positions = now_of(self.broker.positions())
         orders = {o.broker_order_id: o for o in now_of(self.broker.orders(since=0, open_only=True))}
         orders |= {o.broker_order_id: o for o in now_of(self.broker.orders(since=since))}
         executions = now_of(self.broker.executions(since=since))
         activities = now_of(self.broker.activities(since=since))
-        return Snapshot(True, tuple(orders.values()), tuple(executions), tuple(positions), tuple(activities))
+        return BrokerSnapshot(True, tuple(orders.values()), tuple(executions), tuple(positions), tuple(activities))
 
     def hear(self, index: int = 0) -> None:
         """Let an answer reach the desk."""
@@ -334,14 +334,14 @@ class World:
 def _silence(command: Decision) -> Input:
     match command:
         case Send(order):
-            return Answer(Request.SUBMIT, order.client_order_id, Outcome.SILENCE, None, "no answer")
+            return Answer(BrokerRequest.SUBMIT, order.client_order_id, Outcome.SILENCE, None, "no answer")
         case Cancel(name, _, _):
-            return Answer(Request.CANCEL, name, Outcome.SILENCE, None, "no answer")
+            return Answer(BrokerRequest.CANCEL, name, Outcome.SILENCE, None, "no answer")
         case Replace(name, _, _, _):
-            return Answer(Request.REPLACE, name, Outcome.SILENCE, None, "no answer")
+            return Answer(BrokerRequest.REPLACE, name, Outcome.SILENCE, None, "no answer")
         case LookUp(name, _):
-            return Found(name, False)
-    return Snapshot(False)
+            return OrderFound(name, False)
+    return BrokerSnapshot(False)
 
 
 class UnreliableBroker:

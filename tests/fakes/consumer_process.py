@@ -10,8 +10,8 @@ from typing import Any
 from liualgotrader.common.clock import MINUTE, block
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.events import Bar
-from liualgotrader.common.ports import Asset, Snapshot, Store
-from liualgotrader.consumer.consumer_process import Consumer, Doors
+from liualgotrader.common.ports import Asset, Store, SymbolSnapshot
+from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependencies
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
 from liualgotrader.data.loader import DataLoader
@@ -37,7 +37,7 @@ class MadeUpData:
         last = end - end % MINUTE
         return {s: [_bar(s, last - n * MINUTE, 50.0 - n) for n in range(HISTORY_BARS, 0, -1)] for s in symbols}
 
-    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, Snapshot]:
+    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {}
 
     async def tradable_symbols(self) -> Mapping[str, Asset]:
@@ -78,6 +78,6 @@ def run(run_dir: str, control: Connection) -> None:
         def loader(live: Callable[[str], Any]) -> DataLoader:
             return DataLoader(data_api=fetches, clock=child.clock, live=live)
 
-        await Consumer(child, 0, Doors(MadeUpData(), record, make_loader=loader, fetches=fetches)).run()
+        await Consumer(child, 0, ConsumerDependencies(MadeUpData(), record, make_loader=loader, fetches=fetches)).run()
 
     run_child("consumer-0", run_dir, control, body)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from liualgotrader.common.money import ZERO
-from liualgotrader.exchange.rules import Profile, Rules
+from liualgotrader.exchange.rules import FillProfile, Rules
 from tests.fakes.broker import SYMBOLS, World
 
 PICK = st.integers(0, 10_000)
@@ -20,7 +20,7 @@ class DeskLine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        rules = Rules(latency_ns=20_000_000, profile=Profile.PAPER, partial_probability=self.partial)
+        rules = Rules(latency_ns=20_000_000, profile=FillProfile.PAPER, partial_probability=self.partial)
         self.world = World(rules=rules)
         self.world.run()
 

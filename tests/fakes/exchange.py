@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.events import Quote, Status, Trade
+from liualgotrader.common.events import Quote, Status, TradeTick
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms, OrderRequest, OrderView, Refusal, Update
-from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.exchange.rules import ExchangeSession, Rules
 
 SECOND = 1_000_000_000
 OPEN = 1_750_685_400 * SECOND  # 2025-06-23 09:30 New York
 CLOSE = OPEN + 23_400 * SECOND
-SESSION = Session(opens_at=OPEN, closes_at=CLOSE)
+SESSION = ExchangeSession(opens_at=OPEN, closes_at=CLOSE)
 ASSETS = (
     AssetTerms("X"),
     AssetTerms("Y"),
@@ -44,7 +44,7 @@ class Floor:
         *,
         cash: str = "100000",
         start: float = 0,
-        session: Session = SESSION,
+        session: ExchangeSession = SESSION,
         seed: int = 7,
     ) -> None:
         self.exchange = Exchange(ASSETS, session=session, rules=rules or Rules(latency_ns=0), seed=seed)
@@ -71,7 +71,7 @@ class Floor:
 
     def trade(self, price: float, size: float = 100, symbol: str = "X") -> None:
         self.seconds += 1
-        self.exchange.on_event(Trade(symbol, self.now, price, size))
+        self.exchange.on_event(TradeTick(symbol, self.now, price, size))
         self.wait(0)
 
     def halt(self, *, halted: bool, symbol: str = "X") -> None:

@@ -16,7 +16,7 @@ from liualgotrader.common.rows import PickRow
 from liualgotrader.data.data_factory import open_stream
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 from liualgotrader.ipc.child_process import Child, run_child
-from liualgotrader.producer.producer_process import Doors, Producer
+from liualgotrader.producer.producer_process import Producer, ProducerDependencies
 from tests.fakes.vendor_stream import KEY, SECRET
 
 
@@ -59,7 +59,7 @@ class FileStore:
         return
 
 
-def doors(child: Child, store: Any, keys: tuple[str, str] = (KEY, SECRET)) -> Doors:
+def doors(child: Child, store: Any, keys: tuple[str, str] = (KEY, SECRET)) -> ProducerDependencies:
     """Return doors to a store that is there already and to the vendor that the plan names."""
     secrets = Secrets(Secret(keys[0]), Secret(keys[1]), Secret(""))
 
@@ -69,7 +69,7 @@ def doors(child: Child, store: Any, keys: tuple[str, str] = (KEY, SECRET)) -> Do
     def open_feed(on_events: OnEvents, hooks: StreamHooks) -> StreamingAPI:
         return open_stream(child.plan, secrets, on_events, child.clock, Random(1), hooks)
 
-    return Doors(open_store, open_feed)
+    return ProducerDependencies(open_store, open_feed)
 
 
 def run(run_dir: str, control: Connection) -> None:

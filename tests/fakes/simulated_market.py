@@ -13,7 +13,7 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.simulator.market_server import RunningMarket, serve
-from liualgotrader.simulator.subscriptions import Keys
+from liualgotrader.simulator.subscriptions import ApiKeys
 from tests.fakes.tapes import DAY, HandTape, at
 
 KEY, SECRET = "PKTESTKEY", "test-secret-of-no-value"
@@ -39,7 +39,7 @@ class MarketThread:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-market", daemon=True)
         self._thread.start()
-        keys = Keys(KEY, SECRET)
+        keys = ApiKeys(KEY, SECRET)
         self.running: RunningMarket = self.call(serve(spec, keys, tape=tape if tape is not None else HandTape()))
 
     def call(self, work: Coroutine[Any, Any, T], seconds: float = 30) -> T:

@@ -34,7 +34,7 @@ from liualgotrader.common.rows import (
     TradedBefore,
     TradeRow,
 )
-from liualgotrader.store.carried_positions import Step, left_open, with_resting_stop
+from liualgotrader.store.carried_positions import PositionStep, left_open, with_resting_stop
 from liualgotrader.store.gateway_tables import rows_after
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -333,12 +333,14 @@ class MemoryStore:
         held = self._held(runs)
         trades = [row for row, _ in self._trades_with_runs() if row.algo_run_id in runs and row.symbol in held]
         steps = [
-            Step(t.symbol, t.at // 1000 * 1000, t.quantity if t.operation == "buy" else -t.quantity, t.price,
+            PositionStep(t.symbol, t.at // 1000 * 1000, t.quantity if t.operation == "buy" else -t.quantity, t.price,
                  t.planned_stop, t.planned_target)
             for t in trades
         ]  # fmt: skip
         moved = [p for p in self._data.plans.values() if p.algo_run_id in runs and p.symbol in held]
-        steps += [Step(p.symbol, p.at // 1000 * 1000, stop=p.planned_stop, target=p.planned_target) for p in moved]
+        steps += [
+            PositionStep(p.symbol, p.at // 1000 * 1000, stop=p.planned_stop, target=p.planned_target) for p in moved
+        ]
         return left_open(steps)
 
     def _trades_with_runs(self) -> Sequence[tuple[TradeRow, AlgoRunRow]]:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, SECOND, instant
-from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick
+from liualgotrader.common.events import Bar, EventBatch, FeedEvent, Pick
 from liualgotrader.common.orders import (
     AccountNews,
     CancelIntent,
@@ -23,8 +23,8 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
-from liualgotrader.engine.engine import Engine, Terms, session_starts
-from liualgotrader.engine.outputs import Line, LoadHistory, Output, Reject, SlotStopped, Waiting
+from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
+from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotIsStopped, Waiting
 from liualgotrader.strategies.base import Strategy, Surroundings
 from liualgotrader.strategies.frames import lazy_frames
 
@@ -79,7 +79,7 @@ class Play:
         history: History = lambda symbol: (),
         earlier: Sequence[tuple[OrderIntent, str]] = (),
     ) -> None:
-        terms = Terms(
+        terms = EngineTerms(
             BATCH_ID,
             hours,
             events=frozenset(events),
@@ -97,7 +97,7 @@ class Play:
         self.signals: list[SignalRow] = []
         self.rejects: list[Reject] = []
         self.lines: list[str] = []
-        self.stopped: list[SlotStopped] = []
+        self.stopped: list[SlotIsStopped] = []
         self.waiting: list[Waiting] = []
         self.trips: list[RoundTrip] = []
         self.positions: dict[tuple[int, str], Decimal] = {}
@@ -134,7 +134,7 @@ class Play:
         """One batch arrives; return the orders that follow."""
         before = len(self.orders)
         self._batches += 1
-        self._take(self.engine.on_batch(Batch(1, self._batches, 0, list(events)), self.now, 0))
+        self._take(self.engine.on_batch(EventBatch(1, self._batches, 0, list(events)), self.now, 0))
         return self.orders[before:]
 
     def timer(self, minutes: float) -> list[OrderIntent]:
@@ -191,9 +191,9 @@ class Play:
                     self.signals.append(one)
                 case Reject():
                     self.rejects.append(one)
-                case Line(_, text):
+                case LogLine(_, text):
                     self.lines.append(text)
-                case SlotStopped():
+                case SlotIsStopped():
                     self.stopped.append(one)
                 case Waiting():
                     self.waiting.append(one)

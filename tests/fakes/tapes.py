@@ -22,7 +22,7 @@ from datetime import date, time
 
 from liualgotrader.common.calendar import Session, new_york, session_of
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.events import Bar, BarSource, Counts, MarketEvent, Quote, Status, Trade
+from liualgotrader.common.events import Bar, BarSource, Counts, MarketEvent, Quote, Status, TradeTick
 
 DAY = date(2024, 3, 8)
 YESTERDAY = date(2024, 3, 7)
@@ -139,29 +139,29 @@ def _middle_of_abc(instant: int) -> float:
     return 100.0
 
 
-def _ticks(symbol: str, step: int, half: float, middle: float | None = None) -> list[Quote | Trade]:
-    events: list[Quote | Trade] = []
+def _ticks(symbol: str, step: int, half: float, middle: float | None = None) -> list[Quote | TradeTick]:
+    events: list[Quote | TradeTick] = []
     for instant in range(at("09:30"), at("10:30"), step * SECOND):
         price = _middle_of_abc(instant) if middle is None else middle
         events.append(Quote(symbol, instant, round(price - half, 4), 500.0, round(price + half, 4), 500.0))
-        events.append(Trade(symbol, instant + SECOND // 2, price, 200.0))
+        events.append(TradeTick(symbol, instant + SECOND // 2, price, 200.0))
     return events
 
 
-def _abc() -> list[Quote | Trade]:
+def _abc() -> list[Quote | TradeTick]:
     return _ticks("ABC", 1, 0.01)
 
 
-def _xyz() -> list[Quote | Trade]:
-    odd_lot = Trade("XYZ", at("09:36:03"), 301.0, 7.0, int(Counts.VOLUME))
+def _xyz() -> list[Quote | TradeTick]:
+    odd_lot = TradeTick("XYZ", at("09:36:03"), 301.0, 7.0, int(Counts.VOLUME))
     return [*_ticks("XYZ", 10, 0.01, 300.0), odd_lot]
 
 
-def _peny() -> list[Quote | Trade]:
+def _peny() -> list[Quote | TradeTick]:
     return _ticks("PENY", 10, 0.0025, 0.5)
 
 
-def _hlt() -> list[Quote | Trade | Status]:
+def _hlt() -> list[Quote | TradeTick | Status]:
     halted = [Status("HLT", at("09:45"), True, "H", "T1"), Status("HLT", at("09:46"), False, "T", "")]
     ticks = [e for e in _ticks("HLT", 10, 0.01, 50.0) if not at("09:45") <= e.at < at("09:46")]
     return [*ticks, *halted]

@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from liualgotrader.common.control import SlotEnded, Told
+from liualgotrader.common.control import DeskFacts, SlotEnded
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.ipc.child_process import run_child
 from liualgotrader.ipc.session_page import symbol_cell
@@ -65,7 +65,7 @@ def play(name, run_dir, control, extra=None, queues=None):
         if word == "slot-ends":
             child.tell(SlotEnded(own[0].slot, "raised 10 times"))
         if word == "tells":
-            child.tell(Told({"kept": 1}))
+            child.tell(DeskFacts({"kept": 1}))
         if extra is not None:
             await extra(child, word)
         if word == "stubborn":

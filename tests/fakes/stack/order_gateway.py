@@ -2,7 +2,7 @@ from decimal import Decimal
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.config import Secrets
-from liualgotrader.common.control import UNANNOUNCED, Told
+from liualgotrader.common.control import UNANNOUNCED, DeskFacts
 from liualgotrader.common.errors import MoneyNeedsAPerson
 from liualgotrader.common.orders import client_order_id
 from liualgotrader.common.rows import OrderRow, TradeRow
@@ -12,7 +12,7 @@ from tests.fakes.stack.common import play
 async def trade(child, word):
     """Store an order and an execution each for a purchase of 10 at 100 and, if not told only to buy, a sale at 105."""
     facts = {"account": "PA1234567", "equity": "100000", "positions": [], "open_orders": []}
-    child.tell(Told({**facts, UNANNOUNCED: True}))
+    child.tell(DeskFacts({**facts, UNANNOUNCED: True}))
     if word == "fail-at-end":
         await child.stopping.wait()
         raise MoneyNeedsAPerson("the journal is another batch's.")
@@ -47,7 +47,7 @@ async def trade(child, word):
     await store.close()
     if word == "buy":
         held = {"strategy": slot.strategy, "symbol": "AAPL", "quantity": "10", "average_price": "100"}
-        child.tell(Told({"positions": [held]}))
+        child.tell(DeskFacts({"positions": [held]}))
 
 
 def run(run_dir, control, queues=None):

@@ -16,7 +16,7 @@ import pytest
 
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND, WallClock, machine_now
 from liualgotrader.common.control import Counters, FromChild, Ready, SlotEnded, Stop, StopSlot, ToChild
-from liualgotrader.common.events import Bar, BarSource, Batch, FeedEvent, Pick, Trade
+from liualgotrader.common.events import Bar, BarSource, EventBatch, FeedEvent, Pick, TradeTick
 from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.orders import (
     CaughtUp,
@@ -152,10 +152,10 @@ class Session:
 
     def send(self, *events: FeedEvent) -> None:
         self.batches += 1
-        self.market.put(encode_batch(Batch(1, self.batches, machine_now(), list(events))), WAIT)
+        self.market.put(encode_batch(EventBatch(1, self.batches, machine_now(), list(events))), WAIT)
 
     def trade(self, symbol: str = "AAPL", price: float = 10.0, ago: int = 0) -> None:
-        self.send(Trade(symbol, WallClock().now() - ago, price, 100.0))
+        self.send(TradeTick(symbol, WallClock().now() - ago, price, 100.0))
 
     def pick(self, symbol: str = "AAPL") -> None:
         self.send(Pick(symbol, WallClock().now(), "scanner"))

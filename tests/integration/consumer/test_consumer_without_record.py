@@ -12,7 +12,7 @@ from liualgotrader.common.control import Ready
 from liualgotrader.common.needs import Rejected
 from liualgotrader.common.ports import Store
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.consumer.consumer_process import Consumer, Doors
+from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependencies
 from liualgotrader.ipc.batch_codec import decode_needs
 from liualgotrader.ipc.links import LinkReader
 from tests.fakes.consumer_process import MadeUpData
@@ -45,7 +45,7 @@ async def test_rejects_are_asked_for_until_the_record_is_back(tmp_path: Path) ->
     producer = LinkReader(plan.link_path("needs-0"), seated.page, "needs-0")
     told: list[object] = []
     producer.attach(asyncio.get_running_loop(), lambda payload: told.extend(decode_needs(payload)))
-    consumer = Consumer(seated.child, 0, Doors(MadeUpData(), open_store))
+    consumer = Consumer(seated.child, 0, ConsumerDependencies(MadeUpData(), open_store))
     task = asyncio.ensure_future(consumer.run())
     try:
         async with asyncio.timeout(60):

@@ -16,12 +16,12 @@ from liualgotrader.common.events import Bar, Pick
 from liualgotrader.common.orders import CaughtUp
 from liualgotrader.common.ports import Store
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan
-from liualgotrader.consumer.consumer_process import Consumer, Doors
+from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependencies
 from liualgotrader.data.alpaca_data import AlpacaData
 from liualgotrader.ipc.batch_codec import encode_picks
 from liualgotrader.ipc.links import LinkWriter
 from liualgotrader.ipc.session_page import SessionPage
-from liualgotrader.producer.producer_process import Doors as ProducerDoors
+from liualgotrader.producer.producer_process import ConsumerDependencies as ProducerDoors
 from liualgotrader.producer.producer_process import Producer
 from tests.fakes.cable import Cable
 from tests.fakes.producer_process import FileStore, doors
@@ -53,7 +53,7 @@ class Floor:
         self._producer: tuple[Seated, asyncio.Task[None]] | None = None
         self.consumer_seat = Seated("consumer-0", plan)
         self._data = AlpacaData(plan.endpoints, KEY, SECRET, feed="sip", timeout_seconds=60)
-        self.consumer = Consumer(self.consumer_seat.child, 0, Doors(self._data, _record))
+        self.consumer = Consumer(self.consumer_seat.child, 0, ConsumerDependencies(self._data, _record))
         self._consumer_task: asyncio.Task[None]
         self.scanner = LinkWriter(plan.link_path("picks"), self.page, "picks")
 

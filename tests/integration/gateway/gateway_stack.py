@@ -19,7 +19,7 @@ import requests
 
 from liualgotrader.common.clock import HOUR, SECOND, machine_now
 from liualgotrader.common.config import SESSION_DSN
-from liualgotrader.common.control import Answered, FromChild, Notice, Stop, ToChild, Told
+from liualgotrader.common.control import Answered, DeskFacts, FromChild, Notice, Stop, ToChild
 from liualgotrader.common.orders import (
     AccountNews,
     CancelIntent,
@@ -185,7 +185,7 @@ class Stack:
         return [m.text for m in self.heard if isinstance(m, Notice)]
 
     def facts(self) -> dict[str, Any]:
-        return {k: v for m in self.heard if isinstance(m, Told) for k, v in m.facts.items()}
+        return {k: v for m in self.heard if isinstance(m, DeskFacts) for k, v in m.facts.items()}
 
     def ask(self, path: str, **params: Any) -> Any:
         """Return what the broker says, over its REST door."""

@@ -13,7 +13,7 @@ import pytest
 
 from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND, machine_now
 from liualgotrader.common.control import Counters, Ready
-from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick, Status, Trade, Unpick
+from liualgotrader.common.events import Bar, EventBatch, FeedEvent, Pick, Status, TradeTick, Unpick
 from liualgotrader.common.needs import FromConsumer, Needs, Rejected
 from liualgotrader.common.session_plan import Limits, SessionPlan, SlotPlan, Timings
 from liualgotrader.ipc.batch_codec import decode_batch, encode_needs, encode_picks
@@ -58,7 +58,7 @@ class Consumer:
         self.needs = LinkWriter(plan.link_path(f"needs-{index}"), self._page, f"needs-{index}")
         self.needs.on_connected(self._tell)
         self.told: list[FromConsumer] = [Needs({})]
-        self.batches: list[Batch] = []
+        self.batches: list[EventBatch] = []
         self.handles = True
 
     def attach(self) -> None:
@@ -88,7 +88,7 @@ class Consumer:
         return [event for batch in self.batches for event in batch.events]
 
     def trades(self) -> list[int]:
-        return [(event.at - AT) // MILLISECOND for event in self.events if isinstance(event, Trade)]
+        return [(event.at - AT) // MILLISECOND for event in self.events if isinstance(event, TradeTick)]
 
 
 class Floor:
@@ -264,7 +264,7 @@ async def test_a_run_all_home_gets_bars_and_sampled_prices(folder: Path) -> None
         await around.market.push(*(trade("A", number) for number in range(50)))
         await around.market.push(bar("A"))
         await around.market.until(lambda: around.consumers[1].trades() == [49])
-        assert [type(event) for event in around.consumers[1].events] == [Pick, Bar, Trade]
+        assert [type(event) for event in around.consumers[1].events] == [Pick, Bar, TradeTick]
         assert around.consumers[0].events == []
 
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, Trade
+from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, TradeTick
 from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec
 from liualgotrader.ipc.batch_codec import decode_batch
 from liualgotrader.ipc.links import LinkReader
@@ -138,7 +138,7 @@ async def test_the_same_seed_gives_every_consumer_the_same_events_twice(
     for events, seqs in zip(first.events, first.seqs, strict=True):
         picks = [event for event in events if isinstance(event, Pick)]
         assert len({pick.symbol for pick in picks}) == len(picks) >= 5
-        assert {type(event) for event in events} >= {Pick, Trade, Quote, Bar}
+        assert {type(event) for event in events} >= {Pick, TradeTick, Quote, Bar}
         assert seqs == list(range(1, len(seqs) + 1)), "nothing was dropped"
         bars = [event for event in events if isinstance(event, Bar)]
         assert all(bar.closed_at == bar.opened_at + MINUTE for bar in bars)

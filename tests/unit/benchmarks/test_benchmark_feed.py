@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.feed_server import Client, Sender, frame, read_frame, rest_answer
 from benchmarks.tape import MESSAGES_A_FRAME, SYMBOLS, FrameTape, timestamp64
-from liualgotrader.common.events import Quote, Trade
+from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.data.alpaca_feed import AlpacaFeed
 
 AT = 1_709_908_200_123_456_789  # 2024-03-08 14:30:00.123456789 UTC
@@ -46,10 +46,10 @@ def test_the_adapter_reads_every_message_as_a_trade_or_a_sensible_quote() -> Non
     feed = AlpacaFeed("key", "secret")
     events = [event for payload in payloads(tape, 0, 200) for event in feed.receive(payload)]
     kinds = Counter(type(event) for event in events)
-    assert (kinds[Trade], kinds[Quote], feed.bad, feed.passed_over) == (800, 1200, 0, 0)
+    assert (kinds[TradeTick], kinds[Quote], feed.bad, feed.passed_over) == (800, 1200, 0, 0)
     assert all(e.bid < e.ask for e in events if isinstance(e, Quote))
     assert {e.symbol for e in events} == set(SYMBOLS)
-    assert {e.at for e in events if isinstance(e, (Trade, Quote))} == {AT}
+    assert {e.at for e in events if isinstance(e, (TradeTick, Quote))} == {AT}
 
 
 def test_a_tape_of_the_same_seed_is_the_same() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from liualgotrader.cli.liu import run
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.supervisor.operator_socket import OperatorDoor
+from liualgotrader.supervisor.operator_socket import OperatorSocket
 
 
 def test_without_a_session_there_is_nobody_to_tell(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_the_session_is_told_symbol_and_settlement(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    door = OperatorDoor(tmp_path, tmp_path, "0b5e7a4e-0000-4000-8000-000000000000", "PAPER", "2025-06-23", answer)
+    door = OperatorSocket(tmp_path, tmp_path, "0b5e7a4e-0000-4000-8000-000000000000", "PAPER", "2025-06-23", answer)
     asyncio.run_coroutine_threadsafe(door.open(), loop).result(5)
     status = run(["positions", "flatten", "aapl", "--strategy", "beta", "--home", str(tmp_path)])
     asyncio.run_coroutine_threadsafe(door.close(), loop).result(5)

@@ -18,7 +18,7 @@ from liualgotrader.cli.operate import say_status
 from liualgotrader.cli.screen import PlainScreen, TerminalScreen, screen_for
 from liualgotrader.cli.state_text import state_line
 from liualgotrader.common.clock import NEW_YORK, instant
-from liualgotrader.supervisor.view import PositionView, ProcessView, StrategyView, View
+from liualgotrader.supervisor.view import PositionLine, ProcessView, StrategyView, View
 
 
 def at(hour, minute):
@@ -90,7 +90,7 @@ def test_a_terminal_shows_the_same_in_tables():
 
 def held(count):
     return tuple(
-        PositionView("Breakout", f"S{i:02}", Decimal(100), Decimal(20), Decimal(20) + i, Decimal(19))
+        PositionLine("Breakout", f"S{i:02}", Decimal(100), Decimal(20), Decimal(20) + i, Decimal(19))
         for i in range(count)
     )
 
@@ -131,8 +131,8 @@ def test_the_live_table_never_fills_more_than_one_small_screen(width, height):
 
 
 def test_open_positions_stand_in_a_table_of_their_own_with_the_stop_and_the_gain():
-    short = PositionView("Reversion", "IBM", Decimal(-5), Decimal("180.5"), Decimal("181.75"), None, Decimal(170))
-    unknown = PositionView("Reversion", "XYZ", Decimal(5), Decimal("1000"))
+    short = PositionLine("Reversion", "IBM", Decimal(-5), Decimal("180.5"), Decimal("181.75"), None, Decimal(170))
+    unknown = PositionLine("Reversion", "XYZ", Decimal(5), Decimal("1000"))
     view = msgspec.structs.replace(VIEW, positions=(*held(2), short, unknown))
     rows = [line.split() for line in shown(view, 100)]
     assert ["position", "strategy", "shares", "entry", "last", "stop", "target", "P&L", "$"] in rows
@@ -288,7 +288,7 @@ def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
     from rich.console import Console
 
     refused = msgspec.structs.replace(VIEW.strategies[0], refused={"order_value": 12, "flip": 1})
-    position = PositionView("Breakout", "IBM", Decimal(10), Decimal("9.5"), Decimal(10), Decimal(9))
+    position = PositionLine("Breakout", "IBM", Decimal(10), Decimal("9.5"), Decimal(10), Decimal(9))
     view = msgspec.structs.replace(VIEW, facts=SAFETY, strategies=(refused,), positions=(position,))
     assert view.alerts() == ALERTS
     out = io.StringIO()

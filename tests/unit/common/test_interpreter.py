@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.interpreter import Kept, own_context, own_random
+from liualgotrader.common.interpreter import InterpreterState, own_context, own_random
 from liualgotrader.common.plugins import build, load_class
 
 
@@ -107,7 +107,7 @@ def test_what_a_file_changes_for_everybody_is_as_before(tmp_path: Path, harm: st
 
 
 def test_what_is_changed_later_is_put_back_and_named(handled: None, tmp_path: Path) -> None:
-    before, kept = everything(), Kept()
+    before, kept = everything(), InterpreterState()
     assert kept.put_back() == []
     for harm, named in {
         HARM[4]: "the warnings filters",
@@ -153,7 +153,7 @@ def test_a_strategys_arithmetic_begins_as_its_file_left_it(tmp_path: Path) -> No
 def test_filters_that_a_library_sets_while_it_is_imported_are_put_back_and_nobody_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kept = Kept()
+    kept = InterpreterState()
     monkeypatch.setitem(sys.modules, "a_library_of_somebody", ModuleType("a_library_of_somebody"))
     before = list(warnings.filters)
     warnings.simplefilter("error")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from liualgotrader.common.orders import OrderState
-from liualgotrader.consumer.consumer_counters import Figures
+from liualgotrader.consumer.consumer_counters import ConsumerCounters
 from liualgotrader.engine.freshness import Freshness
 from liualgotrader.strategies.base import Strategy
 from tests.unit.engine.conftest import Stage, orders
@@ -21,7 +21,7 @@ def test_refused_orders_are_told_by_strategy_and_rule() -> None:
     stage = Stage()
     stage.cast(Buys)
     stage.pick()
-    figures = Figures(stage.engine, Freshness(5.0), SimpleNamespace(orders=0, unanswered=0))  # type: ignore[arg-type]
+    figures = ConsumerCounters(stage.engine, Freshness(5.0), SimpleNamespace(orders=0, unanswered=0))  # type: ignore[arg-type]
     assert not [name for name in figures.values() if name.startswith("refused.")]
     for minute, rule in enumerate(["order_value", "gross_exposure", "order_value"]):
         [order] = orders(stage.minute(minute))

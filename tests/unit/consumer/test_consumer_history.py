@@ -10,9 +10,9 @@ from typing import Any, cast
 from liualgotrader.common.clock import MINUTE, SECOND, Alarm, WallClock
 from liualgotrader.common.errors import BadData, DataRefused, DataUnusable
 from liualgotrader.common.events import Bar
-from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.ports import MarketHistory
 from liualgotrader.consumer import history_loader as module
-from liualgotrader.consumer.history_loader import History
+from liualgotrader.consumer.history_loader import HistoryLoader
 from tests.fakes.session import open_hours
 
 HOURS = open_hours()
@@ -74,10 +74,10 @@ class Alarms(WallClock):
         return asyncio.get_running_loop().call_later(1e6, act)
 
 
-def history_of(data: Data, loaded: list[tuple[str, int]], notices: list[str] | None = None) -> History:
+def history_of(data: Data, loaded: list[tuple[str, int]], notices: list[str] | None = None) -> HistoryLoader:
     keep = lambda symbol, bars: loaded.append((symbol, len(bars)))  # noqa: E731
     tell = lambda level, text: notices.append(text) if notices is not None else None  # noqa: E731
-    return History(cast(DataAPI, cast(Any, data)), HOURS, 2, WallClock(), keep, nullcontext, tell)
+    return HistoryLoader(cast(MarketHistory, cast(Any, data)), HOURS, 2, WallClock(), keep, nullcontext, tell)
 
 
 async def _until(true: Any) -> None:
@@ -142,8 +142,8 @@ async def test_one_symbol_that_the_vendor_refuses_costs_no_other_its_history() -
 async def test_a_symbol_whose_history_cannot_be_used_waits_alone_and_is_asked_for_again_more_and_more_seldom() -> None:
     clock, loaded, notices = Alarms(), [], []  # type: ignore[var-annotated]
     data = Odd(3)
-    history = History(
-        cast(DataAPI, cast(Any, data)), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
+    history = HistoryLoader(
+        cast(MarketHistory, cast(Any, data)), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
         nullcontext, lambda level, text: notices.append(text),
     )  # fmt: skip
     for symbol in ("A", "ODD", "B"):
@@ -164,8 +164,8 @@ async def test_a_symbol_whose_history_cannot_be_used_waits_alone_and_is_asked_fo
 
 async def test_a_symbol_that_is_held_goes_on_while_its_history_cannot_be_used() -> None:
     clock, loaded = Alarms(), []  # type: ignore[var-annotated]
-    history = History(
-        cast(DataAPI, cast(Any, Odd(1))), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
+    history = HistoryLoader(
+        cast(MarketHistory, cast(Any, Odd(1))), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
         nullcontext, held=lambda symbol: symbol == "ODD",
     )  # fmt: skip
     history.want("ODD")

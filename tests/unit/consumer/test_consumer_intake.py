@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import WallClock
-from liualgotrader.consumer.event_intake import Gate, Intake
+from liualgotrader.consumer.event_intake import EventIntake, Gate
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.market_hold import Hold
 
@@ -61,7 +61,9 @@ class Desk:
         self.market, self.news = Pipe(self.page, "market-1"), Pipe(self.page, "news-1")
         gate = Gate(self.page, 1, simulated=simulated)
         self.rebuilds = False
-        self.intake = Intake(gate, self.market, self.news, self.take, self.hold.busy, rebuilds=lambda: self.rebuilds)
+        self.intake = EventIntake(
+            gate, self.market, self.news, self.take, self.hold.busy, rebuilds=lambda: self.rebuilds
+        )
         self.intake.attach(asyncio.get_running_loop())
 
     def put(self, process: str, cell: Cell, value: int) -> None:

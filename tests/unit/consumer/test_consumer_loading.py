@@ -10,7 +10,7 @@ import pytest
 
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.consumer.loading import load_strategies
-from liualgotrader.engine.engine import Engine, Terms
+from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.strategies.base import Surroundings
 from liualgotrader.strategies.frames import lazy_frames
 from tests.fakes.session import make_plan
@@ -50,7 +50,7 @@ async def test_a_strategy_that_fails_while_it_is_made_costs_no_other_its_place(
     slots = [SlotPlan(0, "Bad", 0, 1), SlotPlan(1, "Good", 0, 2)]
     strategies = {name: {"filename": "both.py"} for name in ("Bad", "Good")}
     plan = make_plan(tmp_path, slots=tuple(slots), tradeplan={"strategies": strategies}, tradeplan_dir=str(tmp_path))
-    engine = Engine(Terms(plan.batch_id, plan.hours), lazy_frames)
+    engine = Engine(EngineTerms(plan.batch_id, plan.hours), lazy_frames)
     around: Any = lambda slot: Surroundings(plan.hours, SimpleNamespace(), None)  # noqa: E731
     seat: Any = Seat()
     ended = await load_strategies(plan, slots, engine, around, None, seat)

@@ -26,9 +26,9 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.consumer.intent_outbox import Outbox
+from liualgotrader.consumer.intent_outbox import IntentOutbox
 from liualgotrader.consumer.order_numbers import OrderNumbers
-from liualgotrader.consumer.signal_writer import Keys, Recorder
+from liualgotrader.consumer.signal_writer import Recorder, StoredKeys
 from liualgotrader.ipc.batch_codec import decode_intents
 from tests.fakes.market_hold import Hold
 
@@ -102,13 +102,13 @@ def hold() -> Hold:
 
 
 @pytest.fixture
-def outbox(wire: Wire, hold: Hold, tmp_path: Path) -> Outbox:
+def outbox(wire: Wire, hold: Hold, tmp_path: Path) -> IntentOutbox:
     numbers = OrderNumbers(tmp_path / "n", [0])
-    return Outbox(wire, numbers, lambda: [Declare(0, "S", True, 9)], hold.busy)
+    return IntentOutbox(wire, numbers, lambda: [Declare(0, "S", True, 9)], hold.busy)
 
 
 def test_slots_are_declared_before_anything_else_and_the_market_is_held_meanwhile(
-    outbox: Outbox, wire: Wire, hold: Hold
+    outbox: IntentOutbox, wire: Wire, hold: Hold
 ) -> None:
     outbox.add([an_order(1)])
     assert (wire.sent, hold.count) == ([], 1)
@@ -116,7 +116,7 @@ def test_slots_are_declared_before_anything_else_and_the_market_is_held_meanwhil
     assert hold.count == 0
 
 
-def test_what_finds_no_room_is_sent_later_in_order(outbox: Outbox, wire: Wire, hold: Hold) -> None:
+def test_what_finds_no_room_is_sent_later_in_order(outbox: IntentOutbox, wire: Wire, hold: Hold) -> None:
     wire.connect()
     wire.room = False
     outbox.add([an_order(1)])
@@ -158,7 +158,7 @@ def test_what_finds_no_room_is_sent_later_in_order(outbox: Outbox, wire: Wire, h
     ],
 )
 def test_an_intent_is_sent_again_until_news_answers_it(
-    outbox: Outbox, wire: Wire, intent: Any, news: Any, answered: bool
+    outbox: IntentOutbox, wire: Wire, intent: Any, news: Any, answered: bool
 ) -> None:
     wire.connect()
     outbox.add([intent])
@@ -167,7 +167,7 @@ def test_an_intent_is_sent_again_until_news_answers_it(
     assert wire.connect()[1:] == ([] if answered else [intent])
 
 
-def test_only_the_newest_protection_of_a_position_is_kept(outbox: Outbox, wire: Wire) -> None:
+def test_only_the_newest_protection_of_a_position_is_kept(outbox: IntentOutbox, wire: Wire) -> None:
     outbox.add([Protect(0, "A", 0, Decimal(1)), Protect(0, "A", 1, Decimal(2))])
     assert wire.connect()[1:] == [Protect(0, "A", 1, Decimal(2))]
 
@@ -269,7 +269,7 @@ async def test_what_is_left_is_written_at_the_end() -> None:
 async def test_a_value_is_read_back_at_once_and_from_the_server_when_another_wrote_it() -> None:
     ledger = Ledger()
     recorder = a_recorder(ledger)
-    keys = Keys(recorder, Hold().busy)
+    keys = StoredKeys(recorder, Hold().busy)
     await keys.save("k", "mine")
     assert await keys.load("k") == "mine"
     while recorder.waiting:
@@ -295,7 +295,7 @@ async def test_a_value_stored_while_an_older_one_is_being_read_is_what_is_read()
 
     ledger.key_load = slow  # type: ignore[method-assign]
     recorder = a_recorder(ledger)
-    keys = Keys(recorder, Hold().busy)
+    keys = StoredKeys(recorder, Hold().busy)
     reading = asyncio.create_task(keys.load("k"))
     await asked.wait()
     await keys.save("k", "new")
@@ -314,7 +314,7 @@ async def test_the_market_is_held_until_a_value_is_written(monkeypatch: pytest.M
     monkeypatch.setattr("liualgotrader.consumer.signal_writer.KEY_SECONDS", 60.0)
     ledger, hold = Ledger(), Hold()
     recorder = a_recorder(ledger)
-    keys = Keys(recorder, hold.busy)
+    keys = StoredKeys(recorder, hold.busy)
     await keys.save("k", "1")
     await keys.save("k", "2")
     assert hold.count == 2
@@ -335,7 +335,7 @@ async def test_the_market_is_held_until_a_value_is_written(monkeypatch: pytest.M
 async def test_a_value_that_cannot_be_stored_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
     ledger, hold = Ledger(), Hold()
     recorder = a_recorder(ledger)
-    keys = Keys(recorder, hold.busy)
+    keys = StoredKeys(recorder, hold.busy)
     await keys.save("bad", "a\0b")
     await keys.save("good", "1")
     await recorder.close(60.0)

@@ -9,7 +9,7 @@ import pytest
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.interpreter import chance, own_context
-from liualgotrader.consumer.waiting import NoAnswer, Waits
+from liualgotrader.consumer.waiting import CallTimeout, Waits
 from liualgotrader.engine.outputs import Waiting
 from tests.fakes.market_hold import Hold
 
@@ -86,7 +86,7 @@ async def test_a_call_that_will_not_be_cancelled_is_answered_for_and_ends_with_t
                 continue
 
     answers = Answers(0.02)
-    with pytest.raises(NoAnswer):
+    with pytest.raises(CallTimeout):
         await answers.run(stubborn())
     answers.waits.close()
     async with asyncio.timeout(60):
@@ -103,7 +103,7 @@ async def test_a_call_may_clean_up_when_its_time_is_over() -> None:
             await WallClock().sleep(0.001)
             cleaned.set()
 
-    with pytest.raises(NoAnswer):
+    with pytest.raises(CallTimeout):
         await Answers(0.02).run(careful())
     async with asyncio.timeout(60):
         await cleaned.wait()
@@ -116,7 +116,7 @@ async def test_a_time_out_of_the_strategys_own_is_an_error_like_any_other() -> N
 
     with pytest.raises(TimeoutError) as raised:
         await Answers().run(impatient())
-    assert not isinstance(raised.value, NoAnswer)
+    assert not isinstance(raised.value, CallTimeout)
 
 
 async def test_a_call_that_cancels_itself_is_answered() -> None:

@@ -9,7 +9,7 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import DatabaseUnavailable
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.consumer.signal_spool import LeftSignals, store_left_signals
+from liualgotrader.consumer.signal_spool import SignalSpool, store_left_signals
 from liualgotrader.consumer.signal_writer import Recorder
 from tests.fakes.store import MemoryStore
 
@@ -21,7 +21,7 @@ async def no_store() -> Store:
 
 
 async def closed(folder: Path, open_store, rows: list[SignalRow]) -> None:
-    recorder = Recorder("b", open_store, WallClock(), LeftSignals(folder, 0))
+    recorder = Recorder("b", open_store, WallClock(), SignalSpool(folder, 0))
     recorder.start()
     for row in rows:
         recorder.signal(row)
@@ -48,5 +48,5 @@ async def test_the_reserved_room_is_given_back_when_everything_is_stored(tmp_pat
 
 
 async def test_room_without_rows_is_nothing(tmp_path: Path) -> None:
-    LeftSignals(tmp_path, 0).reserve()
+    SignalSpool(tmp_path, 0).reserve()
     assert await store_left_signals(tmp_path, MemoryStore()) == 0

@@ -6,7 +6,7 @@ import os
 import warnings
 from typing import Any
 
-from liualgotrader.consumer.call_guard import SeatWatch
+from liualgotrader.consumer.call_guard import CallGuard
 
 
 class Seat:
@@ -14,15 +14,15 @@ class Seat:
     def returned(self) -> None: ...
 
 
-def watch() -> tuple[SeatWatch, list[str]]:
+def watch() -> tuple[CallGuard, list[str]]:
     said: list[str] = []
     seat: Any = Seat()
-    made = SeatWatch(seat, said.append)
+    made = CallGuard(seat, said.append)
     made.begin({0: "Quiet", 1: "Loud", 2: "Late"})
     return made, said
 
 
-def call(made: SeatWatch, slot: int, *, harm: bool = False) -> None:
+def call(made: CallGuard, slot: int, *, harm: bool = False) -> None:
     made.calling(slot, "AAPL")
     if harm:
         warnings.simplefilter("error")

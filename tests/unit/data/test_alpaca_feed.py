@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.msgpack import Ext
 
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Quote, Status, Trade
+from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Quote, Status, TradeTick
 from liualgotrader.data.alpaca_conditions import counts_of
 from liualgotrader.data.alpaca_feed import AlpacaFeed, FeedState, Remedy
 from tests.fakes.vendor_stream import timestamp
@@ -65,9 +65,9 @@ def feed() -> AlpacaFeed:
 
 MINUTE_AT = AT - AT % MINUTE
 CASES = [
-    (trade(), Trade("AAPL", AT, 170.5, 100.0, Counts.ALL)),
-    (trade(c=["@", "I"], s=3), Trade("AAPL", AT, 170.5, 3.0, Counts.VOLUME)),
-    (trade(c=None), Trade("AAPL", AT, 170.5, 100.0, Counts.ALL)),
+    (trade(), TradeTick("AAPL", AT, 170.5, 100.0, Counts.ALL)),
+    (trade(c=["@", "I"], s=3), TradeTick("AAPL", AT, 170.5, 3.0, Counts.VOLUME)),
+    (trade(c=None), TradeTick("AAPL", AT, 170.5, 100.0, Counts.ALL)),
     (quote(), Quote("AAPL", AT, 170.4, 300.0, 170.6, 200.0)),
     (quote(bp=0, bs=0), Quote("AAPL", AT, 0.0, 0.0, 170.6, 200.0)),
     (bar(), Bar("AAPL", MINUTE_AT, MINUTE_AT + MINUTE, 170.0, 171.5, 169.5, 171.0, 12345.0, 170.6, 99)),
@@ -106,8 +106,8 @@ def test_the_same_in_json_gives_the_same_event(feed: AlpacaFeed, message: dict[s
 
 def test_ordinary_prints_after_the_first_of_their_kind_are_the_same(feed: AlpacaFeed) -> None:
     assert feed.receive(packed(trade(), trade(), quote(), trade())) == [
-        Trade("AAPL", AT, 170.5, 100.0, 7), Trade("AAPL", AT, 170.5, 100.0, 7),
-        Quote("AAPL", AT, 170.4, 300.0, 170.6, 200.0), Trade("AAPL", AT, 170.5, 100.0, 7),
+        TradeTick("AAPL", AT, 170.5, 100.0, 7), TradeTick("AAPL", AT, 170.5, 100.0, 7),
+        Quote("AAPL", AT, 170.4, 300.0, 170.6, 200.0), TradeTick("AAPL", AT, 170.5, 100.0, 7),
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from liualgotrader.cli.trader_arguments import parse
 from liualgotrader.common.clock import as_datetime
-from liualgotrader.common.events import Trade
+from liualgotrader.common.events import TradeTick
 from liualgotrader.tapes.files import FIELDS
 from liualgotrader.tapes.tables import MOST_PRICE, MOST_SHARES
 from liualgotrader.tapes.tape_factory import must_hold, tape_from
@@ -29,7 +29,7 @@ def test_the_example_is_played_as_it_stands_on_the_page(tmp_path: Path) -> None:
     must_hold(tmp_path / options.data, day)
     tape = tape_from("recorded", day=day, folder=tmp_path / options.data)
     tape.load()
-    trades = [e for e in tape.events(tape.opens_at, tape.closes_at) if isinstance(e, Trade)]
+    trades = [e for e in tape.events(tape.opens_at, tape.closes_at) if isinstance(e, TradeTick)]
     told = [(f"{as_datetime(t.at):%H:%M:%S}", t.price, t.size) for t in trades]
     assert told == [("09:30:00", 10.0, 300), ("09:31:10", 10.04, 200), ("09:32:30", 10.02, 500)]
     assert [bar.close for bar in tape.daily_bars("ABC", date(2024, 3, 1), day)] == [9.6, 9.85]

@@ -14,7 +14,7 @@ ROOMS = ("engine", "strategies", "scanners", "fincalcs", "exchange")
 PACKAGE = Path(liualgotrader.__file__).parent
 FILES = sorted(path for room in ROOMS for path in (PACKAGE / room).rglob("*.py"))
 WORDS = frozenset({"backtest", "backtesting", "environment", "paper", "prod", "production", "simulated", "simulation"})
-PROFILES = frozenset({"Profile.PAPER"})  # how the exchange fills, not where we are
+PROFILES = frozenset({"FillProfile.PAPER"})  # how the exchange fills, not where we are
 
 
 def branches(source: str) -> Iterator[str]:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import MINUTE, SECOND, instant
-from liualgotrader.common.events import Bar, Batch, FeedEvent, Pick, Trade
+from liualgotrader.common.events import Bar, EventBatch, FeedEvent, Pick, TradeTick
 from liualgotrader.common.orders import CaughtUp, Fill, News, OrderIntent, OrderNews, OrderState, Side
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
-from liualgotrader.engine.engine import Engine, Terms
+from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.outputs import Output
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.strategies.frames import lazy_frames
@@ -30,7 +30,7 @@ class Stage:
 
     def __init__(self, *, events: Sequence[str] = ("minute",), hours: Hours = HOURS, **terms: Any) -> None:
         self.engine = Engine(
-            Terms(BATCH, hours, events=frozenset(events), session_starts=(hours.opens_at,), **terms), lazy_frames
+            EngineTerms(BATCH, hours, events=frozenset(events), session_starts=(hours.opens_at,), **terms), lazy_frames
         )
         self.now = hours.opens_at
         self.seq: dict[int, int] = {}
@@ -50,7 +50,7 @@ class Stage:
         return found + self.keep(self.engine.on_history(symbol, history, self.now, 0))
 
     def play(self, events: Iterable[FeedEvent], silent: Iterable[int] = ()) -> list[Output]:
-        return self.keep(self.engine.on_batch(Batch(1, 1, 0, list(events)), self.now, 0, frozenset(silent)))
+        return self.keep(self.engine.on_batch(EventBatch(1, 1, 0, list(events)), self.now, 0, frozenset(silent)))
 
     def minute(self, number: int, close: float = 10.0, symbol: str = "AAPL") -> list[Output]:
         """The vendor's bar of the session's minute `number` (0 is the first)."""
@@ -60,7 +60,7 @@ class Stage:
     def trade(self, second: float, price: float = 10.0, symbol: str = "AAPL", size: float = 100.0) -> list[Output]:
         at = OPEN + round(second * SECOND)
         self.now = max(self.now, at)
-        return self.play([Trade(symbol, at, price, size)])
+        return self.play([TradeTick(symbol, at, price, size)])
 
     def timer(self, second: float) -> list[Output]:
         self.now = OPEN + round(second * SECOND)

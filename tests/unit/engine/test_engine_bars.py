@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
-from liualgotrader.common.events import ALL, Bar, BarSource, Correction, Counts, Trade
+from liualgotrader.common.events import ALL, Bar, BarSource, Correction, Counts, TradeTick
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.engine.bars import Bars, BarsView
 from liualgotrader.engine.engine import session_starts
@@ -242,7 +242,7 @@ def test_closed_bars_are_in_order_and_hold_all_volume_that_was_not_late(found: l
 
 
 def test_a_trade_event_has_the_fields_that_are_folded() -> None:
-    assert Trade("A", 1, 2.0, 3.0) == Trade("A", 1, 2.0, 3.0, ALL)
+    assert TradeTick("A", 1, 2.0, 3.0) == TradeTick("A", 1, 2.0, 3.0, ALL)
 
 
 def test_sessions_begin_at_their_open_and_the_hours_before_at_midnight() -> None:

@@ -13,7 +13,7 @@ from liualgotrader.common.clock import MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Counts, Quote, Status
 from liualgotrader.common.orders import AccountNews, CancelIntent, OrderState, OrderType, Protect, ReplaceIntent, Side
-from liualgotrader.engine.outputs import Line
+from liualgotrader.engine.outputs import LogLine
 from liualgotrader.ipc.batch_codec import decode_intents, encode_intents
 from liualgotrader.strategies.base import Strategy
 from tests.unit.engine.conftest import OPEN, Stage, bar, buy, orders, signals
@@ -221,7 +221,7 @@ def test_a_failing_on_timer_is_told_by_its_name(stage: Stage) -> None:
 
     stage.cast(Fails)
     stage.pick()
-    [line] = [one.text for one in stage.timer(60) if isinstance(one, Line)]
+    [line] = [one.text for one in stage.timer(60) if isinstance(one, LogLine)]
     assert line.startswith("strategy Fails raised in on_timer for AAPL: LookupError: gone (test_engine_events.py:")
 
 

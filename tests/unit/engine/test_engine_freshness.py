@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Pick, Quote, Status, Trade
+from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Pick, Quote, Status, TradeTick
 from liualgotrader.engine.freshness import FRESH, Freshness, Verdict, newest_instant, newest_places
 from liualgotrader.engine.voi import Imbalance
 
@@ -16,8 +16,8 @@ def age(at: int) -> int:
     return NOW - at
 
 
-def trade(symbol: str, seconds_ago: float) -> Trade:
-    return Trade(symbol, NOW - round(seconds_ago * SECOND), 1.0, 1.0)
+def trade(symbol: str, seconds_ago: float) -> TradeTick:
+    return TradeTick(symbol, NOW - round(seconds_ago * SECOND), 1.0, 1.0)
 
 
 def test_a_batch_whose_oldest_event_is_fresh_is_fresh() -> None:
@@ -68,7 +68,7 @@ def test_draining_keeps_the_newest_fresh_event_of_each_symbol_and_kind() -> None
 
 
 def test_a_print_that_makes_no_price_supersedes_none_that_does() -> None:
-    odd = Trade("A", 7, 12.34, 3.0, int(Counts.VOLUME))
+    odd = TradeTick("A", 7, 12.34, 3.0, int(Counts.VOLUME))
     assert newest_places([trade("A", 5), trade("A", 6), odd], [0, 1, 2]) == {1, 2}
 
 

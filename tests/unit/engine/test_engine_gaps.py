@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.events import Bar, BarSource, Batch, FeedEvent, Gap, Pick, Trade, Unpick
+from liualgotrader.common.events import Bar, BarSource, EventBatch, FeedEvent, Gap, Pick, TradeTick, Unpick
 from liualgotrader.engine.outputs import LoadHistory, Output
 from liualgotrader.strategies.base import Strategy
 from tests.unit.engine.conftest import OPEN, Stage, bar
@@ -111,7 +111,7 @@ def test_a_new_producer_that_does_not_know_is_helped_by_what_was_heard_of_the_on
     stage.pick()
 
     def play(epoch: int, *events: FeedEvent) -> list[LoadHistory]:
-        return asked(stage.engine.on_batch(Batch(epoch, 1, 0, list(events)), stage.now, 0))
+        return asked(stage.engine.on_batch(EventBatch(epoch, 1, 0, list(events)), stage.now, 0))
 
     stage.now = OPEN + 3 * MINUTE
     play(1, bar(2))
@@ -126,5 +126,5 @@ def test_a_symbol_that_is_not_followed_here_has_no_gap() -> None:
     stage.cast(Watching)
     assert cut(stage, 1.0) == []
     stage.pick()
-    stage.play([Trade("AAPL", stage.now, 10.0, 1.0), Unpick("AAPL", stage.now)])
+    stage.play([TradeTick("AAPL", stage.now, 10.0, 1.0), Unpick("AAPL", stage.now)])
     assert cut(stage, 2.0) == []

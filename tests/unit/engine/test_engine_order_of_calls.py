@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, SECOND, instant
-from liualgotrader.common.events import Bar, FeedEvent, Quote, Trade
+from liualgotrader.common.events import Bar, FeedEvent, Quote, TradeTick
 from liualgotrader.strategies.base import Strategy
 from tests.unit.engine.conftest import OPEN, Stage, bar, running
 
@@ -91,7 +91,7 @@ def events() -> st.SearchStrategy[list[FeedEvent]]:
     tenths = st.integers(0, 1800)
     at = tenths.map(lambda n: OPEN + n * SECOND // 10)
     trades = st.builds(
-        lambda at, late: (at, Trade("AAPL", at - late * SECOND // 10, 10.0, 100.0)), at, st.integers(0, 9)
+        lambda at, late: (at, TradeTick("AAPL", at - late * SECOND // 10, 10.0, 100.0)), at, st.integers(0, 9)
     )
     quotes = st.builds(lambda at: (at, Quote("AAPL", at, 9.9, 1.0, 10.1, 1.0)), at)
     bars: st.SearchStrategy[tuple[int, Bar]] = st.builds(

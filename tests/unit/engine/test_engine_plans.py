@@ -10,7 +10,7 @@ import pytest
 from liualgotrader.common.orders import CaughtUp, Fill, OrderIntent, OrderNews, OrderState, Protect, Protection, Side
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.trading_data import buy_indicators, sell_indicators, stop_prices, target_prices
-from liualgotrader.engine.outputs import Line, Output
+from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.unit.engine.conftest import BATCH, Stage, buy, orders, running
 
@@ -69,7 +69,7 @@ def test_an_entry_that_fills_after_a_restart_brings_its_stop_and_target() -> Non
     assert plan(stage) == (Decimal(9), Decimal(12))
     [exit_order] = orders(stage.minute(1, 8.5))
     assert exit_order.side is Side.SELL
-    assert not [one for one in stage.out if isinstance(one, Line) and "raised" in one.text]
+    assert not [one for one in stage.out if isinstance(one, LogLine) and "raised" in one.text]
 
 
 def test_a_scale_in_that_fills_after_a_restart_moves_the_stop() -> None:

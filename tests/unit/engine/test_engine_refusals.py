@@ -10,7 +10,7 @@ import pytest
 
 from liualgotrader.common.orders import AccountNews, CaughtUp, OrderNews, OrderState, Side
 from liualgotrader.common.session_plan import Limits, SlotPlan
-from liualgotrader.engine.outputs import Line, Output
+from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.unit.engine.conftest import BATCH, OPEN, Stage, bar, orders, running, signals
 
@@ -28,7 +28,7 @@ class Buys(Strategy):
 
 
 def lines(found: list[Output]) -> list[str]:
-    return [one.text for one in found if isinstance(one, Line) and one.level == logging.WARNING]
+    return [one.text for one in found if isinstance(one, LogLine) and one.level == logging.WARNING]
 
 
 def counts(stage: Stage) -> dict[str, int]:
@@ -126,7 +126,7 @@ def test_a_restarted_process_counts_what_was_refused_before_it_and_does_not_say_
         for n in (1, 2)
     ]  # fmt: skip
     stage.seq[0] = 2
-    assert [one for one in stage.news(*told, CaughtUp(0, 2, 3)) if isinstance(one, Line)] == []
+    assert [one for one in stage.news(*told, CaughtUp(0, 2, 3)) if isinstance(one, LogLine)] == []
     stage.pick()
     [order] = orders(stage.minute(0))
     assert lines(stage.state(order, OrderState.REFUSED, "order_value")) == []

@@ -12,10 +12,10 @@ import pytest
 
 from liualgotrader.common import trading_data
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, as_datetime
-from liualgotrader.common.events import Pick, Quote, Trade, Unpick
+from liualgotrader.common.events import Pick, Quote, TradeTick, Unpick
 from liualgotrader.common.orders import AccountNews, CaughtUp, Fill, OrderState, OrderType, Protect, Protection, Side
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.engine.outputs import Line, LoadHistory, Reject, SlotStopped, Waiting
+from liualgotrader.engine.outputs import LoadHistory, LogLine, Reject, SlotIsStopped, Waiting
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.unit.engine.conftest import BATCH, CLOSE, HOURS, OPEN, Stage, bar, buy, orders, running, signals
 
@@ -153,7 +153,7 @@ def test_an_action_that_says_no_order_is_refused_in_one_sentence_and_stored(acti
     assert signal.outcome == "refused:bad_action"
     assert words in signal.action["refused"]
     assert stage.engine.slots[0].refusals.counts == {"bad_action": 1}
-    [line] = [one for one in found if isinstance(one, Line)]
+    [line] = [one for one in found if isinstance(one, LogLine)]
     assert words in line.text and line.level == logging.ERROR
     stage.minute(1)
     assert len(strategy.told) == 2
@@ -277,7 +277,7 @@ def test_a_strategy_that_raises_is_logged_with_its_line_and_goes_on(stage: Stage
     assert "raised in run for AAPL: ValueError: oh" in first[0].text  # type: ignore[union-attr]
     assert "conftest.py" in first[0].text  # type: ignore[union-attr]
     for number in range(1, 8):
-        assert not [one for one in stage.minute(number) if isinstance(one, SlotStopped)]
+        assert not [one for one in stage.minute(number) if isinstance(one, SlotIsStopped)]
 
 
 def test_five_failures_in_a_row_stop_that_strategy_alone(stage: Stage) -> None:
@@ -287,11 +287,11 @@ def test_five_failures_in_a_row_stop_that_strategy_alone(stage: Stage) -> None:
     stage.cast(running(boom), slot=0, name="A")
     other = stage.cast(running(nothing), slot=1, name="B")
     stage.pick()
-    stopped = [one for n in range(8) for one in stage.minute(n) if isinstance(one, SlotStopped)]
+    stopped = [one for n in range(8) for one in stage.minute(n) if isinstance(one, SlotIsStopped)]
     assert len(stopped) == 1 and stopped[0].slot == 0
     assert stopped[0].reason.startswith("raised: ZeroDivisionError: x (")
     assert len(other.told) == 8
-    assert len([one for one in stage.out if isinstance(one, Line) and "raised in" in one.text]) == 5
+    assert len([one for one in stage.out if isinstance(one, LogLine) and "raised in" in one.text]) == 5
 
 
 def test_a_strategy_that_exits_fails_alone_and_the_process_goes_on(stage: Stage) -> None:
@@ -301,7 +301,7 @@ def test_a_strategy_that_exits_fails_alone_and_the_process_goes_on(stage: Stage)
     stage.cast(running(leave), slot=0, name="A")
     other = stage.cast(running(nothing), slot=1, name="B")
     stage.pick()
-    stopped = [one for n in range(6) for one in stage.minute(n) if isinstance(one, SlotStopped)]
+    stopped = [one for n in range(6) for one in stage.minute(n) if isinstance(one, SlotIsStopped)]
     assert [one.reason.partition(" (")[0] for one in stopped] == ["raised: SystemExit: enough"]
     assert len(other.told) == 6
 
@@ -311,7 +311,7 @@ def test_stale_events_enter_history_and_call_nobody() -> None:
     strategy = stage.cast(running(nothing))
     stage.pick()
     stage.now = OPEN + 3 * MINUTE
-    stage.play([bar(0), Trade("AAPL", OPEN + 61 * SECOND, 11.0, 5.0), bar(1)], silent=[0, 1])
+    stage.play([bar(0), TradeTick("AAPL", OPEN + 61 * SECOND, 11.0, 5.0), bar(1)], silent=[0, 1])
     assert len(strategy.told) == 1
     assert list(strategy.told[0]["history"]["close"]) == [10.0, 10.0]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND
-from liualgotrader.common.events import Bar, Trade
+from liualgotrader.common.events import Bar, TradeTick
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import load_tradeplan
 from liualgotrader.scanners.base import Scanner, make_scanner
@@ -49,7 +49,7 @@ class Day:
     def _minutes(self, symbol: str) -> Sequence[Bar]:
         tape, minutes = self.tape, MinuteBars()
         for event in merged([tape.columns(symbol)], tape.opens_at, tape.closes_at):
-            if isinstance(event, Trade):
+            if isinstance(event, TradeTick):
                 minutes.add(event)
         minutes.close_until(tape.closes_at)
         return minutes.bars(symbol, tape.opens_at, tape.closes_at)

@@ -14,7 +14,7 @@ import pytest
 
 from liualgotrader.common import trading_data
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Quote, Trade
+from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.common.orders import AccountNews, OrderState, Side
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.fakes.strategies import ALWAYS, BATCH_ID, Play, a_bar, seconds
@@ -157,7 +157,7 @@ def test_the_last_row_is_the_minute_that_ends_now_or_the_open_one() -> None:
     play, _ = a_play(Reads, events=["minute", "trade"])
     play.minute(0, 10.0)
     play.now = seconds(75)
-    play.events([Trade("AAPL", seconds(75), 11.0, 100.0)])
+    play.events([TradeTick("AAPL", seconds(75), 11.0, 100.0)])
     assert seen == [("09:31:00", "09:30", 10.0), ("09:31:15", "09:31", 11.0)]
 
 
@@ -264,7 +264,7 @@ def test_calls_of_one_event_come_in_the_order_of_the_page() -> None:
 
     play = Play(a_strategy(First), a_strategy(Second), events=["minute", "trade", "quote"])
     play.pick("AAPL")
-    play.events([Trade("AAPL", seconds(10), 10.0, 100.0)])
+    play.events([TradeTick("AAPL", seconds(10), 10.0, 100.0)])
     each = ["First.on_{0}", "Second.on_{0}", "First.run", "Second.run"]
     assert said == [word.format("trade") for word in each]
     said.clear()

@@ -18,7 +18,7 @@ from liualgotrader.exchange.fees import (
     section_31_rate,
     taf_rate,
 )
-from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.exchange.rules import ExchangeSession, Rules
 from tests.fakes.exchange import OPEN, SECOND, Floor
 
 D = Decimal
@@ -169,9 +169,9 @@ def test_fills_are_activities_with_pages_by_id() -> None:
     assert floor.exchange.activities("me", after=first.at) == [last]
 
 
-def next_day(**more: object) -> Session:
+def next_day(**more: object) -> ExchangeSession:
     opens_at = OPEN + 24 * 3600 * SECOND
-    return Session(opens_at=opens_at, closes_at=opens_at + 23_400 * SECOND, **more)  # type: ignore[arg-type]
+    return ExchangeSession(opens_at=opens_at, closes_at=opens_at + 23_400 * SECOND, **more)  # type: ignore[arg-type]
 
 
 def test_the_new_day_starts_from_the_last_closes() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import NEVER
-from liualgotrader.common.events import Counts, Trade
+from liualgotrader.common.events import Counts, TradeTick
 from liualgotrader.exchange.exchange_values import Refusal
-from liualgotrader.exchange.rules import Rules, Session
+from liualgotrader.exchange.rules import ExchangeSession, Rules
 from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor, refusal_of
 
 LATE = Rules(latency_ns=500_000_000)
@@ -359,7 +359,7 @@ def test_a_day_order_after_the_close_waits_for_the_next_session() -> None:
     floor.exchange.advance(CLOSE + 4 * 3600 * SECOND)
     assert floor.order("a").status == "accepted"
     next_open = OPEN + 24 * 3600 * SECOND
-    floor.exchange.begin_session(Session(opens_at=next_open, closes_at=next_open + 23_400 * SECOND))
+    floor.exchange.begin_session(ExchangeSession(opens_at=next_open, closes_at=next_open + 23_400 * SECOND))
     floor.seconds = 24 * 3600
     floor.wait(0)
     floor.quote(9.99, 100, 10.01, 100)
@@ -416,7 +416,7 @@ def test_without_a_closing_print_the_last_trade_is_the_close() -> None:
 
 
 def test_auctions_whose_print_is_marked_take_its_price_and_wait_for_it() -> None:
-    marked = Session(
+    marked = ExchangeSession(
         opens_at=OPEN, closes_at=CLOSE, opening_crosses=frozenset({"X"}), closing_crosses=frozenset({"X", "Y"})
     )
     floor = Floor(start=-600, session=marked)
@@ -425,7 +425,7 @@ def test_auctions_whose_print_is_marked_take_its_price_and_wait_for_it() -> None
     floor.trade(10.05)
     floor.wait(240)
     assert floor.fills() == []
-    floor.exchange.on_event(Trade("X", floor.now, 10.20, 90_000.0, int(Counts.ALL | Counts.OPENING_CROSS)))
+    floor.exchange.on_event(TradeTick("X", floor.now, 10.20, 90_000.0, int(Counts.ALL | Counts.OPENING_CROSS)))
     floor.wait()
     assert floor.fills() == ["o 100 @ 10.20"]
     floor.trade(20.00, symbol="Y")
@@ -433,7 +433,7 @@ def test_auctions_whose_print_is_marked_take_its_price_and_wait_for_it() -> None
         floor.send("buy", "100", time_in_force="cls", client_order_id=name, symbol=symbol)
     floor.seconds = 23_400
     floor.trade(10.30)
-    floor.exchange.on_event(Trade("X", floor.now, 10.40, 90_000.0, int(Counts.ALL | Counts.CLOSING_CROSS)))
+    floor.exchange.on_event(TradeTick("X", floor.now, 10.40, 90_000.0, int(Counts.ALL | Counts.CLOSING_CROSS)))
     floor.wait(1799)
     assert floor.fills()[1:] == ["c 100 @ 10.40", "never 100 @ 20.00"], "what was announced and never came: the last"
 
@@ -471,7 +471,7 @@ def test_a_gtc_order_lives_over_the_night_and_runs_out_after_ninety_days() -> No
     floor.send("buy", "10", "limit", limit_price="9", time_in_force="gtc", client_order_id="a")
     floor.send("buy", "10", "limit", limit_price="9", time_in_force="gtc", client_order_id="b")
     next_open = OPEN + 24 * 3600 * SECOND
-    floor.exchange.begin_session(Session(opens_at=next_open, closes_at=next_open + 23_400 * SECOND))
+    floor.exchange.begin_session(ExchangeSession(opens_at=next_open, closes_at=next_open + 23_400 * SECOND))
     floor.seconds = 24 * 3600
     floor.quote(8.90, 100, 9.00, 10)
     assert floor.fills() == ["a 10 @ 9.00"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liualgotrader.common.events import Quote, Status, Trade
+from liualgotrader.common.events import Quote, Status, TradeTick
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import OrderRequest, Refusal, Update
 from liualgotrader.exchange.fees import RegulatoryFees
@@ -134,7 +134,7 @@ def step(exchange: Exchange, made: list[str], verb: str, what: Any, at: int) -> 
     if verb == "quote":
         exchange.on_event(Quote(what[0], at, *what[1:]))
     elif verb == "trade":
-        exchange.on_event(Trade(what[0], at, *what[1:]))
+        exchange.on_event(TradeTick(what[0], at, *what[1:]))
     elif verb == "halt":
         exchange.on_event(Status(what[0], at, what[1]))
     elif verb == "order":

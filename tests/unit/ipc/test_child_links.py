@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from liualgotrader.common.control import Notice, SlotEnded, Told
+from liualgotrader.common.control import DeskFacts, Notice, SlotEnded
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import LinkReader, LinkWriter
 from liualgotrader.ipc.queue_link import QueueReader, QueueWriter, new_queue
@@ -39,9 +39,9 @@ async def test_a_text_that_is_none_reaches_the_supervisor_as_far_as_it_can_be_sa
     seated = Seated("consumer-0", make_plan(tmp_path))
     seated.child.notice("WARNING", "no file caf\udce9.csv")
     seated.child.slot_ended(1, "raised: ValueError: \ud83d")
-    seated.child.tell(Told({"\ud83d": ["\ud83d", 1]}))
+    seated.child.tell(DeskFacts({"\ud83d": ["\ud83d", 1]}))
     assert seated.notices == ["no file caf?.csv"]
     assert seated.said(SlotEnded) == [SlotEnded(1, "raised: ValueError: ?")]
-    assert seated.said(Told) == [Told({"?": ["?", 1]})]
+    assert seated.said(DeskFacts) == [DeskFacts({"?": ["?", 1]})]
     assert seated.said(Notice) == [Notice("WARNING", "no file caf?.csv")]
     seated.close()

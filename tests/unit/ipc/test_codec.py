@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.events import Bar, Batch, Correction, FeedEvent, Pick, Quote, Status, Trade, Unpick
+from liualgotrader.common.events import Bar, Correction, EventBatch, FeedEvent, Pick, Quote, Status, TradeTick, Unpick
 from liualgotrader.common.orders import Declare, Fill, Intent, News, OrderIntent, OrderNews, OrderState, OrderType, Side
 from liualgotrader.ipc.batch_codec import (
     decode_batch,
@@ -27,7 +27,7 @@ symbols = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ.", min_size=1, max_size=6)
 instants = st.integers(0, 2**63 - 1)
 numbers = st.floats(0, 1e9)
 events = st.one_of(
-    st.builds(Trade, symbols, instants, numbers, numbers, st.integers(0, 7)),
+    st.builds(TradeTick, symbols, instants, numbers, numbers, st.integers(0, 7)),
     st.builds(Quote, symbols, instants, numbers, numbers, numbers, numbers),
     st.builds(Bar, symbols, instants, instants, *[numbers] * 6, st.integers(0, 10**6)),
     st.builds(Status, symbols, instants, st.booleans(), st.text(max_size=3), st.text(max_size=5)),
@@ -39,7 +39,7 @@ events = st.one_of(
 
 @given(st.lists(events, max_size=20), st.integers(0, 99))
 def test_a_batch_comes_back_as_it_was(made: list[FeedEvent], dropped: int) -> None:
-    batch = Batch(1, 2, 3, made, dropped)
+    batch = EventBatch(1, 2, 3, made, dropped)
     assert decode_batch(encode_batch(batch)) == batch
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock, machine_now
 from liualgotrader.ipc.address import forget_address
-from liualgotrader.ipc.market_clock import PageClock, Seat, clock_for, hold_socket, wake_socket
+from liualgotrader.ipc.market_clock import PageClock, ProcessStatus, clock_for, hold_socket, wake_socket
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 
 OPEN = 1_700_000_000 * SECOND
@@ -64,8 +64,8 @@ def market(page: SessionPage) -> Iterator[Market]:
 
 
 @pytest.fixture
-def seat(page: SessionPage) -> Iterator[Seat]:
-    made = Seat(page, "consumer-0")
+def seat(page: SessionPage) -> Iterator[ProcessStatus]:
+    made = ProcessStatus(page, "consumer-0")
     made.arrive()
     made.ready()
     yield made
@@ -73,13 +73,15 @@ def seat(page: SessionPage) -> Iterator[Seat]:
 
 
 @pytest.fixture
-async def clock(page: SessionPage, seat: Seat) -> object:
+async def clock(page: SessionPage, seat: ProcessStatus) -> object:
     made = PageClock(page, seat)
     yield made
     made.close()
 
 
-def test_a_simulated_session_has_the_pages_clock_and_any_other_the_wall_clock(page: SessionPage, seat: Seat) -> None:
+def test_a_simulated_session_has_the_pages_clock_and_any_other_the_wall_clock(
+    page: SessionPage, seat: ProcessStatus
+) -> None:
     assert isinstance(clock_for(page, seat, simulated=True), PageClock)
     assert isinstance(clock_for(page, seat, simulated=False), WallClock)
 
@@ -126,7 +128,7 @@ async def test_the_market_waits_until_a_woken_task_has_reached_its_next_await(
 
 
 async def test_whoever_goes_on_waiting_after_a_wake_up_holds_the_market(
-    clock: PageClock, market: Market, seat: Seat, page: SessionPage
+    clock: PageClock, market: Market, seat: ProcessStatus, page: SessionPage
 ) -> None:
     gate = asyncio.Event()
 
@@ -193,7 +195,7 @@ async def test_a_lost_wake_up_costs_some_milliseconds_only(clock: PageClock, mar
 async def test_after_a_restart_the_clock_goes_on_under_the_same_name(page: SessionPage, market: Market) -> None:
     market.stand_at(OPEN)
     for attempt in (1, 2):
-        seat = Seat(page, "consumer-0")
+        seat = ProcessStatus(page, "consumer-0")
         seat.arrive()
         seat.ready()
         clock = PageClock(page, seat)
@@ -215,7 +217,7 @@ def test_an_arriving_process_starts_with_a_clean_row(page: SessionPage) -> None:
     for cell in (Cell.BUSY, Cell.CALL_SINCE, Cell.FEED_HANDLED):
         page.put(0, cell, 9)
     page.put(0, Cell.FEED_SENT, 9)
-    seat = Seat(page, "consumer-0")
+    seat = ProcessStatus(page, "consumer-0")
     seat.arrive()
     assert [page.get(0, cell) for cell in (Cell.BUSY, Cell.CALL_SINCE, Cell.FEED_HANDLED)] == [0, 0, 0]
     assert page.under_way(0) == ["consumer-0 is not up"]
@@ -226,7 +228,7 @@ def test_an_arriving_process_starts_with_a_clean_row(page: SessionPage) -> None:
     seat.close()
 
 
-def test_a_waiting_market_is_told_when_work_ends(seat: Seat, market: Market, page: SessionPage) -> None:
+def test_a_waiting_market_is_told_when_work_ends(seat: ProcessStatus, market: Market, page: SessionPage) -> None:
     with seat.busy():
         pass
     assert market.told() == 0, "nobody waits"
@@ -238,7 +240,7 @@ def test_a_waiting_market_is_told_when_work_ends(seat: Seat, market: Market, pag
     assert market.told() == 4
 
 
-def test_a_call_into_a_strategy_stands_on_the_page_until_it_returns(seat: Seat, page: SessionPage) -> None:
+def test_a_call_into_a_strategy_stands_on_the_page_until_it_returns(seat: ProcessStatus, page: SessionPage) -> None:
     seat.calling(3, 77, 12)
     since = page.get(0, Cell.CALL_SINCE)
     assert [page.get(0, c) for c in (Cell.CALL_SLOT, Cell.CALL_SYMBOL, Cell.CALL_BATCH, Cell.CALL_COUNT)] == [
@@ -256,7 +258,7 @@ async def test_a_clock_is_woken_in_a_folder_too_deep_for_sockets_as_well(tmp_pat
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     page = SessionPage.create(deep / "page", ["consumer-0"], [])
-    seat = Seat(page, "consumer-0")
+    seat = ProcessStatus(page, "consumer-0")
     clock = PageClock(page, seat)
     clock.call_at(1, lambda: None)
     assert wake_socket(page.path, "consumer-0").is_socket()

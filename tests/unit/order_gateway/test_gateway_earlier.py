@@ -15,7 +15,7 @@ from liualgotrader.common.orders import BrokerPosition, Fill, OrderIntent, Order
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.order_gateway.earlier_orders import EarlierOrders
-from liualgotrader.orders import Begin, Carried, Desk, Earlier, Snapshot, Write
+from liualgotrader.orders import Begin, BrokerSnapshot, Carried, Desk, Earlier, Write
 from tests.fakes.broker import BATCH, World, desk_terms, now_of
 from tests.fakes.store import MemoryDatabase, MemoryStore
 
@@ -174,7 +174,7 @@ def test_a_resting_exit_is_taken_over_with_its_position_and_fills_for_the_slot_t
         morning.tell(told)
     assert night.said == []
     morning.tell(Carried(1, "AAPL", D(10), D("100.01")))
-    morning.tell(Snapshot(True, (), (), (BrokerPosition("AAPL", D(10), D("100.01")),)))
+    morning.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", D(10), D("100.01")),)))
     facts = morning.desk.facts()
     assert len(facts["open_orders"]) == 2
     assert facts["unprotected"] == []

@@ -30,20 +30,21 @@ from liualgotrader.common.rows import AccountRow, AlgoRunRow, BatchRow, Progress
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, SlotPlan
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
-from liualgotrader.exchange.rules import Session
+from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.ipc.batch_codec import decode_news
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.broker_calls import Errands
+from liualgotrader.order_gateway.broker_calls import BrokerCalls
 from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
 from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
 from liualgotrader.order_gateway.gateway import Gateway
-from liualgotrader.order_gateway.journaled_desk import DeskRoom
+from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.lanes import Lanes
 from liualgotrader.order_gateway.news_outbox import NewsOutbox
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, disk_text
 from liualgotrader.orders import (
     Begin,
+    BrokerSnapshot,
     Cancel,
     CancelAll,
     Carried,
@@ -52,7 +53,6 @@ from liualgotrader.orders import (
     Outcome,
     Reconcile,
     Send,
-    Snapshot,
     Tick,
     Warn,
     Write,
@@ -452,11 +452,11 @@ async def test_an_account_that_another_gateway_holds_ends_the_writing(database: 
 
 
 def test_a_room_that_was_left_without_a_word_is_the_same_when_it_is_opened_again(tmp_path: Path) -> None:
-    room = DeskRoom(tmp_path, WallClock())
+    room = JournaledDesk(tmp_path, WallClock())
     assert room.is_new
-    decided = [d for d in room.tell([Begin(desk_terms(), 1), Snapshot(True, (), (), (position("X", 5),))])]
+    decided = [d for d in room.tell([Begin(desk_terms(), 1), BrokerSnapshot(True, (), (), (position("X", 5),))])]
     room.close()
-    again = DeskRoom(tmp_path, WallClock())
+    again = JournaledDesk(tmp_path, WallClock())
     assert again.rows == [(d.number, d.row) for d in decided if isinstance(d, Write)] != []
     assert again.desk.facts()["foreign"] == {"X": "5"}
     again.tell([Tick()])
@@ -471,7 +471,7 @@ def position(symbol: str, quantity: int) -> BrokerPosition:
 
 
 def exchange_broker() -> SimulatedBroker:
-    exchange = Exchange([AssetTerms("AAPL")], session=Session(opens_at=OPEN, closes_at=CLOSE))
+    exchange = Exchange([AssetTerms("AAPL")], session=ExchangeSession(opens_at=OPEN, closes_at=CLOSE))
     exchange.advance(OPEN)
     exchange.open_account("me", Decimal(100_000))
     return SimulatedBroker(exchange, "me", lambda: OPEN)
@@ -487,13 +487,13 @@ def limit_order(name: str = "liu-0-1-1", price: str = "90") -> OrderIntent:
     ("fault", "outcome"), [("", Outcome.ACCEPTED), ("lost", Outcome.SILENCE), ("mute", Outcome.SILENCE)]
 )
 async def test_each_end_of_a_request_is_an_answer(fault: str, outcome: Outcome) -> None:
-    errands = Errands(UnreliableBroker(exchange_broker(), lambda call: fault), 1.0)
+    errands = BrokerCalls(UnreliableBroker(exchange_broker(), lambda call: fault), 1.0)
     answer = await errands.run(Send(limit_order()))
     assert getattr(answer, "outcome", None) is outcome
 
 
 async def test_a_no_carries_the_brokers_words() -> None:
-    errands = Errands(exchange_broker(), 1.0)
+    errands = BrokerCalls(exchange_broker(), 1.0)
     answer = await errands.run(Send(limit_order(price="90.001")))
     assert (getattr(answer, "outcome", None), "sub-penny" in getattr(answer, "reason", "")) == (Outcome.DECLINED, True)
     gone = await errands.run(Cancel("liu-0-1-9", "no-such-order", "AAPL"))
@@ -502,8 +502,8 @@ async def test_a_no_carries_the_brokers_words() -> None:
 
 async def test_a_look_up_that_failed_is_not_an_order_that_is_not_there() -> None:
     broker = exchange_broker()
-    missing = await Errands(broker, 1.0).run(LookUp("liu-0-1-1", "AAPL"))
-    failed = await Errands(UnreliableBroker(broker, lambda call: "lost"), 1.0).run(LookUp("liu-0-1-1", "AAPL"))
+    missing = await BrokerCalls(broker, 1.0).run(LookUp("liu-0-1-1", "AAPL"))
+    failed = await BrokerCalls(UnreliableBroker(broker, lambda call: "lost"), 1.0).run(LookUp("liu-0-1-1", "AAPL"))
     assert (getattr(missing, "answered", None), getattr(failed, "answered", None)) == (True, False)
 
 
@@ -537,14 +537,14 @@ async def test_everything_of_ours_is_taken_back_in_bulk_or_side_by_side(
         return "lost" if call == fault else ""
 
     wanted = working(broker, *names)
-    answers = await Errands(UnreliableBroker(broker, plan), 1.0).take_back(wanted)
+    answers = await BrokerCalls(UnreliableBroker(broker, plan), 1.0).take_back(wanted)
     assert calls == asked
     assert [(a.client_order_id, a.outcome) for a in answers] == [(n, Outcome.ACCEPTED) for n in names if n != "mine"]
 
 
 async def test_one_failing_page_makes_the_whole_snapshot_fail() -> None:
     broker = UnreliableBroker(exchange_broker(), lambda call: "lost" if call == "executions" else "")
-    assert await Errands(broker, 1.0).run(Reconcile(OPEN)) == Snapshot(False)
+    assert await BrokerCalls(broker, 1.0).run(Reconcile(OPEN)) == BrokerSnapshot(False)
 
 
 async def test_a_broker_that_never_answers_is_silence() -> None:
@@ -553,7 +553,7 @@ async def test_a_broker_that_never_answers_is_silence() -> None:
             await asyncio.Event().wait()
             raise AssertionError
 
-    answer = await Errands(Hung(exchange_broker()), 0.005).run(Send(limit_order()))
+    answer = await BrokerCalls(Hung(exchange_broker()), 0.005).run(Send(limit_order()))
     assert getattr(answer, "outcome", None) is Outcome.SILENCE
 
 

@@ -18,16 +18,16 @@ from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.order_gateway.carry_over import is_split, looks_split
 from liualgotrader.orders import (
     Begin,
+    BrokerSnapshot,
     Carried,
     Desk,
     Leave,
     Missing,
     Reconcile,
     Reconnected,
+    Resolution,
+    Resolve,
     Restated,
-    Settle,
-    Settlement,
-    Snapshot,
     Tick,
     Warn,
     Write,
@@ -116,7 +116,7 @@ def test_a_split_position_goes_on_in_new_terms_without_its_stop_and_a_person_is_
     assert morning.said == ["AAPL: as after a split: set a new stop"]
     [then] = morning.left_open()
     assert (then.quantity, then.average_price, then.planned_stop) == (200, 100, None)
-    morning.tell(Settle("AAPL", Settlement.IGNORE))
+    morning.tell(Resolve("AAPL", Resolution.IGNORE))
     assert morning.desk.facts()["quarantined"] == {}
 
 
@@ -131,7 +131,7 @@ def test_where_a_split_is_not_certain_the_record_stays_and_the_stop_goes() -> No
 def test_what_is_gone_and_nobody_settled_is_written_down_once_and_not_looked_for_again() -> None:
     morning = Morning()
     morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
-    morning.tell(Snapshot(True))
+    morning.tell(BrokerSnapshot(True))
     assert [p.quantity for p in morning.left_open()] == [100]
     for _ in range(2):
         morning.tell(Leave("the session ends"))
@@ -146,7 +146,7 @@ def test_of_what_is_gone_in_part_the_rest_is_carried_with_its_stop() -> None:
     morning = Morning()
     morning.tell(Carried(1, "AAPL", D(40), D(200), D(190), D(240)))
     morning.tell(Missing(1, "AAPL", D(60), D(200), D(0)))
-    morning.tell(Snapshot(True, (), (), (account("40", "200"),)))
+    morning.tell(BrokerSnapshot(True, (), (), (account("40", "200"),)))
     morning.tell(Leave("the session ends"))
     assert morning.desk.ledger.books.held(1, "AAPL") == 40
     [then] = morning.left_open()
@@ -162,7 +162,7 @@ def test_what_the_account_shows_after_all_is_not_written_down_as_gone(there: tup
     morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
     for shares in there:
         morning.tell(Reconnected())
-        morning.tell(Snapshot(True, (), (), (account(shares, "200"),) if D(shares) else ()))
+        morning.tell(BrokerSnapshot(True, (), (), (account(shares, "200"),) if D(shares) else ()))
     for _ in range(2):
         morning.tell(Leave("the session ends"))
     assert [(p.quantity, p.planned_stop) for p in morning.left_open()] == [(recorded, 190)]
@@ -172,7 +172,7 @@ def test_of_shares_that_two_strategies_miss_each_is_found_once() -> None:
     morning = Morning()
     for slot in (1, 2):
         morning.tell(Missing(slot, "AAPL", D(-100), D(200), D(0)))
-    morning.tell(Snapshot(True, (), (), (account("-150", "200"),)))
+    morning.tell(BrokerSnapshot(True, (), (), (account("-150", "200"),)))
     morning.tell(Leave("the session ends"))
     assert [text for text in morning.said if "written down" in text] == [
         "AAPL: -50 shares that are not in the account are written down as gone, at 200 $; what they brought in is not"
@@ -190,9 +190,9 @@ def test_nothing_is_written_down_as_gone_that_was_never_compared() -> None:
 def test_a_batch_that_is_resumed_may_still_settle_what_it_began_without() -> None:
     morning = Morning()
     morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
-    morning.tell(Snapshot(True, (), (), (account("100", "200"),)))
+    morning.tell(BrokerSnapshot(True, (), (), (account("100", "200"),)))
     morning.tell(Leave("the supervisor has died", resumes=True))
-    morning.tell(Settle("AAPL", Settlement.ADOPT, "", D(210)))
+    morning.tell(Resolve("AAPL", Resolution.ADOPT, "", D(210)))
     assert (morning.desk.ledger.books.held(1, "AAPL"), morning.desk.facts()["quarantined"]) == (100, {})
     assert [p.quantity for p in morning.left_open()] == [100]
 
@@ -200,7 +200,7 @@ def test_a_batch_that_is_resumed_may_still_settle_what_it_began_without() -> Non
 def test_an_orphaned_gateway_leaves_what_is_gone_to_the_life_that_resumes_the_batch() -> None:
     morning = Morning()
     morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
-    morning.tell(Snapshot(True))
+    morning.tell(BrokerSnapshot(True))
     morning.tell(Leave("the supervisor has died", resumes=True))
     assert [p.quantity for p in morning.left_open()] == [100]
     morning.tell(Leave("the session ends"))
@@ -214,7 +214,7 @@ def test_a_second_look_before_the_books_are_open_finds_what_was_missing() -> Non
     morning.tell(Carried(1, "AAPL", D(40), D(200), D(190), D(240)))
     assert morning.desk.facts()["quarantined"] == {}
     morning.tell(Missing(1, "AAPL", D(60), D(200), D(0)))
-    morning.tell(Snapshot(True, (), (), (account("40", "200"),)))
+    morning.tell(BrokerSnapshot(True, (), (), (account("40", "200"),)))
     assert list(morning.desk.facts()["quarantined"]) == ["AAPL"]
     morning.tell(Leave("the session ends"))
     assert (morning.desk.ledger.books.held(1, "AAPL"), [p.quantity for p in morning.left_open()]) == (40, [40])
@@ -224,10 +224,10 @@ def test_a_passing_difference_does_not_lift_what_a_person_must_look_at_after_a_s
     morning = Morning()
     morning.tell(Restated(1, "AAPL", D(100), D(200), D(200), D(100), "as after a split: set a new stop"))
     for shares in ("200", "100", "100", "200"):
-        morning.tell(Snapshot(True, (), (), (account(shares, "100"),)))
+        morning.tell(BrokerSnapshot(True, (), (), (account(shares, "100"),)))
     assert morning.desk.facts()["quarantined"] == {"AAPL": "as after a split: set a new stop"}
     assert any("agree again, but nothing is opened in it yet" in text for text in morning.said)
-    morning.tell(Settle("AAPL", Settlement.IGNORE))
+    morning.tell(Resolve("AAPL", Resolution.IGNORE))
     assert morning.desk.facts()["quarantined"] == {}
 
 
@@ -239,7 +239,7 @@ def test_what_is_still_being_taken_up_after_a_restart_does_not_become_foreign(*,
     morning = Morning()
     if failed_before:
         morning.tell(Reconnected())
-        morning.tell(Snapshot(False))  # sets an alarm for the next look
+        morning.tell(BrokerSnapshot(False))  # sets an alarm for the next look
     morning.asked.clear()
     morning.tell(Begin(desk_terms(slots=(SlotPlan(1, "alpha", 0, 2, day_trade=False),)), 3))
     morning.now += 60 * SECOND
@@ -248,6 +248,6 @@ def test_what_is_still_being_taken_up_after_a_restart_does_not_become_foreign(*,
     morning.tell(Carried(1, "AAPL", D(100), D(200), D(190), D(240)))
     morning.tell(Reconnected())
     assert len(morning.asked) == 1
-    morning.tell(Snapshot(True, (), (), (account("100", "200"),)))
+    morning.tell(BrokerSnapshot(True, (), (), (account("100", "200"),)))
     facts = morning.desk.facts()
     assert (facts["foreign"], facts["quarantined"], morning.desk.has_compared) == ({}, {}, True)

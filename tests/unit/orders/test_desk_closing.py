@@ -15,6 +15,7 @@ from liualgotrader.common.events import Status
 from liualgotrader.common.orders import BrokerPosition, Declare, Fill, OrderState, Protect
 from liualgotrader.common.rows import AccountRow
 from liualgotrader.orders import (
+    BrokerSnapshot,
     Carried,
     Condition,
     Flatten,
@@ -22,11 +23,10 @@ from liualgotrader.orders import (
     Leave,
     Prices,
     Reconnected,
+    Resolution,
+    Resolve,
     Resume,
-    Settle,
-    Settlement,
-    SlotStopped,
-    Snapshot,
+    StopSlotTrading,
     Warn,
 )
 from liualgotrader.orders.closing import level_touched
@@ -168,7 +168,7 @@ def test_a_stop_or_target_is_touched(held: int, stop: int | None, target: int | 
 def test_the_caretaker_honours_the_stop_of_a_stopped_strategy(world: World) -> None:
     hold(world, 1, "buy", 10, planned_stop=Decimal(97))
     assert world.desk.caretaken() == []
-    world.tell(SlotStopped(1, "no answer"))
+    world.tell(StopSlotTrading(1, "no answer"))
     assert world.desk.caretaken() == ["AAPL"]
     world.tell(Prices({"AAPL": Decimal("97.01")}))
     assert world.held(1) == 10
@@ -183,7 +183,7 @@ def test_a_stopped_strategys_entries_are_taken_back_and_its_exits_stay(world: Wo
     entry = world.order(1, "buy", 5, limit_price=Decimal("99"))
     leaving = world.order(1, "sell", 10, limit_price=Decimal("103"))
     settle(world)
-    world.tell(SlotStopped(1, "no answer"))
+    world.tell(StopSlotTrading(1, "no answer"))
     settle(world)
     assert (world.states(entry)[-1], world.states(leaving)[-1]) == ("canceled", "acknowledged")
 
@@ -337,7 +337,7 @@ def foreign_world() -> World:
     """Return a world whose account held 100 MSFT before the batch began."""
     world = World()
     world.commands.clear()
-    world.tell(Snapshot(True, (), (), (BrokerPosition("MSFT", Decimal(100), Decimal(90)),)))
+    world.tell(BrokerSnapshot(True, (), (), (BrokerPosition("MSFT", Decimal(100), Decimal(90)),)))
     return world
 
 
@@ -351,7 +351,7 @@ def test_what_the_account_holds_beyond_us_is_recorded_and_never_closed() -> None
 
 def test_a_difference_seen_twice_quarantines_the_symbol_and_trades_nothing(world: World) -> None:
     hold_and_compare(world)
-    wrong = Snapshot(True, (), (), (BrokerPosition("AAPL", Decimal(25), Decimal(100)),))
+    wrong = BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(25), Decimal(100)),))
     world.tell(wrong)
     assert "AAPL" not in world.desk.ledger.books.quarantined
     world.tell(wrong)
@@ -363,19 +363,19 @@ def test_a_difference_seen_twice_quarantines_the_symbol_and_trades_nothing(world
 def test_a_difference_that_goes_away_lifts_the_quarantine(world: World) -> None:
     hold_and_compare(world)
     for quantity in (25, 25):
-        world.tell(Snapshot(True, (), (), (BrokerPosition("AAPL", Decimal(quantity), Decimal(100)),)))
+        world.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(quantity), Decimal(100)),)))
     assert "AAPL" in world.desk.ledger.books.quarantined
-    world.tell(Snapshot(True, (), (), (BrokerPosition("AAPL", Decimal(10), Decimal(100)),)))
+    world.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(10), Decimal(100)),)))
     assert world.states(world.order(1, "buy", 1)) == ["written"]
 
 
 def test_an_operator_takes_a_difference_as_not_ours(world: World) -> None:
-    wrong = Snapshot(True, (), (), (BrokerPosition("AAPL", Decimal(15), Decimal(100)),))
+    wrong = BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(15), Decimal(100)),))
     world.tell(wrong)
     world.tell(wrong)
     world.tell(Resume())
     assert list(world.desk.facts()["quarantined"]) == ["AAPL"]  # who takes the kill switch off says nothing of this
-    world.tell(Settle("AAPL", Settlement.IGNORE))
+    world.tell(Resolve("AAPL", Resolution.IGNORE))
     world.tell(wrong)
     world.tell(wrong)
     assert world.desk.facts()["quarantined"] == {}
@@ -386,8 +386,8 @@ def test_a_failed_question_is_not_an_empty_account(world: World) -> None:
     hold(world, 1, "buy", 10)
     world.tell(Reconnected())
     world.commands.clear()
-    world.tell(Snapshot(False))
-    world.tell(Snapshot(False))
+    world.tell(BrokerSnapshot(False))
+    world.tell(BrokerSnapshot(False))
     assert world.desk.ledger.books.quarantined == {}
     world.run()
     assert world.held(1) == 10
@@ -396,7 +396,7 @@ def test_a_failed_question_is_not_an_empty_account(world: World) -> None:
 def test_what_a_strategy_carries_over_night_is_its_own_and_closed_with_it() -> None:
     world = World()
     world.tell(Carried(1, "AAPL", Decimal(10), Decimal(90), Decimal(85)))
-    world.tell(Snapshot(True, (), (), (BrokerPosition("AAPL", Decimal(10), Decimal(90)),)))
+    world.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(10), Decimal(90)),)))
     world.commands.clear()
     assert world.desk.facts()["foreign"] == {}
     [fill] = [n for n in world.desk.news(1) if isinstance(n, Fill)]
@@ -423,7 +423,7 @@ def test_orders_of_other_batches_are_cancelled_by_the_kill_switch_only(world: Wo
     import msgspec
 
     other = msgspec.structs.replace(seen, client_order_id="liu-ffffffffffff-1-1", broker_order_id="other")
-    world.tell(Snapshot(True, (seen, other), (), ()))
+    world.tell(BrokerSnapshot(True, (seen, other), (), ()))
     world.commands.clear()
     world.tell(KillSwitch())
     [bulk] = world.bulks

@@ -27,20 +27,20 @@ from liualgotrader.common.rows import EarlierOrder
 from liualgotrader.orders import (
     Answer,
     Begin,
+    BrokerRequest,
+    BrokerSnapshot,
     Cancel,
     CancelAll,
     Carried,
     Decision,
     Earlier,
     Flatten,
-    Found,
     KillSwitch,
     Leave,
+    OrderFound,
     Outcome,
     Reconnected,
-    Request,
     Send,
-    Snapshot,
     Tick,
 )
 from liualgotrader.orders.order import held_by_exits
@@ -107,7 +107,7 @@ def test_an_order_that_is_being_taken_back_is_not_replaced(world: World) -> None
     name = resting(world)
     world.cancel(name, 1)
     world.commands.clear()
-    world.tell(Answer(Request.CANCEL, name, Outcome.SILENCE))
+    world.tell(Answer(BrokerRequest.CANCEL, name, Outcome.SILENCE))
     world.run()
     assert world.states(name)[-1] == "acknowledged"  # the cancel did not arrive; it is asked again soon
     replaced(world, name, "99.50")
@@ -152,7 +152,7 @@ def test_a_person_may_replace_an_order_whose_replacement_by_us_was_refused(world
     name = resting(world)
     replaced(world, name, "99.50")
     world.commands.clear()
-    world.tell(Answer(Request.REPLACE, f"{name}-r1", Outcome.DECLINED, None, "no", 422))
+    world.tell(Answer(BrokerRequest.REPLACE, f"{name}-r1", Outcome.DECLINED, None, "no", 422))
     settle(world)
     by_hand(world, name, limit_price=D("99.20"))
     settle(world)
@@ -254,7 +254,7 @@ def test_what_the_account_did_not_have_at_the_liquidation_is_closed_when_it_is_t
     settle(world)
     until_liquidation(world)
     for _ in range(2):
-        world.tell(Snapshot(True))  # a broker whose list of positions lags
+        world.tell(BrokerSnapshot(True))  # a broker whose list of positions lags
     world.now = HOURS.liquidates_at
     world.tell(Tick())
     assert not world.desk.has_closings
@@ -274,7 +274,7 @@ def test_what_did_not_arrive_before_the_close_is_not_sent_again_after_it(world: 
     assert isinstance(sent, Send)
     world.commands.clear()
     world.now = HOURS.closes_at + SECOND
-    world.tell(Answer(Request.SUBMIT, sent.order.client_order_id, Outcome.SILENCE))
+    world.tell(Answer(BrokerRequest.SUBMIT, sent.order.client_order_id, Outcome.SILENCE))
     world.run()
     assert (world.states(sent.order.client_order_id)[-1], at_the_broker(world)) == ("rejected", [])
     assert (world.held(1), world.desk.has_closings) == (10, False)
@@ -301,7 +301,7 @@ def test_a_shadow_session_closes_nothing_and_takes_back_nothing() -> None:
     view = BrokerOrder(
         "other", "liu-ffffffffffff-1-1", "MSFT", Side.BUY, D(1), D(0), None, OrderState.ACKNOWLEDGED, "new", 1, 1
     )
-    decided = world.tell(Snapshot(True, (view,), (), ()))
+    decided = world.tell(BrokerSnapshot(True, (view,), (), ()))
     world.tell(Flatten())
     until_liquidation(world)
     world.now = HOURS.liquidates_at
@@ -325,12 +325,12 @@ def test_whatever_number_of_executions_is_told_at_once_is_booked(world: World) -
         for n in range(1, 41):
             part, place = D("0.75"), (view.broker_order_id, "AAPL", Side.BUY)
             executions.append(BrokerExecution(f"{name}/{n}", *place, part, D(99), D(0), world.now, part * n))
-    world.tell(Snapshot(True, tuple(orders), tuple(executions), (BrokerPosition("AAPL", D(900), D(99)),)))
+    world.tell(BrokerSnapshot(True, tuple(orders), tuple(executions), (BrokerPosition("AAPL", D(900), D(99)),)))
     assert (world.held(1), len(world.trade_rows())) == (900, 1200)
 
 
 def test_alarms_of_a_machine_that_was_booted_again_are_forgotten(world: World) -> None:
-    world.tell(Snapshot(False))
+    world.tell(BrokerSnapshot(False))
     assert world.desk.next_machine < NEVER  # of the clock that counted since the last boot
     world.machine = 5 * SECOND
     world.crash()
@@ -369,7 +369,7 @@ def part(world: World, name: str, shares: int, cumulative: int, quantity: int = 
     world.tell(BrokerUpdate("fill", told(name, quantity, cumulative, state, world.now), world.now, execution))
 
 
-def accepted(world: World, request: Request, name: str, filled: int) -> Answer:
+def accepted(world: World, request: BrokerRequest, name: str, filled: int) -> Answer:
     world.now += SECOND
     view = told(name, 100, filled, OrderState.ACKNOWLEDGED, world.now)
     return Answer(request, name, Outcome.ACCEPTED, view)
@@ -378,19 +378,19 @@ def accepted(world: World, request: Request, name: str, filled: int) -> Answer:
 @pytest.mark.parametrize("way", ["answer", "stream", "look-up"])
 def test_what_a_chain_has_filled_is_booked_once_however_its_next_order_becomes_known(world: World, way: str) -> None:
     name = world.order(1, "buy", 100, limit_price=D("99.00"))
-    world.tell(accepted(world, Request.SUBMIT, name, 0))
+    world.tell(accepted(world, BrokerRequest.SUBMIT, name, 0))
     filled, chain = 0, [name, f"{name}-r1", f"{name}-r2"]
     for before, new in pairwise(chain):
         filled += 30
         part(world, before, 30, filled)
         replaced(world, name, f"99.{filled}")
-        answer = accepted(world, Request.REPLACE, new, filled)
+        answer = accepted(world, BrokerRequest.REPLACE, new, filled)
         assert answer.order is not None
         if way == "stream":
             world.tell(BrokerUpdate("new", answer.order, world.now))
         if way == "look-up":
-            world.tell(Answer(Request.REPLACE, new, Outcome.SILENCE))
-            world.tell(Found(new, True, answer.order))
+            world.tell(Answer(BrokerRequest.REPLACE, new, Outcome.SILENCE))
+            world.tell(OrderFound(new, True, answer.order))
         else:
             world.tell(answer)
         world.tell(BrokerUpdate("replaced", told(before, 100, filled, OrderState.REPLACED, world.now), world.now))
@@ -402,9 +402,9 @@ def test_what_a_chain_has_filled_is_booked_once_however_its_next_order_becomes_k
 
 def test_a_quantity_asked_for_counts_what_the_whole_chain_has_filled(world: World) -> None:
     name = world.order(1, "buy", 100, limit_price=D("99.00"))
-    world.tell(accepted(world, Request.SUBMIT, name, 0))
+    world.tell(accepted(world, BrokerRequest.SUBMIT, name, 0))
     part(world, name, 30, 30)
     replaced(world, name, "99.10")
-    world.tell(accepted(world, Request.REPLACE, f"{name}-r1", 30))
+    world.tell(accepted(world, BrokerRequest.REPLACE, f"{name}-r1", 30))
     world.tell(ReplaceIntent(name, 1, world.now, D(80), None))
     assert world.order_rows()[f"{name}-r2"].quantity == 50

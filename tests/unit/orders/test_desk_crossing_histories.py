@@ -17,8 +17,8 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Fill, OrderNews, OrderState, OrderType, Protect, Protection, ReplaceIntent
 from liualgotrader.engine.book import Book
 from liualgotrader.exchange.exchange_values import OrderRequest
-from liualgotrader.orders import Flatten, KillSwitch, Leave, Reconnected, Resume, Settle, Settlement
-from liualgotrader.orders.order import Order, Origin
+from liualgotrader.orders import Flatten, KillSwitch, Leave, Reconnected, Resolution, Resolve, Resume
+from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.trading.simulated_broker import broker_order
 from tests.fakes.broker import SYMBOLS, now_of
 from tests.fakes.desk_line import PICK, DeskLine
@@ -89,11 +89,11 @@ class Crossings(DeskLine):
         return any(slot for slot, _, _ in self.world.desk.ledger.books.open())
 
     @property
-    def ours(self) -> list[Order]:
+    def ours(self) -> list[DeskOrder]:
         return list(self.world.desk.ledger.orders.by_id.values())
 
     @property
-    def working(self) -> list[Order]:
+    def working(self) -> list[DeskOrder]:
         return list(self.world.desk.ledger.orders.all_working())
 
     @precondition(lambda self: self.working)
@@ -207,9 +207,9 @@ class Crossings(DeskLine):
         with suppress(BrokerRefused):
             self.world.exchange.replace("me", order.broker_order_id, self.world.now, **terms)
 
-    @rule(symbol=SYMBOL, how=st.sampled_from(list(Settlement)), strategy=st.sampled_from(["", "alpha", "beta"]))
-    def settle(self, symbol: str, how: Settlement, strategy: str) -> None:
-        self.world.tell(Settle(symbol, how, strategy, self.middle[symbol]))
+    @rule(symbol=SYMBOL, how=st.sampled_from(list(Resolution)), strategy=st.sampled_from(["", "alpha", "beta"]))
+    def settle(self, symbol: str, how: Resolution, strategy: str) -> None:
+        self.world.tell(Resolve(symbol, how, strategy, self.middle[symbol]))
 
     @precondition(lambda self: self.late)
     @rule(switch=st.sampled_from([KillSwitch(), KillSwitch(flatten=True), Flatten(1), Flatten(), Leave("x")]), on=ON)

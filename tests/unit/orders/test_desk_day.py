@@ -19,7 +19,7 @@ from liualgotrader.common.rows import ActivityRow, TradedBefore
 from liualgotrader.exchange.exchange_values import OrderRequest
 from liualgotrader.exchange.fees import PerShareCommission
 from liualgotrader.exchange.rules import Rules
-from liualgotrader.orders import Carried, Prices, Restated, Resume, Snapshot, Warn
+from liualgotrader.orders import BrokerSnapshot, Carried, Prices, Restated, Resume, Warn
 from liualgotrader.orders.day import Day
 from tests.fakes.broker import OPEN, SYMBOLS, World, desk_terms, now_of
 
@@ -114,7 +114,7 @@ def test_shares_that_are_not_ours_may_fall_as_they_like() -> None:
     world = limited()
     for last in ("90", "9", "0.9"):
         position = BrokerPosition("MSFT", D(1000), D(90), D(last), D(90))
-        world.tell(Snapshot(True, (), (), (position,)))
+        world.tell(BrokerSnapshot(True, (), (), (position,)))
         world.tell(Prices({"MSFT": D(last)}, {"MSFT": D(90)}))
     assert fact(world, "day_gain") == 0
     assert world.states(world.order(1, "buy", 1))[-1] == "written"
@@ -249,7 +249,7 @@ def test_a_price_or_close_that_can_be_none_closes_nothing(said: Decimal | None) 
     world = limited()
     hold(world, 1, "buy", 90)
     settle(world, 61)  # older than the next answer
-    world.tell(Snapshot(True, (), (), (BrokerPosition("AAPL", D(90), D("100.01"), said, said),)))
+    world.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", D(90), D("100.01"), said, said),)))
     assert fact(world, "day_gain") == D("-0.90")  # by the price known before
     assert world.held(1) == 90
 
@@ -308,8 +308,10 @@ def test_what_moved_the_account_is_stored_and_named_from_this_day_on() -> None:
         BrokerActivity("2::b", "CSW", OPEN - 9 * HOUR, D(-6000)),
     ]
     world.desk.ledger.reconciling.done_at = 0
-    world.tell(Snapshot(True, activities=tuple(seen)))
-    world.tell(Snapshot(True, activities=(*seen, BrokerActivity("3::c", "DIV", OPEN - 20 * HOUR, D("12.5"), "AAPL"))))
+    world.tell(BrokerSnapshot(True, activities=tuple(seen)))
+    world.tell(
+        BrokerSnapshot(True, activities=(*seen, BrokerActivity("3::c", "DIV", OPEN - 20 * HOUR, D("12.5"), "AAPL")))
+    )
     rows = [r for r in world.rows.values() if isinstance(r, ActivityRow)]
     assert [(r.activity_id, r.amount) for r in rows] == [("1::a", -100), ("2::b", -6000), ("3::c", D("12.5"))]
     assert world.desk.facts()["activities"] == ["withdrawal of 6,000.00 $", "dividend of +12.50 $ for AAPL"]

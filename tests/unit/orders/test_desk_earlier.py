@@ -17,7 +17,7 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, OrderType, Side
 from liualgotrader.common.rows import BookedExecution, EarlierOrder, OrderRow, TradeRow
 from liualgotrader.orders import Begin, Desk, Earlier, Write
-from liualgotrader.orders.order import Order
+from liualgotrader.orders.order import DeskOrder
 from tests.fakes.broker import OPEN, desk_terms
 
 D = Decimal
@@ -79,7 +79,7 @@ def execution(name: str, shares: int, cumulative: int, price: str = "100") -> Br
     return BrokerExecution(name, "b1", "AAPL", Side.SELL, D(shares), D(price), D(0), NOW, D(cumulative))
 
 
-def found(left: EarlierOrder, view: BrokerOrder, *executions: BrokerExecution) -> tuple[list[TradeRow], Order]:
+def found(left: EarlierOrder, view: BrokerOrder, *executions: BrokerExecution) -> tuple[list[TradeRow], DeskOrder]:
     """Return the trades that are written, and the order as it is known then."""
     desk = Desk()
     desk.decide(Begin(desk_terms(), 1), NOW, 1)

@@ -20,7 +20,7 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Declare, OrderType, ReplaceIntent
 from liualgotrader.common.rows import OrderEventRow
 from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
-from liualgotrader.exchange.rules import Profile, Rules
+from liualgotrader.exchange.rules import FillProfile, Rules
 from liualgotrader.orders import Cancel, Flatten, KillSwitch, Leave, Reconcile, Reconnected, Tick, Warn
 from tests.fakes.broker import CLOSE, HOURS, SLOTS, SYMBOLS, WIDE, World, desk_terms, now_of
 
@@ -435,7 +435,7 @@ class Exits(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(rules=Rules(latency_ns=20_000_000, profile=Profile.PAPER, partial_probability=0.5))
+        self.world = World(rules=Rules(latency_ns=20_000_000, profile=FillProfile.PAPER, partial_probability=0.5))
         self.world.run()
         self.names: list[tuple[str, int]] = []
 

@@ -22,7 +22,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import PlanRow
 from liualgotrader.exchange.exchange_values import OrderRequest
-from liualgotrader.orders import Begin, Cancel, Flatten, KillSwitch, Snapshot, Warn
+from liualgotrader.orders import Begin, BrokerSnapshot, Cancel, Flatten, KillSwitch, Warn
 from tests.fakes.broker import World, now_of
 
 D = Decimal
@@ -116,9 +116,9 @@ def test_a_kill_switch_reaches_orders_of_other_batches_that_are_learned_of_later
     other = of_another_batch(world)
     world.tell(KillSwitch())
     world.run()
-    world.tell(Snapshot(True, (other,), (), ()))
+    world.tell(BrokerSnapshot(True, (other,), (), ()))
     assert Cancel("liu-ffffffffffff-1-1", "other", "AAPL") in world.commands
-    world.tell(Snapshot(True, (), (), ()))
+    world.tell(BrokerSnapshot(True, (), (), ()))
     assert world.desk.ledger.orders.other_batches == {}
 
 
@@ -137,12 +137,12 @@ def test_an_order_that_an_earlier_batch_left_is_named_after_every_start_until_it
 
     for _ in range(2):  # starts
         for _ in range(2):
-            world.tell(Snapshot(True, (other, exit_left), (), (held,)))
+            world.tell(BrokerSnapshot(True, (other, exit_left), (), (held,)))
         assert named() == ["liu-ffffffffffff-1-1", "liu-eeeeeeeeeeee-1-1"]
         cancels = [c.client_order_id for c in world.commands if isinstance(c, Cancel)]
         assert set(cancels) == {"liu-ffffffffffff-1-1"}, "an exit may belong to a strategy that is not in the plan"
         world.tell(Begin(world.terms, 2))
-    world.tell(Snapshot(True, (), (), (held,)))
+    world.tell(BrokerSnapshot(True, (), (), (held,)))
     assert named() == []
 
 
@@ -165,7 +165,7 @@ def test_what_another_batch_has_open_is_not_taken_back_in_bulk_with_the_exits_se
     stop = world.order(1, "sell", 10, type=OrderType.STOP, stop_price=D("90"))
     settle(world)
     world.bulks.clear()
-    world.tell(Snapshot(True, (other, seen(world, stop)), (), now_of(world.broker.positions())))
+    world.tell(BrokerSnapshot(True, (other, seen(world, stop)), (), now_of(world.broker.positions())))
     assert [c for c in world.commands if isinstance(c, Cancel)][-1].client_order_id == "liu-ffffffffffff-1-1"
     assert world.bulks == []
     settle(world)
@@ -178,7 +178,7 @@ def test_a_position_that_the_kill_switch_closes_is_closed_though_the_books_are_c
     world.tell(KillSwitch(flatten=True))
     while world.commands:
         world.carry_out()
-    world.tell(Snapshot(True, (), (), ()))
+    world.tell(BrokerSnapshot(True, (), (), ()))
     settle(world)
     assert world.held(1) == 0
     assert [len(bulk.cancels) for bulk in world.bulks] == []
@@ -188,7 +188,7 @@ def test_a_closing_takes_back_what_an_earlier_batch_left_in_the_symbol(world: Wo
     other = of_another_batch(world)
     world.order(1, "buy", 10)
     settle(world)
-    world.tell(Snapshot(True, (other,), (), ()))
+    world.tell(BrokerSnapshot(True, (other,), (), ()))
     world.commands.clear()
     world.tell(Flatten(1))
     assert Cancel("liu-ffffffffffff-1-1", "other", "AAPL") in world.commands
@@ -211,7 +211,7 @@ def test_an_entry_that_an_earlier_batch_left_is_taken_back_once(world: World) ->
     other = of_another_batch(world)
     world.commands.clear()
     for _ in range(2):
-        world.tell(Snapshot(True, (other,), (), ()))
+        world.tell(BrokerSnapshot(True, (other,), (), ()))
     assert [c for c in world.commands if isinstance(c, Cancel)] == [Cancel("liu-ffffffffffff-1-1", "other", "AAPL")]
 
 
@@ -220,7 +220,7 @@ def test_an_exit_that_an_earlier_batch_left_stays(world: World) -> None:
     world.order(1, "buy", 10)
     settle(world)
     world.commands.clear()
-    world.tell(Snapshot(True, (other,), (), ()))
+    world.tell(BrokerSnapshot(True, (other,), (), ()))
     assert [c for c in world.commands if isinstance(c, Cancel)] == []
 
 

@@ -26,9 +26,9 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import OrderEventRow
-from liualgotrader.orders import Cancel, LookUp, Reconcile, Reconnected, Send, Snapshot, Tell
-from liualgotrader.orders.order import Order, Origin
-from liualgotrader.orders.states import OF_BROKER, TABLE, Step, after
+from liualgotrader.orders import BrokerSnapshot, Cancel, LookUp, Reconcile, Reconnected, Send, Tell
+from liualgotrader.orders.order import DeskOrder, Origin
+from liualgotrader.orders.states import OF_BROKER, TABLE, OrderStep, after
 from tests.fakes.broker import BATCH, WIDE, World, desk_terms, now_of
 
 S = OrderState
@@ -48,32 +48,32 @@ def filled(world: World, slot: int, side: str, quantity: int, symbol: str = "AAP
 @pytest.mark.parametrize(
     ("state", "step", "becomes"),
     [
-        (S.WRITTEN, Step.SENT, S.SENT),
-        (S.SENT, Step.SILENCE, S.UNKNOWN),
-        (S.SENT, Step.FILLED, S.FILLED),
-        (S.UNKNOWN, Step.ACKNOWLEDGED, S.ACKNOWLEDGED),
-        (S.UNKNOWN, Step.NOT_THERE, S.REJECTED),
-        (S.ACKNOWLEDGED, Step.SILENCE, None),
-        (S.ACKNOWLEDGED, Step.CANCEL_ASKED, S.PENDING_CANCEL),
-        (S.PARTIALLY_FILLED, Step.ACKNOWLEDGED, None),
-        (S.PENDING_CANCEL, Step.PARTIALLY_FILLED, None),
-        (S.PENDING_CANCEL, Step.FILLED, S.FILLED),
-        (S.PENDING_CANCEL, Step.ACKNOWLEDGED, None),
-        (S.PENDING_CANCEL, Step.REOPENED, S.ACKNOWLEDGED),
-        (S.PENDING_REPLACE, Step.REPLACED, S.REPLACED),
-        (S.CANCELED, Step.ACKNOWLEDGED, None),
-        (S.CANCELED, Step.FILLED, S.FILLED),
-        (S.FILLED, Step.CANCELED, None),
-        (S.REJECTED, Step.APPEARED, S.ACKNOWLEDGED),
-        (S.REFUSED, Step.FILLED, None),
+        (S.WRITTEN, OrderStep.SENT, S.SENT),
+        (S.SENT, OrderStep.SILENCE, S.UNKNOWN),
+        (S.SENT, OrderStep.FILLED, S.FILLED),
+        (S.UNKNOWN, OrderStep.ACKNOWLEDGED, S.ACKNOWLEDGED),
+        (S.UNKNOWN, OrderStep.NOT_THERE, S.REJECTED),
+        (S.ACKNOWLEDGED, OrderStep.SILENCE, None),
+        (S.ACKNOWLEDGED, OrderStep.CANCEL_ASKED, S.PENDING_CANCEL),
+        (S.PARTIALLY_FILLED, OrderStep.ACKNOWLEDGED, None),
+        (S.PENDING_CANCEL, OrderStep.PARTIALLY_FILLED, None),
+        (S.PENDING_CANCEL, OrderStep.FILLED, S.FILLED),
+        (S.PENDING_CANCEL, OrderStep.ACKNOWLEDGED, None),
+        (S.PENDING_CANCEL, OrderStep.REOPENED, S.ACKNOWLEDGED),
+        (S.PENDING_REPLACE, OrderStep.REPLACED, S.REPLACED),
+        (S.CANCELED, OrderStep.ACKNOWLEDGED, None),
+        (S.CANCELED, OrderStep.FILLED, S.FILLED),
+        (S.FILLED, OrderStep.CANCELED, None),
+        (S.REJECTED, OrderStep.APPEARED, S.ACKNOWLEDGED),
+        (S.REFUSED, OrderStep.FILLED, None),
     ],
 )
-def test_one_step_of_the_table(state: S, step: Step, becomes: S | None) -> None:
+def test_one_step_of_the_table(state: S, step: OrderStep, becomes: S | None) -> None:
     assert after(state, step) is becomes
 
 
 def test_a_working_order_that_has_filled_goes_back_to_partially_filled() -> None:
-    assert after(S.PENDING_CANCEL, Step.REOPENED, filled=True) is S.PARTIALLY_FILLED
+    assert after(S.PENDING_CANCEL, OrderStep.REOPENED, filled=True) is S.PARTIALLY_FILLED
 
 
 def test_the_table_knows_every_state_and_only_a_late_fill_or_finding_leaves_a_final_one() -> None:
@@ -81,7 +81,7 @@ def test_the_table_knows_every_state_and_only_a_late_fill_or_finding_leaves_a_fi
     assert set(OF_BROKER) == set(S) - {S.WRITTEN, S.SENT, S.UNKNOWN, S.REFUSED}
     for state in S:
         if state.is_final:
-            assert set(TABLE[state]) <= {Step.FILLED, Step.APPEARED}
+            assert set(TABLE[state]) <= {OrderStep.FILLED, OrderStep.APPEARED}
 
 
 # --- sending
@@ -261,7 +261,7 @@ def test_a_lost_fill_is_booked_from_the_executions(world: World) -> None:
     name = world.order(1, "buy", 100)
     seen = view(world, name, S.FILLED, 100)
     world.tell(told(world, name, S.FILLED, 100))
-    world.tell(Snapshot(True, (seen,), (execution(seen, 30, 30), execution(seen, 100, 70)), ()))
+    world.tell(BrokerSnapshot(True, (seen,), (execution(seen, 30, 30), execution(seen, 100, 70)), ()))
     assert fills(world) == [(30, 30, 30), (70, 100, 100)]
     assert world.states(name)[-1] == "filled"
 
@@ -271,7 +271,7 @@ def test_a_lost_fill_that_no_execution_shows_is_booked_at_the_average_price_once
     world.tell(told(world, name, S.PARTIALLY_FILLED, 40, 40, average_price=Decimal(100)))
     seen = view(world, name, S.FILLED, 100, average_price=Decimal("103"))
     for _ in range(3):
-        world.tell(Snapshot(True, (seen,), (), ()))
+        world.tell(BrokerSnapshot(True, (seen,), (), ()))
     assert fills(world) == [(40, 40, 40), (60, 100, 100)]
     assert world.trade_rows()[-1].price == Decimal(105)  # 40 x 100 + 60 x 105 = 100 x 103
     world.tell(told(world, name, S.FILLED, 100, 60))  # the true one comes after all
@@ -290,7 +290,9 @@ def test_a_lost_fill_that_no_execution_shows_is_booked_at_the_average_price_once
 def test_an_order_counts_each_part_of_itself_once(parts: list[tuple[str, int, int]], booked: list[int]) -> None:
     world = World()
     name = world.order(1, "buy", 100)
-    order = Order(world.desk.ledger.orders.by_id[name].intent, origin=Origin.STRATEGY, opening=True, generation=1, at=0)
+    order = DeskOrder(
+        world.desk.ledger.orders.by_id[name].intent, origin=Origin.STRATEGY, opening=True, generation=1, at=0
+    )
     assert [order.cover(n, Decimal(upto), Decimal(q)) for n, upto, q in parts] == booked
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import Protect, Protection, ReplaceIntent
 from liualgotrader.common.rows import PlanRow
-from liualgotrader.orders import Prices, SlotStopped
+from liualgotrader.orders import Prices, StopSlotTrading
 from tests.fakes.broker import World
 
 Levels = tuple[Decimal | None, Decimal | None]
@@ -53,7 +53,7 @@ def test_a_stop_that_arrives_again_after_its_position_was_closed_does_not_bind_t
     trade(world, "buy")
     world.tell(moved)
     assert levels(world) == (None, None)
-    world.tell(SlotStopped(1, "no answer"))
+    world.tell(StopSlotTrading(1, "no answer"))
     assert world.desk.caretaken() == []
     world.tell(Prices({"AAPL": Decimal(98)}))
     settle(world)

@@ -25,7 +25,7 @@ from liualgotrader.orders import (
     Desk,
     Entry,
     Flatten,
-    Found,
+    OrderFound,
     Reconnected,
     Recovered,
     Resume,
@@ -218,7 +218,7 @@ def test_another_order_that_the_broker_has_under_our_id_is_never_booked_as_ours(
     name = world.order(1, "buy", 10, "AAPL")
     world.carry_out()
     world.answers.clear()
-    world.tell(Found(name, True, now_of(world.broker.order_by_client_id(name))))
+    world.tell(OrderFound(name, True, now_of(world.broker.order_by_client_id(name))))
     assert (world.held(1, "AAPL"), world.held(1, "MSFT")) == (0, 0)
     assert any("has another order under the id" in d.text for d in world.others if isinstance(d, Warn))
 

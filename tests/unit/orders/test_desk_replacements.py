@@ -23,7 +23,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import EarlierOrder, OrderRow, PlanRow
 from liualgotrader.engine.book import Book
 from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
-from liualgotrader.orders import Carried, Earlier, Reconnected, Snapshot, Warn
+from liualgotrader.orders import BrokerSnapshot, Carried, Earlier, Reconnected, Warn
 from liualgotrader.strategies.context import OrderHandle
 from tests.fakes.broker import World, now_of
 
@@ -249,9 +249,9 @@ def test_an_order_replaced_by_one_that_the_broker_never_shows_ends_and_a_person_
     name = entry(world)
     hidden, whole = by_hand(world, name, limit_price=D("99.20")), world.snapshot
 
-    def snapshot(since: int) -> Snapshot:
+    def snapshot(since: int) -> BrokerSnapshot:
         told = whole(since)
-        return Snapshot(True, tuple(o for o in told.orders if o.broker_order_id != hidden), told.executions)
+        return BrokerSnapshot(True, tuple(o for o in told.orders if o.broker_order_id != hidden), told.executions)
 
     monkeypatch.setattr(world, "snapshot", snapshot)
     world.wait(0.1)

@@ -14,7 +14,7 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import OrderState, OrderType
 from liualgotrader.common.session_plan import Hours, Limits
-from liualgotrader.orders import Condition, KillSwitch, SlotStopped
+from liualgotrader.orders import Condition, KillSwitch, StopSlotTrading
 from liualgotrader.orders.risk import RULES
 from tests.fakes.broker import CLOSE, HOURS, OPEN, SYMBOLS, World, desk_terms
 
@@ -161,7 +161,7 @@ def test_no_more_orders_work_at_once_than_allowed() -> None:
 def test_a_stopped_slot_is_not_listened_to() -> None:
     world = small_world()
     hold(world, 1, "buy", 10)
-    world.tell(SlotStopped(1, "no answer"))
+    world.tell(StopSlotTrading(1, "no answer"))
     assert refusal(world, world.order(1, "sell", 10)) == "slot_stopped"
 
 

@@ -12,10 +12,10 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import Fill
 from liualgotrader.exchange.exchange_values import OrderRequest
-from liualgotrader.orders import Flatten, KillSwitch, Missing, Settle, Settlement, Warn
+from liualgotrader.orders import Flatten, KillSwitch, Missing, Resolution, Resolve, Warn
 from tests.fakes.broker import HOURS, World, now_of
 
-ADOPT, FLATTEN, IGNORE = Settlement.ADOPT, Settlement.FLATTEN, Settlement.IGNORE
+ADOPT, FLATTEN, IGNORE = Resolution.ADOPT, Resolution.FLATTEN, Resolution.IGNORE
 D = Decimal
 
 
@@ -74,9 +74,9 @@ def test_the_end_of_the_day_closes_no_more_than_is_there(world: World) -> None:
 
 
 @pytest.mark.parametrize(("how", "held"), [(ADOPT, 3), (FLATTEN, 0)])
-def test_our_books_take_over_what_was_closed_by_hand(world: World, how: Settlement, held: int) -> None:
+def test_our_books_take_over_what_was_closed_by_hand(world: World, how: Resolution, held: int) -> None:
     held_and_sold_by_hand(world, 10, 7)
-    world.tell(Settle("AAPL", how, price=D("101.50")))
+    world.tell(Resolve("AAPL", how, price=D("101.50")))
     row = world.trade_rows()[1]
     assert (row.operation, row.quantity, row.price, row.indicators) == ("sell", 7, D("101.50"), {"settled": how})
     settle(world)
@@ -88,14 +88,14 @@ def test_our_books_take_over_what_was_closed_by_hand(world: World, how: Settleme
 
 def test_what_our_books_have_cannot_be_ignored(world: World) -> None:
     held_and_sold_by_hand(world, 10, 7)
-    world.tell(Settle("AAPL", IGNORE))
+    world.tell(Resolve("AAPL", IGNORE))
     assert "AAPL" in world.desk.facts()["quarantined"]
     assert any("cannot be ignored" in text for text in said(world, "WARNING"))
 
 
 def test_a_settlement_is_the_same_after_a_crash(world: World) -> None:
     held_and_sold_by_hand(world, 10, 7)
-    world.tell(Settle("AAPL", ADOPT))
+    world.tell(Resolve("AAPL", ADOPT))
     world.crash()
     world.calm()
     assert (world.held(1), world.desk.facts()["quarantined"]) == (3, {})
@@ -116,9 +116,9 @@ def bought_by_hand(world: World) -> None:
 @pytest.mark.parametrize(
     ("how", "held", "left", "foreign"), [(ADOPT, 15, 15, {}), (FLATTEN, 10, 10, {}), (IGNORE, 10, 15, {"AAPL": "5"})]
 )
-def test_what_was_bought_by_hand(world: World, how: Settlement, held: int, left: int, foreign: dict[str, str]) -> None:
+def test_what_was_bought_by_hand(world: World, how: Resolution, held: int, left: int, foreign: dict[str, str]) -> None:
     bought_by_hand(world)
-    world.tell(Settle("AAPL", how))
+    world.tell(Resolve("AAPL", how))
     for _ in range(3):
         settle(world)
     assert (world.held(1), there(world), world.desk.facts()["foreign"]) == (held, left, foreign)
@@ -132,9 +132,9 @@ def test_a_strategy_is_named_where_several_could_take_the_shares(world: World) -
     by_hand(world, "buy", 5)
     settle(world, 70)
     settle(world, 2)
-    world.tell(Settle("AAPL", ADOPT, price=D(100)))
+    world.tell(Resolve("AAPL", ADOPT, price=D(100)))
     assert any("--strategy" in text for text in said(world, "WARNING"))
-    world.tell(Settle("AAPL", ADOPT, "beta", D(100)))
+    world.tell(Resolve("AAPL", ADOPT, "beta", D(100)))
     assert (world.held(2), world.desk.facts()["quarantined"]) == (5, {})
 
 
@@ -174,10 +174,10 @@ def test_a_strategy_begins_without_what_is_gone_and_the_symbol_waits_for_a_perso
     ],
 )
 def test_what_is_gone_is_booked_so_that_no_later_session_looks_for_it(
-    there_now: int, how: Settlement, sold: list[tuple[int, int]], held: int, foreign: dict[str, str]
+    there_now: int, how: Resolution, sold: list[tuple[int, int]], held: int, foreign: dict[str, str]
 ) -> None:
     world = begun_without(there_now)
-    world.tell(Settle("AAPL", how, price=D(95)))
+    world.tell(Resolve("AAPL", how, price=D(95)))
     settle(world)
     settle(world)
     assert [(t.quantity, t.price) for t in world.trade_rows()] == sold
@@ -231,11 +231,11 @@ def with_foreign_shares() -> World:
     ("how", "ours", "left", "foreign"), [(ADOPT, 5, 5, {}), (FLATTEN, 0, 0, {}), (IGNORE, 0, 5, {"MSFT": "5"})]
 )
 def test_shares_that_were_never_ours_are_adopted_or_closed_as_an_operator_says(
-    how: Settlement, ours: int, left: int, foreign: dict[str, str]
+    how: Resolution, ours: int, left: int, foreign: dict[str, str]
 ) -> None:
     world = with_foreign_shares()
     first = world.desk.ledger.terms.slots[0]
-    world.tell(Settle("MSFT", how, first.strategy, D(100)))
+    world.tell(Resolve("MSFT", how, first.strategy, D(100)))
     for _ in range(3):
         settle(world)
     assert (world.desk.ledger.books.held(first.slot, "MSFT"), there(world, "MSFT")) == (ours, left)
@@ -246,7 +246,7 @@ def test_shares_that_were_never_ours_are_adopted_or_closed_as_an_operator_says(
 
 def test_shares_that_were_never_ours_go_to_nobody_unless_a_strategy_is_named() -> None:
     world = with_foreign_shares()
-    world.tell(Settle("MSFT", ADOPT, "", D(100)))
+    world.tell(Resolve("MSFT", ADOPT, "", D(100)))
     settle(world)
     assert said(world, "WARNING") == ["MSFT: several strategies could take the shares: name one with --strategy"]
     assert world.desk.facts()["foreign"] == {"MSFT": "5"}

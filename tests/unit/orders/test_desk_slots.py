@@ -11,7 +11,7 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import Declare
 from liualgotrader.common.session_plan import Hours, SlotPlan
-from liualgotrader.orders import Begin, Carried, Decision, Desk, DeskTerms, Send, SlotStopped, Snapshot, Tick
+from liualgotrader.orders import Begin, BrokerSnapshot, Carried, Decision, Desk, DeskTerms, Send, StopSlotTrading, Tick
 from liualgotrader.orders.desk_messages import Input
 
 HOURS = Hours(
@@ -42,7 +42,7 @@ class Chair:
 
     def hold(self) -> None:
         self.tell(Carried(1, "IBM", Decimal(10), Decimal(100)))
-        self.tell(Snapshot(ok=True))
+        self.tell(BrokerSnapshot(ok=True))
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -50,7 +50,7 @@ def test_a_swing_that_has_not_declared_itself_keeps_its_position_overnight(*, st
     chair = Chair(SWING)
     chair.hold()
     if stopped:  # it raised when it was made: it never declares itself
-        chair.tell(SlotStopped(1, "raised"))
+        chair.tell(StopSlotTrading(1, "raised"))
     assert chair.desk.day_trade_slots() == []
     assert chair.sold_at_liquidation() == []
 

@@ -16,7 +16,7 @@ from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.producer.ageing import Ageing
 from liualgotrader.producer.assignment import Assignment
-from liualgotrader.producer.event_outbox import Outbox
+from liualgotrader.producer.event_outbox import EventOutbox
 from liualgotrader.producer.following import Following
 from liualgotrader.producer.gaps import Gaps
 from liualgotrader.producer.router import Router
@@ -34,7 +34,7 @@ class Floor:
     """A producer's books with a vendor that carries everything at once."""
 
     def __init__(self, folder: Path) -> None:
-        self.router = Router([SlotPlan(0, "S", 0, 1)], [Outbox(1)], Assignment(1, {"HELD": 0, "PICKED": 0}))
+        self.router = Router([SlotPlan(0, "S", 0, 1)], [EventOutbox(1)], Assignment(1, {"HELD": 0, "PICKED": 0}))
         self.gaps = Gaps()
         self.unpicked = Unpicked(folder)
         stream: Any = SimpleNamespace(subscribe=self._nothing, unsubscribe=self._nothing)

@@ -11,8 +11,8 @@ from liualgotrader.common.clock import SECOND, WallClock
 from liualgotrader.common.events import Pick
 from liualgotrader.common.needs import Rejected
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.producer.event_outbox import Outbox
-from liualgotrader.producer.pick_intake import Intake
+from liualgotrader.producer.event_outbox import EventOutbox
+from liualgotrader.producer.pick_intake import PickIntake
 from liualgotrader.producer.router import Router
 from liualgotrader.producer.unpicked import Unpicked
 from tests.fakes.store import MemoryStore
@@ -29,11 +29,11 @@ class Desk:
         self.store, self.folder = store, folder
         self.told: list[str] = []
         self.unpicked = Unpicked(folder)
-        self.intake = Intake(BATCH, store, WallClock(), lambda level, text: self.told.append(text), self.unpicked)
+        self.intake = PickIntake(BATCH, store, WallClock(), lambda level, text: self.told.append(text), self.unpicked)
 
     async def open(self) -> None:
         self.assignment, self.resumed = await self.intake.resume(2)
-        self.router = Router(SLOTS, [Outbox(1), Outbox(1)], self.assignment)
+        self.router = Router(SLOTS, [EventOutbox(1), EventOutbox(1)], self.assignment)
         for pick in self.resumed:
             self.router.accept(pick)
 

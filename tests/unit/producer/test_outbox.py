@@ -8,10 +8,21 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.events import Bar, Batch, Counts, FeedEvent, MarketEvent, Pick, Quote, Status, Trade, Unpick
+from liualgotrader.common.events import (
+    Bar,
+    Counts,
+    EventBatch,
+    FeedEvent,
+    MarketEvent,
+    Pick,
+    Quote,
+    Status,
+    TradeTick,
+    Unpick,
+)
 from liualgotrader.ipc.batch_codec import decode_batch
 from liualgotrader.ipc.links import FRAME_BYTES
-from liualgotrader.producer.event_outbox import EVENTS_A_BATCH, Outbox, newest
+from liualgotrader.producer.event_outbox import EVENTS_A_BATCH, EventOutbox, newest
 
 SYMBOLS = ("A", "B", "C")
 
@@ -21,7 +32,7 @@ class Consumer:
 
     def __init__(self, room: int = 10**9) -> None:
         self.room = room
-        self.batches: list[Batch] = []
+        self.batches: list[EventBatch] = []
 
     def send(self, payload: bytes) -> bool:
         assert len(payload) <= FRAME_BYTES
@@ -36,8 +47,8 @@ class Consumer:
         return [event for batch in self.batches for event in batch.events]
 
 
-def trade(symbol: str, at: int) -> Trade:
-    return Trade(symbol, at, 10.0, 100.0)
+def trade(symbol: str, at: int) -> TradeTick:
+    return TradeTick(symbol, at, 10.0, 100.0)
 
 
 def quote(symbol: str, at: int) -> Quote:
@@ -49,18 +60,18 @@ def bar(symbol: str, at: int) -> Bar:
 
 
 def test_all_that_came_in_one_turn_leaves_in_one_batch() -> None:
-    outbox, consumer = Outbox(epoch=7), Consumer()
+    outbox, consumer = EventOutbox(epoch=7), Consumer()
     made: list[FeedEvent] = [trade("A", 1), quote("B", 2), bar("A", 3)]
     for event in made:
         outbox.append(event)
     assert outbox.flush(consumer.send, received_at=55)
-    assert consumer.batches == [Batch(7, 1, 55, made)]
+    assert consumer.batches == [EventBatch(7, 1, 55, made)]
     assert outbox.flush(consumer.send, 66)
     assert len(consumer.batches) == 1, "nothing waits, nothing is sent"
 
 
 def test_batches_are_numbered_without_holes_and_hold_at_most_512_events() -> None:
-    outbox, consumer = Outbox(1), Consumer()
+    outbox, consumer = EventOutbox(1), Consumer()
     for number in range(EVENTS_A_BATCH * 2 + 1):
         outbox.append(trade("A", number))
     assert outbox.flush(consumer.send, 1)
@@ -68,7 +79,7 @@ def test_batches_are_numbered_without_holes_and_hold_at_most_512_events() -> Non
 
 
 def test_long_events_go_in_smaller_batches() -> None:
-    outbox, consumer = Outbox(1), Consumer()
+    outbox, consumer = EventOutbox(1), Consumer()
     for number in range(512):
         outbox.append(Status("A", number, True, "H", "x" * 1000))
     assert outbox.flush(consumer.send, 1)
@@ -76,7 +87,7 @@ def test_long_events_go_in_smaller_batches() -> None:
 
 
 def test_a_batch_says_when_its_oldest_event_was_received_even_after_waiting() -> None:
-    outbox, consumer = Outbox(1), Consumer(room=0)
+    outbox, consumer = EventOutbox(1), Consumer(room=0)
     outbox.append(trade("A", 1))
     assert not outbox.flush(consumer.send, received_at=100)
     outbox.append(trade("A", 2))
@@ -88,7 +99,7 @@ def test_a_batch_says_when_its_oldest_event_was_received_even_after_waiting() ->
 
 
 def test_up_to_the_limit_nothing_is_dropped() -> None:
-    outbox, consumer = Outbox(1, limit=100), Consumer(room=0)
+    outbox, consumer = EventOutbox(1, limit=100), Consumer(room=0)
     for number in range(100):
         outbox.append(trade("A", number))
         outbox.flush(consumer.send, 1)
@@ -99,7 +110,7 @@ def test_up_to_the_limit_nothing_is_dropped() -> None:
 
 
 def test_a_consumer_that_starts_again_hears_of_its_symbols_before_all_else() -> None:
-    outbox, first, second = Outbox(1), Consumer(), Consumer()
+    outbox, first, second = EventOutbox(1), Consumer(), Consumer()
     picks = [Pick("A", 1, "s"), Pick("B", 2, "s", "X")]
     for pick in picks:
         outbox.stand(pick)
@@ -147,7 +158,7 @@ def test_whatever_the_consumer_does_nothing_that_counts_is_lost(
 ) -> None:
     """Kept: every pick, bar and status, the newest trade and quote of each symbol, and the order."""
     made = numbered(made)
-    outbox, consumer = Outbox(1, limit=limit), Consumer(room=0)
+    outbox, consumer = EventOutbox(1, limit=limit), Consumer(room=0)
     for number, event in enumerate(made):
         outbox.append(event)
         consumer.room = rooms[number] if number < len(rooms) else 0
@@ -159,8 +170,10 @@ def test_whatever_the_consumer_does_nothing_that_counts_is_lost(
     assert outbox.flush(consumer.send, 1)
     got = consumer.events
     assert [at(e) for e in got] == sorted(at(e) for e in got), "order"
-    assert [e for e in got if not isinstance(e, Trade | Quote)] == [e for e in made if not isinstance(e, Trade | Quote)]
-    for kind in (Trade, Quote):
+    assert [e for e in got if not isinstance(e, TradeTick | Quote)] == [
+        e for e in made if not isinstance(e, TradeTick | Quote)
+    ]
+    for kind in (TradeTick, Quote):
         for symbol in SYMBOLS:
             sent = [e for e in made if isinstance(e, kind) and e.symbol == symbol]
             came = [e for e in got if isinstance(e, kind) and e.symbol == symbol]
@@ -171,7 +184,7 @@ def test_whatever_the_consumer_does_nothing_that_counts_is_lost(
 
 @given(events)
 def test_a_consumer_that_keeps_up_gets_everything(made: list[MarketEvent]) -> None:
-    outbox, consumer = Outbox(1, limit=1), Consumer()
+    outbox, consumer = EventOutbox(1, limit=1), Consumer()
     for event in made:
         outbox.append(event)
         outbox.flush(consumer.send, 1)
@@ -179,5 +192,5 @@ def test_a_consumer_that_keeps_up_gets_everything(made: list[MarketEvent]) -> No
 
 
 def test_a_print_that_makes_no_price_displaces_none_that_does() -> None:
-    odd = Trade("A", 3, 12.34, 3.0, int(Counts.VOLUME))
+    odd = TradeTick("A", 3, 12.34, 3.0, int(Counts.VOLUME))
     assert newest([trade("A", 1), trade("A", 2), odd]) == [trade("A", 2), odd]

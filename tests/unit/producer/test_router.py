@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liualgotrader.common.clock import MILLISECOND
-from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, Status, Trade, Unpick
+from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, Status, TradeTick, Unpick
 from liualgotrader.common.needs import Needs, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.assignment import Assignment
-from liualgotrader.producer.event_outbox import Outbox
+from liualgotrader.producer.event_outbox import EventOutbox
 from liualgotrader.producer.router import Router
 from liualgotrader.producer.sampler import next_sample
 
@@ -18,15 +18,15 @@ ROTATION = SlotPlan(2, "Rotation", 1, 3, run_all=True)
 
 
 def router(slots: Sequence[SlotPlan], consumers: int = 2, tick_homes: Sequence[str] = ()) -> Router:
-    return Router(slots, [Outbox(1) for _ in range(consumers)], Assignment(consumers, {}), tick_homes)
+    return Router(slots, [EventOutbox(1) for _ in range(consumers)], Assignment(consumers, {}), tick_homes)
 
 
 def got(made: Router) -> list[list[FeedEvent]]:
     return [list(outbox.waiting) for outbox in made.outboxes]
 
 
-def t(symbol: str, at: int) -> Trade:
-    return Trade(symbol, at, 1.0, 1.0)
+def t(symbol: str, at: int) -> TradeTick:
+    return TradeTick(symbol, at, 1.0, 1.0)
 
 
 def q(symbol: str, at: int) -> Quote:
@@ -212,7 +212,7 @@ ALONE = SlotPlan(3, "Alone", 2, 4, own_process=True)
 
 
 def test_a_strategy_with_a_process_of_its_own_gets_every_event_of_what_is_picked_for_it_or_for_all() -> None:
-    made = Router((*SHARDED, ALONE), [Outbox(1) for _ in range(3)], Assignment(2, {}))
+    made = Router((*SHARDED, ALONE), [EventOutbox(1) for _ in range(3)], Assignment(2, {}))
     for pick in (Pick("A", 1, "s"), Pick("B", 1, "s", "Alone"), Pick("C", 1, "s", "Alpha")):
         made.accept(pick)
     assert [made.needs_consumer(Pick("X", 1, "s", name)) for name in ("", "Alone", "Alpha")] == [True, False, True]
@@ -228,7 +228,7 @@ def test_a_strategy_with_a_process_of_its_own_gets_every_event_of_what_is_picked
 
 
 def test_what_a_strategy_with_a_process_of_its_own_holds_belongs_to_no_other_consumer_and_comes_whole() -> None:
-    made = Router((*SHARDED, ALONE), [Outbox(1) for _ in range(3)], Assignment(2, {}))
+    made = Router((*SHARDED, ALONE), [EventOutbox(1) for _ in range(3)], Assignment(2, {}))
     needs = Needs({3: ["HELD"]})
     assert made.unassigned(needs) == []
     made.need(2, needs)
@@ -240,7 +240,7 @@ def test_what_a_strategy_with_a_process_of_its_own_holds_belongs_to_no_other_con
 
 
 def test_without_consumers_that_share_nothing_is_assigned() -> None:
-    made = Router((SlotPlan(0, "Alone", 0, 1, own_process=True),), [Outbox(1)], Assignment(0, {}))
+    made = Router((SlotPlan(0, "Alone", 0, 1, own_process=True),), [EventOutbox(1)], Assignment(0, {}))
     for name in ("", "Alone", "Nobody"):
         made.accept(Pick("A", 1, "s", name))
     made.dispatch([t("A", 2)])

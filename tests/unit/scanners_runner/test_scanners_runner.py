@@ -17,12 +17,12 @@ from liualgotrader.common.config import Secret, Secrets
 from liualgotrader.common.control import Counters, Ready
 from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Pick
-from liualgotrader.common.ports import DataAPI
+from liualgotrader.common.ports import MarketHistory
 from liualgotrader.ipc.batch_codec import decode_picks
 from liualgotrader.ipc.links import LinkReader
 from liualgotrader.ipc.market_clock import wake_socket
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
-from liualgotrader.scanners_runner.runner import Doors, ScannersRunner
+from liualgotrader.scanners_runner.runner import ScannerDependencies, ScannersRunner
 from liualgotrader.scanners_runner.scanner_marks import FILE, Marks
 from tests.fakes.session import Seated, make_plan, open_hours
 
@@ -74,8 +74,8 @@ class Bench:
         self.seated = Seated("scanners_runner", self.plan)
         secrets = Secrets(Secret("key-id"), Secret("hidden-secret"), Secret(""))
         self.data = Data()
-        doors = Doors(
-            cast(DataAPI, self.data), lambda: None, secrets, run_seconds=run_seconds, warm_up=self.data.warm_up
+        doors = ScannerDependencies(
+            cast(MarketHistory, self.data), lambda: None, secrets, run_seconds=run_seconds, warm_up=self.data.warm_up
         )
         self.runner = ScannersRunner(self.seated.child, doors)
         self.task = asyncio.ensure_future(self.runner.run())

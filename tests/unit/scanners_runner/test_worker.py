@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from liualgotrader.common.clock import WallClock, block
-from liualgotrader.scanners_runner.scanner_thread import NoAnswer, Raised, Returned, ScannerThread
+from liualgotrader.scanners_runner.scanner_thread import Raised, Returned, ScannerThread, ScannerTimedOut
 
 
 async def test_what_a_scanner_returns_comes_back() -> None:
@@ -72,7 +72,7 @@ async def test_a_scanner_that_waits_for_ever_is_cancelled_and_the_next_run_works
     async def works() -> int:
         return 1
 
-    assert await thread.run(waits, WallClock(), 0.05) == NoAnswer(0.05)
+    assert await thread.run(waits, WallClock(), 0.05) == ScannerTimedOut(0.05)
     assert await asyncio.to_thread(ended.wait, 5)
     assert await thread.run(works, WallClock(), 5) == Returned(1)
     thread.close()
@@ -88,7 +88,7 @@ async def test_a_scanner_that_blocks_its_thread_is_left_alone_and_the_next_run_w
         return 1
 
     async with asyncio.timeout(60):
-        assert await thread.run(blocks, WallClock(), 0.05) == NoAnswer(0.05)
+        assert await thread.run(blocks, WallClock(), 0.05) == ScannerTimedOut(0.05)
         assert await thread.run(works, WallClock(), 5) == Returned(1)
     gate.set()
     thread.close()

@@ -11,20 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
-from liualgotrader.common.events import Bar, Counts, Quote, Status, Trade
-from liualgotrader.exchange.exchange_values import PositionView, Refusal
+from liualgotrader.common.events import Bar, Counts, Quote, Status, TradeTick
+from liualgotrader.exchange.exchange_values import HeldPosition, Refusal
 from liualgotrader.simulator.day_history import DayRecord, rows_between
 from liualgotrader.simulator.equity import EquityCurve
 from liualgotrader.simulator.faults import Fault, Faults
 from liualgotrader.simulator.order_requests import closing_order, order_request, replacement
 from liualgotrader.simulator.pace import grid_after, grid_at_or_after
 from liualgotrader.simulator.paging import page
-from liualgotrader.simulator.subscriptions import Keys, StreamSession, by_symbol
+from liualgotrader.simulator.subscriptions import ApiKeys, StreamSession, by_symbol
 from liualgotrader.simulator.timeframes import Timeframe, folded, timeframe_of
 from tests.fakes.tapes import at
 
 D = Decimal
-KEYS = Keys("key", "secret")
+KEYS = ApiKeys("key", "secret")
 
 
 # --- pages
@@ -117,7 +117,7 @@ def record() -> DayRecord:
 def test_a_minute_has_no_bar_before_its_end() -> None:
     day = record()
     assert day.bars_due_at == NEVER
-    day.trade(Trade("ABC", at("09:30:01"), 10.0, 100.0))
+    day.trade(TradeTick("ABC", at("09:30:01"), 10.0, 100.0))
     assert day.bars_due_at == at("09:31")
     assert day.close_minutes(at("09:31") - 1) == []
     assert day.last_bar("ABC") is None
@@ -129,12 +129,12 @@ def test_a_minute_has_no_bar_before_its_end() -> None:
 
 def test_the_daily_bar_takes_prices_of_regular_trading_and_all_volume() -> None:
     day = record()
-    day.trade(Trade("ABC", at("09:29"), 50.0, 10.0))
+    day.trade(TradeTick("ABC", at("09:29"), 50.0, 10.0))
     assert day.day_bar("ABC") is None
     day.close_minutes(at("09:30"))
-    day.trade(Trade("ABC", at("09:30"), 10.0, 100.0))
-    day.trade(Trade("ABC", at("09:30:01"), 99.0, 5.0, int(Counts.VOLUME)))
-    day.trade(Trade("ABC", at("09:30:02"), 12.0, 100.0, int(Counts.HIGH_LOW | Counts.VOLUME)))
+    day.trade(TradeTick("ABC", at("09:30"), 10.0, 100.0))
+    day.trade(TradeTick("ABC", at("09:30:01"), 99.0, 5.0, int(Counts.VOLUME)))
+    day.trade(TradeTick("ABC", at("09:30:02"), 12.0, 100.0, int(Counts.HIGH_LOW | Counts.VOLUME)))
     bar = day.day_bar("ABC")
     assert bar is not None
     assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.count) == (10, 12, 10, 10, 215, 4)
@@ -142,9 +142,9 @@ def test_the_daily_bar_takes_prices_of_regular_trading_and_all_volume() -> None:
 
 def test_prints_are_numbered_and_the_last_one_is_the_last_that_counts() -> None:
     day = record()
-    assert day.trade(Trade("ABC", at("09:30"), 10.0, 100.0)) == 1
-    assert day.trade(Trade("ABC", at("09:30:01"), 99.0, 5.0, int(Counts.VOLUME))) == 2
-    assert day.trade(Trade("XYZ", at("09:30:01"), 1.0, 5.0)) == 1
+    assert day.trade(TradeTick("ABC", at("09:30"), 10.0, 100.0)) == 1
+    assert day.trade(TradeTick("ABC", at("09:30:01"), 99.0, 5.0, int(Counts.VOLUME))) == 2
+    assert day.trade(TradeTick("XYZ", at("09:30:01"), 1.0, 5.0)) == 1
     assert day.last_trade("ABC") == 1
     assert day.trades("ABC").get("ABC", 1).price == 99
     assert day.last_trade("NOPE") is None and len(day.trades("NOPE")) == 0
@@ -257,9 +257,9 @@ def test_a_replacement_names_only_what_changes() -> None:
     assert {k: v for k, v in terms.items() if v is not None} == {"limit_price": D(5)}
 
 
-def position(quantity: str) -> PositionView:
+def position(quantity: str) -> HeldPosition:
     zero = D(0)
-    return PositionView(
+    return HeldPosition(
         symbol="ABC",
         exchange="NYSE",
         side="long",

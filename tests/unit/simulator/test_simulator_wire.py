@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.events import Counts, Quote, Status, Trade
+from liualgotrader.common.events import Counts, Quote, Status, TradeTick
 from liualgotrader.common.rfc3339 import nanoseconds
-from liualgotrader.simulator.asset_codes import SymbolTable, Venue, terms_of, venue_of
+from liualgotrader.simulator.asset_codes import SymbolTable, VenueCode, terms_of, venue_of
 from liualgotrader.simulator.client_outbox import MAX_FRAME_BYTES, frames_below_limit
 from liualgotrader.simulator.market_shapes import (
     TRADE_CONDITIONS,
@@ -128,8 +128,8 @@ def test_frames_stay_below_the_limit_and_lose_nothing(sizes: list[int]) -> None:
 
 
 def test_a_trade_and_a_quote_have_the_vendors_fields() -> None:
-    venue = Venue("N", "A")
-    trade = json.loads(JSON.piece(trade_message(Trade("ABC", AT, 1.5, 100.0), 7, venue, JSON.instant(AT))))
+    venue = VenueCode("N", "A")
+    trade = json.loads(JSON.piece(trade_message(TradeTick("ABC", AT, 1.5, 100.0), 7, venue, JSON.instant(AT))))
     assert trade == {
         "T": "t",
         "S": "ABC",
@@ -166,8 +166,8 @@ def test_every_condition_of_a_print_stands_in_the_table_of_conditions(flags: int
 
 @pytest.mark.parametrize(("tape", "halted", "code"), [("C", True, "H"), ("C", False, "T"), ("A", True, "2")])
 def test_a_status_without_a_code_gets_that_of_its_tape(tape: str, halted: bool, code: str) -> None:
-    assert status_message(Status("ABC", AT, halted), Venue("N", tape), 0)["sc"] == code
-    assert status_message(Status("ABC", AT, halted, "P", "LUDP"), Venue("N", tape), 0)["sc"] == "P"
+    assert status_message(Status("ABC", AT, halted), VenueCode("N", tape), 0)["sc"] == code
+    assert status_message(Status("ABC", AT, halted, "P", "LUDP"), VenueCode("N", tape), 0)["sc"] == "P"
 
 
 # --- symbols

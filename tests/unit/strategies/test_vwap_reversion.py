@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from liualgotrader.common.events import Bar, Batch
+from liualgotrader.common.events import Bar, EventBatch
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.strategies.vwap_reversion import VwapReversion
 from tests.fakes.strategies import ALWAYS, BATCH_ID, Play, a_bar
@@ -190,7 +190,7 @@ def test_bars_that_nobody_was_called_for_count_in_the_average() -> None:
     play.bars([calm(0)])
     late = [calm(number) for number in range(1, CALM)]
     play.now = late[-1].closed_at
-    play.engine.on_batch(Batch(1, 99, 0, [*late]), play.now, 0, frozenset(range(len(late))))
+    play.engine.on_batch(EventBatch(1, 99, 0, [*late]), play.now, 0, frozenset(range(len(late))))
     (order,) = stretched(play)
     assert order.planned_target == Decimal(100)
 

@@ -27,7 +27,7 @@ from liualgotrader.supervisor.arming import Left, LiveMoney, environment_of, fir
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.prepare import Preparation
 from liualgotrader.supervisor.proofs import Proof, keep_proof, proofs_of
-from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.request import TraderRequest
 from tests.fakes.supervisor import RecordingScreen
 
 LIVE = {"APCA_API_BASE_URL": "https://api.alpaca.markets"}
@@ -124,8 +124,8 @@ def test_a_plan_stays_the_same_where_it_moves_as_a_whole_and_beside_files_that_a
 # --- what has to be said and shown
 
 
-def said(*, live: bool = True, **environment: str) -> tuple[Request, Settings]:
-    return Request(live=live), Settings.resolve({}, LIVE | environment)
+def said(*, live: bool = True, **environment: str) -> tuple[TraderRequest, Settings]:
+    return TraderRequest(live=live), Settings.resolve({}, LIVE | environment)
 
 
 @pytest.mark.parametrize(
@@ -163,16 +163,16 @@ def test_real_money_is_armed_by_word_protection_and_proof_and_by_nothing_less(
 @pytest.mark.parametrize(
     ("request_", "url", "environment"),
     [
-        (Request(), "https://api.alpaca.markets", "PROD"),
-        (Request(), "https://API.alpaca.markets:443/v2/", "PROD"),
-        (Request(), "https://paper-api.alpaca.markets", "PAPER"),
-        (Request(live=True), "https://paper-api.alpaca.markets", "PAPER"),
-        (Request(), "http://127.0.0.1:8000", "PAPER"),
-        (Request(simulate=True), "https://api.alpaca.markets", "SIMULATED"),
+        (TraderRequest(), "https://api.alpaca.markets", "PROD"),
+        (TraderRequest(), "https://API.alpaca.markets:443/v2/", "PROD"),
+        (TraderRequest(), "https://paper-api.alpaca.markets", "PAPER"),
+        (TraderRequest(live=True), "https://paper-api.alpaca.markets", "PAPER"),
+        (TraderRequest(), "http://127.0.0.1:8000", "PAPER"),
+        (TraderRequest(simulate=True), "https://api.alpaca.markets", "SIMULATED"),
     ],
 )
 def test_rows_say_prod_where_orders_go_to_the_live_address_exactly(
-    request_: Request, url: str, environment: str
+    request_: TraderRequest, url: str, environment: str
 ) -> None:
     assert environment_of(request_, Settings.resolve({}, {"APCA_API_BASE_URL": url})) == environment
 
@@ -230,7 +230,7 @@ def arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         shutil.rmtree(home / "proofs", ignore_errors=True)
         if proven:
             keep_proof(home, hash_of(settings, plan, found.files), "SIMULATED", PROOF)
-        money = LiveMoney(Request(live=live), settings, plan, screen, lambda text: None, Recorder(screen))
+        money = LiveMoney(TraderRequest(live=live), settings, plan, screen, lambda text: None, Recorder(screen))
         return await money.arm(found.files, "", left), screen
 
     return made
@@ -299,7 +299,7 @@ async def test_what_earlier_days_left_open_is_looked_after_without_a_proof_but_n
 async def test_a_session_that_opens_nothing_keeps_all_limits_and_does_not_count_as_the_first(folder: Path) -> None:
     settings = Settings.resolve({"tradeplan": str(folder / "tradeplan.toml"), "home": str(folder)}, LIVE)
     plan, screen = load_tradeplan(folder / "tradeplan.toml"), RecordingScreen()
-    money = LiveMoney(Request(live=True), settings, plan, screen, lambda text: None, Recorder(screen))
+    money = LiveMoney(TraderRequest(live=True), settings, plan, screen, lambda text: None, Recorder(screen))
     shut, armed = Arming("1234", "no proof"), Arming("1234")
     assert (money.share((), shut), money.share((), armed)) == (None, False)
     dollars = [money.limits((), a, share).order_dollars for a in (shut, armed) for share in (None, False, True)]
@@ -313,7 +313,7 @@ async def test_nobody_is_asked_to_wait_for_a_refusal_that_is_known_at_once(
     (folder / "home").mkdir()
     monkeypatch.setattr(prepare, "inspect_tradeplan", lambda plan: pytest.fail("files were loaded"))
     plan, screen = load_tradeplan(folder / "tradeplan.toml"), RecordingScreen()
-    nobody = Preparation(Request(), settings, plan, screen, {}, lambda t: None, lambda t: None, Recorder(screen))
+    nobody = Preparation(TraderRequest(), settings, plan, screen, {}, lambda t: None, lambda t: None, Recorder(screen))
     with pytest.raises(ConfigError, match=f"^{session_plan.LIVE_URL} is real money"):
         async with AsyncExitStack() as cleanup:
             await nobody.run(cleanup)

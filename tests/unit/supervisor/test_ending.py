@@ -15,7 +15,7 @@ from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, TradeRow
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import Off
-from liualgotrader.supervisor.batch import Batch, Ledger
+from liualgotrader.supervisor.batch import Batch, BatchFinder
 from liualgotrader.supervisor.ending import (
     MARKET_CLOSE,
     Ending,
@@ -248,7 +248,7 @@ def test_an_account_that_differs_from_our_books_needs_a_person_however_the_sessi
 async def test_a_slot_carries_what_its_class_says_of_the_night(tmp_path):
     facts = (StrategyFacts("Swing", run_all=False, day_trade=False), StrategyFacts("Day", False, True))
     facts += (StrategyFacts("Silent", False, None),)
-    ledger = Ledger(MemoryStore(), tmp_path)
+    ledger = BatchFinder(MemoryStore(), tmp_path)
     batch = Batch("b", lay_out(facts, 1), 0, False, tmp_path, tmp_path, tmp_path)
     plan = TradePlan(strategies={f.name: {} for f in facts})
     slots = await ledger.slots(batch, plan, facts, "PAPER", "", 0)

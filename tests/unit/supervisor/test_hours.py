@@ -10,7 +10,7 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.prepare import Preparation
-from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.request import TraderRequest
 from tests.fakes.supervisor import RecordingScreen
 
 DAY = dt.date(2024, 6, 3)
@@ -131,7 +131,7 @@ def preparation(tmp_path, now, **changes):
     screen = RecordingScreen()
     settings = Settings(home=str(tmp_path))
     plan = TradePlan(strategies={})
-    request = Request(**changes)
+    request = TraderRequest(**changes)
     return (
         Preparation(request, settings, plan, screen, {}, lambda _: None, told.append, JumpingClock(now)),
         screen,

@@ -10,11 +10,11 @@ from msgspec import structs
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.orders import BrokerPosition
 from liualgotrader.common.rows import AccountRow, AlgoRunRow, OrderEventRow, OrderRow, TradeRow
-from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, DeskRoom
-from liualgotrader.orders import Begin, Recovered, Snapshot
-from liualgotrader.supervisor.batch import Batch, Ledger, Wanted, lock_of
+from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
+from liualgotrader.orders import Begin, BrokerSnapshot, Recovered
+from liualgotrader.supervisor.batch import Batch, BatchFinder, Wanted, lock_of
 from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.pending_end import LeftEnd, keep_end, kept_end
+from liualgotrader.supervisor.pending_end import PendingEnd, keep_end, kept_end
 from tests.fakes.broker import desk_terms
 from tests.fakes.store import MemoryStore
 
@@ -24,12 +24,12 @@ WANTED = Wanted("SIMULATED", "2024-06-03", 1, 0, (StrategyFacts("Day", False, Tr
 
 async def first_batch(store: MemoryStore, home: Path, wanted: Wanted = WANTED) -> Batch:
     """Make a batch whose gateway wrote down that 5 shares of X are not ours, and could store nothing."""
-    ledger = Ledger(store, home, account_is_new=wanted.environment == "SIMULATED")
+    ledger = BatchFinder(store, home, account_is_new=wanted.environment == "SIMULATED")
     batch = await ledger.batch(wanted, 0, fresh=False)
     ledger.release()
     batch.journal_dir.mkdir(parents=True)
-    room = DeskRoom(batch.journal_dir, WallClock())
-    room.tell([Begin(desk_terms(), 1), Snapshot(True, (), (), (BrokerPosition("X", Decimal(5), Decimal(10)),))])
+    room = JournaledDesk(batch.journal_dir, WallClock())
+    room.tell([Begin(desk_terms(), 1), BrokerSnapshot(True, (), (), (BrokerPosition("X", Decimal(5), Decimal(10)),))])
     room.close()
     return batch
 
@@ -37,7 +37,7 @@ async def first_batch(store: MemoryStore, home: Path, wanted: Wanted = WANTED) -
 async def next_batch(
     store: MemoryStore, home: Path, *, fresh: bool = False, wanted: Wanted = WANTED
 ) -> tuple[Batch, list[str]]:
-    ledger = Ledger(store, home, account_is_new=wanted.environment == "SIMULATED")
+    ledger = BatchFinder(store, home, account_is_new=wanted.environment == "SIMULATED")
     batch = await ledger.batch(wanted, 1, fresh=fresh)
     ledger.release()
     return batch, ledger.notes
@@ -64,7 +64,7 @@ async def test_a_market_without_its_state_does_not_take_the_rows_with_it(tmp_pat
 async def test_a_damaged_journal_is_said_and_does_not_stop_the_new_batch(tmp_path: Path) -> None:
     store = MemoryStore()
     first = await first_batch(store, tmp_path)
-    room = DeskRoom(first.journal_dir, WallClock())
+    room = JournaledDesk(first.journal_dir, WallClock())
     room.tell([Begin(desk_terms(), 2)])
     room.close()
     journal = first.journal_dir / JOURNAL_FILE
@@ -80,7 +80,7 @@ async def test_a_batch_that_came_to_its_end_keeps_that_end(tmp_path: Path) -> No
     first = await first_batch(store, tmp_path)
     run = AlgoRunRow(first.batch_id, 1, "Day", "SIMULATED", "1", {}, 0)
     run_id = await store.begin_algo_run(run)
-    keep_end(first.journal_dir, LeftEnd(77, "market close", ((run_id, "raised KeyError"),)))
+    keep_end(first.journal_dir, PendingEnd(77, "market close", ((run_id, "raised KeyError"),)))
     await next_batch(store, tmp_path)
     assert store._data.ends[first.batch_id] == (77, "market close")
     assert (store._data.runs[run_id].ended_at, store._data.runs[run_id].end_reason) == (77, "raised KeyError")
@@ -177,13 +177,13 @@ async def test_rows_that_wait_in_a_rebuilt_journal_follow_on_those_it_was_rebuil
     store = MemoryStore()
     first = await first_batch(store, tmp_path)
     stored = await store.apply(first.batch_id, [AccountRow(first.batch_id, s, Decimal(1), 0) for s in "ABC"])
-    room = DeskRoom(first.journal_dir, WallClock())
+    room = JournaledDesk(first.journal_dir, WallClock())
     aside = room.start_over()
     found = Recovered(await store.recorded(first.batch_id), (), (), (), opened=False)
     held = BrokerPosition("X", Decimal(5), Decimal(10))
-    room.tell([Begin(desk_terms(), 2), found, Snapshot(True, (), (), (held,))])
+    room.tell([Begin(desk_terms(), 2), found, BrokerSnapshot(True, (), (), (held,))])
     room.close()
-    again = DeskRoom(first.journal_dir, WallClock())
+    again = JournaledDesk(first.journal_dir, WallClock())
     assert (again.begins_after, [number for number, _ in again.rows]) == (stored, [4])
     again.close()
     await next_batch(store, tmp_path, fresh=True)

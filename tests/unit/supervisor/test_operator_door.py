@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from liualgotrader.ipc.address import socket_address
-from liualgotrader.supervisor.operator_socket import SOCKET, OperatorDoor
+from liualgotrader.supervisor.operator_socket import SOCKET, OperatorSocket
 
 
 async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
@@ -23,7 +23,7 @@ async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
         return {"asked": dict(asked)}
 
     run_dir = folder / "run" / "x"
-    door = OperatorDoor(folder, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
+    door = OperatorSocket(folder, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
     await door.open()
     answers = []
     for line in lines:

@@ -27,14 +27,14 @@ from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator.market_server import rules_of
 from liualgotrader.supervisor import data_folder
 from liualgotrader.supervisor.arming import session_limits
-from liualgotrader.supervisor.batch import Ledger, Wanted, lock_of, same_market
+from liualgotrader.supervisor.batch import BatchFinder, Wanted, lock_of, same_market
 from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.managed_process import death_text
-from liualgotrader.supervisor.operator_answers import FrontDoor
-from liualgotrader.supervisor.operator_socket import Listed, OperatorDoor, ask, running_sessions
+from liualgotrader.supervisor.operator_answers import AnswerHolder
+from liualgotrader.supervisor.operator_socket import Listed, OperatorSocket, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time
-from liualgotrader.supervisor.request import Request
+from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import Record
 from liualgotrader.supervisor.simulated_market import account_of, endpoints_of, market_spec
 from tests.fakes.store import MemoryStore
@@ -73,7 +73,7 @@ def test_the_simulated_markets_doors_are_on_this_machine():
 
 
 def test_the_market_begins_before_the_open_and_ends_with_the_session():
-    request = Request(simulate=True, speed=10.0, quantum_seconds=0.5, symbols=("A",), data="d", port=1)
+    request = TraderRequest(simulate=True, speed=10.0, quantum_seconds=0.5, symbols=("A",), data="d", port=1)
     spec = market_spec(request, Simulation(), HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM0B5E7A4E0")
     assert (spec.starts_at, spec.ends_at) == (90 * SECOND, 500 * SECOND)
     assert (spec.kind, spec.seed, spec.speed, spec.quantum, spec.symbols) == ("recorded", 7, 10.0, SECOND // 2, ("A",))
@@ -139,17 +139,17 @@ def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path, monkeyp
 async def test_a_full_disk_refuses_a_new_batch_and_lets_an_unfinished_one_go_on(tmp_path, monkeypatch):
     store = MemoryStore()
     wanted = Wanted("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Swing", run_all=False),), {})
-    first = Ledger(store, tmp_path)
+    first = BatchFinder(store, tmp_path)
     begun = await first.batch(wanted, 1, fresh=False)
     first.release()
     monkeypatch.setattr(data_folder, "LEAST_FREE", 10**18)
-    again = Ledger(store, tmp_path)
+    again = BatchFinder(store, tmp_path)
     batch = await again.batch(wanted, 2, fresh=False)
     assert (batch.batch_id, batch.resumed) == (begun.batch_id, True)
     await again.end(batch.batch_id, 3, "market close")
     again.release()
     with pytest.raises(OutsideError, match="MB are free"):
-        await Ledger(store, tmp_path).batch(wanted, 4, fresh=False)
+        await BatchFinder(store, tmp_path).batch(wanted, 4, fresh=False)
 
 
 def test_a_data_folder_in_which_no_session_ever_wrote_has_no_batch_to_take_up(tmp_path):
@@ -167,7 +167,7 @@ async def test_the_operators_door_answers_its_owner_and_disappears(tmp_path):
         asked.append(request)
         return {"done": "yes"}
 
-    door = OperatorDoor(tmp_path, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
+    door = OperatorSocket(tmp_path, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
     await door.open()
     (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
     assert (listed.batch_id, Path(listed.socket).stat().st_mode & 0o777) == ("0b5e-77", 0o600)
@@ -197,7 +197,7 @@ def test_the_command_that_shows_the_rows_can_be_typed(monkeypatch):
 
 async def test_the_door_of_a_waiting_session_answers_in_a_folder_too_deep_for_sockets_and_leaves_nothing(tmp_path):
     home = tmp_path / ("d" * 120)
-    door = FrontDoor(home, "PAPER", lambda: None)
+    door = AnswerHolder(home, "PAPER", lambda: None)
     door.waits("waits for the open")
     await door.open()
     (listed,) = await asyncio.to_thread(running_sessions, home)
@@ -222,7 +222,7 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_door
         (listed,) = running_sessions(tmp_path)
         return answers, listed.batch_id, listed.day
 
-    door = FrontDoor(tmp_path, "PAPER", lambda: None)
+    door = AnswerHolder(tmp_path, "PAPER", lambda: None)
     await door.open()
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
@@ -246,7 +246,7 @@ async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_the
     doors = []
     for pid in (1_234_567, 1_234_568):  # 64-bit systems count to 4 194 304
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-        doors.append(FrontDoor(tmp_path, "PAPER", lambda: None))
+        doors.append(AnswerHolder(tmp_path, "PAPER", lambda: None))
         await doors[-1].open()
     first, second = await asyncio.to_thread(running_sessions, tmp_path)
     assert (first.pid, second.pid) == (1_234_567, 1_234_568)
@@ -262,14 +262,14 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     monkeypatch.setattr(os, "getpid", lambda: gone.pid)
-    killed = FrontDoor(tmp_path, "PAPER", lambda: None)
+    killed = AnswerHolder(tmp_path, "PAPER", lambda: None)
     await killed.open()
     killed._door._server.close()  # as the end of its process does
     without_entry = tmp_path / "run" / f"trader-{gone.pid}0000"
     without_entry.mkdir()
     (tmp_path / "run" / "trader-1").mkdir()  # somebody lives under that number
     monkeypatch.undo()
-    door = FrontDoor(tmp_path, "PAPER", lambda: None)
+    door = AnswerHolder(tmp_path, "PAPER", lambda: None)
     await door.open()
     await door.close()
     left = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*"))
@@ -279,7 +279,7 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
 async def test_a_door_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "sessions").write_text("")  # in place of the folder: what is to be written cannot be
-    door = FrontDoor(tmp_path, "PAPER", lambda: None)
+    door = AnswerHolder(tmp_path, "PAPER", lambda: None)
     with pytest.raises(OutsideError, match=r"nothing can be written in .*run \(File exists\): make room"):
         await door.open()
     await door.close()
@@ -312,7 +312,7 @@ def test_a_session_whose_door_is_not_ours_to_open_stays_listed(ordinary_user):
 def test_fills_fees_and_latency_of_a_session_reach_the_exchange(profile, fees):
     stated = {"fills": profile, "latency_ms": 2.5}
     chosen = Settings.resolve(stated, {}, {"simulation": {"fills": "paper", "fees": fees, "latency_ms": 9.0}})
-    spec = market_spec(Request(), chosen.simulation, HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM")
+    spec = market_spec(TraderRequest(), chosen.simulation, HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM")
     rules = rules_of(spec)
     assert (rules.profile, rules.latency_ns) == (profile, 2_500_000)
     sale = rules.fees.total(Side.SELL, Decimal(1000), Decimal(50_000), dt.date(2024, 6, 3))

@@ -5,10 +5,10 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.ipc.market_clock import MAKING
 from liualgotrader.ipc.session_page import Life, symbol_cell
-from liualgotrader.supervisor.watchdog import Mute, NoAnswer, Seen, back_off, finding
+from liualgotrader.supervisor.watchdog import ProcessLook, SilentProcess, StuckCall, back_off, finding
 
 NOW = 1000 * SECOND
-WELL = Seen("consumer-0", 7, NOW - 90 * SECOND, 7, Life.READY, NOW, 3, symbol_cell("IBM"), 5, 12, 0)
+WELL = ProcessLook("consumer-0", 7, NOW - 90 * SECOND, 7, Life.READY, NOW, 3, symbol_cell("IBM"), 5, 12, 0)
 
 
 def seen(**changes):
@@ -19,14 +19,14 @@ def seen(**changes):
     ("look", "expected"),
     [
         (seen(), None),
-        (seen(beat=NOW - 11 * SECOND), Mute("consumer-0", 11.0)),
+        (seen(beat=NOW - 11 * SECOND), SilentProcess("consumer-0", 11.0)),
         (seen(beat=NOW - 9 * SECOND), None),
         (seen(beat=NOW - 99 * SECOND, life=Life.FINISHED), None),
         (seen(call_since=NOW - 4 * SECOND, beat=NOW - 99 * SECOND), None),
-        (seen(call_since=NOW - 6 * SECOND), NoAnswer("consumer-0", 3, "IBM", 6.0)),
+        (seen(call_since=NOW - 6 * SECOND), StuckCall("consumer-0", 3, "IBM", 6.0)),
         (seen(call_since=NOW - 29 * SECOND, call_batch=MAKING), None),
-        (seen(call_since=NOW - 31 * SECOND, call_batch=MAKING), NoAnswer("consumer-0", 3, "IBM", 31.0)),
-        (seen(row_pid=6, beat=0), Mute("consumer-0", 90.0)),
+        (seen(call_since=NOW - 31 * SECOND, call_batch=MAKING), StuckCall("consumer-0", 3, "IBM", 31.0)),
+        (seen(row_pid=6, beat=0), SilentProcess("consumer-0", 90.0)),
         (seen(row_pid=6, beat=0, spawned_at=NOW - 30 * SECOND), None),
     ],
 )

@@ -18,7 +18,7 @@ from liualgotrader.common.events import (
     Quote,
     QuoteMark,
     Status,
-    Trade,
+    TradeTick,
 )
 from liualgotrader.tapes.columns import TapeEvent
 from liualgotrader.tapes.files import FilesTape, holds_files
@@ -46,11 +46,11 @@ sizes = st.floats(0.001, 1e6, allow_nan=False)
 names = st.sampled_from(["ABC", "XYZ", "BRK.B"])
 within = st.integers(OPENS - 3600 * SECOND, OPENS + 23_400 * SECOND)
 one_event = st.one_of(
-    st.builds(Trade, names, within, cents, sizes, st.integers(0, 7)),
+    st.builds(TradeTick, names, within, cents, sizes, st.integers(0, 7)),
     st.builds(lambda s, at, a, b: Quote(s, at, min(a, b), 100.0, max(a, b), 200.5), names, within, cents, cents),
     st.builds(Status, names, within, st.booleans(), st.sampled_from(["", "H", "T"]), st.sampled_from(["", "T1, T2"])),
 )
-RANK: dict[type, int] = {Status: 0, Quote: 1, Trade: 2}
+RANK: dict[type, int] = {Status: 0, Quote: 1, TradeTick: 2}
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
@@ -62,7 +62,7 @@ def test_what_is_written_is_read_back_equal_and_in_order(
     folder = tmp_path_factory.mktemp("tape")
     quoted = {e.symbol for e in events if isinstance(e, Quote)}
     kept = [e for e in events if e.symbol in quoted]  # without quotes the tape would make some up
-    if not any(isinstance(e, Trade) for e in kept):
+    if not any(isinstance(e, TradeTick) for e in kept):
         return
     write_tape(folder, kept, format=format)
     assert rows_of(FilesTape(folder, DAY)) == sorted(kept, key=lambda e: (e.at, e.symbol, RANK[type(e)]))
@@ -101,19 +101,19 @@ def test_a_generated_day_can_be_kept_and_played_again(tmp_path: Path, format: st
 )
 def test_a_time_may_be_iso_with_any_offset_or_ns(tmp_path: Path, text: str) -> None:
     write(tmp_path, "trades.csv", "symbol,at,price,size", f"abc,{text},10.25,100")
-    assert rows_of(FilesTape(tmp_path, DAY))[0] == Trade("ABC", OPENS + 123, 10.25, 100.0, ALL)
+    assert rows_of(FilesTape(tmp_path, DAY))[0] == TradeTick("ABC", OPENS + 123, 10.25, 100.0, ALL)
 
 
 def test_rows_need_not_be_sorted_and_equal_times_keep_the_order_of_the_file(tmp_path: Path) -> None:
     lines = [f"ABC,{OPENS + t},{p},100" for t, p in ((5, 10), (1, 11), (5, 12), (1, 13))]
     write(tmp_path, "trades.csv", "symbol,at,price,size", *lines)
-    assert [e.price for e in rows_of(FilesTape(tmp_path, DAY)) if isinstance(e, Trade)] == [11, 13, 10, 12]
+    assert [e.price for e in rows_of(FilesTape(tmp_path, DAY)) if isinstance(e, TradeTick)] == [11, 13, 10, 12]
 
 
 def test_one_file_per_symbol_needs_no_symbol_column(tmp_path: Path) -> None:
     write(tmp_path, "trades/abc.csv", "at,price,size", f"{OPENS},10,100")
     write(tmp_path, "trades/xyz.csv", "price,at,size,venue", f"20,{OPENS},100,Q")
-    found = [(e.symbol, e.price) for e in rows_of(FilesTape(tmp_path, DAY)) if isinstance(e, Trade)]
+    found = [(e.symbol, e.price) for e in rows_of(FilesTape(tmp_path, DAY)) if isinstance(e, TradeTick)]
     assert found == [("ABC", 10.0), ("XYZ", 20.0)]
 
 
@@ -133,7 +133,7 @@ def test_a_symbol_without_trades_is_played_from_its_minute_bars(tmp_path: Path) 
         f"ABC,{OPENS - 1440 * MINUTE},5,5,5,5,100",
     )
     tape = FilesTape(tmp_path, DAY)
-    assert [e.price for e in rows_of(tape) if isinstance(e, Trade)] == [10, 9, 12, 11]
+    assert [e.price for e in rows_of(tape) if isinstance(e, TradeTick)] == [10, 9, 12, 11]
     assert any("made from minute bars" in n for n in tape.notes())
     yesterday = OPENS - 1440 * MINUTE
     [bar] = tape.minute_bars("ABC", 0, 2**62)
@@ -193,7 +193,7 @@ def test_only_the_day_that_is_asked_for_is_played(tmp_path: Path) -> None:
     write(tmp_path, "trades.csv", "symbol,at,price,size", *lines, f"XYZ,{OPENS + 1440 * MINUTE},9,100")
     tape = FilesTape(tmp_path, DAY)
     assert tape.symbols() == ("ABC",)
-    assert [e.price for e in rows_of(tape) if isinstance(e, Trade)] == [11.0]
+    assert [e.price for e in rows_of(tape) if isinstance(e, TradeTick)] == [11.0]
 
 
 def test_parquet_times_may_be_timestamps_with_a_zone(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from liualgotrader.common.calendar import previous_sessions, sessions
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Counts, Quote, Status, Trade
+from liualgotrader.common.events import Counts, Quote, Status, TradeTick
 from liualgotrader.tapes.columns import TapeEvent
 from liualgotrader.tapes.generated import GeneratedTape
 from liualgotrader.tapes.generated_profile import MOST_SYMBOLS, Role, tickers
@@ -61,7 +61,7 @@ def test_quotes_are_never_crossed_or_one_sided_and_trades_lie_within_them(seed: 
             assert is_cents(event.bid)
             assert is_cents(event.ask)
             best[event.symbol] = event
-        elif isinstance(event, Trade):
+        elif isinstance(event, TradeTick):
             assert best[event.symbol].bid <= event.price <= best[event.symbol].ask
             assert is_cents(event.price)
             assert event.size >= 1
@@ -81,7 +81,7 @@ def test_events_of_a_symbol_come_strictly_later_one_by_one_and_within_their_hour
             continue
         assert event.at > last.get(event.symbol, 0)
         last[event.symbol] = event.at
-        begin = tape.opens_at if isinstance(event, Trade) else tape.opens_at - 15 * MINUTE
+        begin = tape.opens_at if isinstance(event, TradeTick) else tape.opens_at - 15 * MINUTE
         assert begin <= event.at < tape.closes_at
 
 
@@ -159,7 +159,7 @@ def test_a_half_day_has_as_many_fewer_events_and_ends_at_13_00() -> None:
     assert tape.closes_at - tape.opens_at == 210 * MINUTE
     events = list(tape.events(0, FOR_EVER))
     assert 600_000 * 210 / 390 * 0.97 <= len(events) <= 600_000 * 210 / 390
-    assert tape.closes_at - MINUTE < max(e.at for e in events if isinstance(e, Trade)) < tape.closes_at
+    assert tape.closes_at - MINUTE < max(e.at for e in events if isinstance(e, TradeTick)) < tape.closes_at
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -195,7 +195,7 @@ def test_symbols_that_gap_up_climb_and_those_that_revert_come_back(tape: Generat
 def test_volume_is_u_shaped(whole: list[TapeEvent], tape: GeneratedTape) -> None:
     hours = [0.0] * 7
     for e in whole:
-        if isinstance(e, Trade):
+        if isinstance(e, TradeTick):
             hours[(e.at - tape.opens_at) // HOUR] += e.size
     noon = min(hours[2:5])
     assert hours[0] > 2 * noon
@@ -203,7 +203,7 @@ def test_volume_is_u_shaped(whole: list[TapeEvent], tape: GeneratedTape) -> None
 
 
 def test_minute_bars_hold_every_share_but_those_of_minutes_with_odd_lots_only(whole: list[TapeEvent]) -> None:
-    trades = [e for e in whole if isinstance(e, Trade)]
+    trades = [e for e in whole if isinstance(e, TradeTick)]
     priced = {(t.symbol, t.at // MINUTE) for t in trades if t.flags & Counts.LAST}
     expected = sum(t.size for t in trades if (t.symbol, t.at // MINUTE) in priced)
     assert sum(b.volume for b in bars_of(trades)) == expected
@@ -311,7 +311,7 @@ def test_a_session_that_follows_others_opens_from_their_last_prices_and_has_them
     assert [(a.exchange, a.shortable) for a in played.assets()] == [(a.exchange, a.shortable) for a in first.assets()]
     yesterday = GeneratedTape(every[-1], seed, 3, events_limit=9_000, since=every[0])
     for symbol in played.symbols():
-        trades = [e for e in yesterday.events(yesterday.opens_at, yesterday.closes_at) if isinstance(e, Trade)]
+        trades = [e for e in yesterday.events(yesterday.opens_at, yesterday.closes_at) if isinstance(e, TradeTick)]
         last = [t.price for t in trades if t.symbol == symbol and t.flags & Counts.LAST][-1]
         history = played.daily_bars(symbol, date(2020, 1, 1), DAY)
         assert history[-1].close == last

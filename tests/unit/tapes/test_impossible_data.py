@@ -10,7 +10,7 @@ import pytest
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Quote, QuoteMark, Trade, is_symbol
+from liualgotrader.common.events import Quote, QuoteMark, TradeTick, is_symbol
 from liualgotrader.tapes.tape_factory import must_hold, tape_from
 from tests.fakes.lean import MS_0930, LeanFolder
 from tests.fakes.real_data import real_data
@@ -240,6 +240,6 @@ def test_a_day_on_which_the_exchange_was_shut_is_played_only_if_that_is_asked_fo
     tape = tape_from("recorded", day=sunday, folder=folder, bypass=True)
     midnight = OPENS + 5 * 1440 * MINUTE - (9 * 60 + 30) * MINUTE
     assert (tape.opens_at, tape.closes_at) == (midnight, midnight + (23 * 60 + 50) * MINUTE)
-    [trade] = [e for e in tape.events(tape.opens_at, tape.closes_at) if isinstance(e, Trade)]
+    [trade] = [e for e in tape.events(tape.opens_at, tape.closes_at) if isinstance(e, TradeTick)]
     assert trade.at == midnight + (9 * 60 + 30) * MINUTE
     assert len(tape.daily_bars("ABC", date(2024, 3, 1), sunday)) == 1, "Friday"

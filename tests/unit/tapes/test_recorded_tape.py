@@ -9,7 +9,7 @@ import pytest
 from liualgotrader.common.calendar import session_of
 from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import BarSource, Counts, Quote, QuoteMark, Trade
+from liualgotrader.common.events import BarSource, Counts, Quote, QuoteMark, TradeTick
 from liualgotrader.tapes.minute_bars import bars_of
 from liualgotrader.tapes.recorded import RecordedTape, holds_lean_data
 from tests.fakes.lean import MS_0930, LeanFolder
@@ -26,8 +26,8 @@ def folder(tmp_path: Path) -> LeanFolder:
     return LeanFolder(tmp_path)
 
 
-def events(tape: RecordedTape) -> list[Trade | Quote]:
-    return [e for e in tape.events(0, 2**62) if isinstance(e, Trade | Quote)]
+def events(tape: RecordedTape) -> list[TradeTick | Quote]:
+    return [e for e in tape.events(0, 2**62) if isinstance(e, TradeTick | Quote)]
 
 
 def test_a_quote_row_of_one_side_keeps_the_other_side(folder: LeanFolder) -> None:
@@ -55,7 +55,7 @@ def test_an_empty_side_of_a_quote_keeps_the_other_side_too(folder: LeanFolder) -
 def test_suspicious_ticks_are_dropped_and_conditions_become_counts(folder: LeanFolder) -> None:
     rows = ["100000,100,P,1,0", "990000,100,P,1,1", "100100,40,P,80000000,0", "100200,500,D,100000,0"]
     folder.intraday("tick", "abc", "20131007", "trade", [f"{MS_0930},{r}" for r in rows])
-    found = [e for e in events(RecordedTape(folder.root, DAY)) if isinstance(e, Trade)]
+    found = [e for e in events(RecordedTape(folder.root, DAY)) if isinstance(e, TradeTick)]
     assert [(t.price, t.size, t.flags) for t in found] == [
         (10.0, 100.0, ALL),
         (10.01, 40.0, int(Counts.VOLUME)),
@@ -76,7 +76,7 @@ def test_the_largest_print_of_an_auction_is_its_cross(folder: LeanFolder) -> Non
     folder.intraday("tick", "abc", "20131007", "trade", rows)
     folder.intraday("tick", "xyz", "20131007", "trade", SEVERAL)
     tape = RecordedTape(folder.root, DAY)
-    marked = [(e.price, e.flags - ALL) for e in events(tape) if isinstance(e, Trade) and e.flags > ALL]
+    marked = [(e.price, e.flags - ALL) for e in events(tape) if isinstance(e, TradeTick) and e.flags > ALL]
     assert marked == [(10.02, int(Counts.OPENING_CROSS)), (10.1, int(Counts.CLOSING_CROSS))]
     assert tape.crosses() == (frozenset({"ABC"}), frozenset({"ABC"}))
 
@@ -84,7 +84,7 @@ def test_the_largest_print_of_an_auction_is_its_cross(folder: LeanFolder) -> Non
 def test_an_extended_hours_print_forms_prices_only_outside_regular_trading(folder: LeanFolder) -> None:
     at = [MS_0930 - 1, MS_0930, 57_600_000 - 1, 57_600_000]
     folder.intraday("tick", "abc", "20131007", "trade", [f"{ms},100000,100,P,2000,0" for ms in at])
-    found = [e.flags for e in events(RecordedTape(folder.root, DAY)) if isinstance(e, Trade)]
+    found = [e.flags for e in events(RecordedTape(folder.root, DAY)) if isinstance(e, TradeTick)]
     assert found == [ALL, int(Counts.VOLUME), int(Counts.VOLUME), ALL]
 
 
@@ -106,7 +106,7 @@ def test_without_any_quotes_they_are_made_from_trades_and_the_notes_say_so(folde
     folder.intraday("tick", "abc", "20131007", "trade", SEVERAL)
     tape = RecordedTape(folder.root, DAY)
     trade, quote = events(tape)
-    assert isinstance(trade, Trade)
+    assert isinstance(trade, TradeTick)
     assert quote == Quote("ABC", OPENS, 9.995, 100.0, 10.005, 100.0, int(QuoteMark.SYNTHETIC))
     assert tape.notes() == ["ABC: no quotes were recorded; they are the last trade plus and minus half a tick."]
 
@@ -114,7 +114,7 @@ def test_without_any_quotes_they_are_made_from_trades_and_the_notes_say_so(folde
 def test_without_tick_trades_bars_are_played_and_the_notes_say_so(folder: LeanFolder) -> None:
     folder.intraday("minute", "abc", "20131007", "trade", [f"{MS_0930},100000,102000,99000,101000,400"])
     tape = RecordedTape(folder.root, DAY)
-    trades = [e for e in events(tape) if isinstance(e, Trade)]
+    trades = [e for e in events(tape) if isinstance(e, TradeTick)]
     assert [t.price for t in trades] == [10.0, 9.9, 10.2, 10.1]
     assert "ABC: trades are made from minute bars, up to four prints a bar." in tape.notes()
 
@@ -124,7 +124,12 @@ def test_quotes_come_before_trades_of_the_same_millisecond_and_symbols_in_order(
         folder.intraday("tick", symbol, "20131007", "trade", SEVERAL)
         folder.intraday("tick", symbol, "20131007", "quote", [f"{MS_0930},99900,100,0,0,P,1,0"])
     found = events(RecordedTape(folder.root, DAY))
-    assert [(e.symbol, type(e)) for e in found] == [("ABC", Quote), ("ABC", Trade), ("XYZ", Quote), ("XYZ", Trade)]
+    assert [(e.symbol, type(e)) for e in found] == [
+        ("ABC", Quote),
+        ("ABC", TradeTick),
+        ("XYZ", Quote),
+        ("XYZ", TradeTick),
+    ]
 
 
 def test_a_symbol_without_data_is_named_together_with_what_exists(folder: LeanFolder) -> None:
@@ -219,7 +224,7 @@ def test_every_recorded_tick_comes_out_once_and_in_time_order(recorded: Recorded
 @pytest.mark.realdata
 def test_minute_volume_agrees_with_the_recorded_minute_bars(recorded: RecordedTape) -> None:
     tomorrow = RecordedTape(real_data("lean"), date(2013, 10, 8))
-    ours = bars_of(e for e in recorded.events(recorded.opens_at, recorded.closes_at) if isinstance(e, Trade))
+    ours = bars_of(e for e in recorded.events(recorded.opens_at, recorded.closes_at) if isinstance(e, TradeTick))
     for symbol in recorded.symbols():
         theirs = {b.opened_at: b.volume for b in tomorrow.minute_bars(symbol, recorded.opens_at, recorded.closes_at)}
         mine = {b.opened_at: b.volume for b in ours if b.symbol == symbol}

@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.events import Bar, BarSource, Counts, Trade
+from liualgotrader.common.events import Bar, BarSource, Counts, TradeTick
 from liualgotrader.tapes.minute_bars import MinuteBars, bars_of, history_bar, sum_of
 
 NINE_THIRTY = 1_381_152_600 * SECOND  # 2013-10-07, New York
 ALL, VOLUME, RANGE = int(Counts.ALL), int(Counts.VOLUME), int(Counts.HIGH_LOW | Counts.VOLUME)
 
 
-def trade(second: float, price: float, size: float, flags: int = ALL, symbol: str = "ABC") -> Trade:
-    return Trade(symbol, NINE_THIRTY + int(second * SECOND), price, size, flags)
+def trade(second: float, price: float, size: float, flags: int = ALL, symbol: str = "ABC") -> TradeTick:
+    return TradeTick(symbol, NINE_THIRTY + int(second * SECOND), price, size, flags)
 
 
 trades = st.lists(
@@ -88,14 +88,16 @@ def test_a_trade_in_a_closed_minute_is_refused(closed_by: str) -> None:
 
 
 @given(trades)
-def test_volume_of_the_bars_is_the_volume_of_eligible_trades_in_minutes_that_have_a_price(found: list[Trade]) -> None:
+def test_volume_of_the_bars_is_the_volume_of_eligible_trades_in_minutes_that_have_a_price(
+    found: list[TradeTick],
+) -> None:
     priced = {(t.symbol, t.at // MINUTE) for t in found if t.flags & Counts.LAST}
     expected = sum(t.size for t in found if t.flags & VOLUME and (t.symbol, t.at // MINUTE) in priced)
     assert sum(b.volume for b in bars_of(found)) == expected
 
 
 @given(trades)
-def test_bars_hold_their_prices_between_low_and_high_and_come_by_time_then_symbol(found: list[Trade]) -> None:
+def test_bars_hold_their_prices_between_low_and_high_and_come_by_time_then_symbol(found: list[TradeTick]) -> None:
     bars = bars_of(found)
     assert all(b.low <= min(b.open, b.close) <= max(b.open, b.close) <= b.high for b in bars)
     assert [(b.opened_at, b.symbol) for b in bars] == sorted({(b.opened_at, b.symbol) for b in bars})
@@ -103,7 +105,7 @@ def test_bars_hold_their_prices_between_low_and_high_and_come_by_time_then_symbo
 
 
 @given(trades, st.integers(0, 12))
-def test_closing_by_the_clock_now_and_then_changes_no_bar(found: list[Trade], every: int) -> None:
+def test_closing_by_the_clock_now_and_then_changes_no_bar(found: list[TradeTick], every: int) -> None:
     minutes, got = MinuteBars(), []
     for i, t in enumerate(found):
         if every and i % every == 0:

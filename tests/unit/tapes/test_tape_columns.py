@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, Trade
+from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, TradeTick
 from liualgotrader.tapes.columns import (
     QuoteColumns,
     SymbolColumns,
@@ -40,7 +40,7 @@ instants = st.lists(st.integers(0, 30), max_size=25)
 symbols = st.lists(st.tuples(instants, instants, instants), max_size=4).map(
     lambda found: [columns(f"S{i}", q, t, s) for i, (q, t, s) in enumerate(found)]
 )
-RANK = {Status: 0, Quote: 1, Trade: 2}
+RANK = {Status: 0, Quote: 1, TradeTick: 2}
 
 
 @given(symbols, st.integers(0, 31), st.integers(0, 31))
@@ -50,7 +50,7 @@ def test_merging_gives_each_event_of_the_window_once_by_time_symbol_and_kind(
     expected: list[TapeEvent] = []
     for s in found:
         expected += [Quote(s.symbol, *row, 0) for row in zip(*_rows(s.quotes), strict=True)]  # type: ignore[call-arg]
-        expected += [Trade(s.symbol, *row, ALL) for row in zip(*_rows(s.trades), strict=True)]  # type: ignore[call-arg]
+        expected += [TradeTick(s.symbol, *row, ALL) for row in zip(*_rows(s.trades), strict=True)]  # type: ignore[call-arg]
         expected += s.statuses
     within = [e for e in expected if start <= e.at < end]
     within.sort(key=lambda e: (e.at, e.symbol, RANK[type(e)]))
@@ -65,7 +65,7 @@ def _rows(part: QuoteColumns | TradeColumns) -> list[list[float]]:
 def test_events_carry_plain_python_numbers() -> None:
     quote, trade = merged([columns("A", [1], [2])], 0, 9)
     assert isinstance(quote, Quote)
-    assert isinstance(trade, Trade)
+    assert isinstance(trade, TradeTick)
     assert [type(v) for v in (quote.at, quote.bid, quote.flags, trade.at, trade.price, trade.flags)] == [
         *(int, float, int),
         *(int, float, int),
@@ -86,7 +86,7 @@ def test_nothing_merged_is_nothing() -> None:
 def test_a_made_up_quote_follows_the_trade_it_was_made_from() -> None:
     trades = columns("A", [], [5]).trades
     found = list(merged([SymbolColumns("A", quotes_from_trades(trades), trades)], 0, 9))
-    assert [type(e) for e in found] == [Trade, Quote]
+    assert [type(e) for e in found] == [TradeTick, Quote]
 
 
 def test_a_made_up_quote_is_half_a_tick_round_the_last_price_and_says_so() -> None:
@@ -124,7 +124,7 @@ def test_bars_played_as_prints_fold_into_the_same_bars(rows: list[tuple[float, .
     t = trades_from_bars(opened, (o, h, low, c), v, MINUTE)
     assert all(np.diff(t.at) > 0)
     whole = SymbolColumns("A", no_quotes(), t)
-    got = bars_of(e for e in merged([whole], 0, 2**62) if isinstance(e, Trade))
+    got = bars_of(e for e in merged([whole], 0, 2**62) if isinstance(e, TradeTick))
     found = {b.opened_at: (b.open, b.high, b.low, b.close, round(b.volume, 6)) for b in got}
     assert found == {int(at): row for at, row in zip(opened, shaped, strict=True) if row[4] > 0}
 
