@@ -222,9 +222,12 @@ class TraderRun:
         time.sleep(_LOOK_SECONDS)
 
     def kill_market(self) -> None:
-        """Kill the simulated market without warning; it is the supervisor's first child of its kind."""
-        pid = next(p.pid for p in psutil.Process(self.process.pid).children() if _holds_port(p))
-        os.kill(pid, signal.SIGKILL)
+        """Kill the simulated market without warning: the supervisor's child that holds a port, once there is one."""
+        while not (pids := [p.pid for p in psutil.Process(self.process.pid).children() if _holds_port(p)]):
+            if self.process.poll() is not None:
+                raise Gone("the session has ended")
+            time.sleep(_LOOK_SECONDS)
+        os.kill(pids[0], signal.SIGKILL)
 
     def wait_for_exit(self, pid: int, what: str) -> None:
         """Return once a process is gone; `what` says which."""
