@@ -32,7 +32,7 @@ from liualgotrader.engine.calling import Watch
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.freshness import Freshness
 from liualgotrader.ipc.batch_codec import decode_batch
-from liualgotrader.ipc.market_clock import ProcessStatus
+from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.event_outbox import EventOutbox
@@ -49,13 +49,13 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="liu-stages-"))
     try:
         page = SessionPage.create(folder / "page", ["consumer-0"], ["market-0"])
-        seat = ProcessStatus(page, "consumer-0")
+        status = ProcessStatus(page, "consumer-0")
         gc.collect()
         gc.freeze()
-        watch = CallGuard(seat, print)
+        watch = CallGuard(status, print)
         watch.begin({slot.slot: slot.strategy for slot in _SLOTS})
         runs = [_once(folder, watch) for _ in range(_REPEATS)]
-        seat.close()
+        status.close()
         page.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from liualgotrader.common.folder_imports import forget_plain_names
 from liualgotrader.common.interpreter import WATCHED, InterpreterState, listed
-from liualgotrader.ipc.market_clock import ProcessStatus
+from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.ipc.session_page import symbol_cell
 
 _NOBODY = -1
@@ -20,8 +20,8 @@ class CallGuard:
     batch (`compare`), put back, and `tell` gets one sentence that names the strategy.
     """
 
-    def __init__(self, seat: ProcessStatus, tell: Callable[[str], None]) -> None:
-        self._seat, self._tell = seat, tell
+    def __init__(self, status: ProcessStatus, tell: Callable[[str], None]) -> None:
+        self._status, self._tell = status, tell
         self._cells: dict[str, int] = {}
         self._names: Mapping[int, str] = {}
         self._closely: dict[int, int] = {}
@@ -45,11 +45,11 @@ class CallGuard:
         cell = self._cells.get(symbol)
         if cell is None:
             cell = self._cells[symbol] = symbol_cell(symbol)
-        self._seat.calling(slot, cell, self.batch)
+        self._status.calling(slot, cell, self.batch)
 
     def returned(self) -> None:
         """State that it ended."""
-        self._seat.returned()
+        self._status.returned()
         if self._closely and self._slot in self._closely:
             self._look_closely(self._slot)
 

@@ -74,7 +74,7 @@ class Consumer:
         self._child, self._index, self._plan, self._doors = child, index, plan, doors
         self._clock = child.clock
         self._own_context = copy_context()
-        self._watch = CallGuard(child.seat, self._tell)
+        self._watch = CallGuard(child.status, self._tell)
         self._waits = Waits(plan.timings.strategy_answer_seconds, self._on_answer)
         make_frame = real_frames if plan.tradeplan.get("real_frames") else lazy_frames
         self.engine = Engine(terms_of(plan), make_frame, step=self._waits.step, watch=self._watch)
@@ -82,11 +82,11 @@ class Consumer:
         numbers = Path(plan.journal_dir) / f"consumer-{index}.numbers"
         self._numbers = OrderNumbers(numbers, [s.slot for s in slots])
         self._outbox = IntentOutbox(
-            child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.seat.busy
+            child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.status.hold()
         )
         left = SignalSpool(Path(plan.journal_dir), index)
         self._recorder = Recorder(plan.batch_id, doors.open_store, self._clock, left)
-        self._keys = StoredKeys(self._recorder, child.seat.busy)
+        self._keys = StoredKeys(self._recorder, child.status.hold)
         self._needs = NeedsTeller(child.writer(f"needs-{index}"), self.engine)
         self._freshness = Freshness(plan.timings.stale_after_seconds)
         self.figures = ConsumerCounters(self.engine, self._freshness, self._outbox, doors.fetches)
@@ -96,7 +96,7 @@ class Consumer:
             child.reader(f"market-{index}"),
             child.reader(f"news-{index}"),
             self._work_by_ourselves,
-            child.seat.busy,
+            child.status.hold(),
             rebuilds=lambda: self.engine.needs() is None,
             longest_call=plan.timings.strategy_answer_seconds,
         )
@@ -122,8 +122,8 @@ class Consumer:
         self.engine.loader = self._doors.make_loader(self._live_frame)
         self.engine.trader = self._doors.make_trader(CalledAccount(self.engine))
         slots = self._plan.slots_of(self._index)
-        loader, seat = self.engine.loader, self._child.seat
-        for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, loader, seat):
+        loader, status = self.engine.loader, self._child.status
+        for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, loader, status):
             self._child.slot_ended(ended.slot, ended.reason)
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1

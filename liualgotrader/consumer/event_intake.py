@@ -15,18 +15,17 @@ then they go in the order in which they were asked for, not in the one in which 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.ipc.links import Reader
+from liualgotrader.ipc.process_status import MarketHold
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 
 _TURNS = 8  # of the loop that are tried at once before pausing
 _PAUSE_SECONDS = 0.001
 _PATIENCE_SECONDS = 10.0  # machine time without any progress after which an instant is acted on, quiet or not
 
-Busy = Callable[[], AbstractContextManager[None]]
 Answer = Callable[[], None]
 Work = Callable[[Sequence[bytes], Sequence[Answer], Sequence[bytes], bool], None]
 
@@ -124,15 +123,14 @@ class EventIntake:
         market: Reader,
         news: Reader,
         work: Work,
-        busy: Busy,
+        hold: MarketHold,
         *,
         rebuilds: Callable[[], bool] = lambda: False,
         longest_call: float = 0.0,
     ) -> None:
         self._gate, self._market_link, self._news_link, self._work = gate, market, news, work
-        self._busy, self._rebuilds = busy, rebuilds
+        self._hold, self._rebuilds = hold, rebuilds
         self._patience = round((_PATIENCE_SECONDS + longest_call) * SECOND)
-        self._hold: AbstractContextManager[None] | None = None
         self._market: list[bytes] = []
         self._news: list[bytes] = []
         self._answers: list[tuple[int, Answer]] = []
@@ -150,21 +148,18 @@ class EventIntake:
         self._market_link.attach(loop, self._take_market)
 
     def alarm(self) -> None:
-        """Take note that a deadline of the engine has come; the market is held until it was served."""
-        self._keep_market()
+        """Have a deadline of the engine served; the market is held until then."""
         self._timer = True
+        self._hold_or_release()
         self._arrange()
 
-    @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """Wait for what was asked for outside: the market is held, until whatever was `answered` meanwhile is acted on."""
-        self._expected += 1
-        self._keep_market()
-        try:
-            yield
-        finally:
-            self._expected -= 1
-            self._release()
+    def expecting(self) -> MarketHold:
+        """Return a hold for the time until an answer comes; it lasts until whatever was `answered` meanwhile is acted on."""
+        return MarketHold(self._expect)
+
+    def _expect(self, change: int) -> None:
+        self._expected += change
+        self._hold_or_release()
 
     def answered(self, act: Answer, order: int = 0) -> None:
         """Have an answer acted on; those gathered together go by `order`, equal ones as they came."""
@@ -214,7 +209,7 @@ class EventIntake:
         answers = [act for _, act in sorted(self._answers, key=_order)]
         self._answers, self._market, self._timer = [], [], False
         self._act_on(self._take_all_news(), answers, market, timer)
-        self._release()
+        self._hold_or_release()
 
     def _take_all_news(self) -> list[bytes]:
         news, self._news = self._news, []
@@ -235,22 +230,13 @@ class EventIntake:
         if self._handle is not None:
             self._handle.cancel()
         self._answers.clear()
-        self._timer = False
-        self._release()
+        self._hold_or_release()
         self._market_link.close()
         self._news_link.close()
 
-    def _keep_market(self) -> None:
-        if self._hold is None and not self._closed:
-            self._hold = self._busy()
-            self._hold.__enter__()
-
-    def _release(self) -> None:
-        """Let the market go on unless there is something left that it must wait for."""
-        waits = self._timer or self._answers or (self._expected and not self._closed)
-        if self._hold is not None and not waits:
-            hold, self._hold = self._hold, None
-            hold.__exit__(None, None, None)
+    def _hold_or_release(self) -> None:
+        needed = self._timer or self._answers or self._expected
+        self._hold.hold_while(bool(needed) and not self._closed)
 
 
 def _order(answer: tuple[int, Answer]) -> int:

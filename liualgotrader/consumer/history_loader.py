@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 
 from liualgotrader.common.clock import SECOND, Alarm, Clock
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable, LiuError
@@ -13,6 +12,7 @@ from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tlog import warn
+from liualgotrader.ipc.process_status import MarketHold
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class HistoryLoader:
         sessions: int,
         clock: Clock,
         loaded: Loaded,
-        busy: Callable[[], AbstractContextManager[None]],
+        new_hold: Callable[[], MarketHold],
         tell: Callable[[str, str], None] = lambda level, text: None,
         held: Callable[[str], bool] = lambda symbol: False,
     ) -> None:
@@ -51,7 +51,7 @@ class HistoryLoader:
         self._said: set[str] = set()
         self._again: dict[str, Alarm] = {}
         self._missing: list[str] = []
-        self._data, self._clock, self._loaded, self._busy = data, clock, loaded, busy
+        self._data, self._clock, self._loaded, self._new_hold = data, clock, loaded, new_hold
         opens = [opens_at for opens_at, _ in hours.previous[: max(0, sessions)]]
         self._start = min([*opens, hours.opens_at])
         self._wanted: dict[str, int] = {}
@@ -62,10 +62,9 @@ class HistoryLoader:
         """Have bars from `since` (0: from where history begins) loaded soon, with those of others asked for now."""
         self._wanted[symbol] = min(since, self._wanted.get(symbol, since))
         if self._task is None:
-            hold = self._busy()
-            hold.__enter__()
+            hold = self._new_hold().begin()
             self._task = asyncio.get_running_loop().create_task(self._load_all())
-            self._task.add_done_callback(lambda _: hold.__exit__(None, None, None))
+            self._task.add_done_callback(lambda _: hold.end())
 
     async def _load_all(self) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 from liualgotrader.common.orders import (
     CancelIntent,
@@ -22,27 +21,26 @@ from liualgotrader.common.orders import (
 from liualgotrader.consumer.order_numbers import OrderNumbers
 from liualgotrader.ipc.batch_codec import encode_intents, frames
 from liualgotrader.ipc.links import Writer
+from liualgotrader.ipc.process_status import MarketHold
 
 _A_MESSAGE = 32  # intents put into one message
 _NEVER_WORKED = (OrderState.REFUSED, OrderState.REJECTED)  # in a replacement's place the order before works on
 
-Busy = Callable[[], AbstractContextManager[None]]
 Key = tuple[str, ...]
 
 
 class IntentOutbox:
     """Sends intents in order. On every new connection the slots are declared first, then what is unanswered is sent.
 
-    While something cannot be sent the market is held (`busy`).
+    The market is held while something cannot be sent.
     """
 
     def __init__(
-        self, writer: Writer, numbers: OrderNumbers, declarations: Callable[[], Sequence[Declare]], busy: Busy
+        self, writer: Writer, numbers: OrderNumbers, declarations: Callable[[], Sequence[Declare]], hold: MarketHold
     ) -> None:
-        self._writer, self._numbers, self._declarations, self._busy = writer, numbers, declarations, busy
+        self._writer, self._numbers, self._declarations, self._hold = writer, numbers, declarations, hold
         self._kept: dict[Key, Intent] = {}
         self._unsent: list[Intent] = []
-        self._holding: AbstractContextManager[None] | None = None
         self.orders = 0
         writer.on_connected(self._connected)
         writer.on_room(self.flush)
@@ -110,23 +108,15 @@ class IntentOutbox:
             if not all(self._writer.send(frame) for frame in frames(some, encode_intents)):
                 break
             del self._unsent[:_A_MESSAGE]
-        self._hold(bool(self._unsent))
+        self._hold.hold_while(bool(self._unsent))
 
     def _connected(self) -> None:
         self._unsent = [*self._declarations(), *self._kept.values()]
         self.flush()
 
-    def _hold(self, unsent: bool) -> None:
-        if unsent and self._holding is None:
-            self._holding = self._busy()
-            self._holding.__enter__()
-        elif not unsent and self._holding is not None:
-            holding, self._holding = self._holding, None
-            holding.__exit__(None, None, None)
-
     def close(self) -> None:
         """Send nothing more."""
-        self._hold(False)
+        self._hold.end()
         self._writer.close()
 
 

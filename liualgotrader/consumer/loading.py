@@ -14,7 +14,7 @@ from liualgotrader.common.plugins import one_line, outside_reads, own_ways, sour
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
-from liualgotrader.ipc.market_clock import ProcessStatus
+from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.strategies.base import Strategy, Surroundings, make_strategy
 
 log = logging.getLogger(__name__)
@@ -36,18 +36,18 @@ async def load_strategies(
     engine: Engine,
     surround: Callable[[SlotPlan], Surroundings],
     loader: Any,
-    seat: ProcessStatus,
+    status: ProcessStatus,
 ) -> list[Ended]:
     """Put the strategies of these slots into the engine and return those that will not run.
 
-    `seat` shows which strategy is being made: one that never comes to an end is found by that and stopped alone.
+    `status` shows which strategy is being made: one that never comes to an end is found by that and stopped alone.
     """
     ended: list[Ended] = []
     for slot in slots:
         if slot.stopped:
             continue
         try:
-            seat.making(slot.slot)
+            status.making(slot.slot)
             strategy = _make(plan, slot, surround(slot), loader)
             with own_ways(f"{slot.strategy}.create", type(strategy)):
                 created = await _created(strategy)
@@ -66,7 +66,7 @@ async def load_strategies(
             log.exception("strategy %s %s", slot.strategy, reason)
             ended.append(Ended(slot.slot, reason))
         finally:
-            seat.returned()
+            status.returned()
     return ended
 
 

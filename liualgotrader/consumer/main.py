@@ -39,7 +39,7 @@ def open_doors(child: Child, secrets: Secrets) -> ConsumerDependencies:
     timings = child.plan.timings
     fetches = Fetches(
         open_hasty_data(child.plan, secrets),
-        child.seat,
+        child.status,
         seconds=min(timings.strategy_fetch_seconds, _OF_THE_ANSWER * timings.strategy_answer_seconds),
         making_seconds=timings.broker_timeout_seconds,
     )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import suppress
 from typing import TypeVar
 
 from liualgotrader.common.clock import Clock
@@ -15,6 +15,7 @@ from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tlog import warn
 from liualgotrader.consumer.signal_spool import SignalSpool
+from liualgotrader.ipc.process_status import MarketHold
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -173,8 +174,8 @@ class StoredKeys:
     as a strategy waits for the key-store at most, and not at all while the database is known to be away.
     """
 
-    def __init__(self, recorder: Recorder, busy: Callable[[], AbstractContextManager[None]]) -> None:
-        self._recorder, self._busy = recorder, busy
+    def __init__(self, recorder: Recorder, new_hold: Callable[[], MarketHold]) -> None:
+        self._recorder, self._new_hold = recorder, new_hold
         self._own: dict[str, str] = {}
         self._saved: Counter[str] = Counter()  # how often a key was stored
         self._unwritten: Counter[str] = Counter()
@@ -200,14 +201,12 @@ class StoredKeys:
         self._own[key] = value
         self._saved[key] += 1
         self._unwritten[key] += 1
-        holding = ExitStack()
+        hold = self._new_hold()
         if not self._recorder.is_down:
-            holding.enter_context(self._busy())
-        too_long = asyncio.get_running_loop().call_later(KEY_SECONDS, holding.close)
+            hold.begin(KEY_SECONDS)
 
         def written() -> None:
             self._unwritten[key] -= 1
-            too_long.cancel()
-            holding.close()
+            hold.end()
 
         self._recorder.key(key, value, written)

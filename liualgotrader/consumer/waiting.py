@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractContextManager
 from contextvars import Context
 from functools import partial
 from typing import Any
 
 from liualgotrader.engine.outputs import Waiting
+from liualgotrader.ipc.process_status import MarketHold
 
 
 class CallTimeout(TimeoutError):
@@ -78,12 +78,12 @@ class Waits:
         self._begun[coroutine] = stand_in
         return False, first
 
-    def go_on(self, waiting: Waiting, context: Context, hold: AbstractContextManager[None]) -> None:
+    def go_on(self, waiting: Waiting, context: Context, hold: MarketHold) -> None:
         """Run the rest of a call in a task, in `context`, that is given `seconds` of machine time; `hold` is kept meanwhile.
 
         When they are over the answer is `CallTimeout`, whatever the call does with its cancellation.
         """
-        hold.__enter__()
+        hold.begin()
         loop = asyncio.get_running_loop()
         rest = _rest(waiting.rest, waiting.first)
         task = loop.create_task(_awaited(rest), context=context)
@@ -119,7 +119,7 @@ class Waits:
 class _Once:
     """Passes the first answer on and ends the hold; further ones are too late."""
 
-    def __init__(self, tell: Callable[[Any, BaseException | None], None], hold: AbstractContextManager[None]) -> None:
+    def __init__(self, tell: Callable[[Any, BaseException | None], None], hold: MarketHold) -> None:
         self._tell, self._hold = tell, hold
         self._is_over = False
 
@@ -131,7 +131,7 @@ class _Once:
     def drop(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._hold.__exit__(None, None, None)
+            self._hold.end()
 
 
 class _rest:

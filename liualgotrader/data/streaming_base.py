@@ -38,7 +38,7 @@ class StreamHooks:
     """What the owner of a stream wants to hear, and what the line is like."""
 
     connecting: Callable[[], None] = lambda: None  # before each attempt
-    lost: Callable[[], None] = lambda: None  # the connection ended
+    lost: Callable[[], object] = lambda: None  # the connection ended
     notice: Callable[[str, str], None] = lambda level, text: None  # a logging level name, and a sentence for a person
     data_expected: Callable[[], bool] = lambda: True  # whether the market is open, so that silence means something
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -24,8 +24,9 @@ from liualgotrader.common.errors import LiuError
 from liualgotrader.common.session_plan import SessionPlan, read_plan
 from liualgotrader.common.tlog import log_to_file, say
 from liualgotrader.ipc.links import LinkReader, LinkWriter, Reader, Writer
-from liualgotrader.ipc.market_clock import PageClock, ProcessStatus, clock_for
+from liualgotrader.ipc.market_clock import PageClock, clock_for
 from liualgotrader.ipc.process_signals import leave_to_the_supervisor
+from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.ipc.queue_link import QueueReader, QueueWriter
 from liualgotrader.ipc.session_page import SessionPage
 
@@ -50,8 +51,8 @@ class Child:
         self.name = name
         self.plan = plan
         self.page = page
-        self.seat = ProcessStatus(page, name)
-        self.clock: Clock = clock_for(page, self.seat, simulated=plan.simulated_clock)
+        self.status = ProcessStatus(page, name)
+        self.clock: Clock = clock_for(page, self.status, simulated=plan.simulated_clock)
         self.stopping = asyncio.Event()
         self.stop_order: Stop | None = None
         self.orphaned = False
@@ -63,8 +64,8 @@ class Child:
     def reader(self, link: str) -> Reader:
         """Return the receiving end of a link, of the kind that the plan says."""
         if self.plan.link == "queue":
-            return QueueReader(self._queues[link], self.page, link, self.seat.done)
-        return LinkReader(self.plan.link_path(link), self.page, link, self.seat.done)
+            return QueueReader(self._queues[link], self.page, link, self.status.done)
+        return LinkReader(self.plan.link_path(link), self.page, link, self.status.done)
 
     def writer(self, link: str) -> Writer:
         """Return the sending end of a link, of the kind that the plan says."""
@@ -80,7 +81,7 @@ class Child:
 
     def ready(self) -> None:
         """State on the page and to the supervisor that this process takes part from now on."""
-        self.seat.ready()
+        self.status.ready()
         self.tell(Ready())
         say(log, "process_ready", process=self.name)
 
@@ -107,7 +108,7 @@ class Child:
         self._turn()
 
     def _turn(self) -> None:
-        self.seat.beat()
+        self.status.beat()
         if self._counters is not None:
             self.tell(Counters(dict(self._counters())))
         asyncio.get_running_loop().call_later(_COUNTERS_SECONDS, self._turn)
@@ -153,7 +154,7 @@ def run_child(name: str, run_dir: str, control: Connection, body: Body, queues: 
 
 
 async def _live(child: Child, body: Body) -> int:
-    child.seat.arrive()
+    child.status.arrive()
     child.listen()
     try:
         await _until_done_or_broken(body(child))
@@ -167,7 +168,7 @@ async def _live(child: Child, body: Body) -> int:
     finally:
         if isinstance(child.clock, PageClock):
             child.clock.close()
-    child.seat.leave()
+    child.status.leave()
     return 0
 
 

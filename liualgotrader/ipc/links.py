@@ -108,7 +108,7 @@ class Writer(Protocol):
 class LinkReader:
     """The receiving end: listens at `path`, serves one writer after another.
 
-    `done` is called after each `handled()`; a process of a session passes `seat.done`, so that a waiting
+    `done` is called after each `handled()`; a process of a session passes `status.done`, so that a waiting
     market looks again at once.
     """
 

@@ -73,10 +73,10 @@ class Gateway:
     ) -> None:
         self._child, self._room, self._broker = child, room, broker
         self._recorder, self._lock, self._prices = recorder, lock, prices
-        self._clock, self._seat = child.clock, child.seat
+        self._clock, self._status = child.clock, child.status
         self._errands = BrokerCalls(broker, child.plan.timings.broker_timeout_seconds, self._unreadable)
         self._unreadable_said: set[str] = set()
-        self.lanes = Lanes(child.seat.busy)
+        self.lanes = Lanes(child.status.hold)
         self._consumer_of = {s.slot: s.consumer for s in child.plan.slots}
         self.outboxes = [self._outbox(i) for i in range(child.plan.consumers)]
         self._readers: list[Reader] = []
@@ -148,7 +148,7 @@ class Gateway:
     def _outbox(self, index: int) -> NewsOutbox:
         page, row = self._child.page, self._child.page.process(f"consumer-{index}")
         writer = self._child.writer(f"news-{index}")
-        return NewsOutbox(writer, self._seat.busy, lambda: page.get(row, Cell.LIFE) == Life.FINISHED)
+        return NewsOutbox(writer, self._status.hold(), lambda: page.get(row, Cell.LIFE) == Life.FINISHED)
 
     # --- inputs ------------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class Gateway:
         if not self.plan.simulated_clock:
             self._skew.update(update.at, self._clock.now())
         if update.sequence:
-            self._seat.updates_handled(update.sequence)
+            self._status.updates_handled(update.sequence)
 
     def on_order(self, order: ToChild) -> None:
         """Do what the supervisor or an operator says."""
@@ -301,7 +301,7 @@ class Gateway:
     async def _wait_by_machine(self) -> None:
         """An order's fate is being found out: the market is held meanwhile."""
         desk = self._room.desk
-        with self._seat.busy():
+        with self._status.hold():
             while (due := desk.next_machine) != NEVER:
                 wait = (due - self._clock.machine()) / SECOND
                 await self._clock.sleep(min(max(0.0, wait), _LOOK_SECONDS))  # what comes up meanwhile may be due before

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+
+from liualgotrader.ipc.process_status import MarketHold
 
 Job = Callable[[], Awaitable[None]]
-Busy = Callable[[], AbstractContextManager[None]]
 
 MOST_AT_ONCE = 8
 
@@ -16,35 +16,30 @@ MOST_AT_ONCE = 8
 class Lanes:
     """A queue of calls for every symbol. From `put` until a call and its consequences are done, the market is held."""
 
-    def __init__(self, busy: Busy, *, most_at_once: int = MOST_AT_ONCE) -> None:
-        self._busy = busy
+    def __init__(self, new_hold: Callable[[], MarketHold], *, most_at_once: int = MOST_AT_ONCE) -> None:
+        self._new_hold = new_hold
         self._room = asyncio.Semaphore(most_at_once)
-        self._waiting: dict[str, deque[tuple[Job, AbstractContextManager[None]]]] = {}
+        self._waiting: dict[str, deque[tuple[Job, MarketHold]]] = {}
         self._tasks: set[asyncio.Future[None]] = set()
         self._closed = False
 
     def put_first(self, job: Job) -> None:
         """Call `job` now, whatever else is under way or waits."""
         if not self._closed:
-            hold = self._hold()
-            self._start(job()).add_done_callback(lambda _: hold.__exit__(None, None, None))
+            hold = self._new_hold().begin()
+            self._start(job()).add_done_callback(lambda _: hold.end())
 
     def put(self, lane: str, job: Job) -> None:
         """Call `job` after all that was put into the same lane before it."""
         if self._closed:
             return
-        hold = self._hold()
+        hold = self._new_hold().begin()
         queue = self._waiting.get(lane)
         if queue is not None:
             queue.append((job, hold))
             return
         self._waiting[lane] = deque([(job, hold)])
         self._start(self._serve(lane))
-
-    def _hold(self) -> AbstractContextManager[None]:
-        hold = self._busy()
-        hold.__enter__()
-        return hold
 
     def _start(self, serving: Awaitable[None]) -> asyncio.Future[None]:
         task = asyncio.ensure_future(serving)
@@ -57,15 +52,13 @@ class Lanes:
         try:
             while queue:
                 job, hold = queue.popleft()
-                try:
+                with hold:
                     async with self._room:
                         await job()
-                finally:
-                    hold.__exit__(None, None, None)
         finally:
             del self._waiting[lane]
             for _, hold in queue:
-                hold.__exit__(None, None, None)
+                hold.end()
 
     def _served(self, task: asyncio.Future[None]) -> None:
         self._tasks.discard(task)

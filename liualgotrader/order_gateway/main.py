@@ -158,7 +158,7 @@ class _Session:
             child.clock,
             patience_seconds=plan.timings.database_outage_seconds,
             on_outage=lambda text: self._gateway.tell(Condition("database", text)),
-            busy=child.seat.busy,
+            hold=child.status.hold(),
         )
         self._gateway = Gateway(child, room, broker, self._recorder, lock, doors.open_prices())
         self._gateway.operator.before_answering(self._tell_facts)
@@ -199,7 +199,7 @@ class _Session:
             if not room.desk.is_killed:
                 gateway.tell(KillSwitch(reason=killed["reason"]))
         self._watch_disk()
-        with child.seat.busy():
+        with child.status.hold():
             gateway.attach()
             for order in early:
                 gateway.on_order(order)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from liualgotrader.common.orders import AccountNews, News
 from liualgotrader.ipc.batch_codec import encode_news, frames
 from liualgotrader.ipc.links import Writer
+from liualgotrader.ipc.process_status import MarketHold
 
 _A_MESSAGE = 64  # items put into one message
-
-Busy = Callable[[], AbstractContextManager[None]]
 
 
 class NewsOutbox:
@@ -21,11 +19,10 @@ class NewsOutbox:
     `is_gone` says that the consumer has ended on purpose: nobody will read any more.
     """
 
-    def __init__(self, writer: Writer, busy: Busy, is_gone: Callable[[], bool]) -> None:
-        self._writer, self._busy, self._is_gone = writer, busy, is_gone
+    def __init__(self, writer: Writer, hold: MarketHold, is_gone: Callable[[], bool]) -> None:
+        self._writer, self._hold, self._is_gone = writer, hold, is_gone
         self._unsent: list[tuple[int, News]] = []  # with their slot, 0 for the account's
         self._declared: set[int] = set()
-        self._holding: AbstractContextManager[None] | None = None
         writer.on_connected(self.flush)
         writer.on_room(self.flush)
 
@@ -57,15 +54,7 @@ class NewsOutbox:
             if not all(self._writer.send(frame) for frame in frames(some, encode_news)):
                 break
             del self._unsent[:_A_MESSAGE]
-        self._hold(bool(self._unsent))
-
-    def _hold(self, unsent: bool) -> None:
-        if unsent and self._holding is None:
-            self._holding = self._busy()
-            self._holding.__enter__()
-        elif not unsent and self._holding is not None:
-            holding, self._holding = self._holding, None
-            holding.__exit__(None, None, None)
+        self._hold.hold_while(bool(self._unsent))
 
     @property
     def is_empty(self) -> bool:
@@ -74,5 +63,5 @@ class NewsOutbox:
 
     def close(self) -> None:
         """Send nothing more."""
-        self._hold(False)
+        self._hold.end()
         self._writer.close()

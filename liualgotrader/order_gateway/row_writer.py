@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from liualgotrader.common.clock import SECOND, Clock
 from liualgotrader.common.errors import DatabaseUnavailable, RecordDiffers
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import Progress, Row, TradeRow
 from liualgotrader.common.tlog import say, warn
+from liualgotrader.ipc.process_status import MarketHold
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class RowRecorder:
     an empty one when it is back.
 
     Strategies read the balance of their portfolio's account from the database. Until an execution that moves one is
-    stored the market is held (`busy`), so that whoever reads it later reads it in every run; for a while at most, and
+    stored the market is held, so that whoever reads it later reads it in every run; for a while at most, and
     not at all while the database is known to be away.
     """
 
@@ -43,7 +43,7 @@ class RowRecorder:
         *,
         patience_seconds: float,
         on_outage: Callable[[str], object],
-        busy: Callable[[], AbstractContextManager[object]] = nullcontext,
+        hold: MarketHold,
     ) -> None:
         self._batch_id, self._account, self._open_store = batch_id, account_number, open_store
         self._clock, self._patience, self._on_outage = clock, patience_seconds, on_outage
@@ -56,8 +56,7 @@ class RowRecorder:
         self._task: asyncio.Task[None] | None = None
         self._away_since = 0
         self._told = False
-        self._busy = busy
-        self._holding: ExitStack | None = None
+        self._hold = hold
         self._cash_row = 0  # number of the newest row that moves a balance
         self.generation = 0
 
@@ -123,7 +122,8 @@ class RowRecorder:
             self._rows.append((number, row))
             if isinstance(row, TradeRow) and row.account_id is not None:
                 self._cash_row = number
-        self._hold()
+        if self._task is not None and not self._away_since and self._cash_row > self.applied:
+            self._hold.begin(_CASH_SECONDS)
         self._wake.set()
 
     @property
@@ -143,22 +143,9 @@ class RowRecorder:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._let_go()
+        self._hold.end()
         if self._store is not None:
             await self._store.close()
-
-    def _hold(self) -> None:
-        writes = self._task is not None and not self._away_since
-        if writes and self._cash_row > self.applied and self._holding is None:
-            self._holding = ExitStack()
-            self._holding.enter_context(self._busy())
-            too_long = asyncio.get_running_loop().call_later(_CASH_SECONDS, self._holding.close)
-            self._holding.callback(too_long.cancel)
-
-    def _let_go(self) -> None:
-        if self._holding is not None:
-            self._holding.close()
-            self._holding = None
 
     async def _write_on(self) -> None:
         pause = _FIRST_PAUSE
@@ -187,11 +174,11 @@ class RowRecorder:
         for _ in some:
             self._rows.popleft()
         if self.applied >= self._cash_row:
-            self._let_go()
+            self._hold.end()
 
     def _away(self, error: DatabaseUnavailable) -> None:
         now = self._clock.machine()
-        self._let_go()
+        self._hold.end()
         if not self._away_since:
             self._away_since = now
             warn(log, "database_away", error=error, rows_waiting=len(self._rows))

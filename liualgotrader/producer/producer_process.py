@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,7 +70,7 @@ class Producer:
         self._needs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._needs_known = asyncio.Event()
         self._aside: set[asyncio.Task[None]] = set()
-        self._hold, self._holding = ExitStack(), False
+        self._hold = child.status.hold()  # until the vendor carries everything that was asked for
         self._taken: list[Reader] = []  # one for each message that was acted on and is not yet counted as handled
 
     async def run(self) -> None:
@@ -85,7 +84,7 @@ class Producer:
             self._router = Router(plan.slots, self._outboxes, assignment, self._tick_homes)
             hooks = StreamHooks(
                 connecting=self._connecting,
-                lost=self._hold_market,
+                lost=self._hold.begin,
                 notice=child.notice,
                 data_expected=self._market_is_open,
                 headers={"X-LIU-Process": child.name} if plan.endpoints.loopback else {},
@@ -96,7 +95,7 @@ class Producer:
             self._following = Following(
                 self._router, self._stream, self._events, ageing, unpicked, child.clock, self._review_due, self._gaps
             )
-            self._hold_market()
+            self._hold.begin()
             await self._following.resume(picks, takes_over=bool(picks) or any(assignment.counts()))
             self._attach()
             await self._live(assignment)
@@ -195,18 +194,17 @@ class Producer:
             sent = outbox.flush(link.send, self._received_at) and sent
         if not sent:
             return
-        self._child.seat.feed_handled(self._frames)
+        self._child.status.feed_handled(self._frames)
         if self._stream.settled:
-            self._holding = False
-            self._hold.close()
+            self._hold.end()
             while self._taken:
                 self._taken.pop().handled()
 
     def _connecting(self) -> None:
-        self._hold_market()
+        self._hold.begin()
         self._gaps.lost(self._heard_until())
         self._frames = 0
-        self._child.seat.feed_connecting()
+        self._child.status.feed_connecting()
 
     def _market_is_open(self) -> bool:
         """Whether market data is to be expected; sessions that bypass the schedule run on days without any."""
@@ -217,12 +215,6 @@ class Producer:
         """Return the instant of the newest market data, ns UTC, 0 if none has come yet."""
         newest = self._newest
         return 0 if newest is None else newest.closed_at if isinstance(newest, Bar) else newest.at
-
-    def _hold_market(self) -> None:
-        """Hold a simulated market from now on until the vendor carries everything that was asked for."""
-        if not self._holding:
-            self._holding = True
-            self._hold.enter_context(self._child.seat.busy())
 
     def _repeat_halts(self) -> None:
         """Tell a consumer that was just reached what is halted; an earlier life of it may have known."""
@@ -286,7 +278,7 @@ class Producer:
         hours = self._plan.hours
         if not hours.bypass and self._child.clock.now() >= hours.closes_at:
             return  # scanners have ended: that nobody picks any more says nothing
-        self._hold_market()
+        self._hold.begin()
         self._do_aside(self._review())
 
     async def _review(self) -> None:

@@ -163,7 +163,7 @@ class ScannersRunner:
         while hours.bypass or due < hours.closes_at:
             self._turns.expect(index, due)
             await clock.sleep_until(due)
-            with self._child.seat.busy():
+            with self._child.status.hold():
                 symbols = await self._run_marked(name, scanner, thread)
                 failures = failures + 1 if symbols is None else 0
                 picked = await self._that_trade(name, symbols or [])

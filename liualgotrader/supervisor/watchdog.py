@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.ipc.market_clock import MAKING
+from liualgotrader.ipc.process_status import MAKING
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage, cell_symbol
 
 MUTE_SECONDS = 10.0  # machine time without a turn of the loop
 MAKE_SECONDS = 30.0  # machine time to make one strategy: its file's imports, its constructor and `create`
-ARRIVE_SECONDS = 60.0  # machine time from spawn to the seat at the page
+ARRIVE_SECONDS = 60.0  # machine time from spawn to the first word on the page
 
 DEATHS_TO_GIVE_UP = 5
 DEATHS_WITHIN = 60 * SECOND

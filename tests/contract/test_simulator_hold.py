@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import MILLISECOND, SECOND, WallClock
-from liualgotrader.ipc.market_clock import PageClock, ProcessStatus
+from liualgotrader.ipc.market_clock import PageClock
+from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.simulator.market_server import RunningMarket, serve
 from liualgotrader.simulator.subscriptions import ApiKeys
@@ -43,11 +44,11 @@ async def market_on(page: SessionPage, **changes: Any) -> AsyncIterator[RunningM
         await running.close()
 
 
-TakeSeat = Callable[[SessionPage, str], ProcessStatus]
+TakeStatus = Callable[[SessionPage, str], ProcessStatus]
 
 
 @pytest.fixture
-def seat() -> Iterator[TakeSeat]:
+def status() -> Iterator[TakeStatus]:
     """Return a function that lets a process of the page be up."""
     taken: list[ProcessStatus] = []
 
@@ -80,7 +81,7 @@ class Producer:
     """A process that reads the data stream and says what it has handled only when the test lets it."""
 
     def __init__(self, page: SessionPage, socket: aiohttp.ClientWebSocketResponse, taken: ProcessStatus) -> None:
-        self.page, self.socket, self.seat, self.frames = page, socket, taken, 0
+        self.page, self.socket, self.status, self.frames = page, socket, taken, 0
 
     @classmethod
     @asynccontextmanager
@@ -102,7 +103,7 @@ class Producer:
         await self.socket.send_bytes(msgspec.msgpack.encode(message))
 
     def handled(self) -> None:
-        self.seat.feed_handled(self.frames)
+        self.status.feed_handled(self.frames)
 
     async def enter(self, *symbols: str) -> None:
         await self.hear()
@@ -112,12 +113,12 @@ class Producer:
         await self.hear()
 
 
-async def test_the_market_stands_until_the_whole_stack_is_up(page: SessionPage, seat: TakeSeat) -> None:
+async def test_the_market_stands_until_the_whole_stack_is_up(page: SessionPage, status: TakeStatus) -> None:
     async with market_on(page) as running:
-        seat(page, "order_gateway")
+        status(page, "order_gateway")
         assert await stands(running) == at("09:35")
         assert running.world.market.waiting_for == ["producer is not up"]
-        seat(page, "producer")
+        status(page, "producer")
         await until(running.world.market.ended.is_set)
 
 
@@ -129,13 +130,13 @@ async def test_a_page_without_anybody_moves_no_time(tmp_path: Path) -> None:
 
 
 async def test_the_market_waits_for_every_frame_and_goes_on_when_it_was_handled(
-    page: SessionPage, seat: TakeSeat
+    page: SessionPage, status: TakeStatus
 ) -> None:
-    gateway, producer_seat = seat(page, "order_gateway"), seat(page, "producer")
-    with producer_seat.busy():
+    gateway, producer_status = status(page, "order_gateway"), status(page, "producer")
+    with producer_status.hold():
         starting = market_on(page)
         running = await starting.__aenter__()
-        producer_context = Producer.connected(running, producer_seat)
+        producer_context = Producer.connected(running, producer_status)
         producer = await producer_context.__aenter__()
         await producer.enter("ABC")
         producer.handled()
@@ -154,25 +155,25 @@ async def test_the_market_waits_for_every_frame_and_goes_on_when_it_was_handled(
     await until(lambda: not running.world.data.subscribers)
     await stands(running)
     assert running.world.market.waiting_for == ["producer has lost its connection"]
-    async with Producer.connected(running, producer_seat) as again:
-        with producer_seat.busy():
+    async with Producer.connected(running, producer_status) as again:
+        with producer_status.hold():
             await again.enter("XYZ")
             assert page.get(page.process("producer"), Cell.FEED_SENT) == 3
             again.handled()
         assert [m["S"] for m in await again.hear()] == ["XYZ"]
     gateway.leave()
-    producer_seat.leave()
+    producer_status.leave()
     await starting.__aexit__(None, None, None)
 
 
 async def test_a_timer_is_woken_at_its_market_time_and_holds_the_market_until_it_was_served(
-    page: SessionPage, seat: TakeSeat
+    page: SessionPage, status: TakeStatus
 ) -> None:
-    gateway = seat(page, "order_gateway")
-    seat(page, "producer")
+    gateway = status(page, "order_gateway")
+    status(page, "producer")
     clock = PageClock(page, gateway)
     seen: list[int] = []
-    with gateway.busy():
+    with gateway.hold():
         async with market_on(page, ends_at=at("09:45")) as running:
 
             async def each_minute() -> None:
@@ -188,11 +189,11 @@ async def test_a_timer_is_woken_at_its_market_time_and_holds_the_market_until_it
     assert seen == [at(f"09:{minute}") + 100 * MILLISECOND for minute in range(36, 44)]
 
 
-async def test_the_market_waits_for_order_updates_to_be_handled(page: SessionPage, seat: TakeSeat) -> None:
-    gateway = seat(page, "order_gateway")
-    seat(page, "producer")
+async def test_the_market_waits_for_order_updates_to_be_handled(page: SessionPage, status: TakeStatus) -> None:
+    gateway = status(page, "order_gateway")
+    status(page, "producer")
     row = page.process("order_gateway")
-    with gateway.busy():
+    with gateway.hold():
         starting = market_on(page)
         running = await starting.__aenter__()
         session = aiohttp.ClientSession()
@@ -218,9 +219,9 @@ async def test_the_market_waits_for_order_updates_to_be_handled(page: SessionPag
     await starting.__aexit__(None, None, None)
 
 
-async def test_updates_that_nobody_heard_do_not_hold_the_market_for_ever(page: SessionPage, seat: TakeSeat) -> None:
-    gateway = seat(page, "order_gateway")
-    seat(page, "producer")
+async def test_updates_that_nobody_heard_do_not_hold_the_market_for_ever(page: SessionPage, status: TakeStatus) -> None:
+    gateway = status(page, "order_gateway")
+    status(page, "producer")
     row = page.process("order_gateway")
     page.put(row, Cell.UPDATES_SENT, 5)  # sent on a connection that is lost, with its gateway
     async with market_on(page) as running, aiohttp.ClientSession() as session:
@@ -233,12 +234,12 @@ async def test_updates_that_nobody_heard_do_not_hold_the_market_for_ever(page: S
     gateway.leave()
 
 
-async def test_a_free_running_clock_goes_on_by_itself_at_its_speed(page: SessionPage, seat: TakeSeat) -> None:
-    busy = seat(page, "order_gateway")
-    seat(page, "producer")
+async def test_a_free_running_clock_goes_on_by_itself_at_its_speed(page: SessionPage, status: TakeStatus) -> None:
+    gateway = status(page, "order_gateway")
+    status(page, "producer")
     async with market_on(page, free_run=True, speed=60.0) as running:
         await until(lambda: running.world.now > at("09:35:00.500000"))
-        with busy.busy():
+        with gateway.hold():
             anchor = page.anchor()
             assert anchor is not None and anchor.speed == 60
             began, machine = running.world.now, CLOCK.machine()
@@ -250,9 +251,9 @@ async def test_a_free_running_clock_goes_on_by_itself_at_its_speed(page: Session
         assert page.anchor().speed == 0  # type: ignore[union-attr]
 
 
-async def test_a_speed_limit_is_kept(page: SessionPage, seat: TakeSeat) -> None:
-    seat(page, "order_gateway")
-    seat(page, "producer")
+async def test_a_speed_limit_is_kept(page: SessionPage, status: TakeStatus) -> None:
+    status(page, "order_gateway")
+    status(page, "producer")
     async with market_on(page, speed=100.0) as running:
         await until(lambda: running.world.now > at("09:35"))
         machine = CLOCK.machine()
@@ -260,16 +261,16 @@ async def test_a_speed_limit_is_kept(page: SessionPage, seat: TakeSeat) -> None:
         assert 0.5 < (CLOCK.machine() - machine) / SECOND < 1.5  # 60 market seconds at 100
 
 
-async def test_two_runs_with_one_stack_play_the_same(tmp_path: Path, seat: TakeSeat) -> None:
+async def test_two_runs_with_one_stack_play_the_same(tmp_path: Path, status: TakeStatus) -> None:
     async def play(number: int) -> tuple[str, ...]:
         page = SessionPage.create(tmp_path / f"page-{number}", PROCESSES, ())
-        gateway = seat(page, "order_gateway")
+        gateway = status(page, "order_gateway")
         clock = PageClock(page, gateway)
         async with market_on(page, ends_at=at("09:45")) as running, aiohttp.ClientSession() as session:
 
             async def trade() -> None:
                 for n in range(8):
-                    with gateway.busy():
+                    with gateway.hold():
                         side = "sell" if n % 2 else "buy"
                         body = {"symbol": "ABC", "qty": 100, "side": side, "type": "market", "time_in_force": "day"}
                         body["client_order_id"] = f"n{n}"

@@ -73,7 +73,7 @@ def run(run_dir: str, control: Connection) -> None:
 
     async def body(child: Child) -> None:
         seconds = child.plan.timings.strategy_fetch_seconds
-        fetches = Fetches(SlowVendor(), child.seat, seconds=seconds, making_seconds=seconds)
+        fetches = Fetches(SlowVendor(), child.status, seconds=seconds, making_seconds=seconds)
 
         def loader(live: Callable[[str], Any]) -> DataLoader:
             return DataLoader(data_api=fetches, clock=child.clock, live=live)

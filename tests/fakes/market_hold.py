@@ -1,21 +1,19 @@
-"""Who holds the market, counted."""
+"""Holds of the market, counted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from liualgotrader.ipc.process_status import MarketHold
 
 
-class Hold:
-    """Counts who holds the market."""
+class Holds:
+    """Counts the holds that have begun and not ended."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        self.count += 1
-        try:
-            yield
-        finally:
-            self.count -= 1
+    def hold(self) -> MarketHold:
+        """Return one more hold."""
+        return MarketHold(self._change)
+
+    def _change(self, change: int) -> None:
+        self.count += change

@@ -55,7 +55,7 @@ def make_plan(
     return plan
 
 
-class Seated:
+class HostedChild:
     """A `Child` in this process, and the supervisor's end of its control link."""
 
     def __init__(self, name: str, plan: SessionPlan) -> None:
@@ -63,7 +63,7 @@ class Seated:
         self._ours, theirs = multiprocessing.Pipe()
         self.control: Connection = self._ours
         self.child = Child(name, plan, theirs, self.page)
-        self.child.seat.arrive()
+        self.child.status.arrive()
         self.child.listen()
         self._theirs = theirs
         self._said: list[FromChild] = []
@@ -90,7 +90,7 @@ class Seated:
     def close(self) -> None:
         """Let go of what a process's end would let go of."""
         asyncio.get_running_loop().remove_reader(self._theirs.fileno())
-        self.child.seat.close()
+        self.child.status.close()
         if isinstance(self.child.clock, PageClock):
             self.child.clock.close()
         self._ours.close()

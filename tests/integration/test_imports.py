@@ -33,7 +33,7 @@ if hasattr(main, "open_doors"):
     from liualgotrader.common.clock import WallClock
     from liualgotrader.common.config import Secret, Secrets
     from liualgotrader.common.session_plan import read_plan
-    child = types.SimpleNamespace(plan=read_plan(pathlib.Path(r"{folder}")), clock=WallClock(), name="p", notice=print, seat=None)
+    child = types.SimpleNamespace(plan=read_plan(pathlib.Path(r"{folder}")), clock=WallClock(), name="p", notice=print, status=None)
     main.open_doors(child, Secrets(Secret("id"), Secret("secret"), Secret("")))
 """
 _PROGRAM = """

@@ -55,10 +55,10 @@ def play(name, run_dir, control, extra=None, queues=None):
         if word == "die" or (word == "die-once" and first_time(run_dir, name)):
             os._exit(1)
         if word == "hang-once" and first_time(run_dir, name):
-            child.seat.calling(child.plan.slots[0].slot, symbol_cell("AAPL"), 1)
+            child.status.calling(child.plan.slots[0].slot, symbol_cell("AAPL"), 1)
             time.sleep(60)
         if word == "crash-in-call":
-            child.seat.calling(child.plan.slots[0].slot, symbol_cell("AAPL"), 1)
+            child.status.calling(child.plan.slots[0].slot, symbol_cell("AAPL"), 1)
             os._exit(7)
         if word == "mute-once" and first_time(run_dir, name):
             time.sleep(60)

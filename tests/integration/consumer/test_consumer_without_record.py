@@ -16,7 +16,7 @@ from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependenci
 from liualgotrader.ipc.batch_codec import decode_needs
 from liualgotrader.ipc.links import LinkReader
 from tests.fakes.consumer_process import MadeUpData
-from tests.fakes.session import Seated, make_plan
+from tests.fakes.session import HostedChild, make_plan
 from tests.fakes.store import MemoryStore
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -41,15 +41,15 @@ async def test_rejects_are_asked_for_until_the_record_is_back(tmp_path: Path) ->
     async def open_store() -> Store:
         return cast(Store, store)
 
-    seated = Seated("consumer-0", plan)
-    producer = LinkReader(plan.link_path("needs-0"), seated.page, "needs-0")
+    hosted = HostedChild("consumer-0", plan)
+    producer = LinkReader(plan.link_path("needs-0"), hosted.page, "needs-0")
     told: list[object] = []
     producer.attach(asyncio.get_running_loop(), lambda payload: told.extend(decode_needs(payload)))
-    consumer = Consumer(seated.child, 0, ConsumerDependencies(MadeUpData(), open_store))
+    consumer = Consumer(hosted.child, 0, ConsumerDependencies(MadeUpData(), open_store))
     task = asyncio.ensure_future(consumer.run())
     try:
         async with asyncio.timeout(60):
-            while not seated.said(Ready):
+            while not hosted.said(Ready):
                 await asyncio.sleep(0.01)
             assert consumer.engine.slots[0].rejected == set()
             store.database.reachable = True
@@ -57,7 +57,7 @@ async def test_rejects_are_asked_for_until_the_record_is_back(tmp_path: Path) ->
                 await asyncio.sleep(0.01)
         assert consumer.engine.slots[0].rejected == {"AAPL"}
     finally:
-        seated.stop()
+        hosted.stop()
         await asyncio.wait_for(task, 60)
         producer.close()
-        seated.close()
+        hosted.close()

@@ -25,7 +25,7 @@ from liualgotrader.producer.producer_process import ConsumerDependencies as Prod
 from liualgotrader.producer.producer_process import Producer
 from tests.fakes.cable import Cable
 from tests.fakes.producer_process import FileStore, doors
-from tests.fakes.session import Seated, make_plan
+from tests.fakes.session import HostedChild, make_plan
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread, spec_of
 from tests.fakes.store import MemoryStore
 from tests.fakes.tapes import DAY, at
@@ -50,16 +50,16 @@ class Floor:
     def __init__(self, market: MarketThread, cable: Cable, plan: SessionPlan) -> None:
         self.market, self.cable, self.plan = market, cable, plan
         self.page = SessionPage(plan.page_path)
-        self._producer: tuple[Seated, asyncio.Task[None]] | None = None
-        self.consumer_seat = Seated("consumer-0", plan)
+        self._producer: tuple[HostedChild, asyncio.Task[None]] | None = None
+        self.consumer_process = HostedChild("consumer-0", plan)
         self._data = AlpacaData(plan.endpoints, KEY, SECRET, feed="sip", timeout_seconds=60)
-        self.consumer = Consumer(self.consumer_seat.child, 0, ConsumerDependencies(self._data, _record))
+        self.consumer = Consumer(self.consumer_process.child, 0, ConsumerDependencies(self._data, _record))
         self._consumer_task: asyncio.Task[None]
         self.scanner = LinkWriter(plan.link_path("picks"), self.page, "picks")
 
     async def start(self) -> None:
         self._consumer_task = asyncio.create_task(self.consumer.run())
-        await self.until(lambda: self.consumer_seat.said(Ready))
+        await self.until(lambda: self.consumer_process.said(Ready))
         self.consumer.engine.on_news([CaughtUp(0, 0, 1)], at("09:30"), 0)
         await self.start_producer()
         self.scanner.attach(asyncio.get_running_loop())
@@ -67,27 +67,27 @@ class Floor:
         assert self.scanner.send(encode_picks([Pick(symbol, at("09:30"), "scanner") for symbol in SYMBOLS]))
 
     async def start_producer(self) -> None:
-        seat = Seated("producer", self.plan)
-        made = doors(seat.child, FileStore(Path(self.plan.run_dir) / "record.json"), (KEY, SECRET))
+        producer = HostedChild("producer", self.plan)
+        made = doors(producer.child, FileStore(Path(self.plan.run_dir) / "record.json"), (KEY, SECRET))
         assert isinstance(made, ProducerDoors)
-        task = asyncio.create_task(Producer(seat.child, made).run())
-        self._producer = (seat, task)
-        await self.until(lambda: task.done() or seat.said(Ready))
+        task = asyncio.create_task(Producer(producer.child, made).run())
+        self._producer = (producer, task)
+        await self.until(lambda: task.done() or producer.said(Ready))
 
     async def stop_producer(self) -> None:
         assert self._producer is not None
-        (seat, task), self._producer = self._producer, None
-        seat.stop()
+        (producer, task), self._producer = self._producer, None
+        producer.stop()
         await asyncio.wait_for(task, 60)
-        seat.close()
+        producer.close()
 
     async def close(self) -> None:
         self.scanner.close()
         if self._producer is not None:
             await self.stop_producer()
-        self.consumer_seat.stop()
+        self.consumer_process.stop()
         await asyncio.wait_for(self._consumer_task, 60)
-        self.consumer_seat.close()
+        self.consumer_process.close()
 
     async def until(self, true: Callable[[], Any], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
@@ -95,7 +95,7 @@ class Floor:
                 await asyncio.sleep(0.005)
 
     async def until_market(self, instant: int) -> None:
-        await self.until(lambda: self.consumer_seat.child.clock.now() >= instant)
+        await self.until(lambda: self.consumer_process.child.clock.now() >= instant)
 
     @property
     def told(self) -> list[tuple[Bar, list[int]]]:

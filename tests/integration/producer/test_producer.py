@@ -21,7 +21,7 @@ from liualgotrader.ipc.links import LinkReader, LinkWriter
 from liualgotrader.ipc.session_page import Cell, SessionPage
 from liualgotrader.producer.producer_process import Producer
 from tests.fakes.producer_process import FileStore, doors, run
-from tests.fakes.session import Seated, make_plan
+from tests.fakes.session import HostedChild, make_plan
 from tests.fakes.vendor_stream import VendorStream, timestamp, vendor
 
 pytestmark = pytest.mark.integration
@@ -122,23 +122,23 @@ class Floor:
 @asynccontextmanager
 async def floor(
     folder: Path, tradeplan: dict[str, Any] | None = None, *, silent: bool = False, **more: Any
-) -> AsyncIterator[tuple[Floor, Seated]]:
+) -> AsyncIterator[tuple[Floor, HostedChild]]:
     """A producer that runs in this process; if `silent`, the second consumer does not say what it needs."""
     async with vendor() as market:
         plan = make_plan(folder, tradeplan, endpoints=market.endpoints, **more)
         around = Floor(market, plan, silent=silent)
-        seated = Seated("producer", plan)
+        hosted = HostedChild("producer", plan)
         store = FileStore(folder / "record.json")
-        task = asyncio.ensure_future(Producer(seated.child, doors(seated.child, store)).run())
+        task = asyncio.ensure_future(Producer(hosted.child, doors(hosted.child, store)).run())
         try:
-            await market.until(lambda: task.done() or seated.said(Ready))
+            await market.until(lambda: task.done() or hosted.said(Ready))
             await market.until(lambda: all(consumer.needs.connected for consumer in around.consumers))
-            yield around, seated
+            yield around, hosted
         finally:
-            seated.stop()
+            hosted.stop()
             await asyncio.wait_for(task, 60)
             around.close()
-            seated.close()
+            hosted.close()
 
 
 @pytest.fixture
@@ -181,14 +181,14 @@ async def test_a_run_all_home_gets_minute_bars_whatever_the_tradeplans_events(fo
 
 
 async def test_a_feed_that_falls_mute_in_market_hours_is_connected_again_and_a_person_is_told(folder: Path) -> None:
-    async with floor(folder, timings=Timings(feed_mute_seconds=0.2)) as (around, seated):
+    async with floor(folder, timings=Timings(feed_mute_seconds=0.2)) as (around, hosted):
         await around.pick(*(Pick(f"S{i}", AT, "s") for i in range(20)))
         await around.market.until(lambda: len(around.market.handshakes) == 2)
-        await around.market.until(lambda: any("has sent nothing" in notice for notice in seated.notices))
+        await around.market.until(lambda: any("has sent nothing" in notice for notice in hosted.notices))
 
 
 async def test_the_market_is_held_until_a_pick_is_subscribed_and_sent_and_each_frame_handled(folder: Path) -> None:
-    async with floor(folder) as (around, seated):
+    async with floor(folder) as (around, hosted):
         await around.until_quiet()
         answers = asyncio.Event()
         say = around.market._say_carried
@@ -213,7 +213,7 @@ async def test_the_market_is_held_until_a_pick_is_subscribed_and_sent_and_each_f
         await around.market.until(lambda: len(around.consumers[0].trades()) == 1)
         around.consumers[0].link.handled()
         await around.until_quiet()
-        assert seated.child.seat.name == "producer"
+        assert hosted.child.status.name == "producer"
 
 
 async def test_a_broken_line_holds_the_market_until_all_is_subscribed_again(folder: Path) -> None:
@@ -377,16 +377,16 @@ async def test_with_keep_picks_nothing_is_let_go(folder: Path) -> None:
 
 
 async def test_figures_are_reported(folder: Path) -> None:
-    async with floor(folder, limits=Limits(max_symbols=1)) as (around, seated):
+    async with floor(folder, limits=Limits(max_symbols=1)) as (around, hosted):
         await around.pick(Pick("A", AT, "s"), Pick("B", AT, "s"))
         await around.until_quiet()
         await around.market.push(trade("A", 1), trade("A", 2))
-        await around.market.until(lambda: [c for c in seated.said(Counters) if c.values["events"] == 2])
-        values = seated.said(Counters)[-1].values
+        await around.market.until(lambda: [c for c in hosted.said(Counters) if c.values["events"] == 2])
+        values = hosted.said(Counters)[-1].values
         assert {n: values[n] for n in ("symbols", "picks_refused", "dropped_0", "waiting_0", "connected", "bad_messages")} == {
             "symbols": 1, "picks_refused": 1, "dropped_0": 0, "waiting_0": 0, "connected": 1, "bad_messages": 0,
         }  # fmt: skip
-        assert any("follows 1 symbols" in text for text in seated.notices)
+        assert any("follows 1 symbols" in text for text in hosted.notices)
 
 
 async def test_after_kill_9_a_new_producer_goes_on_within_a_second_with_the_same_owners(folder: Path) -> None:

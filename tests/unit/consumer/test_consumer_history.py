@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, cast
 
 from liualgotrader.common.clock import MINUTE, SECOND, Alarm, WallClock
@@ -13,6 +12,7 @@ from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.consumer import history_loader as module
 from liualgotrader.consumer.history_loader import HistoryLoader
+from tests.fakes.market_hold import Holds
 from tests.fakes.session import open_hours
 
 HOURS = open_hours()
@@ -77,7 +77,7 @@ class Alarms(WallClock):
 def history_of(data: Data, loaded: list[tuple[str, int]], notices: list[str] | None = None) -> HistoryLoader:
     keep = lambda symbol, bars: loaded.append((symbol, len(bars)))  # noqa: E731
     tell = lambda level, text: notices.append(text) if notices is not None else None  # noqa: E731
-    return HistoryLoader(cast(MarketHistory, cast(Any, data)), HOURS, 2, WallClock(), keep, nullcontext, tell)
+    return HistoryLoader(cast(MarketHistory, cast(Any, data)), HOURS, 2, WallClock(), keep, Holds().hold, tell)
 
 
 async def _until(true: Any) -> None:
@@ -144,7 +144,7 @@ async def test_a_symbol_whose_history_cannot_be_used_waits_alone_and_is_asked_fo
     data = Odd(3)
     history = HistoryLoader(
         cast(MarketHistory, cast(Any, data)), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
-        nullcontext, lambda level, text: notices.append(text),
+        Holds().hold, lambda level, text: notices.append(text),
     )  # fmt: skip
     for symbol in ("A", "ODD", "B"):
         history.want(symbol)
@@ -166,7 +166,7 @@ async def test_a_symbol_that_is_held_goes_on_while_its_history_cannot_be_used() 
     clock, loaded = Alarms(), []  # type: ignore[var-annotated]
     history = HistoryLoader(
         cast(MarketHistory, cast(Any, Odd(1))), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
-        nullcontext, held=lambda symbol: symbol == "ODD",
+        Holds().hold, held=lambda symbol: symbol == "ODD",
     )  # fmt: skip
     history.want("ODD")
     await _until(lambda: loaded and clock.acts)

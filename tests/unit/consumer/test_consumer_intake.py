@@ -12,7 +12,7 @@ import pytest
 from liualgotrader.common.clock import WallClock
 from liualgotrader.consumer.event_intake import EventIntake, Gate
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
-from tests.fakes.market_hold import Hold
+from tests.fakes.market_hold import Holds
 
 
 class Pipe:
@@ -57,12 +57,12 @@ class Desk:
             self.put(name, Cell.DEADLINE, 2**62)
         self.work: list[tuple[list[bytes], list[bytes], bool]] = []
         self.answers: list[str] = []
-        self.hold = Hold()
+        self.hold = Holds()
         self.market, self.news = Pipe(self.page, "market-1"), Pipe(self.page, "news-1")
         gate = Gate(self.page, 1, simulated=simulated)
         self.rebuilds = False
         self.intake = EventIntake(
-            gate, self.market, self.news, self.take, self.hold.busy, rebuilds=lambda: self.rebuilds
+            gate, self.market, self.news, self.take, self.hold.hold(), rebuilds=lambda: self.rebuilds
         )
         self.intake.attach(asyncio.get_running_loop())
 

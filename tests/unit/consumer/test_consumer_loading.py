@@ -30,7 +30,7 @@ class Bad(Good):
 """
 
 
-class Seat:
+class Status:
     def making(self, slot: int) -> None: ...
     def returned(self) -> None: ...
 
@@ -52,7 +52,7 @@ async def test_a_strategy_that_fails_while_it_is_made_costs_no_other_its_place(
     plan = make_plan(tmp_path, slots=tuple(slots), tradeplan={"strategies": strategies}, tradeplan_dir=str(tmp_path))
     engine = Engine(EngineTerms(plan.batch_id, plan.hours), lazy_frames)
     around: Any = lambda slot: Surroundings(plan.hours, SimpleNamespace(), None)  # noqa: E731
-    seat: Any = Seat()
-    ended = await load_strategies(plan, slots, engine, around, None, seat)
+    status: Any = Status()
+    ended = await load_strategies(plan, slots, engine, around, None, status)
     assert [(one.slot, one.reason.partition(" (")[0].strip()) for one in ended] == [(0, f"raised in create: {reason}")]
     assert list(engine.slots) == [1]

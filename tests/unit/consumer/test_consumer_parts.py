@@ -30,7 +30,7 @@ from liualgotrader.consumer.intent_outbox import IntentOutbox
 from liualgotrader.consumer.order_numbers import OrderNumbers
 from liualgotrader.consumer.signal_writer import Recorder, StoredKeys
 from liualgotrader.ipc.batch_codec import decode_intents
-from tests.fakes.market_hold import Hold
+from tests.fakes.market_hold import Holds
 
 ID = "liu-0b5e7a4e0000-0-{}"
 
@@ -97,18 +97,18 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def hold() -> Hold:
-    return Hold()
+def hold() -> Holds:
+    return Holds()
 
 
 @pytest.fixture
-def outbox(wire: Wire, hold: Hold, tmp_path: Path) -> IntentOutbox:
+def outbox(wire: Wire, hold: Holds, tmp_path: Path) -> IntentOutbox:
     numbers = OrderNumbers(tmp_path / "n", [0])
-    return IntentOutbox(wire, numbers, lambda: [Declare(0, "S", True, 9)], hold.busy)
+    return IntentOutbox(wire, numbers, lambda: [Declare(0, "S", True, 9)], hold.hold())
 
 
 def test_slots_are_declared_before_anything_else_and_the_market_is_held_meanwhile(
-    outbox: IntentOutbox, wire: Wire, hold: Hold
+    outbox: IntentOutbox, wire: Wire, hold: Holds
 ) -> None:
     outbox.add([an_order(1)])
     assert (wire.sent, hold.count) == ([], 1)
@@ -116,7 +116,7 @@ def test_slots_are_declared_before_anything_else_and_the_market_is_held_meanwhil
     assert hold.count == 0
 
 
-def test_what_finds_no_room_is_sent_later_in_order(outbox: IntentOutbox, wire: Wire, hold: Hold) -> None:
+def test_what_finds_no_room_is_sent_later_in_order(outbox: IntentOutbox, wire: Wire, hold: Holds) -> None:
     wire.connect()
     wire.room = False
     outbox.add([an_order(1)])
@@ -269,7 +269,7 @@ async def test_what_is_left_is_written_at_the_end() -> None:
 async def test_a_value_is_read_back_at_once_and_from_the_server_when_another_wrote_it() -> None:
     ledger = Ledger()
     recorder = a_recorder(ledger)
-    keys = StoredKeys(recorder, Hold().busy)
+    keys = StoredKeys(recorder, Holds().hold)
     await keys.save("k", "mine")
     assert await keys.load("k") == "mine"
     while recorder.waiting:
@@ -295,7 +295,7 @@ async def test_a_value_stored_while_an_older_one_is_being_read_is_what_is_read()
 
     ledger.key_load = slow  # type: ignore[method-assign]
     recorder = a_recorder(ledger)
-    keys = StoredKeys(recorder, Hold().busy)
+    keys = StoredKeys(recorder, Holds().hold)
     reading = asyncio.create_task(keys.load("k"))
     await asked.wait()
     await keys.save("k", "new")
@@ -312,9 +312,9 @@ async def test_the_market_is_held_until_a_value_is_written(monkeypatch: pytest.M
                 await asyncio.sleep(0.001)
 
     monkeypatch.setattr("liualgotrader.consumer.signal_writer.KEY_SECONDS", 60.0)
-    ledger, hold = Ledger(), Hold()
+    ledger, hold = Ledger(), Holds()
     recorder = a_recorder(ledger)
-    keys = StoredKeys(recorder, hold.busy)
+    keys = StoredKeys(recorder, hold.hold)
     await keys.save("k", "1")
     await keys.save("k", "2")
     assert hold.count == 2
@@ -333,9 +333,9 @@ async def test_the_market_is_held_until_a_value_is_written(monkeypatch: pytest.M
 
 
 async def test_a_value_that_cannot_be_stored_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    ledger, hold = Ledger(), Hold()
+    ledger, hold = Ledger(), Holds()
     recorder = a_recorder(ledger)
-    keys = StoredKeys(recorder, hold.busy)
+    keys = StoredKeys(recorder, hold.hold)
     await keys.save("bad", "a\0b")
     await keys.save("good", "1")
     await recorder.close(60.0)

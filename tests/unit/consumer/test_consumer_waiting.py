@@ -11,21 +11,21 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.interpreter import chance, own_context
 from liualgotrader.consumer.waiting import CallTimeout, Waits
 from liualgotrader.engine.outputs import Waiting
-from tests.fakes.market_hold import Hold
+from tests.fakes.market_hold import Holds
 
 
 class Answers:
     def __init__(self, seconds: float = 5.0) -> None:
         self.got: asyncio.Queue[tuple[int, Any, BaseException | None]] = asyncio.Queue()
         self.waits = Waits(seconds, lambda *answer: self.got.put_nowait(answer))
-        self.hold = Hold()
+        self.hold = Holds()
         self.context = own_context("seed")
 
     async def run(self, coroutine: Any) -> Any:
         done, found = self.waits.step(coroutine)
         if done:
             return found
-        self.waits.go_on(Waiting(1, 0, "A", coroutine, found), self.context, self.hold.busy())
+        self.waits.go_on(Waiting(1, 0, "A", coroutine, found), self.context, self.hold.hold())
         assert self.hold.count == 1
         _, result, error = await self.got.get()
         assert self.hold.count == 0
@@ -132,7 +132,7 @@ async def test_nobody_hears_of_a_call_that_the_end_cuts_off() -> None:
     answers = Answers()
     coroutine = asyncio.Event().wait()
     _, first = answers.waits.step(coroutine)
-    answers.waits.go_on(Waiting(1, 0, "A", coroutine, first), answers.context, answers.hold.busy())
+    answers.waits.go_on(Waiting(1, 0, "A", coroutine, first), answers.context, answers.hold.hold())
     answers.waits.close()
     await WallClock().sleep(0.01)
     assert (answers.got.empty(), answers.hold.count) == (True, 0)

@@ -138,7 +138,7 @@ def test_a_consumers_loader_gives_up_a_silent_vendor_before_the_watchdog_would_a
         plan = make_plan(
             tmp_path, endpoints=endpoints, timings=Timings(strategy_fetch_seconds=2.0, strategy_answer_seconds=0.4)
         )
-        child: Any = SimpleNamespace(plan=plan, clock=WallClock(), seat=Calls())
+        child: Any = SimpleNamespace(plan=plan, clock=WallClock(), status=Calls())
         doors = open_doors(child, Secrets(Secret("id"), Secret("secret"), Secret("")))
         assert doors.fetches is not None
         loader: Any = doors.make_loader(lambda symbol: None)

@@ -9,15 +9,15 @@ from typing import Any
 from liualgotrader.consumer.call_guard import CallGuard
 
 
-class Seat:
+class Status:
     def calling(self, slot: int, cell: bytes, batch: int) -> None: ...
     def returned(self) -> None: ...
 
 
 def watch() -> tuple[CallGuard, list[str]]:
     said: list[str] = []
-    seat: Any = Seat()
-    made = CallGuard(seat, said.append)
+    status: Any = Status()
+    made = CallGuard(status, said.append)
     made.begin({0: "Quiet", 1: "Loud", 2: "Late"})
     return made, said
 

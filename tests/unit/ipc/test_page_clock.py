@@ -1,4 +1,4 @@
-"""The market clock of a session, and the seat that holds the market."""
+"""The market clock of a session, and what holds the market."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock, machine_now
 from liualgotrader.ipc.address import forget_address
-from liualgotrader.ipc.market_clock import PageClock, ProcessStatus, clock_for, hold_socket, wake_socket
+from liualgotrader.ipc.market_clock import PageClock, clock_for
+from liualgotrader.ipc.process_status import ProcessStatus, hold_socket, wake_socket
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 
 OPEN = 1_700_000_000 * SECOND
@@ -64,7 +65,7 @@ def market(page: SessionPage) -> Iterator[Market]:
 
 
 @pytest.fixture
-def seat(page: SessionPage) -> Iterator[ProcessStatus]:
+def status(page: SessionPage) -> Iterator[ProcessStatus]:
     made = ProcessStatus(page, "consumer-0")
     made.arrive()
     made.ready()
@@ -73,17 +74,17 @@ def seat(page: SessionPage) -> Iterator[ProcessStatus]:
 
 
 @pytest.fixture
-async def clock(page: SessionPage, seat: ProcessStatus) -> object:
-    made = PageClock(page, seat)
+async def clock(page: SessionPage, status: ProcessStatus) -> object:
+    made = PageClock(page, status)
     yield made
     made.close()
 
 
 def test_a_simulated_session_has_the_pages_clock_and_any_other_the_wall_clock(
-    page: SessionPage, seat: ProcessStatus
+    page: SessionPage, status: ProcessStatus
 ) -> None:
-    assert isinstance(clock_for(page, seat, simulated=True), PageClock)
-    assert isinstance(clock_for(page, seat, simulated=False), WallClock)
+    assert isinstance(clock_for(page, status, simulated=True), PageClock)
+    assert isinstance(clock_for(page, status, simulated=False), WallClock)
 
 
 async def test_the_clock_is_the_pages(clock: PageClock, market: Market) -> None:
@@ -128,13 +129,13 @@ async def test_the_market_waits_until_a_woken_task_has_reached_its_next_await(
 
 
 async def test_whoever_goes_on_waiting_after_a_wake_up_holds_the_market(
-    clock: PageClock, market: Market, seat: ProcessStatus, page: SessionPage
+    clock: PageClock, market: Market, status: ProcessStatus, page: SessionPage
 ) -> None:
     gate = asyncio.Event()
 
     async def works() -> None:
         await clock.sleep_until(OPEN + MINUTE)
-        with seat.busy():
+        with status.hold():
             await gate.wait()
 
     market.stand_at(OPEN)
@@ -195,10 +196,10 @@ async def test_a_lost_wake_up_costs_some_milliseconds_only(clock: PageClock, mar
 async def test_after_a_restart_the_clock_goes_on_under_the_same_name(page: SessionPage, market: Market) -> None:
     market.stand_at(OPEN)
     for attempt in (1, 2):
-        seat = ProcessStatus(page, "consumer-0")
-        seat.arrive()
-        seat.ready()
-        clock = PageClock(page, seat)
+        status = ProcessStatus(page, "consumer-0")
+        status.arrive()
+        status.ready()
+        clock = PageClock(page, status)
         rang = asyncio.Event()
         clock.call_at(OPEN + attempt, rang.set)
         market.stand_at(OPEN + attempt)
@@ -210,38 +211,38 @@ async def test_after_a_restart_the_clock_goes_on_under_the_same_name(page: Sessi
             clock._fallback.cancel()  # type: ignore[union-attr]
             asyncio.get_running_loop().remove_reader(clock._socket)  # type: ignore[arg-type]
             clock._socket.close()  # type: ignore[union-attr]
-        seat.close()
+        status.close()
 
 
 def test_an_arriving_process_starts_with_a_clean_row(page: SessionPage) -> None:
     for cell in (Cell.BUSY, Cell.CALL_SINCE, Cell.FEED_HANDLED):
         page.put(0, cell, 9)
     page.put(0, Cell.FEED_SENT, 9)
-    seat = ProcessStatus(page, "consumer-0")
-    seat.arrive()
+    status = ProcessStatus(page, "consumer-0")
+    status.arrive()
     assert [page.get(0, cell) for cell in (Cell.BUSY, Cell.CALL_SINCE, Cell.FEED_HANDLED)] == [0, 0, 0]
     assert page.under_way(0) == ["consumer-0 is not up"]
-    seat.ready()
+    status.ready()
     assert page.under_way(0) == ["consumer-0 has market data to take"]
-    seat.leave()
+    status.leave()
     assert page.get(0, Cell.LIFE) == Life.FINISHED
-    seat.close()
+    status.close()
 
 
-def test_a_waiting_market_is_told_when_work_ends(seat: ProcessStatus, market: Market, page: SessionPage) -> None:
-    with seat.busy():
+def test_a_waiting_market_is_told_when_work_ends(status: ProcessStatus, market: Market, page: SessionPage) -> None:
+    with status.hold():
         pass
     assert market.told() == 0, "nobody waits"
     page.set_waiting(True)
-    with seat.busy(), seat.busy():
+    with status.hold(), status.hold():
         pass
-    seat.feed_handled(3)
-    seat.updates_handled(2)
+    status.feed_handled(3)
+    status.updates_handled(2)
     assert market.told() == 4
 
 
-def test_a_call_into_a_strategy_stands_on_the_page_until_it_returns(seat: ProcessStatus, page: SessionPage) -> None:
-    seat.calling(3, 77, 12)
+def test_a_call_into_a_strategy_stands_on_the_page_until_it_returns(status: ProcessStatus, page: SessionPage) -> None:
+    status.calling(3, 77, 12)
     since = page.get(0, Cell.CALL_SINCE)
     assert [page.get(0, c) for c in (Cell.CALL_SLOT, Cell.CALL_SYMBOL, Cell.CALL_BATCH, Cell.CALL_COUNT)] == [
         3,
@@ -250,7 +251,7 @@ def test_a_call_into_a_strategy_stands_on_the_page_until_it_returns(seat: Proces
         1,
     ]
     assert 0 < since <= machine_now()
-    seat.returned()
+    status.returned()
     assert page.get(0, Cell.CALL_SINCE) == 0
 
 
@@ -258,10 +259,10 @@ async def test_a_clock_is_woken_in_a_folder_too_deep_for_sockets_as_well(tmp_pat
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     page = SessionPage.create(deep / "page", ["consumer-0"], [])
-    seat = ProcessStatus(page, "consumer-0")
-    clock = PageClock(page, seat)
+    status = ProcessStatus(page, "consumer-0")
+    clock = PageClock(page, status)
     clock.call_at(1, lambda: None)
     assert wake_socket(page.path, "consumer-0").is_socket()
     clock.close()
-    seat.close()
+    status.close()
     forget_address(deep)

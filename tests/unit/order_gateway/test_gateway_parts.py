@@ -59,7 +59,7 @@ from liualgotrader.orders import (
 )
 from liualgotrader.trading.simulated_broker import SimulatedBroker
 from tests.fakes.broker import BATCH, CLOSE, HOURS, OPEN, UnreliableBroker, World, desk_terms, now_of
-from tests.fakes.market_hold import Hold
+from tests.fakes.market_hold import Holds
 from tests.fakes.store import Account, MemoryDatabase, MemoryStore
 
 # --- alarms by machine time
@@ -69,7 +69,7 @@ async def test_a_question_that_comes_up_during_a_longer_wait_is_asked_when_it_is
     clock, room = WallClock(), SimpleNamespace(desk=SimpleNamespace(next_machine=NEVER))
     gateway = Gateway.__new__(Gateway)  # nothing but its alarm
     gateway._clock, gateway._room, gateway._hurry = clock, room, None
-    gateway._seat = SimpleNamespace(busy=Hold().busy)
+    gateway._status = SimpleNamespace(hold=Holds().hold)
     served: list[int] = []
 
     def tick(*_: object) -> list[Warn]:
@@ -241,9 +241,9 @@ def test_the_kill_switch_outlives_the_process_and_names_no_account(tmp_path: Pat
 
 
 async def test_calls_of_one_symbol_follow_each_other_and_others_run_beside_them() -> None:
-    holds, done = Hold(), list[str]()
+    holds, done = Holds(), list[str]()
     gates = {name: asyncio.Event() for name in ("a1", "a2", "b1")}
-    lanes = Lanes(holds.busy)
+    lanes = Lanes(holds.hold)
 
     def job(name: str) -> Callable[[], object]:
         async def run() -> None:
@@ -265,8 +265,8 @@ async def test_calls_of_one_symbol_follow_each_other_and_others_run_beside_them(
 
 
 async def test_what_comes_first_waits_for_nothing() -> None:
-    holds, done = Hold(), list[str]()
-    lanes = Lanes(holds.busy, most_at_once=1)
+    holds, done = Holds(), list[str]()
+    lanes = Lanes(holds.hold, most_at_once=1)
 
     async def never() -> None:
         await asyncio.Event().wait()
@@ -284,8 +284,8 @@ async def test_what_comes_first_waits_for_nothing() -> None:
 
 
 async def test_closed_lanes_let_the_market_go() -> None:
-    holds = Hold()
-    lanes = Lanes(holds.busy)
+    holds = Holds()
+    lanes = Lanes(holds.hold)
 
     async def never() -> None:
         await asyncio.Event().wait()
@@ -312,15 +312,15 @@ def account_row(number: int) -> tuple[int, AccountRow]:
 
 
 async def recorder_of(
-    database: MemoryDatabase, told: list[str], patience: float = 0.0, holds: Hold | None = None
+    database: MemoryDatabase, told: list[str], patience: float = 0.0, holds: Holds | None = None
 ) -> RowRecorder:
     async def open_store() -> MemoryStore:
         store = MemoryStore(database)
         await store.progress(BATCH)
         return store
 
-    clock, busy = WallClock(), (holds or Hold()).busy
-    return RowRecorder(BATCH, "me", open_store, clock, patience_seconds=patience, on_outage=told.append, busy=busy)
+    clock, hold = WallClock(), (holds or Holds()).hold()
+    return RowRecorder(BATCH, "me", open_store, clock, patience_seconds=patience, on_outage=told.append, hold=hold)
 
 
 @pytest.fixture
@@ -410,7 +410,7 @@ def cash_row(number: int, run_id: int, account_id: int | None) -> tuple[int, Tra
 
 
 async def test_the_market_stands_until_a_balance_that_an_execution_moves_is_stored(database: MemoryDatabase) -> None:
-    holds = Hold()
+    holds = Holds()
     run_id = await MemoryStore(database).begin_algo_run(AlgoRunRow(BATCH, 1, "alpha", "SIMULATED", "", {}, OPEN))
     database.accounts[3] = Account(Decimal(100))
     recorder = await recorder_of(database, [], holds=holds)
@@ -425,7 +425,7 @@ async def test_the_market_stands_until_a_balance_that_an_execution_moves_is_stor
 
 
 async def test_a_database_that_is_away_holds_no_market(database: MemoryDatabase) -> None:
-    holds = Hold()
+    holds = Holds()
     recorder = await recorder_of(database, [], holds=holds)
     recorder.start()
     recorder.add([account_row(1)])
@@ -582,8 +582,8 @@ class PlayedWriter:
 
 
 def test_news_wait_for_room_hold_the_market_and_keep_their_order() -> None:
-    holds, writer = Hold(), PlayedWriter(room=0)
-    outbox = NewsOutbox(writer, holds.busy, lambda: False)  # type: ignore[arg-type]
+    holds, writer = Holds(), PlayedWriter(room=0)
+    outbox = NewsOutbox(writer, holds.hold(), lambda: False)  # type: ignore[arg-type]
     outbox.declared(1)
     for seq in (1, 2):
         outbox.add(1, CaughtUp(1, seq, 1))
@@ -596,7 +596,7 @@ def test_news_wait_for_room_hold_the_market_and_keep_their_order() -> None:
 
 def test_a_slot_that_has_not_declared_itself_is_told_nothing_and_a_new_declaration_starts_over() -> None:
     writer = PlayedWriter(room=0)
-    outbox = NewsOutbox(writer, Hold().busy, lambda: False)  # type: ignore[arg-type]
+    outbox = NewsOutbox(writer, Holds().hold(), lambda: False)  # type: ignore[arg-type]
     outbox.add(1, CaughtUp(1, 1, 1))
     assert outbox.is_empty
     outbox.declared(1)
@@ -606,8 +606,8 @@ def test_a_slot_that_has_not_declared_itself_is_told_nothing_and_a_new_declarati
 
 
 def test_only_the_newest_figures_of_the_account_are_sent_and_nobody_waits_for_a_consumer_that_has_ended() -> None:
-    holds, writer, gone = Hold(), PlayedWriter(room=0), list[bool]()
-    outbox = NewsOutbox(writer, holds.busy, lambda: bool(gone))  # type: ignore[arg-type]
+    holds, writer, gone = Holds(), PlayedWriter(room=0), list[bool]()
+    outbox = NewsOutbox(writer, holds.hold(), lambda: bool(gone))  # type: ignore[arg-type]
     for at in (1, 2):
         outbox.add_account(AccountNews(at, Decimal(1), Decimal(1), Decimal(1)))
     outbox.flush()

@@ -20,11 +20,11 @@ from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.ipc.batch_codec import decode_picks
 from liualgotrader.ipc.links import LinkReader
-from liualgotrader.ipc.market_clock import wake_socket
+from liualgotrader.ipc.process_status import wake_socket
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.scanners_runner.runner import ScannerDependencies, ScannersRunner
 from liualgotrader.scanners_runner.scanner_marks import FILE, Marks
-from tests.fakes.session import Seated, make_plan, open_hours
+from tests.fakes.session import HostedChild, make_plan, open_hours
 
 HEAD = """
 import asyncio, threading
@@ -71,13 +71,13 @@ class Bench:
         tables = {name: {"filename": "s.py", **table} for name, table in scanners.items()}
         self.plan = make_plan(folder, {"scanners": tables, **more.pop("tradeplan", {})}, **more)
         self.page = SessionPage(self.plan.page_path)
-        self.seated = Seated("scanners_runner", self.plan)
+        self.hosted = HostedChild("scanners_runner", self.plan)
         secrets = Secrets(Secret("key-id"), Secret("hidden-secret"), Secret(""))
         self.data = Data()
         doors = ScannerDependencies(
             cast(MarketHistory, self.data), lambda: None, secrets, run_seconds=run_seconds, warm_up=self.data.warm_up
         )
-        self.runner = ScannersRunner(self.seated.child, doors)
+        self.runner = ScannersRunner(self.hosted.child, doors)
         self.task = asyncio.ensure_future(self.runner.run())
         self.picks: list[Pick] = []
         self.messages: list[list[Pick]] = []
@@ -114,10 +114,10 @@ async def bench(
     try:
         yield made
     finally:
-        made.seated.stop()
+        made.hosted.stop()
         await asyncio.wait({made.task}, timeout=60)
         made.link.close()
-        made.seated.close()
+        made.hosted.close()
         assert made.task.done()
 
 
@@ -134,7 +134,7 @@ async def test_picks_go_out_in_capitals_each_once_with_their_scanner_and_strateg
             ("MSFT", "S", "Alpha"),
             ("AAPL", "S", "Alpha"),
         ]
-        assert run.seated.said(Ready)
+        assert run.hosted.said(Ready)
 
 
 async def test_the_first_run_waits_until_a_pick_can_reach_its_strategy_at_once(folder: Path) -> None:
@@ -144,7 +144,7 @@ async def test_the_first_run_waits_until_a_pick_can_reach_its_strategy_at_once(f
         consumer = run.page.process("consumer-0")
         run.page.put(consumer, Cell.LIFE, Life.DOWN)
         await run.until(lambda: run.data.asked)  # the broker's list is at hand before anything is picked
-        assert not run.seated.said(Ready)
+        assert not run.hosted.said(Ready)
         run.page.put(consumer, Cell.LIFE, Life.READY)
         await run.until(lambda: run.picks)
         assert run.data.asked == 1
@@ -182,8 +182,8 @@ class Works(Base):
     scanners = {"Works": {"recurrence": OFTEN}, "Blocks": {"recurrence": OFTEN}}
     async with bench(folder, source, scanners, run_seconds=0.3) as run:
         await run.until(lambda: "W3" in run.symbols)
-        await run.until(lambda: run.seated.notices)
-        assert run.seated.notices[0].startswith("scanner Blocks did not return within 0.3 seconds and was left alone")
+        await run.until(lambda: run.hosted.notices)
+        assert run.hosted.notices[0].startswith("scanner Blocks did not return within 0.3 seconds and was left alone")
 
 
 async def test_an_error_names_file_and_line_and_three_in_a_row_end_the_scanner(folder: Path) -> None:
@@ -203,13 +203,13 @@ class Works(Base):
 """
     line = (HEAD + source).splitlines().index('        raise ValueError("as hidden-secret said")') + 1
     async with bench(folder, source, {"Wrong": {"recurrence": OFTEN}, "Works": {"recurrence": OFTEN}}) as run:
-        await run.until(lambda: any("not run any more" in text for text in run.seated.notices))
+        await run.until(lambda: any("not run any more" in text for text in run.hosted.notices))
         assert (
-            run.seated.notices[0]
+            run.hosted.notices[0]
             == f"scanner Wrong failed at s.py:{line}: ValueError: as *** said; it is tried again when it is due next"
         )
-        assert run.seated.notices[-1] == "scanner Wrong failed 3 times in a row and is not run any more this session"
-        assert len([n for n in run.seated.notices if "hidden" in n or "as ***" in n]) == 1  # one cause, four failures
+        assert run.hosted.notices[-1] == "scanner Wrong failed 3 times in a row and is not run any more this session"
+        assert len([n for n in run.hosted.notices if "hidden" in n or "as ***" in n]) == 1  # one cause, four failures
         assert Marks(folder).off["Wrong"].reason == "failed 3 times in a row"
         assert (folder / "runs").read_text() == "5"  # one failure, one success, three failures
         count = len(run.symbols)
@@ -220,8 +220,8 @@ class Works(Base):
 async def test_what_is_not_a_list_of_symbols_is_refused(folder: Path) -> None:
     source = "class S(Base):\n    async def run(self, back_time=None):\n        return [('AAPL', 1)]\n"
     async with bench(folder, source, {"S": {}}) as run:
-        await run.until(lambda: run.seated.notices)
-        assert run.seated.notices == [
+        await run.until(lambda: run.hosted.notices)
+        assert run.hosted.notices == [
             "scanner S returned a list with ('AAPL', 1) in it, but a symbol is a text like 'AAPL'"
         ]
 
@@ -233,7 +233,7 @@ async def test_a_symbol_that_the_broker_does_not_trade_is_left_out_and_named(fol
         await run.until(lambda: run.symbols)
         assert run.symbols == ["AAPL"]
         told = "scanner S picked NOSUCH, NO/SUCH!, which the broker does not trade; left out"
-        assert run.seated.notices == [told]
+        assert run.hosted.notices == [told]
 
 
 async def test_a_text_that_no_message_can_hold_costs_the_other_picks_nothing(folder: Path) -> None:
@@ -245,7 +245,7 @@ class S(Base):
     async with bench(folder, source, {"S": {}}) as run:
         await run.until(lambda: run.picks)
         assert run.symbols == ["AAPL"], "the broker's list is not known here"
-        [told] = run.seated.notices
+        [told] = run.hosted.notices
         assert told == r"scanner S picked '\ud83d', 'A\x00', which the broker does not trade; left out"
 
 
@@ -257,7 +257,7 @@ async def test_a_pick_that_can_be_no_symbol_is_left_out_though_nobody_knows_what
     async with bench(folder, source, {"S": {}}) as run:
         await run.until(lambda: run.picks)
         assert run.symbols == ["AAPL"]
-        assert len(run.seated.notices) == 1
+        assert len(run.hosted.notices) == 1
 
 
 async def test_a_symbol_is_named_once_and_never_at_length(folder: Path) -> None:
@@ -270,7 +270,7 @@ class S(Base):
     async with bench(folder, source, {"S": {"recurrence": OFTEN}}) as run:
         run.data.tradable = ("AAPL",)
         await run.until(lambda: len(run.symbols) > 4)
-        assert run.seated.notices == [
+        assert run.hosted.notices == [
             f"scanner S picked NOSUCH, {'X' * 20}, which the broker does not trade; left out",
             "scanner S picked LATER, which the broker does not trade; left out",
         ]
@@ -341,7 +341,7 @@ class Quick(Base):
 async def test_picks_wait_for_a_producer_that_is_down_and_hold_the_market(folder: Path) -> None:
     source = "class S(Base):\n    async def run(self, back_time=None):\n        return ['AAPL']\n"
     async with bench(folder, source, {"S": {}}, produce=False) as run:
-        await run.until(lambda: run.seated.said(Ready))
+        await run.until(lambda: run.hosted.said(Ready))
         await run.until(lambda: run.page.under_way(0) == ["scanners_runner is busy"])
         run.produce()
         await run.until(lambda: run.symbols == ["AAPL"])
@@ -351,8 +351,8 @@ async def test_picks_wait_for_a_producer_that_is_down_and_hold_the_market(folder
 async def test_under_test_scanners_picks_are_shown_and_no_producer_is_needed(folder: Path) -> None:
     source = "class S(Base):\n    async def run(self, back_time=None):\n        return ['aapl', 'IBM']\n"
     async with bench(folder, source, {"S": {}}, produce=False, tradeplan={"test_scanners": True}) as run:
-        await run.until(lambda: run.seated.notices == ["scanner S picks 2: AAPL, IBM"])
-        await run.until(lambda: run.seated.said(Counters))
+        await run.until(lambda: run.hosted.notices == ["scanner S picks 2: AAPL, IBM"])
+        await run.until(lambda: run.hosted.said(Counters))
 
 
 async def test_before_the_open_nothing_runs_unless_the_schedule_is_bypassed(folder: Path) -> None:
@@ -362,7 +362,7 @@ async def test_before_the_open_nothing_runs_unless_the_schedule_is_bypassed(fold
         hours, opens_at=hours.opens_at + 90 * MINUTE, closes_at=hours.closes_at + 90 * MINUTE
     )
     async with bench(folder, source, {"S": {}}, hours=later) as run:
-        await run.until(lambda: run.seated.said(Ready) and run.seated.said(Counters))
+        await run.until(lambda: run.hosted.said(Ready) and run.hosted.said(Counters))
         assert run.picks == []
     async with bench(folder, source, {"S": {}}, hours=msgspec.structs.replace(later, bypass=True)) as run:
         await run.until(lambda: run.symbols == ["M-30"])
@@ -372,7 +372,7 @@ async def test_a_scanner_that_cannot_be_made_ends_the_process_with_one_sentence(
     made = Bench(folder, "", {"Missing": {}})
     with pytest.raises(ConfigError, match=r"s\.py has no class Missing"):
         await asyncio.wait_for(made.task, 60)
-    made.seated.close()
+    made.hosted.close()
 
 
 async def test_on_the_simulated_market_scanners_run_at_market_instants_and_the_market_waits(folder: Path) -> None:
@@ -380,7 +380,7 @@ async def test_on_the_simulated_market_scanners_run_at_market_instants_and_the_m
     source = "class S(Base):\n    async def run(self, back_time=None):\n        block(0.02)\n        return [f'{self.minutes_from_open():g}']\n"
     hours = open_hours()
     async with bench(folder, source, {"S": {"recurrence": 5}}, hours=hours, simulated_clock=True) as run:
-        await run.until(lambda: run.seated.said(Ready))
+        await run.until(lambda: run.hosted.said(Ready))
         row = run.page.process("scanners_runner")
         at, stop = hours.opens_at, hours.opens_at + 21 * MINUTE
         while at < stop:

@@ -3,7 +3,7 @@
 import pytest
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.ipc.market_clock import MAKING
+from liualgotrader.ipc.process_status import MAKING
 from liualgotrader.ipc.session_page import Life, symbol_cell
 from liualgotrader.supervisor.watchdog import ProcessLook, SilentProcess, StuckCall, back_off, finding
 

@@ -1,0 +1,183 @@
+"""One process's part of the session page: its life, its strategy calls, and the work that the simulated market waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from liualgotrader.common.clock import NEVER, machine_now
+from liualgotrader.ipc.address import socket_address
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
+
+MAKING = -1  # in place of the batch number while a strategy is made
+
+# Written on every call of a strategy, so by plain index: an enum's arithmetic would cost more than the call.
+_SLOT, _SYMBOL, _BATCH, _COUNT, _SINCE = (
+    int(cell) for cell in (Cell.CALL_SLOT, Cell.CALL_SYMBOL, Cell.CALL_BATCH, Cell.CALL_COUNT, Cell.CALL_SINCE)
+)
+
+
+class MarketHold:
+    """Makes the simulated market wait, while a `with` block runs or from `begin` to `end`.
+
+    `count` is called with 1 when the wait begins and with -1 when it ends. A second `begin` or `end` changes nothing.
+    """
+
+    __slots__ = ("_began", "_count", "_counted", "_timer")
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+        self._began = self._counted = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, seconds: float | None = None) -> MarketHold:
+        """Hold the market until `end`, for `seconds` of machine time at most; return self."""
+        if not self._began:
+            self._began = self._counted = True
+            self._count(1)
+            if seconds is not None:
+                self._timer = asyncio.get_running_loop().call_later(seconds, self._release)
+        return self
+
+    def end(self) -> None:
+        """Let the market go on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._began = False
+        self._release()
+
+    def hold_while(self, needed: bool) -> None:
+        """Begin or end."""
+        if needed:
+            self.begin()
+        else:
+            self.end()
+
+    def __enter__(self) -> None:
+        self.begin()
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def _release(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._count(-1)
+
+
+class ProcessStatus:
+    """Writes one process's part of the page."""
+
+    def __init__(self, page: SessionPage, name: str) -> None:
+        self.page = page
+        self.name = name
+        self._row = page.process(name)
+        self._cells = page.row(self._row)
+        self._holds = 0
+        self.calls = 0  # how many have begun; it tells one from the next
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._hold_path = socket_address(hold_socket(page.path))
+
+    def arrive(self) -> None:
+        """State that this process starts: not ready, nothing under way, and no frame or update handled yet."""
+        page, row = self.page, self._row
+        page.put(row, Cell.LIFE, Life.DOWN)
+        page.put(row, Cell.PID, os.getpid())
+        for cell in (Cell.BUSY, Cell.CALL_SINCE, Cell.FEED_HANDLED, Cell.ACTING):
+            page.put(row, cell, 0)
+        page.put(row, Cell.DEADLINE, NEVER)
+        self.beat()
+
+    def ready(self) -> None:
+        """State that this process takes part from now on."""
+        self.page.put(self._row, Cell.LIFE, Life.READY)
+        self.done()
+
+    def leave(self) -> None:
+        """State that this process ended on purpose; the market goes on without it."""
+        self.page.put(self._row, Cell.LIFE, Life.FINISHED)
+        self.done()
+
+    def beat(self) -> None:
+        """State that the loop turns."""
+        self.page.put(self._row, Cell.BEAT, machine_now())
+
+    def hold(self) -> MarketHold:
+        """Return a hold of the market, for work that waits for something and will then act."""
+        return MarketHold(self._count_hold)
+
+    def _count_hold(self, change: int) -> None:
+        self._holds += change
+        self.page.put(self._row, Cell.BUSY, self._holds)
+        if change < 0:
+            self.done()
+
+    def calling(self, slot: int, symbol_cell: int, batch: int) -> None:
+        """State which strategy is called; the supervisor finds one that never returns by this."""
+        row = self._cells
+        self.calls += 1
+        row[_SLOT], row[_SYMBOL], row[_BATCH], row[_COUNT] = slot, symbol_cell, batch, self.calls
+        row[_SINCE] = machine_now()
+
+    def making(self, slot: int) -> None:
+        """State which strategy is being made; that may take longer than a call."""
+        self.calling(slot, 0, MAKING)
+
+    def returned(self) -> None:
+        """State that the strategy answered."""
+        self._cells[_SINCE] = 0
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call is being made at this moment; one that really waits is not."""
+        return self._cells[_SINCE] != 0
+
+    @property
+    def is_making(self) -> bool:
+        """Whether the newest call makes a strategy."""
+        return self._cells[_BATCH] == MAKING
+
+    def feed_connecting(self) -> None:
+        """State that a new market-data connection begins: its frames are counted from 0."""
+        self.page.put(self._row, Cell.FEED_HANDLED, 0)
+
+    def feed_handled(self, frames: int) -> None:
+        """State how many frames of this connection are handled, with all that follows from them sent."""
+        self.page.put(self._row, Cell.FEED_HANDLED, frames)
+        self.done()
+
+    def updates_handled(self, sequence: int) -> None:
+        """State the number of the newest order update handled, with all that follows from it sent."""
+        self.page.put(self._row, Cell.UPDATES_HANDLED, sequence)
+        self.done()
+
+    def deadline(self, at: int) -> None:
+        """State the next market instant this process waits for."""
+        self.page.put(self._row, Cell.DEADLINE, at)
+        self.done()
+
+    def done(self) -> None:
+        """Have a waiting simulated market look again; free of cost while it does not wait."""
+        if self.page.waiting:
+            with suppress(OSError):  # the market also looks by itself
+                self._socket.sendto(b"!", self._hold_path)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def hold_socket(page: Path) -> Path:
+    """Return where the simulated market listens for "look again"."""
+    return page.with_name("hold.sock")
+
+
+def wake_socket(page: Path, process: str) -> Path:
+    """Return where a process listens for "your time has come"."""
+    return page.with_name(f"wake-{process}.sock")
