@@ -13,6 +13,7 @@ import msgspec
 
 from liualgotrader.common.endpoint_address import canonical_address, is_loopback
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.files import replace_file
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -202,10 +203,7 @@ PLAN_FILE = "session.json"
 def write_plan(plan: SessionPlan) -> Path:
     """Write the plan into its runtime folder, readable by its owner only, and return the file."""
     path = Path(plan.run_dir) / PLAN_FILE
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(msgspec.json.encode(plan))
-    fresh.replace(path)
+    replace_file(path, msgspec.json.encode(plan))
     return path
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from liualgotrader.common.clock import NEVER
+from liualgotrader.common.files import replace_file
 
 _NAMES_BYTES = 8192
 _ANCHORS = 64
@@ -92,9 +93,7 @@ class SessionPage:
         if len(names) > _NAMES_BYTES:
             raise ValueError(f"{len(processes)} processes and {len(links)} links do not fit on a page")
         count = _HEAD + _ANCHORS * _ANCHOR_CELLS + len(processes) * _PROCESS_CELLS + len(links) * _LINK_CELLS
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(names.ljust(_NAMES_BYTES, b"\0") + bytes(8 * count))
-        fresh.replace(path)
+        replace_file(path, names.ljust(_NAMES_BYTES, b"\0") + bytes(8 * count))
         return cls(path)
 
     def close(self) -> None:

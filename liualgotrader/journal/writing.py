@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from liualgotrader.common.errors import OutsideError
+from liualgotrader.common.files import sync_folder
 from liualgotrader.journal.format import FILE_HEADER, frame
 from liualgotrader.journal.reading import scan
 
@@ -87,11 +88,7 @@ class JournalWriter:
     def _begin(self) -> None:
         self._synced = 0
         self._write(FILE_HEADER)
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the file's name itself must outlive the machine
-        finally:
-            os.close(folder)
+        sync_folder(self.path.parent)  # the file's name itself must outlive the machine
 
     def _write(self, data: bytes) -> None:
         """Write `data` at the end, whole or not at all."""

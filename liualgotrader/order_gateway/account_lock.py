@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from liualgotrader.common.errors import OutsideError
+from liualgotrader.common.files import replace_file
 
 _DIGITS = 16
 _KILLED = "the kill switch is on"
@@ -73,17 +74,7 @@ class AccountLock:
         Raises:
             OSError: if the disk does not take it; one that was on before stays on.
         """
-        written = self._kill_file.with_suffix(".new")
-        with written.open("w", encoding="utf-8") as file:
-            file.write(reason or _KILLED)
-            file.flush()
-            os.fsync(file.fileno())
-        written.replace(self._kill_file)
-        folder = os.open(self._kill_file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._kill_file, (reason or _KILLED).encode(), durable=True)
 
     def resume(self) -> None:
         """Take the kill switch off."""

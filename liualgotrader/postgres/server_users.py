@@ -14,6 +14,7 @@ import psutil
 
 from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.files import replace_file
 
 _LOCK_SECONDS = 90
 _LOOK_AGAIN_SECONDS = 0.02
@@ -131,9 +132,7 @@ class UsersFile:
         return Usage(alive, kept)
 
     def _write(self, usage: Usage) -> None:
-        beside = self._path.with_suffix(".new")
         try:
-            beside.write_bytes(msgspec.json.encode(usage))
-            beside.replace(self._path)
+            replace_file(self._path, msgspec.json.encode(usage))
         except OSError as e:
             raise OutsideError(f"{self._path} cannot be written: {e.strerror}.") from e

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from liualgotrader.common.files import replace_file
 from liualgotrader.common.tlog import warn
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,9 @@ class Unpicked:
     def _keep(self) -> None:
         if self.symbols == self._stored:
             return
-        fresh = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh.write_bytes(msgspec.json.encode(sorted(self.symbols)))
-            fresh.replace(self._path)
+            replace_file(self._path, msgspec.json.encode(sorted(self.symbols)))
         except OSError as error:
             if not self._said:
                 warn(log, "unpicked_not_stored", error=error)

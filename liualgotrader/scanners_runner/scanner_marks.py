@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from liualgotrader.common.files import replace_file
 from liualgotrader.common.tlog import warn
 
 log = logging.getLogger(__name__)
@@ -86,9 +87,7 @@ class Marks:
 
     def _write(self) -> None:
         with suppress(OSError):  # a full disk: the marks only say who is to blame if the process dies
-            fresh = self._path.with_suffix(".new")
-            fresh.write_bytes(msgspec.json.encode(self._state))
-            fresh.replace(self._path)
+            replace_file(self._path, msgspec.json.encode(self._state))
 
 
 def _state_in(path: Path) -> _State:

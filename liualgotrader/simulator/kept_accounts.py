@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.files import replace_file
 from liualgotrader.common.money import exact
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
@@ -66,10 +67,7 @@ def keep(exchange: Exchange, spec: MarketSpec) -> None:
     if not spec.state:
         return
     path = Path(spec.state)
-    fresh = path.with_suffix(".new")
     try:
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(spec.day.encode() + b"\n" + exchange.snapshot_state())
-        fresh.replace(path)
+        replace_file(path, spec.day.encode() + b"\n" + exchange.snapshot_state())
     except OSError as e:
         raise OutsideError(f"the market's accounts cannot be kept in {path}: {e.strerror}, make room there") from e

@@ -19,6 +19,7 @@ import msgspec
 
 from liualgotrader.common.bounded import MOST_LINE_BYTES, read_message
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.files import replace_file
 from liualgotrader.ipc.address import forget_address, socket_address
 from liualgotrader.supervisor.view import View
 
@@ -75,9 +76,7 @@ class OperatorSocket:
             self._list()
 
     def _list(self) -> None:
-        fresh = self._entry.with_suffix(".new")  # whoever looks finds the old entry or the new one, never half of one
-        fresh.write_bytes(msgspec.json.encode(self._listed))
-        fresh.replace(self._entry)
+        replace_file(self._entry, msgspec.json.encode(self._listed))
 
     @contextmanager
     def _making_room(self) -> Iterator[None]:

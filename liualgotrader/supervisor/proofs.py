@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from liualgotrader.common.files import replace_file
 from liualgotrader.common.session_plan import Limits
 from liualgotrader.common.tradeplan import TradePlan
 
@@ -92,9 +93,7 @@ def keep_proof(home: Path, plan: str, environment: str, proof: Proof) -> None:
     """Write down that the plan with that hash has traded and ended in order."""
     path = _file(home, plan)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode({**proofs_of(home, plan), environment: proof}))
-    fresh.replace(path)
+    replace_file(path, msgspec.json.encode({**proofs_of(home, plan), environment: proof}))
 
 
 def _file(home: Path, plan: str) -> Path:
