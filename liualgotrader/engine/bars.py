@@ -13,9 +13,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from liualgotrader.common.bar_builder import OUR_RULES, BarBuilder
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import ALL, Bar, BarSource, Correction
-from liualgotrader.engine.minute import Forming
 
 Column = npt.NDArray[np.float64]
 Instants = npt.NDArray[np.int64]
@@ -89,8 +89,8 @@ class Bars:
 
     def __init__(self, symbol: str, session_starts: Sequence[int] = ()) -> None:
         self.symbol = symbol
-        self.forming: Forming | None = None
-        self._closing: Forming | None = None
+        self.forming: BarBuilder | None = None
+        self._closing: BarBuilder | None = None
         self.due = NEVER
         self.newest = -1  # opened_at of the newest closed bar
         self.late = 0  # trades too old for any unclosed minute
@@ -157,8 +157,9 @@ class Bars:
             if minute is not None and minute.opened_at <= event.at < minute.closed_at:
                 minute.correct((event.original_price, event.original_size), event.price, event.size)
 
-    def _begin(self, at: int) -> Forming:
-        self._closing, self.forming = self.forming, Forming(at - at % MINUTE, MINUTE)
+    def _begin(self, at: int) -> BarBuilder:
+        opened_at = at - at % MINUTE
+        self._closing, self.forming = self.forming, BarBuilder(opened_at, opened_at + MINUTE, OUR_RULES)
         oldest = self._closing or self.forming
         self.due = oldest.closed_at + SECOND
         return self.forming

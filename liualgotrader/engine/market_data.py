@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from liualgotrader.common.bar_builder import OUR_RULES, BarBuilder
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Quote, Status, TradeTick
 from liualgotrader.engine.calling import Caller
-from liualgotrader.engine.minute import Forming
 from liualgotrader.engine.slot import StrategySlot
 from liualgotrader.engine.symbol_state import Acts, MakeFrame, SymbolState
 from liualgotrader.engine.timers import Ends
@@ -185,7 +185,7 @@ class MarketData:
         second = state.second
         if second is None:
             opened_at = event.at - event.at % SECOND
-            second = state.second = Forming(opened_at, SECOND)
+            second = state.second = BarBuilder(opened_at, opened_at + SECOND, OUR_RULES)
             self.ends.add(second.closed_at + _SECOND_TIMER, state, second)
         if event.at >= second.opened_at:
             second.add(event.at, event.price, event.size, event.flags)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.common.bar_builder import BarBuilder
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Quote
 from liualgotrader.common.orders import Side
 from liualgotrader.engine.bars import Bars, BarsView
-from liualgotrader.engine.minute import Forming
 from liualgotrader.engine.voi import Imbalance
 from liualgotrader.strategies.context import Context
 
@@ -75,9 +75,9 @@ class SymbolState:
         self.quote: Quote | None = None
         self.halted = False
         self.shortable = shortable
-        self.second: Forming | None = None
+        self.second: BarBuilder | None = None
         self.imbalance = Imbalance()
-        self.deadline_of: Forming | None = None  # the minute whose timer is set
+        self.deadline_of: BarBuilder | None = None  # the minute whose timer is set
         self.wire((), frozenset())
 
     def wire(self, slots: Sequence[StrategySlot], events: frozenset[str]) -> None:

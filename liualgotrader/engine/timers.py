@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from liualgotrader.common.bar_builder import BarBuilder
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.session_plan import Hours
-from liualgotrader.engine.minute import Forming
 from liualgotrader.engine.slot import StrategySlot
 from liualgotrader.engine.symbol_state import SymbolState
 
@@ -15,10 +15,10 @@ class Ends:
     """Instants at which bars in the making must be closed, each with its symbols in the order they came."""
 
     def __init__(self) -> None:
-        self._at: dict[int, list[tuple[SymbolState, Forming]]] = {}
+        self._at: dict[int, list[tuple[SymbolState, BarBuilder]]] = {}
         self._next = NEVER
 
-    def add(self, at: int, state: SymbolState, forming: Forming) -> None:
+    def add(self, at: int, state: SymbolState, forming: BarBuilder) -> None:
         """Remember that `forming` is to be closed at `at`."""
         here = self._at.get(at)
         if here is None:
@@ -27,9 +27,9 @@ class Ends:
         else:
             here.append((state, forming))
 
-    def due(self, now: int) -> list[tuple[SymbolState, Forming]]:
+    def due(self, now: int) -> list[tuple[SymbolState, BarBuilder]]:
         """Return and forget what is due by `now`, oldest first; it may have been closed by other means."""
-        found: list[tuple[SymbolState, Forming]] = []
+        found: list[tuple[SymbolState, BarBuilder]] = []
         for at in sorted(at for at in self._at if at <= now):
             found += self._at.pop(at)
         self._next = min(self._at, default=NEVER)

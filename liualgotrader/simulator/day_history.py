@@ -9,13 +9,12 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+from liualgotrader.common.bar_builder import TAPE_RULES, BarBuilder
 from liualgotrader.common.clock import MINUTE, NEVER
-from liualgotrader.common.events import Bar, BarSource, Counts, MarketEvent, Quote, Status, TradeTick
+from liualgotrader.common.events import Bar, Counts, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.tapes.minute_bars import MinuteBars
 
-_LAST = int(Counts.LAST)
-_HIGH_LOW = int(Counts.HIGH_LOW)
-_VOLUME = int(Counts.VOLUME)
+_LAST, _VOLUME = int(Counts.LAST), int(Counts.VOLUME)
 
 
 class TradeTicks:
@@ -67,32 +66,6 @@ class QuoteTicks:
         return Quote(symbol, self.at[row], self.bid[row], self.bid_size[row], self.ask[row], self.ask_size[row])
 
 
-class _Day:
-    """One symbol's running daily bar: prices of regular trading, volume of the whole day."""
-
-    __slots__ = ("close", "count", "high", "low", "notional", "open", "volume")
-
-    def __init__(self) -> None:
-        self.open: float | None = None
-        self.close = self.volume = self.notional = 0.0
-        self.high, self.low = float("-inf"), float("inf")
-        self.count = 0
-
-    def add(self, price: float, size: float, flags: int, *, regular: bool) -> None:
-        if regular:
-            if flags & _LAST:
-                if self.open is None:
-                    self.open = price
-                self.close = price
-            if flags & (_LAST | _HIGH_LOW):
-                self.high = max(self.high, price)
-                self.low = min(self.low, price)
-        if flags & _VOLUME:
-            self.volume += size
-            self.notional += price * size
-            self.count += 1
-
-
 class DayRecord:
     """Everything that has happened today. Events come in order of time."""
 
@@ -101,7 +74,7 @@ class DayRecord:
         self._minutes = MinuteBars()
         self._trades: dict[str, TradeTicks] = {}
         self._quotes: dict[str, QuoteTicks] = {}
-        self._days: dict[str, _Day] = {}
+        self._days: dict[str, BarBuilder] = {}  # prices of regular trading, volume of the whole day
         self._last_trade: dict[str, int] = {}  # number of the newest print that counts for the last price
         self.statuses: dict[str, Status] = {}
         self.events = 0
@@ -116,9 +89,10 @@ class DayRecord:
             self.bars_due_at = at - at % MINUTE + MINUTE
         day = self._days.get(symbol)
         if day is None:
-            day = self._days[symbol] = _Day()
+            day = self._days[symbol] = BarBuilder(self.opens_at, self.closes_at, TAPE_RULES)
             self._trades[symbol] = TradeTicks()
-        day.add(trade.price, trade.size, flags, regular=self.opens_at <= at < self.closes_at)
+        is_regular = self.opens_at <= at < self.closes_at
+        day.add(at, trade.price, trade.size, flags if is_regular else flags & _VOLUME)
         number = self._trades[symbol].add(trade)
         if flags & _LAST:
             self._last_trade[symbol] = number
@@ -166,22 +140,7 @@ class DayRecord:
     def day_bar(self, symbol: str) -> Bar | None:
         """Return today's running daily bar; None before the first print of regular trading."""
         day = self._days.get(symbol)
-        if day is None or day.open is None:
-            return None
-        vwap = round(day.notional / day.volume, 6) if day.volume else day.close
-        return Bar(
-            symbol,
-            self.opens_at,
-            self.closes_at,
-            day.open,
-            day.high,
-            day.low,
-            day.close,
-            day.volume,
-            vwap,
-            day.count,
-            int(BarSource.VENDOR),
-        )
+        return day.bar(symbol) if day is not None and day.has_price else None
 
     def trades(self, symbol: str) -> TradeTicks:
         """Return today's prints of a symbol."""

@@ -116,16 +116,16 @@ def test_closing_by_the_clock_now_and_then_changes_no_bar(found: list[TradeTick]
     assert sorted(got, key=lambda b: (b.opened_at, b.symbol)) == bars_of(found)
 
 
-def test_a_day_bar_is_the_sum_of_closed_regular_minutes() -> None:
+def test_bars_are_of_closed_minutes_between_the_bounds() -> None:
     minutes = MinuteBars()
     for t in (trade(-30, 50.0, 900), trade(0, 10.0, 100), trade(61, 12.0, 300), trade(130, 9.0, 100)):
         minutes.add(t)
     closes_at = NINE_THIRTY + 390 * MINUTE
-    bar = minutes.day_bar("ABC", NINE_THIRTY, closes_at)  # the third minute is still open
+    bar = sum_of(minutes.bars("ABC", NINE_THIRTY, closes_at), NINE_THIRTY, closes_at)  # the third is still open
     assert bar is not None
     assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.vwap) == (10.0, 12.0, 10.0, 12.0, 400.0, 11.5)
     assert (bar.opened_at, bar.closed_at) == (NINE_THIRTY, closes_at)
-    assert minutes.day_bar("XYZ", NINE_THIRTY, closes_at) is None
+    assert minutes.bars("XYZ", NINE_THIRTY, closes_at) == []
 
 
 def test_the_sum_of_no_bars_is_none() -> None:

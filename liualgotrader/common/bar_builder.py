@@ -1,21 +1,37 @@
-"""A bar in the making: the trades of one second or minute, in whatever order they arrive."""
+"""A bar in the making: the trades of one interval, in whatever order they arrive."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Bar, BarSource, Counts
 
-_LAST, _HIGH_LOW, _VOLUME = int(Counts.LAST), int(Counts.HIGH_LOW), int(Counts.VOLUME)
+_LAST, _VOLUME = int(Counts.LAST), int(Counts.VOLUME)
 _INFINITE = float("inf")
-_OURS = int(BarSource.OURS)
 
 
-class Forming:
+class BarRules(NamedTuple):
+    """What makers of bars do differently. Flags are `Counts`."""
+
+    high_low: int  # a trade with one of these flags moves high and low
+    counted: int  # a trade with one of these flags adds to `count`
+    decimals: int | None  # of the average price; None leaves it as it is
+    source: BarSource
+
+
+OUR_RULES = BarRules(int(Counts.HIGH_LOW), ~0, None, BarSource.OURS)
+"""Of the bars that the engine makes until the vendor's arrive: `count` is of trades that count for anything."""
+
+TAPE_RULES = BarRules(int(Counts.HIGH_LOW | Counts.LAST), _VOLUME, 6, BarSource.VENDOR)
+"""Of the simulated market's bars: like the vendor's, `count` is of trades that count for volume."""
+
+
+class BarBuilder:
     """Open, high, low, close and volume of `[opened_at, closed_at)` so far.
 
     Open and close are the earliest and latest trade that counts for last (of equal times the first and the
-    last to arrive); high and low come from trades that count for them and always contain open and close;
-    `count` is the number of trades that counted for anything.
+    last to arrive); high and low come from trades that count for them and always contain open and close.
     """
 
     __slots__ = (
@@ -28,13 +44,14 @@ class Forming:
         "low",
         "open",
         "opened_at",
+        "rules",
         "traded",
         "volume",
     )
 
-    def __init__(self, opened_at: int, length: int) -> None:
-        self.opened_at = opened_at
-        self.closed_at = opened_at + length
+    def __init__(self, opened_at: int, closed_at: int, rules: BarRules) -> None:
+        self.opened_at, self.closed_at = opened_at, closed_at
+        self.rules = rules
         self.open = self.close = 0.0
         self.high, self.low = -_INFINITE, _INFINITE
         self.volume = self.traded = 0.0
@@ -47,23 +64,22 @@ class Forming:
         return self.last_at >= 0
 
     def add(self, at: int, price: float, size: float, flags: int) -> None:
-        """Take a trade that does not count for everything; whole ones are folded where they arrive."""
-        if not flags:
-            return
-        self.count += 1
+        """Take a trade for what it counts. `Bars.fold` adds trades that count for everything itself, as that is faster."""
+        if flags & self.rules.counted:
+            self.count += 1
         if flags & _LAST:
             if at >= self.last_at:
                 self.last_at, self.close = at, price
             if at < self.first_at:
                 self.first_at, self.open = at, price
-        if flags & _HIGH_LOW:
+        if flags & self.rules.high_low:
             self.high, self.low = max(self.high, price), min(self.low, price)
         if flags & _VOLUME:
             self.volume += size
             self.traded += price * size
 
     def correct(self, original: tuple[float, float], price: float, size: float) -> None:
-        """Take back a print of (price, size) and count `price`, `size` in its place; size 0 cancels it.
+        """Replace a print of (price, size) by one of `price` and `size`; size 0 cancels it.
 
         High, low, open and close stay: only the vendor, who has every print, can correct those.
         """
@@ -85,20 +101,19 @@ class Forming:
         self.traded += bar.vwap * bar.volume
 
     def bar(self, symbol: str) -> Bar:
-        """Return what there is so far as a bar of our own making."""
+        """Return the bar so far."""
+        rules = self.rules
         average = self.traded / self.volume if self.volume > 0 else self.close
-        high = max(self.high, self.open, self.close)
-        low = min(self.low, self.open, self.close)
         return Bar(
             symbol,
             self.opened_at,
             self.closed_at,
             self.open,
-            high,
-            low,
+            max(self.high, self.open, self.close),
+            min(self.low, self.open, self.close),
             self.close,
             self.volume,
-            average,
+            average if rules.decimals is None else round(average, rules.decimals),
             self.count,
-            _OURS,
+            int(rules.source),
         )
