@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
 
 from liualgotrader.common.money import ZERO
+from liualgotrader.common.position import after_execution
 from liualgotrader.common.rows import FilledTrade, LeftOpen
 
 PERCENT = Decimal(100)
@@ -117,62 +118,57 @@ def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, LeftOpen] |
     quantity. `opening` is what is held from before: its trip began then, at its average cost and with the stop
     planned then, and belongs to the slot that ends it; the fees paid before count where they were paid.
     """
-    before = dict(opening or {})
-    running: dict[Key, _Running] = {}
+    carried = dict(opening or {})
+    running: dict[Key, _RunningTrip] = {}
     closed: list[RoundTrip] = []
     for trade in in_order(trades):
         key = trade.algo_run_id, trade.symbol
-        if (carried := before.pop(key, None)) is not None:
-            running[key] = _Running.carried(trade, carried)
-        quantity = trade.quantity
-        while quantity:
-            trip = running.get(key)
-            if trip is None:
-                trip = running[key] = _Running(trade, sign_of(trade), trade.at)
-            quantity -= trip.take(trade, quantity)
-            if not trip.position:
-                closed.append(trip.ended(trade))
-                del running[key]
-    return Trips(tuple(closed), tuple(trip.left() for trip in running.values()))
+        if (held := carried.pop(key, None)) is not None:
+            running[key] = _RunningTrip.carried(trade, held)
+        quantity = running[key].quantity if key in running else ZERO
+        _, _, exited = after_execution(quantity, ZERO, sign_of(trade) * trade.quantity, trade.price)
+        if exited:
+            running[key].exit(trade, abs(exited))
+            if exited == quantity:
+                closed.append(running.pop(key).ended(trade))
+        if entered := trade.quantity - abs(exited):
+            running.setdefault(key, _RunningTrip(trade, sign_of(trade), trade.at)).enter(trade, entered)
+    return Trips(tuple(closed), tuple(trip.still_open() for trip in running.values()))
 
 
 @dataclass(slots=True)
-class _Running:
-    """A round trip under way."""
-
+class _RunningTrip:
     first: FilledTrade
     side: int
     started_at: int
-    position: Decimal = ZERO  # shares, unsigned
-    entered: Decimal = ZERO
-    entered_value: Decimal = ZERO
-    left_value: Decimal = ZERO
+    entered: Decimal = ZERO  # shares, unsigned
+    entry_value: Decimal = ZERO
+    exited: Decimal = ZERO
+    exit_value: Decimal = ZERO
     fees: Decimal = ZERO
     stop: Decimal | None = None
-    _exited: Decimal = field(default=ZERO)
 
     @classmethod
-    def carried(cls, first: FilledTrade, held: LeftOpen) -> _Running:
+    def carried(cls, first: FilledTrade, held: LeftOpen) -> _RunningTrip:
         """Return the trip of a position from before, met again by its first execution since."""
-        position = abs(held.quantity)
-        trip = cls(first, 1 if held.quantity > 0 else -1, held.opened_at, position, position)
-        trip.entered_value, trip.stop = position * held.average_price, held.entry_stop
-        return trip
+        entered = abs(held.quantity)
+        side = 1 if held.quantity > 0 else -1
+        return cls(first, side, held.opened_at, entered, entered * held.average_price, stop=held.entry_stop)
 
-    def take(self, trade: FilledTrade, quantity: Decimal) -> Decimal:
-        """Book up to `quantity` shares of `trade`; return how many belong to this trip."""
-        if sign_of(trade) == self.side:
-            self.position += quantity
-            self.entered += quantity
-            self.entered_value += quantity * trade.price
-            self.stop = trade.stop if self.stop is None else self.stop
-        else:
-            quantity = min(quantity, self.position)
-            self.position -= quantity
-            self._exited += quantity
-            self.left_value += quantity * trade.price
+    @property
+    def quantity(self) -> Decimal:
+        return (self.entered - self.exited) * self.side
+
+    def enter(self, trade: FilledTrade, quantity: Decimal) -> None:
+        self.entered += quantity
+        self.entry_value += quantity * trade.price
         self.fees += trade.fee * quantity / trade.quantity
-        return quantity
+        self.stop = trade.stop if self.stop is None else self.stop
+
+    def exit(self, trade: FilledTrade, quantity: Decimal) -> None:
+        self.exited += quantity
+        self.exit_value += quantity * trade.price
+        self.fees += trade.fee * quantity / trade.quantity
 
     def ended(self, last: FilledTrade) -> RoundTrip:
         return RoundTrip(
@@ -181,26 +177,26 @@ class _Running:
             symbol=self.first.symbol,
             side=self.side,
             quantity=self.entered,
-            entry_price=self.entered_value / self.entered,
-            exit_price=self.left_value / self._exited,
+            entry_price=self.entry_value / self.entered,
+            exit_price=self.exit_value / self.exited,
             started_at=self.started_at,
             ended_at=last.at,
-            gross=(self.left_value - self.entered_value) * self.side,
+            gross=(self.exit_value - self.entry_value) * self.side,
             fees=self.fees,
             stop=self.stop,
         )
 
-    def left(self) -> OpenPosition:
-        average = self.entered_value / self.entered
+    def still_open(self) -> OpenPosition:
+        average = self.entry_value / self.entered
         return OpenPosition(
             algo_run_id=self.first.algo_run_id,
             strategy=self.first.strategy,
             symbol=self.first.symbol,
-            quantity=self.position * self.side,
+            quantity=self.quantity,
             average_price=average,
             entered=self.entered,
             opened_at=self.started_at,
-            realised=(self.left_value - average * self._exited) * self.side,
+            realised=(self.exit_value - average * self.exited) * self.side,
             fees=self.fees,
             stop=self.stop,
         )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.money import OURS, ZERO
 from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Side
+from liualgotrader.common.position import after_execution
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.types import Order
 from liualgotrader.engine.notes import Notes
@@ -160,17 +161,12 @@ class Book:
         self.cash -= fill.side.sign * fill.quantity * fill.price + fill.fee
         self.quantities[symbol] = after
         self.positions[symbol] = float(after)
-        if before * after <= 0:
-            self.costs.pop(symbol, None)
-            if before:
-                self.notes.forget(symbol)
-        if after and before * after <= 0:
-            self.costs[symbol] = fill.price
-        elif abs(after) > abs(before):
-            cost = self.costs.get(symbol, fill.price)
-            self.costs[symbol] = (cost * abs(before) + fill.price * (abs(after) - abs(before))) / abs(after)
+        _, cost, _ = after_execution(before, self.costs.pop(symbol, ZERO), after - before, fill.price)
+        if before and before * after <= 0:
+            self.notes.forget(symbol)
         if after:
-            self.notes.owned("latest_cost_basis")[symbol] = float(self.costs[symbol])
+            self.costs[symbol] = cost
+            self.notes.owned("latest_cost_basis")[symbol] = float(cost)
             self.notes.owned("buy_time").setdefault(symbol, as_datetime(fill.at))
             take = self.notes.filled if fill.client_order_id in self._tracked else self.notes.given
             take(symbol, fill.planned_stop, fill.planned_target)

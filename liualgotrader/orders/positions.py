@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Side
+from liualgotrader.common.position import after_execution
 from liualgotrader.orders.desk_messages import Missing
 from liualgotrader.orders.order import DeskOrder, Orders, counted, worst_price
 
@@ -24,19 +25,13 @@ class Position:
     filled_at: int = 0  # the broker's time of its newest execution
 
     def take(self, signed: Decimal, price: Decimal) -> None:
-        """Book a fill of `signed` shares at `price`; the average changes only while the position grows.
+        """Book a fill of `signed` shares at `price`.
 
         The plan ends with the position it was made for: what is opened next begins without one.
         """
-        before, after = self.quantity, self.quantity + signed
-        if before * signed >= 0:
-            self.average_price = (before * self.average_price + signed * price) / after if after else ZERO
-        elif before * after < 0:
-            self.average_price = price
-        self.quantity = after
-        if not after:
-            self.average_price = ZERO
-        if before and before * after <= 0:
+        before = self.quantity
+        self.quantity, self.average_price, _ = after_execution(before, self.average_price, signed, price)
+        if before and before * self.quantity <= 0:
             self.planned_stop, self.planned_target, self.planned_at = None, None, 0
 
     def protect(self, stop: Decimal | None, target: Decimal | None, decided_at: int) -> bool:

@@ -9,6 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.position import after_execution
 from liualgotrader.common.rows import LeftOpen
 
 _COST_STEP = Decimal("0.000001")  # dollars per share
@@ -40,15 +41,13 @@ class _Position:
             if self.quantity:
                 self.stop, self.target = step.stop, step.target
             return
-        before, after = self.quantity, self.quantity + step.signed
-        if before * after <= 0:  # opened, closed or turned round
-            self.cost, self.opened_at, self.stop, self.target = step.price, step.at, step.stop, step.target
-            self.entry_stop = step.stop
-        elif abs(after) > abs(before):
-            self.cost = (before * self.cost + step.signed * step.price) / after
+        before = self.quantity
+        self.quantity, self.cost, _ = after_execution(before, self.cost, step.signed, step.price)
+        if before * self.quantity <= 0:  # opened, closed or turned over
+            self.opened_at, self.stop, self.target, self.entry_stop = step.at, step.stop, step.target, step.stop
+        elif abs(self.quantity) > abs(before):
             self.stop, self.target = step.stop or self.stop, step.target or self.target
             self.entry_stop = self.entry_stop or step.stop
-        self.quantity = after
 
 
 def left_open(steps: Iterable[PositionStep]) -> list[LeftOpen]:
