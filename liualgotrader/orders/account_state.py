@@ -17,7 +17,6 @@ from liualgotrader.orders.resolving import close_foreign
 DAILY_LOSS = "daily_loss"
 BLOCKED = "account"
 ACCOUNT_UNKNOWN = "account_unknown"
-LOOKS_TO_FLATTEN = 2  # at the broker's prices, one after another, that show such a loss
 
 
 def on_account(ledger: DeskState, account: BrokerAccount) -> None:
@@ -49,10 +48,10 @@ def on_prices(ledger: DeskState, told: Prices) -> None:
         if price is not None:
             ledger.books.see(symbol, price)
         if symbol in ledger.day.symbols:
-            ledger.day.of(symbol).see(price, close)
+            ledger.day.of(symbol).look(ledger.now, price, close)
             _say_unknown(ledger, symbol)
     guard_stopped(ledger, told.prices)
-    _weigh_loss(ledger, by_new_prices=True)
+    _weigh_loss(ledger)
 
 
 def _say_unknown(ledger: DeskState, symbol: str) -> None:
@@ -73,24 +72,21 @@ def on_traded_before(ledger: DeskState, told: TradedBefore) -> None:
     ledger.day.traded_before(told)
 
 
-def _weigh_loss(ledger: DeskState, *, by_new_prices: bool = False) -> None:
+def _weigh_loss(ledger: DeskState) -> None:
     """Stop entries, and then flatten, when our positions have lost too much of the equity that the day began with.
 
-    One price that is wrong must not close anything: prices that were told later have to show such a loss as well.
+    Entries stop at the newest figures. Positions are closed only when a second answer, `LOOKS_APART` later, shows the loss.
     """
-    day, limits = ledger.day, ledger.terms.limits
+    day, limits, marks = ledger.day, ledger.terms.limits, ledger.books.marks
     began_with = day.began_with
     if began_with is None or began_with <= 0:  # entries wait for it; nothing is closed on a guess
         return
-    lost = -day.gain(ledger.books.marks)
+    lost = -day.gain(marks)
     text = f"our positions have lost {lost:.2f} $ today, the account began with {began_with:.2f} $"
     if lost > exact(limits.daily_loss_stop_fraction) * began_with and DAILY_LOSS not in ledger.conditions:
         ledger.condition(DAILY_LOSS, text)
-    if lost <= exact(limits.daily_loss_flatten_fraction) * began_with:
-        day.looks_beyond = 0
-        return
-    day.looks_beyond += by_new_prices
-    if day.looks_beyond >= LOOKS_TO_FLATTEN and None not in ledger.flattening:
+    most = exact(limits.daily_loss_flatten_fraction) * began_with
+    if lost > most and -day.confirmed_gain(marks) > most and None not in ledger.flattening:
         ledger.warn("ERROR", f"{text}: closing everything of ours")
         flatten(ledger, None, "daily loss")
 

@@ -278,9 +278,8 @@ def _adopt(ledger: DeskState, seen: BrokerOrder, slot_number: int, before: DeskO
     """Take in an order that the broker has under one of our ids, or in the place of one of our orders."""
     slot = ledger.slot(slot_number)
     intent = _intent_of(ledger, seen, slot_number, slot.strategy, before)
-    order = DeskOrder(
-        intent, origin=Origin.ADOPTED, opening=before is None, generation=ledger.generation, at=ledger.now
-    )
+    order = DeskOrder(intent, origin=Origin.ADOPTED, opening=True, generation=ledger.generation, at=ledger.now)
+    order.opening = ledger.may_open(order)
     details, said = {"vendor_status": seen.vendor_status}, "is at the broker and was not in the journal: adopted"
     if before is not None:
         details |= _replaces_by_hand(order, before, seen)
@@ -290,6 +289,13 @@ def _adopt(ledger: DeskState, seen: BrokerOrder, slot_number: int, before: DeskO
     ledger.enter(order, details)
     ledger.move(order, OrderStep.SENT)
     return order
+
+
+def judge_adopted(ledger: DeskState) -> None:
+    """Tell entries and exits apart among adopted orders, now that the fills that came with them are booked."""
+    for order in ledger.orders.all_working():
+        if order.origin is Origin.ADOPTED and not order.leaves_room_of:
+            order.opening = ledger.may_open(order)
 
 
 def _replaces_by_hand(order: DeskOrder, before: DeskOrder, seen: BrokerOrder) -> dict[str, str]:

@@ -3,6 +3,9 @@
 Shares held at that close count from it, what was traded since from its own price, fees come off. Cash that comes in
 or goes out plays no part, nor do shares that are not ours. A close that nobody tells is unknown: those shares count
 from the first price seen of the day, so that no guess ever closes a position.
+
+One wrong answer must not close anything either: `confirmed_gain` values each position at the best price of the last
+answers for us, and takes a close only once it has been told again.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.rows import TradedBefore
+
+LOOKS_APART = 4 * SECOND  # market time; answers nearer to each other may be one answer told twice
 
 
 @dataclass(slots=True)
@@ -20,21 +26,43 @@ class SymbolDay:
     """One symbol's part in the day, over all slots: signed shares, US dollars."""
 
     opening: Decimal = ZERO  # shares held at the previous official close
-    close: Decimal | None = None  # that close, dollars per share; None: not known
+    close: Decimal | None = None  # that close as told last, dollars per share; None: not known
+    close_since: int = 0  # market time at which it was told first
+    close_confirmed: bool = False  # told again since
     first: Decimal | None = None  # the first price seen of the day, which stands in for it
     uses_close: bool = True  # False: counted from `first`, as the close is one of other terms or of no account
     traded: Decimal = ZERO  # shares since
     paid: Decimal = ZERO  # dollars for them, less what was received
+    looks: tuple[tuple[int, Decimal], ...] = ()  # prices told in the last `LOOKS_APART` and the one before, with times
+    earliest: tuple[Decimal, ...] = ()  # the day's first prices, until one of another look was among them
 
     @property
     def held(self) -> Decimal:
         """Signed shares held now."""
         return self.opening + self.traded
 
-    def see(self, price: Decimal | None, close: Decimal | None = None) -> None:
-        """Take in a price and the previous official close, dollars per share; the first of each counts."""
+    def see(self, price: Decimal | None) -> None:
+        """Take in the price of an execution, dollars per share: the first of the day stands in for an unknown close."""
         self.first = price if self.first is None else self.first
-        self.close = close if self.close is None and self.uses_close else self.close
+
+    def look(self, now: int, price: Decimal | None, close: Decimal | None) -> None:
+        """Take in what an answer tells at market time `now`: a price, the previous official close, dollars per share."""
+        self.see(price)
+        if price is not None:
+            if not self._is_confirmed:
+                self.earliest = (*self.earliest, price)
+            before = [look for look in self.looks if look[0] <= now - LOOKS_APART][-1:]
+            self.looks = (*before, *(look for look in self.looks if look[0] > now - LOOKS_APART), (now, price))
+        if close is None or not self.uses_close:
+            return
+        if close != self.close:
+            self.close, self.close_since, self.close_confirmed = close, now, False
+        elif now >= self.close_since + LOOKS_APART:
+            self.close_confirmed = True
+
+    @property
+    def _is_confirmed(self) -> bool:
+        return bool(self.looks) and self.looks[-1][0] - self.looks[0][0] >= LOOKS_APART
 
     def gain(self, mark: Decimal | None) -> Decimal:
         """Return what it has gained at `mark`; nothing as long as no price has been seen."""
@@ -42,6 +70,21 @@ class SymbolDay:
         if (self.opening and base is None) or (self.held and newest is None):
             return ZERO
         return self.held * (newest or ZERO) - self.opening * (base or ZERO) - self.paid
+
+    def confirmed_gain(self, mark: Decimal | None) -> Decimal:
+        """Return the gain that no single wrong price or close can have made smaller."""
+        prices = [mark, *(price for _, price in self.looks)]
+        if not self._is_confirmed:
+            prices += [self.first, self.close]
+        bases = [self.close] if self.close_confirmed else [self.first, *self.earliest]
+        newest, base = _best([p for p in prices if p], self.held), _best([p for p in bases if p], -self.opening)
+        if (self.opening and base is None) or (self.held and newest is None):
+            return ZERO
+        return self.held * (newest or ZERO) - self.opening * (base or ZERO) - self.paid
+
+
+def _best(prices: list[Decimal], shares: Decimal) -> Decimal | None:
+    return (max if shares > 0 else min)(prices, default=None)
 
 
 class Day:
@@ -51,7 +94,6 @@ class Day:
         self.began_with: Decimal | None = None  # equity, dollars; None: not known yet
         self.fees = ZERO
         self.symbols: dict[str, SymbolDay] = {}
-        self.looks_beyond = 0  # at the newest prices in a row that showed a loss for which everything is closed
         self.unknown: dict[str, str] = {}  # by symbol, what is not known of it; a person was told
         self._before: set[str] = set()  # symbols of which the trades of today's earlier batches are counted
 
@@ -89,9 +131,13 @@ class Day:
         """Return what our positions have gained today, fees paid, US dollars; `marks` are the prices known."""
         return sum((part.gain(marks.get(symbol)) for symbol, part in self.symbols.items()), -self.fees)
 
+    def confirmed_gain(self, marks: Mapping[str, Decimal]) -> Decimal:
+        """Return the same as far as answers of two looks show it: nothing is closed on one."""
+        return sum((part.confirmed_gain(marks.get(symbol)) for symbol, part in self.symbols.items()), -self.fees)
+
     def restart(self, marks: Mapping[str, Decimal], equity: Decimal | None) -> None:
         """Count from here: what is held now at the prices of now."""
         held = {symbol: part.held for symbol, part in self.symbols.items() if part.held}
         self.symbols = {s: SymbolDay(q, first=marks.get(s), uses_close=False) for s, q in held.items()}
-        self.fees, self.unknown, self.looks_beyond = ZERO, {}, 0
+        self.fees, self.unknown = ZERO, {}
         self.began_with = self.began_with if equity is None else equity

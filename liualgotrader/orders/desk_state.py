@@ -405,6 +405,11 @@ class DeskState:
             ),
         )
 
+    def may_open(self, order: DeskOrder) -> bool:
+        """Whether an order could open or grow its slot's position, all of it traded."""
+        held = self.books.held(order.slot, order.symbol)
+        return held * order.side.sign >= 0 or order.remaining > abs(held)
+
     def gain(self) -> Decimal:
         """Return what our positions have gained in this batch, fees paid, at the newest prices known, else at their cost."""
         cash = sum((slot.cash for slot in self.slots.values()), ZERO)

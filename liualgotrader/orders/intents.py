@@ -7,6 +7,7 @@ waiting for has been told, or is told again after the `Declare` that precedes it
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
+from typing import TypeVar
 
 import msgspec
 
@@ -31,6 +32,11 @@ from liualgotrader.orders.risk import FRACTION_DIGITS, Case, OtherOrder, Refused
 from liualgotrader.orders.states import OrderStep
 
 _SMALLEST_PART = Decimal(1).scaleb(-FRACTION_DIGITS)
+_FIGURES = (
+    "quantity", "limit_price", "stop_price", "take_profit", "stop_loss",
+    "planned_stop", "planned_target", "reference_price",
+)  # fmt: skip
+Asked = TypeVar("Asked", OrderIntent, ReplaceIntent, Protect)
 WORKING = frozenset({OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED})
 
 
@@ -38,11 +44,15 @@ def on_order(ledger: DeskState, asked: OrderIntent) -> None:
     """Judge an order; store the answer; if it is yes, send it."""
     if asked.client_order_id in ledger.orders.by_id:
         return
-    intent = on_ticks(asked)
+    sane, problem = _checked(asked)
+    intent = on_ticks(sane)
     slot = ledger.slot(intent.slot)
     slot.next_number = max(slot.next_number, number_of(intent.client_order_id) + 1)
     _take_price(ledger, intent)
     order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    if problem is not None:
+        ledger.refuse(order, *problem)
+        return
     case, refused = judged(ledger, order)
     if refused is not None:
         ledger.refuse(order, *refused)
@@ -57,6 +67,7 @@ def on_order(ledger: DeskState, asked: OrderIntent) -> None:
 
 def on_replace(ledger: DeskState, asked: ReplaceIntent) -> None:
     """Judge the order as it would be with the new terms; if risk agrees, ask the broker to replace it."""
+    asked, problem = _checked(asked)
     named = ledger.orders.by_id.get(asked.client_order_id)
     if asked in ledger.replaces or named is None or named.slot != asked.slot:
         return
@@ -67,6 +78,9 @@ def on_replace(ledger: DeskState, asked: ReplaceIntent) -> None:
     order.takes_the_place_of(old)
     if reason := _not_replaceable(ledger, old):
         ledger.refuse(order, "not_working", f"{old.client_order_id} {reason}")
+        return
+    if problem is not None:
+        ledger.refuse(order, *problem)
         return
     case, refused = judged(ledger, order)
     if refused is not None:
@@ -112,6 +126,11 @@ def on_cancel(ledger: DeskState, asked: CancelIntent) -> None:
 
 def on_protect(ledger: DeskState, asked: Protect) -> None:
     """Store the stop and target of a position and echo what is stored; before its first fill they wait for it."""
+    asked, problem = _checked(asked)
+    if problem is not None:
+        ledger.warn("WARNING", f"{asked.symbol}: stop and target of slot {asked.slot} stay: {problem.detail}")
+        ledger.tell_protection(asked.slot, asked.symbol, ledger.books.position(asked.slot, asked.symbol))
+        return
     ledger.protect(asked.slot, asked.symbol, asked.planned_stop, asked.planned_target, asked.decided_at)
 
 
@@ -124,6 +143,27 @@ def on_declare(ledger: DeskState, said: Declare) -> None:
     ledger.decide(Tell(said.slot, CaughtUp(said.slot, len(slot.news), slot.next_number)))
     if ledger.account is not None:
         ledger.decide(Tell(said.slot, ledger.account_news()))
+
+
+def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
+    """Return what is asked with the figures that are none left out, and the refusal that these are due.
+
+    Decimals may be NaN, or so large or small that no arithmetic and no row of ours holds them. A price that an
+    order only refers to is unknown then.
+    """
+    wrong = {name: value for name in _FIGURES if not _is_figure(value := getattr(asked, name, None))}
+    if not wrong:
+        return asked, None
+    left_out = dict.fromkeys(wrong)
+    if isinstance(asked, OrderIntent) and "quantity" in wrong:
+        left_out["quantity"] = ZERO
+    found = [f"{name} {value!s:.40} is no number of use" for name, value in wrong.items() if name != "reference_price"]
+    rule = "size" if "quantity" in wrong else "terms"
+    return msgspec.structs.replace(asked, **left_out), Refused(rule, ", ".join(found)) if found else None
+
+
+def _is_figure(value: Decimal | None) -> bool:
+    return value is None or not value or (value.is_finite() and _SMALLEST_PART / 10 <= abs(value) <= LARGEST)
 
 
 def judged(ledger: DeskState, order: DeskOrder) -> tuple[Case, Refused | None]:

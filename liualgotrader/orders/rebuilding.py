@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, Side
 from liualgotrader.common.rows import EarlierOrder, PlanRow, RecordedBatch, TradeRow
-from liualgotrader.orders.broker_side import find, see, settle
+from liualgotrader.orders.broker_side import find, judge_adopted, see, settle
 from liualgotrader.orders.closing import take_back_entries
 from liualgotrader.orders.desk_messages import Recovered
 from liualgotrader.orders.desk_state import DeskState
@@ -44,6 +44,7 @@ def on_recovered(ledger: DeskState, told: Recovered) -> None:
         if order.state not in (OrderState.SENT, OrderState.REFUSED):
             ledger.tell_state(order, order.reason)
     _take_in(ledger, told)
+    judge_adopted(ledger)
     take_back_entries(ledger, TAKEN_BACK)
 
 
@@ -66,7 +67,7 @@ def _restore(
     if mine:
         order.origin = _origin(left)
         order.is_leg = bool(left.parent)
-        order.opening = left.began.get("as") == "entry" or (left.first == "adopted" and "settled" not in left.began)
+        order.opening = left.began.get("as") == "entry"  # of what was adopted, `judge_adopted` and `_join` say it
     else:
         ledger.earlier[order.client_order_id] = left, order
     order.told_filled = order.filled
@@ -106,6 +107,8 @@ def _join(ledger: DeskState, left: EarlierOrder) -> None:
         return
     order.takes_the_place_of(before)
     before.successor = order.client_order_id
+    if order.origin is Origin.ADOPTED:
+        order.opening = before.opening or order.quantity > before.quantity - before.filled
     take_number(ledger, order)
 
 

@@ -13,7 +13,7 @@ from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.rows import AccountRow
 from liualgotrader.orders import account_state as account
-from liualgotrader.orders.broker_side import find, see, settle
+from liualgotrader.orders.broker_side import find, judge_adopted, see, settle
 from liualgotrader.orders.cancels import of_other_batches
 from liualgotrader.orders.closing import take_back_entries, there_again
 from liualgotrader.orders.desk_messages import BrokerSnapshot, Cancel, prices_of
@@ -35,6 +35,7 @@ def on_snapshot(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
         account.on_activities(ledger, snapshot.activities, first=not ledger.reconciling.done_at)
         _take_orders(ledger, snapshot.orders)
         _take_executions(ledger, snapshot.executions)
+        judge_adopted(ledger)
         _book_what_is_missing(ledger)
         _end_what_nothing_replaces(ledger)
         _ask_for_the_absent(ledger, snapshot.orders)

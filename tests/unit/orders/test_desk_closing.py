@@ -260,7 +260,7 @@ def test_a_daily_loss_stops_entries_and_a_larger_one_closes_everything() -> None
         world.quote(symbol, 75.00, 75.02)
         world.trade(symbol, 75.01)
     world.learn_account()
-    settle(world)
+    settle(world, 4)
     assert world.held(1) == 90, "one look might show a wrong price"
     world.learn_account()
     settle(world)

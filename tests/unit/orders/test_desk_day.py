@@ -81,6 +81,7 @@ def test_a_deposit_hides_no_loss() -> None:
     for symbol in SYMBOLS:
         price(world, symbol, "75.01")
     for _ in range(2):
+        world.wait(5)
         world.learn_account()  # 180 shares, 25.00 $ below what they cost: 4,500 of the 100,000 $ it began with
     settle(world)
     assert (world.held(1), world.held(1, "MSFT")) == (0, 0)
@@ -92,11 +93,77 @@ def test_one_wrong_price_closes_nothing_and_a_loss_that_lasts_closes_everything(
     for last in ("1", "100.01", "1", "99", "1"):  # a loss of 8,911 of the 100,000 $ by every other price alone
         world.tell(Prices({"AAPL": D(last)}, {}))
         world.tell(now_of(world.broker.account()))
-        settle(world)
+        settle(world, 4)
         assert world.held(1) == 90
     world.tell(Prices({"AAPL": D("1.01")}, {}))
     settle(world)
     assert world.held(1) == 0
+
+
+# --- one wrong answer
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        ({}, {}),  # nothing at all
+        ({"MSFT": D(100)}, {}),  # what the caretaker asks the data vendor in the same look
+        ({"MSFT": D(99)}, {"AAPL": D(100), "MSFT": D(100)}),  # a symbol that has lost 5 $ as well
+        ({"AAPL": D(1)}, {}),  # the same answer, told again at once
+    ],
+)
+def test_one_wrong_price_stays_one_whatever_else_is_told_beside_it(then: tuple[Any, Any]) -> None:
+    world = limited()
+    hold(world, 1, "buy", 90)
+    hold(world, 2, "buy", 5, "MSFT")
+    world.tell(Prices({"AAPL": D(1)}))  # 90 x 99.01 = 8,910.90 $ of 100,000 $
+    for _ in range(3):
+        world.tell(Prices(*then))
+        world.tell(now_of(world.broker.account()))
+    if "AAPL" not in then[0]:
+        world.wait(10)
+        world.tell(Prices(*then))
+        world.tell(now_of(world.broker.account()))
+    assert not world.desk.has_closings
+    assert warnings(world)[-1].startswith("entries stopped")
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_one_wrong_close_closes_nothing_and_the_next_one_counts(told_first: bool) -> None:
+    world = limited()
+    world.tell(Carried(1, "AAPL", D(100), D(100)))
+    closes = ["1000", "100", "100"] if told_first else ["100", "100", "1000", "100"]
+    for close in closes:  # 100 x 900 $ lost by a close of 1,000 $ alone
+        world.tell(Prices({"AAPL": D(100)}, {"AAPL": D(close)}))
+        assert fact(world, "day_gain") == 100 * (100 - D(close))
+        world.wait(20)
+    assert not world.desk.has_closings
+
+
+def test_one_wrong_first_price_closes_nothing_where_no_close_is_told() -> None:
+    world = limited()
+    world.tell(Carried(1, "AAPL", D(100), D(100)))
+    for price_told in ("1000", "100", "100", "100"):
+        world.tell(Prices({"AAPL": D(price_told)}, {"AAPL": None}))
+        world.wait(20)
+    assert not world.desk.has_closings
+
+
+@pytest.mark.parametrize(("held", "now"), [(100, "55"), (-100, "145")])
+def test_a_loss_from_the_close_that_two_answers_show_closes_everything(held: int, now: str) -> None:
+    world = limited()
+    world.tell(Carried(1, "AAPL", D(held), D(100)))
+    for closing in (False, True):  # 100 x 45 = 4,500 $ of 100,000 $
+        world.tell(Prices({"AAPL": D(now)}, {"AAPL": D(100)}))
+        assert world.desk.has_closings is closing
+        world.wait(5)
+
+
+def test_what_is_lost_for_good_needs_no_second_look() -> None:
+    day = Day()
+    day.trade("AAPL", D(100), D(100), D(0))
+    day.trade("AAPL", D(-100), D(50), D(1))
+    assert day.confirmed_gain({"AAPL": D(1)}) == -5001
 
 
 def test_no_equity_that_is_none_of_a_trading_account_closes_anything() -> None:
@@ -185,7 +252,7 @@ def test_what_is_carried_counts_from_the_previous_official_close(
 def test_a_position_carried_grown_and_reduced_counts_each_share_from_its_own_base() -> None:
     day = Day()
     day.carry("AAPL", D(100), restated=False)
-    day.of("AAPL").see(D(51), D(50))
+    day.of("AAPL").look(OPEN, D(51), D(50))
     day.trade("AAPL", D(50), D(52), D("0.25"))
     day.trade("AAPL", D(-120), D(49), D("0.60"))
     # 100 from 50 and 50 from 52; 120 left at 49, 30 stand at 48: 120*49 + 30*48 - 100*50 - 50*52 = -280; fees 0.85

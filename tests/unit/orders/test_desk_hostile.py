@@ -8,22 +8,26 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
+import pytest
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import (
     BrokerOrder,
     BrokerPosition,
     BrokerUpdate,
+    OrderIntent,
     OrderState,
     OrderType,
     Protect,
+    Protection,
     ReplaceIntent,
     Side,
+    client_order_id,
 )
 from liualgotrader.common.rows import PlanRow
 from liualgotrader.exchange.exchange_values import OrderRequest
 from liualgotrader.orders import Begin, BrokerSnapshot, Cancel, Flatten, KillSwitch, Warn
-from tests.fakes.broker import World, now_of
+from tests.fakes.broker import BATCH, World, now_of
 
 D = Decimal
 
@@ -235,3 +239,56 @@ def test_a_moved_stop_is_dated_after_the_fill_that_it_outranks(world: World) -> 
     assert world.held(1) == 100
     last = [r for _, r in sorted(world.rows.items()) if isinstance(r, PlanRow)][-1]
     assert (last.planned_stop, last.at >= max(t.at for t in world.trade_rows())) == (D("99.5"), True)
+
+
+# --- figures that are none
+
+NO_FIGURES = [D(text) for text in ("NaN", "sNaN", "Infinity", "-Infinity", "1e26", "-1e300", "1e999999", "1e-400")]
+PRICES = ("limit_price", "stop_price", "take_profit", "stop_loss", "planned_stop", "planned_target")
+
+
+@pytest.mark.parametrize("figure", NO_FIGURES, ids=str)
+def test_an_order_of_figures_that_are_none_is_refused_and_its_rows_can_be_stored(world: World, figure: Decimal) -> None:
+    for name in PRICES:
+        for type_ in OrderType:
+            order = world.order(1, "buy", 10, **{"type": type_, name: figure})
+            assert world.order_rows()[order].reason == "terms"
+    order = world.order(1, "buy", 1, reference_price=figure)
+    assert world.order_rows()[order].reason == "price_too_old"  # unknown, and an entry needs one
+    world.tell(OrderIntent(client_order_id(BATCH, 1, 900), 1, "alpha", "AAPL", Side.BUY, figure, OrderType.MARKET,
+                           world.now, world.machine + 5 * SECOND))  # fmt: skip
+    assert world.order_rows()[client_order_id(BATCH, 1, 900)].reason == "size"
+    for row in world.order_rows().values():
+        figures = [row.quantity, row.limit_price, row.stop_price, row.planned_stop, row.planned_target]
+        assert all(f is None or (f.is_finite() and abs(f) <= 10**9) for f in figures)
+    world.crash()  # the journal is decided again
+
+
+@pytest.mark.parametrize("figure", NO_FIGURES, ids=str)
+def test_a_replacement_or_a_stop_of_figures_that_are_none_changes_nothing(world: World, figure: Decimal) -> None:
+    world.order(1, "buy", 1, planned_stop=D(95), planned_target=D(110))
+    resting = world.order(1, "buy", 10, limit_price=D(90))
+    settle(world)
+    for name in ("quantity", "limit_price", "stop_price"):
+        asked = ReplaceIntent(resting, 1, world.now, **{name: figure})
+        world.tell(asked)
+        world.tell(asked)  # told again: nothing follows
+        settle(world)
+    refused = [row.reason for row in world.order_rows().values() if row.state == "refused"]
+    assert refused == ["size", "terms", "terms"]
+    assert world.states(resting)[-1] == "acknowledged"
+    world.tell(Protect(1, "AAPL", world.now, figure, D(120)))
+    world.tell(Protect(1, "AAPL", world.now, D(97), figure))
+    (position,) = world.desk.facts()["positions"]
+    assert (position["stop"], position["target"]) == ("95", "110")
+    told = [n for n in world.desk.news(1) if isinstance(n, Protection)]
+    assert [(n.planned_stop, n.planned_target) for n in told] == [(95, 110), (95, 110)]
+    world.crash()
+
+
+def test_an_exit_goes_out_whatever_price_it_refers_to(world: World) -> None:
+    world.order(1, "buy", 10)
+    settle(world)
+    world.order(1, "sell", 10, reference_price=D("NaN"))
+    settle(world)
+    assert world.held(1) == 0

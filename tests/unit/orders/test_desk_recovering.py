@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
@@ -14,7 +15,17 @@ from hypothesis.stateful import invariant, precondition, rule
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import RecordDiffers
 from liualgotrader.common.money import ZERO
-from liualgotrader.common.orders import Declare, Fill, OrderNews, OrderState, Protect, Protection, ReplaceIntent, Side
+from liualgotrader.common.orders import (
+    Declare,
+    Fill,
+    OrderNews,
+    OrderState,
+    OrderType,
+    Protect,
+    Protection,
+    ReplaceIntent,
+    Side,
+)
 from liualgotrader.common.rows import AccountRow, AlgoRunRow, Progress
 from liualgotrader.common.session_plan import Endpoints, SessionPlan
 from liualgotrader.order_gateway.recovery import recovered
@@ -35,6 +46,7 @@ from liualgotrader.orders import (
 )
 from tests.fakes.broker import BATCH, HOURS, SLOTS, SYMBOLS, World, now_of
 from tests.fakes.desk_line import PICK, DeskLine
+from tests.fakes.market_hold import Holds
 from tests.fakes.store import AlgoRun, MemoryDatabase, MemoryStore
 
 PLAN = SessionPlan(BATCH, "SIMULATED", HOURS, True, Endpoints("", "", "", "", True), "", "", "", 1, SLOTS, {}, "", 1,
@@ -78,7 +90,9 @@ class Session:
             for decision in world.desk.decide(entry.told, entry.now, entry.machine):
                 if isinstance(decision, Write):
                     replayed[decision.number] = decision.row
-        recorder = RowRecorder(BATCH, "me", None, WallClock(), patience_seconds=0, on_outage=print)  # type: ignore[arg-type]
+        recorder = RowRecorder(  # type: ignore[arg-type]
+            BATCH, "me", None, WallClock(), patience_seconds=0, on_outage=print, hold=Holds().hold()
+        )
         recorder.begin_after(after)
         recorder.add(sorted(replayed.items()))
         try:
@@ -221,6 +235,63 @@ def test_another_order_that_the_broker_has_under_our_id_is_never_booked_as_ours(
     world.tell(OrderFound(name, True, now_of(world.broker.order_by_client_id(name))))
     assert (world.held(1, "AAPL"), world.held(1, "MSFT")) == (0, 0)
     assert any("has another order under the id" in d.text for d in world.others if isinstance(d, Warn))
+
+
+def test_a_stop_whose_rows_were_not_stored_yet_is_an_exit_and_stays(world: World) -> None:
+    world.order(1, "buy", 10)
+    settle(world)
+    session = Session(world)
+    session.keep(100_000)
+    stop = world.order(1, "sell", 10, type=OrderType.STOP, stop_price=Decimal(95))
+    settle(world)
+    entry = world.order(1, "buy", 5, "MSFT", limit_price=Decimal(90))
+    settle(world)
+    session.lose_journal(0)
+    settle(world, 5)
+    assert session.rebuilt == 1
+    assert str(now_of(world.broker.order_by_client_id(stop)).state) == "acknowledged"  # type: ignore[union-attr]
+    assert str(now_of(world.broker.order_by_client_id(entry)).state) == "canceled"  # type: ignore[union-attr]
+    assert world.held(1) == 10
+
+
+def test_a_stop_and_the_fill_it_protects_are_found_together(world: World) -> None:
+    world.order(1, "buy", 1)
+    settle(world)
+    session = Session(world)
+    session.keep(100_000)
+    world.order(1, "buy", 9)
+    settle(world)
+    stop = world.order(1, "sell", 10, type=OrderType.STOP, stop_price=Decimal(95))
+    settle(world)
+    session.lose_journal(0)
+    settle(world, 5)
+    assert str(now_of(world.broker.order_by_client_id(stop)).state) == "acknowledged"  # type: ignore[union-attr]
+    assert world.held(1) == 10
+
+
+@pytest.mark.parametrize(
+    ("terms", "state"),
+    [
+        ({"side": "sell", "type": OrderType.STOP, "stop_price": Decimal(95)}, "acknowledged"),
+        ({"side": "buy", "limit_price": Decimal(95)}, "canceled"),
+    ],
+)
+def test_what_a_person_put_in_the_place_of_an_exit_is_one_and_of_an_entry_another(
+    world: World, terms: dict[str, Any], state: str
+) -> None:
+    world.order(1, "buy", 10)
+    settle(world)
+    name = world.order(1, quantity=10, **terms)
+    settle(world)
+    broker_id = now_of(world.broker.order_by_client_id(name)).broker_order_id  # type: ignore[union-attr]
+    changes = {key: Decimal(96) if key in terms else None for key in ("limit_price", "stop_price")}
+    world.exchange.replace("me", broker_id, world.now, quantity=None, **changes, client_order_id="by-hand")
+    world._collect()
+    settle(world, 2)
+    lost(world)
+    settle(world, 5)
+    assert str(now_of(world.broker.order_by_client_id("by-hand")).state) == state  # type: ignore[union-attr]
+    assert world.held(1) == 10
 
 
 def test_orders_of_the_desks_own_are_counted_on(world: World) -> None:
