@@ -276,6 +276,10 @@ class Store(Protocol):
         """
         ...
 
+    async def is_account_of(self, batch_id: str, account_number: str) -> bool:
+        """Return whether a batch began in this account; one that does not know its account yet remembers this one."""
+        ...
+
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         """Return (account id, balance) of a portfolio, None if there is none."""
         ...

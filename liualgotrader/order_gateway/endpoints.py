@@ -1,4 +1,4 @@
-"""The second lock on real money, in the one process that sends orders: it takes nobody's word for where they go."""
+"""Where orders go: the address and the account are checked in the one process that sends them, whatever it was told."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ def check_account(plan: SessionPlan, account_number: str) -> None:
         raise ConfigError(
             f"real money is armed for account …{arming.account}, but the keys open …{account_number[-4:]}."
         )
+
+
+def other_account(batch_id: str, account_number: str) -> ConfigError:
+    """Return the error that says that a batch goes on in no other account than the one it began in."""
+    return ConfigError(
+        f"batch {batch_id} has traded another account than …{account_number[-4:]}, which the keys open: set the keys of"
+        " its own account, or begin a new batch with `trader --new`."
+    )

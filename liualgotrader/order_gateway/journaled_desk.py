@@ -60,6 +60,12 @@ class JournaledDesk:
         """Whether nothing has been written down yet."""
         return not self._journal.records
 
+    @property
+    def account_number(self) -> str:
+        """The account that the batch has traded by what is written down, empty before its first start has ended."""
+        account = None if self.is_new else self.desk.ledger.account
+        return account.account_number if account is not None else ""
+
     def start_over(self) -> Path:
         """Put the journal aside, begin a new one with an empty desk, and return where the old one is kept."""
         self._journal.close()

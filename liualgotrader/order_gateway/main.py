@@ -36,7 +36,7 @@ from liualgotrader.ipc.child_process import Child, run_child
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
 from liualgotrader.order_gateway.earlier_orders import EarlierOrders
-from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
+from liualgotrader.order_gateway.endpoints import check_account, check_endpoints, other_account
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.recovery import recovered
@@ -109,7 +109,7 @@ async def serve(child: Child, doors: GatewayDependencies) -> None:
     """Trade for the session until told to stop.
 
     Raises:
-        ConfigError: if orders would go where they may not.
+        ConfigError: if orders would go where they may not, or to another account than the batch's.
         OutsideError: if broker or database do not answer at the first start, or another gateway holds the account.
         MoneyNeedsAPerson: if the journal is damaged.
     """
@@ -125,6 +125,8 @@ async def serve(child: Child, doors: GatewayDependencies) -> None:
         cleanup.callback(lock.close)
         room = JournaledDesk(Path(child.plan.journal_dir), child.clock)
         cleanup.callback(room.close)
+        if room.account_number not in ("", account.account_number):
+            raise other_account(child.plan.batch_id, account.account_number)
         session = _Session(child, doors, broker, account, lock, room)
         try:
             await session.begin(cleanup, early)

@@ -13,6 +13,7 @@ from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import Progress, Row, TradeRow
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.ipc.process_status import MarketHold
+from liualgotrader.order_gateway.endpoints import other_account
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +82,15 @@ class RowRecorder:
 
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
+            ConfigError: if the batch began in another account.
             OutsideError: if another gateway holds the account.
             RecordDiffers: if what is stored is not what the rows lead to; the store is open then.
         """
         if self._store is None:
             store = await self._open_store()
             try:
+                if not await store.is_account_of(self._batch_id, self._account):
+                    raise other_account(self._batch_id, self._account)
                 self.generation = await store.lease(self._account)
             except BaseException:
                 await store.close()

@@ -1,4 +1,4 @@
-"""Who may trade for an account: one gateway at a time, and each later one outranks the one before."""
+"""Who may trade for an account: one gateway at a time, each later one outranks the one before, and no other batch's."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ NEXT_GENERATION = """
     INSERT INTO account_lease (account_digest, generation) VALUES ($1, 1)
     ON CONFLICT (account_digest) DO UPDATE SET generation = account_lease.generation + 1, taken_at = now()
     RETURNING generation
+"""
+# A digest that stands there already stays: of equal keys `||` takes the right one.
+REMEMBER_ACCOUNT = """
+    UPDATE batch SET configuration = jsonb_build_object('account_digest', $2::text) || configuration
+    WHERE batch_id = $1
+    RETURNING configuration ->> 'account_digest'
 """
 GENERATION = "SELECT generation FROM account_lease WHERE account_digest = $1"
 
@@ -49,7 +55,7 @@ class LeaseTables:
             OutsideError: if another gateway holds the account.
         """
         await self._end_lease()
-        digest = sha256(f"liu-account:{account_number}".encode()).hexdigest()
+        digest = _digest(account_number)
         connection = await self._locked_connection(digest)
         try:
             generation: int = await connection.fetchval(NEXT_GENERATION, digest)
@@ -60,6 +66,12 @@ class LeaseTables:
             raise ours from e
         self._lease = _Lease(connection, digest, generation)
         return generation
+
+    async def is_account_of(self, batch_id: str, account_number: str) -> bool:
+        """Return whether a batch began in this account; one that does not know its account yet remembers this one."""
+        digest = _digest(account_number)
+        async with self._database.connection() as connection:
+            return await connection.fetchval(REMEMBER_ACCOUNT, batch_id, digest) in (digest, None)
 
     async def _locked_connection(self, digest: str) -> Connection:
         from asyncpg import LockNotAvailableError
@@ -97,3 +109,7 @@ class LeaseTables:
         if self._lease is not None:
             self._lease.connection.terminate()
             self._lease = None
+
+
+def _digest(account_number: str) -> str:
+    return sha256(f"liu-account:{account_number}".encode()).hexdigest()

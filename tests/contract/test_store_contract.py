@@ -619,6 +619,16 @@ class StoreContract:
         await store.apply(BATCH, [trade(1, run_id)])
         assert (await store.progress(BATCH)).number == 1
 
+    async def test_a_batch_remembers_the_account_it_began_in(self, store: Store) -> None:
+        await store.begin_batch(batch())
+        assert await store.is_account_of(BATCH, "PA1")  # it knew none yet, as one of an older version
+        assert not await store.is_account_of(BATCH, "PA2")
+        assert await store.is_account_of(BATCH, "PA1")
+        assert await store.is_account_of("no such batch", "PA2")
+        [found] = await store.unfinished_batches("SIMULATED")
+        assert found.configuration.pop("account_digest")
+        assert found == batch()
+
     # --- results, portfolios, keys ---
 
     async def test_an_analysis_repeated_replaces_the_first(self, store: Store, record: Record, run_id: int) -> None:

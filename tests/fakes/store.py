@@ -358,6 +358,10 @@ class MemoryStore:
         self._account = account_number
         return self._generation
 
+    async def is_account_of(self, batch_id: str, account_number: str) -> bool:
+        batch = self._data.batches.get(batch_id)
+        return batch is None or batch.configuration.setdefault("account_digest", account_number) == account_number
+
     def _check_lease(self) -> None:
         if self._account is not None and self.database.leases[self._account] != self._generation:
             raise OutsideError("Another order gateway has taken this account over: this one must stop.")

@@ -594,6 +594,33 @@ async def test_a_gateway_sends_nothing_where_real_money_is_not_armed_for_its_acc
     assert stack.ask("orders", status="all") == []
 
 
+@pytest.mark.parametrize("journal", ["kept", "deleted"])
+async def test_a_batch_goes_on_in_no_other_account(stack: Stack, journal: str) -> None:
+    consumer = await begin(stack)
+    symbol, price = next(iter(prices(stack).items()))
+    bought = consumer.order(1, Side.BUY, 10, symbol, price)
+    await consumer.until(lambda: consumer.state(bought) is OrderState.FILLED)
+    stack.kill_gateway()
+    consumer.close()
+    if journal == "deleted":  # nothing but the record knows the account then
+        cut(Path(stack.plan.journal_dir) / JOURNAL_FILE, 0.0)
+    orders = len(stack.ask("orders", status="all"))
+    own, stack.program = stack.program, live_gateway.run_with_other_keys
+    stack.start_gateway()
+    await asyncio.to_thread(stack.gateway.join, 30)
+    stack.listen()
+    assert stack.gateway.exitcode == 2
+    assert next(m.text for m in stack.heard if isinstance(m, Failed)) == (
+        f"batch {BATCH} has traded another account than …7777, which the keys open: set the keys of its own account, or"
+        " begin a new batch with `trader --new`."
+    )
+    assert len(stack.ask("orders", status="all")) == orders
+    stack.program = own
+    consumer = await begin(stack)
+    assert await stack.stop_gateway(flatten=True) == 0
+    consumer.close()
+
+
 def cut(journal: Path, keep: float) -> None:
     """Leave so much of a journal's records, at a boundary; with nothing left the file is deleted."""
     payloads = list(read_journal(journal))
