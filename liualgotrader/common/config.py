@@ -223,8 +223,10 @@ class Settings:
         return self.sources.get(name, "default")
 
     def shown(self) -> list[tuple[str, str, str]]:
-        """Return (name, value, source) of every setting, secrets as `***`."""
-        return [(f.name, str(getattr(self, f.name)), self.source(f.name)) for f in fields(self) if f.name != "sources"]
+        """Return (name, value, source) of every setting, secrets as `***`, and no more than four of an account number."""
+        values = {f.name: str(getattr(self, f.name)) for f in fields(self) if f.name != "sources"}
+        values["live"] = f"…{self.live[-4:]}" if len(self.live) > 4 else self.live
+        return [(name, value, self.source(name)) for name, value in values.items()]
 
     @property
     def tradeplan_path(self) -> Path:

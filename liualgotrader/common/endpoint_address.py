@@ -6,7 +6,6 @@ import ipaddress
 import re
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.redact import without_secrets
 
 _ADDRESS = re.compile(
     r"(?P<scheme>https?|wss?)://(?P<host>[a-z0-9.-]{1,253}|\[[0-9a-f:]{2,39}\])"
@@ -16,6 +15,9 @@ _ADDRESS = re.compile(
 _LABEL = r"(?!..--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"  # `??--` marks an encoded name
 _NAME = re.compile(rf"(?:{_LABEL}\.)*(?=[a-z]){_LABEL}")  # some clients take `0x7f.1` for a number
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+_AFTER_USER = re.compile("[@＠﹫]|%40")
+_QUERY = re.compile("[?？#;&=]|%3[BbDdFf]|%2[36]")
+_NO_PORT = re.compile(r":(?!//|[0-9]{0,5}(?:/|$))")
 _ENCRYPTED = ("https", "wss")
 
 
@@ -49,8 +51,16 @@ def is_loopback(address: str) -> bool:
 
 
 def shown_address(text: str) -> str:
-    """Return an address that cannot be meant as it may be shown: printable, short, without a password."""
-    shown = ascii(without_secrets(text))
+    """Return what may be shown of an address that cannot be meant: printable, short, and nothing that could be a key.
+
+    A key may stand before an `@`, after a `?` and, in an address with a slip in it, after a colon that begins no port.
+    """
+    place = _AFTER_USER.split(text)[-1]
+    before = text[: len(text) - len(place)]
+    plain = _QUERY.split(place)[0]
+    if _QUERY.search(before) or _NO_PORT.search(plain):
+        plain = ""
+    shown = ascii(f"{'…' if before else ''}{plain}{'…' if plain != place else ''}").replace(r"\u2026", "…")
     return shown if len(shown) < 120 else f"{shown[:100]}…'"
 
 

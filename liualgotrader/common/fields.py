@@ -26,6 +26,7 @@ EARLIEST, LATEST = 0, 150 * 365 * 24 * HOUR  # instants a vendor can mean: 1970 
 _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 _LONGEST_TEXT = 1000
 _LONGEST_SHOWN = 60
+_PRIVATE = ("account_number", "id")  # of an account: no sentence repeats them
 
 
 class Fields:
@@ -42,6 +43,8 @@ class Fields:
     def bad(self, name: str, wanted: str) -> BadData:
         """Return the error that says what stands in a field instead of what it must hold."""
         found = f"is {shown(self.raw[name])}" if name in self.raw else "is missing"
+        if name in _PRIVATE and self.states(name):
+            return BadData(f"{self.what}: {name} (not shown) is not {wanted}")
         return BadData(f"{self.what}: {name} {found}, not {wanted}")
 
     def states(self, name: str) -> bool:

@@ -173,6 +173,11 @@ def prepare(home: Path) -> Path:
     return home
 
 
+def holds_server(home: Path) -> bool:
+    """Whether the data folder has the server's files already, also those of a version before."""
+    return any(home.glob("postgres*"))
+
+
 def cluster_of(home: Path) -> Cluster:
     """Return the cluster of a prepared data folder, with programs that its account can run."""
     account = server_account()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -34,15 +35,14 @@ LIVE = "PROD"  # the environment of rows about real money
 FIRST_SHARE = 0.1  # of its limits for a plan that trades real money for the first time
 READING_SECONDS = 10.0  # machine time between the banner and the start
 _LAST_DIGITS = 4
-_OF_MONEY = (
+_OF_ENTRIES = (
     "order_equity_fraction",
     "order_dollars",
     "position_equity_fraction",
     "gross_equity_fraction",
     "short_equity_fraction",
     "daily_loss_stop_fraction",
-    "daily_loss_flatten_fraction",
-)
+)  # not `daily_loss_flatten_fraction`: a plan that is edited must not close what is open
 
 
 def environment_of(request: TraderRequest, settings: Settings) -> str:
@@ -60,8 +60,8 @@ def session_limits(tradeplan: TradePlan, settings: Settings) -> Limits:
 
 
 def first_limits(limits: Limits) -> Limits:
-    """Return the limits of a plan's first session with real money: a tenth of whatever bounds money."""
-    return msgspec.structs.replace(limits, **{name: FIRST_SHARE * getattr(limits, name) for name in _OF_MONEY})
+    """Return the limits of a plan's first session with real money: a tenth of whatever bounds what it opens."""
+    return msgspec.structs.replace(limits, **{name: FIRST_SHARE * getattr(limits, name) for name in _OF_ENTRIES})
 
 
 def hash_of(settings: Settings, tradeplan: TradePlan, files: tuple[str, ...]) -> str:
@@ -85,7 +85,10 @@ def unspoken(request: TraderRequest, settings: Settings) -> str:
             f" or set APCA_API_BASE_URL to {PAPER_URL}"
         )
     if settings.live and (len(settings.live) != _LAST_DIGITS or not settings.live.isalnum()):
-        return f"LIU_LIVE is '{settings.live}', but it must be the last four of the account number"
+        return (
+            "LIU_LIVE must be the last four letters or digits of the account number, but"
+            f" {len(settings.live)} characters are set"
+        )
     return ""
 
 
@@ -181,7 +184,7 @@ def last_four(account: BrokerAccount, settings: Settings) -> str:
     digits = account.account_number[-_LAST_DIGITS:]
     if settings.live and digits != settings.live:
         raise ConfigError(
-            f"LIU_LIVE names the account …{settings.live}, but the keys open …{digits}: set the keys of the account that"
+            f"LIU_LIVE names the account …{settings.live[-_LAST_DIGITS:]}, but the keys open …{digits}: set the keys of the account that"
             " you mean, or its last four"
         )
     return digits
@@ -203,6 +206,7 @@ class Left(msgspec.Struct, frozen=True):
 
     today: bool = False
     open: bool = False
+    plan: str = ""  # the hash of the plan that the batch of `today` was made with
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +224,11 @@ class LiveMoney:
         """Return what earlier sessions left, as the record has it."""
         unfinished = await store.unfinished_batches(LIVE)
         today = as_datetime(self.clock.now()).date().isoformat()
-        goes_on = any(may_go_on(batch, today, shadow=self.request.shadow) for batch in unfinished)
+        found = next((b for b in unfinished if may_go_on(b, today, shadow=self.request.shadow)), None)
         held = [await store.left_open(LIVE, name, "") for name in self.tradeplan.strategies]
-        return Left(goes_on and not self.request.new, bool(unfinished) or any(held))
+        if found is None or self.request.new:
+            return Left(open=bool(unfinished) or any(held))
+        return Left(today=True, open=True, plan=found.configuration.get("plan", ""))
 
     def refusal(self, files: tuple[str, ...]) -> str:
         """Return why the plan may not open positions as its files are now; empty if it may."""
@@ -231,8 +237,9 @@ class LiveMoney:
     async def arm(self, files: tuple[str, ...], trouble: str, left: Left) -> Arming:
         """Return whether positions may be opened, after a person could read whose money it is.
 
-        Only entries depend on it. A batch of today is taken up without a wait, whatever was said and shown; what other
-        sessions left open is looked after once somebody says that real money is meant.
+        Only entries depend on it. A batch of today is taken up whatever was said and shown, and without a wait unless
+        another plan than its own is to open positions in it; what other sessions left open is looked after once somebody
+        says that real money is meant.
 
         Raises:
             ConfigError: why nothing is started, in one sentence.
@@ -252,7 +259,7 @@ class LiveMoney:
                 why = str(error)
         if why:
             self.screen.warn(f"what is open is looked after, and nothing is opened: {why}")
-        elif not left.today:
+        elif not left.today or left.plan != hash_of(self.settings, self.tradeplan, files):
             await self._show(digits, equity, files)
         return Arming(digits, why)
 
@@ -260,15 +267,20 @@ class LiveMoney:
         """Return whether a new batch trades at all of its limits, None if it opens nothing."""
         return None if arming.refusal else self._is_full(files)
 
-    def limits(self, files: tuple[str, ...], arming: Arming, share: bool | None) -> Limits:
-        """Return the limits of a batch that began with that `share`: all of them if there is nothing to open."""
+    def limits(self, files: tuple[str, ...], arming: Arming, configuration: Mapping[str, Any]) -> Limits:
+        """Return the limits of a batch that was made with that `configuration`: all of them if there is nothing to open.
+
+        The batch keeps the share of them that it began with, but only for the plan that it began with.
+        """
         limits = session_limits(self.tradeplan, self.settings)
+        same = configuration.get("plan") == hash_of(self.settings, self.tradeplan, files)
+        share = configuration.get("full_size") if same else None
         full = share if share is not None else bool(arming.refusal) or self._is_full(files)
         return limits if full else first_limits(limits)
 
     async def _show(self, digits: str, equity: str, files: tuple[str, ...]) -> None:
         full = self._is_full(files)
-        limits = self.limits(files, Arming(digits), full)
+        limits = self.limits(files, Arming(digits), {})
         shadow = ", shadow: nothing is sent" if self.request.shadow else ""
         for line in (
             f"REAL MONEY: account …{digits}, {LIVE}, {equity}{shadow}",

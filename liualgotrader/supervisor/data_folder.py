@@ -39,9 +39,3 @@ def enough_room(home: Path) -> None:
             f"only {free / 1e6:.0f} MB are free in {home}; a session needs {least / 1e6:.0f} MB: "
             "free some, or set LIU_HOME to another disk"
         )
-
-
-def has_batches(home: Path) -> bool:
-    """Whether a session ever wrote here, so that an unfinished batch may have to be taken up whatever room is left."""
-    journals = home / "journal"
-    return journals.is_dir() and any(journals.iterdir())

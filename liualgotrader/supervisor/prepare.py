@@ -34,7 +34,7 @@ from liualgotrader.supervisor.arming import (
     session_limits,
 )
 from liualgotrader.supervisor.batch import Batch, BatchFinder, Wanted, build_label, may_go_on
-from liualgotrader.supervisor.data_folder import enough_room, has_batches
+from liualgotrader.supervisor.data_folder import enough_room
 from liualgotrader.supervisor.ending import Ending
 from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.layout import StrategyFacts
@@ -43,7 +43,7 @@ from liualgotrader.supervisor.plan_inspection import PlanFacts, inspect_tradepla
 from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.proofs import Proof, keep_proof
 from liualgotrader.supervisor.request import Screen, TraderRequest
-from liualgotrader.supervisor.session_database import Record, open_record
+from liualgotrader.supervisor.session_database import Record, has_record, open_record
 from liualgotrader.supervisor.simulated_market import (
     MARKET_STATE,
     KeptAccount,
@@ -133,7 +133,7 @@ class Preparation:
         """
         check_port(self.request.port)
         check_consumers(self.settings.consumer_count())
-        if not has_batches(self.settings.home_path):  # else known once it is clear which batch it is
+        if not self._has_record():  # else known once it is clear which batch it is
             enough_room(self.settings.home_path)
         money, left = self._money, await self._left()
         found, trouble = await self._inspect(left)
@@ -162,7 +162,7 @@ class Preparation:
                 return Ending(0, "closed")
         for doubt in doubts_about_hours(self.tradeplan, found, hours):
             self.screen.warn(doubt)
-        if money is not None and arming is not None and not left.today and not arming.refusal:
+        if money is not None and arming is not None and not arming.refusal:
             if (why := money.refusal(found.files)) and not left.open:  # a file changed during the wait
                 raise ConfigError(why)
             arming = Arming(arming.account, why)
@@ -180,7 +180,7 @@ class Preparation:
         """Return what earlier sessions with real money left, nothing in any other."""
         if self._money is None:
             return Left()
-        if not has_batches(self.settings.home_path):
+        if not self._has_record():
             require_word(self.request, self.settings)
             return Left()
         async with AsyncExitStack() as looking:
@@ -201,6 +201,9 @@ class Preparation:
         return hash_of(self.settings, self.tradeplan, found.files)
 
     # --- record ------------------------------------------------------------------------------------
+
+    def _has_record(self) -> bool:
+        return has_record(self.settings, self.request)
 
     async def _open(self, cleanup: AsyncExitStack) -> Record:
         record = await open_record(self.settings, self.request)
@@ -322,7 +325,7 @@ class Preparation:
         log_to_file(batch.log_dir, "supervisor", debug=self.settings.debug)
         plan = self._plan(batch, hours, slots, build)
         if self._money is not None and arming is not None:
-            limits = self._money.limits(found.files, arming, batch.configuration.get("full_size"))
+            limits = self._money.limits(found.files, arming, batch.configuration)
             plan = msgspec.structs.replace(plan, arming=arming, limits=limits)
         page = SessionPage.create(plan.page_path, plan.process_names(), plan.link_names())
         prepared = Prepared(

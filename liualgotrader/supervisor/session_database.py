@@ -54,6 +54,17 @@ class Record:
             await asyncio.to_thread(self.server.release)
 
 
+def has_record(settings: Settings, request: TraderRequest) -> bool:
+    """Whether a database is there already, so that it may hold an unfinished batch."""
+    from liualgotrader.postgres.embedded_server import holds_server
+
+    return bool(_stated_dsn(settings, request)) or holds_server(settings.home_path)
+
+
+def _stated_dsn(settings: Settings, request: TraderRequest) -> str:
+    return settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
+
+
 async def open_record(settings: Settings, request: TraderRequest) -> Record:
     """Return the database that the session writes to, its tables up to date.
 
@@ -67,7 +78,7 @@ async def open_record(settings: Settings, request: TraderRequest) -> Record:
     from liualgotrader.postgres.embedded_server import EmbeddedServer
     from liualgotrader.store.store_factory import open_store
 
-    dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
+    dsn = _stated_dsn(settings, request)
     if dsn:
         with _without_which_nothing_starts():
             store = await open_store(dsn, migrate=True)
@@ -111,7 +122,7 @@ async def look_at_record(settings: Settings, request: TraderRequest, portfolios:
     """
     from liualgotrader.postgres.embedded_server import EmbeddedServer
 
-    dsn = settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
+    dsn = _stated_dsn(settings, request)
     if dsn:
         with _without_which_nothing_starts():
             return f"the server that DSN names{await _would_change(dsn, portfolios)}"

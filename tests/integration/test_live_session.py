@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,11 +198,34 @@ def test_an_unfinished_batch_of_real_money_is_taken_up_at_once_whatever_was_chan
         assert not [line for line in live.did() if "waited" in line]
         assert f"batch {batch} (taken up again)" in out
 
+    for folder in (live.home / "journal").iterdir():
+        shutil.rmtree(folder)
+    elsewhere = live.start(LIU_HOME=str(live.folder / "another home"), DSN=live.server.dsn("liualgotrader"))
+    until_line(live.folder, "start consumer-0 ")
+    elsewhere.kill()
+    assert f"batch {batch} (taken up again)" in elsewhere.communicate(timeout=10)[0]
+
     code, out, err, plan = live.run_until_stopped("--live")
     assert (code, err, plan.batch_id) == (0, "", batch), out
     assert plan.arming is not None
     assert (plan.arming.account, plan.arming.refusal) == ("1234", "")
     assert not [line for line in live.did() if "waited" in line]
+
+
+def test_another_plan_in_an_unfinished_batch_begins_at_a_tenth_after_a_person_could_read_it(live: LiveStack) -> None:
+    assert live.run("--simulate")[0] == 0
+    first = live.start("--live", "--full-size")
+    until_ready((live.home,))
+    batch = live.plan().batch_id
+    first.kill()
+    first.communicate(timeout=10)
+    (live.folder / "breakout.py").write_text(STRATEGY + "\n# another one\n")
+    assert live.run("--simulate")[0] == 0
+    code, out, err, plan = live.run_until_stopped("--live")
+    assert (code, plan.batch_id, plan.limits.order_dollars) == (0, batch, 2_500), err
+    assert plan.limits.daily_loss_flatten_fraction == 0.04
+    assert "REAL MONEY: account …1234" in out
+    assert live.did()[0] == "waited 10 s"
 
 
 def test_positions_of_another_day_are_looked_after_by_a_plan_that_may_open_nothing(live: LiveStack) -> None:

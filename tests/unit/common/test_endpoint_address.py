@@ -160,6 +160,26 @@ def test_an_address_that_could_be_read_in_two_ways_is_refused_in_one_sentence(te
     assert "password" not in str(refused.value)
 
 
+@given(
+    st.sampled_from([*SCHEMES, "https ://", "https;//", " https://"]),
+    st.sampled_from(["{key}:{secret}@", "{key}@", "{key}:{secret}%40", "{key}:{secret}＠", "{key}:?{secret}@", "@{secret}@", ""]),
+    st.sampled_from(HOSTS[:5] + MARKS),
+    st.sampled_from(["", "?key_id={key}&secret={secret}", "/v2?{secret}", "#{secret}", ":{secret}", "/:{secret}", "&secret={secret}"]),
+)  # fmt: skip
+def test_no_key_and_no_secret_of_a_mistyped_address_is_ever_shown(
+    scheme: str, user: str, host: str, query: str
+) -> None:
+    text = f"{scheme}{user}{host}{query}".format(key="PKABCDEF", secret="s3cr3t/tr3s")
+    for websocket in (False, True):
+        with suppress(ConfigError):
+            canonical_address(text, websocket=websocket)
+            assert not user + query
+            continue
+        with pytest.raises(ConfigError) as refused:
+            canonical_address(text, websocket=websocket)
+        assert not re.search("PKABC|s3cr3t|tr3s", str(refused.value))
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [

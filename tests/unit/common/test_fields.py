@@ -42,12 +42,19 @@ def test_a_number_is_taken_exactly_as_it_is_written(value: Any, number: str) -> 
     assert Fields("an account", {"equity": value}).dollars("equity") == Decimal(number)
 
 
+@pytest.mark.parametrize("odd", [123456789, ["123456789"], "123456789\n", 1234.56789])
+@pytest.mark.parametrize("name", ["account_number", "id"])
+def test_the_number_of_an_account_is_in_no_sentence(name: str, odd: Any) -> None:
+    with pytest.raises(BadData, match=rf"^account: {name} \(not shown\) is not a text$"):
+        Fields("account", {name: odd}).text(name)
+
+
 def test_a_missing_field_is_named_with_whose_it_is() -> None:
-    fields = Fields("order 7", {"id": 7})
+    fields = Fields("order 7", {"side": 7})
     for read, said in (
         (lambda: fields.number("qty"), "order 7: qty is missing, not a number"),
-        (lambda: fields.text("id"), "order 7: id is 7, not a text"),
-        (lambda: fields.instant("id"), "order 7: id is 7, not a time"),
+        (lambda: fields.text("side"), "order 7: side is 7, not a text"),
+        (lambda: fields.instant("side"), "order 7: side is 7, not a time"),
     ):
         with pytest.raises(BadData, match=said):
             read()

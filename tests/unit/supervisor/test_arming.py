@@ -142,8 +142,8 @@ def said(*, live: bool = True, **environment: str) -> tuple[TraderRequest, Setti
         ),
         (True, "", "local", [], "has not ended a paper or simulated session in which it traded"),
         (True, "", "local", ["PROD"], "has not ended a paper or simulated session in which it traded"),
-        (True, "12", "local", ["PAPER"], "LIU_LIVE is '12', but it must be the last four"),
-        (True, "1", "local", ["PAPER"], "LIU_LIVE is '1', but it must be the last four"),
+        (True, "12", "local", ["PAPER"], "LIU_LIVE must be the last four .* but 2 characters are set"),
+        (True, "987612345", "local", ["PAPER"], r"LIU_LIVE must be the last four [^0-9]* but 9 characters are set$"),
         (True, "", "local", ["PAPER"], ""),
         (True, "", "local", ["SIMULATED"], ""),
         (False, "1234", "local", ["SIMULATED"], ""),
@@ -186,10 +186,18 @@ def test_a_proof_is_kept_by_plan_and_environment_and_a_damaged_file_proves_nothi
 
 
 @given(st.builds(Limits, *[st.floats(0, 1e9)] * 8))
-def test_a_first_session_has_a_tenth_of_every_limit_of_money_and_all_of_the_others(limits: Limits) -> None:
+def test_a_first_session_has_a_tenth_of_every_limit_of_what_it_opens_and_all_of_the_others(limits: Limits) -> None:
     first = first_limits(limits)
+    closing = "daily_loss_flatten_fraction"
     for name in Limits.__struct_fields__:
-        whole = name in ("orders_per_minute", "open_orders", "collar_fraction", "quote_age_seconds", "max_symbols")
+        whole = name in (
+            "orders_per_minute",
+            "open_orders",
+            "collar_fraction",
+            "quote_age_seconds",
+            "max_symbols",
+            closing,
+        )
         assert getattr(first, name) == pytest.approx(getattr(limits, name) * (1 if whole else 0.1))
 
 
@@ -211,7 +219,13 @@ def arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that arms a proven plan on the account …1234 and returns the arming and what was shown."""
 
     async def made(
-        left: Left = NOTHING, *, live: bool = True, answer: Any = "PA001234", proven: bool = True, **environment: str
+        left: Left = NOTHING,
+        *,
+        live: bool = True,
+        answer: Any = "PA001234",
+        proven: bool = True,
+        own: bool = True,
+        **environment: str,
     ) -> Any:
         async def account(settings: Settings) -> BrokerAccount:
             if isinstance(answer, LiuError):
@@ -231,6 +245,9 @@ def arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         if proven:
             keep_proof(home, hash_of(settings, plan, found.files), "SIMULATED", PROOF)
         money = LiveMoney(TraderRequest(live=live), settings, plan, screen, lambda text: None, Recorder(screen))
+        if left.today:
+            now = hash_of(settings, plan, found.files)
+            left = msgspec.structs.replace(left, plan=now if own else f"{now} before an edit")
         return await money.arm(found.files, "", left), screen
 
     return made
@@ -281,6 +298,18 @@ async def test_a_batch_of_today_is_taken_up_at_once_whatever_is_said_shown_or_an
     assert (arming, screen.lines, screen.warnings) == (Arming("1234"), [], [])
 
 
+async def test_another_plan_than_that_of_the_batch_opens_nothing_in_it_before_a_person_could_read_whose_money_it_is(
+    arm: Callable[..., Any],
+) -> None:
+    arming, screen = await arm(Left(today=True, open=True), own=False)
+    assert arming == Arming("1234")
+    assert "at a tenth of the tradeplan's limits" in screen.lines[2]
+    assert screen.lines[-1] == "(waited 10 s)"
+    arming, screen = await arm(Left(today=True, open=True), own=False, proven=False)
+    assert "has not ended a paper or simulated session" in arming.refusal
+    assert screen.lines == []
+
+
 async def test_what_earlier_days_left_open_is_looked_after_without_a_proof_but_not_without_a_word(
     arm: Callable[..., Any],
 ) -> None:
@@ -302,8 +331,16 @@ async def test_a_session_that_opens_nothing_keeps_all_limits_and_does_not_count_
     money = LiveMoney(TraderRequest(live=True), settings, plan, screen, lambda text: None, Recorder(screen))
     shut, armed = Arming("1234", "no proof"), Arming("1234")
     assert (money.share((), shut), money.share((), armed)) == (None, False)
-    dollars = [money.limits((), a, share).order_dollars for a in (shut, armed) for share in (None, False, True)]
-    assert dollars == [1000, 100, 1000, 100, 100, 1000]
+    own = hash_of(settings, plan, ())
+
+    def dollars(batch_plan: str) -> list[float]:
+        made = [{"plan": batch_plan, "full_size": share} for share in (None, False, True)]
+        return [
+            money.limits((), arming, configuration).order_dollars for arming in (shut, armed) for configuration in made
+        ]
+
+    assert dollars(own) == [1000, 100, 1000, 100, 100, 1000]
+    assert dollars("of another plan, which had its share") == [1000, 1000, 1000, 100, 100, 100]
 
 
 async def test_nobody_is_asked_to_wait_for_a_refusal_that_is_known_at_once(

@@ -28,14 +28,14 @@ from liualgotrader.simulator.market_server import rules_of
 from liualgotrader.supervisor import data_folder
 from liualgotrader.supervisor.arming import session_limits
 from liualgotrader.supervisor.batch import BatchFinder, Wanted, lock_of, same_market
-from liualgotrader.supervisor.data_folder import enough_room, has_batches, make_home
+from liualgotrader.supervisor.data_folder import enough_room, make_home
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.managed_process import death_text
 from liualgotrader.supervisor.operator_answers import AnswerHolder
 from liualgotrader.supervisor.operator_socket import Listed, OperatorSocket, ask, running_sessions
 from liualgotrader.supervisor.prepare import last_market_time
 from liualgotrader.supervisor.request import TraderRequest
-from liualgotrader.supervisor.session_database import Record
+from liualgotrader.supervisor.session_database import Record, has_record
 from liualgotrader.supervisor.simulated_market import account_of, endpoints_of, market_spec
 from tests.fakes.store import MemoryStore
 
@@ -152,10 +152,14 @@ async def test_a_full_disk_refuses_a_new_batch_and_lets_an_unfinished_one_go_on(
         await BatchFinder(store, tmp_path).batch(wanted, 4, fresh=False)
 
 
-def test_a_data_folder_in_which_no_session_ever_wrote_has_no_batch_to_take_up(tmp_path):
-    assert not has_batches(tmp_path)
-    (tmp_path / "journal" / "0b5e7a4e").mkdir(parents=True)
-    assert has_batches(tmp_path)
+def test_only_without_a_database_of_any_kind_there_is_no_batch_to_take_up(tmp_path):
+    new, named = Settings.resolve({"home": str(tmp_path)}, {}), {"DSN": "postgresql://db/liu"}
+    elsewhere = Settings.resolve({"home": str(tmp_path)}, named)
+    real, simulated = TraderRequest(), TraderRequest(simulate=True)
+    assert [has_record(s, r) for s in (new, elsewhere) for r in (real, simulated)] == [False, False, True, False]
+    (tmp_path / "postgres").mkdir()
+    assert has_record(new, real)
+    assert has_record(new, simulated)
 
 
 async def test_the_operators_door_answers_its_owner_and_disappears(tmp_path):
