@@ -1,9 +1,11 @@
-"""An account's money: cash, holdings at average cost, realised gains. Exact integers, see units.py."""
+"""An account's money: cash, holdings at average cost, realised gains, what open orders reserve. Units as in units.py."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,25 +60,21 @@ class AccountLedger(msgspec.Struct, kw_only=True):
         self.cash -= value + fee
         self.fees += fee
         if holding.quantity * signed_quantity < 0:
-            self._reduce(holding, signed_quantity, value, session)
+            held, closed = abs(holding.quantity), abs(signed_quantity)
+            assert closed <= held, "an execution would turn the position round; acceptance must prevent that"
+            removed = divided(holding.cost * closed, held)
+            holding.cost -= removed
+            holding.day_cost -= divided(holding.day_cost * closed, held)
+            holding.realized -= value + removed
+            self.realized -= value + removed
+            if holding.bought_in == session:
+                self.day_trades.append(session)
         else:
             holding.cost += value
             holding.day_cost += value
             holding.bought_in = session
         holding.quantity += signed_quantity
         return holding.quantity
-
-    def _reduce(self, holding: Holding, signed_quantity: int, value: int, session: int) -> None:
-        held, closed = abs(holding.quantity), abs(signed_quantity)
-        assert closed <= held, "an execution would turn the position round; acceptance must prevent that"
-        removed = divided(holding.cost * closed, held)
-        holding.cost -= removed
-        holding.day_cost -= divided(holding.day_cost * closed, held)
-        gain = -value - removed
-        holding.realized += gain
-        self.realized += gain
-        if holding.bought_in == session:
-            self.day_trades.append(session)
 
     def held(self) -> Iterable[tuple[str, Holding]]:
         """Return what is not zero, in no order that means anything."""
@@ -86,7 +84,7 @@ class AccountLedger(msgspec.Struct, kw_only=True):
 
     def begin_session(self, mark: Mark) -> None:
         """Remember the day that ends: equity, margin, and the closes as the basis of today's gains."""
-        figures = value(self, mark, multiplier=1, is_marginable=lambda _: True)
+        figures = valuation_of(self, mark, multiplier=1, is_marginable=lambda _: True)
         self.last_equity = figures.equity
         self.last_maintenance = figures.maintenance
         for symbol, holding in self.held():
@@ -114,7 +112,9 @@ class Valuation(msgspec.Struct, frozen=True):
     weighted: int  # gross, what is not marginable counted `multiplier` times
 
 
-def value(ledger: AccountLedger, mark: Mark, *, multiplier: int, is_marginable: Callable[[str], bool]) -> Valuation:
+def valuation_of(
+    ledger: AccountLedger, mark: Mark, *, multiplier: int, is_marginable: Callable[[str], bool]
+) -> Valuation:
     """Return the account's figures; `multiplier` is the margin that the account has.
 
     Source: Alpaca's margin page (Reg T initial 50 %, maintenance 30 % with the low-price rules).
@@ -131,19 +131,86 @@ def value(ledger: AccountLedger, mark: Mark, *, multiplier: int, is_marginable: 
         marginable = is_marginable(symbol)
         initial += size // 2 if marginable else size
         weighted += size if marginable else size * multiplier
-        maintenance += size if not marginable else _maintenance(holding.quantity, price)
+        if not marginable or (holding.quantity > 0 and price < LOW_LONG):
+            maintenance += size
+        elif holding.quantity > 0:
+            maintenance += size * 3 // 10
+        elif price < LOW_SHORT:
+            maintenance += max(abs(holding.quantity) * LOW_LONG, size)
+        else:
+            maintenance += max(abs(holding.quantity) * LOW_SHORT, size * 3 // 10)
     return Valuation(ledger.cash + long + short, long, short, initial, maintenance, weighted)
-
-
-def _maintenance(quantity: int, price: int) -> int:
-    size = abs(quantity) * price
-    if quantity > 0:
-        return size if price < LOW_LONG else size * 3 // 10
-    if price < LOW_SHORT:
-        return max(abs(quantity) * LOW_LONG, size)
-    return max(abs(quantity) * LOW_SHORT, size * 3 // 10)
 
 
 def is_above(equity: int, dollars: Decimal) -> bool:
     """Whether an equity reaches an amount of dollars."""
     return equity >= int(dollars * VALUE_UNITS)
+
+
+class Reservation(NamedTuple):
+    """What one open order reserves."""
+
+    symbol: str
+    sign: int  # +1 buys, -1 sells
+    marginable: bool
+    shares: int  # of a position, that it closes
+    value: int  # buying power, that it opens with
+    opens: bool
+    reach: int | None  # the worst price it would take; None: it cannot wash with another
+
+
+class Reservations:
+    """What one account's open orders reserve, and the sums, so that admission costs the same however many are open."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Reservation] = {}
+        self._shares: dict[str, int] = {}
+        self._value = {True: 0, False: 0}  # by whether the symbol is marginable
+        self._opening: dict[tuple[str, int], int] = {}
+        self._reaches: dict[tuple[str, int], list[int]] = {}  # ascending
+
+    def put(self, order_id: str, reservation: Reservation | None) -> None:
+        """Replace what an order reserves; None for nothing."""
+        before = self._of.get(order_id)
+        if before == reservation:
+            return
+        if before is not None:
+            del self._of[order_id]
+            self._add(before, -1)
+        if reservation is not None:
+            self._of[order_id] = reservation
+            self._add(reservation, 1)
+
+    def _add(self, reservation: Reservation, times: int) -> None:
+        side = reservation.symbol, reservation.sign
+        self._shares[reservation.symbol] = self._shares.get(reservation.symbol, 0) + times * reservation.shares
+        self._value[reservation.marginable] += times * reservation.value
+        self._opening[side] = self._opening.get(side, 0) + times * reservation.opens
+        if reservation.reach is not None:
+            reaches = self._reaches.setdefault(side, [])
+            if times > 0:
+                insort(reaches, reservation.reach)
+            else:
+                del reaches[bisect_left(reaches, reservation.reach)]
+
+    def shares(self, symbol: str) -> int:
+        """Return the shares of a position that closing orders reserve."""
+        return self._shares.get(symbol, 0)
+
+    def shares_of(self, order_id: str | None) -> int:
+        """Return the shares that one order reserves, 0 if it is not open."""
+        reservation = self._of.get(order_id or "")
+        return reservation.shares if reservation is not None else 0
+
+    def value(self, multiplier: int) -> int:
+        """Return the buying power that opening orders reserve; what is not marginable counts `multiplier` times."""
+        return self._value[True] + self._value[False] * multiplier
+
+    def opens(self, symbol: str, sign: int) -> bool:
+        """Whether an order of that side would open a position in the symbol."""
+        return self._opening.get((symbol, sign), 0) > 0
+
+    def best_reach(self, symbol: str, sign: int) -> int | None:
+        """Return the worst price that any order of this side would take, None without such an order."""
+        reaches = self._reaches.get((symbol, sign))
+        return None if not reaches else reaches[-1] if sign > 0 else reaches[0]

@@ -1,4 +1,4 @@
-"""The acceptance checks that need market and account, in the vendor's order: prices, session, side, short, wash, money.
+"""The checks of an order against market and account, in the vendor's order: prices, session, side, short, wash, money.
 
 Source: Alpaca's documents on orders, margin and wash trades (as of 2026-09).
 """
@@ -12,9 +12,9 @@ import msgspec
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.exchange.account_ledger import is_above
 from liualgotrader.exchange.exchange_order import ExchangeOrder, reach
-from liualgotrader.exchange.refusals import forbidden, invalid
+from liualgotrader.exchange.exchange_values import Refusal
+from liualgotrader.exchange.order_terms import OrderTerms
 from liualgotrader.exchange.rules import Phase
-from liualgotrader.exchange.syntax import OrderTerms, fractional_not_allowed
 from liualgotrader.exchange.units import CENT_STEP, DOLLAR, VALUE_UNITS, dollars, price, shares, step_of
 from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
@@ -25,7 +25,7 @@ PATTERN_TRADES = 3
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """What acceptance found out about an order."""
+    """What the checks found out about an order."""
 
     opening: bool
     check_price: int  # what a share reserves, 1e-4 dollars
@@ -39,44 +39,46 @@ class AdmissionChecks:
         self._venue = venue
 
     def admit(self, account: TradedAccount, terms: OrderTerms, *, instead_of: ExchangeOrder | None = None) -> Admission:
-        """Return what the order is; `instead_of` is the order it would replace, whose claims do not count."""
-        self._check_owner(account, terms)
-        self._check_prices(terms)
-        self._check_session(terms)
+        """Return what the order is; what `instead_of`, the order it would replace, reserves does not count."""
+        if account.ledger.settings.suspend_trade:
+            raise Refusal.forbidden("account is not authorized to trade")
+        if terms.is_fractional and not account.ledger.settings.fractional_trading:
+            raise Refusal.forbidden("account is not allowed to trade fractional shares")
+        self._check_market(terms)
         opening = self._check_side(account, terms, instead_of)
         if opening and terms.sign < 0:
             self._check_short(account, terms)
-        self._check_pattern(account, terms, opening=opening)
+        if not opening and self._venue.rules.pattern_day_trading:
+            self._check_pattern(account, terms)
         self._check_wash(account, terms, instead_of)
-        collar = _collar(terms)
+        collar = collar_of(terms)
         per_share = self._check_price(terms, collar, opening=opening)
         if opening:
             self._check_money(account, terms, per_share, instead_of)
         return Admission(opening, per_share, collar)
 
-    # --- owner, prices, session
-
-    @staticmethod
-    def _check_owner(account: TradedAccount, terms: OrderTerms) -> None:
-        if account.ledger.settings.suspend_trade:
-            raise forbidden("account is not authorized to trade")
-        if terms.is_fractional and not account.ledger.settings.fractional_trading:
-            raise fractional_not_allowed()
-
-    def _check_prices(self, terms: OrderTerms) -> None:
+    def _check_market(self, terms: OrderTerms) -> None:
         current = self._venue.current_price(terms.symbol)
         if terms.stop is not None and current is not None and terms.sign * (terms.stop - current) <= 0:
             than = "less" if terms.sign < 0 else "greater"
-            raise invalid(
+            raise Refusal.invalid(
                 f"stop price must be {than} than current price",
                 market_price=price(current),
                 stop_price=price(terms.stop),
             )
         if terms.order_class != "simple":
-            self._check_geometry(terms, current)
+            self._check_exits(terms, current)
+        now, session = self._venue.now, self._venue.session
+        evening = session.closes_at + 3 * HOUR
+        if terms.time_in_force == "opg" and session.opens_at - 2 * MINUTE <= now < evening:
+            raise Refusal.invalid("opg orders are not accepted between 09:28 and 19:00")
+        if terms.time_in_force == "cls" and session.closes_at - 10 * MINUTE <= now < evening:
+            raise Refusal.invalid("cls orders are not accepted between 15:50 and 19:00")
+        if terms.type == "market" and terms.symbol in self._venue.halted:
+            raise Refusal.invalid("market order rejected due to trading halt on symbol")
 
     @staticmethod
-    def _check_geometry(terms: OrderTerms, current: int | None) -> None:
+    def _check_exits(terms: OrderTerms, current: int | None) -> None:
         """The stop lies at least a cent beyond the base price, the target on the other side of both."""
         exits = terms.sign if terms.order_class == "oco" else -terms.sign
         base = terms.limit if terms.limit is not None else current
@@ -85,27 +87,15 @@ class AdmissionChecks:
         for bound in bounds:
             if stop is not None and exits * (stop - bound) < CENT_STEP:
                 word = "<= base_price - 0.01" if exits < 0 else ">= base_price + 0.01"
-                raise invalid(f"stop_loss.stop_price must be {word}", base_price=price(bound))
+                raise Refusal.invalid(f"stop_loss.stop_price must be {word}", base_price=price(bound))
         if target is None or terms.order_class == "oco":
             return
         if base is not None and exits * (base - target) < CENT_STEP:
             word = ">= base_price + 0.01" if exits < 0 else "<= base_price - 0.01"
-            raise invalid(f"take_profit.limit_price must be {word}", base_price=price(base))
+            raise Refusal.invalid(f"take_profit.limit_price must be {word}", base_price=price(base))
         if stop is not None and exits * (stop - target) <= 0:
             word = ">" if exits < 0 else "<"
-            raise invalid(f"take_profit.limit_price must be {word} stop_loss.stop_price")
-
-    def _check_session(self, terms: OrderTerms) -> None:
-        now, session = self._venue.now, self._venue.session
-        evening = session.closes_at + 3 * HOUR
-        if terms.time_in_force == "opg" and session.opens_at - 2 * MINUTE <= now < evening:
-            raise invalid("opg orders are not accepted between 09:28 and 19:00")
-        if terms.time_in_force == "cls" and session.closes_at - 10 * MINUTE <= now < evening:
-            raise invalid("cls orders are not accepted between 15:50 and 19:00")
-        if terms.type == "market" and terms.symbol in self._venue.halted:
-            raise invalid("market order rejected due to trading halt on symbol")
-
-    # --- position
+            raise Refusal.invalid(f"take_profit.limit_price must be {word} stop_loss.stop_price")
 
     def _check_side(self, account: TradedAccount, terms: OrderTerms, instead_of: ExchangeOrder | None) -> bool:
         """Return whether the order opens (or adds); one that would do both is refused."""
@@ -113,115 +103,101 @@ class AdmissionChecks:
         opening = position * terms.sign >= 0
         intent = f"{'buy' if terms.sign > 0 else 'sell'}_to_{'open' if opening else 'close'}"
         if terms.intent is not None and terms.intent != intent:
-            raise invalid(f"position intent mismatch, inferred: {intent}, specified: {terms.intent}")
+            raise Refusal.invalid(f"position intent mismatch, inferred: {intent}, specified: {terms.intent}")
         if instead_of is None and terms.order_class == "oco" and opening:
-            raise invalid("oco orders must be exit orders")
+            raise Refusal.invalid("oco orders must be exit orders")
         if instead_of is None and terms.order_class in ("bracket", "oto") and not opening:
-            raise invalid(f"{terms.order_class} orders must be entry orders")
-        if opening:
-            self._check_other_opening(account, terms, position)
-        else:
+            raise Refusal.invalid(f"{terms.order_class} orders must be entry orders")
+        if not opening:
             self._check_available(account, terms, abs(position), instead_of)
+        elif not position and account.reservations.opens(terms.symbol, -terms.sign):  # opened from one side only
+            if terms.sign < 0:
+                raise Refusal.forbidden("cannot open a short sell while a long buy order is open")
+            raise Refusal.forbidden("cannot open a long buy while a short sell order is open")
         return opening
-
-    @staticmethod
-    def _check_other_opening(account: TradedAccount, terms: OrderTerms, position: int) -> None:
-        """A flat symbol is opened from one side only."""
-        if position or not account.stakes.opens(terms.symbol, -terms.sign):
-            return
-        if terms.sign < 0:
-            raise forbidden("cannot open a short sell while a long buy order is open")
-        raise forbidden("cannot open a long buy while a short sell order is open")
 
     def _check_available(
         self, account: TradedAccount, terms: OrderTerms, existing: int, instead_of: ExchangeOrder | None
     ) -> None:
+        reservations = account.reservations
         own = (instead_of.id, instead_of.sibling_id) if instead_of is not None else ()
-        held = account.stakes.shares(terms.symbol) - sum(account.stakes.shares_of(one) for one in own)
+        held = reservations.shares(terms.symbol) - sum(reservations.shares_of(one) for one in own)
         available = existing - held
-        requested = terms.quantity if terms.quantity is not None else self._shares_for(terms)
+        requested = terms.quantity
+        if requested is None:
+            assert terms.notional is not None
+            requested = -(-terms.notional // self._check_price(terms, collar_of(terms), opening=False))
         if requested > available:
-            claims = [c for c in self._venue.claims(account, terms.symbol) if c.order.id not in own]
-            raise forbidden(
+            raise Refusal.forbidden(
                 f"insufficient qty available for order (requested: {shares(requested)}, available: {shares(available)})",
                 available=shares(available),
                 existing_qty=shares(existing),
                 held_for_orders=shares(held),
-                related_orders=[claim.order.id for claim in claims if claim.shares],
+                related_orders=[
+                    order.id
+                    for order in account.open.values()
+                    if order.symbol == terms.symbol and order.id not in own and reservations.shares_of(order.id)
+                ],
                 symbol=terms.symbol,
             )
-
-    def _shares_for(self, terms: OrderTerms) -> int:
-        assert terms.notional is not None
-        return -(-terms.notional // self._check_price(terms, _collar(terms), opening=False))
 
     def _check_short(self, account: TradedAccount, terms: OrderTerms) -> None:
         venue, rules = self._venue, self._venue.rules
         asset = venue.assets[terms.symbol]
         equity = venue.valuation(account.ledger, 1).equity
-        if account.ledger.settings.no_shorting or rules.margin_multiplier < 2:
-            raise forbidden("account is not allowed to short")
-        if not is_above(equity, rules.minimum_margin_equity):
-            raise forbidden("account is not allowed to short")
+        is_allowed = not account.ledger.settings.no_shorting and rules.margin_multiplier >= 2
+        if not is_allowed or not is_above(equity, rules.minimum_margin_equity):
+            raise Refusal.forbidden("account is not allowed to short")
         if not asset.shortable:
-            raise invalid(f'asset "{terms.symbol}" cannot be sold short')
+            raise Refusal.invalid(f'asset "{terms.symbol}" cannot be sold short')
         if terms.is_fractional:
-            raise invalid("fractional orders cannot be sold short")
+            raise Refusal.invalid("fractional orders cannot be sold short")
         if not asset.easy_to_borrow:
             if rules.hard_to_borrow != "day_only":
-                raise invalid(f'asset "{terms.symbol}" cannot be sold short')
+                raise Refusal.invalid(f'asset "{terms.symbol}" cannot be sold short')
             if terms.time_in_force != "day":
-                raise invalid(f'only day orders are allowed for hard-to-borrow asset "{terms.symbol}"')
+                raise Refusal.invalid(f'only day orders are allowed for hard-to-borrow asset "{terms.symbol}"')
 
-    def _check_pattern(self, account: TradedAccount, terms: OrderTerms, *, opening: bool) -> None:
+    def _check_pattern(self, account: TradedAccount, terms: OrderTerms) -> None:
         """The retired pattern-day-trading rule: no fourth day trade in five days below 25,000 dollars."""
         venue, ledger = self._venue, account.ledger
-        if not venue.rules.pattern_day_trading or opening:
-            return
         recent = [d for d in ledger.day_trades if d > venue.session_number - PATTERN_DAYS]
         is_day_trade = ledger.holdings[terms.symbol].bought_in == venue.session_number
-        poor = not is_above(venue.valuation(ledger, 1).equity, PATTERN_EQUITY)
-        if is_day_trade and poor and len(recent) >= PATTERN_TRADES:
-            raise forbidden("trade denied due to pattern day trading protection", code=40310100)
-
-    # --- wash trades
+        is_poor = not is_above(venue.valuation(ledger, 1).equity, PATTERN_EQUITY)
+        if is_day_trade and is_poor and len(recent) >= PATTERN_TRADES:
+            raise Refusal.forbidden("trade denied due to pattern day trading protection", code=40310100)
 
     def _check_wash(self, account: TradedAccount, terms: OrderTerms, instead_of: ExchangeOrder | None) -> None:
         if terms.order_class != "simple" or terms.type == "trailing_stop":
             return
-        best = account.stakes.best_reach(terms.symbol, -terms.sign)
+        best = account.reservations.best_reach(terms.symbol, -terms.sign)
         if best is None or terms.sign * (reach(terms.type, terms.sign, terms.limit) - best) < 0:
             return
-        for order in account.open.values():  # it is refused; this says because of which order
+        for order in account.open.values():  # find the order to name
             exempt = order.order_class != "simple" or order.type == "trailing_stop" or order is instead_of
             if order.symbol != terms.symbol or order.sign == terms.sign or exempt:
                 continue
             if reason := _washes(terms, order):
-                raise forbidden(
+                raise Refusal.forbidden(
                     "potential wash trade detected. use complex orders",
                     existing_order_id=order.id,
                     reject_reason=reason,
                 )
 
-    # --- money
-
     def _check_price(self, terms: OrderTerms, collar: int | None, *, opening: bool) -> int:
         """Return what a share is taken to cost, 1e-4 dollars."""
         venue, symbol = self._venue, terms.symbol
         limit = terms.limit if terms.limit is not None else collar or terms.stop or terms.target_limit
-        reference = self._reference(symbol, terms.sign)
         if terms.sign < 0 and opening:
             ask = self._reference(symbol, 1)
-            factor = venue.rules.short_check_factor
-            floor = None if ask is None else int(ask * factor)
-            known = [p for p in (limit, floor) if p is not None]
-            per_share = max(known) if known else None
+            floor = None if ask is None else int(ask * venue.rules.short_check_factor)
+            per_share = max((p for p in (limit, floor) if p is not None), default=None)
         else:
-            per_share = limit if limit is not None else reference
+            per_share = limit if limit is not None else self._reference(symbol, terms.sign)
         if per_share is None and not opening and terms.quantity is not None:
             return 0  # nothing is reserved, so nothing needs a price
         if per_share is None:
-            raise invalid(f'no market price is available for asset "{symbol}"')
+            raise Refusal.invalid(f'no market price is available for asset "{symbol}"')
         return per_share
 
     def _reference(self, symbol: str, sign: int) -> int | None:
@@ -241,17 +217,17 @@ class AdmissionChecks:
         venue = self._venue
         cost = terms.notional if terms.notional is not None else (terms.quantity or 0) * per_share
         if terms.is_fractional and cost < VALUE_UNITS:
-            raise forbidden("cost basis must be >= minimal amount of order 1")
+            raise Refusal.forbidden("cost basis must be >= minimal amount of order 1")
         multiplier = venue.multiplier(account.ledger)
         figures = venue.valuation(account.ledger, multiplier)
         asset = venue.assets[terms.symbol]
         weight = 1 if asset.marginable else multiplier
-        power = figures.equity * multiplier - figures.weighted - venue.reserved(account, multiplier)
+        power = figures.equity * multiplier - figures.weighted - account.reservations.value(multiplier)
         if instead_of is not None:
             power += instead_of.leaves_value() * weight
         gross = figures.long - figures.short
         if cost * weight > power or gross > figures.equity * venue.rules.maximum_gross:
-            raise forbidden(
+            raise Refusal.forbidden(
                 "insufficient buying power",
                 buying_power=dollars(max(power, 0)),
                 cost_basis=dollars(cost),
@@ -259,13 +235,11 @@ class AdmissionChecks:
             )
 
 
-def _collar(terms: OrderTerms) -> int | None:
-    return collar_of(terms.stop) if terms.type == "stop" and terms.sign > 0 and terms.stop is not None else None
-
-
-def collar_of(stop: int) -> int:
+def collar_of(terms: OrderTerms | ExchangeOrder) -> int | None:
     """Return the limit that a buy stop gets: 4 % above the stop below 50 dollars, else 2.5 %, on the tick."""
-    raised = stop * 1040 // 1000 if stop < NEAR_STOP else stop * 1025 // 1000
+    if terms.type != "stop" or terms.sign < 0 or terms.stop is None:
+        return None
+    raised = terms.stop * (1040 if terms.stop < NEAR_STOP else 1025) // 1000
     return raised - raised % step_of(raised)
 
 

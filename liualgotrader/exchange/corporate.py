@@ -11,7 +11,6 @@ from fractions import Fraction
 
 from liualgotrader.common.money import price_units
 from liualgotrader.exchange.account_ledger import Mark
-from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.units import shares, step_of
 from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
@@ -45,22 +44,8 @@ def _closing_mark(venue: ExchangeVenue, account: TradedAccount) -> Mark:
 
 
 def _adjust(venue: ExchangeVenue, account: TradedAccount, symbol: str, ratio: Decimal, dividend: int) -> None:
-    for order in tuple(account.open.values()):
-        if order.symbol == symbol and _is_adjusted(order, dividend):
-            _restate(order, ratio, dividend)
-            order.updated_at = venue.now
-            venue.recount(order)
-            venue.emit("restated", order)
+    """Restate gtc orders: after a split all, after a dividend those that wait below the market (buy limits, sell stops)."""
 
-
-def _is_adjusted(order: ExchangeOrder, dividend: int) -> bool:
-    """Splits touch every gtc order, dividends those that wait below the market: buy limits and sell stops."""
-    if order.time_in_force != "gtc":
-        return False
-    return not dividend or (order.stop is None) == (order.sign > 0)
-
-
-def _restate(order: ExchangeOrder, ratio: Decimal, dividend: int) -> None:
     def adjusted(units: int | None) -> int | None:
         if units is None:
             return None
@@ -68,10 +53,18 @@ def _restate(order: ExchangeOrder, ratio: Decimal, dividend: int) -> None:
         step = step_of(int(exact))
         return max(int(exact / step) * step, 1)
 
-    order.limit, order.stop, order.hwm = adjusted(order.limit), adjusted(order.stop), adjusted(order.hwm)
-    order.collar = adjusted(order.collar)
-    order.check_price = adjusted(order.check_price) or 0
-    if order.trail is not None:
-        order.trail = max(int(order.trail / Fraction(ratio)), 1)
-    if order.quantity is not None:
-        order.quantity = order.filled + order.lot(int((order.quantity - order.filled) * ratio))
+    for order in tuple(account.open.values()):
+        if order.symbol != symbol or order.time_in_force != "gtc":
+            continue
+        if dividend and (order.stop is None) != (order.sign > 0):
+            continue
+        order.limit, order.stop, order.hwm = adjusted(order.limit), adjusted(order.stop), adjusted(order.hwm)
+        order.collar = adjusted(order.collar)
+        order.check_price = adjusted(order.check_price) or 0
+        if order.trail is not None:
+            order.trail = max(int(order.trail / Fraction(ratio)), 1)
+        if order.quantity is not None:
+            order.quantity = order.filled + order.lot(int((order.quantity - order.filled) * ratio))
+        order.updated_at = venue.now
+        venue.recount(order)
+        venue.emit("restated", order)

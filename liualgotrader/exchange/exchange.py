@@ -1,4 +1,4 @@
-"""The door of the simulated exchange: requests and market events in, updates and views out.
+"""The simulated exchange: requests and market events in, updates and views out.
 
 Time moves only by `advance` and `on_event`. A request is checked at once and takes effect `latency` later; those
 that take effect at the same instant do so by client order id, so that callers who race get the same fills.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import TypeVar
 
+from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Counts, MarketEvent, Quote, Status, TradeTick
+from liualgotrader.common.money import ZERO
 from liualgotrader.exchange import state
-from liualgotrader.exchange.account_ledger import AccountLedger
+from liualgotrader.exchange.account_ledger import AccountLedger, Holding, is_above
 from liualgotrader.exchange.corporate import turn_day
-from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import (
     AccountSettings,
     AccountView,
@@ -23,26 +25,26 @@ from liualgotrader.exchange.exchange_values import (
     CancelResult,
     CashActivity,
     HeldPosition,
+    OrderChanges,
     OrderRequest,
     OrderView,
+    Refusal,
     Update,
 )
 from liualgotrader.exchange.fills import fill_model
 from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.matching import Matcher
-from liualgotrader.exchange.refusals import missing
-from liualgotrader.exchange.reports import account_view, position_view
-from liualgotrader.exchange.requests import Changes, RequestHandler
+from liualgotrader.exchange.requests import RequestHandler
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.exchange.timeline import Timeline
-from liualgotrader.exchange.units import value_units
+from liualgotrader.exchange.units import dollars, per_share, price, ratio, shares, value_units
 from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 LAST = int(Counts.LAST)
 
 
 class Exchange:
-    """One matching and accounting core for any number of accounts; no I/O, no clock, nothing random but by `seed`."""
+    """Matching and accounting for any number of accounts: no I/O, no clock, all chance drawn from `seed`."""
 
     def __init__(
         self, assets: Sequence[AssetTerms], *, session: ExchangeSession, rules: Rules | None = None, seed: int = 0
@@ -53,8 +55,8 @@ class Exchange:
         self._matcher = Matcher(self._venue, self._lifecycle, fill_model(rules, seed))
         self._timeline = Timeline(self._venue, self._lifecycle, self._matcher)
         self._timeline.schedule_session()
-        self._desk = RequestHandler(self._venue, self._timeline)
-        # The dictionaries that every market event touches; they live as long as the exchange.
+        self._requests = RequestHandler(self._venue, self._timeline)
+        # What every market event touches; these live as long as the exchange.
         self._heap = self._timeline.heap
         self._quotes = self._venue.quotes
         self._trades = self._venue.trades
@@ -87,52 +89,32 @@ class Exchange:
         """
         account = self._venue.find_account(account_id)
         self._timeline.run(now, before_requests=True)
-        return self._venue.view(self._desk.submit(account, request))
+        return self._venue.view(self._requests.submit(account, request))
 
-    def replace(
-        self,
-        account_id: str,
-        order_id: str,
-        now: int,
-        *,
-        quantity: Decimal | None = None,
-        time_in_force: str | None = None,
-        limit_price: Decimal | None = None,
-        stop_price: Decimal | None = None,
-        trail: Decimal | None = None,
-        client_order_id: str | None = None,
-    ) -> OrderView:
+    def replace(self, account_id: str, order_id: str, now: int, changes: OrderChanges) -> OrderView:
         """Ask for other terms and return the new order; if the old one fills first, the new one is rejected.
 
-        `quantity` is the total with what has been filled; the new order is for the difference. Raises `Refusal`.
+        The new order is for the new total less what has been filled. Raises `Refusal`.
         """
         account = self._venue.find_account(account_id)
         self._timeline.run(now, before_requests=True)
         old = self._venue.find_order(account_id, order_id)
-        changes = Changes(
-            quantity=quantity,
-            time_in_force=time_in_force,
-            limit_price=limit_price,
-            stop_price=stop_price,
-            trail=trail,
-            client_order_id=client_order_id,
-        )
-        return self._venue.view(self._desk.replace(account, old, changes))
+        return self._venue.view(self._requests.replace(account, old, changes))
 
     def cancel(self, account_id: str, order_id: str, now: int) -> None:
         """Ask for cancellation, effective at `now` + latency; fills may come first. Raises `Refusal`."""
         self._timeline.run(now, before_requests=True)
-        self._desk.cancel(self._venue.find_order(account_id, order_id))
+        self._requests.cancel(self._venue.find_order(account_id, order_id))
 
     def cancel_all(self, account_id: str, now: int) -> list[CancelResult]:
         """Ask for cancellation of every open order of the account."""
         self._timeline.run(now, before_requests=True)
-        return self._desk.cancel_all(self._venue.find_account(account_id))
+        return self._requests.cancel_all(self._venue.find_account(account_id))
 
     # --- the market
 
     def on_event(self, event: MarketEvent) -> None:
-        """Let time pass to the event, then take it in; orders are matched only where the symbol has any."""
+        """Let time pass to the event, then apply it; orders are matched only where the symbol has any."""
         if type(event) is Quote:
             self._pass_time(event.at)
             self._quotes[event.symbol] = event
@@ -145,24 +127,20 @@ class Exchange:
                 if event.symbol in self._markets:
                     self._matcher.on_print(self._markets[event.symbol], event)
         elif isinstance(event, Status):
-            self._on_status(event)
+            self._timeline.run(event.at)
+            if event.halted:
+                self._venue.halted.add(event.symbol)
+            elif event.symbol in self._venue.halted:
+                self._venue.halted.remove(event.symbol)
+                self._venue.resumed[event.symbol] = event.at
+            if event.symbol in self._markets:
+                self._matcher.sweep(self._markets[event.symbol])
 
     def _pass_time(self, at: int) -> None:
         if self._heap and self._heap[0][0] <= at:
             self._timeline.run(at)
         elif at > self._venue.now:
             self._venue.now = at
-
-    def _on_status(self, status: Status) -> None:
-        self._timeline.run(status.at)
-        if status.halted:
-            self._venue.halted.add(status.symbol)
-        else:
-            if status.symbol in self._venue.halted:
-                self._venue.resumed[status.symbol] = status.at
-            self._venue.halted.discard(status.symbol)
-        if status.symbol in self._markets:
-            self._matcher.on_halt(self._markets[status.symbol])
 
     def advance(self, now: int) -> None:
         """Let everything due up to and including `now` happen, in order of time."""
@@ -181,10 +159,10 @@ class Exchange:
 
     def next_wakeup(self) -> int:
         """Return when something happens next without a market event, `NEVER` if nothing will."""
-        return self._timeline.next_at
+        return self._heap[0][0] if self._heap else NEVER
 
     def take_updates(self) -> list[Update]:
-        """Return what happened since the last call, in order; the views already show it."""
+        """Return the updates since the last call, in order; the views already show them."""
         updates = self._venue.updates[:]
         self._venue.updates.clear()
         return updates
@@ -200,7 +178,7 @@ class Exchange:
         ledger = self._venue.find_account(account_id).ledger
         order_id = ledger.client_ids.get(client_order_id)
         if order_id is None:
-            raise missing(f"order not found for {client_order_id}")
+            raise Refusal.not_found(f"order not found for {client_order_id}")
         return self._venue.view(self._venue.orders[order_id])
 
     def orders(
@@ -235,15 +213,15 @@ class Exchange:
             and (side is None or order.side == side)
             and not (nested and order.parent_id)
         ]
-        wanted.sort(key=_by_submission, reverse=direction == "desc")
+        wanted.sort(key=lambda o: (o.submitted_at, o.client_order_id), reverse=direction == "desc")
         return [self._venue.view(order, nested=nested) for order in wanted[:limit]]
 
     def positions(self, account_id: str) -> list[HeldPosition]:
         """Return what the account holds, by symbol."""
         account = self._venue.find_account(account_id)
         return [
-            position_view(self._venue, account, symbol, held)
-            for symbol, held in sorted(account.ledger.held(), key=_symbol)
+            _position_view(self._venue, account, symbol, held)
+            for symbol, held in sorted(account.ledger.held(), key=itemgetter(0))
         ]
 
     def position(self, account_id: str, symbol: str) -> HeldPosition:
@@ -251,12 +229,12 @@ class Exchange:
         account = self._venue.find_account(account_id)
         holding = account.ledger.holdings.get(symbol)
         if holding is None or not holding.quantity:
-            raise missing("position does not exist")
-        return position_view(self._venue, account, symbol, holding)
+            raise Refusal.not_found("position does not exist")
+        return _position_view(self._venue, account, symbol, holding)
 
     def account(self, account_id: str) -> AccountView:
         """Return the account's figures now."""
-        return account_view(self._venue, self._venue.find_account(account_id))
+        return _account_view(self._venue, self._venue.find_account(account_id))
 
     def activities(
         self,
@@ -298,7 +276,7 @@ class Exchange:
         """Return the asset's terms. Raises `Refusal` 404."""
         asset = self._venue.assets.get(symbol)
         if asset is None:
-            raise missing(f"asset not found for {symbol}")
+            raise Refusal.not_found(f"asset not found for {symbol}")
         return asset
 
     # --- keeping it
@@ -330,9 +308,65 @@ def page_of(
     return found[:limit]
 
 
-def _by_submission(order: ExchangeOrder) -> tuple[int, str]:
-    return (order.submitted_at, order.client_order_id)
+def _account_view(venue: ExchangeVenue, account: TradedAccount) -> AccountView:
+    """Return the account's figures at current prices."""
+    ledger, rules = account.ledger, venue.rules
+    multiplier = venue.multiplier(ledger)
+    figures = venue.valuation(ledger, multiplier)
+    reserved = account.reservations.value(multiplier)
+    power = max(figures.equity * multiplier - figures.weighted - reserved, 0)
+    margin_allowed = is_above(figures.equity, rules.minimum_margin_equity)
+    return AccountView(
+        account_id=ledger.account_id,
+        cash=dollars(ledger.cash),
+        equity=dollars(figures.equity),
+        last_equity=dollars(ledger.last_equity),
+        buying_power=dollars(power),
+        regt_buying_power=dollars(min(power, max(figures.equity - figures.initial, 0) * 2)),
+        non_marginable_buying_power=dollars(power // multiplier),
+        portfolio_value=dollars(figures.equity),
+        long_market_value=dollars(figures.long),
+        short_market_value=dollars(figures.short),
+        initial_margin=dollars(figures.initial),
+        maintenance_margin=dollars(figures.maintenance),
+        last_maintenance_margin=dollars(ledger.last_maintenance),
+        sma=dollars(max(figures.equity - figures.initial, 0)),
+        multiplier=str(multiplier),
+        shorting_enabled=margin_allowed and rules.margin_multiplier > 1 and not ledger.settings.no_shorting,
+        trading_blocked=False,
+        trade_suspended_by_user=ledger.settings.suspend_trade,
+        created_at=ledger.created_at,
+        reserved=dollars(reserved),
+        realized_pl=dollars(ledger.realized),
+        fees_paid=dollars(ledger.fees),
+    )
 
 
-def _symbol(held: tuple[str, object]) -> str:
-    return held[0]
+def _position_view(venue: ExchangeVenue, account: TradedAccount, symbol: str, holding: Holding) -> HeldPosition:
+    """Return one position at the current price."""
+    mark = venue.mark_for(account.ledger)(symbol)
+    lastday = venue.previous_close(symbol)
+    quantity = holding.quantity
+    worth = quantity * mark
+    gain, day_gain = worth - holding.cost, worth - holding.day_cost
+    asset = venue.assets.get(symbol)
+    available = max(abs(quantity) - account.reservations.shares(symbol), 0)
+    return HeldPosition(
+        symbol=symbol,
+        exchange=asset.exchange if asset else "",
+        side="long" if quantity > 0 else "short",
+        quantity=shares(quantity),
+        quantity_available=shares(available),
+        average_entry_price=per_share(abs(holding.cost), abs(quantity)),
+        cost_basis=dollars(holding.cost),
+        market_value=dollars(worth),
+        current_price=price(mark),
+        lastday_price=None if lastday is None else price(lastday),
+        change_today=ratio(mark - lastday, lastday) if lastday else ZERO,
+        unrealized_pl=dollars(gain),
+        unrealized_plpc=ratio(gain, abs(holding.cost)),
+        unrealized_intraday_pl=dollars(day_gain),
+        unrealized_intraday_plpc=ratio(day_gain, abs(holding.day_cost)),
+        asset_marginable=asset.marginable if asset else False,
+        realized_pl=dollars(holding.realized),
+    )

@@ -11,10 +11,17 @@ from liualgotrader.exchange.exchange_values import FINAL_STATUSES, OrderView
 from liualgotrader.exchange.units import SHARE, dollars, optional_price, per_share, shares
 
 _ENDS = {"filled", "canceled", "expired"}
+_INSTANTS = {
+    "filled": "filled_at",
+    "canceled": "canceled_at",
+    "expired": "expired_at",
+    "rejected": "failed_at",
+    "replaced": "replaced_at",
+}
 _WORKING = {"partially_filled", "pending_cancel", "pending_replace", "replaced", *_ENDS}
 
-# From the descriptions of the vendor's order states. `pending_cancel` and `pending_replace` may also go back to
-# where they came from, see Order.back().
+# From the vendor's descriptions of its order states. `pending_cancel` and `pending_replace` may also go back to
+# where they came from, see `back`.
 LEGAL: dict[str, frozenset[str]] = {
     "pending_new": frozenset({"accepted", "new", "rejected", "canceled"}),
     "accepted": frozenset({"new", "canceled", "expired", "rejected"}),
@@ -34,19 +41,19 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False):
     client_order_id: str
     symbol: str
     sign: int  # +1 buys, -1 sells
-    type: str
-    time_in_force: str
-    order_class: str
-    role: str  # simple, entry, target, protection
-    quantity: int | None
-    notional: int | None
-    limit: int | None
-    stop: int | None
-    trail: int | None
-    trail_percent: Decimal | None
-    extended: bool
-    opening: bool  # opens or adds to a position; else it reduces one
-    status: str
+    type: str = "limit"
+    time_in_force: str = "day"
+    order_class: str = "simple"
+    role: str = "simple"  # simple, entry, target, protection
+    quantity: int | None = None
+    notional: int | None = None
+    limit: int | None = None
+    stop: int | None = None
+    trail: int | None = None
+    trail_percent: Decimal | None = None
+    extended: bool = False
+    opening: bool = False  # opens or adds to a position; else it reduces one
+    status: str = "pending_new"
     created_at: int
     submitted_at: int
     updated_at: int
@@ -56,7 +63,7 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False):
     collar: int | None = None  # limit that an elected buy stop gets
     elected: bool = False
     hwm: int | None = None
-    queue_ahead: int | None = None  # shares before us at our price, None while nobody can know
+    queue_ahead: int | None = None  # shares before us at our price, None while it is unknown
     check_price: int = 0  # what a share reserves in buying power
     before_pending: str = ""
     filled: int = 0
@@ -82,7 +89,7 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def side(self) -> Side:
-        """The side as outsiders call it."""
+        """Buy or sell."""
         return Side.BUY if self.sign > 0 else Side.SELL
 
     @property
@@ -126,6 +133,12 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False):
         """Return as much of a quantity as the order can take: whole shares, if it is for whole shares."""
         return quantity - quantity % SHARE if self.is_whole else quantity
 
+    def leaves(self) -> int:
+        """Return the shares that are left; of an order by value, at its check price."""
+        if self.quantity is not None:
+            return self.quantity - self.filled
+        return -(-self.leaves_value() // self.check_price)
+
     def leaves_value(self) -> int:
         """Return the value of what is left at its check price."""
         if self.notional is not None:
@@ -134,25 +147,17 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False):
         return (self.quantity - self.filled) * self.check_price
 
     def become(self, status: str, at: int) -> None:
-        """Take the next step of the order's life."""
+        """Go to the next status."""
         assert status in LEGAL.get(self.status, ()), f"order {self.id}: {self.status} cannot become {status}"
         if status in ("pending_cancel", "pending_replace"):
             self.before_pending = self.status
         self.status = status
         self.updated_at = at
-        if status == "filled":
-            self.filled_at = at
-        elif status == "canceled":
-            self.canceled_at = at
-        elif status == "expired":
-            self.expired_at = at
-        elif status == "rejected":
-            self.failed_at = at
-        elif status == "replaced":
-            self.replaced_at = at
+        if instant := _INSTANTS.get(status):
+            setattr(self, instant, at)
 
     def back(self, at: int) -> None:
-        """Return from a pending cancel or replace to where the order was."""
+        """Return from a pending cancel or replace to the status before."""
         assert self.status in ("pending_cancel", "pending_replace"), f"order {self.id} is {self.status}"
         self.status = "partially_filled" if self.filled else self.before_pending
         self.updated_at = at
@@ -178,15 +183,15 @@ def stop_of_trail(order: ExchangeOrder) -> int | None:
     """Return the stop price of a trailing stop: its best price minus (sells) or plus (buys) the trail, on the tick."""
     if order.hwm is None:
         return None
-    if order.trail is not None:
-        return max(order.hwm - order.trail if order.sign < 0 else order.hwm + order.trail, 1)
-    assert order.trail_percent is not None
-    part = int(order.hwm * order.trail_percent / 100)
-    return max(order.hwm - part if order.sign < 0 else order.hwm + part, 1)
+    trail = order.trail
+    if trail is None:
+        assert order.trail_percent is not None
+        trail = int(order.hwm * order.trail_percent / 100)
+    return max(order.hwm + order.sign * trail, 1)
 
 
 def view(order: ExchangeOrder, legs: tuple[OrderView, ...] = ()) -> OrderView:
-    """Return the order as outsiders see it."""
+    """Return the order as its owner sees it."""
     intent = f"{order.side}_to_{'open' if order.opening else 'close'}"
     return OrderView(
         id=order.id,

@@ -15,17 +15,6 @@ from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Side
 
-OPEN_STATUSES = frozenset(
-    {
-        "pending_new",
-        "accepted",
-        "held",
-        "new",
-        "partially_filled",
-        "pending_cancel",
-        "pending_replace",
-    }
-)
 FINAL_STATUSES = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
 
 
@@ -66,6 +55,20 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_loss_stop: Decimal | None = None
     stop_loss_limit: Decimal | None = None
     position_intent: str | None = None  # buy_to_open, buy_to_close, sell_to_open, sell_to_close
+
+
+class OrderChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """New terms for a working order; None leaves a term as it is.
+
+    `quantity` is the total with what has been filled. `trail` is in the unit of the order's trail.
+    """
+
+    quantity: Decimal | None = None
+    time_in_force: str | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    client_order_id: str | None = None
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +116,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         """Whether the order can still trade."""
-        return self.status in OPEN_STATUSES
+        return self.status not in FINAL_STATUSES
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,9 +251,32 @@ class CancelResult(msgspec.Struct, frozen=True):
 
 
 class Refusal(BrokerRefused):
-    """The exchange says no. `status` is the HTTP status, `code` the vendor's number, `extra` further body fields."""
+    """The exchange says no. `status` is the HTTP status, `code` the vendor's number, `extra` further body fields.
+
+    Source: Alpaca's trading API, observed answers. Its sentences change; status and number are stable.
+    """
 
     def __init__(self, status: int, code: int, message: str, **extra: Any) -> None:
         super().__init__(message, status=status, code=code)
         self.message = message
         self.extra = extra
+
+    @classmethod
+    def malformed(cls, message: str) -> Refusal:
+        """The request itself is wrong."""
+        return cls(422, 40010001, message)
+
+    @classmethod
+    def invalid(cls, message: str, **extra: Any) -> Refusal:
+        """The order breaks a rule of the market."""
+        return cls(422, 42210000, message, **extra)
+
+    @classmethod
+    def forbidden(cls, message: str, *, code: int = 40310000, **extra: Any) -> Refusal:
+        """The account may not do this."""
+        return cls(403, code, message, **extra)
+
+    @classmethod
+    def not_found(cls, message: str) -> Refusal:
+        """There is no such thing."""
+        return cls(404, 40410000, message)

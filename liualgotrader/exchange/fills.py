@@ -32,7 +32,7 @@ class Offer(NamedTuple):
 
 
 class FillModel(Protocol):
-    """What a profile decides."""
+    """What a profile decides; see above for what each does."""
 
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return what the order gets from the standing quote."""
@@ -47,7 +47,7 @@ class FillModel(Protocol):
         ...
 
     def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
-        """The order rests in the book, or the quote moved: settle its place in the queue."""
+        """The order rests in the book, or the quote moved: update its place in the queue."""
         ...
 
 
@@ -98,27 +98,24 @@ class Strict:
         return Offer(walked, order.lot(order.wanted(walked, spent=shown, spent_value=shown * price)))
 
     def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
-        """Share the print among resting limits, best price first; those at its price wait for their turn in the queue."""
+        """Share the print among resting limits, best price first; those at its price after the shares queued before them."""
         found = []
         left = size
         for order in market.resting():
             limit = order.match_limit
             if limit is None or order.sign * (limit - price) < 0 or left <= 0:
                 continue
-            free = left if limit != price else self._pass_queue(order, left)
+            free = left
+            if limit == price:
+                if order.queue_ahead is None:
+                    continue
+                free = max(left - order.queue_ahead, 0)
+                order.queue_ahead = max(order.queue_ahead - left, 0)
             quantity = order.lot(min(order.wanted(limit), free))
             if quantity:
                 found.append((order, Offer(limit, quantity)))
                 left -= quantity
         return found
-
-    @staticmethod
-    def _pass_queue(order: ExchangeOrder, printed: int) -> int:
-        if order.queue_ahead is None:
-            return 0
-        ahead = order.queue_ahead
-        order.queue_ahead = max(ahead - printed, 0)
-        return max(printed - ahead, 0)
 
     def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
         """Whether a print inside the NBBO is at or through the stop."""
@@ -138,7 +135,7 @@ class Strict:
 
 
 class Paper:
-    """Marketable is filled, whatever the size; sometimes only in part. Draws depend on seed and order alone."""
+    """Fills whatever is marketable, now and then only in part. Draws depend on seed and order alone."""
 
     def __init__(self, probability: float, seed: int) -> None:
         self._probability = probability
@@ -161,8 +158,7 @@ class Paper:
         return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest()) / 2**48
 
     def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
-        """Return nothing: only the NBBO counts."""
-        return ()
+        return ()  # only the NBBO counts
 
     def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
         """Whether a print inside the NBBO is at or through the stop."""
@@ -185,8 +181,7 @@ class Touch:
         return (Offer(price, wanted),) if wanted else ()
 
     def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
-        """Return nothing: only the NBBO counts."""
-        return ()
+        return ()  # only the NBBO counts
 
     def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
         """Whether the opposite side of the quote is at or through the stop."""

@@ -1,19 +1,17 @@
-"""What happens to orders: they execute, end, and pull their exits with them.
+"""What happens to orders: they execute, end, and take their exits with them.
 
-Everything a happening changes is changed before its first update is written.
+All state changes before the first update of a step is emitted.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from liualgotrader.common.clock import as_utc
-from liualgotrader.common.orders import Side
 from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import Activity, Execution
 from liualgotrader.exchange.fills import Offer
 from liualgotrader.exchange.units import CENT_VALUE, dollars, price, shares
-from liualgotrader.exchange.venue import ExchangeVenue
+from liualgotrader.exchange.venue import ExchangeVenue, activity_id
 
 
 class Lifecycle:
@@ -26,30 +24,19 @@ class Lifecycle:
     # --- executions
 
     def execute(self, order: ExchangeOrder, offer: Offer, *, synthetic: bool = False) -> None:
-        """Book an execution: order, position, cash, siblings, activity; then tell."""
+        """Book an execution: order, position, cash, siblings, activity; then emit the updates."""
         venue, (at_price, quantity) = self._venue, offer
         ledger = venue.accounts[order.account_id].ledger
         done = order.wanted(at_price, spent=quantity, spent_value=quantity * at_price) == 0
         if done and (sibling := venue.orders.get(order.sibling_id or "")):
             self.refuse_replacement(sibling)
-        fee = self._fee(order, quantity, at_price)
-        position = ledger.book(order.symbol, order.sign * quantity, at_price, fee, venue.session_number)
         order.filled += quantity
         order.filled_value += quantity * at_price
+        total = venue.rules.fees.total(order.side, shares(order.filled), dollars(order.filled_value), venue.session.day)
+        fee = max(int(total * 100) * CENT_VALUE - order.fee, 0)  # rates may have fallen since the order began
         order.fee += fee
+        position = ledger.book(order.symbol, order.sign * quantity, at_price, fee, venue.session_number)
         order.executions += 1
-        self._step(order, done=done)
-        execution = self._execution(order, offer, fee, position, synthetic=synthetic)
-        ledger.activities.append(_activity(execution, done=done))
-        happened = self._exits_after(order, quantity, done=done)
-        for one in (order, *(other for _, other in happened)):
-            venue.recount(one)
-        venue.emit("fill" if done else "partial_fill", order, execution)
-        for event, other in happened:
-            venue.emit(event, other)
-
-    def _step(self, order: ExchangeOrder, *, done: bool) -> None:
-        venue = self._venue
         if done:
             order.become("filled", venue.now)
             self._stop_working(order)
@@ -57,78 +44,72 @@ class Lifecycle:
             order.updated_at = venue.now  # it stays so until the replacement is decided
         else:
             order.become("partially_filled", venue.now)
-
-    def _fee(self, order: ExchangeOrder, quantity: int, at_price: int) -> int:
-        """Return what an execution costs; never less than nothing, even if rates have fallen since the order began."""
-        filled, filled_value = order.filled + quantity, order.filled_value + quantity * at_price
-        day = self._venue.session.day
-        total = self._venue.rules.fees.total(order.side, shares(filled), dollars(filled_value), day)
-        return max(int(total * 100) * CENT_VALUE - order.fee, 0)
-
-    def _execution(self, order: ExchangeOrder, offer: Offer, fee: int, position: int, *, synthetic: bool) -> Execution:
-        done = order.status == "filled"
-        return Execution(
-            execution_id=self._venue.new_id("execution", order.id, order.executions),
+        execution = Execution(
+            execution_id=venue.new_id("execution", order.id, order.executions),
             order_id=order.id,
             client_order_id=order.client_order_id,
             symbol=order.symbol,
             side=order.side,
-            quantity=shares(offer.quantity),
-            price=price(offer.price),
+            quantity=shares(quantity),
+            price=price(at_price),
             fee=dollars(fee),
-            at=self._venue.now,
+            at=venue.now,
             cumulative_quantity=shares(order.filled),
-            leaves_quantity=shares(0 if done else order.wanted(offer.price)),
+            leaves_quantity=shares(0 if done else order.wanted(at_price)),
             position_quantity=shares(position),
             order_status="filled" if done else "partially_filled",
             synthetic=synthetic,
         )
+        event = "fill" if done else "partial_fill"
+        ledger.activities.append(_activity(execution, event))
+        changed = self._exits_after(order, quantity, done=done)
+        for one in (order, *(other for _, other in changed)):
+            venue.recount(one)
+        venue.emit(event, order, execution)
+        for other_event, other in changed:
+            venue.emit(other_event, other)
 
     # --- exits
 
     def _exits_after(self, order: ExchangeOrder, quantity: int, *, done: bool) -> list[tuple[str, ExchangeOrder]]:
         """Shrink or cancel the sibling of an exit that traded, let the exits of a filled entry work."""
         venue = self._venue
-        happened: list[tuple[str, ExchangeOrder]] = []
+        changed: list[tuple[str, ExchangeOrder]] = []
         sibling = venue.orders.get(order.sibling_id or "")
         if sibling is not None and sibling.is_open:
             assert sibling.quantity is not None
             if done:
-                happened += self._end_one(sibling, "canceled", "the other exit was filled")
+                changed += self._end_one(sibling, "canceled", "the other exit was filled")
             else:
                 sibling.quantity -= quantity
                 sibling.updated_at = venue.now
-                happened.append(("restated", sibling))
+                changed.append(("restated", sibling))
         if done and order.role == "entry":
-            free = venue.closable(order)
-            happened += [("new", self._activate(venue.orders[leg], order, free)) for leg in order.child_ids]
-        return happened
-
-    def _activate(self, exit_order: ExchangeOrder, entry: ExchangeOrder, free: int) -> ExchangeOrder:
-        """Let an exit work, for `free` shares at most: others were sold, or are being sold, while the entry worked."""
-        venue = self._venue
-        assert exit_order.quantity is not None
-        exit_order.quantity = min(exit_order.quantity, exit_order.lot(free))
-        exit_order.expires_at = exit_order.expires_at or entry.expires_at
-        exit_order.become("new", venue.now)
-        exit_order.arrived, exit_order.working_at = True, venue.now
-        venue.market(exit_order.symbol).add(exit_order)
-        self.activated.append(exit_order)
-        return exit_order
+            free = venue.closable(order)  # others were sold, or are being sold, while the entry worked
+            for leg in (venue.orders[leg_id] for leg_id in order.child_ids):
+                assert leg.quantity is not None
+                leg.quantity = min(leg.quantity, leg.lot(free))
+                leg.expires_at = leg.expires_at or order.expires_at
+                leg.become("new", venue.now)
+                leg.arrived, leg.working_at = True, venue.now
+                venue.market(leg.symbol).add(leg)
+                self.activated.append(leg)
+                changed.append(("new", leg))
+        return changed
 
     # --- ends
 
     def end(self, order: ExchangeOrder, status: str, reason: str = "") -> None:
-        """End an order (canceled, expired, rejected, replaced) and the exits that hang on it; then tell."""
+        """End an order (canceled, expired, rejected, replaced) with the exits tied to it; then emit the updates."""
         others: list[ExchangeOrder] = []
         if status != "replaced":
             others = [o for o in self.group(order) if o is not order and o.is_open]
             for one in (order, *others):
                 self.refuse_replacement(one)
-        happened = self._end_one(order, status, reason)
+        changed = self._end_one(order, status, reason)
         for other in others:
-            happened += self._end_one(other, "expired" if status == "expired" else "canceled", reason)
-        for event, ended in happened:
+            changed += self._end_one(other, "expired" if status == "expired" else "canceled", reason)
+        for event, ended in changed:
             self._venue.emit(event, ended)
 
     def _end_one(self, order: ExchangeOrder, status: str, reason: str) -> list[tuple[str, ExchangeOrder]]:
@@ -171,14 +152,13 @@ class Lifecycle:
         return [parent, *(orders[leg] for leg in parent.child_ids)]
 
 
-def _activity(execution: Execution, *, done: bool) -> Activity:
-    stamp = as_utc(execution.at)
+def _activity(execution: Execution, event: str) -> Activity:
     return Activity(
-        id=f"{stamp:%Y%m%d%H%M%S}{stamp.microsecond // 1000:03d}::{execution.execution_id}",
+        id=activity_id(execution.at, execution.execution_id),
         at=execution.at,
-        type="fill" if done else "partial_fill",
+        type=event,
         symbol=execution.symbol,
-        side=Side(execution.side),
+        side=execution.side,
         price=execution.price,
         quantity=execution.quantity,
         cumulative_quantity=execution.cumulative_quantity,

@@ -1,8 +1,6 @@
-"""When orders meet the market: arrivals, quotes, prints, stops, auctions and halts."""
+"""Orders against the market: arrivals, quotes, prints, stops, auctions and halts."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from liualgotrader.common.events import Counts, Quote, TradeTick
 from liualgotrader.exchange.exchange_order import ExchangeOrder, stop_of_trail
@@ -26,8 +24,6 @@ class Matcher:
         self._fills = fills
         self._elects_by_quote = venue.rules.profile == FillProfile.TOUCH
 
-    # --- arrivals
-
     def begin_work(self, order: ExchangeOrder) -> None:
         """Let an order work from now on: `new`, then at once whatever the standing quote gives it."""
         venue = self._venue
@@ -36,7 +32,8 @@ class Matcher:
         order.become("new", venue.now)
         venue.recount(order)
         if order.type == "trailing_stop":
-            self._start_trail(order)
+            order.hwm = order.hwm or venue.current_price(order.symbol)
+            order.stop = stop_of_trail(order)
         market.add(order)
         venue.emit("new", order)
         if venue.rules.match_on_arrival:
@@ -56,10 +53,10 @@ class Matcher:
             if not order.is_dormant_stop:
                 self._trade(order, market)
         if order.is_open:
-            self._settle(order, market)
+            self._rest_or_cancel(order, market)
 
-    def _settle(self, order: ExchangeOrder, market: MarketBook) -> None:
-        """Cancel what must not wait, queue what may."""
+    def _rest_or_cancel(self, order: ExchangeOrder, market: MarketBook) -> None:
+        """Cancel an order that must not wait, queue another."""
         if order.time_in_force in ("ioc", "fok"):
             self._lifecycle.end(order, "canceled", "what could not trade at once was canceled")
         else:
@@ -80,7 +77,7 @@ class Matcher:
         market.take_quote(quote)
         for order in (*market.book[1], *market.book[-1]):
             self._fills.rest(order, market)
-        self._sweep(market)
+        self.sweep(market)
 
     def on_print(self, market: MarketBook, trade: TradeTick) -> None:
         """Take in a print of a watched symbol: resting limits, stops, trails, auctions."""
@@ -92,29 +89,28 @@ class Matcher:
         if market.symbol not in self._venue.quotes and (quote := self._venue.quote(market.symbol)):
             was_tradable = self.is_tradable(market)
             market.take_quote(quote)
-            if not was_tradable:  # the first print after a halt: who has waited trades at it, not at their limits
-                self._sweep(market)
-        if not self.is_tradable(market) or self._is_bad(market, price):
+            if not was_tradable:  # the first print after a halt: orders that waited trade at it, not at their limits
+                self.sweep(market)
+        outside = max(market.touch[0] - price, price - market.touch[1])
+        is_bad = outside > price * self._venue.rules.print_tolerance
+        if is_bad or not self.is_tradable(market):
             self._forget_if_idle(market)
             return
         for order, offer in self._fills.at_print(market, price, size_of(trade.size)):
             self._execute(order, offer, market)
         if not market.extended_only:
             self._stops(market, price)
-        self._sweep(market)
+        self.sweep(market)
 
-    def on_halt(self, market: MarketBook) -> None:
-        """A halt began or ended; while it lasts nothing trades, and after it nothing at a quote from before its end."""
-        self._sweep(market)
-
-    def _sweep(self, market: MarketBook) -> None:
+    def sweep(self, market: MarketBook) -> None:
+        """Match all orders of a market against its quote, if that can be traded with."""
         if self.is_tradable(market):
             if self._elects_by_quote and not market.extended_only:
                 self._stops(market, None)
             for order in market.resting():
                 self._trade(order, market)
                 if order.is_open and order.time_in_force in ("ioc", "fok"):
-                    self._settle(order, market)
+                    self._rest_or_cancel(order, market)
             self._drain()
         self._forget_if_idle(market)
 
@@ -122,8 +118,13 @@ class Matcher:
         for order in tuple(market.stops):
             if self._fills.elects(order, market, printed):
                 self._elect(order, market)
-            elif printed is not None and order.type == "trailing_stop":
-                _trail(order, printed)
+            elif (
+                printed is not None
+                and order.type == "trailing_stop"
+                and (order.hwm is None or order.sign * (order.hwm - printed) > 0)  # it never loosens
+            ):
+                order.hwm = printed
+                order.stop = stop_of_trail(order)
 
     def _elect(self, order: ExchangeOrder, market: MarketBook) -> None:
         market.remove(order)
@@ -137,7 +138,9 @@ class Matcher:
         if not order.is_open:
             return
         offers = self._fills.at_quote(order, market)
-        if order.time_in_force == "fok" and not self._is_enough(order, market, offers):
+        if order.time_in_force == "fok" and (
+            not offers or sum(o.quantity for o in offers) < order.wanted(market.far(order.sign))
+        ):
             return
         for offer in offers:
             market.take(order.sign, self._execute(order, offer, market))
@@ -156,10 +159,6 @@ class Matcher:
             self._lifecycle.end(order, "canceled", "nothing is left to close")
         return quantity
 
-    @staticmethod
-    def _is_enough(order: ExchangeOrder, market: MarketBook, offers: Sequence[Offer]) -> bool:
-        return bool(offers) and sum(o.quantity for o in offers) >= order.wanted(market.far(order.sign))
-
     # --- what may trade
 
     def is_tradable(self, market: MarketBook) -> bool:
@@ -175,14 +174,6 @@ class Matcher:
             oldest = max(oldest, venue.now - venue.rules.max_quote_age_ns)
         return market.quote_at >= oldest
 
-    def _is_bad(self, market: MarketBook, price: int) -> bool:
-        outside = max(market.touch[0] - price, price - market.touch[1])
-        return outside > price * self._venue.rules.print_tolerance
-
-    def _start_trail(self, order: ExchangeOrder) -> None:
-        order.hwm = order.hwm or self._venue.current_price(order.symbol)
-        order.stop = stop_of_trail(order)
-
     def _forget_if_idle(self, market: MarketBook) -> None:
         if market.is_idle:
             self._venue.markets.pop(market.symbol, None)
@@ -192,17 +183,17 @@ class Matcher:
     def _auction(self, market: MarketBook, trade: TradeTick, price: int) -> None:
         """Hold an auction at its own print; where that is not marked, at the first from the open, or the close, on."""
         session = self._venue.session
-        if market.symbol in self._venue.halted:
+        if market.symbol in self._venue.halted or trade.at < session.opens_at:
             return
         if trade.at >= session.closes_at:
             due, marked, mark = "cls", session.closing_crosses, CLOSING_CROSS
         else:
             due, marked, mark = "opg", session.opening_crosses, OPENING_CROSS
-        if trade.at >= session.opens_at and (market.symbol not in marked or trade.flags & mark):
+        if market.symbol not in marked or trade.flags & mark:
             self._cross(market, due, price)
 
     def end_auction(self, time_in_force: str, *, marked: bool = False) -> None:
-        """Nobody prints any more: the close is the last trade of the session; who missed the auction is canceled.
+        """End an auction without a print: the close is the session's last trade; orders that missed it are canceled.
 
         `marked` tells the auctions whose print is marked, and so waited for longer, from the others.
         """
@@ -222,10 +213,3 @@ class Matcher:
                 self._lifecycle.execute(order, Offer(price, order.wanted(price)))
             else:
                 self._lifecycle.end(order, "canceled", "the auction did not reach its price")
-
-
-def _trail(order: ExchangeOrder, printed: int) -> None:
-    """Move a trailing stop with the best price since it began; never loosen it."""
-    if order.hwm is None or order.sign * (order.hwm - printed) > 0:
-        order.hwm = printed
-        order.stop = stop_of_trail(order)

@@ -1,4 +1,4 @@
-"""What happens by time: requests arrive, phases change, orders run out. One heap, one order of events.
+"""What happens by time: requests arrive, phases change, orders run out.
 
 At one instant: phases of the day, then arrivals, replacements, cancels, expiries; within each by client order id.
 """
@@ -17,7 +17,7 @@ from liualgotrader.exchange.venue import ExchangeVenue
 
 
 class TimelineStep(IntEnum):
-    """Kinds of scheduled events, in the order in which they happen at one instant."""
+    """Kinds of scheduled steps, in the order in which they happen at one instant."""
 
     PHASE = 0
     AUCTION = 1
@@ -32,22 +32,17 @@ Scheduled = tuple[int, int, str, str, str]  # instant, step, client order id, ac
 
 
 class Timeline:
-    """The heap of what is due, and what each item does."""
+    """The heap of scheduled steps, and what each does."""
 
     def __init__(self, venue: ExchangeVenue, lifecycle: Lifecycle, matcher: Matcher) -> None:
         self._venue = venue
         self._lifecycle = lifecycle
         self._matcher = matcher
         self.heap: list[Scheduled] = []
-        self.waiting: dict[str, None] = {}  # ids of accepted orders that have arrived and wait for their phase
-
-    @property
-    def next_at(self) -> int:
-        """When the next item is due."""
-        return self.heap[0][0] if self.heap else NEVER
+        self.waiting: dict[str, None] = {}  # ids of orders that have arrived and wait for their phase
 
     def schedule(self, at: int, step: TimelineStep, order: ExchangeOrder) -> None:
-        """Let something happen to an order later."""
+        """Schedule a step of an order."""
         heapq.heappush(self.heap, (at, int(step), order.client_order_id, order.account_id, order.id))
 
     def schedule_session(self) -> None:
@@ -66,30 +61,27 @@ class Timeline:
         while self.heap and self.heap[0][:2] < bound:
             at, step, _, account_id, subject = heapq.heappop(self.heap)
             venue.now = max(venue.now, at)
-            if step == TimelineStep.AUCTION:
+            if step == TimelineStep.PHASE:
+                self._change_phase()
+            elif step == TimelineStep.AUCTION:
                 self._matcher.end_auction(subject, marked=account_id == MARKED)
             else:
-                self._happen(TimelineStep(step), subject)
+                self._do(step, venue.orders[subject])
         venue.now = max(venue.now, until)
 
-    def _happen(self, step: TimelineStep, subject: str) -> None:
-        if step is TimelineStep.PHASE:
-            self._change_phase()
-        else:
-            order = self._venue.orders[subject]
-            if step is TimelineStep.ARRIVE:
-                self._arrive(order)
-            elif step is TimelineStep.REPLACE:
-                self._replace(order)
-            elif step is TimelineStep.CANCEL:
-                self._cancel(order)
-            else:
-                self._run_out(order)
-
-    def _run_out(self, order: ExchangeOrder) -> None:
-        """End a gtc order; one that is still on its way is looked at again a minute later."""
-        if order.status == "pending_new":
-            self.schedule(self._venue.now + MINUTE, TimelineStep.EXPIRE, order)
+    def _do(self, step: int, order: ExchangeOrder) -> None:
+        venue = self._venue
+        if step == TimelineStep.ARRIVE:
+            self._arrive(order)
+        elif step == TimelineStep.REPLACE:
+            self._replace(order)
+        elif step == TimelineStep.CANCEL:
+            if order.is_open:
+                self._lifecycle.end(order, "canceled")
+            elif order.status not in ("canceled", "replaced"):
+                venue.emit("order_cancel_rejected", order)
+        elif order.status == "pending_new":  # a gtc order still on its way: look again a minute later
+            self.schedule(venue.now + MINUTE, TimelineStep.EXPIRE, order)
         elif order.is_open:
             self._lifecycle.end(order, "expired")
 
@@ -100,7 +92,7 @@ class Timeline:
         if not order.is_open:
             return
         order.arrived = True
-        if self.may_begin(order):
+        if venue.is_active(order):
             self._begin(order)
             return
         self.waiting[order.id] = None
@@ -111,7 +103,7 @@ class Timeline:
             self._lifecycle.end(order, "expired")  # its session has ended while it was on its way
 
     def _begin(self, order: ExchangeOrder) -> None:
-        """Let an order work; the stop of an oco goes to work with its target."""
+        """Let an order work; the stop of an oco works with its target."""
         venue = self._venue
         pair = [order, *(venue.orders[leg] for leg in order.child_ids)] if order.order_class == "oco" else [order]
         for one in pair:
@@ -120,12 +112,8 @@ class Timeline:
                 one.expires_at = one.expires_at or self.expiry(one)
                 self._matcher.begin_work(one)
 
-    def may_begin(self, order: ExchangeOrder) -> bool:
-        """Whether an order becomes `new` in this phase; closing-auction orders may be handed in before the open."""
-        return self._venue.is_active_in(order, self._venue.phase)
-
     def expiry(self, order: ExchangeOrder) -> int | None:
-        """Return when an order of this session runs out, None while nobody knows its session."""
+        """Return when an order of this session runs out, None while its session is unknown."""
         if order.expires_at is not None:
             return order.expires_at
         session = self._venue.session
@@ -137,67 +125,49 @@ class Timeline:
         venue, old = self._venue, self._venue.orders[new.replaces or ""]
         if not new.is_open:
             return
-        rest = self._rest_for(new, old)
+        total = old.quantity if new.new_total is None else new.new_total
+        rest = (total or 0) - old.filled
         if not old.is_open or old.status != "pending_replace" or rest <= 0:
             self._lifecycle.refuse_replacement(old)
             return
         old.successor_id = None
         old.replaced_by = new.id
         new.quantity = rest
-        self._inherit(new, old)
+        # The old order's place in its group as that is now: others of it may have been replaced meanwhile.
+        new.parent_id, new.child_ids, new.sibling_id = old.parent_id, list(old.child_ids), old.sibling_id
+        if sibling := venue.orders.get(old.sibling_id or ""):
+            sibling.sibling_id = new.id
+        if old.parent_id:
+            siblings = venue.orders[old.parent_id].child_ids
+            siblings[siblings.index(old.id)] = new.id
+        for leg in old.child_ids:
+            venue.orders[leg].parent_id = new.id
+        new.hwm, new.elected = old.hwm, old.elected
+        if old.elected:
+            new.collar = old.collar
         self._lifecycle.end(old, "replaced")
         venue.recount(new)
         new.arrived = True
-        if self.may_begin(new):
+        if venue.is_active(new):
             self._matcher.begin_work(new)
         else:
             self.waiting[new.id] = None
             new.become("accepted", venue.now)
             venue.emit("accepted", new)
 
-    @staticmethod
-    def _rest_for(new: ExchangeOrder, old: ExchangeOrder) -> int:
-        total = new.new_total if new.new_total is not None else old.quantity
-        return (total or 0) - old.filled
-
-    def _inherit(self, new: ExchangeOrder, old: ExchangeOrder) -> None:
-        """Put the new order into the old one's place in its group, as that is now: others of it may be new themselves."""
-        orders = self._venue.orders
-        new.parent_id, new.child_ids, new.sibling_id = old.parent_id, list(old.child_ids), old.sibling_id
-        if sibling := orders.get(old.sibling_id or ""):
-            sibling.sibling_id = new.id
-        if old.parent_id:
-            siblings = orders[old.parent_id].child_ids
-            siblings[siblings.index(old.id)] = new.id
-        for leg in old.child_ids:
-            orders[leg].parent_id = new.id
-        new.hwm, new.elected = old.hwm, old.elected
-        if old.elected:
-            new.collar = old.collar
-
-    def _cancel(self, order: ExchangeOrder) -> None:
-        venue = self._venue
-        if order.is_open:
-            self._lifecycle.end(order, "canceled")
-        elif order.status not in ("canceled", "replaced"):
-            venue.emit("order_cancel_rejected", order)
-
     # --- the day
 
     def _change_phase(self) -> None:
         venue, session = self._venue, self._venue.session
-        phase = venue.phase
         for market in venue.markets.values():
-            market.extended_only = phase is not Phase.REGULAR
-        if venue.now >= session.post_closes_at:
-            self._expire_day(extended=True)
-        elif venue.now >= session.closes_at:
-            self._expire_day(extended=False)
+            market.extended_only = venue.phase is not Phase.REGULAR
+        if venue.now >= session.closes_at:
+            self._expire_day(extended=venue.now >= session.post_closes_at)
         due = [venue.orders[i] for i in self.waiting]
         for order in sorted(due, key=lambda o: (o.arrives_at, o.client_order_id, o.account_id)):
             if not order.is_open:
                 self.waiting.pop(order.id, None)
-            elif self.may_begin(order):
+            elif venue.is_active(order):
                 self.waiting.pop(order.id, None)
                 self._begin(order)
 

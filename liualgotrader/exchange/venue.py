@@ -1,23 +1,26 @@
-"""What all parts of the exchange share: the clock's hand, the market's newest words, accounts, orders, and the log of updates."""
+"""The state that all parts of the exchange share: time, newest quotes and prints, accounts, orders, updates."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-
-import msgspec
 
 from liualgotrader.common.clock import as_utc
 from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.common.money import price_units
-from liualgotrader.exchange import account_ledger as books
-from liualgotrader.exchange.account_ledger import AccountLedger, Valuation
+from liualgotrader.exchange.account_ledger import (
+    AccountLedger,
+    Mark,
+    Reservation,
+    Reservations,
+    Valuation,
+    is_above,
+    valuation_of,
+)
 from liualgotrader.exchange.exchange_order import ExchangeOrder, reach_of, view
-from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity, Execution, OrderView, Update
+from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity, Execution, OrderView, Refusal, Update
 from liualgotrader.exchange.market import MarketBook, synthetic_quote
-from liualgotrader.exchange.refusals import missing
-from liualgotrader.exchange.reservations import Reservation, Reservations
 from liualgotrader.exchange.rules import ExchangeSession, Phase, Rules
 from liualgotrader.exchange.units import price_of
 
@@ -25,24 +28,16 @@ _NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10")
 
 
 class TradedAccount:
-    """A ledger, the orders that are open on it, and the sums of what they hold."""
+    """A ledger, the orders that are open on it, and what they reserve."""
 
     def __init__(self, ledger: AccountLedger) -> None:
         self.ledger = ledger
         self.open: dict[str, ExchangeOrder] = {}
-        self.stakes = Reservations()
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """What an open order holds: shares of a position if it closes, buying power (value units) if it opens."""
-
-    order: ExchangeOrder
-    shares: int
-    value: int
+        self.reservations = Reservations()
 
 
 class ExchangeVenue:
-    """State, its simplest questions, and `emit`. What happens to orders is decided in lifecycle.py and matching.py."""
+    """State, its simplest questions, and `emit`. lifecycle.py and matching.py decide what happens to orders."""
 
     def __init__(self, assets: Sequence[AssetTerms], session: ExchangeSession, rules: Rules, seed: int) -> None:
         self.assets = {asset.symbol: asset for asset in assets}
@@ -66,7 +61,7 @@ class ExchangeVenue:
         """Return the account, or raise `Refusal` 404."""
         account = self.accounts.get(account_id)
         if account is None:
-            raise missing(f"account not found: {account_id}")
+            raise Refusal.not_found(f"account not found: {account_id}")
         return account
 
     def find_order(self, account_id: str, order_id: str) -> ExchangeOrder:
@@ -74,7 +69,7 @@ class ExchangeVenue:
         self.find_account(account_id)
         order = self.orders.get(order_id)
         if order is None or order.account_id != account_id:
-            raise missing(f"order not found for {order_id}")
+            raise Refusal.not_found(f"order not found for {order_id}")
         return order
 
     @property
@@ -107,15 +102,15 @@ class ExchangeVenue:
         return self.previous_close(symbol)
 
     def previous_close(self, symbol: str) -> int | None:
-        """Return the close of the session before, if it is known."""
+        """Return the previous session's close in 1e-4 dollars, if it is known."""
         close = self.session.previous_closes.get(symbol)
         return None if close is None else price_units(close)
 
     def valuation(self, ledger: AccountLedger, multiplier: int) -> Valuation:
         """Return the account's figures at current prices."""
-        return books.value(ledger, self.mark_for(ledger), multiplier=multiplier, is_marginable=self._is_marginable)
+        return valuation_of(ledger, self.mark_for(ledger), multiplier=multiplier, is_marginable=self._is_marginable)
 
-    def mark_for(self, ledger: AccountLedger) -> books.Mark:
+    def mark_for(self, ledger: AccountLedger) -> Mark:
         """Return the prices this account's holdings are valued at: the current one, else what was paid."""
 
         def mark(symbol: str) -> int:
@@ -131,69 +126,46 @@ class ExchangeVenue:
         asset = self.assets.get(symbol)
         return asset is None or asset.marginable
 
-    def is_active_in(self, order: ExchangeOrder, phase: Phase) -> bool:
-        """Whether the order may work in a phase."""
+    def is_active(self, order: ExchangeOrder) -> bool:
+        """Whether the order may work in this phase of the day."""
+        phase = self.phase
         return phase is Phase.REGULAR or (order.extended and phase is not Phase.CLOSED)
 
-    def claims(self, account: TradedAccount, symbol: str | None = None) -> Iterable[Claim]:
-        """Return what open orders hold; a pair of exits counts once, an order under replacement as the larger of the two."""
-        for order in account.open.values():
-            if symbol is not None and order.symbol != symbol:
-                continue
-            if order.status == "held" or self._is_counted_elsewhere(order):
-                continue
-            yield self._claim(order)
-
-    def _is_counted_elsewhere(self, order: ExchangeOrder) -> bool:
-        sibling = self.orders.get(order.sibling_id or "")
-        if order.role == "protection" and sibling is not None and sibling.is_open:
-            return True
-        old = self.orders.get(order.replaces or "")
-        return old is not None and old.successor_id == order.id
-
-    def _claim(self, order: ExchangeOrder) -> Claim:
-        held, reserved = self._leaves(order), order.leaves_value()
-        if successor := self.orders.get(order.successor_id or ""):
-            held = max(held, self._leaves(successor))
-            reserved = max(reserved, successor.leaves_value())
-        return Claim(order, 0 if order.opening else held, reserved if order.opening else 0)
-
-    def _leaves(self, order: ExchangeOrder) -> int:
-        if order.quantity is not None:
-            return order.quantity - order.filled
-        return -(-order.leaves_value() // order.check_price)
-
     def recount(self, order: ExchangeOrder) -> None:
-        """Bring the sums of the account up to what an order that has changed holds now, and those it stands with."""
-        stakes = self.accounts[order.account_id].stakes
-        stakes.put(order.id, self._stake(order))
-        for other_id in (order.sibling_id, order.replaces, order.successor_id):
-            if other_id is not None:
-                stakes.put(other_id, self._stake(self.orders[other_id]))
+        """Bring the account's reservations up to date after a change of an order, and those of the orders it is tied to."""
+        reservations = self.accounts[order.account_id].reservations
+        for order_id in (order.id, order.sibling_id, order.replaces, order.successor_id):
+            if order_id is not None:
+                reservations.put(order_id, self.reservation(self.orders[order_id]))
 
-    def _stake(self, order: ExchangeOrder) -> Reservation | None:
+    def reservation(self, order: ExchangeOrder) -> Reservation | None:
+        """Return what an order reserves, None if it is not open.
+
+        Of a pair of exits the target reserves for both; an order under replacement reserves the larger of the two.
+        """
         if order.id not in self.accounts[order.account_id].open:
             return None
-        counts = order.status != "held" and not self._is_counted_elsewhere(order)
-        claim = self._claim(order) if counts else Claim(order, 0, 0)
-        marginable = self._is_marginable(order.symbol)
-        return Reservation(
-            order.symbol, order.sign, marginable, claim.shares, claim.value, order.opening, reach_of(order)
+        sibling, old = self.orders.get(order.sibling_id or ""), self.orders.get(order.replaces or "")
+        is_covered = (order.role == "protection" and sibling is not None and sibling.is_open) or (
+            old is not None and old.successor_id == order.id
         )
-
-    def held_shares(self, account: TradedAccount, symbol: str) -> int:
-        """Return how many shares of a position are held by open closing orders."""
-        return account.stakes.shares(symbol)
+        shares = value = 0
+        if order.status != "held" and not is_covered:
+            both = [order]
+            if successor := self.orders.get(order.successor_id or ""):
+                both.append(successor)
+            if order.opening:
+                value = max(one.leaves_value() for one in both)
+            else:
+                shares = max(one.leaves() for one in both)
+        marginable = self._is_marginable(order.symbol)
+        return Reservation(order.symbol, order.sign, marginable, shares, value, order.opening, reach_of(order))
 
     def closable(self, order: ExchangeOrder) -> int:
-        """Return how many shares an order may close: the position, less what other orders hold."""
+        """Return how many shares an order may close: the position, less what other orders reserve."""
         account = self.accounts[order.account_id]
-        others = account.stakes.shares(order.symbol) - account.stakes.shares_of(order.id)
+        others = account.reservations.shares(order.symbol) - account.reservations.shares_of(order.id)
         return max(abs(account.ledger.quantity(order.symbol)) - others, 0)
-
-    def reserved(self, account: TradedAccount, multiplier: int) -> int:
-        """Return the buying power that open orders hold, value units."""
-        return account.stakes.value(multiplier)
 
     def multiplier(self, ledger: AccountLedger) -> int:
         """Return the margin the account has: the smaller of rules and settings, 1 below the minimum equity."""
@@ -201,7 +173,7 @@ class ExchangeVenue:
         if most <= 1:
             return 1
         equity = self.valuation(ledger, 1).equity
-        return most if books.is_above(equity, self.rules.minimum_margin_equity) else 1
+        return most if is_above(equity, self.rules.minimum_margin_equity) else 1
 
     # --- ids
 
@@ -215,10 +187,11 @@ class ExchangeVenue:
         self, account: TradedAccount, kind: str, amount: Decimal, at: int, *, symbol: str = "", description: str = ""
     ) -> CashActivity:
         """Book cash that moves without an execution, and return its record."""
-        ledger, stamp = account.ledger, as_utc(at)
-        number = self.new_id("activity", ledger.account_id, len(ledger.cash_activities))
-        name = f"{stamp:%Y%m%d%H%M%S}{stamp.microsecond // 1000:03d}::{number}"
-        moved = CashActivity(id=name, at=at, activity_type=kind, amount=amount, symbol=symbol, description=description)
+        ledger = account.ledger
+        record_id = activity_id(at, self.new_id("activity", ledger.account_id, len(ledger.cash_activities)))
+        moved = CashActivity(
+            id=record_id, at=at, activity_type=kind, amount=amount, symbol=symbol, description=description
+        )
         ledger.move_cash(moved)
         return moved
 
@@ -228,7 +201,7 @@ class ExchangeVenue:
         return view(order, legs)
 
     def emit(self, event: str, order: ExchangeOrder, execution: Execution | None = None) -> None:
-        """Write an update; everything it tells must have happened."""
+        """Write an update. Call it once the state holds everything that the update says."""
         ledger = self.accounts[order.account_id].ledger
         ledger.sequence += 1
         self.updates.append(
@@ -241,3 +214,9 @@ class ExchangeVenue:
                 execution=execution,
             )
         )
+
+
+def activity_id(at: int, unique: str) -> str:
+    """Return the id of an account's activity; ids sort by time."""
+    stamp = as_utc(at)
+    return f"{stamp:%Y%m%d%H%M%S}{stamp.microsecond // 1000:03d}::{unique}"

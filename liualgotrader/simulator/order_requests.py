@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from liualgotrader.common.bounded import read_message
-from liualgotrader.exchange.exchange_values import HeldPosition, OrderRequest, Refusal
+from liualgotrader.exchange.exchange_values import HeldPosition, OrderChanges, OrderRequest, Refusal
 from liualgotrader.simulator.wire import count, number, parse_instant
 
 BAD_BODY = (400, 40010000)
@@ -62,16 +62,16 @@ def order_request(body: dict[str, Any]) -> OrderRequest:
     )
 
 
-def replacement(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the terms that a PATCH /v2/orders/{id} body changes, as arguments of `Exchange.replace`."""
-    return {
-        "quantity": number_of(body, "qty"),
-        "time_in_force": text_in(body, "time_in_force"),
-        "limit_price": number_of(body, "limit_price"),
-        "stop_price": number_of(body, "stop_price"),
-        "trail": number_of(body, "trail"),
-        "client_order_id": text_in(body, "client_order_id"),
-    }
+def replacement(body: dict[str, Any]) -> OrderChanges:
+    """Return the terms that a PATCH /v2/orders/{id} body changes."""
+    return OrderChanges(
+        quantity=number_of(body, "qty"),
+        time_in_force=text_in(body, "time_in_force"),
+        limit_price=number_of(body, "limit_price"),
+        stop_price=number_of(body, "stop_price"),
+        trail=number_of(body, "trail"),
+        client_order_id=text_in(body, "client_order_id"),
+    )
 
 
 def closing_order(position: HeldPosition, quantity: str | None, percentage: str | None) -> OrderRequest:

@@ -121,8 +121,8 @@ async def order_by_client_id(request: web.Request) -> web.Response:
 async def replace_order(request: web.Request) -> web.Response:
     """Ask for other terms; the answer is the new order."""
     world = request.app[WORLD]
-    terms = replacement(await body_of(request))
-    order = world.exchange.replace(world.account_id, request.match_info["order_id"], world.now, **terms)
+    changes = replacement(await body_of(request))
+    order = world.exchange.replace(world.account_id, request.match_info["order_id"], world.now, changes)
     world.settle()
     return answer(order_body(order))
 

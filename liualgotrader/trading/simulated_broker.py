@@ -24,7 +24,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
 )
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import Activity, Execution, OrderRequest, OrderView, Update
+from liualgotrader.exchange.exchange_values import Activity, Execution, OrderChanges, OrderRequest, OrderView, Update
 from liualgotrader.trading.alpaca_orders import STATES
 
 _TYPES = {str(t): t for t in OrderType}
@@ -55,16 +55,13 @@ class SimulatedBroker:
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         """Ask for other terms; the answer is the new order."""
-        view = self._exchange.replace(
-            self._account_id,
-            broker_order_id,
-            self._now(),
+        changes = OrderChanges(
             quantity=terms.quantity,
             limit_price=terms.limit_price,
             stop_price=terms.stop_price,
             client_order_id=client_order_id,
         )
-        return broker_order(view)
+        return broker_order(self._exchange.replace(self._account_id, broker_order_id, self._now(), changes))
 
     async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
         """Return the order, None if the exchange does not know the id."""

@@ -10,7 +10,14 @@ import pytest
 
 from liualgotrader.common.clock import MILLISECOND
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import AccountView, Activity, HeldPosition, OrderRequest, OrderView
+from liualgotrader.exchange.exchange_values import (
+    AccountView,
+    Activity,
+    HeldPosition,
+    OrderChanges,
+    OrderRequest,
+    OrderView,
+)
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.simulator.asset_codes import terms_of
 from tests.contract.trading_contract import TradingContract
@@ -40,7 +47,7 @@ class ExchangeDoor:
         return self._exchange.submit(ACCOUNT, request, self._now)
 
     def replace(self, order_id: str, **terms: Any) -> OrderView:
-        return self._exchange.replace(ACCOUNT, order_id, self._now, **terms)
+        return self._exchange.replace(ACCOUNT, order_id, self._now, OrderChanges(**terms))
 
     def cancel(self, order_id: str) -> None:
         self._exchange.cancel(ACCOUNT, order_id, self._now)

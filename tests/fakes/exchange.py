@@ -17,7 +17,7 @@ from typing import Any
 
 from liualgotrader.common.events import Quote, Status, TradeTick
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import AssetTerms, OrderRequest, OrderView, Refusal, Update
+from liualgotrader.exchange.exchange_values import AssetTerms, OrderChanges, OrderRequest, OrderView, Refusal, Update
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 
 SECOND = 1_000_000_000
@@ -109,7 +109,7 @@ class Floor:
         exact = {
             k: Decimal(v) if k in ("quantity", "limit_price", "stop_price", "trail") else v for k, v in changes.items()
         }
-        view = self.exchange.replace("me", self.order(which).id, self.now, **exact)
+        view = self.exchange.replace("me", self.order(which).id, self.now, OrderChanges(**exact))
         self.wait(0)
         return view
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.exchange.exchange_values import AccountSettings, AssetTerms, OrderRequest, Refusal
+from liualgotrader.exchange.order_terms import CLASSES, TYPES, read
 from liualgotrader.exchange.rules import Rules
-from liualgotrader.exchange.syntax import CLASSES, TYPES, read
 from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor, refusal_of
 
 

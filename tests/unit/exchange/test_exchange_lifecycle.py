@@ -10,7 +10,7 @@ import pytest
 
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Counts, TradeTick
-from liualgotrader.exchange.exchange_values import Refusal
+from liualgotrader.exchange.exchange_values import OrderChanges, Refusal
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor, refusal_of
 
@@ -154,7 +154,7 @@ def test_an_order_that_has_not_arrived_cannot_be_replaced() -> None:
     floor = floor_at_ten(rules=LATE)
     floor.submit("buy", "10", "limit", limit_price="9.00", client_order_id="a")
     with pytest.raises(Refusal, match="isn't sent to exchange yet"):
-        floor.exchange.replace("me", floor.order("a").id, floor.now, limit_price=Decimal("9.5"))
+        floor.exchange.replace("me", floor.order("a").id, floor.now, OrderChanges(limit_price=Decimal("9.5")))
 
 
 # --- brackets
@@ -296,8 +296,8 @@ def test_exits_that_are_replaced_at_one_instant_stay_a_pair(target: str, stop: s
     )  # fmt: skip
     floor.wait(1)
     exchange, now = floor.exchange, floor.now
-    exchange.replace("me", oco.id, now, limit_price=Decimal("10.60"), client_order_id=target)
-    exchange.replace("me", oco.legs[0].id, now, stop_price=Decimal("9.60"), client_order_id=stop)
+    exchange.replace("me", oco.id, now, OrderChanges(limit_price=Decimal("10.60"), client_order_id=target))
+    exchange.replace("me", oco.legs[0].id, now, OrderChanges(stop_price=Decimal("9.60"), client_order_id=stop))
     floor.wait(1)
     assert [leg.client_order_id for leg in floor.order(target).legs] == [stop]
     floor.replace(stop, stop_price="9.70", client_order_id="stop-3")
@@ -486,7 +486,9 @@ def test_canceling_an_exit_also_cancels_the_replacement_of_its_entry() -> None:
     floor.send("buy", "10", "limit", limit_price="9.90", order_class="oto", stop_loss_stop="9.50", client_order_id="a")
     floor.wait()
     floor.exchange.cancel("me", floor.order("a").legs[0].id, floor.now)
-    floor.exchange.replace("me", floor.order("a").id, floor.now, limit_price=Decimal("9.80"), client_order_id="b")
+    floor.exchange.replace(
+        "me", floor.order("a").id, floor.now, OrderChanges(limit_price=Decimal("9.80"), client_order_id="b")
+    )
     floor.seconds += 0.1
     floor.wait()
     assert (floor.order("a").status, floor.order("b").status) == ("replaced", "canceled")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.events import Quote, Status, TradeTick
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import OrderRequest, Refusal, Update
+from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest, Refusal, Update
 from liualgotrader.exchange.fees import RegulatoryFees
 from liualgotrader.exchange.rules import Rules
 from tests.fakes.exchange import ASSETS, OPEN, SECOND, SESSION, Floor
@@ -144,7 +144,11 @@ def step(exchange: Exchange, made: list[str], verb: str, what: Any, at: int) -> 
         exchange.cancel("me", made[what % len(made)], at)
     elif verb == "replace" and made:
         quantity = None if what[2] is None else Decimal(what[2])
-        made.append(exchange.replace("me", made[what[0] % len(made)], at, limit_price=what[1], quantity=quantity).id)
+        made.append(
+            exchange.replace(
+                "me", made[what[0] % len(made)], at, OrderChanges(limit_price=what[1], quantity=quantity)
+            ).id
+        )
 
 
 def check_account(exchange: Exchange) -> None:
@@ -158,18 +162,18 @@ def check_account(exchange: Exchange) -> None:
 def check_totals(exchange: Exchange) -> None:
     """The running totals are what adding up all open orders gives."""
     venue, account = exchange._venue, exchange._venue.accounts["me"]
-    claims = list(venue.claims(account))
+    reserved = [r for o in account.open.values() if (r := venue.reservation(o))]
     simple = [o for o in account.open.values() if o.order_class == "simple" and o.type != "trailing_stop"]
-    assert account.stakes.value(1) == sum(c.value for c in claims)
+    assert account.reservations.value(1) == sum(r.value for r in reserved)
     for symbol in SYMBOLS:
-        assert account.stakes.shares(symbol) == sum(c.shares for c in claims if c.order.symbol == symbol)
+        assert account.reservations.shares(symbol) == sum(r.shares for r in reserved if r.symbol == symbol)
         for sign, best in ((1, max), (-1, min)):
             side = [o for o in account.open.values() if (o.symbol, o.sign) == (symbol, sign)]
-            assert account.stakes.opens(symbol, sign) == any(o.opening for o in side)
+            assert account.reservations.opens(symbol, sign) == any(o.opening for o in side)
             takes = [None if o.type in ("market", "stop") else o.limit for o in side if o in simple]
             reaches = [(2**62 if sign > 0 else 0) if price is None else price for price in takes]
-            assert account.stakes.best_reach(symbol, sign) == (best(reaches) if reaches else None)
-    assert set(account.stakes._of) == set(account.open)
+            assert account.reservations.best_reach(symbol, sign) == (best(reaches) if reaches else None)
+    assert set(account.reservations._of) == set(account.open)
 
 
 def fresh(rules: Rules) -> Exchange:

@@ -24,6 +24,7 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import EarlierOrder
+from liualgotrader.exchange.exchange_values import OrderChanges
 from liualgotrader.orders import (
     Answer,
     Begin,
@@ -145,7 +146,7 @@ def test_to_replace_what_an_earlier_batch_sent_is_refused(world: World) -> None:
 
 def by_hand(world: World, name: str, **terms: Decimal) -> None:
     """Replace an order on the broker's own page."""
-    world.exchange.replace("me", world.desk.ledger.orders.by_id[name].broker_order_id, world.now, **terms)
+    world.exchange.replace("me", world.desk.ledger.orders.by_id[name].broker_order_id, world.now, OrderChanges(**terms))
 
 
 def test_a_person_may_replace_an_order_whose_replacement_by_us_was_refused(world: World) -> None:
@@ -180,7 +181,7 @@ def test_what_a_person_replaced_twice_and_what_it_filled_during_an_outage_is_boo
     world.now += SECOND
     world._collect()
     [second] = [o for o in now_of(world.broker.orders(since=0, open_only=True))]
-    world.exchange.replace("me", second.broker_order_id, world.now, limit_price=D("99.30"))
+    world.exchange.replace("me", second.broker_order_id, world.now, OrderChanges(limit_price=D("99.30")))
     world.now += SECOND
     world.quote("AAPL", 99.00, 99.10)
     world.now += 300 * SECOND

@@ -16,7 +16,7 @@ from liualgotrader.common.events import Status
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Fill, OrderNews, OrderState, OrderType, Protect, Protection, ReplaceIntent
 from liualgotrader.engine.book import Book
-from liualgotrader.exchange.exchange_values import OrderRequest
+from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest
 from liualgotrader.orders import Flatten, KillSwitch, Leave, Reconnected, Resolution, Resolve, Resume
 from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.trading.simulated_broker import broker_order
@@ -205,7 +205,7 @@ class Crossings(DeskLine):
         name = "limit_price" if order.intent.limit_price is not None else "stop_price"
         terms = {name: self.middle[order.symbol] + D(cents) / 100, "quantity": D(quantity) if quantity else None}
         with suppress(BrokerRefused):
-            self.world.exchange.replace("me", order.broker_order_id, self.world.now, **terms)
+            self.world.exchange.replace("me", order.broker_order_id, self.world.now, OrderChanges(**terms))
 
     @rule(symbol=SYMBOL, how=st.sampled_from(list(Resolution)), strategy=st.sampled_from(["", "alpha", "beta"]))
     def settle(self, symbol: str, how: Resolution, strategy: str) -> None:

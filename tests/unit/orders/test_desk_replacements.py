@@ -22,7 +22,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import EarlierOrder, OrderRow, PlanRow
 from liualgotrader.engine.book import Book
-from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
+from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest, Refusal
 from liualgotrader.orders import BrokerSnapshot, Carried, Earlier, Reconnected, Warn
 from liualgotrader.strategies.context import OrderHandle
 from tests.fakes.broker import World, now_of
@@ -41,7 +41,7 @@ def by_hand(world: World, name: str, **terms: Any) -> str:
     """Replace an order on the broker's own page, and return the broker's id of what takes its place."""
     ledger = world.desk.ledger
     order = ledger.orders.leaf(ledger.orders.by_id[name])
-    return world.exchange.replace("me", order.broker_order_id, world.now, **terms).id
+    return world.exchange.replace("me", order.broker_order_id, world.now, OrderChanges(**terms)).id
 
 
 def seen_by_strategy(world: World, slot: int = 1) -> Book:
