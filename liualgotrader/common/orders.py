@@ -360,19 +360,3 @@ class BrokerAccount(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_a
     last_equity: Decimal | None
     shorting_enabled: bool | None
     trading_blocked: bool | None
-
-
-def client_order_id(batch_id: str, slot: int, number: int) -> str:
-    """Return the id of order `number` of a slot: `liu-<12 hex of the batch>-<slot>-<n>`.
-
-    >>> client_order_id("0b5e7a4e-0000-4000-8000-000000000000", 3, 17)
-    'liu-0b5e7a4e0000-3-17'
-    """
-    return f"liu-{batch_id.replace('-', '')[:12]}-{slot}-{number}"
-
-
-def slot_of(client_id: str) -> int | None:
-    """Return the slot inside one of our client order ids, None if the id is not one of ours."""
-    parts = client_id.split("-")
-    ours = len(parts) >= 4 and parts[0] == "liu" and parts[2].isdigit() and parts[3].isdigit()
-    return int(parts[2]) if ours else None

@@ -12,6 +12,7 @@ import msgspec
 
 from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.money import exact, to_tick
+from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.orders import (
     CancelIntent,
     OrderIntent,
@@ -20,7 +21,6 @@ from liualgotrader.common.orders import (
     Protect,
     ReplaceIntent,
     Side,
-    client_order_id,
 )
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Limits, Timings

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
+from liualgotrader.common.order_id import PREFIX
 from liualgotrader.common.orders import BrokerActivity, BrokerOrder
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import warn
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 4  # times the broker's own time-out; an adapter that has not ended by then has hung
 EVERY_OPEN_ORDER = 1  # ns UTC: since ever
-OUR_PREFIX = "liu-"  # what every client order id of ours begins with
 _LOOK_SECONDS = 1.0  # machine time that a look for others' orders may delay taking back ours
 _FAILURES = (OutsideError, BrokerRefused, BadData, TimeoutError)
 
@@ -82,7 +82,7 @@ class BrokerCalls:
                 seen = await self._broker.orders(since=EVERY_OPEN_ORDER, open_only=True)
         except _FAILURES:
             return False
-        return all(o.client_order_id.startswith(OUR_PREFIX) or o.broker_order_id in exits for o in seen)
+        return all(o.client_order_id.startswith(PREFIX) or o.broker_order_id in exits for o in seen)
 
     async def _cancel(self, name: str, broker_order_id: str) -> Answer:
         return await self._request(BrokerRequest.CANCEL, name, lambda: self._broker.cancel(broker_order_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from liualgotrader.common.clock import HOUR, MINUTE
+from liualgotrader.common.order_id import OrderId, batch_part
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.ports import Broker, Store
 from liualgotrader.common.rows import RecordedBatch
@@ -41,10 +42,11 @@ async def _at_broker(plan: SessionPlan, record: RecordedBatch, broker: Broker, n
     for name in sorted(names - shown):
         if (view := await broker.order_by_client_id(name)) is not None:
             found[view.broker_order_id] = view
-    prefix = f"liu-{plan.batch_id.replace('-', '')[:12]}-"
+    batch = batch_part(plan.batch_id)
     mine: list[BrokerOrder] = []
     for order in sorted(found.values(), key=lambda o: o.submitted_at):
-        ours = order.client_order_id in names or order.client_order_id.startswith(prefix)
+        own = OrderId.parse(order.client_order_id)
+        ours = order.client_order_id in names or (own is not None and own.batch == batch)
         if ours or order.broker_order_id in ids or order.replaces in ids:
             ids |= {one.broker_order_id for one in _with_legs([order])}
             mine.append(order)

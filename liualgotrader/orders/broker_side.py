@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.money import plain
+from liualgotrader.common.order_id import OrderId
 from liualgotrader.common.orders import (
     BrokerExecution,
     BrokerOrder,
@@ -15,7 +16,6 @@ from liualgotrader.common.orders import (
     OrderIntent,
     OrderState,
     OrderType,
-    slot_of,
 )
 from liualgotrader.orders.alarms import Due
 from liualgotrader.orders.cancels import ask_cancel, not_cancelled, not_replaced, want_cancel
@@ -66,8 +66,8 @@ def find(ledger: DeskState, seen: BrokerOrder) -> DeskOrder | None:
         order = _adopt(ledger, seen, before.slot, before)
         settle(ledger, before)  # its end has waited for this
         return order
-    slot = slot_of(seen.client_order_id) if seen.client_order_id.startswith(ledger.prefix()) else None
-    return None if slot is None else _adopt(ledger, seen, slot, None)
+    own = OrderId.parse(seen.client_order_id)
+    return _adopt(ledger, seen, own.slot, None) if own is not None and own.batch == ledger.batch else None
 
 
 def _is_another(ledger: DeskState, order: DeskOrder, seen: BrokerOrder) -> bool:

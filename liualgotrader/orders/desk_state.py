@@ -16,6 +16,7 @@ import msgspec
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.order_id import OrderId, batch_part
 from liualgotrader.common.orders import (
     AccountNews,
     BrokerAccount,
@@ -137,6 +138,7 @@ class DeskState:
     def take_terms(self, begin: Begin) -> None:
         """Go on under these terms and this lease."""
         self.terms, self.generation = begin.terms, begin.generation
+        self.batch = batch_part(begin.terms.batch_id)  # in the ids of its orders
         for plan in begin.terms.slots:
             slot = self.slots.setdefault(plan.slot, DeskSlot(plan.slot, plan, plan.strategy, plan.day_trade))
             if slot.plan is None or slot.plan.day_trade != plan.day_trade:  # else what it declared since counts
@@ -495,11 +497,7 @@ class DeskState:
 
     # --- ids ---------------------------------------------------------------------------------------
 
-    def prefix(self) -> str:
-        """Return what every client order id of this batch begins with."""
-        return f"liu-{self.terms.batch_id.replace('-', '')[:12]}-"
-
     def desk_order_id(self, slot: DeskSlot) -> str:
         """Return the id of the slot's next order that the desk itself wants: number 0, and a count of its own."""
         slot.desk_orders += 1
-        return f"{self.prefix()}{slot.number}-0-d{slot.desk_orders}"
+        return str(OrderId(self.batch, slot.number, 0, slot.desk_orders))

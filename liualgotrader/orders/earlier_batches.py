@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.order_id import OrderId
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
 from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow
 from liualgotrader.orders.desk_messages import Earlier
@@ -90,9 +91,9 @@ def _counted_again(row: OrderRow, seen: BrokerOrder, executions: Sequence[Broker
 
     Its quantity is then larger by it than what was asked for in the order's row, and no execution of it lies there.
     """
-    more = seen.quantity - row.quantity
+    more, own = seen.quantity - row.quantity, OrderId.parse(row.client_order_id)
     if (
-        not (seen.replaces or "-r" in row.client_order_id)
+        not (seen.replaces or (own is not None and own.replacement))
         or more <= 0
         or seen.filled_quantity < more + row.filled_quantity
     ):

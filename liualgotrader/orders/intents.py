@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from liualgotrader.common.money import LARGEST, ZERO, to_tick
+from liualgotrader.common.order_id import OrderId, replacement_id
 from liualgotrader.common.orders import (
     CancelIntent,
     CaughtUp,
@@ -21,7 +22,6 @@ from liualgotrader.common.orders import (
     Protect,
     ReplaceIntent,
     Side,
-    slot_of,
 )
 from liualgotrader.orders import exits
 from liualgotrader.orders.cancels import want_cancel
@@ -47,7 +47,8 @@ def on_order(ledger: DeskState, asked: OrderIntent) -> None:
     sane, problem = _checked(asked)
     intent = on_ticks(sane)
     slot = ledger.slot(intent.slot)
-    slot.next_number = max(slot.next_number, number_of(intent.client_order_id) + 1)
+    if (own := OrderId.parse(intent.client_order_id)) is not None:
+        slot.next_number = max(slot.next_number, own.number + 1)
     _take_price(ledger, intent)
     order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
     if problem is not None:
@@ -103,8 +104,8 @@ def parent_of(order: DeskOrder) -> dict[str, str]:
 def _next_id(ledger: DeskState, root: DeskOrder) -> str:
     """Return the id of the next replacement in a chain; a bracket's exit has the broker's id, which says nothing to us."""
     root.chain += 1
-    if slot_of(root.client_order_id) is not None:
-        return f"{root.client_order_id}-r{root.chain}"
+    if OrderId.parse(root.client_order_id) is not None:
+        return replacement_id(root.client_order_id, root.chain)
     return ledger.desk_order_id(ledger.slot(root.slot))
 
 
@@ -189,25 +190,17 @@ def on_ticks(intent: OrderIntent) -> OrderIntent:
     )
 
 
-def number_of(client_order_id: str) -> int:
-    """Return n of `liu-<batch>-<slot>-<n>[-r<k>]`, 0 if the id has none."""
-    parts = client_order_id.split("-")
-    return int(parts[3]) if slot_of(client_order_id) is not None else 0
-
-
 def take_number(ledger: DeskState, order: DeskOrder) -> None:
     """See that no id is given twice: neither this order's number nor its place in a count of the desk or of a chain."""
-    slot, parts = ledger.slot(order.slot), order.client_order_id.split("-")
-    if not order.client_order_id.startswith(ledger.prefix()):
+    own = OrderId.parse(order.client_order_id)
+    if own is None or own.batch != ledger.batch:
         return
-    slot.next_number = max(slot.next_number, number_of(order.client_order_id) + 1)
-    kind, count = parts[4][:1] if len(parts) > 4 else "", parts[4][1:] if len(parts) > 4 else ""
-    if kind == "d" and count.isdigit():
-        slot.desk_orders = max(slot.desk_orders, int(count))
-    elif kind == "r" and count.isdigit():
-        first = ledger.orders.by_id.get("-".join(parts[:4]), order)
-        root = ledger.orders.root(first)
-        root.chain = max(root.chain, int(count))
+    slot = ledger.slot(order.slot)
+    slot.next_number = max(slot.next_number, own.number + 1)
+    slot.desk_orders = max(slot.desk_orders, own.own)
+    if own.replacement:
+        root = ledger.orders.root(ledger.orders.by_id.get(str(own._replace(replacement=0)), order))
+        root.chain = max(root.chain, own.replacement)
 
 
 def _whole_parts(quantity: Decimal) -> Decimal:
@@ -317,8 +310,8 @@ def _flattened(ledger: DeskState, slot: int) -> list[str]:
 
 
 def _owns(ledger: DeskState, order: DeskOrder) -> bool:
-    name = order.client_order_id
-    return name.startswith(ledger.prefix()) and slot_of(name) == order.slot
+    own = OrderId.parse(order.client_order_id)
+    return own is not None and (own.batch, own.slot) == (ledger.batch, order.slot)
 
 
 def _other(order: DeskOrder) -> OtherOrder:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from liualgotrader.common.money import ZERO
+from liualgotrader.common.order_id import OrderId
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, Side
 from liualgotrader.common.rows import EarlierOrder, PlanRow, RecordedBatch, TradeRow
 from liualgotrader.orders.broker_side import find, judge_adopted, see, settle
@@ -91,7 +92,8 @@ def _origin(left: EarlierOrder) -> Origin:
         return Origin.ADOPTED
     if left.parent and "replaces" not in left.began:
         return Origin.LEG
-    return Origin.DESK if "-0-d" in left.order.client_order_id and "as" not in left.began else Origin.STRATEGY
+    own = OrderId.parse(left.order.client_order_id)
+    return Origin.DESK if own is not None and own.own and "as" not in left.began else Origin.STRATEGY
 
 
 def _heir(ledger: DeskState, strategy: str) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.order_id import PREFIX
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.rows import AccountRow
 from liualgotrader.orders import account_state as account
@@ -22,7 +23,6 @@ from liualgotrader.orders.order import DeskOrder
 from liualgotrader.orders.reconcile_asking import next_reconcile
 from liualgotrader.orders.resolving import HOW_TO_SETTLE
 
-OUR_PREFIX = "liu-"
 MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
 WAITING = "reconcile"  # the condition that holds until the first comparison after a start or a new connection
 WAITING_TEXT = "the broker's books have not been compared with ours since the start"
@@ -85,7 +85,7 @@ def _tells_something(ledger: DeskState, seen: BrokerOrder) -> bool:
             or any(_leg_tells_something(ledger, leg) for leg in seen.legs)
         )
     is_successor = seen.broker_order_id in ledger.orders.expected or ledger.orders.of_broker(seen.replaces) is not None
-    return is_successor or seen.client_order_id.startswith(OUR_PREFIX)
+    return is_successor or seen.client_order_id.startswith(PREFIX)
 
 
 def _leg_tells_something(ledger: DeskState, seen: BrokerOrder) -> bool:
@@ -112,7 +112,7 @@ def _take_orders(ledger: DeskState, seen: Iterable[BrokerOrder]) -> None:
         order = find(ledger, view)
         if order is not None:
             see(ledger, order, view)
-        elif view.client_order_id.startswith(OUR_PREFIX) and not view.state.is_final:
+        elif view.client_order_id.startswith(PREFIX) and not view.state.is_final:
             others[view.broker_order_id] = view
     ledger.orders.other_batches = others  # every open order is in the answer
 

@@ -17,6 +17,7 @@ import msgspec
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable
 from liualgotrader.common.events import Quote, TradeTick
+from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.orders import (
     BrokerAccount,
     BrokerActivity,
@@ -32,7 +33,6 @@ from liualgotrader.common.orders import (
     OrderType,
     ReplaceIntent,
     Side,
-    client_order_id,
 )
 from liualgotrader.common.rows import OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings

@@ -4,7 +4,7 @@ from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import UNANNOUNCED, DeskFacts
 from liualgotrader.common.errors import MoneyNeedsAPerson
-from liualgotrader.common.orders import client_order_id
+from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.rows import OrderRow, TradeRow
 from tests.fakes.stack.common import play
 

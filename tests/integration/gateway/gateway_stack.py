@@ -20,6 +20,7 @@ import requests
 from liualgotrader.common.clock import HOUR, SECOND, machine_now
 from liualgotrader.common.config import SESSION_DSN
 from liualgotrader.common.control import Answered, DeskFacts, FromChild, Notice, Stop, ToChild
+from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.orders import (
     AccountNews,
     CancelIntent,
@@ -32,7 +33,6 @@ from liualgotrader.common.orders import (
     OrderType,
     Side,
     SlotNews,
-    client_order_id,
 )
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import (

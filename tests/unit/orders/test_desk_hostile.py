@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import SECOND
+from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.orders import (
     BrokerOrder,
     BrokerPosition,
@@ -22,7 +23,6 @@ from liualgotrader.common.orders import (
     Protection,
     ReplaceIntent,
     Side,
-    client_order_id,
 )
 from liualgotrader.common.rows import PlanRow
 from liualgotrader.exchange.exchange_values import OrderRequest

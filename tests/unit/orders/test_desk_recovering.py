@@ -15,6 +15,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import RecordDiffers
 from liualgotrader.common.money import ZERO
+from liualgotrader.common.order_id import OrderId, batch_part
 from liualgotrader.common.orders import (
     Declare,
     Fill,
@@ -28,6 +29,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import AccountRow, AlgoRunRow, Progress
 from liualgotrader.common.session_plan import Endpoints, SessionPlan
+from liualgotrader.exchange.exchange_values import OrderChanges
 from liualgotrader.order_gateway.recovery import recovered
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.orders import (
@@ -120,12 +122,12 @@ class Session:
         world.tell(Begin(world.terms, world.generation))
         if found is not None:
             world.tell(found)
-            prefix = world.desk.ledger.prefix()
             used = [o.client_order_id for o in now_of(world.broker.orders(since=0))] + list(self.database.orders)
             for name in used:
-                parts = name.split("-")
-                assert not name.startswith(prefix) or int(parts[3]) < world.desk.ledger.slot(int(parts[2])).next_number
-                assert not name.startswith(prefix) or name in world.desk.ledger.orders.by_id
+                own = OrderId.parse(name)
+                if own is not None and own.batch == batch_part(BATCH):
+                    assert own.number < world.desk.ledger.slot(own.slot).next_number
+                    assert name in world.desk.ledger.orders.by_id
             entries = [o for o in world.desk.ledger.orders.all_working() if o.opening and o.ending is None]
             assert all(o.cancel_wanted for o in entries), "an entry whose lifetime is lost works on"
         world.tell(Reconnected())
@@ -284,8 +286,8 @@ def test_what_a_person_put_in_the_place_of_an_exit_is_one_and_of_an_entry_anothe
     name = world.order(1, quantity=10, **terms)
     settle(world)
     broker_id = now_of(world.broker.order_by_client_id(name)).broker_order_id  # type: ignore[union-attr]
-    changes = {key: Decimal(96) if key in terms else None for key in ("limit_price", "stop_price")}
-    world.exchange.replace("me", broker_id, world.now, quantity=None, **changes, client_order_id="by-hand")
+    changes = {key: Decimal(96) for key in ("limit_price", "stop_price") if key in terms}
+    world.exchange.replace("me", broker_id, world.now, OrderChanges(client_order_id="by-hand", **changes))
     world._collect()
     settle(world, 2)
     lost(world)
