@@ -21,8 +21,7 @@ from liualgotrader.data.alpaca_data import AlpacaData
 from liualgotrader.ipc.batch_codec import encode_picks
 from liualgotrader.ipc.links import LinkWriter
 from liualgotrader.ipc.session_page import SessionPage
-from liualgotrader.producer.producer_process import ConsumerDependencies as ProducerDoors
-from liualgotrader.producer.producer_process import Producer
+from liualgotrader.producer.producer_process import Producer, ProducerDependencies
 from tests.fakes.cable import Cable
 from tests.fakes.producer_process import FileStore, doors
 from tests.fakes.session import HostedChild, make_plan
@@ -69,7 +68,7 @@ class Floor:
     async def start_producer(self) -> None:
         producer = HostedChild("producer", self.plan)
         made = doors(producer.child, FileStore(Path(self.plan.run_dir) / "record.json"), (KEY, SECRET))
-        assert isinstance(made, ProducerDoors)
+        assert isinstance(made, ProducerDependencies)
         task = asyncio.create_task(Producer(producer.child, made).run())
         self._producer = (producer, task)
         await self.until(lambda: task.done() or producer.said(Ready))
