@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from liualgotrader.common.clock import NEVER, Alarm
-from liualgotrader.common.control import Counters, Operate, StopSlot, ToChild
+from liualgotrader.common.control import Counters, Operate, SlotEnded, StopSlot, ToChild
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.events import Bar, EventBatch
 from liualgotrader.common.money import OURS
@@ -40,7 +40,6 @@ from liualgotrader.engine.freshness import Freshness, newest_instant, newest_pla
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotIsStopped, Waiting
 from liualgotrader.ipc.batch_codec import decode_batch, decode_news
 from liualgotrader.ipc.child_process import Child
-from liualgotrader.ipc.market_clock import market_stands
 from liualgotrader.strategies.base import Surroundings
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 
@@ -69,9 +68,9 @@ class ConsumerDependencies:
 class Consumer:
     """One consumer process of a session."""
 
-    def __init__(self, child: Child, index: int, doors: ConsumerDependencies) -> None:
+    def __init__(self, child: Child, index: int, dependencies: ConsumerDependencies) -> None:
         plan = child.plan
-        self._child, self._index, self._plan, self._doors = child, index, plan, doors
+        self._child, self._index, self._plan, self._dependencies = child, index, plan, dependencies
         self._clock = child.clock
         self._own_context = copy_context()
         self._watch = CallGuard(child.status, self._tell)
@@ -85,14 +84,13 @@ class Consumer:
             child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.status.hold()
         )
         left = SignalSpool(Path(plan.journal_dir), index)
-        self._recorder = Recorder(plan.batch_id, doors.open_store, self._clock, left)
+        self._recorder = Recorder(plan.batch_id, dependencies.open_store, self._clock, left)
         self._keys = StoredKeys(self._recorder, child.status.hold)
         self._needs = NeedsTeller(child.writer(f"needs-{index}"), self.engine)
         self._freshness = Freshness(plan.timings.stale_after_seconds)
-        self.figures = ConsumerCounters(self.engine, self._freshness, self._outbox, doors.fetches)
-        gate = Gate(child.page, index, simulated=plan.simulated_clock)
+        self.figures = ConsumerCounters(self.engine, self._freshness, self._outbox, dependencies.fetches)
         self._intake = EventIntake(
-            gate,
+            Gate(child.page, index),
             child.reader(f"market-{index}"),
             child.reader(f"news-{index}"),
             self._work_by_ourselves,
@@ -101,7 +99,7 @@ class Consumer:
             longest_call=plan.timings.strategy_answer_seconds,
         )
         self._history = HistoryLoader(
-            doors.data,
+            dependencies.data,
             plan.hours,
             plan.timings.history_sessions,
             self._clock,
@@ -119,18 +117,18 @@ class Consumer:
     async def start(self) -> None:
         """Make the strategies, restore what an earlier process of this session left, and take part."""
         self._recorder.start()
-        self.engine.loader = self._doors.make_loader(self._live_frame)
-        self.engine.trader = self._doors.make_trader(CalledAccount(self.engine))
+        self.engine.loader = self._dependencies.make_loader(self._live_frame)
+        self.engine.trader = self._dependencies.make_trader(CalledAccount(self.engine))
         slots = self._plan.slots_of(self._index)
         loader, status = self.engine.loader, self._child.status
         for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, loader, status):
-            self._child.slot_ended(ended.slot, ended.reason)
+            self._child.send(ended)
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1
         self._watch.begin({number: slot.name for number, slot in self.engine.slots.items()})
         self.engine.market.shortable = await self._shortable()
         await self._restore()
-        self._child.on_order(self._on_order)
+        self._child.on_command(self._on_order)
         self._child.report(self.figures.values)
         loop = asyncio.get_running_loop()
         self._intake.attach(loop)
@@ -148,7 +146,7 @@ class Consumer:
     async def close(self) -> None:
         """Call no strategy any more, write what is left and go."""
         self.engine.stop()
-        self._child.tell(Counters(dict(self.figures.values())))
+        self._child.send(Counters(dict(self.figures.values())))
         if self._alarm is not None:
             self._alarm.cancel()
         if self._restoring is not None:
@@ -159,9 +157,9 @@ class Consumer:
         self._outbox.close()
         self._needs.close()
         await self._recorder.close(_ORPHAN_ROWS_SECONDS if self._child.orphaned else _LAST_ROWS_SECONDS)
-        if self._doors.fetches is not None:
-            self._doors.fetches.close()
-        await self._doors.data.close()
+        if self._dependencies.fetches is not None:
+            self._dependencies.fetches.close()
+        await self._dependencies.data.close()
         self._numbers.close()
         say(log, "consumer_closed", events=self.engine.events, orders=self._outbox.orders)
 
@@ -173,7 +171,7 @@ class Consumer:
         """Ask which shares the broker lends; unknown ones count as lent, and the broker has the last word."""
         try:
             async with asyncio.timeout(_ASSETS_SECONDS):
-                assets = await self._doors.data.tradable_symbols()
+                assets = await self._dependencies.data.tradable_symbols()
         except (LiuError, TimeoutError) as error:
             warn(log, "assets_unknown", error=error or "no answer in time")
             return {}
@@ -257,7 +255,8 @@ class Consumer:
         """Act on batches; once one is stale, of all that wait only the newest state of each symbol is acted on."""
         age = self._clock.age
         # While the market waits for us nothing newer exists, however long our machine takes.
-        verdicts = [self._freshness.judge(b.events, _no_age if market_stands(self._clock) else age) for b in batches]
+        judged_age = (lambda at: 0) if self._child.page.is_held else age
+        verdicts = [self._freshness.judge(batch.events, judged_age) for batch in batches]
         silent = [v.stale for v in verdicts]
         if any(v.behind for v in verdicts):
             silent = _drained(batches, silent)
@@ -325,7 +324,7 @@ class Consumer:
                     self._recorder.reject(one.strategy, one.symbol, one.at)
                     self._needs.rejected(one.slot, one.symbol)
                 case SlotIsStopped(slot, reason):
-                    self._child.slot_ended(slot, reason)
+                    self._child.send(SlotEnded(slot, reason))
         if intents:
             self._needs.look()
 
@@ -352,10 +351,6 @@ class CalledAccount:
     def shortable(self, symbol: str) -> bool:
         """Say whether the broker lends the share; unknown ones count as lent."""
         return self._engine.market.shortable.get(symbol, True)
-
-
-def _no_age(at: int) -> int:
-    return 0
 
 
 def terms_of(plan: SessionPlan) -> EngineTerms:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.ipc.links import Reader
@@ -31,11 +32,10 @@ Work = Callable[[Sequence[bytes], Sequence[Answer], Sequence[bytes], bool], None
 
 
 class Gate:
-    """Says when all that other processes send for the instant at which the market stands has arrived."""
+    """Knows from the session page when everything for the instant at which the market stands has arrived."""
 
-    def __init__(self, page: SessionPage, index: int, *, simulated: bool) -> None:
-        self._page = page
-        self._simulated = simulated
+    def __init__(self, page: SessionPage, index: int) -> None:
+        self.page = page
         self._others = [
             page.process(n) for n in ("order_gateway", "producer", "scanners_runner") if n in page.processes
         ]
@@ -46,51 +46,30 @@ class Gate:
         self._after = [row for i, row in consumers if i > index]
         self._foreign = [page.link(n) for n in page.links if n == "picks" or n.startswith(("intents-", "needs-"))]
 
-    def is_held(self) -> bool:
-        """Whether this session's market stands at an instant until all is quiet."""
-        if not self._simulated:
-            return False
-        anchor = self._page.anchor()
-        return anchor is not None and anchor.speed == 0
-
     def is_complete(self, market_messages: int, news_messages: int) -> bool:
-        """Whether nothing but these messages of ours is on its way to us, and it is our turn.
+        """Return whether it is this consumer's turn and nothing but these messages is on its way to it.
 
-        Work that moved from one process to another while we looked has changed a count.
+        Work that moved from one process to another during the look has changed a count.
         """
-        page = self._page
+        page = self.page
         before = page.snapshot()
         return (
             page.waiting
             and self._is_our_turn()
-            and self._others_are_idle()
+            and all(page.get(row, Cell.LIFE) != Life.READY or self._is_idle(row) for row in self._others)
+            and all(page.handled(link) >= page.sent(link) for link in self._foreign)
             and page.sent(self._market) - page.handled(self._market) <= market_messages
             and page.sent(self._news) - page.handled(self._news) <= news_messages
             and page.snapshot() == before
         )
 
-    def work(self) -> bytes:
-        """Return what changes whenever any process of the session gets on with its work."""
-        return self._page.work()
-
-    def _others_are_idle(self) -> bool:
-        """Whether no process but the consumers has anything to do at this instant."""
-        page = self._page
-        if any(page.get(row, Cell.LIFE) == Life.READY and not self._is_idle(row) for row in self._others):
-            return False
-        return all(page.handled(link) >= page.sent(link) for link in self._foreign)
-
-    def begin(self) -> None:
-        """State that this consumer acts now."""
-        self._page.put(self._row, Cell.ACTING, 1)
-
-    def end(self) -> None:
-        """State that it has acted, and has sent what follows."""
-        self._page.put(self._row, Cell.ACTING, 0)
+    def set_acting(self, acting: bool) -> None:
+        """State on the page whether this consumer acts at this moment."""
+        self.page.put(self._row, Cell.ACTING, int(acting))
 
     def _is_our_turn(self) -> bool:
-        """Whether the consumers before us have nothing left to do at this instant, and none after us is acting."""
-        page = self._page
+        """Whether earlier consumers have nothing left to do at this instant and no later one is acting."""
+        page = self.page
         for row, *links in self._before:
             if page.get(row, Cell.LIFE) == Life.READY and (
                 not self._is_idle(row) or any(page.handled(link) < page.sent(link) for link in links)
@@ -99,7 +78,7 @@ class Gate:
         return not any(page.get(row, Cell.LIFE) == Life.READY and page.get(row, Cell.ACTING) for row in self._after)
 
     def _is_idle(self, row: int) -> bool:
-        get, anchor = self._page.get, self._page.anchor()
+        get, anchor = self.page.get, self.page.anchor()
         return (
             get(row, Cell.BUSY) == 0
             and (anchor is None or get(row, Cell.DEADLINE) > anchor.market0)
@@ -109,10 +88,10 @@ class Gate:
 
 
 class EventIntake:
-    """Gathers inputs and hands them to `work(news, answers, market, timer)`, then counts them as handled.
+    """Gathers inputs, hands them to `work(news, answers, market, timer)`, then counts them as handled.
 
-    News that tells a consumer its books (`rebuilds` is true) is not gathered: nobody is called for it, and the producer
-    takes no picks before every consumer has said what it holds.
+    News that rebuilds a consumer's books (`rebuilds` is true) is not gathered: no strategy is called for it, and the
+    producer takes no picks before every consumer has said what it holds.
 
     `longest_call` is for how many seconds of machine time a strategy's call may wait without any sign of progress.
     """
@@ -150,41 +129,56 @@ class EventIntake:
     def alarm(self) -> None:
         """Have a deadline of the engine served; the market is held until then."""
         self._timer = True
-        self._hold_or_release()
-        self._arrange()
+        self._update_hold()
+        self._schedule()
 
     def expecting(self) -> MarketHold:
-        """Return a hold for the time until an answer comes; it lasts until whatever was `answered` meanwhile is acted on."""
+        """Return a hold for the time until an answer comes; it lasts until what was `answered` is acted on."""
         return MarketHold(self._expect)
-
-    def _expect(self, change: int) -> None:
-        self._expected += change
-        self._hold_or_release()
 
     def answered(self, act: Answer, order: int = 0) -> None:
         """Have an answer acted on; those gathered together go by `order`, equal ones as they came."""
         self._answers.append((order, act))
-        self._arrange()
+        self._schedule()
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closed = True
+        if self._handle is not None:
+            self._handle.cancel()
+        self._update_hold()
+        self._market_link.close()
+        self._news_link.close()
 
     def _take_news(self, payload: bytes) -> None:
         self._news.append(payload)
-        self._arrange()
+        self._schedule()
 
     def _take_market(self, payload: bytes) -> None:
         self._market.append(payload)
-        self._arrange()
+        self._schedule()
 
-    def _arrange(self) -> None:
-        """Look once this turn of the loop has taken all that is there; so several messages become one piece of work."""
+    def _expect(self, change: int) -> None:
+        self._expected += change
+        self._update_hold()
+
+    def _update_hold(self) -> None:
+        needed = self._timer or self._answers or self._expected
+        self._hold.hold_while(bool(needed) and not self._closed)
+
+    def _schedule(self) -> None:
+        """Look once this turn of the loop has taken all that is there, so that several messages become one piece of work."""
         if self._handle is None and not self._closed:
             self._since, self._turns = machine_now(), 0
             self._handle = self._loop.call_soon(self._look)
 
     def _look(self) -> None:
         self._handle = None
-        if self._gate.is_held() and not self._has_all():
+        if self._gate.page.is_held and (
+            self._expected or not self._gate.is_complete(len(self._market), len(self._news))
+        ):
             if self._news and self._rebuilds():
-                self._act_on(self._take_all_news(), (), (), False)
+                self._act((), (), timer=False)
             self._turns += 1
             if self._turns <= _TURNS:
                 self._handle = self._loop.call_soon(self._look)
@@ -192,52 +186,24 @@ class EventIntake:
             if self._is_patient():
                 self._handle = self._loop.call_later(_PAUSE_SECONDS, self._look)
                 return
-        self._act()
-
-    def _has_all(self) -> bool:
-        return not self._expected and self._gate.is_complete(len(self._market), len(self._news))
+        answers, market, timer = self._answers, self._market, self._timer
+        self._answers, self._market, self._timer = [], [], False
+        self._act([act for _, act in sorted(answers, key=itemgetter(0))], market, timer=timer)
+        self._update_hold()
 
     def _is_patient(self) -> bool:
-        """Whether anything has moved lately: who goes before us may have a long call of a strategy to wait for."""
-        now, progress = machine_now(), self._gate.work()
+        """Whether any process has got on lately: an earlier consumer may wait for a long call of a strategy."""
+        now, progress = machine_now(), self._gate.page.work()
         if progress != self._progress:
             self._since, self._progress = now, progress
         return now - self._since < self._patience
 
-    def _act(self) -> None:
-        market, timer = self._market, self._timer
-        answers = [act for _, act in sorted(self._answers, key=_order)]
-        self._answers, self._market, self._timer = [], [], False
-        self._act_on(self._take_all_news(), answers, market, timer)
-        self._hold_or_release()
-
-    def _take_all_news(self) -> list[bytes]:
+    def _act(self, answers: Sequence[Answer], market: Sequence[bytes], *, timer: bool) -> None:
         news, self._news = self._news, []
-        return news
-
-    def _act_on(self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool) -> None:
-        self._gate.begin()
+        self._gate.set_acting(True)
         self._work(news, answers, market, timer)
         for _ in news:
             self._news_link.handled()
         for _ in market:
             self._market_link.handled()
-        self._gate.end()
-
-    def close(self) -> None:
-        """Take nothing more."""
-        self._closed = True
-        if self._handle is not None:
-            self._handle.cancel()
-        self._answers.clear()
-        self._hold_or_release()
-        self._market_link.close()
-        self._news_link.close()
-
-    def _hold_or_release(self) -> None:
-        needed = self._timer or self._answers or self._expected
-        self._hold.hold_while(bool(needed) and not self._closed)
-
-
-def _order(answer: tuple[int, Answer]) -> int:
-    return answer[0]
+        self._gate.set_acting(False)

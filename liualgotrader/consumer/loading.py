@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from liualgotrader.common.control import SlotEnded
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.plugins import one_line, outside_reads, own_ways, source_of, where_raised
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
@@ -22,14 +22,6 @@ log = logging.getLogger(__name__)
 CREATE_SECONDS = 20.0  # machine time for one strategy's `create`
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A slot that runs no strategy, and why."""
-
-    slot: int
-    reason: str
-
-
 async def load_strategies(
     plan: SessionPlan,
     slots: Sequence[SlotPlan],
@@ -37,12 +29,12 @@ async def load_strategies(
     surround: Callable[[SlotPlan], Surroundings],
     loader: Any,
     status: ProcessStatus,
-) -> list[Ended]:
+) -> list[SlotEnded]:
     """Put the strategies of these slots into the engine and return those that will not run.
 
     `status` shows which strategy is being made: one that never comes to an end is found by that and stopped alone.
     """
-    ended: list[Ended] = []
+    ended: list[SlotEnded] = []
     for slot in slots:
         if slot.stopped:
             continue
@@ -52,19 +44,19 @@ async def load_strategies(
             with own_ways(f"{slot.strategy}.create", type(strategy)):
                 created = await _created(strategy)
             if created is False:  # the original's own skeleton returns nothing and means yes
-                ended.append(Ended(slot.slot, DECLINED))
+                ended.append(SlotEnded(slot.slot, DECLINED))
                 continue
             engine.add(slot, strategy)
         except LiuError as error:
             log.error("%s", error)
-            ended.append(Ended(slot.slot, str(error)))
+            ended.append(SlotEnded(slot.slot, str(error)))
         except BaseException as error:  # its sys.exit(), or a task of its own that was cancelled
             if _is_ending():
                 raise
             where = where_raised(error, _file_of(plan, slot))
             reason = f"raised in create: {one_line(error)} ({where})"
             log.exception("strategy %s %s", slot.strategy, reason)
-            ended.append(Ended(slot.slot, reason))
+            ended.append(SlotEnded(slot.slot, reason))
         finally:
             status.returned()
     return ended

@@ -1,16 +1,15 @@
-"""Entry point of a consumer process: opens the doors to the outside and runs the consumer."""
+"""Entry point of a consumer process: opens its dependencies and runs the consumer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.config import Secrets, show_session
 from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependencies
 from liualgotrader.consumer.fetches import Fetches
-from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.ipc.child_process import Child, Queues, run_child
 
 if TYPE_CHECKING:
     from liualgotrader.common.ports import Store
@@ -18,17 +17,19 @@ if TYPE_CHECKING:
 _OF_THE_ANSWER = 0.8  # a question given up later would have the watchdog take the strategy for one that never returns
 
 
-def run(run_dir: str, control: Connection, index: int, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
+def run(run_dir: str, control: Connection, index: int, queues: Queues | None = None) -> None:
     """Run consumer `index` of the session in `run_dir`, and exit."""
+    run_child(
+        f"consumer-{index}",
+        run_dir,
+        control,
+        lambda child: Consumer(child, index, open_dependencies(child, Secrets.from_environment())).run(),
+        queues,
+    )
 
-    async def body(child: Child) -> None:
-        await Consumer(child, index, open_doors(child, Secrets.from_environment())).run()
 
-    run_child(f"consumer-{index}", run_dir, control, body, queues)
-
-
-def open_doors(child: Child, secrets: Secrets) -> ConsumerDependencies:
-    """Return the doors that the session's plan names; nothing is called yet."""
+def open_dependencies(child: Child, secrets: Secrets) -> ConsumerDependencies:
+    """Return what the session's plan names; nothing is called yet."""
     from liualgotrader.common.types import TimeScale
     from liualgotrader.data.data_factory import open_data, open_hasty_data
     from liualgotrader.data.loader import DataLoader

@@ -1,4 +1,9 @@
-"""What every process of a session does alike: read the plan, sit down at the page, follow the supervisor."""
+"""What every process of a session does alike: it reads the plan, follows the supervisor and ends in order.
+
+A process group gets its signals as a whole: Ctrl-C, a closed terminal, a service that is stopped. Only the supervisor
+acts on them and ends its processes over their control links. A process that took such a signal for itself would be gone
+before its strategies' orders are cancelled and the last rows are written.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,12 @@ import logging
 import multiprocessing
 import os
 import select
+import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -18,14 +25,13 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.clock import Clock, block
-from liualgotrader.common.control import Counters, Failed, FromChild, Notice, Ready, SlotEnded, Stop, ToChild
+from liualgotrader.common.clock import Clock, WallClock, block
+from liualgotrader.common.control import Counters, Failed, FromChild, Notice, Ready, Stop, ToChild
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.session_plan import SessionPlan, read_plan
 from liualgotrader.common.tlog import log_to_file, say
 from liualgotrader.ipc.links import LinkReader, LinkWriter, Reader, Writer
-from liualgotrader.ipc.market_clock import PageClock, clock_for
-from liualgotrader.ipc.process_signals import leave_to_the_supervisor
+from liualgotrader.ipc.market_clock import PageClock
 from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.ipc.queue_link import QueueReader, QueueWriter
 from liualgotrader.ipc.session_page import SessionPage
@@ -34,7 +40,8 @@ log = logging.getLogger(__name__)
 
 SUPERVISOR_GONE = "the supervisor is gone"
 _COUNTERS_SECONDS = 1.0
-_ORPHAN_SECONDS = 4.5  # machine time that a child may use to end in order after its supervisor died
+_ORPHAN_SECONDS = 4.5  # machine time in which a child ends in order after its supervisor died
+_GROUP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 Queues = Mapping[str, "Queue[bytes]"]
 
@@ -42,7 +49,7 @@ Queues = Mapping[str, "Queue[bytes]"]
 class Child:
     """One process of a session, as its own code sees it.
 
-    `stopping` is set when the supervisor says so or dies; `stop_order` then holds what it said.
+    `stopping` is set when the supervisor says stop or dies; `stop_command` is then what it said.
     """
 
     def __init__(
@@ -52,50 +59,50 @@ class Child:
         self.plan = plan
         self.page = page
         self.status = ProcessStatus(page, name)
-        self.clock: Clock = clock_for(page, self.status, simulated=plan.simulated_clock)
+        self.clock: Clock = PageClock(page, self.status) if plan.simulated_clock else WallClock()
         self.stopping = asyncio.Event()
-        self.stop_order: Stop | None = None
+        self.stop_command: Stop | None = None
         self.orphaned = False
         self._control = control
         self._queues = queues or {}
-        self._orders: Callable[[ToChild], None] | None = None
+        self._on_command: Callable[[ToChild], None] | None = None
         self._counters: Callable[[], Mapping[str, float]] | None = None
 
     def reader(self, link: str) -> Reader:
-        """Return the receiving end of a link, of the kind that the plan says."""
+        """Return the receiving end of a link, of the plan's kind."""
         if self.plan.link == "queue":
             return QueueReader(self._queues[link], self.page, link, self.status.done)
         return LinkReader(self.plan.link_path(link), self.page, link, self.status.done)
 
     def writer(self, link: str) -> Writer:
-        """Return the sending end of a link, of the kind that the plan says."""
+        """Return the sending end of a link, of the plan's kind."""
         if self.plan.link == "queue":
             return QueueWriter(self._queues[link], self.page, link)
         return LinkWriter(self.plan.link_path(link), self.page, link)
 
-    def tell(self, message: FromChild) -> None:
-        """Say something to the supervisor; silently nothing if it is gone or has not listened for minutes."""
+    def send(self, message: FromChild) -> None:
+        """Send a message to the supervisor; it is dropped if that is gone or has not read for minutes."""
+        try:
+            payload = msgspec.msgpack.encode(message)
+        except UnicodeEncodeError:  # a lone surrogate in a user's error or a picked symbol
+            payload = msgspec.msgpack.encode(_without_surrogates(msgspec.to_builtins(message)))
         with suppress(OSError):
-            if _has_room(self._control.fileno()):
-                self._control.send_bytes(_encoded(message))
+            if has_room(self._control.fileno()):
+                self._control.send_bytes(payload)
+
+    def notice(self, level: str, text: str) -> None:
+        """Send a sentence that a person should read."""
+        self.send(Notice(level, text))
 
     def ready(self) -> None:
         """State on the page and to the supervisor that this process takes part from now on."""
         self.status.ready()
-        self.tell(Ready())
+        self.send(Ready())
         say(log, "process_ready", process=self.name)
 
-    def notice(self, level: str, text: str) -> None:
-        """Say something a person should read."""
-        self.tell(Notice(level, text))
-
-    def slot_ended(self, slot: int, reason: str) -> None:
-        """State that a strategy slot is not called any more."""
-        self.tell(SlotEnded(slot, reason))
-
-    def on_order(self, act: Callable[[ToChild], None]) -> None:
-        """Call `act` for every message of the supervisor but `Stop`, which is dealt with here."""
-        self._orders = act
+    def on_command(self, act: Callable[[ToChild], None]) -> None:
+        """Call `act` for every command of the supervisor but `Stop`."""
+        self._on_command = act
 
     def report(self, counters: Callable[[], Mapping[str, float]]) -> None:
         """Send what `counters` returns to the supervisor about once a machine second."""
@@ -103,32 +110,28 @@ class Child:
 
     def listen(self) -> None:
         """Begin to follow the supervisor; needs a running loop."""
-        asyncio.get_running_loop().add_reader(self._control.fileno(), self._hear)
+        asyncio.get_running_loop().add_reader(self._control.fileno(), self._receive)
         os.set_blocking(self._control.fileno(), True)  # uvloop unsets it, and a half-read message would be lost
-        self._turn()
+        self._beat()
 
-    def _turn(self) -> None:
+    def _beat(self) -> None:
         self.status.beat()
         if self._counters is not None:
-            self.tell(Counters(dict(self._counters())))
-        asyncio.get_running_loop().call_later(_COUNTERS_SECONDS, self._turn)
+            self.send(Counters(dict(self._counters())))
+        asyncio.get_running_loop().call_later(_COUNTERS_SECONDS, self._beat)
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         try:
             message = msgspec.msgpack.decode(self._control.recv_bytes(), type=ToChild)
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self.orphaned = True
-            self._stop(Stop(SUPERVISOR_GONE))
-            return
+            message = Stop(SUPERVISOR_GONE)
         if isinstance(message, Stop):
-            self._stop(message)
-        elif self._orders is not None:
-            self._orders(message)
-
-    def _stop(self, order: Stop) -> None:
-        self.stop_order = self.stop_order or order
-        self.stopping.set()
+            self.stop_command = self.stop_command or message
+            self.stopping.set()
+        elif self._on_command is not None:
+            self._on_command(message)
 
 
 Body = Callable[[Child], Coroutine[Any, Any, None]]
@@ -137,17 +140,16 @@ Body = Callable[[Child], Coroutine[Any, Any, None]]
 def run_child(name: str, run_dir: str, control: Connection, body: Body, queues: Queues | None = None) -> None:
     """Run `body` as the process `name` of the session in `run_dir`, and exit.
 
-    Exit status 0 after `body` returned; the error's own after a LiuError (said to the supervisor in one
-    sentence); 1 with a whole traceback for a bug, also for one in a callback or a task of the loop.
-    Ctrl-C, SIGTERM and a closed terminal are the supervisor's to handle; a child ends when that says so, and a few
-    seconds after it died, whatever the child does.
+    Exit status 0 after `body` returned; the error's own after a LiuError, which the supervisor gets as a sentence; 1
+    with a traceback for a bug, also for one in a callback or a task of the loop. The process ends when the supervisor
+    says so, and a few seconds after that died, whatever it does.
     """
-    leave_to_the_supervisor()
+    leave_signals_to_supervisor()
     threading.Thread(target=_end_with_parent, daemon=True, name="orphan").start()
     plan = read_plan(Path(run_dir))
     log_to_file(Path(plan.log_dir), name, debug=plan.debug)
     page = SessionPage(plan.page_path)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         status = runner.run(_live(Child(name, plan, control, page, queues), body))
     logging.shutdown()
     sys.exit(status)
@@ -160,7 +162,7 @@ async def _live(child: Child, body: Body) -> int:
         await _until_done_or_broken(body(child))
     except LiuError as error:
         log.error("%s: %s", child.name, error)
-        child.tell(Failed(str(error), error.exit_code))
+        child.send(Failed(str(error), error.exit_code))
         return error.exit_code
     except Exception:
         log.exception("%s ended by a bug", child.name)
@@ -196,7 +198,7 @@ async def _until_done_or_broken(body: Coroutine[Any, Any, None]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process at the latest a few seconds after the one that started it, even if its loop is stuck."""
+    """End this process a few seconds after the one that started it, even if its loop is stuck."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -204,33 +206,60 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _encoded(message: FromChild) -> bytes:
-    """Return a message as bytes; a lone surrogate in a text (a user's error, a picked symbol) becomes a question mark."""
-    try:
-        return msgspec.msgpack.encode(message)
-    except UnicodeEncodeError:
-        return msgspec.msgpack.encode(_sendable(msgspec.to_builtins(message)))
-
-
-def _sendable(value: Any) -> Any:
+def _without_surrogates(value: Any) -> Any:
+    """Return plain data with a question mark for every lone surrogate."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_sendable(key): _sendable(one) for key, one in value.items()}
-    return [_sendable(one) for one in value] if isinstance(value, list) else value
+        return {_without_surrogates(key): _without_surrogates(one) for key, one in value.items()}
+    return [_without_surrogates(one) for one in value] if isinstance(value, list) else value
 
 
-def _has_room(descriptor: int) -> bool:
+def has_room(descriptor: int) -> bool:
     """Say whether a short message can be sent at once (a socket says so while most of its buffer is free)."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(0))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes uvloop's event loops, None on a system without it."""
     try:
         import uvloop
     except ImportError:  # Windows
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+# --- signals -----------------------------------------------------------------------------------------------
+
+
+def leave_signals_to_supervisor() -> None:
+    """Ignore the group's signals in this process from now on, also those that came while it was being started."""
+    for number in _GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block the group's signals in this thread; a process started within inherits the block until it ignores them."""
+    start_resource_tracker()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
+
+
+def start_resource_tracker() -> None:
+    """Start the process in which multiprocessing counts semaphores, unless it runs, so that no group signal ends it.
+
+    It ignores SIGINT and SIGTERM by itself, and its start unblocks them for the parent; SIGHUP stays blocked in it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)

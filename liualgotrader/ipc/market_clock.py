@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from liualgotrader.common.clock import NEVER, Alarm, Clock, WallClock, machine_now
+from liualgotrader.common.clock import NEVER, Alarm, WallClock, machine_now
 from liualgotrader.ipc.address import socket_address
 from liualgotrader.ipc.process_status import ProcessStatus, wake_socket
 from liualgotrader.ipc.session_page import SessionPage
@@ -46,12 +46,6 @@ class PageClock:
         """Return the machine time since the market clock passed `at`; negative if it has not."""
         passed = self._page.passed_at(at)
         return machine_now() - passed if passed != NEVER else -1
-
-    @property
-    def stands(self) -> bool:
-        """Whether the market stands until we have done our work: nothing grows old meanwhile."""
-        anchor = self._page.anchor()
-        return anchor is not None and anchor.speed == 0
 
     async def sleep_until(self, at: int) -> None:
         """Return once the market clock has reached `at`."""
@@ -145,13 +139,3 @@ class _PageAlarm:
 
     def cancel(self) -> None:
         self.act = None
-
-
-def market_stands(clock: Clock) -> bool:
-    """Say whether the market waits for us at this moment; outside a simulation it never does."""
-    return isinstance(clock, PageClock) and clock.stands
-
-
-def clock_for(page: SessionPage, status: ProcessStatus, *, simulated: bool) -> Clock:
-    """Return the clock that a process of this session uses."""
-    return PageClock(page, status) if simulated else WallClock()

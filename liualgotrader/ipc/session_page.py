@@ -125,6 +125,12 @@ class SessionPage:
             if cells[_COUNT] - count < _ANCHORS - 1 - back:  # nobody has begun to write over it meanwhile
                 return found
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the simulated market stands until all its processes are done; never without such a market."""
+        anchor = self.anchor()
+        return anchor is not None and anchor.speed == 0
+
     def passed_at(self, market: int) -> int:
         """Return the machine time at which the market clock passed `market`.
 

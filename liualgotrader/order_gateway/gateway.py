@@ -105,7 +105,7 @@ class Gateway:
     def attach(self) -> None:
         """Begin to follow the broker, the clock and the supervisor."""
         self._stream = asyncio.ensure_future(self._follow_updates())
-        self._child.on_order(self.on_order)
+        self._child.on_command(self.on_order)
         self._poll_account()
         if not self.plan.simulated_clock:  # else the broker's clock is ours
             self._poll_clock()
@@ -181,7 +181,7 @@ class Gateway:
         """Whether a consumer counts news that the desk, whose journal was lost, does not; it is started again without."""
         from_before = self.rebuilt and said.last_seq > 0 and said.slot not in self._began_anew
         if from_before or said.last_seq > len(self._room.desk.news(said.slot)):
-            self._child.tell(Restart(f"consumer-{self._consumer_of.get(said.slot, 0)}"))
+            self._child.send(Restart(f"consumer-{self._consumer_of.get(said.slot, 0)}"))
             return True
         self._began_anew.add(said.slot)
         return False

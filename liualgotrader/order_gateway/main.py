@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.ipc.child_process import Child, Queues, run_child
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
 from liualgotrader.order_gateway.earlier_orders import EarlierOrders
@@ -73,17 +72,19 @@ class GatewayDependencies:
     data_folder: Path
 
 
-def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
+def run(run_dir: str, control: Connection, queues: Queues | None = None) -> None:
     """Run the order gateway of the session in `run_dir`, and exit."""
+    run_child(
+        "order_gateway",
+        run_dir,
+        control,
+        lambda child: serve(child, open_dependencies(child, Secrets.from_environment())),
+        queues,
+    )
 
-    async def body(child: Child) -> None:
-        await serve(child, open_doors(child, Secrets.from_environment()))
 
-    run_child("order_gateway", run_dir, control, body, queues)
-
-
-def open_doors(child: Child, secrets: Secrets) -> GatewayDependencies:
-    """Return the doors that the session's plan names; nothing is called yet."""
+def open_dependencies(child: Child, secrets: Secrets) -> GatewayDependencies:
+    """Return what the session's plan names; nothing is called yet."""
     plan = child.plan
 
     async def broker() -> Broker:
@@ -105,7 +106,7 @@ def open_doors(child: Child, secrets: Secrets) -> GatewayDependencies:
     return GatewayDependencies(broker, store, prices, Path(plan.journal_dir).parent.parent)
 
 
-async def serve(child: Child, doors: GatewayDependencies) -> None:
+async def serve(child: Child, dependencies: GatewayDependencies) -> None:
     """Trade for the session until told to stop.
 
     Raises:
@@ -115,19 +116,19 @@ async def serve(child: Child, doors: GatewayDependencies) -> None:
     """
     check_endpoints(child.plan)
     early: list[ToChild] = []
-    child.on_order(early.append)
+    child.on_command(early.append)
     async with AsyncExitStack() as cleanup:
-        broker = await doors.open_broker()
+        broker = await dependencies.open_broker()
         cleanup.push_async_callback(broker.close)
         account = await _patiently(child, broker.account, START_SECONDS)
         check_account(child.plan, account.account_number)
-        lock = AccountLock(doors.data_folder, account.account_number)
+        lock = AccountLock(dependencies.data_folder, account.account_number)
         cleanup.callback(lock.close)
         room = JournaledDesk(Path(child.plan.journal_dir), child.clock)
         cleanup.callback(room.close)
         if room.account_number not in ("", account.account_number):
             raise other_account(child.plan.batch_id, account.account_number)
-        session = _Session(child, doors, broker, account, lock, room)
+        session = _Session(child, dependencies, broker, account, lock, room)
         try:
             await session.begin(cleanup, early)
             await session.live()
@@ -145,7 +146,7 @@ class _Session:
     def __init__(
         self,
         child: Child,
-        doors: GatewayDependencies,
+        dependencies: GatewayDependencies,
         broker: Broker,
         account: BrokerAccount,
         lock: AccountLock,
@@ -156,13 +157,13 @@ class _Session:
         self._recorder = RowRecorder(
             plan.batch_id,
             account.account_number,
-            doors.open_store,
+            dependencies.open_store,
             child.clock,
             patience_seconds=plan.timings.database_outage_seconds,
             on_outage=lambda text: self._gateway.tell(Condition("database", text)),
             hold=child.status.hold(),
         )
-        self._gateway = Gateway(child, room, broker, self._recorder, lock, doors.open_prices())
+        self._gateway = Gateway(child, room, broker, self._recorder, lock, dependencies.open_prices())
         self._gateway.operator.before_answering(self._tell_facts)
         self._facts: dict[str, Any] = {}
         self._low_disk_told = False
@@ -225,7 +226,7 @@ class _Session:
         self._tell_facts()
         if not self._child.plan.announces:
             return
-        self._child.tell(DeskFacts({UNANNOUNCED: True}))
+        self._child.send(DeskFacts({UNANNOUNCED: True}))
         announced, stopping = self._gateway.operator.announced, self._child.stopping
         await self._until(lambda: announced.is_set() or stopping.is_set(), ANNOUNCE_SECONDS)
 
@@ -322,7 +323,7 @@ class _Session:
     async def leave(self) -> None:
         """Take back what would open positions, close those of DAY_TRADE if told so, and write down what is left."""
         child, room, gateway = self._child, self._room, self._gateway
-        order, orphaned = child.stop_order, child.orphaned
+        order, orphaned = child.stop_command, child.orphaned
         gateway.tell(Leave(order.reason if order else "the gateway ends", resumes=orphaned))
         if order is not None and order.flatten:
             for slot in room.desk.day_trade_slots():  # what is meant for longer than a day stays
@@ -332,7 +333,7 @@ class _Session:
         await self._until(lambda: not self._is_under_way() and gateway.lanes.idle, seconds)
         drained = await self._recorder.drain(ORPHAN_DRAIN_SECONDS if orphaned else DRAIN_SECONDS)
         self._tell_facts()
-        child.tell(DeskFacts({ROWS_LEFT: self._recorder.waiting}))
+        child.send(DeskFacts({ROWS_LEFT: self._recorder.waiting}))
         if not drained:
             warn(log, "rows_left", count=self._recorder.waiting)
             child.notice("WARNING", f"{self._recorder.waiting} rows wait in the journal for the database")
@@ -393,7 +394,7 @@ class _Session:
         }
         if changed:
             self._facts = facts
-            self._child.tell(DeskFacts(changed))
+            self._child.send(DeskFacts(changed))
 
     def _watch_record(self) -> None:
         waits = not self._recorder.joined

@@ -179,17 +179,17 @@ class Operator:
         self._changed()
         if order.ticket:
             done = all(warn.level == "INFO" for warn in said)
-            self._child.tell(Answered(order.ticket, "; ".join(warn.text for warn in said), done))
+            self._child.send(Answered(order.ticket, "; ".join(warn.text for warn in said), done))
 
     # --- answers ----------------------------------------------------------------------------------
 
     def _answer(self, order: Operate, text: str) -> None:
         self._changed()
         if order.ticket:
-            self._child.tell(Answered(order.ticket, text))
+            self._child.send(Answered(order.ticket, text))
 
     def _fail(self, order: Operate, text: str) -> None:
         if order.ticket:
-            self._child.tell(Answered(order.ticket, text, done=False))
+            self._child.send(Answered(order.ticket, text, done=False))
         else:
             self._child.notice("WARNING", text)

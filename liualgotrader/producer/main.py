@@ -1,34 +1,34 @@
-"""Entry point of the producer process: opens the doors to the outside and runs the producer."""
+"""Entry point of the producer process: opens its dependencies and runs the producer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from multiprocessing.queues import Queue
 from random import Random
 from typing import TYPE_CHECKING
 
 from liualgotrader.common.clock import machine_now
 from liualgotrader.common.config import Secrets
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
-from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.ipc.child_process import Child, Queues, run_child
 from liualgotrader.producer.producer_process import Producer, ProducerDependencies
 
 if TYPE_CHECKING:
     from liualgotrader.common.ports import Store
 
 
-def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
+def run(run_dir: str, control: Connection, queues: Queues | None = None) -> None:
     """Run the producer of the session in `run_dir`, and exit."""
+    run_child(
+        "producer",
+        run_dir,
+        control,
+        lambda child: Producer(child, open_dependencies(child, Secrets.from_environment())).run(),
+        queues,
+    )
 
-    async def body(child: Child) -> None:
-        await Producer(child, open_doors(child, Secrets.from_environment())).run()
 
-    run_child("producer", run_dir, control, body, queues)
-
-
-def open_doors(child: Child, secrets: Secrets) -> ProducerDependencies:
-    """Return the doors that the session's plan names; nothing is called yet."""
+def open_dependencies(child: Child, secrets: Secrets) -> ProducerDependencies:
+    """Return what the session's plan names; nothing is called yet."""
 
     async def open_record() -> Store:
         from liualgotrader.store.store_factory import open_store

@@ -47,9 +47,9 @@ class ProducerDependencies:
 class Producer:
     """One producer process, from the first symbol to the supervisor's stop."""
 
-    def __init__(self, child: Child, doors: ProducerDependencies) -> None:
+    def __init__(self, child: Child, dependencies: ProducerDependencies) -> None:
         plan = child.plan
-        self._child, self._plan, self._doors = child, plan, doors
+        self._child, self._plan, self._dependencies = child, plan, dependencies
         tradeplan = self._tradeplan = TradePlan.from_dict(plan.tradeplan)
         self._events = event_types(_event_words(tradeplan, homes=any(slot.run_all for slot in plan.slots)))
         self._tick_homes = [name for name, table in tradeplan.strategies.items() if table.get("events")]
@@ -76,7 +76,7 @@ class Producer:
     async def run(self) -> None:
         """Produce until the supervisor says stop."""
         child, plan = self._child, self._plan
-        store = await patiently(self._doors.open_store, child.clock, child.notice)
+        store = await patiently(self._dependencies.open_store, child.clock, child.notice)
         try:
             unpicked = Unpicked(Path(plan.journal_dir))
             self._intake = PickIntake(plan.batch_id, store, child.clock, child.notice, unpicked)
@@ -90,7 +90,7 @@ class Producer:
                 headers={"X-LIU-Process": child.name} if plan.endpoints.loopback else {},
                 timings=LineTimings(mute_seconds=plan.timings.feed_mute_seconds),
             )
-            self._stream = self._doors.open_stream(self._frame, hooks)
+            self._stream = self._dependencies.open_stream(self._frame, hooks)
             ageing = Ageing(self._tradeplan)
             self._following = Following(
                 self._router, self._stream, self._events, ageing, unpicked, child.clock, self._review_due, self._gaps

@@ -1,27 +1,27 @@
-"""Entry point of the scanners' process: opens the doors to the outside and runs the scanners."""
+"""Entry point of the scanners' process: opens its dependencies and runs the scanners."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from multiprocessing.queues import Queue
 
 from liualgotrader.common.config import Secrets, show_session
-from liualgotrader.ipc.child_process import Child, run_child
+from liualgotrader.ipc.child_process import Child, Queues, run_child
 from liualgotrader.scanners_runner.runner import ScannerDependencies, ScannersRunner
 
 
-def run(run_dir: str, control: Connection, queues: Mapping[str, Queue[bytes]] | None = None) -> None:
+def run(run_dir: str, control: Connection, queues: Queues | None = None) -> None:
     """Run the scanners of the session in `run_dir`, and exit."""
+    run_child(
+        "scanners_runner",
+        run_dir,
+        control,
+        lambda child: ScannersRunner(child, open_dependencies(child, Secrets.from_environment())).run(),
+        queues,
+    )
 
-    async def body(child: Child) -> None:
-        await ScannersRunner(child, open_doors(child, Secrets.from_environment())).run()
 
-    run_child("scanners_runner", run_dir, control, body, queues)
-
-
-def open_doors(child: Child, secrets: Secrets) -> ScannerDependencies:
-    """Return the doors that the session's plan names; nothing is called yet."""
+def open_dependencies(child: Child, secrets: Secrets) -> ScannerDependencies:
+    """Return what the session's plan names; nothing is called yet."""
     from liualgotrader.common.types import TimeScale
     from liualgotrader.data.data_factory import open_data
     from liualgotrader.data.loader import DataLoader

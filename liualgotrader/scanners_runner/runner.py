@@ -54,8 +54,8 @@ class ScannerDependencies:
 class ScannersRunner:
     """One scanners' process, from the open to the supervisor's stop."""
 
-    def __init__(self, child: Child, doors: ScannerDependencies) -> None:
-        self._child, self._plan, self._doors = child, child.plan, doors
+    def __init__(self, child: Child, dependencies: ScannerDependencies) -> None:
+        self._child, self._plan, self._dependencies = child, child.plan, dependencies
         self._tradeplan = TradePlan.from_dict(child.plan.tradeplan)
         self._marks = Marks(Path(child.plan.run_dir))
         self._alone = asyncio.Lock()
@@ -82,7 +82,7 @@ class ScannersRunner:
                 self._connect()
             child.report(lambda: dict(self._counts))
             start = child.clock.now() if self._plan.hours.bypass else max(self._plan.hours.opens_at, child.clock.now())
-            if not self._is_held():  # else the market stands until all of it is done
+            if not child.page.is_held:  # else the market stands until all of it is done
                 await self._until_of_use(warming)
             tasks = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in scanners.items()]
             await child.clock.sleep(0)  # so that each has stated when it is due before the market goes on
@@ -90,15 +90,15 @@ class ScannersRunner:
             await self._until_stopped(tasks)
         finally:
             warming.cancel()
-            await self._doors.data.close()
+            await self._dependencies.data.close()
             if self._link is not None:
                 self._link.close()
 
     async def _warm_up(self) -> None:
         """Get ready for the first run; what goes wrong here is said by that run."""
-        if self._doors.warm_up is not None:
+        if self._dependencies.warm_up is not None:
             with suppress(ImportError, LiuError, RuntimeError):  # the last: closed meanwhile
-                await self._doors.warm_up()
+                await self._dependencies.warm_up()
                 await self._know_assets()
 
     async def _until_of_use(self, warming: asyncio.Future[None]) -> None:
@@ -143,10 +143,10 @@ class ScannersRunner:
 
     def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
         folder, seed = Path(self._plan.tradeplan_dir), f"{self._plan.seed}/{name}"
-        scanner = make_scanner(self._doors.make_loader(), name, table, folder, seed=seed)
+        scanner = make_scanner(self._dependencies.make_loader(), name, table, folder, seed=seed)
         hours = self._plan.hours
         scanner.enter(
-            data_api=self._doors.data,
+            data_api=self._dependencies.data,
             now=self._child.clock.now,
             opens_at=hours.opens_at,
             tell=lambda text: self._notice(name, text),
@@ -196,7 +196,7 @@ class ScannersRunner:
         """Return the symbols of one run in capitals, each once; None if there were none because it failed."""
         self._counts["runs"] += 1
         self._counts["scanners_running"] += 1
-        outcome = await thread.run(scanner.run, self._child.clock, self._doors.run_seconds, scanner.own_context)
+        outcome = await thread.run(scanner.run, self._child.clock, self._dependencies.run_seconds, scanner.own_context)
         self._counts["scanners_running"] -= 1
         if changed := self._kept.put_back():
             others = ", or another scanner that ran meanwhile," if self._counts["scanners_running"] else ""
@@ -205,7 +205,7 @@ class ScannersRunner:
         if problem:
             self._counts["failures"] += 1
             again = "; it is tried again when it is due next" if scanner.recurrence else ""
-            self._notice(name, self._doors.secrets.hide(problem) + again, _cause(outcome, scanner))
+            self._notice(name, self._dependencies.secrets.hide(problem) + again, _cause(outcome, scanner))
             return None
         found = getattr(outcome, "value", None) or []
         ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
@@ -232,18 +232,13 @@ class ScannersRunner:
             return
         try:
             async with asyncio.timeout(_ASSETS_SECONDS):
-                self._tradable = frozenset(await self._doors.data.tradable_symbols())
+                self._tradable = frozenset(await self._dependencies.data.tradable_symbols())
         except (LiuError, TimeoutError) as error:
             warn(log, "assets_unknown", error=error or "no answer in time")
 
     def _patience(self) -> float:
         """Return how long an earlier scanner is waited for: while the market stands for us, as long as it may take."""
-        return self._doors.run_seconds if self._is_held() else PATIENCE_SECONDS
-
-    def _is_held(self) -> bool:
-        """Whether a simulated market stands until we are done."""
-        anchor = self._child.page.anchor() if self._plan.simulated_clock else None
-        return anchor is not None and anchor.speed == 0
+        return self._dependencies.run_seconds if self._child.page.is_held else PATIENCE_SECONDS
 
     def _notice(self, name: str, text: str, cause: str = "") -> None:
         """Tell a person something about a scanner, once for each cause; the log has it every time."""

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +18,7 @@ from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import log_to_file, say
+from liualgotrader.ipc.child_process import loop_factory
 from liualgotrader.simulator.kept_accounts import keep
 from liualgotrader.simulator.market_server import RunningMarket, about, serve
 from liualgotrader.simulator.subscriptions import ApiKeys
@@ -38,7 +38,7 @@ def run(spec_path: str, control: Connection) -> None:
     try:
         spec = msgspec.json.decode(Path(spec_path).read_bytes(), type=MarketSpec)
         log_to_file(Path(str(spec.options.get("log_dir") or Path(spec_path).parent)), "simulator")
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_live(spec, _keys(), control))
     except LiuError as error:
         log.error("simulator: %s", error)
@@ -133,12 +133,3 @@ async def _report(running: RunningMarket, control: Connection) -> None:
 def _tell(control: Connection, message: dict[str, Any]) -> None:
     with suppress(OSError):
         control.send_bytes(msgspec.msgpack.encode(message))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # Windows
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

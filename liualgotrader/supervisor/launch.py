@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from liualgotrader.common.config import unshield_imports
-from liualgotrader.ipc.process_signals import leave_to_the_supervisor
+from liualgotrader.ipc.child_process import leave_signals_to_supervisor
 
 
 def launch(module: str, arguments: Sequence[Any], keywords: Mapping[str, Any], output: str) -> None:
@@ -19,7 +19,7 @@ def launch(module: str, arguments: Sequence[Any], keywords: Mapping[str, Any], o
     Signals to the whole process group are left to the supervisor. On SIGUSR1 the stacks of all threads are written to `output`, even
     when the interpreter is inside a call that never returns.
     """
-    leave_to_the_supervisor()
+    leave_signals_to_supervisor()
     unshield_imports()
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import select
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ import msgspec
 
 from liualgotrader.common.clock import machine_now
 from liualgotrader.common.control import Failed, FromChild
-from liualgotrader.ipc.process_signals import held_while_spawning
+from liualgotrader.ipc.child_process import has_room, signals_blocked
 from liualgotrader.supervisor.launch import launch
 from liualgotrader.supervisor.view import ProcessView
 
@@ -90,7 +89,7 @@ class ManagedProcess:
             name=f"liu-{self.name}",
             daemon=True,
         )
-        with held_while_spawning():
+        with signals_blocked():
             process.start()
         theirs.close()
         self._process, self._control = process, ours
@@ -104,7 +103,7 @@ class ManagedProcess:
     def send(self, message: Any) -> bool:
         """Say something to the process; False if it is not there or does not listen."""
         control = self._control
-        if control is None or not _has_room(control.fileno()):
+        if control is None or not has_room(control.fileno()):
             return False
         try:
             control.send_bytes(msgspec.msgpack.encode(message))
@@ -160,12 +159,6 @@ class ManagedProcess:
 def _from_child(payload: bytes) -> FromChild:
     message: FromChild = msgspec.msgpack.decode(payload, type=FromChild)
     return message
-
-
-def _has_room(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    return bool(poll.poll(0))
 
 
 def death_text(code: int) -> str:

@@ -21,7 +21,7 @@ from liualgotrader.common.config import unshield_imports
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.folder_imports import loaded_files
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.ipc.process_signals import start_helper
+from liualgotrader.ipc.child_process import start_resource_tracker
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.managed_process import death_text
 from liualgotrader.supervisor.proofs import imported_files
@@ -71,7 +71,7 @@ def inspect_tradeplan(plan: TradePlan, *, seconds: float = LOAD_SECONDS) -> Plan
     """
     ours, theirs = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_inspect, args=(plan.as_dict(), theirs), daemon=True, name="liu-inspect")
-    start_helper()
+    start_resource_tracker()
     process.start()
     theirs.close()
     try:

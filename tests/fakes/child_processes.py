@@ -11,11 +11,11 @@ from liualgotrader.ipc.child_process import Child, run_child
 
 
 async def waits(child: Child) -> None:
-    child.on_order(lambda order: child.tell(Notice("INFO", f"heard {type(order).__name__}")))
+    child.on_command(lambda order: child.send(Notice("INFO", f"heard {type(order).__name__}")))
     child.report(lambda: {"turns": 1.0})
     child.ready()
     await child.stopping.wait()
-    child.tell(Notice("INFO", f"stop: {child.stop_order.reason if child.stop_order else None}"))
+    child.send(Notice("INFO", f"stop: {child.stop_command.reason if child.stop_command else None}"))
 
 
 async def is_misconfigured(child: Child) -> None:

@@ -59,7 +59,7 @@ class FileStore:
         return
 
 
-def doors(child: Child, store: Any, keys: tuple[str, str] = (KEY, SECRET)) -> ProducerDependencies:
+def dependencies(child: Child, store: Any, keys: tuple[str, str] = (KEY, SECRET)) -> ProducerDependencies:
     """Return doors to a store that is there already and to the vendor that the plan names."""
     secrets = Secrets(Secret(keys[0]), Secret(keys[1]), Secret(""))
 
@@ -76,6 +76,6 @@ def run(run_dir: str, control: Connection) -> None:
     """Be the producer of the session in `run_dir`."""
 
     async def body(child: Child) -> None:
-        await Producer(child, doors(child, FileStore(Path(run_dir) / "record.json"))).run()
+        await Producer(child, dependencies(child, FileStore(Path(run_dir) / "record.json"))).run()
 
     run_child("producer", run_dir, control, body)

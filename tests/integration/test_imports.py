@@ -29,12 +29,12 @@ _PROCESS = """
 import pathlib, sys, types
 import liualgotrader.supervisor.launch
 import {module} as main
-if hasattr(main, "open_doors"):
+if hasattr(main, "open_dependencies"):
     from liualgotrader.common.clock import WallClock
     from liualgotrader.common.config import Secret, Secrets
     from liualgotrader.common.session_plan import read_plan
     child = types.SimpleNamespace(plan=read_plan(pathlib.Path(r"{folder}")), clock=WallClock(), name="p", notice=print, status=None)
-    main.open_doors(child, Secrets(Secret("id"), Secret("secret"), Secret("")))
+    main.open_dependencies(child, Secrets(Secret("id"), Secret("secret"), Secret("")))
 """
 _PROGRAM = """
 import contextlib, io, sys
@@ -67,7 +67,7 @@ def heavy(modules: dict[str, int]) -> set[str]:
     return {name.partition(".")[0] for name in modules} & set(HEAVY)
 
 
-@pytest.mark.parametrize("room", ["common", "engine", "transport", "journal", "exchange"])
+@pytest.mark.parametrize("room", ["common", "engine", "ipc", "journal", "exchange"])
 def test_the_lower_rooms_import_nothing_heavy(room: str) -> None:
     assert heavy(imported(_ROOM.format(room=f"liualgotrader.{room}"))) == set()
 

@@ -48,9 +48,9 @@ def play(name, run_dir, control, extra=None, queues=None):
             child.plan.slots_of(int(name.rpartition("-")[2]))[:1] if name.startswith("consumer-") else child.plan.slots
         )
         if word == "slot-fails":
-            child.tell(SlotEnded(own[0].slot, "could not be made"))
+            child.send(SlotEnded(own[0].slot, "could not be made"))
         child.report(lambda: {"events": 7.0, "symbols": 3.0})
-        child.on_order(lambda message: did(run_dir, f"told {name} {message}"))
+        child.on_command(lambda message: did(run_dir, f"told {name} {message}"))
         child.ready()
         if word == "die" or (word == "die-once" and first_time(run_dir, name)):
             os._exit(1)
@@ -63,14 +63,14 @@ def play(name, run_dir, control, extra=None, queues=None):
         if word == "mute-once" and first_time(run_dir, name):
             time.sleep(60)
         if word == "slot-ends":
-            child.tell(SlotEnded(own[0].slot, "raised 10 times"))
+            child.send(SlotEnded(own[0].slot, "raised 10 times"))
         if word == "tells":
-            child.tell(DeskFacts({"kept": 1}))
+            child.send(DeskFacts({"kept": 1}))
         if extra is not None:
             await extra(child, word)
         if word == "stubborn":
             await asyncio.sleep(60)
         await child.stopping.wait()
-        did(run_dir, f"stop {name} {child.stop_order.reason} flatten={child.stop_order.flatten}")
+        did(run_dir, f"stop {name} {child.stop_command.reason} flatten={child.stop_command.flatten}")
 
     run_child(name, run_dir, control, body, queues)

@@ -12,7 +12,7 @@ from tests.fakes.stack.common import play
 async def trade(child, word):
     """Store an order and an execution each for a purchase of 10 at 100 and, if not told only to buy, a sale at 105."""
     facts = {"account": "PA1234567", "equity": "100000", "positions": [], "open_orders": []}
-    child.tell(DeskFacts({**facts, UNANNOUNCED: True}))
+    child.send(DeskFacts({**facts, UNANNOUNCED: True}))
     if word == "fail-at-end":
         await child.stopping.wait()
         raise MoneyNeedsAPerson("the journal is another batch's.")
@@ -47,7 +47,7 @@ async def trade(child, word):
     await store.close()
     if word == "buy":
         held = {"strategy": slot.strategy, "symbol": "AAPL", "quantity": "10", "average_price": "100"}
-        child.tell(DeskFacts({"positions": [held]}))
+        child.send(DeskFacts({"positions": [held]}))
 
 
 def run(run_dir, control, queues=None):

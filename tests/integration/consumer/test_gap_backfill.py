@@ -23,7 +23,7 @@ from liualgotrader.ipc.links import LinkWriter
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.producer.producer_process import Producer, ProducerDependencies
 from tests.fakes.cable import Cable
-from tests.fakes.producer_process import FileStore, doors
+from tests.fakes.producer_process import FileStore, dependencies
 from tests.fakes.session import HostedChild, make_plan
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread, spec_of
 from tests.fakes.store import MemoryStore
@@ -67,7 +67,7 @@ class Floor:
 
     async def start_producer(self) -> None:
         producer = HostedChild("producer", self.plan)
-        made = doors(producer.child, FileStore(Path(self.plan.run_dir) / "record.json"), (KEY, SECRET))
+        made = dependencies(producer.child, FileStore(Path(self.plan.run_dir) / "record.json"), (KEY, SECRET))
         assert isinstance(made, ProducerDependencies)
         task = asyncio.create_task(Producer(producer.child, made).run())
         self._producer = (producer, task)

@@ -20,7 +20,7 @@ from liualgotrader.ipc.batch_codec import decode_batch, encode_needs, encode_pic
 from liualgotrader.ipc.links import LinkReader, LinkWriter
 from liualgotrader.ipc.session_page import Cell, SessionPage
 from liualgotrader.producer.producer_process import Producer
-from tests.fakes.producer_process import FileStore, doors, run
+from tests.fakes.producer_process import FileStore, dependencies, run
 from tests.fakes.session import HostedChild, make_plan
 from tests.fakes.vendor_stream import VendorStream, timestamp, vendor
 
@@ -129,7 +129,7 @@ async def floor(
         around = Floor(market, plan, silent=silent)
         hosted = HostedChild("producer", plan)
         store = FileStore(folder / "record.json")
-        task = asyncio.ensure_future(Producer(hosted.child, doors(hosted.child, store)).run())
+        task = asyncio.ensure_future(Producer(hosted.child, dependencies(hosted.child, store)).run())
         try:
             await market.until(lambda: task.done() or hosted.said(Ready))
             await market.until(lambda: all(consumer.needs.connected for consumer in around.consumers))

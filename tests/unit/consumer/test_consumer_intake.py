@@ -50,7 +50,8 @@ class Desk:
         names = ["order_gateway", "producer", "scanners_runner", "consumer-0", "consumer-1", "consumer-2"]
         links = ["picks", *(f"{kind}-{i}" for i in range(3) for kind in ("market", "intents", "news"))]
         self.page = SessionPage.create(folder / "page", names, links)
-        self.page.set_anchor(1000, 0, 0.0)
+        if simulated:
+            self.page.set_anchor(1000, 0, 0.0)
         self.page.set_waiting(True)
         for name in names:
             self.put(name, Cell.LIFE, Life.READY)
@@ -59,7 +60,7 @@ class Desk:
         self.answers: list[str] = []
         self.hold = Holds()
         self.market, self.news = Pipe(self.page, "market-1"), Pipe(self.page, "news-1")
-        gate = Gate(self.page, 1, simulated=simulated)
+        gate = Gate(self.page, 1)
         self.rebuilds = False
         self.intake = EventIntake(
             gate, self.market, self.news, self.take, self.hold.hold(), rebuilds=lambda: self.rebuilds

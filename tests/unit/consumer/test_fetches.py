@@ -19,7 +19,7 @@ from liualgotrader.common.errors import DataUnavailable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.session_plan import Endpoints, Timings
 from liualgotrader.consumer.fetches import Fetches
-from liualgotrader.consumer.main import open_doors
+from liualgotrader.consumer.main import open_dependencies
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
 from tests.fakes.session import make_plan
 
@@ -139,13 +139,13 @@ def test_a_consumers_loader_gives_up_a_silent_vendor_before_the_watchdog_would_a
             tmp_path, endpoints=endpoints, timings=Timings(strategy_fetch_seconds=2.0, strategy_answer_seconds=0.4)
         )
         child: Any = SimpleNamespace(plan=plan, clock=WallClock(), status=Calls())
-        doors = open_doors(child, Secrets(Secret("id"), Secret("secret"), Secret("")))
-        assert doors.fetches is not None
-        loader: Any = doors.make_loader(lambda symbol: None)
+        dependencies = open_dependencies(child, Secrets(Secret("id"), Secret("secret"), Secret("")))
+        assert dependencies.fetches is not None
+        loader: Any = dependencies.make_loader(lambda symbol: None)
         with pytest.raises(ValueError, match="AAPL"):  # the vendor's client is imported by now or will be
             loader["AAPL"].close[-1]
-        doors.fetches._calls.calls += 1  # type: ignore[misc]
+        dependencies.fetches._calls.calls += 1  # type: ignore[misc]
         with pytest.raises(ValueError, match=r"gave no bars of AAPL: no answer within the 0\.32 s"):
             loader["AAPL"].close[-1]
-        assert doors.fetches.failed == 2
-        doors.fetches.close()
+        assert dependencies.fetches.failed == 2
+        dependencies.fetches.close()

@@ -38,8 +38,8 @@ async def test_a_plan_may_say_that_they_are_inherited_queues(tmp_path: Path) -> 
 async def test_a_text_that_is_none_reaches_the_supervisor_as_far_as_it_can_be_said(tmp_path: Path) -> None:
     hosted = HostedChild("consumer-0", make_plan(tmp_path))
     hosted.child.notice("WARNING", "no file caf\udce9.csv")
-    hosted.child.slot_ended(1, "raised: ValueError: \ud83d")
-    hosted.child.tell(DeskFacts({"\ud83d": ["\ud83d", 1]}))
+    hosted.child.send(SlotEnded(1, "raised: ValueError: \ud83d"))
+    hosted.child.send(DeskFacts({"\ud83d": ["\ud83d", 1]}))
     assert hosted.notices == ["no file caf?.csv"]
     assert hosted.said(SlotEnded) == [SlotEnded(1, "raised: ValueError: ?")]
     assert hosted.said(DeskFacts) == [DeskFacts({"?": ["?", 1]})]

@@ -12,9 +12,10 @@ import pytest
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock, machine_now
 from liualgotrader.ipc.address import forget_address
-from liualgotrader.ipc.market_clock import PageClock, clock_for
+from liualgotrader.ipc.market_clock import PageClock
 from liualgotrader.ipc.process_status import ProcessStatus, hold_socket, wake_socket
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
+from tests.fakes.session import HostedChild, make_plan
 
 OPEN = 1_700_000_000 * SECOND
 
@@ -80,11 +81,13 @@ async def clock(page: SessionPage, status: ProcessStatus) -> object:
     made.close()
 
 
-def test_a_simulated_session_has_the_pages_clock_and_any_other_the_wall_clock(
-    page: SessionPage, status: ProcessStatus
+@pytest.mark.parametrize("simulated, kind", [(True, PageClock), (False, WallClock)])
+async def test_a_simulated_session_has_the_pages_clock_and_any_other_the_wall_clock(
+    tmp_path: Path, simulated: bool, kind: type
 ) -> None:
-    assert isinstance(clock_for(page, status, simulated=True), PageClock)
-    assert isinstance(clock_for(page, status, simulated=False), WallClock)
+    process = HostedChild("producer", make_plan(tmp_path, simulated_clock=simulated))
+    assert isinstance(process.child.clock, kind)
+    process.close()
 
 
 async def test_the_clock_is_the_pages(clock: PageClock, market: Market) -> None:

@@ -74,10 +74,10 @@ class Bench:
         self.hosted = HostedChild("scanners_runner", self.plan)
         secrets = Secrets(Secret("key-id"), Secret("hidden-secret"), Secret(""))
         self.data = Data()
-        doors = ScannerDependencies(
+        dependencies = ScannerDependencies(
             cast(MarketHistory, self.data), lambda: None, secrets, run_seconds=run_seconds, warm_up=self.data.warm_up
         )
-        self.runner = ScannersRunner(self.hosted.child, doors)
+        self.runner = ScannersRunner(self.hosted.child, dependencies)
         self.task = asyncio.ensure_future(self.runner.run())
         self.picks: list[Pick] = []
         self.messages: list[list[Pick]] = []

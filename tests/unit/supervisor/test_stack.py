@@ -10,7 +10,7 @@ from multiprocessing import resource_tracker
 import pytest
 
 from liualgotrader.common.session_plan import read_plan, write_plan
-from liualgotrader.ipc.process_signals import start_helper
+from liualgotrader.ipc.child_process import start_resource_tracker
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.scanners_runner.scanner_marks import Marks
 from liualgotrader.supervisor import watchdog
@@ -85,7 +85,7 @@ async def test_no_signal_to_the_group_ends_a_process_even_while_it_is_started(st
 
 async def test_nobody_but_the_supervisor_hears_of_the_end_of_its_group_not_even_multiprocessings_helper(stack_of):
     resource_tracker._resource_tracker._stop()  # one that another test started would hear of them
-    start_helper()
+    start_resource_tracker()
     helper = resource_tracker._resource_tracker._pid
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(helper, number)
