@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.figures import Sent
 from benchmarks.tape import MESSAGES_A_FRAME, SYMBOLS, FrameTape
-from liualgotrader.common.rfc3339 import nanoseconds
+from liualgotrader.common.clock import nanoseconds
 
 TICK_SECONDS = 0.001  # what is due is sent so often
 _MOST_FRAMES = 200  # handed over at once, with one time stamp

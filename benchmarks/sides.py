@@ -21,9 +21,10 @@ from benchmarks.figures import Sent
 from benchmarks.recorder import AllReadings, shared_folder
 from benchmarks.tape import SYMBOLS
 from liualgotrader.common.clock import HOUR, MINUTE
-from liualgotrader.common.config import Secret, Secrets, enter_session_environment
+from liualgotrader.common.config import Secrets, enter_session_environment
 from liualgotrader.common.events import Pick
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
+from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import Hours, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.ipc.batch_codec import encode_picks, frames

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from liualgotrader.common.config import program_call
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.programs import program_call
 
 STRATEGY = '''\
 """{name}: buys a symbol that closes above the high of the minutes before, sells at a stop or a target."""

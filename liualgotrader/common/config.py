@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -26,6 +29,7 @@ import msgspec
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.endpoint_address import canonical_address
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.secret import NO_SECRET, Secret
 from liualgotrader.common.session_plan import PAPER_URL, Endpoints, Limits, SessionPlan, Simulation, updates_address
 
 DATA_URL = "https://data.alpaca.markets"
@@ -43,42 +47,6 @@ VENDOR_PREFIXES = ("APCA_", "ALPACA_", "POLYGON_", "TRADIER_", "GEMINI_", "FINNH
 SESSION_DSN = "LIU_SESSION_DSN"
 MOST_CONSUMERS = 4
 _SAFE_PATH = "PYTHONSAFEPATH"
-
-
-class Secret:
-    """Text that must not be seen: `repr`, `str` and `format` give `***`, and it cannot be pickled."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str = "") -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the text itself; hand it only to the library that needs it."""
-        return self._text
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(("secret", self._text))
-
-    def __repr__(self) -> str:
-        return "***" if self._text else "''"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
-
-    def __reduce__(self) -> str:
-        raise TypeError("a Secret is not written anywhere; pass it through the environment of a child process")
-
-
-NO_SECRET = Secret()
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +337,15 @@ def shield_imports() -> None:
 def unshield_imports() -> None:
     """Have programs that user code starts find modules as ever."""
     os.environ.pop(_SAFE_PATH, None)
+
+
+def program_call(name: str) -> str:
+    """Return what to type for a program of this installation: its name where the shell finds it, else its path, quoted."""
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if not beside.exists() or (found is not None and Path(found).absolute() == beside):
+        return name
+    return shlex.quote(str(beside))
 
 
 def enter_session_environment(secrets: Secrets, *, keep_vendors: bool) -> None:

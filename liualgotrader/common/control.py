@@ -52,7 +52,7 @@ class DeskFacts(msgspec.Struct, frozen=True, tag="told"):
     facts: dict[str, Any]
 
 
-class Answered(msgspec.Struct, frozen=True, tag="answered"):
+class RequestAnswer(msgspec.Struct, frozen=True, tag="answered"):
     """What came of an operator's order, in words; `ticket` is that of the order."""
 
     ticket: int
@@ -64,35 +64,35 @@ UNANNOUNCED = "unannounced"  # a fact: the gateway waits until a person could re
 ANNOUNCED = "announced"  # the operator's order that ends that wait
 
 
-class Restart(msgspec.Struct, frozen=True, tag="restart"):
+class RestartOther(msgspec.Struct, frozen=True, tag="restart"):
     """Another process has to begin again without what it remembers."""
 
     process: str
 
 
-FromChild = Restart | Ready | Counters | SlotEnded | Notice | Failed | DeskFacts | Answered
+ProcessReport = RestartOther | Ready | Counters | SlotEnded | Notice | Failed | DeskFacts | RequestAnswer
 
 
-class Stop(msgspec.Struct, frozen=True, tag="stop"):
+class StopCommand(msgspec.Struct, frozen=True, tag="stop"):
     """End in order: finish what is under way, flush, exit 0."""
 
     reason: str
     flatten: bool = False
 
 
-class StopSlot(msgspec.Struct, frozen=True, tag="stop_slot"):
+class StopSlotCommand(msgspec.Struct, frozen=True, tag="stop_slot"):
     """A strategy slot was stopped for good; its positions pass to the desk's caretaker."""
 
     slot: int
     reason: str
 
 
-class Operate(msgspec.Struct, frozen=True, tag="operate"):
-    """An operator's order to a process: `kill_switch`, `resume`, `flatten` …; one with a ticket is `Answered`."""
+class OperatorRequest(msgspec.Struct, frozen=True, tag="operate"):
+    """An operator's order to a process: `kill_switch`, `resume`, `flatten` …; one with a ticket is `RequestAnswer`."""
 
     name: str
     arguments: dict[str, Any] = {}
     ticket: int = 0
 
 
-ToChild = Stop | StopSlot | Operate
+SupervisorCommand = StopCommand | StopSlotCommand | OperatorRequest

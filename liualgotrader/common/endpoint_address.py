@@ -1,4 +1,4 @@
-"""What the address of an endpoint means: the one parser that decides it."""
+"""Addresses of endpoints: the one parser that decides what they mean."""
 
 from __future__ import annotations
 

@@ -160,3 +160,22 @@ class EventBatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="B"
     received_at: int
     events: list[FeedEvent]
     dropped: int = 0
+
+
+# --- from a consumer to the producer, whole again on every new connection ---------------------------
+
+
+class Needs(msgspec.Struct, frozen=True, array_like=True, tag="n"):
+    """All symbols in which slots of this consumer hold something or have an order under way; replaces the last one."""
+
+    symbols: dict[int, list[str]]
+
+
+class Rejected(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+    """Symbols that a slot wants to hear of no more this session, beyond those it named before."""
+
+    slot: int
+    symbols: list[str]
+
+
+FromConsumer = Needs | Rejected

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.folder_imports import folder_of, forget_plain_names, load_file, without_private_names
 from liualgotrader.common.interpreter import kept_interpreter, own_context
-from liualgotrader.common.tradeplan_tables import nearest
+from liualgotrader.common.tradeplan import nearest
 
 T = TypeVar("T")
 

@@ -95,7 +95,7 @@ class TradeRow(msgspec.Struct, frozen=True, tag_field="kind", tag="trade"):
     account_id: int | None = None
 
 
-class AccountRow(msgspec.Struct, frozen=True, tag_field="kind", tag="foreign"):
+class ForeignRow(msgspec.Struct, frozen=True, tag_field="kind", tag="foreign"):
     """What the account held beyond the sum of our strategies when the gateway started."""
 
     batch_id: str
@@ -126,7 +126,7 @@ class ActivityRow(msgspec.Struct, frozen=True, tag_field="kind", tag="activity")
     description: str
 
 
-Row = OrderRow | OrderEventRow | TradeRow | AccountRow | PlanRow | ActivityRow
+Row = OrderRow | OrderEventRow | TradeRow | ForeignRow | PlanRow | ActivityRow
 
 
 class TradedBefore(msgspec.Struct, frozen=True, tag_field="kind", tag="traded_before"):
@@ -203,7 +203,7 @@ class RecordedBatch(msgspec.Struct, frozen=True):
     orders: tuple[EarlierOrder, ...] = ()
     trades: tuple[TradeRow, ...] = ()
     plans: tuple[PlanRow, ...] = ()
-    foreign: tuple[AccountRow, ...] = ()
+    foreign: tuple[ForeignRow, ...] = ()
 
 
 class LeftOpen(msgspec.Struct, frozen=True):

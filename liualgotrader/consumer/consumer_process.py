@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from liualgotrader.common.clock import NEVER, Alarm
-from liualgotrader.common.control import Counters, Operate, SlotEnded, StopSlot, ToChild
+from liualgotrader.common.control import Counters, OperatorRequest, SlotEnded, StopSlotCommand, SupervisorCommand
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.events import Bar, EventBatch
 from liualgotrader.common.money import OURS
@@ -287,10 +287,10 @@ class Consumer:
         if isinstance(error, CallTimeout) and slot is not None:
             self._carry_out(self.engine.stop_slot(slot, ANSWER_REASON))
 
-    def _on_order(self, order: ToChild) -> None:
-        if isinstance(order, StopSlot):
+    def _on_order(self, order: SupervisorCommand) -> None:
+        if isinstance(order, StopSlotCommand):
             self._carry_out(self.engine.stop_slot(order.slot, order.reason))
-        elif isinstance(order, Operate):
+        elif isinstance(order, OperatorRequest):
             warn(log, "unknown_order", name=order.name)
 
     def _set_alarm(self) -> None:

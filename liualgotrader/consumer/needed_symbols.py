@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from liualgotrader.common.needs import FromConsumer, Needs, Rejected
+from liualgotrader.common.events import FromConsumer, Needs, Rejected
 from liualgotrader.engine.engine import Engine
 from liualgotrader.ipc.batch_codec import encode_needs, frames
 from liualgotrader.ipc.links import Writer

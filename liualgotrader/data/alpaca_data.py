@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block, instant
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar, BarSource
-from liualgotrader.common.fields import MOST_PRICE, MOST_SIZE, Fields, shown
 from liualgotrader.common.http_guard import guard
+from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE, Fields, shown
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
 
 if TYPE_CHECKING:

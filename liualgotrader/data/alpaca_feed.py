@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 from msgspec.msgpack import Ext
 
-from liualgotrader.common.clock import MINUTE, SECOND
+from liualgotrader.common.clock import MINUTE, SECOND, nanoseconds
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.events import Bar, BarSource, Correction, MarketEvent, Quote, Status, TradeTick
-from liualgotrader.common.fields import MOST_PRICE, MOST_SIZE
-from liualgotrader.common.rfc3339 import nanoseconds
+from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE
 from liualgotrader.data import alpaca_messages as wire
 from liualgotrader.data.alpaca_conditions import HALTS, RESUMPTIONS, counts_of
 

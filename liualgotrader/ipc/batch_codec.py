@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from liualgotrader.common.events import EventBatch, Pick
-from liualgotrader.common.needs import FromConsumer
+from liualgotrader.common.events import EventBatch, FromConsumer, Pick
 from liualgotrader.common.orders import Intent, News
 from liualgotrader.ipc.links import FRAME_BYTES
 

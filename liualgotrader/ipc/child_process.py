@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from liualgotrader.common.clock import Clock, WallClock, block
-from liualgotrader.common.control import Counters, Failed, FromChild, Notice, Ready, Stop, ToChild
+from liualgotrader.common.control import Counters, Failed, Notice, ProcessReport, Ready, StopCommand, SupervisorCommand
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.session_plan import SessionPlan, read_plan
 from liualgotrader.common.tlog import log_to_file, say
@@ -61,11 +61,11 @@ class Child:
         self.status = ProcessStatus(page, name)
         self.clock: Clock = PageClock(page, self.status) if plan.simulated_clock else WallClock()
         self.stopping = asyncio.Event()
-        self.stop_command: Stop | None = None
+        self.stop_command: StopCommand | None = None
         self.orphaned = False
         self._control = control
         self._queues = queues or {}
-        self._on_command: Callable[[ToChild], None] | None = None
+        self._on_command: Callable[[SupervisorCommand], None] | None = None
         self._counters: Callable[[], Mapping[str, float]] | None = None
 
     def reader(self, link: str) -> Reader:
@@ -80,7 +80,7 @@ class Child:
             return QueueWriter(self._queues[link], self.page, link)
         return LinkWriter(self.plan.link_path(link), self.page, link)
 
-    def send(self, message: FromChild) -> None:
+    def send(self, message: ProcessReport) -> None:
         """Send a message to the supervisor; it is dropped if that is gone or has not read for minutes."""
         try:
             payload = msgspec.msgpack.encode(message)
@@ -100,8 +100,8 @@ class Child:
         self.send(Ready())
         say(log, "process_ready", process=self.name)
 
-    def on_command(self, act: Callable[[ToChild], None]) -> None:
-        """Call `act` for every command of the supervisor but `Stop`."""
+    def on_command(self, act: Callable[[SupervisorCommand], None]) -> None:
+        """Call `act` for every command of the supervisor but `StopCommand`."""
         self._on_command = act
 
     def report(self, counters: Callable[[], Mapping[str, float]]) -> None:
@@ -122,12 +122,12 @@ class Child:
 
     def _receive(self) -> None:
         try:
-            message = msgspec.msgpack.decode(self._control.recv_bytes(), type=ToChild)
+            message = msgspec.msgpack.decode(self._control.recv_bytes(), type=SupervisorCommand)
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self.orphaned = True
-            message = Stop(SUPERVISOR_GONE)
-        if isinstance(message, Stop):
+            message = StopCommand(SUPERVISOR_GONE)
+        if isinstance(message, StopCommand):
             self.stop_command = self.stop_command or message
             self.stopping.set()
         elif self._on_command is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from liualgotrader.common.redact import without_secrets
+from liualgotrader.common.secret import without_secrets
 from liualgotrader.store.column_values import from_json, json_text, midnight
 from liualgotrader.store.pool import current_pool
 

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
-from liualgotrader.common.control import FILLS_OF, Operate, Restart, StopSlot, ToChild
+from liualgotrader.common.control import FILLS_OF, OperatorRequest, RestartOther, StopSlotCommand, SupervisorCommand
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
 from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
 from liualgotrader.common.plugins import one_line
@@ -181,7 +181,7 @@ class Gateway:
         """Whether a consumer counts news that the desk, whose journal was lost, does not; it is started again without."""
         from_before = self.rebuilt and said.last_seq > 0 and said.slot not in self._began_anew
         if from_before or said.last_seq > len(self._room.desk.news(said.slot)):
-            self._child.send(Restart(f"consumer-{self._consumer_of.get(said.slot, 0)}"))
+            self._child.send(RestartOther(f"consumer-{self._consumer_of.get(said.slot, 0)}"))
             return True
         self._began_anew.add(said.slot)
         return False
@@ -205,11 +205,11 @@ class Gateway:
         if update.sequence:
             self._status.updates_handled(update.sequence)
 
-    def on_order(self, order: ToChild) -> None:
+    def on_order(self, order: SupervisorCommand) -> None:
         """Do what the supervisor or an operator says."""
-        if isinstance(order, StopSlot):
+        if isinstance(order, StopSlotCommand):
             self.tell(StopSlotTrading(order.slot, order.reason))
-        elif isinstance(order, Operate):
+        elif isinstance(order, OperatorRequest):
             self.operator.do(order)
 
     # --- decisions -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import msgspec
 from liualgotrader.analytics import consolidate
 from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.config import Secrets
-from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, DeskFacts, ToChild
+from liualgotrader.common.control import ROWS_LEFT, UNANNOUNCED, DeskFacts, SupervisorCommand
 from liualgotrader.common.errors import (
     BadData,
     BrokerUnreachable,
@@ -115,7 +115,7 @@ async def serve(child: Child, dependencies: GatewayDependencies) -> None:
         MoneyNeedsAPerson: if the journal is damaged.
     """
     check_endpoints(child.plan)
-    early: list[ToChild] = []
+    early: list[SupervisorCommand] = []
     child.on_command(early.append)
     async with AsyncExitStack() as cleanup:
         broker = await dependencies.open_broker()
@@ -169,7 +169,7 @@ class _Session:
         self._low_disk_told = False
         self._turns = 0
 
-    async def begin(self, cleanup: AsyncExitStack, early: Sequence[ToChild]) -> None:
+    async def begin(self, cleanup: AsyncExitStack, early: Sequence[SupervisorCommand]) -> None:
         """Lease the account, open or rebuild the books, and take part once they were compared with the broker's.
 
         `early` are the orders that the supervisor gave meanwhile.

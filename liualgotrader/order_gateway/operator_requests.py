@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from liualgotrader.common.clock import SECOND, as_datetime, clock_text
-from liualgotrader.common.control import ANNOUNCED, Answered, Operate
+from liualgotrader.common.control import ANNOUNCED, OperatorRequest, RequestAnswer
 from liualgotrader.common.errors import BadData, OutsideError
 from liualgotrader.common.money import plain
 from liualgotrader.common.orders import Fill, OrderNews
@@ -70,7 +70,7 @@ class Operator:
         """Call `act` before each answer: who asks for the status next is to see what was done."""
         self._changed = act
 
-    def do(self, order: Operate) -> None:
+    def do(self, order: OperatorRequest) -> None:
         """Carry out an order; its answer follows, at once or when the broker has confirmed."""
         arguments = order.arguments
         if order.name == ANNOUNCED:
@@ -104,7 +104,7 @@ class Operator:
             return {}
         return {"reason": self._lock.killed, "since": f"{as_datetime(self._lock.killed_at):%Y-%m-%d %H:%M:%S}"}
 
-    def _kill(self, order: Operate) -> None:
+    def _kill(self, order: OperatorRequest) -> None:
         arguments = order.arguments
         reason = str(arguments.get("reason") or "the kill switch was used by hand")
         digits = str(arguments.get("whole_account") or "")
@@ -123,7 +123,7 @@ class Operator:
         self._waiting.add(waiting)
         waiting.add_done_callback(self._waiting.discard)
 
-    async def _confirm(self, order: Operate, working: set[str], said: str) -> None:
+    async def _confirm(self, order: OperatorRequest, working: set[str], said: str) -> None:
         """Answer once the broker has taken back what worked, or after a while with how far it got."""
         clock, orders = self._child.clock, self._room.desk.ledger.orders
         until = clock.machine() + int(_CANCEL_SECONDS * SECOND)
@@ -166,7 +166,7 @@ class Operator:
 
     # --- positions --------------------------------------------------------------------------------
 
-    async def _settle(self, order: Operate) -> None:
+    async def _settle(self, order: OperatorRequest) -> None:
         arguments: Mapping[str, Any] = order.arguments
         symbol, how = str(arguments.get("symbol") or "").upper(), str(arguments.get("how"))
         if how not in set(Resolution):
@@ -179,17 +179,17 @@ class Operator:
         self._changed()
         if order.ticket:
             done = all(warn.level == "INFO" for warn in said)
-            self._child.send(Answered(order.ticket, "; ".join(warn.text for warn in said), done))
+            self._child.send(RequestAnswer(order.ticket, "; ".join(warn.text for warn in said), done))
 
     # --- answers ----------------------------------------------------------------------------------
 
-    def _answer(self, order: Operate, text: str) -> None:
+    def _answer(self, order: OperatorRequest, text: str) -> None:
         self._changed()
         if order.ticket:
-            self._child.send(Answered(order.ticket, text))
+            self._child.send(RequestAnswer(order.ticket, text))
 
-    def _fail(self, order: Operate, text: str) -> None:
+    def _fail(self, order: OperatorRequest, text: str) -> None:
         if order.ticket:
-            self._child.send(Answered(order.ticket, text, done=False))
+            self._child.send(RequestAnswer(order.ticket, text, done=False))
         else:
             self._child.notice("WARNING", text)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import PREFIX
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
-from liualgotrader.common.rows import AccountRow
+from liualgotrader.common.rows import ForeignRow
 from liualgotrader.orders import account_state as account
 from liualgotrader.orders.broker_side import find, judge_adopted, see, settle
 from liualgotrader.orders.cancels import of_other_batches
@@ -212,7 +212,7 @@ def _record_foreign(ledger: DeskState, held: dict[str, Decimal]) -> None:
             _weigh(ledger, symbol, beyond)
         elif beyond:
             ledger.books.foreign[symbol] = beyond
-            ledger.write(AccountRow(ledger.terms.batch_id, symbol, beyond, ledger.now))
+            ledger.write(ForeignRow(ledger.terms.batch_id, symbol, beyond, ledger.now))
 
 
 def _weigh(ledger: DeskState, symbol: str, difference: Decimal) -> None:

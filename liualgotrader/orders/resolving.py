@@ -11,7 +11,7 @@ from decimal import Decimal
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, OrderIntent, OrderType, Side
-from liualgotrader.common.rows import AccountRow
+from liualgotrader.common.rows import ForeignRow
 from liualgotrader.orders.closing import want_flat
 from liualgotrader.orders.desk_messages import Missing, Resolution, Resolve
 from liualgotrader.orders.desk_state import DeskState
@@ -172,7 +172,7 @@ def _price(ledger: DeskState, told: Resolve) -> Decimal:
 
 def _set_foreign(ledger: DeskState, symbol: str, shares: Decimal) -> None:
     ledger.books.foreign[symbol] = shares
-    ledger.write(AccountRow(ledger.terms.batch_id, symbol, shares, ledger.now))
+    ledger.write(ForeignRow(ledger.terms.batch_id, symbol, shares, ledger.now))
 
 
 def _flatten(ledger: DeskState, slot: int, symbol: str) -> None:

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from liualgotrader.common.clock import NEVER, Alarm, Clock
-from liualgotrader.common.events import Pick
-from liualgotrader.common.needs import FromConsumer, Needs
+from liualgotrader.common.events import FromConsumer, Needs, Pick
 from liualgotrader.common.tlog import say
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.streaming_base import StreamingAPI

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.clock import MILLISECOND, machine_now
-from liualgotrader.common.events import Bar, MarketEvent
-from liualgotrader.common.needs import Needs
+from liualgotrader.common.events import Bar, MarketEvent, Needs
 from liualgotrader.common.ports import Store
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from liualgotrader.common.events import Gap, MarketEvent, Pick
-from liualgotrader.common.needs import Needs, Rejected
+from liualgotrader.common.events import Gap, MarketEvent, Needs, Pick, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.event_outbox import EventOutbox

@@ -12,7 +12,7 @@ from typing import Any
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.plugins import build, context_for, load_class
 from liualgotrader.common.ports import MarketHistory
-from liualgotrader.common.tradeplan_tables import BUILT_IN_SCANNER
+from liualgotrader.common.tradeplan import BUILT_IN_SCANNER
 
 
 class Scanner(ABC):

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from aiohttp import ClientError, WSCloseCode, web
 
-from liualgotrader.common.bounded import MOST_BYTES
+from liualgotrader.common.untrusted import MOST_BYTES
 
 MAX_QUEUED_BYTES = 32 << 20
 MAX_FRAME_BYTES = 1_000_000  # alpaca-py closes at 1 MiB

@@ -26,13 +26,13 @@ from pathlib import Path
 
 from aiohttp import WSCloseCode, web
 
-from liualgotrader.common.bounded import MOST_BYTES
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.money import exact
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import say
+from liualgotrader.common.untrusted import MOST_BYTES
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
 from liualgotrader.exchange.rules import ExchangeSession, FillProfile, Rules

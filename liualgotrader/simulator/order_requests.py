@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from liualgotrader.common.bounded import read_message
+from liualgotrader.common.untrusted import read_message
 from liualgotrader.exchange.exchange_values import HeldPosition, OrderChanges, OrderRequest, Refusal
 from liualgotrader.simulator.wire import count, number, parse_instant
 

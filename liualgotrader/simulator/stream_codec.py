@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from liualgotrader.common.bounded import read_message
+from liualgotrader.common.untrusted import read_message
 from liualgotrader.simulator.wire import rfc3339, timestamp_extension
 
 

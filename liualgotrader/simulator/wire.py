@@ -16,11 +16,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from liualgotrader.common.bounded import LONGEST_NUMBER
 from liualgotrader.common.calendar import day_of, new_york
-from liualgotrader.common.clock import SECOND, as_datetime, as_utc
+from liualgotrader.common.clock import SECOND, as_datetime, as_utc, nanoseconds
 from liualgotrader.common.money import exact, plain
-from liualgotrader.common.rfc3339 import nanoseconds
+from liualgotrader.common.untrusted import LONGEST_NUMBER
 from liualgotrader.exchange.exchange_values import Refusal
 
 MIDNIGHT = time(0, 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
+from liualgotrader.common.secret import without_secrets
 from liualgotrader.store.column_values import clean_text, from_json, instant_of, json_text, utc_aware, utc_naive
 from liualgotrader.store.database import Database
 

@@ -10,9 +10,9 @@ from liualgotrader.common.errors import RecordDiffers
 from liualgotrader.common.money import notional, plain
 from liualgotrader.common.orders import FINAL_STATES
 from liualgotrader.common.rows import (
-    AccountRow,
     ActivityRow,
     FilledTrade,
+    ForeignRow,
     LeftOpen,
     OrderEventRow,
     OrderRow,
@@ -274,7 +274,7 @@ async def _write_part(connection: Connection, rows: Iterable[Row]) -> None:
     orders: dict[str, OrderRow] = {}
     events: list[OrderEventRow] = []
     trades: dict[str, TradeRow] = {}
-    foreign: dict[tuple[str, str], AccountRow] = {}
+    foreign: dict[tuple[str, str], ForeignRow] = {}
     plans: list[PlanRow] = []
     for row in rows:
         match row:
@@ -284,7 +284,7 @@ async def _write_part(connection: Connection, rows: Iterable[Row]) -> None:
                 events.append(row)
             case TradeRow():
                 trades.setdefault(row.execution_id, row)
-            case AccountRow():
+            case ForeignRow():
                 foreign[row.batch_id, row.symbol] = row
             case PlanRow():
                 plans.append(row)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from liualgotrader.common.money import plain
 from liualgotrader.common.orders import FINAL_STATES
 from liualgotrader.common.rows import (
-    AccountRow,
     BookedExecution,
     EarlierOrder,
+    ForeignRow,
     OrderRow,
     PlanRow,
     RecordedBatch,
@@ -101,7 +101,7 @@ class RecordedOrders:
                 for r in plans
             ),
             foreign=tuple(
-                AccountRow(batch_id, r["symbol"], plain(r["quantity"]), instant_of(r["at"])) for r in foreign
+                ForeignRow(batch_id, r["symbol"], plain(r["quantity"]), instant_of(r["at"])) for r in foreign
             ),
         )
 

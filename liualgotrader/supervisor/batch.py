@@ -19,8 +19,8 @@ from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.ports import Store
-from liualgotrader.common.redact import without_secrets
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
+from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.signal_spool import store_left_signals

@@ -15,8 +15,7 @@ from liualgotrader.common.clock import WallClock, as_datetime
 from liualgotrader.common.config import session_view
 from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.plugins import load_class, outside_reads
-from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.common.tradeplan_tables import BUILT_IN_SCANNER
+from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan
 from liualgotrader.supervisor.layout import StrategyFacts
 
 _ASK_SECONDS = 5.0

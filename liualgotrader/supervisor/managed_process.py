@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from liualgotrader.common.clock import machine_now
-from liualgotrader.common.control import Failed, FromChild
+from liualgotrader.common.control import Failed, ProcessReport
 from liualgotrader.ipc.child_process import has_room, signals_blocked
 from liualgotrader.supervisor.launch import launch
 from liualgotrader.supervisor.view import ProcessView
@@ -156,8 +156,8 @@ class ManagedProcess:
         self._on_death(self, code)
 
 
-def _from_child(payload: bytes) -> FromChild:
-    message: FromChild = msgspec.msgpack.decode(payload, type=FromChild)
+def _from_child(payload: bytes) -> ProcessReport:
+    message: ProcessReport = msgspec.msgpack.decode(payload, type=ProcessReport)
     return message
 
 

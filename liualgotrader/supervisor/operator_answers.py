@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.control import Operate
+from liualgotrader.common.control import OperatorRequest
 from liualgotrader.common.errors import LiuError, OutsideError
 from liualgotrader.ipc.address import forget_address
 from liualgotrader.supervisor.operator_socket import OperatorSocket, running_sessions
@@ -55,7 +55,7 @@ class OperatorAnswers:
 
     async def _ask_gateway(self, name: str, arguments: dict[str, Any]) -> Answer:
         try:
-            answer = await self._stack.ask("order_gateway", Operate(name, arguments), GATEWAY_SECONDS)
+            answer = await self._stack.ask("order_gateway", OperatorRequest(name, arguments), GATEWAY_SECONDS)
         except OutsideError as error:
             return {"error": str(error)}
         if answer is None:

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.bounded import MOST_LINE_BYTES, read_message
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.files import replace_file
+from liualgotrader.common.untrusted import MOST_LINE_BYTES, read_message
 from liualgotrader.ipc.address import forget_address, socket_address
 from liualgotrader.supervisor.view import View
 

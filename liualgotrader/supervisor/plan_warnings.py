@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.session_plan import Hours
-from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.common.tradeplan_tables import BUILT_IN_SCANNER, nearest
+from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan, nearest
 from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.plan_inspection import PlanFacts
 

@@ -16,9 +16,9 @@ import msgspec
 
 from liualgotrader.common.calendar import session_at_or_after
 from liualgotrader.common.clock import SECOND, Clock, as_datetime, clock_text, machine_now
-from liualgotrader.common.config import Secret, Secrets, Settings, enter_session_environment
+from liualgotrader.common.config import Secrets, Settings, enter_session_environment
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.common.redact import without_secrets
+from liualgotrader.common.secret import Secret, without_secrets
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan

@@ -15,7 +15,7 @@ from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
-from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, Failed, Operate
+from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, Failed, OperatorRequest
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
@@ -399,7 +399,7 @@ class Session:
             self._screen.line(f"account {masked_account(facts)}, {environment}, {equity_text(facts)}")
             if facts.get("foreign"):
                 self._errand(lambda: self._say_foreign(facts["foreign"]))
-        if gateway.facts.get(UNANNOUNCED) and gateway.send(Operate(ANNOUNCED)):
+        if gateway.facts.get(UNANNOUNCED) and gateway.send(OperatorRequest(ANNOUNCED)):
             gateway.facts[UNANNOUNCED] = False
 
     async def _say_foreign(self, foreign: Mapping[str, str]) -> None:

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from liualgotrader.common.config import Settings, default_home
+from liualgotrader.common.config import Settings, default_home, program_call
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError
 from liualgotrader.common.ports import Store
-from liualgotrader.common.programs import program_call
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.simulated_market import kept_account
 

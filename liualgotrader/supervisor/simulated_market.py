@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from liualgotrader.common.clock import MILLISECOND, SECOND
-from liualgotrader.common.config import Secret
 from liualgotrader.common.control import Failed
 from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
+from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec, Simulation
 from liualgotrader.supervisor.managed_process import ManagedProcess, ProcessSpec, death_text
 from liualgotrader.supervisor.request import TraderRequest

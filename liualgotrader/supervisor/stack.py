@@ -13,17 +13,17 @@ import msgspec
 
 from liualgotrader.common.clock import WallClock, machine_now
 from liualgotrader.common.control import (
-    Answered,
     Counters,
     DeskFacts,
     Failed,
     Notice,
-    Operate,
+    OperatorRequest,
     Ready,
-    Restart,
+    RequestAnswer,
+    RestartOther,
     SlotEnded,
-    Stop,
-    StopSlot,
+    StopCommand,
+    StopSlotCommand,
 )
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.common.session_plan import SessionPlan, write_plan
@@ -86,7 +86,7 @@ class Stack:
         self._later: set[asyncio.TimerHandle] = set()
         self._whole: asyncio.Task[None] | None = None  # all processes being started again together
         self._tickets = 0
-        self._answers: dict[int, asyncio.Future[Answered]] = {}
+        self._answers: dict[int, asyncio.Future[RequestAnswer]] = {}
         self._unwritten = False  # the plan's file does not say yet which slots are stopped: the disk had no room
         self.stopping = False
         self.workers = {name: self._worker(name, programs) for name in wanted}
@@ -103,14 +103,14 @@ class Stack:
         worker = self.workers.get(name)
         return worker is not None and worker.send(message)
 
-    async def ask(self, name: str, order: Operate, seconds: float) -> Answered | None:
+    async def ask(self, name: str, order: OperatorRequest, seconds: float) -> RequestAnswer | None:
         """Have a process carry out an order and return its answer, None if it gave none in `seconds` of machine time.
 
         Raises:
             OutsideError: if the process is not there.
         """
         self._tickets += 1
-        answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[RequestAnswer] = asyncio.get_running_loop().create_future()
         self._answers[self._tickets] = answer
         try:
             if not self.send(name, msgspec.structs.replace(order, ticket=self._tickets)):
@@ -177,7 +177,7 @@ class Stack:
         self._write_plan()
         for name in ("order_gateway", *(f"consumer-{s.consumer}" for s in slots if s.slot == slot)):
             if name != told_by:
-                self.send(name, StopSlot(slot, reason))
+                self.send(name, StopSlotCommand(slot, reason))
         self._owner.slot_stopped(slot, reason)
 
     # --- inside ------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ class Stack:
         """Tell a process that read an old plan which of its slots are stopped."""
         for slot in self.plan.slots:
             if slot.stopped and worker.name in ("order_gateway", f"consumer-{slot.consumer}"):
-                worker.send(StopSlot(slot.slot, slot.stopped))
+                worker.send(StopSlotCommand(slot.slot, slot.stopped))
 
     def _worker(self, name: str, programs: Mapping[str, str]) -> ManagedProcess:
         kind, _, index = name.partition("-")
@@ -210,7 +210,7 @@ class Stack:
         if not worker.alive:
             return worker.exit_code == 0  # else it had died and was about to be started again
         worker.state = "stopping"
-        worker.send(Stop(reason, flatten))
+        worker.send(StopCommand(reason, flatten))
         try:
             async with asyncio.timeout(GATEWAY_STOP_SECONDS if worker.name == "order_gateway" else STOP_SECONDS):
                 await worker.ended.wait()
@@ -257,10 +257,10 @@ class Stack:
                 self.stop_slot(slot, reason, told_by=worker.name)
             case Notice(level, text):
                 self._owner.notice(level, text)
-            case Answered(ticket):
+            case RequestAnswer(ticket):
                 if (waiting := self._answers.get(ticket)) is not None and not waiting.done():
                     waiting.set_result(message)
-            case Restart(name):
+            case RestartOther(name):
                 self.workers[name].kill()
             case Failed():
                 worker.failed = message

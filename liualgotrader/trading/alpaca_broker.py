@@ -16,9 +16,8 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.clock import SECOND, as_datetime, block, machine_now
+from liualgotrader.common.clock import SECOND, as_datetime, block, machine_now, rfc3339
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
-from liualgotrader.common.fields import Fields
 from liualgotrader.common.http_guard import guard
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -30,8 +29,8 @@ from liualgotrader.common.orders import (
     OrderIntent,
     ReplaceIntent,
 )
-from liualgotrader.common.rfc3339 import rfc3339
 from liualgotrader.common.tlog import warn
+from liualgotrader.common.untrusted import Fields
 from liualgotrader.trading import alpaca_orders as wire
 
 if TYPE_CHECKING:

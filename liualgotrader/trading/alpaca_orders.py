@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 
 from liualgotrader.common.errors import BadData
-from liualgotrader.common.fields import Fields
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -25,6 +24,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     Side,
 )
+from liualgotrader.common.untrusted import Fields
 
 # Statuses that are not named here leave an order working; the vendor's own word is kept beside ours.
 STATES: Mapping[str, OrderState] = {

@@ -21,8 +21,7 @@ from alpaca.data.requests import (
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
-from liualgotrader.common.clock import MINUTE, SECOND, as_utc, instant
-from liualgotrader.common.rfc3339 import nanoseconds
+from liualgotrader.common.clock import MINUTE, SECOND, as_utc, instant, nanoseconds
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 from tests.fakes.tapes import at
 

@@ -14,12 +14,12 @@ import pytest
 from liualgotrader.common.errors import BadData, ConfigError, OutsideError, RecordDiffers
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import (
-    AccountRow,
     ActivityRow,
     AlgoRunRow,
     BatchRow,
     BookedExecution,
     EarlierOrder,
+    ForeignRow,
     GainLossRow,
     LeftOpen,
     OrderEventRow,
@@ -395,7 +395,7 @@ class StoreContract:
             refused,
             nobodys,
             PlanRow(run_id, "IBM", OPEN + SECOND, Decimal(179), None),
-            AccountRow(BATCH, "T", Decimal(-5), OPEN),
+            ForeignRow(BATCH, "T", Decimal(-5), OPEN),
             trade(9, run_id, operation="sell"),
         ]
         end = await store.apply(BATCH, rows)
@@ -564,7 +564,7 @@ class StoreContract:
         assert list(await store.open_after("PROD", "Momentum", "tuesday")) == []
 
     async def test_what_is_not_ours_is_recorded_once_a_batch(self, store: Store, record: Record) -> None:
-        await store.apply(BATCH, [AccountRow(BATCH, "T", Decimal(5), OPEN), AccountRow(BATCH, "T", Decimal(6), OPEN)])
+        await store.apply(BATCH, [ForeignRow(BATCH, "T", Decimal(5), OPEN), ForeignRow(BATCH, "T", Decimal(6), OPEN)])
         assert await record.count("foreign_positions") == 1
 
     async def test_an_activity_told_again_is_there_once(self, store: Store, record: Record) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from liualgotrader.common.fields import Fields
+from liualgotrader.common.untrusted import Fields
 from tests.contract.vendor_fuzz import play
 
 

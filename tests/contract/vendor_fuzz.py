@@ -20,10 +20,9 @@ from typing import Any, cast
 import msgspec
 from msgspec.msgpack import Ext
 
-from liualgotrader.common.clock import MINUTE, SECOND
+from liualgotrader.common.clock import MINUTE, SECOND, rfc3339
 from liualgotrader.common.errors import BadData, DataUnavailable, DataUnusable
 from liualgotrader.common.orders import BrokerUpdate, OrderState
-from liualgotrader.common.rfc3339 import rfc3339
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca_data import AlpacaData
 from liualgotrader.data.alpaca_feed import AlpacaFeed

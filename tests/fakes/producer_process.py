@@ -10,9 +10,10 @@ from typing import Any, cast
 
 import msgspec
 
-from liualgotrader.common.config import Secret, Secrets
+from liualgotrader.common.config import Secrets
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import PickRow
+from liualgotrader.common.secret import Secret
 from liualgotrader.data.data_factory import open_stream
 from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 from liualgotrader.ipc.child_process import Child, run_child

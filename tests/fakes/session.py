@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from liualgotrader.common.clock import HOUR, WallClock
-from liualgotrader.common.control import FromChild, Notice, Stop
+from liualgotrader.common.control import Notice, ProcessReport, StopCommand
 from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.ipc.child_process import Child
@@ -66,12 +66,12 @@ class HostedChild:
         self.child.status.arrive()
         self.child.listen()
         self._theirs = theirs
-        self._said: list[FromChild] = []
+        self._said: list[ProcessReport] = []
 
     def said(self, kind: type[Any]) -> list[Any]:
         """Return all messages of a kind that the process sent so far."""
         while self._ours.poll(0):
-            self._said.append(msgspec.msgpack.decode(self._ours.recv_bytes(), type=FromChild))
+            self._said.append(msgspec.msgpack.decode(self._ours.recv_bytes(), type=ProcessReport))
         return [message for message in self._said if isinstance(message, kind)]
 
     @property
@@ -85,7 +85,7 @@ class HostedChild:
 
     def stop(self) -> None:
         """Say that the session is over."""
-        self.say(Stop("the session is over"))
+        self.say(StopCommand("the session is over"))
 
     def close(self) -> None:
         """Let go of what a process's end would let go of."""

@@ -13,13 +13,13 @@ import msgspec
 from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, OutsideError
 from liualgotrader.common.orders import OrderState
 from liualgotrader.common.rows import (
-    AccountRow,
     ActivityRow,
     AlgoRunRow,
     BatchRow,
     BookedExecution,
     EarlierOrder,
     FilledTrade,
+    ForeignRow,
     GainLossRow,
     LeftOpen,
     OrderEventRow,
@@ -72,7 +72,7 @@ class MemoryDatabase:
     orders: dict[str, OrderRow] = field(default_factory=dict)
     events: dict[tuple[str, int], OrderEventRow] = field(default_factory=dict)
     trades: dict[str, TradeRow] = field(default_factory=dict)
-    foreign: dict[tuple[str, str], AccountRow] = field(default_factory=dict)
+    foreign: dict[tuple[str, str], ForeignRow] = field(default_factory=dict)
     plans: dict[tuple[int, str], PlanRow] = field(default_factory=dict)
     activities: dict[str, ActivityRow] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
@@ -184,7 +184,7 @@ class MemoryStore:
                     data.orders[row.client_order_id] = row
             case OrderEventRow():
                 data.events.setdefault((row.client_order_id, row.number), row)
-            case AccountRow():
+            case ForeignRow():
                 data.foreign[row.batch_id, row.symbol] = row
             case TradeRow():
                 self._book(row)

@@ -14,7 +14,16 @@ import msgspec
 import psutil
 import pytest
 
-from liualgotrader.common.control import Counters, Failed, FromChild, Notice, Operate, Ready, Stop, ToChild
+from liualgotrader.common.control import (
+    Counters,
+    Failed,
+    Notice,
+    OperatorRequest,
+    ProcessReport,
+    Ready,
+    StopCommand,
+    SupervisorCommand,
+)
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, write_plan
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.child_processes import run, supervise
@@ -62,16 +71,16 @@ def session(tmp_path: Path) -> Iterator[Session]:
         process.join()
 
 
-def hear(control: Connection, kind: type[FromChild]) -> FromChild:
+def hear(control: Connection, kind: type[ProcessReport]) -> ProcessReport:
     """Return the next message of a kind."""
     while True:
         assert control.poll(WAIT), f"no {kind.__name__} came"
-        message = msgspec.msgpack.decode(control.recv_bytes(), type=FromChild)
+        message = msgspec.msgpack.decode(control.recv_bytes(), type=ProcessReport)
         if isinstance(message, kind):
             return message
 
 
-def say(control: Connection, message: ToChild) -> None:
+def say(control: Connection, message: SupervisorCommand) -> None:
     control.send_bytes(msgspec.msgpack.encode(message))
 
 
@@ -80,9 +89,9 @@ def test_a_child_takes_part_reports_obeys_and_ends_with_zero(session: Session) -
     hear(control, Ready)
     assert session.life == Life.READY
     assert hear(control, Counters) == Counters({"turns": 1.0})
-    say(control, Operate("resume"))
+    say(control, OperatorRequest("resume"))
     assert hear(control, Notice) == Notice("INFO", "heard Operate")
-    say(control, Stop("session over"))
+    say(control, StopCommand("session over"))
     assert hear(control, Notice) == Notice("INFO", "stop: session over")
     process.join(WAIT)
     assert (process.exitcode, session.life) == (0, Life.FINISHED)
@@ -95,7 +104,7 @@ def test_what_ends_a_whole_group_is_left_to_the_supervisor(session: Session, num
     assert process.pid is not None
     os.kill(process.pid, number)
     hear(control, Counters)
-    say(control, Stop("after the signal"))
+    say(control, StopCommand("after the signal"))
     process.join(WAIT)
     assert process.exitcode == 0
 

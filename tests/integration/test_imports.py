@@ -31,7 +31,8 @@ import liualgotrader.supervisor.launch
 import {module} as main
 if hasattr(main, "open_dependencies"):
     from liualgotrader.common.clock import WallClock
-    from liualgotrader.common.config import Secret, Secrets
+    from liualgotrader.common.config import Secrets
+    from liualgotrader.common.secret import Secret
     from liualgotrader.common.session_plan import read_plan
     child = types.SimpleNamespace(plan=read_plan(pathlib.Path(r"{folder}")), clock=WallClock(), name="p", notice=print, status=None)
     main.open_dependencies(child, Secrets(Secret("id"), Secret("secret"), Secret("")))

@@ -236,7 +236,7 @@ def test_a_gateway_that_gives_up_while_it_is_to_stop_says_why_and_its_status_is_
 
 def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader, tmp_path):
     process = trader()
-    until_line(tmp_path, "told order_gateway Operate(name='announced'")
+    until_line(tmp_path, "told order_gateway OperatorRequest(name='announced'")
     process.send_signal(signal.SIGTERM)
     code, out, _ = finish(process)
     assert (code, out.count("account …4567, SIMULATED, equity 100,000.00 $")) == (0, 1)

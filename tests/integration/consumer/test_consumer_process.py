@@ -15,9 +15,16 @@ import psutil
 import pytest
 
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND, WallClock, machine_now
-from liualgotrader.common.control import Counters, FromChild, Ready, SlotEnded, Stop, StopSlot, ToChild
-from liualgotrader.common.events import Bar, BarSource, EventBatch, FeedEvent, Pick, TradeTick
-from liualgotrader.common.needs import Needs, Rejected
+from liualgotrader.common.control import (
+    Counters,
+    ProcessReport,
+    Ready,
+    SlotEnded,
+    StopCommand,
+    StopSlotCommand,
+    SupervisorCommand,
+)
+from liualgotrader.common.events import Bar, BarSource, EventBatch, FeedEvent, Needs, Pick, Rejected, TradeTick
 from liualgotrader.common.orders import (
     CaughtUp,
     Declare,
@@ -117,7 +124,7 @@ class Session:
         self.taken: list[Intent] = []
         self.seq = 0
         self.batches = 0
-        self.heard: list[FromChild] = []
+        self.heard: list[ProcessReport] = []
 
     def listen(self) -> LinkReader:
         reader = LinkReader(self.plan.link_path("intents-0"), self.page, "intents-0")
@@ -141,13 +148,13 @@ class Session:
         until = machine_now() + round(WAIT * SECOND)
         while machine_now() < until:
             if self.control.poll(0.2):
-                message = msgspec.msgpack.decode(self.control.recv_bytes(), type=FromChild)
+                message = msgspec.msgpack.decode(self.control.recv_bytes(), type=ProcessReport)
                 self.heard.append(message)
                 if isinstance(message, kind) and fits(message):
                     return message
         raise AssertionError(f"no {kind.__name__} in {WAIT} s; log:\n{self.log}")
 
-    def tell(self, message: ToChild) -> None:
+    def tell(self, message: SupervisorCommand) -> None:
         self.control.send_bytes(msgspec.msgpack.encode(message))
 
     def send(self, *events: FeedEvent) -> None:
@@ -207,7 +214,7 @@ class Session:
         while words not in self.log:
             assert machine_now() < until, f"{words!r} never came; log:\n{self.log}"
             self.control.poll(0.01) and self.heard.append(
-                msgspec.msgpack.decode(self.control.recv_bytes(), type=FromChild)
+                msgspec.msgpack.decode(self.control.recv_bytes(), type=ProcessReport)
             )
 
     @property
@@ -216,7 +223,7 @@ class Session:
         return file.read_text() if file.exists() else ""
 
     def end(self) -> int | None:
-        self.tell(Stop("over"))
+        self.tell(StopCommand("over"))
         self.process.join(WAIT)
         return self.process.exitcode
 
@@ -410,7 +417,7 @@ def test_a_slot_that_the_supervisor_stops_is_called_no_more(begin: Callable[...,
     session = begin("Buyer")
     session.catch_up()
     session.pick()
-    session.tell(StopSlot(0, "no answer"))
+    session.tell(StopSlotCommand(0, "no answer"))
     session.wait_for(SlotEnded)
     session.trade()
     with pytest.raises(queue.Empty):

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from liualgotrader.common.control import Ready
-from liualgotrader.common.needs import Rejected
+from liualgotrader.common.events import Rejected
 from liualgotrader.common.ports import Store
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependencies

@@ -19,7 +19,7 @@ import requests
 
 from liualgotrader.common.clock import HOUR, SECOND, machine_now
 from liualgotrader.common.config import SESSION_DSN
-from liualgotrader.common.control import Answered, DeskFacts, FromChild, Notice, Stop, ToChild
+from liualgotrader.common.control import DeskFacts, Notice, ProcessReport, RequestAnswer, StopCommand, SupervisorCommand
 from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.orders import (
     AccountNews,
@@ -78,7 +78,7 @@ class Stack:
         for folder in ("run", f"journal/{BATCH}", "logs"):
             (self.home / folder).mkdir(parents=True)
         self.processes: list[Any] = []
-        self.heard: list[FromChild] = []
+        self.heard: list[ProcessReport] = []
         port = self._start_market(speed)
         self.plan = self._plan(port, limits)
         write_plan(self.plan)
@@ -164,14 +164,14 @@ class Stack:
         assert self.control is not None
         with suppress(EOFError, OSError):
             while self.control.poll():
-                self.heard.append(msgspec.msgpack.decode(self.control.recv_bytes(), type=FromChild))
+                self.heard.append(msgspec.msgpack.decode(self.control.recv_bytes(), type=ProcessReport))
 
-    def say(self, message: ToChild) -> None:
+    def say(self, message: SupervisorCommand) -> None:
         assert self.control is not None
         self.control.send_bytes(msgspec.msgpack.encode(message))
 
     async def stop_gateway(self, *, flatten: bool = False) -> int:
-        self.say(Stop("the test is over", flatten))
+        self.say(StopCommand("the test is over", flatten))
         until = machine_now() + 60 * SECOND
         while self.gateway.is_alive():
             assert machine_now() < until, f"the gateway does not stop: {self.log()[-3000:]}"
@@ -213,7 +213,7 @@ class Stack:
     def answer(self, ticket: int) -> str:
         """Return what the gateway answered to an operator's order by now, empty if nothing."""
         self.listen()
-        return next((m.text for m in self.heard if isinstance(m, Answered) and m.ticket == ticket), "")
+        return next((m.text for m in self.heard if isinstance(m, RequestAnswer) and m.ticket == ticket), "")
 
     def heard_notices(self) -> list[str]:
         """Return what the gateway has told its supervisor by now."""

@@ -13,11 +13,10 @@ import msgspec
 import pytest
 
 from liualgotrader.analytics import consolidate
-from liualgotrader.common.clock import NEVER
+from liualgotrader.common.clock import NEVER, nanoseconds
 from liualgotrader.common.config import SESSION_DSN
-from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Failed, Operate, StopSlot
+from liualgotrader.common.control import ANNOUNCED, UNANNOUNCED, Counters, Failed, OperatorRequest, StopSlotCommand
 from liualgotrader.common.orders import Fill, OrderState, Protect, Side
-from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import Arming, SlotPlan, write_plan
 from liualgotrader.ipc.batch_codec import encode_intents
@@ -98,7 +97,7 @@ async def test_an_order_is_filled_told_shown_and_stored(stack: Stack, store: Pos
     name = consumer.order(1, Side.BUY, 10, symbol, price)
     await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
     assert consumer.position(1, symbol) == 10
-    stack.say(Operate("orders", {}, 7))
+    stack.say(OperatorRequest("orders", {}, 7))
     await consumer.until(lambda: bool(stack.answer(7)))
     state, *fills = (line[9:] for line in stack.answer(7).splitlines() if name in line)  # after the time of day
     assert state == f"alpha: {name} buy 10 {symbol} filled, 10 filled"
@@ -210,7 +209,7 @@ async def test_the_kill_switch_takes_orders_back_and_stays_on_over_a_restart(sta
     symbol, price = next(iter(prices(stack).items()))
     low = consumer.order(1, Side.BUY, 1, symbol, (price * Decimal("0.98")).quantize(Decimal("0.01")), limit=True)
     await consumer.until(lambda: consumer.state(low) is OrderState.ACKNOWLEDGED)
-    stack.say(Operate("kill_switch", {"reason": "a person said so"}))
+    stack.say(OperatorRequest("kill_switch", {"reason": "a person said so"}))
     await consumer.until(lambda: consumer.state(low) is OrderState.CANCELED)
     stack.kill_gateway()
     stack.start_gateway()
@@ -218,7 +217,7 @@ async def test_the_kill_switch_takes_orders_back_and_stays_on_over_a_restart(sta
     await consumer.until(lambda: consumer.caught_up == {1, 2})
     refused = consumer.order(2, Side.BUY, 1, symbol, price)
     await consumer.until(lambda: consumer.state(refused) is OrderState.REFUSED)
-    stack.say(Operate("resume"))
+    stack.say(OperatorRequest("resume"))
     await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped)
     bought = consumer.order(2, Side.BUY, 1, symbol, price)
     await consumer.until(lambda: consumer.state(bought) is OrderState.FILLED)
@@ -227,7 +226,7 @@ async def test_the_kill_switch_takes_orders_back_and_stays_on_over_a_restart(sta
     consumer.close()
 
 
-async def answered(stack: Stack, consumer: PlayedConsumer, order: Operate) -> str:
+async def answered(stack: Stack, consumer: PlayedConsumer, order: OperatorRequest) -> str:
     stack.say(order)
     await consumer.until(lambda: bool(stack.answer(order.ticket)))
     return stack.answer(order.ticket)
@@ -241,26 +240,28 @@ async def test_an_operator_is_answered_with_what_was_done(stack: Stack) -> None:
     low = consumer.order(1, Side.BUY, 1, symbol, limit, limit=True, stays=True)
     await consumer.until(lambda: consumer.state(bought) is OrderState.FILLED)
     await consumer.until(lambda: consumer.state(low) is OrderState.ACKNOWLEDGED)
-    assert await answered(stack, consumer, Operate("kill_switch", {"reason": "a person said so"}, ticket=1)) == (
+    assert await answered(
+        stack, consumer, OperatorRequest("kill_switch", {"reason": "a person said so"}, ticket=1)
+    ) == (
         f"the kill switch is on: 1 order taken back, 1 position (+10 {symbol}) kept,"
         " nothing is opened until `trader resume`"
     )
     await consumer.until(lambda: stack.answer(1) != "" and bool(stack.facts().get("kill_switch")))
     assert stack.facts()["kill_switch"]["reason"] == "a person said so"
     resumed = "lifted: a person said so; from now on strategies may open positions"
-    assert await answered(stack, consumer, Operate("resume", ticket=2)) == resumed
+    assert await answered(stack, consumer, OperatorRequest("resume", ticket=2)) == resumed
     nothing = "nothing was stopped by hand or by the day's loss"
-    assert await answered(stack, consumer, Operate("resume", ticket=3)) == nothing
-    settle = Operate("positions", {"how": "adopt", "symbol": symbol}, ticket=4)
+    assert await answered(stack, consumer, OperatorRequest("resume", ticket=3)) == nothing
+    settle = OperatorRequest("positions", {"how": "adopt", "symbol": symbol}, ticket=4)
     assert "there is nothing to settle" in await answered(stack, consumer, settle)
-    assert "knows no order 'dance'" in await answered(stack, consumer, Operate("dance", ticket=5))
+    assert "knows no order 'dance'" in await answered(stack, consumer, OperatorRequest("dance", ticket=5))
     assert await stack.stop_gateway(flatten=True) == 0
     consumer.close()
 
 
 async def test_the_kill_switch_stays_on_for_the_next_session_of_the_account(stack: Stack, store: PostgresStore) -> None:
     consumer = await begin(stack)
-    await answered(stack, consumer, Operate("kill_switch", {"reason": "a person said so"}, ticket=1))
+    await answered(stack, consumer, OperatorRequest("kill_switch", {"reason": "a person said so"}, ticket=1))
     assert await stack.stop_gateway() == 0
     consumer.close()
     stack.heard.clear()
@@ -278,7 +279,7 @@ async def test_the_kill_switch_stays_on_for_the_next_session_of_the_account(stac
     assert consumer.account is not None
     assert consumer.account.entries_stopped
     assert any(text.startswith("THE KILL SWITCH IS ON since 20") for text in stack.heard_notices())
-    assert "a person said so" in await answered(stack, consumer, Operate("resume", ticket=2))
+    assert "a person said so" in await answered(stack, consumer, OperatorRequest("resume", ticket=2))
     assert await stack.stop_gateway() == 0
     consumer.close()
 
@@ -297,7 +298,7 @@ async def test_no_intent_is_taken_before_a_person_could_read_whose_account_it_is
     assert {"account", "equity"} <= set(stack.facts())
     await asyncio.sleep(0.2)
     assert (consumer.caught_up, consumer.account) == (set(), None)
-    stack.say(Operate(ANNOUNCED))
+    stack.say(OperatorRequest(ANNOUNCED))
     await consumer.until(lambda: consumer.caught_up == {1, 2})
     assert await stack.stop_gateway() == 0
     consumer.close()
@@ -338,7 +339,7 @@ async def test_the_kill_switch_leaves_somebody_elses_order_and_takes_ours_back_a
     stack.tell("orders", symbol=symbol, qty="1", side="buy", type="limit", time_in_force="day", limit_price=str(low))
     names = [consumer.order(1, Side.BUY, 1, symbol, low, limit=True, stays=True) for _ in range(12)]
     await consumer.until(lambda: all(consumer.state(name) is OrderState.ACKNOWLEDGED for name in names))
-    stack.say(Operate("kill_switch", {"reason": "a person said so"}))
+    stack.say(OperatorRequest("kill_switch", {"reason": "a person said so"}))
     journal = Path(stack.plan.journal_dir) / JOURNAL_FILE
     await consumer.until(lambda: b"a person said so" in journal.read_bytes())  # before that it was not told
     stack.kill_gateway()  # somewhere between the first cancel and the last
@@ -357,7 +358,7 @@ async def test_a_position_closed_by_hand_is_set_apart_and_adopted(stack: Stack, 
     await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
     stack.tell("orders", symbol=symbol, qty="10", side="sell", type="market", time_in_force="day")
     await consumer.until(lambda: any("10 shares fewer" in text for text in stack.heard_notices()), seconds=60)
-    stack.say(Operate("positions", {"how": "adopt", "symbol": symbol.lower()}))
+    stack.say(OperatorRequest("positions", {"how": "adopt", "symbol": symbol.lower()}))
     await consumer.until(lambda: consumer.position(1, symbol) == 0)
     assert await stack.stop_gateway(flatten=True) == 0
     consumer.close()
@@ -419,7 +420,7 @@ async def test_a_stopped_strategys_stop_is_honoured_although_the_data_vendor_is_
     name = consumer.order(1, Side.BUY, 10, symbol, price)
     await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
     consumer.writer.send(encode_intents([Protect(1, symbol, consumer.market_now(), price * 2)]))  # it is below that
-    stack.say(StopSlot(1, "it failed"))
+    stack.say(StopSlotCommand(1, "it failed"))
     await consumer.until(lambda: consumer.position(1, symbol) == 0)
     assert await stack.stop_gateway() == 0
     consumer.close()

@@ -13,8 +13,18 @@ import pytest
 
 from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND, machine_now
 from liualgotrader.common.control import Counters, Ready
-from liualgotrader.common.events import Bar, EventBatch, FeedEvent, Pick, Status, TradeTick, Unpick
-from liualgotrader.common.needs import FromConsumer, Needs, Rejected
+from liualgotrader.common.events import (
+    Bar,
+    EventBatch,
+    FeedEvent,
+    FromConsumer,
+    Needs,
+    Pick,
+    Rejected,
+    Status,
+    TradeTick,
+    Unpick,
+)
 from liualgotrader.common.session_plan import Limits, SessionPlan, SlotPlan, Timings
 from liualgotrader.ipc.batch_codec import decode_batch, encode_needs, encode_picks
 from liualgotrader.ipc.links import LinkReader, LinkWriter

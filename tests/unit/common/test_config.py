@@ -7,8 +7,9 @@ import pickle
 import pytest
 
 from liualgotrader.common import config
-from liualgotrader.common.config import Secret, Secrets, Settings
+from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from liualgotrader.common.programs import program_call
+from liualgotrader.common.config import program_call
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.redact import without_secrets
+from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import Limits, Simulation, Timings
 from liualgotrader.common.tradeplan import TradePlan, load_tradeplan, read_tradeplan, shown
 

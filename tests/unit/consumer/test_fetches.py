@@ -14,9 +14,10 @@ import pytest
 
 from liualgotrader.common import config
 from liualgotrader.common.clock import SECOND, WallClock, machine_now
-from liualgotrader.common.config import Secret, Secrets
+from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import DataUnavailable
 from liualgotrader.common.events import Bar
+from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import Endpoints, Timings
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.main import open_dependencies

@@ -26,7 +26,7 @@ from liualgotrader.common.orders import (
     OrderType,
     Side,
 )
-from liualgotrader.common.rows import AccountRow, AlgoRunRow, BatchRow, Progress, TradeRow
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, ForeignRow, Progress, TradeRow
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, SlotPlan
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
@@ -307,8 +307,8 @@ async def until(reached: Callable[[], bool]) -> None:
 # --- rows
 
 
-def account_row(number: int) -> tuple[int, AccountRow]:
-    return number, AccountRow(BATCH, f"S{number}", Decimal(1), OPEN)
+def account_row(number: int) -> tuple[int, ForeignRow]:
+    return number, ForeignRow(BATCH, f"S{number}", Decimal(1), OPEN)
 
 
 async def recorder_of(

@@ -13,7 +13,7 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.events import Status
 from liualgotrader.common.orders import BrokerPosition, Declare, Fill, OrderState, Protect
-from liualgotrader.common.rows import AccountRow
+from liualgotrader.common.rows import ForeignRow
 from liualgotrader.orders import (
     BrokerSnapshot,
     Carried,
@@ -343,7 +343,7 @@ def foreign_world() -> World:
 
 def test_what_the_account_holds_beyond_us_is_recorded_and_never_closed() -> None:
     world = foreign_world()
-    rows = [r for r in world.rows.values() if isinstance(r, AccountRow)]
+    rows = [r for r in world.rows.values() if isinstance(r, ForeignRow)]
     assert [(r.symbol, r.quantity) for r in rows] == [("MSFT", 100)]
     world.tell(KillSwitch(flatten=True))
     assert world.commands == []

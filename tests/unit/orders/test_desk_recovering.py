@@ -27,7 +27,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     Side,
 )
-from liualgotrader.common.rows import AccountRow, AlgoRunRow, Progress
+from liualgotrader.common.rows import AlgoRunRow, ForeignRow, Progress
 from liualgotrader.common.session_plan import Endpoints, SessionPlan
 from liualgotrader.exchange.exchange_values import OrderChanges
 from liualgotrader.order_gateway.recovery import recovered
@@ -318,7 +318,7 @@ def test_what_a_strategy_holds_from_before_and_what_is_not_ours_are_told_apart_a
     session = Session(world)
     record = now_of(session.store.recorded(BATCH))
     carried = (Carried(1, "AAPL", Decimal(10), Decimal(90), Decimal(85)),)
-    foreign = (AccountRow(BATCH, "MSFT", Decimal(-4), world.now),)
+    foreign = (ForeignRow(BATCH, "MSFT", Decimal(-4), world.now),)
     world.desk = Desk()
     world.tell(Begin(world.terms, 2))
     world.tell(Recovered(msgspec.structs.replace(record, foreign=foreign), (), (), carried, opened=True))

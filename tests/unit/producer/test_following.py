@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.clock import WallClock
-from liualgotrader.common.events import Gap, Pick
-from liualgotrader.common.needs import Needs
+from liualgotrader.common.events import Gap, Needs, Pick
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.producer.ageing import Ageing

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from liualgotrader.common.clock import SECOND, WallClock
-from liualgotrader.common.events import Pick
-from liualgotrader.common.needs import Rejected
+from liualgotrader.common.events import Pick, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.event_outbox import EventOutbox
 from liualgotrader.producer.pick_intake import PickIntake

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liualgotrader.common.clock import MILLISECOND
-from liualgotrader.common.events import Bar, FeedEvent, Pick, Quote, Status, TradeTick, Unpick
-from liualgotrader.common.needs import Needs, Rejected
+from liualgotrader.common.events import Bar, FeedEvent, Needs, Pick, Quote, Rejected, Status, TradeTick, Unpick
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.event_outbox import EventOutbox

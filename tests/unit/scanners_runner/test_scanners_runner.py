@@ -13,11 +13,12 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import MINUTE, SECOND, machine_now
-from liualgotrader.common.config import Secret, Secrets
+from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import Counters, Ready
 from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import MarketHistory
+from liualgotrader.common.secret import Secret
 from liualgotrader.ipc.batch_codec import decode_picks
 from liualgotrader.ipc.links import LinkReader
 from liualgotrader.ipc.process_status import wake_socket

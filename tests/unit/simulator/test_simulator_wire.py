@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liualgotrader.common.clock import nanoseconds
 from liualgotrader.common.events import Counts, Quote, Status, TradeTick
-from liualgotrader.common.rfc3339 import nanoseconds
 from liualgotrader.simulator.asset_codes import SymbolTable, VenueCode, terms_of, venue_of
 from liualgotrader.simulator.client_outbox import MAX_FRAME_BYTES, frames_below_limit
 from liualgotrader.simulator.market_shapes import (

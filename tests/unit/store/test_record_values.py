@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.errors import RecordDiffers
-from liualgotrader.common.rows import AccountRow, Progress
+from liualgotrader.common.rows import ForeignRow, Progress
 from liualgotrader.postgres.binaries import sentence_of
 from liualgotrader.store.column_values import (
     clean_text,
@@ -86,12 +86,12 @@ def test_of_a_piece_exactly_the_new_rows_are_left_and_one_that_is_not_joined_is_
 ) -> None:
     def ends(journal: str) -> list[Progress]:
         return list(
-            accumulate((AccountRow(journal, "T", Decimal(n), 0) for n in range(60)), Progress.after, initial=Progress())
+            accumulate((ForeignRow(journal, "T", Decimal(n), 0) for n in range(60)), Progress.after, initial=Progress())
         )
 
     kept = ends("a")[stored]
     mine = "a" if same else "b"
-    piece = [AccountRow(mine, "T", Decimal(n), 0) for n in range(first, first + length)]
+    piece = [ForeignRow(mine, "T", Decimal(n), 0) for n in range(first, first + length)]
     told = kept if with_digest else msgspec.structs.replace(kept, digest=None)
     joined = first <= stored <= first + length and (same or not with_digest or not stored)
     if joined:

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.orders import BrokerPosition
-from liualgotrader.common.rows import AccountRow, AlgoRunRow, OrderEventRow, OrderRow, TradeRow
+from liualgotrader.common.rows import AlgoRunRow, ForeignRow, OrderEventRow, OrderRow, TradeRow
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
 from liualgotrader.orders import Begin, BrokerSnapshot, Recovered
 from liualgotrader.supervisor.batch import Batch, BatchFinder, Wanted, lock_of
@@ -176,7 +176,7 @@ async def test_orders_of_a_simulated_day_that_may_be_played_on_stay_as_they_are(
 async def test_rows_that_wait_in_a_rebuilt_journal_follow_on_those_it_was_rebuilt_from(tmp_path: Path) -> None:
     store = MemoryStore()
     first = await first_batch(store, tmp_path)
-    stored = await store.apply(first.batch_id, [AccountRow(first.batch_id, s, Decimal(1), 0) for s in "ABC"])
+    stored = await store.apply(first.batch_id, [ForeignRow(first.batch_id, s, Decimal(1), 0) for s in "ABC"])
     room = JournaledDesk(first.journal_dir, WallClock())
     aside = room.start_over()
     found = Recovered(await store.recorded(first.batch_id), (), (), (), opened=False)

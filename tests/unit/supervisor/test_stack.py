@@ -162,7 +162,7 @@ async def test_a_strategy_that_never_answers_is_stopped_alone_and_its_stack_writ
     assert "AAPL" in owner.notices[0]
     assert read_plan(tmp_path / "run").slots[0].stopped == "no answer"
     assert "time.sleep" in consumer.output.read_text() or "in body" in consumer.output.read_text()
-    await until(lambda: any("told order_gateway StopSlot(slot=1" in line for line in did(tmp_path)))
+    await until(lambda: any("told order_gateway StopSlotCommand(slot=1" in line for line in did(tmp_path)))
     await end(stack)
 
 
@@ -300,7 +300,7 @@ async def test_a_strategy_that_is_stopped_while_the_disk_is_full_stays_stopped(s
         await stack.watch()
     assert owner.stopped == [(1, "no answer")]
     for name in ("order_gateway", "consumer-0"):  # the latter has read a plan in which it is not
-        await until(lambda name=name: any(f"told {name} StopSlot(slot=1" in line for line in did(tmp_path)))
+        await until(lambda name=name: any(f"told {name} StopSlotCommand(slot=1" in line for line in did(tmp_path)))
     assert read_plan(tmp_path / "run").slots[0].stopped == ""
     full = False
     await stack.watch()

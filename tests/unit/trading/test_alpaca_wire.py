@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.clock import SECOND
+from liualgotrader.common.clock import SECOND, nanoseconds, rfc3339
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, ReplaceIntent, Side
-from liualgotrader.common.rfc3339 import nanoseconds, rfc3339
 from liualgotrader.trading import alpaca_orders as wire
 from liualgotrader.trading.alpaca_broker import _sorted_error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from liualgotrader.common.redact import without_secrets
+from liualgotrader.common.secret import without_secrets
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from liualgotrader.common import defaults, reference
 from liualgotrader.common.config import OPTIONS
 from liualgotrader.common.session_plan import Limits, Simulation, Timings
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners.momentum import Momentum
+from tools import design_pages
 
 NOT_ON_THE_PAGE = {
     "scanners",
@@ -26,10 +26,10 @@ NOT_ON_THE_PAGE = {
 @pytest.mark.parametrize(
     ("kind", "whys"),
     [
-        (Timings, defaults.TIMINGS),
-        (Limits, defaults.LIMITS),
-        (Simulation, defaults.SIMULATION),
-        (TradePlan, defaults.PLAN),
+        (Timings, design_pages.TIMINGS),
+        (Limits, design_pages.LIMITS),
+        (Simulation, design_pages.SIMULATION),
+        (TradePlan, design_pages.PLAN),
     ],
 )
 def test_every_key_has_its_unit_and_reason(kind, whys):
@@ -38,18 +38,18 @@ def test_every_key_has_its_unit_and_reason(kind, whys):
 
 
 def test_durations_name_their_clock():
-    assert all(why.clock in ("market", "machine") for why in defaults.TIMINGS.values() if why.unit != "sessions")
+    assert all(why.clock in ("market", "machine") for why in design_pages.TIMINGS.values() if why.unit != "sessions")
 
 
 def test_the_page_shows_values_as_the_tradeplan_writes_them():
-    page = defaults.defaults_page()
+    page = design_pages.defaults_page()
     assert "| `order_dollars` | 25000 | US dollars |" in page
     assert "| `skip_existing` | false |" in page
     assert "| `events` | second, minute, trade, quote |" in page
 
 
 @pytest.mark.parametrize(
-    ("name", "made"), [("defaults.md", defaults.defaults_page), ("tradeplan.md", reference.tradeplan_page)]
+    ("name", "made"), [("defaults.md", design_pages.defaults_page), ("tradeplan.md", design_pages.tradeplan_page)]
 )
 def test_the_pages_in_the_design_folder_are_the_generated_ones(name, made):
     assert (Path(__file__).parents[3] / "design" / name).read_text(encoding="utf-8") == made()
@@ -58,10 +58,10 @@ def test_the_pages_in_the_design_folder_are_the_generated_ones(name, made):
 @pytest.mark.parametrize(
     ("kind", "meanings"),
     [
-        (TradePlan, reference.MEANINGS),
-        (Timings, reference.TIMING_MEANINGS),
-        (Limits, reference.LIMIT_MEANINGS),
-        (Simulation, reference.SIMULATION_MEANINGS),
+        (TradePlan, design_pages.MEANINGS),
+        (Timings, design_pages.TIMING_MEANINGS),
+        (Limits, design_pages.LIMIT_MEANINGS),
+        (Simulation, design_pages.SIMULATION_MEANINGS),
     ],
 )
 def test_every_key_of_the_tradeplan_has_its_meaning(kind, meanings):
@@ -70,11 +70,11 @@ def test_every_key_of_the_tradeplan_has_its_meaning(kind, meanings):
 
 def test_every_key_of_the_built_in_scanner_has_its_meaning():
     taken = set(inspect.signature(Momentum).parameters) - {"data_loader", "data_source", "trading_api", "min_gap"}
-    assert set(reference.MOMENTUM) == taken
+    assert set(design_pages.MOMENTUM) == taken
 
 
 def test_every_variable_of_the_environment_is_on_the_page_and_no_secret():
-    page = reference.tradeplan_page()
+    page = design_pages.tradeplan_page()
     for option in OPTIONS.values():
         assert not option.variable or f"| `{option.variable}` |" in page
     assert "***" not in page

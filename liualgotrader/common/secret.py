@@ -1,10 +1,46 @@
-"""Keep secrets out of what is stored and shown: every mapping that users or settings fill goes through here."""
+"""Keeps secrets out of what is stored and shown, whether we hold them ourselves or find them in a user's settings."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from typing import Any
+
+
+class Secret:
+    """Text that must not be seen: `repr`, `str` and `format` give `***`, and it cannot be pickled."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself; hand it only to the library that needs it."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(("secret", self._text))
+
+    def __repr__(self) -> str:
+        return "***" if self._text else "''"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not written anywhere; pass it through the environment of a child process")
+
+
+NO_SECRET = Secret()
 
 HIDDEN = "***"
 _ANYWHERE = r"passw|passphrase|credential|secret(?!ar)|(?:api|private)[_\- ]?key|tokens?(?!(?-i:[a-z])|_per)"

@@ -1,6 +1,6 @@
-"""One object of a vendor's answer, read field by field: a value of the right kind within sane bounds, or a sentence.
+"""Input from outside, read within bounds: whole messages, and the fields of one object of a vendor's answer.
 
-What is absent, null, empty, of another type, not finite or out of bounds is never a number here.
+A field that is absent, null, empty, of another type, not finite or out of bounds is never a number.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from datetime import time as clock_time
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from liualgotrader.common.calendar import new_york
-from liualgotrader.common.clock import HOUR
+from liualgotrader.common.clock import HOUR, nanoseconds
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.money import LARGEST
-from liualgotrader.common.rfc3339 import nanoseconds
 
 MOST_DOLLARS = Decimal(10**13)  # no account holds more
 MOST_PRICE = float(LARGEST)  # dollars per share on the tape
@@ -147,3 +148,49 @@ def shown(value: object) -> str:
     """Return a value found as a sentence can hold it."""
     text = repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+# --- whole messages ----------------------------------------------------------------------------------
+
+MOST_BYTES = 1 << 20  # of a request or a message to the simulated market
+MOST_LINE_BYTES = 16 << 10  # of an operator's request
+LONGEST_NUMBER = 64  # characters of a number as text, a count or a place
+_DEEPEST = 16  # lists and objects in one another
+
+Decode = Callable[[bytes], Any]
+
+
+def read_message(
+    data: bytes, decode: Decode = msgspec.json.decode, *, most: int = MOST_BYTES, deepest: int = _DEEPEST
+) -> Any:
+    """Return what a message says.
+
+    Raises:
+        ValueError: in one sentence, if it is too long, is not in its language, or is nested too deep.
+
+    >>> read_message(b'{"a": [1]}')
+    {'a': [1]}
+    """
+    if len(data) > most:
+        raise ValueError(f"a message may have {most} bytes, and this one has more")
+    try:
+        found = decode(data)
+    except RecursionError:
+        found = None
+    except ValueError as error:
+        raise ValueError(f"the message cannot be read: {error}") from None
+    else:
+        if not _is_deeper(found, deepest):
+            return found
+    raise ValueError(f"lists and objects may stand in one another {deepest} deep, and here they are deeper")
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects stand in one another deeper than that; a list of numbers is one level."""
+    nested = [value]
+    for _ in range(levels + 1):
+        nested = [one for one in nested if isinstance(one, dict | list | tuple)]
+        if not nested:
+            return False
+        nested = [part for one in nested for part in (one.values() if isinstance(one, dict) else one)]
+    return True

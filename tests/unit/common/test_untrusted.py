@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.errors import BadData
-from liualgotrader.common.fields import Fields
+from liualgotrader.common.untrusted import Fields
 
 ODD: list[Any] = [
     None,
