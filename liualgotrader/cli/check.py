@@ -16,14 +16,12 @@ from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.arming import LIVE, armed_text, environment_of, last_four, live_account, session_limits
-from liualgotrader.supervisor.data_folder import enough_room, make_home
-from liualgotrader.supervisor.hours import next_session_text, simulated_hours, todays_hours
-from liualgotrader.supervisor.layout import lay_out
+from liualgotrader.supervisor.batch import lay_out
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
 from liualgotrader.supervisor.prepare import check_consumers, check_port
-from liualgotrader.supervisor.request import TraderRequest
-from liualgotrader.supervisor.session_database import look_at_record
+from liualgotrader.supervisor.request import TraderRequest, next_session_text, simulated_hours, todays_hours
+from liualgotrader.supervisor.session_database import enough_room, look_at_record, make_home
 from liualgotrader.supervisor.simulated_market import market_spec
 from liualgotrader.supervisor.view import equity_text
 

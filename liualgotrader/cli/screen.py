@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
-    from liualgotrader.supervisor.request import Screen
+    from liualgotrader.supervisor.view import Screen
 
 log = logging.getLogger(__name__)
 

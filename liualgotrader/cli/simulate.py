@@ -19,7 +19,7 @@ from liualgotrader.cli.trader import market_request
 from liualgotrader.common.clock import clock_text
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.supervisor.hours import simulated_hours
+from liualgotrader.supervisor.request import simulated_hours
 from liualgotrader.supervisor.simulated_market import account_of, generated_pair, kept_account, market_spec
 
 if TYPE_CHECKING:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import msgspec
 from liualgotrader.common.clock import Clock, as_datetime
 from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.files import replace_file
 from liualgotrader.common.orders import BrokerAccount
 from liualgotrader.common.ports import Store
 from liualgotrader.common.session_plan import (
@@ -27,9 +30,8 @@ from liualgotrader.common.session_plan import (
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.batch import may_go_on
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
-from liualgotrader.supervisor.proofs import Proof, plan_hash, proofs_of
-from liualgotrader.supervisor.request import Screen, TraderRequest
-from liualgotrader.supervisor.view import equity_text
+from liualgotrader.supervisor.request import TraderRequest
+from liualgotrader.supervisor.view import Screen, equity_text
 
 LIVE = "PROD"  # the environment of rows about real money
 FIRST_SHARE = 0.1  # of its limits for a plan that trades real money for the first time
@@ -301,3 +303,49 @@ class LiveMoney:
 
     def _is_full(self, files: tuple[str, ...]) -> bool:
         return is_full_size(self.settings, self._proofs(files))
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """A session that ended in order and traded."""
+
+    batch_id: str
+    day: str
+    executions: int
+
+
+def plan_hash(plan: TradePlan, limits: Limits, files: Iterable[str], folder: Path) -> str:
+    """Return a hash over everything that decides what a plan trades: each key, the limits, each file of the user's.
+
+    `folder` is the tradeplan's; files are named relative to it, so that a plan may move as a whole.
+    """
+
+    def place(path: str) -> str:
+        return os.path.relpath(path, folder.resolve())
+
+    def placed(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        return {n: {k: place(v) if k == "filename" else v for k, v in t.items()} for n, t in tables.items()}
+
+    values = plan.as_dict()
+    values |= {"strategies": placed(values["strategies"]), "scanners": placed(values["scanners"])}
+    contents = {place(path): hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files}
+    whole = {"tradeplan": values, "limits": limits, "files": contents}
+    return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()
+
+
+def proofs_of(home: Path, plan: str) -> Mapping[str, Proof]:
+    """Return by environment a session of the plan with that hash that ended in order and traded."""
+    try:
+        return msgspec.json.decode(_file(home, plan).read_bytes(), type=dict[str, Proof])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def keep_proof(home: Path, plan: str, environment: str, proof: Proof) -> None:
+    """Write down that the plan with that hash has traded and ended in order."""
+    path = _file(home, plan)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    replace_file(path, msgspec.json.encode({**proofs_of(home, plan), environment: proof}))
+
+
+def _file(home: Path, plan: str) -> Path:
+    return home / "proofs" / f"{plan}.json"

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,12 +25,11 @@ from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.signal_spool import store_left_signals
+from liualgotrader.journal.reserved_file import ReservedFile
 from liualgotrader.order_gateway.journal_recovery import close_with_the_market, store_left_over
-from liualgotrader.supervisor.data_folder import enough_room
-from liualgotrader.supervisor.layout import Layout, StrategyFacts, lay_out, stored_layout
-from liualgotrader.supervisor.pending_end import PendingEnd, end_file, kept_end
-from liualgotrader.supervisor.results import Results
-from liualgotrader.supervisor.session_database import no_portfolio
+from liualgotrader.supervisor.plan_inspection import StrategyFacts
+from liualgotrader.supervisor.session_database import enough_room, no_portfolio
+from liualgotrader.supervisor.session_figures import Results
 from liualgotrader.supervisor.simulated_market import MARKET_STATE, KeptAccount
 
 GONE = "the tradeplan does not name it any more"  # why a slot of a batch that goes on does not run
@@ -309,3 +309,104 @@ def build_label() -> str:
     except (OSError, subprocess.SubprocessError):
         return __version__
     return told.stdout.strip() or __version__
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A slot before it has its row in `algo_run`."""
+
+    slot: int
+    strategy: str
+    consumer: int
+    run_all: bool = False
+    own_process: bool = False
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What a batch keeps for its whole life, over restarts: processes and slots."""
+
+    consumers: int
+    places: tuple[Place, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the layout as it stands in the batch's row."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+    def strategies(self) -> list[str]:
+        """Return the strategies' names in order."""
+        return list(dict.fromkeys(p.strategy for p in self.places))
+
+
+def lay_out(strategies: Sequence[StrategyFacts], consumers: int) -> Layout:
+    """Return the slots, numbered from 1: strategies in the tradeplan's order, each in every consumer.
+
+    A `run_all` strategy has one slot, in the consumer with the fewest strategies so far, ties to the lowest. One with
+    `own_process` has one slot, in a consumer of its own that comes after the others; if all have, there are no others.
+    """
+    sharing = [s for s in strategies if not s.own_process]
+    shared = consumers if sharing or not strategies else 0
+    load = Counter({index: sum(not s.run_all for s in sharing) for index in range(shared)})
+    places: list[Place] = []
+    consumers = shared
+    for facts in strategies:
+        homes: Sequence[int] = range(shared)
+        if facts.own_process:
+            homes = [consumers]
+            consumers += 1
+        elif facts.run_all:
+            home = min(range(shared), key=lambda index: (load[index], index))
+            load[home] += 1
+            homes = [home]
+        places += [
+            Place(slot, facts.name, home, facts.run_all, facts.own_process)
+            for slot, home in enumerate(homes, start=len(places) + 1)
+        ]
+    return Layout(consumers, tuple(places))
+
+
+def stored_layout(
+    values: dict[str, Any], strategies: Sequence[StrategyFacts], batch_id: str, *, whatever_the_plan: bool = False
+) -> Layout:
+    """Return the layout that an unfinished batch was made with.
+
+    Raises:
+        ConfigError: if the tradeplan now has other strategies, unless the batch goes on `whatever_the_plan` says.
+    """
+    layout = msgspec.convert(values, Layout)
+    if not whatever_the_plan and set(layout.strategies()) != {s.name for s in strategies}:
+        raise ConfigError(
+            f"the unfinished batch {batch_id} was made with the strategies {', '.join(layout.strategies())}: "
+            "start with the same tradeplan to resume it, or with --new for a fresh batch"
+        )
+    return layout
+
+
+_RESERVE_BYTES = 64 * 1024
+
+
+class PendingEnd(msgspec.Struct, frozen=True):
+    """When, ns UTC, and why a batch ended, and the runs that ended before it with their reasons."""
+
+    at: int
+    reason: str
+    runs: tuple[tuple[int, str], ...] = ()
+
+
+def end_file(journal_dir: Path) -> ReservedFile:
+    """Return the file of the batch's end; its room is to be reserved when the batch begins."""
+    return ReservedFile(journal_dir / "end.left", _RESERVE_BYTES)
+
+
+def keep_end(journal_dir: Path, end: PendingEnd) -> None:
+    """Keep the end of a batch.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    end_file(journal_dir).keep(msgspec.json.encode(end))
+
+
+def kept_end(journal_dir: Path) -> PendingEnd | None:
+    """Return the end that the batch came to, None if it was cut off before it came to one."""
+    data = end_file(journal_dir).kept()
+    return msgspec.json.decode(data, type=PendingEnd) if data else None

@@ -12,9 +12,8 @@ from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.scanners_runner.scanner_marks import Off
-from liualgotrader.supervisor.request import Screen
-from liualgotrader.supervisor.results import Standing
-from liualgotrader.supervisor.view import View, refusals_text
+from liualgotrader.supervisor.session_figures import Standing
+from liualgotrader.supervisor.view import Screen, View, refusals_text
 
 _REASON_WIDTH = 48
 MARKET_CLOSE = "market close"

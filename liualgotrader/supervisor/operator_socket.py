@@ -1,7 +1,8 @@
-"""The door for `trader status | stop | resume` and `liu kill-switch`: a socket only the owner can open.
+"""What a session answers to `trader status | stop | resume`, `liu kill-switch` and `liu positions`, on a socket of its own.
 
 Each session lists itself in `run/sessions/` of the data folder, in a file named like its folder, so that another
-program finds its socket. A request is one JSON line `{"do": ..., ...}`, the answer one JSON line.
+program finds its socket, which only the owner can open. A request is one JSON line `{"do": ..., ...}`, the answer one
+JSON line.
 """
 
 from __future__ import annotations
@@ -9,22 +10,36 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.control import OperatorRequest
+from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
 from liualgotrader.common.files import replace_file
 from liualgotrader.common.untrusted import MOST_LINE_BYTES, read_message
 from liualgotrader.ipc.address import forget_address, socket_address
 from liualgotrader.supervisor.view import View
 
+if TYPE_CHECKING:  # `trader status` needs neither
+    from liualgotrader.supervisor.session_figures import SessionFigures
+    from liualgotrader.supervisor.stack import Stack
+
 SOCKET = "operator.sock"
+GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
 _ANSWER_SECONDS = 10.0
+_FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
+_ANSWERED_SECONDS = 0.1  # machine time between an answer and what follows from it
+_FOLDER = "trader-"  # and the process id
+_OF_THE_GATEWAY = ("kill_switch", "resume", "positions", "orders")
+
+Answer = Mapping[str, Any]
+Answering = Callable[[Mapping[str, Any]], Awaitable[Answer]]
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -37,13 +52,10 @@ class Listed(msgspec.Struct, frozen=True):
     socket: str
 
 
-Answer = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
-
-
 class OperatorSocket:
-    """Serves one socket while it is open. Who answers may change meanwhile: no request finds the door shut."""
+    """Serves one socket while it is open. Who answers may change meanwhile, and no request finds it closed."""
 
-    def __init__(self, home: Path, run_dir: Path, batch_id: str, environment: str, day: str, answer: Answer) -> None:
+    def __init__(self, home: Path, run_dir: Path, batch_id: str, environment: str, day: str, answer: Answering) -> None:
         self._socket = run_dir / SOCKET
         self._entry = sessions_folder(home) / f"{run_dir.name}.json"
         self._listed = Listed(os.getpid(), batch_id, environment, day, str(self._socket))
@@ -56,15 +68,15 @@ class OperatorSocket:
         Raises:
             OutsideError: if the data folder has no room for it.
         """
-        with self._making_room():
+        with self._full_disk_named():
             self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._socket.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, socket_address(self._socket))
             self._socket.chmod(0o600)
             self._entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._list()
+            replace_file(self._entry, msgspec.json.encode(self._listed))
 
-    def hand_over(self, batch_id: str, environment: str, day: str, answer: Answer) -> None:
+    def hand_over(self, batch_id: str, environment: str, day: str, answer: Answering) -> None:
         """Have a batch answer from here on, on the same socket.
 
         Raises:
@@ -72,14 +84,19 @@ class OperatorSocket:
         """
         self._listed = Listed(os.getpid(), batch_id, environment, day, str(self._socket))
         self._answer = answer
-        with self._making_room():
-            self._list()
+        with self._full_disk_named():
+            replace_file(self._entry, msgspec.json.encode(self._listed))
 
-    def _list(self) -> None:
-        replace_file(self._entry, msgspec.json.encode(self._listed))
+    async def close(self) -> None:
+        """Listen no longer; safe to repeat."""
+        with suppress(OSError):  # it was never written, or cannot be removed: nobody listens where it points to
+            self._entry.unlink()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
 
     @contextmanager
-    def _making_room(self) -> Iterator[None]:
+    def _full_disk_named(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -88,27 +105,19 @@ class OperatorSocket:
                 f"nothing can be written in {place} ({error.strerror}): make room, or set LIU_HOME to another folder"
             ) from error
 
-    async def close(self) -> None:
-        """Listen no longer."""
-        with suppress(OSError):  # it was never written, or cannot be removed: nobody listens where it points to
-            self._entry.unlink()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
-                writer.write(msgspec.json.encode(await self._answered(await _line(reader))) + b"\n")
+                try:
+                    request = read_message(await _line(reader), most=MOST_LINE_BYTES, deepest=1)
+                except ValueError as error:
+                    answer: Answer = {"error": str(error)}
+                else:
+                    valid = isinstance(request, dict)
+                    answer = await self._answer(request) if valid else {"error": "a request is a JSON object"}
+                writer.write(msgspec.json.encode(answer) + b"\n")
                 await writer.drain()
         writer.close()
-
-    async def _answered(self, request: bytes) -> Mapping[str, Any]:
-        try:
-            asked = read_message(request, most=MOST_LINE_BYTES, deepest=1)
-        except ValueError as error:
-            return {"error": str(error)}
-        return await self._answer(asked) if isinstance(asked, dict) else {"error": "a request is a JSON object"}
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -119,6 +128,99 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         if b"\n" in chunk:
             break
     return line.partition(b"\n")[0]
+
+
+class TraderSocket(OperatorSocket):
+    """The socket of one `trader`, which answers itself before there is a batch; then the batch's session answers."""
+
+    def __init__(self, home: Path, environment: str, stop: Callable[[], None]) -> None:
+        pid = os.getpid()
+        self._home, self._folder, self._stop = home, home / "run" / f"{_FOLDER}{pid}", stop
+        super().__init__(home, self._folder, f"waiting-{pid}", environment, "", self._answer_waiting)
+        self._phase = "is being prepared"
+
+    def waits(self, what: str) -> None:
+        """Take note of what the preparation is waiting for, as the rest of a sentence about the session."""
+        self._phase = what
+
+    async def open(self) -> None:
+        """Begin to listen; sockets of those that were killed while they waited are removed.
+
+        Raises:
+            OutsideError: if the data folder has no room for it.
+        """
+        await asyncio.to_thread(_remove_killed, self._home)
+        await super().open()
+
+    async def close(self) -> None:
+        """Listen no longer; safe to repeat."""
+        await super().close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        forget_address(self._folder)
+
+    async def _answer_waiting(self, request: Mapping[str, Any]) -> Answer:
+        match request.get("do"):
+            case "status":
+                return {"waiting": self._phase}
+            case "stop":
+                asyncio.get_running_loop().call_later(_ANSWERED_SECONDS, self._stop)
+                return {"done": f"the session, which {self._phase}, is being stopped"}
+            case _:
+                return {"error": f"the session {self._phase}, so there is no order gateway yet; `trader stop` ends it"}
+
+
+def _remove_killed(home: Path) -> None:
+    try:
+        listening = {Path(session.socket).parent for session in running_sessions(home)}
+    except LiuError:  # what cannot be looked into is left as it is
+        return
+    for folder in set((home / "run").glob(f"{_FOLDER}*")) - listening:
+        try:
+            os.kill(int(folder.name.removeprefix(_FOLDER)), 0)
+        except (ProcessLookupError, OverflowError):
+            shutil.rmtree(folder, ignore_errors=True)
+            forget_address(folder)
+        except (OSError, ValueError):  # somebody else's process, or a name that is not ours
+            pass
+
+
+class OperatorAnswers:
+    """Answers for a session whose processes run. `stop(flatten)` ends it, `count` looks at the record."""
+
+    def __init__(
+        self, stack: Stack, figures: SessionFigures, count: Callable[[], Awaitable[None]], stop: Callable[[bool], None]
+    ) -> None:
+        self._stack, self._figures, self._count, self._stop = stack, figures, count, stop
+
+    async def answer(self, request: Mapping[str, Any]) -> Answer:
+        """Do what is requested and return the answer."""
+        match request.get("do"):
+            case "status":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FRESH_SECONDS):
+                        await self._count()
+                return {"view": msgspec.to_builtins(self._figures.view(), str_keys=True)}
+            case "stop":
+                self._stop(bool(request.get("flatten")))
+                return {"done": f"batch {self._stack.plan.batch_id} is being stopped"}
+            case str(name) if name in _OF_THE_GATEWAY:
+                return await self._ask_gateway(name, {key: value for key, value in request.items() if key != "do"})
+            case other:
+                return {"error": f"there is no request {other!r:.40}"}
+
+    async def _ask_gateway(self, name: str, arguments: dict[str, Any]) -> Answer:
+        try:
+            answer = await self._stack.ask("order_gateway", OperatorRequest(name, arguments), GATEWAY_SECONDS)
+        except OutsideError as error:
+            return {"error": str(error)}
+        if answer is None:
+            return {
+                "error": f"the order gateway has the request and has not answered in {GATEWAY_SECONDS:.0f} s; see `trader status`"
+            }
+        return {"done" if answer.done else "refused": answer.text}
+
+
+# --- for programs that ask ---------------------------------------------------------------------------------
 
 
 def sessions_folder(home: Path) -> Path:
@@ -133,7 +235,15 @@ def running_sessions(home: Path) -> list[Listed]:
         ConfigError: if the data folder may not be looked into, so that nobody can say.
     """
     found: list[Listed] = []
-    for entry in _entries(home):
+    try:
+        entries = sorted(entry for entry in sessions_folder(home).iterdir() if entry.suffix == ".json")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ConfigError(
+            f"the data folder {home} cannot be looked into ({error.strerror}): ask as the user who runs the session"
+        ) from error
+    for entry in entries:
         try:
             listed = msgspec.json.decode(entry.read_bytes(), type=Listed)
         except (OSError, msgspec.DecodeError):
@@ -146,17 +256,6 @@ def running_sessions(home: Path) -> list[Listed]:
     return found
 
 
-def _entries(home: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in sessions_folder(home).iterdir() if entry.suffix == ".json")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise ConfigError(
-            f"the data folder {home} cannot be looked into ({error.strerror}): ask as the user who runs the session"
-        ) from error
-
-
 def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the session's answer; blocks.
 
@@ -164,11 +263,11 @@ def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
         OutsideError: if it does not answer.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.settimeout(_ANSWER_SECONDS)
-            door.connect(socket_address(Path(session.socket)))
-            door.sendall(json.dumps(dict(request)).encode() + b"\n")
-            answer = door.makefile("rb").readline()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(_ANSWER_SECONDS)
+            client.connect(socket_address(Path(session.socket)))
+            client.sendall(json.dumps(dict(request)).encode() + b"\n")
+            answer = client.makefile("rb").readline()
         told: dict[str, Any] = json.loads(answer)
     except (OSError, ValueError) as error:
         raise OutsideError(f"the session of batch {session.batch_id} (pid {session.pid}) does not answer") from error
@@ -176,11 +275,11 @@ def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listens(path: str) -> bool:
-    """Whether somebody listens there; a door that cannot be tried may have somebody behind it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.settimeout(_ANSWER_SECONDS)
+    """Whether somebody listens there; a socket that cannot be tried may be served."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(_ANSWER_SECONDS)
         try:
-            door.connect(socket_address(Path(path)))
+            client.connect(socket_address(Path(path)))
         except (ConnectionRefusedError, FileNotFoundError, NotADirectoryError):
             return False
         except (OSError, OutsideError):

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan, nearest
-from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.plan_inspection import PlanFacts
+from liualgotrader.supervisor.plan_inspection import PlanFacts, StrategyFacts
 
 MOST_MARGIN = 4.0  # times equity that a US broker lends a day trader (FINRA rule 4210)
 

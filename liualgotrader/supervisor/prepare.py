@@ -28,22 +28,25 @@ from liualgotrader.supervisor.arming import (
     LIVE,
     Left,
     LiveMoney,
+    Proof,
     environment_of,
     hash_of,
+    keep_proof,
     require_word,
     session_limits,
 )
-from liualgotrader.supervisor.batch import Batch, BatchFinder, Wanted, build_label, may_go_on
-from liualgotrader.supervisor.data_folder import enough_room
+from liualgotrader.supervisor.batch import Batch, BatchFinder, Wanted, build_label, end_file, may_go_on
 from liualgotrader.supervisor.ending import Ending
-from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
-from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.pending_end import end_file
-from liualgotrader.supervisor.plan_inspection import PlanFacts, inspect_tradeplan
+from liualgotrader.supervisor.plan_inspection import PlanFacts, StrategyFacts, inspect_tradeplan
 from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
-from liualgotrader.supervisor.proofs import Proof, keep_proof
-from liualgotrader.supervisor.request import Screen, TraderRequest
-from liualgotrader.supervisor.session_database import Record, has_record, open_record
+from liualgotrader.supervisor.request import (
+    TraderRequest,
+    finished_hours,
+    next_session_text,
+    simulated_hours,
+    todays_hours,
+)
+from liualgotrader.supervisor.session_database import Record, enough_room, has_record, open_record
 from liualgotrader.supervisor.simulated_market import (
     MARKET_STATE,
     KeptAccount,
@@ -54,6 +57,7 @@ from liualgotrader.supervisor.simulated_market import (
     kept_account,
     market_spec,
 )
+from liualgotrader.supervisor.view import Screen
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
-from liualgotrader.supervisor.view import View
+from liualgotrader.common.calendar import (
+    LAST_MINUTE,
+    Session,
+    day_of,
+    new_york,
+    previous_sessions,
+    session_at_or_after,
+    session_of,
+    whole_day,
+)
+from liualgotrader.common.clock import MINUTE, as_datetime
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.session_plan import Hours
 
 GENERATED_DAY = "2024-06-03"
 """The day that the generated market plays when none is named: fixed, so that a seed says everything."""
@@ -49,25 +60,87 @@ class TraderRequest(msgspec.Struct, frozen=True, kw_only=True):
         return dt.date.fromisoformat(self.day or GENERATED_DAY)
 
 
-class Screen(Protocol):
-    """Where a person reads what goes on."""
+AFTER_CLOSE = 5 * MINUTE  # the processes' time to hear of the last fills
 
-    def line(self, text: str) -> None:
-        """Show one line that stays."""
-        ...
 
-    def warn(self, text: str) -> None:
-        """Show one line that a person should look at."""
-        ...
+def simulated_hours(
+    day: dt.date, window: tuple[str, str], liquidation_minutes: int, history: int, *, bypass: bool = False
+) -> Hours:
+    """Return the hours of a session on the simulated market; a window's bounds count as the session's.
 
-    def show(self, view: View) -> None:
-        """Show the state of the session in place of the last one."""
-        ...
+    With `bypass` a day on which the exchange was shut lasts from midnight to 23:50.
 
-    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show a table that stays."""
-        ...
+    Raises:
+        ConfigError: if the exchange is shut that day (without `bypass`) or the window does not lie inside its session.
+    """
+    session = session_of(day)
+    if session is None and bypass:
+        session = whole_day(day)
+    if session is None:
+        raise ConfigError(f"the exchange was shut on {day}; choose a trading day with --date")
+    opens_at = _moment(day, window[0], "--from") if window[0] else session.opens_at
+    closes_at = _moment(day, window[1], "--to") if window[1] else session.closes_at
+    if not session.opens_at <= opens_at < closes_at <= session.closes_at:
+        hours = f"{as_datetime(session.opens_at):%H:%M} to {as_datetime(session.closes_at):%H:%M}"
+        raise ConfigError(f"the window must lie inside the session of {day}, {hours} New York, --from before --to")
+    return _hours(day, opens_at, closes_at, liquidation_minutes, history, bypass=bypass)
 
-    def close(self) -> None:
-        """Show the last state no longer."""
-        ...
+
+def todays_hours(now: int, liquidation_minutes: int, history: int, *, bypass: bool) -> Hours | None:
+    """Return the hours of the session at `now`, None if it is over or the exchange is shut today.
+
+    With `bypass` there is always one: the exchange's, or from `now` to the end of its session or of the day.
+    """
+    day = day_of(now)
+    session = session_of(day)
+    if session is not None and now < session.closes_at and not (bypass and now < session.opens_at):
+        return _hours(day, session.opens_at, session.closes_at, liquidation_minutes, history, bypass=bypass)
+    if not bypass:
+        return None
+    started = now - now % MINUTE
+    closes_at = session.closes_at if session and now < session.closes_at else new_york(day, LAST_MINUTE)
+    if closes_at - started < MINUTE:
+        raise ConfigError("with `bypass_market_schedule` a session ends at 23:50 New York; start it earlier")
+    return _hours(day, started, closes_at, liquidation_minutes, history, bypass=True)
+
+
+def finished_hours(now: int, liquidation_minutes: int, history: int) -> Hours | None:
+    """Return the hours of today's session although it is over, None if there was none."""
+    session = session_of(day_of(now))
+    if session is None:
+        return None
+    return _hours(session.day, session.opens_at, session.closes_at, liquidation_minutes, history)
+
+
+def next_session_text(now: int) -> str:
+    """Return when the next session opens, in words."""
+    opens = as_datetime(session_at_or_after(now).opens_at)
+    return f"{opens:%A %Y-%m-%d} at {opens:%H:%M} New York"
+
+
+def _hours(
+    day: dt.date, opens_at: int, closes_at: int, liquidation_minutes: int, history: int, *, bypass: bool = False
+) -> Hours:
+    return Hours(
+        day=day.isoformat(),
+        opens_at=opens_at,
+        closes_at=closes_at,
+        liquidates_at=max(opens_at, closes_at - liquidation_minutes * MINUTE),
+        ends_at=closes_at + AFTER_CLOSE,
+        previous=tuple((s.opens_at, s.closes_at) for s in _newest_first(previous_sessions(day, history))),
+        bypass=bypass,
+    )
+
+
+def _newest_first(sessions: Sequence[Session]) -> Sequence[Session]:
+    return sorted(sessions, reverse=True)
+
+
+def _moment(day: dt.date, text: str, option: str) -> int:
+    try:
+        time = dt.time.fromisoformat(text)
+        if time.tzinfo is not None:
+            raise ValueError(text)
+        return new_york(day, time)
+    except ValueError:
+        raise ConfigError(f"{option} is '{text}', but it must be a time like 09:30 (New York)") from None

@@ -22,8 +22,7 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import Marks
 from liualgotrader.supervisor.arming import environment_of
-from liualgotrader.supervisor.batch import Batch
-from liualgotrader.supervisor.data_folder import make_home
+from liualgotrader.supervisor.batch import Batch, PendingEnd, keep_end
 from liualgotrader.supervisor.ending import (
     Ending,
     could_not_trade,
@@ -35,14 +34,13 @@ from liualgotrader.supervisor.ending import (
     say_summary,
 )
 from liualgotrader.supervisor.managed_process import ManagedProcess
-from liualgotrader.supervisor.operator_answers import AnswerHolder, OperatorAnswers
-from liualgotrader.supervisor.pending_end import PendingEnd, keep_end
+from liualgotrader.supervisor.operator_socket import OperatorAnswers, TraderSocket
 from liualgotrader.supervisor.prepare import Preparation, Prepared
-from liualgotrader.supervisor.request import Screen, TraderRequest
-from liualgotrader.supervisor.results import Results
-from liualgotrader.supervisor.session_figures import SessionFigures
+from liualgotrader.supervisor.request import TraderRequest
+from liualgotrader.supervisor.session_database import make_home
+from liualgotrader.supervisor.session_figures import Results, SessionFigures
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
-from liualgotrader.supervisor.view import equity_text, masked_account, today_text
+from liualgotrader.supervisor.view import Screen, equity_text, masked_account, today_text
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +174,7 @@ class Session:
     async def _whole(self, cleanup: AsyncExitStack) -> Ending:
         home, environment = self._settings.home_path, environment_of(self._request, self._settings)
         make_home(home)
-        door = AnswerHolder(home, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
+        door = TraderSocket(home, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
         cleanup.push_async_callback(door.close)
         await door.open()
         prepared = await Preparation(  # it may mean to wait for the open
@@ -194,7 +192,9 @@ class Session:
         self._prepared = prepared
         self._ending = asyncio.get_running_loop().create_future()
         stack = self._stack = Stack(prepared.plan, prepared.page, self, prepared.wanted, self._programs)
-        figures = self._figures = SessionFigures(prepared, stack, self._market_now)
+        figures = self._figures = SessionFigures(
+            stack, prepared.market, prepared.batch.layout.strategies(), self._market_now
+        )
         cleanup.push_async_callback(self._nobody_left, stack)
         plan = prepared.plan
         self._results = Results(
@@ -205,7 +205,7 @@ class Session:
             alone=self._tradeplan.skip_existing or self._request.account_is_new,
         )
         answering = OperatorAnswers(stack, figures, self._count, self.stop)
-        door.hand_over(plan.batch_id, plan.environment, plan.hours.day, answering)
+        door.hand_over(plan.batch_id, plan.environment, plan.hours.day, answering.answer)
         cleanup.push_async_callback(door.close)  # before the processes and the record that it tells of are gone
         stack.start()
         ending = await self._live()

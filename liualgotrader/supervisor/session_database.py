@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from liualgotrader.supervisor.simulated_market import kept_account
 
 if TYPE_CHECKING:
     from liualgotrader.postgres.embedded_server import EmbeddedServer
+
 
 SIMULATED_DATABASE = "liu_simulated"
 
@@ -149,3 +151,37 @@ async def _would_change(dsn: str, portfolios: Collection[str]) -> str:
 def no_portfolio(portfolio_id: str) -> ConfigError:
     """Return the error of a tradeplan whose `portfolio_id` is not in the database."""
     return ConfigError(f"there is no portfolio {portfolio_id} in the database; `portfolio_id` must name one, or go")
+
+
+LEAST_FREE = 500_000_000  # bytes that a new batch needs; one that was begun goes on with less, without entries
+
+
+def make_home(home: Path) -> None:
+    """See that the data folder is there.
+
+    Raises:
+        ConfigError: if it cannot be made.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the data folder {home} cannot be made ({error.strerror}); set LIU_HOME to another"
+        ) from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise ConfigError(f"nothing can be written in the data folder {home}; set LIU_HOME to another")
+
+
+def enough_room(home: Path) -> None:
+    """Check that the data folder has room for a new batch.
+
+    Raises:
+        OutsideError: if the disk is full.
+    """
+    least = LEAST_FREE
+    free = os.statvfs(home).f_bavail * os.statvfs(home).f_frsize
+    if free < least:
+        raise OutsideError(
+            f"only {free / 1e6:.0f} MB are free in {home}; a session needs {least / 1e6:.0f} MB: "
+            "free some, or set LIU_HOME to another disk"
+        )

@@ -31,8 +31,16 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.ipc.queue_link import new_queue
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.scanners_runner.scanner_marks import Marks
-from liualgotrader.supervisor.managed_process import ManagedProcess, ProcessSpec, death_text
-from liualgotrader.supervisor.watchdog import SilentProcess, StuckCall, back_off, finding, look
+from liualgotrader.supervisor.managed_process import (
+    ManagedProcess,
+    ProcessSpec,
+    SilentProcess,
+    StuckCall,
+    back_off,
+    death_text,
+    finding,
+    look,
+)
 
 log = logging.getLogger(__name__)
 

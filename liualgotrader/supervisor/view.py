@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -175,3 +175,27 @@ def refusals_text(refused: Mapping[str, int]) -> str:
     """Return counts by rule in words, the most frequent first, empty if there are none."""
     ordered = sorted(refused.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} by {rule}" for rule, count in ordered)
+
+
+class Screen(Protocol):
+    """Where a person reads what goes on."""
+
+    def line(self, text: str) -> None:
+        """Show one line that stays."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Show one line that a person should look at."""
+        ...
+
+    def show(self, view: View) -> None:
+        """Show the state of the session in place of the last one."""
+        ...
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table that stays."""
+        ...
+
+    def close(self) -> None:
+        """Show the last state no longer."""
+        ...

@@ -27,7 +27,7 @@ for found in pkgutil.walk_packages(room.__path__, "{room}."):
 """
 _PROCESS = """
 import pathlib, sys, types
-import liualgotrader.supervisor.launch
+import liualgotrader.supervisor.managed_process
 import {module} as main
 if hasattr(main, "open_dependencies"):
     from liualgotrader.common.clock import WallClock

@@ -23,10 +23,19 @@ from liualgotrader.common.errors import BrokerUnreachable, ConfigError, LiuError
 from liualgotrader.common.orders import BrokerAccount
 from liualgotrader.common.session_plan import Arming, Limits
 from liualgotrader.common.tradeplan import load_tradeplan
-from liualgotrader.supervisor.arming import Left, LiveMoney, environment_of, first_limits, hash_of, unarmed
+from liualgotrader.supervisor.arming import (
+    Left,
+    LiveMoney,
+    Proof,
+    environment_of,
+    first_limits,
+    hash_of,
+    keep_proof,
+    proofs_of,
+    unarmed,
+)
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.prepare import Preparation
-from liualgotrader.supervisor.proofs import Proof, keep_proof, proofs_of
 from liualgotrader.supervisor.request import TraderRequest
 from tests.fakes.supervisor import RecordingScreen
 

@@ -15,7 +15,7 @@ from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, TradeRow
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import Off
-from liualgotrader.supervisor.batch import Batch, BatchFinder
+from liualgotrader.supervisor.batch import Batch, BatchFinder, lay_out
 from liualgotrader.supervisor.ending import (
     MARKET_CLOSE,
     Ending,
@@ -27,9 +27,8 @@ from liualgotrader.supervisor.ending import (
     say_scanners_off,
     say_summary,
 )
-from liualgotrader.supervisor.layout import StrategyFacts, lay_out
-from liualgotrader.supervisor.results import Held, Results, Standing
-from liualgotrader.supervisor.session_figures import at_newest_prices
+from liualgotrader.supervisor.plan_inspection import StrategyFacts
+from liualgotrader.supervisor.session_figures import Held, Results, Standing, at_newest_prices
 from liualgotrader.supervisor.view import ProcessView, StrategyView, View
 from tests.fakes.store import MemoryStore
 from tests.fakes.supervisor import RecordingScreen

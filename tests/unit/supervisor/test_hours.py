@@ -8,9 +8,14 @@ from liualgotrader.common.clock import NEW_YORK, WallClock, instant
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.hours import finished_hours, next_session_text, simulated_hours, todays_hours
 from liualgotrader.supervisor.prepare import Preparation
-from liualgotrader.supervisor.request import TraderRequest
+from liualgotrader.supervisor.request import (
+    TraderRequest,
+    finished_hours,
+    next_session_text,
+    simulated_hours,
+    todays_hours,
+)
 from tests.fakes.supervisor import RecordingScreen
 
 DAY = dt.date(2024, 6, 3)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.supervisor.layout import StrategyFacts, lay_out, stored_layout
+from liualgotrader.supervisor.batch import lay_out, stored_layout
+from liualgotrader.supervisor.plan_inspection import StrategyFacts
 
 
 def facts(*names):

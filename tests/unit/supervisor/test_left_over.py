@@ -12,9 +12,8 @@ from liualgotrader.common.orders import BrokerPosition
 from liualgotrader.common.rows import AlgoRunRow, ForeignRow, OrderEventRow, OrderRow, TradeRow
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
 from liualgotrader.orders import Begin, BrokerSnapshot, Recovered
-from liualgotrader.supervisor.batch import Batch, BatchFinder, Wanted, lock_of
-from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.pending_end import PendingEnd, keep_end, kept_end
+from liualgotrader.supervisor.batch import Batch, BatchFinder, PendingEnd, Wanted, keep_end, kept_end, lock_of
+from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from tests.fakes.broker import desk_terms
 from tests.fakes.store import MemoryStore
 

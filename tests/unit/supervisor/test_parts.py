@@ -25,17 +25,15 @@ from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.ipc.address import short_link, socket_address
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator.market_server import rules_of
-from liualgotrader.supervisor import data_folder
+from liualgotrader.supervisor import session_database
 from liualgotrader.supervisor.arming import session_limits
 from liualgotrader.supervisor.batch import BatchFinder, Wanted, lock_of, same_market
-from liualgotrader.supervisor.data_folder import enough_room, make_home
-from liualgotrader.supervisor.layout import StrategyFacts
 from liualgotrader.supervisor.managed_process import death_text
-from liualgotrader.supervisor.operator_answers import AnswerHolder
-from liualgotrader.supervisor.operator_socket import Listed, OperatorSocket, ask, running_sessions
+from liualgotrader.supervisor.operator_socket import Listed, OperatorSocket, TraderSocket, ask, running_sessions
+from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.prepare import last_market_time
 from liualgotrader.supervisor.request import TraderRequest
-from liualgotrader.supervisor.session_database import Record, has_record
+from liualgotrader.supervisor.session_database import Record, enough_room, has_record, make_home
 from liualgotrader.supervisor.simulated_market import account_of, endpoints_of, market_spec
 from tests.fakes.store import MemoryStore
 
@@ -128,7 +126,7 @@ def test_a_batch_has_one_supervisor(tmp_path):
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_folder, "LEAST_FREE", 10**18)
+    monkeypatch.setattr(session_database, "LEAST_FREE", 10**18)
     with pytest.raises(OutsideError, match="MB are free"):
         enough_room(tmp_path)
     (tmp_path / "file").write_text("")
@@ -142,7 +140,7 @@ async def test_a_full_disk_refuses_a_new_batch_and_lets_an_unfinished_one_go_on(
     first = BatchFinder(store, tmp_path)
     begun = await first.batch(wanted, 1, fresh=False)
     first.release()
-    monkeypatch.setattr(data_folder, "LEAST_FREE", 10**18)
+    monkeypatch.setattr(session_database, "LEAST_FREE", 10**18)
     again = BatchFinder(store, tmp_path)
     batch = await again.batch(wanted, 2, fresh=False)
     assert (batch.batch_id, batch.resumed) == (begun.batch_id, True)
@@ -162,7 +160,7 @@ def test_only_without_a_database_of_any_kind_there_is_no_batch_to_take_up(tmp_pa
     assert has_record(new, simulated)
 
 
-async def test_the_operators_door_answers_its_owner_and_disappears(tmp_path):
+async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path):
     run_dir = tmp_path / "run" / "x"
     run_dir.mkdir(parents=True)
     asked = []
@@ -199,9 +197,9 @@ def test_the_command_that_shows_the_rows_can_be_typed(monkeypatch):
     assert words[-3:] == ["db", "psql", "liu_simulated"]
 
 
-async def test_the_door_of_a_waiting_session_answers_in_a_folder_too_deep_for_sockets_and_leaves_nothing(tmp_path):
+async def test_the_socket_of_a_waiting_session_answers_in_a_folder_too_deep_for_sockets_and_leaves_nothing(tmp_path):
     home = tmp_path / ("d" * 120)
-    door = AnswerHolder(home, "PAPER", lambda: None)
+    door = TraderSocket(home, "PAPER", lambda: None)
     door.waits("waits for the open")
     await door.open()
     (listed,) = await asyncio.to_thread(running_sessions, home)
@@ -213,7 +211,7 @@ async def test_the_door_of_a_waiting_session_answers_in_a_folder_too_deep_for_so
     assert running_sessions(home) == []
 
 
-async def test_every_question_is_answered_while_a_waiting_session_hands_its_door_over_to_its_batch(tmp_path):
+async def test_every_question_is_answered_while_a_waiting_session_hands_its_socket_over_to_its_batch(tmp_path):
     class Session:
         async def answer(self, asked):
             return {"view": "of the batch"}
@@ -221,12 +219,12 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_door
     def keep_asking():
         answers = []
         while len(answers) < 2 or answers[-1] == "waiting":
-            (listed,) = running_sessions(tmp_path)  # never none: the door does not shut
+            (listed,) = running_sessions(tmp_path)  # never none: the socket stays open
             answers += ask(listed, {"do": "status"})
         (listed,) = running_sessions(tmp_path)
         return answers, listed.batch_id, listed.day
 
-    door = AnswerHolder(tmp_path, "PAPER", lambda: None)
+    door = TraderSocket(tmp_path, "PAPER", lambda: None)
     await door.open()
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
@@ -236,7 +234,7 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_door
         )  # has knocked, and has not asked yet
         asking = asyncio.create_task(asyncio.to_thread(keep_asking))
         await asyncio.to_thread(ask, listed, {"do": "status"})
-        door.hand_over("0b5e-77", "PAPER", "2024-06-03", Session())
+        door.hand_over("0b5e-77", "PAPER", "2024-06-03", Session().answer)
         answers, batch_id, day = await asking
         await asyncio.get_running_loop().sock_sendall(caller, b'{"do": "status"}\n')
         assert await asyncio.get_running_loop().sock_recv(caller, 100) == b'{"view":"of the batch"}\n'
@@ -250,7 +248,7 @@ async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_the
     doors = []
     for pid in (1_234_567, 1_234_568):  # 64-bit systems count to 4 194 304
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-        doors.append(AnswerHolder(tmp_path, "PAPER", lambda: None))
+        doors.append(TraderSocket(tmp_path, "PAPER", lambda: None))
         await doors[-1].open()
     first, second = await asyncio.to_thread(running_sessions, tmp_path)
     assert (first.pid, second.pid) == (1_234_567, 1_234_568)
@@ -266,24 +264,24 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     monkeypatch.setattr(os, "getpid", lambda: gone.pid)
-    killed = AnswerHolder(tmp_path, "PAPER", lambda: None)
+    killed = TraderSocket(tmp_path, "PAPER", lambda: None)
     await killed.open()
-    killed._door._server.close()  # as the end of its process does
+    killed._server.close()  # as the end of its process does
     without_entry = tmp_path / "run" / f"trader-{gone.pid}0000"
     without_entry.mkdir()
     (tmp_path / "run" / "trader-1").mkdir()  # somebody lives under that number
     monkeypatch.undo()
-    door = AnswerHolder(tmp_path, "PAPER", lambda: None)
+    door = TraderSocket(tmp_path, "PAPER", lambda: None)
     await door.open()
     await door.close()
     left = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*"))
     assert left == ["sessions", "trader-1"]
 
 
-async def test_a_door_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path):
+async def test_a_socket_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "sessions").write_text("")  # in place of the folder: what is to be written cannot be
-    door = AnswerHolder(tmp_path, "PAPER", lambda: None)
+    door = TraderSocket(tmp_path, "PAPER", lambda: None)
     with pytest.raises(OutsideError, match=r"nothing can be written in .*run \(File exists\): make room"):
         await door.open()
     await door.close()
@@ -297,7 +295,7 @@ def test_a_data_folder_that_may_not_be_looked_into_is_not_called_empty(ordinary_
         running_sessions(home)
 
 
-def test_a_session_whose_door_is_not_ours_to_open_stays_listed(ordinary_user):
+def test_a_session_whose_socket_is_not_ours_to_open_stays_listed(ordinary_user):
     sessions = ordinary_user / "run" / "sessions"
     sessions.mkdir(parents=True)
     (ordinary_user / "x").mkdir()

@@ -13,7 +13,7 @@ from liualgotrader.common.session_plan import read_plan, write_plan
 from liualgotrader.ipc.child_process import start_resource_tracker
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.scanners_runner.scanner_marks import Marks
-from liualgotrader.supervisor import watchdog
+from liualgotrader.supervisor import managed_process
 from liualgotrader.supervisor.stack import Stack
 from tests.fakes.supervisor import PROGRAMS, RecordingOwner, plan_in
 
@@ -210,7 +210,7 @@ async def test_an_end_is_orderly_although_a_process_was_killed_before_it(stack_o
 
 
 async def test_a_process_whose_loop_stands_still_is_started_again(stack_of, monkeypatch):
-    monkeypatch.setattr(watchdog, "MUTE_SECONDS", 0.5)
+    monkeypatch.setattr(managed_process, "MUTE_SECONDS", 0.5)
     stack, owner, _ = stack_of({"consumer-0": "mute-once"}, wanted=("consumer-0",))
     stack.start()
     worker = stack.workers["consumer-0"]

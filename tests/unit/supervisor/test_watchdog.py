@@ -5,7 +5,7 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.ipc.process_status import MAKING
 from liualgotrader.ipc.session_page import Life, symbol_cell
-from liualgotrader.supervisor.watchdog import ProcessLook, SilentProcess, StuckCall, back_off, finding
+from liualgotrader.supervisor.managed_process import ProcessLook, SilentProcess, StuckCall, back_off, finding
 
 NOW = 1000 * SECOND
 WELL = ProcessLook("consumer-0", 7, NOW - 90 * SECOND, 7, Life.READY, NOW, 3, symbol_cell("IBM"), 5, 12, 0)

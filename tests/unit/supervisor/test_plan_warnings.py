@@ -5,8 +5,7 @@ import pytest
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.session_plan import Hours, Limits
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.supervisor.layout import StrategyFacts
-from liualgotrader.supervisor.plan_inspection import PlanFacts, ScannerFacts
+from liualgotrader.supervisor.plan_inspection import PlanFacts, ScannerFacts, StrategyFacts
 from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
 
 DAY = StrategyFacts("Day", run_all=False, day_trade=True)
