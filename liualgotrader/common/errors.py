@@ -10,6 +10,7 @@
     │   └── DatabaseUnavailable  rows wait in the journal and are written later
     ├── BrokerRefused        one order is dead; its strategy is told why
     ├── BadData              one event is dropped and counted
+    │   └── UnusableRows         use the other rows of the answer; of these nothing is known
     └── MoneyNeedsAPerson    nothing may be traded until somebody looks (exit 4)
         └── RecordDiffers        the journal does not lead to the rows that are stored; rebuild from the record
 
@@ -19,8 +20,11 @@ catches it, the process ends with the whole traceback and the supervisor starts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from liualgotrader.common.orders import UnreadRow
 
 _SHOWN = 3  # symbols of an answer in one sentence
 
@@ -78,6 +82,14 @@ class BrokerRefused(LiuError):
 
 class BadData(LiuError):
     """A message does not say what its kind must say."""
+
+
+class UnusableRows(BadData):
+    """Some rows of an answer cannot be used: `errors` say why, `bad` what they are about, `good` has all the others."""
+
+    def __init__(self, errors: Sequence[BadData], bad: Sequence[UnreadRow], good: Sequence[Any]) -> None:
+        super().__init__("; ".join(str(error) for error in errors[:_SHOWN]))
+        self.errors, self.bad, self.good = errors, bad, good
 
 
 class MoneyNeedsAPerson(LiuError):

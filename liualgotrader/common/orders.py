@@ -299,6 +299,14 @@ class BrokerPosition(msgspec.Struct, frozen=True):
     previous_close: Decimal | None = None
 
 
+class UnreadRow(msgspec.Struct, frozen=True):
+    """What a row of the broker's that cannot be used is about, as far as it says so; empty: not known."""
+
+    symbol: str = ""
+    broker_order_id: str = ""
+    client_order_id: str = ""
+
+
 class BrokerActivity(msgspec.Struct, frozen=True):
     """What changed the account and is no execution: a deposit, a withdrawal, a dividend, a fee.
 

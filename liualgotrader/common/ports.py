@@ -78,7 +78,10 @@ class Tape(Protocol):
 
 
 class Broker(Protocol):
-    """The account at the broker, as the order gateway uses it. Every call ends within its time-out."""
+    """The account at the broker, as the order gateway uses it. Every call ends within its time-out.
+
+    Lists raise `UnusableRows` where some of their rows cannot be used: it carries the others.
+    """
 
     async def submit(self, order: OrderIntent) -> BrokerOrder:
         """Send the order under its client order id.

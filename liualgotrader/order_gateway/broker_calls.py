@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
-from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
+from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError, UnusableRows
 from liualgotrader.common.order_id import PREFIX
-from liualgotrader.common.orders import BrokerActivity, BrokerOrder
+from liualgotrader.common.orders import BrokerActivity, BrokerOrder, UnreadRow
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import warn
 from liualgotrader.orders import (
@@ -29,6 +30,8 @@ from liualgotrader.orders import (
 )
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PATIENCE = 4  # times the broker's own time-out; an adapter that has not ended by then has hung
 EVERY_OPEN_ORDER = 1  # ns UTC: since ever
@@ -112,27 +115,58 @@ class BrokerCalls:
         broker = self._broker
         try:
             async with asyncio.timeout(PATIENCE * self._timeout):
-                positions = await broker.positions()
-                orders = {o.broker_order_id: o for o in await broker.orders(since=EVERY_OPEN_ORDER, open_only=True)}
-                orders |= {o.broker_order_id: o for o in await broker.orders(since=since)}
-                executions = await broker.executions(since=since)
+                positions, unread_positions = await self.usable(broker.positions())
+                working, unread_working = await self.usable(broker.orders(since=EVERY_OPEN_ORDER, open_only=True))
+                newest, unread_newest = await self.usable(broker.orders(since=since))
+                executions, _ = await self.usable(broker.executions(since=since))
         except _FAILURES as error:
             self._look_into(error)
             return BrokerSnapshot(False)
-        activities = await self._activities(since)
-        return BrokerSnapshot(True, tuple(orders.values()), tuple(executions), tuple(positions), activities)
+        orders = {order.broker_order_id: order for order in (*working, *newest)}
+        return BrokerSnapshot(
+            True,
+            tuple(orders.values()),
+            tuple(executions),
+            tuple(positions),
+            await self._activities(since),
+            tuple(dict.fromkeys((*unread_working, *unread_newest))),
+            tuple(unread_positions),
+        )
 
     async def _activities(self, since: int) -> tuple[BrokerActivity, ...]:
         """Return what moved the account otherwise: nothing waits for it, so a failure is no failure of the books."""
         try:
             async with asyncio.timeout(self._timeout):
-                return tuple(await self._broker.activities(since=since))
+                return tuple((await self.usable(self._broker.activities(since=since)))[0])
         except _FAILURES as error:
             warn(log, "activities_not_known", error=error)
             self._look_into(error)
             return ()
 
+    async def usable(self, asked: Awaitable[Sequence[T]]) -> tuple[Sequence[T], Sequence[UnreadRow]]:
+        """Return the rows of an answer that can be used, and what the others are about, once they have been named."""
+        try:
+            return await asked, ()
+        except UnusableRows as error:
+            for one in error.errors:
+                self._unreadable(one)
+            return error.good, error.bad
+
     def _look_into(self, error: Exception) -> None:
         """Have it said when the broker did answer, and its answer cannot be used."""
         if isinstance(error, BadData):
             self._unreadable(error)
+
+
+async def usable_but(needed: Callable[[UnreadRow], bool], asked: Awaitable[Sequence[T]]) -> Sequence[T]:
+    """Return the rows of an answer that can be used.
+
+    Raises:
+        UnusableRows: if one of the others is needed.
+    """
+    try:
+        return await asked
+    except UnusableRows as error:
+        if any(needed(row) for row in error.bad):
+            raise
+        return error.good

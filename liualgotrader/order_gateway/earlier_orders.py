@@ -9,9 +9,10 @@ from decimal import Decimal
 from liualgotrader.common.clock import MINUTE, SECOND, Clock
 from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.orders import BrokerOrder, Side
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder, Side
 from liualgotrader.common.ports import Broker, Store
 from liualgotrader.common.rows import EarlierOrder
+from liualgotrader.order_gateway.broker_calls import usable_but
 from liualgotrader.orders import Earlier
 
 Notice = Callable[[str, str], None]
@@ -46,7 +47,11 @@ class EarlierOrders:
             for one in _of(left, views)
             if views[one.order.client_order_id].filled_quantity > one.order.filled_quantity
         ]
-        executions = await self._broker.executions(since=min(traded) - MINUTE) if traded else ()
+        executions: Sequence[BrokerExecution] = ()
+        if traded:
+            ids = {"", *(view.broker_order_id for view in views.values())}
+            asked = self._broker.executions(since=min(traded) - MINUTE)
+            executions = await usable_but(lambda row: row.broker_order_id in ids, asked)
         return [
             Earlier(one, view, tuple(e for e in executions if e.broker_order_id == view.broker_order_id))
             for one in _of(left, views)

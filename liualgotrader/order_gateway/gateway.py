@@ -86,7 +86,7 @@ class Gateway:
         self._hurry: asyncio.Task[None] | None = None
         self._polls: dict[str, Alarm] = {}  # by lane, the next look of each kind
         self._prices_watched = False
-        self._prices_missed = False
+        self._priceless: set[str] = set()  # sources of prices that fail
         self.rebuilt = False  # by this process: its news are numbered anew
         self._began_anew: set[int] = set()
         self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
@@ -358,18 +358,30 @@ class Gateway:
         self.tell(account)
 
     async def _learn_prices(self) -> None:
-        """Ask for the prices of what is held: the broker, and the data vendor for what the caretaker misses."""
+        """Ask for the prices of what is held: the broker, and, whatever it answers, the data vendor for what it lacks."""
         desk = self._room.desk
         if not (held := desk.held()):
             return
+        told = Prices({})
         try:
-            told = prices_of(p for p in await self._broker.positions() if p.symbol in held)
-            self.tell(told)
-            if missing := [symbol for symbol in desk.caretaken() if symbol not in told.prices]:
-                self.tell(Prices(dict(await self._prices.latest(missing))))
+            positions, _ = await self._errands.usable(self._broker.positions())
+            told = prices_of(p for p in positions if p.symbol in held)
         except (OutsideError, BrokerRefused, BadData) as error:
-            if not self._prices_missed:  # once an outage, not at every look
-                self._notice("WARNING", f"no prices for {', '.join(held)}: {error}")
-            self._prices_missed = True
+            self._no_prices("the broker", held, error)
         else:
-            self._prices_missed = False
+            self._priceless.discard("the broker")
+        if missing := [symbol for symbol in desk.caretaken() if symbol not in told.prices]:
+            try:
+                told.prices.update(await self._prices.latest(missing))
+            except (OutsideError, BadData) as error:
+                self._no_prices("the data vendor", missing, error)
+            else:
+                self._priceless.discard("the data vendor")
+        if told.prices or told.closes:
+            self.tell(told)
+
+    def _no_prices(self, source: str, symbols: Sequence[str], error: Exception) -> None:
+        """Say once an outage, not at every look, that a source tells no prices."""
+        if source not in self._priceless:
+            self._notice("WARNING", f"no prices for {', '.join(symbols)} from {source}: {error}")
+        self._priceless.add(source)

@@ -26,6 +26,7 @@ from liualgotrader.common.errors import (
     LiuError,
     OutsideError,
     RecordDiffers,
+    UnusableRows,
 )
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
@@ -168,6 +169,7 @@ class _Session:
         self._facts: dict[str, Any] = {}
         self._low_disk_told = False
         self._turns = 0
+        self._unread: UnusableRows | None = None
 
     async def begin(self, cleanup: AsyncExitStack, early: Sequence[SupervisorCommand]) -> None:
         """Lease the account, open or rebuild the books, and take part once they were compared with the broker's.
@@ -257,13 +259,24 @@ class _Session:
         store = await _patiently(child, self._recorder.connect, START_SECONDS)
         held: Sequence[BrokerPosition] | None = None
         for _ in range(STEADY_LOOKS):
-            before, held = held, await _patiently(child, self._broker.positions, START_SECONDS)
+            before, held = held, await _patiently(child, self._positions, START_SECONDS)
             if before == held:
                 break
             await self._settle_earlier(store)
         await self._analyse_earlier(store)
         if carries(child.plan):
             await self._carry(store, _without(held or (), found))
+
+    async def _positions(self) -> Sequence[BrokerPosition]:
+        """Return what of the account's positions can be read; for the others nothing can be carried."""
+        self._unread = None
+        try:
+            return await self._broker.positions()
+        except UnusableRows as error:
+            if any(not row.symbol for row in error.bad):
+                raise
+            self._unread = error
+            return error.good
 
     async def _settle_earlier(self, store: Store) -> None:
         """Book what earlier batches' orders have traded since, in the rows of those batches, and wait until it is stored."""
@@ -297,7 +310,10 @@ class _Session:
         """Give the slots what their strategies hold from before: each once, however often a gateway dies meanwhile."""
         child, books = self._child, self._room.desk.ledger.books
         await self._tell_traded_before(store)
+        unread = {row.symbol for row in self._unread.bad} if self._unread is not None else ()
         for carried in await carried_positions(child.plan, store, held, child.notice):
+            if carried.symbol in unread:
+                raise OutsideError(f"{self._unread}; {carried.symbol} was left open before: start again later.")
             place = carried.slot, carried.symbol
             known = place in books.missing if isinstance(carried, Missing) else books.held(*place)
             if not known:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.order_id import OrderId, batch_part
-from liualgotrader.common.orders import BrokerExecution, BrokerOrder
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, UnreadRow
 from liualgotrader.common.ports import Broker, Store
-from liualgotrader.common.rows import RecordedBatch
+from liualgotrader.common.rows import OrderRow, RecordedBatch
 from liualgotrader.common.session_plan import SessionPlan
-from liualgotrader.order_gateway.broker_calls import EVERY_OPEN_ORDER
+from liualgotrader.order_gateway.broker_calls import EVERY_OPEN_ORDER, usable_but
 from liualgotrader.order_gateway.carry_over import carries, recorded_positions
 from liualgotrader.orders import Carried, Recovered
 
@@ -34,23 +34,45 @@ async def _at_broker(plan: SessionPlan, record: RecordedBatch, broker: Broker, n
     """Return the broker's orders that are the batch's, by id or in the place of one that is, oldest first."""
     opens_at = plan.hours.opens_at
     since = (min(now, opens_at) if opens_at > 0 else now) - _LOOK_BACK
-    found = {o.broker_order_id: o for o in await broker.orders(since=EVERY_OPEN_ORDER, open_only=True)}
-    found |= {o.broker_order_id: o for o in await broker.orders(since=since)}
     names = {one.order.client_order_id for one in record.orders}
     ids = {one.order.broker_order_id for one in record.orders if one.order.broker_order_id}
-    shown = {o.client_order_id for o in _with_legs(found.values())}
-    for name in sorted(names - shown):
+    over = [one.order for one in record.orders if OrderState(one.order.state).is_final]
+    ended = {name for order in over for name in (order.client_order_id, order.broker_order_id) if name}
+    batch = batch_part(plan.batch_id)
+
+    def is_of_batch(name: str) -> bool:
+        parsed = OrderId.parse(name)
+        return name in names or (parsed is not None and parsed.batch == batch)
+
+    def is_needed(row: UnreadRow) -> bool:
+        name, broker_id = row.client_order_id, row.broker_order_id
+        if name in ended or broker_id in ended:
+            return False
+        return broker_id in ids or is_of_batch(name) or not name
+
+    seen = [
+        *await usable_but(is_needed, broker.orders(since=EVERY_OPEN_ORDER, open_only=True)),
+        *await usable_but(is_needed, broker.orders(since=since)),
+    ]
+    found = {order.broker_order_id: order for order in seen}
+    shown = {o.client_order_id for o in _with_legs(seen)}
+    for name in sorted({one.order.client_order_id for one in record.orders if _may_be_there(one.order)} - shown):
         if (view := await broker.order_by_client_id(name)) is not None:
             found[view.broker_order_id] = view
-    batch = batch_part(plan.batch_id)
     mine: list[BrokerOrder] = []
     for order in sorted(found.values(), key=lambda o: o.submitted_at):
-        own = OrderId.parse(order.client_order_id)
-        ours = order.client_order_id in names or (own is not None and own.batch == batch)
-        if ours or order.broker_order_id in ids or order.replaces in ids:
+        if is_of_batch(order.client_order_id) or order.broker_order_id in ids or order.replaces in ids:
             ids |= {one.broker_order_id for one in _with_legs([order])}
             mine.append(order)
     return tuple(mine)
+
+
+def _may_be_there(order: OrderRow) -> bool:
+    """Whether the broker may know an order: it was sent, and not declined at once."""
+    never_there = order.state == OrderState.REFUSED or (
+        order.state == OrderState.REJECTED and not order.broker_order_id
+    )
+    return not never_there
 
 
 async def _executions_of(seen: Iterable[BrokerOrder], broker: Broker) -> tuple[BrokerExecution, ...]:
@@ -58,7 +80,8 @@ async def _executions_of(seen: Iterable[BrokerOrder], broker: Broker) -> tuple[B
     if not any(order.filled_quantity for order in ours):
         return ()
     ids = {order.broker_order_id for order in ours}
-    executions = await broker.executions(since=min(order.submitted_at for order in ours) - MINUTE)
+    since = min(order.submitted_at for order in ours) - MINUTE
+    executions = await usable_but(lambda row: row.broker_order_id in {*ids, ""}, broker.executions(since=since))
     return tuple(execution for execution in executions if execution.broker_order_id in ids)
 
 

@@ -26,6 +26,7 @@ from liualgotrader.common.orders import (
     OrderIntent,
     Protect,
     ReplaceIntent,
+    UnreadRow,
 )
 from liualgotrader.common.rows import EarlierOrder, RecordedBatch, Row, TradedBefore
 from liualgotrader.common.session_plan import Hours, Limits, SessionPlan, SlotPlan, Timings
@@ -182,7 +183,8 @@ class BrokerSnapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snapsho
     """The broker's books, read in this order: positions, orders, executions (so none is older than the positions).
 
     `activities` moved the account's cash or shares and are no executions; a look that learned of none is no failure.
-    `ok` False says that reading failed; the rest is then empty, and nothing is concluded from it.
+    `ok` False says that reading failed; the rest is then empty, and nothing is concluded from it. What is unread is
+    there and not known: it is never taken for absent.
     """
 
     ok: bool
@@ -190,6 +192,8 @@ class BrokerSnapshot(msgspec.Struct, frozen=True, tag_field="kind", tag="snapsho
     executions: tuple[BrokerExecution, ...] = ()
     positions: tuple[BrokerPosition, ...] = ()
     activities: tuple[BrokerActivity, ...] = ()
+    unread_orders: tuple[UnreadRow, ...] = ()
+    unread_positions: tuple[UnreadRow, ...] = ()
 
 
 class Tick(msgspec.Struct, frozen=True, tag_field="kind", tag="tick"):

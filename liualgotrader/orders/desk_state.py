@@ -92,6 +92,8 @@ class Reconciling:
     done_at: int = 0  # market time of the newest one that was answered
     attached: bool = False  # the order stream was connected since the newest `Begin`: what is ours has been taken up
     opened: bool = False  # what is foreign has been recorded
+    unopened: set[str] = field(default_factory=set)  # symbols of which it was not known then
+    unread: dict[str, str] = field(default_factory=dict)  # symbol -> why nothing is opened in it until it can be read
     strangers: set[str] = field(default_factory=set)  # broker ids of other batches' orders named since the start
     suspects: dict[str, Decimal] = field(default_factory=dict)  # differences seen once
     sequence: int = 0  # newest number of the broker's order stream

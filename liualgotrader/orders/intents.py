@@ -273,7 +273,7 @@ def _case(ledger: DeskState, order: DeskOrder) -> Case:
         day_trade=slot.day_trade,
         shadow=terms.shadow,
         conditions=[*ledger.conditions.values(), *_flattened(ledger, order.slot)],
-        quarantine=books.quarantined.get(symbol, ""),
+        quarantine=books.quarantined.get(symbol) or ledger.reconciling.unread.get(symbol, ""),
         closing=(order.slot, symbol) in ledger.closings,
         held=held,
         leaves=leaves,

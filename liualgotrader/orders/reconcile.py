@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+import msgspec
+
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.order_id import PREFIX
+from liualgotrader.common.order_id import PREFIX, OrderId
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder
 from liualgotrader.common.rows import ForeignRow
 from liualgotrader.orders import account_state as account
@@ -26,6 +28,7 @@ from liualgotrader.orders.resolving import HOW_TO_SETTLE
 MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
 WAITING = "reconcile"  # the condition that holds until the first comparison after a start or a new connection
 WAITING_TEXT = "the broker's books have not been compared with ours since the start"
+UNREAD_TEXT = "the broker's answer about it cannot be read"
 RECONNECTED_TEXT = "the broker's books have not been compared with ours since its order stream was away"
 
 
@@ -33,16 +36,17 @@ def on_snapshot(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
     """Take in the broker's books."""
     if snapshot.ok:
         account.on_activities(ledger, snapshot.activities, first=not ledger.reconciling.done_at)
-        _take_orders(ledger, snapshot.orders)
+        _take_orders(ledger, snapshot)
         _take_executions(ledger, snapshot.executions)
         judge_adopted(ledger)
         _book_what_is_missing(ledger)
-        _end_what_nothing_replaces(ledger)
-        _ask_for_the_absent(ledger, snapshot.orders)
+        _end_what_nothing_replaces(ledger, snapshot)
+        _ask_for_the_absent(ledger, snapshot)
         _compare_positions(ledger, snapshot)
         _name_what_earlier_batches_left(ledger)
         account.on_prices(ledger, prices_of(snapshot.positions))
-        if ledger.reconciling.connections_then == ledger.reconciling.connections:
+        state = ledger.reconciling
+        if state.opened and state.connections_then == state.connections:
             ledger.condition(
                 WAITING, "", quiet=True
             )  # else it may have missed what happened before the stream was back
@@ -64,7 +68,7 @@ def relevant(ledger: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
     told = {o.broker_order_id for o in _with_legs(orders)}
     executions = tuple(e for e in snapshot.executions if _is_new(ledger, e, told))
     activities = tuple(a for a in snapshot.activities if a.activity_id not in ledger.activities)
-    return BrokerSnapshot(snapshot.ok, orders, executions, snapshot.positions, activities)
+    return msgspec.structs.replace(snapshot, orders=orders, executions=executions, activities=activities)
 
 
 def _telling(ledger: DeskState, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
@@ -106,15 +110,21 @@ def _is_new(ledger: DeskState, execution: BrokerExecution, told: set[str]) -> bo
     return execution.execution_id not in order.executions
 
 
-def _take_orders(ledger: DeskState, seen: Iterable[BrokerOrder]) -> None:
-    others: dict[str, BrokerOrder] = {}
-    for view in seen:
+def _take_orders(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
+    unread, before = _unread_ids(snapshot), ledger.orders.other_batches
+    others = {name: order for name, order in before.items() if name in unread or "" in unread}
+    for view in snapshot.orders:
         order = find(ledger, view)
         if order is not None:
             see(ledger, order, view)
         elif view.client_order_id.startswith(PREFIX) and not view.state.is_final:
             others[view.broker_order_id] = view
     ledger.orders.other_batches = others  # every open order is in the answer
+
+
+def _unread_ids(snapshot: BrokerSnapshot) -> set[str]:
+    """Return the broker's ids of the orders that could not be read; an empty one may be any."""
+    return {row.broker_order_id for row in snapshot.unread_orders}
 
 
 def _name_what_earlier_batches_left(ledger: DeskState) -> None:
@@ -152,10 +162,13 @@ def _book_what_is_missing(ledger: DeskState) -> None:
                 _book_by_average(ledger, order)
 
 
-def _end_what_nothing_replaces(ledger: DeskState) -> None:
+def _end_what_nothing_replaces(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
     """An order that somebody has replaced by one that the broker does not show, however often it is asked, has ended."""
+    unread = _unread_ids(snapshot)
     for order in ledger.orders.all_working():
         if order.missing or not ledger.orders.waits_for_successor(order):
+            continue
+        if "" in unread or any(ledger.orders.expected.get(name) is order for name in unread):
             continue
         order.misses += 1
         ledger.reconciling.again = True
@@ -179,20 +192,32 @@ def _book_by_average(ledger: DeskState, order: DeskOrder) -> None:
     settle(ledger, order)
 
 
-def _ask_for_the_absent(ledger: DeskState, seen: Iterable[BrokerOrder]) -> None:
-    told = {o.broker_order_id for o in _with_legs(seen)}
+def _ask_for_the_absent(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
+    told = {o.broker_order_id for o in _with_legs(snapshot.orders)} | _unread_ids(snapshot)
     for order in ledger.orders.all_working():
         if order.broker_order_id and order.broker_order_id not in told:
             ledger.look_up(order)
 
 
 def _compare_positions(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
-    held = {p.symbol: p.quantity for p in snapshot.positions}
-    if not ledger.reconciling.opened:
-        _record_foreign(ledger, held)
-        return
     books, state = ledger.books, ledger.reconciling
-    for symbol in sorted({*held, *books.symbols(), *books.foreign, *books.quarantined}):
+    held = {p.symbol: p.quantity for p in snapshot.positions}
+    unread = {row.symbol for row in snapshot.unread_positions}
+    state.unread = {symbol: UNREAD_TEXT for symbol in (*unread, *_symbols_of_unread_orders(ledger, snapshot)) if symbol}
+    if not state.opened:
+        if "" in unread:  # whatever is not told may be held
+            return
+        state.opened, state.unopened = True, set(state.unread)
+        _record_foreign(ledger, held, {*held, *books.symbols()} - state.unopened)
+        return
+    for symbol in sorted({*held, *books.symbols(), *books.foreign, *books.quarantined, *state.unopened}):
+        if symbol in state.unread or ("" in unread and symbol not in held):
+            state.suspects.pop(symbol, None)
+            continue
+        if symbol in state.unopened:
+            state.unopened.discard(symbol)
+            _record_foreign(ledger, held, {symbol})
+            continue
         moved = ledger.fills_in.get(symbol, 0) > state.fills_then
         if moved or any(o.missing for o in ledger.orders.in_symbol(symbol)):
             state.suspects.pop(symbol, None)
@@ -202,10 +227,25 @@ def _compare_positions(ledger: DeskState, snapshot: BrokerSnapshot) -> None:
         _weigh(ledger, symbol, difference)
 
 
-def _record_foreign(ledger: DeskState, held: dict[str, Decimal]) -> None:
+def _symbols_of_unread_orders(ledger: DeskState, snapshot: BrokerSnapshot) -> Iterator[str]:
+    """Yield the symbols in which orders of this batch could not be read that may still trade."""
+    for row in snapshot.unread_orders:
+        known = ledger.orders.of_broker(row.broker_order_id) or ledger.orders.by_id.get(row.client_order_id)
+        if known is not None:
+            if not known.is_done:
+                yield known.symbol
+        elif row.broker_order_id in ledger.orders.expected or _is_of_batch(ledger, row.client_order_id):
+            yield row.symbol
+
+
+def _is_of_batch(ledger: DeskState, client_order_id: str) -> bool:
+    parsed = OrderId.parse(client_order_id)
+    return parsed is not None and parsed.batch == ledger.batch
+
+
+def _record_foreign(ledger: DeskState, held: dict[str, Decimal], symbols: set[str]) -> None:
     """What the account holds beyond us when the batch opens its books is not ours; what it lacks is a difference."""
-    ledger.reconciling.opened = True
-    for symbol in sorted({*held, *ledger.books.symbols()}):
+    for symbol in sorted(symbols):
         ours = ledger.books.ours(symbol)
         beyond = held.get(symbol, ZERO) - ours
         if ours * beyond < 0:  # it has left the account since the slot took it up

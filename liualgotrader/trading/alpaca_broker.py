@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -81,7 +81,7 @@ class AlpacaBroker:
         """Ask for cancellation of every open order of the account; return the ids taken on."""
         answers = await self._call("DELETE", "/orders", about="all orders", urgent=True)
         rows = wire.rows_of(answers or [], "orders")
-        return [str(one.get("id")) for one in rows if one.get("status") in (200, 204)]
+        return [str(one.get("id")) for one in rows if isinstance(one, Mapping) and one.get("status") in (200, 204)]
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         """Ask for other terms; the answer is the new order."""
@@ -105,18 +105,22 @@ class AlpacaBroker:
         Of a bracket whose entry is filled the vendor's nested list of open orders shows nothing: an exit of it that
         is open comes with its parent all the same, or alone where the parent cannot be found.
         """
+        reader = wire.RowReader()
         if not open_only:
-            return _orders_of(await self._all_pages("all", since, nested=True))
-        flat = await self._all_pages("open", since, nested=False)
-        if all((raw.get("order_class") or "simple") == "simple" for raw in flat):
-            return _orders_of(flat)
-        found = {o.broker_order_id: o for o in _orders_of(await self._all_pages("open", since, nested=True))}
-        shown = found.keys() | {leg.broker_order_id for order in found.values() for leg in order.legs}
-        alone = [order for order in _orders_of(flat) if order.broker_order_id not in shown]
-        found |= {order.broker_order_id: order for order in await self._with_parents(alone)}
-        return sorted(found.values(), key=lambda order: order.submitted_at)
+            rows = await self._all_pages("all", since, nested=True)
+            return reader.require_all(reader.read(rows, wire.broker_order))
+        rows = await self._all_pages("open", since, nested=False)
+        flat = reader.read(rows, wire.broker_order)
+        if all((wire.stated_text(raw, "order_class") or "simple") == "simple" for raw in rows):
+            return reader.require_all(flat)
+        nested = reader.read(await self._all_pages("open", since, nested=True), wire.broker_order)
+        found = {order.broker_order_id: order for order in nested}
+        shown = found.keys() | {leg.broker_order_id for order in nested for leg in order.legs}
+        alone = [order for order in flat if order.broker_order_id not in shown]
+        found |= {order.broker_order_id: order for order in await self._with_parents(alone, reader)}
+        return reader.require_all(sorted(found.values(), key=lambda order: order.submitted_at))
 
-    async def _with_parents(self, exits: Sequence[BrokerOrder]) -> list[BrokerOrder]:
+    async def _with_parents(self, exits: Sequence[BrokerOrder], reader: wire.RowReader) -> list[BrokerOrder]:
         """Return the brackets that these exits belong to, and the exits whose bracket is not among the newest orders."""
         if not exits:
             return []
@@ -129,15 +133,15 @@ class AlpacaBroker:
             "symbols": ",".join(sorted({order.symbol for order in exits})),
         }
         newest_first = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
-        seen = _orders_of(newest_first)[::-1]
+        seen = reader.read(newest_first, wire.broker_order)[::-1]
         wanted = {order.broker_order_id for order in exits}
         parents = [o for o in seen if any(leg.broker_order_id in wanted for leg in o.legs)]
         shown = {leg.broker_order_id for parent in parents for leg in parent.legs}
         return [*parents, *(order for order in exits if order.broker_order_id not in shown)]
 
-    async def _all_pages(self, status: str, since: int, *, nested: bool) -> Sequence[Mapping[str, Any]]:
+    async def _all_pages(self, status: str, since: int, *, nested: bool) -> Sequence[object]:
         """Return the orders of that status; with `nested` the exits of a bracket come as its legs."""
-        found: dict[str, Mapping[str, Any]] = {}
+        found: dict[str, object] = {}
         after = since - 1
         while True:
             question = {
@@ -148,43 +152,46 @@ class AlpacaBroker:
                 "nested": "true" if nested else "false",
             }
             page = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
-            named = {Fields("an order of Alpaca's", raw).text("id"): raw for raw in page}
+            named = {wire.stated_text(raw, "id") or str(raw): raw for raw in page}
             fresh = [raw for name, raw in named.items() if name not in found]
             found |= named
             if len(page) < _ORDERS_PAGE or not fresh:
                 return list(found.values())
             # `after` is exclusive: equal times at the page's end come again
-            after = wire.submitted_at(Fields("an order of Alpaca's", fresh[-1])) - 1
+            after = wire.newest_submission(fresh) - 1
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
         """Return all executions at or after `since`, oldest first, through all pages."""
-        asked = {"activity_types": "FILL", "after": rfc3339(since - 1)}
-        return [wire.broker_execution(raw) for raw in await self._all_activities(asked, "executions")]
+        asked, reader = {"activity_types": "FILL", "after": rfc3339(since - 1)}, wire.RowReader()
+        rows = await self._all_activities(asked, "executions")
+        return reader.require_all(reader.read(rows, wire.broker_execution, order_id="order_id"))
 
     async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
         """Return what has changed the account and is no execution, of the day of `since` in New York and later."""
         day = as_datetime(since).date()  # Alpaca dates them by day; whether `after` includes its own is not documented
         asked = {"category": "non_trade_activity", "after": (day - timedelta(days=1)).isoformat()}
-        found = [wire.broker_activity(raw) for raw in await self._all_activities(asked, "activities")]
-        return [a for a in found if as_datetime(a.at).date() >= day]
+        reader = wire.RowReader()
+        found = reader.read(await self._all_activities(asked, "activities"), wire.broker_activity)
+        return reader.require_all([a for a in found if as_datetime(a.at).date() >= day])
 
-    async def _all_activities(self, asked: Mapping[str, Any], about: str) -> Sequence[Mapping[str, Any]]:
-        found: dict[str, Mapping[str, Any]] = {}
+    async def _all_activities(self, asked: Mapping[str, Any], about: str) -> Sequence[object]:
+        found: dict[str, object] = {}
         question = {**asked, "direction": "asc", "page_size": _ACTIVITIES_PAGE}
         while True:
             page = wire.rows_of(await self._call("GET", "/account/activities", question, about=about), about)
             before = len(found)
-            found |= {Fields(f"one of Alpaca's {about}", raw).text("id"): raw for raw in page}
+            names = [wire.stated_text(raw, "id") for raw in page]
+            found |= {name or str(raw): raw for name, raw in zip(names, page, strict=True)}
             if len(page) < _ACTIVITIES_PAGE:
                 return list(found.values())
-            if len(found) == before:
+            if len(found) == before or not any(names):
                 raise BadData(f"Alpaca answers with the same page of {about} again and again")
-            question = question | {"page_token": page[-1]["id"]}
+            question = question | {"page_token": [name for name in names if name][-1]}
 
     async def positions(self) -> Sequence[BrokerPosition]:
         """Return what the account holds."""
-        answer = await self._call("GET", "/positions", about="positions")
-        return [wire.broker_position(raw) for raw in wire.rows_of(answer, "positions") if wire.is_shares(raw)]
+        answer, reader = await self._call("GET", "/positions", about="positions"), wire.RowReader()
+        return reader.require_all(reader.read(wire.rows_of(answer, "positions"), wire.broker_position))
 
     async def account(self) -> BrokerAccount:
         """Return the account's figures."""
@@ -347,10 +354,6 @@ class _UpdatesThread:
             self._say(wire.broker_update(data, numbered=self._endpoints.loopback))
         except BadData as error:
             self._say(error)
-
-
-def _orders_of(rows: Iterable[Mapping[str, Any]]) -> list[BrokerOrder]:
-    return [wire.broker_order(raw) for raw in rows if wire.is_shares(raw)]
 
 
 def updates_stream(

@@ -5,11 +5,12 @@ Source: Alpaca trading API 2.0.1, order and account objects, trade_updates strea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
-from liualgotrader.common.errors import BadData
+from liualgotrader.common.errors import BadData, UnusableRows
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -23,8 +24,11 @@ from liualgotrader.common.orders import (
     OrderType,
     ReplaceIntent,
     Side,
+    UnreadRow,
 )
 from liualgotrader.common.untrusted import Fields
+
+T = TypeVar("T")
 
 # Statuses that are not named here leave an order working; the vendor's own word is kept beside ours.
 STATES: Mapping[str, OrderState] = {
@@ -128,6 +132,18 @@ def broker_order(raw: object) -> BrokerOrder:
 def submitted_at(order: Fields) -> int:
     """Return when an order was submitted; one that waits for another has only been made."""
     return order.instant("submitted_at" if order.states("submitted_at") else "created_at")
+
+
+def newest_submission(rows: Sequence[object]) -> int:
+    """Return when the last of these orders that says so was submitted.
+
+    Raises:
+        BadData: if none says so.
+    """
+    for raw in reversed(rows):
+        with suppress(BadData):
+            return submitted_at(Fields("an order of Alpaca's", raw))
+    raise BadData("none of Alpaca's orders on a page says when it was submitted")
 
 
 def broker_update(raw: object, *, numbered: bool) -> BrokerUpdate:
@@ -252,15 +268,69 @@ def broker_account(raw: object) -> BrokerAccount:
     )
 
 
-def rows_of(answer: object, what: str) -> list[Mapping[str, Any]]:
-    """Return the answer to a question whose answer is a list of objects.
+def rows_of(answer: object, what: str) -> list[Any]:
+    """Return the answer to a question whose answer is a list.
 
     Raises:
         BadData: if it is anything else.
     """
-    if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
+    if not isinstance(answer, list):
         raise BadData(f"Alpaca answered something else where a list of {what} was asked for")
     return answer
+
+
+class RowReader:
+    """Reads the rows of an answer one by one, and keeps apart those that cannot be used."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, BadData] = {}  # by sentence
+        self._unread: list[UnreadRow] = []
+
+    def read(self, rows: Iterable[object], one: Callable[[object], T], *, order_id: str = "id") -> list[T]:
+        """Return what `one` makes of each row that it can use and that is about shares; `order_id` names its order."""
+        found: list[T] = []
+        for raw in rows:
+            if isinstance(raw, Mapping) and not is_shares(raw):
+                continue
+            try:
+                found.append(one(raw))
+            except BadData as error:
+                self._errors[str(error)] = error
+                self._unread += _unread_rows(raw, order_id)
+        return found
+
+    def require_all(self, good: Sequence[T]) -> Sequence[T]:
+        """Return what was read.
+
+        Raises:
+            UnusableRows: if any row could not be used.
+        """
+        if self._errors:
+            raise UnusableRows(list(self._errors.values()), self._unread, good)
+        return good
+
+
+def _unread_rows(raw: object, order_id: str) -> Iterator[UnreadRow]:
+    """Yield what a row that cannot be used is about, and each exit of an order."""
+    if not isinstance(raw, Mapping):
+        yield UnreadRow()
+        return
+    yield UnreadRow(
+        symbol=stated_text(raw, "symbol"),
+        broker_order_id=stated_text(raw, order_id),
+        client_order_id=stated_text(raw, "client_order_id"),
+    )
+    legs = raw.get("legs")
+    for leg in legs if isinstance(legs, list) else ():
+        yield from _unread_rows(leg, order_id)
+
+
+def stated_text(raw: object, name: str) -> str:
+    """Return the text that a row has under a name, empty if it has none that can be used."""
+    try:
+        return Fields("a row", raw).text_or(name)
+    except BadData:
+        return ""
 
 
 def _side(fields: Fields) -> Side:
