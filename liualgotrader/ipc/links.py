@@ -1,9 +1,9 @@
 """A link carries whole messages from one process to another and survives the death of either.
 
-The reader listens on a named UNIX socket of the session's runtime folder (SEQPACKET: a message arrives
-whole or not at all); the writer connects, and connects again after either side was restarted. Messages
-are counted on the session page, so that a simulated market can see what is still under way. What was on
-its way when a side died is lost; whoever may not lose it keeps it until it is answered.
+The reader listens on a named UNIX socket of the session's runtime folder (SEQPACKET: a message arrives whole or not at
+all). The writer connects, and connects again after either side was restarted. Messages are counted on the session page,
+so that a simulated market can see what is under way. What was on its way when a side died is lost: a sender that may
+not lose a message keeps it until it is answered.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import queue
 import select
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.ipc.address import socket_address
@@ -32,90 +32,104 @@ _MESSAGES_A_TURN = 64  # taken before the loop serves others
 OnMessage = Callable[[bytes], None]
 
 
-class Reader(Protocol):
-    """The receiving end of a link."""
+class _LinkEnd:
+    """One end of the link `name` of a session page."""
 
+    def __init__(self, page: SessionPage, name: str) -> None:
+        self._page = page
+        self._link = page.link(name)
+
+    def qsize(self) -> int:
+        """Return how many messages were sent and not yet handled."""
+        return max(0, self._page.sent(self._link) - self._page.handled(self._link))
+
+
+class Reader(_LinkEnd, ABC):
+    """The receiving end of a link.
+
+    `done` is called after each `handled()`; a process of a session passes `status.done`, so that a waiting market looks
+    again at once.
+    """
+
+    def __init__(self, page: SessionPage, name: str, done: Callable[[], None] | None = None) -> None:
+        super().__init__(page, name)
+        self._done = done or (lambda: None)
+
+    @abstractmethod
     def attach(self, loop: asyncio.AbstractEventLoop, on_message: OnMessage) -> None:
         """Call `on_message` in `loop` with every message, in order."""
-        ...
 
-    def handled(self) -> None:
-        """State that everything that follows from one message has been sent on."""
-        ...
-
+    @abstractmethod
     def get(self, timeout: float | None = None) -> bytes:
         """Wait for the next message, `timeout` machine seconds at most, without a loop.
 
         Raises:
             queue.Empty: none came in time.
         """
-        ...
 
-    def qsize(self) -> int:
-        """Return how many messages were sent and not yet handled."""
-        ...
+    @abstractmethod
+    def close(self) -> None:
+        """Receive nothing more."""
+
+    def handled(self) -> None:
+        """State that everything that follows from one message has been sent on."""
+        self._page.set_handled(self._link, self._page.handled(self._link) + 1)
+        self._done()
 
     def empty(self) -> bool:
         """Say whether every message sent has been handled."""
-        ...
-
-    def close(self) -> None:
-        """Receive nothing more."""
-        ...
+        return self.qsize() == 0
 
 
-class Writer(Protocol):
+class Writer(_LinkEnd, ABC):
     """The sending end of a link."""
 
+    def __init__(self, page: SessionPage, name: str) -> None:
+        super().__init__(page, name)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connected_acts: list[Callable[[], None]] = []
+        self._room_acts: list[Callable[[], None]] = []
+
     @property
+    @abstractmethod
     def connected(self) -> bool:
-        """Whether there is somebody to send to."""
-        ...
+        """Whether a reader can be sent to."""
 
+    @abstractmethod
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to reach the reader, and go on as often as it takes."""
-        ...
+        """Reach the reader from now on, as often as it is lost."""
 
-    def on_connected(self, act: Callable[[], None]) -> None:
-        """Call `act` each time a reader was reached; the first messages sent from there arrive first."""
-        ...
-
-    def on_room(self, act: Callable[[], None]) -> None:
-        """Call `act` once there is room again after `send` said False for want of it."""
-        ...
-
+    @abstractmethod
     def send(self, payload: bytes) -> bool:
-        """Send one message without waiting; False if nobody is there or the reader is too far behind."""
-        ...
+        """Send one message without waiting; False if no reader is there or it is too far behind."""
 
+    @abstractmethod
     def put(self, payload: bytes, timeout: float | None = None) -> None:
         """Send one message, waiting `timeout` machine seconds at most, without a loop.
 
         Raises:
             queue.Full: it could not be sent in time.
         """
-        ...
 
-    def qsize(self) -> int:
-        """Return how many messages were sent and not yet handled."""
-        ...
-
+    @abstractmethod
     def close(self) -> None:
         """Send nothing more."""
-        ...
+
+    def on_connected(self, act: Callable[[], None]) -> None:
+        """Call `act` each time a reader was reached; the first messages sent from there arrive first."""
+        self._connected_acts.append(act)
+
+    def on_room(self, act: Callable[[], None]) -> None:
+        """Call `act` once there is room again after `send` returned False for want of it."""
+        self._room_acts.append(act)
 
 
-class LinkReader:
-    """The receiving end: listens at `path`, serves one writer after another.
-
-    `done` is called after each `handled()`; a process of a session passes `status.done`, so that a waiting
-    market looks again at once.
-    """
+class LinkReader(Reader):
+    """Listens at `path` and serves one writer after another."""
 
     def __init__(self, path: Path, page: SessionPage, name: str, done: Callable[[], None] | None = None) -> None:
-        self._path, self._page = path, page
-        self._link = page.link(name)
-        self._done = done or (lambda: None)
+        super().__init__(page, name, done)
+        self._path = path
         self._listener: socket.socket | None = None
         self._writer: socket.socket | None = None
         self._greeted = False
@@ -124,10 +138,10 @@ class LinkReader:
         self._on_message: OnMessage | None = None
         self._early: list[bytes] = []
 
-    def open(self) -> None:
-        """Begin to listen; the address appears only when somebody listens there."""
+    def open(self) -> socket.socket:
+        """Begin to listen and return the socket; the address appears only once it can be connected to."""
         if self._listener is not None:
-            return
+            return self._listener
         fresh = self._path.with_suffix(".new")
         address = socket_address(fresh)
         fresh.unlink(missing_ok=True)
@@ -140,34 +154,25 @@ class LinkReader:
             listener.close()
             raise
         self._listener = listener
+        return listener
 
     def attach(self, loop: asyncio.AbstractEventLoop, on_message: OnMessage) -> None:
-        """Call `on_message` in `loop` with every message, in order."""
-        self.open()
-        assert self._listener is not None
         self._loop, self._on_message = loop, on_message
-        loop.add_reader(self._listener.fileno(), self._accept)
+        loop.add_reader(self.open().fileno(), self._accept)
         if self._writer is not None:
             loop.add_reader(self._writer.fileno(), self._take_some)
         while self._early:
             on_message(self._early.pop(0))
 
     def handled(self) -> None:
-        """State that everything that follows from one message has been sent on."""
         self._pending -= 1
-        self._page.set_handled(self._link, self._page.handled(self._link) + 1)
-        self._done()
+        super().handled()
 
     def get(self, timeout: float | None = None) -> bytes:
-        """Wait for the next message, `timeout` machine seconds at most, without a loop.
-
-        Raises:
-            queue.Empty: none came in time.
-        """
-        self.open()
+        listener = self.open()
         until = None if timeout is None else machine_now() + int(timeout * SECOND)
         while not self._early:
-            ready = _wait([self._listener, self._writer], select.POLLIN, _left(until))
+            ready = _wait([listener, self._writer], select.POLLIN, _seconds_left(until))
             if not ready:
                 raise queue.Empty
             if self._writer is not None and self._writer.fileno() in ready:
@@ -176,16 +181,7 @@ class LinkReader:
                 self._accept()
         return self._early.pop(0)
 
-    def qsize(self) -> int:
-        """Return how many messages were sent and not yet handled."""
-        return max(0, self._page.sent(self._link) - self._page.handled(self._link))
-
-    def empty(self) -> bool:
-        """Say whether every message sent has been handled."""
-        return self.qsize() == 0
-
     def close(self) -> None:
-        """Receive nothing more, and give the address up."""
         self._drop_writer()
         if self._listener is not None:
             self._unwatch(self._listener)
@@ -195,7 +191,8 @@ class LinkReader:
 
     def _accept(self) -> None:
         """Serve a new writer, after all that the one before it had sent."""
-        assert self._listener is not None
+        if self._listener is None:
+            return
         try:
             writer, _ = self._listener.accept()
         except (BlockingIOError, ConnectionError):
@@ -226,14 +223,18 @@ class LinkReader:
         if not message:  # the writer is gone
             self._drop_writer()
             return False
-        if self._greeted:
-            self._hand_out(message)
-        else:
+        if not self._greeted:
             self._greet(message)
+            return True
+        self._pending += 1
+        if self._on_message is None:
+            self._early.append(message)
+        else:
+            self._on_message(message)
         return True
 
     def _greet(self, message: bytes) -> None:
-        """Begin to count where this writer counts: what was lost on the way to us is nobody's work any more."""
+        """Begin to count where this writer counts: what was lost on its way here counts as handled."""
         mark, sent = _HELLO.unpack(message) if len(message) == _HELLO.size else (b"", 0)
         if mark != _MARK:
             self._drop_writer()
@@ -241,13 +242,6 @@ class LinkReader:
         self._greeted = True
         self._page.set_handled(self._link, sent - self._pending)
         self._done()
-
-    def _hand_out(self, message: bytes) -> None:
-        self._pending += 1
-        if self._on_message is None:
-            self._early.append(message)
-        else:
-            self._on_message(message)
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
@@ -260,41 +254,27 @@ class LinkReader:
             self._loop.remove_reader(watched.fileno())
 
 
-class LinkWriter:
-    """The sending end: connects to the reader at `path` and, when that is gone, to the next one there."""
+class LinkWriter(Writer):
+    """Connects to the reader at `path` and, when that is gone, to the next one there."""
 
     def __init__(self, path: Path, page: SessionPage, name: str) -> None:
-        self._path, self._page = path, page
-        self._link = page.link(name)
+        super().__init__(page, name)
+        self._path = path
         self._socket: socket.socket | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._again: asyncio.TimerHandle | None = None
-        self._connected_acts: list[Callable[[], None]] = []
-        self._room_acts: list[Callable[[], None]] = []
+        self._retry: asyncio.TimerHandle | None = None
         self._waiting_for_room = False
 
     @property
     def connected(self) -> bool:
-        """Whether there is somebody to send to."""
         return self._socket is not None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to reach the reader, every 20 ms of machine time until it is there."""
         self._loop = loop
-        self._reach()
-
-    def on_connected(self, act: Callable[[], None]) -> None:
-        """Call `act` each time a reader was reached; the first messages sent from there arrive first."""
-        self._connected_acts.append(act)
-
-    def on_room(self, act: Callable[[], None]) -> None:
-        """Call `act` once there is room again after `send` said False for want of it."""
-        self._room_acts.append(act)
+        self._reach(loop)
 
     def send(self, payload: bytes) -> bool:
-        """Send one message without waiting; False if nobody is there or the reader is too far behind."""
         if not 0 < len(payload) <= FRAME_BYTES:
-            raise ValueError(f"a message has 1 to {FRAME_BYTES} bytes, this one {len(payload)}; send it in parts")
+            raise wrong_length(payload)
         if self._socket is None:
             return False
         sent = self._page.sent(self._link)
@@ -303,7 +283,9 @@ class LinkWriter:
             self._socket.send(payload)
         except BlockingIOError:
             self._page.set_sent(self._link, sent)
-            self._watch_room()
+            if self._loop is not None and not self._waiting_for_room:
+                self._waiting_for_room = True
+                self._loop.add_writer(self._socket.fileno(), self._has_room)
             return False
         except OSError:
             self._page.set_sent(self._link, sent)
@@ -312,42 +294,31 @@ class LinkWriter:
         return True
 
     def put(self, payload: bytes, timeout: float | None = None) -> None:
-        """Send one message, waiting `timeout` machine seconds at most, without a loop.
-
-        Raises:
-            queue.Full: it could not be sent in time.
-        """
         until = None if timeout is None else machine_now() + int(timeout * SECOND)
         while True:
             if (self._socket is not None or self._connect()) and self.send(payload):
                 return
             if until is not None and machine_now() >= until:
                 raise queue.Full
-            left = _left(until)
+            left = _seconds_left(until)
             _wait([self._socket], select.POLLOUT, RECONNECT_SECONDS if left is None else min(RECONNECT_SECONDS, left))
 
-    def qsize(self) -> int:
-        """Return how many messages were sent and not yet handled."""
-        return max(0, self._page.sent(self._link) - self._page.handled(self._link))
-
     def close(self) -> None:
-        """Send nothing more."""
-        if self._again is not None:
-            self._again.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
         self._forget_socket()
         self._loop = None
 
-    def _reach(self) -> None:
-        assert self._loop is not None
-        if self._socket is not None or self._connect():
-            assert self._socket is not None
-            self._loop.add_reader(self._socket.fileno(), self._lose)
-            for act in self._connected_acts:
-                act()
-        else:
-            self._again = self._loop.call_later(RECONNECT_SECONDS, self._reach)
+    def _reach(self, loop: asyncio.AbstractEventLoop) -> None:
+        connected = self._socket or self._connect()
+        if connected is None:
+            self._retry = loop.call_later(RECONNECT_SECONDS, self._reach, loop)
+            return
+        loop.add_reader(connected.fileno(), self._lose)
+        for act in self._connected_acts:
+            act()
 
-    def _connect(self) -> bool:
+    def _connect(self) -> socket.socket | None:
         address = socket_address(self._path)
         candidate = _new_socket()
         try:
@@ -356,15 +327,15 @@ class LinkWriter:
             candidate.send(_HELLO.pack(_MARK, self._page.sent(self._link)))
         except OSError:
             candidate.close()
-            return False
+            return None
         self._socket = candidate
-        return True
+        return candidate
 
     def _lose(self) -> None:
-        """The reader is gone (it never sends, so that its socket only ever says that)."""
+        """Look for the next reader: this one never sends, so that its socket is only ready when it is gone."""
         self._forget_socket()
         if self._loop is not None:
-            self._again = self._loop.call_later(RECONNECT_SECONDS, self._reach)
+            self._retry = self._loop.call_later(RECONNECT_SECONDS, self._reach, self._loop)
 
     def _forget_socket(self) -> None:
         if self._socket is None:
@@ -376,19 +347,18 @@ class LinkWriter:
         self._socket.close()
         self._socket = None
 
-    def _watch_room(self) -> None:
-        if self._loop is not None and self._socket is not None and not self._waiting_for_room:
-            self._waiting_for_room = True
-            self._loop.add_writer(self._socket.fileno(), self._roomy)
-
-    def _roomy(self) -> None:
-        assert self._loop is not None
-        if self._socket is None:
+    def _has_room(self) -> None:
+        if self._loop is None or self._socket is None:
             return
         self._loop.remove_writer(self._socket.fileno())
         self._waiting_for_room = False
         for act in self._room_acts:
             act()
+
+
+def wrong_length(payload: bytes) -> ValueError:
+    """Return the error for a message that is empty or too long."""
+    return ValueError(f"a message has 1 to {FRAME_BYTES} bytes, this one {len(payload)}; send it in parts")
 
 
 def _new_socket() -> socket.socket:
@@ -406,6 +376,5 @@ def _wait(watched: Sequence[socket.socket | None], what: int, seconds: float | N
     return {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
 
 
-def _left(until: int | None) -> float | None:
-    """Return the machine seconds until an instant, None for no limit."""
+def _seconds_left(until: int | None) -> float | None:
     return None if until is None else max(0.0, (until - machine_now()) / SECOND)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from liualgotrader.common.clock import NEVER, Alarm, WallClock, machine_now
-from liualgotrader.ipc.address import socket_address
-from liualgotrader.ipc.process_status import ProcessStatus, wake_socket
+from liualgotrader.ipc.address import socket_address, wake_socket
+from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.ipc.session_page import SessionPage
 
 _LOOK_AGAIN = 0.05  # machine seconds; a lost wake-up costs this much, no more
@@ -19,10 +19,10 @@ _SETTLE_TURNS = 8  # turns of the loop after which a woken task, through wait_fo
 
 
 class PageClock:
-    """The clock of a session on the simulated market: its time stands on the page, and it wakes us.
+    """The clock of a session on the simulated market, which states its time on the page and wakes its processes.
 
-    `sleep_until` and `call_at` state our next deadline on the page; the market does not move past it
-    before we have acted. Whoever goes on waiting after a wake-up must hold `status.hold()` meanwhile.
+    `sleep_until` and `call_at` state this process's next deadline on the page; the market does not move past it before
+    the process has acted. Code that goes on waiting after a wake-up must hold the market (`status.hold()`) meanwhile.
     """
 
     def __init__(self, page: SessionPage, status: ProcessStatus) -> None:
@@ -71,7 +71,7 @@ class PageClock:
         await WallClock().sleep(seconds)
 
     def close(self) -> None:
-        """Let go of the wake-up socket."""
+        """Close the wake-up socket."""
         if self._socket is not None:
             with suppress(RuntimeError):
                 asyncio.get_running_loop().remove_reader(self._socket)

@@ -7,10 +7,9 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from liualgotrader.common.clock import NEVER, machine_now
-from liualgotrader.ipc.address import socket_address
+from liualgotrader.ipc.address import hold_socket, socket_address
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 
 MAKING = -1  # in place of the batch number while a strategy is made
@@ -171,13 +170,3 @@ class ProcessStatus:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-
-def hold_socket(page: Path) -> Path:
-    """Return where the simulated market listens for "look again"."""
-    return page.with_name("hold.sock")
-
-
-def wake_socket(page: Path, process: str) -> Path:
-    """Return where a process listens for "your time has come"."""
-    return page.with_name(f"wake-{process}.sock")

@@ -1,7 +1,7 @@
 """The same link over `multiprocessing.Queue`, for systems without SEQPACKET sockets (macOS, Windows).
 
-The queue is inherited, not named: a reader killed while it takes a message dies holding the queue's lock,
-so after the death of a process both ends get a fresh queue and start again.
+The queue is inherited, not named. A reader killed while it takes a message dies holding the queue's lock, so after the
+death of a process both ends get a fresh queue and start again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 
-from liualgotrader.ipc.links import FRAME_BYTES, RECONNECT_SECONDS, OnMessage
+from liualgotrader.ipc.links import FRAME_BYTES, RECONNECT_SECONDS, OnMessage, Reader, Writer, wrong_length
 from liualgotrader.ipc.session_page import SessionPage
 
 _ROOM = 256  # messages that may wait; the buffer of a queue is otherwise without end
@@ -30,47 +30,30 @@ def new_queue(page: SessionPage, name: str) -> Queue[bytes]:
     return multiprocessing.get_context("spawn").Queue(_ROOM)
 
 
-class QueueReader:
-    """The receiving end; a thread waits at the queue, so that no loop ever does."""
+class QueueReader(Reader):
+    """Takes messages in a thread, so that no loop ever waits at the queue."""
 
     def __init__(
         self, messages: Queue[bytes], page: SessionPage, name: str, done: Callable[[], None] | None = None
     ) -> None:
-        self._messages, self._page = messages, page
-        self._link = page.link(name)
-        self._done = done or (lambda: None)
+        super().__init__(page, name, done)
+        self._messages = messages
         self._closed = threading.Event()
 
     def attach(self, loop: asyncio.AbstractEventLoop, on_message: OnMessage) -> None:
-        """Call `on_message` in `loop` with every message, in order."""
         threading.Thread(target=self._watch, args=(loop, on_message), daemon=True, name="link").start()
 
-    def handled(self) -> None:
-        """State that everything that follows from one message has been sent on."""
-        self._page.set_handled(self._link, self._page.handled(self._link) + 1)
-        self._done()
-
     def get(self, timeout: float | None = None) -> bytes:
-        """Wait for the next message, `timeout` machine seconds at most, without a loop.
-
-        Raises:
-            queue.Empty: none came in time.
-        """
         return self._messages.get(timeout=timeout)
 
-    def qsize(self) -> int:
-        """Return how many messages were sent and not yet handled."""
-        return max(0, self._page.sent(self._link) - self._page.handled(self._link))
-
-    def empty(self) -> bool:
-        """Say whether every message sent has been handled."""
-        return self.qsize() == 0
-
     def close(self) -> None:
-        """Receive nothing more."""
         self._closed.set()
 
     def _watch(self, loop: asyncio.AbstractEventLoop, on_message: OnMessage) -> None:
+        def deliver(message: bytes) -> None:
+            if not self._closed.is_set():
+                on_message(message)
+
         while not self._closed.is_set():
             try:
                 message = self._messages.get(timeout=_LOOK_SECONDS)
@@ -79,30 +62,23 @@ class QueueReader:
             except (EOFError, OSError, ValueError):  # the queue was closed, or broken off by a death
                 return
             try:
-                loop.call_soon_threadsafe(self._deliver, on_message, message)
+                loop.call_soon_threadsafe(deliver, message)
             except RuntimeError:  # the loop has ended
                 return
 
-    def _deliver(self, on_message: OnMessage, message: bytes) -> None:
-        if not self._closed.is_set():
-            on_message(message)
 
-
-class QueueWriter:
-    """The sending end; the queue's own thread does the writing."""
+class QueueWriter(Writer):
+    """Leaves the writing to the queue's own thread."""
 
     def __init__(self, messages: Queue[bytes], page: SessionPage, name: str) -> None:
-        self._messages, self._page = messages, page
-        self._link = page.link(name)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._look: asyncio.TimerHandle | None = None
-        self._connected_acts: list[Callable[[], None]] = []
-        self._room_acts: list[Callable[[], None]] = []
+        super().__init__(page, name)
+        self._messages = messages
+        self._room_check: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
     def connected(self) -> bool:
-        """Whether there is somebody to send to; a queue cannot tell, so it is as long as it is open."""
+        """Whether the queue is open; it cannot tell whether a reader is there."""
         return not self._closed
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -111,48 +87,31 @@ class QueueWriter:
         for act in self._connected_acts:
             act()
 
-    def on_connected(self, act: Callable[[], None]) -> None:
-        """Call `act` when the reader is reached."""
-        self._connected_acts.append(act)
-
-    def on_room(self, act: Callable[[], None]) -> None:
-        """Call `act` once there is room again after `send` said False for want of it."""
-        self._room_acts.append(act)
-
     def send(self, payload: bytes) -> bool:
-        """Send one message without waiting; False if the reader is too far behind."""
         try:
             self._put(payload, block=False)
         except queue.Full:
-            self._watch_room()
+            if self._loop is not None and self._room_check is None and not self._closed:
+                self._room_check = self._loop.call_later(RECONNECT_SECONDS, self._send_again)
             return False
         return True
 
     def put(self, payload: bytes, timeout: float | None = None) -> None:
-        """Send one message, waiting `timeout` machine seconds at most, without a loop.
-
-        Raises:
-            queue.Full: it could not be sent in time.
-        """
         self._put(payload, block=True, timeout=timeout)
 
-    def qsize(self) -> int:
-        """Return how many messages were sent and not yet handled."""
-        return max(0, self._page.sent(self._link) - self._page.handled(self._link))
-
     def close(self) -> None:
-        """Send nothing more; what the queue still holds is given up, so that nobody waits for a dead reader."""
+        """Send nothing more; what the queue still holds is given up, so that a dead reader is not waited for."""
         if self._closed:
             return
         self._closed = True
-        if self._look is not None:
-            self._look.cancel()
+        if self._room_check is not None:
+            self._room_check.cancel()
         self._messages.close()
         self._messages.cancel_join_thread()
 
     def _put(self, payload: bytes, *, block: bool, timeout: float | None = None) -> None:
         if not 0 < len(payload) <= FRAME_BYTES:
-            raise ValueError(f"a message has 1 to {FRAME_BYTES} bytes, this one {len(payload)}; send it in parts")
+            raise wrong_length(payload)
         if self._closed:
             raise queue.Full
         sent = self._page.sent(self._link)
@@ -163,12 +122,8 @@ class QueueWriter:
             self._page.set_sent(self._link, sent)
             raise
 
-    def _watch_room(self) -> None:
-        if self._loop is not None and self._look is None and not self._closed:
-            self._look = self._loop.call_later(RECONNECT_SECONDS, self._roomy)
-
-    def _roomy(self) -> None:
+    def _send_again(self) -> None:
         """A queue cannot say when there is room, so the sender tries again."""
-        self._look = None
+        self._room_check = None
         for act in self._room_acts:
             act()

@@ -35,6 +35,9 @@ class Life(IntEnum):
     FINISHED = 3  # ended on purpose: the market goes on without it
 
 
+_AWAY = (Life.ABSENT, Life.FINISHED)  # the market does not wait for them
+
+
 class Cell(IntEnum):
     """The cells of one process."""
 
@@ -97,7 +100,7 @@ class SessionPage:
         return cls(path)
 
     def close(self) -> None:
-        """Let go of the mapping."""
+        """Unmap the page."""
         for view in self._views:
             view.release()
         self._cells.release()
@@ -122,7 +125,7 @@ class SessionPage:
                 return None
             at = _HEAD + (count - 1 - back) % _ANCHORS * _ANCHOR_CELLS
             found = Anchor(cells[at], cells[at + 1], cells[at + 2] / SPEED_UNIT)
-            if cells[_COUNT] - count < _ANCHORS - 1 - back:  # nobody has begun to write over it meanwhile
+            if cells[_COUNT] - count < _ANCHORS - 1 - back:  # it was not written over meanwhile
                 return found
 
     @property
@@ -156,7 +159,7 @@ class SessionPage:
         return self.processes.index(name)
 
     def row(self, process: int) -> memoryview:
-        """Return the cells of one process for writing by plain index, where `put` would cost too much."""
+        """Return the cells of one process for writing by plain index, where `put` costs too much."""
         at = self._first_process + process * _PROCESS_CELLS
         view = self._cells[at : at + _PROCESS_CELLS]
         self._views.append(view)
@@ -180,10 +183,13 @@ class SessionPage:
         return self._cells[self._first_process : self._end].tobytes()
 
     def work(self) -> bytes:
-        """Return the cells of all processes and links but the beats: while two are equal, nobody has got on."""
-        cells = self._cells[self._first_process : self._end].tolist()
-        cells[Cell.BEAT : len(self.processes) * _PROCESS_CELLS : _PROCESS_CELLS] = [0] * len(self.processes)
-        return array("q", cells).tobytes()
+        """Return the cells of all processes and links but the beats: while two are equal, no process has got on."""
+        return array("q", self._without_beats(self._cells[self._first_process : self._end].tolist())).tobytes()
+
+    def _without_beats(self, cells: Sequence[int]) -> list[int]:
+        found = list(cells)
+        found[Cell.BEAT : len(self.processes) * _PROCESS_CELLS : _PROCESS_CELLS] = [0] * len(self.processes)
+        return found
 
     # --- links -----------------------------------------------------------------------------------
 
@@ -200,29 +206,29 @@ class SessionPage:
         self._cells[self._first_link + link * _LINK_CELLS] = count
 
     def handled(self, link: int) -> int:
-        """Return how many messages of a link have been dealt with."""
+        """Return how many messages of a link were handled."""
         return self._cells[self._first_link + link * _LINK_CELLS + 1]
 
     def set_handled(self, link: int, count: int) -> None:
-        """State how many messages were dealt with; the reader calls it after their consequences were sent."""
+        """State how many messages were handled; the reader calls it after all that follows from them was sent."""
         self._cells[self._first_link + link * _LINK_CELLS + 1] = count
 
     # --- the held market ---------------------------------------------------------------------------
 
     def set_waiting(self, waiting: bool) -> None:
-        """State that the simulated market waits to be told when all is quiet."""
+        """State whether the simulated market waits to be told that all is quiet."""
         self._cells[_WAITING] = int(waiting)
 
     @property
     def waiting(self) -> bool:
-        """Whether the simulated market waits to be told when all is quiet."""
+        """Whether the simulated market waits to be told that all is quiet."""
         return self._cells[_WAITING] != 0
 
     def under_way(self, market: int) -> list[str]:
         """Return what the market has to wait for at `market`, in words; empty when all is quiet.
 
-        Looks twice: work that moves from one process to another between two looks changes a count. While no cell
-        has changed since all was quiet, and nobody's time has come, one look is enough.
+        Looks twice: work that moves from one process to another between two looks changes a count. One look is enough
+        while no cell has changed since all was quiet and no process's deadline has come.
         """
         looked = self.snapshot()
         if market < self._quiet_until and looked == self._quiet:
@@ -234,28 +240,19 @@ class SessionPage:
         looked = self.snapshot()
         second = memoryview(looked).cast("q").tolist()
         reasons = self._reasons(second, market)
-        if not reasons and not self._same_work(first, second):
-            reasons = ["still settling"]
+        if not reasons and first != second and self._without_beats(first) != self._without_beats(second):
+            reasons = ["work is on its way"]
         if not reasons:
-            self._quiet, self._quiet_until = looked, self._next_deadline(second)
+            rows = range(0, len(self.processes) * _PROCESS_CELLS, _PROCESS_CELLS)
+            deadlines = (second[row + Cell.DEADLINE] for row in rows if second[row + Cell.LIFE] not in _AWAY)
+            self._quiet, self._quiet_until = looked, min(deadlines, default=NEVER)
         return reasons
-
-    def _next_deadline(self, cells: list[int]) -> int:
-        """Return the first market instant at which a process that takes part waits for its time."""
-        rows = range(0, len(self.processes) * _PROCESS_CELLS, _PROCESS_CELLS)
-        away = (Life.ABSENT, Life.FINISHED)
-        return min((cells[r + Cell.DEADLINE] for r in rows if cells[r + Cell.LIFE] not in away), default=NEVER)
-
-    def _same_work(self, first: list[int], second: list[int]) -> bool:
-        """Whether two looks saw the same work done (the loops' beats may differ)."""
-        beats = range(Cell.BEAT, len(self.processes) * _PROCESS_CELLS, _PROCESS_CELLS)
-        return first == second or all(a == b or i in beats for i, (a, b) in enumerate(zip(first, second, strict=True)))
 
     def _reasons(self, cells: list[int], market: int) -> list[str]:
         reasons: list[str] = []
         for index, name in enumerate(self.processes):
             row = cells[index * _PROCESS_CELLS : (index + 1) * _PROCESS_CELLS]
-            if row[Cell.LIFE] in (Life.ABSENT, Life.FINISHED):
+            if row[Cell.LIFE] in _AWAY:
                 continue
             if row[Cell.LIFE] == Life.DOWN:
                 reasons.append(f"{name} is not up")

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from liualgotrader.common.clock import NEVER
-from liualgotrader.ipc.address import socket_address
-from liualgotrader.ipc.process_status import hold_socket, wake_socket
+from liualgotrader.ipc.address import hold_socket, socket_address, wake_socket
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 
 _LOOK_AGAIN_SECONDS = 0.002  # machine time; a lost "look again" costs this much, no more

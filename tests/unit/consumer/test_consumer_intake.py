@@ -11,11 +11,12 @@ import pytest
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.consumer.event_intake import EventIntake, Gate
+from liualgotrader.ipc.links import Reader
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.market_hold import Holds
 
 
-class Pipe:
+class Pipe(Reader):
     """A link's reading end."""
 
     def __init__(self, page: SessionPage, name: str) -> None:
@@ -33,12 +34,6 @@ class Pipe:
 
     def get(self, timeout: float | None = None) -> bytes:
         raise NotImplementedError
-
-    def qsize(self) -> int:
-        return 0
-
-    def empty(self) -> bool:
-        return True
 
     def close(self) -> None: ...
 

@@ -30,6 +30,7 @@ from liualgotrader.consumer.intent_outbox import IntentOutbox
 from liualgotrader.consumer.order_numbers import OrderNumbers
 from liualgotrader.consumer.signal_writer import Recorder, StoredKeys
 from liualgotrader.ipc.batch_codec import decode_intents
+from liualgotrader.ipc.links import Writer
 from tests.fakes.market_hold import Holds
 
 ID = "liu-0b5e7a4e0000-0-{}"
@@ -59,11 +60,12 @@ def test_numbers_outlive_the_process_and_never_go_back(tmp_path: Path) -> None:
 # --- outbox ----------------------------------------------------------------------------------
 
 
-class Wire:
+class Wire(Writer):
     """A link's writing end with a gateway that can be there or not."""
 
+    connected = False
+
     def __init__(self) -> None:
-        self.connected = False
         self.room = True
         self.sent: list[Intent] = []
         self.acts: list[Callable[[], None]] = []
@@ -79,9 +81,6 @@ class Wire:
         return self.room
 
     def put(self, payload: bytes, timeout: float | None = None) -> None: ...
-    def qsize(self) -> int:
-        return 0
-
     def close(self) -> None: ...
 
     def connect(self) -> list[Intent]:

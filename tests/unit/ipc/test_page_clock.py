@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock, machine_now
-from liualgotrader.ipc.address import forget_address
+from liualgotrader.ipc.address import forget_address, hold_socket, wake_socket
 from liualgotrader.ipc.market_clock import PageClock
-from liualgotrader.ipc.process_status import ProcessStatus, hold_socket, wake_socket
+from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.session import HostedChild, make_plan
 

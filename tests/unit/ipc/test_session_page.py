@@ -140,7 +140,7 @@ def test_all_is_quiet_only_if_nothing_moved_between_two_looks(page: SessionPage)
         return reasons(cells, market)
 
     page._reasons = work_meanwhile  # type: ignore[method-assign]
-    assert page.under_way(0) == ["still settling"]
+    assert page.under_way(0) == ["work is on its way"]
     assert page.under_way(0) == []
 
 

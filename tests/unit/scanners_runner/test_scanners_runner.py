@@ -19,9 +19,9 @@ from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.secret import Secret
+from liualgotrader.ipc.address import wake_socket
 from liualgotrader.ipc.batch_codec import decode_picks
 from liualgotrader.ipc.links import LinkReader
-from liualgotrader.ipc.process_status import wake_socket
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.scanners_runner.runner import ScannerDependencies, ScannersRunner
 from liualgotrader.scanners_runner.scanner_marks import FILE, Marks
