@@ -97,7 +97,7 @@ async def _serve(spec: MarketSpec) -> int:
 
 def _say(spec: MarketSpec, running: RunningMarket, keys: ApiKeys) -> None:
     print(
-        f"simulated market of {spec.day}, account {running.world.account_id}, from {clock_text(spec.starts_at)} New York"
+        f"# simulated market of {spec.day}, account {running.world.account_id}, from {clock_text(spec.starts_at)} New York"
     )
     for name, value in (
         ("APCA_API_KEY_ID", keys.key_id),
@@ -107,4 +107,8 @@ def _say(spec: MarketSpec, running: RunningMarket, keys: ApiKeys) -> None:
         ("ALPACA_STREAM_URL", running.websocket_url),
     ):
         print(f"export {name}={value}")
-    print(f"alpaca-py takes the address as url_override={running.url!r}; Ctrl-C ends the market", flush=True)
+    print(f"# alpaca-py's clients: url_override={running.url!r}")
+    print(
+        f"# its streams: url_override='{running.websocket_url}/v2/iex' (data), '{running.websocket_url}/stream' (orders)"
+    )
+    print("# Ctrl-C ends the market", flush=True)

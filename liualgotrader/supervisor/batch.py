@@ -22,7 +22,7 @@ from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.secret import without_secrets
-from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
+from liualgotrader.common.session_plan import PLAN_FILE, Simulation, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.signal_spool import store_left_signals
 from liualgotrader.journal.reserved_file import ReservedFile
@@ -52,6 +52,10 @@ def folders(home: Path, batch_id: str, day: str) -> tuple[Path, Path, Path]:
     """Return the batch's folders for sockets, journals and logs."""
     short = batch_id.replace("-", "")[:12]
     return home / "run" / short, home / "journal" / short, home / "logs" / f"{day}-{short}"
+
+
+# What every simulated market was before it could be chosen.
+MARKET_BEFORE = msgspec.structs.asdict(Simulation()) | {"account": None}
 
 
 class BatchLock:
@@ -151,6 +155,8 @@ class BatchFinder:
         kept = self._kept.played == wanted.day if self._kept is not None else (journal_dir / MARKET_STATE).exists()
         gone = simulated and not (same_market(found, wanted) and kept)
         if fresh or gone:
+            if gone and not fresh:
+                self.notes.append(f"batch {found.batch_id} of this day was cut off on another market, and ends with it")
             await self._finish(found, PendingEnd(now, "left unfinished; a new batch was started"))
             lock.release()
             return None
@@ -289,8 +295,9 @@ def may_go_on(found: BatchRow, day: str, *, shadow: bool) -> bool:
 
 
 def same_market(found: BatchRow, wanted: Wanted) -> bool:
-    """Whether an unfinished simulated batch played what is wanted now."""
-    return bool(found.configuration.get("market") == wanted.configuration.get("market")) and found.seed == wanted.seed
+    """Whether an unfinished simulated batch played what is wanted now; one of an earlier version names fewer settings."""
+    played = MARKET_BEFORE | dict(found.configuration.get("market") or {})
+    return played == MARKET_BEFORE | dict(wanted.configuration["market"]) and found.seed == wanted.seed
 
 
 def slots_before(run_dir: Path) -> dict[int, SlotPlan]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from alpaca.data.live import StockDataStream
 from alpaca.trading.client import TradingClient
 from alpaca.trading.requests import MarketOrderRequest
 
@@ -204,14 +206,30 @@ def test_no_secret_stands_in_its_log(start: Any, tmp_path: Path) -> None:
     assert SECRET not in written and KEY not in written
 
 
+def first_quoted(names: dict[str, str], symbol: str) -> str:
+    stream = StockDataStream(names["APCA_API_KEY_ID"], names["APCA_API_SECRET_KEY"], url_override=names["data"])
+    quoted: list[str] = []
+
+    async def on_quote(quote: Any) -> None:
+        quoted.append(quote.symbol)
+        await stream.stop_ws()
+
+    stream.subscribe_quotes(on_quote, symbol)
+    stream.run()
+    return quoted[0]
+
+
 def test_any_program_of_the_vendors_client_trades_on_the_market_alone_and_its_account_is_kept(tmp_path: Path) -> None:
     def serve() -> tuple[subprocess.Popen[str], dict[str, str]]:
         words = ["simulate", "--symbols", "3", "--speed", "30", "--state", str(tmp_path / "kept")]
         command = [sys.executable, "-c", "from liualgotrader.cli.liu import main; main()", *words]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(7)]
-        return process, dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[1:6])
+        lines = [process.stdout.readline() for _ in range(9)]
+        assert all(line.startswith(("export ", "#")) for line in lines)  # a shell may take them all
+        streams = re.findall(r"'(ws://\S+)'", lines[7])
+        said = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[1:6])
+        return process, said | dict(zip(("data", "orders"), streams, strict=True))
 
     for held in ("3", "6"):
         process, names = serve()
@@ -226,6 +244,7 @@ def test_any_program_of_the_vendors_client_trades_on_the_market_alone_and_its_ac
         while client.get_order_by_id(order.id).status != "filled":
             block(0.01)
         assert [(p.symbol, p.qty) for p in client.get_all_positions()] == [(symbol, held)]
+        assert first_quoted(names, symbol) == symbol
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
         assert process.returncode == 0

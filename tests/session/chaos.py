@@ -157,10 +157,11 @@ def play(what: Scenario, seed: int, played: Played | None = None) -> Played:
 
 
 def _end(run: TraderRun, played: Played) -> None:
-    if played.dealt["market"]:
-        _market_is_gone(run, played)
-        return
     status = run.ended()
+    if played.dealt["market"]:
+        if "the session ends (market close)" not in run.output:
+            _market_is_gone(run, played)
+        return  # else it was killed when nobody needed it any more, and its books died with it
     assert status == 0, f"ended with {status}"
     _check(run, played)
 

@@ -109,6 +109,13 @@ def test_only_the_same_market_and_seed_are_taken_up_again():
         assert not same_market(found, Wanted(**other))
 
 
+def test_a_batch_of_a_version_that_named_no_fills_is_the_market_that_is_played_unless_asked():
+    found = BatchRow("b", "2024-06-03", "SIMULATED", 0, {}, {"market": {"data": "x"}}, {}, 1)
+    today = {"data": "x", "fills": "strict", "fees": "none", "latency_ms": 1.0, "account": None}
+    for other, same in (({}, True), ({"fills": "touch"}, False), ({"account": "7"}, False)):
+        assert same_market(found, Wanted("SIMULATED", "2024-06-03", 1, 1, (), {"market": today | other})) == same
+
+
 def test_every_simulated_batch_has_an_account_of_its_own():
     numbers = {account_of(batch) for batch in ("0b5e7a4e-0000-4000-8000-0", "0b5e7a4e-0000-4000-8000-1", "0b5e7a4f-0")}
     assert numbers == {"SIM0B5E7A4E0", "SIM0B5E7A4F0"}
