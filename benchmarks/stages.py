@@ -28,7 +28,7 @@ from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.consumer.call_guard import CallGuard
 from liualgotrader.data import alpaca_messages as alpaca_wire
 from liualgotrader.data.alpaca_feed import AlpacaFeed
-from liualgotrader.engine.calling import Watch
+from liualgotrader.engine.calling import CallWatch
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.freshness import Freshness
 from liualgotrader.ipc.batch_codec import decode_batch
@@ -108,7 +108,7 @@ def _payloads(at: int) -> list[bytes]:
     return [bytes(tape.part(number, 1))[_HEAD_BYTES:] for number in range(tape.frames)]
 
 
-def _engine(folder: Path, watch: Watch | None, now: int) -> Engine:
+def _engine(folder: Path, watch: CallWatch | None, now: int) -> Engine:
     engine = Engine(EngineTerms("stages", session_hours()), lazy_frames, watch=watch)
     strategy = LastBar("stages", str(folder))
     asyncio.run(strategy.create())

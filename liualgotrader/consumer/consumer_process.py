@@ -37,10 +37,10 @@ from liualgotrader.consumer.signal_writer import OpenStore, Recorder, StoredKeys
 from liualgotrader.consumer.waiting import CallTimeout, Waits
 from liualgotrader.engine.engine import ALL_EVENTS, Engine, EngineTerms, session_starts
 from liualgotrader.engine.freshness import Freshness, newest_instant, newest_places
-from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotIsStopped, Waiting
+from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotStopped, WaitingCall
 from liualgotrader.ipc.batch_codec import decode_batch, decode_news
 from liualgotrader.ipc.child_process import Child
-from liualgotrader.strategies.base import Surroundings
+from liualgotrader.strategies.base import SessionServices
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ class Consumer:
             self._needs.say_all()
             return
 
-    def _surroundings(self, slot: SlotPlan) -> Surroundings:
+    def _surroundings(self, slot: SlotPlan) -> SessionServices:
         details = self._plan.tradeplan.get("strategies", {}).get(slot.strategy, {})
         portfolio = details.get("portfolio_id")
 
@@ -220,7 +220,7 @@ class Consumer:
             with localcontext(OURS):  # the strategy that asks may have a precision of its own
                 return found[1] - float(sum(s.book.set_aside() for s in mine))
 
-        return Surroundings(self._plan.hours, self._keys, balance)
+        return SessionServices(self._plan.hours, self._keys, balance)
 
     def _live_frame(self, symbol: str) -> Any:
         state = self.engine.symbols.get(symbol)
@@ -316,19 +316,19 @@ class Consumer:
                     self._recorder.signal(one)
                 case LoadHistory(symbol, since):
                     self._history.want(symbol, since)
-                case Waiting():
+                case WaitingCall():
                     self._go_on(one)
                 case LogLine(level, text):
                     log.log(level, "%s", text)
                 case Reject():
                     self._recorder.reject(one.strategy, one.symbol, one.at)
                     self._needs.rejected(one.slot, one.symbol)
-                case SlotIsStopped(slot, reason):
+                case SlotStopped(slot, reason):
                     self._child.send(SlotEnded(slot, reason))
         if intents:
             self._needs.look()
 
-    def _go_on(self, waiting: Waiting) -> None:
+    def _go_on(self, waiting: WaitingCall) -> None:
         self._waits.go_on(waiting, self.engine.slots[waiting.slot].own_context, self._intake.expecting())
 
 

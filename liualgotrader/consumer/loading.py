@@ -15,7 +15,7 @@ from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
 from liualgotrader.ipc.process_status import ProcessStatus
-from liualgotrader.strategies.base import Strategy, Surroundings, make_strategy
+from liualgotrader.strategies.base import SessionServices, Strategy, make_strategy
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ async def load_strategies(
     plan: SessionPlan,
     slots: Sequence[SlotPlan],
     engine: Engine,
-    surround: Callable[[SlotPlan], Surroundings],
+    surround: Callable[[SlotPlan], SessionServices],
     loader: Any,
     status: ProcessStatus,
 ) -> list[SlotEnded]:
@@ -84,7 +84,7 @@ def _is_ending() -> bool:
     return own is not None and own.cancelling() > 0
 
 
-def _make(plan: SessionPlan, slot: SlotPlan, surroundings: Surroundings, loader: Any) -> Strategy:
+def _make(plan: SessionPlan, slot: SlotPlan, surroundings: SessionServices, loader: Any) -> Strategy:
     details = plan.tradeplan.get("strategies", {}).get(slot.strategy, {})
     strategy = make_strategy(
         plan.batch_id,

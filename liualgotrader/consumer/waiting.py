@@ -9,7 +9,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from liualgotrader.engine.outputs import Waiting
+from liualgotrader.engine.outputs import WaitingCall
 from liualgotrader.ipc.process_status import MarketHold
 
 
@@ -78,7 +78,7 @@ class Waits:
         self._begun[coroutine] = stand_in
         return False, first
 
-    def go_on(self, waiting: Waiting, context: Context, hold: MarketHold) -> None:
+    def go_on(self, waiting: WaitingCall, context: Context, hold: MarketHold) -> None:
         """Run the rest of a call in a task, in `context`, that is given `seconds` of machine time; `hold` is kept meanwhile.
 
         When they are over the answer is `CallTimeout`, whatever the call does with its cancellation.

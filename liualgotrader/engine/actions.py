@@ -9,7 +9,7 @@ from typing import Any
 
 from liualgotrader.common.money import LARGEST, exact, whole_parts
 from liualgotrader.common.orders import OrderType, Side
-from liualgotrader.strategies.context import Wish
+from liualgotrader.strategies.context import WantedOrder
 
 SIDES = {
     "buy": Side.BUY,
@@ -35,7 +35,7 @@ class BadAction(Exception):
     """An action that says nothing an order can be made of; the message is one sentence."""
 
 
-def read_action(action: object) -> Wish:
+def read_action(action: object) -> WantedOrder:
     """Return the order that an action dictionary asks for.
 
     `side` is buy, sell, sell_short, buy_short or buy_to_cover; `qty` a number or its text, of which what is finer
@@ -56,7 +56,7 @@ def read_action(action: object) -> Wish:
     time_in_force = str(action.get("time_in_force", "day")).lower()
     if time_in_force not in _TIMES_IN_FORCE:
         raise BadAction(f"time_in_force {time_in_force!r} is none of {', '.join(_TIMES_IN_FORCE)}")
-    return Wish(
+    return WantedOrder(
         side,
         quantity,
         limit=prices.get("limit_price"),
@@ -108,7 +108,7 @@ def plain_text(value: object) -> str:
     return str(value)[:_LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def described(wish: Wish, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
+def described(wish: WantedOrder, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
     """Return an order asked for through a context in the words of an action dictionary."""
     found = {
         "side": wish.side.value,

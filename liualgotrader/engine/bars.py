@@ -31,7 +31,7 @@ _MOST_PENDING = 4096
 _UPDATE = int(BarSource.VENDOR_UPDATE)
 
 
-class Page:
+class BarMemory:
     """The memory that bars are kept in. Rows of closed bars never change on it: a correction begins a new page."""
 
     __slots__ = ("frozen", "opened")
@@ -45,7 +45,9 @@ class BarsMoment:
 
     __slots__ = ("_bars", "_closed", "_page", "_tail", "_tail_opened", "rows")
 
-    def __init__(self, bars: Bars, page: Page, closed: int, tail: Column | None, tail_opened: Instants | None) -> None:
+    def __init__(
+        self, bars: Bars, page: BarMemory, closed: int, tail: Column | None, tail_opened: Instants | None
+    ) -> None:
         self._bars, self._page, self._closed = bars, page, closed
         self._tail, self._tail_opened = tail, tail_opened
         self.rows = closed if tail is None else closed + tail.shape[1]
@@ -101,7 +103,7 @@ class Bars:
         self._vwap_rows = 0
         self._block: Column = np.zeros((_ROWS, 0))
         self._opened: Instants = np.zeros(0, dtype=np.int64)
-        self._page = Page(self._block, self._opened)
+        self._page = BarMemory(self._block, self._opened)
         self._make_room(_FIRST_ROOM)
 
     def __len__(self) -> int:
@@ -344,7 +346,7 @@ class Bars:
             self, self._page, closed, self._block[:, closed:rows].copy(), self._opened[closed:rows].copy()
         )
 
-    def column_on(self, page: Page, name: str, rows: int) -> Column:
+    def column_on(self, page: BarMemory, name: str, rows: int) -> Column:
         """Return the first `rows` rows of a column of closed bars on a page: a read-only view."""
         if page is self._page:
             if self._pending:
@@ -353,7 +355,7 @@ class Bars:
                 self._fill_vwap(rows)
         return page.frozen[ROW[name], :rows]
 
-    def starts_on(self, page: Page, rows: int) -> Instants:
+    def starts_on(self, page: BarMemory, rows: int) -> Instants:
         """Return the starts of the first `rows` closed bars on a page, ns UTC: a read-only view."""
         if page is self._page and self._pending:
             self._settle()
@@ -364,7 +366,7 @@ class Bars:
         self._settle()
         if self._rows:
             self._fill_vwap(self._rows)
-            self._page = Page(self._frozen, self._opened)
+            self._page = BarMemory(self._frozen, self._opened)
             self._make_room(self._room)
 
     def _settle(self) -> None:

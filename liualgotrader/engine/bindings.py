@@ -21,7 +21,7 @@ RunAll = Callable[[dict[str, float], Any, datetime, "float | None", Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class FillTold:
+class FillReport:
     """What a fill callback of the original is told."""
 
     symbol: str
@@ -33,25 +33,25 @@ class FillTold:
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
+class FillCallback:
     """A fill callback; `hears_partials` if it declares `remaining_qty` and so wants every fill."""
 
-    call: Callable[[FillTold], Any]
+    call: Callable[[FillReport], Any]
     hears_partials: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Forms:
+class Bindings:
     """How one strategy is called; None for what it does not define."""
 
     run: Run | None
     run_all: RunAll | None
-    buy_callback: Callback | None
-    sell_callback: Callback | None
+    buy_callback: FillCallback | None
+    sell_callback: FillCallback | None
     events: dict[str, Callable[..., None]]
 
 
-def bind(strategy: Strategy, *, run_all: bool) -> Forms:
+def bind(strategy: Strategy, *, run_all: bool) -> Bindings:
     """Return how the strategy is to be called.
 
     Raises:
@@ -71,7 +71,7 @@ def bind(strategy: Strategy, *, run_all: bool) -> Forms:
                 f"strategy {strategy.name} has only `signals`, which sweeps run; a session needs run or on_bar as well"
             )
         raise ConfigError(f"strategy {strategy.name} defines none of run, run_all, {', '.join(EVENT_METHODS)}")
-    return Forms(
+    return Bindings(
         run=bind_run(strategy) if has_run else None,
         run_all=bind_run_all(strategy) if run_all else None,
         buy_callback=_callback(strategy, "buy_callback"),
@@ -130,17 +130,17 @@ def bind_run_all(strategy: Strategy) -> RunAll:
     return call
 
 
-def _callback(strategy: Strategy, name: str) -> Callback | None:
+def _callback(strategy: Strategy, name: str) -> FillCallback | None:
     if getattr(type(strategy), name) is getattr(Strategy, name):
         return None
     method = getattr(strategy, name)
     declared, takes_any = _declared(method)
     wanted = [n for n in ("now", "trade_fee", "remaining_qty") if takes_any or n in declared]
 
-    def call(told: FillTold) -> Any:
+    def call(told: FillReport) -> Any:
         return method(told.symbol, told.price, told.qty, **{n: getattr(told, n) for n in wanted})
 
-    return Callback(call, hears_partials="remaining_qty" in declared)
+    return FillCallback(call, hears_partials="remaining_qty" in declared)
 
 
 def _declared(method: Callable[..., Any]) -> tuple[set[str], bool]:

@@ -7,13 +7,145 @@ from decimal import Decimal, localcontext
 from typing import Any, TypeVar
 
 from liualgotrader.common.clock import as_datetime
-from liualgotrader.common.money import OURS, ZERO
-from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Side
+from liualgotrader.common.money import LARGEST, OURS, ZERO, exact
+from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Protect, Protection, Side
 from liualgotrader.common.position import after_execution
 from liualgotrader.common.rows import SignalRow
+from liualgotrader.common.trading_data import OWNED
 from liualgotrader.common.types import Order
-from liualgotrader.engine.notes import Notes
+from liualgotrader.engine.actions import storable
 from liualgotrader.strategies.context import OrderHandle
+
+_PRICE_STEP = Decimal("0.0001")
+_PLAN = ("stop_prices", "target_prices")
+_INDICATORS = {Side.BUY: "buy_indicators", Side.SELL: "sell_indicators"}
+_ENDS_WITH_THE_POSITION = (*_PLAN, "latest_cost_basis", "buy_time")
+
+Plan = tuple[Decimal | None, Decimal | None]  # stop, target
+
+
+class Notes:
+    """The strategy's own values, and which of them the gateway has not heard of yet.
+
+    Stop and target of a position are kept by the gateway too. What the strategy has written counts from when it
+    writes it; once the gateway has echoed that, what the gateway says counts as well.
+    """
+
+    def __init__(self) -> None:
+        self.moved: set[str] = set()  # symbols whose stop or target was written since the last look
+        self._unheard: dict[str, Plan] = {}  # told to the gateway, and not echoed yet
+        self._values: dict[str, dict[str, Any]] = {name: {} for name in OWNED}
+        for name in _PLAN:
+            self._values[name] = _Watched(self.moved)
+        self._unused: dict[Side, set[str]] = {side: set() for side in Side}  # indicators written since the last order
+        self._used: dict[tuple[Side, str], Any] = {}  # indicators as the last order took them
+        for side, name in _INDICATORS.items():
+            self._values[name] = _Watched(self._unused[side], also_equal=True)
+
+    def owned(self, name: str) -> MutableMapping[str, Any]:
+        """Return the values of a name, by upper-case symbol."""
+        return self._values[name]
+
+    # --- stop and target --------------------------------------------------------------------------------
+
+    def planned(self, symbol: str, name: str) -> Decimal | None:
+        """Return the stop (`stop_prices`) or target (`target_prices`), None if there is none, or none that is a price."""
+        value = self._values[name].get(symbol)
+        if value is None:
+            return None
+        try:
+            price = exact(value)
+        except ValueError:
+            return None
+        return price.quantize(_PRICE_STEP) if 0 < price <= LARGEST else None
+
+    def plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Store a stop, a target or both as the strategy's own; None leaves one as it is."""
+        for name, price in zip(_PLAN, (stop, target), strict=True):
+            if price is not None:
+                self._values[name][symbol] = float(price)
+
+    def told(self, protect: Protect) -> None:
+        """The gateway is being told of a moved stop or target."""
+        self._unheard[protect.symbol] = protect.planned_stop, protect.planned_target
+
+    def hear(self, echo: Protection, *, rebuilding: bool) -> None:
+        """Take what the gateway says it stores: all of it while the books are rebuilt, else as the echo of a move.
+
+        The echo of an older move answers nothing.
+        """
+        stored = echo.planned_stop, echo.planned_target
+        if rebuilding:
+            for name, price in zip(_PLAN, stored, strict=True):
+                dict.pop(self._values[name], echo.symbol, None)
+                self._take(name, echo.symbol, price)
+        elif self._unheard.get(echo.symbol) == stored:
+            del self._unheard[echo.symbol]
+
+    def filled(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Take the plan that a fill has left in force, unless the strategy has written a newer one."""
+        if symbol in self.moved or symbol in self._unheard:
+            return
+        for name, price in zip(_PLAN, (stop, target), strict=True):
+            self._take(name, symbol, price)
+
+    def given(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Shares came that no order of the strategy bought, with this plan: what it wrote before, the gateway is told."""
+        self.filled(symbol, stop, target)
+        for name, price in zip(_PLAN, (stop, target), strict=True):
+            if price is None and self.planned(symbol, name) is not None:
+                self.moved.add(symbol)
+
+    def _take(self, name: str, symbol: str, price: Decimal | None) -> None:
+        if price is not None and price != self.planned(symbol, name):
+            dict.__setitem__(self._values[name], symbol, float(price))  # it is no move of the strategy's
+
+    # --- indicators ---------------------------------------------------------------------------------------
+
+    def indicators(self, symbol: str, side: Side) -> dict[str, Any]:
+        """Return what is to be stored with an order, as the original stores it: {"buy": ..., "sell": ...}.
+
+        What one order has taken no later one takes, unless the strategy has written it again or changed it.
+        """
+        name = _INDICATORS[side]
+        value = self._values[name].get(symbol)
+        if value is None:
+            return {}
+        kept = storable(value)
+        if symbol not in self._unused[side] and kept == self._used.get((side, symbol)):
+            return {}
+        self._unused[side].discard(symbol)
+        self._used[side, symbol] = kept
+        return {side.value: kept}
+
+    # --- the position -------------------------------------------------------------------------------------
+
+    def forget(self, symbol: str) -> None:
+        """A position has ended: what was planned for it, and noted about it, belongs to no later one."""
+        for name in _ENDS_WITH_THE_POSITION:
+            dict.pop(self._values[name], symbol, None)
+        self.moved.discard(symbol)
+        self._unheard.pop(symbol, None)
+        for side in Side:
+            self.indicators(symbol, side)
+
+
+class _Watched(dict[str, Any]):
+    """Values that remember in `written` for which symbols they were written; with `also_equal` every writing counts."""
+
+    def __init__(self, written: set[str], *, also_equal: bool = False) -> None:
+        super().__init__()
+        self._written, self._also_equal = written, also_equal
+
+    def __setitem__(self, symbol: str, value: Any) -> None:
+        if self._also_equal or self.get(symbol) != value:
+            self._written.add(symbol)
+        super().__setitem__(symbol, value)
+
+    def __delitem__(self, symbol: str) -> None:
+        super().__delitem__(symbol)
+        self._written.add(symbol)
+
 
 V = TypeVar("V")
 
@@ -32,7 +164,7 @@ _HALF_A_CENT = Decimal("0.005")  # strategies count in floats, and round
 _TOOK_NO_PART = frozenset({OrderState.REPLACED, OrderState.REFUSED, OrderState.REJECTED})  # another one counts
 
 
-class Tracked:
+class TrackedOrder:
     """One order of the slot: the strategy's handle, the states of the orders of its chain, its executions."""
 
     __slots__ = ("at", "fees", "filled", "filled_by", "handle", "price", "signal", "states", "terms", "value")
@@ -86,8 +218,8 @@ class Book:
         self.positions: dict[str, float] = {}
         self.notes = Notes()
         self.shared: dict[str, Mapping[str, Any]] = {}  # values that are the same for every slot, by name
-        self._tracked: dict[str, Tracked] = {}  # by the id of the chain
-        self._open: dict[str, list[Tracked]] = {}  # by symbol
+        self._tracked: dict[str, TrackedOrder] = {}  # by the id of the chain
+        self._open: dict[str, list[TrackedOrder]] = {}  # by symbol
         self._used: dict[str, Any] = {}
         self.everybody = everybody
         self.account_id = account_id  # of the strategy's portfolio: the order gateway books every fill to it
@@ -178,7 +310,7 @@ class Book:
         handle = OrderHandle(intent.client_order_id, intent.symbol, intent.side, intent.quantity, intent.type)
         handle.limit_price, handle.stop_price = intent.limit_price, intent.stop_price
         price = intent.limit_price or intent.stop_price or intent.reference_price or ZERO
-        self._add(Tracked(handle, intent.decided_at, price, signal))
+        self._add(TrackedOrder(handle, intent.decided_at, price, signal))
         return handle
 
     def set_aside(self) -> Decimal:
@@ -214,7 +346,7 @@ class Book:
         signal, tracked.signal = tracked.signal, None
         return signal
 
-    def executed(self, fill: Fill) -> Tracked:
+    def executed(self, fill: Fill) -> TrackedOrder:
         """Take in an execution of an order and return the order."""
         whole = fill.cumulative_quantity + fill.remaining_quantity
         tracked = self._known(fill.client_order_id, "", fill.symbol, fill.side, whole, fill.at)
@@ -229,21 +361,21 @@ class Book:
         self._settle(tracked)
         return tracked
 
-    def _known(self, client_id: str, chain: str, symbol: str, side: Side, quantity: Decimal, at: int) -> Tracked:
+    def _known(self, client_id: str, chain: str, symbol: str, side: Side, quantity: Decimal, at: int) -> TrackedOrder:
         found = self._tracked.get(client_id) or self._tracked.get(chain)
         if found is None:
-            found = Tracked(OrderHandle(client_id, symbol, side, quantity, OrderType.MARKET), at)
+            found = TrackedOrder(OrderHandle(client_id, symbol, side, quantity, OrderType.MARKET), at)
             self._add(found)
         self._tracked[client_id] = found
         return found
 
-    def _add(self, tracked: Tracked) -> None:
+    def _add(self, tracked: TrackedOrder) -> None:
         handle = tracked.handle
         self._tracked[handle.client_order_id] = tracked
         self._open.setdefault(handle.symbol, []).append(tracked)
         self._used[handle.symbol] = self.strategy
 
-    def _settle(self, tracked: Tracked) -> None:
+    def _settle(self, tracked: TrackedOrder) -> None:
         symbol = tracked.handle.symbol
         tracked.show()
         here = self._open.get(symbol, [])
@@ -274,7 +406,7 @@ class SymbolValues(Mapping[str, V]):
         return sum(1 for _ in self)
 
 
-def _as_order(tracked: Tracked) -> Order:
+def _as_order(tracked: TrackedOrder) -> Order:
     handle = tracked.handle
     average = handle.average_price
     return Order(

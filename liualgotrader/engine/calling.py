@@ -12,25 +12,24 @@ from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_nothing, says_reject, stored
-from liualgotrader.engine.bindings import FillTold
-from liualgotrader.engine.book import Tracked
+from liualgotrader.engine.bindings import FillReport
+from liualgotrader.engine.book import TrackedOrder
 from liualgotrader.engine.ordering import Ordering
-from liualgotrader.engine.outputs import LogLine, SlotIsStopped, Waiting
-from liualgotrader.engine.slot import StrategySlot
-from liualgotrader.engine.symbol_state import SymbolState
+from liualgotrader.engine.outputs import LogLine, SlotStopped, WaitingCall
+from liualgotrader.engine.slot import StrategySlot, SymbolState
 from liualgotrader.strategies.context import Context
 
 FAILURES_IN_A_ROW = 5
 
-Step = Callable[[Coroutine[Any, Any, Any]], tuple[bool, Any]]
+RunCoroutine = Callable[[Coroutine[Any, Any, Any]], tuple[bool, Any]]
 """Runs a coroutine to its first real wait: (True, its result) or (False, what it yielded)."""
 
 
-Then = Callable[[StrategySlot, str, Any], None]
+AfterCall = Callable[[StrategySlot, str, Any], None]
 """What follows from a call's result: (slot, symbol, result)."""
 
 
-class Watch(Protocol):
+class CallWatch(Protocol):
     """Told before and after each call, so that a strategy that never returns is found."""
 
     def calling(self, slot: int, symbol: str) -> None: ...
@@ -63,7 +62,7 @@ class Caller:
     """
 
     def __init__(
-        self, ordering: Ordering, step: Step, watch: Watch, rejected: Callable[[StrategySlot, str], None]
+        self, ordering: Ordering, step: RunCoroutine, watch: CallWatch, rejected: Callable[[StrategySlot, str], None]
     ) -> None:
         self._ordering = ordering
         self._step = step
@@ -71,7 +70,7 @@ class Caller:
         self._watched = not isinstance(watch, NoWatch)
         self._rejected = rejected
         self._tickets = 0
-        self._then: dict[int, tuple[StrategySlot, str, str, Then]] = {}
+        self._then: dict[int, tuple[StrategySlot, str, str, AfterCall]] = {}
         self._now_at, self._now = -1, as_datetime(0)
         self._hour_at, self._hour = 0, as_datetime(0)
         self.stopped: Callable[[StrategySlot], None] = lambda slot: None
@@ -118,7 +117,7 @@ class Caller:
         arguments = (positions, loader, self.when(at), self._ordering.portfolio_value, trader)
         self._drive(slot, "", "run_all", run_all, arguments, self._after_run_all)
 
-    def filled(self, slot: StrategySlot, fill: Fill, tracked: Tracked) -> None:
+    def filled(self, slot: StrategySlot, fill: Fill, tracked: TrackedOrder) -> None:
         """Call the original's callback for a fill: on every one if it declares `remaining_qty`, else on the last."""
         callback = slot.forms.buy_callback if fill.side is Side.BUY else slot.forms.sell_callback
         if callback is None or not (callback.hears_partials or not fill.remaining_quantity):
@@ -129,7 +128,7 @@ class Caller:
             quantity, fee, value = tracked.filled, tracked.fees, tracked.value
             price = value / quantity
         left = float(fill.remaining_quantity)
-        told = FillTold(fill.symbol, float(price), float(quantity), self.when(fill.at), float(fee), left)
+        told = FillReport(fill.symbol, float(price), float(quantity), self.when(fill.at), float(fee), left)
         name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
         slot.book.owed = {"value": -fill.side.sign * value, "fee": -fee}
         self._drive(slot, fill.symbol, name, callback.call, (told,), _nothing_follows)
@@ -191,7 +190,7 @@ class Caller:
         what: str,
         call: Callable[..., Any],
         arguments: tuple[Any, ...],
-        then: Then,
+        then: AfterCall,
     ) -> None:
         """Make one call and act on its result, now or, if it really waits, when its answer comes."""
         self._ordering.calling = slot
@@ -219,12 +218,12 @@ class Caller:
             self._ordering.protect_moved(slot)
 
     def _wait(
-        self, slot: StrategySlot, symbol: str, what: str, then: Then, rest: Coroutine[Any, Any, Any], first: Any
+        self, slot: StrategySlot, symbol: str, what: str, then: AfterCall, rest: Coroutine[Any, Any, Any], first: Any
     ) -> None:
         self._tickets += 1
         slot.ticket = self._tickets
         self._then[slot.ticket] = (slot, symbol, what, then)
-        self._ordering.out.append(Waiting(slot.ticket, slot.number, symbol, rest, first))
+        self._ordering.out.append(WaitingCall(slot.ticket, slot.number, symbol, rest, first))
 
     def answer(self, ticket: int, result: Any, error: BaseException | None) -> StrategySlot:
         """Take the answer of a call that waited; the slot may be called again."""
@@ -253,7 +252,7 @@ class Caller:
         slot.stopped = reason
         slot.folded.clear()
         slot.queued.clear()
-        self._ordering.out.append(SlotIsStopped(slot.number, reason))
+        self._ordering.out.append(SlotStopped(slot.number, reason))
         self.say(logging.ERROR, f"strategy {slot.name} (slot {slot.number}) is stopped: {reason}")
         self.stopped(slot)
 

@@ -7,13 +7,13 @@ backtest and a replay drive the same class and get the same decisions from the s
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import get_ident
 from typing import Any
 
-from liualgotrader.common.clock import MINUTE, NEVER, as_datetime, instant
+from liualgotrader.common.clock import MINUTE, NEVER, SECOND, as_datetime, instant
 from liualgotrader.common.events import (
     Bar,
     Correction,
@@ -38,13 +38,11 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings
 from liualgotrader.engine.book import SymbolValues
-from liualgotrader.engine.calling import Caller, NoWatch, Step, Watch, step_now
+from liualgotrader.engine.calling import Caller, CallWatch, NoWatch, RunCoroutine, step_now
 from liualgotrader.engine.market_data import MarketData
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import LoadHistory, Output, Reject
-from liualgotrader.engine.slot import StrategySlot
-from liualgotrader.engine.symbol_state import MakeFrame, SymbolState
-from liualgotrader.engine.timers import Ticks
+from liualgotrader.engine.slot import MakeFrame, StrategySlot, SymbolState
 from liualgotrader.strategies.base import Strategy
 
 ALL_EVENTS = ("second", "minute", "trade", "quote")
@@ -65,6 +63,36 @@ class EngineTerms:
     limits: Limits = field(default_factory=Limits)  # the desk's; strategies size their orders by them
 
 
+class PeriodicCalls:
+    """The periods of `run_all` and `on_timer`, counted from the session's open."""
+
+    def __init__(self, hours: Hours) -> None:
+        self._hours = hours
+        self._periods: list[tuple[StrategySlot, int]] = []
+
+    def every(self, slot: StrategySlot, seconds: float) -> None:
+        """Call a slot each `seconds` of market time, at the open for the first time."""
+        self._periods.append((slot, max(1, round(seconds * SECOND))))
+
+    def begin(self, now: int) -> None:
+        """Set every slot's next tick: the first one at or after `now`."""
+        for slot, period in self._periods:
+            slot.next_tick = self._hours.opens_at + -((self._hours.opens_at - now) // period) * period
+
+    def due(self, now: int) -> Iterator[tuple[StrategySlot, int, int]]:
+        """Yield (slot, tick, ticks missed before it) for each slot whose tick has come; a late one is made once."""
+        for slot, period in self._periods:
+            if slot.next_tick <= now:
+                missed = (now - slot.next_tick) // period
+                tick = slot.next_tick + missed * period
+                slot.next_tick = tick + period
+                yield slot, tick, missed
+
+    def next(self) -> int:
+        """Return the earliest tick, NEVER if there is none."""
+        return min((slot.next_tick for slot, _ in self._periods), default=NEVER)
+
+
 class Engine:
     """All strategies of one consumer, their books and their symbols.
 
@@ -72,7 +100,12 @@ class Engine:
     """
 
     def __init__(
-        self, terms: EngineTerms, make_frame: MakeFrame, *, step: Step = step_now, watch: Watch | None = None
+        self,
+        terms: EngineTerms,
+        make_frame: MakeFrame,
+        *,
+        step: RunCoroutine = step_now,
+        watch: CallWatch | None = None,
     ) -> None:
         self.terms = terms
         self.symbols: dict[str, SymbolState] = {}
@@ -100,7 +133,7 @@ class Engine:
             session_starts=terms.session_starts,
             load=self._load,
         )
-        self._ticks = Ticks(terms.hours)
+        self._ticks = PeriodicCalls(terms.hours)
         self._by_kind = {
             TradeTick: self.market.on_trade,
             Quote: self.market.on_quote,

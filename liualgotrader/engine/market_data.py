@@ -9,12 +9,39 @@ from liualgotrader.common.bar_builder import OUR_RULES, BarBuilder
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Quote, Status, TradeTick
 from liualgotrader.engine.calling import Caller
-from liualgotrader.engine.slot import StrategySlot
-from liualgotrader.engine.symbol_state import Acts, MakeFrame, SymbolState
-from liualgotrader.engine.timers import Ends
+from liualgotrader.engine.slot import Acts, MakeFrame, StrategySlot, SymbolState
 
 _LAST, _UPDATE = int(Counts.LAST), int(BarSource.VENDOR_UPDATE)
 _MINUTE_TIMER, _SECOND_TIMER = 2 * SECOND, SECOND  # market time past the end at which an unclosed bar closes
+
+
+class BarDeadlines:
+    """Instants at which bars in the making must be closed, each with its symbols in the order they came."""
+
+    def __init__(self) -> None:
+        self._at: dict[int, list[tuple[SymbolState, BarBuilder]]] = {}
+        self._next = NEVER
+
+    def add(self, at: int, state: SymbolState, forming: BarBuilder) -> None:
+        """Remember that `forming` is to be closed at `at`."""
+        here = self._at.get(at)
+        if here is None:
+            self._at[at] = [(state, forming)]
+            self._next = min(self._next, at)
+        else:
+            here.append((state, forming))
+
+    def due(self, now: int) -> list[tuple[SymbolState, BarBuilder]]:
+        """Return and forget what is due by `now`, oldest first; it may have been closed by other means."""
+        found: list[tuple[SymbolState, BarBuilder]] = []
+        for at in sorted(at for at in self._at if at <= now):
+            found += self._at.pop(at)
+        self._next = min(self._at, default=NEVER)
+        return found
+
+    def next(self) -> int:
+        """Return the earliest instant, NEVER if there is none."""
+        return self._next
 
 
 class MarketData:
@@ -34,7 +61,7 @@ class MarketData:
         self.shortable: Mapping[str, bool] = {}
         self.silent = False
         self.ignored = 0  # bars of a length that nobody uses
-        self.ends = Ends()
+        self.ends = BarDeadlines()
         self._trades_subscribed = "trade" in events
         self._session_starts = session_starts
         self._make_frame = make_frame

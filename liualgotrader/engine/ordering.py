@@ -26,10 +26,8 @@ from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Limits, Timings
 from liualgotrader.engine.actions import described, plain_text, storable
 from liualgotrader.engine.outputs import LogLine, Output
-from liualgotrader.engine.refusal_counts import SHADOW, SIZE
-from liualgotrader.engine.slot import StrategySlot
-from liualgotrader.engine.symbol_state import SymbolState
-from liualgotrader.strategies.context import OrderHandle, Wish
+from liualgotrader.engine.slot import SHADOW, SIZE, StrategySlot, SymbolState
+from liualgotrader.strategies.context import OrderHandle, WantedOrder
 
 _FLOAT_NOISE = 6  # decimals kept of a reference price
 _MOST_BYTES = 32 * 1024  # of an order's indicators; an intent that fits in no message would end the process
@@ -63,7 +61,9 @@ class Ordering:
         self._exit_valid = round(timings.exit_valid_seconds * SECOND)
         self.order_lifetime = round(timings.order_lifetime_seconds * SECOND)
 
-    def order(self, slot: StrategySlot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None) -> OrderHandle:
+    def order(
+        self, slot: StrategySlot, symbol: str, wish: WantedOrder, *, said: dict[str, Any] | None = None
+    ) -> OrderHandle:
         """Decide an order: append its intent and its signal, and return its handle.
 
         One without shares goes nowhere: its signal says so, and its handle is that of a refused order.
@@ -107,7 +107,9 @@ class Ordering:
         action = said or described(wish, stop=stop, target=target)
         return book.track(intent, self.signal(slot, symbol, action, self._sent_as, client_id))
 
-    def _without_shares(self, slot: StrategySlot, symbol: str, wish: Wish, said: dict[str, Any] | None) -> OrderHandle:
+    def _without_shares(
+        self, slot: StrategySlot, symbol: str, wish: WantedOrder, said: dict[str, Any] | None
+    ) -> OrderHandle:
         handle = OrderHandle("", symbol, wish.side, wish.quantity, wish.type)
         handle.state, handle.reason, handle.open = OrderState.REFUSED, SIZE, False
         self.signal(slot, symbol, said or described(wish), f"refused:{SIZE}")
@@ -167,7 +169,7 @@ class Ordering:
         self.out.append(row)
         return row
 
-    def _reduces(self, slot: StrategySlot, symbol: str, wish: Wish) -> bool:
+    def _reduces(self, slot: StrategySlot, symbol: str, wish: WantedOrder) -> bool:
         held = slot.book.quantity(symbol)
         toward_flat = held > 0 if wish.side is Side.SELL else held < 0
         return toward_flat and wish.quantity <= abs(held)
@@ -186,7 +188,7 @@ def _kept(indicators: object, side: Side) -> dict[str, Any]:
     return found if size <= _MOST_BYTES else {"left_out": f"{size} bytes of indicators; {_MOST_BYTES} are kept at most"}
 
 
-def _limit(wish: Wish) -> Decimal | None:
+def _limit(wish: WantedOrder) -> Decimal | None:
     """Return the limit on a price an exchange accepts, never past what the strategy allowed."""
     if wish.limit is None:
         return None

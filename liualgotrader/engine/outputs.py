@@ -32,7 +32,7 @@ class LoadHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class SlotIsStopped:
+class SlotStopped:
     """A strategy is called no more; the sentence becomes its end reason."""
 
     slot: int
@@ -40,7 +40,7 @@ class SlotIsStopped:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingCall:
     """A strategy's call really waits. The shell runs `rest` and hands the answer to `Engine.on_answer`.
 
     `first` is what the coroutine has yielded already.
@@ -61,4 +61,4 @@ class LogLine:
     text: str
 
 
-Output = Intent | SignalRow | Reject | LoadHistory | SlotIsStopped | Waiting | LogLine
+Output = Intent | SignalRow | Reject | LoadHistory | SlotStopped | WaitingCall | LogLine

@@ -1,31 +1,221 @@
-"""One strategy in this consumer: its book, how it is called, and what it may do through a context."""
+"""What the engine keeps for each strategy and for each symbol, and which strategies a symbol's events call."""
 
 from __future__ import annotations
 
 import logging
 import random
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context as OwnContext
 from decimal import Decimal
 from typing import Any, Protocol
 
+from liualgotrader.common.bar_builder import BarBuilder
+from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Quote
 from liualgotrader.common.interpreter import own_context
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import Side
 from liualgotrader.common.session_plan import Limits, SlotPlan
 from liualgotrader.common.trading_data import called
-from liualgotrader.engine.bindings import Forms, bind
+from liualgotrader.engine.bars import Bars, BarsView
+from liualgotrader.engine.bindings import Bindings, bind
 from liualgotrader.engine.book import Book
-from liualgotrader.engine.refusal_counts import Refusals
-from liualgotrader.engine.symbol_state import SymbolState
 from liualgotrader.strategies.base import Strategy, StrategyType
-from liualgotrader.strategies.context import Context, OrderHandle, Wish
+from liualgotrader.strategies.context import Context, OrderHandle, WantedOrder
+
+SIZE = "size"
+SHADOW = "shadow"  # the rule of a session that sends nothing: what it keeps back was not refused
 
 
-class Maker(Protocol):
+class RefusalCounts:
+    """One strategy's refused orders: `counts` by rule, and what has been said about them."""
+
+    def __init__(self, strategy: str, limits: Limits) -> None:
+        self.counts: Counter[str] = Counter()
+        self._strategy, self._limits = strategy, limits
+        self._said: set[tuple[str, str]] = set()
+
+    def note(self, rule: str, symbol: str, *, leaving: bool) -> str:
+        """Count a refused order and return what is to be said about it, empty if that was said before.
+
+        A refused entry is said once for each rule, an order that was to reduce the position (`leaving`) once for each
+        rule and symbol.
+        """
+        self.counts[rule] += 1
+        key = (rule, symbol if leaving else "")
+        if key in self._said:
+            return ""
+        self._said.add(key)
+        what = f"could not leave {symbol}" if leaving else f"was refused an order in {symbol}"
+        return (
+            f"strategy {self._strategy} {what} by the rule {rule}{_because(rule, self._limits)}; more are only counted"
+        )
+
+
+def _because(rule: str, limits: Limits) -> str:
+    """Return what a rule allows, with the keys that set it; empty for a rule whose name says it all."""
+    sized = "ctx.affordable() and ctx.shares() stay below it"
+    terms = {
+        "order_value": f"an order may cost {limits.order_equity_fraction:.0%} of equity and {limits.order_dollars:,.0f} $"
+        f" ([limits] order_equity_fraction, order_dollars); {sized}",
+        "position_value": f"a position may come to {limits.position_equity_fraction:.0%} of equity"
+        f" ([limits] position_equity_fraction); {sized}",
+        "gross_exposure": f"all positions and working orders may come to {limits.gross_equity_fraction:.0%} of equity"
+        " ([limits] gross_equity_fraction)",
+        "short_exposure": f"short positions may come to {limits.short_equity_fraction:.0%} of equity"
+        " ([limits] short_equity_fraction)",
+        "price_collar": f"a limit may lie {limits.collar_fraction:.0%} beyond the newest price ([limits] collar_fraction)",
+        "price_too_old": f"an entry needs a price that is at most {limits.quote_age_seconds:g} s old"
+        " ([limits] quote_age_seconds)",
+        "order_rate": f"{limits.orders_per_minute} requests a minute, a quarter of them kept for exits"
+        " ([limits] orders_per_minute)",
+        "open_orders": f"{limits.open_orders} orders may work at once ([limits] open_orders)",
+        SIZE: "an order needs a number of shares above 0, with at most nine decimals",
+    }
+    return f" ({terms[rule]})" if rule in terms else ""
+
+
+_SMOOTHING = 2 / (100 + 1)  # the weight of the newest value in a mean of span 100
+_KEPT = 10
+
+
+class Imbalance:
+    """The smoothed volume order imbalance of one symbol, in shares; `values` holds the newest ten, oldest first.
+
+    Per quote, the volume added at the bid (all of it at a better price, the difference at an equal one, none
+    at a worse one) less the same at the offer; then an exponential mean with weight 2/101.
+
+    *Source*: D. Shen, "Order Imbalance Based Strategy in High Frequency Trading", Oxford 2015, section 3.1.
+    """
+
+    __slots__ = ("ask_added", "bid_added", "previous", "values")
+
+    def __init__(self) -> None:
+        self.previous: Quote | None = None
+        self.bid_added = 0.0
+        self.ask_added = 0.0
+        self.values: list[float] = []
+
+    def take(self, quote: Quote) -> None:
+        """Take the next quote; the first only starts the series."""
+        before, self.previous = self.previous, quote
+        if before is None:
+            return
+        self.bid_added = _added(quote.bid - before.bid, quote.bid_size, before.bid_size)
+        self.ask_added = _added(before.ask - quote.ask, quote.ask_size, before.ask_size)
+        last = self.values[-1] if self.values else 0.0
+        self.values.append(last + _SMOOTHING * (self.bid_added - self.ask_added - last))
+        if len(self.values) > _KEPT:
+            del self.values[0]
+
+
+def _added(better: float, size: float, size_before: float) -> float:
+    if better > 0:
+        return size
+    return size - size_before if better == 0 else 0.0
+
+
+_WIDEST = 0.1  # of the middle; exchanges let stub quotes of any width stand
+
+MakeFrame = Callable[[Bars], Callable[[bool], Any]]
+"""Returns the maker of a symbol's `minute_history`; see `strategies.frames`."""
+
+Acts = list[tuple["StrategySlot", Context, Callable[..., None]]]
+
+
+class SymbolState:
+    """Bars, newest prices, and who is to be called for what. The lists are made anew when any of that changes."""
+
+    __slots__ = (
+        "acts",
+        "bars",
+        "deadline_of",
+        "frame",
+        "gapped",
+        "halted",
+        "imbalance",
+        "joined_at",
+        "last_at",
+        "last_price",
+        "live",
+        "on_bar",
+        "on_minute_run",
+        "on_quote",
+        "on_quote_run",
+        "on_second",
+        "on_second_run",
+        "on_trade",
+        "on_trade_run",
+        "quote",
+        "seam",
+        "second",
+        "shortable",
+        "symbol",
+        "targets",
+        "view",
+        "wants_seconds",
+        "wants_voi",
+    )
+
+    def __init__(
+        self, symbol: str, session_starts: Sequence[int], make_frame: MakeFrame, *, shortable: bool = True
+    ) -> None:
+        self.symbol = symbol
+        self.bars = Bars(symbol, session_starts)
+        self.view = BarsView(self.bars)
+        self.frame = make_frame(self.bars)
+        self.live = False  # history is loaded
+        self.gapped = False  # the stream was cut, and what it left out is being loaded
+        self.joined_at = NEVER  # when history was joined to the stream
+        self.seam = 0  # the newest bar of that history, until the minute after has been looked at
+        self.targets: set[int] = set()  # slots that it was picked for
+        self.last_price = 0.0
+        self.last_at = 0
+        self.quote: Quote | None = None
+        self.halted = False
+        self.shortable = shortable
+        self.second: BarBuilder | None = None
+        self.imbalance = Imbalance()
+        self.deadline_of: BarBuilder | None = None  # the minute whose timer is set
+        self.wire((), frozenset())
+
+    def wire(self, slots: Sequence[StrategySlot], events: frozenset[str]) -> None:
+        """State whom to call; `slots` are those that may be called for this symbol now."""
+        self.on_bar: Acts = _acts(self, slots, "on_bar")
+        self.on_second: Acts = _acts(self, slots, "on_second")
+        self.on_quote: Acts = _acts(self, slots, "on_quote")
+        self.on_trade: Acts = _acts(self, slots, "on_trade")
+        runs = [slot for slot in slots if slot.forms.run is not None]
+        self.on_minute_run = runs if "minute" in events else []
+        self.on_second_run = runs if "second" in events else []
+        self.on_trade_run = runs if "trade" in events else []
+        self.on_quote_run = runs if "quote" in events else []
+        self.wants_seconds = bool(self.on_second or self.on_second_run)
+        self.wants_voi = bool(runs)
+
+    def reference(self, side: Side) -> tuple[float, int] | None:
+        """Return the price that an order is judged by, US dollars, and its instant.
+
+        It is the side of a newer quote that the order would trade against, else the last trade or bar. A quote that
+        is crossed, one-sided or wider than a tenth of its middle says nothing about the price.
+        """
+        quote = self.quote
+        if quote is not None and quote.at > self.last_at and _is_market(quote):
+            return (quote.ask if side is Side.BUY else quote.bid), quote.at
+        return (self.last_price, self.last_at) if self.last_at else None
+
+
+def _is_market(quote: Quote) -> bool:
+    return 0 < quote.bid <= quote.ask and quote.ask - quote.bid <= _WIDEST * (quote.bid + quote.ask) / 2
+
+
+def _acts(state: SymbolState, slots: Sequence[StrategySlot], name: str) -> Acts:
+    return [(s, s.context(state), s.forms.events[name]) for s in slots if name in s.forms.events]
+
+
+class IntentMaker(Protocol):
     """Makes intents of what strategies wish; `engine.ordering` is the one there is."""
 
     portfolio_value: float | None
@@ -35,7 +225,7 @@ class Maker(Protocol):
     thread: int
 
     def order(
-        self, slot: StrategySlot, symbol: str, wish: Wish, *, said: dict[str, Any] | None = None
+        self, slot: StrategySlot, symbol: str, wish: WantedOrder, *, said: dict[str, Any] | None = None
     ) -> OrderHandle: ...
     def cancel(self, slot: StrategySlot, handle: OrderHandle, reason: str) -> None: ...
     def replace(
@@ -51,13 +241,15 @@ class Maker(Protocol):
 class StrategySlot:
     """A strategy's place in the engine. It is also the `Hands` of its contexts."""
 
-    def __init__(self, plan: SlotPlan, strategy: Strategy, maker: Maker, symbols: Mapping[str, SymbolState]) -> None:
+    def __init__(
+        self, plan: SlotPlan, strategy: Strategy, maker: IntentMaker, symbols: Mapping[str, SymbolState]
+    ) -> None:
         self.plan = plan
         self.number = plan.slot
         self.name = plan.strategy
         self.strategy = strategy
         self.day_trade = strategy.type is not StrategyType.SWING
-        self.forms: Forms = bind(strategy, run_all=plan.run_all)
+        self.forms: Bindings = bind(strategy, run_all=plan.run_all)
         self.book = Book(plan.slot, strategy, list, plan.account_id)
         self.own_context = strategy.own_context or own_context(plan.strategy)  # in which all of its code runs
         self.own_context.run(called.set, self.book)
@@ -66,7 +258,7 @@ class StrategySlot:
         self.log = logging.getLogger(f"liualgotrader.user.{self.name}")
         self.rng = random.Random()  # noqa: S311 - a strategy's chance, not a secret
         self.next_number = 1  # of the next order
-        self.refusals = Refusals(plan.strategy, maker.limits)
+        self.refusals = RefusalCounts(plan.strategy, maker.limits)
         self.rejected: set[str] = set()
         self.picks: dict[str, None] = {}  # in the order they came
         self.stopped = plan.stopped
@@ -117,7 +309,7 @@ class StrategySlot:
     def portfolio_value(self, value: float | None) -> None:
         raise AttributeError("portfolio_value is the account's to say")
 
-    def order(self, symbol: str, wish: Wish) -> OrderHandle:
+    def order(self, symbol: str, wish: WantedOrder) -> OrderHandle:
         """Make an order of what the strategy wishes."""
         self._check_caller()
         return self._ours.run(self._maker.order, self, symbol, wish)

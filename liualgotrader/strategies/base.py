@@ -41,7 +41,7 @@ class AlgoRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SessionServices:
     """What a running strategy may ask for; handed over before `create` is called."""
 
     hours: Hours
@@ -97,14 +97,14 @@ class Strategy:
         self.support_fractional = fractional
         self.account_id: int | None = None
         self.global_var: dict[str, str] = {}
-        self._surroundings: Surroundings | None = None
+        self._surroundings: SessionServices | None = None
 
     def __repr__(self) -> str:
         return self.name
 
     # --- life --------------------------------------------------------------------------------------
 
-    def settle(self, surroundings: Surroundings, run_id: int | None, account_id: int | None) -> None:
+    def settle(self, surroundings: SessionServices, run_id: int | None, account_id: int | None) -> None:
         """Take what the running process provides; called once, before `create`."""
         self._surroundings = surroundings
         self.algo_run.run_id = run_id

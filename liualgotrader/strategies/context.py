@@ -70,7 +70,7 @@ class OrderHandle:
         return f"<{self.client_order_id} {self.side.value} {self.quantity} {self.symbol} {state} filled {self.filled}>"
 
 
-class Wish:
+class WantedOrder:
     """An order as the strategy asks for it; the engine gives it an id and a decision time."""
 
     __slots__ = (
@@ -153,7 +153,7 @@ class OrderPort(Protocol):
     log: logging.Logger
     portfolio_value: float | None
 
-    def order(self, symbol: str, wish: Wish) -> OrderHandle: ...
+    def order(self, symbol: str, wish: WantedOrder) -> OrderHandle: ...
     def cancel(self, handle: OrderHandle, reason: str) -> None: ...
     def replace(
         self, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
@@ -313,7 +313,7 @@ class Context:
         wish = _wish(Side.SELL, quantity, prices, time_in_force, cancel_after, indicators, reason=reason)
         return self._order(wish, stop_price, target_price)
 
-    def _order(self, wish: Wish, stop_price: Number | None, target_price: Number | None) -> OrderHandle:
+    def _order(self, wish: WantedOrder, stop_price: Number | None, target_price: Number | None) -> OrderHandle:
         if wish.quantity > 0:  # else there is nothing that the plan could be for
             self._plan(stop_price, target_price)
         return self._hands.order(self.symbol, wish)
@@ -324,7 +324,7 @@ class Context:
         if not held:
             return None
         side = Side.SELL if held > 0 else Side.BUY
-        return self._hands.order(self.symbol, Wish(side, held.copy_abs(), reason=reason))
+        return self._hands.order(self.symbol, WantedOrder(side, held.copy_abs(), reason=reason))
 
     def cancel(self, handle: OrderHandle | None = None, *, reason: str = "") -> None:
         """Ask for the cancellation of one order, or of all this strategy's working orders in the symbol."""
@@ -370,11 +370,11 @@ def _wish(
     indicators: Mapping[str, Any] | None,
     *,
     reason: str,
-) -> Wish:
+) -> WantedOrder:
     shares = exact(quantity)
     if shares > LARGEST:
         raise ValueError(f"quantity must be at most {LARGEST}, not {quantity!r}")
-    return Wish(
+    return WantedOrder(
         side,
         whole_parts(shares),
         **{name: _price(name, price) for name, price in prices.items()},

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from liualgotrader.strategies.frames import BarColumnsLike, Source
+    from liualgotrader.strategies.frames import BarColumns, FrameSource
 
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
 
 
-class Filled:
+class FilledOnDemand:
     """An attribute that fills its frame or series when it is first asked for."""
 
     def __init__(self, name: str) -> None:
@@ -54,12 +54,12 @@ class PlacedFrame(pd.DataFrame):
 class LazySeries(PlacedSeries):
     """A column that answers its length and single places before it is filled."""
 
-    _mgr = Filled("_mgr")
-    _flags = Filled("_flags")
-    _attrs = Filled("_attrs")
-    _item_cache = Filled("_item_cache")
+    _mgr = FilledOnDemand("_mgr")
+    _flags = FilledOnDemand("_flags")
+    _attrs = FilledOnDemand("_attrs")
+    _item_cache = FilledOnDemand("_item_cache")
 
-    def __init__(self, source: Source, name: str, seen: BarColumnsLike) -> None:
+    def __init__(self, source: FrameSource, name: str, seen: BarColumns) -> None:
         own = self.__dict__
         own["_source"], own["_seen"], own["_values_seen"], own["_name"] = source, seen, seen.column(name), name
 
@@ -118,12 +118,12 @@ class LazyFrame(PlacedFrame):
     `seen` is None for all there is when it is first asked for anything, the minute in the making included.
     """
 
-    _mgr = Filled("_mgr")
-    _flags = Filled("_flags")
-    _attrs = Filled("_attrs")
-    _item_cache = Filled("_item_cache")
+    _mgr = FilledOnDemand("_mgr")
+    _flags = FilledOnDemand("_flags")
+    _attrs = FilledOnDemand("_attrs")
+    _item_cache = FilledOnDemand("_item_cache")
 
-    def __init__(self, source: Source, seen: BarColumnsLike | None) -> None:
+    def __init__(self, source: FrameSource, seen: BarColumns | None) -> None:
         own = self.__dict__
         own["_source"], own["_seen"] = source, seen
 
@@ -133,11 +133,11 @@ class LazyFrame(PlacedFrame):
         columns = {name: seen.column(name) for name in COLUMNS}
         _copy_inside(pd.DataFrame(columns, index=own["_source"].index(seen), copy=True), own)
 
-    def _look(self) -> BarColumnsLike:
+    def _look(self) -> BarColumns:
         own = self.__dict__
         if own["_seen"] is None:
             own["_seen"] = own["_source"].table.seen(with_forming=True)
-        seen: BarColumnsLike = own["_seen"]
+        seen: BarColumns = own["_seen"]
         return seen
 
     def __len__(self) -> int:

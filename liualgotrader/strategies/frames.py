@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class BarColumnsLike(Protocol):
+class BarColumns(Protocol):
     """Bars in columns as they were at one moment."""
 
     @property
@@ -25,23 +25,23 @@ class BarColumnsLike(Protocol):
     def opened_at(self) -> npt.NDArray[np.int64]: ...
 
 
-class Table(Protocol):
+class BarTable(Protocol):
     """One symbol's bars, as the engine keeps them."""
 
-    def seen(self, *, with_forming: bool) -> BarColumnsLike: ...
+    def seen(self, *, with_forming: bool) -> BarColumns: ...
 
 
-class Source:
+class FrameSource:
     """Where one symbol's frames come from; keeps the newest index."""
 
     __slots__ = ("_index", "_starts", "table")
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: BarTable) -> None:
         self.table = table
         self._index: Any = None
         self._starts: npt.NDArray[np.int64] | None = None
 
-    def index(self, seen: BarColumnsLike) -> Any:
+    def index(self, seen: BarColumns) -> Any:
         """Return the starts of the bars as a New York time index."""
         starts = seen.opened_at()
         if self._starts is None or not np.array_equal(self._starts, starts):
@@ -53,9 +53,9 @@ class Source:
         return self._index
 
 
-def lazy_frames(table: Table) -> Callable[[bool], Any]:
+def lazy_frames(table: BarTable) -> Callable[[bool], Any]:
     """Return the maker of a symbol's frames; it is told whether the minute in the making is to be the last row."""
-    source = Source(table)
+    source = FrameSource(table)
     make: Any = None
 
     def frame(with_forming: bool) -> Any:
@@ -66,9 +66,9 @@ def lazy_frames(table: Table) -> Callable[[bool], Any]:
     return frame
 
 
-def real_frames(table: Table) -> Callable[[bool], Any]:
+def real_frames(table: BarTable) -> Callable[[bool], Any]:
     """Return a maker as `lazy_frames` does, of ordinary frames with memory of their own."""
-    source = Source(table)
+    source = FrameSource(table)
 
     def frame(with_forming: bool) -> Any:
         seen = table.seen(with_forming=with_forming)

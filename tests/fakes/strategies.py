@@ -24,8 +24,8 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
-from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotIsStopped, Waiting
-from liualgotrader.strategies.base import Strategy, Surroundings
+from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotStopped, WaitingCall
+from liualgotrader.strategies.base import SessionServices, Strategy
 from liualgotrader.strategies.frames import lazy_frames
 
 BATCH_ID = "0b5e7a4e-0000-4000-8000-000000000000"
@@ -97,8 +97,8 @@ class Play:
         self.signals: list[SignalRow] = []
         self.rejects: list[Reject] = []
         self.lines: list[str] = []
-        self.stopped: list[SlotIsStopped] = []
-        self.waiting: list[Waiting] = []
+        self.stopped: list[SlotStopped] = []
+        self.waiting: list[WaitingCall] = []
         self.trips: list[RoundTrip] = []
         self.positions: dict[tuple[int, str], Decimal] = {}
         self._seq: dict[int, int] = {}
@@ -107,7 +107,7 @@ class Play:
         self._batches = 0
         homes = set(run_all)
         for slot, strategy in enumerate(strategies, start=1):
-            strategy.settle(Surroundings(hours, self.keys, _no_balance), slot, None)
+            strategy.settle(SessionServices(hours, self.keys, _no_balance), slot, None)
             self.engine.add(SlotPlan(slot, strategy.name, 0, slot, run_all=strategy.name in homes), strategy)
             self._seq[slot] = 0
         for order, price in earlier:
@@ -144,7 +144,7 @@ class Play:
         self._take(self.engine.on_timer(self.now, 0))
         return self.orders[before:]
 
-    def resume(self, waiting: Waiting, result: Any) -> list[OrderIntent]:
+    def resume(self, waiting: WaitingCall, result: Any) -> list[OrderIntent]:
         """A call that really waited returns; return the orders that follow."""
         before = len(self.orders)
         self._take(self.engine.on_answer(waiting.ticket, result, None, self.now, 0))
@@ -193,9 +193,9 @@ class Play:
                     self.rejects.append(one)
                 case LogLine(_, text):
                     self.lines.append(text)
-                case SlotIsStopped():
+                case SlotStopped():
                     self.stopped.append(one)
-                case Waiting():
+                case WaitingCall():
                     self.waiting.append(one)
 
     def _order(self, order: OrderIntent) -> None:

@@ -11,7 +11,7 @@ import pytest
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.consumer.loading import load_strategies
 from liualgotrader.engine.engine import Engine, EngineTerms
-from liualgotrader.strategies.base import Surroundings
+from liualgotrader.strategies.base import SessionServices
 from liualgotrader.strategies.frames import lazy_frames
 from tests.fakes.session import make_plan
 
@@ -51,7 +51,7 @@ async def test_a_strategy_that_fails_while_it_is_made_costs_no_other_its_place(
     strategies = {name: {"filename": "both.py"} for name in ("Bad", "Good")}
     plan = make_plan(tmp_path, slots=tuple(slots), tradeplan={"strategies": strategies}, tradeplan_dir=str(tmp_path))
     engine = Engine(EngineTerms(plan.batch_id, plan.hours), lazy_frames)
-    around: Any = lambda slot: Surroundings(plan.hours, SimpleNamespace(), None)  # noqa: E731
+    around: Any = lambda slot: SessionServices(plan.hours, SimpleNamespace(), None)  # noqa: E731
     status: Any = Status()
     ended = await load_strategies(plan, slots, engine, around, None, status)
     assert [(one.slot, one.reason.partition(" (")[0].strip()) for one in ended] == [(0, f"raised in create: {reason}")]

@@ -10,7 +10,7 @@ import pytest
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.interpreter import chance, own_context
 from liualgotrader.consumer.waiting import CallTimeout, Waits
-from liualgotrader.engine.outputs import Waiting
+from liualgotrader.engine.outputs import WaitingCall
 from tests.fakes.market_hold import Holds
 
 
@@ -25,7 +25,7 @@ class Answers:
         done, found = self.waits.step(coroutine)
         if done:
             return found
-        self.waits.go_on(Waiting(1, 0, "A", coroutine, found), self.context, self.hold.hold())
+        self.waits.go_on(WaitingCall(1, 0, "A", coroutine, found), self.context, self.hold.hold())
         assert self.hold.count == 1
         _, result, error = await self.got.get()
         assert self.hold.count == 0
@@ -132,7 +132,7 @@ async def test_nobody_hears_of_a_call_that_the_end_cuts_off() -> None:
     answers = Answers()
     coroutine = asyncio.Event().wait()
     _, first = answers.waits.step(coroutine)
-    answers.waits.go_on(Waiting(1, 0, "A", coroutine, first), answers.context, answers.hold.hold())
+    answers.waits.go_on(WaitingCall(1, 0, "A", coroutine, first), answers.context, answers.hold.hold())
     answers.waits.close()
     await WallClock().sleep(0.01)
     assert (answers.got.empty(), answers.hold.count) == (True, 0)

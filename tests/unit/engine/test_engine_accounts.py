@@ -13,7 +13,7 @@ import pytest
 
 from liualgotrader.common.orders import CaughtUp, Fill
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.engine.outputs import Waiting
+from liualgotrader.engine.outputs import WaitingCall
 from liualgotrader.models.accounts import Accounts
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.unit.engine.conftest import BATCH, Stage, buy, orders
@@ -187,7 +187,7 @@ def test_without_a_portfolio_the_gateway_books_nothing_and_the_strategy_does() -
 
 def test_a_callback_that_really_waits_books_nothing_again_and_what_follows_it_goes_through() -> None:
     ledger, stage = play("buy", paid, waits=True)
-    [waiting] = [one for one in stage.out if isinstance(one, Waiting)]
+    [waiting] = [one for one in stage.out if isinstance(one, WaitingCall)]
     with pytest.raises(StopIteration):
         stage.engine.slots[0].run_own(waiting.rest.send, None)
     assert ledger.moved == []

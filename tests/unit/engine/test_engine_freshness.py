@@ -7,7 +7,7 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Pick, Quote, Status, TradeTick
 from liualgotrader.engine.freshness import FRESH, Freshness, Verdict, newest_instant, newest_places
-from liualgotrader.engine.voi import Imbalance
+from liualgotrader.engine.slot import Imbalance
 
 NOW = 1000 * SECOND
 

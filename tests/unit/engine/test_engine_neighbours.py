@@ -170,7 +170,7 @@ def test_after_an_await_a_strategy_orders_no_more_by_its_context() -> None:
 
     stage.cast(Waits)
     stage.pick()
-    (waiting,) = [one for one in stage.minute(0) if type(one).__name__ == "Waiting"]
+    (waiting,) = [one for one in stage.minute(0) if type(one).__name__ == "WaitingCall"]
     with pytest.raises(StopIteration):
         waiting.rest.send(None)
     assert raised and raised[0].startswith("strategy Waits ")

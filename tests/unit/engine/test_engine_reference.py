@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.events import Quote
 from liualgotrader.common.orders import Side
-from liualgotrader.engine.symbol_state import SymbolState
+from liualgotrader.engine.slot import SymbolState
 from liualgotrader.strategies.frames import lazy_frames
 
 LAST = (19.50, 100)

@@ -15,7 +15,7 @@ from liualgotrader.common.clock import MINUTE, NEVER, SECOND, as_datetime
 from liualgotrader.common.events import Pick, Quote, TradeTick, Unpick
 from liualgotrader.common.orders import AccountNews, CaughtUp, Fill, OrderState, OrderType, Protect, Protection, Side
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.engine.outputs import LoadHistory, LogLine, Reject, SlotIsStopped, Waiting
+from liualgotrader.engine.outputs import LoadHistory, LogLine, Reject, SlotStopped, WaitingCall
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.unit.engine.conftest import BATCH, CLOSE, HOURS, OPEN, Stage, bar, buy, orders, running, signals
 
@@ -277,7 +277,7 @@ def test_a_strategy_that_raises_is_logged_with_its_line_and_goes_on(stage: Stage
     assert "raised in run for AAPL: ValueError: oh" in first[0].text  # type: ignore[union-attr]
     assert "conftest.py" in first[0].text  # type: ignore[union-attr]
     for number in range(1, 8):
-        assert not [one for one in stage.minute(number) if isinstance(one, SlotIsStopped)]
+        assert not [one for one in stage.minute(number) if isinstance(one, SlotStopped)]
 
 
 def test_five_failures_in_a_row_stop_that_strategy_alone(stage: Stage) -> None:
@@ -287,7 +287,7 @@ def test_five_failures_in_a_row_stop_that_strategy_alone(stage: Stage) -> None:
     stage.cast(running(boom), slot=0, name="A")
     other = stage.cast(running(nothing), slot=1, name="B")
     stage.pick()
-    stopped = [one for n in range(8) for one in stage.minute(n) if isinstance(one, SlotIsStopped)]
+    stopped = [one for n in range(8) for one in stage.minute(n) if isinstance(one, SlotStopped)]
     assert len(stopped) == 1 and stopped[0].slot == 0
     assert stopped[0].reason.startswith("raised: ZeroDivisionError: x (")
     assert len(other.told) == 8
@@ -301,7 +301,7 @@ def test_a_strategy_that_exits_fails_alone_and_the_process_goes_on(stage: Stage)
     stage.cast(running(leave), slot=0, name="A")
     other = stage.cast(running(nothing), slot=1, name="B")
     stage.pick()
-    stopped = [one for n in range(6) for one in stage.minute(n) if isinstance(one, SlotIsStopped)]
+    stopped = [one for n in range(6) for one in stage.minute(n) if isinstance(one, SlotStopped)]
     assert [one.reason.partition(" (")[0] for one in stopped] == ["raised: SystemExit: enough"]
     assert len(other.told) == 6
 
@@ -480,7 +480,7 @@ def test_a_call_that_really_waits_folds_market_data_to_the_newest_state() -> Non
     waiting = stage.cast(running(lambda self, **told: decide(self)), slot=0, name="A")
     other = stage.cast(running(nothing), slot=1, name="B")
     stage.pick()
-    [handed] = [one for one in stage.minute(0) if isinstance(one, Waiting)]
+    [handed] = [one for one in stage.minute(0) if isinstance(one, WaitingCall)]
     assert handed.first == "asked"
     for number in (1, 2, 3):
         stage.minute(number)
@@ -515,7 +515,7 @@ def test_fills_while_a_call_waits_are_told_in_order_afterwards() -> None:
     [order] = orders(stage.minute(0))
     stage.fill(order, "4", "10", "4", remaining="6")
     stage.state(order, OrderState.CANCELED)
-    [handed] = [one for one in stage.minute(1) if isinstance(one, Waiting)]
+    [handed] = [one for one in stage.minute(1) if isinstance(one, WaitingCall)]
     stage.fill(order, "1", "10", "5", remaining="5")
     stage.fill(order, "1", "10", "6", remaining="4")
     assert heard == [4.0]

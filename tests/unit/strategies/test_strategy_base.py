@@ -13,7 +13,7 @@ from liualgotrader.common.clock import MINUTE, as_datetime, instant
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.plugins import load_class, outside_reads
 from liualgotrader.common.session_plan import Hours
-from liualgotrader.strategies.base import Strategy, StrategyType, Surroundings, make_strategy
+from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy
 
 OPEN = instant(datetime.fromisoformat("2024-03-08T09:30:00-05:00"))
 
@@ -38,7 +38,7 @@ def a_strategy(
     async def balance_of(account_id: int) -> float:
         return balance
 
-    strategy.settle(Surroundings(hours, DictKeys(), balance_of), 7, None)
+    strategy.settle(SessionServices(hours, DictKeys(), balance_of), 7, None)
     return strategy
 
 
