@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.store.analysis_tables import UPSERT_GAIN_LOSS, UPSERT_TRADE_ANALYSIS
-from liualgotrader.store.column_values import columns, midnight
+from liualgotrader.store.column_values import json_text, midnight
 from liualgotrader.store.pool import current_pool
 
 if TYPE_CHECKING:
@@ -35,12 +36,7 @@ class GainLoss:
     @classmethod
     async def save(cls, df: pd.DataFrame, pool: Any = None) -> None:
         """Write a frame with columns symbol, algo_run_id (or org_run_id), gain_percentage, gain_value."""
-        rows = [
-            (row["symbol"], _run_id(row), _number(row["gain_percentage"]), _number(row["gain_value"]))
-            for row in df.reset_index().to_dict("records")
-        ]
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(UPSERT_GAIN_LOSS, *columns(rows, 4))
+        await _save(UPSERT_GAIN_LOSS, df.reset_index(), ("symbol", "gain_percentage", "gain_value"), pool)
 
     @classmethod
     async def load(cls, start_date: date, env: str | None = None, pool: Any = None) -> pd.DataFrame:
@@ -54,20 +50,10 @@ class TradeAnalysis:
     @classmethod
     async def save(cls, df: pd.DataFrame, pool: Any = None) -> None:
         """Write a frame with columns symbol, algo_run_id, start_tstamp, end_tstamp, gains and r_units."""
-        rows = [
-            (
-                row["symbol"],
-                _run_id(row),
-                _aware(row["start_tstamp"]),
-                _aware(row["end_tstamp"]),
-                _number(row["gain_percentage"]),
-                _number(row["gain_value"]),
-                _number(row.get("r_units")),
-            )
-            for row in df.reset_index().to_dict("records")
-        ]
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(UPSERT_TRADE_ANALYSIS, *columns(rows, 7))
+        frame = df.reset_index()
+        times = {name: frame[name].map(_aware) for name in ("start_tstamp", "end_tstamp")}
+        names = ("symbol", *times, "gain_percentage", "gain_value", *({"r_units"} & set(frame.columns)))
+        await _save(UPSERT_TRADE_ANALYSIS, frame.assign(**times), names, pool)
 
     @classmethod
     async def load(cls, start_date: date, env: str | None = None, pool: Any = None) -> pd.DataFrame:
@@ -86,19 +72,19 @@ async def _load(statement: str, start_date: date, env: str | None, pool: Any) ->
     return frame.astype({name: float for name in names if name in _NUMBERS})
 
 
-def _run_id(row: dict[Any, Any]) -> int:
-    return int(row["algo_run_id"] if "algo_run_id" in row else row["org_run_id"])
+async def _save(statement: str, frame: pd.DataFrame, names: Sequence[str], pool: Any) -> None:
+    rows = [
+        {"algo_run_id": int(row["algo_run_id" if "algo_run_id" in row else "org_run_id"])} | {n: row[n] for n in names}
+        for row in frame.to_dict("records")
+    ]
+    async with current_pool(pool).acquire() as connection:
+        await connection.execute(statement, json_text(rows))
 
 
-def _number(value: Any) -> str | None:
-    """Return the number as text, None for a missing one (NaN is not equal to itself)."""
-    return None if value is None or value != value else str(value)  # noqa: PLR0124
-
-
-def _aware(moment: Any) -> datetime:
-    """Return a frame's time as an aware datetime; one without zone is UTC."""
+def _aware(moment: Any) -> str:
+    """Return a frame's time as text with its zone; one without zone is UTC."""
     import pandas as pd
 
     stamp = pd.Timestamp(moment)
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
-    return stamp.to_pydatetime(warn=False)
+    return stamp.isoformat()

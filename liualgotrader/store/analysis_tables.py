@@ -6,27 +6,20 @@ from collections.abc import Sequence
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.rows import GainLossRow, TradeAnalysisRow
-from liualgotrader.store.column_values import columns, utc_aware
+from liualgotrader.store.column_values import columns_of, insert_into, json_text, utc_aware
 from liualgotrader.store.database import Database
 
-UPSERT_GAIN_LOSS = """
-    INSERT INTO gain_loss (symbol, algo_run_id, gain_percentage, gain_value)
-    SELECT symbol, algo_run_id, gain_percentage::numeric, gain_value::numeric
-    FROM unnest($1::text[], $2::int[], $3::text[], $4::text[])
-        AS results (symbol, algo_run_id, gain_percentage, gain_value)
+GAIN_COLUMNS = GainLossRow.__struct_fields__
+TRIP_COLUMNS = ("symbol", "algo_run_id", "start_tstamp", "end_tstamp", "gain_percentage", "gain_value", "r_units")
+UPSERT_GAIN_LOSS = f"""
+    {insert_into("gain_loss", GAIN_COLUMNS)}
     ON CONFLICT (symbol, algo_run_id) DO UPDATE SET
         gain_percentage = excluded.gain_percentage,
         gain_value = excluded.gain_value,
         tstamp = now()
 """
-UPSERT_TRADE_ANALYSIS = """
-    INSERT INTO trade_analysis (
-        symbol, algo_run_id, start_tstamp, end_tstamp, gain_percentage, gain_value, r_units
-    )
-    SELECT
-        symbol, algo_run_id, start_tstamp, end_tstamp, gain_percentage::numeric, gain_value::numeric, r_units::numeric
-    FROM unnest($1::text[], $2::int[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
-        AS trips (symbol, algo_run_id, start_tstamp, end_tstamp, gain_percentage, gain_value, r_units)
+UPSERT_TRADE_ANALYSIS = f"""
+    {insert_into("trade_analysis", TRIP_COLUMNS)}
     ON CONFLICT (symbol, algo_run_id, start_tstamp) DO UPDATE SET
         end_tstamp = excluded.end_tstamp,
         gain_percentage = excluded.gain_percentage,
@@ -68,15 +61,12 @@ class AnalysisTables:
             BadData: if a row names an algo_run that is not there, or a number is too large for its column.
         """
         results = {(g.symbol, g.algo_run_id): g for g in gains}  # the last one counts
-        gain_rows = [(g.symbol, g.algo_run_id, str(g.gain_percentage), str(g.gain_value)) for g in results.values()]
         runs = sorted({g.algo_run_id for g in gains} | {t.algo_run_id for t in trades})
         async with self._database.transaction() as connection:
             await connection.execute(CLEAR_GAIN_LOSS, runs)
             await connection.execute(CLEAR_TRADE_ANALYSIS, runs)
-            if gain_rows:
-                await connection.execute(UPSERT_GAIN_LOSS, *columns(gain_rows, 4))
-            if trades:
-                await connection.execute(UPSERT_TRADE_ANALYSIS, *columns(_trip_columns(trades), 7))
+            await connection.execute(UPSERT_GAIN_LOSS, json_text([columns_of(gain) for gain in results.values()]))
+            await connection.execute(UPSERT_TRADE_ANALYSIS, json_text(_trip_rows(trades)))
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         """Return (account id, balance in US dollars) of a portfolio, None if it is unknown or has no account."""
@@ -102,17 +92,14 @@ class AnalysisTables:
             await connection.execute(ASSOCIATE_PORTFOLIO, portfolio_id, batch_id)
 
 
-def _trip_columns(trades: Sequence[TradeAnalysisRow]) -> Sequence[tuple[object, ...]]:
-    """Return the columns; round trips of one slot and symbol that began in the same microsecond stay apart."""
-    taken: set[tuple[str, int, int]] = set()
-    rows: list[tuple[object, ...]] = []
+def _trip_rows(trades: Sequence[TradeAnalysisRow]) -> Sequence[dict[str, object]]:
+    """Return the rows; round trips of one slot and symbol that began in the same microsecond stay apart."""
+    rows: dict[tuple[str, int, int], dict[str, object]] = {}
     for trip in trades:
         start = trip.start_at // 1000
-        while (trip.symbol, trip.algo_run_id, start) in taken:
+        while (trip.symbol, trip.algo_run_id, start) in rows:
             start += 1
-        taken.add((trip.symbol, trip.algo_run_id, start))
-        times = (utc_aware(start * 1000), utc_aware(max(trip.end_at, start * 1000)))
-        r_units = None if trip.r_units is None else str(trip.r_units)
-        money = (str(trip.gain_percentage), str(trip.gain_value), r_units)
-        rows.append((trip.symbol, trip.algo_run_id, *times, *money))
-    return rows
+        times = utc_aware(start * 1000), utc_aware(max(trip.end_at, start * 1000))
+        values = trip.symbol, trip.algo_run_id, *times, trip.gain_percentage, trip.gain_value, trip.r_units
+        rows[trip.symbol, trip.algo_run_id, start] = dict(zip(TRIP_COLUMNS, values, strict=True))
+    return list(rows.values())

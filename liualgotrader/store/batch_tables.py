@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.secret import without_secrets
-from liualgotrader.store.column_values import clean_text, from_json, instant_of, json_text, utc_aware, utc_naive
+from liualgotrader.store.column_values import (
+    clean_text,
+    columns_of,
+    from_json,
+    insert_into,
+    json_text,
+    row_from,
+    utc_aware,
+    utc_naive,
+)
 from liualgotrader.store.database import Database
 
-INSERT_BATCH = """
-    INSERT INTO batch (batch_id, session_date, environment, started_at, seed, layout, configuration, versions)
-    VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7::text::jsonb, $8::text::jsonb)
+INSERT_BATCH = f"""
+    {insert_into("batch", BatchRow.__struct_fields__)}
     ON CONFLICT (batch_id) DO NOTHING
 """
 END_BATCH = """
@@ -52,18 +59,10 @@ class BatchTables:
 
     async def begin_batch(self, batch: BatchRow) -> None:
         """Write the batch, unless it is there."""
+        layout, configuration = without_secrets(batch.layout), without_secrets(batch.configuration)
+        row = {**columns_of(batch), "layout": layout, "configuration": configuration}
         async with self._database.connection() as connection:
-            await connection.execute(
-                INSERT_BATCH,
-                batch.batch_id,
-                date.fromisoformat(batch.session_date),
-                batch.environment,
-                utc_aware(batch.started_at),
-                batch.seed,
-                json_text(without_secrets(batch.layout)),
-                json_text(without_secrets(batch.configuration)),
-                json_text(batch.versions),
-            )
+            await connection.execute(INSERT_BATCH, json_text([row]))
 
     async def end_batch(self, batch_id: str, at: int, reason: str) -> None:
         """Write the end, unless one is written."""
@@ -74,16 +73,13 @@ class BatchTables:
         """Return the environment's batches that have no end, the newest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(UNFINISHED_BATCHES, environment)
+        documents = ("layout", "configuration", "versions")
         return [
-            BatchRow(
-                batch_id=row["batch_id"],
-                session_date=row["session_date"].isoformat(),
-                environment=row["environment"],
-                started_at=instant_of(row["started_at"]),
-                layout=from_json(row["layout"]),
-                configuration=from_json(row["configuration"]),
-                versions=from_json(row["versions"]),
+            row_from(
+                BatchRow,
+                row,
                 seed=None if row["seed"] is None else int(row["seed"]),
+                **{name: from_json(row[name]) for name in documents},
             )
             for row in rows
         ]

@@ -15,8 +15,7 @@ from liualgotrader.common.rows import LeftOpen
 _COST_STEP = Decimal("0.000001")  # dollars per share
 
 
-@dataclass(frozen=True, slots=True)
-class PositionStep:
+class PositionStep(msgspec.Struct, frozen=True):
     """An execution (`signed` shares at `price`), or with `signed` zero a moved stop and target."""
 
     symbol: str

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
 import msgspec
+
+from liualgotrader.common.money import plain
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH = _EPOCH_UTC.replace(tzinfo=None)
@@ -86,6 +91,37 @@ def _cleaned(value: Any) -> Any:
 _encoder = msgspec.json.Encoder(enc_hook=_plain_value)
 
 
-def columns(rows: Iterable[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:
-    """Return the rows turned on their side, for `unnest`; `width` empty columns if there are no rows."""
-    return list(zip(*rows, strict=True)) or [()] * width
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def insert_into(table: str, columns: Iterable[str]) -> str:
+    """Return the statement that inserts the objects of the JSON array $1 in their order, each value as its column's type."""
+    names = ", ".join(columns)
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {rows_of(table)} ORDER BY ordinality"
+
+
+def rows_of(table: str) -> str:
+    """Return the FROM item that has the objects of the JSON array $1 as rows of a table, with their `ordinality`."""
+    return f"json_populate_recordset(NULL::{table}, $1::text::json) WITH ORDINALITY"
+
+
+def columns_of(row: msgspec.Struct) -> dict[str, Any]:
+    """Return a row's values by field, instants (`at`, `…_at`) as timestamps."""
+    values = msgspec.structs.asdict(row)
+    for name in values:
+        if name == "at" or name.endswith("_at"):
+            values[name] = utc_aware(values[name])
+    return values
+
+
+def row_from(kind: type[R], record: Mapping[str, Any], **given: Any) -> R:
+    """Return the struct whose fields have the values of the columns of their names, and those that are `given`."""
+    return kind(**{name: _own(record[name]) for name in kind.__struct_fields__ if name not in given}, **given)
+
+
+def _own(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return instant_of(value)
+    return value.isoformat() if isinstance(value, date) else value

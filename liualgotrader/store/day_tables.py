@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from liualgotrader.common.money import plain
 from liualgotrader.common.rows import ActivityRow, TradedBefore
-from liualgotrader.store.column_values import clean_text, columns, utc_aware, utc_naive
+from liualgotrader.store.column_values import columns_of, insert_into, json_text, row_from, utc_naive
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
     from liualgotrader.store.database import Database
 
-INSERT_ACTIVITIES = """
-    INSERT INTO account_activities (activity_id, batch_id, activity_type, symbol, amount, at, description)
-    SELECT activity_id, batch_id, activity_type, symbol, amount::numeric, at, description
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
-        AS seen (activity_id, batch_id, activity_type, symbol, amount, at, description)
+INSERT_ACTIVITIES = f"""
+    {insert_into("account_activities", ActivityRow.__struct_fields__)}
     ON CONFLICT (activity_id) DO NOTHING
 """
 # Rows that restate a position or write it off are no trades.
@@ -47,15 +43,9 @@ class DayTables:
         """Return what other batches of these strategies have traded since then, by symbol."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(TRADED_BEFORE, environment, list(strategies), batch_id, utc_naive(since))
-        return [TradedBefore(r["symbol"], plain(r["quantity"]), plain(r["value"]), plain(r["fees"])) for r in rows]
+        return [row_from(TradedBefore, row) for row in rows]
 
 
 async def save_activities(connection: Connection, activities: Iterable[ActivityRow]) -> None:
     """Write activities that are not there yet."""
-    await connection.execute(INSERT_ACTIVITIES, *columns(map(_columns, activities), 7))
-
-
-def _columns(row: ActivityRow) -> tuple[Any, ...]:
-    amount = None if row.amount is None else str(row.amount)
-    words = clean_text(row.activity_type), clean_text(row.symbol)
-    return row.activity_id, row.batch_id, *words, amount, utc_aware(row.at), clean_text(row.description)
+    await connection.execute(INSERT_ACTIVITIES, json_text([columns_of(row) for row in activities]))

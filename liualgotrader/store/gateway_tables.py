@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.errors import RecordDiffers
@@ -22,7 +21,7 @@ from liualgotrader.common.rows import (
     TradeRow,
 )
 from liualgotrader.store.carried_positions import PositionStep, left_open, with_resting_stop
-from liualgotrader.store.column_values import clean_text, columns, instant_of, json_text, utc_aware, utc_naive
+from liualgotrader.store.column_values import columns_of, insert_into, json_text, row_from, utc_aware
 from liualgotrader.store.day_tables import save_activities
 from liualgotrader.store.lease_tables import LeaseTables
 from liualgotrader.store.position_plans import in_steps, save_plans
@@ -41,87 +40,44 @@ LOCK_PROGRESS = """
 SAVE_PROGRESS = "UPDATE gateway_progress SET row_number = $2, digest = $3, recorded_at = now() WHERE batch_id = $1"
 PROGRESS = "SELECT row_number, digest FROM gateway_progress WHERE batch_id = $1"
 
-UPSERT_ORDERS = """
-    INSERT INTO orders (
-        client_order_id, batch_id, slot, algo_run_id, generation, symbol, side, quantity, type, time_in_force,
-        limit_price, stop_price, state, broker_order_id, filled_quantity, average_price, reason,
-        planned_stop, planned_target, indicators, decided_at, updated_at
-    )
-    SELECT
-        client_order_id, batch_id, slot, algo_run_id, generation, symbol, side, quantity::numeric, type, time_in_force,
-        limit_price::numeric, stop_price::numeric, state, broker_order_id, filled_quantity::numeric,
-        average_price::numeric, reason, planned_stop::numeric, planned_target::numeric, indicators::jsonb,
-        decided_at, updated_at
-    FROM unnest(
-        $1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
-        $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-        $18::text[], $19::text[], $20::text[], $21::timestamptz[], $22::timestamptz[]
-    ) AS told (
-        client_order_id, batch_id, slot, algo_run_id, generation, symbol, side, quantity, type, time_in_force,
-        limit_price, stop_price, state, broker_order_id, filled_quantity, average_price, reason,
-        planned_stop, planned_target, indicators, decided_at, updated_at
-    )
-    ON CONFLICT (client_order_id) DO UPDATE SET
-        generation = excluded.generation,
-        quantity = excluded.quantity,
-        limit_price = excluded.limit_price,
-        stop_price = excluded.stop_price,
-        state = excluded.state,
-        broker_order_id = excluded.broker_order_id,
-        filled_quantity = excluded.filled_quantity,
-        average_price = excluded.average_price,
-        reason = excluded.reason,
-        planned_stop = excluded.planned_stop,
-        planned_target = excluded.planned_target,
-        indicators = excluded.indicators,
-        updated_at = excluded.updated_at
+# The original's names for the fields of an execution.
+TRADE_COLUMNS = {name: name for name in TradeRow.__struct_fields__ if name != "account_id"} | {
+    "quantity": "qty",
+    "fee": "trade_fee",
+    "at": "tstamp",
+    "planned_stop": "stop_price",
+    "planned_target": "target_price",
+}
+# What a later state of an order may change.
+_CHANGING = (
+    *("generation", "quantity", "limit_price", "stop_price", "state", "broker_order_id", "filled_quantity"),
+    *("average_price", "reason", "planned_stop", "planned_target", "indicators", "updated_at"),
+)
+UPSERT_ORDERS = f"""
+    {insert_into("orders", OrderRow.__struct_fields__)}
+    ON CONFLICT (client_order_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _CHANGING)}
     WHERE orders.generation <= excluded.generation
 """
-INSERT_ORDER_EVENTS = """
-    INSERT INTO order_events (client_order_id, number, event, at, details)
-    SELECT client_order_id, number, event, at, details::jsonb
-    FROM unnest($1::text[], $2::int[], $3::text[], $4::timestamptz[], $5::text[])
-        AS steps (client_order_id, number, event, at, details)
+INSERT_ORDER_EVENTS = f"""
+    {insert_into("order_events", OrderEventRow.__struct_fields__)}
     ON CONFLICT (client_order_id, number) DO NOTHING
 """
-INSERT_TRADES = """
-    INSERT INTO new_trades (
-        execution_id, client_order_id, algo_run_id, symbol, operation, qty, price, trade_fee, tstamp, client_time,
-        indicators, stop_price, target_price
-    )
-    SELECT
-        execution_id, client_order_id, algo_run_id, symbol, operation::trade_operation, qty::numeric, price::numeric,
-        trade_fee::numeric, tstamp, to_char(tstamp, 'YYYY-MM-DD HH24:MI:SS.US+00:00'),
-        indicators::jsonb, stop_price::numeric, target_price::numeric
-    FROM unnest(
-        $1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-        $9::timestamp[], $10::text[], $11::text[], $12::text[]
-    ) WITH ORDINALITY AS executions (
-        execution_id, client_order_id, algo_run_id, symbol, operation, qty, price, trade_fee, tstamp,
-        indicators, stop_price, target_price, number
-    )
-    ORDER BY number
+INSERT_TRADES = f"""
+    {insert_into("new_trades", (*TRADE_COLUMNS.values(), "client_time"))}
     ON CONFLICT (execution_id) DO NOTHING
     RETURNING execution_id
 """
-INSERT_CASH = """
-    INSERT INTO account_transactions (account_id, amount, details, tstamp)
-    SELECT account_id, amount::numeric, details::jsonb, tstamp
-    FROM unnest($1::int[], $2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY
-        AS moves (account_id, amount, details, tstamp, number)
-    ORDER BY number
-"""
-UPSERT_FOREIGN_POSITIONS = """
-    INSERT INTO foreign_positions (batch_id, symbol, quantity, at)
-    SELECT batch_id, symbol, quantity::numeric, at
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS held (batch_id, symbol, quantity, at)
+INSERT_CASH = insert_into("account_transactions", ("account_id", "amount", "details", "tstamp"))
+UPSERT_FOREIGN_POSITIONS = f"""
+    {insert_into("foreign_positions", ForeignRow.__struct_fields__)}
     ON CONFLICT (batch_id, symbol) DO UPDATE SET quantity = excluded.quantity, at = excluded.at
 """
 # Rows of the original have no execution id; with quantity 0 they only mark that an order was sent.
 TRADES = """
     SELECT
-        t.algo_run_id, r.algo_name, t.symbol, t.operation::text AS operation, t.qty, t.price, t.trade_fee, t.tstamp,
-        t.stop_price, coalesce(t.execution_id, 'trade-' || t.trade_id) AS execution_id
+        t.algo_run_id, r.algo_name AS strategy, t.symbol, t.operation::text AS operation, t.qty AS quantity, t.price,
+        t.trade_fee AS fee, t.tstamp AS at, t.stop_price AS stop,
+        coalesce(t.execution_id, 'trade-' || t.trade_id) AS execution_id
     FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
     WHERE r.batch_id = $1 AND t.qty > 0 AND t.expire_tstamp IS NULL
     ORDER BY t.tstamp, t.trade_id
@@ -134,7 +90,7 @@ UP_TO_BATCH = """r.batch_id IS NOT NULL
 IN_BATCH = "r.batch_id = $3"
 
 POSITIONS = """
-    SELECT t.symbol, sum(CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END) AS quantity
+    SELECT t.symbol
     FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
     WHERE r.algo_env = $1 AND r.algo_name = $2 AND t.expire_tstamp IS NULL AND {runs}
     GROUP BY t.symbol
@@ -143,14 +99,16 @@ POSITIONS = """
 """
 # The executions behind POSITIONS, for the symbols that it finds, and the stops and targets moved since.
 TRADES_OF_POSITIONS = """
-    SELECT t.symbol, t.operation::text AS operation, t.qty, t.price, t.stop_price, t.target_price, t.tstamp
+    SELECT
+        t.symbol, t.tstamp AS at, CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END AS signed,
+        t.price, t.stop_price AS stop, t.target_price AS target
     FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
     WHERE r.algo_env = $1 AND r.algo_name = $2 AND t.expire_tstamp IS NULL AND {runs}
       AND t.qty > 0 AND t.symbol = ANY($4)
     ORDER BY t.trade_id
 """
 PLANS_OF_POSITIONS = """
-    SELECT p.symbol, p.at, p.planned_stop, p.planned_target
+    SELECT p.symbol, p.at, 0::numeric AS signed, 0::numeric AS price, p.planned_stop AS stop, p.planned_target AS target
     FROM position_plans p JOIN algo_run r ON r.algo_run_id = p.algo_run_id
     WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND p.symbol = ANY($4)
     ORDER BY p.algo_run_id
@@ -202,7 +160,7 @@ class GatewayTables(LeaseTables):
         """Return the batch's executions by time."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(TRADES, batch_id)
-        return [_filled_trade(row) for row in rows]
+        return [row_from(FilledTrade, row) for row in rows]
 
     async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
         """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
@@ -235,7 +193,7 @@ class GatewayTables(LeaseTables):
             which = (environment, strategy, batch_id, [row["symbol"] for row in open_now])
             trades = await connection.fetch(TRADES_OF_POSITIONS.format(runs=runs), *which)
             plans = await connection.fetch(PLANS_OF_POSITIONS.format(runs=runs), *which)
-        return left_open([*map(_execution, trades), *map(_move, plans)])
+        return left_open(row_from(PositionStep, row) for row in (*trades, *plans))
 
 
 def rows_after(stored: Progress, rows: Sequence[Row], before: Progress) -> tuple[Sequence[Row], Progress]:
@@ -288,118 +246,35 @@ async def _write_part(connection: Connection, rows: Iterable[Row]) -> None:
                 foreign[row.batch_id, row.symbol] = row
             case PlanRow():
                 plans.append(row)
-    if orders:
-        await connection.execute(UPSERT_ORDERS, *columns(map(_order_columns, orders.values()), 22))
-    if events:
-        await connection.execute(INSERT_ORDER_EVENTS, *columns(map(_event_columns, events), 5))
+    for statement, values in (
+        (UPSERT_ORDERS, orders.values()),
+        (INSERT_ORDER_EVENTS, events),
+        (UPSERT_FOREIGN_POSITIONS, foreign.values()),
+    ):
+        if values:
+            await connection.execute(statement, json_text([columns_of(row) for row in values]))
     if trades:
         await _book(connection, trades)
-    if foreign:
-        held = ((f.batch_id, f.symbol, str(f.quantity), utc_aware(f.at)) for f in foreign.values())
-        await connection.execute(UPSERT_FOREIGN_POSITIONS, *columns(held, 4))
     if plans:
         await save_plans(connection, plans)
 
 
 async def _book(connection: Connection, trades: Mapping[str, TradeRow]) -> None:
     """Write executions, and move cash for those that were not there before."""
-    booked = await connection.fetch(INSERT_TRADES, *columns(map(_trade_columns, trades.values()), 12))
-    fresh = (trades[row["execution_id"]] for row in booked)
-    cash = [_cash_columns(row) for row in fresh if row.account_id is not None]
-    if cash:
-        await connection.execute(INSERT_CASH, *columns(cash, 4))
+    booked = await connection.fetch(INSERT_TRADES, json_text([_trade_columns(row) for row in trades.values()]))
+    new = [trades[row["execution_id"]] for row in booked]
+    if cash := [_cash_columns(row) for row in new if row.account_id is not None]:
+        await connection.execute(INSERT_CASH, json_text(cash))
 
 
-def _number(value: Decimal | None) -> str | None:
-    """Return the number as text: the server reads it faster than asyncpg packs a Decimal."""
-    return None if value is None else str(value)
+def _trade_columns(row: TradeRow) -> dict[str, Any]:
+    values = columns_of(row)
+    client_time = values["at"].isoformat(" ", "microseconds")
+    return {column: values[name] for name, column in TRADE_COLUMNS.items()} | {"client_time": client_time}
 
 
-def _order_columns(row: OrderRow) -> tuple[Any, ...]:
-    return (
-        row.client_order_id,
-        row.batch_id,
-        row.slot,
-        row.algo_run_id,
-        row.generation,
-        row.symbol,
-        row.side,
-        str(row.quantity),
-        row.type,
-        row.time_in_force,
-        _number(row.limit_price),
-        _number(row.stop_price),
-        row.state,
-        row.broker_order_id,
-        str(row.filled_quantity),
-        _number(row.average_price),
-        clean_text(row.reason),
-        _number(row.planned_stop),
-        _number(row.planned_target),
-        json_text(row.indicators),
-        utc_aware(row.decided_at),
-        utc_aware(row.updated_at),
-    )
-
-
-def _event_columns(row: OrderEventRow) -> tuple[Any, ...]:
-    return (row.client_order_id, row.number, clean_text(row.event), utc_aware(row.at), json_text(row.details))
-
-
-def _trade_columns(row: TradeRow) -> tuple[Any, ...]:
-    return (
-        row.execution_id,
-        row.client_order_id,
-        row.algo_run_id,
-        row.symbol,
-        row.operation,
-        str(row.quantity),
-        str(row.price),
-        str(row.fee),
-        utc_naive(row.at),
-        json_text(row.indicators),
-        _number(row.planned_stop),
-        _number(row.planned_target),
-    )
-
-
-def _execution(row: Mapping[str, Any]) -> PositionStep:
-    sign = 1 if row["operation"] in ("buy", "buy_short") else -1
-    at, stop, target = instant_of(row["tstamp"]), _price(row["stop_price"]), _price(row["target_price"])
-    return PositionStep(row["symbol"], at, sign * row["qty"], row["price"], stop, target)
-
-
-def _move(row: Mapping[str, Any]) -> PositionStep:
-    stop, target = _price(row["planned_stop"]), _price(row["planned_target"])
-    return PositionStep(row["symbol"], instant_of(row["at"]), stop=stop, target=target)
-
-
-def _price(value: Decimal | None) -> Decimal | None:
-    return None if value is None else plain(value)
-
-
-def _cash_columns(row: TradeRow) -> tuple[Any, ...]:
+def _cash_columns(row: TradeRow) -> dict[str, Any]:
     value = notional(row.price, row.quantity)
+    details = {name: getattr(row, name) for name in ("symbol", "operation", "execution_id", "client_order_id")}
     amount = (-value if row.operation == "buy" else value) - row.fee
-    details = {
-        "symbol": row.symbol,
-        "operation": row.operation,
-        "execution_id": row.execution_id,
-        "client_order_id": row.client_order_id,
-    }
-    return (row.account_id, str(amount), json_text(details), utc_aware(row.at))
-
-
-def _filled_trade(row: Mapping[str, Any]) -> FilledTrade:
-    return FilledTrade(
-        algo_run_id=row["algo_run_id"],
-        strategy=row["algo_name"],
-        symbol=row["symbol"],
-        operation=row["operation"],
-        quantity=plain(row["qty"]),
-        price=plain(row["price"]),
-        fee=plain(row["trade_fee"]),
-        at=instant_of(row["tstamp"]),
-        stop=None if row["stop_price"] is None else plain(row["stop_price"]),
-        execution_id=row["execution_id"],
-    )
+    return {"account_id": row.account_id, "amount": amount, "details": details, "tstamp": utc_aware(row.at)}

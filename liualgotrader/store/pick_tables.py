@@ -10,7 +10,7 @@ import msgspec
 
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.rows import PickRow, SignalRow
-from liualgotrader.store.column_values import clean_text, columns, instant_of, json_text, utc_aware
+from liualgotrader.store.column_values import clean_text, columns_of, insert_into, json_text, row_from, utc_aware
 from liualgotrader.store.database import Database
 
 ASSIGN = """
@@ -18,17 +18,15 @@ ASSIGN = """
     ON CONFLICT (batch_id, symbol) DO UPDATE SET consumer = excluded.consumer
 """
 ASSIGNMENTS = "SELECT symbol, consumer FROM assignment WHERE batch_id = $1 ORDER BY symbol"
-SAVE_PICKS = """
-    INSERT INTO trending_tickers (batch_id, symbol, scanner_name, strategy_name, create_tstamp)
-    SELECT batch_id, symbol, scanner_name, strategy_name, create_tstamp
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[]) WITH ORDINALITY
-        AS picks (batch_id, symbol, scanner_name, strategy_name, create_tstamp, number)
-    ORDER BY number
+_PICK_COLUMNS = {"scanner": "scanner_name", "strategy": "strategy_name", "at": "create_tstamp"}  # the original's names
+SAVE_PICKS = f"""
+    {insert_into("trending_tickers", [_PICK_COLUMNS.get(name, name) for name in PickRow.__struct_fields__])}
     ON CONFLICT (batch_id, symbol, scanner_name, strategy_name, create_tstamp) WHERE strategy_name IS NOT NULL
     DO NOTHING
 """
 PICKS = """
-    SELECT batch_id, symbol, scanner_name, coalesce(strategy_name, '') AS strategy_name, create_tstamp
+    SELECT
+        batch_id, symbol, scanner_name AS scanner, coalesce(strategy_name, '') AS strategy, create_tstamp AS at
     FROM trending_tickers
     WHERE batch_id = $1
     ORDER BY create_tstamp, trending_id
@@ -42,11 +40,8 @@ REJECTS = """
     WHERE batch_id = $1
     ORDER BY strategy_name, symbol
 """
-SAVE_SIGNALS = """
-    INSERT INTO signals (signal_id, batch_id, slot, symbol, at, action, outcome, client_order_id)
-    SELECT signal_id, batch_id, slot, symbol, at, action::jsonb, outcome, client_order_id
-    FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[])
-        AS wanted (signal_id, batch_id, slot, symbol, at, action, outcome, client_order_id)
+SAVE_SIGNALS = f"""
+    {insert_into("signals", ("signal_id", *SignalRow.__struct_fields__))}
     ON CONFLICT (signal_id) DO UPDATE SET outcome = excluded.outcome
 """
 KEY_LOAD = "SELECT value FROM keystore WHERE key = $1"
@@ -77,24 +72,15 @@ class PickTables:
         """Write picks; one that is written already (same batch, symbol, scanner, strategy and time) is passed over."""
         if not picks:
             return
-        rows = [(p.batch_id, p.symbol, p.scanner, p.strategy, utc_aware(p.at)) for p in picks]
+        rows = [{_PICK_COLUMNS.get(name, name): v for name, v in columns_of(pick).items()} for pick in picks]
         async with self._database.connection() as connection:
-            await connection.execute(SAVE_PICKS, *columns(rows, 5))
+            await connection.execute(SAVE_PICKS, json_text(rows))
 
     async def picks(self, batch_id: str) -> Sequence[PickRow]:
         """Return the batch's picks by time."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(PICKS, batch_id)
-        return [
-            PickRow(
-                batch_id=row["batch_id"],
-                symbol=row["symbol"],
-                scanner=row["scanner_name"],
-                strategy=row["strategy_name"],
-                at=instant_of(row["create_tstamp"]),
-            )
-            for row in rows
-        ]
+        return [row_from(PickRow, row) for row in rows]
 
     async def save_reject(self, batch_id: str, strategy: str, symbol: str, at: int) -> None:
         """Write that the strategy is never called for the symbol again in this batch."""
@@ -111,9 +97,11 @@ class PickTables:
         """Write signals; one that is written already is passed over, and of an order's outcomes the last counts."""
         if not signals:
             return
-        rows = {row[0]: row for row in map(_signal_columns, signals)}.values()
+        rows = {
+            signal_id: {"signal_id": signal_id, **columns_of(row)} for row in signals for signal_id in [_id_of(row)]
+        }
         async with self._database.connection() as connection:
-            await connection.execute(SAVE_SIGNALS, *columns(rows, 8))
+            await connection.execute(SAVE_SIGNALS, json_text(list(rows.values())))
 
     async def key_load(self, key: str) -> str | None:
         """Return the value of the key, None if it has none."""
@@ -131,13 +119,14 @@ class PickTables:
             await connection.execute(KEY_SAVE, _storable(key), _storable(value))
 
 
-def _signal_columns(signal: SignalRow) -> tuple[object, ...]:
-    action, outcome = json_text(signal.action), clean_text(signal.outcome)
-    own = "" if signal.client_order_id is not None else outcome  # what becomes of an order is told later
-    same = (signal.batch_id, signal.slot, signal.symbol, signal.at, action, own, signal.client_order_id)
-    signal_id = UUID(bytes=blake2b(msgspec.json.encode(same), digest_size=16).digest())
-    at = utc_aware(signal.at)
-    return (signal_id, signal.batch_id, signal.slot, signal.symbol, at, action, outcome, signal.client_order_id)
+def _id_of(signal: SignalRow) -> UUID:
+    # What becomes of an order is told later.
+    outcome = "" if signal.client_order_id is not None else clean_text(signal.outcome)
+    same = (
+        *(signal.batch_id, signal.slot, signal.symbol, signal.at),
+        *(json_text(signal.action), outcome, signal.client_order_id),
+    )
+    return UUID(bytes=blake2b(msgspec.json.encode(same), digest_size=16).digest())
 
 
 def _storable(text: str) -> str:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from liualgotrader.common.rows import PlanRow, Row, TradeRow
-from liualgotrader.store.column_values import columns, utc_aware
+from liualgotrader.store.column_values import columns_of, insert_into, json_text, rows_of
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-UPSERT_PLANS = """
-    INSERT INTO position_plans (algo_run_id, symbol, at, planned_stop, planned_target)
-    SELECT algo_run_id, symbol, at, planned_stop::numeric, planned_target::numeric
-    FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::text[], $5::text[])
-        AS moved (algo_run_id, symbol, at, planned_stop, planned_target)
+UPSERT_PLANS = f"""
+    {insert_into("position_plans", PlanRow.__struct_fields__)}
     ON CONFLICT (algo_run_id, symbol) DO UPDATE SET
         at = excluded.at, planned_stop = excluded.planned_stop, planned_target = excluded.planned_target
 """
 # The executions since the run was last flat in the symbol, as far as they have no stop or target of their own.
-COMPLETE_TRADES = """
+COMPLETE_TRADES = f"""
     UPDATE new_trades AS t SET
-        stop_price = coalesce(t.stop_price, p.stop::numeric), target_price = coalesce(t.target_price, p.target::numeric)
-    FROM unnest($1::int[], $2::text[], $3::text[], $4::text[]) AS p (algo_run_id, symbol, stop, target)
+        stop_price = coalesce(t.stop_price, p.planned_stop), target_price = coalesce(t.target_price, p.planned_target)
+    FROM {rows_of("position_plans")} AS p
     WHERE t.algo_run_id = p.algo_run_id AND t.symbol = p.symbol AND t.qty > 0
-      AND (t.stop_price IS NULL AND p.stop IS NOT NULL OR t.target_price IS NULL AND p.target IS NOT NULL)
+      AND (
+        t.stop_price IS NULL AND p.planned_stop IS NOT NULL
+        OR t.target_price IS NULL AND p.planned_target IS NOT NULL
+      )
       AND t.trade_id > coalesce((
         SELECT max(s.trade_id) FROM (
             SELECT f.trade_id,
@@ -66,20 +67,13 @@ async def save_plans(connection: Connection, plans: Sequence[PlanRow]) -> None:
     What is risked at entry is known only then to a strategy that writes its stop once it has heard of its fill.
     """
     newest: dict[_Key, PlanRow] = {}
-    first: dict[_Key, list[Decimal | None]] = {}
+    first: dict[_Key, PlanRow] = {}
     for row in plans:
         key = row.algo_run_id, row.symbol
         newest[key] = row
-        known = first.setdefault(key, [None, None])
-        for place, price in enumerate((row.planned_stop, row.planned_target)):
-            known[place] = price if known[place] is None else known[place]
-    moved = (
-        (r.algo_run_id, r.symbol, utc_aware(r.at), *_texts(r.planned_stop, r.planned_target)) for r in newest.values()
-    )
-    await connection.execute(UPSERT_PLANS, *columns(moved, 5))
-    told = ((*key, *_texts(*known)) for key, known in first.items())
-    await connection.execute(COMPLETE_TRADES, *columns(told, 4))
-
-
-def _texts(*prices: Decimal | None) -> Iterator[str | None]:
-    return (None if price is None else str(price) for price in prices)
+        known = first.setdefault(key, row)
+        stop = row.planned_stop if known.planned_stop is None else known.planned_stop
+        target = row.planned_target if known.planned_target is None else known.planned_target
+        first[key] = msgspec.structs.replace(known, planned_stop=stop, planned_target=target)
+    for statement, rows in ((UPSERT_PLANS, newest), (COMPLETE_TRADES, first)):
+        await connection.execute(statement, json_text([columns_of(row) for row in rows.values()]))

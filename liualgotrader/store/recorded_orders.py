@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.money import plain
 from liualgotrader.common.orders import FINAL_STATES
 from liualgotrader.common.rows import (
     BookedExecution,
@@ -17,7 +15,7 @@ from liualgotrader.common.rows import (
     RecordedBatch,
     TradeRow,
 )
-from liualgotrader.store.column_values import from_json, instant_of
+from liualgotrader.store.column_values import from_json, row_from
 from liualgotrader.store.gateway_tables import PROGRESS, progress_of
 
 if TYPE_CHECKING:
@@ -26,19 +24,16 @@ if TYPE_CHECKING:
     from liualgotrader.store.database import Database
 
 # The first event of an order says what it is: an entry or exit, a bracket's exit (`parent`), a replacement (`replaces`).
-_ORDERS = """
+_ORDERS = f"""
     SELECT
-        o.client_order_id, o.batch_id, o.slot, o.algo_run_id, o.generation, o.symbol, o.side, o.quantity, o.type,
-        o.time_in_force, o.limit_price, o.stop_price, o.state, o.broker_order_id, o.filled_quantity, o.average_price,
-        o.reason, o.planned_stop, o.planned_target, o.indicators::text AS indicators, o.decided_at, o.updated_at,
-        coalesce(r.algo_name, '') AS algo_name, e.event AS first, e.details::text AS began,
+        {", ".join(f"o.{name}" for name in OrderRow.__struct_fields__)}, coalesce(r.algo_name, '') AS algo_name, e.event AS first, e.details::text AS began,
         (SELECT max(n.number) FROM order_events n WHERE n.client_order_id = o.client_order_id) AS events,
         (SELECT p.account_id FROM portfolio_batch_ids b JOIN portfolio p ON p.portfolio_id = b.portfolio_id
             WHERE b.batch_id = o.batch_id ORDER BY b.assoc_id LIMIT 1) AS account_id
     FROM orders o
     LEFT JOIN algo_run r ON r.algo_run_id = o.algo_run_id
     LEFT JOIN order_events e ON e.client_order_id = o.client_order_id AND e.number = 1
-    WHERE {which}
+    WHERE {{which}}
     ORDER BY o.decided_at, o.client_order_id
 """
 ORDERS_LEFT = _ORDERS.format(which="r.algo_env = $1 AND o.batch_id <> $2 AND o.state <> ALL($3)")
@@ -46,14 +41,14 @@ TAKEN_OVER = "SELECT client_order_id FROM order_events WHERE event = 'taken_over
 ORDERS_OF_BATCH = _ORDERS.format(which=f"o.batch_id = $1 OR o.client_order_id IN ({TAKEN_OVER})")
 # By the order alone: an order that a later batch took over has executions in the runs of both.
 BOOKED_OF_ORDERS = """
-    SELECT client_order_id, execution_id, qty, price FROM new_trades
+    SELECT client_order_id, execution_id, qty AS quantity, price FROM new_trades
     WHERE client_order_id = ANY($1) AND execution_id IS NOT NULL AND qty > 0
     ORDER BY trade_id
 """
 TRADES_OF_BATCH = """
     SELECT
-        t.execution_id, t.client_order_id, t.algo_run_id, t.symbol, t.operation::text AS operation, t.qty, t.price,
-        t.trade_fee, t.tstamp
+        t.execution_id, t.client_order_id, t.algo_run_id, t.symbol, t.operation::text AS operation, t.qty AS quantity,
+        t.price, t.trade_fee AS fee, t.tstamp AS at
     FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
     WHERE r.batch_id = $1 AND t.execution_id IS NOT NULL AND t.qty > 0 AND t.expire_tstamp IS NULL
     ORDER BY t.trade_id
@@ -64,7 +59,7 @@ PLANS_OF_BATCH = """
     WHERE r.batch_id = $1
     ORDER BY p.algo_run_id, p.symbol
 """
-FOREIGN_OF_BATCH = "SELECT symbol, quantity, at FROM foreign_positions WHERE batch_id = $1 ORDER BY symbol"
+FOREIGN_OF_BATCH = "SELECT batch_id, symbol, quantity, at FROM foreign_positions WHERE batch_id = $1 ORDER BY symbol"
 
 
 class RecordedOrders:
@@ -89,41 +84,27 @@ class RecordedOrders:
         return RecordedBatch(
             progress=progress,
             orders=tuple(orders),
-            trades=tuple(map(_trade, trades)),
-            plans=tuple(
-                PlanRow(
-                    r["algo_run_id"],
-                    r["symbol"],
-                    instant_of(r["at"]),
-                    _price(r["planned_stop"]),
-                    _price(r["planned_target"]),
-                )
-                for r in plans
+            trades=tuple(
+                row_from(TradeRow, t, indicators={}, planned_stop=None, planned_target=None, account_id=None)
+                for t in trades
             ),
-            foreign=tuple(
-                ForeignRow(batch_id, r["symbol"], plain(r["quantity"]), instant_of(r["at"])) for r in foreign
-            ),
+            plans=tuple(row_from(PlanRow, row) for row in plans),
+            foreign=tuple(row_from(ForeignRow, row) for row in foreign),
         )
 
 
 async def _orders(connection: Connection, query: str, *args: object) -> list[EarlierOrder]:
     rows = await connection.fetch(query, *args)
     booked: dict[str, list[BookedExecution]] = {row["client_order_id"]: [] for row in rows}
-    for t in await connection.fetch(BOOKED_OF_ORDERS, list(booked)) if booked else []:
-        execution = BookedExecution(t["execution_id"], plain(t["qty"]), plain(t["price"]))
-        booked[t["client_order_id"]].append(execution)
+    for row in await connection.fetch(BOOKED_OF_ORDERS, list(booked)) if booked else []:
+        booked[row["client_order_id"]].append(row_from(BookedExecution, row))
     return [_order(row, booked[row["client_order_id"]]) for row in rows]
 
 
 def _order(row: Mapping[str, Any], booked: Sequence[BookedExecution]) -> EarlierOrder:
-    kept = {name: row[name] for name in OrderRow.__struct_fields__}
-    kept |= {name: plain(row[name]) for name in ("quantity", "filled_quantity")}
-    kept |= {name: _price(row[name]) for name in ("limit_price", "stop_price", "planned_stop", "planned_target")}
-    kept |= {name: instant_of(row[name]) for name in ("decided_at", "updated_at")}
-    kept |= {"average_price": _price(row["average_price"]), "indicators": from_json(row["indicators"])}
-    began = from_json(row["began"]) if row["began"] else {}
+    began = from_json(row["began"]) or {}
     return EarlierOrder(
-        order=OrderRow(**kept),
+        order=row_from(OrderRow, row, indicators=from_json(row["indicators"])),
         strategy=row["algo_name"],
         events=row["events"] or 0,
         parent=str(began.get("parent") or ""),
@@ -132,24 +113,3 @@ def _order(row: Mapping[str, Any], booked: Sequence[BookedExecution]) -> Earlier
         first=row["first"] or "",
         began=began,
     )
-
-
-def _trade(row: Mapping[str, Any]) -> TradeRow:
-    return TradeRow(
-        execution_id=row["execution_id"],
-        client_order_id=row["client_order_id"],
-        algo_run_id=row["algo_run_id"],
-        symbol=row["symbol"],
-        operation=row["operation"],
-        quantity=plain(row["qty"]),
-        price=plain(row["price"]),
-        fee=plain(row["trade_fee"]),
-        at=instant_of(row["tstamp"]),
-        indicators={},
-        planned_stop=None,
-        planned_target=None,
-    )
-
-
-def _price(value: Decimal | None) -> Decimal | None:
-    return None if value is None else plain(value)

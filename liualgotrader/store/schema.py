@@ -83,7 +83,7 @@ async def schema_of(connection: Connection) -> str:
     parts += [f"{row['definition'].rstrip()};\n" for row in await connection.fetch(FUNCTIONS)]
     parts += [f"{row['definition']};\n" for row in await connection.fetch(TRIGGERS)]
     versions = [f"({row['version']}, {row['name']})" for row in await connection.fetch(VERSIONS)]
-    parts.append(f"INSERT INTO schema_version (version, name) VALUES {', '.join(versions)};\n")  # noqa: S608
+    parts.append(f"INSERT INTO schema_version (version, name) VALUES {', '.join(versions)};\n")
     return "\n".join(part.replace("public.", "") for part in parts)
 
 

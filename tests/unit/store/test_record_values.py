@@ -20,10 +20,11 @@ from liualgotrader.common.rows import ForeignRow, Progress
 from liualgotrader.postgres.binaries import sentence_of
 from liualgotrader.store.column_values import (
     clean_text,
-    columns,
+    columns_of,
     instant_of,
     json_text,
     midnight,
+    row_from,
     utc_aware,
     utc_naive,
 )
@@ -75,9 +76,12 @@ def test_a_backslash_before_u0000_is_not_a_nul() -> None:
     assert json.loads(json_text({"path": "c:\\u0000"})) == {"path": "c:\\u0000"}
 
 
-def test_rows_stand_on_their_side() -> None:
-    assert list(columns([(1, "a"), (2, "b")], 2)) == [(1, 2), ("a", "b")]
-    assert list(columns([], 3)) == [(), (), ()]
+@given(st.text(), INSTANTS, st.decimals(-(10**9), 10**9, places=9))
+def test_a_row_comes_back_from_its_columns_with_instants_cut_to_microseconds(
+    symbol: str, at: int, quantity: Decimal
+) -> None:
+    row = ForeignRow("b", symbol, quantity, at)
+    assert row_from(ForeignRow, columns_of(row)) == msgspec.structs.replace(row, at=at // 1000 * 1000)
 
 
 @given(st.integers(0, 30), st.integers(0, 31), st.integers(1, 20), st.booleans(), st.booleans())
