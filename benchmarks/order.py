@@ -25,7 +25,8 @@ from benchmarks.strategies.buyer import Buyer
 from liualgotrader.common.clock import MILLISECOND, SECOND
 from liualgotrader.common.events import EventBatch, Pick, Quote, TradeTick
 from liualgotrader.common.orders import BrokerAccount, CancelIntent, Declare, News, OrderIntent, Protect
-from liualgotrader.common.session_plan import Limits, SlotPlan
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.tradeplan import Limits
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.outputs import Output
 from liualgotrader.exchange.exchange import Exchange

@@ -283,7 +283,7 @@ async def _recorded_plan(
         log_dir=str(places["logs"]),
         consumers=CONSUMERS,
         slots=tuple(slots),
-        tradeplan=tradeplan.as_dict(),
+        tradeplan=tradeplan,
         tradeplan_dir=str(_STRATEGY.parent),
         seed=1,
         timings=tradeplan.timings,

@@ -13,8 +13,7 @@ import msgspec
 
 from liualgotrader.common.config import OPTIONS, Settings
 from liualgotrader.common.secret import Secret
-from liualgotrader.common.session_plan import Limits, Simulation, Timings
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.tradeplan import Limits, Simulation, Timings, TradePlan
 
 
 class Why(NamedTuple):

@@ -86,7 +86,7 @@ def _left_tradeplan(request: TraderRequest, settings: Settings) -> TradePlan | N
     from liualgotrader.supervisor.arming import LIVE, environment_of, left_plan
 
     left = left_plan(settings.home_path) if environment_of(request, settings) == LIVE else None
-    return TradePlan.from_dict(left.tradeplan) if left is not None else None
+    return left.tradeplan if left is not None else None
 
 
 def allowed(options: argparse.Namespace, settings: Settings) -> None:

@@ -30,7 +30,8 @@ from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.endpoint_address import canonical_address
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import NO_SECRET, Secret
-from liualgotrader.common.session_plan import PAPER_URL, Endpoints, Limits, SessionPlan, Simulation, updates_address
+from liualgotrader.common.session_plan import PAPER_URL, Endpoints, SessionPlan, updates_address
+from liualgotrader.common.tradeplan import Limits, Simulation
 
 DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
@@ -414,11 +415,10 @@ def session_view(**values: Any) -> Iterator[None]:
 
 def show_session(plan: SessionPlan, db_conn_pool: Any = None) -> None:
     """From now on, answer the original's module attributes with this process's session."""
-    tradeplan = plan.tradeplan
     _view.update(
-        risk=tradeplan.get("risk", _OF_THE_SESSION["risk"]),
-        market_liquidation_end_time_minutes=tradeplan.get("market_liquidation_end_time_minutes", 15),
-        portfolio_value=tradeplan.get("portfolio_value"),
+        risk=plan.tradeplan.risk,
+        market_liquidation_end_time_minutes=plan.tradeplan.market_liquidation_end_time_minutes,
+        portfolio_value=plan.tradeplan.portfolio_value,
         batch_id=plan.batch_id,
         db_conn_pool=db_conn_pool,
         env=plan.environment,

@@ -7,13 +7,14 @@ each child's environment.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from liualgotrader.common.endpoint_address import canonical_address, is_loopback
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.files import replace_file
+from liualgotrader.common.tradeplan import Limits, Timings, TradePlan
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -95,50 +96,6 @@ class Hours(msgspec.Struct, frozen=True):
     bypass: bool = False  # `bypass_market_schedule`: windows are always open
 
 
-class Timings(msgspec.Struct, frozen=True):
-    """Durations; each says by which clock it runs."""
-
-    stale_after_seconds: float = 5.0  # machine: older market data is not acted on
-    intent_valid_seconds: float = 5.0  # machine: a later entry is refused
-    exit_valid_seconds: float = 30.0  # machine: the same for orders that reduce a position
-    run_all_seconds: float = 60.0  # market: period of run_all
-    order_lifetime_seconds: float = 60.0  # market: an order of `run` that still works then is cancelled
-    strategy_answer_seconds: float = 5.0  # machine: a strategy that does not answer is stopped
-    strategy_fetch_seconds: float = 2.0  # machine: what one call may take for questions of its own to the data vendor
-    scanner_answer_seconds: float = 60.0  # machine: a run of a scanner that takes longer is left alone
-    broker_timeout_seconds: float = 5.0  # machine: a REST call
-    reconcile_seconds: float = 60.0  # market: the broker's books are compared with ours
-    database_outage_seconds: float = 60.0  # machine: after it no entries
-    feed_mute_seconds: float = 30.0  # machine: a feed without market data in market hours; see `data.liveness`
-    unpick_minutes: float = 30.0  # market: a symbol not picked for so long is let go
-    history_sessions: int = 2  # sessions of minute bars loaded before the first call
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Pre-trade limits of the whole account. Fractions are of equity."""
-
-    order_equity_fraction: float = 0.10
-    order_dollars: float = 25_000.0
-    position_equity_fraction: float = 0.20
-    gross_equity_fraction: float = 1.0
-    short_equity_fraction: float = 0.5
-    daily_loss_stop_fraction: float = 0.02  # no entries
-    daily_loss_flatten_fraction: float = 0.04  # everything of ours is closed
-    orders_per_minute: int = 60  # market time
-    open_orders: int = 50
-    collar_fraction: float = 0.03  # an order may be priced this far from the newest price
-    quote_age_seconds: float = 5.0  # market: entries on an older price are refused; 0 switches it off
-    max_symbols: int = 1000
-
-
-class Simulation(msgspec.Struct, frozen=True):
-    """How the simulated market fills, charges and delays orders."""
-
-    fills: Literal["strict", "paper", "touch"] = "strict"
-    fees: Literal["none", "regulatory", "commission", "all"] = "none"
-    latency_ms: float = 1.0  # market time from a request to its effect
-
-
 class SessionPlan(msgspec.Struct, frozen=True):
     """Everything but secrets that a process of one session needs."""
 
@@ -152,7 +109,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     log_dir: str
     consumers: int
     slots: tuple[SlotPlan, ...]
-    tradeplan: dict[str, Any]  # as `common.tradeplan` made it, without secrets
+    tradeplan: TradePlan
     tradeplan_dir: str  # relative `filename`s are resolved against it
     seed: int
     data_connector: str = "alpaca"
@@ -209,7 +166,8 @@ def write_plan(plan: SessionPlan) -> Path:
 
 def read_plan(run_dir: Path) -> SessionPlan:
     """Return the plan of the session that lives in `run_dir`."""
-    return msgspec.json.decode((run_dir / PLAN_FILE).read_bytes(), type=SessionPlan)
+    values = msgspec.json.decode((run_dir / PLAN_FILE).read_bytes())
+    return msgspec.convert(values | {"tradeplan": TradePlan.from_dict(values["tradeplan"])}, SessionPlan)
 
 
 class MarketSpec(msgspec.Struct, frozen=True):

@@ -16,7 +16,6 @@ import msgspec
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import without_secrets
-from liualgotrader.common.session_plan import Limits, Simulation, Timings
 
 EventKind = Literal["second", "minute", "trade", "quote"]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -33,6 +32,50 @@ LONGEST_SESSION = 390  # minutes of regular trading
 _MOMENTUM_NUMBERS = ("min_last_dv", "min_share_price", "max_share_price", "min_volume", "from_market_open")
 _MOMENTUM_CHANGE = ("today_change_percent", "min_gap")  # older plans say min_gap
 _WINDOW_KEYS = ("start", "duration")
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Durations; each says by which clock it runs."""
+
+    stale_after_seconds: float = 5.0  # machine: older market data is not acted on
+    intent_valid_seconds: float = 5.0  # machine: a later entry is refused
+    exit_valid_seconds: float = 30.0  # machine: the same for orders that reduce a position
+    run_all_seconds: float = 60.0  # market: period of run_all
+    order_lifetime_seconds: float = 60.0  # market: an order of `run` that still works then is cancelled
+    strategy_answer_seconds: float = 5.0  # machine: a strategy that does not answer is stopped
+    strategy_fetch_seconds: float = 2.0  # machine: what one call may take for questions of its own to the data vendor
+    scanner_answer_seconds: float = 60.0  # machine: a run of a scanner that takes longer is left alone
+    broker_timeout_seconds: float = 5.0  # machine: a REST call
+    reconcile_seconds: float = 60.0  # market: the broker's books are compared with ours
+    database_outage_seconds: float = 60.0  # machine: after it no entries
+    feed_mute_seconds: float = 30.0  # machine: a feed without market data in market hours; see `data.liveness`
+    unpick_minutes: float = 30.0  # market: a symbol not picked for so long is let go
+    history_sessions: int = 2  # sessions of minute bars loaded before the first call
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Pre-trade limits of the whole account. Fractions are of equity."""
+
+    order_equity_fraction: float = 0.10
+    order_dollars: float = 25_000.0
+    position_equity_fraction: float = 0.20
+    gross_equity_fraction: float = 1.0
+    short_equity_fraction: float = 0.5
+    daily_loss_stop_fraction: float = 0.02  # no entries
+    daily_loss_flatten_fraction: float = 0.04  # everything of ours is closed
+    orders_per_minute: int = 60  # market time
+    open_orders: int = 50
+    collar_fraction: float = 0.03  # an order may be priced this far from the newest price
+    quote_age_seconds: float = 5.0  # market: entries on an older price are refused; 0 switches it off
+    max_symbols: int = 1000
+
+
+class Simulation(msgspec.Struct, frozen=True):
+    """How the simulated market fills, charges and delays orders."""
+
+    fills: Literal["strict", "paper", "touch"] = "strict"
+    fees: Literal["none", "regulatory", "commission", "all"] = "none"
+    latency_ms: float = 1.0  # market time from a request to its effect
 
 
 class Window(msgspec.Struct, frozen=True):

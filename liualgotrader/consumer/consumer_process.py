@@ -35,7 +35,7 @@ from liualgotrader.consumer.order_numbers import OrderNumbers
 from liualgotrader.consumer.signal_spool import SignalSpool
 from liualgotrader.consumer.signal_writer import OpenStore, Recorder, StoredKeys
 from liualgotrader.consumer.waiting import CallTimeout, Waits
-from liualgotrader.engine.engine import ALL_EVENTS, Engine, EngineTerms, session_starts
+from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
 from liualgotrader.engine.freshness import Freshness, newest_instant, newest_places
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotStopped, WaitingCall
 from liualgotrader.ipc.batch_codec import decode_batch, decode_news
@@ -75,7 +75,7 @@ class Consumer:
         self._own_context = copy_context()
         self._watch = CallGuard(child.status, self._tell)
         self._waits = Waits(plan.timings.strategy_answer_seconds, self._on_answer)
-        make_frame = real_frames if plan.tradeplan.get("real_frames") else lazy_frames
+        make_frame = real_frames if plan.tradeplan.real_frames else lazy_frames
         self.engine = Engine(terms_of(plan), make_frame, step=self._waits.step, watch=self._watch)
         slots = plan.slots_of(index)
         numbers = Path(plan.journal_dir) / f"consumer-{index}.numbers"
@@ -207,7 +207,7 @@ class Consumer:
             return
 
     def _surroundings(self, slot: SlotPlan) -> SessionServices:
-        details = self._plan.tradeplan.get("strategies", {}).get(slot.strategy, {})
+        details = self._plan.tradeplan.strategies.get(slot.strategy, {})
         portfolio = details.get("portfolio_id")
 
         async def balance(account_id: int) -> float:
@@ -355,15 +355,14 @@ class CalledAccount:
 
 def terms_of(plan: SessionPlan) -> EngineTerms:
     """Return what the engine decides by, out of the session's plan."""
-    tradeplan = plan.tradeplan
     return EngineTerms(
         batch_id=plan.batch_id,
         hours=plan.hours,
         seed=plan.seed,
         timings=plan.timings,
-        events=frozenset(tradeplan.get("events") or ALL_EVENTS),
+        events=frozenset(plan.tradeplan.events),
         session_starts=session_starts(plan.hours),
-        portfolio_value=tradeplan.get("portfolio_value"),
+        portfolio_value=plan.tradeplan.portfolio_value,
         shadow=plan.shadow,
         limits=plan.limits,
     )

@@ -85,7 +85,7 @@ def _is_ending() -> bool:
 
 
 def _make(plan: SessionPlan, slot: SlotPlan, surroundings: SessionServices, loader: Any) -> Strategy:
-    details = plan.tradeplan.get("strategies", {}).get(slot.strategy, {})
+    details = plan.tradeplan.strategies.get(slot.strategy, {})
     strategy = make_strategy(
         plan.batch_id,
         slot.strategy,
@@ -103,5 +103,5 @@ def _make(plan: SessionPlan, slot: SlotPlan, surroundings: SessionServices, load
 
 
 def _file_of(plan: SessionPlan, slot: SlotPlan) -> Path | None:
-    name = plan.tradeplan.get("strategies", {}).get(slot.strategy, {}).get("filename")
+    name = plan.tradeplan.strategies.get(slot.strategy, {}).get("filename")
     return (Path(plan.tradeplan_dir) / name).resolve() if isinstance(name, str) else None

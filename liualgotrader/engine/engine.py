@@ -36,7 +36,8 @@ from liualgotrader.common.orders import (
     Protection,
     SlotNews,
 )
-from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings
+from liualgotrader.common.session_plan import Hours, SlotPlan
+from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.book import SymbolValues
 from liualgotrader.engine.calling import Caller, CallWatch, NoWatch, RunCoroutine, step_now
 from liualgotrader.engine.market_data import MarketData

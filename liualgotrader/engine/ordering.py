@@ -23,7 +23,7 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.common.session_plan import Limits, Timings
+from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.actions import described, plain_text, storable
 from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.engine.slot import SHADOW, SIZE, StrategySlot, SymbolState

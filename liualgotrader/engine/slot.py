@@ -17,7 +17,8 @@ from liualgotrader.common.events import Quote
 from liualgotrader.common.interpreter import own_context
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import Side
-from liualgotrader.common.session_plan import Limits, SlotPlan
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.tradeplan import Limits
 from liualgotrader.common.trading_data import called
 from liualgotrader.engine.bars import Bars, BarsView
 from liualgotrader.engine.bindings import Bindings, bind

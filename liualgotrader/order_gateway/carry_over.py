@@ -30,7 +30,7 @@ def takes_up(plan: SessionPlan) -> bool:
 
 def carries(plan: SessionPlan) -> bool:
     """Whether their positions are taken up; with `skip_existing` what the account holds is foreign."""
-    return takes_up(plan) and not plan.tradeplan.get("skip_existing")
+    return takes_up(plan) and not plan.tradeplan.skip_existing
 
 
 async def carried_positions(

@@ -29,7 +29,8 @@ from liualgotrader.common.orders import (
     UnreadRow,
 )
 from liualgotrader.common.rows import EarlierOrder, RecordedBatch, Row, TradedBefore
-from liualgotrader.common.session_plan import Hours, Limits, SessionPlan, SlotPlan, Timings
+from liualgotrader.common.session_plan import Hours, SessionPlan, SlotPlan
+from liualgotrader.common.tradeplan import Limits, Timings
 
 
 class DeskTerms(msgspec.Struct, frozen=True):

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import OrderIntent, OrderType, Side
-from liualgotrader.common.session_plan import Hours, Limits, Timings
+from liualgotrader.common.session_plan import Hours
+from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.orders.positions import NOTHING, Exposure
 
 FRACTION_DIGITS = 9  # the smallest part of a share is 1e-9

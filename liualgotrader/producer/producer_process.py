@@ -49,7 +49,7 @@ class Producer:
     def __init__(self, child: Child, dependencies: ProducerDependencies) -> None:
         plan = child.plan
         self._child, self._plan, self._dependencies = child, plan, dependencies
-        tradeplan = self._tradeplan = TradePlan.from_dict(plan.tradeplan)
+        tradeplan = self._tradeplan = plan.tradeplan
         self._events = event_types(_event_words(tradeplan, homes=any(slot.run_all for slot in plan.slots)))
         self._tick_homes = [name for name, table in tradeplan.strategies.items() if table.get("events")]
         epoch = machine_now()

@@ -18,7 +18,6 @@ from liualgotrader.common.interpreter import WATCHED, InterpreterState, listed
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.ipc.batch_codec import encode_picks, frames
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Writer
@@ -56,7 +55,7 @@ class ScannersRunner:
 
     def __init__(self, child: Child, dependencies: ScannerDependencies) -> None:
         self._child, self._plan, self._dependencies = child, child.plan, dependencies
-        self._tradeplan = TradePlan.from_dict(child.plan.tradeplan)
+        self._tradeplan = child.plan.tradeplan
         self._marks = Marks(Path(child.plan.run_dir))
         self._alone = asyncio.Lock()
         self._kept = InterpreterState(())  # settings of the interpreter that scanners share

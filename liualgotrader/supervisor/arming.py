@@ -17,17 +17,8 @@ from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.files import replace_file
 from liualgotrader.common.orders import BrokerAccount
 from liualgotrader.common.ports import Store
-from liualgotrader.common.session_plan import (
-    LIVE_URL,
-    PAPER_URL,
-    PLAN_FILE,
-    Arming,
-    Hours,
-    Limits,
-    SessionPlan,
-    read_plan,
-)
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, PLAN_FILE, Arming, Hours, SessionPlan, read_plan
+from liualgotrader.common.tradeplan import Limits, TradePlan
 from liualgotrader.supervisor.batch import may_go_on
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.request import TraderRequest
@@ -167,7 +158,7 @@ async def live_account(settings: Settings) -> BrokerAccount:
     nothing = Hours(day="", opens_at=0, closes_at=0, liquidates_at=0, ends_at=0)
     plan = SessionPlan(
         batch_id="", environment="", hours=nothing, simulated_clock=False, endpoints=settings.endpoints,
-        run_dir="", journal_dir="", log_dir="", consumers=0, slots=(), tradeplan={}, tradeplan_dir="", seed=0,
+        run_dir="", journal_dir="", log_dir="", consumers=0, slots=(), tradeplan=TradePlan(), tradeplan_dir="", seed=0,
         broker=settings.broker,
     )  # fmt: skip
     broker = await open_broker(plan, Secrets(settings.key_id, settings.secret_key))

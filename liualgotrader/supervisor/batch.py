@@ -22,8 +22,8 @@ from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.secret import without_secrets
-from liualgotrader.common.session_plan import PLAN_FILE, Simulation, SlotPlan, read_plan
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
+from liualgotrader.common.tradeplan import Simulation, TradePlan
 from liualgotrader.consumer.signal_spool import store_left_signals
 from liualgotrader.journal.reserved_file import ReservedFile
 from liualgotrader.order_gateway.journal_recovery import close_with_the_market, store_left_over

@@ -388,7 +388,7 @@ class Preparation:
             log_dir=str(batch.log_dir),
             consumers=batch.layout.consumers,
             slots=slots,
-            tradeplan=tradeplan.as_dict(),
+            tradeplan=tradeplan,
             tradeplan_dir=str(settings.tradeplan_path.absolute().parent),
             seed=batch.seed,
             data_connector="alpaca" if self.request.simulate else settings.data_connector,  # what it speaks

@@ -16,7 +16,8 @@ from liualgotrader.common.clock import MILLISECOND, SECOND
 from liualgotrader.common.control import Failed
 from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
 from liualgotrader.common.secret import Secret
-from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec, Simulation
+from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec
+from liualgotrader.common.tradeplan import Simulation
 from liualgotrader.supervisor.managed_process import ManagedProcess, ProcessSpec, death_text
 from liualgotrader.supervisor.request import TraderRequest
 

@@ -35,7 +35,8 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import OrderRow, Row, TradeRow
-from liualgotrader.common.session_plan import Hours, Limits, SlotPlan, Timings
+from liualgotrader.common.session_plan import Hours, SlotPlan
+from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession, Rules

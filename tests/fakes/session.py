@@ -12,8 +12,8 @@ import msgspec
 
 from liualgotrader.common.clock import HOUR, WallClock
 from liualgotrader.common.control import Notice, ProcessReport, StopCommand
-from liualgotrader.common.session_plan import Endpoints, Hours, Limits, SessionPlan, SlotPlan, write_plan
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, write_plan
+from liualgotrader.common.tradeplan import Limits, TradePlan
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.market_clock import PageClock
 from liualgotrader.ipc.session_page import SessionPage
@@ -43,7 +43,7 @@ def make_plan(
         "log_dir": str(folder / "logs"),
         "consumers": 2,
         "slots": (SlotPlan(0, "Alpha", 0, 1), SlotPlan(1, "Alpha", 1, 2)),
-        "tradeplan": msgspec.convert(tradeplan or {}, TradePlan).as_dict(),
+        "tradeplan": msgspec.convert(tradeplan or {}, TradePlan),
         "tradeplan_dir": str(folder),
         "seed": 0,
         "limits": Limits(),

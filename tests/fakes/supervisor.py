@@ -1,6 +1,7 @@
 """What a supervisor needs around it: stand-in programs, a screen that remembers, a plan on disk."""
 
-from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, Timings, write_plan
+from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, write_plan
+from liualgotrader.common.tradeplan import Timings, TradePlan
 from liualgotrader.ipc.session_page import SessionPage
 
 PROGRAMS = {
@@ -63,7 +64,7 @@ def plan_in(folder, *, consumers=1, answer_seconds=5.0, link="seqpacket"):
         log_dir=str(folder / "logs"),
         consumers=consumers,
         slots=tuple(SlotPlan(i + 1, "Breakout", i, 100 + i) for i in range(consumers)),
-        tradeplan={},
+        tradeplan=TradePlan(),
         tradeplan_dir=str(folder),
         seed=0,
         link=link,

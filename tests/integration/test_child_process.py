@@ -25,6 +25,7 @@ from liualgotrader.common.control import (
     SupervisorCommand,
 )
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, write_plan
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.child_processes import run, supervise
 
@@ -41,7 +42,7 @@ class Session:
         self.plan = SessionPlan(
             batch_id="b", environment="SIMULATED", hours=Hours("2024-03-08", 0, 0, 0, 0), simulated_clock=False,
             endpoints=nowhere, run_dir=str(folder), journal_dir=str(folder), log_dir=str(folder / "logs"), consumers=1,
-            slots=(), tradeplan={}, tradeplan_dir=str(folder), seed=0,
+            slots=(), tradeplan=TradePlan(), tradeplan_dir=str(folder), seed=0,
         )  # fmt: skip
         write_plan(self.plan)
         self.page = SessionPage.create(self.plan.page_path, self.plan.process_names(), self.plan.link_names())

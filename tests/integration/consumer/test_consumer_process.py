@@ -38,7 +38,8 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
-from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, Timings, write_plan
+from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, write_plan
+from liualgotrader.common.tradeplan import Timings, TradePlan
 from liualgotrader.ipc.batch_codec import decode_intents, decode_needs, encode_batch, encode_news
 from liualgotrader.ipc.links import LinkReader, LinkWriter
 from liualgotrader.ipc.session_page import SessionPage
@@ -110,7 +111,7 @@ class Session:
             log_dir=str(folder / "logs"),
             consumers=1,
             slots=tuple(SlotPlan(n, name, 0, n + 1) for n, name in enumerate(strategies)),
-            tradeplan={"strategies": {name: {"filename": "mine.py"} for name in strategies}, "events": ["trade"]},
+            tradeplan=TradePlan(strategies={name: {"filename": "mine.py"} for name in strategies}, events=("trade",)),
             tradeplan_dir=str(folder),
             seed=1,
             timings=Timings(strategy_answer_seconds=answer_seconds, strategy_fetch_seconds=1.0),

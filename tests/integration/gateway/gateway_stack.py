@@ -35,16 +35,8 @@ from liualgotrader.common.orders import (
     SlotNews,
 )
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
-from liualgotrader.common.session_plan import (
-    Endpoints,
-    Hours,
-    Limits,
-    MarketSpec,
-    SessionPlan,
-    SlotPlan,
-    Timings,
-    write_plan,
-)
+from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec, SessionPlan, SlotPlan, write_plan
+from liualgotrader.common.tradeplan import Limits, Timings, TradePlan
 from liualgotrader.ipc.batch_codec import decode_news, encode_intents
 from liualgotrader.ipc.links import LinkReader, LinkWriter
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
@@ -104,7 +96,7 @@ class Stack:
             log_dir=str(self.home / "logs"),
             consumers=1,
             slots=(SlotPlan(1, "alpha", 0, 1), SlotPlan(2, "beta", 0, 2)),
-            tradeplan={},
+            tradeplan=TradePlan(),
             tradeplan_dir=".",
             seed=1,
             timings=Timings(broker_timeout_seconds=2.0),

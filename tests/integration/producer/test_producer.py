@@ -25,7 +25,8 @@ from liualgotrader.common.events import (
     TradeTick,
     Unpick,
 )
-from liualgotrader.common.session_plan import Limits, SessionPlan, SlotPlan, Timings
+from liualgotrader.common.session_plan import SessionPlan, SlotPlan
+from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.ipc.batch_codec import decode_batch, encode_needs, encode_picks
 from liualgotrader.ipc.links import LinkReader, LinkWriter
 from liualgotrader.ipc.session_page import Cell, SessionPage

@@ -11,6 +11,7 @@ from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan
+from liualgotrader.common.tradeplan import TradePlan
 
 
 def resolve(command_line=None, environment=None, tradeplan=None):
@@ -163,7 +164,7 @@ def test_a_process_shows_its_session_to_the_originals_code():
     endpoints = Endpoints("", "", "", "", loopback=True)
     plan = SessionPlan(
         batch_id="b", environment="SIMULATED", hours=hours, simulated_clock=True, endpoints=endpoints, run_dir="",
-        journal_dir="", log_dir="", consumers=1, slots=(), tradeplan={"risk": 0.02, "portfolio_value": 5.0},
+        journal_dir="", log_dir="", consumers=1, slots=(), tradeplan=TradePlan(risk=0.02, portfolio_value=5.0),
         tradeplan_dir="", seed=0, build_number="v1",
     )  # fmt: skip
     with config.session_view():

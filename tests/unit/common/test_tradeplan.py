@@ -9,8 +9,7 @@ import pytest
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import without_secrets
-from liualgotrader.common.session_plan import Limits, Simulation, Timings
-from liualgotrader.common.tradeplan import TradePlan, load_tradeplan, read_tradeplan, shown
+from liualgotrader.common.tradeplan import Limits, Simulation, Timings, TradePlan, load_tradeplan, read_tradeplan, shown
 
 STRATEGY = '[strategies.Breakout]\nfilename = "s.py"\n'
 MOMENTUM = """

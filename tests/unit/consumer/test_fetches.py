@@ -18,7 +18,8 @@ from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import DataUnavailable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.secret import Secret
-from liualgotrader.common.session_plan import Endpoints, Timings
+from liualgotrader.common.session_plan import Endpoints
+from liualgotrader.common.tradeplan import Timings
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.main import open_dependencies
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts

@@ -7,8 +7,7 @@ import msgspec
 import pytest
 
 from liualgotrader.common.config import OPTIONS
-from liualgotrader.common.session_plan import Limits, Simulation, Timings
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.tradeplan import Limits, Simulation, Timings, TradePlan
 from liualgotrader.scanners.momentum import Momentum
 from tools import design_pages
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from liualgotrader.common.orders import AccountNews, CaughtUp, OrderNews, OrderState, Side
-from liualgotrader.common.session_plan import Limits, SlotPlan
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.tradeplan import Limits
 from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.unit.engine.conftest import BATCH, OPEN, Stage, bar, orders, running, signals

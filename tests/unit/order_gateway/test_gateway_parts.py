@@ -28,6 +28,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, ForeignRow, Progress, TradeRow
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, SlotPlan
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession
@@ -135,7 +136,7 @@ def session_at(trading: str, updates: str, environment: str, arming: Arming | No
     plan = SessionPlan(
         batch_id="", environment=environment, hours=Hours("", 0, 0, 0, 0), simulated_clock=False,
         endpoints=Endpoints(trading, "", "", updates, loopback=False), run_dir="", journal_dir="", log_dir="",
-        consumers=0, slots=(), tradeplan={}, tradeplan_dir="", seed=0, arming=arming,
+        consumers=0, slots=(), tradeplan=TradePlan(), tradeplan_dir="", seed=0, arming=arming,
     )  # fmt: skip
     return plan
 
@@ -728,7 +729,7 @@ async def test_a_strategy_goes_on_with_what_it_held_if_the_account_holds_it(data
 def test_positions_are_carried_over_where_the_account_goes_on_unless_told_otherwise() -> None:
     paper = msgspec.structs.replace(plan_of(), environment="PAPER")
     simulated = msgspec.structs.replace(paper, environment="SIMULATED", account_is_new=True)
-    told = msgspec.structs.replace(paper, tradeplan={"skip_existing": True})
+    told = msgspec.structs.replace(paper, tradeplan=TradePlan(skip_existing=True))
     assert [carries(plan) for plan in (simulated, paper, told)] == [False, True, False]
 
 
@@ -755,7 +756,7 @@ def plan_of(*slots: SlotPlan) -> SessionPlan:
         log_dir="",
         consumers=2,
         slots=slots,
-        tradeplan={},
+        tradeplan=TradePlan(),
         tradeplan_dir="",
         seed=1,
     )

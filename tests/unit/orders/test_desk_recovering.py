@@ -29,6 +29,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import AlgoRunRow, ForeignRow, Progress
 from liualgotrader.common.session_plan import Endpoints, SessionPlan
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.exchange.exchange_values import OrderChanges
 from liualgotrader.order_gateway.recovery import recovered
 from liualgotrader.order_gateway.row_writer import RowRecorder
@@ -51,7 +52,7 @@ from tests.fakes.desk_line import PICK, DeskLine
 from tests.fakes.market_hold import Holds
 from tests.fakes.store import AlgoRun, MemoryDatabase, MemoryStore
 
-PLAN = SessionPlan(BATCH, "SIMULATED", HOURS, True, Endpoints("", "", "", "", True), "", "", "", 1, SLOTS, {}, "", 1,
+PLAN = SessionPlan(BATCH, "SIMULATED", HOURS, True, Endpoints("", "", "", "", True), "", "", "", 1, SLOTS, TradePlan(), "", 1,
                    account_is_new=True)  # fmt: skip
 
 

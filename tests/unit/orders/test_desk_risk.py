@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import OrderState, OrderType
-from liualgotrader.common.session_plan import Hours, Limits
+from liualgotrader.common.session_plan import Hours
+from liualgotrader.common.tradeplan import Limits
 from liualgotrader.orders import Condition, KillSwitch, StopSlotTrading
 from liualgotrader.orders.risk import RULES
 from tests.fakes.broker import CLOSE, HOURS, OPEN, SYMBOLS, World, desk_terms

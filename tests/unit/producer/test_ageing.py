@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
-from liualgotrader.common.session_plan import Timings
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.tradeplan import Timings, TradePlan
 from liualgotrader.producer.ageing import Ageing
 
 AT = 1_709_908_200 * SECOND  # 09:30 New York

@@ -21,8 +21,8 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import BrokerUnreachable, ConfigError, LiuError
 from liualgotrader.common.orders import BrokerAccount
-from liualgotrader.common.session_plan import Arming, Limits
-from liualgotrader.common.tradeplan import load_tradeplan
+from liualgotrader.common.session_plan import Arming
+from liualgotrader.common.tradeplan import Limits, load_tradeplan
 from liualgotrader.supervisor.arming import (
     Left,
     LiveMoney,

@@ -20,8 +20,8 @@ from liualgotrader.common.config import Settings, default_home
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.orders import Side
 from liualgotrader.common.rows import BatchRow
-from liualgotrader.common.session_plan import Hours, Limits, Simulation
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.session_plan import Hours, read_plan, write_plan
+from liualgotrader.common.tradeplan import Limits, Simulation, TradePlan
 from liualgotrader.ipc.address import short_link, socket_address
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator.market_server import rules_of
@@ -36,6 +36,7 @@ from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import Record, enough_room, has_record, make_home
 from liualgotrader.supervisor.simulated_market import account_of, endpoints_of, market_spec
 from tests.fakes.store import MemoryStore
+from tests.fakes.supervisor import plan_in
 
 HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, liquidates_at=0, ends_at=500 * SECOND)
 
@@ -327,3 +328,12 @@ def test_fills_fees_and_latency_of_a_session_reach_the_exchange(profile, fees):
     sale = rules.fees.total(Side.SELL, Decimal(1000), Decimal(50_000), dt.date(2024, 6, 3))
     # 1,000 shares at 50 $: 27.80 $ a million is 1.39 $, 0.000166 $ a share is 0.17 $; 0.005 $ a share is 5.00 $
     assert sale == {"none": 0, "regulatory": Decimal("1.56"), "commission": 5, "all": Decimal("6.56")}[fees]
+
+
+def test_a_session_plan_keeps_what_a_tradeplan_says_though_json_has_no_dates_and_no_infinity(tmp_path):
+    parameters = {"since": dt.date(2024, 6, 3), "most": float("inf"), "at": [dt.time(9, 45)], "size": 3}
+    plan, page = plan_in(tmp_path)
+    page.close()
+    plan = msgspec.structs.replace(plan, tradeplan=TradePlan(strategies={"Swing": parameters}, events=("trade",)))
+    write_plan(plan)
+    assert read_plan(Path(plan.run_dir)) == plan

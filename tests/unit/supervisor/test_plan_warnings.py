@@ -3,8 +3,8 @@
 import pytest
 
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.session_plan import Hours, Limits
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.session_plan import Hours
+from liualgotrader.common.tradeplan import Limits, TradePlan
 from liualgotrader.supervisor.plan_inspection import PlanFacts, ScannerFacts, StrategyFacts
 from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
 
