@@ -160,7 +160,8 @@ PLAN_FILE = "session.json"
 def write_plan(plan: SessionPlan) -> Path:
     """Write the plan into its runtime folder, readable by its owner only, and return the file."""
     path = Path(plan.run_dir) / PLAN_FILE
-    replace_file(path, msgspec.json.encode(plan))
+    values = msgspec.structs.asdict(plan) | {"tradeplan": plan.tradeplan.as_dict()}
+    replace_file(path, msgspec.json.encode(values))
     return path
 
 
