@@ -14,7 +14,7 @@ FROM ?= 1001
 COUNT ?= 200
 CASES ?= 1000000
 
-.PHONY: demo test chaos fuzz check bench ui clean
+.PHONY: demo test fast unit chaos fuzz check bench ui clean
 
 .venv/base: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
@@ -35,6 +35,14 @@ demo: .venv/base
 ## test: check style, types and architecture, then run all tests
 test: .venv/tests check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+## fast: check style, types and architecture, and run the unit tests with fewer examples each: your own loop
+fast: .venv/tests check
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --hypothesis-profile fast tests/unit
+
+## unit: run the unit tests of one room, as in `make unit T=orders`
+unit: .venv/tests
+	$(BIN)/python -m pytest -q --hypothesis-profile fast tests/unit/$(T)
 
 ## chaos: let processes, market and database fail at random in COUNT sessions, seeds from FROM on (about 15 s each)
 chaos: .venv/tests
