@@ -36,9 +36,9 @@ demo: .venv/base
 test: .venv/tests check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-## fast: check style, types and architecture, and run the unit tests with fewer examples each: your own loop
+## fast: check style, types and architecture, and run the pure unit tests with a tenth of their examples
 fast: .venv/tests check
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --hypothesis-profile fast tests/unit
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --hypothesis-profile fast -m "not slow" tests/unit
 
 ## unit: run the unit tests of one room, as in `make unit T=orders`
 unit: .venv/tests

@@ -73,6 +73,10 @@ def test_the_lower_rooms_import_nothing_heavy(room: str) -> None:
     assert heavy(imported(_ROOM.format(room=f"liualgotrader.{room}"))) == set()
 
 
+def test_the_calendar_loads_no_numerical_library() -> None:
+    assert not {"pandas", "numpy"} & imported("import liualgotrader.common.calendar").keys()
+
+
 @pytest.mark.parametrize(
     ("process", "allowed"),
     [
@@ -92,7 +96,7 @@ def test_a_process_starts_with_what_it_needs(process: str, allowed: set[str], tm
 
 
 def test_the_supervisor_needs_no_calendar_before_it_is_asked_for_a_session() -> None:
-    modules = imported("import liualgotrader.supervisor.session")
+    modules = imported("import liualgotrader.supervisor.session, liualgotrader.cli.screen")
     print(f"supervisor: {len(modules)} modules, {modules['liualgotrader.supervisor.session'] / 1000:.0f} ms")
     assert heavy(modules) == set()
 

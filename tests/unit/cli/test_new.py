@@ -1,6 +1,5 @@
 """`liu new`: what it writes loads, and its test is a test."""
 
-import ast
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -10,16 +9,6 @@ from liualgotrader.cli.new import new
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import load_tradeplan
 from liualgotrader.scanners.base import make_scanner
-from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
-
-
-def test_the_written_files_load_and_hold_a_test(tmp_path, capsys):
-    assert new("strategy", "OpeningRange", str(tmp_path)) == 0
-    (facts,) = inspect_tradeplan(load_tradeplan(tmp_path / "tradeplan.toml")).strategies
-    assert (facts.name, facts.run_all, facts.day_trade, facts.notes) == ("OpeningRange", False, True, ())
-    tree = ast.parse((tmp_path / "test_opening_range.py").read_text())
-    assert any(isinstance(n, ast.FunctionDef) and n.name.startswith("test_") for n in tree.body)
-    assert "trader --simulate" in capsys.readouterr().out
 
 
 def test_nothing_is_overwritten(tmp_path):

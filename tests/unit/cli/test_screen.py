@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import os
-import pty
-import subprocess
-import sys
 from decimal import Decimal
 
 import msgspec
@@ -205,59 +201,6 @@ def test_brackets_in_a_table_are_shown_as_they_are_and_end_nothing(width):
 def test_plain_lines_where_there_is_no_terminal():
     assert isinstance(screen_for(terminal=False).screen, PlainScreen)
     assert isinstance(screen_for(terminal=True).screen, TerminalScreen)
-
-
-SESSION = """
-import sys
-from liualgotrader.cli.common import complain, flush_output, guarded
-from liualgotrader.cli.operate import say_status
-from liualgotrader.cli.screen import screen_for
-
-def body(_):
-    screen = screen_for(terminal=sys.argv[1] == "terminal")
-    screen.line("the session ends")
-    screen.warn("a position is open")
-    screen.table("Session summary", ("strategy",), [("Breakout",)])
-    screen.close()
-    complain("trader: interrupted by Ctrl-C")
-    flush_output()
-    return 130
-
-guarded("trader", body)
-"""
-
-
-def closed_terminal():
-    ours, theirs = pty.openpty()
-    os.close(ours)
-    return theirs
-
-
-def closed_pipe():
-    theirs, ours = os.pipe()
-    os.close(theirs)
-    return ours
-
-
-def full_disk():
-    return os.open("/dev/full", os.O_WRONLY)
-
-
-@pytest.mark.parametrize(
-    ("kind", "output"),
-    [("terminal", closed_terminal), ("plain", closed_terminal), ("plain", closed_pipe), ("plain", full_disk)],
-)
-def test_a_session_ends_with_its_own_status_although_nobody_can_read_what_it_says(kind, output):
-    nowhere = output()
-    command = [sys.executable, "-c", SESSION, kind]
-    done = subprocess.run(command, stdout=nowhere, stderr=nowhere, timeout=60, check=False)
-    os.close(nowhere)
-    assert done.returncode == 130
-
-
-def test_a_session_ends_with_its_own_status_although_its_output_was_closed():
-    call = ["bash", "-c", f'exec {sys.executable} -c "$0" plain >&- 2>&-', SESSION]
-    assert subprocess.run(call, timeout=60, check=False).returncode == 130
 
 
 SAFETY = {

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -134,9 +132,3 @@ def test_a_clock_change_between_two_sessions_makes_the_night_an_hour_shorter() -
     assert as_utc(friday.opens_at).hour == 14
     assert as_utc(monday.opens_at).hour == 13
     assert (monday.opens_at - friday.opens_at) // HOUR == 71
-
-
-def test_importing_the_calendar_loads_no_heavy_library() -> None:
-    code = "import sys, liualgotrader.common.calendar; print([m for m in ('pandas', 'numpy') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"

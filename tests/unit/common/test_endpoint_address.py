@@ -14,12 +14,13 @@ import requests
 import urllib3.util
 import websockets.uri
 import yarl
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liualgotrader.common.endpoint_address import canonical_address, is_loopback
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import Endpoints
+from tests.examples import examples
 
 PAPER, LIVE = "paper-api.alpaca.markets", "api.alpaca.markets"
 HOSTS = [PAPER, LIVE, "localhost", "127.0.0.1", "[::1]", "evil.example", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]"]  # fmt: skip
@@ -86,7 +87,7 @@ def accepted(text: str) -> str:
 @example(r"https://api.alpaca.markets\@paper-api.alpaca.markets/..")
 @example("https://api.alpaca.markets#@paper-api.alpaca.markets")
 @example("https://api.alpaca.markets%2f@paper-api.alpaca.markets")
-@settings(max_examples=500, deadline=None)
+@examples(500)
 def test_every_client_sees_the_host_that_was_checked_in_any_address_that_is_accepted(text: str) -> None:
     address = accepted(text)
     if not address:

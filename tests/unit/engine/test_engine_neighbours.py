@@ -11,12 +11,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.interpreter import own_random
 from liualgotrader.common.orders import AccountNews
 from liualgotrader.strategies.base import Strategy
+from tests.examples import examples
 from tests.unit.engine.conftest import Stage, buy, orders, running
 
 ROUNDINGS = [decimal.ROUND_UP, decimal.ROUND_DOWN, decimal.ROUND_CEILING, decimal.ROUND_HALF_EVEN, decimal.ROUND_05UP]
@@ -47,7 +48,7 @@ def played(act: Callable[[Any], None]) -> list[Any]:
     return stage.minute(0, 10.01)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(1, 60), st.sampled_from(ROUNDINGS), st.sets(st.sampled_from(SIGNALS)), st.integers(0, 3))
 def test_a_strategys_decimal_precision_rounding_and_traps_change_no_order(
     precision: int, rounding: str, traps: set[Any], largest: int

@@ -10,6 +10,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.common.events import Bar, TradeTick
 from liualgotrader.common.session_plan import Hours
@@ -104,6 +106,7 @@ def is_due(scanner: Scanner, minute: int) -> bool:
     return scanner.recurrence is not None and minute * MINUTE % round(scanner.recurrence.total_seconds() * SECOND) == 0
 
 
+@pytest.mark.slow
 def test_the_demos_day_has_many_round_trips_of_every_strategy() -> None:
     play, most = trade_the_day(seed=0)
     assert (play.lines, play.stopped, play.waiting) == ([], [], [])

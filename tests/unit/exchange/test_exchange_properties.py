@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.events import Quote, Status, TradeTick
@@ -17,6 +17,7 @@ from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest, Refusal, Update
 from liualgotrader.exchange.fees import RegulatoryFees
 from liualgotrader.exchange.rules import Rules
+from tests.examples import examples
 from tests.fakes.exchange import ASSETS, OPEN, SECOND, SESSION, Floor
 
 # Table of section 2.2 of the vendor's life cycle, as events of one order see it.
@@ -183,7 +184,7 @@ def fresh(rules: Rules) -> Exchange:
     return exchange
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(plots, rule_sets)
 def test_money_shares_and_orders_add_up_in_every_course_of_events(plot: list[Any], rules: Rules) -> None:
     exchange = fresh(rules)
@@ -207,7 +208,7 @@ def test_money_shares_and_orders_add_up_in_every_course_of_events(plot: list[Any
     assert len({e.execution_id for es in by_order.values() for e in es}) == sum(map(len, by_order.values()))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(plots, rule_sets)
 def test_updates_have_no_holes_and_orders_take_legal_steps_only(plot: list[Any], rules: Rules) -> None:
     updates = act(fresh(rules), plot)
@@ -222,7 +223,7 @@ def test_updates_have_no_holes_and_orders_take_legal_steps_only(plot: list[Any],
             last[order.id] = order.status
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(plots, rule_sets, st.integers(0, 60))
 def test_the_same_inputs_give_the_same_updates_also_through_a_saved_state(
     plot: list[Any], rules: Rules, save_at: int
@@ -232,7 +233,7 @@ def test_the_same_inputs_give_the_same_updates_also_through_a_saved_state(
     assert once.account("me") == again.account("me")
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     st.lists(st.tuples(symbols, st.integers(1, 300), maybe_price), min_size=2, max_size=6),
     st.data(),

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import resource
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.journal import JournalDamaged, JournalWriter, read_journal, scan
+from tests.examples import examples
 
 PAYLOADS = st.lists(st.binary(max_size=40), max_size=6)
 
@@ -36,7 +35,6 @@ def write(path: Path, payloads: list[bytes], *, synced: int = 0, reserve: int = 
     writer.close()
 
 
-@settings(deadline=None)
 @given(PAYLOADS, PAYLOADS, st.sampled_from([0, 4096]))
 def test_what_was_appended_over_two_lives_comes_back_in_order(a: list[bytes], b: list[bytes], reserve: int) -> None:
     with folder() as home:
@@ -45,7 +43,7 @@ def test_what_was_appended_over_two_lives_comes_back_in_order(a: list[bytes], b:
         assert list(read_journal(home / "j")) == a + b
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4))
 def test_cut_at_any_byte_it_holds_a_prefix_and_goes_on(payloads: list[bytes]) -> None:
     with folder() as home:
@@ -60,7 +58,7 @@ def test_cut_at_any_byte_it_holds_a_prefix_and_goes_on(payloads: list[bytes]) ->
             assert list(read_journal(path)) == [*kept, b"next"]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4), st.integers(0, 4), st.data())
 def test_a_flipped_byte_never_gives_a_wrong_record(payloads: list[bytes], synced: int, data: st.DataObject) -> None:
     with folder() as home:
@@ -147,16 +145,3 @@ def test_a_full_disk_is_one_sentence_and_costs_no_earlier_record(tmp_path: Path)
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     writer.close()
     assert list(read_journal(path)) == [b"a" * 100, b"c" * 10]
-
-
-def test_a_killed_writer_loses_nothing_that_it_had_appended(tmp_path: Path) -> None:
-    program = (
-        "import os, signal, sys; from pathlib import Path; from liualgotrader.journal import JournalWriter\n"
-        "w = JournalWriter(Path(sys.argv[1]), reserve=65536)\n"
-        "for n in range(100): w.append(str(n).encode())\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    died = subprocess.run([sys.executable, "-c", program, str(tmp_path / "j")], timeout=60, check=False)
-    assert died.returncode == -9
-    assert list(read_journal(tmp_path / "j")) == [str(n).encode() for n in range(100)]
-    assert JournalWriter(tmp_path / "j").records == 100

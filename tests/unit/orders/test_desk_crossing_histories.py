@@ -7,7 +7,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
@@ -20,6 +20,7 @@ from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest
 from liualgotrader.orders import Flatten, KillSwitch, Leave, Reconnected, Resolution, Resolve, Resume
 from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.trading.simulated_broker import broker_order
+from tests.examples import examples
 from tests.fakes.broker import SYMBOLS, now_of
 from tests.fakes.desk_line import PICK, DeskLine
 
@@ -372,7 +373,5 @@ class Crossings(DeskLine):
         assert not self.world.desk.ledger.waiting
 
 
-Crossings.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Crossings.TestCase.settings = examples(60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestCrossings = Crossings.TestCase

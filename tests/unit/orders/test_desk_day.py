@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import HOUR
@@ -21,6 +21,7 @@ from liualgotrader.exchange.fees import PerShareCommission
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.orders import BrokerSnapshot, Carried, Prices, Restated, Resume, Warn
 from liualgotrader.orders.day import Day
+from tests.examples import examples
 from tests.fakes.broker import OPEN, SYMBOLS, World, desk_terms, now_of
 
 D = Decimal
@@ -187,7 +188,7 @@ def test_shares_that_are_not_ours_may_fall_as_they_like() -> None:
     assert world.states(world.order(1, "buy", 1))[-1] == "written"
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     st.lists(
         st.one_of(

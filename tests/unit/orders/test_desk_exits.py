@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -22,6 +22,7 @@ from liualgotrader.common.rows import OrderEventRow
 from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
 from liualgotrader.exchange.rules import FillProfile, Rules
 from liualgotrader.orders import Cancel, Flatten, KillSwitch, Leave, Reconcile, Reconnected, Tick, Warn
+from tests.examples import examples
 from tests.fakes.broker import CLOSE, HOURS, SLOTS, SYMBOLS, WIDE, World, desk_terms, now_of
 
 D = Decimal
@@ -547,7 +548,5 @@ class Exits(RuleBasedStateMachine):
         return not working
 
 
-Exits.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Exits.TestCase.settings = examples(60, stateful_step_count=30, suppress_health_check=list(HealthCheck))
 TestExits = Exits.TestCase

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import OrderState, ReplaceIntent
+from tests.examples import examples
 from tests.fakes.broker import SLOTS, SYMBOLS, now_of
 from tests.fakes.desk_line import PICK, DeskLine
 
@@ -105,7 +106,5 @@ class Histories(DeskLine):
         assert not [o for o in self.world.desk.ledger.orders.all_working() if o.state is OrderState.UNKNOWN]
 
 
-Histories.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Histories.TestCase.settings = examples(60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestHistories = Histories.TestCase

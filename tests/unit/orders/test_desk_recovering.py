@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
@@ -47,6 +47,7 @@ from liualgotrader.orders import (
     Warn,
     Write,
 )
+from tests.examples import examples
 from tests.fakes.broker import BATCH, HOURS, SLOTS, SYMBOLS, World, now_of
 from tests.fakes.desk_line import PICK, DeskLine
 from tests.fakes.market_hold import Holds
@@ -467,7 +468,5 @@ def _with_legs(seen: dict[str, Any]) -> set[str]:
     return {*seen, *(leg.client_order_id for order in seen.values() for leg in order.legs)}
 
 
-LostJournals.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+LostJournals.TestCase.settings = examples(60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestLostJournals = LostJournals.TestCase

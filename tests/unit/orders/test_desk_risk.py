@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import SECOND
@@ -17,6 +17,7 @@ from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import Limits
 from liualgotrader.orders import Condition, KillSwitch, StopSlotTrading
 from liualgotrader.orders.risk import RULES
+from tests.examples import examples
 from tests.fakes.broker import CLOSE, HOURS, OPEN, SYMBOLS, World, desk_terms
 
 
@@ -215,7 +216,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(ORDERS)
 def test_no_order_that_is_approved_takes_exposure_past_its_limits(orders: list[tuple[Any, ...]]) -> None:
     world = small_world(limits=Limits(gross_equity_fraction=0.3, short_equity_fraction=0.1, orders_per_minute=1000))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Counts, Quote, Status, TradeTick
-from liualgotrader.exchange.exchange_values import HeldPosition, Refusal
+from liualgotrader.exchange.exchange_values import HeldPosition, OrderChanges, Refusal
 from liualgotrader.simulator.day_history import DayRecord, rows_between
 from liualgotrader.simulator.equity import EquityCurve
 from liualgotrader.simulator.faults import Fault, Faults
@@ -253,8 +253,7 @@ def test_a_field_of_the_wrong_kind_is_refused(body: dict[str, object]) -> None:
 
 
 def test_a_replacement_names_only_what_changes() -> None:
-    terms = replacement({"limit_price": 5})
-    assert {k: v for k, v in terms.items() if v is not None} == {"limit_price": D(5)}
+    assert replacement({"limit_price": 5}) == OrderChanges(limit_price=D(5))
 
 
 def position(quantity: str) -> HeldPosition:

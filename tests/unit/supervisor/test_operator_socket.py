@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from liualgotrader.ipc.address import socket_address
 from liualgotrader.supervisor.operator_socket import SOCKET, OperatorSocket
+from tests.examples import examples
 
 
 async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
@@ -62,7 +63,7 @@ async def test_a_line_that_is_no_request_is_answered_in_one_sentence(
     assert good == {"asked": {"do": "status"}}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(40, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.binary(max_size=40)

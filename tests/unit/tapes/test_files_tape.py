@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from liualgotrader.common.calendar import session_of
@@ -24,6 +24,7 @@ from liualgotrader.tapes.columns import TapeEvent
 from liualgotrader.tapes.files import FilesTape, holds_files
 from liualgotrader.tapes.generated import GeneratedTape
 from liualgotrader.tapes.plain_files import write_tape
+from tests.examples import examples
 
 DAY = date(2024, 3, 12)
 OPENS = 1_710_250_200 * SECOND  # 2024-03-12 09:30 New York is 13:30 UTC
@@ -54,7 +55,7 @@ RANK: dict[type, int] = {Status: 0, Quote: 1, TradeTick: 2}
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(one_event, min_size=1, max_size=40))
 def test_what_is_written_is_read_back_equal_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, format: str, events: list[TapeEvent]

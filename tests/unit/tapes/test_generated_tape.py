@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from liualgotrader.common.calendar import previous_sessions, sessions
@@ -21,6 +18,7 @@ from liualgotrader.tapes.columns import TapeEvent
 from liualgotrader.tapes.generated import GeneratedTape
 from liualgotrader.tapes.generated_profile import MOST_SYMBOLS, Role, tickers
 from liualgotrader.tapes.minute_bars import bars_of, sum_of
+from tests.examples import examples
 
 DAY = date(2024, 3, 12)
 HALF_DAY = date(2024, 7, 3)
@@ -28,7 +26,7 @@ FOR_EVER = 2**62
 
 seeds = st.integers(0, 2**32)
 days = st.sampled_from(sessions(date(2020, 1, 1), date(2026, 12, 31))).map(lambda s: s.day)
-few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = examples(12, suppress_health_check=[HealthCheck.too_slow])
 
 
 def small(seed: int, day: date = DAY, symbols: int = 8) -> GeneratedTape:
@@ -224,25 +222,6 @@ def test_everybody_is_quoted_from_09_15_and_at_the_open(tape: GeneratedTape) -> 
     assert known == set(tape.symbols())
     fresh = {e.symbol for e in tape.events(tape.opens_at, tape.opens_at + 1000_000)}
     assert fresh == set(tape.symbols())
-
-
-def test_the_same_seed_gives_the_same_day_in_processes_with_different_hash_seeds(tape: GeneratedTape) -> None:
-    code = (
-        "import hashlib, msgspec; from datetime import date;"
-        "from liualgotrader.tapes.generated import GeneratedTape as G;"
-        "t = G(date(2024, 3, 12), 7, 20, 60_000); h = hashlib.sha256(); e = msgspec.msgpack.Encoder();"
-        "[h.update(e.encode(x)) for x in t.events(0, 2**62)];"
-        "[h.update(e.encode(t.minute_bars(s, 0, 2**62))) for s in t.symbols()]; print(h.hexdigest())"
-    )
-
-    def digest(hash_seed: str) -> str:
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, env=environment, timeout=60, check=True
-        )
-        return done.stdout.decode().strip()
-
-    assert digest("0") == digest("4711")
 
 
 def test_a_generated_day_does_not_change_between_versions_of_this_program() -> None:

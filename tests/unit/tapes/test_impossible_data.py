@@ -179,6 +179,7 @@ def test_a_symbol_of_which_every_quote_is_crossed_is_named_and_quoted_from_its_t
 
 
 @pytest.mark.realdata
+@pytest.mark.slow
 def test_the_crossed_quotes_of_a_recorded_day_are_those_that_awk_counts() -> None:
     """Each side carried forward over rows that are not suspicious: 89, the widest 181.93 over 181.75 at 08:20:04.773."""
     folder = real_data("lean")

@@ -213,6 +213,7 @@ def test_the_recorded_day_has_three_symbols_and_says_what_is_not_ticks(recorded:
 
 
 @pytest.mark.realdata
+@pytest.mark.slow
 def test_every_recorded_tick_comes_out_once_and_in_time_order(recorded: RecordedTape) -> None:
     at = [e.at for e in recorded.events(0, 2**62)]
     assert all(a <= b for a, b in pairwise(at))
@@ -222,6 +223,7 @@ def test_every_recorded_tick_comes_out_once_and_in_time_order(recorded: Recorded
 
 
 @pytest.mark.realdata
+@pytest.mark.slow
 def test_minute_volume_agrees_with_the_recorded_minute_bars(recorded: RecordedTape) -> None:
     tomorrow = RecordedTape(real_data("lean"), date(2013, 10, 8))
     ours = bars_of(e for e in recorded.events(recorded.opens_at, recorded.closes_at) if isinstance(e, TradeTick))

@@ -271,19 +271,3 @@ def test_show_config_prints_each_value_with_its_source_and_no_secret(program):
     assert rows["dsn"] == ["***", "environment"]
     assert rows["limits.open_orders"] == ["50", "default"]
     assert "hush" not in told.stdout
-
-
-@pytest.mark.parametrize("name", ["alpaca", "pandas", "exchange_calendars", "asyncpg", "rich"])
-def test_help_imports_nothing_heavy(name):
-    code = (
-        "import sys\nfrom liualgotrader.cli import trader, trader_arguments, liu\n"
-        "trader_arguments.make_parser().format_help()\n"
-        f"sys.exit('{name}' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
-
-
-@pytest.mark.parametrize("name", ["alpaca", "pandas"])
-def test_the_supervisor_imports_neither_pandas_nor_a_vendor(name):
-    code = f"import sys\nimport liualgotrader.supervisor.session, liualgotrader.cli.screen\nsys.exit('{name}' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
