@@ -33,13 +33,14 @@ from liualgotrader.consumer.loading import load_strategies
 from liualgotrader.consumer.needed_symbols import NeedsTeller
 from liualgotrader.consumer.order_numbers import OrderNumbers
 from liualgotrader.consumer.signal_spool import SignalSpool
-from liualgotrader.consumer.signal_writer import OpenStore, Recorder, StoredKeys
+from liualgotrader.consumer.signal_writer import Recorder, StoredKeys
 from liualgotrader.consumer.waiting import CallTimeout, Waits
 from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
 from liualgotrader.engine.freshness import Freshness, newest_instant, newest_places
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotStopped, WaitingCall
 from liualgotrader.ipc.batch_codec import decode_batch, decode_news
 from liualgotrader.ipc.child_process import Child
+from liualgotrader.store.background_writer import OpenStore
 from liualgotrader.strategies.base import SessionServices
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 

@@ -16,11 +16,10 @@ from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tlog import warn
 from liualgotrader.consumer.signal_spool import SignalSpool
 from liualgotrader.ipc.process_status import MarketHold
+from liualgotrader.store.background_writer import BackgroundWriter, OpenStore
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-OpenStore = Callable[[], Awaitable[Store]]
 
 _PAUSE_SECONDS = 0.2  # machine time between two writes
 _RETRY_SECONDS = 1.0
@@ -28,32 +27,27 @@ _MOST_SIGNALS = 500  # rows of one statement
 KEY_SECONDS = 2.0  # machine time a strategy waits for the key-store
 
 
-class Recorder:
-    """A writer that outlives the database: what cannot be written now is written when it is back, in order."""
+class Recorder(BackgroundWriter):
+    """Writes signals, rejects and keys in order. What is not written at the end is left to the next start of the batch."""
 
     def __init__(self, batch_id: str, open_store: OpenStore, clock: Clock, left: SignalSpool | None = None) -> None:
-        self._left = left
-        self._batch_id, self._open, self._clock = batch_id, open_store, clock
-        self._store: Store | None = None
-        self._opening = asyncio.Lock()
+        super().__init__(open_store, clock, first_pause=_RETRY_SECONDS, longest_pause=_RETRY_SECONDS)
+        self._batch_id, self._left = batch_id, left
         self._signals: list[SignalRow] = []
         self._others: list[Callable[[Store], Awaitable[None]]] = []
-        self._something = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._down = False
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to write; needs a running loop."""
         if self._left is not None:
             self._left.reserve()
-        self._task = asyncio.get_running_loop().create_task(self._write_for_ever())
+        super().start()
+        assert self._task is not None
         self._task.add_done_callback(_ended)
 
     def signal(self, row: SignalRow) -> None:
         """Have a signal written."""
         self._signals.append(row)
-        self._something.set()
+        self._wake.set()
 
     def reject(self, strategy: str, symbol: str, at: int) -> None:
         """Have a reject written."""
@@ -62,7 +56,7 @@ class Recorder:
             await store.save_reject(self._batch_id, strategy, symbol, at)
 
         self._others.append(write)
-        self._something.set()
+        self._wake.set()
 
     def key(self, key: str, value: str, written: Callable[[], None]) -> None:
         """Have a value of the key-store written, without a pause; `written` is called when it is."""
@@ -76,12 +70,7 @@ class Recorder:
 
         self._others.append(write)
         self._urgent.set()
-        self._something.set()
-
-    @property
-    def is_down(self) -> bool:
-        """Whether the database could not be reached when it was last tried."""
-        return self._down
+        self._wake.set()
 
     async def ask(self, question: Callable[[Store], Awaitable[T]]) -> T:
         """Return what `question` finds in the record.
@@ -93,14 +82,11 @@ class Recorder:
 
     @property
     def waiting(self) -> int:
-        """How many writes have not been made."""
         return len(self._signals) + len(self._others)
 
     async def close(self, seconds: float) -> None:
         """Write what is left, for `seconds` of machine time at most, and end the connection."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._stop()
         try:
             async with asyncio.timeout(seconds):
                 while self.waiting:
@@ -122,44 +108,23 @@ class Recorder:
         except OSError as error:
             warn(log, "signals_lost", count=len(self._signals), error=error)
 
-    async def _opened(self) -> Store:
-        async with self._opening:
-            if self._store is None:
-                self._store = await self._open()
-        return self._store
-
-    async def _write_for_ever(self) -> None:
-        while True:
-            await self._something.wait()
-            try:
-                await self._write_some()
-            except DatabaseUnavailable as error:
-                if not self._down:
-                    warn(log, "record_unavailable", error=error, waiting=self.waiting)
-                self._down = True
-                await self._clock.sleep(_RETRY_SECONDS)
-            else:
-                self._down = False
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_PAUSE_SECONDS):
-                        await self._urgent.wait()
+    async def _after_write(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PAUSE_SECONDS):
+                await self._urgent.wait()
 
     async def _write_some(self) -> None:
-        """Write the oldest rows; they are forgotten only once they are written."""
-        self._something.clear()
         self._urgent.clear()
-        try:
-            store = await self._opened()
-            while self._others:
-                await self._others[0](store)
-                del self._others[0]
-            while self._signals:
-                some = self._signals[:_MOST_SIGNALS]
-                await store.save_signals(some)
-                del self._signals[: len(some)]
-        finally:
-            if self.waiting:
-                self._something.set()
+        if not self.waiting:
+            return
+        store = await self._opened()
+        while self._others:
+            await self._others[0](store)
+            del self._others[0]
+        while self._signals:
+            some = self._signals[:_MOST_SIGNALS]
+            await store.save_signals(some)
+            del self._signals[: len(some)]
 
 
 def _ended(writing: asyncio.Task[None]) -> None:

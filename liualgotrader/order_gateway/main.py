@@ -40,9 +40,10 @@ from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.recovery import recovered
-from liualgotrader.order_gateway.row_writer import OpenStore, RowRecorder
+from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, disk_text, free_bytes
 from liualgotrader.orders import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Missing, Recovered
+from liualgotrader.store.background_writer import OpenStore
 
 if TYPE_CHECKING:
     from liualgotrader.common.ports import Store

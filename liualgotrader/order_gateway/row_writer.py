@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from liualgotrader.common.clock import SECOND, Clock
-from liualgotrader.common.errors import DatabaseUnavailable, RecordDiffers
+from liualgotrader.common.errors import RecordDiffers
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import Progress, Row, TradeRow
-from liualgotrader.common.tlog import say, warn
 from liualgotrader.ipc.process_status import MarketHold
 from liualgotrader.order_gateway.endpoints import other_account
-
-log = logging.getLogger(__name__)
-
-OpenStore = Callable[[], Awaitable[Store]]
+from liualgotrader.store.background_writer import BackgroundWriter, OpenStore
 
 _ROWS_AT_ONCE = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # machine seconds between attempts
 _CASH_SECONDS = 2.0  # machine time that a simulated market stands at most until a balance is moved
 
 
-class RowRecorder:
+class RowRecorder(BackgroundWriter):
     """Writes rows while the gateway lives. The store is opened, and the account leased, as often as it takes.
 
     `on_outage` is called with a sentence once the database has been away for `patience_seconds`, and with
@@ -46,17 +40,14 @@ class RowRecorder:
         on_outage: Callable[[str], object],
         hold: MarketHold,
     ) -> None:
-        self._batch_id, self._account, self._open_store = batch_id, account_number, open_store
-        self._clock, self._patience, self._on_outage = clock, patience_seconds, on_outage
+        super().__init__(self._open_and_lease, clock, first_pause=_FIRST_PAUSE, longest_pause=_LONGEST_PAUSE)
+        self._batch_id, self._account, self._open = batch_id, account_number, open_store
+        self._patience, self._on_outage = patience_seconds, on_outage
         self._rows: deque[tuple[int, Row]] = deque()
-        self._wake = asyncio.Event()
-        self._store: Store | None = None
         self._at = Progress()  # what the rows before those that wait lead to
         self._compared = False  # with what is stored; else a call may have stored more than it said
         self.joined = False  # it was compared at least once
-        self._task: asyncio.Task[None] | None = None
-        self._away_since = 0
-        self._told = False
+        self._outage_reported = False
         self._hold = hold
         self._cash_row = 0  # number of the newest row that moves a balance
         self.generation = 0
@@ -86,20 +77,22 @@ class RowRecorder:
             OutsideError: if another gateway holds the account.
             RecordDiffers: if what is stored is not what the rows lead to; the store is open then.
         """
-        if self._store is None:
-            store = await self._open_store()
-            try:
-                if not await store.is_account_of(self._batch_id, self._account):
-                    raise other_account(self._batch_id, self._account)
-                self.generation = await store.lease(self._account)
-            except BaseException:
-                await store.close()
-                raise
-            self._store = store
+        store = await self._opened()
         if not self._compared:
-            self._pass_over(await self._store.progress(self._batch_id))
+            self._pass_over(await store.progress(self._batch_id))
             self._compared = self.joined = True
-        return self._store
+        return store
+
+    async def _open_and_lease(self) -> Store:
+        store = await self._open()
+        try:
+            if not await store.is_account_of(self._batch_id, self._account):
+                raise other_account(self._batch_id, self._account)
+            self.generation = await store.lease(self._account)
+        except BaseException:
+            await store.close()
+            raise
+        return store
 
     def _pass_over(self, stored: Progress) -> None:
         while self._rows and self._at.number < stored.number:
@@ -109,16 +102,6 @@ class RowRecorder:
                 f"the journal of batch {self._batch_id} leads to {self._at.number + len(self._rows)} rows and not to the"
                 f" {stored.number} that are stored: it was cut, or is another one"
             )
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._task = asyncio.ensure_future(self._write_on())
-
-    def failed(self) -> BaseException | None:
-        """Return what ended the writing for good, None while it goes on."""
-        if self._task is None or not self._task.done() or self._task.cancelled():
-            return None
-        return self._task.exception()
 
     def add(self, rows: Iterable[tuple[int, Row]]) -> None:
         """Take rows, numbered on from those before."""
@@ -132,7 +115,6 @@ class RowRecorder:
 
     @property
     def waiting(self) -> int:
-        """How many rows are not stored yet."""
         return len(self._rows)
 
     async def drain(self, seconds: float) -> bool:
@@ -144,28 +126,10 @@ class RowRecorder:
 
     async def close(self) -> None:
         """Write nothing more; what is left is in the journal and is written by the next gateway of this batch."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._stop()
         self._hold.end()
         if self._store is not None:
             await self._store.close()
-
-    async def _write_on(self) -> None:
-        pause = _FIRST_PAUSE
-        while True:
-            self._wake.clear()
-            try:
-                await self._write_some()
-                self._back()
-                pause = _FIRST_PAUSE
-            except DatabaseUnavailable as error:
-                self._away(error)
-                await self._clock.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-                continue
-            if not self._rows:
-                await self._wake.wait()
 
     async def _write_some(self) -> None:
         store = await self.connect()
@@ -180,21 +144,13 @@ class RowRecorder:
         if self.applied >= self._cash_row:
             self._hold.end()
 
-    def _away(self, error: DatabaseUnavailable) -> None:
-        now = self._clock.machine()
+    def _after_failure(self, seconds_away: float) -> None:
         self._hold.end()
-        if not self._away_since:
-            self._away_since = now
-            warn(log, "database_away", error=error, rows_waiting=len(self._rows))
-        if not self._told and now - self._away_since > self._patience * SECOND:
-            self._told = True
+        if not self._outage_reported and seconds_away > self._patience:
+            self._outage_reported = True
             self._on_outage(f"the database has been away for {self._patience:.0f} s; rows wait in the journal")
 
-    def _back(self) -> None:
-        if self._away_since:
-            seconds = (self._clock.machine() - self._away_since) / SECOND
-            say(log, "database_back", after_seconds=f"{seconds:.1f}")
-        self._away_since = 0
-        if self._told:
-            self._told = False
+    async def _after_write(self) -> None:
+        if self._outage_reported:
+            self._outage_reported = False
             self._on_outage("")
