@@ -1,4 +1,4 @@
-"""`liu`: the database, new strategies, the kill switch, and positions that differ."""
+"""`liu`: the database, new strategies, the kill switch, positions that differ, and money journals."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ The tools beside `trader`.
   liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
   liu kill-switch        cancel all our orders in a running session and let no entries through
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
+  liu journal show BATCH the money journal of a batch as a table: what was told and decided, record by record
 
 `liu ui`, `liu quickstart` and `liu create portfolio` are not built yet and end with 2."""
+
+JOURNAL_DESCRIPTION = """\
+Prints what the order gateway was told during a batch, in the order it was written down, and below each record
+what the order desk decided on it. Nothing is changed, and the batch may be running.
+
+Records that changed nothing (ticks, prices, account figures, comparisons with the broker) are left out.
+Of a damaged journal what can be read is printed, then the place of the damage; the exit status is 4."""
 
 _TO_COME = ("ui", "quickstart", "create")
 
@@ -60,6 +68,10 @@ def run(arguments: Sequence[str]) -> int:
         from liualgotrader.cli.positions import settle
 
         return settle(options)
+    if options.word == "journal":
+        from liualgotrader.cli.journal import show
+
+        return show(options)
     return _kill_switch(options)
 
 
@@ -104,6 +116,22 @@ def _add_database(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command("restore", "replace databases by those in the file: all of them, or none", "file")
 
 
+def _add_journal(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    commands = words.add_parser("journal", help="show the money journal of a batch").add_subparsers(
+        dest="command", metavar="command", required=True
+    )
+    show = commands.add_parser(
+        "show",
+        help="print it as a table",
+        description=JOURNAL_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    show.add_argument("batch", help="the batch's id or the beginning of it, or a journal file")
+    show.add_argument("--order", default="", metavar="ID", help="only this order, and what replaces it")
+    show.add_argument("--json", action="store_true", help="one JSON object a line")
+    show.add_argument("--home", help="the data folder (LIU_HOME)")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("liu", DESCRIPTION)
     words = parser.add_subparsers(dest="word", metavar="word")
@@ -120,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     switch.add_argument("--batch", default="", help="the session, if several are running")
     switch.add_argument("--home", help="the data folder (LIU_HOME)")
     add_positions(words)
+    _add_journal(words)
     market = words.add_parser("simulate", help="serve the simulated market alone")
     market_options(market)
     market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")
