@@ -32,7 +32,7 @@ _MESSAGES_A_TURN = 64  # taken before the loop serves others
 OnMessage = Callable[[bytes], None]
 
 
-class _LinkEnd:
+class _LinkEnd(ABC):
     """One end of the link `name` of a session page."""
 
     def __init__(self, page: SessionPage, name: str) -> None:
@@ -43,8 +43,12 @@ class _LinkEnd:
         """Return how many messages were sent and not yet handled."""
         return max(0, self._page.sent(self._link) - self._page.handled(self._link))
 
+    @abstractmethod
+    def close(self) -> None:
+        """Receive or send nothing more."""
 
-class Reader(_LinkEnd, ABC):
+
+class Reader(_LinkEnd):
     """The receiving end of a link.
 
     `done` is called after each `handled()`; a process of a session passes `status.done`, so that a waiting market looks
@@ -67,10 +71,6 @@ class Reader(_LinkEnd, ABC):
             queue.Empty: none came in time.
         """
 
-    @abstractmethod
-    def close(self) -> None:
-        """Receive nothing more."""
-
     def handled(self) -> None:
         """State that everything that follows from one message has been sent on."""
         self._page.set_handled(self._link, self._page.handled(self._link) + 1)
@@ -81,7 +81,7 @@ class Reader(_LinkEnd, ABC):
         return self.qsize() == 0
 
 
-class Writer(_LinkEnd, ABC):
+class Writer(_LinkEnd):
     """The sending end of a link."""
 
     def __init__(self, page: SessionPage, name: str) -> None:
@@ -110,10 +110,6 @@ class Writer(_LinkEnd, ABC):
         Raises:
             queue.Full: it could not be sent in time.
         """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Send nothing more."""
 
     def on_connected(self, act: Callable[[], None]) -> None:
         """Call `act` each time a reader was reached; the first messages sent from there arrive first."""

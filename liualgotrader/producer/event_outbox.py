@@ -1,4 +1,4 @@
-"""What waits for one consumer, and what is given up when it falls too far behind."""
+"""What waits for one consumer, and what is dropped when it falls too far behind."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Send = Callable[[bytes], bool]
 class EventOutbox:
     """The events for one consumer, in order, until they are sent.
 
-    `append` is called for every event of the feed and does nothing but append. Picks *stand*: a consumer
-    that was started again gets them again, before all else, and hears again what was let go.
+    `append` is called for every event of the feed and does nothing but append. Picks *stand*: a consumer that was
+    started again gets them before all else, with the symbols that were let go.
     """
 
     def __init__(self, epoch: int, limit: int = EVENTS_WAITING) -> None:
@@ -31,7 +31,7 @@ class EventOutbox:
         self._epoch = epoch
         self._limit = self._conflate_at = limit
         self._received_at = 0
-        self._unsaid = 0  # dropped, and not yet said in a batch
+        self._unreported = 0  # dropped, and not yet reported in a batch
         self._standing: dict[tuple[str, str], Pick] = {}
         self._gone: dict[str, Unpick] = {}
         self._blocked = False
@@ -43,14 +43,14 @@ class EventOutbox:
         self.append(pick)
 
     def let_go(self, symbol: str, at: int) -> None:
-        """Send that nobody needs the symbol any more."""
+        """Send that the symbol is followed no more."""
         for key in [key for key in self._standing if key[0] == symbol]:
             del self._standing[key]
         self._gone[symbol] = Unpick(symbol, at)
         self.append(self._gone[symbol])
 
     def begin(self) -> None:
-        """Begin with a consumer that was just reached: what was let go and all standing picks go first."""
+        """Begin with a consumer that was just reached: symbols let go and standing picks are sent first."""
         rest = [event for event in self.waiting if not isinstance(event, Pick | Unpick)]
         self.waiting[:] = [*self._gone.values(), *self._standing.values(), *rest]
         self._blocked = False
@@ -62,7 +62,7 @@ class EventOutbox:
     def flush(self, send: Send, received_at: int) -> bool:
         """Send what waits in batches; False if some of it could not be sent.
 
-        `received_at` is the machine time (ns) at which the oldest event came that was not there at the last flush.
+        `received_at` is the machine time (ns) at which the oldest event since the last flush came.
         """
         if not self.waiting:
             return True
@@ -80,14 +80,16 @@ class EventOutbox:
         count = EVENTS_A_BATCH
         while True:
             events = self.waiting[:count]
-            payload = encode_batch(EventBatch(self._epoch, self.batches + 1, self._received_at, events, self._unsaid))
+            payload = encode_batch(
+                EventBatch(self._epoch, self.batches + 1, self._received_at, events, self._unreported)
+            )
             if len(payload) <= FRAME_BYTES or count == 1:
                 break
             count //= 2
         if not send(payload):
             return False
         self.batches += 1
-        self._unsaid = 0
+        self._unreported = 0
         del self.waiting[: len(events)]
         return True
 
@@ -97,7 +99,7 @@ class EventOutbox:
         self.waiting[:] = newest(self.waiting)
         gone = before - len(self.waiting)
         self.dropped += gone
-        self._unsaid += gone
+        self._unreported += gone
         self._conflate_at = max(self._limit, 2 * len(self.waiting))
 
 

@@ -6,23 +6,107 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from liualgotrader.common.clock import NEVER, Alarm, Clock
-from liualgotrader.common.events import FromConsumer, Needs, Pick
+from liualgotrader.common.clock import MINUTE, NEVER, SECOND, Alarm, Clock
+from liualgotrader.common.events import FromConsumer, Gap, Needs, Pick
 from liualgotrader.common.tlog import say
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.streaming_base import StreamingAPI
-from liualgotrader.producer.ageing import Ageing
-from liualgotrader.producer.gaps import Gaps
+from liualgotrader.producer.pick_intake import Unpicked
 from liualgotrader.producer.router import Router
-from liualgotrader.producer.unpicked import Unpicked
 
 log = logging.getLogger(__name__)
 
+_REVIEW_PERIOD = MINUTE
+_REVIEW_OFFSET = 30 * SECOND  # from the instants at which scanners run, so that a pick never meets a review
+_SCAN_TIME = 2 * MINUTE  # that a scanner's next run may be late
+
+
+class Ageing:
+    """Until when each symbol is followed. Pure; market time, ns UTC.
+
+    A pick lasts `unpick_minutes`, and at least until its scanner had time to run again. The pick of a scanner that runs
+    once lasts all day, and with `keep_picks` so does every pick.
+    """
+
+    def __init__(self, tradeplan: TradePlan) -> None:
+        self._span = NEVER if tradeplan.keep_picks else round(tradeplan.timings.unpick_minutes * MINUTE)
+        self._periods = {name: table.get("recurrence") for name, table in tradeplan.scanners.items()}  # minutes
+        self._until: dict[str, int] = {}
+
+    def picked(self, symbol: str, scanner: str, at: int) -> None:
+        """A scanner has chosen the symbol (again)."""
+        until, period = NEVER, self._periods.get(scanner)
+        if period and self._span != NEVER:
+            until = at + max(self._span, round(period * MINUTE) + _SCAN_TIME)
+        self._until[symbol] = max(self._until.get(symbol, 0), until)
+
+    def closed(self, symbol: str, at: int) -> None:
+        """The last position or order in the symbol has ended: a symbol that no scanner picked expires."""
+        self._until.setdefault(symbol, NEVER if self._span == NEVER else at)
+
+    def forget(self, symbol: str) -> None:
+        """The symbol is followed no more."""
+        self._until.pop(symbol, None)
+
+    def expired(self, now: int) -> list[str]:
+        """Return the symbols whose time is over, in alphabetical order."""
+        return sorted(symbol for symbol, until in self._until.items() if until <= now)
+
+    def next_review(self, now: int) -> int:
+        """Return the first half of a minute after `now` at which a symbol's time is over; NEVER if there is none."""
+        first = min(self._until.values(), default=NEVER)
+        if first == NEVER:
+            return NEVER
+        return ((max(first - 1, now) - _REVIEW_OFFSET) // _REVIEW_PERIOD + 1) * _REVIEW_PERIOD + _REVIEW_OFFSET
+
+
+class Gaps:
+    """Symbols whose market data may have a hole, until the vendor carries them and their consumers know of it.
+
+    Pure; instants are market time, ns UTC. `due` says that `take` may have gaps to return.
+    """
+
+    def __init__(self) -> None:
+        self.due = False
+        self._all_since: int | None = None
+        self._since: dict[str, int] = {}
+        self._subscribed: dict[str, int] = {}
+
+    def lost(self, since: int) -> None:
+        """The connection is lost; `since` is the instant of the newest market data, 0 if there was none."""
+        self._all_since = since if self._all_since is None else min(self._all_since, since)
+        self.due = True
+
+    def missing(self, symbols: Iterable[str], at: int) -> None:
+        """Consumers have these symbols' history; what came from `at` on may be missing, 0 if that is unknown here."""
+        self._since.update((symbol, at) for symbol in symbols)
+        self.due = True
+
+    def subscribed(self, symbols: Iterable[str], at: int) -> None:
+        """These symbols are new at `at`; they have a gap only if the vendor refuses them at first."""
+        self._subscribed.update((symbol, at) for symbol in symbols)
+        self.due = True
+
+    def let_go(self) -> None:
+        """A symbol was let go, so that the vendor may carry one that it has refused."""
+        self.due = bool(self._since)
+
+    def take(self, now: int, followed: Iterable[str], carried: frozenset[str]) -> list[Gap]:
+        """Return the gaps that consumers must know of, in alphabetical order, once the vendor has answered everything."""
+        since = dict(self._since)
+        self._since = {symbol: at for symbol, at in self._subscribed.items() if symbol not in carried}
+        if self._all_since is not None:
+            since |= dict.fromkeys(followed, self._all_since)
+        self._since |= {symbol: at for symbol, at in since.items() if symbol not in carried}
+        self._subscribed, self._all_since, self.due = {}, None, False
+        return [Gap(symbol, now, at) for symbol, at in sorted(since.items()) if symbol in carried]
+
 
 class Following:
-    """Keeps routes and subscriptions in step. `review_due` is called at the instants when a symbol's time may be over.
+    """Keeps routes and subscriptions in step, one change after the other.
 
-    A change begins when the one before it has ended.
+    `review_due` is called at the instants when a symbol's time may be over.
     """
 
     def __init__(
@@ -43,31 +127,33 @@ class Following:
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
         self._takes_over = False
-        self._met: set[str] = set()  # symbols that this producer has followed, or that an earlier one had picked
-        self._gone: frozenset[str] = frozenset()  # symbols that an earlier one had let go
+        self._known: set[str] = (
+            set()
+        )  # symbols that this producer follows or followed, or that were picked under an earlier one
+        self._gone: frozenset[str] = frozenset()  # symbols that an earlier producer let go
         self.unpicks = 0
 
     async def resume(self, picks: Sequence[Pick], *, takes_over: bool) -> None:
         """Follow what an earlier producer followed; how long it has not been picked is counted from now.
 
-        `takes_over` says that there was one: a consumer may have symbols from it that nobody picked.
+        `takes_over` says that there was one: a consumer may have symbols from it that no scanner picked.
         """
         now = self._clock.now()
         self._takes_over = takes_over
-        self._met = {pick.symbol for pick in picks}
+        self._known = {pick.symbol for pick in picks}
         self._gone = frozenset(self._unpicked.symbols)
         for symbol in sorted(self._unpicked.symbols):
-            self._router.gone(symbol, now)
+            self._router.repeat_let_go(symbol, now)
         await self.follow(picks)
         self.picked_again(Pick(p.symbol, now, p.scanner, p.strategy) for p in picks)
 
     async def follow(self, picks: Sequence[Pick]) -> None:
-        """Subscribe and route; the consumers hear of the picks with the next flush."""
+        """Subscribe and route; the picks go to the consumers with the next flush."""
         async with self._turn:
             symbols = list(dict.fromkeys(pick.symbol for pick in picks))
             fresh = [symbol for symbol in symbols if symbol not in self._router.symbols]
             old = self._from_before(symbol for symbol in fresh if symbol not in self._gone)
-            self._gaps.asked((symbol for symbol in fresh if symbol not in old), self._clock.now())
+            self._gaps.subscribed((symbol for symbol in fresh if symbol not in old), self._clock.now())
             await self._subscribe(symbols)
             for pick in picks:
                 self._router.accept(pick)
@@ -79,7 +165,7 @@ class Following:
                 self._ageing.picked(pick.symbol, pick.scanner, pick.at)
         self._set_alarm()
 
-    async def hear(self, consumer: int, message: FromConsumer) -> None:
+    async def take(self, consumer: int, message: FromConsumer) -> None:
         """Take what a consumer needs or has rejected."""
         async with self._turn:
             if isinstance(message, Needs):
@@ -87,20 +173,20 @@ class Following:
                 free = self._router.need(consumer, message)
                 fresh = sorted(self._router.symbols - followed)
                 old = self._from_before(fresh)
-                self._gaps.begun((symbol for symbol in fresh if symbol not in old), self._clock.now())
+                self._gaps.missing((symbol for symbol in fresh if symbol not in old), self._clock.now())
                 await self._subscribe(fresh)
                 for symbol in free:
-                    self._ageing.needed(symbol, self._clock.now())
+                    self._ageing.closed(symbol, self._clock.now())
                 await self._let_go([s for s in free if self._router.is_unwanted(s)], "rejected")
             else:
                 await self._let_go(self._router.reject(message), "rejected")
         self._set_alarm()
 
     async def review(self) -> None:
-        """Let go of every symbol that was not picked for too long and that no consumer needs."""
+        """Let go of every symbol whose time is over and that no consumer needs."""
         async with self._turn:
             if self._router.knows_needs:
-                await self._let_go(self._ageing.over(self._clock.now()), "not picked any more")
+                await self._let_go(self._ageing.expired(self._clock.now()), "not picked any more")
         self._alarm_at = NEVER
         self._set_alarm()
 
@@ -110,10 +196,10 @@ class Following:
             self._alarm.cancel()
 
     def _from_before(self, fresh: Iterable[str]) -> set[str]:
-        """Return the symbols that a consumer may have from the producer before, with a gap since that one's end."""
-        old = set(fresh) - self._met if self._takes_over else set()
-        self._met |= old
-        self._gaps.begun(old, 0)
+        """Return the symbols that a consumer may have from an earlier producer, with a gap since that one ended."""
+        old = set(fresh) - self._known if self._takes_over else set()
+        self._known |= old
+        self._gaps.missing(old, 0)
         return old
 
     async def _subscribe(self, symbols: Iterable[str]) -> None:
@@ -130,7 +216,7 @@ class Following:
             say(log, "symbol_unpicked", symbol=symbol, because=why)
             await self._stream.unsubscribe(symbol)
         if gone:
-            self._gaps.freed()
+            self._gaps.let_go()
 
     def _set_alarm(self) -> None:
         now = self._clock.now()

@@ -1,4 +1,4 @@
-"""The producer's loop: frames come in, batches leave, picks and needs change who gets what. It never waits for a consumer."""
+"""The producer's loop: frames come in, batches leave, picks and needs change which consumer gets what. It never waits for one."""
 
 from __future__ import annotations
 
@@ -20,15 +20,10 @@ from liualgotrader.data.streaming_base import LineTimings, OnEvents, StreamHooks
 from liualgotrader.ipc.batch_codec import decode_needs, decode_picks
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Reader, Writer
-from liualgotrader.producer.ageing import Ageing
-from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.following import Following
-from liualgotrader.producer.gaps import Gaps
-from liualgotrader.producer.pick_intake import PickIntake, patiently
-from liualgotrader.producer.router import Router
-from liualgotrader.producer.sampler import next_sample
-from liualgotrader.producer.unpicked import Unpicked
+from liualgotrader.producer.following import Ageing, Following, Gaps
+from liualgotrader.producer.pick_intake import PickIntake, Unpicked, retrying
+from liualgotrader.producer.router import Assignment, Router, next_sample
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +32,7 @@ _NEEDS_SECONDS = 10.0  # machine time that picks wait for consumers to say what 
 
 @dataclass(frozen=True, slots=True)
 class ProducerDependencies:
-    """The outside, as the producer opens it."""
+    """What a producer needs from outside; the entry point opens it."""
 
     open_store: Callable[[], Awaitable[Store]]
     open_stream: Callable[[OnEvents, StreamHooks], StreamingAPI]
@@ -59,7 +54,6 @@ class Producer:
         self._stream: StreamingAPI
         self._intake: PickIntake
         self._following: Following
-        self._readers: list[Reader] = []
         self._frames = self._events_in = 0
         self._newest: MarketEvent | None = None
         self._gaps = Gaps()
@@ -68,14 +62,14 @@ class Producer:
         self._picks: asyncio.Queue[bytes] = asyncio.Queue()
         self._needs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._needs_known = asyncio.Event()
-        self._aside: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._hold = child.status.hold()  # until the vendor carries everything that was asked for
-        self._taken: list[Reader] = []  # one for each message that was acted on and is not yet counted as handled
+        self._taken: list[Reader] = []  # one for each message acted on and not yet counted as handled
 
     async def run(self) -> None:
         """Produce until the supervisor says stop."""
         child, plan = self._child, self._plan
-        store = await patiently(self._dependencies.open_store, child.clock, child.notice)
+        store = await retrying(self._dependencies.open_store, child.clock, child.notice)
         try:
             unpicked = Unpicked(Path(plan.journal_dir))
             self._intake = PickIntake(plan.batch_id, store, child.clock, child.notice, unpicked)
@@ -95,8 +89,11 @@ class Producer:
                 self._router, self._stream, self._events, ageing, unpicked, child.clock, self._review_due, self._gaps
             )
             self._hold.begin()
-            await self._following.resume(picks, takes_over=bool(picks) or any(assignment.counts()))
-            self._attach()
+            await self._following.resume(picks, takes_over=bool(picks) or any(assignment.counts))
+            for outbox, link in zip(self._outboxes, self._links, strict=True):
+                link.on_connected(partial(self._begin, outbox))
+                link.on_room(partial(self._resume, outbox))
+                link.attach(asyncio.get_running_loop())
             await self._live(assignment)
         finally:
             await store.close()
@@ -121,11 +118,10 @@ class Producer:
         loop = asyncio.get_running_loop()
         picks = child.reader("picks")
         needs = [child.reader(f"needs-{i}") for i in range(self._plan.consumers)]
-        self._readers = [picks, *needs]
         picks.attach(loop, self._picks.put_nowait)
         for index, reader in enumerate(needs):
             reader.attach(loop, partial(self._queue_needs, index))
-        tasks = [
+        tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._stream.run()),
             asyncio.ensure_future(self._take_picks(picks, assignment)),
             asyncio.ensure_future(self._take_needs(needs, assignment)),
@@ -140,43 +136,41 @@ class Producer:
             for task in done:
                 await task
         finally:
-            await self._end(tasks)
+            self._following.close()
+            await self._stream.close()
+            self._flush()
+            ending = [*tasks, *self._background]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+            for end in (picks, *needs, *self._links):
+                end.close()
         say(log, "producer_ended", events=self._events_in, dropped=sum(outbox.dropped for outbox in self._outboxes))
 
-    async def _end(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
-        self._following.close()
-        await self._stream.close()
-        self._flush()
-        ending = [*tasks, *self._aside]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
-        for reader in self._readers:
-            reader.close()
-        for link in self._links:
-            link.close()
+    def _begin(self, outbox: EventOutbox) -> None:
+        """Begin with a consumer that was just reached; an earlier process of it may have known what is halted."""
+        outbox.begin()
+        self._router.dispatch(self._stream.halted())
+        self._flush_soon()
 
-    def _attach(self) -> None:
-        loop = asyncio.get_running_loop()
-        for outbox, link in zip(self._outboxes, self._links, strict=True):
-            link.on_connected(_then(outbox.begin, self._repeat_halts, self._flush_soon))
-            link.on_room(_then(outbox.unblock, self._flush_soon))
-            link.attach(loop)
+    def _resume(self, outbox: EventOutbox) -> None:
+        outbox.unblock()
+        self._flush_soon()
 
     # --- frames ------------------------------------------------------------------------------------
 
     def _frame(self, events: list[MarketEvent], frames: int) -> None:
-        """Take the events of one frame; what came within one turn of the loop leaves together at its end."""
+        """Take the events of one frame; those of one turn of the loop leave together at its end."""
         self._frames = frames
         if self._gaps.due and self._stream.settled:
-            gaps = self._gaps.tell(self._child.clock.now(), self._router.symbols, self._stream.symbols)
-            self._router.dispatch(gaps)
+            self._router.dispatch(self._gaps.take(self._child.clock.now(), self._router.symbols, self._stream.symbols))
         if events:
             self._events_in += len(events)
             self._newest = events[-1]
             self._router.dispatch(events)
             if self._router.samples_wait and not self._sample_due:
-                self._sample_later()
+                self._sample_due = True
+                self._child.clock.call_at(next_sample(self._child.clock.now()), self._sample)
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -186,7 +180,7 @@ class Producer:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Send what waits; once all of it is on its way, state that the frames it came from are dealt with."""
+        """Send what waits; once all of it was sent, state that the frames it came from are handled."""
         self._flush_due = False
         sent = True
         for outbox, link in zip(self._outboxes, self._links, strict=True):
@@ -215,14 +209,6 @@ class Producer:
         newest = self._newest
         return 0 if newest is None else newest.closed_at if isinstance(newest, Bar) else newest.at
 
-    def _repeat_halts(self) -> None:
-        """Tell a consumer that was just reached what is halted; an earlier life of it may have known."""
-        self._router.dispatch(self._stream.halted())
-
-    def _sample_later(self) -> None:
-        self._sample_due = True
-        self._child.clock.call_at(next_sample(self._child.clock.now()), self._sample)
-
     def _sample(self) -> None:
         self._sample_due = False
         self._router.sample()
@@ -233,8 +219,13 @@ class Producer:
 
     async def _take_picks(self, reader: Reader, assignment: Assignment) -> None:
         """Take picks in, message by message. A message is handled when the vendor carries its symbols."""
-        if self._may_hold_from_before():
-            await self._until_needs_known()
+        if not self._plan.account_is_new and not self._tradeplan.skip_existing:
+            # What a consumer holds from an earlier session must be its own before it is picked.
+            try:
+                async with asyncio.timeout(_NEEDS_SECONDS):
+                    await self._needs_known.wait()
+            except TimeoutError:
+                warn(log, "consumers_silent", seconds=_NEEDS_SECONDS)
         limit = self._plan.limits.max_symbols
         while True:
             picks = decode_picks(await self._picks.get())
@@ -244,30 +235,19 @@ class Producer:
             self._taken.append(reader)
             self._flush_soon()
 
-    def _may_hold_from_before(self) -> bool:
-        """Whether a consumer may hold what an earlier session left, so that a symbol is its own before it is picked."""
-        return not self._plan.account_is_new and not self._tradeplan.skip_existing
-
-    async def _until_needs_known(self) -> None:
-        try:
-            async with asyncio.timeout(_NEEDS_SECONDS):
-                await self._needs_known.wait()
-        except TimeoutError:
-            warn(log, "consumers_silent", seconds=_NEEDS_SECONDS)
-
     def _queue_needs(self, index: int, payload: bytes) -> None:
         self._needs.put_nowait((index, payload))
 
     async def _take_needs(self, readers: Sequence[Reader], assignment: Assignment) -> None:
-        """Take what consumers need, at once whatever the database does: it is about positions."""
+        """Take what consumers need, without waiting for the database: positions are concerned."""
         while True:
             index, payload = await self._needs.get()
             for message in decode_needs(payload):
                 if isinstance(message, Needs):
                     for symbol in self._router.unassigned(message):
                         assignment.give(symbol, index)
-                        self._do_aside(self._intake.keep_assigned(symbol, index))
-                await self._following.hear(index, message)
+                        self._run_in_background(self._intake.store_consumer(symbol, index))
+                await self._following.take(index, message)
             if self._router.knows_needs:
                 self._needs_known.set()
             self._taken.append(readers[index])
@@ -276,37 +256,29 @@ class Producer:
     def _review_due(self) -> None:
         hours = self._plan.hours
         if not hours.bypass and self._child.clock.now() >= hours.closes_at:
-            return  # scanners have ended: that nobody picks any more says nothing
+            return  # scanners have ended, so that no pick says nothing
         self._hold.begin()
-        self._do_aside(self._review())
+        self._run_in_background(self._review())
 
     async def _review(self) -> None:
         await self._following.review()
         self._flush()
 
-    def _do_aside(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._background.discard(task)
+            if not task.cancelled():
+                task.result()  # a bug ends the process
+
         task = asyncio.ensure_future(work)
-        self._aside.add(task)
-        task.add_done_callback(self._done_aside)
-
-    def _done_aside(self, task: asyncio.Task[None]) -> None:
-        self._aside.discard(task)
-        if not task.cancelled():
-            task.result()  # a bug of ours ends the process
-
-
-def _then(*acts: Callable[[], None]) -> Callable[[], None]:
-    def all_of_them() -> None:
-        for act in acts:
-            act()
-
-    return all_of_them
+        self._background.add(task)
+        task.add_done_callback(ended)
 
 
 def _event_words(tradeplan: TradePlan, *, homes: bool) -> list[str]:
-    """Return what the session subscribes to: the plan's `events`, what single strategies ask for, and homes' minutes.
+    """Return what the session subscribes to: the plan's `events`, those of single strategies, and minutes for homes.
 
-    The home of a `run_all` strategy gets samples of the ticks, of which no true minute can be made.
+    The home of a `run_all` strategy gets samples of the ticks, of which no true minute can be built.
     """
     extra = [word for table in tradeplan.strategies.values() for word in table.get("events", ())]
     return list(dict.fromkeys([*tradeplan.events, *extra, *(["minute"] if homes else [])]))

@@ -2,24 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from liualgotrader.common.events import Gap, MarketEvent, Needs, Pick, Rejected
+from liualgotrader.common.clock import MILLISECOND
+from liualgotrader.common.events import (
+    Counts,
+    FeedEvent,
+    Gap,
+    MarketEvent,
+    Needs,
+    Pick,
+    Quote,
+    Rejected,
+    TradeTick,
+)
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.sampler import Sampler
+
+SAMPLE_PERIOD = 250 * MILLISECOND  # of market time
+_LAST = int(Counts.LAST)
 
 Handler = Callable[[MarketEvent | Gap], None]
+
+
+class Assignment:
+    """The table symbol → consumer. A new symbol goes to the consumer with the fewest, ties to the lowest index.
+
+    An assignment is for the whole session and survives restarts, so that a symbol never has two owners.
+    """
+
+    def __init__(self, consumers: int, existing: Mapping[str, int]) -> None:
+        self._consumer_of = dict(existing)
+        self.counts = [0] * consumers  # symbols of each consumer
+        for consumer in self._consumer_of.values():
+            self.counts[consumer] += 1
+
+    def of(self, symbol: str) -> int | None:
+        """Return the symbol's consumer, None if it has none yet."""
+        return self._consumer_of.get(symbol)
+
+    def assign(self, symbol: str) -> int:
+        """Return the symbol's consumer, choosing one if it has none."""
+        known = self._consumer_of.get(symbol)
+        if known is not None:
+            return known
+        chosen = self.counts.index(min(self.counts))
+        self.give(symbol, chosen)
+        return chosen
+
+    def give(self, symbol: str, consumer: int) -> None:
+        """Give a symbol that has no consumer yet to this one, which holds it."""
+        self._consumer_of[symbol] = consumer
+        self.counts[consumer] += 1
+
+
+class Sampler:
+    """What the home of a `run_all` strategy receives: the newest quote and trade per symbol now and then, all else at once.
+
+    A trade that makes no price (an odd lot, say) does not take the place of one that does: both are kept.
+    """
+
+    def __init__(self, append: Callable[[FeedEvent], None]) -> None:
+        self._append = append
+        self._newest: dict[tuple[type[MarketEvent], str, int], MarketEvent] = {}
+
+    def take(self, event: MarketEvent | Gap) -> None:
+        """Take one event of a symbol that the home needs."""
+        if isinstance(event, Quote | TradeTick):
+            key = (type(event), event.symbol, event.flags & _LAST if isinstance(event, TradeTick) else 0)
+            self._newest.pop(key, None)  # so that a sample keeps the order of arrival
+            self._newest[key] = event
+        else:
+            self._append(event)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has changed since the last sample."""
+        return not self._newest
+
+    def sample(self) -> None:
+        """Hand on what changed since the last sample."""
+        for event in self._newest.values():
+            self._append(event)
+        self._newest.clear()
+
+
+def next_sample(now: int) -> int:
+    """Return the first multiple of the period after `now`, ns UTC."""
+    return (now // SAMPLE_PERIOD + 1) * SAMPLE_PERIOD
 
 
 class Router:
     """Routes picks and events of a session.
 
     A symbol picked for strategies that share the consumers goes to its assigned consumer with every event. The homes of
-    `run_all` strategies get bars and sampled prices of the symbols picked for them or for all; `tick_homes` names those
-    that get every event at home, and so does every other strategy with a process of its own. What a consumer needs for
-    its positions and orders it gets whether picked or not.
+    `run_all` strategies get bars and sampled prices of the symbols picked for them or for all; `tick_homes` names the
+    strategies that get every event at home, as does every other strategy with a process of its own. What a consumer
+    needs for its positions and orders it gets whether picked or not.
     """
 
     def __init__(
@@ -45,13 +124,13 @@ class Router:
 
     @property
     def symbols(self) -> set[str]:
-        """The symbols that somebody needs."""
+        """The symbols that are routed."""
         return set(self._routes)
 
     @property
     def samples_wait(self) -> bool:
         """Whether a home is to be given newest prices at the next sample."""
-        return any(sampler.holds for sampler in self._samplers)
+        return not all(sampler.is_empty for sampler in self._samplers)
 
     # --- picks ----------------------------------------------------------------------------------------
 
@@ -60,41 +139,37 @@ class Router:
         return pick.strategy in self._picks.get(pick.symbol, ())
 
     def is_wanted(self, symbol: str, strategy: str) -> bool:
-        """Whether a strategy that such a pick is meant for has not rejected the symbol; `strategy` empty for all."""
-        meant = list(self._meant(symbol, strategy))
-        return not meant or any((slot, symbol) not in self._rejected for slot in meant)
-
-    def _meant(self, symbol: str, strategy: str) -> Iterator[int]:
+        """Whether a slot that such a pick is for has not rejected the symbol; `strategy` is empty for all."""
         owner = self._assignment.of(symbol)
-        for slot in self._slots.values():
-            if strategy in ("", slot.strategy) and (slot.has_home or owner in (None, slot.consumer)):
-                yield slot.slot
+        targets = [
+            slot.slot
+            for slot in self._slots.values()
+            if strategy in ("", slot.strategy) and (slot.has_home or owner in (None, slot.consumer))
+        ]
+        return not targets or any((slot, symbol) not in self._rejected for slot in targets)
 
-    def needs_consumer(self, pick: Pick) -> bool:
-        """Whether a strategy that shares the consumers is meant, so that the symbol must belong to one of them."""
-        return self._is_sharded(pick.strategy)
-
-    def _is_sharded(self, strategy: str) -> bool:
-        if not self._assignment.counts():
+    def needs_consumer(self, strategy: str) -> bool:
+        """Whether a pick for `strategy` (empty: for all) is for one that shares the consumers: one must own the symbol."""
+        if not self._assignment.counts:
             return False
         if strategy:
             return strategy not in self._homes
         return bool(self._sharded) or not self._homes
 
     def accept(self, pick: Pick) -> None:
-        """Route the symbol and send the pick to everybody it is meant for."""
+        """Route the symbol and send the pick to every consumer that it is for."""
         self._picks.setdefault(pick.symbol, set()).add(pick.strategy)
-        owner = self._assignment.assign(pick.symbol) if self.needs_consumer(pick) else None
+        owner = self._assignment.assign(pick.symbol) if self.needs_consumer(pick.strategy) else None
         if owner is not None:
             self.outboxes[owner].stand(pick)
         for strategy, home in self._homes.items():
             if pick.strategy in ("", strategy) and home != owner:
-                # For the strategy at home alone: the others there trade the symbols of their own consumer.
+                # For the strategy at home alone: others there trade only the symbols of their own consumer.
                 self.outboxes[home].stand(Pick(pick.symbol, pick.at, pick.scanner, strategy))
         self._rewire(pick.symbol)
 
     def let_go(self, symbol: str, at: int) -> bool:
-        """Route the symbol no more and say so to everybody who had it; False if a consumer needs it."""
+        """Route the symbol no more and say so to every consumer that had it; False if a consumer needs it."""
         if self.is_needed(symbol):
             return False
         self._picks.pop(symbol, None)
@@ -103,16 +178,16 @@ class Router:
             self.outboxes[consumer].let_go(symbol, at)
         return True
 
-    def gone(self, symbol: str, at: int) -> None:
-        """Have every consumer hear that the symbol was let go, by a producer before this one."""
+    def repeat_let_go(self, symbol: str, at: int) -> None:
+        """Say to every consumer that a producer before this one let the symbol go."""
         for outbox in self.outboxes:
             outbox.let_go(symbol, at)
 
-    # --- what consumers tell ------------------------------------------------------------------------------
+    # --- what consumers say -------------------------------------------------------------------------------
 
     @property
     def knows_needs(self) -> bool:
-        """Whether every consumer has told what it needs."""
+        """Whether every consumer has said what it needs."""
         return all(needs is not None for needs in self._needs)
 
     def is_needed(self, symbol: str) -> bool:
@@ -120,11 +195,12 @@ class Router:
         return any(needs is not None and symbol in needs for needs in self._needs)
 
     def need(self, consumer: int, needs: Needs) -> list[str]:
-        """Take what a consumer needs from now on; return the symbols that nobody needs any more."""
+        """Take what a consumer needs from now on; return the symbols that no consumer needs any more."""
         before = self._needs[consumer] or {}
         now: dict[str, bool] = {}
         for number, symbols in needs.symbols.items():
-            whole = self._gets_every_event(number)
+            slot = self._slots.get(number)
+            whole = slot is None or not slot.run_all or slot.strategy in self._tick_homes
             now.update((symbol, whole or now.get(symbol, False)) for symbol in symbols)
         self._needs[consumer] = now
         for symbol in sorted(before.keys() | now.keys()):
@@ -133,29 +209,25 @@ class Router:
         return [symbol for symbol in sorted(before) if not self.is_needed(symbol)]
 
     def unassigned(self, needs: Needs) -> list[str]:
-        """Return those needed symbols of strategies that share the consumers that belong to none of these yet."""
+        """Return the needed symbols of strategies that share the consumers that no consumer owns yet."""
         slots = [number for number in needs.symbols if number in self._slots and not self._slots[number].has_home]
         found = {symbol for number in slots for symbol in needs.symbols[number]}
         return sorted(symbol for symbol in found if self._assignment.of(symbol) is None)
 
-    def reject(self, told: Rejected) -> list[str]:
-        """Take what a slot has rejected; return those of the symbols that now nobody wants."""
-        self._rejected.update((told.slot, symbol) for symbol in told.symbols)
-        return [symbol for symbol in told.symbols if self.is_unwanted(symbol)]
+    def reject(self, rejected: Rejected) -> list[str]:
+        """Take what a slot has rejected; return those of the symbols that no slot wants now."""
+        self._rejected.update((rejected.slot, symbol) for symbol in rejected.symbols)
+        return [symbol for symbol in rejected.symbols if self.is_unwanted(symbol)]
 
     def is_unwanted(self, symbol: str) -> bool:
-        """Whether the symbol was picked and everybody it was picked for has rejected it."""
+        """Whether the symbol was picked and every slot that it was picked for has rejected it."""
         picks = self._picks.get(symbol)
         return bool(picks) and not any(self.is_wanted(symbol, strategy) for strategy in picks or ())
-
-    def _gets_every_event(self, number: int) -> bool:
-        slot = self._slots.get(number)
-        return slot is None or not slot.run_all or slot.strategy in self._tick_homes
 
     # --- events ---------------------------------------------------------------------------------------------
 
     def dispatch(self, events: Iterable[MarketEvent | Gap]) -> None:
-        """Put each event where it belongs."""
+        """Put each event into the outboxes of the consumers that get it."""
         routes = self._routes
         for event in events:
             handler = routes.get(event.symbol)
@@ -165,7 +237,7 @@ class Router:
                 handler(event)
 
     def sample(self) -> None:
-        """Hand the homes the newest prices."""
+        """Send the newest prices to the homes."""
         for sampler in self._samplers:
             sampler.sample()
 
@@ -179,12 +251,20 @@ class Router:
         return values
 
     def _rewire(self, symbol: str, *, keep: bool = False) -> None:
-        """Work out who gets a symbol's events; with `keep` nobody is taken away who still hears of it."""
+        """Decide which consumers get a symbol's events; with `keep` the last ones keep it until it is let go."""
         full, sampled = self._takers(symbol)
         if keep and not full and not sampled:
-            return  # until it is let go
+            return
         self._holders.setdefault(symbol, set()).update(full | sampled)
-        self._routes[symbol] = self._handler(full, sampled - full)
+        handlers: list[Handler] = [self.outboxes[consumer].append for consumer in sorted(full)]
+        handlers += [self._samplers[consumer].take for consumer in sorted(sampled - full)]
+
+        def all_of_them(event: MarketEvent | Gap) -> None:
+            for handler in handlers:
+                handler(event)
+
+        # Usually one consumer has the symbol, and its events cost a bare append.
+        self._routes[symbol] = handlers[0] if len(handlers) == 1 else all_of_them
 
     def _takers(self, symbol: str) -> tuple[set[int], set[int]]:
         """Return the consumers that get every event, and those that get bars and samples."""
@@ -192,7 +272,7 @@ class Router:
         sampled: set[int] = set()
         picked = self._picks.get(symbol, set())
         owner = self._assignment.of(symbol)
-        if owner is not None and any(self._is_sharded(strategy) for strategy in picked):
+        if owner is not None and any(self.needs_consumer(strategy) for strategy in picked):
             full.add(owner)
         for strategy, home in self._homes.items():
             if picked & {"", strategy}:
@@ -201,16 +281,3 @@ class Router:
             if needs is not None and symbol in needs:
                 (full if needs[symbol] else sampled).add(consumer)
         return full, sampled
-
-    def _handler(self, full: set[int], sampled: set[int]) -> Handler:
-        """Return what to do with each event of a symbol; for the usual case of one consumer a bare append."""
-        handlers: list[Handler] = [self.outboxes[consumer].append for consumer in sorted(full)]
-        handlers += [self._samplers[consumer].take for consumer in sorted(sampled)]
-        if len(handlers) == 1:
-            return handlers[0]
-
-        def all_of_them(event: MarketEvent | Gap) -> None:
-            for handler in handlers:
-                handler(event)
-
-        return all_of_them

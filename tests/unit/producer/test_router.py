@@ -1,16 +1,17 @@
-"""Who gets which event."""
+"""Which consumer gets which event."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from liualgotrader.common.clock import MILLISECOND
-from liualgotrader.common.events import Bar, FeedEvent, Needs, Pick, Quote, Rejected, Status, TradeTick, Unpick
+from liualgotrader.common.events import Bar, Counts, FeedEvent, Needs, Pick, Quote, Rejected, Status, TradeTick, Unpick
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.producer.assignment import Assignment
 from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.router import Router
-from liualgotrader.producer.sampler import next_sample
+from liualgotrader.producer.router import Assignment, Router, Sampler, next_sample
 
 SHARDED = (SlotPlan(0, "Alpha", 0, 1), SlotPlan(1, "Alpha", 1, 2))
 ROTATION = SlotPlan(2, "Rotation", 1, 3, run_all=True)
@@ -76,7 +77,7 @@ def test_a_home_that_has_the_symbol_anyway_gets_nothing_twice() -> None:
 def test_a_pick_for_a_run_all_strategy_alone_takes_no_place_in_the_table() -> None:
     made = router((*SHARDED, ROTATION))
     pick = Pick("A", 1, "s", "Rotation")
-    assert not made.needs_consumer(pick)
+    assert not made.needs_consumer(pick.strategy)
     made.accept(pick)
     made.dispatch([b("A", 2), t("A", 3)])
     assert got(made) == [[], [pick, b("A", 2)]]
@@ -98,7 +99,7 @@ def test_a_run_all_strategy_may_ask_for_every_tick_at_home() -> None:
 
 def test_with_run_all_strategies_only_no_symbol_needs_a_consumer() -> None:
     made = router((ROTATION,))
-    assert not made.needs_consumer(Pick("A", 1, "s"))
+    assert not made.needs_consumer("")
     made.accept(Pick("A", 1, "s"))
     assert got(made) == [[], [Pick("A", 1, "s", "Rotation")]]
 
@@ -214,7 +215,7 @@ def test_a_strategy_with_a_process_of_its_own_gets_every_event_of_what_is_picked
     made = Router((*SHARDED, ALONE), [EventOutbox(1) for _ in range(3)], Assignment(2, {}))
     for pick in (Pick("A", 1, "s"), Pick("B", 1, "s", "Alone"), Pick("C", 1, "s", "Alpha")):
         made.accept(pick)
-    assert [made.needs_consumer(Pick("X", 1, "s", name)) for name in ("", "Alone", "Alpha")] == [True, False, True]
+    assert [made.needs_consumer(name) for name in ("", "Alone", "Alpha")] == [True, False, True]
     made.dispatch([t("A", 2), q("B", 3), b("B", 4), t("C", 5)])
     assert got(made)[2] == [
         Pick("A", 1, "s", "Alone"),
@@ -244,3 +245,64 @@ def test_without_consumers_that_share_nothing_is_assigned() -> None:
         made.accept(Pick("A", 1, "s", name))
     made.dispatch([t("A", 2)])
     assert got(made) == [[Pick("A", 1, "s", "Alone"), Pick("A", 1, "s", "Alone"), t("A", 2)]]
+
+
+# --- assignment ----------------------------------------------------------------------------------------------------
+
+
+symbols = st.lists(st.text("ABCDE", min_size=1, max_size=3), max_size=60)
+
+
+def test_symbols_go_round_from_the_lowest_consumer() -> None:
+    table = Assignment(3, {})
+    assert [table.assign(s) for s in ("A", "B", "C", "D", "A")] == [0, 1, 2, 0, 0]
+
+
+def test_the_consumer_with_the_fewest_symbols_gets_the_next() -> None:
+    table = Assignment(3, {"A": 0, "B": 0, "C": 2})
+    assert [table.assign(s) for s in ("D", "E", "F")] == [1, 1, 2]
+    assert (table.of("A"), table.of("Z"), table.counts) == (0, None, [2, 2, 2])
+
+
+@given(symbols, st.integers(1, 5))
+def test_consumers_never_differ_by_more_than_one_symbol(picked: list[str], consumers: int) -> None:
+    table = Assignment(consumers, {})
+    for symbol in picked:
+        table.assign(symbol)
+    counts = table.counts
+    assert max(counts) - min(counts) <= 1
+    assert sum(counts) == len(set(picked))
+
+
+@given(symbols, st.integers(1, 5), st.integers(0, 60))
+def test_a_restart_in_between_changes_nothing(picked: list[str], consumers: int, cut: int) -> None:
+    whole = Assignment(consumers, {})
+    before = Assignment(consumers, {})
+    stored = {symbol: before.assign(symbol) for symbol in picked[:cut]}
+    after = Assignment(consumers, stored)
+    assert [after.assign(s) for s in picked] == [whole.assign(s) for s in picked]
+
+
+# --- samples -------------------------------------------------------------------------------------------------------
+
+
+ROUND, ODD = TradeTick("A", 1, 10.0, 500.0), TradeTick("A", 2, 12.34, 3.0, int(Counts.VOLUME))
+
+
+def test_a_print_that_makes_no_price_displaces_none_that_does() -> None:
+    got: list[FeedEvent] = []
+    sampler = Sampler(got.append)
+    sampler.take(ROUND)
+    sampler.take(ODD)
+    sampler.sample()
+    assert got == [ROUND, ODD]
+
+
+def test_a_sample_keeps_the_order_of_arrival() -> None:
+    got: list[FeedEvent] = []
+    sampler = Sampler(got.append)
+    quote, newer = Quote("A", 3, 9.9, 1.0, 10.1, 1.0), TradeTick("A", 4, 10.1, 100.0)
+    for event in (ROUND, ODD, quote, newer):
+        sampler.take(event)
+    sampler.sample()
+    assert got == [ODD, quote, newer]

@@ -1,4 +1,4 @@
-"""What happens to a pick before anybody hears of its symbol."""
+"""What happens to a pick before its symbol is routed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from liualgotrader.common.clock import SECOND, WallClock
 from liualgotrader.common.events import Pick, Rejected
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.pick_intake import PickIntake
+from liualgotrader.producer.pick_intake import UNPICKED_FILE, PickIntake, Unpicked
 from liualgotrader.producer.router import Router
-from liualgotrader.producer.unpicked import Unpicked
 from tests.fakes.store import MemoryStore
 
 BATCH = "0b5e7a4e-0000-4000-8000-000000000000"
@@ -139,3 +138,36 @@ async def test_a_pick_that_all_it_is_meant_for_have_rejected_is_passed_over(desk
     assert desk.router.let_go("A", AT)
     assert await desk.take(Pick("A", AT + 1, "s", "Alpha")) == []
     assert len(await desk.take(Pick("A", AT + 1, "s", "Rotation"))) == 1
+
+
+# --- symbols let go ------------------------------------------------------------------------------------------------
+
+
+def test_it_is_kept_over_the_producers_own_death(tmp_path: Path) -> None:
+    unpicked = Unpicked(tmp_path)
+    unpicked.add(["A", "B"])
+    unpicked.discard(["B"])
+    assert Unpicked(tmp_path).symbols == {"A"}
+
+
+def test_a_disk_without_room_costs_the_memory_of_a_later_life_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unpicked = Unpicked(tmp_path)
+    unpicked.add(["A"])
+    no_room = tmp_path / "producer.new"
+    no_room.mkdir()
+    unpicked.add(["B"])
+    unpicked.add(["C"])
+    assert unpicked.symbols == {"A", "B", "C"}
+    assert Unpicked(tmp_path).symbols == {"A"}
+    assert len(caplog.messages) == 1
+    no_room.rmdir()
+    unpicked.add([])
+    assert Unpicked(tmp_path).symbols == {"A", "B", "C"}
+
+
+@pytest.mark.parametrize("left", [b"", b'["A"', b"\0\0\0"])
+def test_a_file_that_the_loss_of_the_machine_left_broken_says_nothing(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / UNPICKED_FILE).write_bytes(left)
+    assert Unpicked(tmp_path).symbols == set()
