@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -44,6 +45,39 @@ ROWS_LEFT = "rows_left"  # a fact: how many rows an order gateway could not writ
 FILLS_OF = "fills."  # counters of the order gateway: executions by strategy
 MARK_OF = "mark."  # counters of the consumers: newest prices of symbols held
 REFUSED_OF = "refused."  # counters of the consumers: refused orders by strategy and rule
+
+
+class DeskPosition(msgspec.Struct, frozen=True):
+    """What a slot holds; prices in US dollars per share."""
+
+    slot: int
+    strategy: str
+    symbol: str
+    quantity: Decimal  # signed shares
+    average_price: Decimal
+    last: Decimal | None  # newest price known
+    stop: Decimal | None  # as the strategy planned
+    resting_stop: Decimal | None  # that the broker keeps for all of it
+    target: Decimal | None
+    day_trade: bool
+
+
+class DeskView(msgspec.Struct, frozen=True):
+    """What the order desk shows of itself at one moment; money in US dollars, None where it is not known."""
+
+    positions: tuple[DeskPosition, ...]
+    unprotected: tuple[DeskPosition, ...]  # without a stop, planned or resting
+    open_orders: tuple[str, ...]  # client order ids
+    foreign: dict[str, Decimal]  # signed shares in the account that are not ours
+    quarantined: dict[str, str]  # by symbol, why nothing is opened in it
+    entries_stopped: dict[str, str]  # by condition, why nothing is opened at all
+    realized: dict[str, Decimal]  # by strategy, in this batch, fees paid
+    equity: Decimal | None  # as the broker told it last, with what our positions did since
+    account_gain: Decimal | None  # since the previous official close
+    day_gain: Decimal  # of our positions since then
+    day_began_with: Decimal | None  # the equity that limits on a day's loss are fractions of
+    day_unknown: dict[str, str]  # by symbol, what the day's gain does not know
+    activities: tuple[str, ...]  # what moved the account and is no trade of ours
 
 
 class DeskFacts(msgspec.Struct, frozen=True, tag="told"):

@@ -255,14 +255,16 @@ class Gateway:
 
     def _count(self) -> None:
         """Count orders, refusals, and fills by strategy from the desk's news: each once, however often it is told."""
-        for slot in self._room.desk.ledger.slots.values():
-            for news in slot.news[self._counted.get(slot.number, 0) :]:
+        desk = self._room.desk
+        for slot, strategy in desk.strategies.items():
+            told = desk.news(slot)
+            for news in told[self._counted.get(slot, 0) :]:
                 if isinstance(news, Fill) and news.client_order_id:  # else it is what an earlier batch left
                     self.counts["fills"] += 1
-                    self.counts[f"{FILLS_OF}{slot.strategy}"] += 1
+                    self.counts[f"{FILLS_OF}{strategy}"] += 1
                 elif isinstance(news, OrderNews) and news.state in (OrderState.WRITTEN, OrderState.REFUSED):
                     self.counts["orders" if news.state is OrderState.WRITTEN else "refused"] += 1
-            self._counted[slot.number] = len(slot.news)
+            self._counted[slot] = len(told)
 
     def _unreadable(self, error: BadData) -> None:
         """Say, once for each, what of the broker's cannot be used; it is asked for again."""
@@ -275,7 +277,7 @@ class Gateway:
 
     def _show(self, slot: int, news: News) -> None:
         if self.plan.verbose and isinstance(news, OrderNews | Fill):
-            self._child.notice("INFO", news_line(self._room.desk.ledger.slot(slot).strategy, news))
+            self._child.notice("INFO", news_line(self._room.desk.strategies[slot], news))
 
     def _notice(self, level: str, text: str) -> None:
         log.log(logging.getLevelNamesMapping()[level], "%s", text)
@@ -348,7 +350,7 @@ class Gateway:
         try:
             account = await self._broker.account()
         except BadData as error:
-            if ACCOUNT_UNKNOWN not in self._room.desk.ledger.conditions:
+            if ACCOUNT_UNKNOWN not in self._room.desk.entries_stopped:
                 self.tell(Condition(ACCOUNT_UNKNOWN, f"the broker's answer about the account is unusable ({error})"))
             return
         except (OutsideError, BrokerRefused) as error:

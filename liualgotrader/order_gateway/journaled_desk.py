@@ -63,7 +63,7 @@ class JournaledDesk:
     @property
     def account_number(self) -> str:
         """The account that the batch has traded by what is written down, empty before its first start has ended."""
-        account = None if self.is_new else self.desk.ledger.account
+        account = None if self.is_new else self.desk.account
         return account.account_number if account is not None else ""
 
     def start_over(self) -> Path:

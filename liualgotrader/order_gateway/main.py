@@ -42,7 +42,7 @@ from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.recovery import recovered
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, disk_text, free_bytes
-from liualgotrader.orders import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Missing, Recovered
+from liualgotrader.orders import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Recovered
 from liualgotrader.store.background_writer import OpenStore
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class _Session:
         behind = await self._lease(is_new=is_new)
         cleanup.push_async_callback(gateway.close)
         found = await self._recover(behind=behind) if behind or is_new else None
-        generation = self._recorder.generation or room.desk.ledger.generation
+        generation = self._recorder.generation or room.desk.generation
         begin = Begin(DeskTerms.of(child.plan), generation)
         gateway.tell(begin, *([found] if found is not None else []), self._account)
         self._watch_record()
@@ -221,7 +221,7 @@ class _Session:
         """Shut entries for real money that is not armed, or open them again."""
         arming = self._child.plan.arming
         refusal = arming.refusal if arming is not None else ""
-        if refusal != self._room.desk.ledger.conditions.get(NOT_ARMED, ""):
+        if refusal != self._room.desk.entries_stopped.get(NOT_ARMED, ""):
             self._gateway.tell(Condition(NOT_ARMED, refusal, takes_back=bool(refusal)))
 
     async def _announce(self) -> None:
@@ -294,7 +294,7 @@ class _Session:
         Trading does not depend on it, so a failure is said and no more.
         """
         child, environment = self._child, self._child.plan.environment
-        for batch_id in sorted({left.order.batch_id for left, _ in self._room.desk.ledger.earlier.values()}):
+        for batch_id in self._room.desk.earlier_batches():
             try:
                 await _patiently(child, partial(consolidate.again, batch_id, environment, store), START_SECONDS)
             except LiuError as error:
@@ -309,15 +309,13 @@ class _Session:
 
     async def _carry(self, store: Store, held: Sequence[BrokerPosition]) -> None:
         """Give the slots what their strategies hold from before: each once, however often a gateway dies meanwhile."""
-        child, books = self._child, self._room.desk.ledger.books
+        child = self._child
         await self._tell_traded_before(store)
         unread = {row.symbol for row in self._unread.bad} if self._unread is not None else ()
         for carried in await carried_positions(child.plan, store, held, child.notice):
             if carried.symbol in unread:
                 raise OutsideError(f"{self._unread}; {carried.symbol} was left open before: start again later.")
-            place = carried.slot, carried.symbol
-            known = place in books.missing if isinstance(carried, Missing) else books.held(*place)
-            if not known:
+            if not self._room.desk.has_taken_up(carried):
                 self._gateway.tell(carried)
 
     async def _tell_traded_before(self, store: Store) -> None:
@@ -388,10 +386,7 @@ class _Session:
 
     def _counters(self) -> dict[str, float]:
         counts = self._gateway.counts
-        return {**counts, "rows_waiting": self._recorder.waiting, "open_orders": len(self._open_orders())}
-
-    def _open_orders(self) -> list[Any]:
-        return list(self._room.desk.ledger.orders.all_working())
+        return {**counts, "rows_waiting": self._recorder.waiting, "open_orders": len(self._room.desk.working())}
 
     def _tell_facts(self) -> None:
         """Tell the supervisor what has changed of the facts, and look at the disk now and then."""
@@ -399,12 +394,12 @@ class _Session:
         self._watch_record()
         if self._turns % _DISK_SECONDS == 0:
             self._watch_disk()
-        account = self._room.desk.ledger.account or self._account
+        account = self._room.desk.account or self._account
         facts = {
             "account": account.account_number[-4:],
             "cash": _stated(account.cash),
             "kill_switch": self._gateway.operator.killed(),
-            **self._room.desk.facts(),
+            **msgspec.to_builtins(self._room.desk.facts()),
         }
         changed = {
             name: value for name, value in facts.items() if name not in self._facts or self._facts[name] != value
@@ -415,13 +410,13 @@ class _Session:
 
     def _watch_record(self) -> None:
         waits = not self._recorder.joined
-        if waits != (RECORD in self._room.desk.ledger.conditions):
+        if waits != (RECORD in self._room.desk.entries_stopped):
             self._gateway.tell(Condition(RECORD, RECORD_TEXT if waits else ""))
 
     def _watch_disk(self) -> None:
         free = free_bytes(Path(self._child.plan.journal_dir))
         text = disk_text(free)
-        if bool(text) != ("disk" in self._room.desk.ledger.conditions):
+        if bool(text) != ("disk" in self._room.desk.entries_stopped):
             self._gateway.tell(Condition("disk", text))
         if not text and free < WARN_BELOW and not self._low_disk_told:
             self._low_disk_told = True

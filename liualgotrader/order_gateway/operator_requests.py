@@ -39,10 +39,10 @@ def news_line(strategy: str, news: OrderNews | Fill) -> str:
 def orders_text(desk: Desk) -> str:
     """Return the newest orders with their state now, and the fills between them, by time."""
     newest: dict[str, tuple[str, OrderNews | Fill]] = {}
-    for slot in desk.ledger.slots.values():
-        for news in desk.news(slot.number):
+    for number, strategy in desk.strategies.items():
+        for news in desk.news(number):
             if isinstance(news, OrderNews | Fill):
-                newest[news.execution_id if isinstance(news, Fill) else news.client_order_id] = slot.strategy, news
+                newest[news.execution_id if isinstance(news, Fill) else news.client_order_id] = strategy, news
     lines = [news_line(*one) for one in sorted(newest.values(), key=lambda one: one[1].at)]
     left_out = [f"{len(lines) - _MOST_LINES} older ones are in the tables orders and new_trades"]
     return "\n".join([*(left_out if len(lines) > _MOST_LINES else []), *lines[-_MOST_LINES:]]) or "no orders yet"
@@ -117,7 +117,7 @@ class Operator:
                 f"; it could not be stored ({error.strerror}) and ends with this session: make room and order it again"
             )
             self._child.notice("ERROR", f"the kill switch is on{said}")
-        working = {o.client_order_id for o in self._room.desk.ledger.orders.all_working()}
+        working = set(self._room.desk.working())
         self._tell(KillSwitch(bool(arguments.get("flatten")), reason, whole))
         waiting = asyncio.ensure_future(self._confirm(order, working, said))
         self._waiting.add(waiting)
@@ -125,12 +125,12 @@ class Operator:
 
     async def _confirm(self, order: OperatorRequest, working: set[str], said: str) -> None:
         """Answer once the broker has taken back what worked, or after a while with how far it got."""
-        clock, orders = self._child.clock, self._room.desk.ledger.orders
+        clock, desk = self._child.clock, self._room.desk
         until = clock.machine() + int(_CANCEL_SECONDS * SECOND)
         left = working
         while left and clock.machine() < until:
             await clock.sleep(_LOOK_SECONDS)
-            left = working & {o.client_order_id for o in orders.all_working()}
+            left = working & set(desk.working())
         done, all_of = len(working) - len(left), f"of {len(working)} " if left else ""
         taken = f"{done} {all_of}{'order' if len(working) == 1 else 'orders'} taken back" + (" so far" if left else "")
         kept = self._kept("are being closed at market" if order.arguments.get("flatten") else "kept")
@@ -139,13 +139,13 @@ class Operator:
     def _resume(self) -> str:
         """Take the switches off and return what that changed."""
         desk, was = self._room.desk, self._lock.killed
-        before = dict(desk.ledger.conditions)
+        before = dict(desk.entries_stopped)
         self._lock.resume()
         self._tell(Resume())
-        lifted = [text for name, text in before.items() if name not in desk.ledger.conditions]
+        lifted = [text for name, text in before.items() if name not in desk.entries_stopped]
         said = list(dict.fromkeys([was, *lifted] if was else lifted))
         text = f"lifted: {'; '.join(said)}" if said else "nothing was stopped by hand or by the day's loss"
-        if rest := list(desk.ledger.conditions.values()):
+        if rest := list(desk.entries_stopped.values()):
             text = f"{text}; entries are still stopped: {'; '.join(rest)}"
         elif said:
             text = f"{text}; from now on strategies may open positions"
@@ -155,11 +155,11 @@ class Operator:
 
     def _is_named(self, digits: str) -> bool:
         """Whether an operator has named this account, and so means what is not ours in it too."""
-        account = self._room.desk.ledger.account
+        account = self._room.desk.account
         return bool(digits) and account is not None and account.account_number[-_NAMING_DIGITS:] == digits
 
     def _kept(self, what: str) -> str:
-        open_now = [f"{p.quantity:+f} {symbol}" for _, symbol, p in self._room.desk.ledger.books.open()]
+        open_now = [f"{p.quantity:+f} {p.symbol}" for p in self._room.desk.facts().positions]
         if not open_now:
             return "no position is open"
         return f"{len(open_now)} position{'s' if open_now[1:] else ''} ({', '.join(open_now)}) {what}"

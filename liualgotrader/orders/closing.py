@@ -1,8 +1,8 @@
-"""Closing positions: the end of the day for DAY_TRADE, flatten, and the positions of strategies that have stopped.
+"""Taking orders back and closing positions: the end of the day for DAY_TRADE, flatten, stopped strategies.
 
-First what could still trade in the position is taken back, then, when all of it has ended, a market order
-goes out for what is left; after a rejection it is tried again, with growing pauses of market time, until the
-market closes.
+A cancel waits for its order's acknowledgement, and is asked again until it is confirmed. To close a position, what
+could still trade in it is taken back; when all of that has ended, a market order goes out for what is left. After a
+rejection it is tried again, with growing pauses of market time, until the market closes.
 """
 
 from __future__ import annotations
@@ -14,69 +14,169 @@ from typing import Any
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
-from liualgotrader.orders.alarms import Due
-from liualgotrader.orders.cancels import of_other_batches, want_cancel
-from liualgotrader.orders.desk_state import LIQUIDATION, Closing, DeskState
+from liualgotrader.orders.desk_messages import Cancel, CancelAll
+from liualgotrader.orders.desk_parts import Closing, Due
+from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.order import DeskOrder, Origin, held_by_exits
 from liualgotrader.orders.positions import Position
+from liualgotrader.orders.states import OrderStep
 
+LONGEST_WAIT = 32  # market seconds between two attempts to cancel
+
+
+def want_cancel(state: DeskState, order: DeskOrder, reason: str, *, patient: bool = False) -> None:
+    """Cancel the order as soon as it can be; nothing if it has ended, is ending, or is being cancelled.
+
+    `patient` says that the cancel may wait while very many were asked in the last minute.
+    """
+    if order.state is OrderState.WRITTEN:  # it waits, the broker does not have it
+        state.move(order, OrderStep.CANCELED, reason=reason)
+        return
+    hurries = order.cancel_wanted and not patient and not order.hurry
+    if order.state.is_final or order.ending not in (None, OrderState.REPLACED) or (order.cancel_wanted and not hurries):
+        return
+    order.cancel_wanted = order.cancel_wanted or reason
+    order.hurry = order.hurry or not patient
+    if order.ending is OrderState.REPLACED:  # what takes its place takes the wish over
+        return
+    if order.state is not OrderState.PENDING_CANCEL:
+        ask_cancel(state, order)
+
+
+def ask_cancel(state: DeskState, order: DeskOrder) -> None:
+    """Send the cancel if the order's state allows it now; otherwise what changes that calls again."""
+    if order.state is OrderState.PENDING_REPLACE:
+        following = state.orders.by_id[order.successor] if order.successor else None
+        if following is not None and not following.state.is_final:  # the broker may have told of it already
+            want_cancel(state, following, order.cancel_wanted, patient=not order.hurry)
+            return
+    if order.state.is_final or order.awaits_answer or not order.broker_order_id:
+        return
+    if not order.hurry and state.orders.cancels(state.now) >= state.terms.limits.orders_per_minute:
+        state.market.set(state.now + SECOND, Due.CANCEL_AGAIN, order.client_order_id)
+        return
+    state.move(order, OrderStep.CANCEL_ASKED, reason=order.cancel_wanted)
+    order.asked_cancels += 1
+    state.orders.count_cancel(state.now)
+    state.outputs.add(Cancel(order.client_order_id, order.broker_order_id, order.symbol))
+    _wake(state, order)
+
+
+def cancel_again(state: DeskState, order: DeskOrder) -> None:
+    """Nothing came of a cancel for a while: ask again, or first ask what the order's state is."""
+    if order.state is OrderState.PENDING_CANCEL:
+        state.look_up(order)
+        _wake(state, order)
+    elif order.cancel_wanted:
+        ask_cancel(state, order)
+
+
+def not_cancelled(state: DeskState, order: DeskOrder) -> None:
+    """The broker says that the order works on: it does, and the cancel is asked again a little later."""
+    state.move(order, OrderStep.REOPENED)
+    if order.cancel_wanted:
+        _wake(state, order)
+
+
+def not_replaced(state: DeskState, order: DeskOrder) -> None:
+    """The broker did not replace the order: it works on, and a cancel that came meanwhile goes out for it."""
+    if order.state is not OrderState.PENDING_REPLACE:
+        return
+    state.move(order, OrderStep.REOPENED)
+    following = state.orders.by_id.get(order.successor)
+    order.cancel_wanted = order.cancel_wanted or (following.cancel_wanted if following is not None else "")
+    if order.cancel_wanted:
+        ask_cancel(state, order)
+
+
+def expire(state: DeskState, order: DeskOrder) -> None:
+    """An order's lifetime has passed: take it back."""
+    want_cancel(state, order, "its lifetime has passed", patient=True)
+
+
+def cancel_all(state: DeskState, reason: str) -> None:
+    """Take back every working order."""
+    for order in state.orders.all_working():
+        want_cancel(state, order, reason)
+
+
+def take_back_everything(state: DeskState, reason: str, *, whole_account: bool = False) -> None:
+    """Take back every order of ours, of other batches too, as one request."""
+    wanted = state.outputs.take_cancels(lambda: cancel_all(state, reason)) + of_other_batches(state)
+    if wanted or whole_account:
+        state.outputs.add(CancelAll(tuple(wanted), whole_account))
+
+
+def of_other_batches(state: DeskState, symbol: str | None = None) -> list[Cancel]:
+    """Return a cancel for each order that an earlier batch left open, in one symbol or in all."""
+    left = (seen for seen in state.orders.other_batches.values() if symbol in (None, seen.symbol))
+    return [Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol) for seen in left]
+
+
+def _wake(state: DeskState, order: DeskOrder) -> None:
+    wait = min(2**order.asked_cancels, LONGEST_WAIT)
+    state.market.set(state.now + wait * SECOND, Due.CANCEL_AGAIN, order.client_order_id)
+
+
+LIQUIDATION = {"liquidation": 1}
 LONGEST_PAUSE = 32  # market seconds
 LOUD_AFTER = 5  # rejections until a person is called
 
 
-def want_flat(ledger: DeskState, slot: int, symbol: str, reason: str, indicators: Mapping[str, Any]) -> None:
+def want_flat(state: DeskState, slot: int, symbol: str, reason: str, indicators: Mapping[str, Any]) -> None:
     """Close a slot's position in a symbol, whatever works there, and go on until it is closed."""
-    if ledger.terms.shadow:  # it sends nothing
+    if state.terms.shadow:  # it sends nothing
         return
-    if (slot, symbol) not in ledger.closings:
-        ledger.closings[slot, symbol] = Closing(slot, symbol, reason, indicators)
-        _take_back_of_other_batches(ledger, symbol)
-        advance(ledger, ledger.closings[slot, symbol])
+    if (slot, symbol) not in state.closings:
+        closing = Closing(slot, symbol, reason, indicators)
+        state.closings.begin(closing)
+        _take_back_of_other_batches(state, symbol)
+        advance(state, closing)
 
 
-def _take_back_of_other_batches(ledger: DeskState, symbol: str) -> None:
+def _take_back_of_other_batches(state: DeskState, symbol: str) -> None:
     """What an earlier batch left working holds shares at the broker; nobody of this batch knows it."""
-    for cancel in of_other_batches(ledger, symbol):
-        ledger.decide(cancel)
+    for cancel in of_other_batches(state, symbol):
+        state.outputs.add(cancel)
 
 
-def flatten(ledger: DeskState, slot: int | None, reason: str) -> None:
+def flatten(state: DeskState, slot: int | None, reason: str) -> None:
     """Close everything of one slot or of all, now and whatever still fills later."""
-    ledger.flattening[slot] = reason
-    _take_back_all_but_closings(ledger, reason, slot)
-    for owner, symbol in _places(ledger, slot):
-        want_flat(ledger, owner, symbol, reason, {"flatten": reason})
+    state.closings.flatten(slot, reason)
+    _take_back_all_but_closings(state, reason, slot)
+    for owner, symbol in _places(state, slot):
+        want_flat(state, owner, symbol, reason, {"flatten": reason})
 
 
-def liquidate(ledger: DeskState) -> None:
+def liquidate(state: DeskState) -> None:
     """The day is over for DAY_TRADE slots: take their orders back and close their positions."""
-    for slot in list(ledger.slots.values()):
+    for slot in list(state.slots.values()):
         if slot.day_trade:
-            _take_back_all_but_closings(ledger, "day trading has ended for today", slot.number)
-            for owner, symbol in _places(ledger, slot.number):
-                want_flat(ledger, owner, symbol, "liquidation", LIQUIDATION)
+            _take_back_all_but_closings(state, "day trading has ended for today", slot.number)
+            for owner, symbol in _places(state, slot.number):
+                want_flat(state, owner, symbol, "liquidation", LIQUIDATION)
 
 
-def _take_back_all_but_closings(ledger: DeskState, reason: str, slot: int | None) -> None:
-    for order in ledger.orders.all_working():
+def _take_back_all_but_closings(state: DeskState, reason: str, slot: int | None) -> None:
+    for order in state.orders.all_working():
         if slot in (None, order.slot) and order.origin is not Origin.DESK:
-            want_cancel(ledger, order, reason)
+            want_cancel(state, order, reason)
 
 
-def liquidation_is_over(ledger: DeskState) -> bool:
+def liquidation_is_over(state: DeskState) -> bool:
     """Whether the instant of liquidation has passed; a session that ignores the schedule has none."""
-    hours = ledger.terms.hours
-    return not hours.bypass and 0 < hours.liquidates_at <= ledger.now
+    hours = state.terms.hours
+    return not hours.bypass and 0 < hours.liquidates_at <= state.now
 
 
-def guard_stopped(ledger: DeskState, prices: Mapping[str, Decimal]) -> None:
+def guard_stopped(state: DeskState, prices: Mapping[str, Decimal]) -> None:
     """Honour the stored stops and targets of positions whose strategy has stopped."""
-    for slot, symbol, position in ledger.books.open():
+    for slot, symbol, position in state.positions.open():
         price = prices.get(symbol)
-        if price is not None and ledger.slot(slot).stopped:
+        if price is not None and state.slot(slot).stopped:
             touched = level_touched(position, price)
             if touched:
-                want_flat(ledger, slot, symbol, f"caretaker: {touched} at {price}", {"caretaker": touched})
+                want_flat(state, slot, symbol, f"caretaker: {touched} at {price}", {"caretaker": touched})
 
 
 def level_touched(position: Position, price: Decimal) -> str:
@@ -89,65 +189,65 @@ def level_touched(position: Position, price: Decimal) -> str:
     return ""
 
 
-def stop_slot(ledger: DeskState, number: int, reason: str) -> None:
+def stop_slot(state: DeskState, number: int, reason: str) -> None:
     """Take nothing more from a slot: its entries are taken back, its exits and positions stay."""
-    ledger.slot(number).stopped = reason
-    take_back_entries(ledger, reason, number)
+    state.slot(number).stopped = reason
+    take_back_entries(state, reason, number)
 
 
-def take_back_entries(ledger: DeskState, reason: str, slot: int | None = None) -> None:
+def take_back_entries(state: DeskState, reason: str, slot: int | None = None) -> None:
     """Cancel every working order that could open a position, of one slot or of all."""
-    for order in list(ledger.orders.all_working()):
+    for order in list(state.orders.all_working()):
         if order.opening and slot in (None, order.slot):
-            want_cancel(ledger, order, reason)
+            want_cancel(state, order, reason)
 
 
-def follow(ledger: DeskState, order: DeskOrder) -> None:
+def follow(state: DeskState, order: DeskOrder) -> None:
     """An order has ended or filled: go on with the closings that waited for it, or begin one that it made necessary."""
-    _close_what_must_not_stay(ledger, order.slot, order.symbol)
-    for closing in [c for c in ledger.closings.values() if c.symbol == order.symbol]:
-        advance(ledger, closing)
+    _close_what_must_not_stay(state, order.slot, order.symbol)
+    for closing in state.closings.in_symbol(order.symbol):
+        advance(state, closing)
 
 
-def there_again(ledger: DeskState, symbol: str) -> None:
+def there_again(state: DeskState, symbol: str) -> None:
     """The account has what our books say again: close what was given up while it did not."""
-    for slot, where, _ in ledger.books.open():
+    for slot, where, _ in state.positions.open():
         if where == symbol:
-            _close_what_must_not_stay(ledger, slot, symbol)
+            _close_what_must_not_stay(state, slot, symbol)
 
 
-def _close_what_must_not_stay(ledger: DeskState, slot: int, symbol: str) -> None:
-    reason, indicators = _must_be_flat(ledger, slot)
-    if reason and ledger.books.held(slot, symbol):
-        want_flat(ledger, slot, symbol, reason, indicators)
+def _close_what_must_not_stay(state: DeskState, slot: int, symbol: str) -> None:
+    reason, indicators = _must_be_flat(state, slot)
+    if reason and state.positions.held(slot, symbol):
+        want_flat(state, slot, symbol, reason, indicators)
 
 
-def advance(ledger: DeskState, closing: Closing, *, woken: bool = False) -> None:
+def advance(state: DeskState, closing: Closing, *, woken: bool = False) -> None:
     """Take the next step of a closing; `woken` by its alarm, else by something that changed."""
     key = (closing.slot, closing.symbol)
-    held = ledger.books.held(*key)
-    if _still_working(ledger, closing, held):
+    held = state.positions.held(*key)
+    if _still_working(state, closing, held):
         return
     if not held:
-        ledger.closings.pop(key, None)
+        state.closings.end(key)
         return
-    if market_has_closed(ledger) or not _available(ledger, closing.symbol, held):
-        _give_up(ledger, closing, held)
+    if market_has_closed(state) or not _available(state, closing.symbol, held):
+        _give_up(state, closing, held)
         return
-    last = ledger.orders.by_id.get(closing.order_id)
+    last = state.orders.by_id.get(closing.order_id)
     if last is not None and last.state is not OrderState.FILLED and not woken:
-        _pause(ledger, closing, last)
+        _pause(state, closing, last)
         return
-    _send(ledger, closing, held)
+    _send(state, closing, held)
 
 
-def _still_working(ledger: DeskState, closing: Closing, held: Decimal) -> bool:
+def _still_working(state: DeskState, closing: Closing, held: Decimal) -> bool:
     """Take back whatever works in the slot, and what another slot would trade against the closing order."""
-    ours = ledger.orders.in_symbol(closing.symbol, closing.slot)
-    against = [o for o in ledger.orders.in_symbol(closing.symbol) if o.slot != closing.slot and _crosses(o, held)]
+    ours = state.orders.in_symbol(closing.symbol, closing.slot)
+    against = [o for o in state.orders.in_symbol(closing.symbol) if o.slot != closing.slot and _crosses(o, held)]
     for order in [*ours, *against]:
         if order.origin is not Origin.DESK:  # it closes a position, and ends by itself
-            want_cancel(ledger, order, closing.reason)
+            want_cancel(state, order, closing.reason)
     return bool(ours or against)
 
 
@@ -155,80 +255,79 @@ def _crosses(order: DeskOrder, held: Decimal) -> bool:
     return held * order.side.sign > 0 and not order.is_leg
 
 
-def market_has_closed(ledger: DeskState) -> bool:
+def market_has_closed(state: DeskState) -> bool:
     """Whether the session is over, if it keeps to the schedule; what is sent then waits at a broker for the next open."""
-    hours = ledger.terms.hours
-    return not hours.bypass and 0 < hours.closes_at <= ledger.now
+    hours = state.terms.hours
+    return not hours.bypass and 0 < hours.closes_at <= state.now
 
 
-def _give_up(ledger: DeskState, closing: Closing, held: Decimal) -> None:
+def _give_up(state: DeskState, closing: Closing, held: Decimal) -> None:
     """Send nothing: after the close a broker would keep it for the next open; what is not there would be sold short."""
-    del ledger.closings[closing.slot, closing.symbol]
+    state.closings.end((closing.slot, closing.symbol))
     holds = f"slot {closing.slot} still holds {plain(held)} shares ({closing.reason})"
-    if market_has_closed(ledger):
+    if market_has_closed(state):
         said = f"the market has closed and {holds}; nothing is sent for them after the close"
     else:
         said = f"{holds} by our books, but the account does not: nothing is sent for them"
-    ledger.warn("ERROR", f"{closing.symbol}: {said}")
+    state.outputs.warn("ERROR", f"{closing.symbol}: {said}")
 
 
-def _available(ledger: DeskState, symbol: str, held: Decimal) -> Decimal:
+def _available(state: DeskState, symbol: str, held: Decimal) -> Decimal:
     """Return how many of the shares held can be traded away without turning the account's position over."""
-    if not ledger.books.lacking(symbol):
+    if not state.lacking(symbol):
         return abs(held)
     side = Side.SELL if held > 0 else Side.BUY
-    leaving = held_by_exits(ledger.orders.in_symbol(symbol), side)  # of other slots: this one's have ended
-    return min(abs(held), max(ZERO, -ledger.books.there(symbol) * side.sign - leaving))
+    leaving = held_by_exits(state.orders.in_symbol(symbol), side)  # of other slots: this one's have ended
+    return min(abs(held), max(ZERO, -state.there(symbol) * side.sign - leaving))
 
 
-def _pause(ledger: DeskState, closing: Closing, last: DeskOrder) -> None:
-    key = f"{closing.slot}/{closing.symbol}"
-    if ledger.market.has(Due.CLOSE, key):
+def _pause(state: DeskState, closing: Closing, last: DeskOrder) -> None:
+    key = closing.slot, closing.symbol
+    if state.market.has(Due.CLOSE, key):
         return
-    ledger.warn(
+    state.outputs.warn(
         "ERROR" if closing.tries >= LOUD_AFTER else "WARNING",
         f"{closing.symbol}: attempt {closing.tries} to close the position of slot {closing.slot} ended "
         f"{last.state} ({last.reason or 'no reason given'}); trying again",
     )
-    ledger.market.set(ledger.now + min(2**closing.tries, LONGEST_PAUSE) * SECOND, Due.CLOSE, key)
-    _take_back_of_other_batches(ledger, closing.symbol)
+    state.market.set(state.now + min(2**closing.tries, LONGEST_PAUSE) * SECOND, Due.CLOSE, key)
+    _take_back_of_other_batches(state, closing.symbol)
 
 
-def _send(ledger: DeskState, closing: Closing, held: Decimal) -> None:
-    slot = ledger.slot(closing.slot)
+def _send(state: DeskState, closing: Closing, held: Decimal) -> None:
+    slot = state.slot(closing.slot)
     intent = OrderIntent(
-        client_order_id=ledger.desk_order_id(slot),
+        client_order_id=state.desk_order_id(slot),
         slot=closing.slot,
         strategy=slot.strategy,
         symbol=closing.symbol,
         side=Side.SELL if held > 0 else Side.BUY,
-        quantity=_available(ledger, closing.symbol, held),
+        quantity=_available(state, closing.symbol, held),
         type=OrderType.MARKET,
-        decided_at=ledger.now,
+        decided_at=state.now,
         valid_until=NEVER,
         indicators=dict(closing.indicators),
         reason=closing.reason,
     )
-    order = DeskOrder(intent, origin=Origin.DESK, opening=False, generation=ledger.generation, at=ledger.now)
-    closing.tries += 1
-    closing.order_id = order.client_order_id
-    ledger.enter(order, {"as": "exit", "because": closing.reason})
-    ledger.send(order)
+    order = DeskOrder(intent, origin=Origin.DESK, opening=False, generation=state.generation, at=state.now)
+    closing.sent(order.client_order_id)
+    state.enter(order, {"as": "exit", "because": closing.reason})
+    state.send(order)
 
 
-def _must_be_flat(ledger: DeskState, slot: int) -> tuple[str, Mapping[str, Any]]:
-    reason = ledger.flattening.get(slot) or ledger.flattening.get(None) or ""
+def _must_be_flat(state: DeskState, slot: int) -> tuple[str, Mapping[str, Any]]:
+    reason = state.closings.reason(slot)
     if reason:
         return reason, {"flatten": reason}
-    if ledger.slot(slot).day_trade and liquidation_is_over(ledger):
+    if state.slot(slot).day_trade and liquidation_is_over(state):
         return "liquidation", LIQUIDATION
     return "", {}
 
 
-def _places(ledger: DeskState, slot: int | None) -> list[tuple[int, str]]:
+def _places(state: DeskState, slot: int | None) -> list[tuple[int, str]]:
     """Return where something is held or may still fill."""
-    places = {(owner, symbol): None for owner, symbol, _ in ledger.books.open(slot)}
-    for order in ledger.orders.all_working():
+    places = {(owner, symbol): None for owner, symbol, _ in state.positions.open(slot)}
+    for order in state.orders.all_working():
         if slot in (None, order.slot):
             places[order.slot, order.symbol] = None
     return list(places)

@@ -1,140 +1,68 @@
-"""All that the desk remembers, and the only hands that change it: states, bookings, rows and news.
+"""The desk's memory, and the changes that concern several of its parts: states, bookings, rows and news.
 
-Whatever changes an order goes through `move` or `book`, so that its row, its event, its news and the
-exposure it makes change together.
+Whatever changes an order goes through `move` or `book`, so that its row, its event, its news and the exposure it
+makes change together.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import OrderId, batch_part
 from liualgotrader.common.orders import (
     AccountNews,
-    BrokerAccount,
-    BrokerActivity,
     BrokerExecution,
     Fill,
     OrderNews,
     OrderState,
     Protection,
-    ReplaceIntent,
     Side,
-    SlotNews,
 )
-from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow, PlanRow, Row
-from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.orders.alarms import Alarms, Due, Key
-from liualgotrader.orders.day import Day
-from liualgotrader.orders.desk_messages import (
-    Announce,
-    Begin,
-    Decision,
-    DeskTerms,
-    LookUp,
-    Send,
-    Tell,
-    Warn,
-    Write,
-)
+from liualgotrader.common.rows import OrderEventRow, OrderRow, PlanRow
+from liualgotrader.orders.day_gain import Day
+from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send
+from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine
 from liualgotrader.orders.order import DeskOrder, Orders, Origin, order_row, trade_row
-from liualgotrader.orders.positions import Books, Position
+from liualgotrader.orders.positions import Position, Positions
 from liualgotrader.orders.states import OrderStep, after
 
-LIQUIDATION = {"liquidation": 1}
 KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
-
-
-@dataclass(slots=True)
-class DeskSlot:
-    """One strategy in one consumer: what it said of itself, and all its news."""
-
-    number: int
-    plan: SlotPlan | None
-    strategy: str = ""
-    day_trade: bool = True  # as the plan says, until it declares itself
-    cash: Decimal = ZERO  # dollars that its fills brought, less what it paid, fees and the cost of what it carries
-    stopped: str = ""
-    news: list[SlotNews] = field(default_factory=list)
-    next_number: int = 1  # the lowest n that no order of it has used
-    desk_orders: int = 0
-    rejections: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # -> (times, since)
-
-
-@dataclass(slots=True)
-class Closing:
-    """A position that the desk is closing: orders are taken back first, then a market order goes out."""
-
-    slot: int
-    symbol: str
-    reason: str
-    indicators: Mapping[str, Any]
-    tries: int = 0
-    order_id: str = ""
-
-
-@dataclass(slots=True)
-class Reconciling:
-    """Where the comparison with the broker's books stands."""
-
-    out: bool = False  # asked for and not answered
-    again: bool = False  # something came up meanwhile that it may have missed
-    failures: int = 0
-    fills_then: int = 0  # the newest fill when it was asked for
-    done_at: int = 0  # market time of the newest one that was answered
-    attached: bool = False  # the order stream was connected since the newest `Begin`: what is ours has been taken up
-    opened: bool = False  # what is foreign has been recorded
-    unopened: set[str] = field(default_factory=set)  # symbols of which it was not known then
-    unread: dict[str, str] = field(default_factory=dict)  # symbol -> why nothing is opened in it until it can be read
-    strangers: set[str] = field(default_factory=set)  # broker ids of other batches' orders named since the start
-    suspects: dict[str, Decimal] = field(default_factory=dict)  # differences seen once
-    sequence: int = 0  # newest number of the broker's order stream
-    connections: int = 0  # of the broker's order stream
-    connections_then: int = 0  # when it was asked for
+FIRST_LOOK_BACK = 24 * HOUR
+LOOK_BACK = MINUTE  # market time that questions about the broker's books overlap
+LONGEST_WAIT = 30  # machine seconds between two attempts to read them
 
 
 class DeskState:
-    """The desk's memory. `out` collects the decisions of the input being dealt with."""
+    """All that the desk remembers, in parts that change their own fields."""
 
     def __init__(self, begin: Begin) -> None:
         self.terms: DeskTerms = begin.terms
         self.generation = begin.generation
         self.now = 0
         self.machine = 0
-        self.out: list[Decision] = []
-        self.rows = 0
-        self.fills = 0
-        self.fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
+        self.outputs = Outputs()
         self.orders = Orders()
-        self.books = Books(self.orders)
+        self.positions = Positions(self.orders)
+        self.quarantine = Quarantine()
+        self.closings = Closings()
+        self.broker_view = BrokerView()
+        self.day = Day()
         self.slots: dict[int, DeskSlot] = {}
         self.conditions: dict[str, str] = {}  # name -> why nothing is opened
-        self.account: BrokerAccount | None = None
-        self.day = Day()
-        self.gain_then = ZERO  # what our positions had gained when the account was told, dollars
-        self.activities: dict[str, BrokerActivity] = {}  # of the account, that are no trades, by id
-        self.named: list[str] = []  # those of this session in words
-        self.requests: deque[int] = deque()  # market instants of the orders sent to the broker in the last minute
-        self.cancels: deque[int] = deque()  # and of the cancels, which take nothing from the exits' budget
-        self.waiting: dict[str, DeskOrder] = {}  # approved exits that go out once something else has ended
-        self.said: set[tuple[int, str, str]] = set()  # (slot, symbol, cause) of exits refused that a person was told of
-        self.disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
-        self.replaces: set[ReplaceIntent] = set()  # those dealt with
-        self.earlier: dict[str, tuple[EarlierOrder, DeskOrder]] = {}  # of earlier batches, by client id
-        self.closings: dict[tuple[int, str], Closing] = {}
-        self.flattening: dict[int | None, str] = {}  # slot (None: all) -> why nothing may stay open in it
-        self.changed: deque[DeskOrder] = deque()  # orders that have ended or filled during this input
-        self.reconciling = Reconciling()
         self.market = Alarms(self._alive)
         self.machine_alarms = Alarms(self._alive)
+        self.changed: deque[DeskOrder] = deque()  # orders that have ended or filled during this input
+        self.fills = 0
+        self._fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
+        self._exits_told: set[tuple[int, str, str]] = set()  # (slot, symbol, cause) of failed exits a person knows of
+        self._disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
         self.take_terms(begin)
 
     def take_terms(self, begin: Begin) -> None:
@@ -150,38 +78,62 @@ class DeskState:
 
     def slot(self, number: int) -> DeskSlot:
         """Return a slot, made if the plan does not have it."""
-        return self.slots.setdefault(number, DeskSlot(number, None))
+        found = self.slots.get(number)
+        if found is None:
+            found = self.slots[number] = DeskSlot(number, None)
+        return found
 
-    def _alive(self, due: Due, key: Key) -> bool:
+    def _alive(self, due: Due, key: Any) -> bool:
         if due is Due.CLOSE:
-            return any(f"{slot}/{symbol}" == key for slot, symbol in self.closings)
+            return key in self.closings
         if due is Due.WAITED:
-            return key in self.waiting
+            return key in self.orders.waiting
         if due in (Due.EXPIRE, Due.CANCEL_AGAIN, Due.LOOK_UP):
             order = self.orders.by_id.get(key)
             return order is not None and not order.is_done
         return True
 
-    # --- decisions ---------------------------------------------------------------------------------
+    # --- books against the account
 
-    def decide(self, decision: Decision) -> None:
-        """Add a decision to those of the present input."""
-        self.out.append(decision)
+    def there(self, symbol: str) -> Decimal:
+        """Return the signed shares that the account holds, as far as we know."""
+        return self.positions.ours(symbol) + self.broker_view.beyond(symbol)
 
-    def warn(self, level: str, text: str) -> None:
-        """Say something to a person."""
-        self.out.append(Warn(level, text))
+    def lacking(self, symbol: str) -> bool:
+        """Whether the account has less of a symbol than our books say."""
+        return self.positions.ours(symbol) * self.broker_view.beyond(symbol) < 0
 
-    def write(self, row: Row) -> None:
-        """Number a row for the database."""
-        self.rows += 1
-        self.out.append(Write(self.rows, row))
+    def has_moved(self, symbol: str) -> bool:
+        """Whether a fill in a symbol came after the broker's books were asked for."""
+        return self.broker_view.has_moved(self._fills_in.get(symbol, 0))
 
-    def tell(self, slot: DeskSlot, make: Callable[[int], SlotNews]) -> None:
-        """Make a slot's next item of news with its number, keep it and tell it."""
-        news = make(len(slot.news) + 1)
-        slot.news.append(news)
-        self.out.append(Tell(slot.number, news))
+    def ask_reconcile(self) -> None:
+        """Ask for the broker's books, once the question that is out has been answered."""
+        if not self.broker_view.may_ask(self.fills):
+            return
+        if compared_at := self.broker_view.compared_at:
+            oldest = min((o.written_at for o in self.orders.all_working()), default=self.now)
+            since = min(oldest, compared_at) - LOOK_BACK
+        else:
+            opens_at = self.terms.hours.opens_at
+            since = (min(self.now, opens_at) if opens_at > 0 else self.now) - FIRST_LOOK_BACK
+        self.outputs.add(Reconcile(since))
+
+    def next_reconcile(self, *, ok: bool) -> None:
+        """Set the alarm for the next question: by market time after an answer, by machine time after a failure."""
+        view = self.broker_view
+        failures = view.answered(self.now, ok=ok)
+        if not ok:
+            self.machine_alarms.set(self.machine + min(2**failures, LONGEST_WAIT) * SECOND, Due.RECONCILE)
+            return
+        wait = SECOND if view.suspects else int(self.terms.timings.reconcile_seconds * SECOND)
+        self.market.set(self.now + wait, Due.RECONCILE)
+        if not view.wants_more:
+            return
+        if any(o.misses for o in self.orders.all_working()):  # the vendor's record may need a moment
+            self.machine_alarms.set(self.machine + SECOND, Due.RECONCILE)
+        else:
+            self.ask_reconcile()
 
     # --- orders ------------------------------------------------------------------------------------
 
@@ -191,32 +143,32 @@ class DeskState:
         self._event(order, "adopted" if order.origin is Origin.ADOPTED else "approved", details)
         self.store(order)
         self.tell_state(order, "")
-        self.books.touch(order.symbol)
+        self.positions.touch(order.symbol)
 
     def refuse(self, order: DeskOrder, rule: str, detail: str) -> None:
         """Store an order that risk said no to, and tell its slot which rule did."""
-        self.orders.by_id[order.client_order_id] = order
+        self.orders.add_refused(order)
         order.state = OrderState.REFUSED
         order.reason = rule
         self._event(order, "refused", {"rule": rule, "detail": detail})
         self.store(order)
         self.tell_state(order, rule)
-        if order.side.sign * self.books.held(order.slot, order.symbol) < 0 and not self.terms.shadow:
+        if order.side.sign * self.positions.held(order.slot, order.symbol) < 0 and not self.terms.shadow:
             self.exit_failed(order, rule, f"refused by the rule {rule}: {detail}")
 
     def exit_failed(self, order: DeskOrder, cause: str, what: str) -> None:
         """Tell a person, once for each cause until an exit trades again, that a strategy does not get out."""
         key = order.slot, order.symbol, cause
-        if key not in self.said:
-            self.said.add(key)
+        if key not in self._exits_told:
+            self._exits_told.add(key)
             strategy = self.slot(order.slot).strategy or f"slot {order.slot}"
-            self.warn("WARNING", f"{order.symbol}: an exit of {strategy} was {what}")
+            self.outputs.warn("WARNING", f"{order.symbol}: an exit of {strategy} was {what}")
 
     def send(self, order: DeskOrder) -> None:
         """Decide that the order goes out (again), and count it against the rate."""
         self.move(order, OrderStep.SENT)
-        self.requests.append(self.now)
-        self.out.append(Send(order.intent))
+        self.orders.count_request(self.now)
+        self.outputs.add(Send(order.intent))
 
     def move(self, order: DeskOrder, step: OrderStep, *, at: int = 0, reason: str = "") -> bool:
         """Take one step of the table; False if it changes nothing."""
@@ -237,24 +189,17 @@ class DeskState:
             self.changed.append(order)
         return True
 
-    def recent(self, instants: deque[int]) -> int:
-        """Return how many of the instants lie in the last market minute, and forget the others."""
-        since = self.now - MINUTE
-        while instants and instants[0] <= since:
-            instants.popleft()
-        return len(instants)
-
     def keep(self, order: DeskOrder) -> None:
         """Keep the lists of working orders, and the exposure they make, true after an order has changed."""
-        self.orders.settle(order)
-        self.books.touch(order.symbol)
+        self.orders.keep(order)
+        self.positions.touch(order.symbol)
 
     def look_up(self, order: DeskOrder) -> None:
         """Ask the broker what it knows about an order, unless that question is out already."""
         self.machine_alarms.forget(Due.LOOK_UP, order.client_order_id)
         if not order.asked_for:
             order.asked_for = True
-            self.out.append(LookUp(order.client_order_id, order.symbol))
+            self.outputs.add(LookUp(order.client_order_id, order.symbol))
 
     def note(self, order: DeskOrder, event: str, details: Mapping[str, Any]) -> None:
         """Store something that happened to an order without moving it."""
@@ -264,21 +209,22 @@ class DeskState:
     def resize(self, order: DeskOrder, quantity: Decimal) -> None:
         """Take another quantity of an order from the broker; of one that works, row and slot are told."""
         order.quantity = quantity
-        self.books.touch(order.symbol)
+        self.positions.touch(order.symbol)
         if order.state in (OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED):
             self.note(order, "restated", {"quantity": str(plain(quantity))})
             self.tell_state(order, "")
 
     def _event(self, order: DeskOrder, event: str, details: Mapping[str, Any], at: int = 0) -> None:
         order.events += 1
-        self.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
+        self.outputs.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
 
     def tell_state(self, order: DeskOrder, reason: str) -> None:
         """Tell the order's slot where it stands."""
-        self.tell(
-            self.slot(order.slot),
-            lambda seq: OrderNews(
-                seq=seq,
+        slot, intent = self.slot(order.slot), order.intent
+        self.outputs.tell(
+            slot,
+            OrderNews(
+                seq=len(slot.news) + 1,
                 slot=order.slot,
                 client_order_id=order.client_order_id,
                 symbol=order.symbol,
@@ -289,16 +235,16 @@ class DeskState:
                 filled_quantity=order.filled,
                 reason=reason,
                 chain=self.orders.root(order).client_order_id if order.leaves_room_of else "",
-                type=order.intent.type,
-                limit_price=order.intent.limit_price,
-                stop_price=order.intent.stop_price,
+                type=intent.type,
+                limit_price=intent.limit_price,
+                stop_price=intent.stop_price,
             ),
         )
 
     def store(self, order: DeskOrder) -> None:
         """Write the order's newest row."""
         order.stored_filled = order.filled
-        self.write(self.row(order))
+        self.outputs.write(self.row(order))
 
     def row(self, order: DeskOrder) -> OrderRow:
         """Return the order as the database keeps it: one that an earlier batch sent stays that batch's."""
@@ -306,7 +252,7 @@ class DeskState:
         row = order_row(order, self.terms.batch_id, plan.algo_run_id if plan else 0, self.generation)
         if order.origin is not Origin.EARLIER:
             return row
-        was = self.earlier[order.client_order_id][0].order
+        was = self.orders.earlier[order.client_order_id][0].order
         return msgspec.structs.replace(row, batch_id=was.batch_id, slot=was.slot, algo_run_id=was.algo_run_id)
 
     # --- fills -------------------------------------------------------------------------------------
@@ -321,7 +267,7 @@ class DeskState:
         if not fresh:
             return False
         if fresh != execution.quantity:
-            self.warn(
+            self.outputs.warn(
                 "ERROR",
                 f"{order.client_order_id}: execution {execution.execution_id} overlaps others; {fresh} of it are new",
             )
@@ -329,67 +275,30 @@ class DeskState:
         order.misses = 0
         self.take(order, execution, fresh, order.filled)
         if (plan := self.slot(order.slot).plan) is not None:
-            self.write(trade_row(order, execution, fresh, plan.algo_run_id, plan.account_id))
-        if self.said and not order.opening:
-            self.said = {key for key in self.said if key[:2] != (order.slot, order.symbol)}
+            self.outputs.write(trade_row(order, execution, fresh, plan.algo_run_id, plan.account_id))
+        if self._exits_told and not order.opening:
+            self._exits_told = {key for key in self._exits_told if key[:2] != (order.slot, order.symbol)}
         self.keep(order)
         self.changed.append(order)
         return True
 
     def take(self, order: DeskOrder, execution: BrokerExecution, shares: Decimal, filled: Decimal) -> None:
         """Move the slot's position by shares of an execution that makes the order `filled` so far, and tell the slot."""
-        before = self.books.held(order.slot, order.symbol)
+        before = self.positions.held(order.slot, order.symbol)
         signed = shares * order.side.sign
-        position = self.books.take(order.slot, order.symbol, signed, execution.price)
+        position = self.positions.take(order.slot, order.symbol, signed, execution.price)
         if order.slot:  # slot 0 closes what is nobody's
             self.slot(order.slot).cash -= signed * execution.price + execution.fee
             self.day.trade(order.symbol, signed, execution.price, execution.fee)
         position.filled_at = max(position.filled_at, execution.at)
         self._plan(order, position, opened=before * position.quantity <= 0)
         self.fills += 1
-        self.fills_in[order.symbol] = self.fills
-        self._tell_fill(order, execution, shares, position, filled)
-
-    def _disbelieve(self, order: DeskOrder, execution: BrokerExecution, beyond: Decimal) -> None:
-        key = order.slot, order.symbol, execution.execution_id
-        if key not in self.disbelieved:
-            self.disbelieved.add(key)
-            what = f"execution {execution.execution_id} of {plain(execution.quantity)} shares"
-            self.warn(
-                "ERROR",
-                f"{order.client_order_id}: the broker reports {what}, {plain(beyond)} beyond the order: not booked",
-            )
-
-    def _plan(self, order: DeskOrder, position: Position, *, opened: bool) -> None:
-        """An order that grows a position brings its stop and target with it, as they were when it was decided."""
-        if position.quantity * order.side.sign <= 0:
-            return
-        decided_at = self.orders.root(order).intent.decided_at
-        stop, target = order.intent.planned_stop, order.intent.planned_target
-        if not position.grown_by(stop, target, decided_at, opened=opened):
-            self._write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
-
-    def protect(self, slot: int, symbol: str, stop: Decimal | None, target: Decimal | None, decided_at: int) -> None:
-        """Store the plan of a position, unless a newer one stands, and tell its slot what is stored."""
-        position = self.books.position(slot, symbol)
-        if position.protect(stop, target, decided_at) and position.quantity:
-            self._write_plan(slot, symbol, position)
-        self.tell_protection(slot, symbol, position)
-
-    def _write_plan(self, slot: int, symbol: str, position: Position) -> None:
-        plan = self.slot(slot).plan
-        if plan is not None:
-            at = max(self.now, position.filled_at)  # by the broker's clock, if that is ahead: the record goes by time
-            row = PlanRow(plan.algo_run_id, symbol, at, position.planned_stop, position.planned_target)
-            self.write(row)
-
-    def _tell_fill(
-        self, order: DeskOrder, execution: BrokerExecution, shares: Decimal, position: Position, filled: Decimal
-    ) -> None:
-        self.tell(
-            self.slot(order.slot),
-            lambda seq: Fill(
-                seq=seq,
+        self._fills_in[order.symbol] = self.fills
+        slot = self.slot(order.slot)
+        self.outputs.tell(
+            slot,
+            Fill(
+                seq=len(slot.news) + 1,
                 slot=order.slot,
                 client_order_id=order.client_order_id,
                 execution_id=execution.execution_id,
@@ -409,15 +318,50 @@ class DeskState:
             ),
         )
 
+    def _disbelieve(self, order: DeskOrder, execution: BrokerExecution, beyond: Decimal) -> None:
+        key = order.slot, order.symbol, execution.execution_id
+        if key not in self._disbelieved:
+            self._disbelieved.add(key)
+            what = f"execution {execution.execution_id} of {plain(execution.quantity)} shares"
+            self.outputs.warn(
+                "ERROR",
+                f"{order.client_order_id}: the broker reports {what}, {plain(beyond)} beyond the order: not booked",
+            )
+
+    def _plan(self, order: DeskOrder, position: Position, *, opened: bool) -> None:
+        """An order that grows a position brings its stop and target with it, as they were when it was decided."""
+        if position.quantity * order.side.sign <= 0:
+            return
+        decided_at = self.orders.root(order).intent.decided_at
+        stop, target = order.intent.planned_stop, order.intent.planned_target
+        if not position.grown_by(stop, target, decided_at, opened=opened):
+            self._write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
+
+    def protect(self, slot: int, symbol: str, stop: Decimal | None, target: Decimal | None, decided_at: int) -> None:
+        """Store the plan of a position, unless a newer one stands, and tell its slot what is stored."""
+        position = self.positions.position(slot, symbol)
+        if position.protect(stop, target, decided_at) and position.quantity:
+            self._write_plan(slot, symbol, position)
+        self.tell_protection(slot, symbol, position)
+
+    def _write_plan(self, slot: int, symbol: str, position: Position) -> None:
+        plan = self.slot(slot).plan
+        if plan is not None:
+            at = max(self.now, position.filled_at)  # by the broker's clock, if that is ahead: the record goes by time
+            row = PlanRow(plan.algo_run_id, symbol, at, position.planned_stop, position.planned_target)
+            self.outputs.write(row)
+
     def may_open(self, order: DeskOrder) -> bool:
         """Whether an order could open or grow its slot's position, all of it traded."""
-        held = self.books.held(order.slot, order.symbol)
+        held = self.positions.held(order.slot, order.symbol)
         return held * order.side.sign >= 0 or order.remaining > abs(held)
 
     def gain(self) -> Decimal:
         """Return what our positions have gained in this batch, fees paid, at the newest prices known, else at their cost."""
         cash = sum((slot.cash for slot in self.slots.values()), ZERO)
-        held = (p.quantity * self.books.marks.get(s, p.average_price) for owner, s, p in self.books.open() if owner)
+        held = (
+            p.quantity * self.positions.marks.get(s, p.average_price) for owner, s, p in self.positions.open() if owner
+        )
         return cash + sum(held, ZERO)
 
     def carry(
@@ -431,14 +375,14 @@ class DeskState:
         restated: bool = False,
     ) -> Position:
         """Give a slot what its strategy holds from an earlier batch, told as a fill without an order or a row."""
-        position = self.books.take(slot_number, symbol, quantity, price, traded=False)
-        self.books.touch(symbol)
+        position = self.positions.take(slot_number, symbol, quantity, price, traded=False)
         self.day.carry(symbol, quantity, restated=restated)
-        self.slot(slot_number).cash -= quantity * price
-        self.tell(
-            self.slot(slot_number),
-            lambda seq: Fill(
-                seq=seq,
+        slot = self.slot(slot_number)
+        slot.cash -= quantity * price
+        self.outputs.tell(
+            slot,
+            Fill(
+                seq=len(slot.news) + 1,
                 slot=slot_number,
                 client_order_id="",
                 execution_id=f"{name}:{self.terms.batch_id}:{slot_number}:{symbol}",
@@ -457,26 +401,19 @@ class DeskState:
 
     def tell_protection(self, slot_number: int, symbol: str, position: Position) -> None:
         """Tell a slot the stop and target that are stored for its position."""
-        self.tell(
-            self.slot(slot_number),
-            lambda seq: Protection(
-                seq=seq,
-                slot=slot_number,
-                symbol=symbol,
-                at=self.now,
-                planned_stop=position.planned_stop,
-                planned_target=position.planned_target,
-            ),
-        )
+        slot = self.slot(slot_number)
+        stop, target = position.planned_stop, position.planned_target
+        self.outputs.tell(slot, Protection(len(slot.news) + 1, slot_number, symbol, self.now, stop, target))
 
     def account_news(self) -> AccountNews:
         """Return the account's figures as consumers are told them."""
-        assert self.account is not None
+        account = self.broker_view.account
+        assert account is not None
         return AccountNews(
             at=self.now,
-            equity=self.account.equity,
-            cash=self.account.cash,
-            buying_power=self.account.buying_power,
+            equity=account.equity,
+            cash=account.cash,
+            buying_power=account.buying_power,
             entries_stopped=next(iter(self.conditions.values()), ""),
         )
 
@@ -493,11 +430,18 @@ class DeskState:
         if bool(text) == bool(before):
             return
         if not quiet:
-            self.warn("WARNING" if text else "INFO", f"entries stopped: {text}" if text else f"no longer: {before}")
-        if self.account is not None:
-            self.out.append(Announce(self.account_news()))
+            self.outputs.warn(
+                "WARNING" if text else "INFO", f"entries stopped: {text}" if text else f"no longer: {before}"
+            )
+        if self.broker_view.account is not None:
+            self.outputs.add(Announce(self.account_news()))
 
     # --- ids ---------------------------------------------------------------------------------------
+
+    def own_id(self, client_order_id: str) -> OrderId | None:
+        """Return the parts of an id of this batch, None if it is not one."""
+        parsed = OrderId.parse(client_order_id)
+        return parsed if parsed is not None and parsed.batch == self.batch else None
 
     def desk_order_id(self, slot: DeskSlot) -> str:
         """Return the id of the slot's next order that the desk itself wants: number 0, and a count of its own."""

@@ -15,9 +15,8 @@ from decimal import Decimal
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
-from liualgotrader.orders.alarms import Due
-from liualgotrader.orders.cancels import want_cancel
-from liualgotrader.orders.closing import market_has_closed
+from liualgotrader.orders.closing import market_has_closed, want_cancel
+from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.order import DeskOrder, Origin, bound_together, held_by_exits, with_terms
 from liualgotrader.orders.states import OrderStep
@@ -61,10 +60,10 @@ def gives_way(order: DeskOrder, leaving: OrderIntent, newest: Decimal) -> bool:
     return rests and order.origin is not Origin.DESK and trades_now(leaving, newest)
 
 
-def staying(ledger: DeskState, leaving: DeskOrder) -> list[DeskOrder]:
+def staying(state: DeskState, leaving: DeskOrder) -> list[DeskOrder]:
     """Return the working orders of the symbol, but for exits of the same slot that make room for `leaving`."""
-    newest = ledger.books.valued_at(leaving.symbol)
-    others = [o for o in ledger.orders.in_symbol(leaving.symbol) if o is not leaving]
+    newest = state.positions.valued_at(leaving.symbol)
+    others = [o for o in state.orders.in_symbol(leaving.symbol) if o is not leaving]
     going: set[DeskOrder] = set()
     for together in bound_together([o for o in others if o.slot == leaving.slot], leaving.side):
         if all(gives_way(o, leaving.intent, newest) for o in together):
@@ -72,68 +71,68 @@ def staying(ledger: DeskState, leaving: DeskOrder) -> list[DeskOrder]:
     return [o for o in others if o not in going] if going else others
 
 
-def can_leave(ledger: DeskState, leaving: DeskOrder, beside: Sequence[DeskOrder]) -> Decimal:
+def can_leave(state: DeskState, leaving: DeskOrder, beside: Sequence[DeskOrder]) -> Decimal:
     """Return how many shares an exit can trade while the orders `beside` it go on."""
-    books, side = ledger.books, leaving.side
+    side = leaving.side
     mine = held_by_exits([o for o in beside if o.slot == leaving.slot], side)
-    free = -books.held(leaving.slot, leaving.symbol) * side.sign - mine
-    if books.lacking(leaving.symbol):
-        free = min(free, -books.there(leaving.symbol) * side.sign - held_by_exits(beside, side))
+    free = -state.positions.held(leaving.slot, leaving.symbol) * side.sign - mine
+    if state.lacking(leaving.symbol):
+        free = min(free, -state.there(leaving.symbol) * side.sign - held_by_exits(beside, side))
     return max(ZERO, min(free, leaving.quantity))
 
 
-def send(ledger: DeskState, order: DeskOrder) -> None:
+def send(state: DeskState, order: DeskOrder) -> None:
     """Send an approved exit, cut to what is still there, as soon as nothing stands in its way; not if that is too late."""
-    if order.client_order_id in ledger.waiting and _too_late(ledger, order):
-        give_up(ledger, order)
+    if order.client_order_id in state.orders.waiting and _too_late(state, order):
+        give_up(state, order)
         return
-    others = [o for o in ledger.orders.in_symbol(order.symbol) if o is not order]
-    shares = can_leave(ledger, order, staying(ledger, order) if others else others)
-    blocking = _in_the_way(ledger, order, others, shares) if others and shares else ()
+    others = [o for o in state.orders.in_symbol(order.symbol) if o is not order]
+    shares = can_leave(state, order, staying(state, order) if others else others)
+    blocking = _in_the_way(state, order, others, shares) if others and shares else ()
     if blocking:
-        _wait(ledger, order, blocking)
+        _wait(state, order, blocking)
         return
-    ledger.waiting.pop(order.client_order_id, None)
+    state.orders.wait_no_more(order)
     if not shares:
-        ledger.move(order, OrderStep.CANCELED, reason="nothing is left to close")
+        state.move(order, OrderStep.CANCELED, reason="nothing is left to close")
         return
     if shares < order.quantity:
-        _cut(ledger, order, shares)
-    ledger.send(order)
+        _cut(state, order, shares)
+    state.send(order)
 
 
-def follow(ledger: DeskState, symbol: str) -> None:
+def follow(state: DeskState, symbol: str) -> None:
     """Something in the symbol has ended or filled: go on with the exits that wait."""
-    for order in [o for o in ledger.waiting.values() if o.symbol == symbol]:
+    for order in [o for o in state.orders.waiting.values() if o.symbol == symbol]:
         if order.state is OrderState.WRITTEN:
-            send(ledger, order)
+            send(state, order)
         else:  # it was taken back while it waited
-            ledger.waiting.pop(order.client_order_id, None)
+            state.orders.wait_no_more(order)
 
 
-def give_up(ledger: DeskState, order: DeskOrder) -> None:
+def give_up(state: DeskState, order: DeskOrder) -> None:
     """Take an exit back that still waits, and tell a person: the strategy has to decide again."""
-    ledger.waiting.pop(order.client_order_id, None)
+    state.orders.wait_no_more(order)
     if order.state is OrderState.WRITTEN:
-        ledger.move(order, OrderStep.CANCELED, reason=TOO_LONG)
-        ledger.exit_failed(order, TOO_LONG, "taken back: it waited too long for orders in its way to end")
+        state.move(order, OrderStep.CANCELED, reason=TOO_LONG)
+        state.exit_failed(order, TOO_LONG, "taken back: it waited too long for orders in its way to end")
 
 
-def on_leave(ledger: DeskState) -> None:
+def on_leave(state: DeskState) -> None:
     """The gateway leaves soon: an exit that waits has a last moment to go out, and is not left behind as written."""
-    for name in ledger.waiting:
-        ledger.machine_alarms.set(ledger.machine + LAST_WAIT * SECOND, Due.WAITED, name)
+    for name in state.orders.waiting:
+        state.machine_alarms.set(state.machine + LAST_WAIT * SECOND, Due.WAITED, name)
 
 
-def _too_late(ledger: DeskState, order: DeskOrder) -> bool:
-    return market_has_closed(ledger) or ledger.now >= order.written_at + LONGEST_WAIT * SECOND
+def _too_late(state: DeskState, order: DeskOrder) -> bool:
+    return market_has_closed(state) or state.now >= order.written_at + LONGEST_WAIT * SECOND
 
 
-def _in_the_way(ledger: DeskState, order: DeskOrder, others: Sequence[DeskOrder], shares: Decimal) -> list[DeskOrder]:
+def _in_the_way(state: DeskState, order: DeskOrder, others: Sequence[DeskOrder], shares: Decimal) -> list[DeskOrder]:
     """Return what must have ended before `shares` can leave: of the exits that give way as few as needed, oldest first."""
     found = [o for o in others if not o.is_leg and would_trade(order.intent, o.intent)]
-    needed = shares - can_leave(ledger, order, others)
-    newest = ledger.books.valued_at(order.symbol)
+    needed = shares - can_leave(state, order, others)
+    newest = state.positions.valued_at(order.symbol)
     for together in bound_together([o for o in others if o.slot == order.slot], order.side):
         if needed <= 0:
             break
@@ -143,19 +142,19 @@ def _in_the_way(ledger: DeskState, order: DeskOrder, others: Sequence[DeskOrder]
     return found
 
 
-def _wait(ledger: DeskState, order: DeskOrder, blocking: Iterable[DeskOrder]) -> None:
-    if order.client_order_id not in ledger.waiting:
-        ledger.waiting[order.client_order_id] = order
-        ledger.market.set(order.written_at + LONGEST_WAIT * SECOND, Due.WAITED, order.client_order_id)
-        ledger.note(order, "waiting", {"for": [o.client_order_id for o in blocking]})
+def _wait(state: DeskState, order: DeskOrder, blocking: Iterable[DeskOrder]) -> None:
+    if order.client_order_id not in state.orders.waiting:
+        state.orders.wait(order)
+        state.market.set(order.written_at + LONGEST_WAIT * SECOND, Due.WAITED, order.client_order_id)
+        state.note(order, "waiting", {"for": [o.client_order_id for o in blocking]})
     for other in blocking:
         if other.origin is not Origin.DESK:  # it closes a position, and ends by itself
-            want_cancel(ledger, other, IN_THE_WAY)
+            want_cancel(state, other, IN_THE_WAY)
 
 
-def _cut(ledger: DeskState, order: DeskOrder, quantity: Decimal) -> None:
+def _cut(state: DeskState, order: DeskOrder, quantity: Decimal) -> None:
     details = {"asked": str(order.quantity), "quantity": str(quantity)}
     order.intent = with_terms(order.intent, quantity=quantity)
     order.quantity = quantity
-    ledger.books.touch(order.symbol)
-    ledger.note(order, "cut", details)
+    state.positions.touch(order.symbol)
+    state.note(order, "cut", details)

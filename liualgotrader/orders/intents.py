@@ -24,8 +24,8 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.orders import exits
-from liualgotrader.orders.cancels import want_cancel
-from liualgotrader.orders.desk_messages import Replace, Tell
+from liualgotrader.orders.closing import want_cancel
+from liualgotrader.orders.desk_messages import Replace
 from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.order import DeskOrder, Origin, held_by_exits, with_terms, worst_price
 from liualgotrader.orders.risk import FRACTION_DIGITS, Case, OtherOrder, Refused, judge
@@ -40,60 +40,59 @@ Asked = TypeVar("Asked", OrderIntent, ReplaceIntent, Protect)
 WORKING = frozenset({OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED})
 
 
-def on_order(ledger: DeskState, asked: OrderIntent) -> None:
+def on_order(state: DeskState, asked: OrderIntent) -> None:
     """Judge an order; store the answer; if it is yes, send it."""
-    if asked.client_order_id in ledger.orders.by_id:
+    if asked.client_order_id in state.orders.by_id:
         return
     sane, problem = _checked(asked)
     intent = on_ticks(sane)
-    slot = ledger.slot(intent.slot)
+    slot = state.slot(intent.slot)
     if (own := OrderId.parse(intent.client_order_id)) is not None:
         slot.next_number = max(slot.next_number, own.number + 1)
-    _take_price(ledger, intent)
-    order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    _take_price(state, intent)
+    order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=state.generation, at=state.now)
     if problem is not None:
-        ledger.refuse(order, *problem)
+        state.refuse(order, *problem)
         return
-    case, refused = judged(ledger, order)
+    case, refused = judged(state, order)
     if refused is not None:
-        ledger.refuse(order, *refused)
+        state.refuse(order, *refused)
         return
     order.opening = not case.is_exit
-    ledger.enter(order, _found(case))
+    state.enter(order, _found(case))
     if order.opening:
-        ledger.send(order)
+        state.send(order)
     else:
-        exits.send(ledger, order)
+        exits.send(state, order)
 
 
-def on_replace(ledger: DeskState, asked: ReplaceIntent) -> None:
+def on_replace(state: DeskState, asked: ReplaceIntent) -> None:
     """Judge the order as it would be with the new terms; if risk agrees, ask the broker to replace it."""
     asked, problem = _checked(asked)
-    named = ledger.orders.by_id.get(asked.client_order_id)
-    if asked in ledger.replaces or named is None or named.slot != asked.slot:
+    named = state.orders.by_id.get(asked.client_order_id)
+    if named is None or named.slot != asked.slot or not state.orders.is_new(asked):
         return
-    ledger.replaces.add(asked)
-    old = ledger.orders.leaf(named)
-    intent = _replaced(ledger, old, asked, _next_id(ledger, ledger.orders.root(old)))
-    order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=ledger.generation, at=ledger.now)
+    old = state.orders.leaf(named)
+    intent = _replaced(state, old, asked, _next_id(state, state.orders.root(old)))
+    order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=state.generation, at=state.now)
     order.takes_the_place_of(old)
-    if reason := _not_replaceable(ledger, old):
-        ledger.refuse(order, "not_working", f"{old.client_order_id} {reason}")
+    if reason := _not_replaceable(state, old):
+        state.refuse(order, "not_working", f"{old.client_order_id} {reason}")
         return
     if problem is not None:
-        ledger.refuse(order, *problem)
+        state.refuse(order, *problem)
         return
-    case, refused = judged(ledger, order)
+    case, refused = judged(state, order)
     if refused is not None:
-        ledger.refuse(order, *refused)
+        state.refuse(order, *refused)
         return
     order.opening = not case.is_exit
     old.successor = order.client_order_id
-    ledger.enter(order, _found(case) | {"replaces": old.client_order_id} | parent_of(order))
-    ledger.move(order, OrderStep.SENT)
-    ledger.move(old, OrderStep.REPLACE_ASKED)
-    ledger.requests.append(ledger.now)
-    ledger.decide(Replace(order.client_order_id, old.broker_order_id, old.symbol, _as_judged(asked, intent)))
+    state.enter(order, _found(case) | {"replaces": old.client_order_id} | parent_of(order))
+    state.move(order, OrderStep.SENT)
+    state.move(old, OrderStep.REPLACE_ASKED)
+    state.orders.count_request(state.now)
+    state.outputs.add(Replace(order.client_order_id, old.broker_order_id, old.symbol, _as_judged(asked, intent)))
 
 
 def parent_of(order: DeskOrder) -> dict[str, str]:
@@ -101,49 +100,49 @@ def parent_of(order: DeskOrder) -> dict[str, str]:
     return {"parent": order.group} if order.is_leg else {}
 
 
-def _next_id(ledger: DeskState, root: DeskOrder) -> str:
+def _next_id(state: DeskState, root: DeskOrder) -> str:
     """Return the id of the next replacement in a chain; a bracket's exit has the broker's id, which says nothing to us."""
     root.chain += 1
     if OrderId.parse(root.client_order_id) is not None:
         return replacement_id(root.client_order_id, root.chain)
-    return ledger.desk_order_id(ledger.slot(root.slot))
+    return state.desk_order_id(state.slot(root.slot))
 
 
-def _not_replaceable(ledger: DeskState, old: DeskOrder) -> str:
-    if ledger.orders.root(old).origin is Origin.EARLIER:
+def _not_replaceable(state: DeskState, old: DeskOrder) -> str:
+    if state.orders.root(old).origin is Origin.EARLIER:
         return "was not sent by this session: take it back and send another"
     if old.cancel_wanted:  # asked for and not confirmed, or about to be: what replaced it would stay
         return "is being taken back"
     return "" if old.state in WORKING and old.ending is None else f"is {old.ending or old.state}"
 
 
-def on_cancel(ledger: DeskState, asked: CancelIntent) -> None:
+def on_cancel(state: DeskState, asked: CancelIntent) -> None:
     """Take an order back, or whatever has replaced it."""
-    order = ledger.orders.by_id.get(asked.client_order_id)
+    order = state.orders.by_id.get(asked.client_order_id)
     if order is not None and order.slot == asked.slot:
         reason = asked.reason or "the strategy took it back"
-        want_cancel(ledger, ledger.orders.leaf(order), reason, patient=True)
+        want_cancel(state, state.orders.leaf(order), reason, patient=True)
 
 
-def on_protect(ledger: DeskState, asked: Protect) -> None:
+def on_protect(state: DeskState, asked: Protect) -> None:
     """Store the stop and target of a position and echo what is stored; before its first fill they wait for it."""
     asked, problem = _checked(asked)
     if problem is not None:
-        ledger.warn("WARNING", f"{asked.symbol}: stop and target of slot {asked.slot} stay: {problem.detail}")
-        ledger.tell_protection(asked.slot, asked.symbol, ledger.books.position(asked.slot, asked.symbol))
+        state.outputs.warn("WARNING", f"{asked.symbol}: stop and target of slot {asked.slot} stay: {problem.detail}")
+        state.tell_protection(asked.slot, asked.symbol, state.positions.position(asked.slot, asked.symbol))
         return
-    ledger.protect(asked.slot, asked.symbol, asked.planned_stop, asked.planned_target, asked.decided_at)
+    state.protect(asked.slot, asked.symbol, asked.planned_stop, asked.planned_target, asked.decided_at)
 
 
-def on_declare(ledger: DeskState, said: Declare) -> None:
+def on_declare(state: DeskState, said: Declare) -> None:
     """Learn what runs in a slot, and tell it again what it has not acted on."""
-    slot = ledger.slot(said.slot)
+    slot = state.slot(said.slot)
     slot.strategy, slot.day_trade = said.strategy, said.day_trade
     for news in slot.news[said.last_seq :]:
-        ledger.decide(Tell(said.slot, news))
-    ledger.decide(Tell(said.slot, CaughtUp(said.slot, len(slot.news), slot.next_number)))
-    if ledger.account is not None:
-        ledger.decide(Tell(said.slot, ledger.account_news()))
+        state.outputs.tell_again(said.slot, news)
+    state.outputs.tell_again(said.slot, CaughtUp(said.slot, len(slot.news), slot.next_number))
+    if state.broker_view.account is not None:
+        state.outputs.tell_again(said.slot, state.account_news())
 
 
 def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
@@ -167,9 +166,9 @@ def _is_figure(value: Decimal | None) -> bool:
     return value is None or not value or (value.is_finite() and _SMALLEST_PART / 10 <= abs(value) <= LARGEST)
 
 
-def judged(ledger: DeskState, order: DeskOrder) -> tuple[Case, Refused | None]:
+def judged(state: DeskState, order: DeskOrder) -> tuple[Case, Refused | None]:
     """Return what risk looked at, and its objection if it has one."""
-    case = _case(ledger, order)
+    case = _case(state, order)
     return case, judge(case)
 
 
@@ -190,16 +189,16 @@ def on_ticks(intent: OrderIntent) -> OrderIntent:
     )
 
 
-def take_number(ledger: DeskState, order: DeskOrder) -> None:
+def take_number(state: DeskState, order: DeskOrder) -> None:
     """See that no id is given twice: neither this order's number nor its place in a count of the desk or of a chain."""
-    own = OrderId.parse(order.client_order_id)
-    if own is None or own.batch != ledger.batch:
+    own = state.own_id(order.client_order_id)
+    if own is None:
         return
-    slot = ledger.slot(order.slot)
+    slot = state.slot(order.slot)
     slot.next_number = max(slot.next_number, own.number + 1)
     slot.desk_orders = max(slot.desk_orders, own.own)
     if own.replacement:
-        root = ledger.orders.root(ledger.orders.by_id.get(str(own._replace(replacement=0)), order))
+        root = state.orders.root(state.orders.by_id.get(str(own._replace(replacement=0)), order))
         root.chain = max(root.chain, own.replacement)
 
 
@@ -216,13 +215,13 @@ def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
     return to_tick(price, rounding)
 
 
-def _take_price(ledger: DeskState, intent: OrderIntent) -> None:
+def _take_price(state: DeskState, intent: OrderIntent) -> None:
     price = intent.reference_price
     if price is not None and price.is_finite() and price > 0:
-        ledger.books.see(intent.symbol, price)
+        state.positions.see(intent.symbol, price)
 
 
-def _replaced(ledger: DeskState, old: DeskOrder, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
+def _replaced(state: DeskState, old: DeskOrder, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
     """Return the old order's intent with the new terms; the broker counts the quantity with what has filled."""
     was = old.intent
     whole = asked.quantity - old.offset if asked.quantity is not None else old.quantity
@@ -234,9 +233,9 @@ def _replaced(ledger: DeskState, old: DeskOrder, asked: ReplaceIntent, client_or
             limit_price=asked.limit_price if asked.limit_price is not None else was.limit_price,
             stop_price=asked.stop_price if asked.stop_price is not None else was.stop_price,
             decided_at=asked.decided_at,
-            valid_until=ledger.machine,
-            reference_price=ledger.books.marks.get(was.symbol, was.reference_price),
-            reference_at=ledger.now,
+            valid_until=state.machine,
+            reference_price=state.positions.marks.get(was.symbol, was.reference_price),
+            reference_at=state.now,
         )
     )
 
@@ -251,48 +250,48 @@ def _as_judged(asked: ReplaceIntent, intent: OrderIntent) -> ReplaceIntent:
     )
 
 
-def _case(ledger: DeskState, order: DeskOrder) -> Case:
-    intent, symbol, slot = order.intent, order.symbol, ledger.slot(order.slot)
-    books, terms = ledger.books, ledger.terms
-    mark = books.valued_at(symbol)
-    others = [o for o in ledger.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
-    held = books.held(order.slot, symbol)
+def _case(state: DeskState, order: DeskOrder) -> Case:
+    intent, symbol, slot = order.intent, order.symbol, state.slot(order.slot)
+    positions, terms, total = state.positions, state.terms, state.positions.total
+    mark = positions.valued_at(symbol)
+    others = [o for o in state.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
+    held = positions.held(order.slot, symbol)
     leaves = held * intent.side.sign < 0 and not order.leaves_room_of
-    beside = exits.staying(ledger, order) if leaves and others else others
+    beside = exits.staying(state, order) if leaves and others else others
     sane = intent.quantity.is_finite() and intent.quantity > 0
     rejected, since = slot.rejections.get((symbol, str(intent.side)), (0, 0))
     return Case(
         intent=intent,
-        now=ledger.now,
-        machine=ledger.machine,
+        now=state.now,
+        machine=state.machine,
         limits=terms.limits,
         timings=terms.timings,
         hours=terms.hours,
-        slot_known=slot.plan is not None and _owns(ledger, order),
+        slot_known=slot.plan is not None and _owns(state, order),
         slot_stopped=slot.stopped,
         day_trade=slot.day_trade,
         shadow=terms.shadow,
-        conditions=[*ledger.conditions.values(), *_flattened(ledger, order.slot)],
-        quarantine=books.quarantined.get(symbol) or ledger.reconciling.unread.get(symbol, ""),
-        closing=(order.slot, symbol) in ledger.closings,
+        conditions=[*state.conditions.values(), *state.closings.reasons(order.slot)],
+        quarantine=state.quarantine.reasons.get(symbol) or state.broker_view.unread.get(symbol, ""),
+        closing=(order.slot, symbol) in state.closings,
         held=held,
         leaves=leaves,
         bound=held_by_exits([o for o in beside if o.slot == order.slot], intent.side),
-        foreign=books.foreign.get(symbol, ZERO),
-        other_slots=books.ours(symbol) - held,
-        lacking=books.lacking(symbol),
-        there=books.there(symbol),
+        foreign=state.broker_view.foreign.get(symbol, ZERO),
+        other_slots=positions.ours(symbol) - held,
+        lacking=state.lacking(symbol),
+        there=state.there(symbol),
         leaving=held_by_exits(beside, intent.side),
         others=[] if leaves else [_other(o) for o in others],
         price=worst_price(intent, mark) if mark or intent.limit_price is not None else None,
-        equity=ledger.account.equity if ledger.account is not None else None,
-        gross=books.gross,
-        short=books.short,
-        before=books.exposure(symbol),
-        after=books.exposure_with(symbol, order) if sane else books.exposure(symbol),
-        requests=ledger.recent(ledger.requests),
-        cancels=ledger.recent(ledger.cancels),
-        open_orders=sum(1 for o in ledger.orders.all_working() if not o.is_leg),
+        equity=state.broker_view.account.equity if state.broker_view.account is not None else None,
+        gross=total.either,
+        short=total.short,
+        before=positions.exposure(symbol),
+        after=positions.exposure_with(symbol, order) if sane else positions.exposure(symbol),
+        requests=state.orders.requests(state.now),
+        cancels=state.orders.cancels(state.now),
+        open_orders=sum(1 for o in state.orders.all_working() if not o.is_leg),
         rejected=rejected,
         rejected_at=since,
     )
@@ -304,14 +303,9 @@ def _only_one_trades(other: DeskOrder, order: DeskOrder) -> bool:
     return other.client_order_id == order.leaves_room_of or (bound and other.side is order.side)
 
 
-def _flattened(ledger: DeskState, slot: int) -> list[str]:
-    """Return why what the slot opened would be closed at once."""
-    return [why for which, why in ledger.flattening.items() if which in (None, slot)]
-
-
-def _owns(ledger: DeskState, order: DeskOrder) -> bool:
-    own = OrderId.parse(order.client_order_id)
-    return own is not None and (own.batch, own.slot) == (ledger.batch, order.slot)
+def _owns(state: DeskState, order: DeskOrder) -> bool:
+    own = state.own_id(order.client_order_id)
+    return own is not None and own.slot == order.slot
 
 
 def _other(order: DeskOrder) -> OtherOrder:

@@ -1,17 +1,28 @@
-"""One order as the desk knows it, and the register that finds it by either side's id."""
+"""One order as the desk knows it, and all of them, found by either side's id."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
-from liualgotrader.common.rows import OrderRow, TradeRow
+from liualgotrader.common.orders import (
+    BrokerExecution,
+    BrokerOrder,
+    OrderIntent,
+    OrderState,
+    OrderType,
+    ReplaceIntent,
+    Side,
+)
+from liualgotrader.common.rows import EarlierOrder, OrderRow, TradeRow
+from liualgotrader.orders.fill_coverage import FillCoverage
 
 
 class Origin(StrEnum):
@@ -25,11 +36,7 @@ class Origin(StrEnum):
 
 
 class DeskOrder:
-    """An order's whole life. `filled` counts what is booked; `told_filled` what the broker says has traded.
-
-    Executions are booked by the part of the order they cover, `(cumulative - quantity, cumulative]`, so that
-    neither a second delivery nor another order of arrival counts anything twice.
-    """
+    """An order's whole life. `filled` counts what is booked; `told_filled` what the broker says has traded."""
 
     __slots__ = (
         "asked_cancels",
@@ -40,10 +47,9 @@ class DeskOrder:
         "cancel_wanted",
         "chain",
         "client_order_id",
-        "covered",
+        "coverage",
         "ending",
         "events",
-        "executions",
         "filled",
         "generation",
         "group",
@@ -94,8 +100,7 @@ class DeskOrder:
         self.told_filled = ZERO
         self.average_told: Decimal | None = None
         self.offset = ZERO  # what the broker counts as filled although its predecessor did it
-        self.covered: list[tuple[Decimal, Decimal]] = []
-        self.executions: set[str] = set()
+        self.coverage = FillCoverage()
         self.ending: OrderState | None = None  # the end that waits until everything filled is booked
         self.events = 0
         self.cancel_wanted = ""  # why, while a cancel is wanted and not confirmed
@@ -152,7 +157,9 @@ class DeskOrder:
 
     def count(self, execution: BrokerExecution) -> Decimal:
         """Count an execution among what is booked; return how many of its shares are new, 0 if none."""
-        fresh = self.cover(execution.execution_id, execution.cumulative_quantity - self.offset, execution.quantity)
+        fresh = self.coverage.add(
+            execution.execution_id, execution.cumulative_quantity - self.offset, execution.quantity
+        )
         if fresh <= 0:
             return ZERO
         self.filled += fresh
@@ -169,7 +176,7 @@ class DeskOrder:
             return
         price = (average * self.told_filled - self.booked_value) / self.missing
         price = (price if price > 0 else average).quantize(Decimal("0.000001"))
-        before, hole = None, self.hole()
+        before, hole = None, self.coverage.hole(self.told_filled)
         while hole is not None and hole != before:
             low, high = hole
             yield BrokerExecution(
@@ -183,72 +190,34 @@ class DeskOrder:
                 at=at,
                 cumulative_quantity=high + self.offset,
             )
-            before, hole = hole, self.hole()
-
-    def cover(self, execution_id: str, cumulative: Decimal, quantity: Decimal) -> Decimal:
-        """Take note of an execution and return how many of its shares had not been counted before."""
-        if execution_id in self.executions:
-            return ZERO
-        self.executions.add(execution_id)
-        low, high = cumulative - quantity, cumulative
-        known = sum((min(high, b) - max(low, a) for a, b in self.covered if a < high and b > low), ZERO)
-        fresh = quantity - known
-        if fresh > 0:
-            self.covered = _merged([*self.covered, (low, high)])
-        return fresh
-
-    def cover_again(self, cumulative: Decimal, quantity: Decimal) -> None:
-        """Take note of which shares an execution was that is counted already."""
-        self.covered = _merged([*self.covered, (cumulative - quantity, cumulative)])
-
-    def cover_lowest(self) -> None:
-        """Take what is booked and belongs to no execution whose place is known for the first shares that are free."""
-        left = self.filled - sum((b - a for a, b in self.covered), ZERO)
-        low, parts = ZERO, list(self.covered)
-        for a, b in self.covered:
-            taken = max(ZERO, min(left, a - low))
-            parts.append((low, low + taken))
-            low, left = b, left - taken
-        if left > 0:
-            parts.append((low, low + left))
-        self.covered = _merged([(a, b) for a, b in parts if b > a])
-
-    def hole(self) -> tuple[Decimal, Decimal] | None:
-        """Return the first part of what has traded that no booked execution covers."""
-        low = ZERO
-        for a, b in self.covered:
-            if a > low:
-                return low, min(a, self.told_filled)
-            low = max(low, b)
-        return (low, self.told_filled) if low < self.told_filled else None
-
-
-def _merged(parts: list[tuple[Decimal, Decimal]]) -> list[tuple[Decimal, Decimal]]:
-    merged: list[tuple[Decimal, Decimal]] = []
-    for low, high in sorted(parts):
-        if merged and low <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
-        else:
-            merged.append((low, high))
-    return merged
+            before, hole = hole, self.coverage.hole(self.told_filled)
 
 
 class Orders:
-    """All orders of the batch. `working` are those that may still trade, by symbol."""
+    """All orders of the batch, by either side's id. `working` are those that may still trade, by symbol."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, DeskOrder] = {}
         self._by_broker: dict[str, DeskOrder] = {}
-        self.working: dict[str, dict[str, DeskOrder]] = {}
-        self.expected: dict[str, DeskOrder] = {}  # broker ids that replace an order of ours by somebody else's hand
-        self.other_batches: dict[str, BrokerOrder] = {}  # ours by the prefix, of another batch, still open
+        self._working: dict[str, dict[str, DeskOrder]] = {}
+        self._replaced_by_others: dict[str, DeskOrder] = {}  # by the broker's id of what somebody else put in its place
+        self.other_batches: Mapping[str, BrokerOrder] = {}  # ours, of another batch, still open, by the broker's id
+        self.earlier: dict[str, tuple[EarlierOrder, DeskOrder]] = {}  # those that earlier batches sent, by client id
+        self._waiting: dict[str, DeskOrder] = {}  # approved exits that go out once something else has ended
+        self._replacements: set[ReplaceIntent] = set()  # those dealt with
+        self._sent: deque[int] = deque()  # market instants of the requests of the last minute
+        self._cancels: deque[int] = deque()  # and of the cancels, which take nothing from the exits' budget
 
     def add(self, order: DeskOrder) -> None:
         """Take an order in."""
         self.by_id[order.client_order_id] = order
         if order.broker_order_id:
             self._by_broker[order.broker_order_id] = order
-        self.working.setdefault(order.symbol, {})[order.client_order_id] = order
+        self._working.setdefault(order.symbol, {})[order.client_order_id] = order
+
+    def add_refused(self, order: DeskOrder) -> None:
+        """Take in an order that works nowhere."""
+        self.by_id[order.client_order_id] = order
 
     def name(self, order: DeskOrder, broker_order_id: str) -> None:
         """Remember the broker's id of an order."""
@@ -260,24 +229,30 @@ class Orders:
         """Return the order with the broker's id."""
         return self._by_broker.get(broker_order_id)
 
-    def settle(self, order: DeskOrder) -> None:
-        """Keep `working` true after an order has changed."""
-        here = self.working.setdefault(order.symbol, {})
+    # --- what works
+
+    def keep(self, order: DeskOrder) -> None:
+        """Keep the orders that work true after one has changed."""
         if order.is_done:
-            here.pop(order.client_order_id, None)
-            if not here:
-                del self.working[order.symbol]
+            here = self._working.get(order.symbol)
+            if here is not None and here.pop(order.client_order_id, None) is not None and not here:
+                del self._working[order.symbol]
         else:
-            here[order.client_order_id] = order
+            self._working.setdefault(order.symbol, {})[order.client_order_id] = order
 
     def in_symbol(self, symbol: str, slot: int | None = None) -> list[DeskOrder]:
         """Return the working orders of a symbol, of one slot or of all, oldest first."""
-        return [o for o in self.working.get(symbol, {}).values() if slot is None or o.slot == slot]
+        here = self._working.get(symbol)
+        if here is None:
+            return []
+        return list(here.values()) if slot is None else [o for o in here.values() if o.slot == slot]
 
     def all_working(self) -> Iterator[DeskOrder]:
         """Yield every working order, by symbol in the order they first traded."""
-        for symbol in list(self.working):
-            yield from list(self.working.get(symbol, {}).values())
+        for symbol in list(self._working):
+            yield from list(self._working.get(symbol, {}).values())
+
+    # --- chains of replacements
 
     def root(self, order: DeskOrder) -> DeskOrder:
         """Return the order that a chain of replacements goes back to, whoever made them."""
@@ -287,8 +262,12 @@ class Orders:
 
     def leaf(self, order: DeskOrder) -> DeskOrder:
         """Return the newest order of a replacement chain that may still trade, or the last one tried."""
-        while order.successor and (order.state is OrderState.REPLACED or self._took_over(order)):
-            order = self.by_id[order.successor]
+        while order.successor:
+            following = self.by_id[order.successor]
+            took_over = order.state.is_final and not following.state.is_final
+            if order.state is not OrderState.REPLACED and not took_over:
+                break
+            order = following
         return order
 
     def is_replaced(self, order: DeskOrder) -> bool:
@@ -296,13 +275,85 @@ class Orders:
         following = self.by_id.get(order.successor)
         return following is not None and not following.state.is_final
 
+    def expect(self, broker_order_id: str, order: DeskOrder) -> bool:
+        """Take note that somebody else has replaced an order; return whether that was known."""
+        known = broker_order_id in self._replaced_by_others
+        self._replaced_by_others[broker_order_id] = order
+        return known
+
+    def replaced_by_others(self, broker_order_id: str) -> DeskOrder | None:
+        """Return our order that the broker's, not seen yet, replaces for somebody else, None if there is none."""
+        return self._replaced_by_others.get(broker_order_id)
+
+    def take_expected(self, broker_order_id: str) -> DeskOrder | None:
+        """Return the order that the broker's one replaces, None if none is known; it is expected no longer."""
+        return self._replaced_by_others.pop(broker_order_id, None)
+
+    def expect_no_more(self, order: DeskOrder) -> None:
+        """What replaced the order is not shown: expect it no longer."""
+        self._replaced_by_others = {name: o for name, o in self._replaced_by_others.items() if o is not order}
+
     def waits_for_successor(self, order: DeskOrder) -> bool:
         """Whether the broker has replaced it for somebody else, by an order that we have not seen yet."""
-        return order.ending is OrderState.REPLACED and order in self.expected.values() and not self.is_replaced(order)
+        if order.ending is not OrderState.REPLACED:
+            return False
+        return order in self._replaced_by_others.values() and not self.is_replaced(order)
 
-    def _took_over(self, order: DeskOrder) -> bool:
-        following = self.by_id[order.successor]
-        return order.state.is_final and not following.state.is_final
+    def is_new(self, asked: ReplaceIntent) -> bool:
+        """Return whether a replacement is asked for the first time, and take note that it was."""
+        new = asked not in self._replacements
+        self._replacements.add(asked)
+        return new
+
+    # --- exits that wait
+
+    @property
+    def waiting(self) -> Mapping[str, DeskOrder]:
+        """Approved exits that go out once something else has ended."""
+        return self._waiting
+
+    def wait(self, order: DeskOrder) -> None:
+        """Let an exit wait."""
+        self._waiting[order.client_order_id] = order
+
+    def wait_no_more(self, order: DeskOrder) -> None:
+        """Let an exit wait no longer."""
+        self._waiting.pop(order.client_order_id, None)
+
+    # --- other batches
+
+    def see_other_batches(self, seen: Mapping[str, BrokerOrder]) -> None:
+        """Take in every open order that an earlier batch left at the broker."""
+        self.other_batches = seen
+
+    def take_earlier(self, left: EarlierOrder, order: DeskOrder) -> None:
+        """Take in an order that an earlier batch sent."""
+        self.earlier[order.client_order_id] = left, order
+
+    # --- requests
+
+    def count_request(self, now: int) -> None:
+        """Count an order that is sent."""
+        self._sent.append(now)
+
+    def count_cancel(self, now: int) -> None:
+        """Count a cancel."""
+        self._cancels.append(now)
+
+    def requests(self, now: int) -> int:
+        """Return how many orders were sent in the last market minute."""
+        return _recent(self._sent, now)
+
+    def cancels(self, now: int) -> int:
+        """Return how many cancels were asked for in the last market minute."""
+        return _recent(self._cancels, now)
+
+
+def _recent(instants: deque[int], now: int) -> int:
+    since = now - MINUTE
+    while instants and instants[0] <= since:
+        instants.popleft()
+    return len(instants)
 
 
 def counted(order: DeskOrder, orders: Orders) -> Decimal:

@@ -1,15 +1,16 @@
-"""What each slot holds, what it could come to hold, and what the account holds beyond us."""
+"""What each slot holds, and what it could come to hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Side
 from liualgotrader.common.position import after_execution
-from liualgotrader.orders.desk_messages import Missing
+from liualgotrader.orders.desk_parts import Place
 from liualgotrader.orders.order import DeskOrder, Orders, counted, worst_price
 
 
@@ -53,8 +54,7 @@ class Position:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
+class Exposure(NamedTuple):
     """The most dollars one symbol can come to, all working orders filled: on either side, and on the short side."""
 
     either: Decimal = ZERO
@@ -64,100 +64,102 @@ class Exposure:
 NOTHING = Exposure()
 
 
-class Books:
-    """All positions, marks and exposures of the batch, and the account's foreign holdings."""
+class Positions:
+    """All positions, marks and exposures of the batch. An exposure is worked out when it is read after a change."""
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self.positions: dict[tuple[int, str], Position] = {}
-        self.marks: dict[str, Decimal] = {}  # newest price known, dollars per share
-        self.costs: dict[str, Decimal] = {}  # of what was carried, where no price is known yet
-        self.foreign: dict[str, Decimal] = {}  # signed shares that are not ours
-        self.quarantined: dict[str, str] = {}  # symbol -> why nothing is opened in it
-        self.apart: dict[tuple[int, str], str] = {}  # the same by slot and symbol, where only a person can lift it
-        self.differences: dict[str, Decimal] = {}  # signed shares that the account has beyond our books, seen twice
-        self.missing: dict[tuple[int, str], Missing] = {}  # held by a slot's strategy before, and not there any more
+        self._positions: dict[Place, Position] = {}
+        self._marks: dict[str, Decimal] = {}  # newest price known, dollars per share
+        self._costs: dict[str, Decimal] = {}  # of what was carried, where no price is known yet
         self._ours: dict[str, Decimal] = {}
         self._exposures: dict[str, Exposure] = {}
-        self.gross = ZERO  # dollars, all symbols, every working order counted as filled
-        self.short = ZERO
+        self._changed: set[str] = set()  # symbols whose exposure has to be worked out again
+        self._gross = self._short = ZERO
+
+    @property
+    def marks(self) -> Mapping[str, Decimal]:
+        """The newest prices known, dollars per share."""
+        return self._marks
 
     def position(self, slot: int, symbol: str) -> Position:
         """Return a slot's position, made empty if there is none."""
-        return self.positions.setdefault((slot, symbol), Position())
+        found = self._positions.get((slot, symbol))
+        if found is None:
+            found = self._positions[slot, symbol] = Position()
+        return found
 
     def held(self, slot: int, symbol: str) -> Decimal:
         """Return a slot's signed shares."""
-        found = self.positions.get((slot, symbol))
+        found = self._positions.get((slot, symbol))
         return found.quantity if found is not None else ZERO
 
     def ours(self, symbol: str) -> Decimal:
         """Return the signed shares that all slots together hold."""
         return self._ours.get(symbol, ZERO)
 
-    def lacking(self, symbol: str) -> bool:
-        """Whether the account has less of a symbol than our books say."""
-        beyond = self.foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
-        return self.ours(symbol) * beyond < 0
-
-    def there(self, symbol: str) -> Decimal:
-        """Return the signed shares that the account holds, as far as we know."""
-        return self.ours(symbol) + self.foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
-
-    def set_apart(self, slot: int, symbol: str, why: str) -> None:
-        """Open nothing in a symbol until a person has settled it, whatever a comparison says meanwhile."""
-        self.apart[slot, symbol] = self.quarantined[symbol] = why
-
-    def why_apart(self, symbol: str) -> str:
-        """Return what a person has to settle in a symbol, nothing if there is nothing."""
-        return "; ".join(why for (_, theirs), why in self.apart.items() if theirs == symbol)
-
     def symbols(self) -> set[str]:
         """Return the symbols in which any slot holds something, even if it adds up to nothing."""
         return {symbol for _, symbol, _ in self.open()}
+
+    def open(self, slot: int | None = None) -> Iterator[tuple[int, str, Position]]:
+        """Yield (slot, symbol, position) of what is not flat."""
+        for (owner, symbol), position in list(self._positions.items()):
+            if position.quantity and (slot is None or slot == owner):
+                yield owner, symbol, position
 
     def take(self, slot: int, symbol: str, signed: Decimal, price: Decimal, *, traded: bool = True) -> Position:
         """Book a fill of `signed` shares for a slot and return its position; what is not traded makes no price."""
         position = self.position(slot, symbol)
         position.take(signed, price)
         self._ours[symbol] = self.ours(symbol) + signed
-        (self.marks if traded else self.costs)[symbol] = price
+        (self._marks if traded else self._costs)[symbol] = price
+        self._changed.add(symbol)
         return position
 
     def see(self, symbol: str, price: Decimal) -> None:
         """Take in a symbol's newest price, dollars per share."""
-        self.marks[symbol] = price
-        self.touch(symbol)
+        self._marks[symbol] = price
+        self._changed.add(symbol)
+
+    def touch(self, symbol: str) -> None:
+        """Take note that an order in a symbol has changed, and with it the exposure."""
+        self._changed.add(symbol)
 
     def valued_at(self, symbol: str) -> Decimal:
         """Return the newest price, else what was paid for what was carried, else 0."""
-        return self.marks.get(symbol) or self.costs.get(symbol, ZERO)
+        return self._marks.get(symbol) or self._costs.get(symbol, ZERO)
 
-    def open(self, slot: int | None = None) -> Iterator[tuple[int, str, Position]]:
-        """Yield (slot, symbol, position) of what is not flat."""
-        for (owner, symbol), position in list(self.positions.items()):
-            if position.quantity and (slot is None or slot == owner):
-                yield owner, symbol, position
+    # --- exposure
+
+    @property
+    def total(self) -> Exposure:
+        """The exposures of all symbols together, every working order counted as filled."""
+        if self._changed:
+            self._work_out()
+        return Exposure(self._gross, self._short)
 
     def exposure(self, symbol: str) -> Exposure:
         """Return the symbol's present exposure."""
+        if self._changed:
+            self._work_out()
         return self._exposures.get(symbol, NOTHING)
 
-    def touch(self, symbol: str) -> None:
-        """Work the symbol's exposure out again, after a fill, an order or a mark changed."""
-        old, new = self.exposure(symbol), self.exposure_with(symbol)
-        self.gross += new.either - old.either
-        self.short += new.short - old.short
-        if new is NOTHING or not new.either:
-            self._exposures.pop(symbol, None)
-        else:
-            self._exposures[symbol] = new
+    def _work_out(self) -> None:
+        for symbol in self._changed:
+            old, new = self._exposures.get(symbol, NOTHING), self.exposure_with(symbol)
+            self._gross += new.either - old.either
+            self._short += new.short - old.short
+            if new.either:
+                self._exposures[symbol] = new
+            else:
+                self._exposures.pop(symbol, None)
+        self._changed.clear()
 
     def exposure_with(self, symbol: str, more: DeskOrder | None = None) -> Exposure:
         """Return what the symbol's exposure would be with one more order."""
-        mark = self.valued_at(symbol)
+        price = mark = self.valued_at(symbol)
         bought = sold = ZERO
-        price = mark
         orders = self._orders.in_symbol(symbol)
         for order in orders if more is None else [*orders, more]:
             shares = counted(order, self._orders)

@@ -1,52 +1,176 @@
-"""A desk whose journal is behind the record, built again from what the record and the broker have of the batch.
+"""Orders from the record: those of earlier batches, and of this one where the journal is behind the record.
 
-Orders, executions, positions and stops come from the record, and the rows are numbered on from those it has. What the
-broker knows beyond it is taken in as after any restart. Lifetimes of orders are nowhere but in the journal: entries
-that still work are taken back.
+An earlier batch's fills are booked to it; exits of it go on with the position that a slot carries. A desk whose journal
+is behind takes orders, executions, positions and stops from the record and numbers its rows on from there. What the
+broker knows beyond it is taken in as after any restart. Lifetimes of orders are only in the journal: entries that still
+work are taken back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
-from liualgotrader.common.money import ZERO
+from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import OrderId
-from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, Side
-from liualgotrader.common.rows import EarlierOrder, PlanRow, RecordedBatch, TradeRow
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
+from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow, PlanRow, RecordedBatch, TradeRow
 from liualgotrader.orders.broker_side import find, judge_adopted, see, settle
 from liualgotrader.orders.closing import take_back_entries
-from liualgotrader.orders.desk_messages import Recovered
+from liualgotrader.orders.desk_messages import Earlier, Recovered
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.earlier_batches import as_recorded
 from liualgotrader.orders.intents import take_number
-from liualgotrader.orders.order import DeskOrder, Origin, with_terms
+from liualgotrader.orders.order import DeskOrder, Origin, trade_row, with_terms
+
+
+def on_earlier(state: DeskState, told: Earlier) -> None:
+    """Bring an earlier batch's order up to what the broker says: its executions and its state, in its own rows."""
+    left, seen = told.left, told.seen
+    known = state.orders.earlier.get(left.order.client_order_id)
+    if known is not None and known[1].slot:
+        return  # a slot has it: it is followed like any other
+    order = known[1] if known is not None else as_recorded(state, left, seen, told.executions)
+    order.broker_order_id = seen.broker_order_id
+    _take_terms(order, seen)
+    before = order.stored_filled, order.state
+    for execution in sorted(told.executions, key=lambda e: e.cumulative_quantity):
+        _book(state, left, order, execution)
+    order.told_filled = max(order.filled, seen.filled_quantity - order.offset)
+    for execution in order.unnamed(seen.average_price or order.average_price or ZERO, seen.updated_at):
+        _book(state, left, order, execution)
+        if not order.missing:
+            break
+    order.state, order.updated_at, order.seen_at = seen.state, seen.updated_at, seen.updated_at
+    order.replaced_by = seen.replaced_by
+    order.told_filled = order.filled
+    state.orders.take_earlier(left, order)
+    if before != (order.filled, order.state):
+        order.events += 1
+        details = {"state": str(order.state), "filled": str(plain(order.filled))}
+        state.outputs.write(OrderEventRow(order.client_order_id, order.events, "found", state.now, details))
+        state.store(order)
+
+
+def _take_terms(order: DeskOrder, seen: BrokerOrder) -> None:
+    """The broker adjusts what it keeps over a split: its terms count."""
+    order.quantity = seen.quantity - order.offset if seen.quantity > 0 else order.quantity
+    order.intent = with_terms(
+        order.intent,
+        quantity=order.quantity,
+        limit_price=seen.limit_price or order.intent.limit_price,
+        stop_price=seen.stop_price or order.intent.stop_price,
+    )
+
+
+def take_over(state: DeskState, slot: int, symbol: str) -> None:
+    """Give a slot that carries a position the exits of it that still work at the broker."""
+    strategy, held = state.slot(slot).strategy, state.positions.held(slot, symbol)
+    for left, order in state.orders.earlier.values():
+        fits = (left.strategy, order.symbol, order.slot) == (strategy, symbol, 0) and held * order.side.sign < 0
+        if fits and order.state is OrderState.REPLACED and order.replaced_by:
+            order.slot = slot
+            state.orders.add_refused(order)
+            state.orders.expect(order.replaced_by, order)
+        elif fits and not order.state.is_final:
+            order.slot = slot
+            state.orders.add(order)
+            state.note(order, "taken_over", {"batch_id": state.terms.batch_id})
+            state.positions.touch(symbol)
+
+
+def as_recorded(
+    state: DeskState, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
+) -> DeskOrder:
+    """Return the order with what the record has booked of it, at the places that the broker's executions tell."""
+    order, booked = _order(state, left), left.booked
+    order.offset = _counted_again(left.order, seen, executions) if seen is not None else ZERO
+    recorded = sum((e.quantity for e in booked), ZERO)
+    if recorded >= order.filled:
+        order.filled = recorded
+        order.booked_value = sum((e.quantity * e.price for e in booked), ZERO)
+    order.coverage.know(e.execution_id for e in booked)
+    for execution in executions:
+        if execution.execution_id in order.coverage:
+            order.coverage.place(execution.cumulative_quantity - order.offset, execution.quantity)
+    order.coverage.place_rest(order.filled)
+    return order
+
+
+def _counted_again(row: OrderRow, seen: BrokerOrder, executions: Sequence[BrokerExecution]) -> Decimal:
+    """Return what the broker counts as filled although the order's predecessor did it: some vendors do.
+
+    Its quantity is then larger by it than what was asked for in the order's row, and no execution of it lies there.
+    """
+    more, own = seen.quantity - row.quantity, OrderId.parse(row.client_order_id)
+    if (
+        not (seen.replaces or (own is not None and own.replacement))
+        or more <= 0
+        or seen.filled_quantity < more + row.filled_quantity
+    ):
+        return ZERO
+    first = min((e.cumulative_quantity - e.quantity for e in executions), default=more)
+    return more if first >= more else ZERO
+
+
+def _order(state: DeskState, left: EarlierOrder) -> DeskOrder:
+    row = left.order
+    intent = OrderIntent(
+        client_order_id=row.client_order_id,
+        slot=0,  # nobody's, until a slot takes it over
+        strategy=left.strategy,
+        symbol=row.symbol,
+        side=Side(row.side),
+        quantity=row.quantity,
+        type=OrderType(row.type),
+        decided_at=row.decided_at,
+        valid_until=0,
+        limit_price=row.limit_price,
+        stop_price=row.stop_price,
+        time_in_force=row.time_in_force,
+        planned_stop=row.planned_stop,
+        planned_target=row.planned_target,
+        indicators=row.indicators,
+    )
+    order = DeskOrder(intent, origin=Origin.EARLIER, opening=False, generation=state.generation, at=row.decided_at)
+    order.state, order.events, order.group, order.reason = OrderState(row.state), left.events, left.parent, row.reason
+    order.filled = order.stored_filled = row.filled_quantity
+    order.booked_value = row.filled_quantity * (row.average_price or ZERO)
+    return order
+
+
+def _book(state: DeskState, left: EarlierOrder, order: DeskOrder, execution: BrokerExecution) -> None:
+    if fresh := order.count(execution):
+        state.outputs.write(trade_row(order, execution, fresh, left.order.algo_run_id, left.account_id))
+
 
 TAKEN_BACK = "the journal was lost, and with it the order's lifetime"
 
 
-def on_recovered(ledger: DeskState, told: Recovered) -> None:
+def on_recovered(state: DeskState, told: Recovered) -> None:
     """Take in what the record and the broker have of this batch, before anything else but `Begin`."""
     record = told.record
-    ledger.rows = record.progress.number
-    ledger.books.foreign.update({row.symbol: row.quantity for row in record.foreign})
-    ledger.reconciling.opened = told.opened
+    state.outputs.number_rows_after(record.progress.number)
+    for row in record.foreign:
+        state.broker_view.set_foreign(row.symbol, row.quantity)
+    if told.opened:
+        state.broker_view.open_books()
     for carried in told.carried:
-        position = ledger.carry(carried.slot, carried.symbol, carried.quantity, carried.average_price)
+        position = state.carry(carried.slot, carried.symbol, carried.quantity, carried.average_price)
         position.planned_stop, position.planned_target = carried.planned_stop, carried.planned_target
-        ledger.tell_protection(carried.slot, carried.symbol, position)
+        state.tell_protection(carried.slot, carried.symbol, position)
     views = {name: view for view in told.seen for name in (view.client_order_id, view.broker_order_id)}
     for left in record.orders:
-        _restore(ledger, left, _view_of(left, views), told.executions)
+        _restore(state, left, _view_of(left, views), told.executions)
     for left in record.orders:
-        _join(ledger, left)
-    _restore_positions(ledger, record)
+        _join(state, left)
+    _restore_positions(state, record)
     for left in record.orders:
-        order = ledger.orders.by_id[left.order.client_order_id]
+        order = state.orders.by_id[left.order.client_order_id]
         if order.state not in (OrderState.SENT, OrderState.REFUSED):
-            ledger.tell_state(order, order.reason)
-    _take_in(ledger, told)
-    judge_adopted(ledger)
-    take_back_entries(ledger, TAKEN_BACK)
+            state.tell_state(order, order.reason)
+    _take_in(state, told)
+    judge_adopted(state)
+    take_back_entries(state, TAKEN_BACK)
 
 
 # --- orders
@@ -57,33 +181,33 @@ def _view_of(left: EarlierOrder, views: Mapping[str, BrokerOrder]) -> BrokerOrde
 
 
 def _restore(
-    ledger: DeskState, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
+    state: DeskState, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
 ) -> None:
     """Take an order in as its rows have it. That it was written down and not sent, nobody knows but the broker."""
-    row, mine = left.order, left.order.batch_id == ledger.terms.batch_id
+    row, mine = left.order, left.order.batch_id == state.terms.batch_id
     broker_id = row.broker_order_id or (seen.broker_order_id if seen is not None else "")
-    order = as_recorded(ledger, left, seen, [e for e in executions if e.broker_order_id == broker_id])
-    order.slot = row.slot if mine else _heir(ledger, left.strategy)
+    order = as_recorded(state, left, seen, [e for e in executions if e.broker_order_id == broker_id])
+    order.slot = row.slot if mine else _heir(state, left.strategy)
     order.intent = with_terms(order.intent, slot=order.slot)
     if mine:
         order.origin = _origin(left)
         order.is_leg = bool(left.parent)
         order.opening = left.began.get("as") == "entry"  # of what was adopted, `judge_adopted` and `_join` say it
     else:
-        ledger.earlier[order.client_order_id] = left, order
+        state.orders.take_earlier(left, order)
     order.told_filled = order.filled
     order.seen_at = (
         1 if row.broker_order_id else 0
     )  # the broker's next view is newer, and counts from where this one did
     if order.state is OrderState.PENDING_CANCEL:
         order.cancel_wanted = row.reason or "it was being taken back"
-    ledger.orders.add(order)
-    ledger.orders.name(order, row.broker_order_id or "")
-    take_number(ledger, order)
-    ledger.keep(order)
+    state.orders.add(order)
+    state.orders.name(order, row.broker_order_id or "")
+    take_number(state, order)
+    state.keep(order)
     recorded = order.state
     order.state = OrderState.REFUSED if recorded is OrderState.REFUSED else OrderState.WRITTEN
-    ledger.tell_state(order, order.reason)
+    state.tell_state(order, order.reason)
     order.state = OrderState.SENT if recorded is OrderState.WRITTEN else recorded
 
 
@@ -96,49 +220,49 @@ def _origin(left: EarlierOrder) -> Origin:
     return Origin.DESK if own is not None and own.own and "as" not in left.began else Origin.STRATEGY
 
 
-def _heir(ledger: DeskState, strategy: str) -> int:
+def _heir(state: DeskState, strategy: str) -> int:
     """Return the slot that carries a strategy's positions, 0 if the plan does not have it any more."""
-    return min((slot.slot for slot in ledger.terms.slots if slot.strategy == strategy), default=0)
+    return min((slot.slot for slot in state.terms.slots if slot.strategy == strategy), default=0)
 
 
-def _join(ledger: DeskState, left: EarlierOrder) -> None:
+def _join(state: DeskState, left: EarlierOrder) -> None:
     """Put an order into the place of the one that it replaced, or was to replace."""
-    order = ledger.orders.by_id[left.order.client_order_id]
-    before = ledger.orders.by_id.get(str(left.began.get("replaces") or ""))
+    order = state.orders.by_id[left.order.client_order_id]
+    before = state.orders.by_id.get(str(left.began.get("replaces") or ""))
     if before is None or order.state is OrderState.REFUSED:
         return
     order.takes_the_place_of(before)
     before.successor = order.client_order_id
     if order.origin is Origin.ADOPTED:
         order.opening = before.opening or order.quantity > before.quantity - before.filled
-    take_number(ledger, order)
+    take_number(state, order)
 
 
 # --- positions
 
 
-def _restore_positions(ledger: DeskState, record: RecordedBatch) -> None:
+def _restore_positions(state: DeskState, record: RecordedBatch) -> None:
     """Book the stored executions again, in their order, and put stops and targets where the strategies moved them."""
-    slots = {plan.algo_run_id: plan.slot for plan in ledger.terms.slots}
+    slots = {plan.algo_run_id: plan.slot for plan in state.terms.slots}
     moved = {(plan.algo_run_id, plan.symbol): plan for plan in record.plans}
     filled = {left.order.client_order_id: ZERO for left in record.orders}
     for trade in record.trades:
         plan = moved.get((trade.algo_run_id, trade.symbol))
         if plan is not None and plan.at < trade.at:
-            _move_plan(ledger, slots, moved.pop((trade.algo_run_id, trade.symbol)))
+            _move_plan(state, slots, moved.pop((trade.algo_run_id, trade.symbol)))
         if trade.algo_run_id not in slots:
             continue
-        order = ledger.orders.by_id.get(trade.client_order_id)
+        order = state.orders.by_id.get(trade.client_order_id)
         if order is None:  # a position that was restated, or written off
             shares = trade.quantity if trade.operation == "buy" else -trade.quantity
             name = trade.execution_id.rsplit(":", 3)[0]
-            ledger.carry(slots[trade.algo_run_id], trade.symbol, shares, trade.price, name, restated=True)
+            state.carry(slots[trade.algo_run_id], trade.symbol, shares, trade.price, name, restated=True)
             continue
         filled[order.client_order_id] += trade.quantity
         execution = _execution(order, trade)
-        ledger.take(order, execution, trade.quantity, filled[order.client_order_id])
+        state.take(order, execution, trade.quantity, filled[order.client_order_id])
     for plan in moved.values():
-        _move_plan(ledger, slots, plan)
+        _move_plan(state, slots, plan)
 
 
 def _execution(order: DeskOrder, trade: TradeRow) -> BrokerExecution:
@@ -155,34 +279,34 @@ def _execution(order: DeskOrder, trade: TradeRow) -> BrokerExecution:
     )
 
 
-def _move_plan(ledger: DeskState, slots: Mapping[int, int], plan: PlanRow) -> None:
+def _move_plan(state: DeskState, slots: Mapping[int, int], plan: PlanRow) -> None:
     slot = slots.get(plan.algo_run_id)
     if slot is None:
         return
-    position = ledger.books.position(slot, plan.symbol)
+    position = state.positions.position(slot, plan.symbol)
     if position.quantity:
         position.planned_stop, position.planned_target, position.planned_at = (
             plan.planned_stop,
             plan.planned_target,
             plan.at,
         )
-        ledger.tell_protection(slot, plan.symbol, position)
+        state.tell_protection(slot, plan.symbol, position)
 
 
 # --- the broker
 
 
-def _take_in(ledger: DeskState, told: Recovered) -> None:
+def _take_in(state: DeskState, told: Recovered) -> None:
     """Take in the broker's views and executions, those of orders that the record does not know too."""
-    found = [(order, view) for view in told.seen if (order := find(ledger, view)) is not None]
+    found = [(order, view) for view in told.seen if (order := find(state, view)) is not None]
     for order, view in found:
         if order.state is OrderState.REFUSED:
-            ledger.warn(
+            state.outputs.warn(
                 "ERROR", f"{view.client_order_id} works at the broker although it was refused: look at it there"
             )
             continue
-        see(ledger, order, view)
+        see(state, order, view)
     for execution in sorted(told.executions, key=lambda e: (e.at, e.cumulative_quantity)):
-        known = ledger.orders.of_broker(execution.broker_order_id)
-        if known is not None and ledger.book(known, execution):
-            settle(ledger, known)
+        known = state.orders.of_broker(execution.broker_order_id)
+        if known is not None and state.book(known, execution):
+            settle(state, known)

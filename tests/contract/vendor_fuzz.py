@@ -151,12 +151,12 @@ class Life:
         else:
             finite(account)
             self.tell(account)
-        waits = ACCOUNT_UNKNOWN in self.world.desk.ledger.conditions
+        waits = ACCOUNT_UNKNOWN in self.world.desk.state.conditions
         known = _is_known(self.vendor.given, json.loads(self.vendor.answers["/account"])["equity"])
         assert waits is not known, f"entries {'wait' if waits else 'go on'} upon {self.vendor.given}"
         self.whole("/account")
         self.tell(await self.vendor.account())
-        assert ACCOUNT_UNKNOWN not in self.world.desk.ledger.conditions, "entries wait although all is known"
+        assert ACCOUNT_UNKNOWN not in self.world.desk.state.conditions, "entries wait although all is known"
 
     async def books(self) -> None:
         """The comparison with one of the broker's lists spoiled."""
@@ -181,7 +181,7 @@ class Life:
     async def answer(self) -> None:
         """The answer to an order that was sent."""
         self.spoiled("/orders/sent")
-        order = self.world.desk.ledger.orders.by_id[self.bought]
+        order = self.world.desk.state.orders.by_id[self.bought]
         self.tell(await self.errands.run(Send(order.intent)))
 
     async def clock(self) -> None:
@@ -227,10 +227,10 @@ class Life:
         self.world.tell(told)
         sent = [one for one in self.world.commands if not isinstance(one, LookUp | Reconcile)]
         assert not sent, f"decided on what is unknown: {sent}"
-        assert not self.world.desk.ledger.flattening, "positions are closed on what is unknown"
-        assert not self.world.desk.ledger.closings, "positions are closed on what is unknown"
+        assert not self.world.desk.state.closings.everything, "positions are closed on what is unknown"
+        assert not self.world.desk.state.closings, "positions are closed on what is unknown"
         self.world.commands.clear()
-        books = self.world.desk.ledger.books
+        books = self.world.desk.state.positions
         for place, shares in self.held.items():
             assert books.held(*place) in shares, f"{place} became {books.held(*place)}"
         assert sum(1 for _ in books.open()) == len(self.held), "a position that nobody has bought"
@@ -240,10 +240,11 @@ class Life:
         self.whole("")
         for _ in range(2):
             await self._compare()
-        books = self.world.desk.ledger.books
+        books = self.world.desk.state.positions
         assert {place: books.held(*place) for place in self.held} == {(1, "AAPL"): 10, (2, "MSFT"): 7}
-        assert not books.quarantined, books.quarantined
-        order = self.world.desk.ledger.orders.by_id[self.bought]
+        quarantined = self.world.desk.state.quarantine.reasons
+        assert not quarantined, quarantined
+        order = self.world.desk.state.orders.by_id[self.bought]
         self.world.now += 61 * SECOND  # the longest that a wrong time may stand for
         self.world.exchange.cancel("me", order.broker_order_id, self.world.now)
         self.world.wait(1)

@@ -162,7 +162,7 @@ class World:
         self.tell(Begin(self.terms, self.generation))
         self.tell(Reconnected())
         for slot in self.terms.slots:
-            self.tell(Declare(slot.slot, slot.strategy, True, self.desk.ledger.slot(slot.slot).news.__len__()))
+            self.tell(Declare(slot.slot, slot.strategy, True, self.desk.state.slot(slot.slot).news.__len__()))
         self.learn_account()
 
     def learn_account(self) -> None:
@@ -324,7 +324,7 @@ class World:
         return [row for _, row in sorted(self.rows.items()) if isinstance(row, TradeRow)]
 
     def held(self, slot: int, symbol: str = "AAPL") -> Decimal:
-        return self.desk.ledger.books.held(slot, symbol)
+        return self.desk.state.positions.held(slot, symbol)
 
     def states(self, name: str) -> list[str]:
         """Return the states that an order's news went through."""

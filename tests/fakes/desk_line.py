@@ -41,7 +41,7 @@ class DeskLine(RuleBasedStateMachine):
 
     @invariant()
     def exposure_is_what_its_parts_say(self) -> None:
-        books = self.world.desk.ledger.books
-        parts = [books.exposure_with(symbol) for symbol in SYMBOLS]
-        assert books.gross == sum((p.either for p in parts), ZERO)
-        assert books.short == sum((p.short for p in parts), ZERO)
+        positions = self.world.desk.state.positions
+        parts = [positions.exposure_with(symbol) for symbol in SYMBOLS]
+        assert positions.total.either == sum((p.either for p in parts), ZERO)
+        assert positions.total.short == sum((p.short for p in parts), ZERO)

@@ -176,15 +176,15 @@ def test_a_resting_exit_is_taken_over_with_its_position_and_fills_for_the_slot_t
     morning.tell(Carried(1, "AAPL", D(10), D("100.01")))
     morning.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", D(10), D("100.01")),)))
     facts = morning.desk.facts()
-    assert len(facts["open_orders"]) == 2
-    assert facts["unprotected"] == []
+    assert len(facts.open_orders) == 2
+    assert facts.unprotected == ()
     market = night.market
     market.quote("AAPL", 110.00, 110.02)
     market.trade("AAPL", 110.01)
     market.wait(2)
     for update in market.updates:
         morning.tell(update)
-    assert morning.desk.ledger.books.held(1, "AAPL") == 0
+    assert morning.desk.state.positions.held(1, "AAPL") == 0
     assert morning.trades() == [(2, "sell", 10)]
     assert [n.position for n in morning.desk.news(1) if isinstance(n, Fill)] == [10, 0]
     assert {row.batch_id for row in night.database.orders.values()} == {BEFORE}
@@ -197,9 +197,9 @@ def test_an_exit_of_what_nobody_carries_stays_where_it_is() -> None:
     morning = Morning(night)
     for told in night.look():
         morning.tell(told)
-    assert morning.desk.facts()["open_orders"] == []
+    assert morning.desk.facts().open_orders == ()
     morning.tell(Carried(1, "MSFT", D(10), D("100")))
-    assert morning.desk.facts()["open_orders"] == []
+    assert morning.desk.facts().open_orders == ()
 
 
 def test_orders_that_could_open_a_position_are_cancelled_at_the_broker() -> None:

@@ -109,15 +109,15 @@ class Morning:
 def test_a_split_position_goes_on_in_new_terms_without_its_stop_and_a_person_is_called() -> None:
     morning = Morning()
     morning.tell(Restated(1, "AAPL", D(100), D(200), D(200), D(100), "as after a split: set a new stop"))
-    assert morning.desk.ledger.books.held(1, "AAPL") == 200
+    assert morning.desk.state.positions.held(1, "AAPL") == 200
     [protection] = [n for n in morning.desk.news(1) if isinstance(n, Protection)]
     assert (protection.planned_stop, protection.planned_target) == (None, None)
-    assert morning.desk.facts()["quarantined"] == {"AAPL": "as after a split: set a new stop"}
+    assert morning.desk.facts().quarantined == {"AAPL": "as after a split: set a new stop"}
     assert morning.said == ["AAPL: as after a split: set a new stop"]
     [then] = morning.left_open()
     assert (then.quantity, then.average_price, then.planned_stop) == (200, 100, None)
     morning.tell(Resolve("AAPL", Resolution.IGNORE))
-    assert morning.desk.facts()["quarantined"] == {}
+    assert morning.desk.facts().quarantined == {}
 
 
 def test_where_a_split_is_not_certain_the_record_stays_and_the_stop_goes() -> None:
@@ -137,7 +137,7 @@ def test_what_is_gone_and_nobody_settled_is_written_down_once_and_not_looked_for
         morning.tell(Leave("the session ends"))
     assert morning.left_open() == []
     assert len([text for text in morning.said if "written down as gone" in text]) == 1
-    assert list(morning.desk.facts()["quarantined"]) == ["AAPL"]  # this session still ends with a call for a person
+    assert list(morning.desk.facts().quarantined) == ["AAPL"]  # this session still ends with a call for a person
     [before, gone] = morning.store.database.trades.values()
     assert (gone.operation, gone.quantity, gone.price, gone.account_id) == ("sell", 100, before.price, None)
 
@@ -148,7 +148,7 @@ def test_of_what_is_gone_in_part_the_rest_is_carried_with_its_stop() -> None:
     morning.tell(Missing(1, "AAPL", D(60), D(200), D(0)))
     morning.tell(BrokerSnapshot(True, (), (), (account("40", "200"),)))
     morning.tell(Leave("the session ends"))
-    assert morning.desk.ledger.books.held(1, "AAPL") == 40
+    assert morning.desk.state.positions.held(1, "AAPL") == 40
     [then] = morning.left_open()
     assert (then.quantity, then.planned_stop) == (40, 190)
 
@@ -193,7 +193,7 @@ def test_a_batch_that_is_resumed_may_still_settle_what_it_began_without() -> Non
     morning.tell(BrokerSnapshot(True, (), (), (account("100", "200"),)))
     morning.tell(Leave("the supervisor has died", resumes=True))
     morning.tell(Resolve("AAPL", Resolution.ADOPT, "", D(210)))
-    assert (morning.desk.ledger.books.held(1, "AAPL"), morning.desk.facts()["quarantined"]) == (100, {})
+    assert (morning.desk.state.positions.held(1, "AAPL"), morning.desk.facts().quarantined) == (100, {})
     assert [p.quantity for p in morning.left_open()] == [100]
 
 
@@ -212,12 +212,12 @@ def test_a_second_look_before_the_books_are_open_finds_what_was_missing() -> Non
     morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
     morning.tell(Leave("the broker is away"))
     morning.tell(Carried(1, "AAPL", D(40), D(200), D(190), D(240)))
-    assert morning.desk.facts()["quarantined"] == {}
+    assert morning.desk.facts().quarantined == {}
     morning.tell(Missing(1, "AAPL", D(60), D(200), D(0)))
     morning.tell(BrokerSnapshot(True, (), (), (account("40", "200"),)))
-    assert list(morning.desk.facts()["quarantined"]) == ["AAPL"]
+    assert list(morning.desk.facts().quarantined) == ["AAPL"]
     morning.tell(Leave("the session ends"))
-    assert (morning.desk.ledger.books.held(1, "AAPL"), [p.quantity for p in morning.left_open()]) == (40, [40])
+    assert (morning.desk.state.positions.held(1, "AAPL"), [p.quantity for p in morning.left_open()]) == (40, [40])
 
 
 def test_a_passing_difference_does_not_lift_what_a_person_must_look_at_after_a_split() -> None:
@@ -225,10 +225,10 @@ def test_a_passing_difference_does_not_lift_what_a_person_must_look_at_after_a_s
     morning.tell(Restated(1, "AAPL", D(100), D(200), D(200), D(100), "as after a split: set a new stop"))
     for shares in ("200", "100", "100", "200"):
         morning.tell(BrokerSnapshot(True, (), (), (account(shares, "100"),)))
-    assert morning.desk.facts()["quarantined"] == {"AAPL": "as after a split: set a new stop"}
+    assert morning.desk.facts().quarantined == {"AAPL": "as after a split: set a new stop"}
     assert any("agree again, but nothing is opened in it yet" in text for text in morning.said)
     morning.tell(Resolve("AAPL", Resolution.IGNORE))
-    assert morning.desk.facts()["quarantined"] == {}
+    assert morning.desk.facts().quarantined == {}
 
 
 # --- a gateway that dies while it takes up what is left
@@ -250,4 +250,4 @@ def test_what_is_still_being_taken_up_after_a_restart_does_not_become_foreign(*,
     assert len(morning.asked) == 1
     morning.tell(BrokerSnapshot(True, (), (), (account("100", "200"),)))
     facts = morning.desk.facts()
-    assert (facts["foreign"], facts["quarantined"], morning.desk.has_compared) == ({}, {}, True)
+    assert (facts.foreign, facts.quarantined, morning.desk.has_compared) == ({}, {}, True)

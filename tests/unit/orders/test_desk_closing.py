@@ -353,7 +353,7 @@ def test_a_difference_seen_twice_quarantines_the_symbol_and_trades_nothing(world
     hold_and_compare(world)
     wrong = BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(25), Decimal(100)),))
     world.tell(wrong)
-    assert "AAPL" not in world.desk.ledger.books.quarantined
+    assert "AAPL" not in world.desk.state.quarantine.reasons
     world.tell(wrong)
     assert reason(world, world.order(1, "buy", 1)) == "quarantined"
     assert world.states(world.order(1, "sell", 10)) == ["written"]
@@ -364,7 +364,7 @@ def test_a_difference_that_goes_away_lifts_the_quarantine(world: World) -> None:
     hold_and_compare(world)
     for quantity in (25, 25):
         world.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(quantity), Decimal(100)),)))
-    assert "AAPL" in world.desk.ledger.books.quarantined
+    assert "AAPL" in world.desk.state.quarantine.reasons
     world.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(10), Decimal(100)),)))
     assert world.states(world.order(1, "buy", 1)) == ["written"]
 
@@ -374,12 +374,12 @@ def test_an_operator_takes_a_difference_as_not_ours(world: World) -> None:
     world.tell(wrong)
     world.tell(wrong)
     world.tell(Resume())
-    assert list(world.desk.facts()["quarantined"]) == ["AAPL"]  # who takes the kill switch off says nothing of this
+    assert list(world.desk.facts().quarantined) == ["AAPL"]  # who takes the kill switch off says nothing of this
     world.tell(Resolve("AAPL", Resolution.IGNORE))
     world.tell(wrong)
     world.tell(wrong)
-    assert world.desk.facts()["quarantined"] == {}
-    assert world.desk.facts()["foreign"] == {"AAPL": "15"}
+    assert world.desk.facts().quarantined == {}
+    assert world.desk.facts().foreign == {"AAPL": 15}
 
 
 def test_a_failed_question_is_not_an_empty_account(world: World) -> None:
@@ -388,7 +388,7 @@ def test_a_failed_question_is_not_an_empty_account(world: World) -> None:
     world.commands.clear()
     world.tell(BrokerSnapshot(False))
     world.tell(BrokerSnapshot(False))
-    assert world.desk.ledger.books.quarantined == {}
+    assert world.desk.state.quarantine.reasons == {}
     world.run()
     assert world.held(1) == 10
 
@@ -398,11 +398,11 @@ def test_what_a_strategy_carries_over_night_is_its_own_and_closed_with_it() -> N
     world.tell(Carried(1, "AAPL", Decimal(10), Decimal(90), Decimal(85)))
     world.tell(BrokerSnapshot(True, (), (), (BrokerPosition("AAPL", Decimal(10), Decimal(90)),)))
     world.commands.clear()
-    assert world.desk.facts()["foreign"] == {}
+    assert world.desk.facts().foreign == {}
     [fill] = [n for n in world.desk.news(1) if isinstance(n, Fill)]
     assert (fill.position, fill.client_order_id) == (10, "")
     assert world.trade_rows() == []
-    assert world.desk.facts()["positions"][0]["stop"] == "85"
+    assert world.desk.facts().positions[0].stop == 85
 
 
 def test_facts_name_the_positions_without_a_stop(world: World) -> None:
@@ -410,9 +410,9 @@ def test_facts_name_the_positions_without_a_stop(world: World) -> None:
     hold(world, 2, "buy", 10, "MSFT")
     world.tell(Protect(1, "AAPL", world.now, Decimal(95)))
     facts = world.desk.facts()
-    assert [p["symbol"] for p in facts["unprotected"]] == ["MSFT"]
-    assert len(facts["positions"]) == 2
-    assert facts["open_orders"] == []
+    assert [p.symbol for p in facts.unprotected] == ["MSFT"]
+    assert len(facts.positions) == 2
+    assert facts.open_orders == ()
 
 
 def test_orders_of_other_batches_are_cancelled_by_the_kill_switch_only(world: World) -> None:
@@ -428,4 +428,4 @@ def test_orders_of_other_batches_are_cancelled_by_the_kill_switch_only(world: Wo
     world.tell(KillSwitch())
     [bulk] = world.bulks
     assert [c.client_order_id for c in bulk.cancels] == [mine, "liu-ffffffffffff-1-1"]
-    assert world.desk.ledger.orders.by_id[mine].state is OrderState.PENDING_CANCEL
+    assert world.desk.state.orders.by_id[mine].state is OrderState.PENDING_CANCEL

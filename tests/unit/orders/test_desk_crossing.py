@@ -127,8 +127,8 @@ def test_a_stop_that_is_replaced_twice_binds_its_shares_once(world: World) -> No
     replaced(world, stop, stop="91")
     settle(world)
     replaced(world, stop, stop="92")
-    assert len(world.desk.ledger.orders.in_symbol("AAPL")) == 2
-    assert held_by_exits(world.desk.ledger.orders.in_symbol("AAPL"), Side.SELL) == 10
+    assert len(world.desk.state.orders.in_symbol("AAPL")) == 2
+    assert held_by_exits(world.desk.state.orders.in_symbol("AAPL"), Side.SELL) == 10
 
 
 def test_to_replace_what_an_earlier_batch_sent_is_refused(world: World) -> None:
@@ -146,7 +146,7 @@ def test_to_replace_what_an_earlier_batch_sent_is_refused(world: World) -> None:
 
 def by_hand(world: World, name: str, **terms: Decimal) -> None:
     """Replace an order on the broker's own page."""
-    world.exchange.replace("me", world.desk.ledger.orders.by_id[name].broker_order_id, world.now, OrderChanges(**terms))
+    world.exchange.replace("me", world.desk.state.orders.by_id[name].broker_order_id, world.now, OrderChanges(**terms))
 
 
 def test_a_person_may_replace_an_order_whose_replacement_by_us_was_refused(world: World) -> None:
@@ -261,7 +261,7 @@ def test_what_the_account_did_not_have_at_the_liquidation_is_closed_when_it_is_t
     assert not world.desk.has_closings
     for _ in range(3):
         settle(world, 60)
-    assert (world.held(1), world.desk.facts()["quarantined"]) == (0, {})
+    assert (world.held(1), world.desk.facts().quarantined) == (0, {})
 
 
 def test_what_did_not_arrive_before_the_close_is_not_sent_again_after_it(world: World) -> None:
@@ -397,7 +397,7 @@ def test_what_a_chain_has_filled_is_booked_once_however_its_next_order_becomes_k
         world.tell(BrokerUpdate("replaced", told(before, 100, filled, OrderState.REPLACED, world.now), world.now))
     part(world, chain[-1], 40, 100)
     assert (world.held(1), [t.quantity for t in world.trade_rows()]) == (100, [30, 30, 40])
-    assert [o.quantity for o in world.desk.ledger.orders.by_id.values()] == [100, 70, 40]
+    assert [o.quantity for o in world.desk.state.orders.by_id.values()] == [100, 70, 40]
     assert {world.order_rows()[one].state for one in chain} == {"replaced", "filled"}
 
 

@@ -71,7 +71,7 @@ class Crossings(DeskLine):
     @precondition(lambda self: self.holds)
     @rule(pick=PICK, kind=st.sampled_from(["market", "stop", "limit", "near"]), part=st.integers(1, 3), on=ON)
     def leave(self, pick: int, kind: str, part: int, on: bool) -> None:
-        places = [(slot, symbol, p.quantity) for slot, symbol, p in self.world.desk.ledger.books.open() if slot]
+        places = [(slot, symbol, p.quantity) for slot, symbol, p in self.world.desk.state.positions.open() if slot]
         slot, symbol, held = places[pick % len(places)]
         side, away = ("sell", 1) if held > 0 else ("buy", -1)
         at = self.middle[symbol]
@@ -87,15 +87,15 @@ class Crossings(DeskLine):
 
     @property
     def holds(self) -> bool:
-        return any(slot for slot, _, _ in self.world.desk.ledger.books.open())
+        return any(slot for slot, _, _ in self.world.desk.state.positions.open())
 
     @property
     def ours(self) -> list[DeskOrder]:
-        return list(self.world.desk.ledger.orders.by_id.values())
+        return list(self.world.desk.state.orders.by_id.values())
 
     @property
     def working(self) -> list[DeskOrder]:
-        return list(self.world.desk.ledger.orders.all_working())
+        return list(self.world.desk.state.orders.all_working())
 
     @precondition(lambda self: self.working)
     @rule(pick=PICK)
@@ -175,7 +175,7 @@ class Crossings(DeskLine):
     @property
     def late(self) -> bool:
         """Whether so much has happened that a switch meets something."""
-        return len(self.ours) > 5 and self.world.desk.ledger.rows % 3 == 0
+        return len(self.ours) > 5 and self.world.desk.state.outputs.rows % 3 == 0
 
     @precondition(lambda self: self.late)
     @rule(symbol=SYMBOL, side=st.sampled_from(["buy", "sell"]), quantity=st.integers(1, 20))
@@ -249,19 +249,19 @@ class Crossings(DeskLine):
         views = {view.id: broker_order(view) for view in everything}
         for view in [v for v in views.values() if not v.state.is_final]:
             ours = view  # or what a person has put in its place, perhaps several times, since we heard
-            while ours.replaces and self.world.desk.ledger.orders.of_broker(ours.broker_order_id) is None:
+            while ours.replaces and self.world.desk.state.orders.of_broker(ours.broker_order_id) is None:
                 ours = views[ours.replaces]
-            order = self.world.desk.ledger.orders.of_broker(ours.broker_order_id)
+            order = self.world.desk.state.orders.of_broker(ours.broker_order_id)
             if order is not None and order.slot:
                 assert self.told[order.slot].in_flight(order.symbol), view
 
     def check_handles(self) -> None:
         """Desk, rows and strategies agree on what works, on its terms, and on what is planned with it."""
-        ledger, rows = self.world.desk.ledger, self.world.order_rows()
+        state, rows = self.world.desk.state, self.world.order_rows()
         self.listen()
         for order in [o for o in self.ours if o.slot]:
-            root = ledger.orders.root(order)
-            leaf = ledger.orders.leaf(root)
+            root = state.orders.root(order)
+            leaf = state.orders.leaf(root)
             for one in (order.intent, rows[order.client_order_id]):
                 planned = (one.planned_stop, one.planned_target, one.indicators)
                 assert planned == (root.intent.planned_stop, root.intent.planned_target, root.intent.indicators)
@@ -272,27 +272,27 @@ class Crossings(DeskLine):
                 assert (handle.state, handle.type) == (leaf.state, leaf.intent.type)
                 assert handle.remaining == leaf.remaining
                 assert (handle.limit_price, handle.stop_price) == (leaf.intent.limit_price, leaf.intent.stop_price)
-        for slot, symbol, position in ledger.books.open():
+        for slot, symbol, position in state.positions.open():
             if slot:
                 assert self.told[slot].planned(symbol, "stop_prices") == position.planned_stop
 
     def remembered(self) -> Any:
-        ledger = self.world.desk.ledger
+        state = self.world.desk.state
         positions = (
-            {k: (p.quantity, p.average_price, p.planned_stop, p.planned_target) for k, p in ledger.books.open()}
+            {k: (p.quantity, p.average_price, p.planned_stop, p.planned_target) for k, p in state.positions.open()}
             if False
             else {
                 (s, y): (p.quantity, p.average_price, p.planned_stop, p.planned_target)
-                for s, y, p in ledger.books.open()
+                for s, y, p in state.positions.open()
             }
         )
         orders = {o.client_order_id: (o.filled, o.quantity, o.broker_order_id, o.successor) for o in self.ours}
         return (
             positions,
             orders,
-            dict(ledger.books.foreign),
-            dict(ledger.books.quarantined),
-            dict(ledger.books.differences),
+            dict(state.broker_view.foreign),
+            dict(state.quarantine.reasons),
+            dict(state.broker_view.differences),
         )
 
     def compare(self, before: Any) -> None:
@@ -329,15 +329,15 @@ class Crossings(DeskLine):
         left = [o.client_order_id for o in now_of(self.world.broker.orders(since=0, open_only=True))]
         assert not [name for name in left if not name.startswith("h")], left
         assert not self.world.desk.has_closings
-        books = self.world.desk.ledger.books
+        books = self.world.desk.state.positions
         for slot, symbol, p in books.open():
-            assert books.lacking(symbol), (slot, symbol, p)
+            assert self.world.desk.state.lacking(symbol), (slot, symbol, p)
 
     def check_books(self) -> None:
-        world, books = self.world, self.world.desk.ledger.books
+        world, books = self.world, self.world.desk.state.positions
         held = {p.symbol: p.quantity for p in now_of(world.broker.positions())}
         for symbol in SYMBOLS:
-            assert books.there(symbol) == held.get(symbol, ZERO), symbol
+            assert world.desk.state.there(symbol) == held.get(symbol, ZERO), symbol
             slots = sum((books.held(s, symbol) for s in (0, 1, 2)), ZERO)
             assert slots == books.ours(symbol)
         known = {o.broker_order_id for o in self.ours}
@@ -348,11 +348,11 @@ class Crossings(DeskLine):
 
     def check_that_no_position_was_turned_over(self) -> None:
         """What a person has put in the place of an order may; so may the fills of an order when his have crossed them."""
-        ledger = self.world.desk.ledger
+        state = self.world.desk.state
         for slot in (1, 2):
             before = dict.fromkeys(SYMBOLS, ZERO)
             for fill in (n for n in self.world.desk.news(slot) if isinstance(n, Fill)):
-                order = ledger.orders.by_id[fill.client_order_id]
+                order = state.orders.by_id[fill.client_order_id]
                 if order.origin is not Origin.ADOPTED:
                     assert before[fill.symbol] * fill.position >= 0, fill
                 before[fill.symbol] = fill.position
@@ -370,7 +370,7 @@ class Crossings(DeskLine):
         for order in self.working:
             assert order.broker_order_id and not order.cancel_wanted, order.client_order_id
             assert order.state is not OrderState.PENDING_REPLACE
-        assert not self.world.desk.ledger.waiting
+        assert not self.world.desk.state.orders.waiting
 
 
 Crossings.TestCase.settings = examples(60, stateful_step_count=40, suppress_health_check=list(HealthCheck))

@@ -20,7 +20,7 @@ from liualgotrader.exchange.exchange_values import OrderRequest
 from liualgotrader.exchange.fees import PerShareCommission
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.orders import BrokerSnapshot, Carried, Prices, Restated, Resume, Warn
-from liualgotrader.orders.day import Day
+from liualgotrader.orders.day_gain import Day
 from tests.examples import examples
 from tests.fakes.broker import OPEN, SYMBOLS, World, desk_terms, now_of
 
@@ -52,7 +52,8 @@ def price(world: World, symbol: str, at: str) -> None:
 
 
 def fact(world: World, name: str) -> Decimal:
-    return D(world.desk.facts()[name])
+    value: Decimal = getattr(world.desk.facts(), name)
+    return value
 
 
 def warnings(world: World) -> list[str]:
@@ -171,11 +172,11 @@ def test_no_equity_that_is_none_of_a_trading_account_closes_anything() -> None:
     for began_with in ("0", "-500"):
         world = limited()
         hold(world, 1, "buy", 90)
-        world.desk.ledger.day.began_with = D(began_with)
+        world.desk.state.day.began_with = D(began_with)
         for _ in range(2):
             world.tell(Prices({"AAPL": D(99)}, {}))
         assert not world.desk.has_closings
-        assert "daily_loss" not in world.desk.ledger.conditions
+        assert "daily_loss" not in world.desk.state.conditions
 
 
 def test_shares_that_are_not_ours_may_fall_as_they_like() -> None:
@@ -326,7 +327,7 @@ def test_a_price_or_close_that_can_be_none_closes_nothing(said: Decimal | None) 
 def test_a_day_that_no_equity_is_told_for_begins_with_the_first(last_equity: Decimal) -> None:
     world = World(desk_terms())
     told = msgspec.structs.replace(now_of(world.broker.account()), equity=D(50_000), last_equity=last_equity)
-    world.desk.ledger.day.began_with = None
+    world.desk.state.day.began_with = None
     world.tell(told)
     assert fact(world, "day_began_with") == 50_000
 
@@ -343,9 +344,8 @@ def test_the_count_of_the_day_survives_a_restart_of_the_gateway() -> None:
     world.learn_account()
     before = world.desk.facts()
     world.crash()
-    assert {k: before[k] for k in ("day_gain", "day_began_with")} == {
-        k: world.desk.facts()[k] for k in ("day_gain", "day_began_with")
-    }
+    after = world.desk.facts()
+    assert (before.day_gain, before.day_began_with) == (after.day_gain, after.day_began_with)
 
 
 def test_after_resume_the_loss_counts_from_there() -> None:
@@ -375,14 +375,14 @@ def test_what_moved_the_account_is_stored_and_named_from_this_day_on() -> None:
         BrokerActivity("1::a", "CSW", OPEN - 20 * HOUR, D(-100)),  # yesterday's
         BrokerActivity("2::b", "CSW", OPEN - 9 * HOUR, D(-6000)),
     ]
-    world.desk.ledger.reconciling.done_at = 0
+    world.desk.state.broker_view.compared_at = 0
     world.tell(BrokerSnapshot(True, activities=tuple(seen)))
     world.tell(
         BrokerSnapshot(True, activities=(*seen, BrokerActivity("3::c", "DIV", OPEN - 20 * HOUR, D("12.5"), "AAPL")))
     )
     rows = [r for r in world.rows.values() if isinstance(r, ActivityRow)]
     assert [(r.activity_id, r.amount) for r in rows] == [("1::a", -100), ("2::b", -6000), ("3::c", D("12.5"))]
-    assert world.desk.facts()["activities"] == ["withdrawal of 6,000.00 $", "dividend of +12.50 $ for AAPL"]
+    assert world.desk.facts().activities == ("withdrawal of 6,000.00 $", "dividend of +12.50 $ for AAPL")
 
 
 @pytest.mark.parametrize(
@@ -413,6 +413,7 @@ def test_equity_and_gains_are_of_one_moment_also_between_two_looks_at_the_accoun
     hold(world, 2, "sell", 50, "MSFT")
     world.tell(Prices({"AAPL": D(103), "MSFT": D(98)}))
     facts = world.desk.facts()
-    held = [D(p["quantity"]) * (D(p["last"]) - D(p["average_price"])) for p in facts["positions"]]
-    gains = sum(map(D, facts["realized"].values()), sum(held, D(0)))
-    assert round(gains, 2) == D(facts["day_gain"]) == D(facts["account_gain"]) == D(facts["equity"]) - 100_000
+    held = [p.quantity * (p.last - p.average_price) for p in facts.positions if p.last is not None]
+    gains = sum(facts.realized.values(), sum(held, D(0)))
+    assert facts.equity is not None
+    assert round(gains, 2) == facts.day_gain == facts.account_gain == facts.equity - 100_000

@@ -84,7 +84,7 @@ def found(left: EarlierOrder, view: BrokerOrder, *executions: BrokerExecution) -
     desk = Desk()
     desk.decide(Begin(desk_terms(), 1), NOW, 1)
     decided = desk.decide(Earlier(left, view, executions), NOW, 1)
-    [(_, order)] = desk.ledger.earlier.values()
+    [(_, order)] = desk.state.orders.earlier.values()
     return [d.row for d in decided if isinstance(d, Write) and isinstance(d.row, TradeRow)], order
 
 

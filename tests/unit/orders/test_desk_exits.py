@@ -116,7 +116,7 @@ def test_an_exit_takes_the_legs_of_its_bracket_back(world: World) -> None:
     leaving = world.order(1, "sell", 100)
     settle(world, 2)
     assert (world.states(leaving)[-1], world.held(1), there(world)) == ("filled", 0, 0)
-    assert not list(world.desk.ledger.orders.all_working())
+    assert not list(world.desk.state.orders.all_working())
 
 
 def test_an_exit_takes_a_resting_stop_back_and_no_more_than_it_needs(world: World) -> None:
@@ -226,7 +226,7 @@ def test_an_exit_waits_no_longer_than_a_minute_for_a_cancel_that_never_takes_eff
     assert world.states(leaving) == ["written", "canceled"]
     assert world.order_rows()[leaving].reason == "it waited too long"
     assert any("an exit of alpha was taken back" in text for text in warnings(world))
-    assert leaving not in world.desk.ledger.waiting
+    assert leaving not in world.desk.state.orders.waiting
 
 
 def test_an_exit_that_waited_through_a_long_outage_is_not_sent(world: World) -> None:
@@ -297,7 +297,7 @@ def test_the_liquidation_of_what_is_not_there_sends_nothing(world: World) -> Non
     for _ in range(5):
         settle(world)
     assert there(world) == 0
-    assert list(world.desk.facts()["quarantined"]) == ["AAPL"]
+    assert list(world.desk.facts().quarantined) == ["AAPL"]
 
 
 # --- the budget
@@ -477,7 +477,7 @@ class Exits(RuleBasedStateMachine):
     def sells_by_hand(self, symbol: str, part: int) -> None:
         self.world.calm(2)
         shares = there(self.world, symbol) // part
-        free = shares - sum((o.remaining for o in self.world.desk.ledger.orders.in_symbol(symbol)), ZERO)
+        free = shares - sum((o.remaining for o in self.world.desk.state.orders.in_symbol(symbol)), ZERO)
         if free >= 1:
             with suppress(Refusal):  # another order of the account may stand against it
                 by_hand(self.world, "sell", int(free), symbol)
@@ -515,7 +515,7 @@ class Exits(RuleBasedStateMachine):
         for slot in (1, 2):
             for symbol in SYMBOLS:
                 self.closes(slot, symbol)
-        assert not world.desk.ledger.waiting
+        assert not world.desk.state.orders.waiting
 
     def closes(self, slot: int, symbol: str) -> None:
         """What the slot holds and the account has leaves by market exits, few of them: an entry may fill meanwhile."""
@@ -529,7 +529,7 @@ class Exits(RuleBasedStateMachine):
             name = world.order(slot, "sell", str(held), symbol)
             row = world.order_rows()[name]
             if row.reason == "not_there":  # what was left is bound by exits of the other slot
-                assert world.desk.ledger.books.lacking(symbol)
+                assert world.desk.state.lacking(symbol)
                 return
             assert row.state != "refused", row
         raise AssertionError(f"slot {slot} still holds {world.held(slot, symbol)} {symbol}")
@@ -539,7 +539,7 @@ class Exits(RuleBasedStateMachine):
         world = self.world
         for _ in range(20):
             world.quote(symbol, 99.99, 100.01)
-            working = [o for o in world.desk.ledger.orders.in_symbol(symbol, slot) if not o.opening and not o.rests]
+            working = [o for o in world.desk.state.orders.in_symbol(symbol, slot) if not o.opening and not o.rests]
             if not working:
                 return True
             world.calm(2)

@@ -46,7 +46,7 @@ class Histories(DeskLine):
     def replace(self, pick: int, quantity: int, cents: int) -> None:
         name, slot = self.names[pick % len(self.names)]
         price = Decimal("100") + Decimal(cents) / 100
-        if self.world.desk.ledger.orders.by_id[name].intent.limit_price is not None:
+        if self.world.desk.state.orders.by_id[name].intent.limit_price is not None:
             self.world.tell(ReplaceIntent(name, slot, self.world.now, Decimal(quantity), price))
 
     @precondition(lambda self: self.world.updates)
@@ -92,7 +92,7 @@ class Histories(DeskLine):
             assert world.held(1, symbol) + world.held(2, symbol) == held.get(symbol, ZERO)
         booked = Counter(row.execution_id for row in world.trade_rows())
         assert booked == Counter(a.execution_id for a in world.exchange.activities("me"))
-        assert not world.desk.ledger.books.quarantined
+        assert not world.desk.state.quarantine.reasons
 
     def each_order_has_one_row(self) -> None:
         rows = self.world.order_rows()
@@ -103,7 +103,7 @@ class Histories(DeskLine):
         unsent = {"refused", "rejected", "canceled"}  # an exit can be taken back while it waits for another order
         at_broker = {seen.client_order_id for seen in now_of(self.world.broker.orders(since=0))}
         assert {row.state for name, row in rows.items() if name not in at_broker} <= unsent
-        assert not [o for o in self.world.desk.ledger.orders.all_working() if o.state is OrderState.UNKNOWN]
+        assert not [o for o in self.world.desk.state.orders.all_working() if o.state is OrderState.UNKNOWN]
 
 
 Histories.TestCase.settings = examples(60, stateful_step_count=40, suppress_health_check=list(HealthCheck))

@@ -60,7 +60,7 @@ def test_a_brackets_exit_that_fills_unheard_is_booked_after_a_crash(world: World
     world.crash()
     world.run()
     settle(world)
-    assert (world.held(1), world.desk.facts()["quarantined"]) == (0, {})
+    assert (world.held(1), world.desk.facts().quarantined) == (0, {})
     assert [t.operation for t in world.trade_rows()] == ["buy", "sell"]
 
 
@@ -107,7 +107,7 @@ def test_an_old_view_does_not_bring_an_old_quantity_back(world: World) -> None:
     less = msgspec.structs.replace(old, quantity=D(6), updated_at=old.updated_at + 10)
     world.tell(BrokerUpdate("restated", less, world.now))
     world.tell(BrokerUpdate("new", old, world.now))
-    assert world.desk.ledger.orders.by_id[name].quantity == 6
+    assert world.desk.state.orders.by_id[name].quantity == 6
 
 
 def of_another_batch(world: World, symbol: str = "AAPL") -> BrokerOrder:
@@ -123,7 +123,7 @@ def test_a_kill_switch_reaches_orders_of_other_batches_that_are_learned_of_later
     world.tell(BrokerSnapshot(True, (other,), (), ()))
     assert Cancel("liu-ffffffffffff-1-1", "other", "AAPL") in world.commands
     world.tell(BrokerSnapshot(True, (), (), ()))
-    assert world.desk.ledger.orders.other_batches == {}
+    assert world.desk.state.orders.other_batches == {}
 
 
 def test_an_order_that_an_earlier_batch_left_is_named_after_every_start_until_it_is_gone(world: World) -> None:
@@ -132,7 +132,7 @@ def test_an_order_that_an_earlier_batch_left_is_named_after_every_start_until_it
         other, side=Side.SELL, client_order_id="liu-eeeeeeeeeeee-1-1", broker_order_id="e"
     )
     held = BrokerPosition("AAPL", D(9), D(100))
-    world.desk.ledger.books.foreign["AAPL"] = D(9)
+    world.desk.state.broker_view.foreign["AAPL"] = D(9)
 
     def named() -> list[str]:
         said = [d.text.partition(" of an earlier batch")[0] for d in world.others if isinstance(d, Warn)]
@@ -279,8 +279,8 @@ def test_a_replacement_or_a_stop_of_figures_that_are_none_changes_nothing(world:
     assert world.states(resting)[-1] == "acknowledged"
     world.tell(Protect(1, "AAPL", world.now, figure, D(120)))
     world.tell(Protect(1, "AAPL", world.now, D(97), figure))
-    (position,) = world.desk.facts()["positions"]
-    assert (position["stop"], position["target"]) == ("95", "110")
+    (position,) = world.desk.facts().positions
+    assert (position.stop, position.target) == (95, 110)
     told = [n for n in world.desk.news(1) if isinstance(n, Protection)]
     assert [(n.planned_stop, n.planned_target) for n in told] == [(95, 110), (95, 110)]
     world.crash()

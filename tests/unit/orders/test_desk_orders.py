@@ -27,7 +27,6 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import OrderEventRow
 from liualgotrader.orders import BrokerSnapshot, Cancel, LookUp, Reconcile, Reconnected, Send, Tell
-from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.orders.states import OF_BROKER, TABLE, OrderStep, after
 from tests.fakes.broker import BATCH, WIDE, World, desk_terms, now_of
 
@@ -100,7 +99,7 @@ def test_the_row_and_the_news_written_precede_the_sending(world: World) -> None:
 
 def test_an_intent_that_comes_again_changes_nothing(world: World) -> None:
     name = world.order(1, "buy", 10)
-    again = world.desk.ledger.orders.by_id[name].intent
+    again = world.desk.state.orders.by_id[name].intent
     assert world.tell(again) == []
 
 
@@ -278,24 +277,6 @@ def test_a_lost_fill_that_no_execution_shows_is_booked_at_the_average_price_once
     assert len(fills(world)) == 2
 
 
-@pytest.mark.parametrize(
-    ("parts", "booked"),
-    [
-        ([("a", 10, 10), ("a", 10, 10)], [10, 0]),
-        ([("b", 30, 20), ("a", 10, 10)], [20, 10]),
-        ([("a", 10, 10), ("c", 10, 10)], [10, 0]),
-        ([("a", 10, 10), ("d", 15, 10)], [10, 5]),
-    ],
-)
-def test_an_order_counts_each_part_of_itself_once(parts: list[tuple[str, int, int]], booked: list[int]) -> None:
-    world = World()
-    name = world.order(1, "buy", 100)
-    order = DeskOrder(
-        world.desk.ledger.orders.by_id[name].intent, origin=Origin.STRATEGY, opening=True, generation=1, at=0
-    )
-    assert [order.cover(n, Decimal(upto), Decimal(q)) for n, upto, q in parts] == booked
-
-
 # --- cancel and replace
 
 
@@ -345,9 +326,9 @@ def test_a_replacement_takes_over_and_the_old_id_still_names_the_order(world: Wo
 
 def test_a_replacement_counts_once_against_the_limits(world: World) -> None:
     name = filled(world, 1, "buy", 10, limit_price=Decimal("99.50"))
-    before = world.desk.ledger.books.gross
+    before = world.desk.state.positions.total.either
     world.tell(ReplaceIntent(name, 1, world.now, Decimal(10), Decimal("99.50")))
-    assert world.desk.ledger.books.gross == before
+    assert world.desk.state.positions.total.either == before
 
 
 def test_a_replacement_that_the_broker_declines_leaves_the_order_as_it_was(world: World) -> None:
@@ -378,7 +359,7 @@ def test_a_fill_carries_the_stop_of_its_order_and_the_protection_moves_it(world:
     assert (fill.planned_stop, fill.planned_target, fill.indicators) == (95, 120, {"buy": {"rsi": 3}})
     assert world.trade_rows()[0].planned_stop == 95
     world.tell(Protect(1, "AAPL", world.now, Decimal(97), None))
-    assert world.desk.facts()["positions"][0]["stop"] == "97"
+    assert world.desk.facts().positions[0].stop == 97
 
 
 # --- what is not in the journal
@@ -410,7 +391,7 @@ def test_the_exits_of_a_bracket_trade_for_their_parents_position(world: World) -
 
 def test_a_gap_in_the_streams_numbers_asks_for_the_broker_s_books(world: World) -> None:
     name = filled(world, 1, "buy", 10, limit_price=Decimal("99.00"))
-    newest = world.desk.ledger.reconciling.sequence
+    newest = world.desk.state.broker_view.sequence
     seen = now_of(world.broker.order_by_client_id(name))
     assert seen is not None
     decided = world.tell(BrokerUpdate("new", seen, world.now, None, newest + 2))

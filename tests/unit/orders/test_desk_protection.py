@@ -30,7 +30,7 @@ def settle(world: World) -> None:
 
 
 def levels(world: World) -> Levels:
-    position = world.desk.ledger.books.position(1, "AAPL")
+    position = world.desk.state.positions.position(1, "AAPL")
     return position.planned_stop, position.planned_target
 
 

@@ -115,7 +115,7 @@ class Session:
         world.rows = {n: row for n, row in world.rows.items() if n <= found.record.progress.number}
         self._begin(found)
         for slot in SLOTS:  # a consumer whose own files are lost too
-            world.numbers[slot.slot] = world.desk.ledger.slot(slot.slot).next_number - 1
+            world.numbers[slot.slot] = world.desk.state.slot(slot.slot).next_number - 1
 
     def _begin(self, found: Recovered | None) -> None:
         """Start with what was found, and check what must be known before a consumer may order anything."""
@@ -128,9 +128,9 @@ class Session:
             for name in used:
                 own = OrderId.parse(name)
                 if own is not None and own.batch == batch_part(BATCH):
-                    assert own.number < world.desk.ledger.slot(own.slot).next_number
-                    assert name in world.desk.ledger.orders.by_id
-            entries = [o for o in world.desk.ledger.orders.all_working() if o.opening and o.ending is None]
+                    assert own.number < world.desk.state.slot(own.slot).next_number
+                    assert name in world.desk.state.orders.by_id
+            entries = [o for o in world.desk.state.orders.all_working() if o.opening and o.ending is None]
             assert all(o.cancel_wanted for o in entries), "an entry whose lifetime is lost works on"
         world.tell(Reconnected())
         for slot in SLOTS:
@@ -148,7 +148,7 @@ def lost(world: World) -> Session:
 
 
 def positions(world: World) -> list[dict[str, Any]]:
-    return [{k: v for k, v in p.items() if k != "last"} for p in world.desk.facts()["positions"]]
+    return [msgspec.to_builtins(p) | {"last": None} for p in world.desk.facts().positions]
 
 
 def settle(world: World, seconds: float = 1) -> None:
@@ -174,7 +174,7 @@ def test_position_cost_and_moved_stop_outlive_the_journal_and_a_consumer_is_told
     assert (plans[-1].planned_stop, plans[-1].planned_target) == (98, 111)
     settle(world)
     assert positions(world) == before
-    assert world.desk.facts()["quarantined"] == {}
+    assert world.desk.facts().quarantined == {}
 
 
 def test_a_chain_of_replacements_goes_on_with_numbers_that_nobody_has_used(world: World) -> None:
@@ -206,11 +206,13 @@ def test_a_brackets_exits_protect_the_position_still_and_only_one_of_them_counts
     settle(world)
     assert positions(world) == before
     assert Decimal(before[0]["resting_stop"]) == 99
-    assert world.desk.ledger.books.gross == 10 * world.desk.ledger.books.marks["AAPL"]  # neither exit adds to it
+    assert (
+        world.desk.state.positions.total.either == 10 * world.desk.state.positions.marks["AAPL"]
+    )  # neither exit adds to it
     world.quote("AAPL", 98.5, 98.52)
     world.trade("AAPL", 98.5)
     settle(world, 5)
-    assert (world.held(1), world.desk.facts()["open_orders"]) == (0, [])
+    assert (world.held(1), world.desk.facts().open_orders) == (0, ())
 
 
 def test_an_exit_that_was_written_down_and_never_sent_is_given_up_and_not_sent(world: World) -> None:
@@ -231,7 +233,7 @@ def test_another_order_that_the_broker_has_under_our_id_is_never_booked_as_ours(
     world.commands.clear()
     world.start()
     world.tell(now_of(world.broker.account()))
-    world.desk.ledger.conditions.clear()
+    world.desk.state.conditions.clear()
     world.commands.clear()
     name = world.order(1, "buy", 10, "AAPL")
     world.carry_out()
@@ -324,14 +326,9 @@ def test_what_a_strategy_holds_from_before_and_what_is_not_ours_are_told_apart_a
     world.desk = Desk()
     world.tell(Begin(world.terms, 2))
     world.tell(Recovered(msgspec.structs.replace(record, foreign=foreign), (), (), carried, opened=True))
-    (position,) = world.desk.facts()["positions"]
-    assert (position["symbol"], position["quantity"], position["average_price"], position["stop"]) == (
-        "AAPL",
-        "10",
-        "90",
-        "85",
-    )
-    assert world.desk.facts()["foreign"] == {"MSFT": "-4"}
+    (position,) = world.desk.facts().positions
+    assert (position.symbol, position.quantity, position.average_price, position.stop) == ("AAPL", 10, 90, 85)
+    assert world.desk.facts().foreign == {"MSFT": -4}
     assert world.desk.has_opened
 
 
@@ -382,7 +379,7 @@ class LostJournals(DeskLine):
     @rule(pick=PICK, quantity=st.integers(1, 60), cents=st.integers(-50, 50))
     def replace(self, pick: int, quantity: int, cents: int) -> None:
         name, slot = self.names[pick % len(self.names)]
-        known = self.world.desk.ledger.orders.by_id.get(name)
+        known = self.world.desk.state.orders.by_id.get(name)
         if known is not None and known.intent.limit_price is not None:
             price = Decimal("100") + Decimal(cents) / 100
             self.world.tell(ReplaceIntent(name, slot, self.world.now, Decimal(quantity), price))
@@ -449,7 +446,7 @@ class LostJournals(DeskLine):
         for symbol in SYMBOLS:
             assert world.held(1, symbol) + world.held(2, symbol) == held.get(symbol, ZERO) == stored[symbol]
         assert Counter(list(database.trades)) == Counter(a.execution_id for a in world.exchange.activities("me"))
-        assert not world.desk.ledger.books.quarantined
+        assert not world.desk.state.quarantine.reasons
         seen = {o.client_order_id: o for o in now_of(world.broker.orders(since=0))}
         for name, order in seen.items():
             row = database.orders[name]
@@ -457,7 +454,7 @@ class LostJournals(DeskLine):
             assert (row.broker_order_id, row.filled_quantity) == (order.broker_order_id, order.filled_quantity)
         ends = {row.state for name, row in database.orders.items() if name not in _with_legs(seen)}
         assert ends <= {"refused", "rejected", "canceled"}
-        assert not [o for o in world.desk.ledger.orders.all_working() if o.state is OrderState.UNKNOWN]
+        assert not [o for o in world.desk.state.orders.all_working() if o.state is OrderState.UNKNOWN]
         steps: dict[str, list[int]] = defaultdict(list)
         for name, number in database.events:
             steps[name].append(number)

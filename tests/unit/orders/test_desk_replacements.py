@@ -39,8 +39,8 @@ def settle(world: World) -> None:
 
 def by_hand(world: World, name: str, **terms: Any) -> str:
     """Replace an order on the broker's own page, and return the broker's id of what takes its place."""
-    ledger = world.desk.ledger
-    order = ledger.orders.leaf(ledger.orders.by_id[name])
+    state = world.desk.state
+    order = state.orders.leaf(state.orders.by_id[name])
     return world.exchange.replace("me", order.broker_order_id, world.now, OrderChanges(**terms)).id
 
 
@@ -76,8 +76,8 @@ def bracket(world: World) -> dict[OrderType, OrderHandle]:
 
 
 def at_broker(world: World, name: str) -> tuple[OrderState, Decimal | None, Decimal | None]:
-    order = world.desk.ledger.orders.by_id[name]
-    view = now_of(world.broker.order_by_client_id(world.desk.ledger.orders.leaf(order).client_order_id))
+    order = world.desk.state.orders.by_id[name]
+    view = now_of(world.broker.order_by_client_id(world.desk.state.orders.leaf(order).client_order_id))
     assert view is not None
     return view.state, view.limit_price, view.stop_price
 
@@ -94,7 +94,7 @@ def test_what_was_planned_with_an_order_that_a_person_replaced_is_stored_with_it
     world.quote("AAPL", 99.00, 99.10)
     settle(world)
     position, book, handle = (
-        world.desk.ledger.books.position(1, "AAPL"),
+        world.desk.state.positions.position(1, "AAPL"),
         seen_by_strategy(world),
         handle_of(world, name),
     )
@@ -124,7 +124,7 @@ def test_a_chain_of_replacements_by_anybody_is_one_order_with_one_plan_over_a_cr
     settle(world)
     world.quote("AAPL", 99.20, 99.30)
     settle(world)
-    position, handle = world.desk.ledger.books.position(1, "AAPL"), handle_of(world, name)
+    position, handle = world.desk.state.positions.position(1, "AAPL"), handle_of(world, name)
     assert (position.quantity, position.planned_stop, handle.state) == (10, 95, OrderState.FILLED)
     assert seen_by_strategy(world).planned("AAPL", "stop_prices") == 95
 
@@ -137,7 +137,7 @@ def test_a_stop_moved_before_a_person_replaces_the_order_stays_where_it_was_move
     settle(world)
     world.quote("AAPL", 99.00, 99.10)
     settle(world)
-    position = world.desk.ledger.books.position(1, "AAPL")
+    position = world.desk.state.positions.position(1, "AAPL")
     assert (position.planned_stop, seen_by_strategy(world).planned("AAPL", "stop_prices")) == (97, 97)
     assert [row.planned_stop for row in world.rows.values() if isinstance(row, PlanRow)] == [97]
 
@@ -161,7 +161,7 @@ def test_the_rest_of_an_order_that_filled_in_part_is_replaced_and_its_handle_cou
     settle(world)
     handle = handle_of(world, name)
     assert (world.held(1), handle.state, handle.filled, handle.quantity) == (25, OrderState.FILLED, 25, 25)
-    assert world.desk.ledger.books.position(1, "AAPL").planned_stop == 95
+    assert world.desk.state.positions.position(1, "AAPL").planned_stop == 95
 
 
 # --- what comes to nothing
@@ -174,8 +174,8 @@ def test_an_order_that_fills_before_a_person_s_replacement_takes_effect_is_fille
     settle(world)
     handle = handle_of(world, name)
     assert (world.held(1), handle.state, handle.is_open) == (10, OrderState.FILLED, False)
-    assert world.desk.ledger.books.position(1, "AAPL").planned_stop == 95
-    assert not list(world.desk.ledger.orders.all_working())
+    assert world.desk.state.positions.position(1, "AAPL").planned_stop == 95
+    assert not list(world.desk.state.orders.all_working())
 
 
 @pytest.mark.parametrize("heard", [True, False])
@@ -187,7 +187,7 @@ def test_an_order_whose_replacement_by_a_person_the_broker_rejects_works_on_as_i
     world.wait(0.001)
     world.run()
     assert handle_of(world, name).state is OrderState.PENDING_REPLACE
-    order = world.exchange._venue.orders[world.desk.ledger.orders.by_id[name].broker_order_id]
+    order = world.exchange._venue.orders[world.desk.state.orders.by_id[name].broker_order_id]
     world.exchange._venue.now += 1
     world.exchange._lifecycle.refuse_replacement(order)
     if not heard:
@@ -217,10 +217,10 @@ def only_the_end_is_heard(world: World, name: str, **terms: Any) -> None:
 
 def test_an_order_does_not_seem_to_have_ended_before_what_replaces_it_is_known(world: World) -> None:
     name = entry(world)
-    before = world.desk.ledger.books.gross
+    before = world.desk.state.positions.total.either
     only_the_end_is_heard(world, name, limit_price=D("99.20"))
     assert seen_by_strategy(world).in_flight("AAPL")
-    assert world.desk.ledger.books.gross == before
+    assert world.desk.state.positions.total.either == before
     settle(world)
     assert (handle_of(world, name).state, handle_of(world, name).limit_price) == (OrderState.ACKNOWLEDGED, D("99.20"))
 
@@ -295,7 +295,7 @@ def test_an_exit_of_a_bracket_can_be_replaced_twice_and_stays_one_of_two(
         assert price in at_broker(world, name)
     world.crash()
     settle(world)
-    ours = [o.client_order_id for o in world.desk.ledger.orders.all_working()]
+    ours = [o.client_order_id for o in world.desk.state.orders.all_working()]
     assert len(ours) == 2
     assert len(seen_by_strategy(world).open_orders("AAPL")) == 2
     middle = 92.5 if which is OrderType.STOP else 107.5
@@ -325,7 +325,7 @@ def test_a_replaced_exit_of_a_bracket_makes_room_for_an_exit_at_market(world: Wo
     settle(world)
     settle(world)
     assert (world.states(leaving)[-1], world.held(1)) == ("filled", 0)
-    assert not list(world.desk.ledger.orders.all_working())
+    assert not list(world.desk.state.orders.all_working())
 
 
 def test_the_quantity_of_a_stop_follows_what_the_target_has_sold(world: World) -> None:

@@ -136,7 +136,7 @@ def test_a_strategy_does_not_sell_another_ones_shares() -> None:
 
 def test_shares_that_are_not_ours_are_never_sold() -> None:
     world = small_world()
-    world.desk.ledger.books.foreign["AAPL"] = D(500)
+    world.desk.state.broker_view.foreign["AAPL"] = D(500)
     assert refusal(world, world.order(1, "sell", 10)) == "account_flip"
     hold(world, 1, "buy", 10)
     assert refusal(world, world.order(1, "sell", 10)) == ""
@@ -199,7 +199,7 @@ def test_the_kill_switch_stops_entries() -> None:
 
 def test_without_the_accounts_equity_nothing_is_opened() -> None:
     world = small_world()
-    world.desk.ledger.account = None
+    world.desk.state.broker_view.account = None
     assert refusal(world, world.order(1, "buy", 1)) == "no_equity"
 
 
@@ -223,7 +223,7 @@ def test_no_order_that_is_approved_takes_exposure_past_its_limits(orders: list[t
     for slot, symbol, side, quantity, price, then in orders:
         terms = {} if price is None else {"limit_price": D(price)}
         name = world.order(slot, side, quantity, symbol, **terms)
-        order = world.desk.ledger.orders.by_id[name]
+        order = world.desk.state.orders.by_id[name]
         if order.state is not OrderState.REFUSED and order.opening:
             within_limits(world, symbol, to_sell=side == "sell")
         if then == "cancel":
@@ -242,14 +242,14 @@ def within_limits(world: World, symbol: str, *, to_sell: bool) -> None:
 
     A price that moves may carry a short past its limit; an order that buys elsewhere is not to blame.
     """
-    ledger = world.desk.ledger
-    assert ledger.account is not None
-    equity, limits = ledger.account.equity, ledger.terms.limits
+    state = world.desk.state
+    assert state.broker_view.account is not None
+    equity, limits = state.broker_view.account.equity, state.terms.limits
     gross = short = D(0)
     for each in SYMBOLS:
         held = world.held(1, each) + world.held(2, each)
-        working = ledger.orders.in_symbol(each)
-        marks = [ledger.books.marks.get(each, D(0))]
+        working = state.orders.in_symbol(each)
+        marks = [state.positions.marks.get(each, D(0))]
         buys = sum((o.remaining for o in working if o.side == "buy"), D(0))
         sells = sum((o.remaining for o in working if o.side == "sell"), D(0))
         price = max(marks)

@@ -43,7 +43,7 @@ def held_and_sold_by_hand(world: World, bought: int, sold: int) -> None:
     by_hand(world, "sell", sold)
     settle(world, 70)
     settle(world, 2)
-    assert "AAPL" in world.desk.ledger.books.quarantined
+    assert "AAPL" in world.desk.state.quarantine.reasons
 
 
 def said(world: World, level: str) -> list[str]:
@@ -82,14 +82,14 @@ def test_our_books_take_over_what_was_closed_by_hand(world: World, how: Resoluti
     settle(world)
     assert (world.held(1), there(world)) == (held, held)
     settle(world, 70)
-    assert world.desk.facts()["quarantined"] == {}
+    assert world.desk.facts().quarantined == {}
     assert world.states(world.order(1, "buy", 1)) == ["written"]
 
 
 def test_what_our_books_have_cannot_be_ignored(world: World) -> None:
     held_and_sold_by_hand(world, 10, 7)
     world.tell(Resolve("AAPL", IGNORE))
-    assert "AAPL" in world.desk.facts()["quarantined"]
+    assert "AAPL" in world.desk.facts().quarantined
     assert any("cannot be ignored" in text for text in said(world, "WARNING"))
 
 
@@ -98,7 +98,7 @@ def test_a_settlement_is_the_same_after_a_crash(world: World) -> None:
     world.tell(Resolve("AAPL", ADOPT))
     world.crash()
     world.calm()
-    assert (world.held(1), world.desk.facts()["quarantined"]) == (3, {})
+    assert (world.held(1), world.desk.facts().quarantined) == (3, {})
 
 
 # --- bought by hand during the session
@@ -110,21 +110,21 @@ def bought_by_hand(world: World) -> None:
     by_hand(world, "buy", 5)
     settle(world, 70)
     settle(world, 2)
-    assert "AAPL" in world.desk.ledger.books.quarantined
+    assert "AAPL" in world.desk.state.quarantine.reasons
 
 
 @pytest.mark.parametrize(
-    ("how", "held", "left", "foreign"), [(ADOPT, 15, 15, {}), (FLATTEN, 10, 10, {}), (IGNORE, 10, 15, {"AAPL": "5"})]
+    ("how", "held", "left", "foreign"), [(ADOPT, 15, 15, {}), (FLATTEN, 10, 10, {}), (IGNORE, 10, 15, {"AAPL": 5})]
 )
-def test_what_was_bought_by_hand(world: World, how: Resolution, held: int, left: int, foreign: dict[str, str]) -> None:
+def test_what_was_bought_by_hand(world: World, how: Resolution, held: int, left: int, foreign: dict[str, int]) -> None:
     bought_by_hand(world)
     world.tell(Resolve("AAPL", how))
     for _ in range(3):
         settle(world)
-    assert (world.held(1), there(world), world.desk.facts()["foreign"]) == (held, left, foreign)
+    assert (world.held(1), there(world), world.desk.facts().foreign) == (held, left, foreign)
     settle(world, 70)
     settle(world, 2)
-    assert world.desk.facts()["quarantined"] == {}
+    assert world.desk.facts().quarantined == {}
     assert sum(t.quantity for t in world.trade_rows()) == held  # what nobody's strategy did is nobody's trade
 
 
@@ -135,7 +135,7 @@ def test_a_strategy_is_named_where_several_could_take_the_shares(world: World) -
     world.tell(Resolve("AAPL", ADOPT, price=D(100)))
     assert any("--strategy" in text for text in said(world, "WARNING"))
     world.tell(Resolve("AAPL", ADOPT, "beta", D(100)))
-    assert (world.held(2), world.desk.facts()["quarantined"]) == (5, {})
+    assert (world.held(2), world.desk.facts().quarantined) == (5, {})
 
 
 # --- closed by hand between two sessions
@@ -170,11 +170,11 @@ def test_a_strategy_begins_without_what_is_gone_and_the_symbol_waits_for_a_perso
         (0, IGNORE, [(10, 90)], 0, {}),
         (4, ADOPT, [(6, 95)], 4, {}),
         (4, FLATTEN, [(6, 95), (4, D("99.99"))], 0, {}),
-        (4, IGNORE, [(10, 90)], 0, {"AAPL": "4"}),
+        (4, IGNORE, [(10, 90)], 0, {"AAPL": 4}),
     ],
 )
 def test_what_is_gone_is_booked_so_that_no_later_session_looks_for_it(
-    there_now: int, how: Resolution, sold: list[tuple[int, int]], held: int, foreign: dict[str, str]
+    there_now: int, how: Resolution, sold: list[tuple[int, int]], held: int, foreign: dict[str, int]
 ) -> None:
     world = begun_without(there_now)
     world.tell(Resolve("AAPL", how, price=D(95)))
@@ -182,10 +182,10 @@ def test_what_is_gone_is_booked_so_that_no_later_session_looks_for_it(
     settle(world)
     assert [(t.quantity, t.price) for t in world.trade_rows()] == sold
     assert 10 - sum(t.quantity for t in world.trade_rows()) == held == world.held(1)
-    assert (world.desk.facts()["foreign"], world.desk.facts()["quarantined"]) == (foreign, {})
+    assert (world.desk.facts().foreign, world.desk.facts().quarantined) == (foreign, {})
     settle(world, 70)
     settle(world, 2)
-    assert world.desk.facts()["quarantined"] == {}
+    assert world.desk.facts().quarantined == {}
 
 
 # --- the whole account
@@ -196,7 +196,7 @@ def test_the_kill_switch_for_the_whole_account_closes_what_is_not_ours_too() -> 
     by_hand(world, "buy", 5, "MSFT")
     world.order(1, "buy", 10)
     settle(world)
-    assert world.desk.facts()["foreign"] == {"MSFT": "5"}
+    assert world.desk.facts().foreign == {"MSFT": 5}
     world.tell(KillSwitch(flatten=True, whole_account=True))
     assert world.bulks[-1].whole_account
     for _ in range(3):
@@ -204,7 +204,7 @@ def test_the_kill_switch_for_the_whole_account_closes_what_is_not_ours_too() -> 
     assert (there(world), there(world, "MSFT")) == (0, 0)
     settle(world, 70)
     settle(world, 2)
-    assert world.desk.facts()["quarantined"] == {}
+    assert world.desk.facts().quarantined == {}
 
 
 def test_flatten_alone_leaves_what_is_not_ours() -> None:
@@ -223,25 +223,25 @@ def with_foreign_shares() -> World:
     world = World()
     by_hand(world, "buy", 5, "MSFT")
     settle(world)
-    assert world.desk.facts()["foreign"] == {"MSFT": "5"}
+    assert world.desk.facts().foreign == {"MSFT": 5}
     return world
 
 
 @pytest.mark.parametrize(
-    ("how", "ours", "left", "foreign"), [(ADOPT, 5, 5, {}), (FLATTEN, 0, 0, {}), (IGNORE, 0, 5, {"MSFT": "5"})]
+    ("how", "ours", "left", "foreign"), [(ADOPT, 5, 5, {}), (FLATTEN, 0, 0, {}), (IGNORE, 0, 5, {"MSFT": 5})]
 )
 def test_shares_that_were_never_ours_are_adopted_or_closed_as_an_operator_says(
-    how: Resolution, ours: int, left: int, foreign: dict[str, str]
+    how: Resolution, ours: int, left: int, foreign: dict[str, int]
 ) -> None:
     world = with_foreign_shares()
-    first = world.desk.ledger.terms.slots[0]
+    first = world.desk.state.terms.slots[0]
     world.tell(Resolve("MSFT", how, first.strategy, D(100)))
     for _ in range(3):
         settle(world)
-    assert (world.desk.ledger.books.held(first.slot, "MSFT"), there(world, "MSFT")) == (ours, left)
+    assert (world.desk.state.positions.held(first.slot, "MSFT"), there(world, "MSFT")) == (ours, left)
     settle(world, 70)
     settle(world, 2)
-    assert (world.desk.facts()["foreign"], world.desk.facts()["quarantined"]) == (foreign, {})
+    assert (world.desk.facts().foreign, world.desk.facts().quarantined) == (foreign, {})
 
 
 def test_shares_that_were_never_ours_go_to_nobody_unless_a_strategy_is_named() -> None:
@@ -249,4 +249,4 @@ def test_shares_that_were_never_ours_go_to_nobody_unless_a_strategy_is_named() -
     world.tell(Resolve("MSFT", ADOPT, "", D(100)))
     settle(world)
     assert said(world, "WARNING") == ["MSFT: several strategies could take the shares: name one with --strategy"]
-    assert world.desk.facts()["foreign"] == {"MSFT": "5"}
+    assert world.desk.facts().foreign == {"MSFT": 5}

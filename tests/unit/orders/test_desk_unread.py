@@ -59,7 +59,7 @@ def test_a_missed_fill_is_booked_although_an_order_of_somebody_cannot_be_read(wo
     world.updates.clear()  # the news of the fill are lost
     compare(world, order="z")
     assert (world.states(bought)[-1], world.held(1)) == ("filled", 6)
-    assert not world.desk.ledger.reconciling.unread
+    assert not world.desk.state.broker_view.unread
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -69,8 +69,8 @@ def test_a_position_that_cannot_be_read_is_not_gone(world: World, named: bool) -
     settle(world)
     for _ in range(3):
         compare(world, position="AAPL", named=named)
-    books = world.desk.ledger.books
-    assert (world.held(1), books.quarantined, books.differences) == (10, {}, {})
+    state = world.desk.state
+    assert (world.held(1), state.quarantine.reasons, state.broker_view.differences) == (10, {}, {})
     more = world.order(1, "buy", 1)
     settle(world)
     exit_, elsewhere = world.order(1, "sell", 4), world.order(2, "buy", 1, "MSFT")
@@ -95,7 +95,7 @@ def test_what_is_not_ours_is_told_apart_once_it_can_be_read() -> None:
     assert refusal(world, name) == "quarantined"
     for _ in range(2):
         compare(world)
-    assert (world.desk.ledger.books.foreign, world.desk.ledger.books.quarantined) == ({"MSFT": 3}, {})
+    assert (world.desk.state.broker_view.foreign, world.desk.state.quarantine.reasons) == ({"MSFT": 3}, {})
 
 
 def test_books_are_not_opened_while_a_position_does_not_say_its_symbol() -> None:
@@ -115,7 +115,7 @@ def test_an_order_of_ours_that_cannot_be_read_is_neither_looked_up_nor_ended_and
     for _ in range(4):
         compare(world, order=name)
         assert not any(isinstance(command, LookUp) for command in world.commands)
-    assert world.desk.ledger.orders.by_id[name].state is OrderState.ACKNOWLEDGED
+    assert world.desk.state.orders.by_id[name].state is OrderState.ACKNOWLEDGED
     more, elsewhere = world.order(1, "buy", 1), world.order(2, "buy", 1, "MSFT")
     settle(world)
     assert refusal(world, more) == "quarantined"
@@ -126,14 +126,14 @@ def test_an_order_of_ours_that_cannot_be_read_is_neither_looked_up_nor_ended_and
 def test_an_order_that_a_person_replaced_by_one_that_cannot_be_read_has_not_ended(world: World, named: bool) -> None:
     name = world.order(1, "buy", 10, limit_price=D(90))
     settle(world)
-    broker_id = world.desk.ledger.orders.by_id[name].broker_order_id
+    broker_id = world.desk.state.orders.by_id[name].broker_order_id
     world.exchange.replace("me", broker_id, world.now, OrderChanges(limit_price=D(91), client_order_id="by-hand"))
     world.now += 10**9
     world._collect()
     world.updates.clear()
     for _ in range(5):
         compare(world, order="by-hand", named=named)
-    assert not world.desk.ledger.orders.by_id[name].state.is_final
+    assert not world.desk.state.orders.by_id[name].state.is_final
     assert not any("does not show" in d.text for d in world.others if isinstance(d, Warn))
 
 

@@ -1,0 +1,437 @@
+"""The parts of the desk's state beside orders and positions; each changes its own fields and nothing else does."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from liualgotrader.common.clock import NEVER
+from liualgotrader.common.money import ZERO
+from liualgotrader.common.orders import BrokerAccount, BrokerActivity, News, SlotNews
+from liualgotrader.common.rows import Row
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.orders.desk_messages import Cancel, Decision, Missing, Tell, Warn, Write
+
+Place = tuple[int, str]  # slot and symbol
+
+
+class Due(StrEnum):
+    """What is to be done when an alarm goes off; the key says to whom."""
+
+    EXPIRE = "expire"  # an order's lifetime has passed
+    CANCEL_AGAIN = "cancel_again"  # a cancel was asked and nothing came of it
+    CLOSE = "close"  # a position is to be closed, next try
+    LIQUIDATE = "liquidate"  # the end of the day for DAY_TRADE
+    RECONCILE = "reconcile"
+    WAITED = "waited"  # an exit has waited for the end of other orders as long as it may
+    LOOK_UP = "look_up"  # an order's fate is not known
+
+
+class Alarms:
+    """Alarms of one clock, earliest first, in the order they were set where the time is the same.
+
+    An alarm whose reason has gone (`alive` says so) is forgotten as soon as it is the next one.
+    """
+
+    def __init__(self, alive: Callable[[Due, Any], bool]) -> None:
+        self._heap: list[tuple[int, int, Due, Any]] = []
+        self._set: dict[tuple[Due, Hashable], int] = {}
+        self._count = 0
+        self._alive = alive
+
+    def set(self, at: int, due: Due, key: Hashable = "") -> None:
+        """Set an alarm; an earlier one for the same is replaced."""
+        self._count += 1
+        self._set[due, key] = self._count
+        heapq.heappush(self._heap, (at, self._count, due, key))
+
+    def forget(self, due: Due, key: Hashable) -> None:
+        """Take an alarm back."""
+        self._set.pop((due, key), None)
+
+    def clear(self) -> None:
+        """Take every alarm back."""
+        self._heap.clear()
+        self._set.clear()
+
+    def has(self, due: Due, key: Hashable) -> bool:
+        """Whether such an alarm is set."""
+        return (due, key) in self._set
+
+    def next(self) -> int:
+        """Return the earliest instant, `NEVER` if no alarm is set."""
+        while self._heap:
+            at, number, due, key = self._heap[0]
+            if self._set.get((due, key)) == number and self._alive(due, key):
+                return at
+            heapq.heappop(self._heap)
+            if self._set.get((due, key)) == number:
+                del self._set[due, key]
+        return NEVER
+
+    def take(self, now: int) -> Iterator[tuple[Due, Any]]:
+        """Yield what is due at `now`, earliest first; what is set meanwhile for `now` or before comes too."""
+        while self.next() <= now:
+            _, _, due, key = heapq.heappop(self._heap)
+            del self._set[due, key]
+            yield due, key
+
+
+@dataclass(slots=True)
+class DeskSlot:
+    """One strategy in one consumer: what it said of itself, and all its news."""
+
+    number: int
+    plan: SlotPlan | None
+    strategy: str = ""
+    day_trade: bool = True  # as the plan says, until it declares itself
+    cash: Decimal = ZERO  # dollars that its fills brought, less what it paid, fees and the cost of what it carries
+    stopped: str = ""
+    news: list[SlotNews] = field(default_factory=list)
+    next_number: int = 1  # the lowest n that no order of it has used
+    desk_orders: int = 0
+    rejections: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # -> (times, since)
+
+
+class Outputs:
+    """The decisions of the present input, with the numbers of rows and news."""
+
+    def __init__(self) -> None:
+        self._decisions: list[Decision] = []
+        self.rows = 0  # written so far
+
+    def add(self, decision: Decision) -> None:
+        """Add a decision."""
+        self._decisions.append(decision)
+
+    def warn(self, level: str, text: str) -> None:
+        """Say something to a person."""
+        self._decisions.append(Warn(level, text))
+
+    def write(self, row: Row) -> None:
+        """Number a row for the database."""
+        self.rows += 1
+        self._decisions.append(Write(self.rows, row))
+
+    def number_rows_after(self, number: int) -> None:
+        """Go on with the numbers of rows that are stored already."""
+        self.rows = number
+
+    def tell(self, slot: DeskSlot, news: SlotNews) -> None:
+        """Keep and tell a slot's next item of news, which has the number `len(slot.news) + 1`."""
+        slot.news.append(news)
+        self._decisions.append(Tell(slot.number, news))
+
+    def tell_again(self, slot: int, news: News) -> None:
+        """Tell a slot what is no news of its own count, or what it was told before."""
+        self._decisions.append(Tell(slot, news))
+
+    def take_cancels(self, act: Callable[[], None]) -> list[Cancel]:
+        """Return the cancels that `act` decides on, instead of deciding on each."""
+        before = len(self._decisions)
+        act()
+        new = self._decisions[before:]
+        self._decisions[before:] = [d for d in new if not isinstance(d, Cancel)]
+        return [d for d in new if isinstance(d, Cancel)]
+
+    def take(self) -> list[Decision]:
+        """Return all decisions and begin anew."""
+        decisions, self._decisions = self._decisions, []
+        return decisions
+
+
+class Quarantine:
+    """The symbols in which nothing is opened, and why."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+        self._for_a_person: dict[Place, str] = {}  # what only a person can settle
+        self.missing: dict[Place, Missing] = {}  # held by a slot's strategy before, and not there any more
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why, by symbol."""
+        return self._reasons
+
+    def set(self, symbol: str, why: str) -> None:
+        """Open nothing in a symbol until a comparison with the broker, or a person, lifts this."""
+        self._reasons[symbol] = why
+
+    def set_apart(self, slot: int, symbol: str, why: str) -> None:
+        """Open nothing in a symbol until a person has settled it, whatever a comparison says meanwhile."""
+        self._for_a_person[slot, symbol] = self._reasons[symbol] = why
+
+    def miss(self, told: Missing, why: str) -> None:
+        """Set a symbol apart in which a slot's strategy should hold more than there is."""
+        self.missing[told.slot, told.symbol] = told
+        self.set_apart(told.slot, told.symbol, why)
+
+    def found_again(self, slot: int, symbol: str) -> bool:
+        """Forget that a slot's position was missing; return whether it was."""
+        if self.missing.pop((slot, symbol), None) is None:
+            return False
+        del self._for_a_person[slot, symbol]
+        return True
+
+    def write_off(self, place: Place) -> None:
+        """Forget what is missing: it is gone."""
+        del self.missing[place]
+
+    def lift(self, symbol: str) -> str:
+        """Allow entries again, unless a person has something to settle, which is returned."""
+        why = "; ".join(why for (_, theirs), why in self._for_a_person.items() if theirs == symbol)
+        if why:
+            self._reasons[symbol] = why
+        else:
+            del self._reasons[symbol]
+        return why
+
+    def resolve(self, symbol: str) -> tuple[str, list[Missing]]:
+        """Allow entries as a person says; return why there were none, and what was missing."""
+        self._for_a_person = {place: why for place, why in self._for_a_person.items() if place[1] != symbol}
+        lost = [self.missing.pop(place) for place in list(self.missing) if place[1] == symbol]
+        return self._reasons.pop(symbol), lost
+
+
+@dataclass(slots=True)
+class Closing:
+    """A position that the desk is closing: orders are taken back first, then a market order goes out."""
+
+    slot: int
+    symbol: str
+    reason: str
+    indicators: Mapping[str, Any]
+    tries: int = 0
+    order_id: str = ""
+
+    def sent(self, order_id: str) -> None:
+        """Take note of the next try."""
+        self.tries += 1
+        self.order_id = order_id
+
+
+class Closings:
+    """The positions being closed, and the slots in which nothing may stay open."""
+
+    def __init__(self) -> None:
+        self._closings: dict[Place, Closing] = {}
+        self._flattening: dict[int | None, str] = {}  # slot (None: all) -> why
+
+    def __bool__(self) -> bool:
+        return bool(self._closings)
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self._closings
+
+    def get(self, place: Place) -> Closing | None:
+        """Return the closing of a position, None if it is not being closed."""
+        return self._closings.get(place)
+
+    def in_symbol(self, symbol: str) -> list[Closing]:
+        """Return the closings in a symbol, oldest first."""
+        return [c for c in self._closings.values() if c.symbol == symbol] if self._closings else []
+
+    def begin(self, closing: Closing) -> None:
+        """Close a position."""
+        self._closings[closing.slot, closing.symbol] = closing
+
+    def end(self, place: Place) -> None:
+        """Close a position no longer."""
+        self._closings.pop(place, None)
+
+    def flatten(self, slot: int | None, reason: str) -> None:
+        """Let nothing stay open in a slot, or (None) in any."""
+        self._flattening[slot] = reason
+
+    def reasons(self, slot: int) -> list[str]:
+        """Return why what the slot opened would be closed at once."""
+        return [why for which, why in self._flattening.items() if which in (None, slot)]
+
+    def reason(self, slot: int) -> str:
+        """Return why nothing may stay open in a slot, its own reason first, empty if there is none."""
+        return self._flattening.get(slot) or self._flattening.get(None) or ""
+
+    @property
+    def everything(self) -> bool:
+        """Whether all positions are to be closed."""
+        return None in self._flattening
+
+    def keep_only_everything(self) -> None:
+        """Forget what was said of single slots."""
+        self._flattening = {slot: why for slot, why in self._flattening.items() if slot is None}
+
+    def allow(self) -> None:
+        """Let positions stay open again."""
+        self._flattening.clear()
+
+
+class BrokerView:
+    """What the broker shows beside our orders: the account, shares that are not ours, and how far they were compared."""
+
+    def __init__(self) -> None:
+        self.account: BrokerAccount | None = None
+        self.gain_then = ZERO  # what our positions had gained when the account was told, dollars
+        self._activities: dict[str, BrokerActivity] = {}  # those that are no trades, by id
+        self.named: list[str] = []  # those of this session in words
+        self._foreign: dict[str, Decimal] = {}  # signed shares that are not ours
+        self.differences: dict[str, Decimal] = {}  # signed shares that the account has beyond our books, seen twice
+        self.suspects: dict[str, Decimal] = {}  # differences seen once
+        self.strangers: set[str] = set()  # broker ids of orders that are not ours, named since the start
+        self.sequence = 0  # newest number of the broker's order stream
+        self.connections = 0  # of the broker's order stream
+        self.attached = False  # it was connected since the newest `Begin`: what is ours has been taken up
+        self.opened = False  # what is foreign has been recorded
+        self._unopened: set[str] = set()  # symbols of which it was not known then
+        self.unread: Mapping[str, str] = {}  # by symbol, why nothing is opened in it until it can be read
+        self.compared_at = 0  # market time of the newest comparison
+        self._asked = False  # and not answered
+        self._again = False  # something came up meanwhile that the answer may have missed
+        self._failures = 0
+        self._fills_then = self._connections_then = 0  # when it was asked for
+
+    # --- the account
+
+    def take_account(self, account: BrokerAccount, gain: Decimal) -> None:
+        """Take in the account's figures; `gain` is what our positions have gained by now, dollars."""
+        self.account, self.gain_then = account, gain
+
+    def is_known(self, activity: BrokerActivity) -> bool:
+        """Whether an activity was taken in before."""
+        return activity.activity_id in self._activities
+
+    def take_activity(self, activity: BrokerActivity, *, named: bool) -> None:
+        """Take in what moved the account; `named`: it is shown to a person."""
+        self._activities[activity.activity_id] = activity
+        if named:
+            self.named.append(activity.text)
+
+    # --- shares
+
+    @property
+    def foreign(self) -> Mapping[str, Decimal]:
+        """Signed shares that are not ours, by symbol."""
+        return self._foreign
+
+    def beyond(self, symbol: str) -> Decimal:
+        """Return the signed shares that the account has beyond our books."""
+        return self._foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
+
+    def seen_beyond(self, symbol: str) -> Decimal:
+        """Return the same by the newest comparison, believed or not."""
+        return self._foreign.get(symbol, ZERO) + self.suspects.get(symbol, self.differences.get(symbol, ZERO))
+
+    def set_foreign(self, symbol: str, shares: Decimal) -> None:
+        """Take note of shares that are not ours."""
+        self._foreign[symbol] = shares
+
+    def agree(self, symbol: str) -> bool:
+        """Take note that books and account agree; return whether they were known not to."""
+        self.suspects.pop(symbol, None)
+        return self.differences.pop(symbol, None) is not None
+
+    def differ(self, symbol: str, difference: Decimal) -> bool:
+        """Take note of a difference; return whether it is new and was seen twice."""
+        if self.suspects.get(symbol) != difference:
+            self.suspects[symbol] = difference
+            return False
+        if self.differences.get(symbol) == difference:
+            return False
+        self.differences[symbol] = difference
+        return True
+
+    def doubt(self, symbol: str, *, again: bool) -> None:
+        """A fill lies between two views: forget what was seen once, and compare again if `again`."""
+        self.suspects.pop(symbol, None)
+        self._again = self._again or again
+
+    # --- comparing
+
+    def name_stranger(self, broker_order_id: str) -> bool:
+        """Return whether an order has not been named since the start, and take note that it is now."""
+        new = broker_order_id not in self.strangers
+        self.strangers.add(broker_order_id)
+        return new
+
+    def begin(self) -> None:
+        """A new `Begin`: nothing is attached, and strangers are named again."""
+        self.attached = False
+        self.strangers.clear()
+
+    def connect(self) -> None:
+        """The order stream is (again) connected."""
+        self.connections += 1
+        self.attached = True
+
+    def follow_stream(self, sequence: int) -> int:
+        """Take in a number of the order stream and return how far it is from the one before, 0 if nobody knows."""
+        gap = sequence - self.sequence if sequence and self.sequence else 0
+        self.sequence = max(self.sequence, sequence)
+        return gap
+
+    def open_books(self, unknown: Iterable[str] = ()) -> None:
+        """What is foreign has been recorded, but for symbols of which it is not known."""
+        self.opened, self._unopened = True, set(unknown)
+
+    @property
+    def unopened(self) -> frozenset[str]:
+        """The symbols of which it was not known what is foreign."""
+        return frozenset(self._unopened)
+
+    def open_symbol(self, symbol: str) -> bool:
+        """What is foreign in a symbol is known; return whether it was not before."""
+        new = symbol in self._unopened
+        self._unopened.discard(symbol)
+        return new
+
+    def see_unread(self, unread: Mapping[str, str]) -> None:
+        """Take in the symbols of which the newest answer could not be read."""
+        self.unread = unread
+
+    def may_ask(self, fills: int) -> bool:
+        """Return whether the broker's books are to be asked for now, and take note that they are.
+
+        One question at a time. Not before everything that earlier batches left has been taken up: what is not ours by
+        then would be foreign.
+        """
+        if not self.opened and not self.attached:  # the order stream's connection asks
+            return False
+        if self._asked:
+            self._again = True
+            return False
+        self._asked, self._again, self._fills_then = True, False, fills
+        self._connections_then = self.connections
+        return True
+
+    def forget_question(self) -> None:
+        """The question that is out will not be answered."""
+        self._asked = False
+
+    def ask_again(self) -> None:
+        """Let another question follow the answer that is awaited."""
+        self._again = True
+
+    def answered(self, now: int, *, ok: bool) -> int:
+        """Take in that the question was answered, or (not `ok`) failed; return how often in a row it has failed."""
+        self._asked = False
+        self._failures = 0 if ok else self._failures + 1
+        if ok:
+            self.compared_at = now
+        return self._failures
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether something came up that the answer may have missed."""
+        return self._again
+
+    def has_moved(self, newest_fill: int) -> bool:
+        """Whether a fill with this number came after the question."""
+        return newest_fill > self._fills_then
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the stream was connected during the whole question; else it may have missed what happened before."""
+        return self._connections_then == self.connections
