@@ -74,7 +74,7 @@ async def _serve(spec: MarketSpec) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    ended = asyncio.ensure_future(running.world.market.ended.wait())
+    ended = asyncio.ensure_future(running.loop.ended.wait())
     stopped = asyncio.ensure_future(stopping.wait())
     try:
         await asyncio.wait([running.task, ended, stopped], return_when=asyncio.FIRST_COMPLETED)

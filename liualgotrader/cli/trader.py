@@ -191,11 +191,11 @@ def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:
     Raises:
         ConfigError: if there is no trading day, or the folder of recorded days lacks one.
     """
-    from liualgotrader.tapes.tape_factory import must_hold
+    from liualgotrader.tapes.tape_factory import require_day
 
     if "-" not in request.window_to:
         if request.data:
-            must_hold(request.data, request.market_day())
+            require_day(request.data, request.market_day())
         return [request]
     import datetime as dt
     import secrets
@@ -207,7 +207,7 @@ def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:
     if not days:
         raise ConfigError(f"there is no trading day from {first} to {last}")
     for day in days if request.data else ():
-        must_hold(request.data, day)
+        require_day(request.data, day)
     state = request.state or str(home / "accounts" / secrets.token_hex(4))
     return [msgspec.structs.replace(request, day=day.isoformat(), window_to="", state=state) for day in days]
 

@@ -1,4 +1,4 @@
-"""Who may come in, and how every refusal looks: keys, control token, request rate, unknown paths.
+"""Which requests are served, and how every refusal looks: keys, control token, request rate, unknown paths.
 
 The request rate is counted in machine time. It is limited to 200 a minute, as at the vendor, only where
 simulated time runs no faster than real time; in accelerated time a strategy's ordinary minute would exceed
@@ -14,12 +14,11 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from liualgotrader.common.clock import SECOND, Clock
+from liualgotrader.common.clock import SECOND, Clock, WallClock
 from liualgotrader.exchange.exchange_values import Refusal
-from liualgotrader.simulator.data_stream import KEY_HEADER, SECRET_HEADER
 from liualgotrader.simulator.faults import Fault
-from liualgotrader.simulator.subscriptions import same_secret
-from liualgotrader.simulator.wire import no, refused
+from liualgotrader.simulator.subscriptions import KEY_HEADER, SECRET_HEADER, same_secret
+from liualgotrader.simulator.wire import failure
 from liualgotrader.simulator.world import WORLD, World
 
 log = logging.getLogger(__name__)
@@ -55,8 +54,6 @@ class RequestRate:
 
     def headers(self) -> dict[str, str]:
         """Return the vendor's headers; the reset is in epoch seconds as the vendor's are, by the wall clock."""
-        from liualgotrader.common.clock import WallClock
-
         oldest = self._taken[0] if self._taken else self._clock.machine()
         wait = max(oldest + _MINUTE_SECONDS * SECOND - self._clock.machine(), 0)
         return {
@@ -77,66 +74,59 @@ def rate_for(world: World) -> RequestRate | None:
 
 
 @web.middleware
-async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let in who may come in, and turn every refusal, and a bug of ours, into the vendor's JSON."""
-    stopped = _stopped(request)
-    if stopped is not None:
-        return stopped
-    try:
-        response = await _answer(request, handler)
-    except Refusal as refusal:
-        response = refused(refusal)
-    except web.HTTPException as e:
-        code, message = _HTTP_CODES.get(e.status, (e.status * 100_000, e.reason))
-        response = no(e.status, code, message)
-    except Exception:
-        if request.path in _WEBSOCKETS:
-            raise  # the answer was the handshake
-        log.exception("a request to %s could not be answered", request.path)
-        response = no(500, 50010000, "internal server error")
-    rate = request.app.get(RATE)
-    if rate is not None and request.path.startswith(_TRADING):
+async def check_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Pass on requests that are allowed, and answer every refusal, and a bug of ours, with the vendor's JSON."""
+    rate = request.app.get(RATE) if request.path.startswith(_TRADING) else None
+    if (refused := _refusal(request)) is not None:
+        return refused
+    response: web.StreamResponse
+    if rate is not None and not rate.take():
+        response = failure(429, 42910000, "rate limit exceeded")
+    else:
+        try:
+            response = await _with_faults(request, handler)
+        except Refusal as refusal:
+            response = failure(refusal.status, refusal.code, refusal.message, **refusal.extra)
+        except web.HTTPException as e:
+            code, message = _HTTP_CODES.get(e.status, (e.status * 100_000, e.reason))
+            response = failure(e.status, code, message)
+        except Exception:
+            if request.path in _WEBSOCKETS:
+                raise  # the answer was the handshake
+            log.exception("a request to %s could not be answered", request.path)
+            response = failure(500, 50010000, "internal server error")
+    if rate is not None:
         response.headers.update(rate.headers())
     return response
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Return the handler's answer, or what befalls the request on purpose instead."""
+def _refusal(request: web.Request) -> web.Response | None:
+    """Return the answer to a request without the right credentials, None for one with them."""
+    world, headers = request.app[WORLD], request.headers
+    if not request.path.startswith(CONTROL):  # websockets authenticate by message
+        if request.path in _WEBSOCKETS or world.keys.match(headers.get(KEY_HEADER), headers.get(SECRET_HEADER)):
+            return None
+        return failure(401, 40110000, "request is not authorized")
+    try:
+        host, origin = urlsplit(f"//{request.host}").hostname, urlsplit(headers.get("Origin") or "")
+    except ValueError:
+        return failure(403, 40310000, "this host name or origin is not served")
+    if host not in _LOOPBACK_NAMES:
+        return failure(403, 40310000, "this host name is not served")
+    if "Origin" in headers and origin.netloc != request.host:
+        return failure(403, 40310000, "this origin is not served")
+    if not same_secret(headers.get(TOKEN_HEADER, ""), world.token):
+        return failure(401, 40110000, "the control token is missing or wrong; it lies beside the session page")
+    return None
+
+
+async def _with_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Return the handler's answer, unless a fault is set for the request."""
     world = request.app[WORLD]
     fault = world.faults.next_for(request.method) if request.path.startswith(_TRADING) else None
     if fault is None:
         return await handler(request)
-    response = await handler(request) if fault.executes else no(500, 50010000, "internal server error")
+    response = await handler(request) if fault.executes else failure(500, 50010000, "internal server error")
     if not fault.answers:
         await world.closing.wait()
-    return no(504, 50410000, "request timed out") if fault is Fault.TIMEOUT_504_AFTER else response
-
-
-def _stopped(request: web.Request) -> web.Response | None:
-    world = request.app[WORLD]
-    if request.path.startswith(CONTROL):
-        return _stopped_at_control(request, world)
-    if request.path in _WEBSOCKETS:
-        return None  # these authenticate by message
-    if not world.keys.match(request.headers.get(KEY_HEADER), request.headers.get(SECRET_HEADER)):
-        return no(401, 40110000, "request is not authorized")
-    rate = request.app.get(RATE)
-    if rate is not None and request.path.startswith(_TRADING) and not rate.take():
-        response = no(429, 42910000, "rate limit exceeded")
-        response.headers.update(rate.headers())
-        return response
-    return None
-
-
-def _stopped_at_control(request: web.Request, world: World) -> web.Response | None:
-    try:
-        host, origin = urlsplit(f"//{request.host}").hostname, urlsplit(request.headers.get("Origin") or "")
-    except ValueError:
-        return no(403, 40310000, "this host name or origin is not served")
-    if host not in _LOOPBACK_NAMES:
-        return no(403, 40310000, "this host name is not served")
-    if "Origin" in request.headers and origin.netloc != request.host:
-        return no(403, 40310000, "this origin is not served")
-    if not same_secret(request.headers.get(TOKEN_HEADER, ""), world.token):
-        return no(401, 40110000, "the control token is missing or wrong; it lies beside the session page")
-    return None
+    return failure(504, 50410000, "request timed out") if fault is Fault.TIMEOUT_504_AFTER else response

@@ -24,8 +24,8 @@ from liualgotrader.simulator.trading_shapes import (
     configuration_body,
     portfolio_body,
 )
-from liualgotrader.simulator.wire import MIDNIGHT, answer, midnight_of, no, words
-from liualgotrader.simulator.world import WORLD, World
+from liualgotrader.simulator.wire import MIDNIGHT, answer, failure, midnight_of, words
+from liualgotrader.simulator.world import WORLD
 
 _FILL = "FILL"
 _TIMEFRAMES = {"1Min": MINUTE, "5Min": 5 * MINUTE, "15Min": 15 * MINUTE, "1H": HOUR, "1D": 24 * HOUR}
@@ -109,29 +109,24 @@ async def list_activities(request: web.Request) -> web.Response:
     direction = query.get("direction") or "desc"
     if direction not in ("asc", "desc"):
         raise Refusal(*BAD_FIELD, f"invalid direction: {direction}")
-    after, until = _activity_bounds(request)
+    day = instant_in(request, "date")
+    if day is None:
+        after, until = instant_in(request, "after"), instant_in(request, "until")
+    else:
+        first = midnight_of(day)
+        after, until = first - 1, new_york(day_of(first) + timedelta(days=1), MIDNIGHT)
     fills = world.exchange.activities(world.account_id, after=after, until=until)
     cash = world.exchange.cash_activities(world.account_id, after=after, until=until)
     every: list[Activity | CashActivity] = [*fills, *cash]
-    wanted = [a for a in sorted(every, key=lambda a: a.at) if _is_asked_for(request, a.activity_type)]
-    return answer([activity_body(a) for a in page_of(wanted, direction, size, query.get("page_token") or None)])
-
-
-def _is_asked_for(request: web.Request, kind: str) -> bool:
     named = request.match_info.get("activity_type")
-    types = {named} if named else set(words(request.query.get("activity_types")))
+    types = {named} if named else set(words(query.get("activity_types")))
+    category = query.get("category")
     if types:
-        return kind in types
-    category = request.query.get("category")
-    return category is None or (category == "trade_activity") is (kind == _FILL)
-
-
-def _activity_bounds(request: web.Request) -> tuple[int | None, int | None]:
-    day = instant_in(request, "date")
-    if day is None:
-        return instant_in(request, "after"), instant_in(request, "until")
-    first = midnight_of(day)
-    return first - 1, new_york(day_of(first) + timedelta(days=1), MIDNIGHT)
+        every = [a for a in every if a.activity_type in types]
+    elif category is not None:
+        every = [a for a in every if (category == "trade_activity") is (a.activity_type == _FILL)]
+    every.sort(key=lambda a: a.at)
+    return answer([activity_body(a) for a in page_of(every, direction, size, query.get("page_token") or None)])
 
 
 # --- assets
@@ -153,7 +148,7 @@ async def get_asset(request: web.Request) -> web.Response:
     world = request.app[WORLD]
     name = request.match_info["symbol"]
     terms = world.symbols.terms(world.symbols.symbol(name))
-    return no(404, 40410000, f"asset not found for {name}") if terms is None else answer(asset_body(terms))
+    return failure(404, 40410000, f"asset not found for {name}") if terms is None else answer(asset_body(terms))
 
 
 # --- time
@@ -161,15 +156,11 @@ async def get_asset(request: web.Request) -> web.Response:
 
 async def get_clock(request: web.Request) -> web.Response:
     """Return the market's time, and when the exchange opens and closes next."""
-    return answer(_clock(request.app[WORLD]))
-
-
-def _clock(world: World) -> dict[str, object]:
-    now = world.now
+    now = request.app[WORLD].now
     current = session_at_or_after(now)
     is_open = current.is_open(now)
     following = session_at_or_after(current.closes_at) if is_open else current
-    return clock_body(now, is_open=is_open, next_open=following.opens_at, next_close=current.closes_at)
+    return answer(clock_body(now, is_open=is_open, next_open=following.opens_at, next_close=current.closes_at))
 
 
 async def get_calendar(request: web.Request) -> web.Response:

@@ -1,11 +1,11 @@
-"""What waits to be sent on one websocket: the market never waits for a client, a slow client is cut off."""
+"""Websocket connections: the market never waits for a client, and a slow client is cut off."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import ClientError, WSCloseCode, web
 
@@ -26,7 +26,7 @@ class ClientOutbox:
     def __init__(
         self,
         socket: web.WebSocketResponse,
-        transport: asyncio.WriteTransport | None,
+        transport: asyncio.Transport | None,
         *,
         binary: bool,
         limit: int = MAX_QUEUED_BYTES,
@@ -38,36 +38,27 @@ class ClientOutbox:
         self._transport = transport
         self._limit = limit
         self._frames: deque[bytes] = deque()
-        self._bytes = 0
+        self.queued_bytes = 0
         self._wake = asyncio.Event()
         self._close_code: int | None = None
         self._abort = False
-        self._overflow_frame = b""
+        self.overflow_frame = b""  # sent to a client that does not keep up before it is cut off
         self.frames = 0  # how many were queued since the connection began
         self.on_sent: Callable[[int], None] | None = None
-
-    @property
-    def queued_bytes(self) -> int:
-        """How many bytes wait."""
-        return self._bytes
-
-    def refuse_slow_client_with(self, frame: bytes) -> None:
-        """Say so with this frame before a client that does not keep up is cut off."""
-        self._overflow_frame = frame
 
     def put(self, frame: bytes) -> bool:
         """Queue a frame and return whether it will be sent; one that exceeds the limit ends the connection."""
         if self.muted or self.closing:
             return False
-        if self._bytes + len(frame) > self._limit:
+        if self.queued_bytes + len(frame) > self._limit:
             self._frames.clear()
-            self._bytes = 0
-            if self._overflow_frame:
-                self._frames.append(self._overflow_frame)
+            self.queued_bytes = 0
+            if self.overflow_frame:
+                self._frames.append(self.overflow_frame)
             self.close(WSCloseCode.POLICY_VIOLATION)
             return False
         self._frames.append(frame)
-        self._bytes += len(frame)
+        self.queued_bytes += len(frame)
         self.frames += 1
         if self.on_sent is not None:
             self.on_sent(self.frames)
@@ -81,16 +72,21 @@ class ClientOutbox:
         self._wake.set()
 
     def abort(self) -> None:
-        """Drop the connection as a broken network does, without a word."""
+        """Drop the connection as a broken network does, without a close frame."""
         self.closing = self._abort = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Send until somebody closes the outbox or the client is gone."""
+        """Send until the outbox is closed or the client is gone."""
         try:
             while not self._abort:
                 while self._frames and not self._abort:
-                    await self._send(self._frames.popleft())
+                    frame = self._frames.popleft()
+                    if self.binary:
+                        await self._socket.send_bytes(frame)
+                    else:
+                        await self._socket.send_str(frame.decode())
+                    self.queued_bytes = max(self.queued_bytes - len(frame), 0)
                 if self._close_code is not None:
                     break
                 await self._wake.wait()
@@ -98,15 +94,8 @@ class ClientOutbox:
         except (ConnectionError, ClientError):
             self.closing = True
 
-    async def _send(self, frame: bytes) -> None:
-        if self.binary:
-            await self._socket.send_bytes(frame)
-        else:
-            await self._socket.send_str(frame.decode())
-        self._bytes = max(self._bytes - len(frame), 0)
-
     async def end(self) -> None:
-        """Shake hands and close, or break off; nobody may be reading from the socket any more."""
+        """Close with a handshake, or break off; no task may be reading from the socket any more."""
         if self._abort:
             if self._transport is not None:
                 self._transport.abort()
@@ -114,14 +103,50 @@ class ClientOutbox:
         await self._socket.close(code=self._close_code or WSCloseCode.OK)
 
 
+class HasOutbox(Protocol):
+    """One client of a stream."""
+
+    @property
+    def outbox(self) -> ClientOutbox:
+        """What waits to be sent to it."""
+        ...
+
+
+Member = TypeVar("Member", bound=HasOutbox)
+
+
+class Connections(Generic[Member]):
+    """The clients of one stream."""
+
+    def __init__(self) -> None:
+        self.members: list[Member] = []
+        self.muted = False
+
+    def join(self, member: Member) -> None:
+        """Add a new connection."""
+        self.members.append(member)
+        member.outbox.muted = self.muted
+
+    def leave(self, member: Member) -> None:
+        """Forget a connection."""
+        if member in self.members:
+            self.members.remove(member)
+
+    def mute(self, *, muted: bool) -> None:
+        """Send nothing any more although the connections stay, or send again."""
+        self.muted = muted
+        for member in self.members:
+            member.outbox.muted = muted
+
+    def drop_all(self) -> None:
+        """Break every connection as a failing network does."""
+        for member in self.members:
+            member.outbox.abort()
+
+
 def websocket() -> web.WebSocketResponse:
     """Return the server's end of a websocket. Frames are not deflated: here that costs time and saves nothing."""
     return web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=2 * MOST_BYTES)
-
-
-def transport_of(request: web.Request) -> asyncio.WriteTransport | None:
-    """Return the connection under a request, to break it off; None if it is gone."""
-    return cast("asyncio.WriteTransport | None", request.transport)
 
 
 async def converse(outbox: ClientOutbox, conversation: Coroutine[Any, Any, None]) -> None:

@@ -1,4 +1,4 @@
-"""Our own routes under `/_sim`: the clock, the status, and what a test or a person may do to the market.
+"""Our own routes under `/_sim`: clock, status, and control of time, cash and faults.
 
 They need the token from the runtime folder (`X-LIU-Token`) and refuse a foreign Host or Origin.
 """
@@ -10,10 +10,11 @@ from aiohttp import web
 from liualgotrader.common.clock import machine_now
 from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, NAMES
+from liualgotrader.simulator.market_loop import MARKET
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, number_of, text_in
 from liualgotrader.simulator.trading_shapes import activity_body
-from liualgotrader.simulator.wire import answer, no, rfc3339
-from liualgotrader.simulator.world import WORLD, World
+from liualgotrader.simulator.wire import answer, failure, rfc3339
+from liualgotrader.simulator.world import WORLD
 
 
 def add_routes(app: web.Application) -> None:
@@ -30,8 +31,7 @@ def add_routes(app: web.Application) -> None:
 
 async def clock(request: web.Request) -> web.Response:
     """Return market = market0 + speed * (machine - machine0), ns, for processes that cannot map the page."""
-    world = request.app[WORLD]
-    anchor = world.market.anchor()
+    world, anchor = request.app[WORLD], request.app[MARKET].anchor()
     return answer(
         {
             "market": world.now,
@@ -44,47 +44,43 @@ async def clock(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """Return what the market is doing."""
-    return answer(status_of(request.app[WORLD]))
-
-
-def status_of(world: World) -> dict[str, object]:
     """Return the market's figures as they stand."""
-    return {
+    world, market = request.app[WORLD], request.app[MARKET]
+    figures = {
         "market": world.now,
         "time": rfc3339(world.now),
-        "standing": world.market.is_standing,
-        "ended": world.market.ended.is_set(),
-        "waiting_for": world.market.waiting_for,
+        "standing": market.is_standing,
+        "ended": market.ended.is_set(),
+        "waiting_for": market.waiting_for,
         "events": world.record.events,
         "orders": world.orders_taken,
-        "data_connections": len(world.data.subscribers),
-        "order_streams": len(world.updates.listeners),
-        "faults": world.faults.left(),
+        "data_connections": len(world.data.members),
+        "order_streams": len(world.updates.members),
+        "faults": world.faults.pending(),
         "muted": world.data.muted or world.updates.muted,
     }
+    return answer(figures)
 
 
 async def stop(request: web.Request) -> web.Response:
-    """Let the market stand."""
-    request.app[WORLD].market.stop()
-    return answer(status_of(request.app[WORLD]))
+    """Stop the market."""
+    request.app[MARKET].stop()
+    return await status(request)
 
 
 async def resume(request: web.Request) -> web.Response:
     """Let the market go on."""
-    request.app[WORLD].market.resume()
-    return answer(status_of(request.app[WORLD]))
+    request.app[MARKET].resume()
+    return await status(request)
 
 
 async def run_until(request: web.Request) -> web.Response:
     """Let the market go on to `{"at": ns}`, stand there, and answer then."""
-    world = request.app[WORLD]
     at = (await body_of(request)).get("at")
     if not isinstance(at, int):
         raise Refusal(*BAD_FIELD, "at must be an instant in ns")
-    await world.market.run_until(at)
-    return answer(status_of(world))
+    await request.app[MARKET].run_until(at)
+    return await status(request)
 
 
 async def move_cash(request: web.Request) -> web.Response:
@@ -109,7 +105,7 @@ async def fault(request: web.Request) -> web.Response:
     world, name = request.app[WORLD], request.match_info["name"]
     body = await body_of(request)
     if name not in NAMES:
-        return no(404, 40410000, f"no fault named {name}; there are {', '.join(NAMES)}")
+        return failure(404, 40410000, f"no fault named {name}; there are {', '.join(NAMES)}")
     if name in MUTES:
         on = body.get("on", True) is True
         if name != "mute_updates":
@@ -123,5 +119,5 @@ async def fault(request: web.Request) -> web.Response:
         count = body.get("count", 1)
         if not isinstance(count, int):
             raise Refusal(*BAD_FIELD, "count must be a number")
-        world.faults.expect(name, count)
-    return answer(status_of(world))
+        world.faults.add(name, count)
+    return await status(request)

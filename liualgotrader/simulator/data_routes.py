@@ -7,13 +7,14 @@ and the tape's bars before its day are at the day's prices: adjusted for splits,
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-from liualgotrader.common.events import Bar
 from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.simulator.asset_codes import EXCHANGE_LETTERS
+from liualgotrader.simulator.bar_history import timeframe_of
 from liualgotrader.simulator.day_history import rows_between
 from liualgotrader.simulator.market_shapes import (
     QUOTE_CONDITIONS,
@@ -27,8 +28,6 @@ from liualgotrader.simulator.market_shapes import (
     trade_row,
 )
 from liualgotrader.simulator.order_requests import instant_in
-from liualgotrader.simulator.paging import Rows, page
-from liualgotrader.simulator.timeframes import Timeframe, timeframe_of
 from liualgotrader.simulator.wire import answer, count, midnight_of, words
 from liualgotrader.simulator.world import WORLD, World
 
@@ -51,10 +50,11 @@ def add_routes(app: web.Application) -> None:
 # --- history
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-RowsOf = Callable[[World, web.Request, int, int], Callable[[str], Rows]]
+RowsOf = Callable[[str], tuple[Sequence[int], Callable[[int], object]]]
+"""For a symbol: the places of its rows, integers that ascend with time, and what makes the row at a place."""
 
 
-def _history_route(kind: str, rows_of: RowsOf) -> Handler:
+def _history_route(kind: str, rows: Callable[[World, web.Request, int, int], RowsOf]) -> Handler:
     async def history(request: web.Request) -> web.Response:
         world, query = request.app[WORLD], request.query
         start = instant_in(request, "start")
@@ -64,17 +64,16 @@ def _history_route(kind: str, rows_of: RowsOf) -> Handler:
         sort = query.get("sort") or "asc"
         if sort not in ("asc", "desc"):
             raise Refusal(*BAD_REQUEST, f"invalid sort: {sort}")
+        limit = count(query.get("limit") or str(_DEFAULT_ROWS))
+        if limit is None or not 1 <= limit <= _MOST_ROWS:
+            raise Refusal(*BAD_REQUEST, f"limit must be between 1 and {_MOST_ROWS}")
         try:
-            found, token = page(
-                _symbols(request),
-                rows_of(world, request, first, last),
-                limit=_limit(request),
-                descending=sort == "desc",
-                token=query.get("page_token") or None,
-            )
+            rows_of = rows(world, request, first, last)
+            token = query.get("page_token") or None
+            found, following = page(_symbols(request), rows_of, limit=limit, descending=sort == "desc", token=token)
         except ValueError as e:
             raise Refusal(*BAD_REQUEST, str(e)) from e
-        return answer({kind: found, "next_page_token": token})
+        return answer({kind: found, "next_page_token": following})
 
     return history
 
@@ -86,63 +85,72 @@ def _symbols(request: web.Request) -> list[str]:
     return symbols
 
 
-def _limit(request: web.Request) -> int:
-    text = request.query.get("limit")
-    if not text:
-        return _DEFAULT_ROWS
-    found = count(text)
-    if found is None or not 1 <= found <= _MOST_ROWS:
-        raise Refusal(*BAD_REQUEST, f"limit must be between 1 and {_MOST_ROWS}")
-    return found
-
-
-class _Bars:
-    """Bars by their label."""
-
-    def __init__(self, bars: Sequence[Bar]) -> None:
-        self._bars = {b.opened_at: b for b in bars}
-
-    def places(self) -> list[int]:
-        return list(self._bars)
-
-    def row(self, place: int) -> BarRow:
-        return bar_row(self._bars[place])
-
-
-def bar_rows(world: World, request: web.Request, start: int, end: int) -> Callable[[str], Rows]:
+def bar_rows(world: World, request: web.Request, start: int, end: int) -> RowsOf:
     """Return the bars of the timeframe that a request names. ValueError if there is no such timeframe."""
-    timeframe: Timeframe = timeframe_of(request.query.get("timeframe") or "")
-    return lambda symbol: _Bars(world.history.bars(symbol, timeframe, start, end))
+    timeframe = timeframe_of(request.query.get("timeframe") or "")
+
+    def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
+        bars = {bar.opened_at: bar for bar in world.history.bars(symbol, timeframe, start, end)}
+        return list(bars), lambda at: bar_row(bars[at])
+
+    return rows_of
 
 
-class _Ticks:
-    """Ticks by their place in the day."""
-
-    def __init__(self, places: range, row: Callable[[int], object]) -> None:
-        self._places, self.row = places, row
-
-    def places(self) -> range:
-        return self._places
-
-
-def trade_rows(world: World, request: web.Request, start: int, end: int) -> Callable[[str], Rows]:
+def trade_rows(world: World, request: web.Request, start: int, end: int) -> RowsOf:
     """Return today's prints."""
 
-    def rows_of(symbol: str) -> Rows:
+    def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
         ticks, venue = world.record.trades(symbol), world.symbols.venue(symbol)
-        return _Ticks(rows_between(ticks.at, start, end), lambda i: trade_row(ticks.get(symbol, i), i + 1, venue))
+        return rows_between(ticks.at, start, end), lambda i: trade_row(ticks.get(symbol, i), i + 1, venue)
 
     return rows_of
 
 
-def quote_rows(world: World, request: web.Request, start: int, end: int) -> Callable[[str], Rows]:
+def quote_rows(world: World, request: web.Request, start: int, end: int) -> RowsOf:
     """Return today's quotes."""
 
-    def rows_of(symbol: str) -> Rows:
+    def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
         ticks, venue = world.record.quotes(symbol), world.symbols.venue(symbol)
-        return _Ticks(rows_between(ticks.at, start, end), lambda i: quote_row(ticks.get(symbol, i), venue))
+        return rows_between(ticks.at, start, end), lambda i: quote_row(ticks.get(symbol, i), venue)
 
     return rows_of
+
+
+def page(
+    symbols: Sequence[str], rows_of: RowsOf, *, limit: int, descending: bool, token: str | None
+) -> tuple[dict[str, list[object]], str | None]:
+    """Return one page as rows by symbol, and the token of the next one, None if there is none.
+
+    Rows are ordered by symbol, then time, `limit` in all. A token names a symbol and the place in it where the next
+    page begins. Places do not move when new rows come, so no row is lost or repeated at a page's edge, equal times
+    included.
+
+    Raises:
+        ValueError: if the token is none of ours.
+    """
+    first_symbol, first_place = "", None
+    if token:
+        try:
+            first_symbol, _, place_text = base64.urlsafe_b64decode(token.encode()).decode().rpartition("|")
+            first_place = int(place_text)
+        except ValueError as e:
+            raise ValueError("invalid page_token") from e
+    found: dict[str, list[object]] = {}
+    left = limit
+    for symbol in sorted(set(symbols)):
+        if symbol < first_symbol:
+            continue
+        places, row = rows_of(symbol)
+        wanted = places[::-1] if descending else places
+        if symbol == first_symbol and first_place is not None:
+            edge = first_place
+            wanted = [p for p in wanted if (p <= edge if descending else p >= edge)]
+        if wanted and left:
+            found[symbol] = [row(place) for place in wanted[:left]]
+        if len(wanted) > left:
+            return found, base64.urlsafe_b64encode(f"{symbol}|{wanted[left]}".encode()).decode()
+        left -= len(wanted)
+    return found, None
 
 
 # --- latest
@@ -159,7 +167,7 @@ def _latest_route(kind: str, newest: Callable[[World, str], object]) -> Handler:
 
 def latest_bar(world: World, symbol: str) -> BarRow | None:
     """Return the newest closed minute bar of today."""
-    bar = world.history.last_minute(symbol)
+    bar = world.record.last_bar(symbol)
     return None if bar is None else bar_row(bar)
 
 
@@ -180,21 +188,21 @@ def latest_trade(world: World, symbol: str) -> TradePrint | None:
 async def snapshots(request: web.Request) -> web.Response:
     """Return the newest figures of each symbol; null for symbols that the market does not have."""
     world = request.app[WORLD]
-    return answer({s: _snapshot(world, s) if s in world.symbols else None for s in _symbols(request)})
-
-
-def _snapshot(world: World, symbol: str) -> dict[str, object]:
-    return {
-        "latestTrade": latest_trade(world, symbol),
-        "latestQuote": latest_quote(world, symbol),
-        "minuteBar": latest_bar(world, symbol),
-        "dailyBar": _day_row(world.history.today(symbol)),
-        "prevDailyBar": _day_row(world.history.previous_day(symbol)),
-    }
-
-
-def _day_row(bar: Bar | None) -> BarRow | None:
-    return None if bar is None else bar_row(bar, day_label(bar))
+    found: dict[str, object] = {}
+    for symbol in _symbols(request):
+        today, yesterday = world.record.day_bar(symbol), world.history.previous_day(symbol)
+        found[symbol] = (
+            None
+            if symbol not in world.symbols
+            else {
+                "latestTrade": latest_trade(world, symbol),
+                "latestQuote": latest_quote(world, symbol),
+                "minuteBar": latest_bar(world, symbol),
+                "dailyBar": today and bar_row(today, day_label(today)),
+                "prevDailyBar": yesterday and bar_row(yesterday, day_label(yesterday)),
+            }
+        )
+    return answer(found)
 
 
 # --- reference

@@ -1,6 +1,6 @@
-"""The day as far as it has been played: ticks in compact columns, minute bars, the running daily bar.
+"""The day as far as it has been played: ticks in columns, minute bars, the running daily bar, the account's equity.
 
-The routes read here and nowhere else, so nothing they say lies ahead of the market clock.
+The routes read here and nowhere else, so nothing they answer lies ahead of the market clock.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from decimal import Decimal
 
 from liualgotrader.common.bar_builder import TAPE_RULES, BarBuilder
-from liualgotrader.common.clock import MINUTE, NEVER
+from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Counts, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.tapes.minute_bars import MinuteBars
 
@@ -67,7 +68,7 @@ class QuoteTicks:
 
 
 class DayRecord:
-    """Everything that has happened today. Events come in order of time."""
+    """All events of today so far. They come in order of time."""
 
     def __init__(self, opens_at: int, closes_at: int) -> None:
         self.opens_at, self.closes_at = opens_at, closes_at
@@ -127,8 +128,6 @@ class DayRecord:
         self.bars_due_at = NEVER
         return self._minutes.close_until(at)
 
-    # --- what the routes ask
-
     def bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
         """Return today's closed minute bars with start <= opened_at < end, oldest first."""
         return self._minutes.bars(symbol, start, end)
@@ -158,3 +157,24 @@ class DayRecord:
 def rows_between(at: Sequence[int], start: int, end: int) -> range:
     """Return the places of the rows with start <= at <= end (the vendor's bounds are both inclusive)."""
     return range(bisect_left(at, start), bisect_right(at, end))
+
+
+class EquityCurve:
+    """Points (market time, equity), oldest first, at most one for each minute that was played."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[int, Decimal]] = []
+        self.due_at = 0
+
+    def add(self, at: int, equity: Decimal) -> None:
+        """Keep the account's equity at an instant."""
+        self._points.append((at, equity))
+        self.due_at = at - at % MINUTE + MINUTE
+
+    def points(self, start: int, end: int, every: int) -> list[tuple[int, Decimal]]:
+        """Return (epoch seconds, equity): the last point of each interval of `every` ns with start <= at <= end."""
+        last: dict[int, Decimal] = {}
+        for at, equity in self._points:
+            if start <= at <= end:
+                last[at // every * every // SECOND] = equity
+        return sorted(last.items())

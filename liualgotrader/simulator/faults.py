@@ -1,6 +1,6 @@
-"""What can be made to go wrong on purpose: one table, switched by `POST /_sim/faults/{name}`.
+"""Faults on demand, switched by `POST /_sim/faults/{name}`.
 
-A request fault is named `<target>_<fault>` and befalls the next `count` requests of its target. Others act at once.
+A request fault is named `<target>_<fault>` and replaces the next `count` answers of its target. Others act at once.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ NAMES = (*REQUEST_FAULTS, DROP_WEBSOCKETS, *MUTES)
 
 
 class Faults:
-    """The request faults that are still to come, first in first out."""
+    """The request faults still to come, first in first out."""
 
     def __init__(self) -> None:
-        self._coming: dict[str, deque[Fault]] = {target: deque() for target in TARGETS.values()}
+        self._pending: dict[str, deque[Fault]] = {target: deque() for target in TARGETS.values()}
 
-    def expect(self, name: str, count: int) -> None:
-        """Let the fault befall `count` more requests; 0 takes back all that are left of it."""
+    def add(self, name: str, count: int) -> None:
+        """Schedule the fault for `count` more requests; 0 takes back all of it."""
         target, fault = REQUEST_FAULTS[name]
-        coming = self._coming[target]
+        coming = self._pending[target]
         if count <= 0:
-            self._coming[target] = deque(f for f in coming if f is not fault)
+            self._pending[target] = deque(f for f in coming if f is not fault)
         coming.extend([fault] * count)
 
     def next_for(self, method: str) -> Fault | None:
-        """Return what befalls the present trading request, None for nothing."""
-        coming = self._coming.get(TARGETS.get(method, ""))
+        """Return the fault of the present trading request, None without one."""
+        coming = self._pending.get(TARGETS.get(method, ""))
         return coming.popleft() if coming else None
 
-    def left(self) -> dict[str, int]:
+    def pending(self) -> dict[str, int]:
         """Return how often each request fault is still to come."""
         return {
-            name: self._coming[target].count(fault)
+            name: self._pending[target].count(fault)
             for name, (target, fault) in REQUEST_FAULTS.items()
-            if fault in self._coming[target]
+            if fault in self._pending[target]
         }

@@ -29,7 +29,7 @@ _REPORT_SECONDS = 1.0
 
 
 def run(spec_path: str, control: Connection) -> None:
-    """Serve the market of the specification in `spec_path` until the parent says stop or is gone, then exit.
+    """Serve the market of the specification in `spec_path` until the parent stops it or is gone, then exit.
 
     Exit status 0; of a LiuError its own, after `{"failed": sentence, "exit_code": n}` over `control`. Ctrl-C is
     the parent's to handle. The key pair is in the environment.
@@ -38,11 +38,15 @@ def run(spec_path: str, control: Connection) -> None:
     try:
         spec = msgspec.json.decode(Path(spec_path).read_bytes(), type=MarketSpec)
         log_to_file(Path(str(spec.options.get("log_dir") or Path(spec_path).parent)), "simulator")
+        secrets = Secrets.from_environment()
+        if not secrets.key_id or not secrets.secret_key:
+            raise ConfigError("The simulated market needs APCA_API_KEY_ID and APCA_API_SECRET_KEY in its environment.")
+        keys = ApiKeys(secrets.key_id.reveal(), secrets.secret_key.reveal())
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_live(spec, _keys(), control))
+            runner.run(_live(spec, keys, control))
     except LiuError as error:
         log.error("simulator: %s", error)
-        _tell(control, {"failed": str(error), "exit_code": error.exit_code})
+        _send(control, {"failed": str(error), "exit_code": error.exit_code})
         sys.exit(error.exit_code)
     except Exception:
         log.exception("simulator ended by a bug")
@@ -51,19 +55,12 @@ def run(spec_path: str, control: Connection) -> None:
         logging.shutdown()
 
 
-def _keys() -> ApiKeys:
-    secrets = Secrets.from_environment()
-    if not secrets.key_id or not secrets.secret_key:
-        raise ConfigError("The simulated market needs APCA_API_KEY_ID and APCA_API_SECRET_KEY in its environment.")
-    return ApiKeys(secrets.key_id.reveal(), secrets.secret_key.reveal())
-
-
 async def _live(spec: MarketSpec, keys: ApiKeys, control: Connection) -> None:
     running = await serve(spec, keys)
     say(log, "market_serves", port=running.port, day=spec.day, kind=spec.kind)
     stopping = asyncio.Event()
-    asyncio.get_running_loop().add_reader(control.fileno(), _hear, control, stopping)
-    _tell(control, {"port": running.port, **about(running.world.tape)})
+    asyncio.get_running_loop().add_reader(control.fileno(), _receive, control, stopping)
+    _send(control, {"port": running.port, **about(running.world.tape)})
     reporting = asyncio.create_task(_report(running, control))
     waiting = asyncio.create_task(stopping.wait())
     try:
@@ -75,25 +72,20 @@ async def _live(spec: MarketSpec, keys: ApiKeys, control: Connection) -> None:
         reporting.cancel()
         waiting.cancel()
         await running.close()
-    keep(running.world.exchange, spec)  # now that no order can be accepted any more, or it would be forgotten
-    _say_figures(running)
-
-
-def _say_figures(running: RunningMarket) -> None:
-    """Write down how much was played, and how often and how long the market waited for the stack."""
-    world, market = running.world, running.world.market
+    keep(running.world.exchange, spec)  # only now can no order be accepted any more
+    world, loop = running.world, running.loop
     say(
         log,
         "market_closes",
         events=world.record.events,
         orders=world.orders_taken,
-        quanta=market.quanta,
-        waits=market.waits,
-        waited_ms=market.waited // MILLISECOND,
+        quanta=loop.quanta,
+        waits=loop.waits,
+        waited_ms=loop.waited // MILLISECOND,
     )
 
 
-def _hear(control: Connection, stopping: asyncio.Event) -> None:
+def _receive(control: Connection, stopping: asyncio.Event) -> None:
     try:
         message = msgspec.msgpack.decode(control.recv_bytes())
     except (EOFError, OSError):
@@ -105,7 +97,7 @@ def _hear(control: Connection, stopping: asyncio.Event) -> None:
 
 
 async def _report(running: RunningMarket, control: Connection) -> None:
-    """Tell the parent each machine second how the market stands, and once that it has ended; raises its bug."""
+    """Report the market's figures to the parent each machine second, and its end once; raise the bug that ended it."""
     world, clock = running.world, running.world.clock
     market, machine = world.now, machine_now()
     ended = False
@@ -115,21 +107,21 @@ async def _report(running: RunningMarket, control: Connection) -> None:
             raise bug
         seen = (world.now - market) / max(machine_now() - machine, 1)
         market, machine = world.now, machine_now()
-        _tell(
+        _send(
             control,
             {
                 "market": world.now,
                 "speed_seen": round(seen, 3),
                 "events": world.record.events,
-                "waiting_for": world.market.waiting_for,
+                "waiting_for": running.loop.waiting_for,
             },
         )
-        if world.market.ended.is_set() and not ended:
+        if running.loop.ended.is_set() and not ended:
             ended = True
             keep(world.exchange, world.spec)
-            _tell(control, {"ended": True})
+            _send(control, {"ended": True})
 
 
-def _tell(control: Connection, message: dict[str, Any]) -> None:
+def _send(control: Connection, message: dict[str, Any]) -> None:
     with suppress(OSError):
         control.send_bytes(msgspec.msgpack.encode(message))

@@ -1,4 +1,4 @@
-"""Waiting for the stack: the market moves on only when the session page shows that nothing is under way."""
+"""Waiting for the stack: time moves only when the session page shows that nothing is under way."""
 
 from __future__ import annotations
 
@@ -30,27 +30,24 @@ class Hold:
         self.reasons: list[str] = []  # what the market waits for at this moment
         self._wake = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._wake.setblocking(False)
-        self._listen()
-
-    def _listen(self) -> None:
-        path = hold_socket(self._page.path)
+        path = hold_socket(page.path)
         path.unlink(missing_ok=True)
-        self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._told.setblocking(False)
-        self._told.bind(socket_address(path))
-        asyncio.get_running_loop().add_reader(self._told, self._look_again)
+        self._inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._inbox.setblocking(False)
+        self._inbox.bind(socket_address(path))
+        asyncio.get_running_loop().add_reader(self._inbox, self._look_again)
 
     def close(self) -> None:
-        """Let go of the sockets."""
-        asyncio.get_running_loop().remove_reader(self._told)
-        self._told.close()
+        """Close the sockets."""
+        asyncio.get_running_loop().remove_reader(self._inbox)
+        self._inbox.close()
         self._wake.close()
         self._page.set_waiting(False)
 
     def _look_again(self) -> None:
         with suppress(BlockingIOError):
             while True:
-                self._told.recv(16)
+                self._inbox.recv(16)
         self._signal.set()
 
     # --- the page
@@ -66,7 +63,7 @@ class Hold:
         return min((at for at, life in zip(deadlines, lives, strict=True) if life in _TAKING_PART), default=NEVER)
 
     def wake(self, market: int) -> bool:
-        """Tell every process whose time has come, once for each deadline; return whether there were any."""
+        """Wake every process whose deadline has come, once for each deadline; return whether there were any."""
         page, any_due = self._page, False
         deadlines = page.column(Cell.DEADLINE)
         if min(deadlines, default=NEVER) > market:
@@ -78,7 +75,7 @@ class Hold:
             any_due = True
             if self._woken.get(name) != deadline:
                 self._woken[name] = deadline
-                with suppress(OSError):  # it does not listen, or has a message waiting: it looks by itself as well
+                with suppress(OSError):  # it does not listen, or a message waits: it also looks by itself
                     self._wake.sendto(b"!", self._addresses[name])
         return any_due
 
@@ -89,7 +86,7 @@ class Hold:
             if self._page.get(self._page.process(name), Cell.LIFE) == Life.READY:
                 reasons.append(f"{name} has lost its connection")
         if not reasons and not self.is_attended():
-            reasons.append("nobody takes part")
+            reasons.append("no process takes part")
         self.reasons = reasons
         return reasons
 

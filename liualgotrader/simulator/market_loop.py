@@ -1,63 +1,72 @@
-"""The loop that owns simulated time: tape in, exchange and streams out, and then it waits for the stack.
+"""The loop that moves simulated time: it plays the tape into exchange and streams, then waits for the stack.
 
 Held (the rule in a session): time moves in quanta, and the next one begins only when the session page shows
-that everything that was sent has been handled. Free (`free_run`): nobody is waited for; with a speed the
-clock runs continuously, without one it jumps as fast as the machine can.
+that everything sent has been handled. Free (`free_run`): time waits for no process; with a speed the clock
+runs continuously, without one it jumps as fast as the machine can.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import cast
 
-from liualgotrader.common.clock import MILLISECOND, NEVER, Clock
+from aiohttp import web
+
+from liualgotrader.common.clock import MILLISECOND, NEVER, SECOND, Clock
 from liualgotrader.common.events import Counts, Quote, Status, TradeTick
-from liualgotrader.common.ports import Tape
-from liualgotrader.common.session_plan import MarketSpec
-from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.ipc.session_page import Anchor, SessionPage
-from liualgotrader.simulator.data_hub import DataHub
-from liualgotrader.simulator.day_history import DayRecord
-from liualgotrader.simulator.equity import EquityCurve
+from liualgotrader.ipc.session_page import Anchor
 from liualgotrader.simulator.market_hold import Hold
-from liualgotrader.simulator.pace import Pace, grid_after, grid_at_or_after
-from liualgotrader.simulator.updates_hub import UpdatesHub
+from liualgotrader.simulator.world import World
 
 _LAST = int(Counts.LAST)
 _TICK_SECONDS = 0.002  # machine time between two looks of a clock that runs continuously
+_CREDIT = 50 * MILLISECOND  # machine time that may be caught up after a delay; older delays are forgotten
+_SHORTEST_SLEEP = MILLISECOND  # the loop's timers are no finer
 _TURN = 2 * MILLISECOND  # machine time after which requests get a turn even if nothing was sent
 
 TapeEvent = TradeTick | Quote | Status
 
 
-class MarketLoop:
-    """Simulated time. `now` is what has been played; nothing later is known to anybody."""
+def grid_after(at: int, quantum: int) -> int:
+    """Return the end of the quantum that holds `at`: the first boundary after it."""
+    return (at // quantum + 1) * quantum
 
-    def __init__(
-        self,
-        spec: MarketSpec,
-        *,
-        tape: Tape,
-        exchange: Exchange,
-        account_id: str,
-        record: DayRecord,
-        equity: EquityCurve,
-        data: DataHub,
-        updates: UpdatesHub,
-        page: SessionPage,
-        hold: Hold,
-        clock: Clock,
-    ) -> None:
-        self.now = spec.starts_at
+
+def grid_at_or_after(at: int, quantum: int) -> int:
+    """Return the first boundary at or after `at`."""
+    return -(-at // quantum) * quantum
+
+
+@dataclass(slots=True)
+class Pace:
+    """An upper limit: `speed` market seconds a machine second, 0 for none."""
+
+    clock: Clock
+    speed: float
+    _due: int = 0
+
+    async def wait_for(self, market_ns: int) -> None:
+        """Return when `market_ns` more of market time may have passed."""
+        if self.speed <= 0:
+            return
+        now = self.clock.machine()
+        self._due = max(self._due, now - _CREDIT) + round(market_ns / self.speed)
+        if (ahead := self._due - now) >= _SHORTEST_SLEEP:
+            await self.clock.sleep(ahead / SECOND)
+
+
+class MarketLoop:
+    """Plays the tape: the only place where simulated time moves."""
+
+    def __init__(self, world: World, hold: Hold) -> None:
+        spec = world.spec
         self.ended = asyncio.Event()
         self.quanta = self.waits = self.waited = 0  # steps of time, those that waited for the stack, machine ns waited
-        self._spec = spec
-        self._tape, self._exchange, self._account_id = tape, exchange, account_id
-        self._record, self._equity, self._data, self._updates = record, equity, data, updates
-        self._page, self._hold, self._clock = page, hold, clock
-        self._held = bool(spec.page) and not spec.free_run
-        self._pace = Pace(clock, spec.speed)
+        self.held = bool(spec.page) and not spec.free_run  # no answer may wait for time here: time waits for the stack
+        self._world, self._spec, self._clock, self._hold = world, spec, world.clock, hold
+        self._pace = Pace(world.clock, spec.speed)
         self._going = asyncio.Event()
         self._stop_at = NEVER
         self._stopped = asyncio.Event()
@@ -67,11 +76,11 @@ class MarketLoop:
         if not spec.options.get("standing", False):
             self._going.set()
 
-    # --- what others may ask and tell
+    # --- control
 
     @property
     def is_standing(self) -> bool:
-        """Whether somebody has stopped the market."""
+        """Whether the market was stopped by a control request."""
         return not self._going.is_set()
 
     @property
@@ -79,16 +88,11 @@ class MarketLoop:
         """What the market waits for at this moment, in words."""
         if self.ended.is_set():
             return []
-        return ["somebody to resume it"] if self.is_standing else list(self._hold.reasons if self._held else [])
-
-    @property
-    def waits_for_requests(self) -> bool:
-        """Whether time stands while a process of the session waits for an answer, so an answer must not wait for time."""
-        return self._held
+        return ["somebody to resume it"] if self.is_standing else list(self._hold.reasons if self.held else [])
 
     def anchor(self) -> Anchor:
         """Return the clock's three numbers as the page states them."""
-        return self._page.anchor() or Anchor(self.now, self._clock.machine(), 0.0)
+        return self._world.page.anchor() or Anchor(self._world.now, self._clock.machine(), 0.0)
 
     def stop(self) -> None:
         """Let the market stand after the present step."""
@@ -102,7 +106,7 @@ class MarketLoop:
 
     async def run_until(self, at: int) -> None:
         """Let the market go on to `at` (or its end) and stand there; return then."""
-        if at <= self.now or self.ended.is_set():
+        if at <= self._world.now or self.ended.is_set():
             return
         self._stop_at = at
         self._stopped.clear()
@@ -114,63 +118,60 @@ class MarketLoop:
     async def run(self) -> None:
         """Play the tape from `starts_at`, once the processes of the page are up, to `ends_at`; then time stands."""
         if self._spec.page:
-            await self._hold.until_quiet(self.now)
-        while self.now < self._spec.ends_at:
+            await self._hold.until_quiet(self._world.now)
+        while self._world.now < self._spec.ends_at:
             if not self._going.is_set():
-                self._state(0.0)
+                self._state_time()
                 await self._going.wait()
-            if self._held or not self._spec.speed:
+            if self.held or not self._spec.speed:
                 await self._step()
             else:
                 await self._run_continuously()
-        self._state(0.0)
+        self._state_time()
         self.ended.set()
         self._stopped.set()
 
     def prepare(self) -> None:
-        """Take in the day up to `starts_at`: all of it into the record, the newest of each symbol into the exchange."""
-        spec = self._spec
+        """Play the day up to `starts_at`: all of it into the record, the newest of each symbol into the exchange."""
+        world, start = self._world, self._spec.starts_at
         newest: dict[tuple[type[TapeEvent], str], TapeEvent] = {}
-        for event in self._tape_events(0, spec.starts_at):
-            self._record.close_minutes(event.at)
-            self._record.take(event)
+        for event in self._tape_events(0, start):
+            world.record.close_minutes(event.at)
+            world.record.take(event)
             if not isinstance(event, TradeTick) or event.flags & _LAST:  # an odd lot makes no price
                 newest[type(event), event.symbol] = event
         for event in sorted(newest.values(), key=lambda e: e.at):
-            self._exchange.on_event(event)
-        self._record.close_minutes(spec.starts_at)
-        self._exchange.advance(spec.starts_at)
-        self._events = self._tape_events(spec.starts_at, spec.ends_at)
+            world.exchange.on_event(event)
+        world.record.close_minutes(start)
+        world.exchange.advance(start)
+        self._events = self._tape_events(start, self._spec.ends_at)
         self._next = next(self._events, None)
-        self._state(0.0)
+        self._state_time()
 
     def _tape_events(self, start: int, end: int) -> Iterator[TapeEvent]:
-        return cast("Iterator[TapeEvent]", self._tape.events(start, end))  # a tape holds no bars and corrections
+        return cast("Iterator[TapeEvent]", self._world.tape.events(start, end))  # a tape holds no bars and corrections
 
     async def _step(self) -> None:
-        """Play up to the next instant at which anything happens, and wait until it has been dealt with."""
+        """Play up to the next instant at which anything happens, and wait until it has been handled."""
         target = self._next_instant()
-        await self._pace.wait_for(target - self.now)
+        await self._pace.wait_for(target - self._world.now)
         sent = self.play(target)
         woken = self._hold.wake(target)
         self.quanta += 1
-        if not self._held:
+        if not self.held:
             await self._turn(sent=sent)
         elif sent or woken or self._hold.under_way(target):
-            await self._wait_for_the_stack(target)
+            began = self._clock.machine()
+            # One turn of the loop takes in what clients wrote before they said that they were done.
+            await self._hold.until_quiet(target)
+            await self._clock.sleep(0)
+            await self._hold.until_quiet(target)
+            self._turned_at = self._clock.machine()
+            self.waits += 1
+            self.waited += self._turned_at - began
         else:
             await self._turn(sent=False)
-        self._stand_if_told(target)
-
-    async def _wait_for_the_stack(self, target: int) -> None:
-        began = self._clock.machine()
-        # One turn of the loop takes in what clients wrote before they said that they were done.
-        await self._hold.until_quiet(target)
-        await self._clock.sleep(0)
-        await self._hold.until_quiet(target)
-        self._turned_at = self._clock.machine()
-        self.waits += 1
-        self.waited += self._turned_at - began
+        self._stop_if_due(target)
 
     async def _turn(self, *, sent: bool) -> None:
         """Give requests and connections a turn."""
@@ -179,7 +180,7 @@ class MarketLoop:
             self._turned_at = now
             await self._clock.sleep(0)
 
-    def _stand_if_told(self, at: int) -> None:
+    def _stop_if_due(self, at: int) -> None:
         if at >= self._stop_at:
             self._stop_at = NEVER
             self._going.clear()
@@ -188,38 +189,37 @@ class MarketLoop:
     def _next_instant(self) -> int:
         """Return the next boundary at which there is something to do; with a speed limit, the next boundary."""
         quantum, end = self._spec.quantum, min(self._spec.ends_at, self._stop_at)
-        soonest = grid_after(self.now, quantum)
+        soonest = grid_after(self._world.now, quantum)
         if self._spec.speed:
             return min(soonest, end)
         found = end
         if self._next is not None:
             found = min(found, grid_after(self._next.at, quantum))
-        for at in (self._exchange.next_wakeup(), self._hold.next_deadline(), self._bars_due_at()):
+        wants_bars = self._world.data.wants("bars") or self._world.data.wants("dailyBars")
+        bars_due_at = self._world.record.bars_due_at if wants_bars else NEVER
+        for at in (self._world.exchange.next_wakeup(), self._hold.next_deadline(), bars_due_at):
             if at < NEVER:
                 found = min(found, grid_at_or_after(at, quantum))
         return min(max(found, soonest), end)
 
-    def _bars_due_at(self) -> int:
-        wanted = self._data.wants("bars") or self._data.wants("dailyBars")
-        return self._record.bars_due_at if wanted else NEVER
-
     async def _run_continuously(self) -> None:
-        """Let the clock run at its speed and play what it has passed, until somebody stops it or the end."""
-        began_at, market0 = self._clock.machine(), self.now
-        self._page.set_anchor(market0, began_at, self._spec.speed)
-        while self._going.is_set() and self.now < self._spec.ends_at:
+        """Let the clock run at its speed and play what it has passed, until it is stopped or ends."""
+        began_at, market0 = self._clock.machine(), self._world.now
+        self._world.page.set_anchor(market0, began_at, self._spec.speed)
+        while self._going.is_set() and self._world.now < self._spec.ends_at:
             await self._clock.sleep(_TICK_SECONDS)
             passed = market0 + round(self._spec.speed * (self._clock.machine() - began_at))
             self.play(min(passed, self._spec.ends_at, self._stop_at), stated=True)
-            self._hold.wake(self.now)
-            self._stand_if_told(self.now)
+            self._hold.wake(self._world.now)
+            self._stop_if_due(self._world.now)
 
     def play(self, target: int, *, stated: bool = False) -> bool:
         """Play everything before `target`, state the new time, send what came of it; return whether anything was sent.
 
         `stated` says that the page's clock runs by itself.
         """
-        exchange, record, data = self._exchange, self._record, self._data
+        world = self._world
+        exchange, record, data = world.exchange, world.record, world.data
         event = self._next
         while event is not None and event.at < target:
             if event.at >= record.bars_due_at:
@@ -236,20 +236,24 @@ class MarketLoop:
             event = next(self._events, None)
         self._next = event
         exchange.advance(target)
-        self.now = target
+        world.now = target
         self._close_minutes(target)
-        if target >= self._equity.due_at:
-            self._equity.note(target, exchange.account(self._account_id).equity)
+        if target >= world.equity.due_at:
+            world.equity.add(target, exchange.account(world.account_id).equity)
         if not stated:
-            self._state(0.0)
+            self._state_time()
         sent = data.flush()
-        return self._updates.send(exchange.take_updates()) or sent
+        return world.updates.send(exchange.take_updates()) or sent
 
     def _close_minutes(self, at: int) -> None:
-        for bar in self._record.close_minutes(at):
-            self._data.minute_bar(bar)
-            if self._data.wants("dailyBars") and (day := self._record.day_bar(bar.symbol)) is not None:
-                self._data.daily_bar(day)
+        record, data = self._world.record, self._world.data
+        for bar in record.close_minutes(at):
+            data.minute_bar(bar)
+            if data.wants("dailyBars") and (day := record.day_bar(bar.symbol)) is not None:
+                data.daily_bar(day)
 
-    def _state(self, speed: float) -> None:
-        self._page.set_anchor(self.now, self._clock.machine(), speed)
+    def _state_time(self) -> None:
+        self._world.page.set_anchor(self._world.now, self._clock.machine(), 0.0)
+
+
+MARKET: web.AppKey[MarketLoop] = web.AppKey("market")

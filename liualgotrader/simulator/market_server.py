@@ -1,9 +1,9 @@
-"""Putting a simulated market together and serving it on one local port.
+"""A simulated market, put together and served on one local port.
 
 `MarketSpec.options` that are understood, all of them optional:
 
 * `standing`: time stands until `/_sim/resume` or `/_sim/run_until`
-* `requests_per_minute`: limit of trading requests, machine time (see `door.py`)
+* `requests_per_minute`: limit of trading requests, machine time (see `access.py`)
 * `connection_limit`, `symbol_limit`: of the data stream, answered with 406 and 405; 0 for none
 * `outgoing_limit_bytes`: what may wait for one data connection before it is cut off with 407
 * `updates_frames`: `binary` (as on paper accounts) or `text` (as on live ones)
@@ -41,20 +41,17 @@ from liualgotrader.simulator import (
     account_routes,
     control_routes,
     data_routes,
-    data_stream,
+    stream_routes,
     trading_routes,
-    updates_stream,
 )
-from liualgotrader.simulator.access import RATE, door, rate_for
+from liualgotrader.simulator.access import RATE, check_access, rate_for
 from liualgotrader.simulator.asset_codes import SymbolTable, terms_of
+from liualgotrader.simulator.bar_history import HistorySource
 from liualgotrader.simulator.data_hub import DataHub
-from liualgotrader.simulator.day_history import DayRecord
-from liualgotrader.simulator.equity import EquityCurve
-from liualgotrader.simulator.faults import Faults
-from liualgotrader.simulator.history_source import HistorySource
+from liualgotrader.simulator.day_history import DayRecord, EquityCurve
 from liualgotrader.simulator.kept_accounts import restore
 from liualgotrader.simulator.market_hold import Hold
-from liualgotrader.simulator.market_loop import MarketLoop
+from liualgotrader.simulator.market_loop import MARKET, MarketLoop
 from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.simulator.updates_hub import UpdatesHub
 from liualgotrader.simulator.world import WORLD, World
@@ -78,6 +75,7 @@ class RunningMarket:
     """A simulated market that is being served. `task` ends when the tape does, or with the bug that ended it."""
 
     world: World
+    loop: MarketLoop
     port: int
     task: asyncio.Task[None]
     _runner: web.AppRunner
@@ -113,9 +111,18 @@ async def serve(spec: MarketSpec, keys: ApiKeys, *, tape: Tape | None = None) ->
     """
     played = tape if tape is not None else tape_of(spec)
     with ExitStack() as undo:
-        world = make_world(spec, keys, _page(spec, undo), played, undo)
-        world.market.prepare()
-        runner = web.AppRunner(application(world), access_log=None, shutdown_timeout=_CLOSE_SECONDS)
+        if spec.page:
+            page = SessionPage(Path(spec.page))
+        else:  # one of the market's own
+            folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="liu-market-"))
+            page = SessionPage.create(Path(folder) / "page", (), ())
+        world = make_world(spec, keys, page, played)
+        undo.callback(world.token_path.unlink, missing_ok=True)
+        hold = Hold(page, lambda: world.data.absent() + world.updates.absent())
+        undo.callback(hold.close)
+        loop = MarketLoop(world, hold)
+        loop.prepare()
+        runner = web.AppRunner(application(world, loop), access_log=None, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, HOST, spec.port).start()
@@ -124,26 +131,18 @@ async def serve(spec: MarketSpec, keys: ApiKeys, *, tape: Tape | None = None) ->
             if e.errno != errno.EADDRINUSE:
                 raise
             raise OutsideError(f"Port {spec.port} is in use; name another one, or 0 for any free one.") from e
-        task = asyncio.create_task(world.market.run(), name="market")
-        return RunningMarket(world, runner.addresses[0][1], task, runner, undo.pop_all())
+        task = asyncio.create_task(loop.run(), name="market")
+        return RunningMarket(world, loop, runner.addresses[0][1], task, runner, undo.pop_all())
 
 
-def _page(spec: MarketSpec, undo: ExitStack) -> SessionPage:
-    """Return the session's page, or one of the market's own in a temporary folder."""
-    if spec.page:
-        return SessionPage(Path(spec.page))
-    folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="liu-market-"))
-    return SessionPage.create(Path(folder) / "page", (), ())
-
-
-def application(world: World) -> web.Application:
+def application(world: World, loop: MarketLoop) -> web.Application:
     """Return the server's routes: one family a file."""
-    app = web.Application(middlewares=[door], client_max_size=MOST_BYTES)
-    app[WORLD] = world
+    app = web.Application(middlewares=[check_access], client_max_size=MOST_BYTES)
+    app[WORLD], app[MARKET] = world, loop
     rate = rate_for(world)
     if rate is not None:
         app[RATE] = rate
-    for family in (trading_routes, account_routes, data_routes, data_stream, updates_stream, control_routes):
+    for family in (trading_routes, account_routes, data_routes, stream_routes, control_routes):
         family.add_routes(app)
     return app
 
@@ -171,7 +170,7 @@ def tape_of(spec: MarketSpec) -> Tape:
 
 
 def about(tape: Tape) -> dict[str, list[str]]:
-    """Return what a person should know of a loaded tape: how it is made, what looks odd in it, what was left out."""
+    """Return what an operator should know of a loaded tape: how it was made, what looks odd, what was left out."""
     from liualgotrader.tapes.base import ColumnTape
 
     if not isinstance(tape, ColumnTape):
@@ -183,9 +182,8 @@ def about(tape: Tape) -> dict[str, list[str]]:
     return found
 
 
-def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape, undo: ExitStack) -> World:
-    """Return the parts of a market, wired; nothing runs yet, and `undo` lets go of them. Needs a running loop."""
-    clock = WallClock()
+def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape) -> World:
+    """Return the parts of a market; nothing runs yet."""
     terms = terms_of(tape.assets())
     symbols = SymbolTable(terms)
     record = DayRecord(tape.opens_at, tape.closes_at)
@@ -195,41 +193,24 @@ def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape, u
     account_id = str(spec.options.get("account", ACCOUNT))
     if not restore(exchange, spec, session, tape):
         exchange.open_account(account_id, exact(spec.cash))
-    data, updates, equity = DataHub(symbols, page), UpdatesHub(page), EquityCurve()
-    hold = Hold(page, lambda: data.absent() + updates.absent())
-    undo.callback(hold.close)
-    market = MarketLoop(
-        spec,
-        tape=tape,
-        exchange=exchange,
-        account_id=account_id,
-        record=record,
-        equity=equity,
-        data=data,
-        updates=updates,
-        page=page,
-        hold=hold,
-        clock=clock,
-    )
     token, token_path = write_token(page.path.parent)
-    undo.callback(token_path.unlink, missing_ok=True)
     return World(
         spec=spec,
         keys=keys,
         account_id=account_id,
-        clock=clock,
+        clock=WallClock(),
         tape=tape,
         symbols=symbols,
         exchange=exchange,
         record=record,
         history=history,
-        equity=equity,
-        data=data,
-        updates=updates,
-        market=market,
-        faults=Faults(),
+        equity=EquityCurve(),
+        data=DataHub(symbols, page),
+        updates=UpdatesHub(page),
+        page=page,
         token=token,
         token_path=token_path,
+        now=spec.starts_at,
     )
 
 

@@ -31,6 +31,7 @@ ERRORS = {
 FATAL = frozenset({402, 404, 406, 407})
 EVERYTHING = "*"
 
+KEY_HEADER, SECRET_HEADER = "APCA-API-KEY-ID", "APCA-API-SECRET-KEY"
 Reply = dict[str, Any]
 
 

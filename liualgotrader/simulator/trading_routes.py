@@ -7,10 +7,12 @@ latency later; what it causes at once is on the order stream before the answer i
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import web
 
 from liualgotrader.exchange.exchange_values import HeldPosition, OrderView, Refusal
+from liualgotrader.simulator.market_loop import MARKET
 from liualgotrader.simulator.order_requests import (
     body_of,
     closing_order,
@@ -53,7 +55,7 @@ async def submit_order(request: web.Request) -> web.Response:
     world = request.app[WORLD]
     order = world.exchange.submit(world.account_id, order_request(await body_of(request)), world.now)
     world.orders_taken += 1
-    world.settle()
+    world.send_updates()
     return answer(order_body(order))
 
 
@@ -71,7 +73,7 @@ async def list_orders(request: web.Request) -> web.Response:
     side = query.get("side") or None
     if side not in (None, "buy", "sell"):
         raise Refusal(422, 40010001, f"invalid side: {side}")
-    edges = [query[name] for name in ("after_order_id", "before_order_id") if query.get(name)]
+    edges = ("after_order_id", "before_order_id")
     found = world.exchange.orders(
         world.account_id,
         status=status,
@@ -79,27 +81,23 @@ async def list_orders(request: web.Request) -> web.Response:
         until=instant_in(request, "until"),
         symbols=[s.upper() for s in words(query.get("symbols"))],
         side=side,
-        limit=EVERY_ORDER if edges else limit,
+        limit=EVERY_ORDER if any(query.get(name) for name in edges) else limit,
         direction=direction,
         nested=nested,
     )
-    if edges:
-        found = _between(world, found, query.get("after_order_id"), query.get("before_order_id"))[:limit]
+    after, before = (
+        _submission(world.exchange.order(world.account_id, query[name])) if query.get(name) else None for name in edges
+    )
+    if after or before:  # equal times go by client id
+        found = [
+            order
+            for order in found
+            if (not after or _submission(order) > after) and (not before or _submission(order) < before)
+        ][:limit]
     return answer([order_body(order, nested=nested) for order in found])
 
 
-def _between(world: World, orders: list[OrderView], after_id: str | None, before_id: str | None) -> list[OrderView]:
-    """Return the orders that were submitted after one order and before another; equal times go by client id."""
-    first = _place(world, after_id)
-    last = _place(world, before_id)
-    return [o for o in orders if (not first or _key(o) > first) and (not last or _key(o) < last)]
-
-
-def _place(world: World, order_id: str | None) -> tuple[int, str] | None:
-    return _key(world.exchange.order(world.account_id, order_id)) if order_id else None
-
-
-def _key(order: OrderView) -> tuple[int, str]:
+def _submission(order: OrderView) -> tuple[int, str]:
     return order.submitted_at, order.client_order_id
 
 
@@ -123,7 +121,7 @@ async def replace_order(request: web.Request) -> web.Response:
     world = request.app[WORLD]
     changes = replacement(await body_of(request))
     order = world.exchange.replace(world.account_id, request.match_info["order_id"], world.now, changes)
-    world.settle()
+    world.send_updates()
     return answer(order_body(order))
 
 
@@ -131,7 +129,7 @@ async def cancel_order(request: web.Request) -> web.Response:
     """Ask for cancellation."""
     world = request.app[WORLD]
     world.exchange.cancel(world.account_id, request.match_info["order_id"], world.now)
-    world.settle()
+    world.send_updates()
     return web.Response(status=204)
 
 
@@ -139,7 +137,7 @@ async def cancel_all_orders(request: web.Request) -> web.Response:
     """Ask for cancellation of every open order."""
     world = request.app[WORLD]
     results = world.exchange.cancel_all(world.account_id, world.now)
-    world.settle()
+    world.send_updates()
     return answer([{"id": r.order_id, "status": r.status} for r in results], 207)
 
 
@@ -164,7 +162,7 @@ async def close_position(request: web.Request) -> web.Response:
     order = closing_order(_position(world, request), query.get("qty"), query.get("percentage"))
     view = world.exchange.submit(world.account_id, order, world.now)
     world.orders_taken += 1
-    world.settle()
+    world.send_updates()
     return answer(order_body(view))
 
 
@@ -177,33 +175,24 @@ async def close_all_positions(request: web.Request) -> web.Response:
     world = request.app[WORLD]
     if flag(request.query.get("cancel_orders")):
         world.exchange.cancel_all(world.account_id, world.now)
-        world.settle()
-        await _cancels_took_effect(world)
-    results = [_close(world, position) for position in world.exchange.positions(world.account_id)]
-    world.settle()
-    return answer(results, 207)
-
-
-async def _cancels_took_effect(world: World) -> None:
-    if world.market.waits_for_requests:
-        return
-    for _ in range(_CANCELS_WAIT_LOOKS):
-        if not world.exchange.orders(world.account_id, status="open", limit=1):
-            return
+        world.send_updates()
+        for _ in range(0 if request.app[MARKET].held else _CANCELS_WAIT_LOOKS):
+            if not world.exchange.orders(world.account_id, status="open", limit=1):
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(world.closing.wait(), _CANCELS_LOOK_SECONDS)
+    results: list[dict[str, object]] = []
+    for position in world.exchange.positions(world.account_id):
         try:
-            await asyncio.wait_for(world.closing.wait(), _CANCELS_LOOK_SECONDS)
-        except TimeoutError:
-            continue
-
-
-def _close(world: World, position: HeldPosition) -> dict[str, object]:
-    try:
-        order = world.exchange.submit(world.account_id, closing_order(position, None, None), world.now)
-    except Refusal as refusal:
-        error = {"code": refusal.code, "message": refusal.message, "symbol": position.symbol, **refusal.extra}
-        return {"symbol": position.symbol, "status": refusal.status, "body": error}
-    world.orders_taken += 1
-    return {"symbol": position.symbol, "status": 200, "body": order_body(order)}
+            order = world.exchange.submit(world.account_id, closing_order(position, None, None), world.now)
+        except Refusal as refusal:
+            error = {"code": refusal.code, "message": refusal.message, "symbol": position.symbol, **refusal.extra}
+            results.append({"symbol": position.symbol, "status": refusal.status, "body": error})
+        else:
+            world.orders_taken += 1
+            results.append({"symbol": position.symbol, "status": 200, "body": order_body(order)})
+    world.send_updates()
+    return answer(results, 207)
 
 
 def _position(world: World, request: web.Request) -> HeldPosition:

@@ -20,7 +20,6 @@ from liualgotrader.common.calendar import day_of, new_york
 from liualgotrader.common.clock import SECOND, as_datetime, as_utc, nanoseconds
 from liualgotrader.common.money import exact, plain
 from liualgotrader.common.untrusted import LONGEST_NUMBER
-from liualgotrader.exchange.exchange_values import Refusal
 
 MIDNIGHT = time(0, 0)
 _NINE_PLACES = Decimal("1e-9")
@@ -147,16 +146,11 @@ def words(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def answer(body: Any, status: int = 200) -> web.Response:
     """Return a JSON response."""
-    return web.Response(body=_JSON.encode(body), status=status, content_type="application/json", headers=headers)
+    return web.Response(body=_JSON.encode(body), status=status, content_type="application/json")
 
 
-def no(status: int, code: int, message: str, **extra: Any) -> web.Response:
+def failure(status: int, code: int, message: str, **extra: Any) -> web.Response:
     """Return the vendor's error body."""
     return answer({"code": code, "message": message, **extra}, status)
-
-
-def refused(refusal: Refusal) -> web.Response:
-    """Return the exchange's refusal as the vendor's error body."""
-    return no(refusal.status, refusal.code, refusal.message, **refusal.extra)

@@ -1,4 +1,4 @@
-"""The parts of one simulated market, as its routes find them."""
+"""The parts of one simulated market."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from liualgotrader.common.clock import Clock
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator.asset_codes import SymbolTable
+from liualgotrader.simulator.bar_history import HistorySource
 from liualgotrader.simulator.client_outbox import ClientOutbox
 from liualgotrader.simulator.data_hub import DataHub
-from liualgotrader.simulator.day_history import DayRecord
-from liualgotrader.simulator.equity import EquityCurve
+from liualgotrader.simulator.day_history import DayRecord, EquityCurve
 from liualgotrader.simulator.faults import Faults
-from liualgotrader.simulator.history_source import HistorySource
-from liualgotrader.simulator.market_loop import MarketLoop
 from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.simulator.updates_hub import UpdatesHub
 
 
 @dataclass(slots=True)
 class World:
-    """Everything a route may touch."""
+    """What the market's loop and its routes share. `now` is the market's time, ns UTC: what has been played."""
 
     spec: MarketSpec
     keys: ApiKeys
@@ -40,21 +39,17 @@ class World:
     equity: EquityCurve
     data: DataHub
     updates: UpdatesHub
-    market: MarketLoop
-    faults: Faults
+    page: SessionPage
     token: str = field(repr=False)
     token_path: Path
+    now: int
+    faults: Faults = field(default_factory=Faults)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     connections: set[ClientOutbox] = field(default_factory=set)
     orders_taken: int = 0
 
-    @property
-    def now(self) -> int:
-        """The market's time, ns UTC."""
-        return self.market.now
-
-    def settle(self) -> None:
-        """Send what a request has just caused to those who listen to the order stream."""
+    def send_updates(self) -> None:
+        """Send what a request has just caused on the order stream."""
         self.updates.send(self.exchange.take_updates())
 
 

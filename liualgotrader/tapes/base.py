@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from liualgotrader.common.calendar import FIRST_DAY, Session, session_of, whole_day
-from liualgotrader.common.clock import as_datetime
+from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, Counts
-from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades, take_quotes
+from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades, take
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
 MOST_JUMPS = 12  # symbols that are named
@@ -130,7 +130,7 @@ class ColumnTape(ABC):
             figures = (float(quotes.bid[row]), float(quotes.ask[row]))
             count = int(crossed.sum())
             self._crossed[loaded.symbol] = _Crossed(count, len(crossed), row, int(quotes.at[row]), *figures)
-            quotes = take_quotes(quotes, ~crossed)
+            quotes = take(quotes, ~crossed)
         if not len(quotes.at):
             quotes = quotes_from_trades(loaded.trades)
         return SymbolColumns(loaded.symbol, quotes, loaded.trades, loaded.statuses)
@@ -168,12 +168,15 @@ class ColumnTape(ABC):
         ]
 
     def doubts(self) -> list[str]:
-        """Return a sentence for each symbol whose data a person should look at; needs loaded symbols."""
+        """Return a sentence for each symbol whose data looks odd; needs loaded symbols."""
         emptied = [s for s, c in sorted(self._crossed.items()) if c.count == c.of]
-        said = [f"{listed(emptied)}: every quote is crossed; they are the last trade plus and minus half a tick."]
-        jumps = [jump for s in self.symbols() if (jump := self._jump(s))]
-        more = [f"{len(jumps) - MOST_JUMPS} more symbols open as after a split."] if len(jumps) > MOST_JUMPS else []
-        return [*(said if emptied else []), *jumps[:MOST_JUMPS], *more]
+        found = [jump for s in self.symbols() if (jump := self._jump(s))]
+        if len(found) > MOST_JUMPS:
+            found[MOST_JUMPS:] = [f"{len(found) - MOST_JUMPS} more symbols open as after a split."]
+        if emptied:
+            text = f"{listed(emptied)}: every quote is crossed; they are the last trade plus and minus half a tick."
+            found.insert(0, text)
+        return found
 
     def adjustments(self) -> list[str]:
         """Return one sentence on the splits for which history is adjusted, if there are any."""
@@ -204,13 +207,13 @@ class ColumnTape(ABC):
         if ratio is None:
             return None
         text = f"{symbol} opens at {opening:g} after a close of {close:g}, as over a {ratio_text(ratio)} split"
-        told = next((split for split in self.splits(symbol) if split.day == self.day), None)
-        if told is not None:
-            return f"{text}, although history is adjusted for the split {told}: see whether it was adjusted already."
+        known = next((split for split in self.splits(symbol) if split.day == self.day), None)
+        if known is not None:
+            return f"{text}, although history is adjusted for the split {known}: see whether it was adjusted already."
         return f"{text} that {self._where_splits(symbol)} does not tell: its history is not adjusted, and scanners see a gap."
 
     def _where_splits(self, symbol: str) -> Path | str:
-        """Return the file that would tell of a split."""
+        """Return the file that would name a split."""
         return "nothing"
 
     def _place_of_quote(self, symbol: str, row: int) -> str:
@@ -240,7 +243,7 @@ def played_session(day: date, what: str, *, bypass: bool = False) -> Session:
     return session
 
 
-def without_day(where: object, day: date, days: Collection[date]) -> ConfigError:
+def day_missing(where: object, day: date, days: Collection[date]) -> ConfigError:
     """Return the error about a folder that does not have a day; it names those that it has."""
     if not days:
         return ConfigError(f"{where} holds no market data; name another folder.")
@@ -266,15 +269,20 @@ def chosen_symbols(wanted: Sequence[str] | None, existing: Sequence[str], where:
     return upper
 
 
+def utc_midnight(day: date) -> int:
+    """Return the instant at which `day` begins in UTC; sessions lie well inside that day."""
+    return (day - date(1970, 1, 1)).days * 24 * HOUR
+
+
 def listed(names: Sequence[str], limit: int = 12) -> str:
     """Return names for a sentence, the first few of many."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
-def grouped(told: Iterable[tuple[str, str]]) -> list[str]:
+def grouped(sentences: Iterable[tuple[str, str]]) -> list[str]:
     """Return sentences about symbols, each sentence once with all of its symbols."""
     symbols: dict[str, list[str]] = {}
-    for symbol, text in told:
+    for symbol, text in sentences:
         symbols.setdefault(text, []).append(symbol)
     return [f"{listed(names)}: {text}" for text, names in symbols.items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ ROUND_LOT = 100.0
 
 @dataclass(frozen=True, slots=True)
 class QuoteColumns:
-    """Best bid and offer over time; `at` does not fall. A side that nobody quotes is 0.0 with size 0."""
+    """Best bid and offer over time; `at` does not fall. A side without a quote is 0.0 with size 0."""
 
     at: Ints
     bid: Floats
@@ -34,18 +34,6 @@ class QuoteColumns:
     ask: Floats
     ask_size: Floats
     flags: Ints
-
-    def between(self, start: int, end: int) -> QuoteColumns:
-        """Return the rows with start <= at < end, without copying."""
-        rows = _rows(self.at, start, end)
-        return QuoteColumns(
-            self.at[rows],
-            self.bid[rows],
-            self.bid_size[rows],
-            self.ask[rows],
-            self.ask_size[rows],
-            self.flags[rows],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +45,8 @@ class TradeColumns:
     size: Floats
     flags: Ints
 
-    def between(self, start: int, end: int) -> TradeColumns:
-        """Return the rows with start <= at < end, without copying."""
-        rows = _rows(self.at, start, end)
-        return TradeColumns(self.at[rows], self.price[rows], self.size[rows], self.flags[rows])
+
+Columns = TypeVar("Columns", QuoteColumns, TradeColumns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +94,33 @@ def quotes_from_trades(trades: TradeColumns) -> QuoteColumns:
     )
 
 
+def take(columns: Columns, rows: slice | NDArray[Any]) -> Columns:
+    """Return the rows that a slice, row numbers or a mask name."""
+    return type(columns)(*(getattr(columns, name)[rows] for name in columns.__slots__))
+
+
+def between(columns: Columns, start: int, end: int) -> Columns:
+    """Return the rows with start <= at < end, without copying."""
+    first, last = np.searchsorted(columns.at, [start, end]).tolist()
+    return take(columns, slice(first, last))
+
+
 def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[TapeEvent]:
     """Yield the events of all symbols with start <= at < end, by time.
 
     Equal times come in the order of `symbols`, and within a symbol statuses, quotes, trades, by row; but a
     made-up quote follows the trade it was made from.
     """
-    stream = _Stream([_cut(s, start, end) for s in symbols])
-    return stream.events()
+    due = [
+        SymbolColumns(
+            s.symbol,
+            between(s.quotes, start, end),
+            between(s.trades, start, end),
+            tuple(status for status in s.statuses if start <= status.at < end),
+        )
+        for s in symbols
+    ]
+    return _Stream(due).events() if due else iter(())
 
 
 class _Stream:
@@ -123,36 +128,31 @@ class _Stream:
 
     def __init__(self, symbols: Sequence[SymbolColumns]) -> None:
         self._names = [s.symbol for s in symbols]
-        self._quotes = _joined_quotes([s.quotes for s in symbols])
-        self._trades = _joined_trades([s.trades for s in symbols])
+        self._quotes = _joined([s.quotes for s in symbols])
+        self._trades = _joined([s.trades for s in symbols])
         self._statuses = [status for s in symbols for status in s.statuses]
         self._quote_names = np.repeat(np.arange(len(symbols)), [len(s.quotes.at) for s in symbols])
         self._trade_names = np.repeat(np.arange(len(symbols)), [len(s.trades.at) for s in symbols])
-        self._order = self._due_order(symbols)
-
-    def _due_order(self, symbols: Sequence[SymbolColumns]) -> Ints:
-        """Return row numbers (quotes first, then trades, then statuses) sorted by time, ties as `merged` says."""
-        first_trade = len(self._quotes.at)
-        first_status = first_trade + len(self._trades.at)
+        # Row numbers: quotes first, then trades, then statuses; sorted by time, ties as `merged` says.
+        self._first_trade = len(self._quotes.at)
+        self._first_status = self._first_trade + len(self._trades.at)
+        quote, trade, status = 0, self._first_trade, self._first_status
         codes: list[Ints] = []
         times: list[Ints] = []
-        quote = trade = status = 0
         for s in symbols:
-            quote_codes = np.arange(quote, quote + len(s.quotes.at))
-            trade_codes = np.arange(trade, trade + len(s.trades.at)) + first_trade
-            status_codes = np.arange(status, status + len(s.statuses)) + first_status
-            status_times = np.array([x.at for x in s.statuses], np.int64)
-            rows = [(quote_codes, s.quotes.at), (trade_codes, s.trades.at)]
-            if _made_from_trades(s.quotes):
+            codes.append(np.arange(status, status + len(s.statuses)))
+            times.append(np.array([x.at for x in s.statuses], np.int64))
+            quote_rows, trade_rows = (
+                np.arange(quote, quote + len(s.quotes.at)),
+                np.arange(trade, trade + len(s.trades.at)),
+            )
+            rows = [(quote_rows, s.quotes.at), (trade_rows, s.trades.at)]
+            if len(s.quotes.at) and s.quotes.flags[0] & int(QuoteMark.SYNTHETIC):
                 rows.reverse()
-            codes += [status_codes, *(c for c, _ in rows)]
-            times += [status_times, *(t for _, t in rows)]
-            quote, trade, status = quote + len(quote_codes), trade + len(trade_codes), status + len(status_codes)
-        if not codes:
-            return np.zeros(0, np.int64)
-        due = np.argsort(np.concatenate(times), kind="stable")
-        ordered: Ints = np.concatenate(codes)[due]
-        return ordered
+            codes += (numbers for numbers, _ in rows)
+            times += (at for _, at in rows)
+            quote, trade, status = quote + len(s.quotes.at), trade + len(s.trades.at), status + len(s.statuses)
+        self._order: Ints = np.concatenate(codes)[np.argsort(np.concatenate(times), kind="stable")]
 
     def events(self) -> Iterator[TapeEvent]:
         for first in range(0, len(self._order), BLOCK):
@@ -160,17 +160,18 @@ class _Stream:
 
     def _block(self, codes: Ints) -> list[TapeEvent]:
         """Return the events of one block of row numbers, in that order."""
-        first_trade = len(self._quotes.at)
-        first_status = first_trade + len(self._trades.at)
-        is_quote = codes < first_trade
-        is_status = codes >= first_status
+        is_quote = codes < self._first_trade
+        is_status = codes >= self._first_status
         is_trade = ~(is_quote | is_status)
-        quotes, trades = codes[is_quote], codes[is_trade] - first_trade
-        names = self._names
+        quotes, trades = codes[is_quote], codes[is_trade] - self._first_trade
         made: list[TapeEvent] = []
-        made += _quotes([names[i] for i in self._quote_names[quotes].tolist()], take_quotes(self._quotes, quotes))
-        made += _trades([names[i] for i in self._trade_names[trades].tolist()], _take_trades(self._trades, trades))
-        made += [self._statuses[i] for i in (codes[is_status] - first_status).tolist()]
+        for kind, columns, rows, symbols in (
+            (Quote, take(self._quotes, quotes), quotes, self._quote_names),
+            (TradeTick, take(self._trades, trades), trades, self._trade_names),
+        ):
+            names = [self._names[i] for i in symbols[rows].tolist()]
+            made += map(kind, names, *(getattr(columns, name).tolist() for name in columns.__slots__))
+        made += [self._statuses[i] for i in (codes[is_status] - self._first_status).tolist()]
         place = np.empty(len(codes), np.int64)
         place[is_quote] = np.arange(len(quotes))
         place[is_trade] = np.arange(len(trades)) + len(quotes)
@@ -178,55 +179,9 @@ class _Stream:
         return [made[i] for i in place.tolist()]
 
 
-def _cut(symbol: SymbolColumns, start: int, end: int) -> SymbolColumns:
-    return SymbolColumns(
-        symbol.symbol,
-        symbol.quotes.between(start, end),
-        symbol.trades.between(start, end),
-        tuple(s for s in symbol.statuses if start <= s.at < end),
-    )
-
-
-def _rows(at: Ints, start: int, end: int) -> slice:
-    return slice(int(np.searchsorted(at, start)), int(np.searchsorted(at, end)))
-
-
-def _made_from_trades(quotes: QuoteColumns) -> bool:
-    return len(quotes.at) > 0 and bool(quotes.flags[0] & int(QuoteMark.SYNTHETIC))
-
-
-def _quotes(names: list[str], rows: QuoteColumns) -> list[Quote]:
-    return list(map(Quote, names, *_lists(rows.at, rows.bid, rows.bid_size, rows.ask, rows.ask_size, rows.flags)))
-
-
-def _trades(names: list[str], rows: TradeColumns) -> list[TradeTick]:
-    return list(map(TradeTick, names, *_lists(rows.at, rows.price, rows.size, rows.flags)))
-
-
-def _lists(*columns: NDArray[Any]) -> list[list[Any]]:
-    return [c.tolist() for c in columns]
-
-
-def take_quotes(q: QuoteColumns, rows: NDArray[Any]) -> QuoteColumns:
-    """Return the rows that numbers or a mask name."""
-    return QuoteColumns(q.at[rows], q.bid[rows], q.bid_size[rows], q.ask[rows], q.ask_size[rows], q.flags[rows])
-
-
-def _take_trades(t: TradeColumns, rows: Ints) -> TradeColumns:
-    return TradeColumns(t.at[rows], t.price[rows], t.size[rows], t.flags[rows])
-
-
-def _joined_quotes(parts: Sequence[QuoteColumns]) -> QuoteColumns:
-    if not parts:
-        return no_quotes()
-    names = ("at", "bid", "bid_size", "ask", "ask_size", "flags")
-    return QuoteColumns(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
-
-
-def _joined_trades(parts: Sequence[TradeColumns]) -> TradeColumns:
-    if not parts:
-        return no_trades()
-    return TradeColumns(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("at", "price", "size", "flags")))
+def _joined(parts: Sequence[Columns]) -> Columns:
+    kind = type(parts[0])
+    return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in kind.__slots__))
 
 
 def trades_from_bars(opened_at: Ints, prices: Sequence[Floats], volume: Floats, interval: int) -> TradeColumns:

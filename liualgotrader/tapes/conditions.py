@@ -45,8 +45,7 @@ odd lot I               80000000  no    no        yes
    of the data vendors.
 2. Together with extended hours it is `U`, which moves nothing but volume.
 
-A print with several conditions may move only what all of them may. A bit nobody has described counts for
-volume only.
+A print with several conditions may move only what all of them may. An undescribed bit counts for volume only.
 """
 
 from __future__ import annotations
@@ -105,8 +104,8 @@ def counts_of(mask: int, *, regular_hours: bool) -> Counts:
     >>> counts_of(0x2000, regular_hours=True) == Counts.VOLUME
     True
     """
-    if not regular_hours:
-        mask = _without_extended(mask)
+    if not regular_hours and not (mask & _EXTENDED and mask & _OUT_OF_SEQUENCE):
+        mask &= ~_EXTENDED  # which says nothing but "outside regular trading" (notes 1 and 2)
     allowed = Counts.ALL
     bit = 1
     while bit <= mask:
@@ -114,10 +113,3 @@ def counts_of(mask: int, *, regular_hours: bool) -> Counts:
             allowed &= _MAY_MOVE.get(bit, _VOLUME)
         bit <<= 1
     return allowed
-
-
-def _without_extended(mask: int) -> int:
-    """Return the mask with what only says "outside regular trading" taken away (notes 1 and 2)."""
-    if mask & _EXTENDED and mask & _OUT_OF_SEQUENCE:
-        return mask
-    return mask & ~_EXTENDED

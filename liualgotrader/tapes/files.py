@@ -7,7 +7,7 @@ without quotes from its trades (see `columns.quotes_from_trades`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from itertools import pairwise, repeat
 from pathlib import Path
@@ -23,9 +23,9 @@ from liualgotrader.tapes.base import (
     ColumnTape,
     TapeAsset,
     chosen_symbols,
+    day_missing,
     grouped,
     played_session,
-    without_day,
 )
 from liualgotrader.tapes.columns import (
     QuoteColumns,
@@ -110,13 +110,22 @@ class _Table:
             ConfigError: if a file is malformed, or has two rows where there can be one.
         """
         fields, self._paths = FIELDS[kind], _paths(folder, kind)
-        self._parts = [read_table(p, fields, _symbol_named(p) if p.parent != folder else None) for p in self._paths]
+        self._parts = []
+        for path in self._paths:
+            named = path.stem.upper() if path.parent != folder else None
+            if named is not None and not is_symbol(named):
+                raise ConfigError(f"The name of {path} is no symbol: {SYMBOL_RULE}.")
+            self._parts.append(read_table(path, fields, named))
         self.by_symbol: dict[str, _Rows] = {}
         if not self._parts:
             return
         rows = {f.name: np.concatenate([p[f.name] for p in self._parts]) for f in fields}
         names, codes = np.unique(rows["symbol"].astype(str), return_inverse=True)
-        keys = _sort_keys(kind, rows)
+        keys = rows[fields[1].name]  # what the rows of a symbol are sorted by, if that is a time
+        if fields[1].kind is Kind.DAY:
+            keys = np.array([d.toordinal() for d in keys], np.int64)
+        elif keys.dtype != np.int64:
+            keys = np.zeros(len(keys), np.int64)
         order = np.lexsort((keys, codes))
         if kind in _ONE_EACH:
             again = np.flatnonzero((np.diff(codes[order]) == 0) & (np.diff(keys[order]) == 0))
@@ -157,28 +166,33 @@ class FilesTape(ColumnTape):
         session = played_session(day, f"{where}", bypass=bypass)
         self._tables = {kind: _Table(where, kind) for kind in FIELDS}
         self._rows = {kind: table.by_symbol for kind, table in self._tables.items()}
-        self._must_be_sessions()
+        self._check_days()
         self._start = new_york(day, time(0, 0))
         self._end = new_york(day + timedelta(days=1), time(0, 0))
         there = set()
         for kind, column in _DAYS_IN.items():
             there |= self._tables[kind].symbols(column, self._start, self._end)
         if not there:
-            raise without_day(where, day, days_of(where, day))
-        chosen = chosen_symbols(symbols, sorted(there), f"{where}")
-        super().__init__(session, [self._asset(s) for s in chosen])
+            raise day_missing(where, day, days_of(where, day))
+        assets = []
+        for s in chosen_symbols(symbols, sorted(there), f"{where}"):
+            name, venue, shortable = s, "NYSE", True
+            if (row := self._rows["assets"].get(s)) is not None:
+                name, venue, shortable = row["name"][0] or s, row["exchange"][0] or venue, bool(row["shortable"][0])
+            assets.append(TapeAsset(s, name, venue, shortable))
+        super().__init__(session, assets)
         self._minutes: dict[str, list[Bar]] = {}
         self._days: dict[str, list[Bar]] = {}
 
     def notes(self) -> list[str]:
         """Return a sentence for each kind of event that is made up, with the symbols."""
-        told = []
+        found = []
         for s in self.symbols():
             if not len(self._today("quotes", s, "at")):
-                told.append((s, "the files hold no quotes; they are the last trade plus and minus half a tick."))
+                found.append((s, "the files hold no quotes; they are the last trade plus and minus half a tick."))
             if not len(self._today("trades", s, "at")):
-                told.append((s, "trades are made from minute bars, up to four prints a bar."))
-        return grouped(told)
+                found.append((s, "trades are made from minute bars, up to four prints a bar."))
+        return grouped(found)
 
     def splits(self, symbol: str) -> Sequence[Split]:
         """Return the splits of the symbol that `splits` names, oldest first."""
@@ -199,7 +213,18 @@ class FilesTape(ColumnTape):
         return [b for b in self._days[symbol] if first <= b.opened_at < last]
 
     def _load(self, symbol: str) -> SymbolColumns:
-        return SymbolColumns(symbol, self._quotes(symbol), self._trades(symbol), self._statuses(symbol))
+        rows = self._rows["quotes"].get(symbol)
+        today = self._today("quotes", symbol, "at")
+        quotes = no_quotes()
+        if rows is not None:
+            quotes = QuoteColumns(*(rows[f.name][today] for f in FIELDS["quotes"][1:]))
+        rows = self._rows["statuses"].get(symbol)
+        today = self._today("statuses", symbol, "at")
+        statuses: tuple[Status, ...] = ()
+        if rows is not None:
+            cells = (rows[f.name][today].tolist() for f in FIELDS["statuses"][1:])
+            statuses = tuple(Status(symbol, *row) for row in zip(*cells, strict=True))
+        return SymbolColumns(symbol, quotes, self._trades(symbol), statuses)
 
     def _where_splits(self, symbol: str) -> str:
         return "`splits.csv`"
@@ -220,22 +245,6 @@ class FilesTape(ColumnTape):
         prices = tuple(r[f.name][minutes] for f in _PRICES)
         return trades_from_bars(r["opened_at"][minutes], prices, r["volume"][minutes], MINUTE)
 
-    def _quotes(self, symbol: str) -> QuoteColumns:
-        today = self._today("quotes", symbol, "at")
-        if not len(today):
-            return no_quotes()
-        r = self._rows["quotes"][symbol]
-        return QuoteColumns(*(r[f.name][today] for f in FIELDS["quotes"][1:]))
-
-    def _statuses(self, symbol: str) -> tuple[Status, ...]:
-        rows = self._rows["statuses"].get(symbol)
-        today = self._today("statuses", symbol, "at").tolist()
-        if rows is None:
-            return ()
-        cells = (rows[f.name].tolist() for f in FIELDS["statuses"][1:])
-        every = [Status(symbol, *row) for row in zip(*cells, strict=True)]
-        return tuple(every[i] for i in today)
-
     def _today(self, kind: str, symbol: str, column: str) -> Any:
         """Return the row numbers of the day."""
         rows = self._rows[kind].get(symbol)
@@ -251,17 +260,14 @@ class FilesTape(ColumnTape):
             spans = [(at, at + MINUTE) for at in rows["opened_at"].tolist()]
             found = [b for b in _bars(symbol, spans, rows) if b.opened_at < self._start]
         known = {day_of(b.opened_at) for b in found}
-        folded = [b for b in bars_of(self._earlier_trades(symbol)) if day_of(b.opened_at) not in known]
+        trades: Iterable[TradeTick] = ()
+        if (ticks := self._rows["trades"].get(symbol)) is not None:
+            before = slice(0, int(np.searchsorted(ticks["at"], self._start)))
+            cells = (ticks[f.name][before].tolist() for f in FIELDS["trades"][1:])
+            trades = map(TradeTick, repeat(symbol), *cells)
+        folded = [b for b in bars_of(trades) if day_of(b.opened_at) not in known]
         raw = sorted(found + folded, key=lambda b: b.opened_at) if folded else found
         return adjusted(raw, self.splits(symbol), self.day)
-
-    def _earlier_trades(self, symbol: str) -> Iterator[TradeTick]:
-        rows = self._rows["trades"].get(symbol)
-        if rows is None:
-            return iter(())
-        before = slice(0, int(np.searchsorted(rows["at"], self._start)))
-        cells = (rows[f.name][before].tolist() for f in FIELDS["trades"][1:])
-        return map(TradeTick, repeat(symbol), *cells)
 
     def _all_days(self, symbol: str) -> list[Bar]:
         found = {b.opened_at: b for b in _summed(self.minute_bars(symbol, 0, self._start))}
@@ -273,7 +279,7 @@ class FilesTape(ColumnTape):
             found |= {b.opened_at: b for b in adjusted(raw, self.splits(symbol), self.day)}
         return [found[at] for at in sorted(found)]
 
-    def _must_be_sessions(self) -> None:
+    def _check_days(self) -> None:
         daily = self._rows["daily"]
         days: set[date] = set().union(*(rows["day"].tolist() for rows in daily.values()))
         shut = {day for day in days if session_of(day) is None}
@@ -283,12 +289,6 @@ class FilesTape(ColumnTape):
                     where = self._tables["daily"].place(row)
                     raise ConfigError(f"{where}: a daily bar of {symbol} for {day}, on which the exchange was shut.")
 
-    def _asset(self, symbol: str) -> TapeAsset:
-        rows = self._rows["assets"].get(symbol)
-        if rows is None:
-            return TapeAsset(symbol, symbol, "NYSE")
-        return TapeAsset(symbol, rows["name"][0] or symbol, rows["exchange"][0] or "NYSE", bool(rows["shortable"][0]))
-
 
 def _paths(folder: Path, kind: str) -> list[Path]:
     """Return the files of a kind: one, or one per symbol."""
@@ -297,22 +297,6 @@ def _paths(folder: Path, kind: str) -> list[Path]:
     if len(single) + bool(many) > 1:
         raise ConfigError(f"{folder} holds {kind} more than once; keep one of CSV, Parquet and the folder.")
     return single or many
-
-
-def _symbol_named(path: Path) -> str:
-    """Return the symbol that a file is named after."""
-    symbol = path.stem.upper()
-    if not is_symbol(symbol):
-        raise ConfigError(f"The name of {path} is no symbol: {SYMBOL_RULE}.")
-    return symbol
-
-
-def _sort_keys(kind: str, rows: _Rows) -> Column:
-    """Return what the rows of a symbol are sorted by: the second column, if that is a time."""
-    if "day" in rows:
-        return np.array([d.toordinal() for d in rows["day"]], np.int64)
-    column = rows[FIELDS[kind][1].name]
-    return column if column.dtype == np.int64 else np.zeros(len(column), np.int64)
 
 
 def _bars(symbol: str, spans: Sequence[tuple[int, int]], rows: _Rows) -> Iterable[Bar]:
@@ -334,4 +318,4 @@ def _summed(minutes: Sequence[Bar]) -> list[Bar]:
             session = session_of(date(1970, 1, 1) + timedelta(days=midnight // (24 * 60 * MINUTE)))
         if session is not None and session.is_open(bar.opened_at):
             by_day.setdefault((session.opens_at, session.closes_at), []).append(bar)
-    return [whole for span, bars in by_day.items() if (whole := sum_of(bars, *span)) is not None]
+    return [sum_of(bars, *span) for span, bars in by_day.items()]

@@ -12,25 +12,104 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import repeat
+from operator import attrgetter
 
 import msgspec
+import numpy as np
 
-from liualgotrader.common.calendar import previous_sessions
-from liualgotrader.common.clock import HOUR
+from liualgotrader.common.calendar import Session, previous_sessions
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, BarSource, TradeTick
-from liualgotrader.tapes.base import ColumnTape, TapeAsset, chosen_symbols, played_session
-from liualgotrader.tapes.columns import SymbolColumns, merged
-from liualgotrader.tapes.generated_draws import Draws, Purpose
-from liualgotrader.tapes.generated_events import fixed_events, symbol_columns
-from liualgotrader.tapes.generated_history import DAILY_SESSIONS, GeneratedHistory, history_of
-from liualgotrader.tapes.generated_profile import MOST_SYMBOLS, SymbolProfile, profiles
+from liualgotrader.tapes.base import ColumnTape, TapeAsset, chosen_symbols, played_session, utc_midnight
+from liualgotrader.tapes.columns import Floats, SymbolColumns, merged
+from liualgotrader.tapes.generated_events import fixed_events, minute_weights, symbol_columns
+from liualgotrader.tapes.generated_profile import LEAST_PRICE, MOST_SYMBOLS, Draws, Purpose, SymbolProfile, profiles
 from liualgotrader.tapes.minute_bars import bars_of, sum_of
 
 EVENTS_LIMIT = 600_000  # trades and quotes of a full session; a half day has as many fewer as it is shorter
 MOST_EVENTS_OF_A_SYMBOL = 12_000
-LEAST_EVENTS_OF_A_SYMBOL = 600  # of a full session, so that everybody has a fresh quote each minute
+LEAST_EVENTS_OF_A_SYMBOL = 600  # of a full session, so that every symbol has a fresh quote each minute
+DAILY_SESSIONS = 260  # a year and a little, for 52-week figures
+MINUTE_SESSIONS = 5
+MOST_CENTS = 100_000
+
+_POINTS = 4  # prices made per minute: open, two between, close
+_SOURCE = int(BarSource.HISTORY)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedHistory:
+    """Bars of one symbol before the day, oldest first."""
+
+    daily: list[Bar]
+    minutes: list[Bar]
+
+
+def history_of(profile: SymbolProfile, before: Sequence[Session], draws: Draws) -> GeneratedHistory:
+    """Return the history of a symbol over the sessions `before` the day, oldest first."""
+    daily: list[Bar] = []
+    minutes: list[Bar] = []
+    n = len(before)
+    within = (draws.bell(n) * (profile.volatility * 0.8)).tolist()
+    overnight = (draws.bell(n) * (profile.volatility * 0.3)).tolist()
+    busy = (0.6 + 0.8 * draws.uniform(n)).tolist()
+    closing = profile.previous_close
+    days = []  # open, close (cents) and volume, newest first: backwards from the close that the session starts from
+    for i in range(n):
+        opening = _bounded(closing / (1.0 + within[i]))
+        days.append((opening, closing, profile.usual_volume * busy[i]))
+        closing = _bounded(opening / (1.0 + overnight[i]))
+    for age, (session, figures) in enumerate(zip(reversed(before), days, strict=True)):
+        if age < MINUTE_SESSIONS:
+            bars = _minutes(profile, session, draws, figures)
+            daily.append(sum_of(bars, session.opens_at, session.closes_at))
+            minutes[:0] = bars
+        else:
+            daily.append(_day(profile, session, draws, figures))
+    return GeneratedHistory(daily[::-1], minutes)
+
+
+def _bounded(cents: float) -> int:
+    return min(max(round(cents), LEAST_PRICE), MOST_CENTS)
+
+
+def _day(profile: SymbolProfile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> Bar:
+    opening, closing, volume = figures
+    high = max(opening, closing) * (1.0 + draws.one(0.0, profile.volatility))
+    low = max(min(opening, closing) * (1.0 - draws.one(0.0, profile.volatility)), float(LEAST_PRICE - 50))
+    high, low = round(high) / 100.0, round(low) / 100.0
+    opened, closed = opening / 100.0, closing / 100.0
+    shares = float(round(volume * session.minutes / 390))
+    count = max(1, round(shares / profile.typical_size))
+    vwap = round((opened + high + low + closed) / 4, 4)
+    begin, end = session.opens_at, session.closes_at
+    return Bar(profile.symbol, begin, end, opened, high, low, closed, shares, vwap, count, _SOURCE)
+
+
+def _minutes(profile: SymbolProfile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> list[Bar]:
+    opening, closing, volume = figures
+    n = session.minutes
+    # Prices in whole cents that wander from open to close, both met exactly.
+    points = n * _POINTS
+    walk = np.cumsum(draws.bell(points))
+    x = np.arange(points) / (points - 1)
+    level = walk - walk[0] - (walk[-1] - walk[0]) * x
+    scale = profile.volatility * 0.7 * (opening + closing) / 2.0 / float(points) ** 0.5
+    wander: Floats = np.rint(opening + (closing - opening) * x + level * scale)
+    path = np.maximum(wander, float(LEAST_PRICE - 50)).reshape(n, _POINTS)
+    cents = (path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1])
+    weights = minute_weights(n)
+    share = weights / np.cumsum(weights)[-1]
+    shares = np.maximum(np.rint(share * (volume * n / 390) * (0.4 + 1.2 * draws.uniform(n))), 1.0)
+    vwap = (path[:, 0] + path[:, 1] + path[:, 2] + path[:, 3]) / 400.0
+    counts = np.maximum(np.rint(shares / profile.typical_size), 1.0).astype(np.int64)
+    opened = session.opens_at + np.arange(n) * MINUTE
+    columns = (opened, opened + MINUTE, *(c / 100.0 for c in cents), shares, vwap, counts)
+    return list(map(Bar, repeat(profile.symbol), *(c.tolist() for c in columns), repeat(_SOURCE)))
 
 
 class GeneratedTape(ColumnTape):
@@ -46,7 +125,7 @@ class GeneratedTape(ColumnTape):
         only: Sequence[str] | None = None,
         since: date | None = None,
     ) -> None:
-        """Decide who trades and how; events are made when they are asked for.
+        """Draw the symbols' profiles; events are made when they are asked for.
 
         `symbols` is how many there are; `only` names those of them that the tape is to have. `since` is the first of
         the generated sessions that lead to this one, each going on from the one before.
@@ -54,21 +133,36 @@ class GeneratedTape(ColumnTape):
         Raises:
             ConfigError: if the exchange is shut on `day`, or a figure is out of bounds.
         """
-        _check(seed, symbols, events_limit)
+        if seed < 0:
+            raise ConfigError(f"The seed of a generated session is a whole number from 0, not {seed}.")
+        if not 1 <= symbols <= MOST_SYMBOLS:
+            raise ConfigError(f"A generated session has 1 to {MOST_SYMBOLS} symbols, not {symbols}.")
+        if events_limit < (least := symbols * LEAST_EVENTS_OF_A_SYMBOL):
+            raise ConfigError(
+                f"{symbols} generated symbols need an events limit of at least {least}, not {events_limit}."
+            )
         session = played_session(day, "a generated session")
-        everybody = profiles(seed, day, symbols)
-        chosen = set(chosen_symbols(only, [p.symbol for p in everybody], f"The session generated for {day}"))
-        self._profiles = {p.symbol: p for p in everybody if p.symbol in chosen}
+        every = profiles(seed, day, symbols)
+        chosen = set(chosen_symbols(only, [p.symbol for p in every], f"The session generated for {day}"))
+        self._profiles = {p.symbol: p for p in every if p.symbol in chosen}
         self._seed = seed
-        self._moments = _moments_of(everybody, session.minutes, events_limit, fixed_events(session))
+        # How many moments each symbol gets, by activity, so that all events stay within the limit.
+        full_day_share = min(1.0, session.minutes / 390)
+        free = int(events_limit * full_day_share) - len(every) * (fixed_events(session) + 1)
+        total = 0.0
+        for p in every:  # not sum(), which rounds otherwise from Python 3.12 on
+            total += p.activity
+        most = int(MOST_EVENTS_OF_A_SYMBOL * full_day_share)
+        self._moments = {p.symbol: max(0, min(most, int(free * (p.activity / total)))) for p in every}
         self._before = previous_sessions(day, DAILY_SESSIONS)
         self._yesterday: GeneratedTape | None = None
         if since is not None and since < day:
             yesterday = self._before[-1].day
             self._yesterday = GeneratedTape(yesterday, seed, symbols, events_limit, only=only, since=since)
             for symbol, first in self._yesterday._profiles.items():
-                self._profiles[symbol] = self._profiles[symbol].of_the_company(first)
-        super().__init__(session, [_asset(p) for p in self._profiles.values()])
+                self._profiles[symbol] = self._profiles[symbol].with_traits_of(first)
+        assets = [TapeAsset(p.symbol, f"{p.symbol} (generated)", p.venue, p.shortable) for p in self._profiles.values()]
+        super().__init__(session, assets)
         self._history: dict[str, GeneratedHistory] = {}
 
     @property
@@ -83,13 +177,17 @@ class GeneratedTape(ColumnTape):
     def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
         """Return minute bars of the sessions before `day`, five or more, with start <= opened_at < end, oldest first."""
         bars = self._history_of(symbol).minutes
-        return bars[bisect_left(bars, start, key=_opened_at) : bisect_left(bars, end, key=_opened_at)]
+        return bars[
+            bisect_left(bars, start, key=attrgetter("opened_at")) : bisect_left(bars, end, key=attrgetter("opened_at"))
+        ]
 
     def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
         """Return daily bars of the sessions before `day`, 260 or more, from `start` to `end`, both included, oldest first."""
         bars = self._history_of(symbol).daily
-        first, last = (_midnight_utc(d) for d in (start, end + timedelta(days=1)))
-        return bars[bisect_left(bars, first, key=_opened_at) : bisect_left(bars, last, key=_opened_at)]
+        first, last = (utc_midnight(d) for d in (start, end + timedelta(days=1)))
+        return bars[
+            bisect_left(bars, first, key=attrgetter("opened_at")) : bisect_left(bars, last, key=attrgetter("opened_at"))
+        ]
 
     def _load(self, symbol: str) -> SymbolColumns:
         draws = Draws(self._seed, self.day, symbol, Purpose.EVENTS)
@@ -120,39 +218,5 @@ class GeneratedTape(ColumnTape):
             msgspec.structs.replace(bar, source=int(BarSource.HISTORY))
             for bar in bars_of(event for event in events if isinstance(event, TradeTick))
         ]
-        whole = sum_of(minutes, session.opens_at, session.closes_at)
-        return GeneratedHistory(before.daily + ([whole] if whole is not None else []), before.minutes + minutes)
-
-
-def _check(seed: int, symbols: int, events_limit: int) -> None:
-    if seed < 0:
-        raise ConfigError(f"The seed of a generated session is a whole number from 0, not {seed}.")
-    if not 1 <= symbols <= MOST_SYMBOLS:
-        raise ConfigError(f"A generated session has 1 to {MOST_SYMBOLS} symbols, not {symbols}.")
-    if events_limit < symbols * LEAST_EVENTS_OF_A_SYMBOL:
-        needed = symbols * LEAST_EVENTS_OF_A_SYMBOL
-        raise ConfigError(f"{symbols} generated symbols need an events limit of at least {needed}, not {events_limit}.")
-
-
-def _moments_of(everybody: Sequence[SymbolProfile], minutes: int, limit: int, fixed: int) -> dict[str, int]:
-    """Return how many moments each symbol gets, by activity, so that all events stay within the limit."""
-    full_day_share = min(1.0, minutes / 390)
-    free = int(limit * full_day_share) - len(everybody) * (fixed + 1)
-    total = 0.0
-    for p in everybody:
-        total += p.activity
-    most = int(MOST_EVENTS_OF_A_SYMBOL * full_day_share)
-    return {p.symbol: max(0, min(most, int(free * (p.activity / total)))) for p in everybody}
-
-
-def _asset(profile: SymbolProfile) -> TapeAsset:
-    return TapeAsset(profile.symbol, f"{profile.symbol} (generated)", profile.venue, profile.shortable)
-
-
-def _midnight_utc(day: date) -> int:
-    """Return midnight UTC of `day`; sessions lie well inside their day."""
-    return (day - date(1970, 1, 1)).days * 24 * HOUR
-
-
-def _opened_at(bar: Bar) -> int:
-    return bar.opened_at
+        whole = [sum_of(minutes, session.opens_at, session.closes_at)] if minutes else []
+        return GeneratedHistory(before.daily + whole, before.minutes + minutes)

@@ -2,7 +2,7 @@
 
 A session is a row of moments, each either a new quote or a print at the quote of before, so prints always
 lie within the best bid and offer. Moments are dense near the open and the close; one quote stands in the
-last second of each minute, so that whoever decides on a closed bar has a fresh price. In a halt nothing
+last second of each minute, so that a decision on a closed bar has a fresh price. In a halt nothing
 happens. All prices are whole cents.
 """
 
@@ -17,8 +17,7 @@ from liualgotrader.common.calendar import Session
 from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.events import Counts, Status
 from liualgotrader.tapes.columns import Floats, Ints, QuoteColumns, SymbolColumns, TradeColumns
-from liualgotrader.tapes.generated_draws import Draws, broken_line
-from liualgotrader.tapes.generated_profile import LEAST_PRICE, Role, SymbolProfile
+from liualgotrader.tapes.generated_profile import LEAST_PRICE, Draws, Role, SymbolProfile, broken_line
 
 PRE_MARKET_QUOTES = 12
 PRE_MARKET = 15 * MINUTE
@@ -44,12 +43,22 @@ def fixed_events(session: Session) -> int:
 
 def symbol_columns(profile: SymbolProfile, session: Session, draws: Draws, moments: int) -> SymbolColumns:
     """Return the events of a symbol with that many moments besides `fixed_events`."""
-    halts = _halts(profile, session)
+    halts: list[tuple[int, int]] = []
+    statuses: list[Status] = []
+    for begin, end in profile.halts:
+        first, last = (int(share * (session.closes_at - session.opens_at)) // SECOND * SECOND for share in (begin, end))
+        halts.append((session.opens_at + first, session.opens_at + max(last, first + 300 * SECOND)))
+        # A volatility pause and its end, with the codes of the UTP plan.
+        statuses += (
+            Status(profile.symbol, halts[-1][0], True, "P", "LUDP"),
+            Status(profile.symbol, halts[-1][1], False, "T"),
+        )
     when = _moments(session, halts, draws, moments)
     fair = _fair_price(profile, session, draws, when.at)
-    quotes = _quotes(profile, session, draws, when, fair)
-    trades = _trades(profile, draws, when, fair, quotes)
-    return SymbolColumns(profile.symbol, _in_dollars(quotes), trades, _statuses(profile.symbol, halts))
+    q = _quotes(profile, session, draws, when, fair)
+    trades = _trades(profile, draws, when, fair, q)
+    quotes = QuoteColumns(q.at, q.bid / 100.0, q.bid_size, q.ask / 100.0, q.ask_size, q.flags)
+    return SymbolColumns(profile.symbol, quotes, trades, tuple(statuses))
 
 
 def minute_weights(minutes: int) -> Floats:
@@ -59,21 +68,6 @@ def minute_weights(minutes: int) -> Floats:
     early2, late2 = early * early, late * late
     weights: Floats = 0.5 + 2.2 * (early2 * early2 * early2) + 1.8 * (late2 * late2 * late2 * late2)
     return weights
-
-
-def _halts(profile: SymbolProfile, session: Session) -> list[tuple[int, int]]:
-    length = session.closes_at - session.opens_at
-    seconds = ((int(a * length), int(b * length)) for a, b in profile.halts)
-    return [
-        (session.opens_at + a - a % SECOND, session.opens_at + max(b - b % SECOND, a - a % SECOND + 300 * SECOND))
-        for a, b in seconds
-    ]
-
-
-def _statuses(symbol: str, halts: list[tuple[int, int]]) -> tuple[Status, ...]:
-    """Return a volatility pause and its end per halt, with the codes of the UTP plan."""
-    pairs = ((Status(symbol, a, True, "P", "LUDP"), Status(symbol, b, False, "T", "")) for a, b in halts)
-    return tuple(s for pair in pairs for s in pair)
 
 
 def _moments(session: Session, halts: list[tuple[int, int]], draws: Draws, n: int) -> _Moments:
@@ -90,14 +84,9 @@ def _moments(session: Session, halts: list[tuple[int, int]], draws: Draws, n: in
         keep = (at < begin - MILLISECOND) | (at >= end)
         at, quote = at[keep], quote[keep]
     order = np.argsort(at, kind="stable")
-    return _Moments(_apart(at[order]), quote[order])
-
-
-def _apart(at: Ints) -> Ints:
-    """Return sorted instants in whole microseconds, those that coincide moved on by one each."""
-    n = np.arange(len(at))
-    moved: Ints = (np.maximum.accumulate(at // MICROSECOND - n) + n) * MICROSECOND
-    return moved
+    n_th = np.arange(len(at))  # whole microseconds; those that coincide are moved on by one each
+    apart: Ints = (np.maximum.accumulate(at[order] // MICROSECOND - n_th) + n_th) * MICROSECOND
+    return _Moments(apart, quote[order])
 
 
 def _spread_out(session: Session, uniform: Floats) -> Ints:
@@ -113,27 +102,24 @@ def _spread_out(session: Session, uniform: Floats) -> Ints:
 
 
 def _fair_price(profile: SymbolProfile, session: Session, draws: Draws, at: Ints) -> Floats:
-    """Return the price in cents round which the symbol is quoted, at each moment."""
+    """Return the price in cents round which the symbol is quoted, at each moment, as its role makes it move."""
     x = np.clip((at - session.opens_at) / (session.closes_at - session.opens_at), 0.0, 1.0)
     quiet = {Role.REVERTING: 0.3, Role.GAP_UP: 0.45, Role.GAP_DOWN: 0.45, Role.PLAIN: 1.0}[profile.role]
     step = profile.volatility * quiet / float(len(at)) ** 0.5
     wander = np.cumsum(draws.bell(len(at))) * step
     opened = int(np.searchsorted(at, session.opens_at))
     wander = wander - wander[opened]
-    fair: Floats = profile.opening * (1.0 + _course(profile, draws, x)) * (1.0 + wander)
-    return np.maximum(fair, float(LEAST_PRICE))
-
-
-def _course(profile: SymbolProfile, draws: Draws, x: Floats) -> Floats:
-    """Return what the role makes of the price since the open, as a fraction, at each share of the session."""
     if profile.role is Role.GAP_UP:
-        return _climb(draws, x, draws.one(0.05, 0.14))
-    if profile.role is Role.GAP_DOWN:
+        course = _climb(draws, x, draws.one(0.05, 0.14))
+    elif profile.role is Role.GAP_DOWN:
         falls_on = draws.one(0.0, 1.0) < 0.5
-        return _climb(draws, x, -draws.one(0.04, 0.09) if falls_on else draws.one(0.02, 0.05))
-    if profile.role is Role.REVERTING:
-        return _swing(draws, x, draws.one(0.008, 0.018))
-    return x * draws.one(-0.01, 0.01)
+        course = _climb(draws, x, -draws.one(0.04, 0.09) if falls_on else draws.one(0.02, 0.05))
+    elif profile.role is Role.REVERTING:
+        course = _swing(draws, x, draws.one(0.008, 0.018))
+    else:
+        course = x * draws.one(-0.01, 0.01)
+    fair: Floats = profile.opening * (1.0 + course) * (1.0 + wander)
+    return np.maximum(fair, float(LEAST_PRICE))
 
 
 def _climb(draws: Draws, x: Floats, total: float) -> Floats:
@@ -168,15 +154,11 @@ def _quotes(profile: SymbolProfile, session: Session, draws: Draws, when: _Momen
     extra = draws.uniform(n)
     spread = np.maximum(np.rint(profile.spread * wide * (0.6 + 0.8 * extra * extra)), 1.0)
     bid = np.maximum(np.floor(fair[mine] - spread / 2), 100.0)
-    sizes = [_displayed(profile, draws, n) for _ in range(2)]
+    sizes = []  # displayed, in round lots: mostly one to three typical prints, now and then many
+    for _ in range(2):
+        prints = (0.4 + draws.uniform(n)) / (0.12 + draws.uniform(n))
+        sizes.append(100.0 * np.maximum(np.rint(prints * (profile.typical_size / 100.0)), 1.0))
     return QuoteColumns(at, bid, sizes[0], bid + spread, sizes[1], np.zeros(n, np.int64))
-
-
-def _displayed(profile: SymbolProfile, draws: Draws, n: int) -> Floats:
-    """Return displayed sizes in round lots: mostly one to three typical prints, now and then many."""
-    prints = (0.4 + draws.uniform(n)) / (0.12 + draws.uniform(n))
-    sizes: Floats = 100.0 * np.maximum(np.rint(prints * (profile.typical_size / 100.0)), 1.0)
-    return sizes
 
 
 def _trades(profile: SymbolProfile, draws: Draws, when: _Moments, fair: Floats, quotes: QuoteColumns) -> TradeColumns:
@@ -192,13 +174,7 @@ def _trades(profile: SymbolProfile, draws: Draws, when: _Moments, fair: Floats, 
     between = bid + np.floor(draws.uniform(n) * (ask - bid + 1.0))
     price = np.where(inside, between, np.where(buys, ask, bid))
     shown = np.where(buys, quotes.ask_size[q], quotes.bid_size[q])
-    size, flags = _print_sizes(profile, draws, shown)
-    return TradeColumns(when.at[mine], price / 100.0, size, flags)
-
-
-def _print_sizes(profile: SymbolProfile, draws: Draws, shown: Floats) -> tuple[Floats, Ints]:
-    """Return sizes and flags; prints take no more than was shown, except the two auctions at open and close."""
-    n = len(shown)
+    # Prints take no more than was shown, except the two auctions at open and close.
     lots = np.maximum(np.rint((0.2 + 1.6 * draws.uniform(n)) * (profile.typical_size / 100.0)), 1.0)
     odd = draws.uniform(n) < _ODD_LOT_SHARE
     size = np.where(odd, 1.0 + np.floor(draws.uniform(n) * 99.0), np.minimum(100.0 * lots, shown))
@@ -206,8 +182,4 @@ def _print_sizes(profile: SymbolProfile, draws: Draws, shown: Floats) -> tuple[F
     for auction, factor in ((0, 20.0), (n - 1, 30.0)):
         if n:
             size[auction], flags[auction] = 100.0 * lots[auction] * factor, int(Counts.ALL)
-    return size, flags
-
-
-def _in_dollars(q: QuoteColumns) -> QuoteColumns:
-    return QuoteColumns(q.at, q.bid / 100.0, q.bid_size, q.ask / 100.0, q.ask_size, q.flags)
+    return TradeColumns(when.at[mine], price / 100.0, size, flags)

@@ -65,10 +65,24 @@ def tick_trades(path: Path, session: Session) -> TradeColumns:
     keep = table["suspicious"] == 0
     at = _instants(table["ms"][keep], session.day)
     regular = (at >= session.opens_at) & (at < session.closes_at)
-    codes, texts = table["condition"]
-    masks = _masks(texts, path)
+    codes, texts = table["condition"][0][keep], table["condition"][1]
+    try:
+        masks = [int(t, 16) for t in texts]
+    except ValueError as e:
+        raise ConfigError(f"{path}: a trade condition is not a hexadecimal number.") from e
+    inside, outside = (
+        np.array([int(counts_of(mask, regular_hours=hours)) for mask in masks], np.int64) for hours in (True, False)
+    )
+    flags: Ints = np.where(regular, inside[codes], outside[codes])
     size = table["size"][keep]
-    flags = _flags(codes[keep], masks, regular) | _crosses(codes[keep], masks, at, size, session)
+    for bit, bell, mark in (
+        (OPENING_PRINT, session.opens_at, Counts.OPENING_CROSS),
+        (CLOSING_PRINT, session.closes_at, Counts.CLOSING_CROSS),
+    ):
+        is_one = np.array([bool(mask & bit) for mask in masks], bool)
+        rows = np.flatnonzero(is_one[codes] & (at >= bell) & (at < bell + AUCTION_SPAN))
+        if len(rows):  # each exchange prints its own auction; that of the primary one is the largest
+            flags[rows[np.argmax(size[rows])]] |= int(mark)
     return TradeColumns(at, table["price"][keep] / PRICE_SCALE, size, flags)
 
 
@@ -122,35 +136,6 @@ def daily_rows(path: Path) -> list[tuple[date, float, float, float, float, float
     return sorted(rows, key=lambda r: r[0])
 
 
-def _masks(texts: Sequence[str], path: Path) -> list[int]:
-    try:
-        return [int(t, 16) for t in texts]
-    except ValueError as e:
-        raise ConfigError(f"{path}: a trade condition is not a hexadecimal number.") from e
-
-
-def _crosses(codes: Ints, masks: Sequence[int], at: Ints, size: Floats, session: Session) -> Ints:
-    """Return the marks of the auctions: each exchange prints its own, that of the primary one is the largest."""
-    marks = np.zeros(len(at), np.int64)
-    for bit, bell, mark in (
-        (OPENING_PRINT, session.opens_at, Counts.OPENING_CROSS),
-        (CLOSING_PRINT, session.closes_at, Counts.CLOSING_CROSS),
-    ):
-        is_one = np.array([bool(m & bit) for m in masks], bool)
-        rows = np.flatnonzero(is_one[codes] & (at >= bell) & (at < bell + AUCTION_SPAN))
-        if len(rows):
-            marks[rows[np.argmax(size[rows])]] = int(mark)
-    return marks
-
-
-def _flags(codes: Ints, masks: Sequence[int], regular: Any) -> Ints:
-    """Return `Counts` for condition codes; each mask that occurs is looked at once."""
-    inside = np.array([int(counts_of(m, regular_hours=True)) for m in masks], np.int64)
-    outside = np.array([int(counts_of(m, regular_hours=False)) for m in masks], np.int64)
-    flags: Ints = np.where(regular, inside[codes], outside[codes])
-    return flags
-
-
 def _carried(price: Floats, size: Floats) -> tuple[Floats, Floats]:
     """Return one side of the quotes with "as before" rows filled in; 0.0 before the first statement."""
     stated = np.where(price > 0, np.arange(len(price)), -1)
@@ -183,12 +168,21 @@ def _read(path: Path, names: Sequence[str]) -> dict[str, Any]:
         ).combine_chunks()
     except (OSError, IndexError, zipfile.BadZipFile, pa.ArrowInvalid) as e:
         raise ConfigError(f"{path} is not a Lean data file with {len(names)} columns: {e}.") from e
-    columns = {n: _column(table.column(n), n in _TEXT) for n in names}
-    _must_be_possible(path, columns)
+    columns: dict[str, Any] = {}
+    for name in names:
+        column = table.column(name)
+        if name in _TEXT:
+            whole = column.unify_dictionaries().combine_chunks()
+            parts = whole.chunks if hasattr(whole, "chunks") else [whole]
+            codes = np.concatenate([p.indices.to_numpy() for p in parts])
+            columns[name] = codes, parts[0].dictionary.to_pylist()
+        else:
+            columns[name] = column.to_numpy()
+    _check_figures(path, columns)
     return columns
 
 
-def _must_be_possible(path: Path, columns: dict[str, Any]) -> None:
+def _check_figures(path: Path, columns: dict[str, Any]) -> None:
     """Check the figures of a file; rows that the vendor marked as suspicious are left out, so they may be anything.
 
     Raises:
@@ -204,8 +198,10 @@ def _must_be_possible(path: Path, columns: dict[str, Any]) -> None:
         good = (values >= least) & (values <= most) | passed_over
         wrong = np.flatnonzero(~(good | np.isnan(values) if side else good))
         if len(wrong):
-            row = int(wrong[0])
-            raise ConfigError(f"{path}, line {row + 1}: its {name} {_refused(float(values[row]), least, most)}.")
+            row, value = int(wrong[0]), float(values[wrong[0]])
+            bound = f"{least:g} or more" if value < least else f"{most:.15g} or less"
+            what = "is no number" if np.isnan(value) else f"is {value:.15g}, but must be {bound}"
+            raise ConfigError(f"{path}, line {row + 1}: its {name} {what}.")
     if "open" in columns and (bar := impossible_bar(*(columns[n] for n in _BAR_TRADE[1:5]))) is not None:
         prices = (float(columns[n][bar]) / PRICE_SCALE for n in _BAR_TRADE[1:5])
         raise ConfigError(f"{path}, line {bar + 1}: {bar_text(*prices)}.")
@@ -214,17 +210,3 @@ def _must_be_possible(path: Path, columns: dict[str, Any]) -> None:
         if len(back):
             what = "its time does not follow that of the line before; rows go from early to late, one for each bar"
             raise ConfigError(f"{path}, line {int(back[0]) + 2}: {what}.")
-
-
-def _refused(value: float, least: float, most: float) -> str:
-    if np.isnan(value):
-        return "is no number"
-    return f"is {value:.15g}, but must be {f'{least:g} or more' if value < least else f'{most:.15g} or less'}"
-
-
-def _column(column: Any, is_text: bool) -> Any:
-    if not is_text:
-        return column.to_numpy()
-    whole = column.unify_dictionaries().combine_chunks()
-    parts = whole.chunks if hasattr(whole, "chunks") else [whole]
-    return np.concatenate([p.indices.to_numpy() for p in parts]), parts[0].dictionary.to_pylist()

@@ -76,13 +76,8 @@ def bars_of(trades: Iterable[TradeTick]) -> list[Bar]:
     return sorted(bars + minutes.close_until(2**63 - 1), key=lambda b: (b.opened_at, b.symbol))
 
 
-def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int, source: BarSource | None = None) -> Bar | None:
-    """Return one bar over consecutive bars of one symbol, None if there are none.
-
-    `source` is that of the first bar unless given; `vwap` is weighted by volume.
-    """
-    if not bars:
-        return None
+def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int) -> Bar:
+    """Return one bar over consecutive bars of one symbol, at least one; `vwap` is weighted by volume."""
     volume = sum(b.volume for b in bars)
     close = bars[-1].close
     return Bar(
@@ -96,7 +91,7 @@ def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int, source: BarSourc
         volume,
         round(sum(b.vwap * b.volume for b in bars) / volume, 6) if volume else close,
         sum(b.count for b in bars),
-        bars[0].source if source is None else int(source),
+        bars[0].source,
     )
 
 

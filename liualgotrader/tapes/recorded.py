@@ -23,14 +23,13 @@ from liualgotrader.tapes.base import (
     ColumnTape,
     TapeAsset,
     chosen_symbols,
+    day_missing,
     grouped,
     played_session,
-    without_day,
+    utc_midnight,
 )
 from liualgotrader.tapes.columns import (
-    QuoteColumns,
     SymbolColumns,
-    TradeColumns,
     no_quotes,
     trades_from_bars,
 )
@@ -79,7 +78,7 @@ class RecordedTape(ColumnTape):
     def __init__(
         self, folder: str | Path, day: date, symbols: Sequence[str] | None = None, *, bypass: bool = False
     ) -> None:
-        """Look what there is; with `bypass` the exchange may have been shut.
+        """Find the symbols; with `bypass` the exchange may have been shut.
 
         Raises:
             ConfigError: if the exchange was shut, or a named symbol has no data on the day.
@@ -88,7 +87,7 @@ class RecordedTape(ColumnTape):
         session = played_session(day, f"{self._folder}", bypass=bypass)
         existing = symbols_of(self._folder, day)
         if not existing:
-            raise without_day(self._folder, day, days_of(self._folder))
+            raise day_missing(self._folder, day, days_of(self._folder))
         chosen = chosen_symbols(symbols, existing, f"{self._folder}")
         super().__init__(session, [TapeAsset(s, s, _venue(self._folder, s, day)) for s in chosen])
         self._minutes: dict[tuple[str, date], list[Bar]] = {}
@@ -97,16 +96,16 @@ class RecordedTape(ColumnTape):
 
     def notes(self) -> list[str]:
         """Return a sentence for each kind of event that is not played from ticks, with the symbols."""
-        told = []
+        found = []
         for s in self.symbols():
             quotes, trades = self._resolution(s, "quote"), self._resolution(s, "trade")
             if quotes is None:
-                told.append((s, "no quotes were recorded; they are the last trade plus and minus half a tick."))
+                found.append((s, "no quotes were recorded; they are the last trade plus and minus half a tick."))
             elif quotes != "tick":
-                told.append((s, f"quotes are the closing quotes of {quotes} bars, valid from the end of each bar."))
+                found.append((s, f"quotes are the closing quotes of {quotes} bars, valid from the end of each bar."))
             if trades != "tick":
-                told.append((s, f"trades are made from {trades} bars, up to four prints a bar."))
-        return grouped(told)
+                found.append((s, f"trades are made from {trades} bars, up to four prints a bar."))
+        return grouped(found)
 
     def splits(self, symbol: str) -> Sequence[Split]:
         """Return the splits of the symbol's factor file, oldest first."""
@@ -131,11 +130,25 @@ class RecordedTape(ColumnTape):
         """
         if symbol not in self._days:
             self._days[symbol] = self._all_days(symbol)
-        first, last = _bounds(start), _bounds(end + timedelta(days=1))
+        first, last = utc_midnight(start), utc_midnight(end + timedelta(days=1))
         return [b for b in self._days[symbol] if first <= b.opened_at < last]
 
     def _load(self, symbol: str) -> SymbolColumns:
-        return SymbolColumns(symbol, self._quotes(symbol), self._trades(symbol))
+        resolution = self._resolution(symbol, "quote")
+        quotes = no_quotes()
+        if resolution is not None:
+            path = lean.path_of(self._folder, resolution, symbol, self.day, "quote")
+            if resolution == "tick":
+                quotes = lean.tick_quotes(path, self.session)
+            else:
+                quotes = lean.bar_quotes(path, self.session, lean.INTERVALS[resolution])
+        resolution = self._resolution(symbol, "trade") or "minute"
+        path = lean.path_of(self._folder, resolution, symbol, self.day, "trade")
+        if resolution == "tick":
+            return SymbolColumns(symbol, quotes, lean.tick_trades(path, self.session))
+        bars, interval = lean.trade_bars(path, self.day), lean.INTERVALS[resolution]
+        prices = (bars.open, bars.high, bars.low, bars.close)
+        return SymbolColumns(symbol, quotes, trades_from_bars(bars.opened_at, prices, bars.volume, interval))
 
     def _where_splits(self, symbol: str) -> Path:
         return self._folder / "factor_files" / f"{symbol.lower()}.csv"
@@ -149,23 +162,6 @@ class RecordedTape(ColumnTape):
         """Return the finest resolution in which trades or quotes of the day exist."""
         there = (r for r in _RESOLUTIONS if lean.path_of(self._folder, r, symbol, self.day, kind).exists())
         return next(there, None)
-
-    def _trades(self, symbol: str) -> TradeColumns:
-        resolution = self._resolution(symbol, "trade") or "minute"
-        path = lean.path_of(self._folder, resolution, symbol, self.day, "trade")
-        if resolution == "tick":
-            return lean.tick_trades(path, self.session)
-        b = lean.trade_bars(path, self.day)
-        return trades_from_bars(b.opened_at, (b.open, b.high, b.low, b.close), b.volume, lean.INTERVALS[resolution])
-
-    def _quotes(self, symbol: str) -> QuoteColumns:
-        resolution = self._resolution(symbol, "quote")
-        if resolution is None:
-            return no_quotes()
-        path = lean.path_of(self._folder, resolution, symbol, self.day, "quote")
-        if resolution == "tick":
-            return lean.tick_quotes(path, self.session)
-        return lean.bar_quotes(path, self.session, lean.INTERVALS[resolution])
 
     def _minute_days(self, symbol: str) -> list[date]:
         """Return the earlier days with a minute file, oldest first."""
@@ -184,7 +180,12 @@ class RecordedTape(ColumnTape):
         return self._minutes[key]
 
     def _all_days(self, symbol: str) -> list[Bar]:
-        bars = {b.opened_at: b for b in self._summed_days(symbol)}
+        bars: dict[int, Bar] = {}
+        for day in self._minute_days(symbol):
+            session = played_session(day, symbol)
+            regular = [b for b in self._minutes_of(symbol, day) if session.is_open(b.opened_at)]
+            if regular:
+                bars[session.opens_at] = sum_of(regular, session.opens_at, session.closes_at)
         path = self._folder / "daily" / f"{symbol.lower()}.zip"
         if path.exists():
             spans = {s.day: s for s in sessions(FIRST_DAY, self.day - timedelta(days=1))}
@@ -192,21 +193,6 @@ class RecordedTape(ColumnTape):
             raw = [history_bar(symbol, s.opens_at, s.closes_at, figures) for s, figures in rows if s is not None]
             bars |= {b.opened_at: b for b in adjusted(raw, self.splits(symbol), self.day)}
         return [bars[at] for at in sorted(bars)]
-
-    def _summed_days(self, symbol: str) -> list[Bar]:
-        found = []
-        for day in self._minute_days(symbol):
-            session = played_session(day, symbol)
-            regular = [b for b in self._minutes_of(symbol, day) if session.is_open(b.opened_at)]
-            bar = sum_of(regular, session.opens_at, session.closes_at)
-            if bar is not None:
-                found.append(bar)
-        return found
-
-
-def _bounds(day: date) -> int:
-    """Return the instant at which `day` begins in UTC; sessions lie well inside that day."""
-    return (day - date(1970, 1, 1)).days * 1440 * MINUTE
 
 
 def _venue(folder: Path, symbol: str, day: date) -> str:

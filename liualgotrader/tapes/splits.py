@@ -51,7 +51,12 @@ def adjusted(bars: list[Bar], splits: Iterable[Split], day: date) -> list[Bar]:
     due = [(split.at, split.ratio) for split in splits if split.day <= day]
     if not due:
         return bars
-    return [_divided(bar, prod(ratio for at, ratio in due if bar.opened_at < at)) for bar in bars]
+    found = []
+    for bar in bars:
+        ratio = prod(ratio for at, ratio in due if bar.opened_at < at)
+        prices = {name: round(getattr(bar, name) / ratio, 6) for name in ("open", "high", "low", "close", "vwap")}
+        found.append(bar if ratio == 1 else replace(bar, volume=round(bar.volume * ratio, 6), **prices))
+    return found
 
 
 def split_like(before: float, after: float) -> float | None:
@@ -81,8 +86,17 @@ def lean_splits(path: Path) -> Sequence[Split]:
     for (earlier, _, _), (later, _, number) in pairwise(rows):
         if later <= earlier:
             raise ConfigError(f"{path}, line {number}: {later} does not follow {earlier}, but rows go from old to new.")
-    changes = ((day, _ratio(new / old)) for (day, old, _), (_, new, _) in pairwise(rows))
-    return tuple(Split(_session_after(day), ratio) for day, ratio in changes if abs(ratio - 1) > _ROUNDING)
+    splits = []
+    for (day, old, _), (_, new, _) in pairwise(rows):
+        ratio = new / old
+        near = Fraction(ratio).limit_denominator(_SMALL)
+        if abs(near / Fraction(ratio) - 1) <= _ROUNDING:
+            ratio = float(near)
+        if abs(ratio - 1) > _ROUNDING:
+            following = day + timedelta(days=1)
+            found = sessions(following, day + timedelta(days=10)) if following >= FIRST_DAY else []
+            splits.append(Split(found[0].day if found else following, ratio))
+    return tuple(splits)
 
 
 def _row(path: Path, number: int, line: str) -> tuple[date, float, int]:
@@ -96,21 +110,3 @@ def _row(path: Path, number: int, line: str) -> tuple[date, float, int]:
             f"{path}, line {number}: `{line}` is not YYYYMMDD, price factor, split factor above 0."
         ) from e
     return day, factor, number
-
-
-def _ratio(ratio: float) -> float:
-    near = Fraction(ratio).limit_denominator(_SMALL)
-    return float(near) if abs(near / Fraction(ratio) - 1) <= _ROUNDING else ratio
-
-
-def _session_after(day: date) -> date:
-    following = day + timedelta(days=1)
-    found = sessions(following, day + timedelta(days=10)) if following >= FIRST_DAY else []
-    return found[0].day if found else following
-
-
-def _divided(bar: Bar, ratio: float) -> Bar:
-    if ratio == 1:
-        return bar
-    prices = {name: round(getattr(bar, name) / ratio, 6) for name in ("open", "high", "low", "close", "vwap")}
-    return replace(bar, volume=round(bar.volume * ratio, 6), **prices)

@@ -41,7 +41,7 @@ class Kind(Enum):
     MINUTE = "the beginning of a minute: ISO 8601 with its offset, or ns since 1970 UTC"
     DAY = "a day as YYYY-MM-DD"
     PRICE = f"a price above 0, {MOST_PRICE:,.0f} at most"
-    SIDE_PRICE = f"a price, 0 where nobody quotes, {MOST_PRICE:,.0f} at most"
+    SIDE_PRICE = f"a price, 0 without a quote, {MOST_PRICE:,.0f} at most"
     SIZE = f"a number from 0 to {MOST_SHARES:,.0f}"
     RATIO = "new shares per old one, such as 7 or 0.1"
     FLAGS = "a whole number from 0 to 7"
@@ -80,17 +80,12 @@ def read_table(path: Path, fields: Sequence[Field], symbol: str | None = None) -
             raise ConfigError(f"{path} has no column `{field.name}`; it needs {needed}.")
         else:
             columns[field.name] = np.full(rows, field.default)
-    _bars_must_be_possible(path, columns)
+    if "high" in columns:
+        figures = [columns[n] for n in ("open", "high", "low", "close")]
+        row = impossible_bar(*figures)
+        if row is not None:
+            raise ConfigError(f"{path}, {place(path, row)}: {bar_text(*(f[row] for f in figures))}.")
     return columns
-
-
-def _bars_must_be_possible(path: Path, columns: dict[str, Column]) -> None:
-    if "high" not in columns:
-        return
-    figures = [columns[n] for n in ("open", "high", "low", "close")]
-    row = impossible_bar(*figures)
-    if row is not None:
-        raise ConfigError(f"{path}, {place(path, row)}: {bar_text(*(f[row] for f in figures))}.")
 
 
 def impossible_bar(opens: Column, highs: Column, lows: Column, closes: Column) -> int | None:
@@ -152,34 +147,27 @@ def _checked(path: Path, field: Field, values: list[Any]) -> Column:
     if field.default is not None:
         values = [field.default if v is None or v == "" else v for v in values]
     try:
-        return _convert(field.kind, values)
+        return _CONVERSIONS[field.kind](values)
     except (ValueError, TypeError, OverflowError) as e:
         row = next((i for i, v in enumerate(values) if not _is_good(field.kind, v)), None)
         if row is None:
             raise ConfigError(
                 f"{path}, column {field.name}: its cells are not written in one way; each must be {field.kind.value}."
             ) from e
-        wrong = _shown(values[row]) if values[row] not in ("", None) else "nothing"
-        raise ConfigError(f"{path}, {place(path, row)}, column {field.name}: {wrong} is not {field.kind.value}.") from e
-
-
-def _shown(value: Any) -> str:
-    """Return a cell as it can stand in a sentence."""
-    text = str(value)
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return f"`{text}`" if len(text) <= _LONGEST else f"`{text[:_LONGEST]}…`"
+        shown = "nothing"
+        if values[row] not in ("", None):
+            text = str(values[row])
+            text = text if text.isprintable() else ascii(text)[1:-1]
+            shown = f"`{text}`" if len(text) <= _LONGEST else f"`{text[:_LONGEST]}…`"
+        raise ConfigError(f"{path}, {place(path, row)}, column {field.name}: {shown} is not {field.kind.value}.") from e
 
 
 def _is_good(kind: Kind, value: Any) -> bool:
     try:
-        _convert(kind, [value])
+        _CONVERSIONS[kind]([value])
     except (ValueError, TypeError, OverflowError):
         return False
     return True
-
-
-def _convert(kind: Kind, values: list[Any]) -> Column:
-    return _CONVERSIONS[kind](values)
 
 
 def _symbols(values: list[Any]) -> Column:
@@ -189,10 +177,6 @@ def _symbols(values: list[Any]) -> Column:
     if not all(is_symbol(symbol) for symbol in upper.values()):
         raise ValueError("no symbol")
     return np.array([upper[v] for v in values], object)
-
-
-def _texts(values: list[Any]) -> Column:
-    return np.array(["" if v is None else str(v) for v in values], object)
 
 
 def _numbers(values: list[Any], least: float, most: float) -> Column:
@@ -220,25 +204,24 @@ def _yes_no(values: list[Any]) -> Column:
 
 
 def _days(values: list[Any]) -> Column:
-    known = {v: _day(v) for v in set(values)}
+    known: dict[Any, date] = {}
+    for value in set(values):
+        if isinstance(value, datetime) or not isinstance(value, date | str):
+            raise TypeError("neither a day nor text")
+        known[value] = value if isinstance(value, date) else date.fromisoformat(value.strip())
     return np.array([known[v] for v in values], object)
-
-
-def _day(value: Any) -> date:
-    if isinstance(value, datetime):
-        raise ValueError("a time, not a day")
-    if isinstance(value, date):
-        return value
-    if not isinstance(value, str):
-        raise TypeError("neither a day nor text")
-    return date.fromisoformat(value.strip())
 
 
 def _instants(values: list[Any]) -> Column:
     try:
         instants = np.array([int(v) for v in values], np.int64)
     except ValueError:
-        instants = _iso_instants(values)
+        import pyarrow as pa
+
+        if any(not isinstance(v, str) or not _OFFSET.search(v) for v in values):
+            raise ValueError("a time without an offset") from None
+        moments = pa.array(values, pa.string()).cast(pa.timestamp("ns", tz="UTC"))
+        instants = np.asarray(moments.cast(pa.int64()).to_numpy(), np.int64)
     if np.any(instants < _EARLIEST) or np.any(instants > _LATEST):
         raise ValueError("not in this age, so probably not in ns")
     return instants
@@ -249,15 +232,6 @@ def _minutes(values: list[Any]) -> Column:
     if np.any(instants % MINUTE):
         raise ValueError("within a minute")
     return instants
-
-
-def _iso_instants(values: list[Any]) -> Column:
-    import pyarrow as pa
-
-    if any(not isinstance(v, str) or not _OFFSET.search(v) for v in values):
-        raise ValueError("a time without an offset")
-    moments = pa.array(values, pa.string()).cast(pa.timestamp("ns", tz="UTC"))
-    return np.asarray(moments.cast(pa.int64()).to_numpy(), np.int64)
 
 
 _CONVERSIONS: dict[Kind, Callable[[list[Any]], Column]] = {
@@ -271,7 +245,7 @@ _CONVERSIONS: dict[Kind, Callable[[list[Any]], Column]] = {
     Kind.RATIO: lambda values: _numbers(values, 1e-6, 1e6),
     Kind.FLAGS: _flags,
     Kind.YES_NO: _yes_no,
-    Kind.TEXT: _texts,
+    Kind.TEXT: lambda values: np.array(["" if v is None else str(v) for v in values], object),
 }
 
 

@@ -1,4 +1,4 @@
-"""One function that turns what a user asked for into a tape."""
+"""Tapes as a user names them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.tapes.base import ColumnTape, without_day
+from liualgotrader.tapes.base import ColumnTape, day_missing
 
 
 def tape_from(
@@ -46,7 +46,7 @@ def tape_from(
     return (RecordedTape if _is_lean(where) else FilesTape)(where, day, symbols, bypass=bypass)
 
 
-def must_hold(folder: str | Path, day: date) -> None:
+def require_day(folder: str | Path, day: date) -> None:
     """Check, without reading more than that needs, that a folder has a day.
 
     Raises:
@@ -57,7 +57,7 @@ def must_hold(folder: str | Path, day: date) -> None:
     where = Path(folder)
     days = recorded.days_of(where) if _is_lean(where) else files.days_of(where, day)
     if day not in days:
-        raise without_day(where, day, days)
+        raise day_missing(where, day, days)
 
 
 def _is_lean(folder: Path) -> bool:

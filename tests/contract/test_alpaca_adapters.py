@@ -208,7 +208,7 @@ async def test_an_order_stream_that_answers_nothing_is_connected_again(
     await asyncio.to_thread(market.control, "faults/mute", {"on": True})
     stream = broker.updates()
     listening = asyncio.ensure_future(anext(stream))
-    while not market.read(lambda r: r.world.updates.listeners):
+    while not market.read(lambda r: r.world.updates.members):
         await asyncio.sleep(0.01)
     await asyncio.to_thread(market.control, "faults/mute", {"on": False})
     assert await asyncio.wait_for(listening, 60) is None

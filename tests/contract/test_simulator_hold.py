@@ -117,16 +117,16 @@ async def test_the_market_stands_until_the_whole_stack_is_up(page: SessionPage, 
     async with market_on(page) as running:
         status(page, "order_gateway")
         assert await stands(running) == at("09:35")
-        assert running.world.market.waiting_for == ["producer is not up"]
+        assert running.loop.waiting_for == ["producer is not up"]
         status(page, "producer")
-        await until(running.world.market.ended.is_set)
+        await until(running.loop.ended.is_set)
 
 
 async def test_a_page_without_anybody_moves_no_time(tmp_path: Path) -> None:
     page = SessionPage.create(tmp_path / "page", PROCESSES, ())
     async with market_on(page) as running:
         assert await stands(running) == at("09:35")
-        assert running.world.market.waiting_for == ["nobody takes part"]
+        assert running.loop.waiting_for == ["no process takes part"]
 
 
 async def test_the_market_waits_for_every_frame_and_goes_on_when_it_was_handled(
@@ -145,16 +145,16 @@ async def test_the_market_waits_for_every_frame_and_goes_on_when_it_was_handled(
     first_trade = at("09:35") + SECOND // 2
     assert await stands(running) == first_trade + 100 * MILLISECOND
     assert page.get(page.process("producer"), Cell.FEED_SENT) == producer.frames == 4
-    assert running.world.market.waiting_for == ["producer has market data to take"]
+    assert running.loop.waiting_for == ["producer has market data to take"]
     producer.handled()
     await producer.hear()
     assert await stands(running) == first_trade + SECOND + 100 * MILLISECOND
     # The connection is lost: the market stays where it is, and counts the frames of the next one from zero.
     await producer_context.__aexit__(None, None, None)
     producer.handled()
-    await until(lambda: not running.world.data.subscribers)
+    await until(lambda: not running.world.data.members)
     await stands(running)
-    assert running.world.market.waiting_for == ["producer has lost its connection"]
+    assert running.loop.waiting_for == ["producer has lost its connection"]
     async with Producer.connected(running, producer_status) as again:
         with producer_status.hold():
             await again.enter("XYZ")
@@ -214,7 +214,7 @@ async def test_the_market_waits_for_order_updates_to_be_handled(page: SessionPag
     # The order took effect one latency (1 ms) after its request, in the very next quantum.
     assert await stands(running) == at("09:35") + 100 * MILLISECOND
     gateway.updates_handled(3)
-    await until(running.world.market.ended.is_set)
+    await until(running.loop.ended.is_set)
     await session.close()
     await starting.__aexit__(None, None, None)
 
@@ -229,7 +229,7 @@ async def test_updates_that_nobody_heard_do_not_hold_the_market_for_ever(page: S
         async with session.ws_connect(f"{running.websocket_url}/stream") as stream:
             await stream.send_json({"action": "auth", "key": KEY, "secret": SECRET})
             await stream.send_json({"action": "listen", "data": {"streams": ["trade_updates"]}})
-            await until(running.world.market.ended.is_set)
+            await until(running.loop.ended.is_set)
         assert page.get(row, Cell.UPDATES_HANDLED) == 5
     gateway.leave()
 
@@ -246,7 +246,7 @@ async def test_a_free_running_clock_goes_on_by_itself_at_its_speed(page: Session
             await CLOCK.sleep(0.3)
             passed, took = running.world.now - began, CLOCK.machine() - machine
             assert 0.5 < passed / took / 60 < 1.5
-        await until(running.world.market.ended.is_set)
+        await until(running.loop.ended.is_set)
         assert running.world.now == at("09:36")
         assert page.anchor().speed == 0  # type: ignore[union-attr]
 
@@ -257,7 +257,7 @@ async def test_a_speed_limit_is_kept(page: SessionPage, status: TakeStatus) -> N
     async with market_on(page, speed=100.0) as running:
         await until(lambda: running.world.now > at("09:35"))
         machine = CLOCK.machine()
-        await until(running.world.market.ended.is_set)
+        await until(running.loop.ended.is_set)
         assert 0.5 < (CLOCK.machine() - machine) / SECOND < 1.5  # 60 market seconds at 100
 
 
@@ -279,7 +279,7 @@ async def test_two_runs_with_one_stack_play_the_same(tmp_path: Path, status: Tak
 
             await trade()
             gateway.deadline(2**63 - 1)
-            await until(running.world.market.ended.is_set)
+            await until(running.loop.ended.is_set)
             fills = running.world.exchange.activities(running.world.account_id)
         clock.close()
         gateway.leave()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from liualgotrader.simulator.data_stream import KEY_HEADER, SECRET_HEADER
+from liualgotrader.simulator.subscriptions import KEY_HEADER, SECRET_HEADER
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread, spec_of
 
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

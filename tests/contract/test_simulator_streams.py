@@ -88,11 +88,11 @@ def wait_for(market: MarketThread, look: Callable[[Any], bool]) -> None:
 
 
 def subscribed(channel: str, symbol: str) -> Callable[[Any], bool]:
-    return lambda world: any(symbol in s.session.symbols[channel] for s in world.data.subscribers)
+    return lambda world: any(symbol in s.session.symbols[channel] for s in world.data.members)
 
 
 def listening(world: Any) -> bool:
-    return any(x.listens for x in world.updates.listeners)
+    return any(x.listens for x in world.updates.members)
 
 
 def test_trades_and_quotes_arrive_as_the_clients_models(market: MarketThread, in_thread: Any) -> None:
@@ -177,7 +177,7 @@ def test_six_thousand_symbols_in_fragments_are_one_subscription(market: MarketTh
     client.stream.subscribe_trades(client.take, *(f"S{n:04d}" for n in range(6000)), "ABC")
     client.start()
     wait_for(market, subscribed("trades", "ABC"))
-    assert market.read(lambda r: len(r.world.data.subscribers[0].session.symbols["trades"])) == 6001
+    assert market.read(lambda r: len(r.world.data.members[0].session.symbols["trades"])) == 6001
 
 
 def test_a_dropped_data_stream_comes_back_and_subscribes_again(market: MarketThread, in_thread: Any) -> None:
@@ -186,7 +186,7 @@ def test_a_dropped_data_stream_comes_back_and_subscribes_again(market: MarketThr
     client.start()
     wait_for(market, subscribed("trades", "ABC"))
     market.control("faults/drop_websockets")
-    wait_for(market, lambda w: not w.data.subscribers)
+    wait_for(market, lambda w: not w.data.members)
     wait_for(market, subscribed("trades", "ABC"))
     market.go_to(at("09:35:01"))
     assert client.next().symbol == "ABC"
@@ -376,7 +376,7 @@ def test_a_client_that_does_not_read_is_cut_off_with_407(market_of: Callable[...
 
 async def _burst(market: MarketThread) -> None:
     """Play an hour in one go, more than the limit in one piece."""
-    market.running.world.market.play(at("10:29"))
+    market.running.loop.play(at("10:29"))
 
 
 def test_orders_streams_answer_as_the_vendor_does(market: MarketThread) -> None:

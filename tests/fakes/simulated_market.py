@@ -68,7 +68,7 @@ class MarketThread:
 
     def go_to(self, instant: int) -> None:
         """Let the market go on to an instant and stand there."""
-        self.call(self.running.world.market.run_until(instant))
+        self.call(self.running.loop.run_until(instant))
 
     def go_on(self, seconds: float) -> None:
         """Let so much market time pass."""

@@ -15,7 +15,7 @@ from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.events import TradeTick
 from liualgotrader.tapes.files import FIELDS
 from liualgotrader.tapes.tables import MOST_PRICE, MOST_SHARES
-from liualgotrader.tapes.tape_factory import must_hold, tape_from
+from liualgotrader.tapes.tape_factory import require_day, tape_from
 
 PAGE = (Path(__file__).parents[3] / "design" / "market_data_files.md").read_text()
 
@@ -26,7 +26,7 @@ def test_the_example_is_played_as_it_stands_on_the_page(tmp_path: Path) -> None:
     options = parse(shlex.split((tmp_path / "said").read_text()))
     assert (options.simulate, options.window_to) == (True, "09:35")
     day = date.fromisoformat(options.date)
-    must_hold(tmp_path / options.data, day)
+    require_day(tmp_path / options.data, day)
     tape = tape_from("recorded", day=day, folder=tmp_path / options.data)
     tape.load()
     trades = [e for e in tape.events(tape.opens_at, tape.closes_at) if isinstance(e, TradeTick)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -13,14 +12,13 @@ from hypothesis import strategies as st
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Counts, Quote, Status, TradeTick
 from liualgotrader.exchange.exchange_values import HeldPosition, OrderChanges, Refusal
-from liualgotrader.simulator.day_history import DayRecord, rows_between
-from liualgotrader.simulator.equity import EquityCurve
+from liualgotrader.simulator.bar_history import Timeframe, folded, timeframe_of
+from liualgotrader.simulator.data_routes import page
+from liualgotrader.simulator.day_history import DayRecord, EquityCurve, rows_between
 from liualgotrader.simulator.faults import Fault, Faults
+from liualgotrader.simulator.market_loop import grid_after, grid_at_or_after
 from liualgotrader.simulator.order_requests import closing_order, order_request, replacement
-from liualgotrader.simulator.pace import grid_after, grid_at_or_after
-from liualgotrader.simulator.paging import page
 from liualgotrader.simulator.subscriptions import ApiKeys, StreamSession, by_symbol
-from liualgotrader.simulator.timeframes import Timeframe, folded, timeframe_of
 from tests.fakes.tapes import at
 
 D = Decimal
@@ -28,17 +26,6 @@ KEYS = ApiKeys("key", "secret")
 
 
 # --- pages
-
-
-class Places:
-    def __init__(self, places: Sequence[int]) -> None:
-        self._places = places
-
-    def places(self) -> Sequence[int]:
-        return self._places
-
-    def row(self, place: int) -> object:
-        return place
 
 
 @given(
@@ -50,7 +37,9 @@ def test_pages_together_are_the_whole(rows: dict[str, list[int]], limit: int, de
     found: list[tuple[str, object]] = []
     token: str | None = None
     while True:
-        part, token = page(list(rows), lambda s: Places(rows[s]), limit=limit, descending=descending, token=token)
+        part, token = page(
+            list(rows), lambda s: (rows[s], lambda place: place), limit=limit, descending=descending, token=token
+        )
         assert sum(len(r) for r in part.values()) <= limit
         found += [(symbol, row) for symbol, some in part.items() for row in some]
         if token is None:
@@ -62,7 +51,7 @@ def test_pages_together_are_the_whole(rows: dict[str, list[int]], limit: int, de
 @pytest.mark.parametrize("token", ["???", "QUJD", "QUJDfHg="])
 def test_a_token_that_is_none_of_ours_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="invalid page_token"):
-        page(["ABC"], lambda _: Places([1]), limit=1, descending=False, token=token)
+        page(["ABC"], lambda _: ([1], str), limit=1, descending=False, token=token)
 
 
 # --- timeframes
@@ -168,7 +157,7 @@ def test_bounds_of_rows_are_inclusive_and_equal_times_stay_together() -> None:
 def test_the_equity_curve_keeps_the_last_point_of_each_interval() -> None:
     curve = EquityCurve()
     for minute, equity in (("09:31", 1), ("09:32", 2), ("09:36", 3)):
-        curve.note(at(minute), D(equity))
+        curve.add(at(minute), D(equity))
     assert curve.due_at == at("09:37")
     points = curve.points(0, at("10:00"), 5 * MINUTE)
     assert points == [(at("09:30") // SECOND, D(2)), (at("09:35") // SECOND, D(3))]
@@ -311,14 +300,14 @@ def test_a_senseless_part_of_a_position_is_refused(quantity: str | None, percent
 # --- faults
 
 
-def test_faults_befall_the_next_requests_of_their_target_in_order_and_then_no_more() -> None:
+def test_faults_hit_the_next_requests_of_their_target_in_order_and_then_no_more() -> None:
     faults = Faults()
-    faults.expect("order_500", 1)
-    faults.expect("order_never", 2)
-    faults.expect("cancel_504_after", 1)
-    assert faults.left() == {"order_500": 1, "order_never": 2, "cancel_504_after": 1}
+    faults.add("order_500", 1)
+    faults.add("order_never", 2)
+    faults.add("cancel_504_after", 1)
+    assert faults.pending() == {"order_500": 1, "order_never": 2, "cancel_504_after": 1}
     assert faults.next_for("POST") is Fault.ERROR_500
-    faults.expect("order_never", 0)
+    faults.add("order_never", 0)
     assert faults.next_for("POST") is faults.next_for("GET") is None
     assert faults.next_for("DELETE") is Fault.TIMEOUT_504_AFTER
-    assert faults.left() == {}
+    assert faults.pending() == {}

@@ -23,8 +23,8 @@ from liualgotrader.common.events import (
 from liualgotrader.tapes.columns import TapeEvent
 from liualgotrader.tapes.files import FilesTape, holds_files
 from liualgotrader.tapes.generated import GeneratedTape
-from liualgotrader.tapes.plain_files import write_tape
 from tests.examples import examples
+from tests.fakes.tape_files import write_tape
 
 DAY = date(2024, 3, 12)
 OPENS = 1_710_250_200 * SECOND  # 2024-03-12 09:30 New York is 13:30 UTC

@@ -11,7 +11,7 @@ import pytest
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Quote, QuoteMark, TradeTick, is_symbol
-from liualgotrader.tapes.tape_factory import must_hold, tape_from
+from liualgotrader.tapes.tape_factory import require_day, tape_from
 from tests.fakes.lean import MS_0930, LeanFolder
 from tests.fakes.real_data import real_data
 
@@ -208,27 +208,27 @@ def days_folder(root: Path, lean: bool, days: list[int]) -> Path:
 @pytest.mark.parametrize("lean", [False, True], ids=["files", "lean"])
 def test_a_folder_without_the_day_lists_the_days_that_it_has(tmp_path: Path, lean: bool) -> None:
     few = days_folder(tmp_path / "few", lean, [11, 12, 14])
-    must_hold(few, DAY)
+    require_day(few, DAY)
     with pytest.raises(
         ConfigError, match=r"few holds no market data for 2024-03-13; it has 2024-03-11, 2024-03-12, 2024-03-14\.$"
     ):
-        must_hold(few, date(2024, 3, 13))
+        require_day(few, date(2024, 3, 13))
     assert "it has 2024-03-11, 2024-03-12, 2024-03-14." in refusal(few, date(2024, 3, 13))
     many = days_folder(tmp_path / "many", lean, list(range(11, 29)))
     with pytest.raises(ConfigError, match=r"it has 18 days from 2024-03-11 to 2024-03-28\.$"):
-        must_hold(many, date(2024, 4, 1))
+        require_day(many, date(2024, 4, 1))
 
 
 def test_days_are_those_of_new_york_in_any_way_to_write_times(tmp_path: Path) -> None:
     write(tmp_path, "trades.csv", TRADES, "ABC,2024-03-13T00:30:00Z,10,100")  # still the evening of the 12th
-    must_hold(tmp_path, DAY)
+    require_day(tmp_path, DAY)
     with pytest.raises(ConfigError, match=r"it has 2024-03-12\.$"):
-        must_hold(tmp_path, date(2024, 3, 13))
+        require_day(tmp_path, date(2024, 3, 13))
 
 
 def test_a_file_whose_times_cannot_be_read_is_left_to_the_reading_that_names_the_line(tmp_path: Path) -> None:
     write(tmp_path, "trades.csv", TRADES, "ABC,noon,10,100")
-    must_hold(tmp_path, DAY)
+    require_day(tmp_path, DAY)
     assert "line 2, column at: `noon` is not a time" in refusal(tmp_path)
 
 

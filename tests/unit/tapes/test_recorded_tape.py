@@ -241,9 +241,10 @@ def test_the_last_quote_of_each_minute_is_the_close_of_the_minute_quote_bar(
     recorded: RecordedTape, symbol: str
 ) -> None:
     from liualgotrader.tapes import lean
+    from liualgotrader.tapes.columns import between
 
     path = lean.path_of(real_data("lean"), "minute", symbol, DAY, "quote")
-    bars = lean.bar_quotes(path, recorded.session, MINUTE).between(OPENS + 1, recorded.closes_at + 1)
+    bars = between(lean.bar_quotes(path, recorded.session, MINUTE), OPENS + 1, recorded.closes_at + 1)
     ticks = recorded.columns(symbol).quotes
     last = ticks.at.searchsorted(bars.at) - 1
     assert len(bars.at) == 390

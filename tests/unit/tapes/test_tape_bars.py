@@ -128,10 +128,6 @@ def test_bars_are_of_closed_minutes_between_the_bounds() -> None:
     assert minutes.bars("XYZ", NINE_THIRTY, closes_at) == []
 
 
-def test_the_sum_of_no_bars_is_none() -> None:
-    assert sum_of([], 0, 1) is None
-
-
 def test_a_bar_of_the_past_without_vwap_has_the_mean_of_its_prices_there() -> None:
     bar = history_bar("ABC", 0, MINUTE, (10.0, 13.0, 9.0, 12.0, 500.0))
     assert (bar.vwap, bar.count, bar.source) == (11.0, 0, int(BarSource.HISTORY))

@@ -1,4 +1,4 @@
-"""Writes a day as the CSV or Parquet files that `files.py` reads: to keep a generated day, or to test with."""
+"""Writes a day as the CSV or Parquet files that `tapes/files.py` reads."""
 
 from __future__ import annotations
 
