@@ -1,7 +1,7 @@
-"""One gateway per account on this machine, and the account's kill switch, both kept as files of the data folder.
+"""Where orders go and whose money they move: address and account are checked, and one gateway holds the account.
 
-The database's lease guards the account against other machines; the lock file also holds while the database is away.
-File names carry a digest, never the account's number.
+Lock and kill switch are files of the data folder whose names carry a digest, never the account's number. The database's
+lease guards the account against other machines; the lock file also holds while the database is away.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import os
 from hashlib import sha256
 from pathlib import Path
 
-from liualgotrader.common.errors import OutsideError
+from liualgotrader.common.endpoint_address import is_loopback
+from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.files import replace_file
+from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, SessionPlan, updates_address
 
 _DIGITS = 16
 _KILLED = "the kill switch is on"
@@ -31,11 +33,8 @@ class AccountLock:
         folder.mkdir(parents=True, exist_ok=True)
         self._kill_file = folder / f"kill-{digest}"
         self._path = folder / f"account-{digest}.lock"
-        self._file = self._taken()
-
-    def _taken(self) -> int:
-        """Return the lock file, locked: the one that has its name now, for its last holder removed it at the end."""
-        while True:
+        self._file = -1
+        while self._file < 0:  # a file whose last holder has removed it meanwhile locks nothing
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,10 +46,11 @@ class AccountLock:
                     " end it, then start again."
                 ) from e
             if self._path.exists() and os.path.samestat(os.fstat(file), self._path.stat()):
-                os.truncate(file, 0)
-                os.pwrite(file, str(os.getpid()).encode(), 0)
-                return file
-            os.close(file)
+                self._file = file
+            else:
+                os.close(file)
+        os.truncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     @property
     def killed(self) -> str:
@@ -86,3 +86,44 @@ class AccountLock:
             self._path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1
+
+
+def check_endpoints(plan: SessionPlan) -> None:
+    """Return if orders go to this machine, to exactly the paper address, or, armed or refused entries, to the live one.
+
+    Raises:
+        ConfigError: naming the address that is none of these, or real money in a session that is not about it.
+    """
+    endpoints, arming = plan.endpoints, plan.arming
+    trading = endpoints.trading_url
+    if not (endpoints.is_live or trading == PAPER_URL or is_loopback(trading)):
+        raise ConfigError(
+            f"orders would go to {trading!r}: set APCA_API_BASE_URL to {PAPER_URL}, or for real money to {LIVE_URL}."
+        )
+    if endpoints.updates_url != updates_address(trading):
+        raise ConfigError(f"orders would go to {trading}, but their news would come from {endpoints.updates_url!r}.")
+    if endpoints.is_live != (plan.environment == "PROD"):
+        raise ConfigError(f"orders of a {plan.environment} session would go to {trading}.")
+    if endpoints.is_live and not (arming is not None and (arming.account or arming.refusal)):
+        raise ConfigError(f"orders would go to {trading}, but real money is not armed: start with `trader --live`.")
+
+
+def check_account(plan: SessionPlan, account_number: str) -> None:
+    """Return if the account is the one that real money was armed for.
+
+    Raises:
+        ConfigError: if it is another.
+    """
+    arming = plan.arming
+    if arming is not None and arming.account and account_number[-4:] != arming.account:
+        raise ConfigError(
+            f"real money is armed for account …{arming.account}, but the keys open …{account_number[-4:]}."
+        )
+
+
+def other_account(batch_id: str, account_number: str) -> ConfigError:
+    """Return the error that says that a batch goes on in no other account than the one it began in."""
+    return ConfigError(
+        f"batch {batch_id} has traded another account than …{account_number[-4:]}, which the keys open: set the keys of"
+        " its own account, or begin a new batch with `trader --new`."
+    )

@@ -1,20 +1,26 @@
-"""What earlier batches of our strategies left open, handed to the slot that goes on with it."""
+"""What earlier batches left, taken up by the slot that goes on with it: first their orders, then their positions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 
+from liualgotrader.common.clock import MINUTE, SECOND, Clock
+from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.orders import BrokerPosition
-from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import LeftOpen
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder, BrokerPosition, Side
+from liualgotrader.common.ports import Broker, Store
+from liualgotrader.common.rows import EarlierOrder, LeftOpen
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
-from liualgotrader.orders import Carried, Missing, Restated
+from liualgotrader.order_gateway.broker_calls import usable_but
+from liualgotrader.orders import Carried, Earlier, Missing, Restated
 
 Notice = Callable[[str, str], None]
 
+CANCEL_SECONDS = 5.0  # machine time to wait for cancelled entries to end
+_LOOK_SECONDS = 0.1
 _NO_SPLIT = Decimal("0.1")  # a cost that differs by less was not split
 _PARTS = 4  # splits are n:1 to n:4, or the other way round
 _ROUNDING = Fraction(1, 100)  # of a cost that the broker has rounded
@@ -23,7 +29,7 @@ _ROUNDING = Fraction(1, 100)  # of a cost that the broker has rounded
 def takes_up(plan: SessionPlan) -> bool:
     """Whether the session goes on from what earlier batches left in the account.
 
-    Not where the account is new, nor in a shadow session: it takes no order back and closes nothing.
+    Not where the account is new, nor in a shadow session, which cancels and closes nothing.
     """
     return not plan.account_is_new and not plan.shadow
 
@@ -33,66 +39,148 @@ def carries(plan: SessionPlan) -> bool:
     return takes_up(plan) and not plan.tradeplan.skip_existing
 
 
+# --- orders
+
+
+class EarlierOrders:
+    """Looks up the orders that earlier batches left, and cancels those that could still open a position."""
+
+    def __init__(self, environment: str, batch_id: str, store: Store, broker: Broker, clock: Clock) -> None:
+        self._environment, self._batch_id = environment, batch_id
+        self._store, self._broker, self._clock = store, broker, clock
+
+    async def found(self, notice: Notice) -> list[Earlier]:
+        """Return each order that the broker knows, with its executions; entries have ended or are being cancelled.
+
+        Raises:
+            OutsideError: if broker or database do not answer.
+        """
+        left = await self._store.orders_left(self._environment, self._batch_id)
+        views = await self._look_up(left)
+        held = await self._held(left, views)
+        entries: list[EarlierOrder] = []
+        for one in left:
+            view = views.get(one.order.client_order_id)
+            if view is None or view.state.is_final or held.get((one.strategy, view.symbol), ZERO) * view.side.sign < 0:
+                continue
+            entries.append(one)
+            what = f"{view.side} {plain(view.quantity - view.filled_quantity)} {view.symbol}"
+            notice(
+                "WARNING",
+                f"cancelling an order that an earlier batch of {one.strategy} left and that could open a position: {what}",
+            )
+            with suppress(BrokerRefused):  # it has ended meanwhile
+                await self._broker.cancel(view.broker_order_id)
+        views |= await self._wait_for_ends(entries, notice)
+        known = [(one, views[one.order.client_order_id]) for one in left if one.order.client_order_id in views]
+        traded = [one.order.decided_at for one, view in known if view.filled_quantity > one.order.filled_quantity]
+        executions: Sequence[BrokerExecution] = ()
+        if traded:
+            ids = {"", *(view.broker_order_id for _, view in known)}
+            asked = self._broker.executions(since=min(traded) - MINUTE)
+            executions = await usable_but(lambda row: row.broker_order_id in ids, asked)
+        return [
+            Earlier(one, view, tuple(e for e in executions if e.broker_order_id == view.broker_order_id))
+            for one, view in known
+        ]
+
+    async def _look_up(self, left: Sequence[EarlierOrder]) -> dict[str, BrokerOrder]:
+        names = [one.order.client_order_id for one in left]
+        asked = {name: await self._broker.order_by_client_id(name) for name in names}
+        return {name: view for name, view in asked.items() if view is not None}
+
+    async def _held(
+        self, left: Sequence[EarlierOrder], views: dict[str, BrokerOrder]
+    ) -> dict[tuple[str, str], Decimal]:
+        """Return each strategy's signed shares by symbol: as recorded, plus what these orders have filled since."""
+        held: dict[tuple[str, str], Decimal] = {}
+        for strategy in {one.strategy for one in left}:
+            for p in await self._store.left_open(self._environment, strategy, self._batch_id):
+                held[strategy, p.symbol] = p.quantity
+        for one in left:
+            if (view := views.get(one.order.client_order_id)) is not None:
+                place, since = (one.strategy, one.order.symbol), view.filled_quantity - one.order.filled_quantity
+                held[place] = held.get(place, ZERO) + since * Side(one.order.side).sign
+        return held
+
+    async def _wait_for_ends(self, entries: Sequence[EarlierOrder], notice: Notice) -> dict[str, BrokerOrder]:
+        until = self._clock.machine() + int(CANCEL_SECONDS * SECOND)
+        views: dict[str, BrokerOrder] = {}
+        working = list(entries)
+        while working and self._clock.machine() < until:
+            seen = await self._look_up(working)
+            views |= seen
+            open_ids = {name for name, view in seen.items() if not view.state.is_final}
+            working = [one for one in working if one.order.client_order_id in open_ids]
+            if working:
+                await self._clock.sleep(_LOOK_SECONDS)
+        for one in working:
+            notice(
+                "ERROR",
+                f"{one.order.client_order_id} of an earlier batch is not cancelled yet: look at it at the broker",
+            )
+        return views
+
+
+# --- positions
+
+
+async def recorded_positions(plan: SessionPlan, store: Store) -> list[Carried]:
+    """Return what the record says that each strategy of the plan held before the batch, whatever the account holds."""
+    return [_carried(slot.slot, position, position.quantity) for slot, position in await _left_open(plan, store)]
+
+
 async def carried_positions(
     plan: SessionPlan, store: Store, held: Iterable[BrokerPosition], notice: Notice
 ) -> list[Carried | Missing | Restated]:
     """Return what each strategy of the plan still holds, with its cost, stop and target, as far as the account holds it.
 
-    A strategy's positions go to its first slot. What the broker does not hold (any more) is missing: a person
+    A strategy's positions go to its first slot. What the account does not hold (any more) is missing: a person
     may say what became of it. What it holds in other terms, as after a split, is restated.
     """
-    before = [
-        (slot, position)
-        for slot in _first_slots(plan.slots)
-        for position in await store.left_open(plan.environment, slot.strategy, plan.batch_id)
-    ]
+    before = await _left_open(plan, store)
     account = {p.symbol: p for p in held}
     left = {symbol: p.quantity for symbol, p in account.items()}
     carried: list[Carried | Missing | Restated] = []
     for slot, position in before:
-        alone = [p for _, p in before if p.symbol == position.symbol] == [position]
-        seen = account.get(position.symbol)
-        restated = _restated(slot, position, seen) if seen is not None and alone else None
-        if restated is not None:
-            carried.append(restated)
+        symbol, seen = position.symbol, account.get(position.symbol)
+        together = [p for _, p in before if p.symbol == symbol]
+        if seen is not None and looks_split(all_of_it := _sum(together), seen):
+            whose = slot.strategy if together == [position] else "the strategies"
+            carried.append(_restated(slot.slot, whose, position, all_of_it, seen))
+            if together != [position]:
+                left[symbol] -= position.quantity
             continue
-        if seen is not None and not alone and looks_split(_total(before, position.symbol), seen):
-            seen_text = _differs(
-                f"the strategies held {plain(_total(before, position.symbol).quantity)}", position, seen
-            )
-            carried.append(_unchanged(slot, position, seen_text))
-            left[position.symbol] -= position.quantity
-            continue
-        there = _part(left.get(position.symbol, ZERO), position.quantity)
-        left[position.symbol] = left.get(position.symbol, ZERO) - there
+        there = _part(left.get(symbol, ZERO), position.quantity)
+        left[symbol] = left.get(symbol, ZERO) - there
         if there:
-            held_then = f"{slot.strategy} held {plain(position.quantity)} {position.symbol} after its last session"
+            held_then = f"{slot.strategy} held {plain(position.quantity)} {symbol} after its last session"
             notice("INFO", f"{held_then} and goes on with {'them' if there == position.quantity else plain(there)}")
             carried.append(_carried(slot.slot, position, there))
         if there != position.quantity:
-            gone = position.quantity - there
-            carried.append(Missing(slot.slot, position.symbol, gone, position.average_price, ZERO))
+            carried.append(Missing(slot.slot, symbol, position.quantity - there, position.average_price, ZERO))
     return carried
 
 
-async def recorded_positions(plan: SessionPlan, store: Store) -> list[Carried]:
-    """Return what the record says that each strategy of the plan held before the batch, whatever the account holds."""
+async def _left_open(plan: SessionPlan, store: Store) -> list[tuple[SlotPlan, LeftOpen]]:
+    """Return what earlier batches left open of the plan's strategies, each with the first slot of its strategy."""
+    first: dict[str, SlotPlan] = {}
+    for slot in sorted(plan.slots, key=lambda s: s.slot):
+        first.setdefault(slot.strategy, slot)
     return [
-        _carried(slot.slot, position, position.quantity)
-        for slot in _first_slots(plan.slots)
+        (slot, position)
+        for slot in first.values()
         for position in await store.left_open(plan.environment, slot.strategy, plan.batch_id)
     ]
 
 
 def _carried(slot: int, before: LeftOpen, quantity: Decimal) -> Carried:
-    return Carried(
-        slot,
-        before.symbol,
-        quantity,
-        before.average_price,
-        before.planned_stop,
-        before.planned_target,
-    )
+    return Carried(slot, before.symbol, quantity, before.average_price, before.planned_stop, before.planned_target)
+
+
+def _part(there: Decimal, wanted: Decimal) -> Decimal:
+    """Return how much of what is wanted is there, signed alike."""
+    return min(abs(there), abs(wanted)).copy_sign(wanted) if there * wanted > 0 else ZERO
 
 
 # --- splits
@@ -101,8 +189,8 @@ def _carried(slot: int, before: LeftOpen, quantity: Decimal) -> Carried:
 def looks_split(before: LeftOpen, now: BrokerPosition) -> bool:
     """Whether quantity or cost differ from the record by the ratio of a split, and the cost by a tenth or more.
 
-    A split changes both and keeps their product. Where only one of them fits, shares of somebody else may be mixed in:
-    that is no proof of a split, and none that there was none.
+    A split changes both and keeps their product. Where only one of them fits, foreign shares may be mixed in:
+    that neither proves a split nor rules one out.
     """
     if before.quantity * now.quantity <= 0 or before.average_price <= 0 or now.average_price <= 0:
         return False
@@ -122,39 +210,31 @@ def is_split(before: LeftOpen, now: BrokerPosition) -> bool:
     return now.quantity != before.quantity and now.quantity in (exactly, Decimal(int(exactly)))
 
 
-def _restated(slot: SlotPlan, before: LeftOpen, now: BrokerPosition) -> Restated | None:
-    if not looks_split(before, now):
-        return None
-    text = _differs(f"{slot.strategy} held {plain(before.quantity)}", before, now)
-    if not is_split(before, now):
-        return _unchanged(slot, before, text, _part(now.quantity, before.quantity))
-    went_on = f"{text}; it goes on with what the account has"
-    return Restated(
-        slot.slot, before.symbol, before.quantity, before.average_price, now.quantity, now.average_price, went_on
+def _restated(slot: int, whose: str, before: LeftOpen, all_of_it: LeftOpen, now: BrokerPosition) -> Restated:
+    """Return a position as the account has it after a certain split, else at its recorded cost and without its stop.
+
+    `all_of_it` is what all strategies together held; of several none can be told apart.
+    """
+    text = (
+        f"{whose} held {plain(all_of_it.quantity)} at {before.average_price} $ after the last session, the account has"
+        f" {plain(now.quantity)} at {now.average_price} $, as after a split: stop {before.planned_stop} and target"
+        f" {before.planned_target} are dropped and nothing is opened in it; compare quantity and cost at the broker, then"
+        " set a new stop"
     )
+    quantity, price = before.quantity, before.average_price
+    if all_of_it == before:
+        quantity = _part(now.quantity, before.quantity)
+        if is_split(before, now):
+            quantity, price, text = now.quantity, now.average_price, f"{text}; it goes on with what the account has"
+    return Restated(slot, before.symbol, before.quantity, before.average_price, quantity, price, text)
 
 
-def _unchanged(slot: SlotPlan, before: LeftOpen, text: str, there: Decimal | None = None) -> Restated:
-    """Return the position at its recorded cost, as much as is there, without its stop and target."""
-    quantity = before.quantity if there is None else there
-    return Restated(
-        slot.slot, before.symbol, before.quantity, before.average_price, quantity, before.average_price, text
-    )
-
-
-def _differs(whose: str, before: LeftOpen, now: BrokerPosition) -> str:
-    return (
-        f"{whose} at {before.average_price} $ after the last session, the account has {plain(now.quantity)} at "
-        f"{now.average_price} $, as after a split: stop {before.planned_stop} and target {before.planned_target} are "
-        "dropped and nothing is opened in it; compare quantity and cost at the broker, then set a new stop"
-    )
-
-
-def _total(before: Sequence[tuple[SlotPlan, LeftOpen]], symbol: str) -> LeftOpen:
-    all_of_it = [p for _, p in before if p.symbol == symbol]
-    quantity = sum((p.quantity for p in all_of_it), ZERO)
-    cost = sum((p.quantity * p.average_price for p in all_of_it), ZERO)
-    return LeftOpen(symbol, quantity, cost / quantity if quantity else ZERO, 0)
+def _sum(positions: Sequence[LeftOpen]) -> LeftOpen:
+    if len(positions) == 1:
+        return positions[0]
+    quantity = sum((p.quantity for p in positions), ZERO)
+    cost = sum((p.quantity * p.average_price for p in positions), ZERO)
+    return LeftOpen(positions[0].symbol, quantity, cost / quantity if quantity else ZERO, 0)
 
 
 def _nearest(ratio: Decimal) -> Fraction:
@@ -165,15 +245,3 @@ def _nearest(ratio: Decimal) -> Fraction:
 def _is_ratio(ratio: Decimal) -> bool:
     near = _nearest(ratio)
     return near != 1 and abs(Fraction(ratio) / near - 1) <= _ROUNDING
-
-
-def _part(there: Decimal, wanted: Decimal) -> Decimal:
-    """Return how much of what is wanted is there, signed alike."""
-    return min(abs(there), abs(wanted)).copy_sign(wanted) if there * wanted > 0 else ZERO
-
-
-def _first_slots(slots: Sequence[SlotPlan]) -> list[SlotPlan]:
-    first: dict[str, SlotPlan] = {}
-    for slot in sorted(slots, key=lambda s: s.slot):
-        first.setdefault(slot.strategy, slot)
-    return list(first.values())

@@ -23,9 +23,8 @@ from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Reader
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.broker_calls import BrokerCalls
+from liualgotrader.order_gateway.broker_calls import BrokerCalls, Lanes
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
-from liualgotrader.order_gateway.lanes import Lanes
 from liualgotrader.order_gateway.news_outbox import NewsOutbox
 from liualgotrader.order_gateway.operator_requests import Operator, news_line
 from liualgotrader.order_gateway.row_writer import RowRecorder

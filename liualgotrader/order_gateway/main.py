@@ -33,10 +33,8 @@ from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.ipc.child_process import Child, Queues, run_child
-from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
-from liualgotrader.order_gateway.earlier_orders import EarlierOrders
-from liualgotrader.order_gateway.endpoints import check_account, check_endpoints, other_account
+from liualgotrader.order_gateway.account_lock import AccountLock, check_account, check_endpoints, other_account
+from liualgotrader.order_gateway.carry_over import EarlierOrders, carried_positions, carries, takes_up
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.recovery import recovered

@@ -1,19 +1,28 @@
-"""What a gateway whose journal is new, or behind the record, has to know first: the batch as record and broker have it."""
+"""What a lost or unserved journal leaves to do: the batch as record and broker have it, and rows that were not stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
 
-from liualgotrader.common.clock import HOUR, MINUTE
+import msgspec
+
+from liualgotrader.common.clock import HOUR, MINUTE, WallClock
+from liualgotrader.common.money import plain
 from liualgotrader.common.order_id import OrderId, batch_part
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, UnreadRow
 from liualgotrader.common.ports import Broker, Store
-from liualgotrader.common.rows import OrderRow, RecordedBatch
+from liualgotrader.common.rows import EarlierOrder, OrderEventRow, RecordedBatch, Row
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.order_gateway.broker_calls import EVERY_OPEN_ORDER, usable_but
 from liualgotrader.order_gateway.carry_over import carries, recorded_positions
+from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
 from liualgotrader.orders import Carried, Recovered
 
+MARKET_GONE = "its simulated market is gone"
 _LOOK_BACK = 24 * HOUR
 
 
@@ -25,18 +34,25 @@ async def recovered(plan: SessionPlan, store: Store, broker: Broker, now: int) -
     """
     record = await store.recorded(plan.batch_id)
     seen = await _at_broker(plan, record, broker, now)
+    ours = {order.broker_order_id: order for order in _with_legs(seen)}
+    executions: Sequence[BrokerExecution] = ()
+    if any(order.filled_quantity for order in ours.values()):
+        since = min(order.submitted_at for order in ours.values()) - MINUTE
+        asked = broker.executions(since=since)
+        executions = await usable_but(lambda row: row.broker_order_id in ours or not row.broker_order_id, asked)
     opened = bool(record.foreign) or any(left.order.batch_id == plan.batch_id for left in record.orders)
     carried: list[Carried] = await recorded_positions(plan, store) if opened and carries(plan) else []
-    return Recovered(record, seen, await _executions_of(seen, broker), tuple(carried), opened)
+    return Recovered(record, seen, tuple(e for e in executions if e.broker_order_id in ours), tuple(carried), opened)
 
 
 async def _at_broker(plan: SessionPlan, record: RecordedBatch, broker: Broker, now: int) -> tuple[BrokerOrder, ...]:
     """Return the broker's orders that are the batch's, by id or in the place of one that is, oldest first."""
     opens_at = plan.hours.opens_at
     since = (min(now, opens_at) if opens_at > 0 else now) - _LOOK_BACK
-    names = {one.order.client_order_id for one in record.orders}
-    ids = {one.order.broker_order_id for one in record.orders if one.order.broker_order_id}
-    over = [one.order for one in record.orders if OrderState(one.order.state).is_final]
+    recorded = [left.order for left in record.orders]
+    names = {order.client_order_id for order in recorded}
+    ids = {order.broker_order_id for order in recorded if order.broker_order_id}
+    over = [order for order in recorded if OrderState(order.state).is_final]
     ended = {name for order in over for name in (order.client_order_id, order.broker_order_id) if name}
     batch = batch_part(plan.batch_id)
 
@@ -55,8 +71,12 @@ async def _at_broker(plan: SessionPlan, record: RecordedBatch, broker: Broker, n
         *await usable_but(is_needed, broker.orders(since=since)),
     ]
     found = {order.broker_order_id: order for order in seen}
-    shown = {o.client_order_id for o in _with_legs(seen)}
-    for name in sorted({one.order.client_order_id for one in record.orders if _may_be_there(one.order)} - shown):
+    never_there = {  # never sent, or declined at once: there may be hundreds
+        order.client_order_id
+        for order in recorded
+        if order.state == OrderState.REFUSED or (order.state == OrderState.REJECTED and not order.broker_order_id)
+    }
+    for name in sorted(names - never_there - {order.client_order_id for order in _with_legs(seen)}):
         if (view := await broker.order_by_client_id(name)) is not None:
             found[view.broker_order_id] = view
     mine: list[BrokerOrder] = []
@@ -67,25 +87,56 @@ async def _at_broker(plan: SessionPlan, record: RecordedBatch, broker: Broker, n
     return tuple(mine)
 
 
-def _may_be_there(order: OrderRow) -> bool:
-    """Whether the broker may know an order: it was sent, and not declined at once."""
-    never_there = order.state == OrderState.REFUSED or (
-        order.state == OrderState.REJECTED and not order.broker_order_id
-    )
-    return not never_there
-
-
-async def _executions_of(seen: Iterable[BrokerOrder], broker: Broker) -> tuple[BrokerExecution, ...]:
-    ours = list(_with_legs(seen))
-    if not any(order.filled_quantity for order in ours):
-        return ()
-    ids = {order.broker_order_id for order in ours}
-    since = min(order.submitted_at for order in ours) - MINUTE
-    executions = await usable_but(lambda row: row.broker_order_id in {*ids, ""}, broker.executions(since=since))
-    return tuple(execution for execution in executions if execution.broker_order_id in ids)
-
-
 def _with_legs(orders: Iterable[BrokerOrder]) -> Iterable[BrokerOrder]:
     for order in orders:
         yield order
         yield from order.legs
+
+
+async def store_left_over(journal_dir: Path, batch_id: str, store: Store) -> int:
+    """Store the rows that the journal in `journal_dir` leads to and the database lacks; return how many there were.
+
+    Nobody else may serve the batch meanwhile. Safe to repeat.
+
+    Raises:
+        DatabaseUnavailable: if the server cannot be reached.
+        OutsideError: if a gateway still writes that journal, or the disk fails.
+        JournalDamaged: if records that had been on disk are broken.
+        RecordDiffers: if the journal does not lead to what is stored.
+    """
+    if not (journal_dir / JOURNAL_FILE).exists():
+        return 0
+    with closing(JournaledDesk(journal_dir, WallClock())) as journaled:
+        before = await store.progress(batch_id)
+        end = await store.apply(batch_id, [row for _, row in journaled.rows], journaled.begins_after)
+        return end.number - before.number
+
+
+async def close_with_the_market(environment: str, alive: Collection[str], store: Store, at: int) -> list[str]:
+    """Write the end of every order whose simulated market is gone, and return a sentence for each batch of them.
+
+    `alive` are the batches that may still be resumed, or run just now.
+    """
+    left: dict[str, list[EarlierOrder]] = defaultdict(list)
+    for one in await store.orders_left(environment, ""):
+        if one.order.batch_id not in alive:
+            left[one.order.batch_id].append(one)
+    said: list[str] = []
+    for batch_id, orders in left.items():
+        rows: list[Row] = []
+        for one in orders:
+            name = one.order.client_order_id
+            rows.append(OrderEventRow(name, one.events + 1, "market_gone", at, {"state": one.order.state}))
+            ended = {"state": str(OrderState.CANCELED), "reason": MARKET_GONE, "updated_at": at}
+            rows.append(msgspec.structs.replace(one.order, **ended))
+        await store.apply(batch_id, rows, await store.progress(batch_id))
+        held: dict[str, Decimal] = defaultdict(Decimal)
+        for trade in await store.trades(batch_id):
+            held[trade.symbol] += trade.quantity if trade.operation == "buy" else -trade.quantity
+        names = ", ".join(one.order.client_order_id for one in orders)
+        positions = ", ".join(f"{plain(shares):+f} {symbol}" for symbol, shares in sorted(held.items()) if shares)
+        said.append(
+            f"orders of batch {batch_id} that were working when its simulated market was lost are closed in the record:"
+            f" {names} ({MARKET_GONE})" + (f"; it held {positions}" if positions else "")
+        )
+    return said

@@ -10,7 +10,7 @@ from liualgotrader.common.errors import RecordDiffers
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import Progress, Row, TradeRow
 from liualgotrader.ipc.process_status import MarketHold
-from liualgotrader.order_gateway.endpoints import other_account
+from liualgotrader.order_gateway.account_lock import other_account
 from liualgotrader.store.background_writer import BackgroundWriter, OpenStore
 
 _ROWS_AT_ONCE = 500

@@ -26,7 +26,7 @@ from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import Simulation, TradePlan
 from liualgotrader.consumer.signal_spool import store_left_signals
 from liualgotrader.journal.reserved_file import ReservedFile
-from liualgotrader.order_gateway.journal_recovery import close_with_the_market, store_left_over
+from liualgotrader.order_gateway.recovery import close_with_the_market, store_left_over
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.session_database import enough_room, no_portfolio
 from liualgotrader.supervisor.session_figures import Results

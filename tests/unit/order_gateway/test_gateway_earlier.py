@@ -14,7 +14,7 @@ from liualgotrader.common.clock import SECOND, WallClock
 from liualgotrader.common.orders import BrokerPosition, Fill, OrderIntent, OrderType, Side
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.order_gateway.earlier_orders import EarlierOrders
+from liualgotrader.order_gateway.carry_over import EarlierOrders
 from liualgotrader.orders import Begin, BrokerSnapshot, Carried, Desk, Earlier, Write
 from tests.fakes.broker import BATCH, World, desk_terms, now_of
 from tests.fakes.store import MemoryDatabase, MemoryStore

@@ -33,13 +33,11 @@ from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.ipc.batch_codec import decode_news
-from liualgotrader.order_gateway.account_lock import AccountLock
-from liualgotrader.order_gateway.broker_calls import BrokerCalls
+from liualgotrader.order_gateway.account_lock import AccountLock, check_account, check_endpoints
+from liualgotrader.order_gateway.broker_calls import BrokerCalls, Lanes
 from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
-from liualgotrader.order_gateway.endpoints import check_account, check_endpoints
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
-from liualgotrader.order_gateway.lanes import Lanes
 from liualgotrader.order_gateway.news_outbox import NewsOutbox
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, disk_text
