@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from liualgotrader.common.types import QueueMapper
 
-OWNED = (
+WRITABLE = (
     "latest_cost_basis",
     "latest_scalp_basis",
     "sell_indicators",
@@ -31,7 +31,7 @@ OWNED = (
 )
 """Names that a strategy may write; the values are the strategy's own."""
 
-TOLD = (
+READ_ONLY = (
     "positions",
     "open_orders",
     "open_order_strategy",
@@ -49,12 +49,12 @@ TOLD = (
 class CalledBook(Protocol):
     """What the engine lends while it calls a strategy."""
 
-    def told(self, name: str) -> Mapping[str, Any]:
-        """Return the values of one of `TOLD`, by upper-case symbol."""
+    def read_only(self, name: str) -> Mapping[str, Any]:
+        """Return the values of one of `READ_ONLY`, by upper-case symbol."""
         ...
 
-    def owned(self, name: str) -> MutableMapping[str, Any]:
-        """Return the strategy's own values of one of `OWNED`, by upper-case symbol."""
+    def writable(self, name: str) -> MutableMapping[str, Any]:
+        """Return the strategy's own values of one of `WRITABLE`, by upper-case symbol."""
         ...
 
     def strategies(self) -> list[Any]:
@@ -73,7 +73,7 @@ called: ContextVar[CalledBook | None] = ContextVar("called", default=None)
 """The book of the strategy being called. Only the engine sets it."""
 
 
-class _Told(Mapping[str, Any]):
+class _ReadOnly(Mapping[str, Any]):
     """A name that only the engine fills."""
 
     def __init__(self, name: str) -> None:
@@ -81,7 +81,7 @@ class _Told(Mapping[str, Any]):
 
     def _found(self) -> Mapping[str, Any]:
         book = called.get()
-        return {} if book is None else book.told(self._name)
+        return {} if book is None else book.read_only(self._name)
 
     def __getitem__(self, symbol: str) -> Any:
         return self._found()[symbol.upper()]
@@ -99,39 +99,20 @@ class _Told(Mapping[str, Any]):
         return f"{self._name}({dict(self._found())})"
 
 
-class _Owned(MutableMapping[str, Any]):
+class _Writable(_ReadOnly, MutableMapping[str, Any]):
     """A name that the strategy being called may write."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
 
     def _found(self) -> MutableMapping[str, Any]:
         book = called.get()
-        return {} if book is None else book.owned(self._name)
-
-    def __getitem__(self, symbol: str) -> Any:
-        return self._found()[symbol.upper()]
+        return {} if book is None else book.writable(self._name)
 
     def __setitem__(self, symbol: str, value: Any) -> None:
-        book = called.get()
-        if book is None:
+        if called.get() is None:
             raise RuntimeError(f"trading_data.{self._name} belongs to the strategy being called, and none is")
-        book.owned(self._name)[symbol.upper()] = value
+        self._found()[symbol.upper()] = value
 
     def __delitem__(self, symbol: str) -> None:
         del self._found()[symbol.upper()]
-
-    def __contains__(self, symbol: object) -> bool:
-        return isinstance(symbol, str) and symbol.upper() in self._found()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found())
-
-    def __len__(self) -> int:
-        return len(self._found())
-
-    def __repr__(self) -> str:
-        return f"{self._name}({dict(self._found())})"
 
 
 class _Strategies:
@@ -151,30 +132,30 @@ class _Strategies:
         return [] if book is None else book.strategies()
 
 
-positions = _Told("positions")
-open_orders = _Told("open_orders")
-open_order_strategy = _Told("open_order_strategy")
-last_used_strategy = _Told("last_used_strategy")
-partial_fills = _Told("partial_fills")
-partial_fills_fee = _Told("partial_fills_fee")
-minute_history = _Told("minute_history")
+positions = _ReadOnly("positions")
+open_orders = _ReadOnly("open_orders")
+open_order_strategy = _ReadOnly("open_order_strategy")
+last_used_strategy = _ReadOnly("last_used_strategy")
+partial_fills = _ReadOnly("partial_fills")
+partial_fills_fee = _ReadOnly("partial_fills_fee")
+minute_history = _ReadOnly("minute_history")
 
-latest_cost_basis = _Owned("latest_cost_basis")
-latest_scalp_basis = _Owned("latest_scalp_basis")
-sell_indicators = _Owned("sell_indicators")
-buy_indicators = _Owned("buy_indicators")
-target_prices = _Owned("target_prices")
-stop_prices = _Owned("stop_prices")
-symbol_resistance = _Owned("symbol_resistance")
-voi = _Told("voi")
-voi_ask = _Told("voi_ask")
-voi_bid = _Told("voi_bid")
-industry_trend = _Owned("industry_trend")
-sector_trend = _Owned("sector_trend")
-snapshot = _Owned("snapshot")
-cool_down = _Owned("cool_down")
-down_cross = _Owned("down_cross")
-buy_time = _Owned("buy_time")
+latest_cost_basis = _Writable("latest_cost_basis")
+latest_scalp_basis = _Writable("latest_scalp_basis")
+sell_indicators = _Writable("sell_indicators")
+buy_indicators = _Writable("buy_indicators")
+target_prices = _Writable("target_prices")
+stop_prices = _Writable("stop_prices")
+symbol_resistance = _Writable("symbol_resistance")
+voi = _ReadOnly("voi")
+voi_ask = _ReadOnly("voi_ask")
+voi_bid = _ReadOnly("voi_bid")
+industry_trend = _Writable("industry_trend")
+sector_trend = _Writable("sector_trend")
+snapshot = _Writable("snapshot")
+cool_down = _Writable("cool_down")
+down_cross = _Writable("down_cross")
+buy_time = _Writable("buy_time")
 
 strategies = _Strategies()
 queues = QueueMapper()

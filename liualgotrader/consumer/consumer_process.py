@@ -219,7 +219,7 @@ class Consumer:
                 raise LookupError(f"strategy {slot.strategy} has no portfolio with account {account_id}")
             mine = [s for s in self.engine.slots.values() if s.plan.account_id == account_id]
             with localcontext(OURS):  # the strategy that asks may have a precision of its own
-                return found[1] - float(sum(s.book.set_aside() for s in mine))
+                return found[1] - float(sum(s.book.reserved_cash() for s in mine))
 
         return SessionServices(self._plan.hours, self._keys, balance)
 
@@ -347,7 +347,7 @@ class CalledAccount:
     def position(self, symbol: str) -> Decimal:
         """Return the calling strategy's signed shares."""
         book = called.get()
-        return Decimal(str(book.told("positions").get(symbol, 0))) if book is not None else Decimal(0)
+        return Decimal(str(book.read_only("positions").get(symbol, 0))) if book is not None else Decimal(0)
 
     def shortable(self, symbol: str) -> bool:
         """Say whether the broker lends the share; unknown ones count as lent."""

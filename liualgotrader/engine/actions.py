@@ -1,4 +1,4 @@
-"""Reads what a strategy of the original returns: the action dictionary."""
+"""Reads action dictionaries, which the original's methods return, and makes what users give us storable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TIMES_IN_FORCE = ("day", "gtc", "ioc", "fok", "opg", "cls")
 
 
 class BadAction(Exception):
-    """An action that says nothing an order can be made of; the message is one sentence."""
+    """An action that is no order; the message is one sentence."""
 
 
 def read_action(action: object) -> WantedOrder:
@@ -52,7 +52,14 @@ def read_action(action: object) -> WantedOrder:
     if side is None:
         raise BadAction(f"side {action.get('side')!r} is none of {', '.join(SIDES)}")
     quantity = whole_parts(_number(action, "qty"))
-    prices = _prices(action)
+    kind = _TYPES.get(str(action.get("type", "")).lower())
+    if kind is None:
+        raise BadAction(f"type {action.get('type')!r} is none of {', '.join(_TYPES)}")
+    prices: dict[str, Decimal] = {}
+    for key in _PRICES[kind]:
+        prices[key] = _number(action, key)
+        if prices[key] <= 0:
+            raise BadAction(f"{key} must be above 0, not {action[key]!r}")
     time_in_force = str(action.get("time_in_force", "day")).lower()
     if time_in_force not in _TIMES_IN_FORCE:
         raise BadAction(f"time_in_force {time_in_force!r} is none of {', '.join(_TIMES_IN_FORCE)}")
@@ -80,12 +87,12 @@ def says_nothing(action: object) -> bool:
 
 
 def stored(action: object) -> dict[str, Any]:
-    """Return an action in a form that a row can keep."""
+    """Return an action as a row can hold it."""
     return storable(action) if isinstance(action, Mapping) else {"returned": plain_text(repr(action))}
 
 
 def storable(value: Any, levels: int = _DEEPEST) -> Any:
-    """Return a value of a user's in a form that messages and rows can hold; what they cannot becomes its text."""
+    """Return a user's value as messages and rows can hold it; what they cannot hold becomes text."""
     if isinstance(value, Mapping) and levels:
         return {plain_text(key): storable(one, levels - 1) for key, one in value.items()}
     if isinstance(value, (list, tuple, set)) and levels:
@@ -123,19 +130,6 @@ def described(wish: WantedOrder, *, stop: Decimal | None = None, target: Decimal
         "reason": wish.reason,
     }
     return {key: plain_text(value) for key, value in found.items() if value is not None and value != ""}
-
-
-def _prices(action: Mapping[str, Any]) -> dict[str, Decimal]:
-    kind = _TYPES.get(str(action.get("type", "")).lower())
-    if kind is None:
-        raise BadAction(f"type {action.get('type')!r} is none of {', '.join(_TYPES)}")
-    prices: dict[str, Decimal] = {}
-    for key in _PRICES[kind]:
-        price = _number(action, key)
-        if price <= 0:
-            raise BadAction(f"{key} must be above 0, not {action[key]!r}")
-        prices[key] = price
-    return prices
 
 
 def _number(action: Mapping[str, Any], key: str) -> Decimal:

@@ -32,7 +32,7 @@ _UPDATE = int(BarSource.VENDOR_UPDATE)
 
 
 class BarMemory:
-    """The memory that bars are kept in. Rows of closed bars never change on it: a correction begins a new page."""
+    """The memory that bars are kept in. Rows of closed bars never change on it: a correction begins new memory."""
 
     __slots__ = ("frozen", "opened")
 
@@ -41,25 +41,25 @@ class BarMemory:
 
 
 class BarsMoment:
-    """Bars as they were at one moment; whoever keeps it sees the same for ever. `rows` is how many there are."""
+    """Bars as they were at one moment, `rows` of them; they never change."""
 
-    __slots__ = ("_bars", "_closed", "_page", "_tail", "_tail_opened", "rows")
+    __slots__ = ("_bars", "_closed", "_memory", "_tail", "_tail_opened", "rows")
 
     def __init__(
-        self, bars: Bars, page: BarMemory, closed: int, tail: Column | None, tail_opened: Instants | None
+        self, bars: Bars, memory: BarMemory, closed: int, tail: Column | None, tail_opened: Instants | None
     ) -> None:
-        self._bars, self._page, self._closed = bars, page, closed
+        self._bars, self._memory, self._closed = bars, memory, closed
         self._tail, self._tail_opened = tail, tail_opened
         self.rows = closed if tail is None else closed + tail.shape[1]
 
     def column(self, name: str) -> Column:
         """Return a column, oldest first: read-only."""
-        closed = self._bars.column_on(self._page, name, self._closed)
+        closed = self._bars.column_on(self._memory, name, self._closed)
         return closed if self._tail is None else _locked(np.concatenate((closed, self._tail[ROW[name]])))
 
     def opened_at(self) -> Instants:
         """Return the starts, ns UTC: read-only."""
-        closed = self._bars.starts_on(self._page, self._closed)
+        closed = self._bars.starts_on(self._memory, self._closed)
         return closed if self._tail_opened is None else _locked(np.concatenate((closed, self._tail_opened)))
 
 
@@ -74,9 +74,9 @@ class Bars:
         "_closing",
         "_flat",
         "_frozen",
+        "_memory",
         "_opened",
         "_ours",
-        "_page",
         "_pending",
         "_room",
         "_rows",
@@ -103,7 +103,7 @@ class Bars:
         self._vwap_rows = 0
         self._block: Column = np.zeros((_ROWS, 0))
         self._opened: Instants = np.zeros(0, dtype=np.int64)
-        self._page = BarMemory(self._block, self._opened)
+        self._memory = BarMemory(self._block, self._opened)
         self._make_room(_FIRST_ROOM)
 
     def __len__(self) -> int:
@@ -120,7 +120,11 @@ class Bars:
                 return
             minute = self._begin(at)
         elif at < minute.opened_at:
-            self._fold_late(at, price, size, flags)
+            closing = self._closing
+            if closing is not None and at >= closing.opened_at:
+                closing.add(at, price, size, flags)
+            else:
+                self.late += 1
             return
         if flags == ALL:
             if price > minute.high:  # noqa: PLR1730 - three times as quick as max()
@@ -166,13 +170,6 @@ class Bars:
         self.due = oldest.closed_at + SECOND
         return self.forming
 
-    def _fold_late(self, at: int, price: float, size: float, flags: int) -> None:
-        closing = self._closing
-        if closing is not None and at >= closing.opened_at:
-            closing.add(at, price, size, flags)
-            return
-        self.late += 1
-
     # --- closing -----------------------------------------------------------------------------------
 
     def close_oldest(self) -> Bar | None:
@@ -184,7 +181,7 @@ class Bars:
         if not minute.has_price or minute.opened_at <= self.newest:
             return None
         bar = minute.bar(self.symbol)
-        self._append(bar)
+        self.append(bar)
         self._ours.add(bar.opened_at)
         return bar
 
@@ -201,22 +198,18 @@ class Bars:
                 before = self.close_oldest()
                 closed += [before] if before is not None else []
         if bar.opened_at > self.newest:
-            self._append(bar)
+            self.append(bar)
             closed.append(bar)
         else:
             self.correct(bar)
         return closed
 
     def append(self, bar: Bar) -> None:
-        """Take a bar that is known to be newer than all others, with nothing forming: the quick way of `take`."""
+        """Take a bar that is newer than all others while nothing is forming; `take` does the same for any bar."""
         self.newest = bar.opened_at
         self._pending.append(bar)
         if len(self._pending) >= _MOST_PENDING:
-            self._settle()
-
-    def _append(self, bar: Bar) -> None:
-        self.newest = bar.opened_at
-        self._pending.append(bar)
+            self._flush()
 
     def _drop_oldest(self) -> None:
         if self._closing is not None:
@@ -229,14 +222,24 @@ class Bars:
 
     def preload(self, bars: Sequence[Bar]) -> None:
         """Take history, which may overlap what is here: it replaces bars of our own making, never the vendor's."""
-        merged = {b.opened_at: b for b in self._all()}
+        self._flush()
+        rows = self._block[: ROW["vwap"], : self._rows].T.tolist()
+        merged = {
+            at: Bar(self.symbol, at, at + MINUTE, o, h, low, c, v, average, int(count), int(BarSource.HISTORY))
+            for at, (o, h, low, c, v, average, count) in zip(self._opened[: self._rows].tolist(), rows, strict=True)
+        }
         for bar in bars:
             if bar.opened_at not in merged or bar.opened_at in self._ours:
                 merged[bar.opened_at] = bar
                 self._ours.discard(bar.opened_at)
         minute = self._closing or self.forming
         before = NEVER if minute is None else minute.opened_at
-        self._replace_all([merged[at] for at in sorted(merged) if at < before])
+        self._renew_memory()
+        self._rows = self._vwap_rows = 0
+        self._pending = [merged[at] for at in sorted(merged) if at < before]
+        if self._pending:
+            self.newest = max(self.newest, self._pending[-1].opened_at)
+        self._flush()
 
     def close_past(self, now: int) -> None:
         """Close every minute that has ended by `now`, whether its own bar may still come or not."""
@@ -248,7 +251,7 @@ class Bars:
 
         One of our own making that began before `joined_at`, from which on we heard all, is a hole as well.
         """
-        self._settle()
+        self._flush()
         first = int(np.searchsorted(self._opened[: self._rows], since))
         follow = bool(np.all(np.diff(self._opened[first : self._rows]) == MINUTE))
         return follow and not any(since < at < joined_at for at in self._ours)
@@ -258,45 +261,25 @@ class Bars:
         minute = self._closing or self.forming
         if minute is not None and bar.opened_at >= minute.opened_at:
             return  # that minute has not closed; its own bar will come
-        self._turn_page()
+        self._renew_memory()
         at = int(np.searchsorted(self._opened[: self._rows], bar.opened_at))
         if at == self._rows or self._opened[at] != bar.opened_at:
-            self._insert_row(at)
+            self._fit(self._rows + 1)
+            end = self._rows
+            self._block[:, at + 1 : end + 1] = self._block[:, at:end].copy()
+            self._opened[at + 1 : end + 1] = self._opened[at:end].copy()
+            self._rows += 1
         self._write(at, bar)
         self._ours.discard(bar.opened_at)
         self.newest = max(self.newest, bar.opened_at)
         self._vwap_rows = min(self._vwap_rows, at)
-
-    def _insert_row(self, at: int) -> None:
-        self._fit(self._rows + 1)
-        end = self._rows
-        self._block[:, at + 1 : end + 1] = self._block[:, at:end].copy()
-        self._opened[at + 1 : end + 1] = self._opened[at:end].copy()
-        self._rows += 1
-
-    def _all(self) -> list[Bar]:
-        """Every closed bar; those that went into the columns come back as history."""
-        self._settle()
-        rows = self._block[: ROW["vwap"], : self._rows].T.tolist()
-        opened = self._opened[: self._rows].tolist()
-        return [
-            Bar(self.symbol, at, at + MINUTE, o, h, low, c, v, average, int(count), int(BarSource.HISTORY))
-            for at, (o, h, low, c, v, average, count) in zip(opened, rows, strict=True)
-        ]
-
-    def _replace_all(self, bars: list[Bar]) -> None:
-        self._turn_page()
-        self._rows = self._vwap_rows = 0
-        self._pending = bars
-        self._settle()
-        self.newest = max(self.newest, bars[-1].opened_at) if bars else self.newest
 
     # --- columns -----------------------------------------------------------------------------------
 
     def closed(self, name: str) -> Column:
         """Return a column of the closed bars, oldest first: a read-only view that shares memory."""
         if self._pending:
-            self._settle()
+            self._flush()
         row = ROW[name]
         if row == _VWAP:
             self._fill_vwap(self._rows)
@@ -304,72 +287,48 @@ class Bars:
 
     def opened_at(self) -> Instants:
         """Return the starts of the closed bars, ns UTC: a read-only view."""
-        return self.starts(len(self))
+        return self.starts_on(self._memory, len(self))
 
-    def rows(self, *, with_forming: bool) -> int:
-        """Return how many rows the columns have, with the unclosed minutes (as they are now) or without."""
-        if not with_forming:
-            return self._rows + len(self._pending)
-        if self._pending:
-            self._settle()
-        rows = self._rows
-        for minute in (self._closing, self.forming):
+    def seen(self, *, with_forming: bool) -> BarsMoment:
+        """Return the bars as they are now, the unclosed minutes with them or not."""
+        closed = rows = len(self)
+        if with_forming and self._pending:
+            self._flush()
+        for minute in (self._closing, self.forming) if with_forming else ():
             if minute is not None and minute.has_price:
                 self._fit(rows + 1)
                 self._write(rows, minute.bar(self.symbol))
                 rows += 1
-        return rows
-
-    def column(self, name: str, rows: int) -> Column:
-        """Return the first `rows` rows of a column, as `rows()` counted them: a read-only view."""
-        if self._pending:
-            self._settle()
-        if name == "vwap":
-            self._fill_vwap(rows)
-        return self._frozen[ROW[name], :rows]
-
-    def starts(self, rows: int) -> Instants:
-        """Return the starts of the first `rows` bars, ns UTC: a read-only view."""
-        if self._pending:
-            self._settle()
-        return _locked(self._opened[:rows])
-
-    def seen(self, *, with_forming: bool) -> BarsMoment:
-        """Return the bars as they are now, the unclosed minutes with them or not."""
-        if not with_forming:
-            return BarsMoment(self, self._page, self._rows + len(self._pending), None, None)
-        rows, closed = self.rows(with_forming=True), self._rows
         if rows == closed:
-            return BarsMoment(self, self._page, closed, None, None)
+            return BarsMoment(self, self._memory, closed, None, None)
         self._fill_vwap(rows)
-        return BarsMoment(
-            self, self._page, closed, self._block[:, closed:rows].copy(), self._opened[closed:rows].copy()
-        )
+        tail, tail_opened = self._block[:, closed:rows].copy(), self._opened[closed:rows].copy()
+        return BarsMoment(self, self._memory, closed, tail, tail_opened)
 
-    def column_on(self, page: BarMemory, name: str, rows: int) -> Column:
-        """Return the first `rows` rows of a column of closed bars on a page: a read-only view."""
-        if page is self._page:
+    def column_on(self, memory: BarMemory, name: str, rows: int) -> Column:
+        """Return the first `rows` rows of a column of closed bars in a memory: a read-only view."""
+        if memory is self._memory:
             if self._pending:
-                self._settle()
+                self._flush()
             if name == "vwap":
                 self._fill_vwap(rows)
-        return page.frozen[ROW[name], :rows]
+        return memory.frozen[ROW[name], :rows]
 
-    def starts_on(self, page: BarMemory, rows: int) -> Instants:
-        """Return the starts of the first `rows` closed bars on a page, ns UTC: a read-only view."""
-        if page is self._page and self._pending:
-            self._settle()
-        return _locked(page.opened[:rows])
+    def starts_on(self, memory: BarMemory, rows: int) -> Instants:
+        """Return the starts of the first `rows` closed bars in a memory, ns UTC: a read-only view."""
+        if memory is self._memory and self._pending:
+            self._flush()
+        return _locked(memory.opened[:rows])
 
-    def _turn_page(self) -> None:
-        """Go on in memory of our own before closed bars change; who has seen the old page keeps it, complete."""
-        self._settle()
+    def _renew_memory(self) -> None:
+        """Move to new memory before closed bars change; whoever has seen the old one keeps it, complete."""
+        self._flush()
         if self._rows:
             self._fill_vwap(self._rows)
-            self._page = BarMemory(self._frozen, self._opened)
+            self._memory = BarMemory(self._frozen, self._opened)
             self._make_room(self._room)
 
-    def _settle(self) -> None:
+    def _flush(self) -> None:
         """Move pending bars into the columns."""
         pending = self._pending
         self._fit(self._rows + len(pending) + 2)
@@ -403,26 +362,22 @@ class Bars:
         self._block, self._opened, self._room = block, opened, room
         self._frozen = block.view()
         self._frozen.flags.writeable = False
-        self._page.frozen, self._page.opened = self._frozen, opened  # who holds the page grows with it
+        self._memory.frozen, self._memory.opened = self._frozen, opened  # whoever holds it sees the bars that follow
         self._flat: Any = memoryview(cast(Any, block)).cast("B").cast("d")
 
     def _fill_vwap(self, rows: int) -> None:
         """Bring the session's volume-weighted price up to `rows`; rows beyond the closed ones are always redone."""
         first = min(self._vwap_rows, self._rows)
-        flat, room = self._flat, self._room
+        flat, room, starts, opened = self._flat, self._room, self._starts, self._opened
         for row in range(first, rows):
             volume, average = flat[row + _VOLUME * room], flat[row + _AVERAGE * room]
             traded = volume * average
-            if row and not self._begins_session(row):
+            if row and bisect_right(starts, int(opened[row - 1])) == bisect_right(starts, int(opened[row])):
                 volume += flat[row - 1 + _VOLUME_SUM * room]
                 traded += flat[row - 1 + _TRADED_SUM * room]
             flat[row + _VOLUME_SUM * room], flat[row + _TRADED_SUM * room] = volume, traded
             flat[row + _VWAP * room] = traded / volume if volume > 0 else flat[row + _CLOSE * room]
         self._vwap_rows = max(first, min(rows, self._rows))
-
-    def _begins_session(self, row: int) -> bool:
-        before, this = int(self._opened[row - 1]), int(self._opened[row])
-        return bisect_right(self._starts, before) != bisect_right(self._starts, this)
 
 
 def _locked(array: _Array) -> _Array:
@@ -430,8 +385,12 @@ def _locked(array: _Array) -> _Array:
     return array
 
 
+def _column(name: str) -> property:
+    return property(lambda view: view._bars.closed(name))
+
+
 class BarsView:
-    """The closed bars as strategies see them: `bars.close[-1]` is the newest close. Arrays are read-only views."""
+    """The closed bars as strategies see them: `bars.close[-1]` is the newest close. See `context.BarsLike`."""
 
     __slots__ = ("_bars",)
 
@@ -441,47 +400,15 @@ class BarsView:
     def __len__(self) -> int:
         return len(self._bars)
 
-    @property
-    def open(self) -> Column:
-        """First prices, US dollars."""
-        return self._bars.closed("open")
-
-    @property
-    def high(self) -> Column:
-        """Highest prices, US dollars."""
-        return self._bars.closed("high")
-
-    @property
-    def low(self) -> Column:
-        """Lowest prices, US dollars."""
-        return self._bars.closed("low")
-
-    @property
-    def close(self) -> Column:
-        """Last prices, US dollars."""
-        return self._bars.closed("close")
-
-    @property
-    def volume(self) -> Column:
-        """Shares traded."""
-        return self._bars.closed("volume")
-
-    @property
-    def average(self) -> Column:
-        """Volume-weighted average price within each bar."""
-        return self._bars.closed("average")
-
-    @property
-    def vwap(self) -> Column:
-        """Volume-weighted average price since the session's open."""
-        return self._bars.closed("vwap")
-
-    @property
-    def count(self) -> Column:
-        """Number of trades."""
-        return self._bars.closed("count")
+    open = _column("open")
+    high = _column("high")
+    low = _column("low")
+    close = _column("close")
+    volume = _column("volume")
+    average = _column("average")
+    vwap = _column("vwap")
+    count = _column("count")
 
     @property
     def opened_at(self) -> Instants:
-        """Starts of the bars, ns UTC."""
         return self._bars.opened_at()

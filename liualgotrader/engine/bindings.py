@@ -1,4 +1,4 @@
-"""Finds out, once, how a strategy wants to be called: which methods it has and which arguments they declare."""
+"""Finds out once which methods a strategy has and which arguments they declare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RunAll = Callable[[dict[str, float], Any, datetime, "float | None", Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class FillReport:
-    """What a fill callback of the original is told."""
+    """What a fill callback of the original may be called with."""
 
     symbol: str
     price: float
@@ -34,10 +34,10 @@ class FillReport:
 
 @dataclass(frozen=True, slots=True)
 class FillCallback:
-    """A fill callback; `hears_partials` if it declares `remaining_qty` and so wants every fill."""
+    """A fill callback; one that declares `remaining_qty` is called for partial fills too."""
 
     call: Callable[[FillReport], Any]
-    hears_partials: bool
+    wants_partials: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ def bind(strategy: Strategy, *, run_all: bool) -> Bindings:
         if inspect.iscoroutinefunction(method):
             raise ConfigError(f"strategy {strategy.name}: {name} must be a plain `def`, not `async def`")
     if "on_timer" in events:
-        events["on_timer"] = _without_event(events["on_timer"])
+        on_timer = events["on_timer"]
+        events["on_timer"] = functools.wraps(on_timer)(lambda ctx, nothing: on_timer(ctx))
     has_run = kind.run is not Strategy.run and not run_all
     if not (has_run or run_all or events):
         if callable(getattr(strategy, "signals", None)):
@@ -78,16 +79,6 @@ def bind(strategy: Strategy, *, run_all: bool) -> Bindings:
         sell_callback=_callback(strategy, "sell_callback"),
         events=events,
     )
-
-
-def _without_event(method: Callable[..., None]) -> Callable[..., None]:
-    """Return a method that takes no event as one that is given one; it keeps its name, by which errors are told."""
-
-    @functools.wraps(method)
-    def call(ctx: Any, nothing: None) -> None:
-        method(ctx)
-
-    return call
 
 
 def bind_run(strategy: Strategy) -> Run:
@@ -137,10 +128,10 @@ def _callback(strategy: Strategy, name: str) -> FillCallback | None:
     declared, takes_any = _declared(method)
     wanted = [n for n in ("now", "trade_fee", "remaining_qty") if takes_any or n in declared]
 
-    def call(told: FillReport) -> Any:
-        return method(told.symbol, told.price, told.qty, **{n: getattr(told, n) for n in wanted})
+    def call(fill: FillReport) -> Any:
+        return method(fill.symbol, fill.price, fill.qty, **{n: getattr(fill, n) for n in wanted})
 
-    return FillCallback(call, hears_partials="remaining_qty" in declared)
+    return FillCallback(call, wants_partials="remaining_qty" in declared)
 
 
 def _declared(method: Callable[..., Any]) -> tuple[set[str], bool]:

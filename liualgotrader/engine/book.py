@@ -11,7 +11,7 @@ from liualgotrader.common.money import LARGEST, OURS, ZERO, exact
 from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Protect, Protection, Side
 from liualgotrader.common.position import after_execution
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.common.trading_data import OWNED
+from liualgotrader.common.trading_data import WRITABLE
 from liualgotrader.common.types import Order
 from liualgotrader.engine.actions import storable
 from liualgotrader.strategies.context import OrderHandle
@@ -25,16 +25,16 @@ Plan = tuple[Decimal | None, Decimal | None]  # stop, target
 
 
 class Notes:
-    """The strategy's own values, and which of them the gateway has not heard of yet.
+    """What one strategy writes by symbol: stops, targets, indicators, and its other values.
 
-    Stop and target of a position are kept by the gateway too. What the strategy has written counts from when it
-    writes it; once the gateway has echoed that, what the gateway says counts as well.
+    The gateway keeps stop and target of a position too. What the strategy writes counts at once; once the gateway has
+    echoed it, what the gateway says counts as well.
     """
 
     def __init__(self) -> None:
         self.moved: set[str] = set()  # symbols whose stop or target was written since the last look
-        self._unheard: dict[str, Plan] = {}  # told to the gateway, and not echoed yet
-        self._values: dict[str, dict[str, Any]] = {name: {} for name in OWNED}
+        self._unconfirmed: dict[str, Plan] = {}  # sent to the gateway and not echoed yet
+        self._values: dict[str, dict[str, Any]] = {name: {} for name in WRITABLE}
         for name in _PLAN:
             self._values[name] = _Watched(self.moved)
         self._unused: dict[Side, set[str]] = {side: set() for side in Side}  # indicators written since the last order
@@ -42,7 +42,7 @@ class Notes:
         for side, name in _INDICATORS.items():
             self._values[name] = _Watched(self._unused[side], also_equal=True)
 
-    def owned(self, name: str) -> MutableMapping[str, Any]:
+    def writable(self, name: str) -> MutableMapping[str, Any]:
         """Return the values of a name, by upper-case symbol."""
         return self._values[name]
 
@@ -65,40 +65,37 @@ class Notes:
             if price is not None:
                 self._values[name][symbol] = float(price)
 
-    def told(self, protect: Protect) -> None:
-        """The gateway is being told of a moved stop or target."""
-        self._unheard[protect.symbol] = protect.planned_stop, protect.planned_target
+    def sent(self, protect: Protect) -> None:
+        """Remember that the gateway was sent a moved stop or target."""
+        self._unconfirmed[protect.symbol] = protect.planned_stop, protect.planned_target
 
-    def hear(self, echo: Protection, *, rebuilding: bool) -> None:
-        """Take what the gateway says it stores: all of it while the books are rebuilt, else as the echo of a move.
-
-        The echo of an older move answers nothing.
-        """
+    def apply_echo(self, echo: Protection, *, rebuilding: bool) -> None:
+        """Take the plan that the gateway stores: while the book is rebuilt as it is, else as the echo of the last move."""
         stored = echo.planned_stop, echo.planned_target
         if rebuilding:
             for name, price in zip(_PLAN, stored, strict=True):
                 dict.pop(self._values[name], echo.symbol, None)
                 self._take(name, echo.symbol, price)
-        elif self._unheard.get(echo.symbol) == stored:
-            del self._unheard[echo.symbol]
+        elif self._unconfirmed.get(echo.symbol) == stored:
+            del self._unconfirmed[echo.symbol]
 
-    def filled(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
-        """Take the plan that a fill has left in force, unless the strategy has written a newer one."""
-        if symbol in self.moved or symbol in self._unheard:
+    def take_plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Take the plan in force after a fill, unless the strategy has written a newer one."""
+        if symbol in self.moved or symbol in self._unconfirmed:
             return
         for name, price in zip(_PLAN, (stop, target), strict=True):
             self._take(name, symbol, price)
 
-    def given(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
-        """Shares came that no order of the strategy bought, with this plan: what it wrote before, the gateway is told."""
-        self.filled(symbol, stop, target)
+    def take_plan_of_transfer(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        """Take the plan of shares that no order of the strategy bought; the gateway is sent what the strategy planned before."""
+        self.take_plan(symbol, stop, target)
         for name, price in zip(_PLAN, (stop, target), strict=True):
             if price is None and self.planned(symbol, name) is not None:
                 self.moved.add(symbol)
 
     def _take(self, name: str, symbol: str, price: Decimal | None) -> None:
         if price is not None and price != self.planned(symbol, name):
-            dict.__setitem__(self._values[name], symbol, float(price))  # it is no move of the strategy's
+            dict.__setitem__(self._values[name], symbol, float(price))  # past `_Watched`: not a move of the strategy's
 
     # --- indicators ---------------------------------------------------------------------------------------
 
@@ -121,11 +118,11 @@ class Notes:
     # --- the position -------------------------------------------------------------------------------------
 
     def forget(self, symbol: str) -> None:
-        """A position has ended: what was planned for it, and noted about it, belongs to no later one."""
+        """Drop what belongs to a position that has ended: its plan, cost, time and indicators."""
         for name in _ENDS_WITH_THE_POSITION:
             dict.pop(self._values[name], symbol, None)
         self.moved.discard(symbol)
-        self._unheard.pop(symbol, None)
+        self._unconfirmed.pop(symbol, None)
         for side in Side:
             self.indicators(symbol, side)
 
@@ -172,7 +169,7 @@ class TrackedOrder:
     def __init__(self, handle: OrderHandle, at: int, price: Decimal = ZERO, signal: SignalRow | None = None) -> None:
         self.handle = handle
         self.at = at
-        self.price = price  # dollars per share that it may cost, 0 if nobody knows
+        self.price = price  # dollars per share that it may cost, 0 if unknown
         self.signal = signal  # its row, until the gateway has taken the order or refused it
         self.states: dict[str, OrderState | None] = {handle.client_order_id: None}  # oldest first
         self.terms: dict[str, OrderNews] = {}  # the newest news of each
@@ -181,37 +178,37 @@ class TrackedOrder:
         self.value = ZERO  # dollars paid or received for `filled`
         self.fees = ZERO
 
-    def show(self) -> None:
-        """Bring the handle up to what has been told: it shows the order of the chain that counts.
+    def update_handle(self) -> None:
+        """Show in the handle the order of the chain that counts.
 
-        That is the oldest that may still trade, as long as its replacement is only asked for; else the one that ended last.
+        That is the oldest that may still trade, while its replacement is only asked for; else the one that ended last.
         """
         handle = self.handle
         alive = [name for name, state in self.states.items() if state is None or not state.is_final]
         ended = [name for name, state in self.states.items() if state not in _TOOK_NO_PART]
         current = (alive[:1] or ended[-1:] or list(self.states)[-1:])[0]
         handle.open, handle.state = bool(alive), self.states[current]
-        told = self.terms.get(current)
-        if told is None:
+        terms = self.terms.get(current)
+        if terms is None:
             return
-        handle.reason = told.reason or handle.reason
-        handle.quantity = self.filled - self.filled_by.get(current, ZERO) + told.quantity
-        if told.type is not None:
-            handle.type, handle.limit_price, handle.stop_price = told.type, told.limit_price, told.stop_price
-            self.price = told.limit_price or told.stop_price or self.price
+        handle.reason = terms.reason or handle.reason
+        handle.quantity = self.filled - self.filled_by.get(current, ZERO) + terms.quantity
+        if terms.type is not None:
+            handle.type, handle.limit_price, handle.stop_price = terms.type, terms.limit_price, terms.stop_price
+            self.price = terms.limit_price or terms.stop_price or self.price
 
 
 class Book:
     """One slot's positions, orders and notes. `seq` is the number of the newest news it has acted on."""
 
     def __init__(
-        self, slot: int, strategy: Any, everybody: Callable[[], list[Any]], account_id: int | None = None
+        self, slot: int, strategy: Any, all_strategies: Callable[[], list[Any]], account_id: int | None = None
     ) -> None:
         self.slot = slot
         self.strategy = strategy
         self.seq = 0
         self.has_hole = False  # news was missed and has been asked for again
-        self.rebuilding = True  # until the gateway has told everything that went before
+        self.rebuilding = True  # until the gateway has sent all earlier news
         self.cash = ZERO  # received less paid for all fills, fees included, US dollars
         self.quantities: dict[str, Decimal] = {}
         self.costs: dict[str, Decimal] = {}  # average cost, US dollars per share
@@ -221,14 +218,13 @@ class Book:
         self._tracked: dict[str, TrackedOrder] = {}  # by the id of the chain
         self._open: dict[str, list[TrackedOrder]] = {}  # by symbol
         self._used: dict[str, Any] = {}
-        self.everybody = everybody
+        self.all_strategies = all_strategies
         self.account_id = account_id  # of the strategy's portfolio: the order gateway books every fill to it
-        self.owed: dict[str, Decimal] = {}  # cash that the fill moved which a callback is being told of, US dollars
+        self.owed: dict[str, Decimal] = {}  # cash moved by the fill whose callback is running, US dollars
 
-    # --- what strategies of the original see through trading_data --------------------------------------
+    # --- CalledBook ---------------------------------------------------------------------------------------
 
-    def told(self, name: str) -> Mapping[str, Any]:
-        """Return the values of a name that only the engine fills."""
+    def read_only(self, name: str) -> Mapping[str, Any]:
         if name == "positions":
             return self.positions
         if name in ("open_order_strategy", "last_used_strategy"):
@@ -241,21 +237,16 @@ class Book:
             return {s: float(t[-1].fees) for s, t in self._open.items() if t[-1].filled}
         return self.shared.get(name, {})
 
-    def owned(self, name: str) -> MutableMapping[str, Any]:
-        """Return the strategy's own values of a name."""
-        return self.notes.owned(name)
+    def writable(self, name: str) -> MutableMapping[str, Any]:
+        return self.notes.writable(name)
 
     def strategies(self) -> list[Any]:
-        """Return the strategies of this process."""
-        return self.everybody()
+        return self.all_strategies()
 
     # --- cash -------------------------------------------------------------------------------------------
 
     def is_booked(self, account_id: int, amount: Decimal) -> bool:
-        """Whether the order gateway books this movement of cash (US dollars), for the fill that a callback is told of.
-
-        The value of the fill, less its fee or not, and the fee alone: each once.
-        """
+        """Whether this movement of cash is the value of the fill, less its fee or not, or the fee alone: each once."""
         if account_id != self.account_id or not amount.is_finite():
             return False
         with localcontext(OURS):  # a strategy's own may be less precise
@@ -282,12 +273,8 @@ class Book:
         """Return the symbols in which there is a position, or an order that may still trade."""
         return {*self.held(), *self._open}
 
-    def planned(self, symbol: str, name: str) -> Decimal | None:
-        """Return the stored stop (`stop_prices`) or target (`target_prices`), None if there is none or no number."""
-        return self.notes.planned(symbol, name)
-
     def apply(self, fill: Fill) -> None:
-        """Book an execution: the position is what the gateway says it is after the fill."""
+        """Book a fill; the position after it is the one that the gateway states."""
         symbol, before = fill.symbol, self.quantity(fill.symbol)
         after = fill.position
         self.cash -= fill.side.sign * fill.quantity * fill.price + fill.fee
@@ -298,23 +285,23 @@ class Book:
             self.notes.forget(symbol)
         if after:
             self.costs[symbol] = cost
-            self.notes.owned("latest_cost_basis")[symbol] = float(cost)
-            self.notes.owned("buy_time").setdefault(symbol, as_datetime(fill.at))
-            take = self.notes.filled if fill.client_order_id in self._tracked else self.notes.given
+            self.notes.writable("latest_cost_basis")[symbol] = float(cost)
+            self.notes.writable("buy_time").setdefault(symbol, as_datetime(fill.at))
+            take = self.notes.take_plan if fill.client_order_id in self._tracked else self.notes.take_plan_of_transfer
             take(symbol, fill.planned_stop, fill.planned_target)
 
     # --- orders -----------------------------------------------------------------------------------------
 
     def track(self, intent: OrderIntent, signal: SignalRow) -> OrderHandle:
-        """Take in an order that was just decided, and the row that says so."""
+        """Track an order that was just decided, with its row."""
         handle = OrderHandle(intent.client_order_id, intent.symbol, intent.side, intent.quantity, intent.type)
         handle.limit_price, handle.stop_price = intent.limit_price, intent.stop_price
         price = intent.limit_price or intent.stop_price or intent.reference_price or ZERO
         self._add(TrackedOrder(handle, intent.decided_at, price, signal))
         return handle
 
-    def set_aside(self) -> Decimal:
-        """Return the dollars that purchases which may still trade can cost; covering a short is none."""
+    def reserved_cash(self) -> Decimal:
+        """Return the dollars that working purchases may still cost; covering a short is none."""
         return sum(
             (
                 t.handle.remaining * t.price
@@ -334,22 +321,22 @@ class Book:
         """Return the orders that may still trade in a symbol, oldest first."""
         return [t.handle for t in self._open.get(symbol, ())]
 
-    def hear(self, news: OrderNews) -> SignalRow | None:
-        """Take in what became of an order; one that the gateway made itself (liquidation, legs) is tracked too.
+    def apply_news(self, news: OrderNews) -> SignalRow | None:
+        """Update an order, also one that the gateway made itself (liquidation, legs).
 
-        The row of an order that was decided here comes back with its first news.
+        Its first news returns the row of an order that was decided here.
         """
-        tracked = self._known(news.client_order_id, news.chain, news.symbol, news.side, news.quantity, news.at)
+        tracked = self._order_of(news.client_order_id, news.chain, news.symbol, news.side, news.quantity, news.at)
         tracked.states[news.client_order_id] = news.state
         tracked.terms[news.client_order_id] = news
-        self._settle(tracked)
+        self._reindex(tracked)
         signal, tracked.signal = tracked.signal, None
         return signal
 
-    def executed(self, fill: Fill) -> TrackedOrder:
-        """Take in an execution of an order and return the order."""
+    def apply_execution(self, fill: Fill) -> TrackedOrder:
+        """Add an execution to its order and return the order."""
         whole = fill.cumulative_quantity + fill.remaining_quantity
-        tracked = self._known(fill.client_order_id, "", fill.symbol, fill.side, whole, fill.at)
+        tracked = self._order_of(fill.client_order_id, "", fill.symbol, fill.side, whole, fill.at)
         tracked.filled += fill.quantity
         tracked.filled_by[fill.client_order_id] = fill.cumulative_quantity
         tracked.value += fill.quantity * fill.price
@@ -358,10 +345,12 @@ class Book:
         tracked.handle.average_price = tracked.value / tracked.filled
         if not fill.remaining_quantity:
             tracked.states[fill.client_order_id] = OrderState.FILLED
-        self._settle(tracked)
+        self._reindex(tracked)
         return tracked
 
-    def _known(self, client_id: str, chain: str, symbol: str, side: Side, quantity: Decimal, at: int) -> TrackedOrder:
+    def _order_of(
+        self, client_id: str, chain: str, symbol: str, side: Side, quantity: Decimal, at: int
+    ) -> TrackedOrder:
         found = self._tracked.get(client_id) or self._tracked.get(chain)
         if found is None:
             found = TrackedOrder(OrderHandle(client_id, symbol, side, quantity, OrderType.MARKET), at)
@@ -375,9 +364,9 @@ class Book:
         self._open.setdefault(handle.symbol, []).append(tracked)
         self._used[handle.symbol] = self.strategy
 
-    def _settle(self, tracked: TrackedOrder) -> None:
+    def _reindex(self, tracked: TrackedOrder) -> None:
         symbol = tracked.handle.symbol
-        tracked.show()
+        tracked.update_handle()
         here = self._open.get(symbol, [])
         if tracked.handle.open and tracked not in here:
             self._open.setdefault(symbol, []).append(tracked)
@@ -388,19 +377,19 @@ class Book:
 
 
 class SymbolValues(Mapping[str, V]):
-    """Values by symbol that are read from where they live when somebody asks."""
+    """Values by symbol, read from the engine's states when they are asked for."""
 
-    def __init__(self, symbols: Callable[[], Mapping[str, Any]], read: Callable[[Any], V | None]) -> None:
+    def __init__(self, symbols: Mapping[str, Any], read: Callable[[Any], V | None]) -> None:
         self._symbols, self._read = symbols, read
 
     def __getitem__(self, symbol: str) -> V:
-        value = self._read(self._symbols()[symbol])
+        value = self._read(self._symbols[symbol])
         if value is None:
             raise KeyError(symbol)
         return value
 
     def __iter__(self) -> Iterator[str]:
-        return (s for s, state in self._symbols().items() if self._read(state) is not None)
+        return (s for s, state in self._symbols.items() if self._read(state) is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -1,4 +1,4 @@
-"""Calls strategies: one at a time, without a task unless one really waits, and none after it failed too often."""
+"""Calls strategies one at a time, without a task unless a call really waits; one that keeps failing is stopped."""
 
 from __future__ import annotations
 
@@ -24,26 +24,15 @@ FAILURES_IN_A_ROW = 5
 RunCoroutine = Callable[[Coroutine[Any, Any, Any]], tuple[bool, Any]]
 """Runs a coroutine to its first real wait: (True, its result) or (False, what it yielded)."""
 
-
 AfterCall = Callable[[StrategySlot, str, Any], None]
 """What follows from a call's result: (slot, symbol, result)."""
 
 
 class CallWatch(Protocol):
-    """Told before and after each call, so that a strategy that never returns is found."""
+    """Is told before and after each call, so that a strategy that never returns is found."""
 
     def calling(self, slot: int, symbol: str) -> None: ...
     def returned(self) -> None: ...
-
-
-class NoWatch:
-    """Nobody watches."""
-
-    def calling(self, slot: int, symbol: str) -> None:
-        """Do nothing."""
-
-    def returned(self) -> None:
-        """Do nothing."""
 
 
 def step_now(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
@@ -62,15 +51,18 @@ class Caller:
     """
 
     def __init__(
-        self, ordering: Ordering, step: RunCoroutine, watch: CallWatch, rejected: Callable[[StrategySlot, str], None]
+        self,
+        ordering: Ordering,
+        run_coroutine: RunCoroutine,
+        watch: CallWatch | None,
+        rejected: Callable[[StrategySlot, str], None],
     ) -> None:
         self._ordering = ordering
-        self._step = step
+        self._run_coroutine = run_coroutine
         self._watch = watch
-        self._watched = not isinstance(watch, NoWatch)
         self._rejected = rejected
         self._tickets = 0
-        self._then: dict[int, tuple[StrategySlot, str, str, AfterCall]] = {}
+        self._then: dict[int, tuple[StrategySlot, str, str, AfterCall | None]] = {}
         self._now_at, self._now = -1, as_datetime(0)
         self._hour_at, self._hour = 0, as_datetime(0)
         self.stopped: Callable[[StrategySlot], None] = lambda slot: None
@@ -80,7 +72,7 @@ class Caller:
     def act(self, slot: StrategySlot, act: Callable[[Context, Any], None], ctx: Context, event: Any) -> None:
         """Call an event method; the hottest place of the platform."""
         self._ordering.calling = slot
-        if self._watched:
+        if self._watch is not None:
             self._watch.calling(slot.number, ctx.symbol)
         try:
             slot.run_own(act, ctx, event)
@@ -89,7 +81,7 @@ class Caller:
         else:
             if slot.failures:
                 slot.failures = 0
-        if self._watched:
+        if self._watch is not None:
             self._watch.returned()
         if slot.book.notes.moved:
             self._ordering.protect_moved(slot)
@@ -107,31 +99,33 @@ class Caller:
         value = self._ordering.portfolio_value
         ctx = slot.context(state)
         ctx.told_at = max(ctx.told_at, at)
-        arguments = (symbol, state.shortable, position, self.when(ctx.told_at), state.frame(with_forming), value)
+        arguments = (symbol, state.shortable, position, self.datetime_of(ctx.told_at), state.frame(with_forming), value)
         self._drive(slot, symbol, "run", run, arguments, self._after_run)
 
     def run_all(self, slot: StrategySlot, at: int, positions: dict[str, float], loader: Any, trader: Any) -> None:
         """Call `run_all`."""
         run_all = slot.forms.run_all
         assert run_all is not None
-        arguments = (positions, loader, self.when(at), self._ordering.portfolio_value, trader)
+        arguments = (positions, loader, self.datetime_of(at), self._ordering.portfolio_value, trader)
         self._drive(slot, "", "run_all", run_all, arguments, self._after_run_all)
 
     def filled(self, slot: StrategySlot, fill: Fill, tracked: TrackedOrder) -> None:
         """Call the original's callback for a fill: on every one if it declares `remaining_qty`, else on the last."""
         callback = slot.forms.buy_callback if fill.side is Side.BUY else slot.forms.sell_callback
-        if callback is None or not (callback.hears_partials or not fill.remaining_quantity):
+        if callback is None or not (callback.wants_partials or not fill.remaining_quantity):
             return
-        if callback.hears_partials:
+        if callback.wants_partials:
             price, quantity, fee, value = fill.price, fill.quantity, fill.fee, fill.price * fill.quantity
         else:
             quantity, fee, value = tracked.filled, tracked.fees, tracked.value
             price = value / quantity
-        left = float(fill.remaining_quantity)
-        told = FillReport(fill.symbol, float(price), float(quantity), self.when(fill.at), float(fee), left)
+        remaining = float(fill.remaining_quantity)
+        report = FillReport(
+            fill.symbol, float(price), float(quantity), self.datetime_of(fill.at), float(fee), remaining
+        )
         name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
         slot.book.owed = {"value": -fill.side.sign * value, "fee": -fee}
-        self._drive(slot, fill.symbol, name, callback.call, (told,), _nothing_follows)
+        self._drive(slot, fill.symbol, name, callback.call, (report,), None)
         if not slot.ticket:
             slot.book.owed = {}
 
@@ -156,16 +150,15 @@ class Caller:
             self._bad_action(slot, "", result, f"run_all must return a dict of actions, not {type(result).__name__}")
             return
         for wanted, action in result.items():
-            if not says_nothing(action):
-                self._order_of_all(slot, plain_text(wanted).upper(), action)
-
-    def _order_of_all(self, slot: StrategySlot, symbol: str, action: Any) -> None:
-        if says_reject(action):
-            self._rejected(slot, symbol)
-        elif slot.book.in_flight(symbol):
-            self._ordering.signal(slot, symbol, stored(action), "in_flight")
-        else:
-            self._order(slot, symbol, action)
+            if says_nothing(action):
+                continue
+            symbol = plain_text(wanted).upper()
+            if says_reject(action):
+                self._rejected(slot, symbol)
+            elif slot.book.in_flight(symbol):
+                self._ordering.signal(slot, symbol, stored(action), "in_flight")
+            else:
+                self._order(slot, symbol, action)
 
     def _order(self, slot: StrategySlot, symbol: str, action: Any) -> None:
         try:
@@ -174,10 +167,10 @@ class Caller:
             self._bad_action(slot, symbol, action, str(error))
             return
         wish.cancel_after = self._ordering.order_lifetime
-        self._ordering.order(slot, symbol, wish, said=stored(action))
+        self._ordering.order(slot, symbol, wish, action=stored(action))
 
     def _bad_action(self, slot: StrategySlot, symbol: str, action: Any, sentence: str) -> None:
-        self.say(logging.ERROR, f"strategy {slot.name} returned an action for {symbol or 'run_all'}: {sentence}")
+        self.log(logging.ERROR, f"strategy {slot.name} returned an action for {symbol or 'run_all'}: {sentence}")
         self._ordering.signal(slot, symbol, {**stored(action), "refused": sentence}, "refused:bad_action")
         slot.refusals.counts["bad_action"] += 1
 
@@ -190,40 +183,36 @@ class Caller:
         what: str,
         call: Callable[..., Any],
         arguments: tuple[Any, ...],
-        then: AfterCall,
+        then: AfterCall | None,
     ) -> None:
-        """Make one call and act on its result, now or, if it really waits, when its answer comes."""
+        """Make one call and act on its result: now, or when its answer comes if it really waits."""
         self._ordering.calling = slot
-        if self._watched:
+        if self._watch is not None:
             self._watch.calling(slot.number, symbol)
         waiting: Coroutine[Any, Any, Any] | None = None
         failure: BaseException | None = None
         try:
             result = slot.run_own(call, *arguments)
             if type(result) is CoroutineType:
-                done, found = slot.run_own(self._step, result)
+                done, found = slot.run_own(self._run_coroutine, result)
                 waiting, result = (None if done else result), found
         except BaseException as error:  # as in `act`
             failure = error
-        if self._watched:
+        if self._watch is not None:
             self._watch.returned()
         if failure is not None:
             self._failed(slot, symbol, what, failure)
         elif waiting is None:
             slot.failures = 0
-            then(slot, symbol, result)
+            if then is not None:
+                then(slot, symbol, result)
         else:
-            self._wait(slot, symbol, what, then, waiting, result)
+            self._tickets += 1
+            slot.ticket = self._tickets
+            self._then[slot.ticket] = (slot, symbol, what, then)
+            self._ordering.out.append(WaitingCall(slot.ticket, slot.number, symbol, waiting, result))
         if slot.book.notes.moved:
             self._ordering.protect_moved(slot)
-
-    def _wait(
-        self, slot: StrategySlot, symbol: str, what: str, then: AfterCall, rest: Coroutine[Any, Any, Any], first: Any
-    ) -> None:
-        self._tickets += 1
-        slot.ticket = self._tickets
-        self._then[slot.ticket] = (slot, symbol, what, then)
-        self._ordering.out.append(WaitingCall(slot.ticket, slot.number, symbol, rest, first))
 
     def answer(self, ticket: int, result: Any, error: BaseException | None) -> StrategySlot:
         """Take the answer of a call that waited; the slot may be called again."""
@@ -235,14 +224,15 @@ class Caller:
             self._failed(slot, symbol, what, error)
         else:
             slot.failures = 0
-            then(slot, symbol, result)
+            if then is not None:
+                then(slot, symbol, result)
         self._ordering.protect_moved(slot)
         return slot
 
     def _failed(self, slot: StrategySlot, symbol: str, what: str, error: BaseException) -> None:
         where = where_raised(error, source_of(slot.strategy))
         cause = one_line(error)
-        self.say(logging.ERROR, f"strategy {slot.name} raised in {what} for {symbol or 'all'}: {cause} ({where})")
+        self.log(logging.ERROR, f"strategy {slot.name} raised in {what} for {symbol or 'all'}: {cause} ({where})")
         slot.failures += 1
         if slot.failures >= FAILURES_IN_A_ROW and not slot.stopped:
             self.stop(slot, f"raised: {cause} ({where})")
@@ -253,16 +243,10 @@ class Caller:
         slot.folded.clear()
         slot.queued.clear()
         self._ordering.out.append(SlotStopped(slot.number, reason))
-        self.say(logging.ERROR, f"strategy {slot.name} (slot {slot.number}) is stopped: {reason}")
+        self.log(logging.ERROR, f"strategy {slot.name} (slot {slot.number}) is stopped: {reason}")
         self.stopped(slot)
 
-    # --- small things -------------------------------------------------------------------------------------------
-
-    def leave(self) -> None:
-        """No strategy is being called from here on, and none may order."""
-        self._ordering.calling = None
-
-    def when(self, at: int) -> datetime:
+    def datetime_of(self, at: int) -> datetime:
         """Return the instant as user code sees it; made once per instant."""
         if at != self._now_at:
             into_hour = at - self._hour_at
@@ -274,10 +258,6 @@ class Caller:
             self._now = self._hour + timedelta(microseconds=into_hour // 1000)
         return self._now
 
-    def say(self, level: int, text: str) -> None:
-        """Have a line logged."""
+    def log(self, level: int, text: str) -> None:
+        """Add a line for the log to the outputs."""
         self._ordering.out.append(LogLine(level, text))
-
-
-def _nothing_follows(slot: StrategySlot, symbol: str, result: Any) -> None:
-    """A callback's result means nothing."""

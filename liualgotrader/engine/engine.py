@@ -1,13 +1,13 @@
 """The engine: market events, account news and timers in; intents, rows and work for its shell out.
 
-Pure and synchronous. It reads no clock, waits for nothing and does no I/O, so that a consumer process, a
-backtest and a replay drive the same class and get the same decisions from the same inputs.
+It is pure and synchronous: it reads no clock, waits for nothing and does no I/O, so that a consumer process, a
+backtest and a replay get the same decisions from the same inputs.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import get_ident
@@ -39,7 +39,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.book import SymbolValues
-from liualgotrader.engine.calling import Caller, CallWatch, NoWatch, RunCoroutine, step_now
+from liualgotrader.engine.calling import Caller, CallWatch, RunCoroutine, step_now
 from liualgotrader.engine.market_data import MarketData
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import LoadHistory, Output, Reject
@@ -51,7 +51,7 @@ ALL_EVENTS = ("second", "minute", "trade", "quote")
 
 @dataclass(frozen=True, slots=True)
 class EngineTerms:
-    """What the engine decides by. `session_starts` are where the session's volume-weighted price begins anew."""
+    """What the engine decides by. At each of `session_starts` the session's volume-weighted price begins anew."""
 
     batch_id: str
     hours: Hours
@@ -95,7 +95,7 @@ class PeriodicCalls:
 
 
 class Engine:
-    """All strategies of one consumer, their books and their symbols.
+    """All strategies of one consumer with their books and symbols.
 
     Every input method returns the outputs that follow from it, in order.
     """
@@ -114,17 +114,17 @@ class Engine:
         self.loader: Any = None  # handed to run_all
         self.trader: Any = None
         self.calling = False  # between the session's open and its close
-        self.batch = 0  # number of the batch being worked on
+        self.batch = 0  # number of the batch being processed
         self.events = 0
         self.fills = 0
-        self.equity: Decimal | None = None  # the account's, once the broker has told it
+        self.equity: Decimal | None = None  # the account's, once it is known
         self._over = False
-        self._epoch = 0  # of the producer that is heard
-        self._heard_at = self._heard_until = 0  # market data: at last, and at last from the producer before
+        self._epoch = 0  # of the producer that sends now
+        self._heard_at = self._heard_until = 0  # newest market data, and the newest of the producer before
         sent_as = "shadow" if terms.shadow else "sent"
         self._ordering = Ordering(terms.batch_id, terms.timings, terms.limits, self.symbols, sent_as=sent_as)
         self._ordering.portfolio_value = terms.portfolio_value
-        self._caller = Caller(self._ordering, step, watch or NoWatch(), self._on_reject)
+        self._caller = Caller(self._ordering, step, watch, self._on_reject)
         self._caller.stopped = lambda slot: self._rewire_all()
         self.market = MarketData(
             self.symbols,
@@ -149,15 +149,20 @@ class Engine:
     # --- before the first event ----------------------------------------------------------------------------
 
     def add(self, plan: SlotPlan, strategy: Strategy) -> StrategySlot:
-        """Take a strategy in; it is called once its books are known (`CaughtUp`).
+        """Add a strategy; it is called once its book is rebuilt (`CaughtUp`).
 
         Raises:
             ConfigError: it defines nothing that could be called.
         """
         slot = StrategySlot(plan, strategy, self._ordering, self.symbols)
         slot.seed(self.terms.seed)
-        slot.book.shared = self._shared()
-        slot.book.everybody = lambda: [s.strategy for s in self.slots.values()]
+        slot.book.shared = {
+            "minute_history": SymbolValues(self.symbols, lambda state: state.frame(True)),
+            "voi": SymbolValues(self.symbols, lambda state: state.imbalance.values or None),
+            "voi_bid": SymbolValues(self.symbols, lambda s: s.imbalance.bid_added if s.imbalance.previous else None),
+            "voi_ask": SymbolValues(self.symbols, lambda s: s.imbalance.ask_added if s.imbalance.previous else None),
+        }
+        slot.book.all_strategies = lambda: [s.strategy for s in self.slots.values()]
         self.slots[plan.slot] = slot
         if "on_timer" in slot.forms.events:
             self._ticks.every(slot, strategy.timer_seconds)
@@ -166,26 +171,26 @@ class Engine:
         return slot
 
     def restore_rejects(self, rejects: Sequence[tuple[str, str]]) -> None:
-        """Take (strategy, symbol) pairs that are never called again this session."""
+        """Never call these (strategy, symbol) pairs again this session."""
         for slot in self.slots.values():
             slot.rejected |= {symbol for name, symbol in rejects if name == slot.name}
         self._rewire_all()
 
     def needs(self) -> dict[int, list[str]] | None:
-        """Return, by slot, what is held or has an order under way, in alphabetical order; None before that is known."""
+        """Return, by slot, the symbols held or with a working order, in alphabetical order; None before that is known."""
         slots = [slot for slot in self.slots.values() if not slot.stopped]
         if any(slot.book.rebuilding for slot in slots):
             return None
         return {slot.number: sorted(slot.book.under_way()) for slot in slots}
 
     def declarations(self) -> list[Declare]:
-        """Return what the gateway is told about each slot when it is (re)connected."""
+        """Return what to send the gateway about each slot on every new connection."""
         return [Declare(s.number, s.name, s.day_trade, s.book.seq) for s in self.slots.values()]
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
     def on_batch(self, batch: EventBatch, now: int, machine: int, silent: frozenset[int] = frozenset()) -> list[Output]:
-        """Take market events in order; for the places in `silent` nobody is called (stale, or superseded)."""
+        """Process market events in order; those at the places in `silent` (stale or superseded) call no strategy."""
         self._begin(now, machine)
         self.batch = batch.seq
         events = batch.events
@@ -206,12 +211,12 @@ class Engine:
         return self._finish()
 
     def on_news(self, news: Sequence[News], now: int, machine: int) -> list[Output]:
-        """Take account news; those of a slot that are not the next in number are passed over and asked for again."""
+        """Process account news; news of a slot out of sequence is skipped and asked for again."""
         self._begin(now, machine)
         for one in news:
             if isinstance(one, AccountNews):
                 self.equity = self._ordering.equity = one.equity
-                if self.terms.portfolio_value is None and one.equity is not None:  # else the newest that is known
+                if self.terms.portfolio_value is None and one.equity is not None:  # else the last known
                     self._ordering.portfolio_value = float(one.equity)
             elif isinstance(one, CaughtUp):
                 self._on_caught_up(one)
@@ -222,7 +227,7 @@ class Engine:
     def on_timer(self, now: int, machine: int) -> list[Output]:
         """Do what is due by the market clock."""
         self._begin(now, machine)
-        self.market.close_ends(now)
+        self.market.close_overdue(now)
         if self.calling:
             for slot, tick, missed in self._ticks.due(now):
                 slot.missed_ticks += missed
@@ -236,16 +241,16 @@ class Engine:
         hours = self.terms.hours
         edge = NEVER if hours.bypass else (hours.closes_at if self.calling else hours.opens_at)
         ticks = self._ticks.next() if self.calling else NEVER
-        return min(edge, self.market.ends.next(), ticks)
+        return min(edge, self.market.deadlines.next(), ticks)
 
     def on_history(self, symbol: str, bars: Sequence[Bar], now: int, machine: int) -> list[Output]:
-        """Take the history of a symbol that is new or was cut off; from here on its strategies are called."""
+        """Take the history of a symbol that is new or had a gap; from here on its strategies are called."""
         self._begin(now, machine)
         state = self.symbols.get(symbol)
         if state is None:  # let go meanwhile
             return self._finish()
         if state.gapped:
-            state.bars.close_past(now)  # what ended while we heard nothing calls nobody
+            state.bars.close_past(now)  # minutes that ended within the gap call no strategy
         state.bars.preload(bars)
         if bars and not state.last_at:
             state.last_price, state.last_at = bars[-1].close, bars[-1].closed_at
@@ -256,7 +261,7 @@ class Engine:
         return self._finish()
 
     def on_answer(self, ticket: int, result: Any, error: BaseException | None, now: int, machine: int) -> list[Output]:
-        """Take the answer of a call that waited, then what was kept for its strategy meanwhile."""
+        """Take the answer of a call that waited, then make the calls that were kept for its strategy meanwhile."""
         self._begin(now, machine)
         slot = self._caller.answer(ticket, result, error)
         while slot.queued and not slot.ticket:
@@ -264,7 +269,15 @@ class Engine:
         while slot.folded and not slot.ticket:
             (symbol, kind), event = next(iter(slot.folded.items()))
             del slot.folded[(symbol, kind)]
-            self._catch_up(slot, symbol, kind, event)
+            state = self.symbols.get(symbol)
+            if state is None or not self.calling or not slot.may_be_called(symbol):
+                continue
+            if kind == "run":
+                self.market.run(state, [slot], *event)
+                continue
+            ctx = slot.context(state)
+            ctx.at = ctx.told_at = max(ctx.told_at, event.closed_at if isinstance(event, Bar) else event.at)
+            self._caller.act(slot, slot.forms.events[f"on_{kind}"], ctx, event)
         return self._finish()
 
     def slot_of_ticket(self, ticket: int) -> int | None:
@@ -272,7 +285,7 @@ class Engine:
         return next((s.number for s in self.slots.values() if s.ticket == ticket), None)
 
     def stop_slot(self, number: int, reason: str) -> list[Output]:
-        """Call a strategy no more, for a reason that lies outside it."""
+        """Stop calling a strategy, for a reason that lies outside it."""
         slot = self.slots.get(number)
         if slot is None or slot.stopped:
             return []
@@ -281,7 +294,7 @@ class Engine:
         return self._finish()
 
     def stop(self) -> None:
-        """Call nobody for market data or time any more; bars and books go on, and fills are told."""
+        """Call no strategy for market data or time any more; bars and books go on, and so do calls for fills."""
         self._over, self.calling = True, False
         self._rewire_all()
 
@@ -300,23 +313,10 @@ class Engine:
             self.stop()
 
     def _finish(self) -> list[Output]:
-        self._caller.leave()
+        self._ordering.calling = None  # no strategy may order until one is called again
         return self._ordering.out
 
     # --- calls ------------------------------------------------------------------------------------------------
-
-    def _catch_up(self, slot: StrategySlot, symbol: str, kind: str, event: Any) -> None:
-        """Make one call that was kept while the strategy waited, on the newest state."""
-        state = self.symbols.get(symbol)
-        if state is None or not self.calling or not slot.may_be_called(symbol):
-            return
-        if kind == "run":
-            self.market.run(state, [slot], event[0], event[1])
-            return
-        ctx = slot.context(state)
-        ctx.told_at = max(ctx.told_at, event.closed_at if isinstance(event, Bar) else event.at)
-        ctx.at = ctx.told_at
-        self._caller.act(slot, slot.forms.events[f"on_{kind}"], ctx, event)
 
     def _tick(self, slot: StrategySlot, at: int) -> None:
         if slot.stopped or slot.book.rebuilding:
@@ -350,29 +350,29 @@ class Engine:
         if isinstance(news, Fill):
             self._on_fill(slot, news)
         elif isinstance(news, OrderNews):
-            signal = slot.book.hear(news)
+            signal = slot.book.apply_news(news)
             if news.state is OrderState.REFUSED:
                 self._ordering.refused(slot, news, signal)
             elif news.reason and news.state.is_final:
-                self._caller.say(
+                self._caller.log(
                     logging.INFO, f"order {news.client_order_id} {news.symbol} {news.state.value}: {news.reason}"
                 )
         elif isinstance(news, Protection):
-            slot.book.notes.hear(news, rebuilding=slot.book.rebuilding)
+            slot.book.notes.apply_echo(news, rebuilding=slot.book.rebuilding)
 
     def _on_fill(self, slot: StrategySlot, fill: Fill) -> None:
         book = slot.book
         book.apply(fill)
         if fill.position and not book.rebuilding:
             self._adopt(slot, fill.symbol)
-        if not fill.client_order_id:  # what the strategy still holds from an earlier batch
+        if not fill.client_order_id:  # a position from an earlier batch
             return
         self.fills += 1
-        tracked = book.executed(fill)
+        tracked = book.apply_execution(fill)
         if book.rebuilding or slot.stopped:
             return
 
-        def tell() -> None:
+        def call() -> None:
             on_fill = slot.forms.events.get("on_fill")
             if on_fill is not None:
                 ctx = slot.context(self.market.state(fill.symbol))
@@ -381,9 +381,9 @@ class Engine:
             self._caller.filled(slot, fill, tracked)
 
         if slot.ticket:
-            slot.queued.append(tell)
+            slot.queued.append(call)
         else:
-            tell()
+            call()
 
     def _on_caught_up(self, news: CaughtUp) -> None:
         slot = self.slots.get(news.slot)
@@ -414,14 +414,14 @@ class Engine:
         symbol = unpick.symbol.upper()
         state = self.symbols.get(symbol)
         if state is None or any(slot.needs(symbol) for slot in self.slots.values()):
-            return  # an order or a fill has crossed with it: who sent it hears that we need the symbol
+            return  # an order or a fill has crossed with it; the producer is told that we need the symbol
         state.wire((), self.terms.events)
         del self.symbols[symbol]
         for slot in self.slots.values():
             slot.forget(symbol)
 
     def _on_gap(self, gap: Gap) -> None:
-        """Load what was missed, and call nobody for the symbol until it is there."""
+        """Load what was missed; until it is there no strategy is called for the symbol."""
         state = self.symbols.get(gap.symbol)
         if state is None or not state.targets:
             return
@@ -429,14 +429,14 @@ class Engine:
             state.live, state.gapped, state.joined_at = False, True, NEVER
             state.seam = max(0, state.bars.newest)
             self._rewire(state)
-        # A minute's bar comes after its end, so that of the minute before may be missing as well.
+        # A minute's bar comes after its end, so the bar of the minute before may be missing as well.
         self._load(state.symbol, max(0, (gap.since or self._heard_until) // MINUTE - 1) * MINUTE)
 
     def _load(self, symbol: str, since: int) -> None:
         self._ordering.out.append(LoadHistory(symbol, since))
 
     def _adopt(self, slot: StrategySlot, symbol: str) -> None:
-        """Have a strategy called for what it holds, whether a scanner picked it or not."""
+        """Have a strategy called for a symbol that it holds, whether a scanner picked it or not."""
         state = self.market.state(symbol)
         if slot.number in state.targets or slot.stopped:
             return
@@ -465,22 +465,9 @@ class Engine:
         for state in self.symbols.values():
             self._rewire(state)
 
-    def _shared(self) -> dict[str, Mapping[str, Any]]:
-        """The values of `trading_data` that are the same for every strategy."""
-        symbols = lambda: self.symbols  # noqa: E731
-        return {
-            "minute_history": SymbolValues(symbols, lambda state: state.frame(True)),
-            "voi": SymbolValues(symbols, lambda state: state.imbalance.values or None),
-            "voi_bid": SymbolValues(symbols, lambda s: s.imbalance.bid_added if s.imbalance.previous else None),
-            "voi_ask": SymbolValues(symbols, lambda s: s.imbalance.ask_added if s.imbalance.previous else None),
-        }
-
 
 def session_starts(hours: Hours) -> tuple[int, ...]:
     """Return where volume-weighted prices begin anew: at each session's open, and at midnight New York before it."""
     opens = [hours.opens_at, *(opens_at for opens_at, _ in hours.previous)]
-    return tuple(sorted([*opens, *map(_midnight, opens)]))
-
-
-def _midnight(at: int) -> int:
-    return instant(as_datetime(at).replace(hour=0, minute=0, second=0, microsecond=0))
+    midnights = [instant(as_datetime(at).replace(hour=0, minute=0, second=0, microsecond=0)) for at in opens]
+    return tuple(sorted(opens + midnights))

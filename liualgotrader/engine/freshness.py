@@ -1,8 +1,8 @@
-"""Which market data is too old to act on.
+"""Which market data is stale: too old to act on.
 
 Age is machine time since the market clock passed an event. A batch is judged by its oldest event first, and
-each event by itself only when that one fails. Old bars still enter history; account news never grows old, nor
-does what comes late by nature: an updated bar, a correction, the repetition of a halt.
+each event by itself only when that one fails. Stale bars still enter history. Account news is never stale, nor
+is what comes late by nature: an updated bar, a correction, the repetition of a halt.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _UPDATE, _LAST = int(BarSource.VENDOR_UPDATE), int(Counts.LAST)
 class Verdict:
     """What is stale in a batch: `stale` holds the places of such events.
 
-    `behind` says that nothing in it is fresh, so that we have fallen behind; `line` is said once per such burst.
-    A single print that was reported late is stale and no more.
+    `behind` says that nothing in it is fresh, so that we have fallen behind; `line` is logged once per such burst.
+    A single print that was reported late is stale, but does not make us late.
     """
 
     stale: frozenset[int] = frozenset()
@@ -45,16 +45,20 @@ class Freshness:
 
     def judge(self, events: Sequence[FeedEvent], age: Age) -> Verdict:
         """Return which events strategies must not be called for; `age` is the clock's own."""
-        oldest = _first_instant(events)
+        oldest = None
+        for event in events:  # in order of arrival, so the first that can grow old has waited longest
+            if _grows_old(event):
+                oldest = instant_of(event)
+                break
         if oldest is None or age(oldest) <= self._limit:
             self._in_burst = self._in_burst and oldest is None
             return FRESH
         ageing = [i for i, e in enumerate(events) if _grows_old(e)]
         stale = frozenset(i for i in ageing if age(instant_of(events[i])) > self._limit)
         self.stale_events += len(stale)
-        behind, told = len(stale) == len(ageing), self._in_burst
+        behind, logged = len(stale) == len(ageing), self._in_burst
         self._in_burst = behind
-        if not behind or told:
+        if not behind or logged:
             return Verdict(stale, behind)
         self.bursts += 1
         first = events[ageing[0]]
@@ -72,32 +76,22 @@ def newest_instant(events: Sequence[FeedEvent]) -> int | None:
 
     Picks, and what comes late by nature, say nothing about that.
     """
-    for event in reversed(events):
-        if _grows_old(event):
-            return instant_of(event)
-    return None
+    return next((instant_of(event) for event in reversed(events) if _grows_old(event)), None)
 
 
 def newest_places(events: Sequence[FeedEvent], fresh: Sequence[int]) -> frozenset[int]:
     """Return, of the places given, the last of each symbol and kind: what is left when waiting data is drained.
 
-    Kinds apart, since who asked for bars is not told by a print what the last minute came to; prints that make
-    the price and those that do not are two kinds.
+    A print does not stand for a bar, so kinds are kept apart; prints that make the price and those that do not are
+    two kinds.
     """
-    last = {_kind(events[place]): place for place in fresh if _grows_old(events[place])}
-    return frozenset(last.values())
-
-
-def _kind(event: FeedEvent) -> tuple[str, type[FeedEvent], int]:
-    return event.symbol, event.__class__, event.flags & _LAST if isinstance(event, TradeTick) else 0
-
-
-def _first_instant(events: Sequence[FeedEvent]) -> int | None:
-    """Batches keep the order of arrival, so the first event that can grow old is the one that waited longest."""
-    for event in events:
+    last: dict[tuple[str, type[FeedEvent], int], int] = {}
+    for place in fresh:
+        event = events[place]
         if _grows_old(event):
-            return instant_of(event)
-    return None
+            makes_price = event.flags & _LAST if isinstance(event, TradeTick) else 0
+            last[event.symbol, event.__class__, makes_price] = place
+    return frozenset(last.values())
 
 
 def _grows_old(event: FeedEvent) -> bool:

@@ -1,4 +1,4 @@
-"""Market data in: bars, newest prices, and the calls that follow from each event."""
+"""Market data in, strategies' calls out: bars and newest prices are kept on the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MINUTE_TIMER, _SECOND_TIMER = 2 * SECOND, SECOND  # market time past the end at
 
 
 class BarDeadlines:
-    """Instants at which bars in the making must be closed, each with its symbols in the order they came."""
+    """Instants at which unclosed bars must be closed, each with its symbols in the order they came."""
 
     def __init__(self) -> None:
         self._at: dict[int, list[tuple[SymbolState, BarBuilder]]] = {}
@@ -61,7 +61,7 @@ class MarketData:
         self.shortable: Mapping[str, bool] = {}
         self.silent = False
         self.ignored = 0  # bars of a length that nobody uses
-        self.ends = BarDeadlines()
+        self.deadlines = BarDeadlines()
         self._trades_subscribed = "trade" in events
         self._session_starts = session_starts
         self._make_frame = make_frame
@@ -77,9 +77,9 @@ class MarketData:
             )
         return state
 
-    def close_ends(self, now: int) -> None:
+    def close_overdue(self, now: int) -> None:
         """Close the bars whose timers are due."""
-        for state, forming in self.ends.due(now):
+        for state, forming in self.deadlines.due(now):
             if forming is state.second:
                 self._close_second(state)
             elif state.bars.due <= forming.closed_at + SECOND:
@@ -97,11 +97,17 @@ class MarketData:
             self._close_second(state)
         bars.fold(at, event.price, event.size, event.flags)
         if bars.forming is not state.deadline_of:
-            self._await_end(state)
+            self._set_deadline(state)
         if event.flags & _LAST and at >= state.last_at:
             state.last_at, state.last_price = at, event.price
         if state.wants_seconds:
-            self._fold_second(state, event)
+            second = state.second
+            if second is None:
+                opened_at = at - at % SECOND
+                second = state.second = BarBuilder(opened_at, opened_at + SECOND, OUR_RULES)
+                self.deadlines.add(second.closed_at + _SECOND_TIMER, state, second)
+            if at >= second.opened_at:
+                second.add(at, event.price, event.size, event.flags)
         if self.silent:
             return
         if state.on_trade:
@@ -139,20 +145,16 @@ class MarketData:
             for closed in bars.take(event):
                 self._minute_closed(state, closed)
         elif length == SECOND:
-            self._on_second_bar(state, event)
+            if not self._trades_subscribed:  # then seconds make our minutes
+                if event.closed_at >= state.bars.due:
+                    self._close_due(state, event.closed_at)
+                state.bars.fold_bar(event)
+                if state.bars.forming is not state.deadline_of:
+                    self._set_deadline(state)
+            state.second = None
+            self._second_closed(state, event)
         else:
             self.ignored += 1
-
-    def _on_second_bar(self, state: SymbolState, event: Bar) -> None:
-        """A vendor's second bar; it makes our minutes where no trades are subscribed."""
-        if not self._trades_subscribed:
-            if event.closed_at >= state.bars.due:
-                self._close_due(state, event.closed_at)
-            state.bars.fold_bar(event)
-            if state.bars.forming is not state.deadline_of:
-                self._await_end(state)
-        state.second = None
-        self._second_closed(state, event)
 
     def on_status(self, event: Status) -> None:
         """Take a trading status."""
@@ -166,8 +168,10 @@ class MarketData:
         at = bar.closed_at
         if at >= state.last_at:
             state.last_at, state.last_price = at, bar.close
-        if state.seam and at > state.joined_at:
-            self._look_at_seam(state)
+        if state.seam and at > state.joined_at:  # the minute in which history met the stream has closed
+            seam, state.seam = state.seam, 0
+            if not state.bars.is_whole(seam, state.joined_at):
+                self._load(state.symbol, seam)
         if self.silent:
             return
         for slot, ctx, act in state.on_bar:
@@ -175,18 +179,12 @@ class MarketData:
                 slot.folded[(state.symbol, "bar")] = bar
             else:
                 if at < ctx.told_at:
-                    ctx.at = ctx.told_at  # told late: time does not go back
+                    ctx.at = ctx.told_at  # late: time does not go back
                 else:
                     ctx.at = ctx.told_at = at
                 self._caller.act(slot, act, ctx, bar)
         if state.on_minute_run:
             self.run(state, state.on_minute_run, "minute", at)
-
-    def _look_at_seam(self, state: SymbolState) -> None:
-        """Once the minute has closed in which history met the stream: what fell between the two is asked for again."""
-        seam, state.seam = state.seam, 0
-        if not state.bars.is_whole(seam, state.joined_at):
-            self._load(state.symbol, seam)
 
     def _close_due(self, state: SymbolState, at: int) -> None:
         bars = state.bars
@@ -196,26 +194,17 @@ class MarketData:
             if bar is not None:
                 self._minute_closed(state, bar)
 
-    def _await_end(self, state: SymbolState) -> None:
+    def _set_deadline(self, state: SymbolState) -> None:
         forming = state.bars.forming
         state.deadline_of = forming
         if forming is not None:
-            self.ends.add(forming.closed_at + _MINUTE_TIMER, state, forming)
+            self.deadlines.add(forming.closed_at + _MINUTE_TIMER, state, forming)
 
     def _close_second_before(self, state: SymbolState, ends_at: int) -> None:
         """Close a second that has ended before the minute that is about to close; of equal ends the minute is first."""
         second = state.second
         if second is not None and second.closed_at < ends_at:
             self._close_second(state)
-
-    def _fold_second(self, state: SymbolState, event: TradeTick) -> None:
-        second = state.second
-        if second is None:
-            opened_at = event.at - event.at % SECOND
-            second = state.second = BarBuilder(opened_at, opened_at + SECOND, OUR_RULES)
-            self.ends.add(second.closed_at + _SECOND_TIMER, state, second)
-        if event.at >= second.opened_at:
-            second.add(event.at, event.price, event.size, event.flags)
 
     def _close_second(self, state: SymbolState) -> None:
         second, state.second = state.second, None
@@ -235,7 +224,7 @@ class MarketData:
                 slot.folded[(state.symbol, kind)] = event
             else:
                 if at < ctx.told_at:
-                    ctx.at = ctx.told_at  # told late: time does not go back
+                    ctx.at = ctx.told_at  # late: time does not go back
                 else:
                     ctx.at = ctx.told_at = at
                 self._caller.act(slot, act, ctx, event)

@@ -1,4 +1,4 @@
-"""Makes intents: gives a strategy's wish its id, its times, its reference price and the plan for the position."""
+"""Makes intents of what strategies order: adds the id, the times, the reference price and the plan for the position."""
 
 from __future__ import annotations
 
@@ -62,19 +62,28 @@ class Ordering:
         self.order_lifetime = round(timings.order_lifetime_seconds * SECOND)
 
     def order(
-        self, slot: StrategySlot, symbol: str, wish: WantedOrder, *, said: dict[str, Any] | None = None
+        self, slot: StrategySlot, symbol: str, wish: WantedOrder, *, action: dict[str, Any] | None = None
     ) -> OrderHandle:
         """Decide an order: append its intent and its signal, and return its handle.
 
-        One without shares goes nowhere: its signal says so, and its handle is that of a refused order.
+        One without shares is not sent: its signal says so, and its handle is that of a refused order.
         """
         if wish.quantity <= 0:
-            return self._without_shares(slot, symbol, wish, said)
+            handle = OrderHandle("", symbol, wish.side, wish.quantity, wish.type)
+            handle.state, handle.reason, handle.open = OrderState.REFUSED, SIZE, False
+            self.signal(slot, symbol, action or described(wish), f"refused:{SIZE}")
+            self._count(slot, SIZE, symbol, leaving=False)
+            return handle
         book, notes, number = slot.book, slot.book.notes, slot.next_number
         slot.next_number += 1
         client_id = client_order_id(self._batch_id, slot.number, number)
         stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
-        reduces = self._reduces(slot, symbol, wish)
+        held = book.quantity(symbol)
+        toward_flat = held > 0 if wish.side is Side.SELL else held < 0
+        reduces = toward_flat and wish.quantity <= abs(held)
+        limit = wish.limit
+        if limit is not None:  # on a price an exchange accepts, never past what the strategy allowed
+            limit = to_tick(limit, ROUND_FLOOR if wish.side is Side.BUY else ROUND_CEILING)
         state = self._symbols.get(symbol)
         reference = state.reference(wish.side) if state is not None else None
         indicators = wish.indicators if wish.indicators is not None else notes.indicators(symbol, wish.side)
@@ -88,7 +97,7 @@ class Ordering:
             type=wish.type,
             decided_at=self.now,
             valid_until=self.machine + (self._exit_valid if reduces else self._entry_valid),
-            limit_price=_limit(wish),
+            limit_price=limit,
             stop_price=_step(wish.stop),
             time_in_force=plain_text(wish.time_in_force),
             take_profit=_step(wish.take_profit),
@@ -101,27 +110,18 @@ class Ordering:
             indicators=_kept(indicators, wish.side),
             reason=_reason(wish.reason),
         )
-        if not (book.quantity(symbol) or book.in_flight(symbol)):
+        if not (held or book.in_flight(symbol)):
             notes.moved.discard(symbol)  # the plan travels with the order; else it holds whatever becomes of the order
         self.out.append(intent)
-        action = said or described(wish, stop=stop, target=target)
+        action = action or described(wish, stop=stop, target=target)
         return book.track(intent, self.signal(slot, symbol, action, self._sent_as, client_id))
 
-    def _without_shares(
-        self, slot: StrategySlot, symbol: str, wish: WantedOrder, said: dict[str, Any] | None
-    ) -> OrderHandle:
-        handle = OrderHandle("", symbol, wish.side, wish.quantity, wish.type)
-        handle.state, handle.reason, handle.open = OrderState.REFUSED, SIZE, False
-        self.signal(slot, symbol, said or described(wish), f"refused:{SIZE}")
-        self._count(slot, SIZE, symbol, leaving=False)
-        return handle
-
     def refused(self, slot: StrategySlot, news: OrderNews, signal: SignalRow | None) -> None:
-        """Count an order that the gateway refused, have its signal say so, and say each rule once."""
+        """Count an order that the gateway refused, correct its signal, and log each rule once."""
         if news.reason == SHADOW:
             return
         leaving = slot.book.quantity(news.symbol) * news.side.sign < 0
-        if slot.book.rebuilding:  # said when it happened
+        if slot.book.rebuilding:  # logged when it happened
             slot.refusals.note(news.reason, news.symbol, leaving=leaving)
             return
         if signal is not None and signal.client_order_id == news.client_order_id:
@@ -157,7 +157,7 @@ class Ordering:
             if book.quantity(symbol) or book.in_flight(symbol):
                 stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
                 protect = Protect(slot.number, symbol, self.now, stop, target)
-                notes.told(protect)
+                notes.sent(protect)
                 self.out.append(protect)
         notes.moved.clear()
 
@@ -169,30 +169,18 @@ class Ordering:
         self.out.append(row)
         return row
 
-    def _reduces(self, slot: StrategySlot, symbol: str, wish: WantedOrder) -> bool:
-        held = slot.book.quantity(symbol)
-        toward_flat = held > 0 if wish.side is Side.SELL else held < 0
-        return toward_flat and wish.quantity <= abs(held)
-
 
 def _reason(given: object) -> str:
-    """Return a strategy's reason as an intent can carry it, whatever was given for one."""
+    """Return a strategy's reason, whatever it gave for one, as an intent can carry it."""
     return "" if given is None else plain_text(given)
 
 
 def _kept(indicators: object, side: Side) -> dict[str, Any]:
-    """Return a strategy's indicators as an intent can carry them; what is no mapping stands under the order's side."""
+    """Return a strategy's indicators as an intent can carry them; anything but a mapping stands under the order's side."""
     kept = storable(indicators)
     found = kept if isinstance(kept, dict) else {side.value: kept}
     size = len(msgspec.msgpack.encode(found))
     return found if size <= _MOST_BYTES else {"left_out": f"{size} bytes of indicators; {_MOST_BYTES} are kept at most"}
-
-
-def _limit(wish: WantedOrder) -> Decimal | None:
-    """Return the limit on a price an exchange accepts, never past what the strategy allowed."""
-    if wish.limit is None:
-        return None
-    return to_tick(wish.limit, ROUND_FLOOR if wish.side is Side.BUY else ROUND_CEILING)
 
 
 def _step(price: Decimal | None) -> Decimal | None:

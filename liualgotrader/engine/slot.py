@@ -31,7 +31,7 @@ SHADOW = "shadow"  # the rule of a session that sends nothing: what it keeps bac
 
 
 class RefusalCounts:
-    """One strategy's refused orders: `counts` by rule, and what has been said about them."""
+    """One strategy's refused orders: `counts` by rule, and which were logged."""
 
     def __init__(self, strategy: str, limits: Limits) -> None:
         self.counts: Counter[str] = Counter()
@@ -39,10 +39,10 @@ class RefusalCounts:
         self._said: set[tuple[str, str]] = set()
 
     def note(self, rule: str, symbol: str, *, leaving: bool) -> str:
-        """Count a refused order and return what is to be said about it, empty if that was said before.
+        """Count a refused order and return the line to log, empty if it was logged before.
 
-        A refused entry is said once for each rule, an order that was to reduce the position (`leaving`) once for each
-        rule and symbol.
+        An entry is logged once for each rule, an order that was to reduce the position (`leaving`) once for each rule
+        and symbol.
         """
         self.counts[rule] += 1
         key = (rule, symbol if leaving else "")
@@ -127,10 +127,9 @@ Acts = list[tuple["StrategySlot", Context, Callable[..., None]]]
 
 
 class SymbolState:
-    """Bars, newest prices, and who is to be called for what. The lists are made anew when any of that changes."""
+    """One symbol's bars, newest prices, and the strategies to call for each kind of event; `wire` replaces the lists."""
 
     __slots__ = (
-        "acts",
         "bars",
         "deadline_of",
         "frame",
@@ -183,7 +182,7 @@ class SymbolState:
         self.wire((), frozenset())
 
     def wire(self, slots: Sequence[StrategySlot], events: frozenset[str]) -> None:
-        """State whom to call; `slots` are those that may be called for this symbol now."""
+        """Set the strategies to call; `slots` are those that may be called for this symbol now."""
         self.on_bar: Acts = _acts(self, slots, "on_bar")
         self.on_second: Acts = _acts(self, slots, "on_second")
         self.on_quote: Acts = _acts(self, slots, "on_quote")
@@ -203,13 +202,11 @@ class SymbolState:
         is crossed, one-sided or wider than a tenth of its middle says nothing about the price.
         """
         quote = self.quote
-        if quote is not None and quote.at > self.last_at and _is_market(quote):
-            return (quote.ask if side is Side.BUY else quote.bid), quote.at
+        if quote is not None and quote.at > self.last_at and 0 < quote.bid <= quote.ask:
+            spread, middle = quote.ask - quote.bid, (quote.bid + quote.ask) / 2
+            if spread <= _WIDEST * middle:
+                return (quote.ask if side is Side.BUY else quote.bid), quote.at
         return (self.last_price, self.last_at) if self.last_at else None
-
-
-def _is_market(quote: Quote) -> bool:
-    return 0 < quote.bid <= quote.ask and quote.ask - quote.bid <= _WIDEST * (quote.bid + quote.ask) / 2
 
 
 def _acts(state: SymbolState, slots: Sequence[StrategySlot], name: str) -> Acts:
@@ -217,7 +214,7 @@ def _acts(state: SymbolState, slots: Sequence[StrategySlot], name: str) -> Acts:
 
 
 class IntentMaker(Protocol):
-    """Makes intents of what strategies wish; `engine.ordering` is the one there is."""
+    """What makes intents of strategies' orders; see `engine.ordering.Ordering`."""
 
     portfolio_value: float | None
     equity: Decimal | None
@@ -226,7 +223,7 @@ class IntentMaker(Protocol):
     thread: int
 
     def order(
-        self, slot: StrategySlot, symbol: str, wish: WantedOrder, *, said: dict[str, Any] | None = None
+        self, slot: StrategySlot, symbol: str, wish: WantedOrder, *, action: dict[str, Any] | None = None
     ) -> OrderHandle: ...
     def cancel(self, slot: StrategySlot, handle: OrderHandle, reason: str) -> None: ...
     def replace(
@@ -240,7 +237,7 @@ class IntentMaker(Protocol):
 
 
 class StrategySlot:
-    """A strategy's place in the engine. It is also the `Hands` of its contexts."""
+    """One strategy in this consumer: its book, its calls, and the `OrderPort` of its contexts."""
 
     def __init__(
         self, plan: SlotPlan, strategy: Strategy, maker: IntentMaker, symbols: Mapping[str, SymbolState]
@@ -255,7 +252,7 @@ class StrategySlot:
         self.own_context = strategy.own_context or own_context(plan.strategy)  # in which all of its code runs
         self.own_context.run(called.set, self.book)
         self.run_own = self.own_context.run
-        self._ours = OwnContext()  # in which ours does when it is called by the strategy
+        self._ours = OwnContext()  # in which our own code runs when the strategy calls it
         self.log = logging.getLogger(f"liualgotrader.user.{self.name}")
         self.rng = random.Random()  # noqa: S311 - a strategy's chance, not a secret
         self.next_number = 1  # of the next order
@@ -274,11 +271,11 @@ class StrategySlot:
         self._symbols = symbols
 
     def seed(self, seed: int) -> None:
-        """Begin the slot's random numbers: the same in every run with the same seed."""
+        """Seed the slot's random numbers, which are the same in every run with the same seed."""
         self.rng.seed(f"{seed}/{self.name}/{self.number}")
 
     def may_be_called(self, symbol: str) -> bool:
-        """Whether the strategy is to hear of a symbol at all."""
+        """Whether the strategy may be called for a symbol at all."""
         return not self.stopped and not self.book.rebuilding and symbol not in self.rejected
 
     def needs(self, symbol: str) -> bool:
@@ -286,7 +283,7 @@ class StrategySlot:
         return not self.stopped and (bool(self.book.quantity(symbol)) or self.book.in_flight(symbol))
 
     def forget(self, symbol: str) -> None:
-        """The symbol is not followed any more; picked again, it begins anew."""
+        """Drop a symbol that is no longer followed; picked again, it begins anew."""
         self.picks.pop(symbol, None)
         self._contexts.pop(symbol, None)
         for kind in [key for key in self.folded if key[0] == symbol]:
@@ -299,36 +296,28 @@ class StrategySlot:
             found = self._contexts[state.symbol] = Context(state.symbol, state.view, self)
         return found
 
-    # --- Hands ------------------------------------------------------------------------------------------
+    # --- OrderPort ------------------------------------------------------------------------------------------
 
     @property
     def portfolio_value(self) -> float | None:
-        """The account's equity unless the tradeplan sets it."""
         return self._maker.portfolio_value
 
-    @portfolio_value.setter
-    def portfolio_value(self, value: float | None) -> None:
-        raise AttributeError("portfolio_value is the account's to say")
-
     def order(self, symbol: str, wish: WantedOrder) -> OrderHandle:
-        """Make an order of what the strategy wishes."""
         self._check_caller()
         return self._ours.run(self._maker.order, self, symbol, wish)
 
     def cancel(self, handle: OrderHandle, reason: str) -> None:
-        """Ask for the cancellation of a working order."""
         self._check_caller()
         self._ours.run(self._maker.cancel, self, handle, reason)
 
     def replace(
         self, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
     ) -> None:
-        """Ask for other terms of a working order."""
         self._check_caller()
         self._ours.run(self._maker.replace, self, handle, quantity, limit, stop)
 
     def _check_caller(self) -> None:
-        """Refuse what a thread or a task of the strategy's wants: it would be lost, or differ from run to run."""
+        """Refuse requests from a thread or task of the strategy's: they would be lost, or differ from run to run."""
         if self._maker.calling is self and threading.get_ident() == self._maker.thread:
             return
         sentence = (
@@ -341,28 +330,22 @@ class StrategySlot:
         raise RuntimeError(sentence)
 
     def open_orders(self, symbol: str) -> list[OrderHandle]:
-        """Return the working orders in a symbol, oldest first."""
         return self.book.open_orders(symbol)
 
     def protect(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
-        """Store a stop, a target or both."""
         self._check_caller()
         self.book.notes.plan(symbol, stop, target)
 
     def position(self, symbol: str) -> Decimal:
-        """Return the signed shares held."""
         return self.book.quantity(symbol)
 
     def stop(self, symbol: str) -> Decimal | None:
-        """Return the stored stop."""
-        return self.book.planned(symbol, "stop_prices")
+        return self.book.notes.planned(symbol, "stop_prices")
 
     def target(self, symbol: str) -> Decimal | None:
-        """Return the stored target."""
-        return self.book.planned(symbol, "target_prices")
+        return self.book.notes.planned(symbol, "target_prices")
 
     def affordable(self, symbol: str, price: float) -> int:
-        """Return the whole shares that an entry at this price may have under the limits of order and position."""
         return self._ours.run(self._affordable, symbol, price)
 
     def _affordable(self, symbol: str, price: float) -> int:
@@ -376,27 +359,22 @@ class StrategySlot:
         return max(0, int(min(order, position) / each))
 
     def reference(self, symbol: str) -> float | None:
-        """Return the price that a purchase is judged by: of the last trade or bar, or the offer of a newer quote."""
         state = self._symbols.get(symbol)
         found = state.reference(Side.BUY) if state is not None else None
         return found[0] if found is not None else None
 
     def quote(self, symbol: str) -> Quote | None:
-        """Return the newest bid and offer."""
         state = self._symbols.get(symbol)
         return state.quote if state is not None else None
 
     def last(self, symbol: str) -> float | None:
-        """Return the newest price."""
         state = self._symbols.get(symbol)
         return state.last_price if state is not None and state.last_at else None
 
     def shortable(self, symbol: str) -> bool:
-        """Return whether the broker lends shares of the symbol."""
         state = self._symbols.get(symbol)
         return state is None or state.shortable
 
     def halted(self, symbol: str) -> bool:
-        """Return whether the newest trading status is a halt."""
         state = self._symbols.get(symbol)
         return state is not None and state.halted

@@ -151,8 +151,9 @@ class OrderPort(Protocol):
 
     rng: random.Random
     log: logging.Logger
-    portfolio_value: float | None
 
+    @property
+    def portfolio_value(self) -> float | None: ...
     def order(self, symbol: str, wish: WantedOrder) -> OrderHandle: ...
     def cancel(self, handle: OrderHandle, reason: str) -> None: ...
     def replace(

@@ -203,11 +203,10 @@ def test_the_unclosed_minutes_are_the_last_rows_when_asked_for() -> None:
     bars = Bars("A")
     bars.take(vendor(0, 10.0))
     fold(bars, 1.5, 11.0)
-    assert bars.rows(with_forming=False) == 1
-    rows = bars.rows(with_forming=True)
-    assert list(bars.column("close", rows)) == [10.0, 11.0]
+    assert bars.seen(with_forming=False).rows == 1
+    assert list(bars.seen(with_forming=True).column("close")) == [10.0, 11.0]
     fold(bars, 1.6, 12.0)
-    assert bars.column("close", bars.rows(with_forming=True))[-1] == 12.0
+    assert bars.seen(with_forming=True).column("close")[-1] == 12.0
     assert len(bars) == 1
 
 

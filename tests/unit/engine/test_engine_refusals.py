@@ -149,7 +149,7 @@ def test_an_order_without_shares_goes_nowhere_and_says_why(stage: Stage, asked: 
     [handle] = strategy.handles
     assert (handle.state, handle.reason, handle.is_open) == (OrderState.REFUSED, "size", False)
     assert counts(stage) == {"size": 1} and len(lines(found)) == 1
-    assert stage.engine.slots[0].book.planned("AAPL", "stop_prices") is None, "there is nothing to protect"
+    assert stage.engine.slots[0].book.notes.planned("AAPL", "stop_prices") is None, "there is nothing to protect"
     assert not stage.engine.slots[0].book.in_flight("AAPL")
 
 
@@ -250,12 +250,12 @@ def test_what_working_purchases_may_still_cost_is_set_aside(stage: Stage) -> Non
     stage.cast(Rests)
     stage.pick()
     book = stage.engine.slots[0].book
-    assert book.set_aside() == 0
+    assert book.reserved_cash() == 0
     [order] = orders(stage.minute(0))
-    assert book.set_aside() == 95
+    assert book.reserved_cash() == 95
     stage.fill(order, "4", "9.5", "4", remaining="6")
-    assert book.set_aside() == 57
+    assert book.reserved_cash() == 57
     stage.minute(1)
-    assert book.set_aside() == 57, "a sale costs nothing"
+    assert book.reserved_cash() == 57, "a sale costs nothing"
     stage.state(order, OrderState.CANCELED)
-    assert book.set_aside() == 0
+    assert book.reserved_cash() == 0

@@ -433,7 +433,7 @@ def test_what_an_earlier_batch_left_is_held_without_an_order() -> None:
     assert [told["position"] for told in strategy.told] == [1.0, 2.0]  # type: ignore[attr-defined]
     book = stage.engine.slots[0].book
     assert (book.in_flight("AAPL"), book.in_flight("MSFT"), stage.engine.fills) == (False, False, 0)
-    assert book.planned("MSFT", "stop_prices") == Decimal(4)
+    assert book.notes.planned("MSFT", "stop_prices") == Decimal(4)
 
 
 def test_news_is_acted_on_once_and_a_hole_is_asked_for() -> None:

@@ -125,7 +125,7 @@ class Crossings(DeskLine):
         self.listen()
         book = self.told[slot]
         book.notes.plan(symbol, stop, None)
-        planned = book.planned(symbol, "stop_prices")
+        planned = book.notes.planned(symbol, "stop_prices")
         if stop is not None and symbol in book.under_way():
             self.world.tell(Protect(slot, symbol, self.world.now, planned))
         book.notes.moved.clear()
@@ -231,15 +231,15 @@ class Crossings(DeskLine):
             for news in self.world.desk.news(slot)[book.seq :]:
                 book.seq = news.seq
                 if isinstance(news, OrderNews):
-                    book.hear(news)
+                    book.apply_news(news)
                 elif isinstance(news, Protection):
-                    book.notes.hear(news, rebuilding=True)
+                    book.notes.apply_echo(news, rebuilding=True)
                 else:
                     book.apply(news)
-                    book.executed(news)
+                    book.apply_execution(news)
                     if news.symbol in book.notes.moved:  # as the engine does after each call
                         book.notes.moved.discard(news.symbol)
-                        stop = book.planned(news.symbol, "stop_prices")
+                        stop = book.notes.planned(news.symbol, "stop_prices")
                         self.world.tell(Protect(slot, news.symbol, self.world.now, stop))
 
     @invariant()
@@ -274,7 +274,7 @@ class Crossings(DeskLine):
                 assert (handle.limit_price, handle.stop_price) == (leaf.intent.limit_price, leaf.intent.stop_price)
         for slot, symbol, position in state.positions.open():
             if slot:
-                assert self.told[slot].planned(symbol, "stop_prices") == position.planned_stop
+                assert self.told[slot].notes.planned(symbol, "stop_prices") == position.planned_stop
 
     def remembered(self) -> Any:
         state = self.world.desk.state

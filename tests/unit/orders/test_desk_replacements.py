@@ -49,10 +49,10 @@ def seen_by_strategy(world: World, slot: int = 1) -> Book:
     book = Book(slot, None, list)
     for news in world.desk.news(slot):
         if isinstance(news, OrderNews):
-            book.hear(news)
+            book.apply_news(news)
         elif isinstance(news, Fill):
             book.apply(news)
-            book.executed(news)
+            book.apply_execution(news)
     return book
 
 
@@ -100,7 +100,7 @@ def test_what_was_planned_with_an_order_that_a_person_replaced_is_stored_with_it
     )
     assert (world.held(1), handle.state, handle.filled, handle.is_open) == (25, OrderState.FILLED, 25, False)
     assert (position.planned_stop, position.planned_target) == (95, 120)
-    assert (book.planned("AAPL", "stop_prices"), book.planned("AAPL", "target_prices")) == (95, 120)
+    assert (book.notes.planned("AAPL", "stop_prices"), book.notes.planned("AAPL", "target_prices")) == (95, 120)
     rows = [row for row in world.trade_rows() if row.quantity]
     assert {(r.planned_stop, r.planned_target, r.indicators["buy"]) for r in rows} == {(95, 120, "crossing")}
     assert {(r.state, r.planned_stop) for r in world.order_rows().values()} == {("replaced", 95), ("filled", 95)}
@@ -126,7 +126,7 @@ def test_a_chain_of_replacements_by_anybody_is_one_order_with_one_plan_over_a_cr
     settle(world)
     position, handle = world.desk.state.positions.position(1, "AAPL"), handle_of(world, name)
     assert (position.quantity, position.planned_stop, handle.state) == (10, 95, OrderState.FILLED)
-    assert seen_by_strategy(world).planned("AAPL", "stop_prices") == 95
+    assert seen_by_strategy(world).notes.planned("AAPL", "stop_prices") == 95
 
 
 def test_a_stop_moved_before_a_person_replaces_the_order_stays_where_it_was_moved_to(world: World) -> None:
@@ -138,7 +138,7 @@ def test_a_stop_moved_before_a_person_replaces_the_order_stays_where_it_was_move
     world.quote("AAPL", 99.00, 99.10)
     settle(world)
     position = world.desk.state.positions.position(1, "AAPL")
-    assert (position.planned_stop, seen_by_strategy(world).planned("AAPL", "stop_prices")) == (97, 97)
+    assert (position.planned_stop, seen_by_strategy(world).notes.planned("AAPL", "stop_prices")) == (97, 97)
     assert [row.planned_stop for row in world.rows.values() if isinstance(row, PlanRow)] == [97]
 
 
