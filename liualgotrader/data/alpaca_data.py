@@ -79,7 +79,7 @@ class AlpacaData(DataAPI):
 
     async def warm_up(self) -> None:
         """Import the vendor's clients off the loop, so that the first question does not pay for it."""
-        await self._off_the_loop(self._clients)
+        await self._off_the_loop(lambda: (self._client(), self._account_client()))
 
     async def close(self) -> None:
         """End all connections."""
@@ -91,7 +91,6 @@ class AlpacaData(DataAPI):
     # --- blocking --------------------------------------------------------------------------------
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
-        """Return bars with start <= opened_at < end, oldest first; see `DataAPI.bars_now`."""
         found: dict[str, Sequence[Bar]] = {}
         bad: dict[str, BadData] = {}
         for at in range(0, len(symbols), _SYMBOLS_A_REQUEST):
@@ -121,7 +120,7 @@ class AlpacaData(DataAPI):
         }
         rows: dict[str, list[Any]] = {symbol: [] for symbol in symbols}
         try:
-            for page in self._pages("/stocks/bars", question, f"bars of {_some(symbols)}"):
+            for page in self._pages(question, f"bars of {_some(symbols)}"):
                 for symbol in rows.keys() & page.raw.keys():
                     some = page.raw[symbol]
                     if isinstance(some, list):
@@ -132,12 +131,12 @@ class AlpacaData(DataAPI):
             bad.update((symbol, error) for symbol in symbols)
         return rows
 
-    def _pages(self, path: str, question: dict[str, Any], about: str) -> Iterator[Fields]:
+    def _pages(self, question: dict[str, Any], about: str) -> Iterator[Fields]:
         """Yield the bars of the answer's pages, by symbol."""
         token, seen = "", {""}
         while True:
             asked = question | ({"page_token": token} if token else {})
-            answer = self._ask(lambda asked=asked: self._client().get(path, asked), about)  # type: ignore[misc]
+            answer = self._ask("/stocks/bars", asked, about)
             page = Fields(f"Alpaca's answer about {about}", answer)
             yield Fields(f"Alpaca's answer about {about}", page.raw.get("bars"))
             token = page.text_or("next_page_token")
@@ -155,28 +154,25 @@ class AlpacaData(DataAPI):
             question = {"symbols": ",".join(chunk), "feed": self._feed}
             about = f"snapshots of {_some(chunk)}"
             try:
-                answer = self._ask(partial(self._snapshots_of, question), about)
+                answer = self._ask("/stocks/snapshots", question, about)
             except BadData as error:
                 raise DataUnusable(dict.fromkeys(chunk, error), found) from error
             found |= {symbol: snapshot(symbol, fields) for symbol, fields in answer.items() if fields}
         return found
 
-    def _snapshots_of(self, question: Mapping[str, Any]) -> Any:
-        return self._client().get("/stocks/snapshots", question)
-
     def assets_now(self) -> Mapping[str, AssetFacts]:
         """Return active, tradable US equities by symbol."""
         question = {"status": "active", "asset_class": "us_equity"}
         try:
-            rows = self._ask(lambda: self._account_client().get("/assets", question), "the list of assets", list)
+            rows = self._ask("/assets", question, "the list of assets", list)
         except BadData as error:
             raise DataUnavailable(str(error)) from error
         tradable = [row for row in rows if isinstance(row, dict) and row.get("tradable") is True]
         read = [one for row in tradable if (one := _if_usable(partial(asset, row))) is not None]
         return {one.symbol: one for one in read}
 
-    def _ask(self, call: Callable[[], Any], about: str, form: type = dict) -> Any:
-        """Repeat a question that may be asked again, then give up with one sentence.
+    def _ask(self, path: str, question: Mapping[str, Any], about: str, form: type = dict) -> Any:
+        """Return the vendor's answer; after `tries` without one give up with one sentence.
 
         Raises:
             DataUnavailable: the vendor did not answer, or said no.
@@ -187,7 +183,8 @@ class AlpacaData(DataAPI):
 
         for left in reversed(range(self._tries)):
             try:
-                answer = call()
+                client = self._account_client() if path == "/assets" else self._client()
+                answer = client.get(path, question)
                 if isinstance(answer, form):
                     return answer
                 if not left:
@@ -196,16 +193,12 @@ class AlpacaData(DataAPI):
                 status = int(getattr(e, "status_code", 0) or 0)
                 if status not in _BUSY_STATUSES or not left:
                     kind = DataRefused if status in _WRONG_QUESTION else DataUnavailable
-                    raise kind(f"Alpaca has no {about}: {status} {_words(e)}") from e
+                    raise kind(f"Alpaca has no {about}: {status} {str(e).strip()[:200]}") from e
             except (RequestException, ValueError, RecursionError) as e:  # the last two: no JSON, or too deep
                 if not left:
                     raise DataUnavailable(f"Alpaca does not answer for {about} ({type(e).__name__})") from e
             block(_BUSY_WAIT_SECONDS)
         raise AssertionError("unreachable")
-
-    def _clients(self) -> None:
-        self._client()
-        self._account_client()
 
     def _client(self) -> StockHistoricalDataClient:
         from alpaca.data.historical import StockHistoricalDataClient
@@ -290,9 +283,8 @@ def snapshot(symbol: str, raw: object) -> SnapshotFacts:
         return _if_usable(lambda: bar(symbol, found, minutes)) if found else None
 
     def last_price() -> float:
-        return float(
-            Fields(f"{symbol}: Alpaca's latest trade", Fields(symbol, raw).raw.get("latestTrade")).positive("p")
-        )
+        trade = Fields(symbol, raw).raw.get("latestTrade")
+        return float(Fields(f"{symbol}: Alpaca's latest trade", trade).positive("p"))
 
     return SnapshotFacts(
         symbol=symbol,
@@ -333,7 +325,3 @@ def next_midnight(at: int) -> int:
 def _some(symbols: Sequence[str]) -> str:
     shown = ", ".join(symbols[:3])
     return shown if len(symbols) <= 3 else f"{shown} and {len(symbols) - 3} more"
-
-
-def _words(error: Exception) -> str:
-    return str(error).strip()[:200]

@@ -39,7 +39,7 @@ class FeedState(Enum):
 
 
 class Remedy(Enum):
-    """What to do about what the vendor said."""
+    """What to do after an error of the vendor's."""
 
     GO_ON = "go on"
     RECONNECT = "reconnect"
@@ -48,7 +48,7 @@ class Remedy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FeedNotice:
-    """The vendor said no: its code, a sentence for a person, and what to do."""
+    """An error of the vendor's: its code, a sentence for the operator, and what to do."""
 
     code: int
     text: str
@@ -56,17 +56,17 @@ class FeedNotice:
 
 
 _ERRORS: Mapping[int, tuple[Remedy, str]] = {
-    400: (Remedy.GO_ON, "the vendor could not read a request of ours"),
-    401: (Remedy.RECONNECT, "the vendor takes us for a stranger"),
+    400: (Remedy.GO_ON, "the vendor could not read a request"),
+    401: (Remedy.RECONNECT, "not authenticated; check APCA_API_KEY_ID and APCA_API_SECRET_KEY"),
     402: (Remedy.GIVE_UP, "the vendor refuses the API key; correct APCA_API_KEY_ID and APCA_API_SECRET_KEY"),
-    403: (Remedy.GO_ON, "the vendor knows us already"),
-    404: (Remedy.RECONNECT, "the vendor waited in vain for the API key"),
+    403: (Remedy.GO_ON, "already authenticated"),
+    404: (Remedy.RECONNECT, "the vendor did not receive the API key in time"),
     405: (Remedy.GO_ON, "the plan of this API key allows no more symbols"),
-    406: (Remedy.RECONNECT, "another program uses the one connection of this API key; end it"),
-    407: (Remedy.RECONNECT, "the vendor finds us too slow"),
+    406: (Remedy.RECONNECT, "another program uses the only connection of this API key; end it"),
+    407: (Remedy.RECONNECT, "the vendor reports that we read too slowly"),
     408: (Remedy.GIVE_UP, "this API key has no access to version 2 of the stream"),
     409: (Remedy.GIVE_UP, "the plan of this API key does not include this feed; choose the feed `iex`"),
-    410: (Remedy.GO_ON, "this feed does not offer a channel that was asked for"),
+    410: (Remedy.GO_ON, "this feed does not offer a requested channel"),
     411: (Remedy.GIVE_UP, "this API key may not read market data"),
     500: (Remedy.RECONNECT, "the vendor has an internal error"),
 }
@@ -125,10 +125,7 @@ class AlpacaFeed:
         for symbol in gone:
             self._no_room.pop(symbol, None)
         self._ask("unsubscribe", old)
-        self._fill_room(len(set().union(*old.values())))
-
-    def _fill_room(self, freed: int) -> None:
-        again = list(self._no_room)[:freed]
+        again = list(self._no_room)[: len(set().union(*old.values()))]
         fresh: dict[str, list[str]] = {}
         for symbol in again:
             del self._no_room[symbol]
@@ -151,7 +148,7 @@ class AlpacaFeed:
     # --- the connection ----------------------------------------------------------------------------
 
     def reconnected(self) -> None:
-        """Begin again on a new socket; everything wanted is subscribed anew once the vendor knows us."""
+        """Begin again on a new socket; everything wanted is subscribed anew once we are authenticated."""
         self.state = FeedState.CONNECTING
         self._to_send.clear()
         self._unanswered.clear()
@@ -171,7 +168,7 @@ class AlpacaFeed:
         return notices
 
     @property
-    def settled(self) -> bool:
+    def subscribed(self) -> bool:
         """Whether every request has been answered, so that the vendor carries what it is going to carry."""
         known = self.state in (FeedState.AUTHENTICATED, FeedState.SUBSCRIBED)
         return known and not self._unanswered and not self._to_send
@@ -188,7 +185,11 @@ class AlpacaFeed:
         try:
             messages = wire.decode(frame)
         except _UNREADABLE:
-            messages = self._readable(frame)
+            try:
+                messages, wrong = wire.decode_each(frame)
+            except _UNREADABLE:
+                messages, wrong = [], ["not a list of messages"]
+            self.bad += len(wrong)
         self.messages += len(messages)
         events: list[MarketEvent] = []
         append, counts, integer = events.append, self._counts, int.from_bytes
@@ -221,16 +222,8 @@ class AlpacaFeed:
             self._receive_one(m, events)
         return events
 
-    def _readable(self, frame: bytes) -> list[Any]:
-        try:
-            messages, wrong = wire.decode_each(frame)
-        except _UNREADABLE:
-            messages, wrong = [], ["not a list of messages"]
-        self.bad += len(wrong)
-        return messages
-
     def _receive_one(self, m: Any, events: list[MarketEvent]) -> None:
-        """The same for everything that is not an ordinary quote or trade."""
+        """Take a message that is not an ordinary quote or trade."""
         try:
             if isinstance(m, wire.Market):
                 events.append(self._event(m))
@@ -247,38 +240,39 @@ class AlpacaFeed:
             raise BadData(f"{m.S}: {at} ns since 1970 is no time of a market event now")
         match m:
             case wire.WireTrade():
-                return TradeTick(m.S, at, _price(m.p), _size(m.s), self._flags(m))
+                if len(self._counts) >= _KNOWN_PRINTS:
+                    self._counts.clear()
+                flags = self._counts[m.c, m.z] = counts_of(m.c or (), m.z)
+                return TradeTick(m.S, at, _price(m.p), _size(m.s), flags)
             case wire.WireQuote():
                 return Quote(m.S, at, _side(m.bp), _size(m.bs), _side(m.ap), _size(m.as_))
             case wire.WireBar():
                 return _bar(m, at)
             case wire.WireStatus():
-                return self._status(m, at)
+                # A code that neither halts nor resumes leaves a symbol as it was.
+                halted = m.sc in HALTS or (m.S in self.halted and m.sc not in RESUMPTIONS)
+                status = Status(m.S, at, halted, m.sc, m.rm or m.rc)
+                self.halted.pop(m.S, None)
+                if halted:
+                    self.halted[m.S] = status
+                return status
             case wire.WireCorrection():
                 return Correction(m.S, at, _side(m.op), _size(m.os), _side(m.cp), _size(m.cs))
             case wire.WireCancel():
                 return Correction(m.S, at, _side(m.p), _size(m.s), 0.0, 0.0)
 
-    def _flags(self, m: wire.WireTrade) -> int:
-        if len(self._counts) >= _KNOWN_PRINTS:
-            self._counts.clear()
-        flags = self._counts[m.c, m.z] = counts_of(m.c or (), m.z)
-        return flags
-
-    def _status(self, m: wire.WireStatus, at: int) -> Status:
-        """Return the status; a code that neither halts nor resumes leaves a symbol as it was."""
-        halted = m.sc in HALTS or (m.S in self.halted and m.sc not in RESUMPTIONS)
-        status = Status(m.S, at, halted, m.sc, m.rm or m.rc)
-        if halted:
-            self.halted[m.S] = status
-        else:
-            self.halted.pop(m.S, None)
-        return status
-
     def _instant(self, at: wire.At) -> int:
         """Return ns UTC of a msgpack Timestamp in any of its three lengths, or of an RFC 3339 text."""
         if isinstance(at, str):
-            return self._text_instant(at)
+            prefix, second = self._second
+            try:
+                if at[:19] != prefix or not at.endswith("Z"):
+                    whole = nanoseconds(at)
+                    self._second = (at[:19], whole // SECOND * SECOND) if at.endswith("Z") else ("", 0)
+                    return whole
+                return second + (int(at[20:-1].ljust(9, "0")) if len(at) > 21 else 0)
+            except (ValueError, OverflowError) as error:
+                raise BadData(f"{at} is not a time") from error
         data = bytes(at.data)
         if at.code == -1 and len(data) == 8:
             both = int.from_bytes(data, "big")
@@ -288,17 +282,6 @@ class AlpacaFeed:
         if at.code == -1 and len(data) == 12:
             return int.from_bytes(data[4:], "big", signed=True) * SECOND + int.from_bytes(data[:4], "big")
         raise BadData(f"extension {at.code} of {len(data)} bytes is not a time")
-
-    def _text_instant(self, at: str) -> int:
-        prefix, second = self._second
-        try:
-            if at[:19] != prefix or not at.endswith("Z"):
-                whole = nanoseconds(at)
-                self._second = (at[:19], whole // SECOND * SECOND) if at.endswith("Z") else ("", 0)
-                return whole
-            return second + (int(at[20:-1].ljust(9, "0")) if len(at) > 21 else 0)
-        except (ValueError, OverflowError) as error:
-            raise BadData(f"{at} is not a time") from error
 
     # --- control -----------------------------------------------------------------------------------
 
@@ -314,12 +297,19 @@ class AlpacaFeed:
                 self.state = FeedState.SUBSCRIBED
                 if self._unanswered:
                     self._unanswered.popleft()
-                self._tell_refused()
+                self._report_refused()
             case wire.WireError():
-                self._complaint(m)
+                remedy, words = _ERRORS.get(m.code, (Remedy.RECONNECT, "the vendor reports an unknown error"))
+                text = f"market data: {words} (code {m.code}: {m.msg})"
+                if m.code in _ANSWERS_AN_ACTION and self._unanswered:
+                    self._refusal = (m.code, text)
+                    self._refuse(m.code, self._unanswered.popleft())
+                    self._report_refused()
+                else:
+                    self._notices.append(FeedNotice(m.code, text, remedy))
 
     def _ask(self, action: str, symbols: Mapping[str, list[str]]) -> None:
-        """Queue a request, in parts of a thousand symbols; before we are known the wish alone is kept."""
+        """Queue a request, in parts of a thousand symbols; before we are authenticated nothing is sent."""
         if self.state not in (FeedState.AUTHENTICATED, FeedState.SUBSCRIBED):
             return
         longest = max((len(names) for names in symbols.values()), default=0)
@@ -331,18 +321,8 @@ class AlpacaFeed:
         self._to_send.append(wire.encode(message, text=self._text))
         self._unanswered.append(message)
 
-    def _complaint(self, m: wire.WireError) -> None:
-        remedy, words = _ERRORS.get(m.code, (Remedy.RECONNECT, "the vendor reports an unknown error"))
-        text = f"market data: {words} (code {m.code}: {m.msg})"
-        if m.code in _ANSWERS_AN_ACTION and self._unanswered:
-            self._refusal = (m.code, text)
-            self._refuse(m.code, self._unanswered.popleft())
-            self._tell_refused()
-        else:
-            self._notices.append(FeedNotice(m.code, text, remedy))
-
     def _refuse(self, code: int, request: dict[str, Any]) -> None:
-        """Ask for the halves of a request that was too much as a whole; give up on single symbols."""
+        """Ask for the halves of a request that was too large as a whole; give up on single symbols."""
         names = {channel: list(request[channel]) for channel in CHANNELS if channel in request}
         symbols = sorted(set().union(*names.values()))
         if code == 405 and len(symbols) > 1:
@@ -357,8 +337,8 @@ class AlpacaFeed:
             self._wanted[channel] -= set(listed)
             self._refused[channel] |= set(listed)
 
-    def _tell_refused(self) -> None:
-        """Say in one notice what is not carried, once the last request was answered."""
+    def _report_refused(self) -> None:
+        """Report in one notice which symbols are not carried, once the last request is answered."""
         if self._unanswered or not self._refused_now:
             return
         symbols, self._refused_now = self._refused_now, []

@@ -1,4 +1,4 @@
-"""Alpaca's market data over a websocket: `AlpacaFeed` knows the protocol, `FramesClient` keeps the line."""
+"""Alpaca's market data over a websocket: `AlpacaFeed` speaks the protocol, `FramesClient` keeps the connection."""
 
 from __future__ import annotations
 
@@ -77,7 +77,6 @@ class AlpacaStream(StreamingAPI):
         return self._flush()
 
     async def unsubscribe(self, symbol: str) -> None:
-        """Ask for no more events of a symbol."""
         self._feed.unsubscribe([symbol])
         self._flush()
 
@@ -93,25 +92,20 @@ class AlpacaStream(StreamingAPI):
             raise self._fatal
 
     async def close(self) -> None:
-        """End the connection; `run` returns."""
         self._client.close()
 
     @property
     def symbols(self) -> frozenset[str]:
-        """The symbols asked for and not refused."""
         return self._feed.symbols
 
     @property
-    def settled(self) -> bool:
-        """Whether the vendor has answered everything that was asked."""
-        return self._feed.settled
+    def subscribed(self) -> bool:
+        return self._feed.subscribed
 
     def halted(self) -> Sequence[Status]:
-        """Return the status of each symbol that is halted, as far as this stream was told."""
         return list(self._feed.halted.values())
 
     def counters(self) -> Mapping[str, float]:
-        """Return the stream's figures since its start."""
         feed = self._feed
         return {
             "frames": feed.frames,
@@ -131,12 +125,17 @@ class AlpacaStream(StreamingAPI):
         events = self._feed.receive(frame, self._clock.now() + _FAR)
         if not events:  # most likely control: data frames need none of this
             self._flush()
-            self._heed(self._feed.notices())
+            for notice in self._feed.notices():
+                self._take(notice)
             if before is FeedState.CONNECTED and self._feed.state is FeedState.AUTHENTICATED:
-                self._taken_in()
+                self._client.accepted()
+                self._said.clear()
+                if self._was_open:
+                    self._hooks.notice("INFO", "market data: connected again")
+                self._was_open = True
         else:
             if self._liveness.alarms:
-                self._hooks.notice("INFO", "market data: it comes again")
+                self._hooks.notice("INFO", "market data: data arrives again")
             self._liveness.heard(self._client.heard_at)
         self._on_events(events, self._frames)
 
@@ -153,13 +152,6 @@ class AlpacaStream(StreamingAPI):
         self._because = ""
         self._hooks.connecting()
 
-    def _taken_in(self) -> None:
-        self._client.settled()
-        self._said.clear()
-        if self._was_open:
-            self._hooks.notice("INFO", "market data: connected again")
-        self._was_open = True
-
     def _closed(self, reason: str) -> None:
         self._hooks.lost()
         if self._was_open and self._fatal is None:
@@ -168,7 +160,7 @@ class AlpacaStream(StreamingAPI):
     def _is_mute(self) -> bool:
         """Whether the connection lives and has brought nothing for too long although the market is open."""
         feed, clock = self._feed, self._clock
-        expected = feed.settled and self._hooks.data_expected() and bool(feed.symbols - feed.halted.keys())
+        expected = feed.subscribed and self._hooks.data_expected() and bool(feed.symbols - feed.halted.keys())
         seconds = self._liveness.look(clock.machine(), clock.now(), expected=expected, symbols=len(feed.symbols))
         if not seconds:
             return False
@@ -177,20 +169,19 @@ class AlpacaStream(StreamingAPI):
         warn(log, "feed_mute", seconds=f"{seconds:.1f}", symbols=len(feed.symbols))
         return True
 
-    def _heed(self, notices: Iterable[FeedNotice]) -> None:
-        for notice in notices:
-            warn(log, "feed_notice", code=notice.code, remedy=notice.remedy.value, text=notice.text)
-            if notice.remedy is Remedy.GIVE_UP:
-                kind = ConfigError if notice.code == _WRONG_KEY else DataUnavailable
-                self._fatal = kind(notice.text)
-                self._client.close()
-                continue
-            self._say_once("WARNING", notice.text)
-            if notice.remedy is Remedy.RECONNECT:
-                self._client.reconnect()
+    def _take(self, notice: FeedNotice) -> None:
+        warn(log, "feed_notice", code=notice.code, remedy=notice.remedy.value, text=notice.text)
+        if notice.remedy is Remedy.GIVE_UP:
+            kind = ConfigError if notice.code == _WRONG_KEY else DataUnavailable
+            self._fatal = kind(notice.text)
+            self._client.close()
+            return
+        self._say_once("WARNING", notice.text)
+        if notice.remedy is Remedy.RECONNECT:
+            self._client.reconnect()
 
     def _say_once(self, level: str, text: str) -> None:
-        """Tell a person, but not at every attempt of a night without a connection."""
+        """Notify the operator, but not at every attempt of a night without a connection."""
         if text not in self._said:
             self._said.add(text)
             self._hooks.notice(level, text)

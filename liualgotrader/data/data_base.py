@@ -1,4 +1,4 @@
-"""Market history as everybody asks for it: the async port of our processes, and the original's `DataAPI` by frame."""
+"""The port of a vendor's market history, and the original's `DataAPI` by frame."""
 
 from __future__ import annotations
 
@@ -130,14 +130,9 @@ def frame_of(bars: Sequence[Bar]) -> pd.DataFrame:
     columns: dict[str, Any] = {name: [getattr(bar, name) for bar in bars] for name in COLUMNS[:5]}
     average = np.array([bar.vwap for bar in bars], dtype=float)
     frame = pd.DataFrame(columns, index=index, dtype=float)
-    frame["vwap"] = _session_vwap(frame, average)
+    days = index.normalize()
+    traded = (frame["volume"] * average).groupby(days).cumsum()
+    frame["vwap"] = traded / frame["volume"].groupby(days).cumsum()
     frame["average"] = average
     frame["count"] = np.array([bar.count for bar in bars], dtype=float)
     return frame
-
-
-def _session_vwap(frame: pd.DataFrame, average: Any) -> pd.Series[float]:
-    days = frame.index.normalize()  # type: ignore[attr-defined] # a DatetimeIndex
-    traded = (frame["volume"] * average).groupby(days).cumsum()
-    price: pd.Series[float] = traded / frame["volume"].groupby(days).cumsum()
-    return price

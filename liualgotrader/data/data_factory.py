@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from liualgotrader.common.clock import Clock
     from liualgotrader.common.session_plan import SessionPlan
     from liualgotrader.data.alpaca_data import AlpacaData
+    from liualgotrader.data.alpaca_stream import AlpacaStream
     from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
 
 CONNECTORS = ("alpaca",)
@@ -35,7 +36,7 @@ def open_data(plan: SessionPlan, secrets: Secrets) -> AlpacaData:
 
 
 def open_hasty_data(plan: SessionPlan, secrets: Secrets) -> AlpacaData:
-    """Return the same history for those whom others wait for: each question is asked once.
+    """Return the same history for callers that others wait for: each question is asked once.
 
     Raises:
         ConfigError: if no adapter has that name.
@@ -70,17 +71,12 @@ def open_stream(
     Raises:
         ConfigError: if no adapter has that name.
     """
-    if plan.data_connector != "alpaca":
-        raise ConfigError(
-            f"DATA_CONNECTOR={plan.data_connector} has no stream yet; use one of: {', '.join(CONNECTORS)}"
-        )
-    from liualgotrader.data.alpaca_stream import AlpacaStream
-
+    kind = streaming_factory(plan.data_connector)
     pair = (secrets.key_id.reveal(), secrets.secret_key.reveal())
-    return AlpacaStream(plan.endpoints, pair, on_events, clock, rng, hooks)
+    return kind(plan.endpoints, pair, on_events, clock, rng, hooks)
 
 
-def streaming_factory(connector: str | None = None) -> type[StreamingAPI]:
+def streaming_factory(connector: str | None = None) -> type[AlpacaStream]:
     """Return the class of a vendor's stream, as the original did.
 
     Raises:

@@ -1,10 +1,11 @@
-"""A websocket that stays: frames in, frames out, and a new connection whenever the old one ends or falls mute."""
+"""A websocket that is kept open: frames in, frames out, a new connection when the old one ends or falls mute."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
@@ -23,10 +24,10 @@ _LOOKS_PER_LIMIT = 6  # how often the silence is measured within `mute_seconds`
 
 @dataclass(frozen=True, slots=True)
 class LineSettings:
-    """Where to, how, and what happens then.
+    """Where to connect, how, and what to call.
 
     `on_frame` gets every text or binary message as bytes; `before_connecting` is called before each attempt.
-    `is_mute` is asked a few times within `mute_seconds` whether a connection that lives is of no use.
+    `is_mute` is asked a few times within `mute_seconds` whether a live connection brings nothing.
     """
 
     url: str
@@ -39,14 +40,14 @@ class LineSettings:
 
 
 class Connection(Protocol):
-    """One open websocket of whichever library."""
+    """One open websocket of either library."""
 
     def send(self, payload: bytes, *, text: bool) -> None:
         """Send one message without waiting."""
         ...
 
     def ping(self) -> None:
-        """Ask for a sign of life; the answer is heard as any frame is."""
+        """Ask for a sign of life; the answer counts as any frame does."""
         ...
 
     def end(self) -> None:
@@ -59,8 +60,8 @@ class Connection(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Ears:
-    """What a library's connection tells: that it is open (before any frame), alive, and each message."""
+class _Callbacks:
+    """What a library's connection calls: once it is open (before any frame), at signs of life, for each message."""
 
     opened: Callable[[Connection], None]
     heard: Callable[[], None]
@@ -91,8 +92,8 @@ class FramesClient:
         self._connection.send(payload, text=text)
         return True
 
-    def settled(self) -> None:
-        """State that the other side took us in: after the next break the first attempt comes at once."""
+    def accepted(self) -> None:
+        """State that the other side accepted us: after the next break the first attempt comes at once."""
         self._failures = 0
 
     def reconnect(self) -> None:
@@ -111,7 +112,14 @@ class FramesClient:
             reason = await self._one_connection()
             if self._closing:
                 return
-            wait = self._wait_seconds()
+            timings = self._line.timings
+            self._failures += 1
+            if self._failures == 1:  # after an accepted connection at once, then doubling, a random half off
+                wait = self._rng.uniform(0.0, timings.first_wait_seconds)
+            else:
+                doubled = timings.first_wait_seconds * 2.0 ** min(self._failures - 1, 20)
+                longest = min(timings.longest_wait_seconds, doubled)
+                wait = self._rng.uniform(longest / 2, longest)
             warn(log, "feed_connection_ended", reason=reason, wait_seconds=f"{wait:.2f}")
             await self._clock.sleep(wait)
 
@@ -119,11 +127,17 @@ class FramesClient:
         """Return why a connection ended or could not be made."""
         line = self._line
         line.before_connecting()
-        failures: tuple[type[Exception], ...] = (OSError, TimeoutError, *_handshake_errors())
-        ears = _Ears(self._opened, self._heard, self._frame)
+        from websockets.exceptions import WebSocketException
+
+        failures: tuple[type[Exception], ...] = (OSError, TimeoutError, WebSocketException)
+        with suppress(ImportError):  # there is no picows on Windows
+            from picows import WSError
+
+            failures = (*failures, WSError)
+        calls = _Callbacks(self._opened, self._heard, self._frame)
         try:
             async with asyncio.timeout(line.timings.handshake_seconds):
-                connection = await self._connect(line, ears)
+                connection = await self._connect(line, calls)
         except failures as error:
             self._connection = None
             return f"cannot connect: {type(error).__name__}: {error}"
@@ -146,7 +160,7 @@ class FramesClient:
         say(log, "feed_connected", host=self._line.url.split("?")[0])
 
     async def _watch(self, connection: Connection) -> None:
-        """End the connection when nothing at all, or nothing of use, has been heard for too long; ping before that."""
+        """End the connection when no frame, or no market data, has come for too long; ping before that."""
         limit = self._line.timings.mute_seconds
         while True:
             await self._clock.sleep(limit / _LOOKS_PER_LIMIT)
@@ -168,34 +182,14 @@ class FramesClient:
         self.heard_at = self._clock.machine()
         self._line.on_frame(payload)
 
-    def _wait_seconds(self) -> float:
-        """Return the next wait: at once after a settled connection, then doubling, a random half off."""
-        timings = self._line.timings
-        self._failures += 1
-        if self._failures == 1:
-            return self._rng.uniform(0.0, timings.first_wait_seconds)
-        longest = min(timings.longest_wait_seconds, timings.first_wait_seconds * 2.0 ** min(self._failures - 1, 20))
-        return self._rng.uniform(longest / 2, longest)
 
-
-def _handshake_errors() -> tuple[type[Exception], ...]:
-    """Return what the libraries raise for a handshake that failed."""
-    from websockets.exceptions import WebSocketException
-
-    try:
-        from picows import WSError
-    except ImportError:
-        return (WebSocketException,)
-    return (WebSocketException, WSError)
-
-
-async def _connect_picows(line: LineSettings, ears: _Ears) -> Connection:
+async def _connect_picows(line: LineSettings, calls: _Callbacks) -> Connection:
     try:
         import picows
     except ImportError:  # Windows
-        return await _connect_websockets(line, ears)
+        return await _connect_websockets(line, calls)
     whole, control = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY), picows.WSMsgType
-    heard, frame = ears.heard, ears.frame
+    heard, frame = calls.heard, calls.frame
 
     class Listener(picows.WSListener):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -204,7 +198,7 @@ async def _connect_picows(line: LineSettings, ears: _Ears) -> Connection:
 
         def on_ws_connected(self, transport: Any) -> None:
             self.connection = _PicowsConnection(transport, whole)
-            ears.opened(self.connection)
+            calls.opened(self.connection)
 
         def on_ws_frame(self, transport: Any, received: Any) -> None:
             kind = received.msg_type
@@ -254,7 +248,7 @@ class _PicowsConnection:
         return "the connection was closed"
 
 
-async def _connect_websockets(line: LineSettings, ears: _Ears) -> Connection:
+async def _connect_websockets(line: LineSettings, calls: _Callbacks) -> Connection:
     from websockets.asyncio.client import connect
 
     class NoRedirect(connect):
@@ -270,16 +264,16 @@ async def _connect_websockets(line: LineSettings, ears: _Ears) -> Connection:
         close_timeout=1,
         proxy=None if is_loopback(line.url) else True,
     )
-    connection = _WebsocketsConnection(opened, ears)
-    ears.opened(connection)
+    connection = _WebsocketsConnection(opened, calls)
+    calls.opened(connection)
     return connection
 
 
 class _WebsocketsConnection:
-    def __init__(self, opened: Any, ears: _Ears) -> None:
-        self._opened, self._heard = opened, ears.heard
+    def __init__(self, opened: Any, calls: _Callbacks) -> None:
+        self._opened, self._heard = opened, calls.heard
         self._sending: set[asyncio.Task[None]] = set()
-        self._reading = asyncio.create_task(self._read(ears.frame))
+        self._reading = asyncio.create_task(self._read(calls.frame))
 
     def send(self, payload: bytes, *, text: bool) -> None:
         self._soon(self._opened.send(payload, text=text))
@@ -299,7 +293,7 @@ class _WebsocketsConnection:
         task.add_done_callback(self._sending.discard)
 
     async def _quietly(self, sending: Any) -> None:
-        """Send; a connection that ends meanwhile is told by its reader."""
+        """Send; its reader reports a connection that ends meanwhile."""
         from websockets.exceptions import ConnectionClosed
 
         try:

@@ -1,4 +1,4 @@
-"""Whether a connection that is alive still brings market data: a server may answer pings and say nothing else.
+"""Whether a live connection still brings market data: a server may answer pings and send nothing else.
 
 Silence alone says little, since one illiquid symbol may be silent for minutes. So a stream is measured by
 itself: it is mute when its silence is far longer than any silence it has had between data.
@@ -37,19 +37,16 @@ class Liveness:
         self.alarms = 0  # in a row
 
     def heard(self, machine: int) -> None:
-        """Take note of market data; called for every frame that brings some."""
+        """Record that market data came; called for every frame that brings some."""
         if machine // SECOND != self._second:
-            self._begin_second(machine)
+            self._second = machine // SECOND
+            if self._expected:
+                self._seconds += 1
+                was_mute = self.alarms and machine - self._silent_since < self._shortest  # a new connection has helped
+                if not was_mute:
+                    self._longest = max(self._longest, machine - self._last_data_at)
+            self.alarms = 0
         self._silent_since = self._last_data_at = machine
-
-    def _begin_second(self, machine: int) -> None:
-        self._second = machine // SECOND
-        if self._expected:
-            self._seconds += 1
-            was_mute = self.alarms and machine - self._silent_since < self._shortest  # a new connection has helped
-            if not was_mute:
-                self._longest = max(self._longest, machine - self._last_data_at)
-        self.alarms = 0
 
     def pause(self) -> None:
         """Expect nothing until the next look; what passes meanwhile is no silence."""
@@ -68,16 +65,12 @@ class Liveness:
         if self._looked_at != self._silent_since:
             self._looked_at, self._market_at = self._silent_since, market
         silence = min(machine - self._silent_since, market - self._market_at)
-        if not expected or silence <= self._limit(symbols):
-            return 0.0
-        self.alarms += 1
-        self._silent_since = machine
-        return silence / SECOND
-
-    def _limit(self, symbols: int) -> int:
         limit = max(self._shortest, _LONGEST_TIMES * self._longest)
         if self._seconds < _SECONDS_TO_KNOW:
             shares = min(max(1, symbols // _SYMBOLS_A_SHARE), _MOST_SHARES)
             limit = max(limit, self._shortest * _UNKNOWN_TIMES // shares)
-        doublings = min(self.alarms, _MOST_DOUBLINGS)
-        return int(limit * 2**doublings)
+        if not expected or silence <= limit * 2 ** min(self.alarms, _MOST_DOUBLINGS):
+            return 0.0
+        self.alarms += 1
+        self._silent_since = machine
+        return silence / SECOND

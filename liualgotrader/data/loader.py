@@ -1,7 +1,6 @@
 """`DataLoader`: bars of any symbol by position or by time, fetched when they are first asked for.
 
-The index rules are those that strategies and notebooks of the original rely on, with its look-ahead
-mended: a time that lies between two bars means the earlier one, never the nearer one.
+The index rules are those that strategies and notebooks of the original rely on, without its look-ahead: a time that lies between two bars means the earlier one, never the nearer one.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.clock import MINUTE, NEW_YORK, Clock, WallClock, as_datetime, instant
+from liualgotrader.common.clock import HOUR, MINUTE, NEW_YORK, Clock, WallClock, as_datetime, instant
 from liualgotrader.common.errors import DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.types import DataConnectorType, TimeScale
@@ -46,7 +45,7 @@ class DataLoader:
     ) -> None:
         self.scale = scale
         self.concurrency = concurrency
-        self.data_api = data_api or _configured_api(connector)
+        self.data_api = data_api or configured_data(connector)
         self.data: dict[str, SymbolData] = {}
         self._clock = clock or WallClock()
         self._live = live if scale is TimeScale.minute else None
@@ -124,21 +123,6 @@ class SymbolData:
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str) and key in COLUMNS:
             return getattr(self, key)
-        return self._rows(key)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        if name in COLUMNS:
-            return Column(self, name)
-        return getattr(self._joined(), name)
-
-    def __len__(self) -> int:
-        return len(self._joined())
-
-    # --- index rules -------------------------------------------------------------------------------
-
-    def _rows(self, key: Any) -> Any:
         if isinstance(key, slice):
             return self._slice(key)
         if isinstance(key, int):
@@ -152,6 +136,18 @@ class SymbolData:
         if frame.empty:
             raise ValueError(f"{self.symbol} has no bar at or before {key}")
         return frame.iloc[-1]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in COLUMNS:
+            return Column(self, name)
+        return getattr(self._joined(), name)
+
+    def __len__(self) -> int:
+        return len(self._joined())
+
+    # --- index rules -------------------------------------------------------------------------------
 
     def _slice(self, key: slice) -> pd.DataFrame:
         start, stop = key.start, key.stop
@@ -168,33 +164,27 @@ class SymbolData:
         if start is None:
             return frame
         if isinstance(start, int):
-            if start < 0 and len(frame) < -start:
-                frame = self._longer(frame, -start)
+            if start < 0 and 0 < len(frame) < -start:  # fetch further back, ending where the frame ends
+                end = frame.index[-1]
+                self._reach_back(-start, lambda: int((self._joined().index <= end).sum()), instant(end.to_pydatetime()))
+                joined = self._joined()
+                frame = joined[joined.index <= end]
             return frame.iloc[start:]
         at = self._moment(start)
         self._ensure(at, self._clock.now() if frame.empty else instant(frame.index[-1].to_pydatetime()))
         joined = self._joined()
-        return (
-            joined[(joined.index >= as_datetime(at)) & (joined.index <= frame.index[-1])] if len(frame) else joined[:0]
-        )
+        if frame.empty:
+            return joined[:0]
+        rows: pd.DataFrame = joined[(joined.index >= as_datetime(at)) & (joined.index <= frame.index[-1])]
+        return rows
 
     def _until(self, at: int) -> pd.DataFrame:
         """Return the bars at or before `at`, at least one if the vendor has any shortly before it."""
         live = self._live_rows()
         if live is None or instant(live.index[0].to_pydatetime()) > at:
-            self._ensure(at - _LOOK_BACK_DAYS * 86_400_000_000_000, at)
+            self._ensure(at - _LOOK_BACK_DAYS * 24 * HOUR, at)
         frame = self._joined()
         return frame[frame.index <= as_datetime(at)]
-
-    def _longer(self, frame: pd.DataFrame, count: int) -> pd.DataFrame:
-        """Return `count` bars ending where `frame` ends, fetching further back; fewer if there are no more."""
-        if frame.empty:
-            return frame
-        end = frame.index[-1]
-        self._reach_back(count, lambda: int((self._joined().index <= end).sum()), instant(end.to_pydatetime()))
-        joined = self._joined()
-        longer: pd.DataFrame = joined[joined.index <= end].iloc[-count:]
-        return longer
 
     def _moment(self, key: Any) -> int:
         if isinstance(key, str):
@@ -218,7 +208,7 @@ class SymbolData:
         if live is not None and len(live) >= count:
             return
         now = self._clock.now()
-        self._ensure(now - _LOOK_BACK_DAYS * 86_400_000_000_000, now)
+        self._ensure(now - _LOOK_BACK_DAYS * 24 * HOUR, now)
         self._reach_back(count, lambda: len(self._joined()), now)
         if self._joined().empty:
             raise ValueError(f"no {self.scale.name} bars of {self.symbol}; is the symbol right?")
@@ -336,8 +326,8 @@ def _as_day(day: date | str) -> date:
     return date.fromisoformat(day) if isinstance(day, str) else day
 
 
-def _configured_api(connector: DataConnectorType | None) -> DataAPI:
-    """The vendor that the environment names, for notebooks and scripts."""
+def configured_data(connector: DataConnectorType | None) -> DataAPI:
+    """Return the history of the vendor that the environment names, for notebooks and scripts."""
     from liualgotrader.common.config import Secrets, Settings
     from liualgotrader.data.data_factory import data_for
 

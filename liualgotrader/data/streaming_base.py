@@ -1,4 +1,4 @@
-"""What every vendor's stream of market data offers to the rest of the house."""
+"""The port of a vendor's stream of market data."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ class LineTimings:
 
 @dataclass(frozen=True, slots=True)
 class StreamHooks:
-    """What the owner of a stream wants to hear, and what the line is like."""
+    """The callbacks of a stream's owner, and how the connection is made."""
 
     connecting: Callable[[], None] = lambda: None  # before each attempt
     lost: Callable[[], object] = lambda: None  # the connection ended
-    notice: Callable[[str, str], None] = lambda level, text: None  # a logging level name, and a sentence for a person
+    notice: Callable[[str, str], None] = lambda level, text: (
+        None
+    )  # a logging level name, and a sentence for the operator
     data_expected: Callable[[], bool] = lambda: True  # whether the market is open, so that silence means something
     headers: Mapping[str, str] = field(default_factory=dict)
     timings: LineTimings = field(default_factory=LineTimings)
@@ -71,44 +73,36 @@ class StreamingAPI(ABC):
     @abstractmethod
     async def subscribe(self, symbols: Sequence[str], events: Sequence[WSEventType]) -> bool:
         """Ask for the events of `symbols`; statuses (halts) always come with them. True if the vendor was asked now."""
-        ...
 
     @abstractmethod
     async def unsubscribe(self, symbol: str) -> None:
         """Ask for no more events of a symbol."""
-        ...
 
     @abstractmethod
     async def run(self) -> None:
         """Hold the connection until `close`; raise an OutsideError or ConfigError if the vendor will never serve us."""
-        ...
 
     @abstractmethod
     async def close(self) -> None:
         """End the connection; `run` returns."""
-        ...
 
     @property
     @abstractmethod
     def symbols(self) -> frozenset[str]:
         """The symbols asked for and not refused."""
-        ...
 
     @abstractmethod
     def halted(self) -> Sequence[Status]:
         """Return the status of each symbol that is halted, as far as this stream was told."""
-        ...
 
     @property
     @abstractmethod
-    def settled(self) -> bool:
+    def subscribed(self) -> bool:
         """Whether the vendor has answered everything that was asked."""
-        ...
 
     @abstractmethod
     def counters(self) -> Mapping[str, float]:
         """Return the stream's figures since its start."""
-        ...
 
 
 def event_types(words: Iterable[str]) -> list[WSEventType]:

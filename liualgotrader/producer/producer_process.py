@@ -162,7 +162,7 @@ class Producer:
     def _frame(self, events: list[MarketEvent], frames: int) -> None:
         """Take the events of one frame; those of one turn of the loop leave together at its end."""
         self._frames = frames
-        if self._gaps.due and self._stream.settled:
+        if self._gaps.due and self._stream.subscribed:
             self._router.dispatch(self._gaps.take(self._child.clock.now(), self._router.symbols, self._stream.symbols))
         if events:
             self._events_in += len(events)
@@ -188,7 +188,7 @@ class Producer:
         if not sent:
             return
         self._child.status.feed_handled(self._frames)
-        if self._stream.settled:
+        if self._stream.subscribed:
             self._hold.end()
             while self._taken:
                 self._taken.pop().handled()

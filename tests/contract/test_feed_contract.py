@@ -84,7 +84,7 @@ every_library = pytest.mark.parametrize("library", LIBRARIES)
 async def test_events_of_subscribed_symbols_arrive_in_order(library: str) -> None:
     async with stack(library) as (market, owner):
         await owner.stream.subscribe(["aapl", "MSFT"], [WSEventType.TRADE, WSEventType.QUOTE, WSEventType.MIN_AGG])
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         await market.push(TRADE, QUOTE)
         await market.push(BAR)
         await market.until(lambda: len(owner.events) == 3)
@@ -99,7 +99,7 @@ async def test_events_of_subscribed_symbols_arrive_in_order(library: str) -> Non
 @every_library
 async def test_the_handshake_asks_for_msgpack_and_names_the_process(library: str) -> None:
     async with stack(library) as (market, owner):
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         assert market.handshakes[0]["content-type"] == "application/msgpack"
         assert market.handshakes[0]["x-liu-process"] == "producer"
         assert "sec-websocket-protocol" not in market.handshakes[0]
@@ -109,10 +109,10 @@ async def test_the_handshake_asks_for_msgpack_and_names_the_process(library: str
 async def test_a_cut_line_is_made_again_and_everything_subscribed_anew(library: str) -> None:
     async with stack(library) as (market, owner):
         await owner.stream.subscribe(["AAPL"], [WSEventType.TRADE])
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         for times in (2, 3):
             market.cut()
-            await market.until(lambda times=times: len(market.handshakes) == times and owner.stream.settled)
+            await market.until(lambda times=times: len(market.handshakes) == times and owner.stream.subscribed)
             assert market.carried["trades"] == {"AAPL"}
         assert owner.connecting == 3
         assert owner.frames == [1, 2, 3] * 3, "each connection counts its frames from one"
@@ -128,14 +128,14 @@ async def test_a_line_that_falls_mute_is_given_up_and_made_again(library: str) -
         for connection in market._open:  # the server's machine hangs: it answers nothing, not even a ping
             connection.transport.pause_reading()
         market.greet = True
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         assert len(market.handshakes) == 2
 
 
 @every_library
 async def test_a_quiet_line_that_answers_pings_is_kept(library: str) -> None:
     async with stack(library) as (market, owner):
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         await owner.clock.sleep(QUICK.mute_seconds * 2.5)
         assert len(market.handshakes) == 1
 
@@ -146,13 +146,13 @@ async def test_a_line_that_answers_pings_and_brings_no_data_is_made_again_while_
 ) -> None:
     async with stack(library) as (market, owner):
         await owner.stream.subscribe([f"S{i}" for i in range(20)], [WSEventType.TRADE])
-        await market.until(lambda: owner.stream.settled)
-        await market.until(lambda: len(market.handshakes) == 2 and owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
+        await market.until(lambda: len(market.handshakes) == 2 and owner.stream.subscribed)
         assert any("sent nothing for" in notice and "connecting again" in notice for notice in owner.notices)
         assert owner.stream.counters()["feed_mute"] == 1
         await market.push(TRADE)
         await market.until(lambda: owner.events)
-        assert owner.notices[-1] == "market data: it comes again"
+        assert owner.notices[-1] == "market data: data arrives again"
 
 
 @every_library
@@ -160,7 +160,7 @@ async def test_outside_market_hours_a_line_without_data_is_kept(library: str) ->
     async with stack(library) as (market, owner):
         owner.market_open = False
         await owner.stream.subscribe([f"S{i}" for i in range(20)], [WSEventType.TRADE])
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         await owner.clock.sleep(QUICK.mute_seconds * 5)
         assert len(market.handshakes) == 1
 
@@ -170,7 +170,7 @@ async def test_a_message_in_fragments_is_one_frame(library: str) -> None:
     import msgspec
 
     async with stack(library) as (market, owner):
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         payload = msgspec.msgpack.encode([TRADE] * 2000)
         parts = [payload[i : i + 32_000] for i in range(0, len(payload), 32_000)]
         await market.push_raw(parts)
@@ -201,15 +201,15 @@ async def test_while_another_program_has_the_line_we_try_again_and_say_so_once(l
         await market.until(lambda: len(market.handshakes) >= 4)
         assert sum("another program" in text for text in owner.notices) == 1
         market.auth_error = 0
-        await market.until(lambda: owner.stream.settled and owner.stream.counters()["connected"])
+        await market.until(lambda: owner.stream.subscribed and owner.stream.counters()["connected"])
 
 
 @every_library
 async def test_over_the_symbol_limit_the_rest_is_named(library: str) -> None:
     async with stack(library, symbol_limit=3) as (market, owner):
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         await owner.stream.subscribe(list("ABCDE"), [WSEventType.TRADE])
-        await market.until(lambda: owner.stream.settled)
+        await market.until(lambda: owner.stream.subscribed)
         assert set(owner.stream.symbols) == market.carried["trades"] == {"A", "B", "C"}
         assert any("allows no more symbols" in text and "not carried: D, E" in text for text in owner.notices)
 

@@ -257,9 +257,9 @@ def test_a_connection_is_greeted_authenticated_and_subscribed_in_that_order() ->
     assert feed.state is FeedState.CONNECTED
     feed.receive(packed({"T": "success", "msg": "authenticated"}))
     assert said(feed.to_send()) == [{"action": "subscribe", "trades": ["AAPL", "MSFT"], "statuses": ["AAPL", "MSFT"]}]
-    assert not feed.settled
+    assert not feed.subscribed
     feed.receive(packed({"T": "subscription", "trades": ["AAPL", "MSFT"], "statuses": ["AAPL", "MSFT"]}))
-    assert (feed.state, feed.settled) == (FeedState.SUBSCRIBED, True)
+    assert (feed.state, feed.subscribed) == (FeedState.SUBSCRIBED, True)
     assert feed.to_send() == []
 
 
@@ -338,7 +338,7 @@ def test_over_the_symbol_limit_as_many_as_fit_are_carried_and_one_notice_names_t
     assert feed.symbols == carried
     assert feed.refused == {f"S{i:02d}" for i in range(count)} - carried
     assert len(feed.notices()) == int(count > limit)
-    assert feed.settled
+    assert feed.subscribed
 
 
 def test_what_was_refused_is_tried_again_on_a_new_connection(feed: AlpacaFeed) -> None:
@@ -359,7 +359,7 @@ def test_what_found_no_room_is_asked_for_again_when_another_is_let_go(feed: Alpa
     assert [(one["action"], one["trades"]) for one in asked] == [("unsubscribe", ["A"]), ("subscribe", ["C"])]
     feed.receive(packed({"T": "subscription", "trades": ["B"]}))
     feed.receive(packed({"T": "subscription", "trades": ["B", "C"]}))
-    assert (feed.symbols, feed.refused, feed.settled) == ({"B", "C"}, {"D"}, True)
+    assert (feed.symbols, feed.refused, feed.subscribed) == ({"B", "C"}, {"D"}, True)
 
 
 def test_a_channel_that_is_not_offered_is_not_asked_for_again(feed: AlpacaFeed) -> None:
