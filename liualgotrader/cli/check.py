@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.cli.configured import configured
+from liualgotrader.cli.trader_arguments import configured
 from liualgotrader.common.clock import WallClock, as_datetime
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, LiuError

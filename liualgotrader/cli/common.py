@@ -144,11 +144,3 @@ def _send_nowhere(stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-
-
-def not_built(program: str, purpose: str, arguments: Sequence[str]) -> int:
-    """Answer `--help` and `--version` of a program to come; otherwise say plainly that it is not built yet."""
-    parser = parser_of(program, purpose + "\n\nIt is not built yet: any use but --help and --version ends with 2.")
-    parser.parse_args([word for word in arguments if word in ("-h", "--help", "--version")])
-    print(f"{program}: this program is not built yet; `{program} --help` says what it is for", file=sys.stderr)
-    return 2

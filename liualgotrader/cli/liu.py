@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from liualgotrader.cli.common import guarded, parser_of
-from liualgotrader.cli.positions import add_positions
+from liualgotrader.cli.not_built import PURPOSES, not_built
 from liualgotrader.cli.trader_arguments import market_options
 from liualgotrader.common.config import Settings
 
@@ -22,7 +22,19 @@ The tools beside `trader`.
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
   liu journal show BATCH the money journal of a batch as a table: what was told and decided, record by record
 
-`liu ui`, `liu quickstart` and `liu create portfolio` are not built yet and end with 2."""
+`liu backtest`, `liu mine`, `liu optimize` and `liu portfolio` are the programs `backtester`, `market_miner`,
+`optimizer` and `portfolio` under a name that no other program has; they, `liu ui`, `liu
+quickstart` and `liu create portfolio` are not built yet and end with 2."""
+
+POSITIONS = """\
+A symbol in which the account holds more or less than our books say is set apart: nothing is opened in it,
+and no more leaves it than there is, until you say what became of the difference. What the account holds at the
+start of a session and no strategy of the plan left there is not ours, and never traded; the same words settle it.
+
+  adopt    our books take it over: shares that are gone were sold (or bought back) at the newest price,
+           shares that are more belong to the strategy that trades the symbol (or --strategy)
+  flatten  the same, and what is there of it is closed at market
+  ignore   it is not ours"""
 
 JOURNAL_DESCRIPTION = """\
 Prints what the order gateway was told during a batch, in the order it was written down, and below each record
@@ -45,6 +57,8 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LiuError: in one sentence.
     """
+    if arguments and arguments[0] in PURPOSES:
+        return not_built(f"liu {arguments[0]}", PURPOSES[arguments[0]], arguments[1:])
     options = _psql_options(arguments) or _parser().parse_args(arguments)
     if options.word == "db":
         from liualgotrader.cli.db import run_database_command
@@ -64,22 +78,18 @@ def run(arguments: Sequence[str]) -> int:
         from liualgotrader.cli.simulate import simulate
 
         return simulate(options)
-    if options.word == "positions":
-        from liualgotrader.cli.positions import settle
-
-        return settle(options)
     if options.word == "journal":
         from liualgotrader.cli.journal import show
 
         return show(options)
-    return _kill_switch(options)
+    from liualgotrader.cli.operate import send_request
 
-
-def _kill_switch(options: argparse.Namespace) -> int:
-    from liualgotrader.cli.operate import order
-
-    request = {"do": "kill_switch", "flatten": options.flatten, "whole_account": options.whole_account or ""}
-    return order(Settings.resolve({"home": options.home}), request, options.batch)
+    if options.word == "positions":
+        symbol, strategy = options.symbol.upper(), options.strategy
+        request = {"do": "positions", "how": options.how, "symbol": symbol, "strategy": strategy}
+    else:
+        request = {"do": "kill_switch", "flatten": options.flatten, "whole_account": options.whole_account or ""}
+    return send_request(Settings.resolve({"home": options.home}), request, options.batch)
 
 
 def _psql_options(arguments: Sequence[str]) -> argparse.Namespace | None:
@@ -147,13 +157,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     switch.add_argument("--batch", default="", help="the session, if several are running")
     switch.add_argument("--home", help="the data folder (LIU_HOME)")
-    add_positions(words)
+    positions = words.add_parser(
+        "positions",
+        help="settle a difference between our books and the account",
+        description=POSITIONS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    positions.add_argument("how", choices=("adopt", "flatten", "ignore"))
+    positions.add_argument("symbol")
+    positions.add_argument("--strategy", default="", help="who takes the shares over, if several strategies could")
+    positions.add_argument("--batch", default="", help="the session, if several are running")
+    positions.add_argument("--home", help="the data folder (LIU_HOME)")
     _add_journal(words)
     market = words.add_parser("simulate", help="serve the simulated market alone")
     market_options(market)
     market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")
     market.set_defaults(speed=1.0)
-    for word in _TO_COME:
+    for word in (*PURPOSES, *_TO_COME):
         later = words.add_parser(word, help="not built yet")
         later.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     return parser

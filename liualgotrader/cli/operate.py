@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from liualgotrader.cli.common import complain
-from liualgotrader.cli.screen import PlainScreen
-from liualgotrader.cli.state_text import state_line
+from liualgotrader.cli.screen import PlainScreen, state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.supervisor.operator_socket import Listed, ask, running_sessions, view_from
@@ -24,11 +23,11 @@ def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str 
     if word == "status":
         return _status(settings, orders=orders)
     request: dict[str, Any] = {"do": word, "flatten": flatten} if word == "stop" else {"do": word}
-    return order(settings, request, batch)
+    return send_request(settings, request, batch)
 
 
-def order(settings: Settings, request: Mapping[str, Any], batch: str = "") -> int:
-    """Send an order to the one session that is meant, print the answer, and return the exit status.
+def send_request(settings: Settings, request: Mapping[str, Any], batch: str = "") -> int:
+    """Send a request to the one session that is meant, print the answer, and return the exit status.
 
     0 it was done, 2 it cannot be done as asked, 3 it could not be done now.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from liualgotrader.cli.trader import market_request
+from liualgotrader.cli.trader_arguments import market_request
 from liualgotrader.common.clock import clock_text
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError

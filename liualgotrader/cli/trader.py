@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from liualgotrader.cli.common import complain, flush_output, guarded
-from liualgotrader.cli.configured import configuration_rows, configured
-from liualgotrader.cli.trader_arguments import parse
-from liualgotrader.common.config import Settings
+from liualgotrader.cli.trader_arguments import SETTINGS_STATED, configuration_rows, configured, parse, request_from
+from liualgotrader.common.config import CREDENTIALS, Settings, credential_names, environment
 from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
@@ -22,8 +21,6 @@ from liualgotrader.common.tradeplan import TradePlan
 
 if TYPE_CHECKING:
     from liualgotrader.supervisor.request import TraderRequest
-
-_FROM_THE_COMMAND_LINE = ("tradeplan", "home", "dsn", "consumers", "seed", "fills", "fees", "latency_ms", "full_size")
 _OF_THE_MARKET = {
     "data": "--data",
     "date": "--date",
@@ -54,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         LiuError: in one sentence.
     """
     options = parse(arguments)
-    stated = {name: getattr(options, name) for name in _FROM_THE_COMMAND_LINE}
+    stated = {name: getattr(options, name) for name in SETTINGS_STATED}
     if options.word != "run":
         from liualgotrader.cli.operate import operate
 
@@ -74,19 +71,14 @@ def run(arguments: Sequence[str]) -> int:
         settings, tradeplan = configured(stated)
     except ConfigError as error:
         settings = Settings.resolve(stated)
-        if (left := _left_tradeplan(request, settings)) is None:
+        from liualgotrader.supervisor.arming import LIVE, environment_of, left_plan
+
+        left = left_plan(settings.home_path) if environment_of(request, settings) == LIVE else None
+        if left is None:
             raise
-        tradeplan = left
+        tradeplan = left.tradeplan  # it is followed to its end: exits and protection go on
         request = msgspec.structs.replace(request, broken_plan=str(error))
     return _session(request, settings, tradeplan)
-
-
-def _left_tradeplan(request: TraderRequest, settings: Settings) -> TradePlan | None:
-    """Return the tradeplan of an unfinished session with real money: its positions are looked after by what it was then."""
-    from liualgotrader.supervisor.arming import LIVE, environment_of, left_plan
-
-    left = left_plan(settings.home_path) if environment_of(request, settings) == LIVE else None
-    return left.tradeplan if left is not None else None
 
 
 def allowed(options: argparse.Namespace, settings: Settings) -> None:
@@ -111,50 +103,15 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
     for variable, value in (("DATA_CONNECTOR", settings.data_connector), ("LIU_BROKER", settings.broker)):
         if value != "alpaca":
             raise ConfigError(f"{variable} is '{value}', which is not built yet; use 'alpaca', or --simulate")
-    missing = [
-        n for n, v in (("APCA_API_KEY_ID", settings.key_id), ("APCA_API_SECRET_KEY", settings.secret_key)) if not v
-    ]
+    names = credential_names(environment())
+    missing = [n for n, v in zip(names, (settings.key_id, settings.secret_key), strict=True) if not v]
     if missing:
+        others = [n for pair in CREDENTIALS if pair != names for n in pair if environment().get(n)]
         raise ConfigError(
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set, so there is no account to trade on: "
-            "set the keys of a paper account, or use --simulate"
+            + (f"{' and '.join(others)} cannot stand for it; " if others else "")
+            + "set the keys of a paper account, or use --simulate"
         )
-
-
-def request_from(options: argparse.Namespace) -> TraderRequest:
-    """Return the session's request that the command line makes."""
-    return msgspec.structs.replace(
-        market_request(options),
-        simulate=options.simulate,
-        live=options.live,
-        shadow=options.shadow,
-        flatten=options.flatten,
-        new=options.new,
-        keep=options.keep,
-        verbose=options.verbose,
-        wait=options.wait,
-        dsn_given=bool(options.dsn),
-    )
-
-
-def market_request(options: argparse.Namespace) -> TraderRequest:
-    """Return what the command line says of the simulated market."""
-    from liualgotrader.supervisor.request import TraderRequest
-
-    symbols = options.symbols
-    return TraderRequest(
-        data=options.data or "",
-        day=options.date or "",
-        window_from=options.window_from or "",
-        window_to=options.window_to or "",
-        speed=options.speed or 0.0,
-        quantum_seconds=options.quantum or 0.1,
-        free_run=options.free_run,
-        symbols=symbols if isinstance(symbols, tuple) else (),
-        symbol_count=symbols if isinstance(symbols, int) else 200,
-        port=options.port or 0,
-        state=str(Path(options.state).expanduser().absolute()) if options.state else "",
-    )
 
 
 def _sensible(options: argparse.Namespace) -> None:

@@ -1,20 +1,29 @@
-"""The command line of `trader`."""
+"""The command line of `trader`, and the settings, tradeplan and request that it comes to."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from liualgotrader.cli.common import parser_of
+from liualgotrader.common.config import OPTIONS, Settings
 from liualgotrader.common.events import SYMBOL_RULE, is_symbol
+from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan, shown
+
+if TYPE_CHECKING:
+    from liualgotrader.supervisor.request import TraderRequest
+
 
 DESCRIPTION = """\
 Trade a session with the scanners and strategies of a tradeplan, through real processes, into PostgreSQL.
 
 Without a word it runs a session: on the paper account whose keys stand in APCA_API_KEY_ID and
-APCA_API_SECRET_KEY, or with --simulate on a simulated market on this machine, which needs no account and
-reaches nothing outside. Real money needs its endpoint and --live, and a tradeplan that has traded before."""
+APCA_API_SECRET_KEY (or ALPACA_API_KEY and ALPACA_SECRET_KEY), or with --simulate on a simulated market on
+this machine, which needs no account and reaches nothing outside. Real money needs its endpoint and --live, and a tradeplan that has traded before."""
 
 EPILOG = """\
 words:
@@ -38,6 +47,7 @@ exit codes:
 """
 
 _LEAST_QUANTUM = 0.001  # seconds of market time
+SETTINGS_STATED = ("tradeplan", "home", "dsn", "consumers", "seed", "fills", "fees", "latency_ms", "full_size")
 WORDS = ("run", "status", "stop", "resume")
 
 
@@ -195,3 +205,66 @@ def _symbols(text: str) -> tuple[str, ...] | int:
         if not is_symbol(symbol):
             raise argparse.ArgumentTypeError(f"{symbol!r:.40} is no symbol: {SYMBOL_RULE}")
     return symbols
+
+
+def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
+    """Return the settings and the tradeplan that they name.
+
+    Raises:
+        ConfigError: naming what cannot be meant.
+    """
+    return _configured(stated)[:2]
+
+
+def configuration_rows(stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (name, value, source) of every setting and of every key of the tradeplan, each once, secrets as `***`.
+
+    Raises:
+        ConfigError: naming what cannot be meant.
+    """
+    settings, tradeplan, table = _configured(stated)
+    settings_too = {option.plan_key for option in OPTIONS.values()}
+    return settings.shown() + [row for row in shown(tradeplan, table) if row[0] not in settings_too]
+
+
+def _configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan, Mapping[str, Any]]:
+    path = Settings.resolve(stated).tradeplan_path
+    table = read_tradeplan(path)
+    tradeplan = parse_tradeplan(table, path)
+    return Settings.resolve(stated, tradeplan=table), tradeplan, table
+
+
+def request_from(options: argparse.Namespace) -> TraderRequest:
+    """Return the session's request that the command line makes."""
+    return msgspec.structs.replace(
+        market_request(options),
+        simulate=options.simulate,
+        live=options.live,
+        shadow=options.shadow,
+        flatten=options.flatten,
+        new=options.new,
+        keep=options.keep,
+        verbose=options.verbose,
+        wait=options.wait,
+        dsn_given=bool(options.dsn),
+    )
+
+
+def market_request(options: argparse.Namespace) -> TraderRequest:
+    """Return what the command line says of the simulated market."""
+    from liualgotrader.supervisor.request import TraderRequest
+
+    symbols = options.symbols
+    return TraderRequest(
+        data=options.data or "",
+        day=options.date or "",
+        window_from=options.window_from or "",
+        window_to=options.window_to or "",
+        speed=options.speed or 0.0,
+        quantum_seconds=options.quantum or 0.1,
+        free_run=options.free_run,
+        symbols=symbols if isinstance(symbols, tuple) else (),
+        symbol_count=symbols if isinstance(symbols, int) else 200,
+        port=options.port or 0,
+        state=str(Path(options.state).expanduser().absolute()) if options.state else "",
+    )

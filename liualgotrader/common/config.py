@@ -115,8 +115,9 @@ OPTIONS: Mapping[str, Option] = {
     "data_url": Option("APCA_API_DATA_URL", "", "market-data REST endpoint"),
     "stream_url": Option("ALPACA_STREAM_URL", "", "market-data websocket endpoint"),
     "data_feed": Option("ALPACA_DATA_FEED", "", "sip, or iex for the free plan"),
-    "key_id": Option("APCA_API_KEY_ID", "", "the account's key"),
-    "secret_key": Option("APCA_API_SECRET_KEY", "", "the account's secret"),
+    "key_id": Option("APCA_API_KEY_ID", "", "the account's key; or ALPACA_API_KEY, if neither of this pair is set"),
+    "secret_key": Option("APCA_API_SECRET_KEY", "", "the account's secret; or ALPACA_SECRET_KEY, likewise"),
+    "polygon_key": Option("POLYGON_API_KEY", "", "polygon's key, whose data connector is not built yet"),
     "live": Option("LIU_LIVE", "", "arms real money, as `--live` does: the last four of the account number"),
     "full_size": Option(
         "LIU_FULL_SIZE", "", "0 or 1: trade at all of the limits in a plan's first session with real money"
@@ -125,6 +126,14 @@ OPTIONS: Mapping[str, Option] = {
     "trace": Option("LIU_TRACE_ENABLED", "", "accepted for the original's sake; has no effect"),
     "gcp_stackdriver": Option("GCP_STACKDRIVER", "", "accepted for the original's sake; has no effect"),
 }
+
+
+CREDENTIALS = (("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), ("ALPACA_API_KEY", "ALPACA_SECRET_KEY"))
+
+
+def credential_names(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the variables of the account's key and secret: the first pair of which one is set, never one of each."""
+    return next((pair for pair in CREDENTIALS if any(environment.get(name) for name in pair)), CREDENTIALS[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +160,7 @@ class Settings:
     data_feed: Literal["sip", "iex"] = "sip"
     key_id: Secret = NO_SECRET
     secret_key: Secret = NO_SECRET
+    polygon_key: Secret = NO_SECRET
     live: str = ""
     full_size: bool = False
     debug: bool = False
@@ -170,16 +180,23 @@ class Settings:
         Raises:
             ConfigError: naming the option, variable or key whose value cannot be meant.
         """
+        variables = os.environ if environment is None else environment
+        credentials = dict(zip(("key_id", "secret_key"), credential_names(variables), strict=True))
         places: Mapping[str, Any] = {
             "command line": command_line or {},
-            "environment": os.environ if environment is None else environment,
+            "environment": variables,
             "tradeplan": tradeplan or {},
         }
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for name, option in OPTIONS.items():
-            for place, name_there in _names(name, option):
-                found = _look_up(places[place], name_there)
+            names = {
+                "command line": name,
+                "environment": credentials.get(name, option.variable),
+                "tradeplan": option.plan_key,
+            }
+            for place, name_there in names.items():
+                found = _look_up(places[place], name_there) if name_there else None
                 if found is None or found == "":
                     continue
                 values[name] = _meant(name, name_there, place, found)
@@ -261,14 +278,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _names(name: str, option: Option) -> Iterator[tuple[str, str]]:
-    yield "command line", name
-    if option.variable:
-        yield "environment", option.variable
-    if option.plan_key:
-        yield "tradeplan", option.plan_key
 
 
 def _look_up(place: Mapping[str, Any], name: str) -> Any:

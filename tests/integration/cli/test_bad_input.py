@@ -21,6 +21,7 @@ class Breakout(Strategy):
         return False, {}
 """
 PLAN = '[strategies.Breakout]\nfilename = "breakout.py"\n'
+NOT_BUILT = ["backtester", "market_miner", "optimizer", "portfolio"]
 KEYS = {"APCA_API_KEY_ID": "PKTEST", "APCA_API_SECRET_KEY": "hush-hush-hush"}
 
 
@@ -31,10 +32,11 @@ def program(tmp_path):
     (tmp_path / "tradeplan.toml").write_text(PLAN)
 
     def run(name, *arguments, environment=None):
+        main = f"not_built import {name}" if name in NOT_BUILT else f"{name} import main as {name}"
         ours = ("APCA", "ALPACA", "DSN", "LIU_", "POLYGON", "NUM_", "CPU_", "TRADEPLAN", "DATA_CONNECTOR")
         clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         return subprocess.run(
-            [sys.executable, "-c", f"from liualgotrader.cli.{name} import main; main()", *arguments],
+            [sys.executable, "-c", f"from liualgotrader.cli.{main}; {name}()", *arguments],
             env=clean | {"LIU_HOME": str(tmp_path / "home")} | (environment or {}),
             cwd=tmp_path,
             capture_output=True,
@@ -58,6 +60,19 @@ def must_say(result, code, sentence):
     [
         ((), {}, 2, "APCA_API_KEY_ID and APCA_API_SECRET_KEY are not set.*--simulate"),
         ((), {"APCA_API_KEY_ID": "PK"}, 2, "APCA_API_SECRET_KEY is not set"),
+        ((), {"ALPACA_SECRET_KEY": "hush"}, 2, "ALPACA_API_KEY is not set, so there is no account"),
+        (
+            (),
+            {"APCA_API_KEY_ID": "PK", "ALPACA_SECRET_KEY": "hush"},
+            2,
+            "APCA_API_SECRET_KEY is not set, .*: ALPACA_SECRET_KEY cannot stand for it",
+        ),
+        (
+            (),
+            {"ALPACA_API_KEY": "PK", "ALPACA_SECRET_KEY": "hush", "LIU_BROKER": "gemini"},
+            2,
+            "LIU_BROKER is 'gemini'",
+        ),
         (
             (),
             KEYS | {"APCA_API_BASE_URL": "https://api.alpaca.markets"},
@@ -234,7 +249,7 @@ def test_a_traceback_is_shown_only_when_asked_for(program):
         assert "Traceback" in program("trader", environment={"LIU_DEBUG_ENABLED": said}).stderr
 
 
-@pytest.mark.parametrize("name", ["trader", "backtester", "market_miner", "optimizer", "portfolio", "liu"])
+@pytest.mark.parametrize("name", ["trader", *NOT_BUILT, "liu"])
 def test_every_program_has_help_and_a_version(program, name):
     told = program(name, "--help")
     assert (told.returncode, told.stderr) == (0, "")
@@ -242,9 +257,21 @@ def test_every_program_has_help_and_a_version(program, name):
     assert re.fullmatch(rf"{name} \d+\.\d+.*\n", program(name, "--version").stdout)
 
 
-@pytest.mark.parametrize("name", ["backtester", "market_miner", "optimizer", "portfolio"])
+@pytest.mark.parametrize("name", NOT_BUILT)
 def test_a_program_that_is_not_built_says_so_and_ends_with_2(program, name):
     must_say(program(name, "from", "2020-01-01"), 2, f"{name}: this program is not built yet")
+
+
+@pytest.mark.parametrize("word", ["backtest", "optimize", "portfolio", "mine"])
+def test_a_program_to_come_is_also_a_word_of_liu_which_no_other_program_takes(tmp_path, word):
+    def run(*arguments):
+        command = [sys.executable, "-m", "liualgotrader", word, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    must_say(run("from", "2020-01-01"), 2, f"^liu {word}: this program is not built yet; `liu {word} --help`")
+    told = run("--help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"usage: liu {word}" in told.stdout
 
 
 @pytest.mark.parametrize("word", ["ui", "quickstart", "create"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from liualgotrader.cli.trader import request_from, requests
-from liualgotrader.cli.trader_arguments import parse
+from liualgotrader.cli.trader import requests
+from liualgotrader.cli.trader_arguments import parse, request_from
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.supervisor.simulated_market import kept_account
 

@@ -9,10 +9,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from liualgotrader.cli.live_table import drawn
 from liualgotrader.cli.operate import say_status
-from liualgotrader.cli.screen import PlainScreen, TerminalScreen, screen_for
-from liualgotrader.cli.state_text import state_line
+from liualgotrader.cli.screen import PlainScreen, TerminalScreen, drawn, screen_for, state_line
 from liualgotrader.common.clock import NEW_YORK, instant
 from liualgotrader.supervisor.view import PositionLine, ProcessView, StrategyView, View
 

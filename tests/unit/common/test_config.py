@@ -205,3 +205,19 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
 def test_an_endpoint_is_the_address_of_a_host_or_named_with_its_variable(variable, url):
     with pytest.raises(ConfigError, match=rf"^{variable}: .* is no plain address"):
         resolve(environment={variable: url}).endpoints  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("environment", "key", "secret"),
+    [
+        ({"APCA_API_KEY_ID": "PK1", "APCA_API_SECRET_KEY": "one"}, "PK1", "one"),
+        ({"ALPACA_API_KEY": "PK2", "ALPACA_SECRET_KEY": "two"}, "PK2", "two"),
+        ({"APCA_API_KEY_ID": "PK1", "APCA_API_SECRET_KEY": "one", "ALPACA_API_KEY": "PK2", "ALPACA_SECRET_KEY": "two"}, "PK1", "one"),
+        ({"APCA_API_KEY_ID": "PK1", "ALPACA_SECRET_KEY": "two"}, "PK1", ""),
+        ({"APCA_API_SECRET_KEY": "one", "ALPACA_API_KEY": "PK2", "ALPACA_SECRET_KEY": "two"}, "", "one"),
+        ({"APCA_API_KEY_ID": "", "ALPACA_API_KEY": "PK2", "ALPACA_SECRET_KEY": "two"}, "PK2", "two"),
+    ],
+)  # fmt: skip
+def test_key_and_secret_are_those_of_one_pair_of_names(environment, key, secret):
+    settings = resolve(environment=environment)
+    assert (settings.key_id.reveal(), settings.secret_key.reveal()) == (key, secret)

@@ -1,0 +1,51 @@
+"""The programs that are still to come: each says what it is for, and that it is not built yet."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Sequence
+
+from liualgotrader.cli.common import guarded, parser_of
+
+PURPOSES = {
+    "backtest": """\
+Runs the strategies and scanners of a tradeplan over past sessions, with the engine and the order
+desk that trade live, and stores the runs as a batch of environment BACKTEST.""",
+    "mine": """\
+Runs the miners of miner.toml one after the other: they collect companies, daily prices and other
+facts from a data provider and store them where strategies and scanners read them.""",
+    "optimize": """\
+Backtests a strategy with every combination of the parameters that [optimizer.hyperparameters] of the
+tradeplan spans, and ranks the results.""",
+    "portfolio": """\
+Creates portfolios, lists them, and shows their equity, cash movements and trades.""",
+}
+
+
+def not_built(program: str, purpose: str, arguments: Sequence[str]) -> int:
+    """Answer `--help` and `--version` of a program to come; otherwise say plainly that it is not built yet."""
+    parser = parser_of(program, purpose + "\n\nIt is not built yet: any use but --help and --version ends with 2.")
+    parser.parse_args([word for word in arguments if word in ("-h", "--help", "--version")])
+    print(f"{program}: this program is not built yet; `{program} --help` says what it is for", file=sys.stderr)
+    return 2
+
+
+def backtester() -> None:
+    """Run `backtester`."""
+    guarded("backtester", functools.partial(not_built, "backtester", PURPOSES["backtest"]))
+
+
+def market_miner() -> None:
+    """Run `market_miner`."""
+    guarded("market_miner", functools.partial(not_built, "market_miner", PURPOSES["mine"]))
+
+
+def optimizer() -> None:
+    """Run `optimizer`."""
+    guarded("optimizer", functools.partial(not_built, "optimizer", PURPOSES["optimize"]))
+
+
+def portfolio() -> None:
+    """Run `portfolio`."""
+    guarded("portfolio", functools.partial(not_built, "portfolio", PURPOSES["portfolio"]))
