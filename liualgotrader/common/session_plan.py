@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -57,7 +58,8 @@ class Endpoints(msgspec.Struct, frozen=True):
         """Check the addresses, wherever they come from.
 
         Raises:
-            ConfigError: for one that is not canonical, or beyond this machine where only loopback is allowed.
+            ConfigError: for one that is not canonical, or beyond this machine where only loopback is allowed, or that
+                would get the keys of real money and is not Alpaca's.
         """
         rest, streams = (self.trading_url, self.data_url), (self.stream_url, self.updates_url)
         for address in filter(None, (*rest, *streams)):
@@ -65,6 +67,13 @@ class Endpoints(msgspec.Struct, frozen=True):
                 raise ConfigError(f"{address} is not the one spelling of this address")
             if self.loopback and not is_loopback(address):
                 raise ConfigError(f"a simulation calls nobody outside this machine, yet {address} was to be asked")
+            if self.is_live and not (
+                is_loopback(address) or str(urlsplit(address).hostname).endswith(".alpaca.markets")
+            ):
+                raise ConfigError(
+                    f"the keys of real money are sent to no host but Alpaca's, and {address} is another: leave"
+                    " APCA_API_DATA_URL and ALPACA_STREAM_URL out"
+                )
 
     @property
     def is_live(self) -> bool:

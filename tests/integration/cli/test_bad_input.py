@@ -93,6 +93,16 @@ def must_say(result, code, sentence):
             2,
             "would get the account's keys unencryp",
         ),
+        *(
+            (
+                ("--live",),
+                KEYS
+                | {"APCA_API_BASE_URL": "https://api.alpaca.markets", variable: f"{scheme}://data.alpaca.markets.evil"},
+                2,
+                "^trader: the keys of real money are sent to no host but Alpaca's, and .*evil",
+            )
+            for variable, scheme in (("APCA_API_DATA_URL", "https"), ("ALPACA_STREAM_URL", "wss"))
+        ),
         (
             (),
             KEYS | {"ALPACA_STREAM_URL": "ws://stream.data.alpaca.markets"},
