@@ -1,8 +1,14 @@
 """What a supervisor needs around it: stand-in programs, a screen that remembers, a plan on disk."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tradeplan import Timings, TradePlan
 from liualgotrader.ipc.session_page import SessionPage
+from liualgotrader.supervisor.view import View
 
 PROGRAMS = {
     name: f"tests.fakes.stack.{name}"
@@ -13,42 +19,44 @@ PROGRAMS = {
 class RecordingScreen:
     """A screen that keeps what it was told."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.lines, self.warnings, self.tables, self.views = [], [], [], []
 
-    def line(self, text):
+    def line(self, text: str) -> None:
         self.lines.append(text)
 
-    def warn(self, text):
+    def warn(self, text: str) -> None:
         self.warnings.append(text)
 
-    def show(self, view):
+    def show(self, view: View) -> None:
         self.views.append(view)
 
-    def table(self, title, header, rows):
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         self.tables.append((title, tuple(header), [tuple(r) for r in rows]))
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
 class RecordingOwner:
     """The owner of a stack, as the supervisor's session is one."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.gave_up, self.stopped, self.notices = [], [], []
 
-    def give_up(self, sentence, exit_code):
+    def give_up(self, sentence: str, exit_code: int) -> None:
         self.gave_up.append((exit_code, sentence))
 
-    def slot_stopped(self, slot, reason):
+    def slot_stopped(self, slot: int, reason: str) -> None:
         self.stopped.append((slot, reason))
 
-    def notice(self, level, text):
+    def notice(self, level: str, text: str) -> None:
         self.notices.append(text)
 
 
-def plan_in(folder, *, consumers=1, answer_seconds=5.0, link="seqpacket"):
+def plan_in(
+    folder: Path, *, consumers: int = 1, answer_seconds: float = 5.0, link: str = "seqpacket"
+) -> tuple[SessionPlan, SessionPage]:
     """Return a plan with one strategy per consumer, written into `folder`, and its page."""
     run_dir = folder / "run"
     for name in ("run", "journal", "logs"):

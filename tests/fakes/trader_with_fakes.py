@@ -1,12 +1,14 @@
 """`trader` with stand-ins for all processes but the supervisor: the same command line, another fuse box."""
 
+from __future__ import annotations
+
 import liualgotrader.supervisor.session as session
 from liualgotrader.cli.common import guarded
 from liualgotrader.cli.trader import run
 from tests.fakes.supervisor import PROGRAMS
 
 
-def main():
+def main() -> None:
     session.Session.__init__.__defaults__ = (PROGRAMS,)
     guarded("trader", run)
 

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +48,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, EmbeddedServer]]:
     folder = tmp_path_factory.mktemp("home")
     with EmbeddedServer.start(folder) as server:
         server.ensure_database("liu_simulated")
@@ -54,13 +56,19 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def trader(home, tmp_path):
+def trader(home: tuple[Path, EmbeddedServer], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that starts `trader --simulate` with stand-ins; everything started is ended."""
     (tmp_path / "breakout.py").write_text(STRATEGY)
     (tmp_path / "tradeplan.toml").write_text(PLAN)
     started = []
 
-    def start(*arguments, behaviour=None, ends=False, simulate=True, environment_more=None):
+    def start(
+        *arguments: str,
+        behaviour: dict[str, str] | None = None,
+        ends: bool = False,
+        simulate: bool = True,
+        environment_more: dict[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
         (tmp_path / "behaviour.json").write_text(json.dumps(behaviour or {}))
         if ends:
             end_market(tmp_path)
@@ -86,17 +94,17 @@ def trader(home, tmp_path):
         process.communicate(timeout=60)
 
 
-def end_market(tmp_path):
+def end_market(tmp_path: Path) -> None:
     """Let the market's day be over, once every process is ready."""
     (tmp_path / THE_END).touch()
 
 
-def finish(process):
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=GUARD_SECONDS)
     return process.returncode, out, err
 
 
-def until_line(tmp_path, start, times=1):
+def until_line(tmp_path: Path, start: str, times: int = 1) -> list[str]:
     """Wait until stand-ins have written so many lines that begin so."""
     log = tmp_path / "did.log"
     deadline = time.monotonic() + GUARD_SECONDS
@@ -108,7 +116,7 @@ def until_line(tmp_path, start, times=1):
     raise AssertionError(f"nobody did {start!r}: {log.read_text() if log.exists() else 'nothing'}")
 
 
-def until_ready(home):
+def until_ready(home: tuple[Path, EmbeddedServer]) -> Any:
     """Wait until every process of the one session that runs is ready; return the session."""
     deadline = time.monotonic() + GUARD_SECONDS
     while time.monotonic() < deadline:
@@ -121,22 +129,24 @@ def until_ready(home):
     raise AssertionError("no session became ready")
 
 
-def batch_in(out):
+def batch_in(out: str) -> str:
     return next(line.split()[1] for line in out.splitlines() if line.startswith("batch "))
 
 
-def rows(home, query):
+def rows(home: tuple[Path, EmbeddedServer], query: str) -> list[list[str]]:
     return [line.split("|") for line in home[1].run_sql(query, database="liu_simulated").splitlines()]
 
 
-def is_alive(pid):
+def is_alive(pid: int) -> bool:
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
 
 
-def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, home):
+def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(
+    trader: Callable[..., subprocess.Popen[str]], home: tuple[Path, EmbeddedServer]
+) -> None:
     code, out, err = finish(trader(behaviour={"order_gateway": "trade"}, ends=True))
     assert (code, err) == (0, ""), out
     batch = batch_in(out)
@@ -159,7 +169,9 @@ def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(trader, h
     ) == [["0"]]
 
 
-def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(trader, tmp_path):
+def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     process = trader()
     victims = ("consumer-1", "order_gateway", "scanners_runner", "producer")
     for name in victims:
@@ -173,7 +185,9 @@ def test_kill_9_of_any_process_leaves_a_session_that_ends_as_it_should(trader, t
     assert out.count("was killed by SIGKILL; it is started again") == 4
 
 
-def test_a_killed_postmaster_is_started_again(trader, tmp_path, home):
+def test_a_killed_postmaster_is_started_again(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     process = trader()
     until_line(tmp_path, "start consumer-0 ")
     os.kill(home[1].postmaster_pid, signal.SIGKILL)
@@ -186,7 +200,9 @@ def test_a_killed_postmaster_is_started_again(trader, tmp_path, home):
     assert "Session summary" in out
 
 
-def test_a_dead_simulated_market_ends_the_session_with_3_and_a_sentence(trader, home):
+def test_a_dead_simulated_market_ends_the_session_with_3_and_a_sentence(
+    trader: Callable[..., subprocess.Popen[str]], home: tuple[Path, EmbeddedServer]
+) -> None:
     code, out, err = finish(trader(behaviour={"simulator": "die"}))
     assert code == 3
     assert "the simulated market is gone, so the session ends" in err
@@ -194,18 +210,24 @@ def test_a_dead_simulated_market_ends_the_session_with_3_and_a_sentence(trader, 
     assert reasons == [["the simulated market is gone"]] * 2
 
 
-def test_a_market_that_cannot_start_is_a_sentence_and_leaves_no_open_batch(trader, home):
+def test_a_market_that_cannot_start_is_a_sentence_and_leaves_no_open_batch(
+    trader: Callable[..., subprocess.Popen[str]], home: tuple[Path, EmbeddedServer]
+) -> None:
     code, _, err = finish(trader(behaviour={"simulator": "refuse"}))
     assert (code, err) == (2, "trader: The data folder holds nothing.\n")
     assert rows(home, "SELECT count(*) FROM batch WHERE ended_at IS NULL") == [["0"]]
 
 
-def test_an_error_of_the_gateway_ends_the_session_with_its_sentence_and_status(trader):
+def test_an_error_of_the_gateway_ends_the_session_with_its_sentence_and_status(
+    trader: Callable[..., subprocess.Popen[str]],
+) -> None:
     code, out, err = finish(trader(behaviour={"order_gateway": "fail"}))
     assert (code, err) == (3, "trader: the broker says no; ask it why.\n"), out
 
 
-def test_a_batch_whose_gateway_gives_up_stays_unfinished_until_one_has_looked_after_it(trader, tmp_path, home):
+def test_a_batch_whose_gateway_gives_up_stays_unfinished_until_one_has_looked_after_it(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     first = trader()
     until_line(tmp_path, "start scanners_runner")
     first.kill()
@@ -223,7 +245,9 @@ def test_a_batch_whose_gateway_gives_up_stays_unfinished_until_one_has_looked_af
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
-def test_a_gateway_that_gives_up_while_it_is_to_stop_says_why_and_its_status_is_the_sessions(trader, home, by_hand):
+def test_a_gateway_that_gives_up_while_it_is_to_stop_says_why_and_its_status_is_the_sessions(
+    trader: Callable[..., subprocess.Popen[str]], home: tuple[Path, EmbeddedServer], by_hand: bool
+) -> None:
     process = trader(behaviour={"order_gateway": "fail-at-end"}, ends=not by_hand)
     if by_hand:
         until_ready(home)
@@ -234,7 +258,9 @@ def test_a_gateway_that_gives_up_while_it_is_to_stop_says_why_and_its_status_is_
     assert finish(trader(ends=True))[0] == 0
 
 
-def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader, tmp_path):
+def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     process = trader()
     until_line(tmp_path, "told order_gateway OperatorRequest(name='announced'")
     process.send_signal(signal.SIGTERM)
@@ -249,7 +275,9 @@ def test_the_gateway_is_told_when_a_person_could_read_whose_account_it_is(trader
         ("slot-ends", 4, "every strategy was stopped before its time: Breakout: raised 10 times"),
     ],
 )
-def test_a_session_in_which_no_strategy_is_left_ends_at_once_and_not_with_0(trader, word, status, sentence):
+def test_a_session_in_which_no_strategy_is_left_ends_at_once_and_not_with_0(
+    trader: Callable[..., subprocess.Popen[str]], word: str, status: int, sentence: str
+) -> None:
     code, out, err = finish(trader(behaviour={"consumer-0": word, "consumer-1": word}))
     assert code == status, out
     assert sentence in err
@@ -257,7 +285,9 @@ def test_a_session_in_which_no_strategy_is_left_ends_at_once_and_not_with_0(trad
     assert "nothing was traded: " in out
 
 
-def test_a_session_that_is_being_prepared_says_so_and_can_be_stopped(trader, home):
+def test_a_session_that_is_being_prepared_says_so_and_can_be_stopped(
+    trader: Callable[..., subprocess.Popen[str]], home: tuple[Path, EmbeddedServer]
+) -> None:
     process = trader()
     environment = dict(os.environ, LIU_HOME=str(home[0]))
     deadline = time.monotonic() + GUARD_SECONDS
@@ -275,7 +305,9 @@ def test_a_session_that_is_being_prepared_says_so_and_can_be_stopped(trader, hom
     assert list((home[0] / "run").glob("trader-*")) == []
 
 
-def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):
+def test_ctrl_c_ends_in_order_with_130(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     process = trader("--flatten")
     until_ready(home)
     process.send_signal(signal.SIGINT)
@@ -287,7 +319,9 @@ def test_ctrl_c_ends_in_order_with_130(trader, tmp_path, home):
     ]
 
 
-def test_a_second_ctrl_c_kills_everything(trader, tmp_path, home):
+def test_a_second_ctrl_c_kills_everything(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     process = trader(behaviour={"consumer-0": "stubborn"})
     pid = int(until_line(tmp_path, "start consumer-0 ")[0].split()[2])
     until_ready(home)
@@ -301,8 +335,8 @@ def test_a_second_ctrl_c_kills_everything(trader, tmp_path, home):
 
 
 def test_a_killed_supervisor_leaves_no_process_and_the_next_takes_the_batch_up_where_the_market_stood(
-    trader, tmp_path, home
-):
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     first = trader()
     pids = [
         int(until_line(tmp_path, f"start {n} ")[0].split()[2]) for n in ("simulator", "order_gateway", "consumer-0")
@@ -324,7 +358,9 @@ def test_a_killed_supervisor_leaves_no_process_and_the_next_takes_the_batch_up_w
     assert rows(home, f"SELECT count(*) FROM algo_run WHERE batch_id = '{batch_in(out)}'") == [["2"]]
 
 
-def test_new_begins_a_fresh_batch_and_ends_the_one_left_unfinished(trader, tmp_path, home):
+def test_new_begins_a_fresh_batch_and_ends_the_one_left_unfinished(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     first = trader()
     until_line(tmp_path, "start scanners_runner")
     first.kill()
@@ -337,7 +373,9 @@ def test_new_begins_a_fresh_batch_and_ends_the_one_left_unfinished(trader, tmp_p
     ]
 
 
-def test_status_and_stop_talk_to_the_running_session(trader, tmp_path, home):
+def test_status_and_stop_talk_to_the_running_session(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     process = trader()
     until_ready(home)
     environment = dict(os.environ, LIU_HOME=str(home[0]))
@@ -353,7 +391,9 @@ def test_status_and_stop_talk_to_the_running_session(trader, tmp_path, home):
     assert rows(home, f"SELECT DISTINCT end_reason FROM algo_run WHERE batch_id = '{batch_in(out)}'") == [["stopped"]]
 
 
-def test_status_counts_a_fill_as_soon_as_its_row_is_there(trader, tmp_path, home):
+def test_status_counts_a_fill_as_soon_as_its_row_is_there(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     process = trader()
     until_ready(home)  # the supervisor has looked at the record and is told of nothing new after
     run = rows(home, "SELECT max(algo_run_id) FROM algo_run")[0][0]
@@ -371,7 +411,9 @@ def test_status_counts_a_fill_as_soon_as_its_row_is_there(trader, tmp_path, home
     assert finish(process)[0] == 0
 
 
-def test_no_variable_of_a_vendor_reaches_a_process_of_the_simulated_market(trader, tmp_path):
+def test_no_variable_of_a_vendor_reaches_a_process_of_the_simulated_market(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     process = trader()
     pid = int(until_line(tmp_path, "start order_gateway ")[0].split()[2])
     environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
@@ -387,7 +429,9 @@ def test_no_variable_of_a_vendor_reaches_a_process_of_the_simulated_market(trade
 PAPER = {"APCA_API_KEY_ID": "PKTEST", "APCA_API_BASE_URL": "http://127.0.0.1:9"}
 
 
-def test_a_paper_session_keeps_its_keys_and_writes_to_its_own_database(trader, tmp_path, home):
+def test_a_paper_session_keeps_its_keys_and_writes_to_its_own_database(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     plan = (tmp_path / "tradeplan.toml").read_text()
     (tmp_path / "tradeplan.toml").write_text("bypass_market_schedule = true\n" + plan)
     process = trader("--shadow", simulate=False, environment_more=PAPER)
@@ -405,7 +449,9 @@ def test_a_paper_session_keeps_its_keys_and_writes_to_its_own_database(trader, t
     assert told == ["PAPER|stopped"] * 2
 
 
-def test_a_second_paper_session_of_the_day_is_refused_while_the_first_runs(trader, tmp_path):
+def test_a_second_paper_session_of_the_day_is_refused_while_the_first_runs(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     plan = (tmp_path / "tradeplan.toml").read_text()
     (tmp_path / "tradeplan.toml").write_text("bypass_market_schedule = true\n" + plan)
     first = trader(simulate=False, environment_more=PAPER)
@@ -417,7 +463,9 @@ def test_a_second_paper_session_of_the_day_is_refused_while_the_first_runs(trade
     assert finish(first)[0] == 0
 
 
-def test_check_says_what_would_run_and_starts_nothing(trader, tmp_path):
+def test_check_says_what_would_run_and_starts_nothing(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     code, out, err = finish(trader("--check"))
     assert (code, err) == (0, ""), out
     assert "Breakout (per symbol, DAY_TRADE); scanners momentum; 2 consumer(s), 2 slots" in out
@@ -430,7 +478,9 @@ def test_check_says_what_would_run_and_starts_nothing(trader, tmp_path):
     assert "no  strategies and scanners: [strategies.Breakout] breakout.py cannot be imported" in out
 
 
-def test_check_does_not_call_ready_what_cannot_run_or_will_surprise(trader, tmp_path):
+def test_check_does_not_call_ready_what_cannot_run_or_will_surprise(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     plan = (tmp_path / "tradeplan.toml").read_text()
     (tmp_path / "tradeplan.toml").write_text(plan.replace("min_gap = 1", "min_gap = 1\nrecurence = 5"))
     code, out, _ = finish(trader("--check"))
@@ -450,7 +500,9 @@ def test_check_does_not_call_ready_what_cannot_run_or_will_surprise(trader, tmp_
     assert (code, "500 consumers are asked for" in out) == (2, True)
 
 
-def test_a_plan_of_which_no_strategy_can_be_made_is_refused_before_anything_starts(trader, tmp_path):
+def test_a_plan_of_which_no_strategy_can_be_made_is_refused_before_anything_starts(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     (tmp_path / "breakout.py").write_text(
         STRATEGY.replace("        super()", "        open('/no/model')\n        super()")
     )
@@ -462,7 +514,9 @@ def test_a_plan_of_which_no_strategy_can_be_made_is_refused_before_anything_star
     assert not (tmp_path / "did.log").exists()
 
 
-def test_check_leaves_the_database_that_dsn_names_as_it_is(trader, home):
+def test_check_leaves_the_database_that_dsn_names_as_it_is(
+    trader: Callable[..., subprocess.Popen[str]], home: tuple[Path, EmbeddedServer]
+) -> None:
     home[1].ensure_database("somebodys")
     dsn = home[1].dsn("somebodys")
     code, out, err = finish(trader("--check", "--dsn", dsn))
@@ -471,7 +525,9 @@ def test_check_leaves_the_database_that_dsn_names_as_it_is(trader, home):
     assert home[1].run_sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database="somebodys") == "0\n"
 
 
-def test_check_and_session_say_the_same_of_a_database_that_is_away(trader):
+def test_check_and_session_say_the_same_of_a_database_that_is_away(
+    trader: Callable[..., subprocess.Popen[str]],
+) -> None:
     dead = ("--dsn", "postgresql://me:hidden@127.0.0.1:9/nowhere")
     _, told, _ = finish(trader("--check", *dead))
     code, _, err = finish(trader(*dead))
@@ -482,7 +538,9 @@ def test_check_and_session_say_the_same_of_a_database_that_is_away(trader):
     assert "hidden" not in told + err
 
 
-def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(trader, tmp_path, home):
+def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
     plan = (tmp_path / "tradeplan.toml").read_text()
     (tmp_path / "tradeplan.toml").write_text(plan + "[timings]\nstrategy_answer_seconds = 0.5\n")
     process = trader(behaviour={"consumer-0": "hang-once"})
@@ -495,7 +553,7 @@ def test_a_strategy_that_never_answers_is_marked_and_the_session_goes_on(trader,
     assert runs == [["no answer"], ["market close"]]
 
 
-def test_keep_leaves_the_market_open_until_ctrl_c(trader, tmp_path):
+def test_keep_leaves_the_market_open_until_ctrl_c(trader: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     process = trader("--keep", ends=True)
     assert process.stdout is not None
     lines = iter(process.stdout.readline, "")

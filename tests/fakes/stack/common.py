@@ -5,30 +5,34 @@ die (exit 1 when ready), die-once, hang-once (in a strategy's call), crash-in-ca
 slot-fails and slot-ends (its strategy stops before and after it is ready), stubborn (ignore Stop), trade and buy (gateway: store two executions, or one). What they did is appended to `did.log`.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
 import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from liualgotrader.common.control import DeskFacts, SlotEnded
 from liualgotrader.common.errors import OutsideError
-from liualgotrader.ipc.child_process import run_child
+from liualgotrader.ipc.child_process import Child, Queues, run_child
 from liualgotrader.ipc.session_page import symbol_cell
 
 
-def behaviour_of(run_dir, name):
+def behaviour_of(run_dir: str, name: str) -> str:
     path = Path(os.environ.get("LIU_FAKE_BEHAVIOUR") or Path(run_dir) / "behaviour.json")
     return json.loads(path.read_text()).get(name, "") if path.exists() else ""
 
 
-def did(run_dir, text):
+def did(run_dir: str, text: str) -> None:
     path = Path(os.environ.get("LIU_FAKE_BEHAVIOUR") or Path(run_dir) / "x").with_name("did.log")
     with path.open("a") as log:
         log.write(text + "\n")
 
 
-def first_time(run_dir, name):
+def first_time(run_dir: str, name: str) -> bool:
     path = Path(os.environ.get("LIU_FAKE_BEHAVIOUR") or Path(run_dir) / "x").with_name(f"{name}.once")
     try:
         path.touch(exist_ok=False)
@@ -37,10 +41,16 @@ def first_time(run_dir, name):
     return True
 
 
-def play(name, run_dir, control, extra=None, queues=None):
+def play(
+    name: str,
+    run_dir: str,
+    control: Connection,
+    extra: Callable[[Child, str], Awaitable[None]] | None = None,
+    queues: Queues | None = None,
+) -> None:
     word = behaviour_of(run_dir, name)
 
-    async def body(child):
+    async def body(child: Child) -> None:
         did(run_dir, f"start {name} {os.getpid()}")
         if word == "fail":
             raise OutsideError("the broker says no; ask it why.")

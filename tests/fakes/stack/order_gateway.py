@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from decimal import Decimal
+from multiprocessing.connection import Connection
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.config import Secrets
@@ -6,10 +9,11 @@ from liualgotrader.common.control import UNANNOUNCED, DeskFacts
 from liualgotrader.common.errors import MoneyNeedsAPerson
 from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.rows import OrderRow, TradeRow
+from liualgotrader.ipc.child_process import Child, Queues
 from tests.fakes.stack.common import play
 
 
-async def trade(child, word):
+async def trade(child: Child, word: str) -> None:
     """Store an order and an execution each for a purchase of 10 at 100 and, if not told only to buy, a sale at 105."""
     facts = {"account": "PA1234567", "equity": "100000", "positions": [], "open_orders": []}
     child.send(DeskFacts({**facts, UNANNOUNCED: True}))
@@ -50,5 +54,5 @@ async def trade(child, word):
         child.send(DeskFacts({"positions": [held]}))
 
 
-def run(run_dir, control, queues=None):
+def run(run_dir: str, control: Connection, queues: Queues | None = None) -> None:
     play("order_gateway", run_dir, control, trade, queues)

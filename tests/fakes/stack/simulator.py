@@ -1,9 +1,11 @@
 """A market whose time hardly passes, until the test says that the day is over and every process has been ready."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,7 @@ SLOW = 1.0
 THE_END = "market-ends"  # a file beside the behaviour's
 
 
-def run(spec_path, control):
+def run(spec_path: str, control: Connection) -> None:
     spec = msgspec.json.decode(Path(spec_path).read_bytes(), type=MarketSpec)
     folder = str(Path(spec_path).parent)
     word = behaviour_of(folder, "simulator")

@@ -7,6 +7,9 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +29,12 @@ KEYS = {"APCA_API_KEY_ID": "PKTEST", "APCA_API_SECRET_KEY": "hush-hush-hush"}
 
 
 @pytest.fixture
-def program(tmp_path):
+def program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return a function that runs one of our programs in a folder with a good tradeplan."""
     (tmp_path / "breakout.py").write_text(STRATEGY)
     (tmp_path / "tradeplan.toml").write_text(PLAN)
 
-    def run(name, *arguments, environment=None):
+    def run(name: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         main = f"not_built import {name}" if name in NOT_BUILT else f"{name} import main as {name}"
         ours = ("APCA", "ALPACA", "DSN", "LIU_", "POLYGON", "NUM_", "CPU_", "TRADEPLAN", "DATA_CONNECTOR")
         clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
@@ -48,7 +51,7 @@ def program(tmp_path):
     return run
 
 
-def must_say(result, code, sentence):
+def must_say(result: subprocess.CompletedProcess[str], code: int, sentence: str) -> None:
     assert (result.returncode, result.stderr.count("\n")) == (code, 1), result.stderr
     assert re.search(sentence, result.stderr), result.stderr
     assert "Traceback" not in result.stderr + result.stdout
@@ -135,12 +138,16 @@ def must_say(result, code, sentence):
         (("--simulate", "--home", "/proc/nothing"), {}, 2, "data folder /proc/nothing"),
     ],
 )
-def test_trader_says_what_is_wrong(program, arguments, environment, code, sentence):
+def test_trader_says_what_is_wrong(
+    program: Callable[..., subprocess.CompletedProcess[str]], arguments: Any, environment: Any, code: Any, sentence: Any
+) -> None:
     must_say(program("trader", *arguments, environment=environment), code, sentence)
 
 
 @pytest.mark.parametrize("name", ["trades", "tick/abc/20240311_trade.zip"], ids=["files", "lean"])
-def test_a_folder_without_the_day_lists_its_days_before_anything_is_started(program, tmp_path, name):
+def test_a_folder_without_the_day_lists_its_days_before_anything_is_started(
+    program: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, name: str
+) -> None:
     path = tmp_path / "days" / name if "." in name else tmp_path / "days" / "trades.csv"
     path.parent.mkdir(parents=True)
     path.write_text("symbol,at,price,size\nABC,2024-03-11T15:00:00Z,10,100\n")
@@ -164,7 +171,9 @@ def test_a_folder_without_the_day_lists_its_days_before_anything_is_started(prog
         ("--fast",),
     ],
 )
-def test_an_argument_that_makes_no_sense_ends_with_2_and_the_usage(program, arguments):
+def test_an_argument_that_makes_no_sense_ends_with_2_and_the_usage(
+    program: Callable[..., subprocess.CompletedProcess[str]], arguments: Any
+) -> None:
     result = program("trader", *arguments)
     assert result.returncode == 2
     assert result.stderr.startswith("usage: trader")
@@ -184,7 +193,9 @@ def test_an_argument_that_makes_no_sense_ends_with_2_and_the_usage(program, argu
         ("liu", ("positions", "flaten", "IBM"), "there is no 'flaten' here; did you mean `flatten`?"),
     ],
 )
-def test_an_unknown_word_or_option_names_the_nearest(program, name, arguments, nearest):
+def test_an_unknown_word_or_option_names_the_nearest(
+    program: Callable[..., subprocess.CompletedProcess[str]], name: str, arguments: tuple[Any, ...], nearest: str
+) -> None:
     result = program(name, *arguments)
     assert result.returncode == 2
     assert nearest in result.stderr.splitlines()[-1]
@@ -200,7 +211,9 @@ def test_an_unknown_word_or_option_names_the_nearest(program, name, arguments, n
         (PLAN, "class Breakout: pass", "must extend"),
     ],
 )
-def test_a_bad_tradeplan_or_strategy_is_known_before_anything_starts(program, tmp_path, plan, strategy, sentence):
+def test_a_bad_tradeplan_or_strategy_is_known_before_anything_starts(
+    program: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, plan: Any, strategy: Any, sentence: str
+) -> None:
     (tmp_path / "tradeplan.toml").write_text(plan)
     (tmp_path / "breakout.py").write_text(strategy)
     must_say(program("trader", "--simulate"), 2, sentence)
@@ -218,20 +231,24 @@ def test_a_bad_tradeplan_or_strategy_is_known_before_anything_starts(program, tm
         (("--port", "70000"), "no  simulated market: --port is 70000, but a port is a number"),
     ],
 )
-def test_check_does_not_call_a_market_ready_that_cannot_open(program, arguments, sentence):
+def test_check_does_not_call_a_market_ready_that_cannot_open(
+    program: Callable[..., subprocess.CompletedProcess[str]], arguments: tuple[Any, ...], sentence: str
+) -> None:
     told = program("trader", "--simulate", "--check", *arguments)
     assert (told.returncode, told.stderr) == (2, "")
     assert re.search(sentence, told.stdout), told.stdout
     assert told.stdout.endswith("1 of these must be put right first\n")
 
 
-def test_check_says_once_which_setting_cannot_be_meant(program):
+def test_check_says_once_which_setting_cannot_be_meant(
+    program: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     told = program("trader", "--simulate", "--check", environment={"NUM_CONSUMERS": "x"})
     sentence = "  no  tradeplan: NUM_CONSUMERS is 'x', but it must be a whole number\n"
     assert (told.returncode, told.stdout, told.stderr) == (2, f"{sentence}1 of these must be put right first\n", "")
 
 
-def test_a_file_named_like_a_module_of_pythons_in_the_working_directory_ends_no_process(tmp_path):
+def test_a_file_named_like_a_module_of_pythons_in_the_working_directory_ends_no_process(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "trader.py"  # a script, as the installed one: the working directory is not on its path
     script.write_text("from liualgotrader.cli.trader import main\n\nif __name__ == '__main__':\n    main()\n")
@@ -246,7 +263,7 @@ def test_a_file_named_like_a_module_of_pythons_in_the_working_directory_ends_no_
     assert "ok  strategies and scanners: Breakout" in told.stdout, told.stdout + told.stderr
 
 
-def test_a_port_in_use_is_said(program):
+def test_a_port_in_use_is_said(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -254,13 +271,15 @@ def test_a_port_in_use_is_said(program):
         must_say(program("trader", "--simulate", "--port", port), 3, f"port {port} cannot be used.*--port")
 
 
-def test_a_traceback_is_shown_only_when_asked_for(program):
+def test_a_traceback_is_shown_only_when_asked_for(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     for said in ("1", "True"):
         assert "Traceback" in program("trader", environment={"LIU_DEBUG_ENABLED": said}).stderr
 
 
 @pytest.mark.parametrize("name", ["trader", *NOT_BUILT, "liu"])
-def test_every_program_has_help_and_a_version(program, name):
+def test_every_program_has_help_and_a_version(
+    program: Callable[..., subprocess.CompletedProcess[str]], name: Any
+) -> None:
     told = program(name, "--help")
     assert (told.returncode, told.stderr) == (0, "")
     assert "exit codes:" in told.stdout
@@ -268,13 +287,15 @@ def test_every_program_has_help_and_a_version(program, name):
 
 
 @pytest.mark.parametrize("name", NOT_BUILT)
-def test_a_program_that_is_not_built_says_so_and_ends_with_2(program, name):
+def test_a_program_that_is_not_built_says_so_and_ends_with_2(
+    program: Callable[..., subprocess.CompletedProcess[str]], name: Any
+) -> None:
     must_say(program(name, "from", "2020-01-01"), 2, f"{name}: this program is not built yet")
 
 
 @pytest.mark.parametrize("word", ["backtest", "optimize", "portfolio", "mine"])
-def test_a_program_to_come_is_also_a_word_of_liu_which_no_other_program_takes(tmp_path, word):
-    def run(*arguments):
+def test_a_program_to_come_is_also_a_word_of_liu_which_no_other_program_takes(tmp_path: Path, word: str) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "liualgotrader", word, *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
 
@@ -285,17 +306,21 @@ def test_a_program_to_come_is_also_a_word_of_liu_which_no_other_program_takes(tm
 
 
 @pytest.mark.parametrize("word", ["ui", "quickstart", "create"])
-def test_a_tool_that_is_not_built_says_so_and_ends_with_2(program, word):
+def test_a_tool_that_is_not_built_says_so_and_ends_with_2(
+    program: Callable[..., subprocess.CompletedProcess[str]], word: str
+) -> None:
     must_say(program("liu", word), 2, "not built yet")
 
 
-def test_no_running_session_is_no_error_for_status(program):
+def test_no_running_session_is_no_error_for_status(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     told = program("trader", "status")
     assert (told.returncode, told.stderr) == (0, "")
     assert "no session is running" in told.stdout
 
 
-def test_show_config_prints_each_value_with_its_source_and_no_secret(program):
+def test_show_config_prints_each_value_with_its_source_and_no_secret(
+    program: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     told = program("trader", "--show-config", "--consumers", "3", environment=KEYS | {"DSN": "postgresql://u:hush@h/d"})
     assert told.returncode == 0, told.stderr
     names = [line.split()[0] for line in told.stdout.splitlines()]

@@ -1,28 +1,40 @@
 """Real processes that die, hang, fall silent and are killed; the stack deals with each."""
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import json
 import os
 import signal
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from liualgotrader.common.session_plan import read_plan, write_plan
+from liualgotrader.common.session_plan import SessionPlan, read_plan, write_plan
 from liualgotrader.ipc.child_process import start_resource_tracker
-from liualgotrader.ipc.session_page import Cell, Life
+from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.scanners_runner.scanner_marks import Marks
 from liualgotrader.supervisor import managed_process
 from liualgotrader.supervisor.stack import Stack
 from tests.fakes.supervisor import PROGRAMS, RecordingOwner, plan_in
 
+Made = tuple[Stack, RecordingOwner, SessionPage]
+
 
 @pytest.fixture
-def stack_of(tmp_path):
+def stack_of(tmp_path: Path) -> Iterator[Callable[..., Made]]:
     made = []
 
-    def make(behaviour=None, *, wanted=("order_gateway", "consumer-0"), **plan_arguments):
+    def make(
+        behaviour: dict[str, str] | None = None,
+        *,
+        wanted: Sequence[str] = ("order_gateway", "consumer-0"),
+        **plan_arguments: Any,
+    ) -> Made:
         plan, page = plan_in(tmp_path, **plan_arguments)
         (tmp_path / "run" / "behaviour.json").write_text(json.dumps(behaviour or {}))
         owner = RecordingOwner()
@@ -35,25 +47,25 @@ def stack_of(tmp_path):
         page.close()
 
 
-async def until(condition, seconds=60.0):
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
 
 
-async def end(stack):
+async def end(stack: Stack) -> None:
     stack.kill()
     for worker in stack.workers.values():
         if worker.alive:
             await worker.ended.wait()
 
 
-def did(tmp_path):
+def did(tmp_path: Path) -> list[str]:
     path = tmp_path / "run" / "did.log"
     return path.read_text().splitlines() if path.exists() else []
 
 
-async def test_processes_start_take_part_and_stop_in_order(stack_of, tmp_path):
+async def test_processes_start_take_part_and_stop_in_order(stack_of: Callable[..., Made], tmp_path: Path) -> None:
     wanted = ("order_gateway", "producer", "consumer-0", "consumer-1", "scanners_runner")
     stack, owner, page = stack_of(wanted=wanted, consumers=2)
     assert all(page.get(page.process(name), Cell.LIFE) == Life.DOWN for name in wanted)
@@ -71,7 +83,9 @@ async def test_processes_start_take_part_and_stop_in_order(stack_of, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_no_signal_to_the_group_ends_a_process_even_while_it_is_started(stack_of, number):
+async def test_no_signal_to_the_group_ends_a_process_even_while_it_is_started(
+    stack_of: Callable[..., Made], number: Any
+) -> None:
     stack, owner, _ = stack_of()
     stack.start()
     for _ in range(50):  # from before the interpreter runs until the process takes part
@@ -83,7 +97,9 @@ async def test_no_signal_to_the_group_ends_a_process_even_while_it_is_started(st
     assert owner.notices == []
 
 
-async def test_nobody_but_the_supervisor_hears_of_the_end_of_its_group_not_even_multiprocessings_helper(stack_of):
+async def test_nobody_but_the_supervisor_hears_of_the_end_of_its_group_not_even_multiprocessings_helper(
+    stack_of: Callable[..., Made],
+) -> None:
     resource_tracker._resource_tracker._stop()  # one that another test started would hear of them
     start_resource_tracker()
     helper = resource_tracker._resource_tracker._pid
@@ -96,7 +112,9 @@ async def test_nobody_but_the_supervisor_hears_of_the_end_of_its_group_not_even_
     await end(stack)
 
 
-async def test_what_a_killed_gateway_was_told_at_the_end_its_repair_is_told_as_well(stack_of, tmp_path):
+async def test_what_a_killed_gateway_was_told_at_the_end_its_repair_is_told_as_well(
+    stack_of: Callable[..., Made], tmp_path: Path
+) -> None:
     stack, _, _ = stack_of(wanted=("order_gateway",))
     stack.start()
     worker = stack.workers["order_gateway"]
@@ -109,7 +127,7 @@ async def test_what_a_killed_gateway_was_told_at_the_end_its_repair_is_told_as_w
     assert worker.exit_code == 0
 
 
-async def test_a_killed_process_is_started_again_and_holds_the_market_meanwhile(stack_of):
+async def test_a_killed_process_is_started_again_and_holds_the_market_meanwhile(stack_of: Callable[..., Made]) -> None:
     stack, owner, page = stack_of()
     stack.start()
     worker = stack.workers["consumer-0"]
@@ -124,7 +142,7 @@ async def test_a_killed_process_is_started_again_and_holds_the_market_meanwhile(
     await end(stack)
 
 
-async def test_a_process_that_dies_again_and_again_ends_the_session(stack_of):
+async def test_a_process_that_dies_again_and_again_ends_the_session(stack_of: Callable[..., Made]) -> None:
     stack, owner, _ = stack_of({"consumer-0": "die"}, wanted=("consumer-0",))
     stack.start()
     await until(lambda: owner.gave_up)
@@ -135,7 +153,9 @@ async def test_a_process_that_dies_again_and_again_ends_the_session(stack_of):
     await end(stack)
 
 
-async def test_an_error_that_restarting_cannot_cure_ends_the_session_with_its_sentence(stack_of):
+async def test_an_error_that_restarting_cannot_cure_ends_the_session_with_its_sentence(
+    stack_of: Callable[..., Made],
+) -> None:
     stack, owner, _ = stack_of({"order_gateway": "fail"}, wanted=("order_gateway",))
     stack.start()
     await until(lambda: owner.gave_up)
@@ -143,14 +163,16 @@ async def test_an_error_that_restarting_cannot_cure_ends_the_session_with_its_se
     await end(stack)
 
 
-async def test_a_strategy_that_never_answers_is_stopped_alone_and_its_stack_written_down(stack_of, tmp_path):
+async def test_a_strategy_that_never_answers_is_stopped_alone_and_its_stack_written_down(
+    stack_of: Callable[..., Made], tmp_path: Path
+) -> None:
     stack, owner, _ = stack_of({"consumer-0": "hang-once"}, answer_seconds=0.3)
     stack.start()
     gateway, consumer = stack.workers["order_gateway"], stack.workers["consumer-0"]
     await until(lambda: gateway.state == consumer.state == "ready")
     hung = consumer.pid
 
-    async def watch():
+    async def watch() -> None:
         while True:
             await stack.watch()
 
@@ -166,7 +188,7 @@ async def test_a_strategy_that_never_answers_is_stopped_alone_and_its_stack_writ
     await end(stack)
 
 
-async def test_a_strategy_that_ends_its_own_process_is_stopped_alone(stack_of):
+async def test_a_strategy_that_ends_its_own_process_is_stopped_alone(stack_of: Callable[..., Made]) -> None:
     stack, owner, page = stack_of({"consumer-0": "crash-in-call"}, wanted=("consumer-0",))
     stack.start()
     await until(lambda: owner.stopped)
@@ -176,7 +198,9 @@ async def test_a_strategy_that_ends_its_own_process_is_stopped_alone(stack_of):
     await end(stack)
 
 
-async def test_a_scanner_that_ends_their_process_is_taken_out_alone_by_its_name(stack_of, tmp_path):
+async def test_a_scanner_that_ends_their_process_is_taken_out_alone_by_its_name(
+    stack_of: Callable[..., Made], tmp_path: Path
+) -> None:
     stack, owner, _ = stack_of(wanted=("scanners_runner",))
     marks = tmp_path / "run" / "scanners.json"
     stack.start()
@@ -199,7 +223,7 @@ async def test_a_scanner_that_ends_their_process_is_taken_out_alone_by_its_name(
     await end(stack)
 
 
-async def test_an_end_is_orderly_although_a_process_was_killed_before_it(stack_of):
+async def test_an_end_is_orderly_although_a_process_was_killed_before_it(stack_of: Callable[..., Made]) -> None:
     stack, _, _ = stack_of()
     stack.start()
     worker = stack.workers["consumer-0"]
@@ -209,7 +233,9 @@ async def test_an_end_is_orderly_although_a_process_was_killed_before_it(stack_o
     assert await stack.stop("market close")
 
 
-async def test_a_process_whose_loop_stands_still_is_started_again(stack_of, monkeypatch):
+async def test_a_process_whose_loop_stands_still_is_started_again(
+    stack_of: Callable[..., Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(managed_process, "MUTE_SECONDS", 0.5)
     stack, owner, _ = stack_of({"consumer-0": "mute-once"}, wanted=("consumer-0",))
     stack.start()
@@ -217,7 +243,7 @@ async def test_a_process_whose_loop_stands_still_is_started_again(stack_of, monk
     await until(lambda: worker.state == "ready")
     mute = worker.pid
 
-    async def watch():
+    async def watch() -> None:
         while worker.pid == mute:
             await stack.watch()
 
@@ -228,7 +254,9 @@ async def test_a_process_whose_loop_stands_still_is_started_again(stack_of, monk
     await end(stack)
 
 
-async def test_a_process_that_ignores_stop_is_killed_and_the_end_is_not_orderly(stack_of, monkeypatch):
+async def test_a_process_that_ignores_stop_is_killed_and_the_end_is_not_orderly(
+    stack_of: Callable[..., Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("liualgotrader.supervisor.stack.STOP_SECONDS", 0.5)
     stack, _, _ = stack_of({"consumer-0": "stubborn"}, wanted=("consumer-0",))
     stack.start()
@@ -237,7 +265,7 @@ async def test_a_process_that_ignores_stop_is_killed_and_the_end_is_not_orderly(
     assert not stack.workers["consumer-0"].alive
 
 
-async def test_a_slot_that_ended_is_written_into_the_plan_once(stack_of, tmp_path):
+async def test_a_slot_that_ended_is_written_into_the_plan_once(stack_of: Callable[..., Made], tmp_path: Path) -> None:
     stack, owner, _ = stack_of({"consumer-0": "slot-ends"})
     stack.start()
     await until(lambda: owner.stopped)
@@ -247,7 +275,7 @@ async def test_a_slot_that_ended_is_written_into_the_plan_once(stack_of, tmp_pat
     await end(stack)
 
 
-async def test_with_queues_whoever_dies_all_start_again_with_fresh_ones(stack_of):
+async def test_with_queues_whoever_dies_all_start_again_with_fresh_ones(stack_of: Callable[..., Made]) -> None:
     stack, owner, page = stack_of(link="queue")
     page.set_sent(page.link("news-0"), 3)
     stack.start()
@@ -265,7 +293,7 @@ async def test_with_queues_whoever_dies_all_start_again_with_fresh_ones(stack_of
     await end(stack)
 
 
-async def test_what_a_process_that_ended_did_not_read_does_not_hold_the_market(stack_of):
+async def test_what_a_process_that_ended_did_not_read_does_not_hold_the_market(stack_of: Callable[..., Made]) -> None:
     stack, _, page = stack_of(wanted=("producer", "consumer-0"))
     stack.start()
     await until(lambda: all(w.state == "ready" for w in stack.workers.values()))
@@ -275,18 +303,20 @@ async def test_what_a_process_that_ended_did_not_read_does_not_hold_the_market(s
     assert [page.handled(page.link(link)) for link in ("picks", "needs-0")] == [2, 2]
 
 
-async def test_what_a_process_tells_is_kept(stack_of):
+async def test_what_a_process_tells_is_kept(stack_of: Callable[..., Made]) -> None:
     stack, _, _ = stack_of({"consumer-0": "tells"}, wanted=("consumer-0",))
     stack.start()
     await until(lambda: stack.workers["consumer-0"].facts == {"kept": 1})
     await end(stack)
 
 
-async def test_a_strategy_that_is_stopped_while_the_disk_is_full_stays_stopped(stack_of, tmp_path, monkeypatch):
+async def test_a_strategy_that_is_stopped_while_the_disk_is_full_stays_stopped(
+    stack_of: Callable[..., Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stack, owner, _ = stack_of({"consumer-0": "hang-once"}, answer_seconds=0.3)
     full = True
 
-    def write(plan):
+    def write(plan: SessionPlan) -> Any:
         if full:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write_plan(plan)

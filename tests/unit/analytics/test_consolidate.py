@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,18 @@ from liualgotrader.common.rows import FilledTrade, LeftOpen
 MINUTE = 60_000_000_000
 
 
-def fill(side, quantity, price, minute, *, symbol="AAPL", run=1, stop=None, fee="0", strategy="Breakout"):
+def fill(
+    side: str,
+    quantity: Any,
+    price: Any,
+    minute: int,
+    *,
+    symbol: str = "AAPL",
+    run: int = 1,
+    stop: Any = None,
+    fee: str = "0",
+    strategy: str = "Breakout",
+) -> FilledTrade:
     return FilledTrade(
         algo_run_id=run,
         strategy=strategy,
@@ -89,7 +101,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_day_worked_by_hand_comes_out(case):
+def test_a_day_worked_by_hand_comes_out(case: Any) -> None:
     rows, (value, percent), trips = CASES[case]
     result = consolidate([fill(*r[:4], stop=r[4] if len(r) > 4 else None) for r in rows])
     (gain,) = result.gains
@@ -99,7 +111,7 @@ def test_a_day_worked_by_hand_comes_out(case):
     assert found == [(s * MINUTE, e * MINUTE, D(v), D(p), None if r is None else D(r)) for s, e, v, p, r in trips]
 
 
-def test_several_symbols_and_runs_of_a_batch_are_kept_apart():
+def test_several_symbols_and_runs_of_a_batch_are_kept_apart() -> None:
     result = consolidate(
         [
             fill("buy", 1, 10, 1, symbol="A", run=1),
@@ -118,7 +130,7 @@ def test_several_symbols_and_runs_of_a_batch_are_kept_apart():
     assert len(result.analysis) == 3
 
 
-def test_fees_lower_the_gain_and_are_shared_where_a_position_turns_over():
+def test_fees_lower_the_gain_and_are_shared_where_a_position_turns_over() -> None:
     trips = round_trips(
         [
             fill("buy", 10, 10, 1, fee="1"),
@@ -130,11 +142,11 @@ def test_fees_lower_the_gain_and_are_shared_where_a_position_turns_over():
     assert [t.gain for t in trips.closed] == [D("18.0"), D("9.25")]
 
 
-def carried(quantity, price, stop=None):
+def carried(quantity: Any, price: Any, stop: Any = None) -> dict[tuple[int, str], LeftOpen]:
     return {(1, "AAPL"): LeftOpen("AAPL", D(quantity), D(price), -5 * MINUTE, D("99"), None, D(stop) if stop else None)}
 
 
-def test_a_position_from_before_ends_as_a_round_trip_with_the_risk_taken_then():
+def test_a_position_from_before_ends_as_a_round_trip_with_the_risk_taken_then() -> None:
     # bought at 10 with a stop at 9, sold at 12 for a fee of 1: 200 - 1, and 2 R
     result = consolidate([fill("sell", 100, 12, 1, fee="1")], carried(100, 10, stop=9))
     ((trip,), ()) = result.trips.closed, result.trips.open
@@ -143,7 +155,7 @@ def test_a_position_from_before_ends_as_a_round_trip_with_the_risk_taken_then():
     assert [(g.gain_value, g.gain_percentage) for g in result.gains] == [(1199, D("119.90"))]  # the session's cash
 
 
-def test_a_carried_position_that_is_sold_in_part_and_added_to_keeps_its_average_cost():
+def test_a_carried_position_that_is_sold_in_part_and_added_to_keeps_its_average_cost() -> None:
     trades = [fill("sell", 40, 12, 1), fill("buy", 40, 11, 2), fill("sell", 50, 13, 3)]
     (left,) = round_trips(trades, carried(100, 10)).open
     assert (left.quantity, left.opened_at) == (50, -5 * MINUTE)
@@ -151,12 +163,12 @@ def test_a_carried_position_that_is_sold_in_part_and_added_to_keeps_its_average_
     assert left.realised == 40 * 12 + 50 * 13 - 90 * left.average_price
 
 
-def test_an_execution_that_turns_a_carried_position_over_ends_its_trip_and_begins_the_next():
+def test_an_execution_that_turns_a_carried_position_over_ends_its_trip_and_begins_the_next() -> None:
     trips = round_trips([fill("sell", 15, 12, 1), fill("buy", 5, 10, 2)], carried(10, 8))
     assert [(t.side, t.quantity, t.gain) for t in trips.closed] == [(1, 10, 40), (-1, 5, 10)]
 
 
-def test_the_summary_counts_trips_wins_gain_and_r_per_strategy():
+def test_the_summary_counts_trips_wins_gain_and_r_per_strategy() -> None:
     trips = round_trips(
         [
             fill("buy", 10, 100, 1, stop="95", run=1),
@@ -194,13 +206,13 @@ fills = st.lists(
 
 
 @given(fills)
-def test_gains_are_the_signed_cash_of_all_fills(executions):
+def test_gains_are_the_signed_cash_of_all_fills(executions: Any) -> None:
     cash = sum(((1 if f.operation == "sell" else -1) * f.quantity * f.price - f.fee for f in executions), start=D(0))
     assert sum((g.gain_value for g in consolidate(executions).gains), start=D(0)) == cash
 
 
 @given(fills)
-def test_trips_and_what_is_open_account_for_every_share_and_dollar(executions):
+def test_trips_and_what_is_open_account_for_every_share_and_dollar(executions: Any) -> None:
     trips = round_trips(executions)
     shares = sum(((1 if f.operation == "buy" else -1) * f.quantity for f in executions), start=D(0))
     assert sum((p.quantity for p in trips.open), start=D(0)) == shares

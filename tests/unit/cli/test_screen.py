@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from liualgotrader.common.clock import NEW_YORK, instant
 from liualgotrader.supervisor.view import PositionLine, ProcessView, StrategyView, View
 
 
-def at(hour, minute):
+def at(hour: int, minute: int) -> int:
     return instant(dt.datetime(2024, 6, 3, hour, minute, tzinfo=NEW_YORK))
 
 
@@ -36,7 +37,7 @@ VIEW = View(
 )
 
 
-def test_the_state_in_one_line_names_what_matters():
+def test_the_state_in_one_line_names_what_matters() -> None:
     line = state_line(VIEW)
     for part in ("12:45:00", "symbols=20", "events/s=12346", "lag=1.2ms", "dropped=2", "fills=4", "Breakout=-12.50$"):
         assert part in line
@@ -55,13 +56,13 @@ def test_the_state_in_one_line_names_what_matters():
         (0.0, 0.0, "lag=-"),  # nothing flows
     ],
 )
-def test_a_lag_is_only_shown_while_new_market_data_flows(rate, lag_ms, text):
+def test_a_lag_is_only_shown_while_new_market_data_flows(rate: float, lag_ms: Any, text: str) -> None:
     consumer = ProcessView("consumer-0", "ready", 11, 0, {"lag_ms": lag_ms})
     view = msgspec.structs.replace(VIEW, events_per_second=rate, processes=(consumer,))
     assert text in state_line(view).split("  ")
 
 
-def test_a_terminal_shows_the_same_in_tables():
+def test_a_terminal_shows_the_same_in_tables() -> None:
     from rich.console import Console
 
     out = io.StringIO()
@@ -82,14 +83,14 @@ def test_a_terminal_shows_the_same_in_tables():
         assert part in text
 
 
-def held(count):
+def held(count: int) -> tuple[PositionLine, ...]:
     return tuple(
         PositionLine("Breakout", f"S{i:02}", Decimal(100), Decimal(20), Decimal(20) + i, Decimal(19))
         for i in range(count)
     )
 
 
-def shown(view, width, height=24):
+def shown(view: View, width: int, height: int = 24) -> list[str]:
     """Return the lines of the live table as a terminal of that size has them."""
     from rich.console import Console
 
@@ -116,7 +117,7 @@ BUSY = msgspec.structs.replace(
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("height", [16, 24, 60])
-def test_the_live_table_never_fills_more_than_one_small_screen(width, height):
+def test_the_live_table_never_fills_more_than_one_small_screen(width: int, height: int) -> None:
     quiet = msgspec.structs.replace(BUSY, facts={"equity": "1"}, processes=())
     for view in (VIEW, quiet, *([BUSY] if height >= 24 and width >= 80 else [])):
         lines = shown(view, width, height)
@@ -124,7 +125,7 @@ def test_the_live_table_never_fills_more_than_one_small_screen(width, height):
         assert max(map(len, lines)) <= width
 
 
-def test_open_positions_stand_in_a_table_of_their_own_with_the_stop_and_the_gain():
+def test_open_positions_stand_in_a_table_of_their_own_with_the_stop_and_the_gain() -> None:
     short = PositionLine("Reversion", "IBM", Decimal(-5), Decimal("180.5"), Decimal("181.75"), None, Decimal(170))
     unknown = PositionLine("Reversion", "XYZ", Decimal(5), Decimal("1000"))
     view = msgspec.structs.replace(VIEW, positions=(*held(2), short, unknown))
@@ -138,14 +139,14 @@ def test_open_positions_stand_in_a_table_of_their_own_with_the_stop_and_the_gain
     assert ["XYZ", "Reversion", "5", "1,000.00", "-", "none", "-"] in rows
 
 
-def test_where_not_all_positions_fit_those_that_matter_most_are_shown():
+def test_where_not_all_positions_fit_those_that_matter_most_are_shown() -> None:
     quiet = msgspec.structs.replace(VIEW, processes=(), positions=held(60))
     lines = [line.split() for line in shown(quiet, 80)]
     assert lines[-2][0] == "S59"
     assert lines[-1] == ["…", "44", "more"]
 
 
-def test_the_total_the_day_and_the_time_left_are_shown():
+def test_the_total_the_day_and_the_time_left_are_shown() -> None:
     lines = shown(BUSY, 100)
     assert lines[0] == "SIMULATED 2024-06-03  market 12:45:00  50%  x1,450  8 s left"
     assert lines[1] == (
@@ -156,14 +157,14 @@ def test_the_total_the_day_and_the_time_left_are_shown():
     assert ["total", "190", "190", "20", "0", "+170.00", "+20.00", "+190.00"] in rows
 
 
-def test_processes_are_shown_when_something_is_wrong_or_for_debugging_only():
+def test_processes_are_shown_when_something_is_wrong_or_for_debugging_only() -> None:
     well = msgspec.structs.replace(VIEW, processes=VIEW.processes[:1])
     assert not any("producer" in line for line in shown(well, 80))
     assert any("producer" in line for line in shown(msgspec.structs.replace(well, debug=True), 80))
     assert any(line.split()[:2] == ["consumer-0", "down"] for line in shown(VIEW, 80))
 
 
-def test_in_a_narrow_terminal_a_table_is_one_paragraph_a_row():
+def test_in_a_narrow_terminal_a_table_is_one_paragraph_a_row() -> None:
     from rich.console import Console
 
     out = io.StringIO()
@@ -176,7 +177,7 @@ def test_in_a_narrow_terminal_a_table_is_one_paragraph_a_row():
 
 
 @pytest.mark.parametrize("kind", [PlainScreen, TerminalScreen])
-def test_tables_stay(kind, capsys):
+def test_tables_stay(kind: Any, capsys: pytest.CaptureFixture[str]) -> None:
     screen = kind()
     screen.table("Session summary", ("strategy", "P&L $"), [("Breakout", "50.00"), ("total", "50.00")])
     out = capsys.readouterr().out
@@ -186,7 +187,7 @@ def test_tables_stay(kind, capsys):
 
 
 @pytest.mark.parametrize("width", [60, 120])
-def test_brackets_in_a_table_are_shown_as_they_are_and_end_nothing(width):
+def test_brackets_in_a_table_are_shown_as_they_are_and_end_nothing(width: int) -> None:
     from rich.console import Console
 
     out = io.StringIO()
@@ -196,7 +197,7 @@ def test_brackets_in_a_table_are_shown_as_they_are_and_end_nothing(width):
         assert part in out.getvalue()
 
 
-def test_plain_lines_where_there_is_no_terminal():
+def test_plain_lines_where_there_is_no_terminal() -> None:
     assert isinstance(screen_for(terminal=False).screen, PlainScreen)
     assert isinstance(screen_for(terminal=True).screen, TerminalScreen)
 
@@ -217,7 +218,7 @@ ALERTS = [
 ]
 
 
-def test_an_equity_that_the_broker_does_not_state_is_shown_as_unknown(capsys):
+def test_an_equity_that_the_broker_does_not_state_is_shown_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     view = msgspec.structs.replace(VIEW, facts={"account": "4567", "equity": None, "day_gain": "12.00"})
     say_status(view, 11)
     told = "account …4567, equity unknown; today: our positions +12.00 $, the account unknown\n"
@@ -225,7 +226,7 @@ def test_an_equity_that_the_broker_does_not_state_is_shown_as_unknown(capsys):
     assert shown(view, 80)[1] == "equity unknown  today:  our positions +12.00 $  the account unknown"
 
 
-def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
+def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
     refused = msgspec.structs.replace(VIEW.strategies[0], refused={"order_value": 12, "flip": 1})
@@ -250,7 +251,7 @@ def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys):
 
 
 @pytest.mark.parametrize("width", [60, 80])
-def test_a_long_reason_gives_way_to_the_numbers_in_a_narrow_terminal(width):
+def test_a_long_reason_gives_way_to_the_numbers_in_a_narrow_terminal(width: int) -> None:
     ended = StrategyView("Breakout", 41, 27, 3, Decimal("-1234.50"), "raised: ValueError: " + "no " * 40)
     lines = shown(msgspec.structs.replace(VIEW, strategies=(ended,)), width)
     [row] = [line.split() for line in lines if line.startswith("Breakout")]

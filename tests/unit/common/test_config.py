@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,11 @@ from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan
 from liualgotrader.common.tradeplan import TradePlan
 
 
-def resolve(command_line=None, environment=None, tradeplan=None):
+def resolve(
+    command_line: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+    tradeplan: dict[str, Any] | None = None,
+) -> Settings:
     return Settings.resolve(command_line or {}, environment or {}, tradeplan or {})
 
 
@@ -28,8 +33,8 @@ def resolve(command_line=None, environment=None, tradeplan=None):
     ],
 )
 def test_the_command_line_comes_before_the_environment_before_the_tradeplan(
-    command_line, environment, tradeplan, value, source
-):
+    command_line: int | None, environment: str | None, tradeplan: int | None, value: int, source: str
+) -> None:
     settings = resolve(
         {"consumers": command_line},
         {} if environment is None else {"NUM_CONSUMERS": environment},
@@ -54,13 +59,13 @@ def test_the_command_line_comes_before_the_environment_before_the_tradeplan(
         ({"LIU_BROKER": "nobody"}, "LIU_BROKER is 'nobody', but it must be one of alpaca, gemini, tradier"),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_named_with_its_variable(environment, sentence):
+def test_a_value_that_cannot_be_meant_is_named_with_its_variable(environment: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError) as error:
         resolve(environment=environment)
     assert str(error.value) == sentence
 
 
-def test_every_documented_variable_is_read():
+def test_every_documented_variable_is_read() -> None:
     settings = resolve(
         environment={
             "DSN": "postgresql://a",
@@ -88,21 +93,21 @@ def test_every_documented_variable_is_read():
 
 
 @pytest.mark.parametrize("said", ["5", "8", "500"])
-def test_the_number_of_consumers_that_is_set_is_the_number_used(said):
+def test_the_number_of_consumers_that_is_set_is_the_number_used(said: str) -> None:
     assert resolve(environment={"NUM_CONSUMERS": said}).consumer_count(4) == int(said)
 
 
 @pytest.mark.parametrize(("cores", "consumers"), [(1, 1), (2, 1), (3, 2), (5, 4), (64, 4)])
-def test_consumers_leave_a_core_free_and_are_four_at_most(cores, consumers):
+def test_consumers_leave_a_core_free_and_are_four_at_most(cores: int, consumers: int) -> None:
     assert resolve().consumer_count(cores) == consumers
 
 
 @pytest.mark.parametrize(("factor", "cores", "consumers"), [("2", 4, 8), ("0.5", 3, 2), ("0", 8, 1)])
-def test_the_cpu_factor_multiplies_cores_when_it_is_set(factor, cores, consumers):
+def test_the_cpu_factor_multiplies_cores_when_it_is_set(factor: str, cores: int, consumers: int) -> None:
     assert resolve(environment={"CPU_FACTOR": factor}).consumer_count(cores) == consumers
 
 
-def test_a_secret_shows_nothing_of_itself():
+def test_a_secret_shows_nothing_of_itself() -> None:
     secret = Secret("s3cret-key")
     shown = [repr(secret), str(secret), f"{secret}", f"{secret:>20}", f"{secret}", repr({"k": secret})]
     assert all("s3cret" not in text for text in shown)
@@ -112,7 +117,7 @@ def test_a_secret_shows_nothing_of_itself():
         pickle.dumps(secret)
 
 
-def test_settings_are_shown_with_source_and_without_secrets():
+def test_settings_are_shown_with_source_and_without_secrets() -> None:
     settings = resolve(environment={"APCA_API_KEY_ID": "PKABC", "DSN": "postgresql://u:hush@h/d"})
     shown = {name: (value, source) for name, value, source in settings.shown()}
     assert shown["key_id"] == ("***", "environment")
@@ -121,12 +126,12 @@ def test_settings_are_shown_with_source_and_without_secrets():
     assert "hush" not in str(settings)
 
 
-def test_secrets_hide_themselves_in_text():
+def test_secrets_hide_themselves_in_text() -> None:
     secrets = Secrets(Secret("PKABC"), Secret("hushhush"), Secret("postgresql://u:p4ssword@h/d"))
     assert secrets.hide("PKABC said hushhush to p4ssword") == "*** said *** to ***"
 
 
-def test_a_session_environment_without_vendors_holds_only_the_given_pair(monkeypatch):
+def test_a_session_environment_without_vendors_holds_only_the_given_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "APCA_API_BASE_URL",
         "APCA_API_KEY_ID",
@@ -143,7 +148,7 @@ def test_a_session_environment_without_vendors_holds_only_the_given_pair(monkeyp
     assert Secrets.from_environment() == Secrets(Secret("id"), Secret("key"), Secret("dsn"))
 
 
-def test_the_originals_attributes_show_the_running_session():
+def test_the_originals_attributes_show_the_running_session() -> None:
     assert (config.risk, config.default_stop, config.group_margin) == (0.001, 0.95, 0.02)
     assert (config.portfolio_value, config.batch_id) == (None, "")
     with config.session_view(risk=0.01, batch_id="b", db_conn_pool="pool"):
@@ -157,7 +162,7 @@ def test_the_originals_attributes_show_the_running_session():
         pass
 
 
-def test_a_process_shows_its_session_to_the_originals_code():
+def test_a_process_shows_its_session_to_the_originals_code() -> None:
     hours = Hours(
         day="2024-06-03", opens_at=1_717_421_400 * 10**9, closes_at=1_717_444_800 * 10**9, liquidates_at=0, ends_at=0
     )
@@ -175,15 +180,15 @@ def test_a_process_shows_its_session_to_the_originals_code():
     assert config.batch_id == ""
 
 
-def test_a_home_folder_that_nobody_has_is_said():
+def test_a_home_folder_that_nobody_has_is_said() -> None:
     with pytest.raises(
         ConfigError, match="LIU_HOME is '~nosuchuser/liu', and there is no such home folder: set LIU_HOME"
     ):
         resolve(environment={"LIU_HOME": "~nosuchuser/liu"}).home_path  # noqa: B018 - it is looked up here
 
 
-def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
-    def nowhere():
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> None:
         raise RuntimeError("could not determine the home directory")
 
     monkeypatch.setattr("liualgotrader.common.config.default_home", nowhere)
@@ -202,7 +207,7 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
         r"https://live.example\@paper.example",
     ],
 )
-def test_an_endpoint_is_the_address_of_a_host_or_named_with_its_variable(variable, url):
+def test_an_endpoint_is_the_address_of_a_host_or_named_with_its_variable(variable: str, url: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{variable}: .* is no plain address"):
         resolve(environment={variable: url}).endpoints  # noqa: B018
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -69,10 +72,10 @@ start_date = "2021-01-01"
 
 
 @pytest.fixture
-def load(tmp_path):
+def load(tmp_path: Path) -> Any:
     (tmp_path / "s.py").write_text("")
 
-    def load(text):
+    def load(text: str) -> Any:
         path = tmp_path / "tradeplan.toml"
         path.write_text(text)
         return load_tradeplan(path)
@@ -80,7 +83,7 @@ def load(tmp_path):
     return load
 
 
-def test_a_plan_with_every_documented_key_is_read(load, tmp_path):
+def test_a_plan_with_every_documented_key_is_read(load: Callable[[str], TradePlan], tmp_path: Path) -> None:
     plan = load(EVERYTHING)
     assert (plan.portfolio_value, plan.risk, plan.events) == (25000.0, 0.001, ("second", "minute", "trade"))
     assert (plan.consumers, plan.seed, plan.link, plan.real_frames, plan.keep_picks) == (3, 7, "queue", True, True)
@@ -93,7 +96,7 @@ def test_a_plan_with_every_documented_key_is_read(load, tmp_path):
     assert [(w.start, w.duration) for w in plan.schedule("Breakout")] == [(15, 150)]
 
 
-def test_what_is_not_said_has_the_documented_default(load):
+def test_what_is_not_said_has_the_documented_default(load: Callable[[str], TradePlan]) -> None:
     plan = load(STRATEGY)
     assert (plan.portfolio_value, plan.market_liquidation_end_time_minutes) == (None, 15)
     assert plan.events == ("second", "minute", "trade", "quote")
@@ -102,7 +105,7 @@ def test_what_is_not_said_has_the_documented_default(load):
 
 
 @pytest.mark.parametrize("change", ["today_change_percent", "min_gap"])
-def test_momentum_takes_both_names_of_its_change(load, change):
+def test_momentum_takes_both_names_of_its_change(load: Callable[[str], TradePlan], change: str) -> None:
     assert load(STRATEGY + MOMENTUM + f"{change} = 3.5").scanners["momentum"][change] == 3.5
 
 
@@ -203,7 +206,9 @@ def test_momentum_takes_both_names_of_its_change(load, change):
         (STRATEGY + MOMENTUM + 'min_gap = "3"', "[scanners.momentum] `min_gap` must be a number, not '3'"),
     ],
 )
-def test_a_mistake_is_one_sentence_that_names_file_and_key(load, tmp_path, text, sentence):
+def test_a_mistake_is_one_sentence_that_names_file_and_key(
+    load: Callable[[str], TradePlan], tmp_path: Path, text: Any, sentence: str
+) -> None:
     with pytest.raises(ConfigError) as error:
         load(text)
     assert sentence in str(error.value)
@@ -211,17 +216,17 @@ def test_a_mistake_is_one_sentence_that_names_file_and_key(load, tmp_path, text,
     assert "\n" not in str(error.value)
 
 
-def test_the_mark_at_the_beginning_that_editors_of_windows_write_does_no_harm(tmp_path):
+def test_the_mark_at_the_beginning_that_editors_of_windows_write_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "tradeplan.toml").write_bytes(b"\xef\xbb\xbfrisk = 0.002\n")
     assert read_tradeplan(tmp_path / "tradeplan.toml") == {"risk": 0.002}
 
 
-def test_malformed_toml_names_the_line(load):
+def test_malformed_toml_names_the_line(load: Callable[[str], TradePlan]) -> None:
     with pytest.raises(ConfigError, match=r"is not valid TOML: .*line 2"):
         load("risk = 0.1\nrisk == 2\n")
 
 
-def test_a_missing_file_and_a_folder_are_sentences(tmp_path):
+def test_a_missing_file_and_a_folder_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError,
         match=r"there is no tradeplan .*nowhere.toml: name yours with --tradeplan .*`liu new strategy NAME`",
@@ -231,11 +236,13 @@ def test_a_missing_file_and_a_folder_are_sentences(tmp_path):
         load_tradeplan(tmp_path)
 
 
-def test_a_plan_that_only_tests_scanners_needs_no_strategy(load):
+def test_a_plan_that_only_tests_scanners_needs_no_strategy(load: Callable[[str], TradePlan]) -> None:
     assert load("test_scanners = true").strategies == {}
 
 
-def test_a_filename_is_found_beside_the_plan_and_else_in_the_working_directory(load, tmp_path, monkeypatch):
+def test_a_filename_is_found_beside_the_plan_and_else_in_the_working_directory(
+    load: Callable[[str], TradePlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "only_here.py").write_text("")
@@ -245,26 +252,28 @@ def test_a_filename_is_found_beside_the_plan_and_else_in_the_working_directory(l
     assert plan.strategies["B"]["filename"] == str(elsewhere / "only_here.py")
 
 
-def test_a_plan_survives_the_way_through_json(load):
+def test_a_plan_survives_the_way_through_json(load: Callable[[str], TradePlan]) -> None:
     plan = load(EVERYTHING + '[strategies.Dated]\nfilename = "s.py"\nfirst_day = 2021-01-01\nlimit = inf\n')
     through = TradePlan.from_dict(msgspec.json.decode(msgspec.json.encode(plan.as_dict())))
     assert through == plan
     assert through.strategies["Dated"]["first_day"] == dt.date(2021, 1, 1)
 
 
-def test_values_that_sound_like_secrets_are_not_shown(load):
+def test_values_that_sound_like_secrets_are_not_shown(load: Callable[[str], TradePlan]) -> None:
     plan = load(STRATEGY + 'api_key = "hush"\nmy_password = "hush"\nlookback = 3')
     assert without_secrets(plan.as_dict())["strategies"]["Breakout"]["lookback"] == 3
     assert all("hush" not in str(row) for row in shown(plan, {}))
 
 
-def test_secrets_in_a_list_of_tables_are_not_shown_either(load):
+def test_secrets_in_a_list_of_tables_are_not_shown_either(load: Callable[[str], TradePlan]) -> None:
     plan = load(STRATEGY + 'accounts = [{name = "a", token = "hush"}, {name = "b", deeper = [{token = "hush"}]}]')
     told = without_secrets(plan.as_dict())["strategies"]["Breakout"]["accounts"]
     assert told == [{"name": "a", "token": "***"}, {"name": "b", "deeper": [{"token": "***"}]}]
 
 
-def test_keys_are_shown_with_their_source_although_they_say_what_the_default_is(load, tmp_path):
+def test_keys_are_shown_with_their_source_although_they_say_what_the_default_is(
+    load: Callable[[str], TradePlan], tmp_path: Path
+) -> None:
     plan = load("risk = 0.001\n" + STRATEGY + "[timings]\nreconcile_seconds = 60\n")
     rows = {key: (value, source) for key, value, source in shown(plan, read_tradeplan(tmp_path / "tradeplan.toml"))}
     assert rows["risk"] == ("0.001", "tradeplan")
@@ -273,7 +282,9 @@ def test_keys_are_shown_with_their_source_although_they_say_what_the_default_is(
     assert rows["timings.run_all_seconds"] == ("60.0", "default")
 
 
-def test_events_inside_scanners_mean_the_same_as_samples_of_the_original_have_them(load):
+def test_events_inside_scanners_mean_the_same_as_samples_of_the_original_have_them(
+    load: Callable[[str], TradePlan],
+) -> None:
     plan = load('[scanners]\nevents = ["second", "trade"]\n' + MOMENTUM + "min_gap = 3.5\n" + STRATEGY)
     assert plan.events == ("second", "trade")
     assert list(plan.scanners) == ["momentum"]
@@ -283,7 +294,9 @@ def test_events_inside_scanners_mean_the_same_as_samples_of_the_original_have_th
         load('[scanners]\nevents = ["trades"]\n' + STRATEGY)
 
 
-def test_a_working_directory_that_is_gone_does_no_harm_to_a_plan_elsewhere(load, tmp_path, monkeypatch):
+def test_a_working_directory_that_is_gone_does_no_harm_to_a_plan_elsewhere(
+    load: Callable[[str], TradePlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -293,6 +306,6 @@ def test_a_working_directory_that_is_gone_does_no_harm_to_a_plan_elsewhere(load,
         load('[strategies.B]\nfilename = "no.py"')
 
 
-def test_a_folder_given_as_filename_is_called_a_folder(load, tmp_path):
+def test_a_folder_given_as_filename_is_called_a_folder(load: Callable[[str], TradePlan], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"`filename` is '{tmp_path}', but {tmp_path} is a folder"):
         load(f'[strategies.A]\nfilename = "{tmp_path}"')

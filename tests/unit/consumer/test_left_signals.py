@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import DatabaseUnavailable
@@ -20,7 +21,7 @@ async def no_store() -> Store:
     raise DatabaseUnavailable("no room")
 
 
-async def closed(folder: Path, open_store, rows: list[SignalRow]) -> None:
+async def closed(folder: Path, open_store: Any, rows: list[SignalRow]) -> None:
     recorder = Recorder("b", open_store, WallClock(), SignalSpool(folder, 0))
     recorder.start()
     for row in rows:

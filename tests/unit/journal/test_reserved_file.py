@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +32,7 @@ def test_what_was_kept_stays_when_the_room_is_reserved_again(tmp_path: Path) -> 
 
 @given(data=st.binary(min_size=1, max_size=200), cut=st.integers(0, 210))
 def test_contents_that_did_not_reach_the_disk_whole_are_not_taken_for_whole(
-    tmp_path_factory, data: bytes, cut: int
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int
 ) -> None:
     file = ReservedFile(tmp_path_factory.mktemp("left") / "left", 256)
     file.reserve()

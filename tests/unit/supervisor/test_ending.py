@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import round_trips
 from liualgotrader.common.clock import SECOND, instant
-from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, TradeRow
+from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, Row, TradeRow
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import Off
@@ -34,25 +37,27 @@ from tests.fakes.store import MemoryStore
 from tests.fakes.supervisor import RecordingScreen
 
 
-def d(text):
+def d(text: Any) -> Decimal:
     return Decimal(str(text))
 
 
 class Days:
     """A record that is filled session by session, as the gateway fills it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.store = MemoryStore()
         self.rows = 0
 
-    async def run(self, batch, strategy="Swing", slot=1, environment="PAPER"):
+    async def run(self, batch: str, strategy: str = "Swing", slot: int = 1, environment: str = "PAPER") -> int:
         return await self.store.begin_algo_run(AlgoRunRow(batch, slot, strategy, environment, "", {}, 0))
 
-    async def write(self, row):
+    async def write(self, row: Row) -> None:
         self.rows += 1
         await self.store.apply("any", [row], await self.store.progress("any"))
 
-    async def trade(self, run, operation, quantity, price, symbol="IBM", stop=None):
+    async def trade(
+        self, run: int, operation: str, quantity: Any, price: Any, symbol: str = "IBM", stop: Any = None
+    ) -> None:
         execution, at = f"e{self.rows}", (self.rows + 1) * SECOND
         stop = None if stop is None else d(stop)
         row = TradeRow(
@@ -60,15 +65,22 @@ class Days:
         )
         await self.write(row)
 
-    async def move_stop(self, run, stop, symbol="IBM"):
+    async def move_stop(self, run: int, stop: Any, symbol: str = "IBM") -> None:
         await self.write(PlanRow(run, symbol, (self.rows + 1) * SECOND, d(stop), None))
 
 
-def results(days, batch, *, environment="PAPER", skip_existing=False, strategies=("Swing",)):
+def results(
+    days: Days,
+    batch: str,
+    *,
+    environment: str = "PAPER",
+    skip_existing: bool = False,
+    strategies: Sequence[str] = ("Swing",),
+) -> Results:
     return Results(days.store, environment, batch, strategies, alone=skip_existing or environment == "SIMULATED")
 
 
-async def two_days():
+async def two_days() -> Days:
     """Yesterday 10 shares were bought with a stop at 90; today the stop was moved and other shares were bought."""
     days = Days()
     yesterday = await days.run("yesterday")
@@ -79,7 +91,7 @@ async def two_days():
     return days
 
 
-async def test_what_is_open_counts_a_position_that_was_not_traded_today_with_its_stop_as_moved_since():
+async def test_what_is_open_counts_a_position_that_was_not_traded_today_with_its_stop_as_moved_since() -> None:
     days = await two_days()
     assert await results(days, "today").standing() == [
         Standing("Swing", "BAC", d(2), d(50), d(45)),
@@ -87,7 +99,7 @@ async def test_what_is_open_counts_a_position_that_was_not_traded_today_with_its
     ]
 
 
-async def test_where_the_account_began_empty_or_is_left_alone_only_todays_shares_count():
+async def test_where_the_account_began_empty_or_is_left_alone_only_todays_shares_count() -> None:
     days = await two_days()
     assert [p.symbol for p in await results(days, "today", skip_existing=True).standing()] == ["BAC"]
     days = Days()
@@ -97,7 +109,7 @@ async def test_where_the_account_began_empty_or_is_left_alone_only_todays_shares
     assert only.quantity == 3
 
 
-async def test_what_the_gateway_could_not_carry_is_not_in_the_account():
+async def test_what_the_gateway_could_not_carry_is_not_in_the_account() -> None:
     days = await two_days()
     bought = {("Swing", "BAC"): Held(d(2), d(50))}
     found = await results(days, "today").standing(held=bought)
@@ -106,7 +118,7 @@ async def test_what_the_gateway_could_not_carry_is_not_in_the_account():
     assert [p.in_account for p in found] == [True, True]
 
 
-async def test_a_position_that_only_the_record_or_only_the_gateway_has_is_no_open_position_but_needs_a_person():
+async def test_a_position_that_only_the_record_or_only_the_gateway_has_is_no_open_position_but_needs_a_person() -> None:
     days = await two_days()
     held = {("Swing", "IBM"): Held(d(10), d(100)), ("Swing", "F"): Held(d(-3), d(12))}
     found = await results(days, "today").standing(held=held)
@@ -129,7 +141,7 @@ async def test_a_position_that_only_the_record_or_only_the_gateway_has_is_no_ope
     ]
 
 
-async def test_shares_of_earlier_batches_belong_to_the_slot_that_trades_them_now():
+async def test_shares_of_earlier_batches_belong_to_the_slot_that_trades_them_now() -> None:
     days = Days()
     yesterday = await days.run("yesterday")
     await days.trade(yesterday, "buy", 10, 100)
@@ -143,7 +155,9 @@ async def test_shares_of_earlier_batches_belong_to_the_slot_that_trades_them_now
     assert await alone.opening(await alone.trades()) == {}
 
 
-def fill(side, quantity, price, at, symbol="IBM", stop=None, strategy="Swing"):
+def fill(
+    side: str, quantity: Any, price: Any, at: int, symbol: str = "IBM", stop: Any = None, strategy: str = "Swing"
+) -> FilledTrade:
     return FilledTrade(5, strategy, symbol, side, d(quantity), d(price), d(0), at, stop, f"{at}")
 
 
@@ -152,7 +166,7 @@ BAC = Standing("Day", "BAC", d(2), d(50))
 GONE = Standing("Swing", "GE", d(7), d(30), in_account=False)
 
 
-def test_the_summary_shows_strategies_a_total_and_every_open_position():
+def test_the_summary_shows_strategies_a_total_and_every_open_position() -> None:
     screen = RecordingScreen()
     summary = summarize(["Swing", "Day"], round_trips([fill("buy", 2, 50, 2, symbol="BAC", strategy="Day")]))
     why = {"MSFT": "the broker holds 5 shares more than our books say"}
@@ -176,7 +190,7 @@ def test_the_summary_shows_strategies_a_total_and_every_open_position():
     )
 
 
-def test_without_a_price_of_every_position_the_summary_states_no_gain_of_what_is_open():
+def test_without_a_price_of_every_position_the_summary_states_no_gain_of_what_is_open() -> None:
     screen = RecordingScreen()
     summary = summarize(["Swing"], round_trips([]))
     say_summary(screen, summary, [msgspec.structs.replace(IBM, last=d(101)), msgspec.structs.replace(IBM, symbol="GE")])
@@ -204,7 +218,7 @@ FACTS = {
 }
 
 
-def test_a_frame_brought_forward_to_newer_prices_moves_all_its_figures_by_the_same_amount():
+def test_a_frame_brought_forward_to_newer_prices_moves_all_its_figures_by_the_same_amount() -> None:
     facts, positions = at_newest_prices(FACTS, {"IBM": d(103), "BAC": d(49)})  # 10 x 1 + 4 x 1
     assert [(p.symbol, p.last, p.gain, p.stop, p.target) for p in positions] == [
         ("BAC", d(49), d(4), d(55), None),
@@ -218,12 +232,12 @@ def test_a_frame_brought_forward_to_newer_prices_moves_all_its_figures_by_the_sa
     }
 
 
-def test_a_frame_in_which_something_is_not_known_does_not_guess_it():
+def test_a_frame_in_which_something_is_not_known_does_not_guess_it() -> None:
     facts, [position] = at_newest_prices({"equity": None, "positions": [FACTS["positions"][1]]}, {})
     assert (facts["equity"], facts.get("day_gain"), position.last, position.gain) == (None, None, None, None)
 
 
-def test_day_trades_that_are_still_open_at_the_end_need_a_person():
+def test_day_trades_that_are_still_open_at_the_end_need_a_person() -> None:
     opened = [IBM, BAC]
     ended, interrupted = Ending(), Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
     found = needing_a_person(ended, opened, (), {"Day"}, flattened=False)
@@ -237,14 +251,14 @@ def test_day_trades_that_are_still_open_at_the_end_need_a_person():
     assert needing_a_person(failed, opened, {"IBM"}, {"Day"}, flattened=False) == failed
 
 
-def test_an_account_that_differs_from_our_books_needs_a_person_however_the_session_ended():
+def test_an_account_that_differs_from_our_books_needs_a_person_however_the_session_ended() -> None:
     for ending in (Ending(), Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)):
         found = needing_a_person(ending, [], {"IBM", "F"}, (), flattened=False)
         assert (found.exit_code, found.reason) == (4, ending.reason)
         assert found.sentence == "the account differs from our books in F, IBM: see the warnings of the summary"
 
 
-async def test_a_slot_carries_what_its_class_says_of_the_night(tmp_path):
+async def test_a_slot_carries_what_its_class_says_of_the_night(tmp_path: Path) -> None:
     facts = (StrategyFacts("Swing", run_all=False, day_trade=False), StrategyFacts("Day", False, True))
     facts += (StrategyFacts("Silent", False, None),)
     ledger = BatchFinder(MemoryStore(), tmp_path)
@@ -254,18 +268,18 @@ async def test_a_slot_carries_what_its_class_says_of_the_night(tmp_path):
     assert [(s.strategy, s.day_trade) for s in slots] == [("Swing", False), ("Day", True), ("Silent", True)]
 
 
-def slots(*reasons):
+def slots(*reasons: str) -> list[SlotPlan]:
     return [SlotPlan(n, f"S{n}", 0, n, stopped=reason) for n, reason in enumerate(reasons, start=1)]
 
 
-def test_a_session_goes_on_while_a_strategy_is_left_and_is_no_failure_if_none_wanted_to_run():
+def test_a_session_goes_on_while_a_strategy_is_left_and_is_no_failure_if_none_wanted_to_run() -> None:
     assert nobody_runs([], ()) is None
     assert nobody_runs(slots("raised", ""), {1}) is None
     declined = nobody_runs(slots(DECLINED, DECLINED), {1, 2})
     assert (declined.exit_code, declined.sentence) == (0, "")
 
 
-def test_no_strategy_that_could_run_is_a_mistake_and_all_stopped_later_needs_a_person():
+def test_no_strategy_that_could_run_is_a_mistake_and_all_stopped_later_needs_a_person() -> None:
     never = nobody_runs(slots("no model (s.py:3)", DECLINED), {1, 2})
     assert (never.exit_code, never.sentence) == (2, "no strategy could run: S1: no model (s.py:3)")
     later = nobody_runs(slots("no model", "raised 5 times"), {1})
@@ -273,7 +287,7 @@ def test_no_strategy_that_could_run_is_a_mistake_and_all_stopped_later_needs_a_p
     assert "S1: no model; S2: raised 5 times" in later.sentence
 
 
-def view_of(counters, refused=None):
+def view_of(counters: dict[str, float], refused: dict[str, int] | None = None) -> View:
     strategy = StrategyView("Crossing", 0, 0, 0, d(0), "", refused or {})
     return View(
         "b", "SIMULATED", "2024-06-03", 0, 0, 1, 1.0, 0.0, (ProcessView("x", "ended", 0, 0, counters),), (strategy,)
@@ -300,13 +314,15 @@ def view_of(counters, refused=None):
         ),
     ],
 )
-def test_a_session_without_a_trade_says_why_in_one_line(counters, refused, shadow, why):
+def test_a_session_without_a_trade_says_why_in_one_line(
+    counters: dict[str, Any], refused: dict[str, Any], shadow: bool, why: str
+) -> None:
     screen = RecordingScreen()
     say_refusals(screen, view_of(counters, refused), 0, shadow=shadow)
     assert screen.warnings[-1] == f"nothing was traded: {why}"
 
 
-def test_refused_orders_are_counted_by_rule_although_others_were_filled():
+def test_refused_orders_are_counted_by_rule_although_others_were_filled() -> None:
     screen = RecordingScreen()
     say_refusals(screen, view_of({}, {"no_price": 1, "order_value": 12}), 3, shadow=False)
     assert screen.warnings == ["Crossing, orders refused: 12 by order_value, 1 by no_price"]
@@ -345,14 +361,14 @@ REFUSED = {"order_value": 4, "flip": 1}
     ],
 )
 def test_a_session_in_which_nothing_could_be_traded_has_a_status_of_its_own(
-    off, decided, refused, executions, shadow, sentence
-):
+    off: Any, decided: int, refused: Any, executions: int, shadow: bool, sentence: str
+) -> None:
     view = view_of({"orders_decided": decided}, refused)
     found = could_not_trade(view, ["Gainers"], off, executions, shadow=shadow)
     assert (found.exit_code, found.sentence.startswith(sentence)) == (5, True) if sentence else found is None
 
 
-def test_money_that_needs_a_person_comes_before_a_session_that_could_not_trade():
+def test_money_that_needs_a_person_comes_before_a_session_that_could_not_trade() -> None:
     useless = could_not_trade(view_of({}), ["Gainers"], {"Gainers": OFF}, 0, shadow=False)
     found = needing_a_person(useless, [], {"IBM"}, (), flattened=False)
     assert found.exit_code == 4
@@ -360,12 +376,12 @@ def test_money_that_needs_a_person_comes_before_a_session_that_could_not_trade()
     assert "no scanner ran to the end" in found.sentence
 
 
-def test_a_plan_without_scanners_or_with_one_left_is_no_failure():
+def test_a_plan_without_scanners_or_with_one_left_is_no_failure() -> None:
     assert could_not_trade(view_of({}), [], {}, 0, shadow=False) is None
     assert could_not_trade(view_of({}), ["Gainers", "Losers"], {"Gainers": OFF}, 0, shadow=False) is None
 
 
-async def test_shares_that_are_not_ours_are_named_with_the_strategy_that_left_them_and_what_settles_them():
+async def test_shares_that_are_not_ours_are_named_with_the_strategy_that_left_them_and_what_settles_them() -> None:
     days = Days()
     gone = await days.run("yesterday", strategy="Gone")
     await days.trade(gone, "buy", 10, 100)
@@ -379,14 +395,14 @@ async def test_shares_that_are_not_ours_are_named_with_the_strategy_that_left_th
     ]
 
 
-def test_a_scanner_that_was_off_is_named_with_its_time():
+def test_a_scanner_that_was_off_is_named_with_its_time() -> None:
     screen = RecordingScreen()
     at = instant(datetime.fromisoformat("2024-06-03T10:35:00-04:00"))
     say_scanners_off(screen, {"Gainers": Off(at, "failed 3 times in a row")})
     assert screen.warnings == ["scanner Gainers was off since 10:35:00 New York: failed 3 times in a row"]
 
 
-def test_the_summary_says_what_was_odd_in_the_data_and_what_was_left_out():
+def test_the_summary_says_what_was_odd_in_the_data_and_what_was_left_out() -> None:
     screen = RecordingScreen()
     say_data(screen, ("ABC opens at 1 after 10.",), ("2 of 9 quotes of ABC are crossed and were left out.",))
     assert screen.warnings == ["data: ABC opens at 1 after 10."]

@@ -1,5 +1,9 @@
 """Who runs where."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +13,12 @@ from liualgotrader.supervisor.batch import lay_out, stored_layout
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 
 
-def facts(*names):
+def facts(*names: str) -> list[StrategyFacts]:
     """Return facts; a name in capitals is a `run_all` strategy."""
     return [StrategyFacts(n, n.isupper()) for n in names]
 
 
-def test_each_strategy_has_a_slot_in_every_consumer_and_run_all_only_one():
+def test_each_strategy_has_a_slot_in_every_consumer_and_run_all_only_one() -> None:
     layout = lay_out(facts("a", "ALL", "b"), 2)
     assert [(p.slot, p.strategy, p.consumer) for p in layout.places] == [
         (1, "a", 0),
@@ -25,13 +29,13 @@ def test_each_strategy_has_a_slot_in_every_consumer_and_run_all_only_one():
     ]
 
 
-def test_run_all_strategies_go_where_the_fewest_are():
+def test_run_all_strategies_go_where_the_fewest_are() -> None:
     layout = lay_out(facts("A", "B", "C", "D"), 3)
     assert [p.consumer for p in layout.places] == [0, 1, 2, 0]
 
 
 @given(st.lists(st.sampled_from(["a", "b", "C", "D", "E"]), unique=True, min_size=1), st.integers(1, 6))
-def test_slots_are_numbered_without_holes_and_run_all_is_unique(names, consumers):
+def test_slots_are_numbered_without_holes_and_run_all_is_unique(names: Any, consumers: Any) -> None:
     layout = lay_out(facts(*names), consumers)
     assert [p.slot for p in layout.places] == list(range(1, len(layout.places) + 1))
     for name in names:
@@ -40,14 +44,14 @@ def test_slots_are_numbered_without_holes_and_run_all_is_unique(names, consumers
         assert len(set(homes)) == len(homes)
 
 
-def test_a_stored_layout_comes_back_and_fits_only_the_same_strategies():
+def test_a_stored_layout_comes_back_and_fits_only_the_same_strategies() -> None:
     layout = lay_out(facts("a", "B"), 2)
     assert stored_layout(layout.as_dict(), facts("B", "a"), "x") == layout
     with pytest.raises(ConfigError, match="the unfinished batch x was made with the strategies a, B"):
         stored_layout(layout.as_dict(), facts("a"), "x")
 
 
-def test_a_strategy_with_a_process_of_its_own_has_a_consumer_after_those_that_share():
+def test_a_strategy_with_a_process_of_its_own_has_a_consumer_after_those_that_share() -> None:
     found = [StrategyFacts("a", False), StrategyFacts("alone", False, own_process=True), StrategyFacts("b", False)]
     layout = lay_out([*found, StrategyFacts("ALL", True, own_process=True), StrategyFacts("HOME", True)], 2)
     where = {name: [p.consumer for p in layout.places if p.strategy == name] for name in layout.strategies()}
@@ -55,6 +59,6 @@ def test_a_strategy_with_a_process_of_its_own_has_a_consumer_after_those_that_sh
     assert layout.consumers == 4 and [p.slot for p in layout.places] == list(range(1, 8))
 
 
-def test_if_every_strategy_has_a_process_of_its_own_there_are_no_other_consumers():
+def test_if_every_strategy_has_a_process_of_its_own_there_are_no_other_consumers() -> None:
     layout = lay_out([StrategyFacts(name, False, own_process=True) for name in ("a", "b")], 4)
     assert [p.consumer for p in layout.places] == [0, 1] and layout.consumers == 2

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -57,21 +58,21 @@ HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, l
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000", "ws://127.0.0.1:8000/stream"),
     ],
 )
-def test_the_doors_follow_from_the_trading_address(url, trading, updates):
+def test_the_doors_follow_from_the_trading_address(url: str, trading: str, updates: str) -> None:
     doors = Settings.resolve({}, {"APCA_API_BASE_URL": url, "ALPACA_DATA_FEED": "iex"}).endpoints
     assert (doors.trading_url, doors.updates_url) == (trading, updates)
     assert doors.stream_url == "wss://stream.data.alpaca.markets/v2/iex"
     assert not doors.loopback
 
 
-def test_the_simulated_markets_doors_are_on_this_machine():
+def test_the_simulated_markets_doors_are_on_this_machine() -> None:
     doors = endpoints_of(4711, "sip")
     assert doors.trading_url == doors.data_url == "http://127.0.0.1:4711"
     assert (doors.stream_url, doors.updates_url) == ("ws://127.0.0.1:4711/v2/sip", "ws://127.0.0.1:4711/stream")
     assert doors.loopback
 
 
-def test_the_market_begins_before_the_open_and_ends_with_the_session():
+def test_the_market_begins_before_the_open_and_ends_with_the_session() -> None:
     request = TraderRequest(simulate=True, speed=10.0, quantum_seconds=0.5, symbols=("A",), data="d", port=1)
     spec = market_spec(request, Simulation(), HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM0B5E7A4E0")
     assert (spec.starts_at, spec.ends_at) == (90 * SECOND, 500 * SECOND)
@@ -79,13 +80,13 @@ def test_the_market_begins_before_the_open_and_ends_with_the_session():
     assert spec.folder == str(Path("d").absolute())
 
 
-def test_max_symbols_of_the_environment_comes_before_the_tradeplans():
+def test_max_symbols_of_the_environment_comes_before_the_tradeplans() -> None:
     plan = TradePlan(limits=Limits(max_symbols=7))
     assert session_limits(plan, Settings.resolve({}, {})).max_symbols == 7
     assert session_limits(plan, Settings.resolve({}, {"LIU_MAX_SYMBOLS": "3"})).max_symbols == 3
 
 
-def test_simulated_time_is_found_on_the_page_of_a_session_that_was_killed(tmp_path):
+def test_simulated_time_is_found_on_the_page_of_a_session_that_was_killed(tmp_path: Path) -> None:
     assert last_market_time(tmp_path) == 0
     page = SessionPage.create(tmp_path / "page", ["producer"], ["picks"])
     assert last_market_time(tmp_path) == 0
@@ -97,11 +98,11 @@ def test_simulated_time_is_found_on_the_page_of_a_session_that_was_killed(tmp_pa
 @pytest.mark.parametrize(
     ("code", "text"), [(-9, "was killed by SIGKILL"), (-99, "was killed by signal 99"), (3, "ended with exit status 3")]
 )
-def test_a_death_is_told_in_words(code, text):
+def test_a_death_is_told_in_words(code: int, text: str) -> None:
     assert death_text(code) == text
 
 
-def test_only_the_same_market_and_seed_are_taken_up_again():
+def test_only_the_same_market_and_seed_are_taken_up_again() -> None:
     found = BatchRow("b", "2024-06-03", "SIMULATED", 0, {}, {"market": {"data": "x"}}, {}, 1)
     wanted = Wanted("SIMULATED", "2024-06-03", 1, 1, (), {"market": {"data": "x"}})
     assert same_market(found, wanted)
@@ -110,19 +111,19 @@ def test_only_the_same_market_and_seed_are_taken_up_again():
         assert not same_market(found, Wanted(**other))
 
 
-def test_a_batch_of_a_version_that_named_no_fills_is_the_market_that_is_played_unless_asked():
+def test_a_batch_of_a_version_that_named_no_fills_is_the_market_that_is_played_unless_asked() -> None:
     found = BatchRow("b", "2024-06-03", "SIMULATED", 0, {}, {"market": {"data": "x"}}, {}, 1)
     today = {"data": "x", "fills": "strict", "fees": "none", "latency_ms": 1.0, "account": None}
     for other, same in (({}, True), ({"fills": "touch"}, False), ({"account": "7"}, False)):
         assert same_market(found, Wanted("SIMULATED", "2024-06-03", 1, 1, (), {"market": today | other})) == same
 
 
-def test_every_simulated_batch_has_an_account_of_its_own():
+def test_every_simulated_batch_has_an_account_of_its_own() -> None:
     numbers = {account_of(batch) for batch in ("0b5e7a4e-0000-4000-8000-0", "0b5e7a4e-0000-4000-8000-1", "0b5e7a4f-0")}
     assert numbers == {"SIM0B5E7A4E0", "SIM0B5E7A4F0"}
 
 
-def test_a_batch_has_one_supervisor(tmp_path):
+def test_a_batch_has_one_supervisor(tmp_path: Path) -> None:
     first, second = lock_of(tmp_path, "0b5e7a4e-0000"), lock_of(tmp_path, "0b5e7a4e-0000")
     assert first.taken()
     assert not second.taken()
@@ -133,7 +134,7 @@ def test_a_batch_has_one_supervisor(tmp_path):
     second.release()
 
 
-def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path, monkeypatch):
+def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_database, "LEAST_FREE", 10**18)
     with pytest.raises(OutsideError, match="MB are free"):
         enough_room(tmp_path)
@@ -142,7 +143,9 @@ def test_a_full_disk_and_a_folder_that_cannot_be_are_sentences(tmp_path, monkeyp
         make_home(tmp_path / "file" / "home")
 
 
-async def test_a_full_disk_refuses_a_new_batch_and_lets_an_unfinished_one_go_on(tmp_path, monkeypatch):
+async def test_a_full_disk_refuses_a_new_batch_and_lets_an_unfinished_one_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = MemoryStore()
     wanted = Wanted("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Swing", run_all=False),), {})
     first = BatchFinder(store, tmp_path)
@@ -158,7 +161,7 @@ async def test_a_full_disk_refuses_a_new_batch_and_lets_an_unfinished_one_go_on(
         await BatchFinder(store, tmp_path).batch(wanted, 4, fresh=False)
 
 
-def test_only_without_a_database_of_any_kind_there_is_no_batch_to_take_up(tmp_path):
+def test_only_without_a_database_of_any_kind_there_is_no_batch_to_take_up(tmp_path: Path) -> None:
     new, named = Settings.resolve({"home": str(tmp_path)}, {}), {"DSN": "postgresql://db/liu"}
     elsewhere = Settings.resolve({"home": str(tmp_path)}, named)
     real, simulated = TraderRequest(), TraderRequest(simulate=True)
@@ -168,12 +171,12 @@ def test_only_without_a_database_of_any_kind_there_is_no_batch_to_take_up(tmp_pa
     assert has_record(new, simulated)
 
 
-async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path):
+async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path: Path) -> None:
     run_dir = tmp_path / "run" / "x"
     run_dir.mkdir(parents=True)
     asked = []
 
-    async def answer(request):
+    async def answer(request: dict[str, Any]) -> dict[str, Any]:
         asked.append(request)
         return {"done": "yes"}
 
@@ -189,7 +192,7 @@ async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path):
         ask(listed, {"do": "stop"})
 
 
-def test_the_entry_of_a_session_that_was_killed_is_removed(tmp_path):
+def test_the_entry_of_a_session_that_was_killed_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "sessions"
     folder.mkdir(parents=True)
     (folder / "dead.json").write_text('{"pid":1,"batch_id":"b","environment":"PAPER","day":"d","socket":"/nowhere"}')
@@ -197,7 +200,7 @@ def test_the_entry_of_a_session_that_was_killed_is_removed(tmp_path):
     assert not list(folder.iterdir())
 
 
-def test_the_command_that_shows_the_rows_can_be_typed(monkeypatch):
+def test_the_command_that_shows_the_rows_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     server = object()
     assert Record(None, "", server, "liu_simulated").how_to_look(default_home()).endswith("liu db psql liu_simulated")
     words = shlex.split(Record(None, "", server, "liu_simulated").how_to_look(Path("/höme with späce ☃")))
@@ -205,7 +208,9 @@ def test_the_command_that_shows_the_rows_can_be_typed(monkeypatch):
     assert words[-3:] == ["db", "psql", "liu_simulated"]
 
 
-async def test_the_socket_of_a_waiting_session_answers_in_a_folder_too_deep_for_sockets_and_leaves_nothing(tmp_path):
+async def test_the_socket_of_a_waiting_session_answers_in_a_folder_too_deep_for_sockets_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
     home = tmp_path / ("d" * 120)
     door = TraderSocket(home, "PAPER", lambda: None)
     door.waits("waits for the open")
@@ -219,12 +224,14 @@ async def test_the_socket_of_a_waiting_session_answers_in_a_folder_too_deep_for_
     assert running_sessions(home) == []
 
 
-async def test_every_question_is_answered_while_a_waiting_session_hands_its_socket_over_to_its_batch(tmp_path):
+async def test_every_question_is_answered_while_a_waiting_session_hands_its_socket_over_to_its_batch(
+    tmp_path: Path,
+) -> None:
     class Session:
-        async def answer(self, asked):
+        async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
             return {"view": "of the batch"}
 
-    def keep_asking():
+    def keep_asking() -> tuple[list[str], str, str]:
         answers = []
         while len(answers) < 2 or answers[-1] == "waiting":
             (listed,) = running_sessions(tmp_path)  # never none: the socket stays open
@@ -252,7 +259,9 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_sock
     assert [path.name for path in (tmp_path / "run").rglob("*")] == ["sessions"]
 
 
-async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_their_process_ids(tmp_path, monkeypatch):
+async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_their_process_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     doors = []
     for pid in (1_234_567, 1_234_568):  # 64-bit systems count to 4 194 304
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
@@ -268,7 +277,9 @@ async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_the
     await doors[1].close()
 
 
-async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_removed_by_the_next(tmp_path, monkeypatch):
+async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     monkeypatch.setattr(os, "getpid", lambda: gone.pid)
@@ -286,7 +297,7 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
     assert left == ["sessions", "trader-1"]
 
 
-async def test_a_socket_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path):
+async def test_a_socket_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "sessions").write_text("")  # in place of the folder: what is to be written cannot be
     door = TraderSocket(tmp_path, "PAPER", lambda: None)
@@ -295,7 +306,7 @@ async def test_a_socket_that_finds_no_room_is_one_sentence_about_the_data_folder
     await door.close()
 
 
-def test_a_data_folder_that_may_not_be_looked_into_is_not_called_empty(ordinary_user):
+def test_a_data_folder_that_may_not_be_looked_into_is_not_called_empty(ordinary_user: Path) -> None:
     home = ordinary_user / "home"
     (home / "run" / "sessions").mkdir(parents=True)
     (home / "run").chmod(0)
@@ -303,7 +314,7 @@ def test_a_data_folder_that_may_not_be_looked_into_is_not_called_empty(ordinary_
         running_sessions(home)
 
 
-def test_a_session_whose_socket_is_not_ours_to_open_stays_listed(ordinary_user):
+def test_a_session_whose_socket_is_not_ours_to_open_stays_listed(ordinary_user: Path) -> None:
     sessions = ordinary_user / "run" / "sessions"
     sessions.mkdir(parents=True)
     (ordinary_user / "x").mkdir()
@@ -319,7 +330,7 @@ def test_a_session_whose_socket_is_not_ours_to_open_stays_listed(ordinary_user):
 
 @pytest.mark.parametrize("profile", ["strict", "paper", "touch"])
 @pytest.mark.parametrize("fees", ["none", "regulatory", "commission", "all"])
-def test_fills_fees_and_latency_of_a_session_reach_the_exchange(profile, fees):
+def test_fills_fees_and_latency_of_a_session_reach_the_exchange(profile: str, fees: str) -> None:
     stated = {"fills": profile, "latency_ms": 2.5}
     chosen = Settings.resolve(stated, {}, {"simulation": {"fills": "paper", "fees": fees, "latency_ms": 9.0}})
     spec = market_spec(TraderRequest(), chosen.simulation, HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM")
@@ -330,7 +341,7 @@ def test_fills_fees_and_latency_of_a_session_reach_the_exchange(profile, fees):
     assert sale == {"none": 0, "regulatory": Decimal("1.56"), "commission": 5, "all": Decimal("6.56")}[fees]
 
 
-def test_a_session_plan_keeps_what_a_tradeplan_says_though_json_has_no_dates_and_no_infinity(tmp_path):
+def test_a_session_plan_keeps_what_a_tradeplan_says_though_json_has_no_dates_and_no_infinity(tmp_path: Path) -> None:
     parameters = {"since": dt.date(2024, 6, 3), "most": float("inf"), "at": [dt.time(9, 45)], "size": 3}
     plan, page = plan_in(tmp_path)
     page.close()

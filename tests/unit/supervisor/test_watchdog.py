@@ -1,5 +1,9 @@
 """What the page says about a process, and what follows."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from liualgotrader.common.clock import SECOND
@@ -11,7 +15,7 @@ NOW = 1000 * SECOND
 WELL = ProcessLook("consumer-0", 7, NOW - 90 * SECOND, 7, Life.READY, NOW, 3, symbol_cell("IBM"), 5, 12, 0)
 
 
-def seen(**changes):
+def seen(**changes: Any) -> ProcessLook:
     return WELL._replace(**changes)
 
 
@@ -30,11 +34,11 @@ def seen(**changes):
         (seen(row_pid=6, beat=0, spawned_at=NOW - 30 * SECOND), None),
     ],
 )
-def test_a_process_is_judged_by_its_beat_and_its_call(look, expected):
+def test_a_process_is_judged_by_its_beat_and_its_call(look: Any, expected: Any) -> None:
     assert finding(look, look, NOW, 5.0) == expected
 
 
-def test_a_call_that_is_another_one_at_the_second_look_is_no_finding():
+def test_a_call_that_is_another_one_at_the_second_look_is_no_finding() -> None:
     stuck = seen(call_since=NOW - 6 * SECOND)
     assert finding(stuck, stuck._replace(call_count=11), NOW, 5.0) is None
 
@@ -43,9 +47,11 @@ def test_a_call_that_is_another_one_at_the_second_look_is_no_finding():
     ("ages", "wait"),
     [([0], 0.0), ([10, 0], 0.5), ([30, 10, 0], 1.0), ([40, 30, 10, 0], 2.0), ([50, 40, 30, 10, 0], None)],
 )
-def test_restarts_wait_longer_each_time_and_end_after_five_deaths_in_a_minute(ages, wait):
+def test_restarts_wait_longer_each_time_and_end_after_five_deaths_in_a_minute(
+    ages: list[Any], wait: float | None
+) -> None:
     assert back_off([NOW - age * SECOND for age in ages], NOW) == wait
 
 
-def test_deaths_of_long_ago_do_not_count():
+def test_deaths_of_long_ago_do_not_count() -> None:
     assert back_off([NOW - 61 * SECOND] * 10 + [NOW], NOW) == 0.0
