@@ -18,7 +18,7 @@ from tests.fakes.broker import desk_terms
 from tests.fakes.store import MemoryStore
 
 PAPER = Wanted("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {})
-WANTED = Wanted("SIMULATED", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {})
+WANTED = Wanted("SIMULATED", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {"market": {}})
 
 
 async def first_batch(store: MemoryStore, home: Path, wanted: Wanted = WANTED) -> Batch:
