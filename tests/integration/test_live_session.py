@@ -19,7 +19,7 @@ from liualgotrader.postgres.embedded_server import EmbeddedServer
 from tests.fakes.http_vendor import answering
 from tests.integration.test_trader_session import STRATEGY, end_market, finish, until_line, until_ready
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 PLAN = """
 protection = "local"

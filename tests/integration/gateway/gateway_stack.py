@@ -298,7 +298,7 @@ class PlayedConsumer:
             Decimal(quantity),
             OrderType.LIMIT if limit else OrderType.MARKET,
             decided_at=self.market_now(),
-            valid_until=machine_now() + 30 * SECOND,
+            valid_until=machine_now() + 600 * SECOND,
             limit_price=price if limit else None,
             cancel_after=0 if stays else 10 * SECOND,
             reference_price=price,
@@ -341,7 +341,7 @@ class PlayedConsumer:
         unheard = [name for name in self.kept if not name.startswith("cancel")]
         return [*unheard, *(name for name, state in last.items() if not state.is_final)]
 
-    async def until(self, reached: Callable[[], bool], seconds: float = 60.0) -> None:
+    async def until(self, reached: Callable[[], bool], seconds: float = 240.0) -> None:
         """Wait for something to be true."""
         until = machine_now() + int(seconds * SECOND)
         while not reached():

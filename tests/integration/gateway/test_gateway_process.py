@@ -29,7 +29,7 @@ from tests.fakes import live_gateway
 from tests.fakes.http_vendor import spoiling
 from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, WIDE, PlayedConsumer, Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(110)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 AFTER = "bbbbbbbb-0000-4000-8000-000000000000"
@@ -146,7 +146,7 @@ async def test_kill_9_at_random_instants_loses_and_doubles_nothing(stack: Stack,
             await asyncio.sleep(random.random() * 0.03)
         stack.kill_gateway()
         stack.start_gateway()
-    await consumer.until(lambda: not consumer.open(), seconds=60)
+    await consumer.until(lambda: not consumer.open())
     await asyncio.sleep(0.5)
     assert await stack.stop_gateway() == 0, stack.log()[-3000:]
     consumer.close()
@@ -357,7 +357,7 @@ async def test_a_position_closed_by_hand_is_set_apart_and_adopted(stack: Stack, 
     name = consumer.order(1, Side.BUY, 10, symbol, price)
     await consumer.until(lambda: consumer.state(name) is OrderState.FILLED)
     stack.tell("orders", symbol=symbol, qty="10", side="sell", type="market", time_in_force="day")
-    await consumer.until(lambda: any("10 shares fewer" in text for text in stack.heard_notices()), seconds=60)
+    await consumer.until(lambda: any("10 shares fewer" in text for text in stack.heard_notices()))
     stack.say(OperatorRequest("positions", {"how": "adopt", "symbol": symbol.lower()}))
     await consumer.until(lambda: consumer.position(1, symbol) == 0)
     assert await stack.stop_gateway(flatten=True) == 0
@@ -443,7 +443,7 @@ async def test_a_withdrawal_of_6000_dollars_closes_nothing_and_is_stored_and_nam
         stack.listen()
         return bool(stack.facts()["activities"]) and Decimal(stack.facts()["equity"]) < 94_500
 
-    await consumer.until(told, seconds=60)
+    await consumer.until(told)
     assert stack.facts()["activities"] == ["withdrawal of 6,000.00 $"]
     assert abs(Decimal(stack.facts()["day_gain"])) < 500 < 5_500 < -Decimal(stack.facts()["account_gain"])
     stack.kill_gateway()
@@ -484,10 +484,10 @@ async def test_an_account_and_an_order_that_the_broker_states_badly_stop_entries
         await consumer.until(lambda: consumer.state(refused) is OrderState.REFUSED)
         leaving = consumer.order(1, Side.SELL, 4, first, price)
         await consumer.until(lambda: consumer.state(leaving) is OrderState.FILLED)
-        await consumer.until(lambda: any("filled_qty is None" in text for text in stack.heard_notices()), seconds=60)
+        await consumer.until(lambda: any("filled_qty is None" in text for text in stack.heard_notices()))
         assert consumer.position(1, first) == 6
         odd.clear()
-        await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped, seconds=60)
+        await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped)
         again = consumer.order(2, Side.BUY, 5, second, other)
         await consumer.until(lambda: consumer.state(again) is OrderState.FILLED)
         assert await stack.stop_gateway() == 0
