@@ -122,7 +122,7 @@ class Consumer:
         self.engine.trader = self._dependencies.make_trader(CalledAccount(self.engine))
         slots = self._plan.slots_of(self._index)
         loader, status = self.engine.loader, self._child.status
-        for ended in await load_strategies(self._plan, slots, self.engine, self._surroundings, loader, status):
+        for ended in await load_strategies(self._plan, slots, self.engine, self._services, loader, status):
             self._child.send(ended)
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1
@@ -207,7 +207,7 @@ class Consumer:
             self._needs.say_all()
             return
 
-    def _surroundings(self, slot: SlotPlan) -> SessionServices:
+    def _services(self, slot: SlotPlan) -> SessionServices:
         details = self._plan.tradeplan.strategies.get(slot.strategy, {})
         portfolio = details.get("portfolio_id")
 

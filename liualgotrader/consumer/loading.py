@@ -84,7 +84,7 @@ def _is_ending() -> bool:
     return own is not None and own.cancelling() > 0
 
 
-def _make(plan: SessionPlan, slot: SlotPlan, surroundings: SessionServices, loader: Any) -> Strategy:
+def _make(plan: SessionPlan, slot: SlotPlan, services: SessionServices, loader: Any) -> Strategy:
     details = plan.tradeplan.strategies.get(slot.strategy, {})
     strategy = make_strategy(
         plan.batch_id,
@@ -95,7 +95,7 @@ def _make(plan: SessionPlan, slot: SlotPlan, surroundings: SessionServices, load
         ref_run_id=slot.algo_run_id,
         seed=f"{plan.seed}/{slot.strategy}/{slot.slot}/random",
     )
-    strategy.settle(surroundings, slot.algo_run_id, slot.account_id)
+    strategy.enter(services, slot.algo_run_id, slot.account_id)
     file = source_of(strategy)
     for sentence in outside_reads(file) if file is not None else ():
         warn(log, "outside_read", strategy=slot.strategy, found=sentence)

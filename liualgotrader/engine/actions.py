@@ -115,19 +115,19 @@ def plain_text(value: object) -> str:
     return str(value)[:_LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def described(wish: WantedOrder, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
+def described(wanted: WantedOrder, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
     """Return an order asked for through a context in the words of an action dictionary."""
     found = {
-        "side": wish.side.value,
-        "qty": str(wish.quantity),
-        "type": wish.type.value,
-        "limit_price": wish.limit,
-        "stop_price": wish.stop,
-        "take_profit": wish.take_profit,
-        "stop_loss": wish.stop_loss,
+        "side": wanted.side.value,
+        "qty": str(wanted.quantity),
+        "type": wanted.type.value,
+        "limit_price": wanted.limit,
+        "stop_price": wanted.stop,
+        "take_profit": wanted.take_profit,
+        "stop_loss": wanted.stop_loss,
         "planned_stop": stop,
         "planned_target": target,
-        "reason": wish.reason,
+        "reason": wanted.reason,
     }
     return {key: plain_text(value) for key, value in found.items() if value is not None and value != ""}
 

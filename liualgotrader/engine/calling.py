@@ -162,12 +162,12 @@ class Caller:
 
     def _order(self, slot: StrategySlot, symbol: str, action: Any) -> None:
         try:
-            wish = read_action(action)
+            wanted = read_action(action)
         except BadAction as error:
             self._bad_action(slot, symbol, action, str(error))
             return
-        wish.cancel_after = self._ordering.order_lifetime
-        self._ordering.order(slot, symbol, wish, action=stored(action))
+        wanted.cancel_after = self._ordering.order_lifetime
+        self._ordering.order(slot, symbol, wanted, action=stored(action))
 
     def _bad_action(self, slot: StrategySlot, symbol: str, action: Any, sentence: str) -> None:
         self.log(logging.ERROR, f"strategy {slot.name} returned an action for {symbol or 'run_all'}: {sentence}")

@@ -62,16 +62,16 @@ class Ordering:
         self.order_lifetime = round(timings.order_lifetime_seconds * SECOND)
 
     def order(
-        self, slot: StrategySlot, symbol: str, wish: WantedOrder, *, action: dict[str, Any] | None = None
+        self, slot: StrategySlot, symbol: str, wanted: WantedOrder, *, action: dict[str, Any] | None = None
     ) -> OrderHandle:
         """Decide an order: append its intent and its signal, and return its handle.
 
         One without shares is not sent: its signal says so, and its handle is that of a refused order.
         """
-        if wish.quantity <= 0:
-            handle = OrderHandle("", symbol, wish.side, wish.quantity, wish.type)
+        if wanted.quantity <= 0:
+            handle = OrderHandle("", symbol, wanted.side, wanted.quantity, wanted.type)
             handle.state, handle.reason, handle.open = OrderState.REFUSED, SIZE, False
-            self.signal(slot, symbol, action or described(wish), f"refused:{SIZE}")
+            self.signal(slot, symbol, action or described(wanted), f"refused:{SIZE}")
             self._count(slot, SIZE, symbol, leaving=False)
             return handle
         book, notes, number = slot.book, slot.book.notes, slot.next_number
@@ -79,41 +79,41 @@ class Ordering:
         client_id = client_order_id(self._batch_id, slot.number, number)
         stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
         held = book.quantity(symbol)
-        toward_flat = held > 0 if wish.side is Side.SELL else held < 0
-        reduces = toward_flat and wish.quantity <= abs(held)
-        limit = wish.limit
+        toward_flat = held > 0 if wanted.side is Side.SELL else held < 0
+        reduces = toward_flat and wanted.quantity <= abs(held)
+        limit = wanted.limit
         if limit is not None:  # on a price an exchange accepts, never past what the strategy allowed
-            limit = to_tick(limit, ROUND_FLOOR if wish.side is Side.BUY else ROUND_CEILING)
+            limit = to_tick(limit, ROUND_FLOOR if wanted.side is Side.BUY else ROUND_CEILING)
         state = self._symbols.get(symbol)
-        reference = state.reference(wish.side) if state is not None else None
-        indicators = wish.indicators if wish.indicators is not None else notes.indicators(symbol, wish.side)
+        reference = state.reference(wanted.side) if state is not None else None
+        indicators = wanted.indicators if wanted.indicators is not None else notes.indicators(symbol, wanted.side)
         intent = OrderIntent(
             client_order_id=client_id,
             slot=slot.number,
             strategy=slot.name,
             symbol=symbol,
-            side=wish.side,
-            quantity=wish.quantity,
-            type=wish.type,
+            side=wanted.side,
+            quantity=wanted.quantity,
+            type=wanted.type,
             decided_at=self.now,
             valid_until=self.machine + (self._exit_valid if reduces else self._entry_valid),
             limit_price=limit,
-            stop_price=_step(wish.stop),
-            time_in_force=plain_text(wish.time_in_force),
-            take_profit=_step(wish.take_profit),
-            stop_loss=_step(wish.stop_loss),
-            cancel_after=max(-_LONGEST_LIFE, min(_LONGEST_LIFE, wish.cancel_after)),
+            stop_price=_step(wanted.stop),
+            time_in_force=plain_text(wanted.time_in_force),
+            take_profit=_step(wanted.take_profit),
+            stop_loss=_step(wanted.stop_loss),
+            cancel_after=max(-_LONGEST_LIFE, min(_LONGEST_LIFE, wanted.cancel_after)),
             reference_price=exact(round(reference[0], _FLOAT_NOISE)) if reference else None,
             reference_at=reference[1] if reference else 0,
             planned_stop=stop,
             planned_target=target,
-            indicators=_kept(indicators, wish.side),
-            reason=_reason(wish.reason),
+            indicators=_kept(indicators, wanted.side),
+            reason=_reason(wanted.reason),
         )
         if not (held or book.in_flight(symbol)):
             notes.moved.discard(symbol)  # the plan travels with the order; else it holds whatever becomes of the order
         self.out.append(intent)
-        action = action or described(wish, stop=stop, target=target)
+        action = action or described(wanted, stop=stop, target=target)
         return book.track(intent, self.signal(slot, symbol, action, self._sent_as, client_id))
 
     def refused(self, slot: StrategySlot, news: OrderNews, signal: SignalRow | None) -> None:

@@ -223,7 +223,7 @@ class IntentMaker(Protocol):
     thread: int
 
     def order(
-        self, slot: StrategySlot, symbol: str, wish: WantedOrder, *, action: dict[str, Any] | None = None
+        self, slot: StrategySlot, symbol: str, wanted: WantedOrder, *, action: dict[str, Any] | None = None
     ) -> OrderHandle: ...
     def cancel(self, slot: StrategySlot, handle: OrderHandle, reason: str) -> None: ...
     def replace(
@@ -302,9 +302,9 @@ class StrategySlot:
     def portfolio_value(self) -> float | None:
         return self._maker.portfolio_value
 
-    def order(self, symbol: str, wish: WantedOrder) -> OrderHandle:
+    def order(self, symbol: str, wanted: WantedOrder) -> OrderHandle:
         self._check_caller()
-        return self._ours.run(self._maker.order, self, symbol, wish)
+        return self._ours.run(self._maker.order, self, symbol, wanted)
 
     def cancel(self, handle: OrderHandle, reason: str) -> None:
         self._check_caller()

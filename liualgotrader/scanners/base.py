@@ -1,4 +1,4 @@
-"""What every scanner is: a name, a period, and `run`, which returns symbols."""
+"""`Scanner`: the class that every scanner extends, with a name, a period and `run`, which returns symbols."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from contextvars import Context as OwnContext
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.plugins import build, context_for, load_class
 from liualgotrader.common.ports import MarketHistory
-from liualgotrader.common.tradeplan import BUILT_IN_SCANNER
 
 
 class Scanner(ABC):
@@ -21,6 +20,17 @@ class Scanner(ABC):
     What it picks is for the strategy `target_strategy_name`, or for all of them if that is empty.
     `data_loader` is a `DataLoader`; inside a session `data_api` is the vendor's history and snapshots.
     """
+
+    own_context: OwnContext | None = None  # in which all of its code runs; `make_scanner` sets it
+    built_in: ClassVar[dict[str, type[Scanner]]] = {}  # by the name of the table that needs no `filename`
+    _data_api: MarketHistory | None = None
+    _now: Callable[[], int] | None = None
+    _tell: Callable[[str], None] | None = None
+
+    def __init_subclass__(cls, *, built_in: str = "") -> None:
+        super().__init_subclass__()
+        if built_in:
+            Scanner.built_in.setdefault(built_in, cls)
 
     def __init__(
         self,
@@ -36,8 +46,6 @@ class Scanner(ABC):
         self.target_strategy_name = target_strategy_name
         self.data_source = data_source
 
-    own_context: OwnContext | None = None  # in which all of its code runs; `make_scanner` gives it
-
     def __repr__(self) -> str:
         return self.name
 
@@ -49,15 +57,14 @@ class Scanner(ABC):
         opens_at: int,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        """Place the scanner in a session: its data, the market's time (ns UTC), the session's open, and its screen."""
+        """Start in a session: its data, the market's time (ns UTC), its open, and the function that shows a line."""
         self._data_api, self._now, self._opens_at = data_api, now, opens_at
         self._tell = tell
 
     def tell(self, text: str) -> None:
-        """Show whoever runs the session a line, which begins with the scanner's name; outside a session nobody sees it."""
-        tell: Callable[[str], None] | None = getattr(self, "_tell", None)
-        if tell is not None:
-            tell(text)
+        """Show a line, which begins with the scanner's name, on the session's screen; none outside a session."""
+        if self._tell is not None:
+            self._tell(text)
 
     @property
     def data_api(self) -> MarketHistory:
@@ -66,7 +73,7 @@ class Scanner(ABC):
         Raises:
             RuntimeError: outside a session.
         """
-        if not hasattr(self, "_data_api"):
+        if self._data_api is None:
             raise RuntimeError(f"scanner {self.name} has market data only inside a session")
         return self._data_api
 
@@ -76,7 +83,7 @@ class Scanner(ABC):
         Raises:
             RuntimeError: outside a session.
         """
-        if not hasattr(self, "_now"):
+        if self._now is None:
             raise RuntimeError(f"scanner {self.name} has a session's time only inside a session")
         return (self._now() - self._opens_at) / MINUTE
 
@@ -88,7 +95,7 @@ class Scanner(ABC):
     @classmethod
     def get_supported_scanners(cls) -> list[str]:
         """Return the names that need no file of their own."""
-        return [BUILT_IN_SCANNER]
+        return list(cls.built_in)
 
     @classmethod
     async def get_scanner(cls, data_loader: Any, scanner_name: str, scanner_details: Mapping[str, Any]) -> Scanner:
@@ -109,23 +116,22 @@ def make_scanner(
     seed: str = "",
     **more: Any,
 ) -> Scanner:
-    """The same without waiting; relative files are looked for in `folder`, the working directory by default.
+    """Return the scanner that a table of the tradeplan describes; its random numbers begin with `seed`.
 
-    Its chance begins with `seed`. `more` goes to the constructor of a built-in scanner only, as the original did with `trading_api`.
+    Relative files are looked for in `folder`, the working directory by default. `more` goes to the constructor of a
+    built-in scanner only, as the original did with `trading_api`.
+
+    Raises:
+        ConfigError: as `Scanner.get_scanner`.
     """
     table = f"scanners.{name}"
-    settings = dict(details)
+    settings = {**details, "data_loader": data_loader}
     minutes = settings.pop("recurrence", None)
     if minutes:
         settings["recurrence"] = timedelta(minutes=minutes)
-    settings["data_loader"] = data_loader
-    if name == BUILT_IN_SCANNER and "filename" not in settings:
-        from liualgotrader.scanners.momentum import Momentum
-
-        settings.setdefault("recurrence", None)
-        settings.setdefault("target_strategy_name", None)
-        return build(Momentum, {**settings, **more}, table=table)
     filename = settings.pop("filename", None)
+    if name in Scanner.built_in and "filename" not in details:
+        return build(Scanner.built_in[name], {**settings, **more}, table=table)
     kind = load_class(Scanner, name, filename, folder or Path(), table=table)  # type: ignore[type-abstract]
     context = context_for(kind, seed or name)
     scanner = build(kind, settings, table=table, context=context)

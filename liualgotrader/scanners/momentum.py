@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,18 +12,18 @@ from liualgotrader.scanners.base import Scanner
 _NAMED = 5  # symbols in one line
 
 
-class Momentum(Scanner):
+class Momentum(Scanner, built_in="momentum"):
     """Picks the symbols with the largest gap over yesterday's close.
 
-    A symbol passes if its last price lies between `min_share_price` and `max_share_price`, yesterday it
-    traded more than `min_last_dv` dollars, today it traded more than `min_volume` shares, and today's open
-    lies at least `today_change_percent` above yesterday's close (older plans call that `min_gap`).
-    That is the gap of the open, whatever the price has done since. Symbols that have not traded in this session have no
-    gap yet, and those of which no earlier session is known never have one: the first run says which. Nothing is picked before `from_market_open`
-    minutes after the open; the `max_symbols` largest gaps win. Percentages are of 100, volumes shares. Without
-    a `recurrence` it picks once, at `from_market_open`.
+    A symbol passes if its last price lies between `min_share_price` and `max_share_price`, it traded more than
+    `min_last_dv` dollars yesterday and more than `min_volume` shares today, and today's open lies at least
+    `today_change_percent` above yesterday's close (older plans call that `min_gap`), whatever the price has done since.
+    A symbol that has not traded in this session has no gap yet; one without a known earlier session never has one, and
+    the first run says which those are. Nothing is picked before `from_market_open` minutes after the open; the
+    `max_symbols` largest gaps win. Percentages are of 100, volumes shares. Without a `recurrence` it picks once, at
+    `from_market_open`.
 
-    `trading_api` and `provider` are accepted for the sake of older plans and have no effect.
+    `trading_api` and `provider` are accepted for older plans and have no effect.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Momentum(Scanner):
         self.today_change_percent = change
         self.max_symbols = int(max_symbols)
         self._done = False
-        self._lacking_said = False
+        self._lacking_shown = False
 
     async def run(self, back_time: datetime | None = None) -> list[str]:
         """Return the symbols that pass now, largest gap first; ties by symbol.
@@ -77,7 +77,16 @@ class Momentum(Scanner):
         symbols = sorted(await self.data_api.tradable_symbols())
         snapshots = await self.data_api.snapshots(symbols)
         self._done = self._once
-        self._say_what_lacks(list(snapshots.values()))
+        lacking = sorted(
+            s.symbol for s in snapshots.values() if s.previous_daily_bar is None or s.previous_daily_bar.close <= 0
+        )
+        if lacking and not self._lacking_shown:
+            self._lacking_shown = True
+            more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+            self.tell(
+                f"cannot pick {len(lacking)} of {len(snapshots)} symbols, whose previous close is unknown, so that they"
+                f" have no gap: {', '.join(lacking[:_NAMED])}{more}"
+            )
         return self.filtered(snapshots.values())
 
     def filtered(self, snapshots: Iterable[SymbolSnapshot]) -> list[str]:
@@ -100,15 +109,3 @@ class Momentum(Scanner):
             and gap >= self.today_change_percent
         )
         return gap if passes else None
-
-    def _say_what_lacks(self, snapshots: Sequence[SymbolSnapshot]) -> None:
-        """Say once which symbols can never be picked because nobody knows where they closed before."""
-        lacking = sorted(s.symbol for s in snapshots if s.previous_daily_bar is None or s.previous_daily_bar.close <= 0)
-        if not lacking or self._lacking_said:
-            return
-        self._lacking_said = True
-        named = ", ".join(lacking[:_NAMED]) + (f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else "")
-        self.tell(
-            f"cannot pick {len(lacking)} of {len(snapshots)} symbols, whose previous close is unknown, so that they have"
-            f" no gap: {named}"
-        )

@@ -97,16 +97,16 @@ class Strategy:
         self.support_fractional = fractional
         self.account_id: int | None = None
         self.global_var: dict[str, str] = {}
-        self._surroundings: SessionServices | None = None
+        self._services: SessionServices | None = None
 
     def __repr__(self) -> str:
         return self.name
 
     # --- life --------------------------------------------------------------------------------------
 
-    def settle(self, surroundings: SessionServices, run_id: int | None, account_id: int | None) -> None:
+    def enter(self, services: SessionServices, run_id: int | None, account_id: int | None) -> None:
         """Take what the running process provides; called once, before `create`."""
-        self._surroundings = surroundings
+        self._services = services
         self.algo_run.run_id = run_id
         self.account_id = account_id if account_id is not None else self.account_id
 
@@ -164,18 +164,18 @@ class Strategy:
     @property
     def opens_at(self) -> int:
         """The session's open, ns UTC; 0 while the strategy is not running."""
-        return self._surroundings.hours.opens_at if self._surroundings else 0
+        return self._services.hours.opens_at if self._services else 0
 
     @property
     def closes_at(self) -> int:
         """The session's close, ns UTC; 0 while the strategy is not running."""
-        return self._surroundings.hours.closes_at if self._surroundings else 0
+        return self._services.hours.closes_at if self._services else 0
 
     def in_window(self, at: int) -> bool:
         """Whether the instant (ns UTC) lies inside a window of the schedule; the rule of `is_buy_time`."""
-        if self._surroundings is None or self._surroundings.hours.bypass or not self.schedule:
+        if self._services is None or self._services.hours.bypass or not self.schedule:
             return True
-        minutes = (at - self._surroundings.hours.opens_at) / MINUTE
+        minutes = (at - self._services.hours.opens_at) / MINUTE
         return any(w["start"] < minutes < w["start"] + w["duration"] for w in self.schedule)
 
     async def is_buy_time(self, now: datetime) -> bool:
@@ -190,10 +190,10 @@ class Strategy:
 
         Always with `bypass_market_schedule`; without a schedule only the 15 minutes count.
         """
-        if self._surroundings is None or self._surroundings.hours.bypass:
+        if self._services is None or self._services.hours.bypass:
             return True
-        left = (self._surroundings.hours.closes_at - instant(now)) / MINUTE
-        minutes = (instant(now) - self._surroundings.hours.opens_at) / MINUTE
+        left = (self._services.hours.closes_at - instant(now)) / MINUTE
+        minutes = (instant(now) - self._services.hours.opens_at) / MINUTE
         begun = not self.schedule or minutes >= min(w["start"] for w in self.schedule)
         return begun and left > _EXIT_MARGIN_MINUTES
 
@@ -206,8 +206,8 @@ class Strategy:
         ordered. 0 for an account that is overdrawn. What the strategy's working purchases may still cost is set aside.
         """
         assert self.account_id is not None, f"strategy {self.name} has no portfolio account"
-        assert self._surroundings is not None, f"strategy {self.name} is not running"
-        balance = await self._surroundings.balance(self.account_id)
+        assert self._services is not None, f"strategy {self.name} is not running"
+        balance = await self._services.balance(self.account_id)
         cost = price * (1.0 + trade_fee_percentage / 100.0)
         if balance <= 0 or cost <= 0:
             return 0.0
@@ -245,8 +245,8 @@ class Strategy:
 
     @property
     def _keys(self) -> KeyValues:
-        assert self._surroundings is not None, f"strategy {self.name} is not running"
-        return self._surroundings.keys
+        assert self._services is not None, f"strategy {self.name} is not running"
+        return self._services.keys
 
     # --- loading -------------------------------------------------------------------------------------
 

@@ -19,11 +19,11 @@ Number = float | int | str | Decimal
 
 
 class OrderHandle:
-    """One of the strategy's orders, kept up to date by the engine from the broker's news.
+    """One of the strategy's orders, kept up to date by the engine.
 
     `quantity` and `filled` are shares; `average_price` (None before the first fill), `limit_price` and `stop_price` US
     dollars per share; `reason` says why it was refused, rejected or cancelled. Quantity and prices are those that work
-    now, whoever has replaced the order; the exits of a bracket have handles of their own.
+    now, also when somebody else replaced the order; the exits of a bracket have handles of their own.
     """
 
     __slots__ = (
@@ -147,14 +147,14 @@ class BarsLike(Protocol):
 
 
 class OrderPort(Protocol):
-    """What the engine does for a context, one slot's own."""
+    """What the engine does for the contexts of one slot; see `Context`."""
 
     rng: random.Random
     log: logging.Logger
 
     @property
     def portfolio_value(self) -> float | None: ...
-    def order(self, symbol: str, wish: WantedOrder) -> OrderHandle: ...
+    def order(self, symbol: str, wanted: WantedOrder) -> OrderHandle: ...
     def cancel(self, handle: OrderHandle, reason: str) -> None: ...
     def replace(
         self, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
@@ -176,18 +176,18 @@ class Context:
     """One strategy's view of one symbol. The same object is handed to every call for that pair.
 
     `at` is the market's time of the call in ns UTC: the close of the newest closed bar, or the event's time;
-    `told_at` the newest instant of market data that the strategy has been told of, before which no call goes back.
+    `told_at` is the newest market time that the strategy was called with: later calls never go back before it.
     `bars` are the closed minute bars, `state` a dict for whatever the strategy wants to keep about the symbol.
     """
 
-    __slots__ = ("_hands", "at", "bars", "state", "symbol", "told_at")
+    __slots__ = ("_port", "at", "bars", "state", "symbol", "told_at")
 
-    def __init__(self, symbol: str, bars: BarsLike, hands: OrderPort) -> None:
+    def __init__(self, symbol: str, bars: BarsLike, port: OrderPort) -> None:
         self.symbol = symbol
         self.bars = bars
         self.state: dict[str, Any] = {}
         self.at = self.told_at = 0
-        self._hands = hands
+        self._port = port
 
     @property
     def now(self) -> datetime:
@@ -197,32 +197,32 @@ class Context:
     @property
     def position(self) -> float:
         """Shares this strategy holds in the symbol, negative when short."""
-        return float(self._hands.position(self.symbol))
+        return float(self._port.position(self.symbol))
 
     @property
     def quote(self) -> Quote | None:
         """The newest bid and offer, None before the first."""
-        return self._hands.quote(self.symbol)
+        return self._port.quote(self.symbol)
 
     @property
     def last(self) -> float | None:
         """The newest price in US dollars, None before the first."""
-        return self._hands.last(self.symbol)
+        return self._port.last(self.symbol)
 
     @property
     def shortable(self) -> bool:
         """Whether the broker lends shares of the symbol; one that it does not know counts as lent."""
-        return self._hands.shortable(self.symbol)
+        return self._port.shortable(self.symbol)
 
     @property
     def halted(self) -> bool:
         """Whether trading in the symbol is halted, as far as the data feed has said."""
-        return self._hands.halted(self.symbol)
+        return self._port.halted(self.symbol)
 
     @property
     def portfolio_value(self) -> float | None:
         """The account's equity in US dollars unless the tradeplan sets it; None until the account is known."""
-        return self._hands.portfolio_value
+        return self._port.portfolio_value
 
     def affordable(self, price: Number | None = None) -> int:
         """Return how many whole shares an entry may have under the account's limits for one order and one position.
@@ -232,21 +232,21 @@ class Context:
         The other rules (all positions together, orders a minute, ...) may still refuse the order.
         """
         each = self._judged_at(price)
-        return self._hands.affordable(self.symbol, each) if each is not None else 0
+        return self._port.affordable(self.symbol, each) if each is not None else 0
 
     def shares(self, *, stop: Number, risk: float = 0.001, price: Number | None = None) -> int:
         """Return how many whole shares lose at most `risk` (a fraction) of the portfolio's value down to `stop`.
 
         Never more than `affordable`; `price` as there. 0 when the stop lies at the price.
         """
-        each, value = self._judged_at(price), self._hands.portfolio_value
+        each, value = self._judged_at(price), self._port.portfolio_value
         if each is None or value is None:
             return 0
         wanted = shares_at_risk(value, each, float(exact(stop)), risk_fraction=risk, cost_fraction=1.0)
         return min(wanted, self.affordable(price))
 
     def _judged_at(self, price: Number | None) -> float | None:
-        newest = self._hands.reference(self.symbol)
+        newest = self._port.reference(self.symbol)
         if newest is None or price is None:
             return newest
         return max(newest, float(exact(price)))
@@ -254,17 +254,17 @@ class Context:
     @property
     def rng(self) -> random.Random:
         """Random numbers that are the same in every run with the same seed."""
-        return self._hands.rng
+        return self._port.rng
 
     @property
     def log(self) -> logging.Logger:
         """The strategy's own log."""
-        return self._hands.log
+        return self._port.log
 
     @property
     def open_orders(self) -> list[OrderHandle]:
         """This strategy's working orders in the symbol, oldest first."""
-        return self._hands.open_orders(self.symbol)
+        return self._port.open_orders(self.symbol)
 
     def buy(
         self,
@@ -283,16 +283,17 @@ class Context:
     ) -> OrderHandle:
         """Order `quantity` shares: at market, up to `limit`, from `stop` on, or both (stop-limit).
 
-        What is finer than 1e-9 shares is left out; without any shares the order is refused (`OrderHandle.reason` is
-        "size"), as it is by each other rule of risk: see `affordable` and `shares`. `stop_price` and `target_price` become the stored stop and target of the position; `take_profit` and
-        `stop_loss` are bracket legs that the broker holds. `cancel_after` is market time.
+        Parts finer than 1e-9 shares are left out; an order without shares is refused (`OrderHandle.reason` is "size"),
+        as it is by the other risk rules: see `affordable` and `shares`. `stop_price` and `target_price` become the
+        stored stop and target of the position; `take_profit` and `stop_loss` are bracket legs that the broker holds.
+        `cancel_after` is market time.
 
         Raises:
             ValueError: a quantity that is no finite number, or a price that is not a finite number above 0.
         """
         prices = {"limit": limit, "stop": stop, "take_profit": take_profit, "stop_loss": stop_loss}
-        wish = _wish(Side.BUY, quantity, prices, time_in_force, cancel_after, indicators, reason=reason)
-        return self._order(wish, stop_price, target_price)
+        plan, terms = (stop_price, target_price), {"time_in_force": time_in_force, "indicators": indicators}
+        return self._order(Side.BUY, quantity, prices, plan, cancel_after, reason=reason, **terms)
 
     def sell(
         self,
@@ -311,26 +312,40 @@ class Context:
     ) -> OrderHandle:
         """Order a sale, which reduces a long position or opens a short one; arguments as in `buy`."""
         prices = {"limit": limit, "stop": stop, "take_profit": take_profit, "stop_loss": stop_loss}
-        wish = _wish(Side.SELL, quantity, prices, time_in_force, cancel_after, indicators, reason=reason)
-        return self._order(wish, stop_price, target_price)
+        plan, terms = (stop_price, target_price), {"time_in_force": time_in_force, "indicators": indicators}
+        return self._order(Side.SELL, quantity, prices, plan, cancel_after, reason=reason, **terms)
 
-    def _order(self, wish: WantedOrder, stop_price: Number | None, target_price: Number | None) -> OrderHandle:
-        if wish.quantity > 0:  # else there is nothing that the plan could be for
-            self._plan(stop_price, target_price)
-        return self._hands.order(self.symbol, wish)
+    def _order(
+        self,
+        side: Side,
+        quantity: Number,
+        prices: Mapping[str, Number | None],
+        plan: tuple[Number | None, Number | None],
+        cancel_after: timedelta | None,
+        **terms: Any,
+    ) -> OrderHandle:
+        shares = exact(quantity)
+        if shares > LARGEST:
+            raise ValueError(f"quantity must be at most {LARGEST}, not {quantity!r}")
+        checked: dict[str, Any] = {name: _above_zero(name, price) for name, price in prices.items()}
+        lifetime = round(cancel_after.total_seconds() * SECOND) if cancel_after else 0
+        wanted = WantedOrder(side, whole_parts(shares), **checked, cancel_after=lifetime, **terms)
+        if wanted.quantity > 0:  # else there is nothing that the plan could be for
+            self._plan(*plan)
+        return self._port.order(self.symbol, wanted)
 
     def close(self, *, reason: str = "") -> OrderHandle | None:
         """Order the opposite of the whole position at market; None if there is no position."""
-        held = self._hands.position(self.symbol)
+        held = self._port.position(self.symbol)
         if not held:
             return None
         side = Side.SELL if held > 0 else Side.BUY
-        return self._hands.order(self.symbol, WantedOrder(side, held.copy_abs(), reason=reason))
+        return self._port.order(self.symbol, WantedOrder(side, held.copy_abs(), reason=reason))
 
     def cancel(self, handle: OrderHandle | None = None, *, reason: str = "") -> None:
         """Ask for the cancellation of one order, or of all this strategy's working orders in the symbol."""
         for one in [handle] if handle is not None else self.open_orders:
-            self._hands.cancel(one, reason)
+            self._port.cancel(one, reason)
 
     def replace(
         self,
@@ -341,7 +356,9 @@ class Context:
         stop: Number | None = None,
     ) -> None:
         """Ask for other terms of a working order; None leaves a term as it is."""
-        self._hands.replace(handle, _above_zero("quantity", quantity), _price("limit", limit), _price("stop", stop))
+        self._port.replace(
+            handle, _above_zero("quantity", quantity), _above_zero("limit", limit), _above_zero("stop", stop)
+        )
 
     def protect(self, *, stop_price: Number | None = None, target_price: Number | None = None) -> None:
         """Move the stored stop, the target, or both; None leaves one as it is."""
@@ -350,40 +367,18 @@ class Context:
     @property
     def stop_price(self) -> float | None:
         """The stored stop of the position in US dollars."""
-        return _as_float(self._hands.stop(self.symbol))
+        return _as_float(self._port.stop(self.symbol))
 
     @property
     def target_price(self) -> float | None:
         """The stored target of the position in US dollars."""
-        return _as_float(self._hands.target(self.symbol))
+        return _as_float(self._port.target(self.symbol))
 
     def _plan(self, stop_price: Number | None, target_price: Number | None) -> None:
         if stop_price is not None or target_price is not None:
-            self._hands.protect(self.symbol, _price("stop_price", stop_price), _price("target_price", target_price))
-
-
-def _wish(
-    side: Side,
-    quantity: Number,
-    prices: Mapping[str, Number | None],
-    time_in_force: str,
-    cancel_after: timedelta | None,
-    indicators: Mapping[str, Any] | None,
-    *,
-    reason: str,
-) -> WantedOrder:
-    shares = exact(quantity)
-    if shares > LARGEST:
-        raise ValueError(f"quantity must be at most {LARGEST}, not {quantity!r}")
-    return WantedOrder(
-        side,
-        whole_parts(shares),
-        **{name: _price(name, price) for name, price in prices.items()},
-        time_in_force=time_in_force,
-        cancel_after=round(cancel_after.total_seconds() * SECOND) if cancel_after else 0,
-        indicators=indicators,
-        reason=reason,
-    )
+            self._port.protect(
+                self.symbol, _above_zero("stop_price", stop_price), _above_zero("target_price", target_price)
+            )
 
 
 def _above_zero(name: str, value: Number | None) -> Decimal | None:
@@ -395,9 +390,6 @@ def _above_zero(name: str, value: Number | None) -> Decimal | None:
     if number > LARGEST:
         raise ValueError(f"{name} must be at most {LARGEST}, not {value!r}")
     return number
-
-
-_price = _above_zero
 
 
 def _as_float(value: Decimal | None) -> float | None:

@@ -1,16 +1,49 @@
-"""The pandas classes behind `minute_history`. Importing this module imports pandas, so `frames` does it late."""
+"""The pandas classes of `minute_history`. Importing this module imports pandas, so `frames` does it on first use."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-if TYPE_CHECKING:
-    from liualgotrader.strategies.frames import BarColumns, FrameSource
-
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
+
+
+class BarColumns(Protocol):
+    """Bars in columns as they were at one moment."""
+
+    @property
+    def rows(self) -> int: ...
+    def column(self, name: str) -> npt.NDArray[np.float64]: ...
+    def opened_at(self) -> npt.NDArray[np.int64]: ...
+
+
+class BarTable(Protocol):
+    """One symbol's bars, as the engine keeps them."""
+
+    def seen(self, *, with_forming: bool) -> BarColumns: ...
+
+
+class FrameSource:
+    """Where one symbol's frames come from; keeps the newest index."""
+
+    __slots__ = ("_index", "_starts", "table")
+
+    def __init__(self, table: BarTable) -> None:
+        self.table = table
+        self._index: Any = None
+        self._starts: npt.NDArray[np.int64] | None = None
+
+    def index(self, seen: BarColumns) -> Any:
+        """Return the starts of the bars as a New York time index."""
+        starts = seen.opened_at()
+        if self._starts is None or not np.array_equal(self._starts, starts):
+            self._starts = starts.copy()
+            index = pd.DatetimeIndex(self._starts, tz="UTC", name="timestamp")
+            self._index = index.tz_convert("America/New_York")
+        return self._index
 
 
 class FilledOnDemand:
