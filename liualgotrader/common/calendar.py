@@ -50,7 +50,7 @@ POST_MARKET_LENGTH = 4 * HOUR  # 16:00 to 20:00; on a half day 13:00 to 17:00
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Session:
+class TradingSession:
     """One trading day: `[opens_at, closes_at)` is regular trading, instants are ns UTC."""
 
     day: date
@@ -87,7 +87,7 @@ def day_of(at: int) -> date:
     return as_datetime(at).date()
 
 
-def session_of(day: date) -> Session | None:
+def session_of(day: date) -> TradingSession | None:
     """Return the session of `day`, None if the exchange stays shut.
 
     Raises:
@@ -98,12 +98,12 @@ def session_of(day: date) -> Session | None:
     return found[0] if found else None
 
 
-def whole_day(day: date) -> Session:
+def whole_day(day: date) -> TradingSession:
     """Return a day without a session as one: from midnight to 23:50, so that what follows it is the same day's."""
-    return Session(day, new_york(day, time(0, 0)), new_york(day, LAST_MINUTE))
+    return TradingSession(day, new_york(day, time(0, 0)), new_york(day, LAST_MINUTE))
 
 
-def sessions(start: date, end: date) -> list[Session]:
+def sessions(start: date, end: date) -> list[TradingSession]:
     """Return the sessions from `start` to `end`, both included, in order.
 
     Raises:
@@ -115,7 +115,7 @@ def sessions(start: date, end: date) -> list[Session]:
     return list(table.sessions[bisect_left(table.days, start) : bisect_right(table.days, end)])
 
 
-def previous_sessions(day: date, n: int) -> list[Session]:
+def previous_sessions(day: date, n: int) -> list[TradingSession]:
     """Return the last `n` sessions before `day`, oldest first; fewer where 1998 begins.
 
     Raises:
@@ -127,7 +127,7 @@ def previous_sessions(day: date, n: int) -> list[Session]:
     return list(table.sessions[max(0, stop - n) : stop])
 
 
-def session_at_or_after(at: int) -> Session:
+def session_at_or_after(at: int) -> TradingSession:
     """Return the session whose regular trading is going on at the instant, else the next one to open.
 
     Raises:
@@ -145,7 +145,7 @@ def session_at_or_after(at: int) -> Session:
 @dataclass(frozen=True, slots=True)
 class _Table:
     days: Sequence[date]
-    sessions: Sequence[Session]
+    sessions: Sequence[TradingSession]
 
 
 @lru_cache(maxsize=1)
@@ -163,7 +163,7 @@ def _table() -> _Table:
         day = epoch + timedelta(days=midnight // (24 * HOUR))
         if day not in UNSCHEDULED_CLOSURES:
             late = LATE_OPENINGS.get(day)
-            found.append(Session(day, opens_at if late is None else new_york(day, late), closes_at))
+            found.append(TradingSession(day, opens_at if late is None else new_york(day, late), closes_at))
     return _Table(tuple(s.day for s in found), tuple(found))
 
 

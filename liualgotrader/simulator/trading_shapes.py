@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 
-from liualgotrader.common.calendar import Session
+from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MILLISECOND, as_datetime
 from liualgotrader.common.money import ZERO
 from liualgotrader.exchange.exchange_values import (
@@ -271,7 +271,7 @@ def clock_body(at: int, *, is_open: bool, next_open: int, next_close: int) -> di
     }
 
 
-def calendar_body(session: Session, settles_on: str) -> dict[str, str]:
+def calendar_body(session: TradingSession, settles_on: str) -> dict[str, str]:
     """Return one day of the calendar, in New York's time of day."""
     return {
         "date": session.day.isoformat(),

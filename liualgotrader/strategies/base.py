@@ -32,7 +32,7 @@ class StrategyType(Enum):
 
 
 @dataclass(slots=True)
-class AlgoRun:
+class StrategyRun:
     """The row of table `algo_run` that the strategy's orders belong to; the supervisor has made it."""
 
     strategy_name: str
@@ -91,7 +91,7 @@ class Strategy:
         self.type = self.strategy_type if type is None else type
         self.batch_id = batch_id
         self.ref_run_id = ref_run_id
-        self.algo_run = AlgoRun(self.name, batch_id)
+        self.algo_run = StrategyRun(self.name, batch_id)
         self.schedule = [] if schedule is None else schedule
         self.data_loader = data_loader
         self.support_fractional = fractional

@@ -11,7 +11,7 @@ import pandas as pd
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
 
 
-class BarColumns(Protocol):
+class BarsSnapshot(Protocol):
     """Bars in columns as they were at one moment."""
 
     @property
@@ -23,7 +23,7 @@ class BarColumns(Protocol):
 class BarTable(Protocol):
     """One symbol's bars, as the engine keeps them."""
 
-    def seen(self, *, with_forming: bool) -> BarColumns: ...
+    def seen(self, *, with_forming: bool) -> BarsSnapshot: ...
 
 
 class FrameSource:
@@ -36,7 +36,7 @@ class FrameSource:
         self._index: Any = None
         self._starts: npt.NDArray[np.int64] | None = None
 
-    def index(self, seen: BarColumns) -> Any:
+    def index(self, seen: BarsSnapshot) -> Any:
         """Return the starts of the bars as a New York time index."""
         starts = seen.opened_at()
         if self._starts is None or not np.array_equal(self._starts, starts):
@@ -92,7 +92,7 @@ class LazySeries(PlacedSeries):
     _attrs = FilledOnDemand("_attrs")
     _item_cache = FilledOnDemand("_item_cache")
 
-    def __init__(self, source: FrameSource, name: str, seen: BarColumns) -> None:
+    def __init__(self, source: FrameSource, name: str, seen: BarsSnapshot) -> None:
         own = self.__dict__
         own["_source"], own["_seen"], own["_values_seen"], own["_name"] = source, seen, seen.column(name), name
 
@@ -156,7 +156,7 @@ class LazyFrame(PlacedFrame):
     _attrs = FilledOnDemand("_attrs")
     _item_cache = FilledOnDemand("_item_cache")
 
-    def __init__(self, source: FrameSource, seen: BarColumns | None) -> None:
+    def __init__(self, source: FrameSource, seen: BarsSnapshot | None) -> None:
         own = self.__dict__
         own["_source"], own["_seen"] = source, seen
 
@@ -166,11 +166,11 @@ class LazyFrame(PlacedFrame):
         columns = {name: seen.column(name) for name in COLUMNS}
         _copy_inside(pd.DataFrame(columns, index=own["_source"].index(seen), copy=True), own)
 
-    def _look(self) -> BarColumns:
+    def _look(self) -> BarsSnapshot:
         own = self.__dict__
         if own["_seen"] is None:
             own["_seen"] = own["_source"].table.seen(with_forming=True)
-        seen: BarColumns = own["_seen"]
+        seen: BarsSnapshot = own["_seen"]
         return seen
 
     def __len__(self) -> int:

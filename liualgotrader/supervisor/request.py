@@ -9,7 +9,7 @@ import msgspec
 
 from liualgotrader.common.calendar import (
     LAST_MINUTE,
-    Session,
+    TradingSession,
     day_of,
     new_york,
     previous_sessions,
@@ -132,7 +132,7 @@ def _hours(
     )
 
 
-def _newest_first(sessions: Sequence[Session]) -> Sequence[Session]:
+def _newest_first(sessions: Sequence[TradingSession]) -> Sequence[TradingSession]:
     return sorted(sessions, reverse=True)
 
 

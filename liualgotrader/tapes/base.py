@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from liualgotrader.common.calendar import FIRST_DAY, Session, session_of, whole_day
+from liualgotrader.common.calendar import FIRST_DAY, TradingSession, session_of, whole_day
 from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, Counts
@@ -48,7 +48,7 @@ class _Crossed:
 class ColumnTape(ABC):
     """A `Tape` whose symbols are loaded one by one as columns, when their events are first asked for."""
 
-    def __init__(self, session: Session, assets: Sequence[TapeAsset]) -> None:
+    def __init__(self, session: TradingSession, assets: Sequence[TapeAsset]) -> None:
         self._session = session
         self._assets = tuple(sorted(assets))
         self._columns: dict[str, SymbolColumns] = {}
@@ -56,7 +56,7 @@ class ColumnTape(ABC):
         self._quotes_of_session = self._crossed_of_session = 0
 
     @property
-    def session(self) -> Session:
+    def session(self) -> TradingSession:
         """The calendar's session of the day."""
         return self._session
 
@@ -229,7 +229,7 @@ class ColumnTape(ABC):
         """Return daily bars from `start` to `end`, both included, of days before `day`; each spans its session."""
 
 
-def played_session(day: date, what: str, *, bypass: bool = False) -> Session:
+def played_session(day: date, what: str, *, bypass: bool = False) -> TradingSession:
     """Return the session of `day`; with `bypass` a day on which the exchange was shut is a whole one.
 
     Raises:

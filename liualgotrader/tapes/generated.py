@@ -20,7 +20,7 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
-from liualgotrader.common.calendar import Session, previous_sessions
+from liualgotrader.common.calendar import TradingSession, previous_sessions
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, BarSource, TradeTick
@@ -49,7 +49,7 @@ class GeneratedHistory:
     minutes: list[Bar]
 
 
-def history_of(profile: SymbolProfile, before: Sequence[Session], draws: Draws) -> GeneratedHistory:
+def history_of(profile: SymbolProfile, before: Sequence[TradingSession], draws: Draws) -> GeneratedHistory:
     """Return the history of a symbol over the sessions `before` the day, oldest first."""
     daily: list[Bar] = []
     minutes: list[Bar] = []
@@ -77,7 +77,7 @@ def _bounded(cents: float) -> int:
     return min(max(round(cents), LEAST_PRICE), MOST_CENTS)
 
 
-def _day(profile: SymbolProfile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> Bar:
+def _day(profile: SymbolProfile, session: TradingSession, draws: Draws, figures: tuple[int, int, float]) -> Bar:
     opening, closing, volume = figures
     high = max(opening, closing) * (1.0 + draws.one(0.0, profile.volatility))
     low = max(min(opening, closing) * (1.0 - draws.one(0.0, profile.volatility)), float(LEAST_PRICE - 50))
@@ -90,7 +90,9 @@ def _day(profile: SymbolProfile, session: Session, draws: Draws, figures: tuple[
     return Bar(profile.symbol, begin, end, opened, high, low, closed, shares, vwap, count, _SOURCE)
 
 
-def _minutes(profile: SymbolProfile, session: Session, draws: Draws, figures: tuple[int, int, float]) -> list[Bar]:
+def _minutes(
+    profile: SymbolProfile, session: TradingSession, draws: Draws, figures: tuple[int, int, float]
+) -> list[Bar]:
     opening, closing, volume = figures
     n = session.minutes
     # Prices in whole cents that wander from open to close, both met exactly.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from liualgotrader.common.calendar import Session
+from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.events import Counts, Status
 from liualgotrader.tapes.columns import Floats, Ints, QuoteColumns, SymbolColumns, TradeColumns
@@ -36,12 +36,12 @@ class _Moments:
     is_quote: NDArray[np.bool_]
 
 
-def fixed_events(session: Session) -> int:
+def fixed_events(session: TradingSession) -> int:
     """Return how many events each symbol has besides those that are shared out by activity."""
     return PRE_MARKET_QUOTES + 2 + session.minutes
 
 
-def symbol_columns(profile: SymbolProfile, session: Session, draws: Draws, moments: int) -> SymbolColumns:
+def symbol_columns(profile: SymbolProfile, session: TradingSession, draws: Draws, moments: int) -> SymbolColumns:
     """Return the events of a symbol with that many moments besides `fixed_events`."""
     halts: list[tuple[int, int]] = []
     statuses: list[Status] = []
@@ -70,7 +70,7 @@ def minute_weights(minutes: int) -> Floats:
     return weights
 
 
-def _moments(session: Session, halts: list[tuple[int, int]], draws: Draws, n: int) -> _Moments:
+def _moments(session: TradingSession, halts: list[tuple[int, int]], draws: Draws, n: int) -> _Moments:
     shared = np.sort(_spread_out(session, draws.uniform(n)))
     is_print = draws.uniform(n) < _TRADE_SHARE
     before = session.opens_at - PRE_MARKET + np.floor(np.sort(draws.uniform(PRE_MARKET_QUOTES)) * PRE_MARKET)
@@ -89,7 +89,7 @@ def _moments(session: Session, halts: list[tuple[int, int]], draws: Draws, n: in
     return _Moments(apart, quote[order])
 
 
-def _spread_out(session: Session, uniform: Floats) -> Ints:
+def _spread_out(session: TradingSession, uniform: Floats) -> Ints:
     """Return instants of the session, as dense as `minute_weights` says, but not in its last 100 ms."""
     weights = minute_weights(session.minutes)
     upto = np.cumsum(weights)
@@ -101,7 +101,7 @@ def _spread_out(session: Session, uniform: Floats) -> Ints:
     return instants
 
 
-def _fair_price(profile: SymbolProfile, session: Session, draws: Draws, at: Ints) -> Floats:
+def _fair_price(profile: SymbolProfile, session: TradingSession, draws: Draws, at: Ints) -> Floats:
     """Return the price in cents round which the symbol is quoted, at each moment, as its role makes it move."""
     x = np.clip((at - session.opens_at) / (session.closes_at - session.opens_at), 0.0, 1.0)
     quiet = {Role.REVERTING: 0.3, Role.GAP_UP: 0.45, Role.GAP_DOWN: 0.45, Role.PLAIN: 1.0}[profile.role]
@@ -144,7 +144,9 @@ def _swing(draws: Draws, x: Floats, height: float) -> Floats:
     return broken_line(x, knots / knots[-1], heights)
 
 
-def _quotes(profile: SymbolProfile, session: Session, draws: Draws, when: _Moments, fair: Floats) -> QuoteColumns:
+def _quotes(
+    profile: SymbolProfile, session: TradingSession, draws: Draws, when: _Moments, fair: Floats
+) -> QuoteColumns:
     """Return the quotes, prices in cents."""
     mine = np.flatnonzero(when.is_quote)
     at = when.at[mine]

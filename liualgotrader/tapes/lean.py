@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from liualgotrader.common.calendar import Session, new_york
+from liualgotrader.common.calendar import TradingSession, new_york
 from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Counts
@@ -59,7 +59,7 @@ def path_of(folder: Path, resolution: str, symbol: str, day: date, kind: str) ->
     return folder / resolution / symbol.lower() / f"{day:%Y%m%d}_{kind}.zip"
 
 
-def tick_trades(path: Path, session: Session) -> TradeColumns:
+def tick_trades(path: Path, session: TradingSession) -> TradeColumns:
     """Return the prints of a day without the suspicious ones."""
     table = _read(path, _TICK_TRADE)
     keep = table["suspicious"] == 0
@@ -86,7 +86,7 @@ def tick_trades(path: Path, session: Session) -> TradeColumns:
     return TradeColumns(at, table["price"][keep] / PRICE_SCALE, size, flags)
 
 
-def tick_quotes(path: Path, session: Session) -> QuoteColumns:
+def tick_quotes(path: Path, session: TradingSession) -> QuoteColumns:
     """Return the best bid and offer of a day, each side carried forward, without suspicious rows."""
     table = _read(path, _TICK_QUOTE)
     keep = table["suspicious"] == 0
@@ -96,7 +96,7 @@ def tick_quotes(path: Path, session: Session) -> QuoteColumns:
     return QuoteColumns(at, bid / PRICE_SCALE, bid_size, ask / PRICE_SCALE, ask_size, np.zeros(len(at), np.int64))
 
 
-def bar_quotes(path: Path, session: Session, interval: int) -> QuoteColumns:
+def bar_quotes(path: Path, session: TradingSession, interval: int) -> QuoteColumns:
     """Return the closing quotes of quote bars, each valid from the end of its interval."""
     table = _read(path, _BAR_QUOTE)
     bid, bid_size = _carried(table["bid_close"], table["bid_size"])

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 
-from liualgotrader.common.calendar import Session, new_york, session_of
+from liualgotrader.common.calendar import TradingSession, new_york, session_of
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.events import Bar, BarSource, Counts, MarketEvent, Quote, Status, TradeTick
 
@@ -58,7 +58,7 @@ class HandTape:
     def __init__(self) -> None:
         session = session_of(DAY)
         assert session is not None
-        self._session: Session = session
+        self._session: TradingSession = session
         self._events = sorted([*_abc(), *_xyz(), *_peny(), *_hlt()], key=lambda e: e.at)
 
     @property
