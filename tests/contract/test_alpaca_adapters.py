@@ -182,7 +182,7 @@ async def test_the_order_stream_says_when_it_listens_and_then_everything_in_orde
     heard: list[BrokerUpdate] = []
     while not heard or heard[-1].event != "fill":
         update = await asyncio.wait_for(anext(stream), 60)
-        assert update is not None
+        assert isinstance(update, BrokerUpdate)
         heard.append(update)
     assert [u.event for u in heard] == ["pending_new", "new", "fill"]
     assert [u.sequence for u in heard] == [1, 2, 3]
@@ -212,7 +212,7 @@ async def test_an_order_stream_that_answers_nothing_is_connected_again(
         await asyncio.sleep(0.01)
     await asyncio.to_thread(market.control, "faults/mute", {"on": False})
     assert await asyncio.wait_for(listening, 60) is None
-    await stream.aclose()
+    await stream.aclose()  # type: ignore[attr-defined]
 
 
 async def test_an_order_stream_that_ends_by_itself_is_started_again_and_says_so(

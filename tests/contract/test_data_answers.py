@@ -16,7 +16,7 @@ from liualgotrader.data.alpaca_data import AlpacaData
 from tests.fakes.http_vendor import answering
 
 T0 = 1_709_908_200 * SECOND  # 2024-03-08 14:30 UTC
-GOOD = {"t": "2024-03-08T14:30:00Z", "o": 10, "h": 12.5, "l": 9, "c": 11, "v": 100, "n": 3, "vw": 10.5}
+GOOD: dict[str, Any] = {"t": "2024-03-08T14:30:00Z", "o": 10, "h": 12.5, "l": 9, "c": 11, "v": 100, "n": 3, "vw": 10.5}
 ROW: list[Any] = [GOOD]
 
 

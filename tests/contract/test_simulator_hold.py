@@ -248,7 +248,7 @@ async def test_a_free_running_clock_goes_on_by_itself_at_its_speed(page: Session
             assert 0.5 < passed / took / 60 < 1.5
         await until(running.loop.ended.is_set)
         assert running.world.now == at("09:36")
-        assert page.anchor().speed == 0  # type: ignore[union-attr]
+        assert page.anchor().speed == 0
 
 
 async def test_a_speed_limit_is_kept(page: SessionPage, status: TakeStatus) -> None:

@@ -52,8 +52,9 @@ def test_a_header_that_cannot_be_read_is_refused_in_json(
 @pytest.mark.parametrize("name", ["start", "end"])
 @pytest.mark.parametrize("date", ["9999-12-31", "9999-12-31T23:59:59Z", "0001-01-01", "0001-01-01T00:00:00Z"])
 def test_dates_at_the_ends_of_the_calendar_are_answered(market: MarketThread, path: str, name: str, date: str) -> None:
+    when: dict[str, Any] = {name: date}
     for timeframe in ("1Min", "1Day", "1Month"):
-        status, body = ask(market, path, symbols="ABC", timeframe=timeframe, **{name: date})
+        status, body = ask(market, path, symbols="ABC", timeframe=timeframe, **when)
         assert status == 200 and path.rpartition("/")[2] in body
 
 
@@ -70,7 +71,7 @@ def test_dates_at_the_ends_of_the_calendar_are_answered(market: MarketThread, pa
     ],
 )
 def test_odd_parameters_are_answered_in_json(
-    market: MarketThread, path: str, query: dict[str, str], expected: int
+    market: MarketThread, path: str, query: dict[str, Any], expected: int
 ) -> None:
     status, body = ask(market, path, **query)
     assert status == expected

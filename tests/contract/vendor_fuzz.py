@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from copy import deepcopy
 from decimal import Decimal
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec.msgpack import Ext
@@ -72,7 +72,8 @@ class Vendor(AlpacaBroker):
         super().__init__(NOWHERE, "id", "secret", timeout_seconds=10.0)
         self.answers = answers
         self.given: Any = None
-        self.path, self.spoil = "", cast(Callable[[Any], Any], lambda raw: raw)
+        self.path = ""
+        self.spoil: Callable[[Any], Any] = lambda raw: raw
 
     async def _call(
         self, method: str, path: str, fields: Mapping[str, Any] | None = None, *, about: str, urgent: bool = False

@@ -91,7 +91,7 @@ class Floor:
         account, symbol = more.pop("account", "me"), more.pop("symbol", "X")
         amounts = ("notional", "limit_price", "stop_price", "trail_price", "trail_percent")
         exits = ("take_profit_limit", "stop_loss_stop", "stop_loss_limit")
-        terms = {k: Decimal(v) if k in amounts + exits else v for k, v in more.items()}
+        terms: dict[str, Any] = {k: Decimal(v) if k in amounts + exits else v for k, v in more.items()}
         amount = None if quantity is None else Decimal(quantity)
         request = OrderRequest(symbol=symbol, side=side, type=type_, quantity=amount, **terms)
         return self.exchange.submit(account, request, self.now)
@@ -106,7 +106,7 @@ class Floor:
 
     def replace(self, which: str, **changes: Any) -> OrderView:
         self.seconds += 1
-        exact = {
+        exact: dict[str, Any] = {
             k: Decimal(v) if k in ("quantity", "limit_price", "stop_price", "trail") else v for k, v in changes.items()
         }
         view = self.exchange.replace("me", self.order(which).id, self.now, OrderChanges(**exact))
@@ -130,7 +130,7 @@ class Floor:
             self._act(line, line.split())
 
     def _act(self, line: str, words: Sequence[str]) -> None:
-        numbers = [float(n) for n in re.findall(r"\d+(?:\.\d+)?", line)]
+        numbers: Any = [float(n) for n in re.findall(r"\d+(?:\.\d+)?", line)]
         verb = words[0]
         if verb == "=>":
             self._check_fills(line)

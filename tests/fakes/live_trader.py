@@ -6,7 +6,6 @@ Its clock does not wait for ten seconds to pass; that it was to wait is written 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import liualgotrader.common.session_plan as session_plan
 import liualgotrader.supervisor.session as session
@@ -21,7 +20,7 @@ from tests.fakes.supervisor import PROGRAMS
 class HurriedClock(WallClock):
     async def sleep(self, seconds: float) -> None:
         if seconds == READING_SECONDS:
-            did(Path(), f"waited {seconds:g} s")
+            did(".", f"waited {seconds:g} s")
             if "TEST_STAYS" not in os.environ:
                 return
         await super().sleep(seconds)
@@ -29,7 +28,7 @@ class HurriedClock(WallClock):
 
 def main() -> None:
     session_plan.LIVE_URL = os.environ["TEST_LIVE_URL"]
-    session.WallClock = HurriedClock  # type: ignore[misc]
+    session.WallClock = HurriedClock  # type: ignore[attr-defined]
     session.Session.__init__.__defaults__ = (PROGRAMS,)
     guarded("trader", run)
 

@@ -284,7 +284,7 @@ class MemoryStore:
             self._recorded_order(o, data.runs[o.algo_run_id].row.strategy if o.algo_run_id in data.runs else "")
             for o in rows
         ]
-        bare = {"indicators": {}, "planned_stop": None, "planned_target": None, "account_id": None}
+        bare: dict[str, Any] = {"indicators": {}, "planned_stop": None, "planned_target": None, "account_id": None}
         trades = [
             _cut(msgspec.structs.replace(t, **bare), "at")
             for t in data.trades.values()

@@ -20,7 +20,10 @@ class RecordingScreen:
     """A screen that keeps what it was told."""
 
     def __init__(self) -> None:
-        self.lines, self.warnings, self.tables, self.views = [], [], [], []
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+        self.tables: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]] = []
+        self.views: list[View] = []
 
     def line(self, text: str) -> None:
         self.lines.append(text)
@@ -42,7 +45,9 @@ class RecordingOwner:
     """The owner of a stack, as the supervisor's session is one."""
 
     def __init__(self) -> None:
-        self.gave_up, self.stopped, self.notices = [], [], []
+        self.gave_up: list[tuple[int, str]] = []
+        self.stopped: list[tuple[int, str]] = []
+        self.notices: list[str] = []
 
     def give_up(self, sentence: str, exit_code: int) -> None:
         self.gave_up.append((exit_code, sentence))

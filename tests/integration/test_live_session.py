@@ -77,7 +77,7 @@ class LiveStack:
     def run_until_stopped(self, *arguments: str, **more: Any) -> tuple[int, str, str, SessionPlan]:
         """Return what a session comes to that is told to stop once it is ready, and its plan."""
         process = self.start(*arguments, **more)
-        until_ready((self.home,))
+        until_ready((self.home, None))
         plan = self.plan()
         process.send_signal(signal.SIGTERM)
         return *finish(process), plan
@@ -166,7 +166,7 @@ def test_an_unfinished_batch_of_real_money_is_taken_up_at_once_whatever_was_chan
 ) -> None:
     assert live.run("--simulate")[0] == 0
     first = live.start("--live", "--full-size")
-    until_ready((live.home,))
+    until_ready((live.home, None))
     first.kill()
     first.communicate(timeout=10)
     batch = live.plan().batch_id
@@ -215,7 +215,7 @@ def test_an_unfinished_batch_of_real_money_is_taken_up_at_once_whatever_was_chan
 def test_another_plan_in_an_unfinished_batch_begins_at_a_tenth_after_a_person_could_read_it(live: LiveStack) -> None:
     assert live.run("--simulate")[0] == 0
     first = live.start("--live", "--full-size")
-    until_ready((live.home,))
+    until_ready((live.home, None))
     batch = live.plan().batch_id
     first.kill()
     first.communicate(timeout=10)

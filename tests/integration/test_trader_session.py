@@ -116,7 +116,7 @@ def until_line(tmp_path: Path, start: str, times: int = 1) -> list[str]:
     raise AssertionError(f"nobody did {start!r}: {log.read_text() if log.exists() else 'nothing'}")
 
 
-def until_ready(home: tuple[Path, EmbeddedServer]) -> Any:
+def until_ready(home: tuple[Path, Any]) -> Any:
     """Wait until every process of the one session that runs is ready; return the session."""
     deadline = time.monotonic() + GUARD_SECONDS
     while time.monotonic() < deadline:
@@ -190,6 +190,7 @@ def test_a_killed_postmaster_is_started_again(
 ) -> None:
     process = trader()
     until_line(tmp_path, "start consumer-0 ")
+    assert home[1].postmaster_pid
     os.kill(home[1].postmaster_pid, signal.SIGKILL)
     assert process.stdout is not None
     lines = iter(process.stdout.readline, "")

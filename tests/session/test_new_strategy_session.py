@@ -18,7 +18,7 @@ ORDERS = "SELECT state, coalesce(reason, ''), count(*) FROM orders GROUP BY 1, 2
 
 def test_the_written_test_passes_without_pytest_and_no_order_breaks_a_limit(tmp_path: Path) -> None:
     new("strategy", "MyIdea", str(tmp_path))
-    program = [sys.executable, tmp_path / "test_my_idea.py"]
+    program = [sys.executable, str(tmp_path / "test_my_idea.py")]
     environment = {"LIU_HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin"}
     done = subprocess.run(
         program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False

@@ -21,7 +21,7 @@ def rows(dsn: str, query: str) -> list[Mapping[str, Any]]:
     async def ask() -> list[Any]:
         connection = await asyncpg.connect(dsn)
         try:
-            return await connection.fetch(query)
+            return list(await connection.fetch(query))
         finally:
             await connection.close()
 

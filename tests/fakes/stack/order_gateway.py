@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from multiprocessing.connection import Connection
+from typing import Any
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import UNANNOUNCED, DeskFacts
 from liualgotrader.common.errors import MoneyNeedsAPerson
 from liualgotrader.common.order_id import client_order_id
-from liualgotrader.common.rows import OrderRow, TradeRow
+from liualgotrader.common.rows import OrderRow, Row, TradeRow
 from liualgotrader.ipc.child_process import Child, Queues
 from tests.fakes.stack.common import play
 
@@ -26,12 +27,12 @@ async def trade(child: Child, word: str) -> None:
 
     store = await open_store(Secrets.from_environment().dsn.reveal())
     plan, slot = child.plan, child.plan.slots[0]
-    rows = []
+    rows: list[Row] = []
     sides = (("buy", "100"), ("sell", "105")) if word == "trade" else (("buy", "100"),)
     for n, (side, price) in enumerate(sides, start=1):
         order_id = client_order_id(plan.batch_id, slot.slot, n)
         at = plan.hours.opens_at + n * MINUTE
-        common = dict(symbol="AAPL", planned_stop=Decimal(95), planned_target=None, indicators={})
+        common: dict[str, Any] = dict(symbol="AAPL", planned_stop=Decimal(95), planned_target=None, indicators={})
         rows.append(
             OrderRow(
                 client_order_id=order_id, batch_id=plan.batch_id, slot=slot.slot, algo_run_id=slot.algo_run_id,

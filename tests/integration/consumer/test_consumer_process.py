@@ -214,9 +214,8 @@ class Session:
         until = machine_now() + round(WAIT * SECOND)
         while words not in self.log:
             assert machine_now() < until, f"{words!r} never came; log:\n{self.log}"
-            self.control.poll(0.01) and self.heard.append(
-                msgspec.msgpack.decode(self.control.recv_bytes(), type=ProcessReport)
-            )
+            if self.control.poll(0.01):
+                self.heard.append(msgspec.msgpack.decode(self.control.recv_bytes(), type=ProcessReport))
 
     @property
     def log(self) -> str:

@@ -98,7 +98,8 @@ class Floor:
 
     @property
     def told(self) -> list[tuple[Bar, list[int]]]:
-        return cast(Any, self.consumer.engine.slots[0].strategy).told
+        told: list[tuple[Bar, list[int]]] = cast(Any, self.consumer.engine.slots[0].strategy).told
+        return told
 
     def minutes(self, symbol: str) -> list[int]:
         """Which minutes of the day, counted from the open, the consumer knows of a symbol."""

@@ -161,7 +161,7 @@ def said(*, live: bool = True, **environment: str) -> tuple[TraderRequest, Setti
 def test_real_money_is_armed_by_word_protection_and_proof_and_by_nothing_less(
     folder: Path, live: bool, digits: str, protection: str, proven: list[str], sentence: str
 ) -> None:
-    plan = msgspec.structs.replace(load_tradeplan(folder / "tradeplan.toml"), protection=protection)  # type: ignore[arg-type]
+    plan = msgspec.structs.replace(load_tradeplan(folder / "tradeplan.toml"), protection=protection)
     why = unarmed(*said(live=live, LIU_LIVE=digits), plan, dict.fromkeys(proven, PROOF))
     assert bool(why) == bool(sentence)
     if sentence:

@@ -22,7 +22,7 @@ RUN = "    async def run(self, symbol, shortable, position, now, minute_history,
 RUN_ALL = "    async def run_all(self, symbols_position, data_loader, now, **_):\n        return {}\n"
 
 
-def strategy(body: Any, kind: str = "DAY_TRADE") -> str:
+def strategy(body: str, kind: str = "DAY_TRADE") -> str:
     return HEAD + "class X(Strategy):" + INIT.replace("{type}", kind) + body
 
 

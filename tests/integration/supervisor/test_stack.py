@@ -22,6 +22,7 @@ from liualgotrader.supervisor import managed_process
 from liualgotrader.supervisor.stack import Stack
 from tests.fakes.supervisor import PROGRAMS, RecordingOwner, plan_in
 
+TRACKER: Any = resource_tracker._resource_tracker
 Made = tuple[Stack, RecordingOwner, SessionPage]
 
 
@@ -100,15 +101,15 @@ async def test_no_signal_to_the_group_ends_a_process_even_while_it_is_started(
 async def test_nobody_but_the_supervisor_hears_of_the_end_of_its_group_not_even_multiprocessings_helper(
     stack_of: Callable[..., Made],
 ) -> None:
-    resource_tracker._resource_tracker._stop()  # one that another test started would hear of them
+    TRACKER._stop()  # one that another test started would hear of them
     start_resource_tracker()
-    helper = resource_tracker._resource_tracker._pid
+    helper = TRACKER._pid
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(helper, number)
     stack, _, _ = stack_of(wanted=("consumer-0",))
     stack.start()  # multiprocessing would warn that its helper died
     await until(lambda: stack.workers["consumer-0"].state == "ready")
-    assert resource_tracker._resource_tracker._pid == helper
+    assert TRACKER._pid == helper
     await end(stack)
 
 
@@ -330,7 +331,8 @@ async def test_a_strategy_that_is_stopped_while_the_disk_is_full_stays_stopped(
         await stack.watch()
     assert owner.stopped == [(1, "no answer")]
     for name in ("order_gateway", "consumer-0"):  # the latter has read a plan in which it is not
-        await until(lambda name=name: any(f"told {name} StopSlotCommand(slot=1" in line for line in did(tmp_path)))
+        told = f"told {name} StopSlotCommand(slot=1"
+        await until(lambda told=told: any(told in line for line in did(tmp_path)))  # type: ignore[misc]
     assert read_plan(tmp_path / "run").slots[0].stopped == ""
     full = False
     await stack.watch()

@@ -56,14 +56,19 @@ class Teller(Strategy):
             return False, {}
         return True, {"side": "buy", "qty": str(min(2, int(affordable))), "type": "market"}
 
+    @property
+    def account(self) -> int:
+        assert self.account_id is not None
+        return self.account_id
+
     async def buy_callback(
         self, symbol: str, price: float, qty: float, now: Any = None, trade_fee: float = 0.0
     ) -> None:
-        await Accounts.add_transaction(self.account_id, -price * qty - trade_fee, details={"by": "strategy"})
-        await Accounts.add_transaction(self.account_id, -0.25, details={"by": "strategy"})  # what its data costs
+        await Accounts.add_transaction(self.account, -price * qty - trade_fee, details={"by": "strategy"})
+        await Accounts.add_transaction(self.account, -0.25, details={"by": "strategy"})  # what its data costs
 
     async def sell_callback(
         self, symbol: str, price: float, qty: float, now: Any = None, trade_fee: float = 0.0
     ) -> None:
-        await Accounts.add_transaction(self.account_id, price * qty, details={"by": "strategy"})
-        await Accounts.add_transaction(self.account_id, -trade_fee, details={"by": "strategy"})
+        await Accounts.add_transaction(self.account, price * qty, details={"by": "strategy"})
+        await Accounts.add_transaction(self.account, -trade_fee, details={"by": "strategy"})

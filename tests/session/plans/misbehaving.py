@@ -36,7 +36,8 @@ class _OfTheOriginal(Strategy):
         super().__init__(type(self).__name__, StrategyType.DAY_TRADE, batch_id, schedule or [], ref_run_id, data_loader)
 
     async def run(self, symbol: str, *arguments: Any, **named: Any) -> tuple[bool, dict[str, Any]]:
-        return await self._act(symbol)
+        acted: tuple[bool, dict[str, Any]] = await self._act(symbol)
+        return acted
 
     async def _act(self, symbol: str) -> Any:
         raise NotImplementedError

@@ -44,7 +44,7 @@ def fill(
 
 
 # executions → (gain_value, gain_percentage) of the pair, [(start, end, gain_value, gain_percentage, r)] of its trips
-CASES = {
+CASES: dict[str, tuple[Any, ...]] = {
     # the first is the value observed on the original
     "a long": ([("buy", 10, 100, 1, 95), ("sell", 10, 105, 2)], ("50", "5.00"), [(1, 2, "50", "5.00", "1.00")]),
     "a long that loses 2 R": (

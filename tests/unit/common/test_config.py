@@ -223,6 +223,6 @@ def test_an_endpoint_is_the_address_of_a_host_or_named_with_its_variable(variabl
         ({"APCA_API_KEY_ID": "", "ALPACA_API_KEY": "PK2", "ALPACA_SECRET_KEY": "two"}, "PK2", "two"),
     ],
 )  # fmt: skip
-def test_key_and_secret_are_those_of_one_pair_of_names(environment, key, secret):
+def test_key_and_secret_are_those_of_one_pair_of_names(environment: dict[str, str], key: str, secret: str) -> None:
     settings = resolve(environment=environment)
     assert (settings.key_id.reveal(), settings.secret_key.reveal()) == (key, secret)

@@ -52,7 +52,7 @@ addresses = st.builds(
 def _requests(url: str) -> str:
     prepared = requests.PreparedRequest()
     prepared.prepare_url(url.replace("ws", "http", 1) if url.lower().startswith("ws") else url, None)
-    return urllib3.util.parse_url(prepared.url).host or ""  # what its adapter connects to
+    return urllib3.util.parse_url(prepared.url or "").host or ""  # what its adapter connects to
 
 
 def _websockets(url: str) -> str:

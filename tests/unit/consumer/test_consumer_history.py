@@ -140,7 +140,7 @@ async def test_one_symbol_that_the_vendor_refuses_costs_no_other_its_history() -
 
 
 async def test_a_symbol_whose_history_cannot_be_used_waits_alone_and_is_asked_for_again_more_and_more_seldom() -> None:
-    clock, loaded, notices = Alarms(), [], []  # type: ignore[var-annotated]
+    clock, loaded, notices = Alarms(), [], []
     data = Odd(3)
     history = HistoryLoader(
         cast(MarketHistory, cast(Any, data)), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
@@ -163,7 +163,7 @@ async def test_a_symbol_whose_history_cannot_be_used_waits_alone_and_is_asked_fo
 
 
 async def test_a_symbol_that_is_held_goes_on_while_its_history_cannot_be_used() -> None:
-    clock, loaded = Alarms(), []  # type: ignore[var-annotated]
+    clock, loaded = Alarms(), []
     history = HistoryLoader(
         cast(MarketHistory, cast(Any, Odd(1))), HOURS, 2, clock, lambda symbol, bars: loaded.append((symbol, len(bars))),
         Holds().hold, held=lambda symbol: symbol == "ODD",

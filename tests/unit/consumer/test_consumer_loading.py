@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.loading import load_strategies
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.strategies.base import SessionServices
@@ -50,11 +49,9 @@ async def test_a_strategy_that_fails_while_it_is_made_costs_no_other_its_place(
     (tmp_path / "both.py").write_text(_FILE.format(what=what))
     slots = [SlotPlan(0, "Bad", 0, 1), SlotPlan(1, "Good", 0, 2)]
     strategies = {name: {"filename": "both.py"} for name in ("Bad", "Good")}
-    plan = make_plan(
-        tmp_path, slots=tuple(slots), tradeplan=TradePlan(strategies=strategies), tradeplan_dir=str(tmp_path)
-    )
+    plan = make_plan(tmp_path, slots=tuple(slots), tradeplan={"strategies": strategies}, tradeplan_dir=str(tmp_path))
     engine = Engine(EngineTerms(plan.batch_id, plan.hours), lazy_frames)
-    around: Any = lambda slot: SessionServices(plan.hours, SimpleNamespace(), None)  # noqa: E731
+    around: Any = lambda slot: SessionServices(plan.hours, SimpleNamespace(), cast(Any, None))  # noqa: E731
     status: Any = Status()
     ended = await load_strategies(plan, slots, engine, around, None, status)
     assert [(one.slot, one.reason.partition(" (")[0].strip()) for one in ended] == [(0, f"raised in create: {reason}")]

@@ -243,7 +243,12 @@ async def test_rows_are_written_once_although_the_server_was_away() -> None:
 async def test_a_bug_of_the_writer_ends_the_process_at_once() -> None:
     loop = asyncio.get_running_loop()
     broken: asyncio.Future[BaseException] = loop.create_future()
-    loop.set_exception_handler(lambda loop, context: broken.done() or broken.set_result(context["exception"]))
+
+    def keep(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not broken.done():
+            broken.set_result(context["exception"])
+
+    loop.set_exception_handler(keep)
     ledger = Ledger()
 
     async def wrong(signals: Any) -> None:

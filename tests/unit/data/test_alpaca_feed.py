@@ -123,7 +123,7 @@ def test_ordinary_prints_after_the_first_of_their_kind_are_the_same(feed: Alpaca
 )
 def test_text_times_have_no_to_nine_digits(feed: AlpacaFeed, text: str, at: int) -> None:
     two = feed.receive(msgspec.json.encode([quote(t=text), quote(t=text)]))
-    assert [event.at for event in two] == [at, at]  # type: ignore[union-attr]
+    assert [event.at for event in two] == [at, at]
 
 
 @given(st.integers(SECOND, 2**62 - 1))
@@ -131,12 +131,12 @@ def test_a_packed_time_is_exact_to_the_nanosecond(at: int) -> None:
     feed = AlpacaFeed("k", "s")
     twelve = Ext(-1, (at % SECOND).to_bytes(4, "big") + (at // SECOND).to_bytes(8, "big", signed=True))
     events = feed.receive(packed(quote(t=timestamp(at)), quote(t=twelve)))
-    assert [event.at for event in events] == [at, at]  # type: ignore[union-attr]
+    assert [event.at for event in events] == [at, at]
 
 
 def test_a_packed_time_of_whole_seconds_may_have_four_bytes(feed: AlpacaFeed) -> None:
     (event,) = feed.receive(packed(quote(t=Ext(-1, (1_709_908_200).to_bytes(4, "big")))))
-    assert event.at == 1_709_908_200 * SECOND  # type: ignore[union-attr]
+    assert event.at == 1_709_908_200 * SECOND
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_symbol_is_halted_from_its_halt_to_its_resumption(
     frames = [
         packed({"T": "s", "S": "A", "sc": code, "rc": "", "rm": "", "z": "A", "t": timestamp(AT)}) for code in codes
     ]
-    assert [event.halted for frame in frames for event in feed.receive(frame)] == halted  # type: ignore[union-attr]
+    assert [event.halted for frame in frames for event in feed.receive(frame)] == halted
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_a_slice_of_minutes_holds(vendor: CountedDays, key: slice, first: str, l
 
 
 def test_a_slice_of_days_includes_both_ends(vendor: CountedDays) -> None:
-    rows = loader(vendor, TimeScale.day)["AAPL"]["2022-01-03":"2022-01-07"]  # type: ignore[misc]
+    rows = loader(vendor, TimeScale.day)["AAPL"]["2022-01-03":"2022-01-07"]
     assert len(rows) == 5
 
 
@@ -136,7 +136,7 @@ def test_a_time_means_the_bar_at_or_before_it(vendor: CountedDays, key: Any, fou
 def test_nothing_later_than_the_market_clock_is_ever_shown(vendor: CountedDays) -> None:
     at_ten = loader(vendor, now=ny("2022-01-06 10:00"))
     assert at_ten["AAPL"][-1].name == ny("2022-01-06 09:59")
-    assert len(at_ten["AAPL"]["2022-01-06":]) == 30  # type: ignore[misc] # 09:30 to 09:59
+    assert len(at_ten["AAPL"]["2022-01-06":]) == 30  # 09:30 to 09:59
 
 
 def test_what_was_fetched_is_not_fetched_again(vendor: CountedDays) -> None:

@@ -125,9 +125,10 @@ def running(decide: Decide) -> type[Strategy]:
             super().__init__(*args, **options)
             self.told: list[dict[str, Any]] = []
 
-        async def run(  # type: ignore[override]
-            self, symbol, shortable, position, now, minute_history, portfolio_value=None, debug=False, backtesting=False
-        ):
+        async def run(
+            self, symbol: str, shortable: bool, position: float, now: Any, minute_history: Any,
+            portfolio_value: float | None = None, debug: bool = False, backtesting: bool = False,
+        ) -> Any:  # fmt: skip
             told = dict(symbol=symbol, shortable=shortable, position=position, now=now, history=minute_history,
                         portfolio_value=portfolio_value, debug=debug, backtesting=backtesting)  # fmt: skip
             self.told.append(told)

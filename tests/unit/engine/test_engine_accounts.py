@@ -45,7 +45,7 @@ class Books(Strategy):
         self.ledger, self.side, self.book, self.waits = ledger, side, book, waits
         self.ordered = False
 
-    async def run(
+    async def run(  # type: ignore[override]
         self, symbol: str, shortable: bool, position: float, now: Any, minute_history: Any, **more: Any
     ) -> Any:
         if self.ordered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,7 @@ def test_the_order_of_arrival_within_a_minute_does_not_matter(order: list[int]) 
     for i in order:
         bars.fold(OPEN + i * SECOND, 10.0 + (i * 7) % 5, 10.0 + i, ALL)
     assert bars.close_oldest() == Bar(
-        "A", OPEN, OPEN + MINUTE, 10.0, 14.0, 10.0, 12.0, 186.0, pytest.approx(12.0, abs=0.2), 12, 4
+        "A", OPEN, OPEN + MINUTE, 10.0, 14.0, 10.0, 12.0, 186.0, cast(Any, pytest.approx(12.0, abs=0.2)), 12, 4
     )
 
 

@@ -153,7 +153,7 @@ def test_a_senseless_order_raises_inside_the_strategy(stage: Stage, arguments: d
     stage.cast(Wrong)
     stage.pick()
     found = stage.minute(0)
-    assert orders(found) == [] and "ValueError" in found[0].text  # type: ignore[union-attr]
+    assert orders(found) == [] and "ValueError" in found[0].text
 
 
 def test_a_moved_stop_without_an_order_is_sent_for_a_position(stage: Stage) -> None:
@@ -275,7 +275,7 @@ def test_callbacks_come_on_every_fill_only_if_they_take_the_remaining_quantity(
             heard.append((symbol, price, qty, trade_fee, remaining_qty))
     else:
 
-        async def buy_callback(self, symbol, price, qty, now=None, trade_fee=0.0):  # type: ignore[no-untyped-def]
+        async def buy_callback(self, symbol, price, qty, now=None, trade_fee=0.0):  # type: ignore[no-untyped-def, misc]
             heard.append((symbol, price, qty, trade_fee, isinstance(now, datetime)))
 
     Partial.buy_callback = buy_callback  # type: ignore[method-assign]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from liualgotrader.common.clock import SECOND
-from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Pick, Quote, Status, TradeTick
+from liualgotrader.common.events import Bar, BarSource, Correction, Counts, FeedEvent, Pick, Quote, Status, TradeTick
 from liualgotrader.engine.freshness import FRESH, Freshness, Verdict, newest_instant, newest_places
 from liualgotrader.engine.slot import Imbalance
 
@@ -44,7 +44,11 @@ def test_only_what_grows_old_tells_how_far_behind_we_are() -> None:
 
 def test_what_comes_late_by_nature_is_never_stale() -> None:
     updated = Bar("A", NOW - 90 * SECOND, NOW - 30 * SECOND, 1, 1, 1, 1, 1, 1, 1, int(BarSource.VENDOR_UPDATE))
-    late = [updated, Correction("A", NOW - 40 * SECOND, 1, 1, 2, 1), Status("A", NOW - 300 * SECOND, True, "H")]
+    late: list[FeedEvent] = [
+        updated,
+        Correction("A", NOW - 40 * SECOND, 1, 1, 2, 1),
+        Status("A", NOW - 300 * SECOND, True, "H"),
+    ]
     assert Freshness(5.0).judge([*late, trade("A", 0.1), trade("B", 0.1)], age) is FRESH
     assert Freshness(5.0).judge(late, age) is FRESH
 
@@ -63,7 +67,7 @@ def test_a_bar_is_as_old_as_its_close() -> None:
 
 def test_draining_keeps_the_newest_fresh_event_of_each_symbol_and_kind() -> None:
     bar = Bar("A", NOW - 62 * SECOND, NOW - 2 * SECOND, 1, 1, 1, 1, 1, 1, 1)
-    events = [trade("A", 6), bar, trade("A", 3), trade("B", 2), trade("A", 1), trade("B", 7)]
+    events: list[FeedEvent] = [trade("A", 6), bar, trade("A", 3), trade("B", 2), trade("A", 1), trade("B", 7)]
     assert newest_places(events, [1, 2, 3, 4]) == {1, 3, 4}
 
 

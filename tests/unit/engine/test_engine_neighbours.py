@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -66,7 +67,8 @@ def test_a_strategys_decimal_precision_rounding_and_traps_change_no_order(
 
 
 def test_a_strategys_arithmetic_is_its_own_from_call_to_call_and_not_its_neighbours() -> None:
-    stage, seen = Stage(), {}
+    stage = Stage()
+    seen: dict[str, list[str]] = {}
 
     def precise(ctx: Any) -> None:
         seen.setdefault("own", []).append(str(Decimal(1) / 3))
@@ -94,7 +96,8 @@ def test_what_numpy_is_told_by_one_strategy_is_not_told_its_neighbour() -> None:
     def usual(ctx: Any) -> None:
         found.append(np.geterr()["divide"])
 
-    stage, found = Stage(), []
+    stage = Stage()
+    found: list[str] = []
     stage.cast(acting(strict), slot=0)
     stage.cast(acting(usual), slot=1)
     stage.pick()
@@ -182,9 +185,14 @@ def test_random_is_a_strategys_own_whoever_else_draws() -> None:
     module = own_random()
 
     def draws(slots: tuple[int, ...]) -> dict[int, list[float]]:
-        stage, found = Stage(seed=7), {}
+        stage = Stage(seed=7)
+        found: dict[int, list[float]] = {}
+
+        def draw(slot: int, ctx: Any) -> None:
+            found.setdefault(slot, []).append(module.random())
+
         for slot in slots:
-            stage.cast(acting(lambda ctx, slot=slot: found.setdefault(slot, []).append(module.random())), slot=slot)
+            stage.cast(acting(partial(draw, slot)), slot=slot)
         stage.pick()
         stage.minute(0)
         stage.minute(1)

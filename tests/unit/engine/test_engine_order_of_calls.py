@@ -43,8 +43,13 @@ class Watching(Strategy):
 
 def test_a_second_is_told_before_the_print_that_ended_it_is_known() -> None:
     closes: list[float] = []
+
+    def decide(self: Any, history: Any, **more: Any) -> Any:
+        closes.append(history["close"][-1])
+        return False, {}
+
     stage = Stage(events=("second",))
-    stage.cast(running(lambda self, history, **more: (closes.append(history["close"][-1]), (False, {}))[1]))
+    stage.cast(running(decide))
     stage.pick()
     stage.trade(5.5, 100.0)
     stage.trade(8.2, 777.0)
@@ -111,7 +116,7 @@ def test_within_a_symbol_now_never_goes_back(made: list[FeedEvent]) -> None:
     watching = stage.cast(Watching, slot=1)
     stage.pick()
     for event in made:
-        stage.now = max(stage.now, event.closed_at if isinstance(event, Bar) else event.at)  # type: ignore[union-attr]
+        stage.now = max(stage.now, event.closed_at if isinstance(event, Bar) else event.at)
         stage.play([event])
         stage.keep(stage.engine.on_timer(stage.now, 0))
     assert told(runs) == sorted(told(runs))

@@ -176,7 +176,7 @@ def test_a_stop_written_in_the_callback_is_told_for_the_position(stage: Stage) -
         async def run(self, symbol, shortable, position, now, minute_history, **more):  # type: ignore[no-untyped-def, override]
             return not position, buy(10)
 
-        async def buy_callback(self, symbol, price, qty, now=None, trade_fee=0.0):  # type: ignore[no-untyped-def, override]
+        async def buy_callback(self, symbol, price, qty, now=None, trade_fee=0.0):  # type: ignore[no-untyped-def]
             stop_prices[symbol], target_prices[symbol] = price * 0.99, price * 1.02
 
     stage.cast(InCallback)
@@ -245,7 +245,7 @@ def test_indicators_of_a_position_that_has_ended_belong_to_no_later_entry(stage:
         async def run(self, symbol, shortable, position, now, minute_history, **more):  # type: ignore[no-untyped-def, override]
             return True, SELL if position else buy(10)
 
-        async def buy_callback(self, symbol, price, qty, now=None, trade_fee=0.0):  # type: ignore[no-untyped-def, override]
+        async def buy_callback(self, symbol, price, qty, now=None, trade_fee=0.0):  # type: ignore[no-untyped-def]
             buy_indicators[symbol] = {"paid": price}
 
     stage.cast(InCallback)

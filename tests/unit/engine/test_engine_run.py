@@ -19,7 +19,7 @@ from liualgotrader.engine.outputs import LoadHistory, LogLine, Reject, SlotStopp
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.unit.engine.conftest import BATCH, CLOSE, HOURS, OPEN, Stage, bar, buy, orders, running, signals
 
-NOTHING = (False, {})
+NOTHING: tuple[bool, dict[str, Any]] = (False, {})
 
 
 def nothing(self: Any, **told: Any) -> Any:
@@ -274,8 +274,8 @@ def test_a_strategy_that_raises_is_logged_with_its_line_and_goes_on(stage: Stage
     stage.cast(running(lambda self, **told: decide(self, **told) if len(self.told) != 4 else NOTHING))
     stage.pick()
     first = stage.minute(0)
-    assert "raised in run for AAPL: ValueError: oh" in first[0].text  # type: ignore[union-attr]
-    assert "conftest.py" in first[0].text  # type: ignore[union-attr]
+    assert "raised in run for AAPL: ValueError: oh" in first[0].text
+    assert "conftest.py" in first[0].text
     for number in range(1, 8):
         assert not [one for one in stage.minute(number) if isinstance(one, SlotStopped)]
 
@@ -449,7 +449,7 @@ def test_news_is_acted_on_once_and_a_hole_is_asked_for() -> None:
     stage.seq[0] = 4
     found = stage.fill(order, "10", "10", "20")
     assert [type(one).__name__ for one in found] == ["Declare"]
-    assert found[0].last_seq == 1  # type: ignore[union-attr]
+    assert found[0].last_seq == 1
 
 
 def test_a_stop_moved_without_an_order_is_told_to_the_gateway(stage: Stage) -> None:
@@ -598,7 +598,7 @@ def test_a_position_of_an_earlier_batch_is_given_to_its_strategy_without_a_pick(
 
 def test_what_run_all_buys_on_its_own_is_followed_for_it(stage: Stage) -> None:
     class Rotation(Strategy):
-        async def run_all(self, symbols_position, data_loader, now, portfolio_value=None, trader=None, **more):
+        async def run_all(self, symbols_position, data_loader, now, portfolio_value=None, trader=None, **more):  # type: ignore[no-untyped-def, override]
             self.seen = dict(symbols_position)
             return {} if symbols_position else {"GLD": buy(5)}
 

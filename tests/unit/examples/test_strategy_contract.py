@@ -147,9 +147,9 @@ def test_the_last_row_is_the_minute_that_ends_now_or_the_open_one() -> None:
     seen: list[tuple[str, str, float]] = []
 
     class Reads(Strategy):
-        async def run(
+        async def run(  # type: ignore[override]
             self, symbol: str, shortable: bool, position: float, now: Any, minute_history: Any, **more: Any
-        ) -> Any:  # type: ignore[override]
+        ) -> Any:
             last = minute_history.index[-1]
             seen.append((f"{now:%H:%M:%S}", f"{last:%H:%M}", float(minute_history["close"][-1])))
             return False, {}
@@ -392,9 +392,9 @@ def test_while_it_waits_market_data_is_folded_and_fills_are_kept() -> None:
     said: list[Any] = []
 
     class Slow(Strategy):
-        async def run(
+        async def run(  # type: ignore[override]
             self, symbol: str, shortable: bool, position: float, now: Any, minute_history: Any, **more: Any
-        ) -> Any:  # type: ignore[override]
+        ) -> Any:
             said.append(("run", symbol, float(minute_history["close"][-1])))
             if len(said) == 1:
                 await Pause()

@@ -189,7 +189,8 @@ def fresh(rules: Rules) -> Exchange:
 def test_money_shares_and_orders_add_up_in_every_course_of_events(plot: list[Any], rules: Rules) -> None:
     exchange = fresh(rules)
     updates = act(exchange, plot)
-    cash, positions, by_order = CASH, defaultdict(Decimal), defaultdict(list)
+    cash, by_order = CASH, defaultdict(list)
+    positions: defaultdict[str, Decimal] = defaultdict(Decimal)
     for update in updates:
         execution = update.execution
         if execution is not None:

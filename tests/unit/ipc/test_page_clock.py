@@ -211,9 +211,9 @@ async def test_after_a_restart_the_clock_goes_on_under_the_same_name(page: Sessi
         if attempt == 2:  # the first one is killed: its socket file stays behind
             clock.close()
         else:
-            clock._fallback.cancel()  # type: ignore[union-attr]
+            clock._fallback.cancel()
             asyncio.get_running_loop().remove_reader(clock._socket)  # type: ignore[arg-type]
-            clock._socket.close()  # type: ignore[union-attr]
+            clock._socket.close()
         status.close()
 
 

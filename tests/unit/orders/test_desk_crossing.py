@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -144,7 +145,7 @@ def test_to_replace_what_an_earlier_batch_sent_is_refused(world: World) -> None:
     assert (refused.state, refused.reason, refused.batch_id) == ("refused", "not_working", world.terms.batch_id)
 
 
-def by_hand(world: World, name: str, **terms: Decimal) -> None:
+def by_hand(world: World, name: str, **terms: Any) -> None:
     """Replace an order on the broker's own page."""
     world.exchange.replace("me", world.desk.state.orders.by_id[name].broker_order_id, world.now, OrderChanges(**terms))
 

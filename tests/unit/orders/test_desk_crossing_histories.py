@@ -204,7 +204,10 @@ class Crossings(DeskLine):
     def replace_by_hand(self, pick: int, cents: int, quantity: int | None) -> None:
         order = self.working[pick % len(self.working)]
         name = "limit_price" if order.intent.limit_price is not None else "stop_price"
-        terms = {name: self.middle[order.symbol] + D(cents) / 100, "quantity": D(quantity) if quantity else None}
+        terms: dict[str, Any] = {
+            name: self.middle[order.symbol] + D(cents) / 100,
+            "quantity": D(quantity) if quantity else None,
+        }
         with suppress(BrokerRefused):
             self.world.exchange.replace("me", order.broker_order_id, self.world.now, OrderChanges(**terms))
 
@@ -343,7 +346,7 @@ class Crossings(DeskLine):
         known = {o.broker_order_id for o in self.ours}
         executed = {a.execution_id for a in now_of(world.broker.executions(since=0)) if a.broker_order_id in known}
         booked = Counter(row.execution_id for row in world.trade_rows() if not row.execution_id.startswith("settled:"))
-        nobodys = {e for o in self.ours if o.slot == 0 for e in o.executions}
+        nobodys = {e for e in executed for o in self.ours if o.slot == 0 and e in o.coverage}
         assert booked == Counter(executed - nobodys)
 
     def check_that_no_position_was_turned_over(self) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -132,7 +133,7 @@ def test_an_order_that_an_earlier_batch_left_is_named_after_every_start_until_it
         other, side=Side.SELL, client_order_id="liu-eeeeeeeeeeee-1-1", broker_order_id="e"
     )
     held = BrokerPosition("AAPL", D(9), D(100))
-    world.desk.state.broker_view.foreign["AAPL"] = D(9)
+    world.desk.state.broker_view._foreign["AAPL"] = D(9)
 
     def named() -> list[str]:
         said = [d.text.partition(" of an earlier batch")[0] for d in world.others if isinstance(d, Warn)]
@@ -169,7 +170,7 @@ def test_what_another_batch_has_open_is_not_taken_back_in_bulk_with_the_exits_se
     stop = world.order(1, "sell", 10, type=OrderType.STOP, stop_price=D("90"))
     settle(world)
     world.bulks.clear()
-    world.tell(BrokerSnapshot(True, (other, seen(world, stop)), (), now_of(world.broker.positions())))
+    world.tell(BrokerSnapshot(True, (other, seen(world, stop)), (), tuple(now_of(world.broker.positions()))))
     assert [c for c in world.commands if isinstance(c, Cancel)][-1].client_order_id == "liu-ffffffffffff-1-1"
     assert world.bulks == []
     settle(world)
@@ -251,7 +252,8 @@ PRICES = ("limit_price", "stop_price", "take_profit", "stop_loss", "planned_stop
 def test_an_order_of_figures_that_are_none_is_refused_and_its_rows_can_be_stored(world: World, figure: Decimal) -> None:
     for name in PRICES:
         for type_ in OrderType:
-            order = world.order(1, "buy", 10, **{"type": type_, name: figure})
+            terms: dict[str, Any] = {"type": type_, name: figure}
+            order = world.order(1, "buy", 10, **terms)
             assert world.order_rows()[order].reason == "terms"
     order = world.order(1, "buy", 1, reference_price=figure)
     assert world.order_rows()[order].reason == "price_too_old"  # unknown, and an entry needs one

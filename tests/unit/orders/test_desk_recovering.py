@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -84,7 +84,7 @@ class Session:
         """Kill the desk, leave the first records of its journal, and start as the gateway does."""
         world = self.world
         for line in (world.commands, world.answers, world.updates, self.world.journal[records:]):
-            line.clear()  # type: ignore[attr-defined]
+            line.clear()
         del world.journal[records:]
         world.desk, replayed, after = Desk(), {}, Progress()
         for raw in world.journal:
@@ -94,8 +94,8 @@ class Session:
             for decision in world.desk.decide(entry.told, entry.now, entry.machine):
                 if isinstance(decision, Write):
                     replayed[decision.number] = decision.row
-        recorder = RowRecorder(  # type: ignore[arg-type]
-            BATCH, "me", None, WallClock(), patience_seconds=0, on_outage=print, hold=Holds().hold()
+        recorder = RowRecorder(
+            BATCH, "me", cast(Any, None), WallClock(), patience_seconds=0, on_outage=print, hold=Holds().hold()
         )
         recorder.begin_after(after)
         recorder.add(sorted(replayed.items()))
@@ -255,8 +255,8 @@ def test_a_stop_whose_rows_were_not_stored_yet_is_an_exit_and_stays(world: World
     session.lose_journal(0)
     settle(world, 5)
     assert session.rebuilt == 1
-    assert str(now_of(world.broker.order_by_client_id(stop)).state) == "acknowledged"  # type: ignore[union-attr]
-    assert str(now_of(world.broker.order_by_client_id(entry)).state) == "canceled"  # type: ignore[union-attr]
+    assert str(now_of(world.broker.order_by_client_id(stop)).state) == "acknowledged"
+    assert str(now_of(world.broker.order_by_client_id(entry)).state) == "canceled"
     assert world.held(1) == 10
 
 
@@ -271,7 +271,7 @@ def test_a_stop_and_the_fill_it_protects_are_found_together(world: World) -> Non
     settle(world)
     session.lose_journal(0)
     settle(world, 5)
-    assert str(now_of(world.broker.order_by_client_id(stop)).state) == "acknowledged"  # type: ignore[union-attr]
+    assert str(now_of(world.broker.order_by_client_id(stop)).state) == "acknowledged"
     assert world.held(1) == 10
 
 
@@ -289,14 +289,14 @@ def test_what_a_person_put_in_the_place_of_an_exit_is_one_and_of_an_entry_anothe
     settle(world)
     name = world.order(1, quantity=10, **terms)
     settle(world)
-    broker_id = now_of(world.broker.order_by_client_id(name)).broker_order_id  # type: ignore[union-attr]
-    changes = {key: Decimal(96) for key in ("limit_price", "stop_price") if key in terms}
+    broker_id = now_of(world.broker.order_by_client_id(name)).broker_order_id
+    changes: dict[str, Any] = {key: Decimal(96) for key in ("limit_price", "stop_price") if key in terms}
     world.exchange.replace("me", broker_id, world.now, OrderChanges(client_order_id="by-hand", **changes))
     world._collect()
     settle(world, 2)
     lost(world)
     settle(world, 5)
-    assert str(now_of(world.broker.order_by_client_id("by-hand")).state) == state  # type: ignore[union-attr]
+    assert str(now_of(world.broker.order_by_client_id("by-hand")).state) == state
     assert world.held(1) == 10
 
 

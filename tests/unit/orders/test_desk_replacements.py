@@ -61,7 +61,7 @@ def handle_of(world: World, name: str) -> OrderHandle:
 
 
 def entry(world: World, quantity: int = 10, **terms: Any) -> str:
-    plan = {"planned_stop": D(95), "planned_target": D(120), "indicators": {"buy": "crossing"}}
+    plan: dict[str, Any] = {"planned_stop": D(95), "planned_target": D(120), "indicators": {"buy": "crossing"}}
     name = world.order(1, "buy", quantity, **({"limit_price": D("99.00")} | plan | terms))
     settle(world)
     return name

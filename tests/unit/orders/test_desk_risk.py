@@ -136,7 +136,7 @@ def test_a_strategy_does_not_sell_another_ones_shares() -> None:
 
 def test_shares_that_are_not_ours_are_never_sold() -> None:
     world = small_world()
-    world.desk.state.broker_view.foreign["AAPL"] = D(500)
+    world.desk.state.broker_view._foreign["AAPL"] = D(500)
     assert refusal(world, world.order(1, "sell", 10)) == "account_flip"
     hold(world, 1, "buy", 10)
     assert refusal(world, world.order(1, "sell", 10)) == ""
@@ -245,14 +245,14 @@ def within_limits(world: World, symbol: str, *, to_sell: bool) -> None:
     state = world.desk.state
     assert state.broker_view.account is not None
     equity, limits = state.broker_view.account.equity, state.terms.limits
+    assert equity is not None
     gross = short = D(0)
     for each in SYMBOLS:
         held = world.held(1, each) + world.held(2, each)
         working = state.orders.in_symbol(each)
-        marks = [state.positions.marks.get(each, D(0))]
         buys = sum((o.remaining for o in working if o.side == "buy"), D(0))
         sells = sum((o.remaining for o in working if o.side == "sell"), D(0))
-        price = max(marks)
+        price = state.positions.marks.get(each) or D(0)
         value = max(held + buys, sells - held, D(0)) * price
         gross += value
         short += max(sells - held, D(0)) * price

@@ -59,7 +59,7 @@ def test_a_pick_for_all_reaches_the_run_all_home_too_which_gets_bars_and_samples
     assert got(made)[1] == [at_home, b("A", 5), halt]
     assert made.samples_wait
     made.sample()
-    assert sorted(got(made)[1][3:], key=lambda e: e.at) == [q("A", 3), t("A", 4)]  # type: ignore[union-attr]
+    assert sorted(got(made)[1][3:], key=lambda e: e.at) == [q("A", 3), t("A", 4)]
     assert not made.samples_wait
     made.sample()
     assert len(got(made)[1]) == 5, "what did not change is not sent again"

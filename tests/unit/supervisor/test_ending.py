@@ -259,8 +259,11 @@ def test_an_account_that_differs_from_our_books_needs_a_person_however_the_sessi
 
 
 async def test_a_slot_carries_what_its_class_says_of_the_night(tmp_path: Path) -> None:
-    facts = (StrategyFacts("Swing", run_all=False, day_trade=False), StrategyFacts("Day", False, True))
-    facts += (StrategyFacts("Silent", False, None),)
+    facts = (
+        StrategyFacts("Swing", run_all=False, day_trade=False),
+        StrategyFacts("Day", False, True),
+        StrategyFacts("Silent", False, None),
+    )
     ledger = BatchFinder(MemoryStore(), tmp_path)
     batch = Batch("b", lay_out(facts, 1), 0, False, tmp_path, tmp_path, tmp_path)
     plan = TradePlan(strategies={f.name: {} for f in facts})
@@ -370,6 +373,7 @@ def test_a_session_in_which_nothing_could_be_traded_has_a_status_of_its_own(
 
 def test_money_that_needs_a_person_comes_before_a_session_that_could_not_trade() -> None:
     useless = could_not_trade(view_of({}), ["Gainers"], {"Gainers": OFF}, 0, shadow=False)
+    assert useless is not None
     found = needing_a_person(useless, [], {"IBM"}, (), flattened=False)
     assert found.exit_code == 4
     assert found.sentence.startswith("the account differs from our books in IBM")

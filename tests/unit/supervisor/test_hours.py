@@ -86,7 +86,7 @@ def test_what_is_no_time_and_no_trading_day_is_said() -> None:
 
 
 @pytest.mark.parametrize("now", ["08:00", "09:30", "15:59"])
-def test_today_is_a_session_until_its_close(now: int) -> None:
+def test_today_is_a_session_until_its_close(now: str) -> None:
     hours = todays_hours(at(now), 15, 1, bypass=False)
     assert hours is not None
     assert (hours.opens_at, hours.closes_at) == (at("09:30"), at("16:00"))
@@ -103,7 +103,7 @@ def test_after_the_close_and_on_holidays_there_is_none_without_bypass() -> None:
     ("now", "opens", "closes"),
     [("08:00:30", "08:00", "16:00"), ("10:00:30", "09:30", "16:00"), ("18:00:30", "18:00", "23:50")],
 )
-def test_with_bypass_a_session_begins_at_once(now: int, opens: str, closes: str) -> None:
+def test_with_bypass_a_session_begins_at_once(now: str, opens: str, closes: str) -> None:
     hours = todays_hours(at(now), 15, 1, bypass=True)
     assert hours is not None
     assert (hours.opens_at, hours.closes_at, hours.bypass) == (at(opens), at(closes), True)
@@ -136,7 +136,7 @@ FRIDAY = "Friday 2024-07-05 at 09:30 New York"
 
 
 def preparation(tmp_path: Path, now: int, **changes: Any) -> tuple[Preparation, RecordingScreen, list[str]]:
-    told = []
+    told: list[str] = []
     screen = RecordingScreen()
     settings = Settings(home=str(tmp_path))
     plan = TradePlan(strategies={})

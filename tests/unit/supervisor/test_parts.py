@@ -9,9 +9,10 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -176,7 +177,7 @@ async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path: P
     run_dir.mkdir(parents=True)
     asked = []
 
-    async def answer(request: dict[str, Any]) -> dict[str, Any]:
+    async def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         asked.append(request)
         return {"done": "yes"}
 
@@ -201,9 +202,11 @@ def test_the_entry_of_a_session_that_was_killed_is_removed(tmp_path: Path) -> No
 
 
 def test_the_command_that_shows_the_rows_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = object()
-    assert Record(None, "", server, "liu_simulated").how_to_look(default_home()).endswith("liu db psql liu_simulated")
-    words = shlex.split(Record(None, "", server, "liu_simulated").how_to_look(Path("/höme with späce ☃")))
+    server, nowhere = cast(Any, object()), cast(Any, None)
+    assert (
+        Record(nowhere, "", server, "liu_simulated").how_to_look(default_home()).endswith("liu db psql liu_simulated")
+    )
+    words = shlex.split(Record(nowhere, "", server, "liu_simulated").how_to_look(Path("/höme with späce ☃")))
     assert words[0] == "LIU_HOME=/höme with späce ☃"
     assert words[-3:] == ["db", "psql", "liu_simulated"]
 
@@ -228,11 +231,11 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_sock
     tmp_path: Path,
 ) -> None:
     class Session:
-        async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        async def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
             return {"view": "of the batch"}
 
     def keep_asking() -> tuple[list[str], str, str]:
-        answers = []
+        answers: list[str] = []
         while len(answers) < 2 or answers[-1] == "waiting":
             (listed,) = running_sessions(tmp_path)  # never none: the socket stays open
             answers += ask(listed, {"do": "status"})
