@@ -141,7 +141,7 @@ class Market:
             self.now += STEP
             self.number += 1
             symbol = SYMBOLS[self.number % len(SYMBOLS)]
-            self.exchange.on_event(Quote(symbol, self.now, 99.99, 1000.0, 100.01, 1000.0))
+            self.exchange.on_event(Quote(symbol, self.now, 99.99, 1e6, 100.01, 1e6))
             self._play([TradeTick(symbol, self.now, 100.0, 100.0)])
             self.exchange.advance(self.now + LATENCY)
             for update in self.exchange.take_updates():

@@ -6,6 +6,7 @@ waiting for has been told, or is told again after the `Declare` that precedes it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from typing import TypeVar
 
@@ -32,10 +33,14 @@ from liualgotrader.orders.risk import FRACTION_DIGITS, Case, OtherOrder, Refused
 from liualgotrader.orders.states import OrderStep
 
 _SMALLEST_PART = Decimal(1).scaleb(-FRACTION_DIGITS)
-_FIGURES = (
-    "quantity", "limit_price", "stop_price", "take_profit", "stop_loss",
-    "planned_stop", "planned_target", "reference_price",
-)  # fmt: skip
+_SMALLEST_FIGURE = _SMALLEST_PART / 10
+_TERMS = ("quantity", "limit_price", "stop_price")
+_PLAN = ("planned_stop", "planned_target")
+_FIGURES: Mapping[type, tuple[str, ...]] = {
+    OrderIntent: (*_TERMS, "take_profit", "stop_loss", *_PLAN, "reference_price"),
+    ReplaceIntent: _TERMS,
+    Protect: _PLAN,
+}
 Asked = TypeVar("Asked", OrderIntent, ReplaceIntent, Protect)
 WORKING = frozenset({OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED})
 
@@ -151,7 +156,11 @@ def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
     Decimals may be NaN, or so large or small that no arithmetic and no row of ours holds them. A price that an
     order only refers to is unknown then.
     """
-    wrong = {name: value for name in _FIGURES if not _is_figure(value := getattr(asked, name, None))}
+    wrong: dict[str, Decimal] = {}
+    for name in _FIGURES[type(asked)]:
+        value = getattr(asked, name)
+        if value and not (value.is_finite() and _SMALLEST_FIGURE <= abs(value) <= LARGEST):
+            wrong[name] = value
     if not wrong:
         return asked, None
     left_out = dict.fromkeys(wrong)
@@ -160,10 +169,6 @@ def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
     found = [f"{name} {value!s:.40} is no number of use" for name, value in wrong.items() if name != "reference_price"]
     rule = "size" if "quantity" in wrong else "terms"
     return msgspec.structs.replace(asked, **left_out), Refused(rule, ", ".join(found)) if found else None
-
-
-def _is_figure(value: Decimal | None) -> bool:
-    return value is None or not value or (value.is_finite() and _SMALLEST_PART / 10 <= abs(value) <= LARGEST)
 
 
 def judged(state: DeskState, order: DeskOrder) -> tuple[Case, Refused | None]:
@@ -203,21 +208,19 @@ def take_number(state: DeskState, order: DeskOrder) -> None:
 
 
 def _whole_parts(quantity: Decimal) -> Decimal:
-    if not quantity.is_finite() or abs(quantity) > LARGEST:
-        return quantity  # the rule `size` says what is wrong with it
     finer = -int(quantity.as_tuple().exponent) > FRACTION_DIGITS
     return quantity.quantize(_SMALLEST_PART, ROUND_DOWN) if finer else quantity
 
 
 def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
-    if price is None or not price.is_finite() or price <= 0:
+    if price is None or price <= 0:
         return price  # the rule `terms` says what is wrong with it
     return to_tick(price, rounding)
 
 
 def _take_price(state: DeskState, intent: OrderIntent) -> None:
     price = intent.reference_price
-    if price is not None and price.is_finite() and price > 0:
+    if price is not None and price > 0:
         state.positions.see(intent.symbol, price)
 
 
@@ -258,7 +261,6 @@ def _case(state: DeskState, order: DeskOrder) -> Case:
     held = positions.held(order.slot, symbol)
     leaves = held * intent.side.sign < 0 and not order.leaves_room_of
     beside = exits.staying(state, order) if leaves and others else others
-    sane = intent.quantity.is_finite() and intent.quantity > 0
     rejected, since = slot.rejections.get((symbol, str(intent.side)), (0, 0))
     return Case(
         intent=intent,
@@ -288,7 +290,7 @@ def _case(state: DeskState, order: DeskOrder) -> Case:
         gross=total.either,
         short=total.short,
         before=positions.exposure(symbol),
-        after=positions.exposure_with(symbol, order) if sane else positions.exposure(symbol),
+        after=positions.exposure_with(symbol, order) if intent.quantity > 0 else positions.exposure(symbol),
         requests=state.orders.requests(state.now),
         cancels=state.orders.cancels(state.now),
         open_orders=sum(1 for o in state.orders.all_working() if not o.is_leg),

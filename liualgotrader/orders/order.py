@@ -24,6 +24,8 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import EarlierOrder, OrderRow, TradeRow
 from liualgotrader.orders.fill_coverage import FillCoverage
 
+_PRICE_STEP = Decimal("0.000001")  # of an average price
+
 
 class Origin(StrEnum):
     """Whose idea an order was."""
@@ -153,7 +155,7 @@ class DeskOrder:
     @property
     def average_price(self) -> Decimal | None:
         """The mean price of what is booked, 6 decimals."""
-        return (self.booked_value / self.filled).quantize(Decimal("0.000001")) if self.filled else None
+        return (self.booked_value / self.filled).quantize(_PRICE_STEP) if self.filled else None
 
     def count(self, execution: BrokerExecution) -> Decimal:
         """Count an execution among what is booked; return how many of its shares are new, 0 if none."""
@@ -175,7 +177,7 @@ class DeskOrder:
         if not self.missing:
             return
         price = (average * self.told_filled - self.booked_value) / self.missing
-        price = (price if price > 0 else average).quantize(Decimal("0.000001"))
+        price = (price if price > 0 else average).quantize(_PRICE_STEP)
         before, hole = None, self.coverage.hole(self.told_filled)
         while hole is not None and hole != before:
             low, high = hole

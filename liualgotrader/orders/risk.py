@@ -7,9 +7,11 @@ else is wrong, it must be possible to get out. Exposure counts every working ord
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.money import ZERO, exact
@@ -26,8 +28,10 @@ PROBE_AFTER = MINUTE  # market time until an entry is tried again after so many 
 FOREIGN_BOOT = 10  # an intent valid for longer than this many exit lifetimes was made before the machine restarted
 
 
-@dataclass(frozen=True, slots=True)
-class OtherOrder:
+_limit = lru_cache(exact)  # the same few figures, again and again
+
+
+class OtherOrder(msgspec.Struct, frozen=True):
     """A working order in the same symbol, as far as crossing it matters."""
 
     side: Side
@@ -36,8 +40,7 @@ class OtherOrder:
     is_leg: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One order before the desk, and all that its rules look at. Money in US dollars, quantities in shares."""
 
     intent: OrderIntent
@@ -116,27 +119,20 @@ def _too_old(c: Case) -> Objection:
 
 def _terms(c: Case) -> Objection:
     intent = c.intent
-    prices = {"limit": intent.limit_price, "stop": intent.stop_price}
-    needed = {
-        OrderType.MARKET: (),
-        OrderType.LIMIT: ("limit",),
-        OrderType.STOP: ("stop",),
-        OrderType.STOP_LIMIT: ("limit", "stop"),
-    }[intent.type]
-    for name, price in prices.items():
-        if name in needed and price is None:
-            return f"a {intent.type} order needs a {name} price"
-        if name not in needed and price is not None:
-            return f"a {intent.type} order has no {name} price"
-    stated = [*prices.values(), intent.take_profit, intent.stop_loss]
-    if any(p is not None and not (p.is_finite() and p > 0) for p in stated):
-        return "a price must be above zero"
+    needs_limit = intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+    needs_stop = intent.type in (OrderType.STOP, OrderType.STOP_LIMIT)
+    for name, needed, price in (("limit", needs_limit, intent.limit_price), ("stop", needs_stop, intent.stop_price)):
+        if needed is not (price is not None):
+            return f"a {intent.type} order {'needs a' if needed else 'has no'} {name} price"
+    for price in (intent.limit_price, intent.stop_price, intent.take_profit, intent.stop_loss):
+        if price is not None and price <= 0:
+            return "a price must be above zero"
     return None if intent.time_in_force in TIMES_IN_FORCE else f"time in force {intent.time_in_force!r} is unknown"
 
 
 def _size(c: Case) -> Objection:
     quantity = c.intent.quantity
-    if not quantity.is_finite() or quantity <= 0:
+    if quantity <= 0:
         return f"{quantity} shares"
     if quantity == quantity.to_integral_value():
         return None
@@ -218,7 +214,7 @@ def _collar(c: Case) -> Objection:
     intent = c.intent
     if intent.limit_price is None or intent.reference_price is None:
         return None
-    width = exact(c.limits.collar_fraction)
+    width = _limit(c.limits.collar_fraction)
     base = intent.reference_price
     if intent.type is OrderType.STOP_LIMIT and intent.stop_price is not None:
         base = max(base, intent.stop_price) if intent.side is Side.BUY else min(base, intent.stop_price)
@@ -233,26 +229,26 @@ def _equity_known(c: Case) -> Objection:
 def _notional(c: Case) -> Objection:
     assert c.price is not None and c.equity is not None  # the rules above have seen to it
     value = c.price * c.intent.quantity
-    most = min(exact(c.limits.order_equity_fraction) * c.equity, exact(c.limits.order_dollars))
+    most = min(_limit(c.limits.order_equity_fraction) * c.equity, _limit(c.limits.order_dollars))
     return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
 
 
 def _position(c: Case) -> Objection:
     assert c.equity is not None
-    most = exact(c.limits.position_equity_fraction) * c.equity
+    most = _limit(c.limits.position_equity_fraction) * c.equity
     return f"{c.after.either:.2f} $ of at most {most:.2f} $" if c.after.either > most else None
 
 
 def _gross(c: Case) -> Objection:
     assert c.equity is not None
-    most = exact(c.limits.gross_equity_fraction) * c.equity
+    most = _limit(c.limits.gross_equity_fraction) * c.equity
     value = c.gross - c.before.either + c.after.either
     return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
 
 
 def _short(c: Case) -> Objection:
     assert c.equity is not None
-    most = exact(c.limits.short_equity_fraction) * c.equity
+    most = _limit(c.limits.short_equity_fraction) * c.equity
     value = c.short - c.before.short + c.after.short
     grows = c.after.short > c.before.short
     return f"{value:.2f} $ of at most {most:.2f} $" if grows and value > most else None

@@ -350,15 +350,19 @@ class Crossings(DeskLine):
         assert booked == Counter(executed - nobodys)
 
     def check_that_no_position_was_turned_over(self) -> None:
-        """What a person has put in the place of an order may; so may the fills of an order when his have crossed them."""
-        state = self.world.desk.state
+        """By the time of trading, as a bracket's exit may be told of before its entry.
+
+        What a person has put in the place of an order may; so may the fills of an order when his have crossed them.
+        """
+        orders = self.world.desk.state.orders.by_id
         for slot in (1, 2):
-            before = dict.fromkeys(SYMBOLS, ZERO)
-            for fill in (n for n in self.world.desk.news(slot) if isinstance(n, Fill)):
-                order = state.orders.by_id[fill.client_order_id]
-                if order.origin is not Origin.ADOPTED:
-                    assert before[fill.symbol] * fill.position >= 0, fill
-                before[fill.symbol] = fill.position
+            held = dict.fromkeys(SYMBOLS, ZERO)
+            fills = [n for n in self.world.desk.news(slot) if isinstance(n, Fill)]
+            for fill in sorted(fills, key=lambda f: (f.at, orders[f.client_order_id].is_leg)):
+                before, after = held[fill.symbol], held[fill.symbol] + fill.quantity * fill.side.sign
+                if orders[fill.client_order_id].origin is not Origin.ADOPTED:
+                    assert before * after >= 0, fill
+                held[fill.symbol] = after
 
     def check_orders(self) -> None:
         rows = self.world.order_rows()
