@@ -304,7 +304,7 @@ def _if_usable(read: Callable[[], T]) -> T | None:
 
 
 def asset(row: object) -> AssetFacts:
-    """Return one asset object of the vendor's as ours; what it does not say may be done may not."""
+    """Return one asset object of the vendor's as ours; what it does not allow is not allowed."""
     fields = Fields("an asset of Alpaca's", row)
     symbol = fields.text("symbol")
     return AssetFacts(

@@ -26,7 +26,7 @@ _KNOWN_PRINTS = 4096  # kinds of (conditions, tape) remembered; the market knows
 _VENDOR = int(BarSource.VENDOR)
 _VENDOR_UPDATE = int(BarSource.VENDOR_UPDATE)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_NO_TIME = 2**62  # ns: 2116; whatever the clock says, nothing happens then
+_NO_TIME = 2**62  # ns: 2116, after any market event
 
 
 class FeedState(Enum):

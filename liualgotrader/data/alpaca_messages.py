@@ -1,6 +1,6 @@
 """Alpaca's market-data stream as it stands on the wire: one slim record per kind of message.
 
-Only fields that somebody reads are here; the decoder passes over the others.
+Only fields that are read are here; the decoder skips the others.
 Source: Alpaca, "Real-time Stock Data" (v2); `t` is a msgpack Timestamp (extension -1) or RFC 3339 text.
 """
 
@@ -152,5 +152,5 @@ def decode_each(frame: bytes) -> tuple[list[Any], list[str]]:
 
 
 def encode(message: dict[str, Any], *, text: bool) -> bytes:
-    """Return what we say to the vendor as the bytes of one frame."""
+    """Return a message to the vendor as the bytes of one frame."""
     return msgspec.json.encode(message) if text else msgspec.msgpack.encode(message)

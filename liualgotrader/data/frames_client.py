@@ -44,19 +44,15 @@ class Connection(Protocol):
 
     def send(self, payload: bytes, *, text: bool) -> None:
         """Send one message without waiting."""
-        ...
 
     def ping(self) -> None:
         """Ask for a sign of life; the answer counts as any frame does."""
-        ...
 
     def end(self) -> None:
         """Close at once."""
-        ...
 
     async def closed(self) -> str:
         """Return, once the connection has ended, why; raise what `on_frame` raised."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

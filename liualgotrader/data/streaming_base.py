@@ -93,7 +93,7 @@ class StreamingAPI(ABC):
 
     @abstractmethod
     def halted(self) -> Sequence[Status]:
-        """Return the status of each symbol that is halted, as far as this stream was told."""
+        """Return the newest status of each halted symbol of this stream."""
 
     @property
     @abstractmethod

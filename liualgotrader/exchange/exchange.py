@@ -234,7 +234,37 @@ class Exchange:
 
     def account(self, account_id: str) -> AccountView:
         """Return the account's figures now."""
-        return _account_view(self._venue, self._venue.find_account(account_id))
+        venue, account = self._venue, self._venue.find_account(account_id)
+        ledger, rules = account.ledger, venue.rules
+        multiplier = venue.multiplier(ledger)
+        figures = venue.valuation(ledger, multiplier)
+        reserved = account.reservations.value(multiplier)
+        power = max(figures.equity * multiplier - figures.weighted - reserved, 0)
+        margin_allowed = is_above(figures.equity, rules.minimum_margin_equity)
+        return AccountView(
+            account_id=ledger.account_id,
+            cash=dollars(ledger.cash),
+            equity=dollars(figures.equity),
+            last_equity=dollars(ledger.last_equity),
+            buying_power=dollars(power),
+            regt_buying_power=dollars(min(power, max(figures.equity - figures.initial, 0) * 2)),
+            non_marginable_buying_power=dollars(power // multiplier),
+            portfolio_value=dollars(figures.equity),
+            long_market_value=dollars(figures.long),
+            short_market_value=dollars(figures.short),
+            initial_margin=dollars(figures.initial),
+            maintenance_margin=dollars(figures.maintenance),
+            last_maintenance_margin=dollars(ledger.last_maintenance),
+            sma=dollars(max(figures.equity - figures.initial, 0)),
+            multiplier=str(multiplier),
+            shorting_enabled=margin_allowed and rules.margin_multiplier > 1 and not ledger.settings.no_shorting,
+            trading_blocked=False,
+            trade_suspended_by_user=ledger.settings.suspend_trade,
+            created_at=ledger.created_at,
+            reserved=dollars(reserved),
+            realized_pl=dollars(ledger.realized),
+            fees_paid=dollars(ledger.fees),
+        )
 
     def activities(
         self,
@@ -306,40 +336,6 @@ def page_of(
         ids = [activity.id for activity in found]
         found = found[ids.index(page_token) + 1 :] if page_token in ids else []
     return found[:limit]
-
-
-def _account_view(venue: ExchangeVenue, account: TradedAccount) -> AccountView:
-    """Return the account's figures at current prices."""
-    ledger, rules = account.ledger, venue.rules
-    multiplier = venue.multiplier(ledger)
-    figures = venue.valuation(ledger, multiplier)
-    reserved = account.reservations.value(multiplier)
-    power = max(figures.equity * multiplier - figures.weighted - reserved, 0)
-    margin_allowed = is_above(figures.equity, rules.minimum_margin_equity)
-    return AccountView(
-        account_id=ledger.account_id,
-        cash=dollars(ledger.cash),
-        equity=dollars(figures.equity),
-        last_equity=dollars(ledger.last_equity),
-        buying_power=dollars(power),
-        regt_buying_power=dollars(min(power, max(figures.equity - figures.initial, 0) * 2)),
-        non_marginable_buying_power=dollars(power // multiplier),
-        portfolio_value=dollars(figures.equity),
-        long_market_value=dollars(figures.long),
-        short_market_value=dollars(figures.short),
-        initial_margin=dollars(figures.initial),
-        maintenance_margin=dollars(figures.maintenance),
-        last_maintenance_margin=dollars(ledger.last_maintenance),
-        sma=dollars(max(figures.equity - figures.initial, 0)),
-        multiplier=str(multiplier),
-        shorting_enabled=margin_allowed and rules.margin_multiplier > 1 and not ledger.settings.no_shorting,
-        trading_blocked=False,
-        trade_suspended_by_user=ledger.settings.suspend_trade,
-        created_at=ledger.created_at,
-        reserved=dollars(reserved),
-        realized_pl=dollars(ledger.realized),
-        fees_paid=dollars(ledger.fees),
-    )
 
 
 def _position_view(venue: ExchangeVenue, account: TradedAccount, symbol: str, holding: Holding) -> HeldPosition:

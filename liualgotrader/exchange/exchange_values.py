@@ -251,7 +251,7 @@ class CancelResult(msgspec.Struct, frozen=True):
 
 
 class Refusal(BrokerRefused):
-    """The exchange says no. `status` is the HTTP status, `code` the vendor's number, `extra` further body fields.
+    """A refusal of the exchange. `status` is the HTTP status, `code` the vendor's number, `extra` further body fields.
 
     Source: Alpaca's trading API, observed answers. Its sentences change; status and number are stable.
     """

@@ -30,7 +30,6 @@ class FeeModel(Protocol):
 
         It never falls as they grow.
         """
-        ...
 
 
 class NoFees(msgspec.Struct, frozen=True):

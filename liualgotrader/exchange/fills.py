@@ -13,10 +13,11 @@ touch   The whole order at the touch, at once; stops are set off by the opposite
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.market import MarketBook
@@ -31,40 +32,31 @@ class Offer(NamedTuple):
     quantity: int
 
 
-class FillModel(Protocol):
-    """What a profile decides; see above for what each does."""
-
-    def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
-        """Return what the order gets from the standing quote."""
-        ...
-
-    def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
-        """Return what resting orders get from a print, and move their queues on."""
-        ...
-
-    def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
-        """Whether a print (or, with None, the quote) sets the stop order off."""
-        ...
-
-    def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
-        """The order rests in the book, or the quote moved: update its place in the queue."""
-        ...
-
-
-def fill_model(rules: Rules, seed: int) -> FillModel:
-    """Return the model of the rules' profile; ValueError for an unknown one."""
-    profile = FillProfile(rules.profile)
-    if profile is FillProfile.STRICT:
-        return Strict(rules.impact_bps)
-    return Paper(rules.partial_probability, seed) if profile is FillProfile.PAPER else Touch()
-
-
 def reached(order: ExchangeOrder, price: int) -> bool:
     """Whether a price is at or through the order's stop."""
     return order.stop is not None and order.sign * (price - order.stop) >= 0
 
 
-class Strict:
+class FillModel(ABC):
+    """What a profile decides; by default no print fills an order, and there is no queue."""
+
+    @abstractmethod
+    def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
+        """Return what the order gets from the standing quote."""
+
+    def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
+        """Return what resting orders get from a print, and move their queues on."""
+        return ()
+
+    def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
+        """Whether a print (or, with None, the quote) elects the stop order; by default a print inside the NBBO."""
+        return printed is not None and market.touch[0] <= printed <= market.touch[1] and reached(order, printed)
+
+    def rest(self, order: ExchangeOrder, market: MarketBook) -> None:  # noqa: B027 - most profiles have no queue
+        """The order rests in the book, or the quote moved: update its place in the queue."""
+
+
+class Strict(FillModel):
     """Displayed size, a queue, optional impact."""
 
     def __init__(self, impact_bps: Decimal | None) -> None:
@@ -117,10 +109,6 @@ class Strict:
                 left -= quantity
         return found
 
-    def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
-        """Whether a print inside the NBBO is at or through the stop."""
-        return printed is not None and market.touch[0] <= printed <= market.touch[1] and reached(order, printed)
-
     def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
         """Stand behind what is displayed at our price; alone where our price is the best."""
         limit, near = order.match_limit, market.near(order.sign)
@@ -134,7 +122,7 @@ class Strict:
             order.queue_ahead = shown if order.queue_ahead is None else min(order.queue_ahead, shown)
 
 
-class Paper:
+class Paper(FillModel):
     """Fills whatever is marketable, now and then only in part. Draws depend on seed and order alone."""
 
     def __init__(self, probability: float, seed: int) -> None:
@@ -157,18 +145,8 @@ class Paper:
         text = f"{self._seed}:{order.id}:{order.draws}:{what}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest()) / 2**48
 
-    def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
-        return ()  # only the NBBO counts
 
-    def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
-        """Whether a print inside the NBBO is at or through the stop."""
-        return printed is not None and market.touch[0] <= printed <= market.touch[1] and reached(order, printed)
-
-    def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
-        """There is no queue."""
-
-
-class Touch:
+class Touch(FillModel):
     """Everything whole at the touch."""
 
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
@@ -180,12 +158,14 @@ class Touch:
         wanted = order.wanted(price) if order.accepts(price) else 0
         return (Offer(price, wanted),) if wanted else ()
 
-    def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
-        return ()  # only the NBBO counts
-
     def elects(self, order: ExchangeOrder, market: MarketBook, printed: int | None) -> bool:
         """Whether the opposite side of the quote is at or through the stop."""
         return reached(order, market.far(order.sign))
 
-    def rest(self, order: ExchangeOrder, market: MarketBook) -> None:
-        """There is no queue."""
+
+def fill_model(rules: Rules, seed: int) -> FillModel:
+    """Return the model of the rules' profile; ValueError for an unknown one."""
+    profile = FillProfile(rules.profile)
+    if profile is FillProfile.STRICT:
+        return Strict(rules.impact_bps)
+    return Paper(rules.partial_probability, seed) if profile is FillProfile.PAPER else Touch()

@@ -38,12 +38,8 @@ class MarketBook:
     def __init__(self, symbol: str, quote: Quote | None) -> None:
         self.symbol = symbol
         self.quote_at = 0
-        self.synthetic = False
-        self.extended_only = False  # outside the regular session
-        # Index 0: bid, index 1: ask.
-        self.touch = [0, 0]
-        self.shown = [0, 0]
-        self.taken = [0, 0]
+        self.synthetic = self.extended_only = False  # made from the last trade; outside the regular session
+        self.touch, self.shown, self.taken = [0, 0], [0, 0], [0, 0]  # by side: 0 is the bid, 1 the ask
         self.book: dict[int, list[ExchangeOrder]] = {1: [], -1: []}  # by sign, best price and earliest time first
         self.stops: list[ExchangeOrder] = []
         self.auctions: list[ExchangeOrder] = []
@@ -54,8 +50,7 @@ class MarketBook:
         """Take a new quote; a side whose price and size are repeated keeps what was taken of it."""
         self.quote_at = quote.at
         self.synthetic = bool(quote.flags & SYNTHETIC)
-        sides = ((0, quote.bid, quote.bid_size), (1, quote.ask, quote.ask_size))
-        for i, price, size in sides:
+        for i, price, size in ((0, quote.bid, quote.bid_size), (1, quote.ask, quote.ask_size)):
             units, shown = price_of(price), size_of(size)
             if units != self.touch[i] or shown != self.shown[i]:
                 self.touch[i], self.shown[i], self.taken[i] = units, shown, 0
@@ -128,5 +123,4 @@ def _by_time(order: ExchangeOrder) -> tuple[int, str, str]:
 
 def _by_priority(order: ExchangeOrder) -> tuple[int, int, str, str]:
     limit = order.match_limit
-    aggression = -NO_LIMIT if limit is None else -order.sign * limit
-    return (aggression, order.working_at, order.client_order_id, order.account_id)
+    return (-NO_LIMIT if limit is None else -order.sign * limit, *_by_time(order))

@@ -195,7 +195,7 @@ class Matcher:
     def end_auction(self, time_in_force: str, *, marked: bool = False) -> None:
         """End an auction without a print: the close is the session's last trade; orders that missed it are canceled.
 
-        `marked` tells the auctions whose print is marked, and so waited for longer, from the others.
+        `marked`: of the auctions whose print is marked, and so waited for longer; else of the others.
         """
         venue = self._venue
         known = venue.session.closing_crosses if time_in_force == "cls" else venue.session.opening_crosses

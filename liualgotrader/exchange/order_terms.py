@@ -32,16 +32,16 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     time_in_force: str
     order_class: str
     quantity: int | None
-    notional: int | None
+    notional: int | None = None
     limit: int | None
     stop: int | None
     trail: int | None
     trail_percent: Decimal | None
     extended: bool
-    target_limit: int | None
-    protection_stop: int | None
-    protection_limit: int | None
-    intent: str | None
+    target_limit: int | None = None
+    protection_stop: int | None = None
+    protection_limit: int | None = None
+    intent: str | None = None
 
     @property
     def is_fractional(self) -> bool:

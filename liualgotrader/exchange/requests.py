@@ -199,16 +199,11 @@ class RequestHandler:
             time_in_force=tif,
             order_class=old.order_class,
             quantity=quantity,
-            notional=None,
             limit=limit,
             stop=None if old.elected or old.type == "trailing_stop" else stop,
             trail=trail,
             trail_percent=percent,
             extended=old.extended,
-            target_limit=None,
-            protection_stop=None,
-            protection_limit=None,
-            intent=None,
         )
 
     # --- cancel

@@ -95,10 +95,6 @@ def load(data: bytes, venue: ExchangeVenue, timeline: Timeline) -> None:
     timeline.heap[:] = state.heap
     heapq.heapify(timeline.heap)
     _refill(timeline.waiting, dict.fromkeys(state.waiting))
-    _rebuild_markets(venue, state)
-
-
-def _rebuild_markets(venue: ExchangeVenue, state: State) -> None:
     venue.markets.clear()
     for symbol, seen in state.watched.items():
         market = venue.markets[symbol] = MarketBook(symbol, None)

@@ -162,7 +162,18 @@ class Timeline:
         for market in venue.markets.values():
             market.extended_only = venue.phase is not Phase.REGULAR
         if venue.now >= session.closes_at:
-            self._expire_day(extended=venue.now >= session.post_closes_at)
+            extended = venue.now >= session.post_closes_at
+            over = [  # day orders whose session has ended; those that wait for the next one stay
+                order
+                for account in venue.accounts.values()
+                for order in account.open.values()
+                if order.time_in_force == "day"
+                and order.extended is extended
+                and order.status not in ("pending_new", "accepted", "held")
+            ]
+            for order in sorted(over, key=lambda o: (o.client_order_id, o.account_id)):
+                if order.is_open:
+                    self._lifecycle.end(order, "expired")
         due = [venue.orders[i] for i in self.waiting]
         for order in sorted(due, key=lambda o: (o.arrives_at, o.client_order_id, o.account_id)):
             if not order.is_open:
@@ -170,18 +181,3 @@ class Timeline:
             elif venue.is_active(order):
                 self.waiting.pop(order.id, None)
                 self._begin(order)
-
-    def _expire_day(self, *, extended: bool) -> None:
-        """End the day orders whose session is over; those that wait for the next one stay."""
-        venue = self._venue
-        over = [
-            order
-            for account in venue.accounts.values()
-            for order in account.open.values()
-            if order.time_in_force == "day"
-            and order.extended is extended
-            and order.status not in ("pending_new", "accepted", "held")
-        ]
-        for order in sorted(over, key=lambda o: (o.client_order_id, o.account_id)):
-            if order.is_open:
-                self._lifecycle.end(order, "expired")

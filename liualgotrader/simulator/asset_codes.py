@@ -1,4 +1,4 @@
-"""What the wires say about a symbol beside its name: the asset's id, the venue's letter and its tape.
+"""Codes of a symbol on the wires: the asset's id, the venue's letter and its tape.
 
 Source: Alpaca market data, exchange and tape codes; CTA and UTP plans for the letters.
 """
@@ -12,22 +12,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from liualgotrader.common.ports import Asset
 from liualgotrader.exchange.exchange_values import AssetTerms
 
-KNOWN_EXCHANGES = frozenset(
-    [
-        "AMEX",
-        "ARCA",
-        "ASCX",
-        "BATS",
-        "NYSE",
-        "NASDAQ",
-        "NYSEARCA",
-        "FTXU",
-        "CBSE",
-        "GNSS",
-        "ERSX",
-        "OTC",
-        "CRYPTO",
-    ]  # alpaca-py refuses others
+KNOWN_EXCHANGES = frozenset(  # alpaca-py refuses others
+    ["AMEX", "ARCA", "ASCX", "BATS", "NYSE", "NASDAQ", "NYSEARCA", "FTXU", "CBSE", "GNSS", "ERSX", "OTC", "CRYPTO"]
 )
 EXCHANGE_LETTERS = {
     "A": "NYSE American (AMEX)",

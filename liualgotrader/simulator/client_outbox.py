@@ -109,7 +109,6 @@ class HasOutbox(Protocol):
     @property
     def outbox(self) -> ClientOutbox:
         """What waits to be sent to it."""
-        ...
 
 
 Member = TypeVar("Member", bound=HasOutbox)

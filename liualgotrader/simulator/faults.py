@@ -31,7 +31,7 @@ class Fault(StrEnum):
 TARGETS = {"POST": "order", "PATCH": "replace", "DELETE": "cancel", "GET": "read"}  # of the trading requests
 REQUEST_FAULTS = {f"{target}_{fault}": (target, fault) for target in TARGETS.values() for fault in Fault}
 DROP_WEBSOCKETS = "drop_websockets"  # every websocket breaks without a close frame
-MUTES = ("mute", "mute_data", "mute_updates")  # {"on": true | false}: websockets stay open and say nothing
+MUTES = ("mute", "mute_data", "mute_updates")  # {"on": true | false}: websockets stay open and send nothing
 NAMES = (*REQUEST_FAULTS, DROP_WEBSOCKETS, *MUTES)
 
 

@@ -6,7 +6,6 @@ The first line is the day (ISO), the rest is the exchange's own snapshot.
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
 from math import prod
 from pathlib import Path
 
@@ -43,19 +42,14 @@ def restore(exchange: Exchange, spec: MarketSpec, session: ExchangeSession, tape
             f"{path} holds the accounts after {day.decode()}; {spec.day} lies before, choose a later day."
         )
     if day.decode() < spec.day:
-        splits = _splits_since(date.fromisoformat(day.decode()), tape)
-        exchange.begin_session(msgspec.structs.replace(session, splits=splits))
+        since, ratios = date.fromisoformat(day.decode()), {}
+        if isinstance(tape, ColumnTape):
+            for symbol in tape.symbols():
+                ratio = prod(split.ratio for split in tape.splits(symbol) if since < split.day <= tape.day)
+                if ratio != 1:
+                    ratios[symbol] = exact(round(ratio, 9))
+        exchange.begin_session(msgspec.structs.replace(session, splits=ratios))
     return True
-
-
-def _splits_since(day: date, tape: Tape) -> dict[str, Decimal]:
-    if not isinstance(tape, ColumnTape):
-        return {}
-    ratios = {
-        symbol: prod(split.ratio for split in tape.splits(symbol) if day < split.day <= tape.day)
-        for symbol in tape.symbols()
-    }
-    return {symbol: exact(round(ratio, 9)) for symbol, ratio in ratios.items() if ratio != 1}
 
 
 def keep(exchange: Exchange, spec: MarketSpec) -> None:

@@ -80,7 +80,7 @@ class Hold:
         return any_due
 
     def under_way(self, market: int) -> list[str]:
-        """Return what the market has to wait for at `market`, in words; empty when all is quiet."""
+        """Return what the market has to wait for at `market`; empty when all is quiet."""
         reasons = self._page.under_way(market)
         for name in self._absent():
             if self._page.get(self._page.process(name), Cell.LIFE) == Life.READY:

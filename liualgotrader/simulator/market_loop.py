@@ -85,10 +85,10 @@ class MarketLoop:
 
     @property
     def waiting_for(self) -> list[str]:
-        """What the market waits for at this moment, in words."""
+        """What the market waits for at this moment."""
         if self.ended.is_set():
             return []
-        return ["somebody to resume it"] if self.is_standing else list(self._hold.reasons if self.held else [])
+        return ["a request to resume"] if self.is_standing else list(self._hold.reasons if self.held else [])
 
     def anchor(self) -> Anchor:
         """Return the clock's three numbers as the page states them."""

@@ -1,7 +1,6 @@
 """Request bodies and parameters of the trading API, read into the exchange's own requests.
 
-Only what JSON cannot say is checked here (numbers that are none, fields of the wrong kind); what makes a
-sensible order is the exchange's to know.
+Only the form is checked here (numbers, kinds of fields); the exchange checks whether an order makes sense.
 """
 
 from __future__ import annotations

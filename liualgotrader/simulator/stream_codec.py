@@ -21,19 +21,15 @@ class Codec(Protocol):
 
     def instant(self, at: int) -> Any:
         """Return an instant as the value of a message's `t`."""
-        ...
 
     def piece(self, message: Any) -> bytes:
         """Return one message encoded."""
-        ...
 
     def frame(self, pieces: Sequence[bytes]) -> bytes:
         """Return the array of these encoded messages."""
-        ...
 
     def read(self, frame: bytes) -> Any:
         """Return what a client sent; ValueError if it is not in this language, too long or nested too deep."""
-        ...
 
 
 class MsgpackCodec:

@@ -1,4 +1,4 @@
-"""The data stream's conversation, without a socket: what a client may say, what it is answered, what it gets.
+"""The data stream's protocol without a socket: requests, answers, subscriptions.
 
 Source: Alpaca market data API 1.1, real-time stock data; observed answers for the error texts.
 """
@@ -72,7 +72,7 @@ class StreamSession:
         self._symbol_limit = symbol_limit
 
     def open(self, key_id: str | None = None, secret_key: str | None = None) -> list[Reply]:
-        """Return what a fresh connection is told; credentials may have come as headers of the handshake."""
+        """Return the first messages of a connection; credentials may have come as headers of the handshake."""
         replies = [{"T": "success", "msg": "connected"}]
         return replies if key_id is None else replies + self._authenticate(key_id, secret_key)
 
@@ -89,13 +89,21 @@ class StreamSession:
             return [error(401)]
         if any(message.get(channel) for channel in OTHER_FEEDS):
             return [error(410)]
-        asked = _channels(message)
-        if asked is None:
-            return [error(400)]
-        return [self._subscribe(asked) if action == "subscribe" else self._unsubscribe(asked)]
+        wanted = {}
+        for channel, symbols in self.symbols.items():
+            named = message.get(channel)
+            if named is None:
+                named = []
+            if not isinstance(named, list) or not all(isinstance(s, str) for s in named):
+                return [error(400)]
+            wanted[channel] = symbols.union(named) if action == "subscribe" else symbols.difference(named)
+        if self._symbol_limit and len(set().union(*wanted.values())) > self._symbol_limit:
+            return [error(405)]
+        self.symbols = wanted
+        return [self.state()]
 
     def expire(self) -> list[Reply]:
-        """Return what a client is told that has not authenticated in time."""
+        """Return the answer to a client that has not authenticated in time."""
         return self._fatal(404)
 
     def state(self) -> Reply:
@@ -117,30 +125,6 @@ class StreamSession:
     def _fatal(self, code: int) -> list[Reply]:
         self.close_code = WSCloseCode.POLICY_VIOLATION
         return [error(code)]
-
-    def _subscribe(self, asked: dict[str, list[str]]) -> Reply:
-        wanted = {channel: self.symbols[channel] | set(asked.get(channel, ())) for channel in CHANNELS}
-        if self._symbol_limit and len(set().union(*wanted.values())) > self._symbol_limit:
-            return error(405)
-        self.symbols = wanted
-        return self.state()
-
-    def _unsubscribe(self, asked: dict[str, list[str]]) -> Reply:
-        self.symbols = {channel: self.symbols[channel] - set(asked.get(channel, ())) for channel in CHANNELS}
-        return self.state()
-
-
-def _channels(message: dict[str, Any]) -> dict[str, list[str]] | None:
-    """Return the symbols of each channel that the message names, None if it is not well formed."""
-    asked = {}
-    for channel in CHANNELS:
-        symbols = message.get(channel)
-        if symbols is None:
-            continue
-        if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
-            return None
-        asked[channel] = symbols
-    return asked
 
 
 def by_symbol(subscribers: Iterable[Any], channel: str) -> dict[str, list[Any]]:

@@ -10,8 +10,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-import msgspec
-
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MILLISECOND, as_datetime
 from liualgotrader.common.money import ZERO
@@ -39,88 +37,47 @@ _ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SEQUENCE_BITS = 80
 
 
-class OrderBody(msgspec.Struct, kw_only=True):
-    """An order object."""
-
-    id: str
-    client_order_id: str
-    created_at: str
-    updated_at: str
-    submitted_at: str
-    filled_at: str | None
-    expired_at: str | None
-    expires_at: str | None
-    canceled_at: str | None
-    failed_at: str | None
-    replaced_at: str | None
-    cancel_requested_at: str | None
-    replaced_by: str | None
-    replaces: str | None
-    asset_id: str
-    symbol: str
-    asset_class: str
-    notional: str | None
-    qty: str | None
-    filled_qty: str
-    filled_avg_price: str | None
-    order_class: str
-    order_type: str
-    type: str
-    side: str
-    position_intent: str
-    time_in_force: str
-    limit_price: str | None
-    stop_price: str | None
-    status: str
-    extended_hours: bool
-    legs: list[OrderBody] | None
-    trail_percent: str | None
-    trail_price: str | None
-    hwm: str | None
-    subtag: str | None = None
-    source: str | None = None
-
-
-def order_body(order: OrderView, *, nested: bool = True) -> OrderBody:
-    """Return an order, with its legs unless they are listed on their own."""
-    legs = [order_body(leg) for leg in order.legs] if nested and order.legs else None
-    return OrderBody(
-        id=order.id,
-        client_order_id=order.client_order_id,
-        created_at=rfc3339(order.created_at),
-        updated_at=rfc3339(order.updated_at),
-        submitted_at=rfc3339(order.submitted_at),
-        filled_at=optional_rfc3339(order.filled_at),
-        expired_at=optional_rfc3339(order.expired_at),
-        expires_at=optional_rfc3339(order.expires_at),
-        canceled_at=optional_rfc3339(order.canceled_at),
-        failed_at=optional_rfc3339(order.failed_at),
-        replaced_at=optional_rfc3339(order.replaced_at),
-        cancel_requested_at=optional_rfc3339(order.cancel_requested_at),
-        replaced_by=order.replaced_by,
-        replaces=order.replaces,
-        asset_id=str(asset_id(order.symbol)),
-        symbol=order.symbol,
-        asset_class="us_equity",
-        notional=optional_text(order.notional),
-        qty=optional_text(order.quantity),
-        filled_qty=text_of(order.filled_quantity),
-        filled_avg_price=optional_text(order.filled_average_price),
-        order_class=order.order_class,
-        order_type=order.type,
-        type=order.type,
-        side=str(order.side),
-        position_intent=order.position_intent,
-        time_in_force=order.time_in_force,
-        limit_price=optional_text(order.limit_price),
-        stop_price=optional_text(order.stop_price),
-        status=order.status,
-        extended_hours=order.extended_hours,
-        legs=legs,
-        trail_percent=optional_text(order.trail_percent),
-        trail_price=optional_text(order.trail_price),
-        hwm=optional_text(order.hwm),
-    )
+def order_body(order: OrderView, *, nested: bool = True) -> dict[str, Any]:
+    """Return an order object, with its legs unless they are listed on their own."""
+    return {
+        "id": order.id,
+        "client_order_id": order.client_order_id,
+        "created_at": rfc3339(order.created_at),
+        "updated_at": rfc3339(order.updated_at),
+        "submitted_at": rfc3339(order.submitted_at),
+        "filled_at": optional_rfc3339(order.filled_at),
+        "expired_at": optional_rfc3339(order.expired_at),
+        "expires_at": optional_rfc3339(order.expires_at),
+        "canceled_at": optional_rfc3339(order.canceled_at),
+        "failed_at": optional_rfc3339(order.failed_at),
+        "replaced_at": optional_rfc3339(order.replaced_at),
+        "cancel_requested_at": optional_rfc3339(order.cancel_requested_at),
+        "replaced_by": order.replaced_by,
+        "replaces": order.replaces,
+        "asset_id": str(asset_id(order.symbol)),
+        "symbol": order.symbol,
+        "asset_class": "us_equity",
+        "notional": optional_text(order.notional),
+        "qty": optional_text(order.quantity),
+        "filled_qty": text_of(order.filled_quantity),
+        "filled_avg_price": optional_text(order.filled_average_price),
+        "order_class": order.order_class,
+        "order_type": order.type,
+        "type": order.type,
+        "side": str(order.side),
+        "position_intent": order.position_intent,
+        "time_in_force": order.time_in_force,
+        "limit_price": optional_text(order.limit_price),
+        "stop_price": optional_text(order.stop_price),
+        "status": order.status,
+        "extended_hours": order.extended_hours,
+        "legs": [order_body(leg) for leg in order.legs] if nested and order.legs else None,
+        "trail_percent": optional_text(order.trail_percent),
+        "trail_price": optional_text(order.trail_price),
+        "hwm": optional_text(order.hwm),
+        "subtag": None,
+        "source": None,
+    }
 
 
 def position_body(position: HeldPosition) -> dict[str, Any]:
@@ -154,32 +111,26 @@ def account_uuid(account_number: str) -> UUID:
 
 def account_body(account: AccountView) -> dict[str, Any]:
     """Return the account object."""
-    amounts = {
-        name: money(getattr(account, name))
-        for name in (
-            "cash",
-            "equity",
-            "last_equity",
-            "buying_power",
-            "regt_buying_power",
-            "non_marginable_buying_power",
-            "portfolio_value",
-            "long_market_value",
-            "short_market_value",
-            "initial_margin",
-            "maintenance_margin",
-            "last_maintenance_margin",
-            "sma",
-            "accrued_fees",
-        )
-    }
     return {
         "id": str(account_uuid(account.account_id)),
         "account_number": account.account_id,
         "status": "ACTIVE",
         "crypto_status": "INACTIVE",
         "currency": "USD",
-        **amounts,
+        "cash": money(account.cash),
+        "equity": money(account.equity),
+        "last_equity": money(account.last_equity),
+        "buying_power": money(account.buying_power),
+        "regt_buying_power": money(account.regt_buying_power),
+        "non_marginable_buying_power": money(account.non_marginable_buying_power),
+        "portfolio_value": money(account.portfolio_value),
+        "long_market_value": money(account.long_market_value),
+        "short_market_value": money(account.short_market_value),
+        "initial_margin": money(account.initial_margin),
+        "maintenance_margin": money(account.maintenance_margin),
+        "last_maintenance_margin": money(account.last_maintenance_margin),
+        "sma": money(account.sma),
+        "accrued_fees": money(account.accrued_fees),
         "options_buying_power": money(ZERO),
         "multiplier": account.multiplier,
         "trading_blocked": account.trading_blocked,
@@ -208,6 +159,9 @@ def configuration_body(settings: AccountSettings) -> dict[str, Any]:
 
 def asset_body(terms: AssetTerms) -> dict[str, Any]:
     """Return an asset object, with `easy_to_borrow` and with `borrow_status` that replaced it."""
+    borrowing = "not_shortable"
+    if terms.shortable:
+        borrowing = "easy_to_borrow" if terms.easy_to_borrow else "hard_to_borrow"
     return {
         "id": str(asset_id(terms.symbol)),
         "class": "us_equity",
@@ -219,21 +173,15 @@ def asset_body(terms: AssetTerms) -> dict[str, Any]:
         "marginable": terms.marginable,
         "shortable": terms.shortable,
         "easy_to_borrow": terms.easy_to_borrow,
-        "borrow_status": _borrow_status(terms),
+        "borrow_status": borrowing,
         "fractionable": terms.fractionable,
         "maintenance_margin_requirement": 30,
         "attributes": [],
     }
 
 
-def _borrow_status(terms: AssetTerms) -> str:
-    if not terms.shortable:
-        return "not_shortable"
-    return "easy_to_borrow" if terms.easy_to_borrow else "hard_to_borrow"
-
-
 def activity_body(activity: Activity | CashActivity) -> dict[str, Any]:
-    """Return an activity; everything is text. What is no trade is told with its day alone."""
+    """Return an activity; everything is text. One that is no trade has its day only."""
     if isinstance(activity, CashActivity):
         return {
             "id": activity.id,

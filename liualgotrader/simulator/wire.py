@@ -75,7 +75,7 @@ def parse_instant(text: str, *, last: bool = False) -> int:
     Raises:
         ValueError: if it is neither.
     """
-    cleaned = text.strip().replace(" ", "+")  # an offset's "+" that nobody had URL-encoded
+    cleaned = text.strip().replace(" ", "+")  # an offset's "+" that was not URL-encoded
     if len(cleaned) > len("2024-03-08"):
         return min(max(nanoseconds(cleaned), 0), _LATEST)
     day = min(max(date.fromisoformat(cleaned), _FIRST_DAY), _LAST_DAY)
@@ -137,7 +137,7 @@ def whole_if_possible(value: float) -> float | int:
 
 
 def flag(text: str | None) -> bool:
-    """Return whether a query parameter says yes; the vendor's client writes `True`."""
+    """Return whether a query parameter is set; the vendor's client writes `True`."""
     return text is not None and text.lower() in ("true", "1")
 
 

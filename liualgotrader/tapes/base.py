@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -49,31 +51,14 @@ class ColumnTape(ABC):
     """A `Tape` whose symbols are loaded one by one as columns, when their events are first asked for."""
 
     def __init__(self, session: TradingSession, assets: Sequence[TapeAsset]) -> None:
-        self._session = session
+        self.session = session
+        self.day, self.opens_at, self.closes_at = session.day, session.opens_at, session.closes_at
         self._assets = tuple(sorted(assets))
         self._columns: dict[str, SymbolColumns] = {}
+        self._minutes: dict[str, list[Bar]] = {}
+        self._days: dict[str, list[Bar]] = {}
         self._crossed: dict[str, _Crossed] = {}
         self._quotes_of_session = self._crossed_of_session = 0
-
-    @property
-    def session(self) -> TradingSession:
-        """The calendar's session of the day."""
-        return self._session
-
-    @property
-    def day(self) -> date:
-        """The day that is played."""
-        return self._session.day
-
-    @property
-    def opens_at(self) -> int:
-        """When regular trading begins, ns UTC."""
-        return self._session.opens_at
-
-    @property
-    def closes_at(self) -> int:
-        """When regular trading ends, ns UTC."""
-        return self._session.closes_at
 
     def assets(self) -> Sequence[TapeAsset]:
         """Return what can be traded, by symbol in alphabetical order."""
@@ -103,6 +88,18 @@ class ColumnTape(ABC):
                 raise ConfigError(f"The tape of {self.day} has no symbol {symbol}; it has {listed(self.symbols())}.")
             found = self._columns[symbol] = self._usable(self._load(symbol))
         return found
+
+    def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
+        """Return minute bars of sessions before `day` with start <= opened_at < end, oldest first."""
+        if symbol not in self._minutes:
+            self._minutes[symbol] = self._all_minutes(symbol)
+        return _between(self._minutes[symbol], start, end)
+
+    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
+        """Return daily bars from `start` to `end`, both included, of days before `day`; each spans its session."""
+        if symbol not in self._days:
+            self._days[symbol] = self._all_days(symbol)
+        return _between(self._days[symbol], utc_midnight(start), utc_midnight(end + timedelta(days=1)))
 
     def load(self) -> None:
         """Load all symbols.
@@ -155,6 +152,14 @@ class ColumnTape(ABC):
         """Return all events of the day in one symbol."""
 
     @abstractmethod
+    def _all_minutes(self, symbol: str) -> list[Bar]:
+        """Return the minute bars of all sessions before the day, oldest first."""
+
+    @abstractmethod
+    def _all_days(self, symbol: str) -> list[Bar]:
+        """Return the daily bars of all sessions before the day, oldest first."""
+
+    @abstractmethod
     def notes(self) -> list[str]:
         """Return a sentence for each way in which events are not as the market made them, with the symbols."""
 
@@ -195,7 +200,7 @@ class ColumnTape(ABC):
         return ()
 
     def _jump(self, symbol: str) -> str | None:
-        """Return what to say of a symbol whose open lies so far from its last close as if it had been split."""
+        """Return a sentence on a symbol whose open lies as far from its last close as after a split."""
         yesterday = self.day - timedelta(days=1)
         before = self.daily_bars(symbol, yesterday - _LOOK_BACK, yesterday)
         trades = self.columns(symbol).trades
@@ -219,14 +224,6 @@ class ColumnTape(ABC):
     def _place_of_quote(self, symbol: str, row: int) -> str:
         """Return file and line of a loaded quote."""
         return f"the quotes of {symbol}"
-
-    @abstractmethod
-    def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
-        """Return minute bars of sessions before `day` with start <= opened_at < end, oldest first."""
-
-    @abstractmethod
-    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
-        """Return daily bars from `start` to `end`, both included, of days before `day`; each spans its session."""
 
 
 def played_session(day: date, what: str, *, bypass: bool = False) -> TradingSession:
@@ -267,6 +264,11 @@ def chosen_symbols(wanted: Sequence[str] | None, existing: Sequence[str], where:
     if missing:
         raise ConfigError(f"{where} holds nothing for {listed(missing)}; it has {listed(sorted(existing))}.")
     return upper
+
+
+def _between(bars: list[Bar], start: int, end: int) -> list[Bar]:
+    first, last = (bisect_left(bars, at, key=attrgetter("opened_at")) for at in (start, end))
+    return bars[first:last]
 
 
 def utc_midnight(day: date) -> int:

@@ -52,48 +52,13 @@ from __future__ import annotations
 
 from liualgotrader.common.events import Counts
 
-_ALL = Counts.ALL
-_VOLUME = Counts.VOLUME
-_RANGE = Counts.HIGH_LOW | Counts.VOLUME
-
 OPENING_PRINT, CLOSING_PRINT = 0x40, 0x80
 
 _EXTENDED = 0x2400  # form T, extended hours
 _OUT_OF_SEQUENCE = 0x4000
-
-_MAY_MOVE = {
-    0x1: _ALL,
-    0x2: _VOLUME,
-    0x4: _VOLUME,
-    0x8: _VOLUME,
-    0x10: _ALL,
-    0x20: _ALL,
-    OPENING_PRINT: _ALL,
-    CLOSING_PRINT: _ALL,
-    0x100: _ALL,
-    0x200: _RANGE,
-    0x400: _VOLUME,
-    0x800: _RANGE,
-    0x1000: _ALL,
-    0x2000: _VOLUME,
-    0x4000: _RANGE,
-    0x8000: _ALL,
-    0x1_0000: _ALL,
-    0x2_0000: _ALL,
-    0x4_0000: _VOLUME,
-    0x8_0000: _ALL,
-    0x10_0000: _VOLUME,
-    0x20_0000: _ALL,
-    0x40_0000: _VOLUME,
-    0x80_0000: _ALL,
-    0x100_0000: Counts.NOTHING,
-    0x200_0000: _RANGE,
-    0x400_0000: Counts.NOTHING,
-    0x800_0000: _VOLUME,
-    0x1000_0000: _ALL,
-    0x2000_0000: _ALL,
-    0x8000_0000: _VOLUME,
-}
+_MOVE_ALL = 0x30AB_91F1
+_MOVE_RANGE_AND_VOLUME = 0x0200_4A00
+_MOVE_NOTHING = 0x0500_0000  # every other bit moves volume only
 
 
 def counts_of(mask: int, *, regular_hours: bool) -> Counts:
@@ -106,10 +71,8 @@ def counts_of(mask: int, *, regular_hours: bool) -> Counts:
     """
     if not regular_hours and not (mask & _EXTENDED and mask & _OUT_OF_SEQUENCE):
         mask &= ~_EXTENDED  # which says nothing but "outside regular trading" (notes 1 and 2)
-    allowed = Counts.ALL
-    bit = 1
-    while bit <= mask:
-        if mask & bit:
-            allowed &= _MAY_MOVE.get(bit, _VOLUME)
-        bit <<= 1
-    return allowed
+    if mask & _MOVE_NOTHING:
+        return Counts.NOTHING
+    if mask & ~(_MOVE_ALL | _MOVE_RANGE_AND_VOLUME):
+        return Counts.VOLUME
+    return Counts.HIGH_LOW | Counts.VOLUME if mask & _MOVE_RANGE_AND_VOLUME else Counts.ALL

@@ -10,12 +10,10 @@ A session may follow others (`since`): it then opens from their last prices, and
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from itertools import repeat
-from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -24,7 +22,7 @@ from liualgotrader.common.calendar import TradingSession, previous_sessions
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, BarSource, TradeTick
-from liualgotrader.tapes.base import ColumnTape, TapeAsset, chosen_symbols, played_session, utc_midnight
+from liualgotrader.tapes.base import ColumnTape, TapeAsset, chosen_symbols, played_session
 from liualgotrader.tapes.columns import Floats, SymbolColumns, merged
 from liualgotrader.tapes.generated_events import fixed_events, minute_weights, symbol_columns
 from liualgotrader.tapes.generated_profile import LEAST_PRICE, MOST_SYMBOLS, Draws, Purpose, SymbolProfile, profiles
@@ -173,23 +171,14 @@ class GeneratedTape(ColumnTape):
         return {symbol: self._profile_of(symbol) for symbol in self._profiles}
 
     def notes(self) -> list[str]:
-        """Return the one thing to know: nothing here happened."""
+        """Return one sentence: nothing here happened."""
         return [f"All {len(self._profiles)} symbols and their market are generated from seed {self._seed}."]
 
-    def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
-        """Return minute bars of the sessions before `day`, five or more, with start <= opened_at < end, oldest first."""
-        bars = self._history_of(symbol).minutes
-        return bars[
-            bisect_left(bars, start, key=attrgetter("opened_at")) : bisect_left(bars, end, key=attrgetter("opened_at"))
-        ]
+    def _all_minutes(self, symbol: str) -> list[Bar]:
+        return self._history_of(symbol).minutes  # of five sessions or more
 
-    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
-        """Return daily bars of the sessions before `day`, 260 or more, from `start` to `end`, both included, oldest first."""
-        bars = self._history_of(symbol).daily
-        first, last = (utc_midnight(d) for d in (start, end + timedelta(days=1)))
-        return bars[
-            bisect_left(bars, first, key=attrgetter("opened_at")) : bisect_left(bars, last, key=attrgetter("opened_at"))
-        ]
+    def _all_days(self, symbol: str) -> list[Bar]:
+        return self._history_of(symbol).daily  # of 260 sessions or more
 
     def _load(self, symbol: str) -> SymbolColumns:
         draws = Draws(self._seed, self.day, symbol, Purpose.EVENTS)

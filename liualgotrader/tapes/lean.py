@@ -43,7 +43,7 @@ _DAY_MS = 25 * HOUR // MILLISECOND  # on the longest day
 
 
 @dataclass(frozen=True, slots=True)
-class BarColumns:
+class LeanBars:
     """Trade bars of one symbol over time."""
 
     opened_at: Ints
@@ -105,11 +105,11 @@ def bar_quotes(path: Path, session: TradingSession, interval: int) -> QuoteColum
     return QuoteColumns(at, bid / PRICE_SCALE, bid_size, ask / PRICE_SCALE, ask_size, np.zeros(len(at), np.int64))
 
 
-def trade_bars(path: Path, day: date) -> BarColumns:
+def trade_bars(path: Path, day: date) -> LeanBars:
     """Return the trade bars of a day."""
     table = _read(path, _BAR_TRADE)
     opens, highs, lows, closes = (table[c] / PRICE_SCALE for c in _BAR_TRADE[1:5])
-    return BarColumns(_instants(table["ms"], day), opens, highs, lows, closes, table["volume"])
+    return LeanBars(_instants(table["ms"], day), opens, highs, lows, closes, table["volume"])
 
 
 def line_of_quote(path: Path, resolution: str, row: int) -> int:

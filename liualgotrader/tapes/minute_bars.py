@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
 
 from liualgotrader.common.bar_builder import TAPE_RULES, BarBuilder
+from liualgotrader.common.calendar import session_of
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import Bar, BarSource, TradeTick
 
@@ -93,6 +95,19 @@ def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int) -> Bar:
         sum(b.count for b in bars),
         bars[0].source,
     )
+
+
+def daily_bars_of(minutes: Sequence[Bar]) -> list[Bar]:
+    """Return the daily bars of the sessions that minute bars cover."""
+    by_day: dict[tuple[int, int], list[Bar]] = {}
+    midnight, session = 0, None
+    for bar in minutes:
+        if not midnight <= bar.opened_at < midnight + 24 * 60 * MINUTE:
+            midnight = bar.opened_at - bar.opened_at % (24 * 60 * MINUTE)
+            session = session_of(date(1970, 1, 1) + timedelta(days=midnight // (24 * 60 * MINUTE)))
+        if session is not None and session.is_open(bar.opened_at):
+            by_day.setdefault((session.opens_at, session.closes_at), []).append(bar)
+    return [sum_of(bars, *span) for span, bars in by_day.items()]
 
 
 def history_bar(symbol: str, opened_at: int, closed_at: int, figures: Sequence[float]) -> Bar:

@@ -3,8 +3,8 @@
 Quotes come from tick quotes; without these from second, then minute quote bars, valid from the end of their
 interval; without any, from the last price-forming trade plus and minus half a tick. Trades come from tick
 trades, else each second or minute trade bar is played as up to four prints (open, low and high, close).
-`notes()` tells which symbols are not played from ticks. Prices in the files are raw; history is adjusted, as of
-the day, for the splits of the factor files. There are no trade ids in the data; whoever serves the trades numbers them.
+`notes()` names the symbols that are not played from ticks. Prices in the files are raw; history is adjusted, as of
+the day, for the splits of the factor files. There are no trade ids in the data.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from liualgotrader.tapes.base import (
     day_missing,
     grouped,
     played_session,
-    utc_midnight,
 )
 from liualgotrader.tapes.columns import (
     SymbolColumns,
     no_quotes,
     trades_from_bars,
 )
-from liualgotrader.tapes.minute_bars import history_bar, sum_of
+from liualgotrader.tapes.minute_bars import daily_bars_of, history_bar
 from liualgotrader.tapes.splits import Split, adjusted, lean_splits
 
 _RESOLUTIONS = ("tick", "second", "minute")
@@ -88,10 +87,13 @@ class RecordedTape(ColumnTape):
         existing = symbols_of(self._folder, day)
         if not existing:
             raise day_missing(self._folder, day, days_of(self._folder))
-        chosen = chosen_symbols(symbols, existing, f"{self._folder}")
-        super().__init__(session, [TapeAsset(s, s, _venue(self._folder, s, day)) for s in chosen])
-        self._minutes: dict[tuple[str, date], list[Bar]] = {}
-        self._days: dict[str, list[Bar]] = {}
+        assets = []
+        for s in chosen_symbols(symbols, existing, f"{self._folder}"):
+            path = self._folder / "map_files" / f"{s.lower()}.csv"  # last day, symbol, letter of the primary exchange
+            rows = [line.split(",") for line in path.read_text().split()] if path.exists() else []
+            letters = [row[2] for row in rows if len(row) > 2 and row[0] >= f"{day:%Y%m%d}"]
+            assets.append(TapeAsset(s, s, _VENUES.get(letters[0] if letters else "N", "NYSE")))
+        super().__init__(session, assets)
         self._splits: dict[str, Sequence[Split]] = {}
 
     def notes(self) -> list[str]:
@@ -112,26 +114,6 @@ class RecordedTape(ColumnTape):
         if symbol not in self._splits:
             self._splits[symbol] = lean_splits(self._where_splits(symbol))
         return self._splits[symbol]
-
-    def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
-        """Return minute bars of earlier days in the folder with start <= opened_at < end, oldest first.
-
-        The files have neither vwap nor count; `history_bar` says what stands there instead.
-        """
-        bars: list[Bar] = []
-        for day in self._minute_days(symbol):
-            bars += (b for b in self._minutes_of(symbol, day) if start <= b.opened_at < end)
-        return bars
-
-    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
-        """Return daily bars from `start` to `end`, both included, of days before `day`, oldest first.
-
-        A day that the daily file lacks is summed from the regular minutes of its minute file, if there is one.
-        """
-        if symbol not in self._days:
-            self._days[symbol] = self._all_days(symbol)
-        first, last = utc_midnight(start), utc_midnight(end + timedelta(days=1))
-        return [b for b in self._days[symbol] if first <= b.opened_at < last]
 
     def _load(self, symbol: str) -> SymbolColumns:
         resolution = self._resolution(symbol, "quote")
@@ -163,29 +145,20 @@ class RecordedTape(ColumnTape):
         there = (r for r in _RESOLUTIONS if lean.path_of(self._folder, r, symbol, self.day, kind).exists())
         return next(there, None)
 
-    def _minute_days(self, symbol: str) -> list[date]:
-        """Return the earlier days with a minute file, oldest first."""
-        days = _days((self._folder / "minute" / symbol.lower()).glob("*_trade.zip"))
-        return sorted(d for d in days if d < self.day and session_of(d))
-
-    def _minutes_of(self, symbol: str, day: date) -> list[Bar]:
-        key = (symbol, day)
-        if key not in self._minutes:
-            b = lean.trade_bars(lean.path_of(self._folder, "minute", symbol, day, "trade"), day)
-            figures = zip(*(c.tolist() for c in (b.open, b.high, b.low, b.close, b.volume)), strict=True)
-            raw = [
-                history_bar(symbol, at, at + MINUTE, row) for at, row in zip(b.opened_at.tolist(), figures, strict=True)
-            ]
-            self._minutes[key] = adjusted(raw, self.splits(symbol), self.day)
-        return self._minutes[key]
+    def _all_minutes(self, symbol: str) -> list[Bar]:
+        """Return them from the minute files, which have neither vwap nor count: see `history_bar`."""
+        found: list[Bar] = []
+        for day in sorted(_days((self._folder / "minute" / symbol.lower()).glob("*_trade.zip"))):
+            if day < self.day and session_of(day):
+                b = lean.trade_bars(lean.path_of(self._folder, "minute", symbol, day, "trade"), day)
+                columns = (c.tolist() for c in (b.opened_at, b.open, b.high, b.low, b.close, b.volume))
+                rows = zip(*columns, strict=True)
+                found += (history_bar(symbol, at, at + MINUTE, figures) for at, *figures in rows)
+        return adjusted(found, self.splits(symbol), self.day)
 
     def _all_days(self, symbol: str) -> list[Bar]:
-        bars: dict[int, Bar] = {}
-        for day in self._minute_days(symbol):
-            session = played_session(day, symbol)
-            regular = [b for b in self._minutes_of(symbol, day) if session.is_open(b.opened_at)]
-            if regular:
-                bars[session.opens_at] = sum_of(regular, session.opens_at, session.closes_at)
+        """Return them from the daily file; days that it lacks are summed from regular minutes, if there are any."""
+        bars = {b.opened_at: b for b in daily_bars_of(self.minute_bars(symbol, 0, self.opens_at))}
         path = self._folder / "daily" / f"{symbol.lower()}.zip"
         if path.exists():
             spans = {s.day: s for s in sessions(FIRST_DAY, self.day - timedelta(days=1))}
@@ -193,13 +166,3 @@ class RecordedTape(ColumnTape):
             raw = [history_bar(symbol, s.opens_at, s.closes_at, figures) for s, figures in rows if s is not None]
             bars |= {b.opened_at: b for b in adjusted(raw, self.splits(symbol), self.day)}
         return [bars[at] for at in sorted(bars)]
-
-
-def _venue(folder: Path, symbol: str, day: date) -> str:
-    """Return the primary exchange on that day from the map file, `NYSE` where there is none."""
-    path = folder / "map_files" / f"{symbol.lower()}.csv"
-    if not path.exists():
-        return "NYSE"
-    rows = [line.split(",") for line in path.read_text().split()]
-    letters = [r[2] for r in rows if len(r) > 2 and r[0] >= f"{day:%Y%m%d}"]
-    return _VENUES.get(letters[0] if letters else "N", "NYSE")

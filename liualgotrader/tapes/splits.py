@@ -82,12 +82,26 @@ def lean_splits(path: Path) -> Sequence[Split]:
     """
     if not path.exists():
         return ()
-    rows = [_row(path, number, line) for number, line in enumerate(path.read_text().splitlines(), 1) if line.strip()]
-    for (earlier, _, _), (later, _, number) in pairwise(rows):
-        if later <= earlier:
-            raise ConfigError(f"{path}, line {number}: {later} does not follow {earlier}, but rows go from old to new.")
+    rows: list[tuple[date, float]] = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        cells = line.split(",")
+        try:
+            day, factor = date(int(cells[0][:4]), int(cells[0][4:6]), int(cells[0][6:])), float(cells[2])
+            if not (isfinite(factor) and factor > 0):
+                raise ValueError(factor)
+        except (ValueError, IndexError) as e:
+            raise ConfigError(
+                f"{path}, line {number}: `{line}` is not YYYYMMDD, price factor, split factor above 0."
+            ) from e
+        if rows and day <= rows[-1][0]:
+            raise ConfigError(
+                f"{path}, line {number}: {day} does not follow {rows[-1][0]}, but rows go from old to new."
+            )
+        rows.append((day, factor))
     splits = []
-    for (day, old, _), (_, new, _) in pairwise(rows):
+    for (day, old), (_, new) in pairwise(rows):
         ratio = new / old
         near = Fraction(ratio).limit_denominator(_SMALL)
         if abs(near / Fraction(ratio) - 1) <= _ROUNDING:
@@ -97,16 +111,3 @@ def lean_splits(path: Path) -> Sequence[Split]:
             found = sessions(following, day + timedelta(days=10)) if following >= FIRST_DAY else []
             splits.append(Split(found[0].day if found else following, ratio))
     return tuple(splits)
-
-
-def _row(path: Path, number: int, line: str) -> tuple[date, float, int]:
-    cells = line.split(",")
-    try:
-        day, factor = date(int(cells[0][:4]), int(cells[0][4:6]), int(cells[0][6:])), float(cells[2])
-        if not (isfinite(factor) and factor > 0):
-            raise ValueError(factor)
-    except (ValueError, IndexError) as e:
-        raise ConfigError(
-            f"{path}, line {number}: `{line}` is not YYYYMMDD, price factor, split factor above 0."
-        ) from e
-    return day, factor, number

@@ -34,7 +34,7 @@ Column = NDArray[Any]
 
 
 class Kind(Enum):
-    """What a column holds; the value says it in an error."""
+    """What a column holds, as an error states it."""
 
     SYMBOL = f"a symbol ({SYMBOL_RULE})"
     INSTANT = "a time: ISO 8601 with its offset, or ns since 1970 UTC"
@@ -115,31 +115,22 @@ def days_in(path: Path, column: str) -> Iterator[set[date]]:
         ValueError: if the file cannot be read so; reading it whole says what is wrong.
     """
     import pyarrow as pa
+    from pyarrow import csv, parquet
 
     try:
-        for values in _parts_of(path, column):
-            hours = np.unique(_instants(values) // HOUR)
+        if path.suffix == ".csv":
+            batches: Any = csv.open_csv(
+                path,
+                read_options=csv.ReadOptions(column_names=_header(path), skip_rows=1, use_threads=False),
+                convert_options=csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()}),
+            )
+        else:
+            batches = parquet.ParquetFile(path).iter_batches(columns=[column])
+        for batch in batches:
+            hours = np.unique(_instants(_values(path, column, batch.column(0))) // HOUR)
             yield {day_of(hour * HOUR) for hour in hours.tolist()}
     except (pa.ArrowException, KeyError, OSError, TypeError, OverflowError) as e:
         raise ValueError(f"{path}: {e}") from e
-
-
-def _parts_of(path: Path, column: str) -> Iterator[list[Any]]:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    if path.suffix != ".csv":
-        for batch in parquet.ParquetFile(path).iter_batches(columns=[column]):
-            yield _values(path, column, batch.column(0))
-        return
-    names = _header(path)
-    reader = csv.open_csv(
-        path,
-        read_options=csv.ReadOptions(column_names=names, skip_rows=1, use_threads=False),
-        convert_options=csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()}),
-    )
-    for batch in reader:
-        yield batch.column(0).to_pylist()
 
 
 def _checked(path: Path, field: Field, values: list[Any]) -> Column:

@@ -24,7 +24,7 @@ def tape_from(
     """Return the tape of one session.
 
     `kind` is `generated` (then `seed`, `count`, the number of symbols, and `since` matter) or `recorded` (then
-    `folder` is in the Lean format, see `recorded.py`, or holds CSV or Parquet files, see `files.py`; which
+    `folder` is in the Lean format, see `recorded.py`, or holds CSV or Parquet files, see `files_tape.py`; which
     one is found out by looking). `symbols` restricts the tape to those named. With `bypass` a recorded day may be
     one on which the exchange was shut.
 
@@ -40,7 +40,7 @@ def tape_from(
     if folder is None:
         raise ConfigError("A recorded day needs the folder of its data; name it with --data.")
     where = Path(folder)
-    from liualgotrader.tapes.files import FilesTape
+    from liualgotrader.tapes.files_tape import FilesTape
     from liualgotrader.tapes.recorded import RecordedTape
 
     return (RecordedTape if _is_lean(where) else FilesTape)(where, day, symbols, bypass=bypass)
@@ -52,10 +52,10 @@ def require_day(folder: str | Path, day: date) -> None:
     Raises:
         ConfigError: if it does not; the sentence names the days that it has.
     """
-    from liualgotrader.tapes import files, recorded
+    from liualgotrader.tapes import files_tape, recorded
 
     where = Path(folder)
-    days = recorded.days_of(where) if _is_lean(where) else files.days_of(where, day)
+    days = recorded.days_of(where) if _is_lean(where) else files_tape.days_of(where, day)
     if day not in days:
         raise day_missing(where, day, days)
 
@@ -66,7 +66,7 @@ def _is_lean(folder: Path) -> bool:
     Raises:
         ConfigError: if it holds no market data at all.
     """
-    from liualgotrader.tapes.files import holds_files
+    from liualgotrader.tapes.files_tape import holds_files
     from liualgotrader.tapes.recorded import holds_lean_data
 
     if not folder.is_dir():

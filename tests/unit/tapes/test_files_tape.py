@@ -21,7 +21,7 @@ from liualgotrader.common.events import (
     TradeTick,
 )
 from liualgotrader.tapes.columns import TapeEvent
-from liualgotrader.tapes.files import FilesTape, holds_files
+from liualgotrader.tapes.files_tape import FilesTape, holds_files
 from liualgotrader.tapes.generated import GeneratedTape
 from tests.examples import examples
 from tests.fakes.tape_files import write_tape

@@ -8,7 +8,7 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.ports import Tape
-from liualgotrader.tapes.files import FilesTape
+from liualgotrader.tapes.files_tape import FilesTape
 from liualgotrader.tapes.generated import GeneratedTape
 from liualgotrader.tapes.recorded import RecordedTape
 from liualgotrader.tapes.tape_factory import tape_from

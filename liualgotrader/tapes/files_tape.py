@@ -35,7 +35,7 @@ from liualgotrader.tapes.columns import (
     no_trades,
     trades_from_bars,
 )
-from liualgotrader.tapes.minute_bars import bars_of, sum_of
+from liualgotrader.tapes.minute_bars import bars_of, daily_bars_of
 from liualgotrader.tapes.splits import Split, adjusted
 from liualgotrader.tapes.tables import SUFFIXES, Column, Field, Kind, days_in, place, read_table
 
@@ -181,8 +181,6 @@ class FilesTape(ColumnTape):
                 name, venue, shortable = row["name"][0] or s, row["exchange"][0] or venue, bool(row["shortable"][0])
             assets.append(TapeAsset(s, name, venue, shortable))
         super().__init__(session, assets)
-        self._minutes: dict[str, list[Bar]] = {}
-        self._days: dict[str, list[Bar]] = {}
 
     def notes(self) -> list[str]:
         """Return a sentence for each kind of event that is made up, with the symbols."""
@@ -199,19 +197,6 @@ class FilesTape(ColumnTape):
         rows = self._rows["splits"].get(symbol)
         return () if rows is None else tuple(map(Split, rows["day"].tolist(), rows["ratio"].tolist()))
 
-    def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
-        """Return minute bars of earlier days with start <= opened_at < end, oldest first."""
-        if symbol not in self._minutes:
-            self._minutes[symbol] = self._all_minutes(symbol)
-        return [b for b in self._minutes[symbol] if start <= b.opened_at < end]
-
-    def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
-        """Return daily bars from `start` to `end`, both included, before `day`; from minutes where `daily` has none."""
-        if symbol not in self._days:
-            self._days[symbol] = self._all_days(symbol)
-        first, last = (new_york(d, time(0, 0)) for d in (start, end + timedelta(days=1)))
-        return [b for b in self._days[symbol] if first <= b.opened_at < last]
-
     def _load(self, symbol: str) -> SymbolColumns:
         rows = self._rows["quotes"].get(symbol)
         today = self._today("quotes", symbol, "at")
@@ -224,7 +209,16 @@ class FilesTape(ColumnTape):
         if rows is not None:
             cells = (rows[f.name][today].tolist() for f in FIELDS["statuses"][1:])
             statuses = tuple(Status(symbol, *row) for row in zip(*cells, strict=True))
-        return SymbolColumns(symbol, quotes, self._trades(symbol), statuses)
+        today, minutes = self._today("trades", symbol, "at"), self._today("bars", symbol, "opened_at")
+        trades = no_trades()
+        if len(today):
+            rows = self._rows["trades"][symbol]
+            trades = TradeColumns(*(rows[f.name][today] for f in FIELDS["trades"][1:]))
+        elif len(minutes):
+            rows = self._rows["bars"][symbol]
+            prices = tuple(rows[f.name][minutes] for f in _PRICES)
+            trades = trades_from_bars(rows["opened_at"][minutes], prices, rows["volume"][minutes], MINUTE)
+        return SymbolColumns(symbol, quotes, trades, statuses)
 
     def _where_splits(self, symbol: str) -> str:
         return "`splits.csv`"
@@ -232,18 +226,6 @@ class FilesTape(ColumnTape):
     def _place_of_quote(self, symbol: str, row: int) -> str:
         today = self._today("quotes", symbol, "at")
         return self._tables["quotes"].place(int(self._rows["quotes"][symbol][_ROW][today[row]]))
-
-    def _trades(self, symbol: str) -> TradeColumns:
-        today = self._today("trades", symbol, "at")
-        if len(today):
-            r = self._rows["trades"][symbol]
-            return TradeColumns(r["at"][today], r["price"][today], r["size"][today], r["flags"][today])
-        minutes = self._today("bars", symbol, "opened_at")
-        if not len(minutes):
-            return no_trades()
-        r = self._rows["bars"][symbol]
-        prices = tuple(r[f.name][minutes] for f in _PRICES)
-        return trades_from_bars(r["opened_at"][minutes], prices, r["volume"][minutes], MINUTE)
 
     def _today(self, kind: str, symbol: str, column: str) -> Any:
         """Return the row numbers of the day."""
@@ -253,7 +235,7 @@ class FilesTape(ColumnTape):
         return np.flatnonzero((rows[column] >= self._start) & (rows[column] < self._end))
 
     def _all_minutes(self, symbol: str) -> list[Bar]:
-        """Return the minutes of earlier days: as the file of minute bars has them, on its other days folded from trades."""
+        """Return them as the file of minute bars has them, on its other days folded from trades."""
         rows = self._rows["bars"].get(symbol)
         found: list[Bar] = []
         if rows is not None:
@@ -270,7 +252,7 @@ class FilesTape(ColumnTape):
         return adjusted(raw, self.splits(symbol), self.day)
 
     def _all_days(self, symbol: str) -> list[Bar]:
-        found = {b.opened_at: b for b in _summed(self.minute_bars(symbol, 0, self._start))}
+        found = {b.opened_at: b for b in daily_bars_of(self.minute_bars(symbol, 0, self._start))}
         rows = self._rows["daily"].get(symbol)
         if rows is not None:
             days = (played_session(day, symbol) for day in rows["day"].tolist())
@@ -306,16 +288,3 @@ def _bars(symbol: str, spans: Sequence[tuple[int, int]], rows: _Rows) -> Iterabl
     opened, closed = [s[0] for s in spans], [s[1] for s in spans]
     figures = [c.tolist() for c in columns]
     return list(map(Bar, repeat(symbol), opened, closed, *figures, repeat(int(BarSource.HISTORY))))
-
-
-def _summed(minutes: Sequence[Bar]) -> list[Bar]:
-    """Return the daily bars of the sessions that minute bars cover."""
-    by_day: dict[tuple[int, int], list[Bar]] = {}
-    midnight, session = 0, None
-    for bar in minutes:
-        if not midnight <= bar.opened_at < midnight + 24 * 60 * MINUTE:
-            midnight = bar.opened_at - bar.opened_at % (24 * 60 * MINUTE)
-            session = session_of(date(1970, 1, 1) + timedelta(days=midnight // (24 * 60 * MINUTE)))
-        if session is not None and session.is_open(bar.opened_at):
-            by_day.setdefault((session.opens_at, session.closes_at), []).append(bar)
-    return [sum_of(bars, *span) for span, bars in by_day.items()]
