@@ -162,17 +162,24 @@ def _end(run: TraderRun, played: Played) -> None:
         if "the session ends (market close)" not in run.output:
             _market_is_gone(run, played)
         return  # else it was killed when nobody needed it any more, and its books died with it
+    state, batch = run.state, ""
+    if status == OutsideError.exit_code and "wait in the journal: see that PostgreSQL runs" in run.output:
+        with run.database() as dsn:  # it was killed when there was no time left to start it again
+            [row] = read_record(dsn).rows("batch")
+        batch = row["batch_id"]
+        run.forget_page()
+        status = run.start().ended()
     assert status == 0, f"ended with {status}"
-    _check(run, played)
+    _check(run, played, state, batch)
 
 
-def _check(run: TraderRun, played: Played, batch: str = "") -> None:
+def _check(run: TraderRun, played: Played, state: Path, batch: str = "") -> None:
     assert "Traceback" not in run.output, run.output
     run.nothing_is_left()
     with run.database() as dsn:
-        market, record = market_books(run.state), read_record(dsn)
+        market, record = market_books(state), read_record(dsn)
         played.figures = figures(market, record.of_batch(batch) if batch else record)
-        record = audit(run.state, dsn, run.home / "logs", batch=batch)
+        record = audit(state, dsn, run.home / "logs", batch=batch)
     assert batch or len(record.rows("batch")) == 1
 
 
@@ -192,7 +199,7 @@ def _market_is_gone(run: TraderRun, played: Played) -> None:
     assert all(cid in run.output for cid in left), (left, run.output)
     states = {row["client_order_id"]: row["state"] for row in after.of_batch(gone).rows("orders")}
     assert set(states.values()) <= NEVER_AGAIN, states
-    _check(run, played, fresh)
+    _check(run, played, run.state, fresh)
 
 
 def _deal(run: TraderRun, blow: Blow, day: date) -> Sequence[str]:
