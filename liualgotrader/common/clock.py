@@ -62,28 +62,22 @@ class WallClock:
     """The real thing: the market's time is the time of day."""
 
     def now(self) -> int:
-        """Return the market's time, ns UTC."""
         return time.time_ns()
 
     def machine(self) -> int:
-        """Return machine time, ns of CLOCK_MONOTONIC."""
         return time.monotonic_ns()
 
     def age(self, at: int) -> int:
-        """Return the machine time since `at`: wall and machine clock run alike."""
         return time.time_ns() - at
 
     async def sleep_until(self, at: int) -> None:
-        """Return once the time of day has reached `at`; looks again each minute, as the clock may be set."""
-        while (wait := at - time.time_ns()) > 0:  # noqa: ASYNC110 - there is no event to wait for
+        while (wait := at - time.time_ns()) > 0:  # noqa: ASYNC110 - the time of day may be set meanwhile
             await asyncio.sleep(min(wait / SECOND, 60.0))
 
     def call_at(self, at: int, act: Callable[[], None]) -> Alarm:
-        """Call `act` in the running loop once the time of day has reached `at`."""
         return _WallAlarm(at, act)
 
     async def sleep(self, seconds: float) -> None:
-        """Return after `seconds` of machine time."""
         await asyncio.sleep(seconds)
 
 

@@ -1,13 +1,12 @@
-"""What the user configured, and where each value came from. The only reader of the process environment.
+"""The user's settings, each with where it came from. Nothing else reads the process environment.
 
 Precedence: command line > environment > tradeplan > default. Secrets are `Secret` values whose text
 appears nowhere unless somebody calls `reveal()`.
 
-Code written for the original reads `config.risk`, `config.batch_id` and the like as plain attributes of
-this module. Those that belong to the running session are answered by the module's `__getattr__` out of
-what the process entered with `session_view`: one of the two compatibility views that may hold state of
-the process (the other is `common/trading_data.py`). It is one per process and not per task, because a
-process runs one session, and user code also reads these names in threads of its own.
+Code written for the original reads `config.risk`, `config.batch_id` and the like as attributes of this module. Those of
+the running session come from the module's `__getattr__`, which reads what the process passed to `show_session`. This is
+one of two compatibility views that hold state of the process (the other is `common/trading_data.py`). The state belongs
+to the process and not to a task: a process runs one session, and user code reads these names in its own threads too.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -52,7 +51,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The account and the database of one session; what is not set is empty, and false."""
+    """The account's keys and the database of one session; what is not set is empty and false."""
 
     key_id: Secret = NO_SECRET
     secret_key: Secret = NO_SECRET
@@ -70,24 +69,20 @@ class Secrets:
 
     def hide(self, text: str) -> str:
         """Return `text` with each of these secrets, and the DSN's password, replaced by `***`."""
-        for secret in (self.key_id, self.secret_key, self.dsn, Secret(_password(self.dsn.reveal()))):
-            if len(secret.reveal()) > 3:
-                text = text.replace(secret.reveal(), "***")
+        dsn = self.dsn.reveal()
+        try:
+            password = urlsplit(dsn).password or ""
+        except ValueError:
+            password = ""
+        for secret in (self.key_id.reveal(), self.secret_key.reveal(), dsn, password):
+            if len(secret) > 3:
+                text = text.replace(secret, "***")
         return text
-
-
-def _password(dsn: str) -> str:
-    from urllib.parse import urlsplit
-
-    try:
-        return urlsplit(dsn).password or ""
-    except ValueError:
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Where a setting may come from; the command line's name is the setting's own."""
+    """Where a setting may come from. On the command line it has its own name."""
 
     variable: str = ""
     plan_key: str = ""
@@ -178,7 +173,7 @@ class Settings:
         """Return the settings, each from the first place that states it; None and empty text state nothing.
 
         Raises:
-            ConfigError: naming the option, variable or key whose value cannot be meant.
+            ConfigError: naming the option, variable or key with a wrong value.
         """
         variables = os.environ if environment is None else environment
         credentials = dict(zip(("key_id", "secret_key"), credential_names(variables), strict=True))
@@ -199,7 +194,7 @@ class Settings:
                 found = _look_up(places[place], name_there) if name_there else None
                 if found is None or found == "":
                     continue
-                values[name] = _meant(name, name_there, place, found)
+                values[name] = _checked(name, name_there, place, found)
                 sources[name] = place
                 break
         return cls(**values, sources=sources)
@@ -216,15 +211,15 @@ class Settings:
 
     @property
     def tradeplan_path(self) -> Path:
-        """The tradeplan file that is meant."""
+        """The tradeplan's file."""
         return Path(self.tradeplan) if self.tradeplan else Path(self.tradeplan_dir) / TRADEPLAN_FILE
 
     @property
     def home_path(self) -> Path:
-        """The data folder that is meant, absolute.
+        """The data folder, absolute.
 
         Raises:
-            ConfigError: if it is said by a home folder that nobody has.
+            ConfigError: if LIU_HOME names the home folder of an unknown user.
         """
         try:
             return Path(self.home).expanduser().absolute() if self.home else default_home()
@@ -234,10 +229,10 @@ class Settings:
 
     @property
     def endpoints(self) -> Endpoints:
-        """The vendor's addresses that the settings name, each as every client will get it.
+        """The vendor's addresses in canonical form.
 
         Raises:
-            ConfigError: naming the variable whose address clients could read in more than one way.
+            ConfigError: naming the variable whose address is not plain.
         """
         trading = self._address("trading_url").removesuffix("/v2")
         return Endpoints(
@@ -262,22 +257,16 @@ class Settings:
     def consumer_count(self, cores: int | None = None) -> int:
         """Return how many consumers a new batch gets: what is set, else by the machine's cores, at least 1.
 
-        CPU_FACTOR, when set, gives ceil(cores x CPU_FACTOR): the original's documented formula on a machine
-        that is not idle. Without it min(4, cores - 1). The load of the moment plays no part.
+        With CPU_FACTOR it is ceil(cores x CPU_FACTOR), the original's documented formula; else min(4, cores - 1). The
+        machine's load plays no part.
         """
         if self.consumers > 0:
             return self.consumers
-        cores = cores or _cores()
+        if cores is None:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self.cpu_factor is not None:
             return max(1, math.ceil(cores * self.cpu_factor))
         return max(1, min(MOST_CONSUMERS, cores - 1))
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _look_up(place: Mapping[str, Any], name: str) -> Any:
@@ -289,26 +278,22 @@ def _look_up(place: Mapping[str, Any], name: str) -> Any:
     return found
 
 
-@cache
-def _kinds() -> Mapping[str, Any]:
-    return get_type_hints(Settings)
-
-
+_KINDS = get_type_hints(Settings)
 _AT_LEAST = {"consumers": 0, "cpu_factor": 0, "seed": 0, "max_symbols": 1, "latency_ms": 0}
 
 
-def _meant(name: str, name_there: str, place: str, found: Any) -> Any:
-    kind = _kinds()[name]
+def _checked(name: str, name_there: str, place: str, found: Any) -> Any:
+    kind = _KINDS[name]
     if kind is Secret:
         return found if isinstance(found, Secret) else Secret(str(found))
     said = {"command line": f"--{name.replace('_', '-')}", "environment": name_there}.get(place, f"`{name_there}`")
     try:
         value = msgspec.convert(found, kind, strict=place == "tradeplan")
-    except msgspec.ValidationError:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+    except ValueError:
         raise ConfigError(f"{said} is {found!r}, but it must be {_in_words(kind)}") from None
     least = _AT_LEAST.get(name)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{said} is {found!r}, but it must be {_in_words(kind)}")
     if least is not None and value is not None and not value >= least:
         raise ConfigError(f"{said} is {found!r}, but it must be at least {least}")
     return value
@@ -323,7 +308,7 @@ def _in_words(kind: Any) -> str:
 
 
 def default_home() -> Path:
-    """Return the data folder when LIU_HOME says nothing: the platform's place for a user's data."""
+    """Return the data folder without LIU_HOME: the platform's place for a user's data."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return ROOT_HOME
     from platformdirs import user_data_path
@@ -337,15 +322,15 @@ def environment() -> dict[str, str]:
 
 
 def shield_imports() -> None:
-    """Let Python start processes of ours, from now on, without the working directory before its own modules.
+    """Start our own Python processes, from now on, without the working directory on their import path.
 
-    A file of the user's named like one of those (`signal.py`) would end each of them at once.
+    A user's file named like a standard module (`signal.py`) would end each of them at once.
     """
     os.environ[_SAFE_PATH] = "1"
 
 
 def unshield_imports() -> None:
-    """Have programs that user code starts find modules as ever."""
+    """Let programs that user code starts find modules as usual."""
     os.environ.pop(_SAFE_PATH, None)
 
 

@@ -1,4 +1,4 @@
-"""What the supervisor and its processes say to each other over the control link."""
+"""Messages of the control link: reports of a process to the supervisor, commands of the supervisor to a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The process takes part from now on."""
+    """The process has started and takes part in the session."""
 
 
 class Counters(msgspec.Struct, frozen=True, tag="counters"):
@@ -87,7 +87,7 @@ class DeskFacts(msgspec.Struct, frozen=True, tag="told"):
 
 
 class RequestAnswer(msgspec.Struct, frozen=True, tag="answered"):
-    """What came of an operator's order, in words; `ticket` is that of the order."""
+    """The answer to an operator's request, in words; `ticket` is that of the request."""
 
     ticket: int
     text: str
@@ -95,11 +95,11 @@ class RequestAnswer(msgspec.Struct, frozen=True, tag="answered"):
 
 
 UNANNOUNCED = "unannounced"  # a fact: the gateway waits until a person could read what it says of the account
-ANNOUNCED = "announced"  # the operator's order that ends that wait
+ANNOUNCED = "announced"  # the request that ends that wait
 
 
 class RestartOther(msgspec.Struct, frozen=True, tag="restart"):
-    """Another process has to begin again without what it remembers."""
+    """Another process must be started anew, without its memory."""
 
     process: str
 
@@ -122,7 +122,7 @@ class StopSlotCommand(msgspec.Struct, frozen=True, tag="stop_slot"):
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, tag="operate"):
-    """An operator's order to a process: `kill_switch`, `resume`, `flatten` …; one with a ticket is `RequestAnswer`."""
+    """An operator's request: `kill_switch`, `resume`, `flatten` …; one with a ticket gets a `RequestAnswer`."""
 
     name: str
     arguments: dict[str, Any] = {}

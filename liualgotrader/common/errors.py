@@ -8,14 +8,16 @@
     │   │   └── DataUnusable         use what is good of the answer, and ask again for the other symbols
     │   ├── BrokerUnreachable    an order's fate is unknown; ask by client order id before all else
     │   └── DatabaseUnavailable  rows wait in the journal and are written later
-    ├── BrokerRefused        one order is dead; its strategy is told why
+    ├── BrokerRefused        one order is dead; its strategy learns why
+    │   └── Refusal              the simulated exchange's own (`exchange`)
     ├── BadData              one event is dropped and counted
     │   └── UnusableRows         use the other rows of the answer; of these nothing is known
     └── MoneyNeedsAPerson    nothing may be traded until somebody looks (exit 4)
-        └── RecordDiffers        the journal does not lead to the rows that are stored; rebuild from the record
+        ├── RecordDiffers        the journal does not lead to the rows that are stored; rebuild from the record
+        └── JournalDamaged       the journal cannot be read (`journal`)
 
-Every message is one sentence that says what to do. Anything that is not a LiuError is a bug: nobody
-catches it, the process ends with the whole traceback and the supervisor starts it again.
+Every message is one sentence that says what to do. Anything that is not a LiuError is a bug: it is not caught, the
+process ends with the whole traceback and the supervisor starts it again.
 """
 
 from __future__ import annotations

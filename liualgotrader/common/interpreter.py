@@ -1,7 +1,7 @@
-"""What code of the user's may change for everybody in its process: what is its own, and what is put back.
+"""Keeps what user code changes in the interpreter from other code in its process.
 
-The decimal context and NumPy's error state live in a `contextvars.Context`, and so does chance: each strategy and scanner
-has a context of its own, in which all of its code runs. The rest belongs to the whole process and is put back.
+The decimal context, NumPy's error state and random numbers live in a `contextvars.Context`: each strategy and scanner
+has one of its own, in which all of its code runs. Other settings belong to the whole process and are restored.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ chance: contextvars.ContextVar[random.Random | None] = contextvars.ContextVar("c
 
 
 def own_context(seed: str, of: contextvars.Context | None = None) -> contextvars.Context:
-    """Return a context for one strategy or scanner: its decimal arithmetic and its chance, which begins with `seed`.
+    """Return a context for one strategy or scanner: its decimal arithmetic, and random numbers that begin with `seed`.
 
     Its decimal context is a copy of that in `of`, the context in which its file was imported.
     """
@@ -66,7 +66,7 @@ def own_context(seed: str, of: contextvars.Context | None = None) -> contextvars
 
 
 def own_random() -> ModuleType:
-    """Return a module `random` whose functions draw from the chance of the strategy that calls them."""
+    """Return a module `random` whose functions draw from the random numbers of the strategy that calls them."""
     module = ModuleType("random", random.__doc__)
     module.__dict__.update(vars(random))
     for name in random.__all__:
@@ -91,15 +91,11 @@ def _drawing(name: str) -> Callable[..., Any]:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Something of the interpreter that any code can change. `words` name it in a sentence."""
+    """A setting of the interpreter that any code can change. `words` name it in a sentence."""
 
     words: str
     read: Callable[[], Any]
-    write: Callable[[Any], None]
-
-
-def _read_warnings() -> Any:
-    return list(warnings.filters), warnings.showwarning
+    write: Callable[[Any], object]
 
 
 def _write_warnings(kept: Any) -> None:
@@ -121,10 +117,6 @@ def _write_logging(kept: Any) -> None:
         if isinstance(logger, logging.Logger) and name.startswith(_OURS.name):
             logger.disabled = disabled
     root.manager._clear_cache()  # type: ignore[attr-defined]
-
-
-def _read_signals() -> Any:
-    return [_of_signal(number) for number in _SIGNALS]
 
 
 def _write_signals(kept: Any) -> None:
@@ -155,15 +147,6 @@ def _write_time_zone(kept: str | None) -> None:
     time.tzset()
 
 
-def _write_locale(kept: str) -> None:
-    locale.setlocale(locale.LC_ALL, kept)
-
-
-def _read_socket_timeout() -> float | None:
-    module = sys.modules.get("socket")  # nobody can have changed it without
-    return None if module is None else module.getdefaulttimeout()
-
-
 def _write_socket_timeout(kept: float | None) -> None:
     sys.modules["socket"].setdefaulttimeout(kept)
 
@@ -183,35 +166,34 @@ def _write_collection(kept: tuple[bool, Any]) -> None:
     gc.set_threshold(*kept[1])
 
 
-def _read_defaults() -> Any:
-    return repr(decimal.DefaultContext)
-
-
 def _write_defaults(_: Any) -> None:
-    fresh = _DEFAULTS
     for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps"):
-        setattr(decimal.DefaultContext, name, getattr(fresh, name))
+        setattr(decimal.DefaultContext, name, getattr(_DEFAULTS, name))
     decimal.DefaultContext.clear_flags()
 
 
 _DEFAULTS = decimal.DefaultContext.copy()
 
-_FILTERS = Setting("the warnings filters", _read_warnings, _write_warnings)
+_FILTERS = Setting("the warnings filters", lambda: (list(warnings.filters), warnings.showwarning), _write_warnings)
 WATCHED = (
     _FILTERS,
     Setting("the root logger", _read_logging, _write_logging),
-    Setting("signal handlers", _read_signals, _write_signals),
-    Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), _write_locale),
+    Setting("signal handlers", lambda: [_of_signal(number) for number in _SIGNALS], _write_signals),
+    Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda kept: locale.setlocale(locale.LC_ALL, kept)),
     Setting("the working directory", _read_folder, _write_folder),
 )
 """What is compared again and again while strategies run; see `InterpreterState.put_back`."""
 
 ALL = (
     *WATCHED,
-    Setting("the default decimal context", _read_defaults, _write_defaults),
+    Setting("the default decimal context", lambda: repr(decimal.DefaultContext), _write_defaults),
     Setting("the time zone", lambda: os.environ.get("TZ"), _write_time_zone),  # noqa: TID251 - as above
     Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    Setting("the default socket timeout", _read_socket_timeout, _write_socket_timeout),
+    Setting(
+        "the default socket timeout",  # without the module nobody can have changed it
+        lambda: sys.modules["socket"].getdefaulttimeout() if "socket" in sys.modules else None,
+        _write_socket_timeout,
+    ),
     Setting("the import path", sys.path.copy, _write_path),
     Setting("hooks of the interpreter", lambda: [getattr(o, n) for o, n in _HOOKS], _write_hooks),
     Setting("garbage collection", lambda: (gc.isenabled(), gc.get_threshold()), _write_collection),
@@ -219,16 +201,16 @@ ALL = (
 
 
 class InterpreterState:
-    """Settings of the interpreter as they are when this is made."""
+    """The interpreter's settings at the moment this is made."""
 
     def __init__(self, settings: Sequence[Setting] = ALL) -> None:
         self._kept = [(setting, setting.read, setting.read()) for setting in settings]
         self._modules = len(sys.modules)
 
     def put_back(self) -> list[str]:
-        """Make them so again, and return the names of those that were changed.
+        """Restore them, and return the names of those that were changed.
 
-        Filters of warnings that came while modules were imported are not named: libraries set their own.
+        Filters of warnings set while modules were imported are not named: libraries set their own.
         """
         before, self._modules = self._modules, len(sys.modules)
         changed = [(setting, kept) for setting, read, kept in self._kept if read() != kept]
@@ -238,7 +220,7 @@ class InterpreterState:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words as a sentence has them.
+    """Return words joined for a sentence.
 
     >>> listed(["the locale", "signal handlers", "the import path"])
     'the locale, signal handlers and the import path'
@@ -248,7 +230,7 @@ def listed(words: Sequence[str]) -> str:
 
 @contextmanager
 def kept_interpreter(whose: str) -> Iterator[None]:
-    """Put back at the end what the code in the block changes for everybody; `whose` code it is stands in the log."""
+    """Restore at the end what the code in the block changes for its process; the log names it as `whose`."""
     kept = InterpreterState()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Loads a user's class by file and name, and makes an instance. Nothing else in the house looks things up by name."""
+"""Loads a user's class by file and name and makes an instance. Nothing else looks things up by name."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def load_class(base: type[T], name: str, filename: object, folder: Path, *, tabl
 
 
 def context_for(kind: type[Any], seed: str) -> Context:
-    """Return a context for what is made of a user's class: all of its code runs there. Its chance begins with `seed`."""
+    """Return the context in which an instance of a user's class runs; its random numbers begin with `seed`."""
     return own_context(seed, getattr(sys.modules.get(kind.__module__), _CONTEXT, None))
 
 
@@ -76,17 +76,17 @@ def build(kind: type[T], arguments: dict[str, Any], *, table: str, context: Cont
     """
     _check_arguments(kind, arguments, table)
     try:
-        with own_ways(f"[{table}] {kind.__name__} was made", kind):
+        with user_code(f"[{table}] {kind.__name__} was made", kind):
             return kind(**arguments) if context is None else context.run(kind, **arguments)
     except ConfigError:
         raise
     except (Exception, SystemExit) as e:
-        where = _where(e, Path(inspect.getfile(kind)))
+        where = where_raised(e, Path(inspect.getfile(kind)))
         raise ConfigError(f"[{table}] {kind.__name__} could not be made: {one_line(e)} ({where})") from e
 
 
 def outside_reads(filename: Path) -> list[str]:
-    """Return one sentence per place of a file that reads a clock, chance or the network past the engine's doors.
+    """Return a sentence for each place of a file that reads a clock, random numbers or the network without the engine.
 
     Such a strategy works, but a replay of its session may differ.
     """
@@ -111,7 +111,7 @@ def source_of(value: object) -> Path | None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's kind and text in one line of bearable length, whatever the user's error does when it is read."""
+    """Return an error's type and text in one line of limited length, even if the user's error raises when it is read."""
     try:
         text = str(error)
     except Exception:
@@ -121,12 +121,15 @@ def one_line(error: BaseException) -> str:
 
 def where_raised(error: BaseException, filename: Path | None) -> str:
     """Return `file:line` of the innermost frame inside `filename`, or of the innermost frame at all."""
-    return _where(error, filename)
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [f for f in frames if filename is not None and Path(f.filename) == filename]
+    chosen = (inside or list(frames))[-1:]
+    return f"{Path(chosen[0].filename).name}:{chosen[0].lineno}" if chosen else "no line known"
 
 
 @contextmanager
-def own_ways(whose: str, kind: type[Any] | None = None) -> Iterator[None]:
-    """Have user code, of class `kind`, run in the block, and put back what it changes for everybody in the process."""
+def user_code(whose: str, kind: type[Any] | None = None) -> Iterator[None]:
+    """Run user code, of class `kind`, in the block, and restore what it changes for its process."""
     folder = folder_of(kind.__module__) if kind is not None else None
     try:
         with kept_interpreter(whose):
@@ -142,13 +145,13 @@ def _module(path: Path, table: str) -> ModuleType:
         raise ConfigError(f"[{table}] {path} is not a Python file")
     context = own_context(path.stem)
     try:
-        with own_ways(f"{path.name} was imported"):
+        with user_code(f"{path.name} was imported"):
             module = context.run(load_file, path)
     except SyntaxError as e:
         file = Path(e.filename).name if e.filename else path.name
         raise ConfigError(f"[{table}] {file}:{e.lineno} is not valid Python: {e.msg}") from e
     except (Exception, SystemExit) as e:
-        raise ConfigError(f"[{table}] {path.name} cannot be imported: {one_line(e)} ({_where(e, path)})") from e
+        raise ConfigError(f"[{table}] {path.name} cannot be imported: {one_line(e)} ({where_raised(e, path)})") from e
     module.__dict__.setdefault(_CONTEXT, context)
     return module
 
@@ -165,13 +168,6 @@ def _check_arguments(kind: type[Any], arguments: dict[str, Any], table: str) -> 
     missing = [n for n, p in named.items() if p.default is p.empty and n not in arguments]
     if missing:
         raise ConfigError(f"[{table}] class {kind.__name__} of {file} needs `{missing[0]}`, which the table lacks")
-
-
-def _where(error: BaseException, filename: Path | None) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [f for f in frames if filename is not None and Path(f.filename) == filename]
-    chosen = (inside or list(frames))[-1:]
-    return f"{Path(chosen[0].filename).name}:{chosen[0].lineno}" if chosen else "no line known"
 
 
 def _outside(node: ast.AST) -> tuple[str, str] | None:

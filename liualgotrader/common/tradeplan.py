@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -156,50 +156,36 @@ def read_tradeplan(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"tradeplan file {path} cannot be read: {error}") from error
     try:
-        return _events_at_the_top(tomllib.loads(text), path)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # also a number of thousands of digits, brackets in brackets without end
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets without end
         raise ConfigError(f"tradeplan file {path} is not valid TOML: {error}") from error
-
-
-def _events_at_the_top(table: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the table with `events` where it belongs: samples of the original have it inside `[scanners]`."""
     scanners = table.get("scanners")
-    if not isinstance(scanners, dict) or "events" not in scanners or isinstance(scanners["events"], dict):
-        return table
-    rest = dict(scanners)
-    events = rest.pop("events")
-    if table.get("events", events) != events:
-        raise ConfigError(f"{path}: `events` stands at the top and in [scanners], and they differ: leave one out")
-    return {**table, "scanners": rest, "events": events}
+    if isinstance(scanners, dict) and not isinstance(scanners.get("events", {}), dict):  # as in the original's samples
+        events = scanners.pop("events")
+        if table.setdefault("events", events) != events:
+            raise ConfigError(f"{path}: `events` stands at the top and in [scanners], and they differ: leave one out")
+    return table
 
 
 def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
     """Return the plan that a parsed file says; `path` is named in errors, and its folder holds the `filename`s."""
-    _known_keys(table, _names(TradePlan), f"{path}")
+    _check_keys(table, TradePlan.__struct_fields__, f"{path}")
     for name, kind in (("timings", Timings), ("limits", Limits), ("simulation", Simulation)):
         if isinstance(table.get(name), Mapping):
-            _known_keys(table[name], _names(kind), f"{path}: [{name}]")
+            _check_keys(table[name], kind.__struct_fields__, f"{path}: [{name}]")
     try:
         plan = msgspec.convert(dict(table), TradePlan)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_in_words(str(error))}") from None
     if not plan.strategies and not plan.test_scanners:
         raise ConfigError(f"{path}: must have at least one strategy configured; add a [strategies.<Class>] table")
-    _sensible(plan, path)
+    _check_values(plan, path)
     strategies = {name: strategy_table(name, values, path) for name, values in plan.strategies.items()}
     scanners = {name: scanner_table(name, values, path, strategies) for name, values in plan.scanners.items()}
     return msgspec.structs.replace(plan, strategies=strategies, scanners=scanners)
 
 
-def _names(kind: type[msgspec.Struct]) -> tuple[str, ...]:
-    return tuple(f.name for f in msgspec.structs.fields(kind))
-
-
-def _known_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    known = tuple(known)
+def _check_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     for key in table:
         if key not in known:
             raise ConfigError(f"{where}: there is no key `{key}`{nearest(key, known)}")
@@ -234,35 +220,18 @@ def _in_words(error: str) -> str:
     return f"`{key}`: {error.partition(' - at ')[0]}"
 
 
-_ABOVE_NOTHING: Mapping[str, tuple[str, ...]] = {
-    "timings": (
-        "run_all_seconds",
-        "strategy_answer_seconds",
-        "scanner_answer_seconds",
-        "broker_timeout_seconds",
-        "intent_valid_seconds",
-        "exit_valid_seconds",
-        "stale_after_seconds",
-        "order_lifetime_seconds",
-        "reconcile_seconds",
-        "unpick_minutes",
-        "strategy_fetch_seconds",
-        "feed_mute_seconds",
-    ),
-    "limits": (  # with 0 nothing could ever be bought
-        "order_equity_fraction",
-        "order_dollars",
-        "position_equity_fraction",
-        "gross_equity_fraction",
-        "orders_per_minute",
-        "open_orders",
-        "collar_fraction",
-        "max_symbols",
-    ),
+_MAY_BE_ZERO = {
+    "database_outage_seconds",
+    "history_sessions",
+    "short_equity_fraction",
+    "daily_loss_stop_fraction",
+    "daily_loss_flatten_fraction",
+    "quote_age_seconds",
+    "latency_ms",
 }
 
 
-def _sensible(plan: TradePlan, path: Path) -> None:
+def _check_values(plan: TradePlan, path: Path) -> None:
     for table, values in (("timings", plan.timings), ("limits", plan.limits), ("simulation", plan.simulation)):
         for name in values.__struct_fields__:
             number = getattr(values, name)
@@ -270,7 +239,7 @@ def _sensible(plan: TradePlan, path: Path) -> None:
                 continue
             if not is_number(number) or number < 0:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be a number of at least 0, not {number}")
-            if number == 0 and name in _ABOVE_NOTHING.get(table, ()):
+            if number == 0 and name not in _MAY_BE_ZERO:
                 raise ConfigError(f"{path}: [{table}] `{name}` must be more than 0")
     if plan.timings.history_sessions > MOST_HISTORY:
         raise ConfigError(
@@ -326,11 +295,11 @@ def strategy_table(name: str, values: Mapping[str, Any], path: Path) -> dict[str
         ConfigError: naming table and key.
     """
     where = f"{path}: [strategies.{name}]"
-    found = dict(values, filename=_file(values, where, path))
-    _text(values, "portfolio_id", where)
+    found = dict(values, filename=_absolute_file(values, where, path))
+    _check_text(values, "portfolio_id", where)
     if not isinstance(values.get("own_process", False), bool):
         raise ConfigError(f"{where} `own_process` must be true or false, not {values['own_process']!r}")
-    _windows(values.get("schedule", []), where)
+    _check_schedule(values.get("schedule", []), where)
     return found
 
 
@@ -343,13 +312,13 @@ def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: 
     where = f"{path}: [scanners.{name}]"
     found = dict(values)
     if name == BUILT_IN_SCANNER and "filename" not in values:
-        _momentum(values, where)
+        _check_momentum(values, where)
     else:
-        found["filename"] = _file(values, where, path)
+        found["filename"] = _absolute_file(values, where, path)
     recurrence = values.get("recurrence")
     if recurrence is not None and not (is_number(recurrence) and recurrence > 0):
         raise ConfigError(f"{where} `recurrence` must be a number of minutes above 0, not {recurrence!r}")
-    _text(values, "target_strategy_name", where)
+    _check_text(values, "target_strategy_name", where)
     target = values.get("target_strategy_name")
     if target and strategies and target not in strategies:
         raise ConfigError(
@@ -358,7 +327,7 @@ def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: 
     return found
 
 
-def _windows(schedule: Any, where: str) -> None:
+def _check_schedule(schedule: Any, where: str) -> None:
     if not isinstance(schedule, list) or not all(isinstance(window, Mapping) for window in schedule):
         raise ConfigError(f"{where} `schedule` must be a list of tables with the minutes `start` and `duration`")
     for window in schedule:
@@ -376,7 +345,7 @@ def _windows(schedule: Any, where: str) -> None:
             raise ConfigError(f"{where} `schedule`: `duration` must be more than 0 minutes, not {window['duration']:g}")
 
 
-def _momentum(values: Mapping[str, Any], where: str) -> None:
+def _check_momentum(values: Mapping[str, Any], where: str) -> None:
     if not any(key in values for key in _MOMENTUM_CHANGE):
         raise ConfigError(f"{where} needs `today_change_percent` (older plans say `min_gap`)")
     for key in _MOMENTUM_NUMBERS:
@@ -402,16 +371,16 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _text(values: Mapping[str, Any], key: str, where: str) -> None:
+def _check_text(values: Mapping[str, Any], key: str, where: str) -> None:
     if key in values and not isinstance(values[key], str):
         raise ConfigError(f"{where} `{key}` must be text, not {values[key]!r}")
 
 
-def _file(values: Mapping[str, Any], where: str, path: Path) -> str:
+def _absolute_file(values: Mapping[str, Any], where: str, path: Path) -> str:
     """Return the absolute file that `filename` means: beside the tradeplan, else in the working directory."""
     if "filename" not in values:
         raise ConfigError(f"{where} needs `filename`, the Python file that holds the class")
-    _text(values, "filename", where)
+    _check_text(values, "filename", where)
     named = Path(values["filename"])
     try:
         named = named.expanduser()

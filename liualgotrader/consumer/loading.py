@@ -10,7 +10,7 @@ from typing import Any
 
 from liualgotrader.common.control import SlotEnded
 from liualgotrader.common.errors import LiuError
-from liualgotrader.common.plugins import one_line, outside_reads, own_ways, source_of, where_raised
+from liualgotrader.common.plugins import one_line, outside_reads, source_of, user_code, where_raised
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.engine.engine import Engine
@@ -41,7 +41,7 @@ async def load_strategies(
         try:
             status.making(slot.slot)
             strategy = _make(plan, slot, surround(slot), loader)
-            with own_ways(f"{slot.strategy}.create", type(strategy)):
+            with user_code(f"{slot.strategy}.create", type(strategy)):
                 created = await _created(strategy)
             if created is False:  # the original's own skeleton returns nothing and means yes
                 ended.append(SlotEnded(slot.slot, DECLINED))
