@@ -74,4 +74,4 @@ class ConsumerCounters:
 
     def _marks(self, slot: StrategySlot) -> dict[str, float]:
         held = (symbol for symbol, quantity in slot.book.quantities.items() if quantity)
-        return {f"{MARK_OF}{symbol}": price for symbol in held if (price := slot.last(symbol)) is not None}
+        return {f"{MARK_OF}{symbol}": price for symbol in held if (price := slot.port.last(symbol)) is not None}

@@ -69,26 +69,6 @@ class Bars:
     `session_starts` are the instants, ascending, at which the session's volume-weighted price begins anew.
     """
 
-    __slots__ = (
-        "_block",
-        "_closing",
-        "_flat",
-        "_frozen",
-        "_memory",
-        "_opened",
-        "_ours",
-        "_pending",
-        "_room",
-        "_rows",
-        "_starts",
-        "_vwap_rows",
-        "due",
-        "forming",
-        "late",
-        "newest",
-        "symbol",
-    )
-
     def __init__(self, symbol: str, session_starts: Sequence[int] = ()) -> None:
         self.symbol = symbol
         self.forming: BarBuilder | None = None

@@ -41,7 +41,7 @@ from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.book import SymbolValues
 from liualgotrader.engine.calling import Caller, CallWatch, RunCoroutine, step_now
 from liualgotrader.engine.market_data import MarketData
-from liualgotrader.engine.ordering import Ordering
+from liualgotrader.engine.ordering import Ordering, SlotOrders
 from liualgotrader.engine.outputs import LoadHistory, Output, Reject
 from liualgotrader.engine.slot import MakeFrame, StrategySlot, SymbolState
 from liualgotrader.strategies.base import Strategy
@@ -154,7 +154,8 @@ class Engine:
         Raises:
             ConfigError: it defines nothing that could be called.
         """
-        slot = StrategySlot(plan, strategy, self._ordering, self.symbols)
+        slot = StrategySlot(plan, strategy, self.terms.limits)
+        slot.port = SlotOrders(slot, self._ordering, self.symbols)
         slot.seed(self.terms.seed)
         slot.book.shared = {
             "minute_history": SymbolValues(self.symbols, lambda state: state.frame(True)),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextvars import Context as OwnContext
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import msgspec
 
 from liualgotrader.common.clock import HOUR, SECOND
+from liualgotrader.common.events import Quote
 from liualgotrader.common.money import exact, to_tick
 from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.orders import (
@@ -168,6 +170,96 @@ class Ordering:
         row = SignalRow(self._batch_id, slot.number, symbol, self.now, action, outcome, client_id)
         self.out.append(row)
         return row
+
+
+class SlotOrders:
+    """The `OrderPort` of one slot's contexts: what the strategy asks for, done in its own call only."""
+
+    def __init__(self, slot: StrategySlot, ordering: Ordering, symbols: Mapping[str, SymbolState]) -> None:
+        self._slot, self._ordering, self._symbols = slot, ordering, symbols
+        self._ours = OwnContext()  # in which our own code runs when the strategy calls it
+        self.rng, self.log = slot.rng, slot.log
+
+    @property
+    def portfolio_value(self) -> float | None:
+        return self._ordering.portfolio_value
+
+    def order(self, symbol: str, wanted: WantedOrder) -> OrderHandle:
+        self._check_caller()
+        return self._ours.run(self._ordering.order, self._slot, symbol, wanted)
+
+    def cancel(self, handle: OrderHandle, reason: str) -> None:
+        self._check_caller()
+        self._ours.run(self._ordering.cancel, self._slot, handle, reason)
+
+    def replace(
+        self, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
+    ) -> None:
+        self._check_caller()
+        self._ours.run(self._ordering.replace, self._slot, handle, quantity, limit, stop)
+
+    def _check_caller(self) -> None:
+        """Refuse requests from a thread or task of the strategy's: they would be lost, or differ from run to run."""
+        if self._ordering.calling is self._slot and threading.get_ident() == self._ordering.thread:
+            return
+        sentence = (
+            f"strategy {self._slot.name} acts through its ctx outside a call of its own - from a thread, a task or after an"
+            " await - and that is refused: return from the thread what it found, and order in the next event method"
+        )
+        self._slot.refusals.counts["outside_call"] += 1
+        if self._slot.refusals.counts["outside_call"] == 1:
+            self.log.error("%s", sentence)
+        raise RuntimeError(sentence)
+
+    def open_orders(self, symbol: str) -> list[OrderHandle]:
+        return self._slot.book.open_orders(symbol)
+
+    def protect(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
+        self._check_caller()
+        self._slot.book.notes.plan(symbol, stop, target)
+
+    def position(self, symbol: str) -> Decimal:
+        return self._slot.book.quantity(symbol)
+
+    def stop(self, symbol: str) -> Decimal | None:
+        return self._slot.book.notes.planned(symbol, "stop_prices")
+
+    def target(self, symbol: str) -> Decimal | None:
+        return self._slot.book.notes.planned(symbol, "target_prices")
+
+    def affordable(self, symbol: str, price: float) -> int:
+        return self._ours.run(self._affordable, symbol, price)
+
+    def _affordable(self, symbol: str, price: float) -> int:
+        equity, limits = self._ordering.equity, self._ordering.limits
+        if equity is None or equity <= 0 or price <= 0:
+            return 0
+        each = exact(price)
+        order = min(exact(limits.order_equity_fraction) * equity, exact(limits.order_dollars))
+        bound = abs(self.position(symbol)) + sum(o.remaining for o in self.open_orders(symbol))
+        position = exact(limits.position_equity_fraction) * equity - bound * each
+        return max(0, int(min(order, position) / each))
+
+    def reference(self, symbol: str) -> float | None:
+        state = self._symbols.get(symbol)
+        found = state.reference(Side.BUY) if state is not None else None
+        return found[0] if found is not None else None
+
+    def quote(self, symbol: str) -> Quote | None:
+        state = self._symbols.get(symbol)
+        return state.quote if state is not None else None
+
+    def last(self, symbol: str) -> float | None:
+        state = self._symbols.get(symbol)
+        return state.last_price if state is not None and state.last_at else None
+
+    def shortable(self, symbol: str) -> bool:
+        state = self._symbols.get(symbol)
+        return state is None or state.shortable
+
+    def halted(self, symbol: str) -> bool:
+        state = self._symbols.get(symbol)
+        return state is not None and state.halted
 
 
 def _reason(given: object) -> str:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import Context as OwnContext
-from decimal import Decimal
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from liualgotrader.common.bar_builder import BarBuilder
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Quote
 from liualgotrader.common.interpreter import own_context
-from liualgotrader.common.money import exact
 from liualgotrader.common.orders import Side
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import Limits
@@ -24,7 +20,7 @@ from liualgotrader.engine.bars import Bars, BarsView
 from liualgotrader.engine.bindings import Bindings, bind
 from liualgotrader.engine.book import Book
 from liualgotrader.strategies.base import Strategy, StrategyType
-from liualgotrader.strategies.context import Context, OrderHandle, WantedOrder
+from liualgotrader.strategies.context import Context, OrderPort
 
 SIZE = "size"
 SHADOW = "shadow"  # the rule of a session that sends nothing: what it keeps back was not refused
@@ -129,36 +125,6 @@ Acts = list[tuple["StrategySlot", Context, Callable[..., None]]]
 class SymbolState:
     """One symbol's bars, newest prices, and the strategies to call for each kind of event; `wire` replaces the lists."""
 
-    __slots__ = (
-        "bars",
-        "deadline_of",
-        "frame",
-        "gapped",
-        "halted",
-        "imbalance",
-        "joined_at",
-        "last_at",
-        "last_price",
-        "live",
-        "on_bar",
-        "on_minute_run",
-        "on_quote",
-        "on_quote_run",
-        "on_second",
-        "on_second_run",
-        "on_trade",
-        "on_trade_run",
-        "quote",
-        "seam",
-        "second",
-        "shortable",
-        "symbol",
-        "targets",
-        "view",
-        "wants_seconds",
-        "wants_voi",
-    )
-
     def __init__(
         self, symbol: str, session_starts: Sequence[int], make_frame: MakeFrame, *, shortable: bool = True
     ) -> None:
@@ -213,35 +179,12 @@ def _acts(state: SymbolState, slots: Sequence[StrategySlot], name: str) -> Acts:
     return [(s, s.context(state), s.forms.events[name]) for s in slots if name in s.forms.events]
 
 
-class IntentMaker(Protocol):
-    """What makes intents of strategies' orders; see `engine.ordering.Ordering`."""
-
-    portfolio_value: float | None
-    equity: Decimal | None
-    limits: Limits
-    calling: StrategySlot | None
-    thread: int
-
-    def order(
-        self, slot: StrategySlot, symbol: str, wanted: WantedOrder, *, action: dict[str, Any] | None = None
-    ) -> OrderHandle: ...
-    def cancel(self, slot: StrategySlot, handle: OrderHandle, reason: str) -> None: ...
-    def replace(
-        self,
-        slot: StrategySlot,
-        handle: OrderHandle,
-        quantity: Decimal | None,
-        limit: Decimal | None,
-        stop: Decimal | None,
-    ) -> None: ...
-
-
 class StrategySlot:
-    """One strategy in this consumer: its book, its calls, and the `OrderPort` of its contexts."""
+    """One strategy in this consumer: its book, how it is called, and what waits for it."""
 
-    def __init__(
-        self, plan: SlotPlan, strategy: Strategy, maker: IntentMaker, symbols: Mapping[str, SymbolState]
-    ) -> None:
+    port: OrderPort  # of its contexts; the engine sets it
+
+    def __init__(self, plan: SlotPlan, strategy: Strategy, limits: Limits) -> None:
         self.plan = plan
         self.number = plan.slot
         self.name = plan.strategy
@@ -252,11 +195,10 @@ class StrategySlot:
         self.own_context = strategy.own_context or own_context(plan.strategy)  # in which all of its code runs
         self.own_context.run(called.set, self.book)
         self.run_own = self.own_context.run
-        self._ours = OwnContext()  # in which our own code runs when the strategy calls it
         self.log = logging.getLogger(f"liualgotrader.user.{self.name}")
         self.rng = random.Random()  # noqa: S311 - a strategy's chance, not a secret
         self.next_number = 1  # of the next order
-        self.refusals = RefusalCounts(plan.strategy, maker.limits)
+        self.refusals = RefusalCounts(plan.strategy, limits)
         self.rejected: set[str] = set()
         self.picks: dict[str, None] = {}  # in the order they came
         self.stopped = plan.stopped
@@ -267,8 +209,6 @@ class StrategySlot:
         self.next_tick = 0  # of run_all or on_timer
         self.missed_ticks = 0
         self._contexts: dict[str, Context] = {}
-        self._maker = maker
-        self._symbols = symbols
 
     def seed(self, seed: int) -> None:
         """Seed the slot's random numbers, which are the same in every run with the same seed."""
@@ -293,88 +233,5 @@ class StrategySlot:
         """Return the strategy's view of a symbol, always the same object."""
         found = self._contexts.get(state.symbol)
         if found is None:
-            found = self._contexts[state.symbol] = Context(state.symbol, state.view, self)
+            found = self._contexts[state.symbol] = Context(state.symbol, state.view, self.port)
         return found
-
-    # --- OrderPort ------------------------------------------------------------------------------------------
-
-    @property
-    def portfolio_value(self) -> float | None:
-        return self._maker.portfolio_value
-
-    def order(self, symbol: str, wanted: WantedOrder) -> OrderHandle:
-        self._check_caller()
-        return self._ours.run(self._maker.order, self, symbol, wanted)
-
-    def cancel(self, handle: OrderHandle, reason: str) -> None:
-        self._check_caller()
-        self._ours.run(self._maker.cancel, self, handle, reason)
-
-    def replace(
-        self, handle: OrderHandle, quantity: Decimal | None, limit: Decimal | None, stop: Decimal | None
-    ) -> None:
-        self._check_caller()
-        self._ours.run(self._maker.replace, self, handle, quantity, limit, stop)
-
-    def _check_caller(self) -> None:
-        """Refuse requests from a thread or task of the strategy's: they would be lost, or differ from run to run."""
-        if self._maker.calling is self and threading.get_ident() == self._maker.thread:
-            return
-        sentence = (
-            f"strategy {self.name} acts through its ctx outside a call of its own - from a thread, a task or after an"
-            " await - and that is refused: return from the thread what it found, and order in the next event method"
-        )
-        self.refusals.counts["outside_call"] += 1
-        if self.refusals.counts["outside_call"] == 1:
-            self.log.error("%s", sentence)
-        raise RuntimeError(sentence)
-
-    def open_orders(self, symbol: str) -> list[OrderHandle]:
-        return self.book.open_orders(symbol)
-
-    def protect(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
-        self._check_caller()
-        self.book.notes.plan(symbol, stop, target)
-
-    def position(self, symbol: str) -> Decimal:
-        return self.book.quantity(symbol)
-
-    def stop(self, symbol: str) -> Decimal | None:
-        return self.book.notes.planned(symbol, "stop_prices")
-
-    def target(self, symbol: str) -> Decimal | None:
-        return self.book.notes.planned(symbol, "target_prices")
-
-    def affordable(self, symbol: str, price: float) -> int:
-        return self._ours.run(self._affordable, symbol, price)
-
-    def _affordable(self, symbol: str, price: float) -> int:
-        equity, limits = self._maker.equity, self._maker.limits
-        if equity is None or equity <= 0 or price <= 0:
-            return 0
-        each = exact(price)
-        order = min(exact(limits.order_equity_fraction) * equity, exact(limits.order_dollars))
-        bound = abs(self.position(symbol)) + sum(o.remaining for o in self.open_orders(symbol))
-        position = exact(limits.position_equity_fraction) * equity - bound * each
-        return max(0, int(min(order, position) / each))
-
-    def reference(self, symbol: str) -> float | None:
-        state = self._symbols.get(symbol)
-        found = state.reference(Side.BUY) if state is not None else None
-        return found[0] if found is not None else None
-
-    def quote(self, symbol: str) -> Quote | None:
-        state = self._symbols.get(symbol)
-        return state.quote if state is not None else None
-
-    def last(self, symbol: str) -> float | None:
-        state = self._symbols.get(symbol)
-        return state.last_price if state is not None and state.last_at else None
-
-    def shortable(self, symbol: str) -> bool:
-        state = self._symbols.get(symbol)
-        return state is None or state.shortable
-
-    def halted(self, symbol: str) -> bool:
-        state = self._symbols.get(symbol)
-        return state is not None and state.halted

@@ -1,11 +1,13 @@
-"""Indicators that take one value at a time, for event methods: each `update` costs the same however long the day is.
+"""Indicators for event methods.
 
-Every class has `value` (None until it has seen enough), and `update` returns it.
+Classes take one value at a time: each `update` costs the same however long the day is, and returns `value` (None until
+enough values were seen). `average_true_range` reads columns of bars.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 
 class Mean:
@@ -150,3 +152,18 @@ class TrueRange:
         else:
             self.value += (span - self.value) / self._length
         return self.value
+
+
+def average_true_range(high: Any, low: Any, close: Any, length: int = 14) -> float | None:
+    """Return the mean true range of the last `length` bars in US dollars, None before there are `length` + 1.
+
+    The three are NumPy columns of equal length, oldest first. The simple mean is used, not Wilder's
+    smoothing, so that the figure depends on the last `length` bars alone.
+    Source: Wilder (1978), New Concepts in Technical Trading Systems, for the true range.
+    """
+    if len(close) <= length:
+        return None
+    before = close[-length - 1 : -1]
+    tops, bottoms = high[-length:], low[-length:]
+    spans = [max(h, c) - min(lo, c) for h, lo, c in zip(tops.tolist(), bottoms.tolist(), before.tolist(), strict=True)]
+    return float(sum(spans) / length)

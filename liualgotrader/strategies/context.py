@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
@@ -13,11 +15,11 @@ from liualgotrader.common.clock import SECOND, as_datetime
 from liualgotrader.common.events import Quote
 from liualgotrader.common.money import LARGEST, OURS, ZERO, exact, whole_parts
 from liualgotrader.common.orders import OrderState, OrderType, Side
-from liualgotrader.strategies.sizing import shares_at_risk
 
 Number = float | int | str | Decimal
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class OrderHandle:
     """One of the strategy's orders, kept up to date by the engine.
 
@@ -26,34 +28,18 @@ class OrderHandle:
     now, also when somebody else replaced the order; the exits of a bracket have handles of their own.
     """
 
-    __slots__ = (
-        "average_price",
-        "client_order_id",
-        "filled",
-        "limit_price",
-        "open",
-        "quantity",
-        "reason",
-        "side",
-        "state",
-        "stop_price",
-        "symbol",
-        "type",
-    )
-
-    def __init__(self, client_order_id: str, symbol: str, side: Side, quantity: Decimal, type: OrderType) -> None:
-        self.client_order_id = client_order_id
-        self.symbol = symbol
-        self.side = side
-        self.quantity = quantity
-        self.type = type
-        self.limit_price: Decimal | None = None
-        self.stop_price: Decimal | None = None
-        self.state: OrderState | None = None  # None until the gateway has answered
-        self.filled = ZERO
-        self.average_price: Decimal | None = None
-        self.reason = ""
-        self.open = True
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    type: OrderType
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    state: OrderState | None = None  # None until the gateway has answered
+    filled: Decimal = ZERO
+    average_price: Decimal | None = None
+    reason: str = ""
+    open: bool = True
 
     @property
     def remaining(self) -> Decimal:
@@ -70,41 +56,21 @@ class OrderHandle:
         return f"<{self.client_order_id} {self.side.value} {self.quantity} {self.symbol} {state} filled {self.filled}>"
 
 
+@dataclass(slots=True)
 class WantedOrder:
     """An order as the strategy asks for it; the engine gives it an id and a decision time."""
 
-    __slots__ = (
-        "cancel_after",
-        "indicators",
-        "limit",
-        "quantity",
-        "reason",
-        "side",
-        "stop",
-        "stop_loss",
-        "take_profit",
-        "time_in_force",
-    )
-
-    def __init__(
-        self,
-        side: Side,
-        quantity: Decimal,
-        *,
-        limit: Decimal | None = None,
-        stop: Decimal | None = None,
-        take_profit: Decimal | None = None,
-        stop_loss: Decimal | None = None,
-        time_in_force: str = "day",
-        cancel_after: int = 0,
-        indicators: Mapping[str, Any] | None = None,
-        reason: str = "",
-    ) -> None:
-        self.side, self.quantity = side, quantity
-        self.limit, self.stop = limit, stop
-        self.take_profit, self.stop_loss = take_profit, stop_loss
-        self.time_in_force, self.cancel_after = time_in_force, cancel_after
-        self.indicators, self.reason = indicators, reason
+    side: Side
+    quantity: Decimal
+    _: KW_ONLY
+    limit: Decimal | None = None
+    stop: Decimal | None = None
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+    time_in_force: str = "day"
+    cancel_after: int = 0  # ns of market time
+    indicators: Mapping[str, Any] | None = None
+    reason: str = ""
 
     @property
     def type(self) -> OrderType:
@@ -394,3 +360,24 @@ def _above_zero(name: str, value: Number | None) -> Decimal | None:
 
 def _as_float(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
+
+
+def shares_at_risk(
+    equity: float, price: float, stop: float, *, risk_fraction: float, cost_fraction: float = 0.05
+) -> int:
+    """Return the whole shares that lose at most `risk_fraction` of `equity` between `price` and `stop`.
+
+    `price` is the worst one the entry may be filled at, that of its limit. The shares cost at most `cost_fraction`
+    of equity; 0 when the stop is at the price, when one share is too much, or when there is no equity.
+
+    >>> shares_at_risk(100_000.0, 50.0, 48.0, risk_fraction=0.001)
+    50
+    >>> shares_at_risk(100_000.0, 50.0, 49.9, risk_fraction=0.001)
+    100
+    """
+    risk_per_share = abs(price - stop)
+    if risk_per_share <= 0 or price <= 0 or equity <= 0:
+        return 0
+    by_risk = equity * risk_fraction / risk_per_share
+    by_cost = equity * cost_fraction / price
+    return math.floor(min(by_risk, by_cost) + 1e-9)  # 99.99999999999999 is a hundred

@@ -8,10 +8,9 @@ from typing import Any
 from liualgotrader.common.events import Bar
 from liualgotrader.common.orders import Fill
 from liualgotrader.common.trading_data import latest_cost_basis
-from liualgotrader.fincalcs.ranges import average_true_range
+from liualgotrader.fincalcs.incremental import average_true_range
 from liualgotrader.strategies.base import Strategy
-from liualgotrader.strategies.context import Context
-from liualgotrader.strategies.sizing import shares_at_risk
+from liualgotrader.strategies.context import Context, shares_at_risk
 
 ENTRY_LIFETIME = timedelta(seconds=45)  # over before the next minute closes, so that a bar never meets a working entry
 ENTRY_ALLOWANCE = 0.002  # of the price: how far above the signal's close the entry may still be filled
@@ -73,7 +72,8 @@ class MomentumBreakout(Strategy):
             return
         limit = bar.close * (1 + ENTRY_ALLOWANCE)
         stop = round(bar.close - self.stop_ranges * span, 2)
-        shares = self._shares(ctx.portfolio_value, limit, stop)
+        risk, cost = self.risk_fraction, self.cost_fraction
+        shares = shares_at_risk(ctx.portfolio_value, limit, stop, risk_fraction=risk, cost_fraction=cost)
         if not shares or not 0 < stop < bar.close:
             return
         ctx.buy(
@@ -85,10 +85,6 @@ class MomentumBreakout(Strategy):
             indicators={"highest": highest, "vwap": round(vwap, 4), "range": round(span, 4)},
             reason=f"close above the {self.lookback}-bar high",
         )
-
-    def _shares(self, equity: float, price: float, stop: float) -> int:
-        risk, cost = self.risk_fraction, self.cost_fraction
-        return shares_at_risk(equity, price, stop, risk_fraction=risk, cost_fraction=cost)
 
     def _manage(self, ctx: Context, bar: Bar) -> None:
         stop, target = ctx.stop_price, ctx.target_price

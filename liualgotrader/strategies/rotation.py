@@ -8,7 +8,7 @@ from typing import Any
 from liualgotrader.common.clock import MINUTE, instant
 from liualgotrader.common.trading_data import buy_indicators, minute_history, open_orders, stop_prices, target_prices
 from liualgotrader.strategies.base import Strategy
-from liualgotrader.strategies.sizing import shares_at_risk
+from liualgotrader.strategies.context import shares_at_risk
 
 Actions = dict[str, dict[str, Any]]
 

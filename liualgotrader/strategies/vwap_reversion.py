@@ -10,8 +10,7 @@ from liualgotrader.common.orders import Fill
 from liualgotrader.common.trading_data import buy_time
 from liualgotrader.fincalcs.incremental import SessionVwap
 from liualgotrader.strategies.base import Strategy
-from liualgotrader.strategies.context import Context
-from liualgotrader.strategies.sizing import shares_at_risk
+from liualgotrader.strategies.context import Context, shares_at_risk
 
 ENTRY_LIFETIME = timedelta(seconds=45)  # over before the next minute closes, so that a bar never meets a working entry
 ENTRY_ALLOWANCE = 0.001  # of the price: how far past the signal's close the entry may still be filled
@@ -69,7 +68,8 @@ class VwapReversion(Strategy):
             return
         limit = bar.close * (1 - away * ENTRY_ALLOWANCE)
         stop = round(vwap + away * max(self.stop_deviations * deviation, FARTHER * distance), 2)
-        shares = self._shares(ctx.portfolio_value or 0.0, limit, stop)
+        risk, cost = self.risk_fraction, self.cost_fraction
+        shares = shares_at_risk(ctx.portfolio_value or 0.0, limit, stop, risk_fraction=risk, cost_fraction=cost)
         if not shares or stop <= 0:
             return
         act = ctx.sell if away > 0 else ctx.buy
@@ -82,10 +82,6 @@ class VwapReversion(Strategy):
             indicators={"vwap": round(vwap, 4), "deviations": round(away * distance / deviation, 2)},
             reason="stretched and turning",
         )
-
-    def _shares(self, equity: float, price: float, stop: float) -> int:
-        risk, cost = self.risk_fraction, self.cost_fraction
-        return shares_at_risk(equity, price, stop, risk_fraction=risk, cost_fraction=cost)
 
     def _manage(self, ctx: Context, bar: Bar) -> None:
         stop, target = ctx.stop_price, ctx.target_price

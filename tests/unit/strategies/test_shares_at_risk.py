@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.strategies.sizing import shares_at_risk
+from liualgotrader.strategies.context import shares_at_risk
 
 PRICES = st.floats(min_value=0.05, max_value=5000.0)
 

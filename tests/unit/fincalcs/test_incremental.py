@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from liualgotrader.fincalcs.incremental import Extremes, Mean, SessionVwap, TrueRange
-from liualgotrader.fincalcs.ranges import average_true_range
+from liualgotrader.fincalcs.incremental import Extremes, Mean, SessionVwap, TrueRange, average_true_range
 from liualgotrader.fincalcs.vwap import add_daily_vwap, anchored_vwap
 
 OPEN = datetime(2024, 3, 8, 14, 30, tzinfo=UTC)
