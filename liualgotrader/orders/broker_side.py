@@ -6,6 +6,8 @@ view older than one already seen tells only what has filled. An order ends when 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.money import plain
 from liualgotrader.common.orders import (
@@ -77,8 +79,9 @@ def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: Broker
     lost = order.state is OrderState.REJECTED and not order.broker_order_id
     was_waiting = order.awaits_answer
     state.orders.name(order, seen.broker_order_id)
-    if not order.seen_at:
-        _count_from(state, order, seen)
+    before = state.orders.by_id.get(order.leaves_room_of) if not order.seen_at else None
+    if before is not None and seen.quantity > order.quantity and seen.filled_quantity == before.filled + before.offset:
+        order.offset = seen.filled_quantity  # this vendor counts again what the chain of replacements filled before it
     for leg in seen.legs:
         _take_leg(state, order, leg)
     is_newest = seen.updated_at >= order.seen_at
@@ -95,20 +98,10 @@ def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: Broker
         _step(state, order, seen, lost=lost)
     settle(state, order)
     if was_waiting and order.state in WORKING:
-        _acknowledged(state, order)
-
-
-def _count_from(state: DeskState, order: DeskOrder, seen: BrokerOrder) -> None:
-    """Some vendors count again what a chain of replacements has filled before this order; it is booked already.
-
-    They show it from the first view on, and in a quantity larger by it than what was still to be filled.
-    """
-    before = state.orders.by_id.get(order.leaves_room_of)
-    if before is None:
-        return
-    filled, more = before.filled + before.offset, seen.quantity - order.quantity
-    if seen.filled_quantity == filled and more > 0:
-        order.offset = filled
+        if order.intent.cancel_after > 0:  # its lifetime begins
+            state.market.set(state.now + order.intent.cancel_after, Due.EXPIRE, order.client_order_id)
+        if order.cancel_wanted:  # it waited for this
+            ask_cancel(state, order)
 
 
 def _step(state: DeskState, order: DeskOrder, seen: BrokerOrder, *, lost: bool) -> None:
@@ -157,14 +150,6 @@ def settle(state: DeskState, order: DeskOrder) -> None:
     state.keep(order)
 
 
-def _acknowledged(state: DeskState, order: DeskOrder) -> None:
-    """The broker has the order: its lifetime begins, and a cancel that waited for this goes out."""
-    if order.intent.cancel_after > 0:
-        state.market.set(state.now + order.intent.cancel_after, Due.EXPIRE, order.client_order_id)
-    if order.cancel_wanted:
-        ask_cancel(state, order)
-
-
 # --- answers to what we asked -----------------------------------------------------------------------
 
 
@@ -172,8 +157,8 @@ def on_answer(state: DeskState, answer: Answer) -> None:
     """Take in how a request ended."""
     order = state.orders.by_id.get(answer.client_order_id)
     if answer.request is BrokerRequest.CANCEL:
-        if order is not None:
-            _cancel_answered(state, order, answer)
+        if order is not None and answer.outcome is not Outcome.ACCEPTED and not order.is_done:
+            state.look_up(order)
     elif order is None:
         state.outputs.warn("ERROR", f"an answer about {answer.client_order_id}, which nobody asked for")
     elif answer.outcome is Outcome.ACCEPTED and answer.order is not None:
@@ -186,11 +171,6 @@ def on_answer(state: DeskState, answer: Answer) -> None:
     else:
         state.move(order, OrderStep.REJECTED, reason=answer.reason)
         _reopen_predecessor(state, order)
-
-
-def _cancel_answered(state: DeskState, order: DeskOrder, answer: Answer) -> None:
-    if answer.outcome is not Outcome.ACCEPTED and not order.is_done:
-        state.look_up(order)
 
 
 def _reopen_predecessor(state: DeskState, order: DeskOrder) -> None:
@@ -217,21 +197,15 @@ def on_found(state: DeskState, found: OrderFound) -> None:
     elif found.order is not None:
         order.lookups = 0
         see(state, order, found.order)
-        _still_working(state, order, found.order)
+        if found.order.state in WORKING:  # then what we asked for did not arrive
+            if order.state is OrderState.PENDING_CANCEL:
+                not_cancelled(state, order)
+            elif not state.orders.is_replaced(order):
+                not_replaced(state, order)
     elif not found.answered or order.broker_order_id:
         _look_again(state, order)
     elif order.awaits_answer:
         _not_there(state, order)
-
-
-def _still_working(state: DeskState, order: DeskOrder, seen: BrokerOrder) -> None:
-    """The broker's order works although we asked for something else: what we asked did not arrive."""
-    if seen.state not in WORKING:
-        return
-    if order.state is OrderState.PENDING_CANCEL:
-        not_cancelled(state, order)
-    elif not state.orders.is_replaced(order):
-        not_replaced(state, order)
 
 
 def _not_there(state: DeskState, order: DeskOrder) -> None:
@@ -270,7 +244,7 @@ def _adopt(state: DeskState, seen: BrokerOrder, slot_number: int, before: DeskOr
     """Take in an order that the broker has under one of our ids, or in the place of one of our orders."""
     slot = state.slot(slot_number)
     intent = _intent_of(state, seen, slot_number, slot.strategy, before)
-    order = DeskOrder(intent, origin=Origin.ADOPTED, opening=True, generation=state.generation, at=state.now)
+    order = DeskOrder(intent, Origin.ADOPTED, state.now)
     order.opening = state.may_open(order)
     details, said = {"vendor_status": seen.vendor_status}, "is at the broker and was not in the journal: adopted"
     if before is not None:
@@ -281,6 +255,14 @@ def _adopt(state: DeskState, seen: BrokerOrder, slot_number: int, before: DeskOr
     state.enter(order, details)
     state.move(order, OrderStep.SENT)
     return order
+
+
+def take_executions(state: DeskState, executions: Iterable[BrokerExecution]) -> None:
+    """Book what is new in executions of our orders."""
+    for execution in sorted(executions, key=lambda e: (e.at, e.cumulative_quantity)):
+        order = state.orders.of_broker(execution.broker_order_id)
+        if order is not None and state.book(order, execution):
+            settle(state, order)
 
 
 def judge_adopted(state: DeskState) -> None:
@@ -295,7 +277,7 @@ def _replaces_by_hand(order: DeskOrder, before: DeskOrder, seen: BrokerOrder) ->
     order.takes_the_place_of(before)
     before.successor = order.client_order_id
     filled, rest = before.filled + before.offset, before.quantity - before.filled
-    if seen.filled_quantity == filled and seen.quantity != rest:  # as in `_count_from`: it counts the chain, not itself
+    if seen.filled_quantity == filled and seen.quantity != rest:  # as in `see`: it counts the chain, not itself
         order.offset = filled
     order.opening = before.opening or seen.quantity - order.offset > rest
     order.cancel_wanted, order.hurry = before.cancel_wanted, before.hurry  # whoever wanted it gone still does
@@ -307,7 +289,7 @@ def _take_leg(state: DeskState, parent: DeskOrder, seen: BrokerOrder) -> None:
     order = find(state, seen)
     if order is None:
         intent = _intent_of(state, seen, parent.slot, parent.intent.strategy, None)
-        order = DeskOrder(intent, origin=Origin.LEG, opening=False, generation=state.generation, at=state.now)
+        order = DeskOrder(intent, Origin.LEG, state.now)
         order.group = parent.client_order_id
         state.enter(order, {"parent": parent.client_order_id})
         state.move(order, OrderStep.SENT)

@@ -217,9 +217,12 @@ def there_again(state: DeskState, symbol: str) -> None:
 
 
 def _close_what_must_not_stay(state: DeskState, slot: int, symbol: str) -> None:
-    reason, indicators = _must_be_flat(state, slot)
-    if reason and state.positions.held(slot, symbol):
-        want_flat(state, slot, symbol, reason, indicators)
+    if not state.positions.held(slot, symbol):
+        return
+    if reason := state.closings.reason(slot):
+        want_flat(state, slot, symbol, reason, {"flatten": reason})
+    elif state.slot(slot).day_trade and liquidation_is_over(state):
+        want_flat(state, slot, symbol, "liquidation", LIQUIDATION)
 
 
 def advance(state: DeskState, closing: Closing, *, woken: bool = False) -> None:
@@ -244,15 +247,12 @@ def advance(state: DeskState, closing: Closing, *, woken: bool = False) -> None:
 def _still_working(state: DeskState, closing: Closing, held: Decimal) -> bool:
     """Take back whatever works in the slot, and what another slot would trade against the closing order."""
     ours = state.orders.in_symbol(closing.symbol, closing.slot)
-    against = [o for o in state.orders.in_symbol(closing.symbol) if o.slot != closing.slot and _crosses(o, held)]
+    others = [o for o in state.orders.in_symbol(closing.symbol) if o.slot != closing.slot and not o.is_leg]
+    against = [o for o in others if held * o.side.sign > 0]
     for order in [*ours, *against]:
         if order.origin is not Origin.DESK:  # it closes a position, and ends by itself
             want_cancel(state, order, closing.reason)
     return bool(ours or against)
-
-
-def _crosses(order: DeskOrder, held: Decimal) -> bool:
-    return held * order.side.sign > 0 and not order.is_leg
 
 
 def market_has_closed(state: DeskState) -> bool:
@@ -309,19 +309,10 @@ def _send(state: DeskState, closing: Closing, held: Decimal) -> None:
         indicators=dict(closing.indicators),
         reason=closing.reason,
     )
-    order = DeskOrder(intent, origin=Origin.DESK, opening=False, generation=state.generation, at=state.now)
+    order = DeskOrder(intent, Origin.DESK, state.now)
     closing.sent(order.client_order_id)
     state.enter(order, {"as": "exit", "because": closing.reason})
     state.send(order)
-
-
-def _must_be_flat(state: DeskState, slot: int) -> tuple[str, Mapping[str, Any]]:
-    reason = state.closings.reason(slot)
-    if reason:
-        return reason, {"flatten": reason}
-    if state.slot(slot).day_trade and liquidation_is_over(state):
-        return "liquidation", LIQUIDATION
-    return "", {}
 
 
 def _places(state: DeskState, slot: int | None) -> list[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -81,47 +82,16 @@ class Desk:
 
         Carry out the decisions only after the input is on disk.
         """
-        if isinstance(told, Begin):
-            return self._begin(told, now, machine)
-        state = self.state
-        state.now, state.machine = now, machine
-        _HANDLERS[type(told)](state, told)
-        return self._finish()
-
-    def _begin(self, told: Begin, now: int, machine: int) -> list[Decision]:
         restarted = self._state is not None
-        if self._state is None:
+        if self._state is None and isinstance(told, Begin):
             self._state = DeskState(told)
-        state = self._state
-        state.now, state.machine = now, machine
-        state.take_terms(told)
-        state.broker_view.begin()
-        state.conditions.pop(LEAVING, None)
-        state.closings.keep_only_everything()
-        state.condition(reconcile.WAITING, reconcile.WAITING_TEXT, quiet=True)
-        hours = told.terms.hours
-        if not hours.bypass and hours.liquidates_at > 0:
-            state.market.set(hours.liquidates_at, Due.LIQUIDATE)
-        if restarted:
-            _ask_after_restart(state)
-        return self._finish()
-
-    def _finish(self) -> list[Decision]:
         state = self.state
-        turns = MOST_TURNS + len(state.changed)  # after an outage the broker may tell very much at once
-        for _ in range(turns):
-            if not state.changed:
-                break
-            order = state.changed.popleft()
-            if order.stored_filled != order.filled:
-                state.store(order)
-            _remember_rejections(state, order)
-            closing.follow(state, order)
-            if state.orders.waiting:
-                exits.follow(state, order.symbol)
+        state.now, state.machine = now, machine
+        if isinstance(told, Begin):
+            _on_begin(state, told, restarted=restarted)
         else:
-            raise RuntimeError(f"the desk does not come to rest: {[o.client_order_id for o in state.changed]}")
-        return state.outputs.take()
+            _HANDLERS[type(told)](state, told)
+        return _with_consequences(state)
 
     @property
     def state(self) -> DeskState:
@@ -286,6 +256,34 @@ def _resting_stop(state: DeskState, slot: int, symbol: str, held: Decimal) -> De
     return max(stops.values()) if stops and covered else None
 
 
+def _on_begin(state: DeskState, told: Begin, *, restarted: bool) -> None:
+    state.take_terms(told)
+    state.broker_view.begin()
+    state.conditions.pop(LEAVING, None)
+    state.closings.keep_only_everything()
+    state.condition(reconcile.WAITING, reconcile.WAITING_TEXT, quiet=True)
+    hours = told.terms.hours
+    if not hours.bypass and hours.liquidates_at > 0:
+        state.market.set(hours.liquidates_at, Due.LIQUIDATE)
+    if restarted:
+        _ask_after_restart(state)
+
+
+def _with_consequences(state: DeskState) -> list[Decision]:
+    """Return the decisions, with those that follow from orders having ended or filled."""
+    turns = MOST_TURNS + len(state.changed)  # after an outage the broker may tell very much at once
+    for _ in range(turns):
+        if not state.changed:
+            return state.outputs.take()
+        order = state.changed.popleft()
+        if order.stored_filled != order.filled:
+            state.store(order)
+        _remember_rejections(state, order)
+        closing.follow(state, order)
+        exits.follow(state, order.symbol)
+    raise RuntimeError(f"the desk does not come to rest: {[o.client_order_id for o in state.changed]}")
+
+
 def _ask_after_restart(state: DeskState) -> None:
     """Nothing that was under way is known to have been sent: ask for every order without a known end, by its id."""
     state.broker_view.forget_question()
@@ -321,9 +319,7 @@ def _remember_rejections(state: DeskState, order: DeskOrder) -> None:
 
 def _on_carried(state: DeskState, told: Carried) -> None:
     resolving.found_again(state, told.slot, told.symbol)
-    position = state.carry(told.slot, told.symbol, told.quantity, told.average_price)
-    position.planned_stop, position.planned_target = told.planned_stop, told.planned_target
-    state.tell_protection(told.slot, told.symbol, position)
+    rebuilding.carry_on(state, told)
     rebuilding.take_over(state, told.slot, told.symbol)
 
 
@@ -357,18 +353,6 @@ def _on_condition(state: DeskState, told: Condition) -> None:
         closing.take_back_entries(state, told.text)
 
 
-def _on_resume(state: DeskState, _: Resume) -> None:
-    account_state.resume(state)
-
-
-def _on_flatten(state: DeskState, told: Flatten) -> None:
-    closing.flatten(state, told.slot, told.reason)
-
-
-def _on_slot_stopped(state: DeskState, told: StopSlotTrading) -> None:
-    closing.stop_slot(state, told.slot, told.reason)
-
-
 def _on_leave(state: DeskState, told: Leave) -> None:
     state.condition(LEAVING, told.reason, quiet=True)
     closing.take_back_entries(state, told.reason)
@@ -378,26 +362,25 @@ def _on_leave(state: DeskState, told: Leave) -> None:
 
 
 def _on_tick(state: DeskState, _: Tick) -> None:
-    for due, key in state.market.take(state.now):
-        _serve(state, due, key)
-    for due, key in state.machine_alarms.take(state.machine):
-        _serve(state, due, key)
+    clocks = (state.market.take(state.now), state.machine_alarms.take(state.machine))
+    for due, key in itertools.chain(*clocks):
+        if due is Due.LIQUIDATE:
+            closing.liquidate(state)
+        elif due is Due.RECONCILE:
+            state.ask_reconcile()
+        elif due is Due.CLOSE:
+            if (wanted := state.closings.get(key)) is not None:
+                closing.advance(state, wanted, woken=True)
+        else:
+            _OF_ORDERS[due](state, state.orders.by_id[key])
 
 
-def _serve(state: DeskState, due: Due, key: Any) -> None:
-    if due is Due.LIQUIDATE:
-        closing.liquidate(state)
-    elif due is Due.RECONCILE:
-        state.ask_reconcile()
-    elif due is Due.CLOSE:
-        if (wanted := state.closings.get(key)) is not None:
-            closing.advance(state, wanted, woken=True)
-    else:
-        act = {Due.EXPIRE: closing.expire, Due.CANCEL_AGAIN: closing.cancel_again, Due.LOOK_UP: DeskState.look_up}
-        act[Due.WAITED] = exits.give_up
-        act[due](state, state.orders.by_id[key])
-
-
+_OF_ORDERS: Mapping[Due, Callable[[DeskState, DeskOrder], None]] = {
+    Due.EXPIRE: closing.expire,
+    Due.CANCEL_AGAIN: closing.cancel_again,
+    Due.LOOK_UP: DeskState.look_up,
+    Due.WAITED: exits.give_up,
+}
 _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
     Carried: _on_carried,
     Recovered: _on_recovered,
@@ -419,9 +402,9 @@ _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
     Tick: _on_tick,
     Condition: _on_condition,
     KillSwitch: account_state.kill,
-    Resume: _on_resume,
-    Flatten: _on_flatten,
-    StopSlotTrading: _on_slot_stopped,
+    Resume: lambda state, _: account_state.resume(state),
+    Flatten: lambda state, told: closing.flatten(state, told.slot, told.reason),
+    StopSlotTrading: lambda state, told: closing.stop_slot(state, told.slot, told.reason),
     Leave: _on_leave,
     Prices: account_state.on_prices,
     TradedBefore: account_state.on_traded_before,

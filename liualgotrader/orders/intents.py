@@ -54,16 +54,12 @@ def on_order(state: DeskState, asked: OrderIntent) -> None:
     slot = state.slot(intent.slot)
     if (own := OrderId.parse(intent.client_order_id)) is not None:
         slot.next_number = max(slot.next_number, own.number + 1)
-    _take_price(state, intent)
-    order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=state.generation, at=state.now)
-    if problem is not None:
-        state.refuse(order, *problem)
+    if intent.reference_price is not None and intent.reference_price > 0:
+        state.positions.see(intent.symbol, intent.reference_price)
+    order = DeskOrder(intent, Origin.STRATEGY, state.now)
+    case = _approved(state, order, problem)
+    if case is None:
         return
-    case, refused = judged(state, order)
-    if refused is not None:
-        state.refuse(order, *refused)
-        return
-    order.opening = not case.is_exit
     state.enter(order, _found(case))
     if order.opening:
         state.send(order)
@@ -79,25 +75,25 @@ def on_replace(state: DeskState, asked: ReplaceIntent) -> None:
         return
     old = state.orders.leaf(named)
     intent = _replaced(state, old, asked, _next_id(state, state.orders.root(old)))
-    order = DeskOrder(intent, origin=Origin.STRATEGY, opening=False, generation=state.generation, at=state.now)
+    order = DeskOrder(intent, Origin.STRATEGY, state.now)
     order.takes_the_place_of(old)
     if reason := _not_replaceable(state, old):
-        state.refuse(order, "not_working", f"{old.client_order_id} {reason}")
+        problem = Refused("not_working", f"{old.client_order_id} {reason}")
+    case = _approved(state, order, problem)
+    if case is None:
         return
-    if problem is not None:
-        state.refuse(order, *problem)
-        return
-    case, refused = judged(state, order)
-    if refused is not None:
-        state.refuse(order, *refused)
-        return
-    order.opening = not case.is_exit
     old.successor = order.client_order_id
     state.enter(order, _found(case) | {"replaces": old.client_order_id} | parent_of(order))
     state.move(order, OrderStep.SENT)
     state.move(old, OrderStep.REPLACE_ASKED)
     state.orders.count_request(state.now)
-    state.outputs.add(Replace(order.client_order_id, old.broker_order_id, old.symbol, _as_judged(asked, intent)))
+    judged = msgspec.structs.replace(  # the terms that risk has seen and our row says
+        asked,
+        quantity=_whole_parts(asked.quantity) if asked.quantity is not None else None,
+        limit_price=intent.limit_price if asked.limit_price is not None else None,
+        stop_price=intent.stop_price if asked.stop_price is not None else None,
+    )
+    state.outputs.add(Replace(order.client_order_id, old.broker_order_id, old.symbol, judged))
 
 
 def parent_of(order: DeskOrder) -> dict[str, str]:
@@ -171,10 +167,15 @@ def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
     return msgspec.structs.replace(asked, **left_out), Refused(rule, ", ".join(found)) if found else None
 
 
-def judged(state: DeskState, order: DeskOrder) -> tuple[Case, Refused | None]:
-    """Return what risk looked at, and its objection if it has one."""
-    case = _case(state, order)
-    return case, judge(case)
+def _approved(state: DeskState, order: DeskOrder, problem: Refused | None) -> Case | None:
+    """Return what risk looked at if it agrees; else, or if there is a problem already, refuse the order."""
+    case = _case(state, order) if problem is None else None
+    refused = judge(case) if case is not None else problem
+    if refused is not None:
+        state.refuse(order, *refused)
+        return None
+    order.opening = case is not None and not case.is_exit
+    return case
 
 
 def on_ticks(intent: OrderIntent) -> OrderIntent:
@@ -218,12 +219,6 @@ def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
     return to_tick(price, rounding)
 
 
-def _take_price(state: DeskState, intent: OrderIntent) -> None:
-    price = intent.reference_price
-    if price is not None and price > 0:
-        state.positions.see(intent.symbol, price)
-
-
 def _replaced(state: DeskState, old: DeskOrder, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
     """Return the old order's intent with the new terms; the broker counts the quantity with what has filled."""
     was = old.intent
@@ -243,16 +238,6 @@ def _replaced(state: DeskState, old: DeskOrder, asked: ReplaceIntent, client_ord
     )
 
 
-def _as_judged(asked: ReplaceIntent, intent: OrderIntent) -> ReplaceIntent:
-    """Return what the broker is asked for: the terms that risk has seen and our row says."""
-    return msgspec.structs.replace(
-        asked,
-        quantity=_whole_parts(asked.quantity) if asked.quantity is not None else None,
-        limit_price=intent.limit_price if asked.limit_price is not None else None,
-        stop_price=intent.stop_price if asked.stop_price is not None else None,
-    )
-
-
 def _case(state: DeskState, order: DeskOrder) -> Case:
     intent, symbol, slot = order.intent, order.symbol, state.slot(order.slot)
     positions, terms, total = state.positions, state.terms, state.positions.total
@@ -261,6 +246,7 @@ def _case(state: DeskState, order: DeskOrder) -> Case:
     held = positions.held(order.slot, symbol)
     leaves = held * intent.side.sign < 0 and not order.leaves_room_of
     beside = exits.staying(state, order) if leaves and others else others
+    own = state.own_id(order.client_order_id)
     rejected, since = slot.rejections.get((symbol, str(intent.side)), (0, 0))
     return Case(
         intent=intent,
@@ -269,7 +255,7 @@ def _case(state: DeskState, order: DeskOrder) -> Case:
         limits=terms.limits,
         timings=terms.timings,
         hours=terms.hours,
-        slot_known=slot.plan is not None and _owns(state, order),
+        slot_known=slot.plan is not None and own is not None and own.slot == order.slot,
         slot_stopped=slot.stopped,
         day_trade=slot.day_trade,
         shadow=terms.shadow,
@@ -284,7 +270,7 @@ def _case(state: DeskState, order: DeskOrder) -> Case:
         lacking=state.lacking(symbol),
         there=state.there(symbol),
         leaving=held_by_exits(beside, intent.side),
-        others=[] if leaves else [_other(o) for o in others],
+        others=[] if leaves else [OtherOrder(o.side, o.intent.limit_price, o.slot, o.is_leg) for o in others],
         price=worst_price(intent, mark) if mark or intent.limit_price is not None else None,
         equity=state.broker_view.account.equity if state.broker_view.account is not None else None,
         gross=total.either,
@@ -303,16 +289,6 @@ def _only_one_trades(other: DeskOrder, order: DeskOrder) -> bool:
     """Whether of two orders only one can trade: a replacement and what it replaces, the exits of one bracket."""
     bound = bool(order.group) and order.group in (other.group, other.client_order_id)
     return other.client_order_id == order.leaves_room_of or (bound and other.side is order.side)
-
-
-def _owns(state: DeskState, order: DeskOrder) -> bool:
-    own = state.own_id(order.client_order_id)
-    return own is not None and own.slot == order.slot
-
-
-def _other(order: DeskOrder) -> OtherOrder:
-    limit = order.intent.limit_price
-    return OtherOrder(order.side, limit, order.slot, order.is_leg)
 
 
 def _found(case: Case) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -37,87 +38,52 @@ class Origin(StrEnum):
     ADOPTED = "adopted"  # found at the broker under one of our ids, not in the journal
 
 
+@dataclass(slots=True, eq=False)
 class DeskOrder:
     """An order's whole life. `filled` counts what is booked; `told_filled` what the broker says has traded."""
 
-    __slots__ = (
-        "asked_cancels",
-        "asked_for",
-        "average_told",
-        "booked_value",
-        "broker_order_id",
-        "cancel_wanted",
-        "chain",
-        "client_order_id",
-        "coverage",
-        "ending",
-        "events",
-        "filled",
-        "generation",
-        "group",
-        "hurry",
-        "intent",
-        "is_leg",
-        "leaves_room_of",
-        "lookups",
-        "misses",
-        "offset",
-        "opening",
-        "origin",
-        "quantity",
-        "reason",
-        "replaced_by",
-        "resent",
-        "seen_at",
-        "side",
-        "slot",
-        "state",
-        "stored_filled",
-        "successor",
-        "symbol",
-        "told_filled",
-        "updated_at",
-        "written_at",
-    )
+    intent: OrderIntent
+    origin: Origin
+    written_at: int
+    opening: bool = False  # may grow the slot's position
+    client_order_id: str = ""
+    slot: int = 0
+    symbol: str = ""
+    side: Side = Side.BUY
+    quantity: Decimal = ZERO
+    state: OrderState = OrderState.WRITTEN
+    broker_order_id: str = ""
+    reason: str = ""
+    updated_at: int = 0
+    seen_at: int = 0  # the broker's time of the newest view of it
+    filled: Decimal = ZERO
+    booked_value: Decimal = ZERO
+    stored_filled: Decimal = ZERO  # as its newest row says
+    told_filled: Decimal = ZERO
+    average_told: Decimal | None = None
+    offset: Decimal = ZERO  # what the broker counts as filled although its predecessor did it
+    coverage: FillCoverage = field(default_factory=FillCoverage)
+    ending: OrderState | None = None  # the end that waits until everything filled is booked
+    events: int = 0
+    cancel_wanted: str = ""  # why, while a cancel is wanted and not confirmed
+    hurry: bool = False  # its cancel waits for no budget
+    asked_cancels: int = 0
+    asked_for: bool = False  # a look-up is out
+    lookups: int = 0
+    resent: int = 0
+    misses: int = 0  # snapshots that lacked executions which the order says it had
+    successor: str = ""  # client id of the order that replaces it
+    replaced_by: str = ""  # the broker's id of what a person put in the place of an earlier batch's order
+    leaves_room_of: str = ""  # client id of the order it replaces
+    chain: int = 0  # how many replacements its chain has seen
+    is_leg: bool = False
+    group: str = ""  # exits of one bracket, an order and what has replaced it: only one of them can trade
 
-    def __init__(self, intent: OrderIntent, *, origin: Origin, opening: bool, generation: int, at: int) -> None:
-        self.intent = intent
-        self.client_order_id = intent.client_order_id
-        self.slot = intent.slot
-        self.symbol = intent.symbol
-        self.side = intent.side
-        self.quantity = intent.quantity
-        self.origin = origin
-        self.opening = opening  # may grow the slot's position
-        self.generation = generation
-        self.state = OrderState.WRITTEN
-        self.broker_order_id = ""
-        self.reason = ""
-        self.written_at = at
-        self.updated_at = at
-        self.seen_at = 0  # the broker's time of the newest view of it
-        self.filled = ZERO
-        self.booked_value = ZERO
-        self.stored_filled = ZERO  # as its newest row says
-        self.told_filled = ZERO
-        self.average_told: Decimal | None = None
-        self.offset = ZERO  # what the broker counts as filled although its predecessor did it
-        self.coverage = FillCoverage()
-        self.ending: OrderState | None = None  # the end that waits until everything filled is booked
-        self.events = 0
-        self.cancel_wanted = ""  # why, while a cancel is wanted and not confirmed
-        self.hurry = False  # its cancel waits for no budget
-        self.asked_cancels = 0
-        self.asked_for = False  # a look-up is out
-        self.lookups = 0
-        self.resent = 0
-        self.misses = 0  # snapshots that lacked executions which the order says it had
-        self.successor = ""  # client id of the order that replaces it
-        self.replaced_by = ""  # the broker's id of what a person put in the place of an earlier batch's order
-        self.leaves_room_of = ""  # client id of the order it replaces
-        self.chain = 0  # how many replacements its chain has seen
-        self.is_leg = origin is Origin.LEG
-        self.group = ""  # exits of one bracket, an order and what has replaced it: only one of them can trade
+    def __post_init__(self) -> None:
+        intent = self.intent
+        self.client_order_id, self.slot, self.symbol = intent.client_order_id, intent.slot, intent.symbol
+        self.side, self.quantity, self.updated_at = intent.side, intent.quantity, self.written_at
+        self.is_leg = self.origin is Origin.LEG
 
     def takes_the_place_of(self, before: DeskOrder) -> None:
         """Take note that it replaces another order, or is to: only one of them can trade."""

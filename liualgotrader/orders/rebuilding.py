@@ -14,13 +14,15 @@ from decimal import Decimal
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import OrderId
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderIntent, OrderState, OrderType, Side
-from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow, PlanRow, RecordedBatch, TradeRow
-from liualgotrader.orders.broker_side import find, judge_adopted, see, settle
+from liualgotrader.common.rows import EarlierOrder, OrderEventRow, OrderRow, PlanRow, RecordedBatch
+from liualgotrader.orders.broker_side import find, judge_adopted, see, take_executions
 from liualgotrader.orders.closing import take_back_entries
-from liualgotrader.orders.desk_messages import Earlier, Recovered
+from liualgotrader.orders.desk_messages import Carried, Earlier, Recovered
 from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.intents import take_number
 from liualgotrader.orders.order import DeskOrder, Origin, trade_row, with_terms
+
+TAKEN_BACK = "the journal was lost, and with it the order's lifetime"
 
 
 def on_earlier(state: DeskState, told: Earlier) -> None:
@@ -29,9 +31,15 @@ def on_earlier(state: DeskState, told: Earlier) -> None:
     known = state.orders.earlier.get(left.order.client_order_id)
     if known is not None and known[1].slot:
         return  # a slot has it: it is followed like any other
-    order = known[1] if known is not None else as_recorded(state, left, seen, told.executions)
+    order = known[1] if known is not None else as_recorded(left, seen, told.executions)
     order.broker_order_id = seen.broker_order_id
-    _take_terms(order, seen)
+    order.quantity = seen.quantity - order.offset if seen.quantity > 0 else order.quantity  # as after a split
+    order.intent = with_terms(
+        order.intent,
+        quantity=order.quantity,
+        limit_price=seen.limit_price or order.intent.limit_price,
+        stop_price=seen.stop_price or order.intent.stop_price,
+    )
     before = order.stored_filled, order.state
     for execution in sorted(told.executions, key=lambda e: e.cumulative_quantity):
         _book(state, left, order, execution)
@@ -51,15 +59,11 @@ def on_earlier(state: DeskState, told: Earlier) -> None:
         state.store(order)
 
 
-def _take_terms(order: DeskOrder, seen: BrokerOrder) -> None:
-    """The broker adjusts what it keeps over a split: its terms count."""
-    order.quantity = seen.quantity - order.offset if seen.quantity > 0 else order.quantity
-    order.intent = with_terms(
-        order.intent,
-        quantity=order.quantity,
-        limit_price=seen.limit_price or order.intent.limit_price,
-        stop_price=seen.stop_price or order.intent.stop_price,
-    )
+def carry_on(state: DeskState, told: Carried) -> None:
+    """Give a slot what its strategy holds from an earlier batch, with its stop and target."""
+    position = state.carry(told.slot, told.symbol, told.quantity, told.average_price)
+    position.planned_stop, position.planned_target = told.planned_stop, told.planned_target
+    state.tell_protection(told.slot, told.symbol, position)
 
 
 def take_over(state: DeskState, slot: int, symbol: str) -> None:
@@ -78,11 +82,9 @@ def take_over(state: DeskState, slot: int, symbol: str) -> None:
             state.positions.touch(symbol)
 
 
-def as_recorded(
-    state: DeskState, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
-) -> DeskOrder:
+def as_recorded(left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]) -> DeskOrder:
     """Return the order with what the record has booked of it, at the places that the broker's executions tell."""
-    order, booked = _order(state, left), left.booked
+    order, booked = _order(left), left.booked
     order.offset = _counted_again(left.order, seen, executions) if seen is not None else ZERO
     recorded = sum((e.quantity for e in booked), ZERO)
     if recorded >= order.filled:
@@ -112,7 +114,7 @@ def _counted_again(row: OrderRow, seen: BrokerOrder, executions: Sequence[Broker
     return more if first >= more else ZERO
 
 
-def _order(state: DeskState, left: EarlierOrder) -> DeskOrder:
+def _order(left: EarlierOrder) -> DeskOrder:
     row = left.order
     intent = OrderIntent(
         client_order_id=row.client_order_id,
@@ -131,7 +133,7 @@ def _order(state: DeskState, left: EarlierOrder) -> DeskOrder:
         planned_target=row.planned_target,
         indicators=row.indicators,
     )
-    order = DeskOrder(intent, origin=Origin.EARLIER, opening=False, generation=state.generation, at=row.decided_at)
+    order = DeskOrder(intent, Origin.EARLIER, row.decided_at)
     order.state, order.events, order.group, order.reason = OrderState(row.state), left.events, left.parent, row.reason
     order.filled = order.stored_filled = row.filled_quantity
     order.booked_value = row.filled_quantity * (row.average_price or ZERO)
@@ -143,9 +145,6 @@ def _book(state: DeskState, left: EarlierOrder, order: DeskOrder, execution: Bro
         state.outputs.write(trade_row(order, execution, fresh, left.order.algo_run_id, left.account_id))
 
 
-TAKEN_BACK = "the journal was lost, and with it the order's lifetime"
-
-
 def on_recovered(state: DeskState, told: Recovered) -> None:
     """Take in what the record and the broker have of this batch, before anything else but `Begin`."""
     record = told.record
@@ -155,14 +154,21 @@ def on_recovered(state: DeskState, told: Recovered) -> None:
     if told.opened:
         state.broker_view.open_books()
     for carried in told.carried:
-        position = state.carry(carried.slot, carried.symbol, carried.quantity, carried.average_price)
-        position.planned_stop, position.planned_target = carried.planned_stop, carried.planned_target
-        state.tell_protection(carried.slot, carried.symbol, position)
+        carry_on(state, carried)
     views = {name: view for view in told.seen for name in (view.client_order_id, view.broker_order_id)}
     for left in record.orders:
-        _restore(state, left, _view_of(left, views), told.executions)
+        view = views.get(left.order.broker_order_id or "") or views.get(left.order.client_order_id)
+        _restore(state, left, view, told.executions)
     for left in record.orders:
-        _join(state, left)
+        order = state.orders.by_id[left.order.client_order_id]
+        before = state.orders.by_id.get(str(left.began.get("replaces") or ""))
+        if before is None or order.state is OrderState.REFUSED:
+            continue
+        order.takes_the_place_of(before)
+        before.successor = order.client_order_id
+        if order.origin is Origin.ADOPTED:
+            order.opening = before.opening or order.quantity > before.quantity - before.filled
+        take_number(state, order)
     _restore_positions(state, record)
     for left in record.orders:
         order = state.orders.by_id[left.order.client_order_id]
@@ -173,21 +179,15 @@ def on_recovered(state: DeskState, told: Recovered) -> None:
     take_back_entries(state, TAKEN_BACK)
 
 
-# --- orders
-
-
-def _view_of(left: EarlierOrder, views: Mapping[str, BrokerOrder]) -> BrokerOrder | None:
-    return views.get(left.order.broker_order_id or "") or views.get(left.order.client_order_id)
-
-
 def _restore(
     state: DeskState, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
 ) -> None:
     """Take an order in as its rows have it. That it was written down and not sent, nobody knows but the broker."""
     row, mine = left.order, left.order.batch_id == state.terms.batch_id
     broker_id = row.broker_order_id or (seen.broker_order_id if seen is not None else "")
-    order = as_recorded(state, left, seen, [e for e in executions if e.broker_order_id == broker_id])
-    order.slot = row.slot if mine else _heir(state, left.strategy)
+    order = as_recorded(left, seen, [e for e in executions if e.broker_order_id == broker_id])
+    heirs = [slot.slot for slot in state.terms.slots if slot.strategy == left.strategy]
+    order.slot = row.slot if mine else min(heirs, default=0)
     order.intent = with_terms(order.intent, slot=order.slot)
     if mine:
         order.origin = _origin(left)
@@ -196,8 +196,8 @@ def _restore(
     else:
         state.orders.take_earlier(left, order)
     order.told_filled = order.filled
-    order.seen_at = (
-        1 if row.broker_order_id else 0
+    order.seen_at = int(
+        bool(row.broker_order_id)
     )  # the broker's next view is newer, and counts from where this one did
     if order.state is OrderState.PENDING_CANCEL:
         order.cancel_wanted = row.reason or "it was being taken back"
@@ -220,27 +220,6 @@ def _origin(left: EarlierOrder) -> Origin:
     return Origin.DESK if own is not None and own.own and "as" not in left.began else Origin.STRATEGY
 
 
-def _heir(state: DeskState, strategy: str) -> int:
-    """Return the slot that carries a strategy's positions, 0 if the plan does not have it any more."""
-    return min((slot.slot for slot in state.terms.slots if slot.strategy == strategy), default=0)
-
-
-def _join(state: DeskState, left: EarlierOrder) -> None:
-    """Put an order into the place of the one that it replaced, or was to replace."""
-    order = state.orders.by_id[left.order.client_order_id]
-    before = state.orders.by_id.get(str(left.began.get("replaces") or ""))
-    if before is None or order.state is OrderState.REFUSED:
-        return
-    order.takes_the_place_of(before)
-    before.successor = order.client_order_id
-    if order.origin is Origin.ADOPTED:
-        order.opening = before.opening or order.quantity > before.quantity - before.filled
-    take_number(state, order)
-
-
-# --- positions
-
-
 def _restore_positions(state: DeskState, record: RecordedBatch) -> None:
     """Book the stored executions again, in their order, and put stops and targets where the strategies moved them."""
     slots = {plan.algo_run_id: plan.slot for plan in state.terms.slots}
@@ -259,41 +238,28 @@ def _restore_positions(state: DeskState, record: RecordedBatch) -> None:
             state.carry(slots[trade.algo_run_id], trade.symbol, shares, trade.price, name, restated=True)
             continue
         filled[order.client_order_id] += trade.quantity
-        execution = _execution(order, trade)
+        execution = BrokerExecution(
+            execution_id=trade.execution_id,
+            broker_order_id=order.broker_order_id,
+            symbol=trade.symbol,
+            side=Side(trade.operation),
+            quantity=trade.quantity,
+            price=trade.price,
+            fee=trade.fee,
+            at=trade.at,
+            cumulative_quantity=trade.quantity,
+        )
         state.take(order, execution, trade.quantity, filled[order.client_order_id])
     for plan in moved.values():
         _move_plan(state, slots, plan)
 
 
-def _execution(order: DeskOrder, trade: TradeRow) -> BrokerExecution:
-    return BrokerExecution(
-        execution_id=trade.execution_id,
-        broker_order_id=order.broker_order_id,
-        symbol=trade.symbol,
-        side=Side(trade.operation),
-        quantity=trade.quantity,
-        price=trade.price,
-        fee=trade.fee,
-        at=trade.at,
-        cumulative_quantity=trade.quantity,
-    )
-
-
 def _move_plan(state: DeskState, slots: Mapping[int, int], plan: PlanRow) -> None:
     slot = slots.get(plan.algo_run_id)
-    if slot is None:
-        return
-    position = state.positions.position(slot, plan.symbol)
-    if position.quantity:
-        position.planned_stop, position.planned_target, position.planned_at = (
-            plan.planned_stop,
-            plan.planned_target,
-            plan.at,
-        )
+    if slot is not None and (position := state.positions.position(slot, plan.symbol)).quantity:
+        position.planned_stop, position.planned_target = plan.planned_stop, plan.planned_target
+        position.planned_at = plan.at
         state.tell_protection(slot, plan.symbol, position)
-
-
-# --- the broker
 
 
 def _take_in(state: DeskState, told: Recovered) -> None:
@@ -306,7 +272,4 @@ def _take_in(state: DeskState, told: Recovered) -> None:
             )
             continue
         see(state, order, view)
-    for execution in sorted(told.executions, key=lambda e: (e.at, e.cumulative_quantity)):
-        known = state.orders.of_broker(execution.broker_order_id)
-        if known is not None and state.book(known, execution):
-            settle(state, known)
+    take_executions(state, told.executions)

@@ -13,10 +13,10 @@ import msgspec
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import PREFIX
-from liualgotrader.common.orders import BrokerExecution, BrokerOrder
+from liualgotrader.common.orders import BrokerOrder
 from liualgotrader.common.rows import ForeignRow
 from liualgotrader.orders import account_state as account
-from liualgotrader.orders.broker_side import find, judge_adopted, see, settle
+from liualgotrader.orders.broker_side import find, judge_adopted, see, settle, take_executions
 from liualgotrader.orders.closing import of_other_batches, take_back_entries, there_again
 from liualgotrader.orders.desk_messages import BrokerSnapshot, Cancel, prices_of
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
@@ -35,9 +35,13 @@ def on_snapshot(state: DeskState, snapshot: BrokerSnapshot) -> None:
     if snapshot.ok:
         account.on_activities(state, snapshot.activities, first=not state.broker_view.compared_at)
         _take_orders(state, snapshot)
-        _take_executions(state, snapshot.executions)
+        take_executions(state, snapshot.executions)
         judge_adopted(state)
-        _book_what_is_missing(state)
+        for order in state.orders.all_working():
+            if order.missing:
+                order.misses += 1
+                if order.misses >= MISSES:
+                    _book_by_average(state, order)
         _end_what_nothing_replaces(state, snapshot)
         _ask_for_the_absent(state, snapshot)
         _compare_positions(state, snapshot)
@@ -46,22 +50,23 @@ def on_snapshot(state: DeskState, snapshot: BrokerSnapshot) -> None:
         if state.broker_view.opened and state.broker_view.is_complete:
             state.condition(WAITING, "", quiet=True)  # else it may have missed what happened before the stream was back
         if KILL_SWITCH in state.conditions:
-            _kill_what_was_not_known(state, state.conditions[KILL_SWITCH])
+            # What the kill switch did not know of is taken back, each alone: in bulk, exits sent since would go too.
+            take_back_entries(state, state.conditions[KILL_SWITCH])
+            for cancel in of_other_batches(state):
+                state.outputs.add(cancel)
     state.next_reconcile(ok=snapshot.ok)
-
-
-def _kill_what_was_not_known(state: DeskState, reason: str) -> None:
-    """Take back what the kill switch did not know of when it was put on; exits that came since are left alone."""
-    take_back_entries(state, reason)
-    for cancel in of_other_batches(state):  # each alone: in bulk, those exits would go too
-        state.outputs.add(cancel)
 
 
 def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
     """Return the snapshot without what would change nothing, so that its record stays small."""
     orders = tuple(_telling(state, snapshot.orders))
     told = {o.broker_order_id for o in _with_legs(orders)}
-    executions = tuple(e for e in snapshot.executions if _is_new(state, e, told))
+    booked = {e: state.orders.of_broker(e.broker_order_id) for e in snapshot.executions}
+    executions = tuple(
+        execution
+        for execution, order in booked.items()
+        if (execution.broker_order_id in told if order is None else execution.execution_id not in order.coverage)
+    )
     activities = tuple(a for a in snapshot.activities if not state.broker_view.is_known(a))
     return msgspec.structs.replace(snapshot, orders=orders, executions=executions, activities=activities)
 
@@ -81,7 +86,8 @@ def _tells_something(state: DeskState, seen: BrokerOrder) -> bool:
         return (
             not known.is_done
             or seen.filled_quantity - known.offset > known.filled
-            or any(_leg_tells_something(state, leg) for leg in seen.legs)
+            # A bracket's exits come with their parent, which may have ended long before them.
+            or any(not state.orders.of_broker(leg.broker_order_id) or _tells_something(state, leg) for leg in seen.legs)
         )
     is_successor = (
         state.orders.replaced_by_others(seen.broker_order_id) is not None
@@ -90,22 +96,10 @@ def _tells_something(state: DeskState, seen: BrokerOrder) -> bool:
     return is_successor or seen.client_order_id.startswith(PREFIX)
 
 
-def _leg_tells_something(state: DeskState, seen: BrokerOrder) -> bool:
-    """A bracket's exits come with their parent, which may have ended long before them."""
-    return state.orders.of_broker(seen.broker_order_id) is None or _tells_something(state, seen)
-
-
 def _with_legs(orders: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
     for order in orders:
         yield order
         yield from order.legs
-
-
-def _is_new(state: DeskState, execution: BrokerExecution, told: set[str]) -> bool:
-    order = state.orders.of_broker(execution.broker_order_id)
-    if order is None:
-        return execution.broker_order_id in told
-    return execution.execution_id not in order.coverage
 
 
 def _take_orders(state: DeskState, snapshot: BrokerSnapshot) -> None:
@@ -142,21 +136,6 @@ def _name_what_earlier_batches_left(state: DeskState) -> None:
                 f"{seen.client_order_id} of an earlier batch could still open a position ({what}): taken back",
             )
             state.outputs.add(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
-
-
-def _take_executions(state: DeskState, executions: Iterable[BrokerExecution]) -> None:
-    for execution in sorted(executions, key=lambda e: (e.at, e.cumulative_quantity)):
-        order = state.orders.of_broker(execution.broker_order_id)
-        if order is not None and state.book(order, execution):
-            settle(state, order)
-
-
-def _book_what_is_missing(state: DeskState) -> None:
-    for order in state.orders.all_working():
-        if order.missing:
-            order.misses += 1
-            if order.misses >= MISSES:
-                _book_by_average(state, order)
 
 
 def _end_what_nothing_replaces(state: DeskState, snapshot: BrokerSnapshot) -> None:

@@ -199,7 +199,7 @@ def _book(state: DeskState, told: Resolve, slot_number: int, signed: Decimal, pr
         indicators={"settled": str(told.how)},
         reason=f"settled: {told.how}",
     )
-    order = DeskOrder(intent, origin=Origin.ADOPTED, opening=False, generation=state.generation, at=state.now)
+    order = DeskOrder(intent, Origin.ADOPTED, state.now)
     state.enter(order, {"settled": str(told.how)})
     state.move(order, OrderStep.SENT)
     execution = BrokerExecution(

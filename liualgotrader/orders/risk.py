@@ -1,7 +1,7 @@
 """Pre-trade risk: a table of small rules that every order passes, in this order; the first that objects refuses it.
 
-An order that only reduces its slot's position (an exit) passes over the rules marked as for entries: whatever
-else is wrong, it must be possible to get out. Exposure counts every working order as if it were filled.
+An order that only reduces its slot's position (an exit) passes over the rules for entries: whatever else is wrong, it
+must be possible to get out. Exposure counts every working order as if it were filled.
 """
 
 from __future__ import annotations
@@ -92,23 +92,19 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 Objection = str | None
 
 
-class Rule(NamedTuple):
-    """One reason to say no: its name stands in rows and news; the function says what was found."""
-
-    name: str
-    entries_only: bool
-    objects: Callable[[Case], Objection]
+Rule = Callable[[Case], Objection]
+"""One reason to say no: its name stands in rows and news; it returns what was found."""
 
 
-def _unknown_slot(c: Case) -> Objection:
+def unknown_slot(c: Case) -> Objection:
     return None if c.slot_known else f"slot {c.intent.slot} is not part of this batch"
 
 
-def _slot_stopped(c: Case) -> Objection:
+def slot_stopped(c: Case) -> Objection:
     return c.slot_stopped or None
 
 
-def _too_old(c: Case) -> Objection:
+def intent_too_old(c: Case) -> Objection:
     left = c.intent.valid_until - c.machine
     if left < 0:
         return f"{-left / SECOND:.1f} s too late"
@@ -117,7 +113,7 @@ def _too_old(c: Case) -> Objection:
     return None
 
 
-def _terms(c: Case) -> Objection:
+def terms(c: Case) -> Objection:
     intent = c.intent
     needs_limit = intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
     needs_stop = intent.type in (OrderType.STOP, OrderType.STOP_LIMIT)
@@ -130,7 +126,7 @@ def _terms(c: Case) -> Objection:
     return None if intent.time_in_force in TIMES_IN_FORCE else f"time in force {intent.time_in_force!r} is unknown"
 
 
-def _size(c: Case) -> Objection:
+def size(c: Case) -> Objection:
     quantity = c.intent.quantity
     if quantity <= 0:
         return f"{quantity} shares"
@@ -145,18 +141,18 @@ def _size(c: Case) -> Objection:
     return "fractions of a share cannot be sold short" if c.is_short_sale else None
 
 
-def _closing(c: Case) -> Objection:
+def closing(c: Case) -> Objection:
     return f"the desk is closing {c.intent.symbol}" if c.closing else None
 
 
-def _flip(c: Case) -> Objection:
+def flip(c: Case) -> Objection:
     if c.held * c.intent.side.sign >= 0 or c.is_exit:
         return None
     free = abs(c.held) - c.bound
     return f"{c.intent.quantity} of {max(ZERO, free)} shares that can still be closed; a position is not turned over"
 
 
-def _not_there(c: Case) -> Objection:
+def not_there(c: Case) -> Objection:
     if not c.lacking:
         return None
     free = max(ZERO, -c.there * c.intent.side.sign - c.leaving)
@@ -164,7 +160,7 @@ def _not_there(c: Case) -> Objection:
     return None if enough else f"the account holds {free} shares that can still be closed"
 
 
-def _self_crossing(c: Case) -> Objection:
+def self_crossing(c: Case) -> Objection:
     mine = c.intent.limit_price if c.intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT) else None
     for other in c.others:
         if other.side is c.intent.side or other.is_leg:
@@ -175,32 +171,32 @@ def _self_crossing(c: Case) -> Objection:
     return None
 
 
-def _account_flip(c: Case) -> Objection:
+def account_flip(c: Case) -> Objection:
     for shares, whose in ((c.foreign, "what is not ours"), (c.other_slots, "another strategy's position")):
         if shares * c.intent.side.sign < 0:
             return f"it would trade against {whose}: {shares} shares"
     return None
 
 
-def _entries_stopped(c: Case) -> Objection:
+def entries_stopped(c: Case) -> Objection:
     return c.conditions[0] if c.conditions else None
 
 
-def _quarantined(c: Case) -> Objection:
+def quarantined(c: Case) -> Objection:
     return c.quarantine or None
 
 
-def _liquidation(c: Case) -> Objection:
+def liquidation(c: Case) -> Objection:
     hours = c.hours
     over = c.day_trade and not hours.bypass and 0 < hours.liquidates_at <= c.now
     return "day trading has ended for today" if over else None
 
 
-def _price_known(c: Case) -> Objection:
+def no_price(c: Case) -> Objection:
     return None if c.price is not None and c.price > 0 else "there is no price to judge it by"
 
 
-def _price_age(c: Case) -> Objection:
+def price_too_old(c: Case) -> Objection:
     most = c.limits.quote_age_seconds * SECOND
     if not most:
         return None
@@ -210,7 +206,7 @@ def _price_age(c: Case) -> Objection:
     return f"decided on a price {age / SECOND:.1f} s old" if age > most else None
 
 
-def _collar(c: Case) -> Objection:
+def price_collar(c: Case) -> Objection:
     intent = c.intent
     if intent.limit_price is None or intent.reference_price is None:
         return None
@@ -222,31 +218,31 @@ def _collar(c: Case) -> Objection:
     return f"limit {intent.limit_price} is beyond {width:.1%} of {base}" if away > base * width else None
 
 
-def _equity_known(c: Case) -> Objection:
+def no_equity(c: Case) -> Objection:
     return None if c.equity is not None and c.equity > 0 else "the account's equity is not known"
 
 
-def _notional(c: Case) -> Objection:
+def order_value(c: Case) -> Objection:
     assert c.price is not None and c.equity is not None  # the rules above have seen to it
     value = c.price * c.intent.quantity
     most = min(_limit(c.limits.order_equity_fraction) * c.equity, _limit(c.limits.order_dollars))
     return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
 
 
-def _position(c: Case) -> Objection:
+def position_value(c: Case) -> Objection:
     assert c.equity is not None
     most = _limit(c.limits.position_equity_fraction) * c.equity
     return f"{c.after.either:.2f} $ of at most {most:.2f} $" if c.after.either > most else None
 
 
-def _gross(c: Case) -> Objection:
+def gross_exposure(c: Case) -> Objection:
     assert c.equity is not None
     most = _limit(c.limits.gross_equity_fraction) * c.equity
     value = c.gross - c.before.either + c.after.either
     return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
 
 
-def _short(c: Case) -> Objection:
+def short_exposure(c: Case) -> Objection:
     assert c.equity is not None
     most = _limit(c.limits.short_equity_fraction) * c.equity
     value = c.short - c.before.short + c.after.short
@@ -254,54 +250,35 @@ def _short(c: Case) -> Objection:
     return f"{value:.2f} $ of at most {most:.2f} $" if grows and value > most else None
 
 
-def _order_rate(c: Case) -> Objection:
+def order_rate(c: Case) -> Objection:
     most, asked = c.limits.orders_per_minute, c.requests
     if not c.is_exit:
         most, asked = most - most // RESERVED_PART, c.requests + c.cancels
     return f"{asked} of {most} requests in a minute" if asked >= most else None
 
 
-def _open_orders(c: Case) -> Objection:
+def open_orders(c: Case) -> Objection:
     most = c.limits.open_orders
     return f"{c.open_orders} of {most} orders work already" if c.open_orders >= most else None
 
 
-def _rejected(c: Case) -> Objection:
+def rejected_before(c: Case) -> Objection:
     waits = c.rejected >= REJECTIONS_IN_A_ROW and c.now < c.rejected_at + PROBE_AFTER
     return f"the broker rejected {c.rejected} in a row" if waits else None
 
 
-def _shadow(c: Case) -> Objection:
+def shadow(c: Case) -> Objection:
     return "nothing is sent in a shadow session" if c.shadow else None
 
 
 RULES: Sequence[Rule] = (
-    Rule("unknown_slot", False, _unknown_slot),
-    Rule("slot_stopped", False, _slot_stopped),
-    Rule("intent_too_old", False, _too_old),
-    Rule("terms", False, _terms),
-    Rule("size", False, _size),
-    Rule("closing", False, _closing),
-    Rule("flip", False, _flip),
-    Rule("not_there", False, _not_there),
-    Rule("self_crossing", False, _self_crossing),
-    Rule("liquidation", True, _liquidation),
-    Rule("entries_stopped", True, _entries_stopped),
-    Rule("quarantined", True, _quarantined),
-    Rule("account_flip", True, _account_flip),
-    Rule("no_price", True, _price_known),
-    Rule("price_too_old", True, _price_age),
-    Rule("price_collar", True, _collar),
-    Rule("no_equity", True, _equity_known),
-    Rule("order_value", True, _notional),
-    Rule("position_value", True, _position),
-    Rule("gross_exposure", True, _gross),
-    Rule("short_exposure", True, _short),
-    Rule("open_orders", True, _open_orders),
-    Rule("rejected_before", True, _rejected),
-    Rule("order_rate", False, _order_rate),
-    Rule("shadow", False, _shadow),
+    *(unknown_slot, slot_stopped, intent_too_old, terms, size, closing, flip, not_there, self_crossing),
+    *(liquidation, entries_stopped, quarantined, account_flip),
+    *(no_price, price_too_old, price_collar),
+    *(no_equity, order_value, position_value, gross_exposure, short_exposure),
+    *(open_orders, rejected_before, order_rate, shadow),
 )
+FOR_ENTRIES = frozenset(RULES[RULES.index(liquidation) : RULES.index(order_rate)])
 
 
 class Refused(NamedTuple):
@@ -313,11 +290,8 @@ class Refused(NamedTuple):
 
 def judge(case: Case, rules: Sequence[Rule] = RULES) -> Refused | None:
     """Return the first rule that objects to the order, None if it may go."""
-    is_exit = case.is_exit
-    for rule in rules:
-        if rule.entries_only and is_exit:
-            continue
-        detail = rule.objects(case)
-        if detail is not None:
-            return Refused(rule.name, detail)
+    checked = rules if not case.is_exit else [rule for rule in rules if rule not in FOR_ENTRIES]
+    for rule in checked:
+        if (detail := rule(case)) is not None:
+            return Refused(rule.__name__, detail)
     return None

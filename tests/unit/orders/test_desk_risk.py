@@ -85,9 +85,13 @@ def test_an_entry_meets_its_rule(rule: str, terms: dict[str, Any]) -> None:
     assert refusal(world, name) == rule
 
 
-def test_every_rule_has_a_name_of_its_own() -> None:
-    names = [rule.name for rule in RULES]
-    assert len(set(names)) == len(names)
+def test_the_rules_keep_the_names_that_rows_and_news_have() -> None:
+    assert [rule.__name__ for rule in RULES] == [
+        *("unknown_slot", "slot_stopped", "intent_too_old", "terms", "size", "closing", "flip", "not_there"),
+        *("self_crossing", "liquidation", "entries_stopped", "quarantined", "account_flip", "no_price"),
+        *("price_too_old", "price_collar", "no_equity", "order_value", "position_value", "gross_exposure"),
+        *("short_exposure", "open_orders", "rejected_before", "order_rate", "shadow"),
+    ]
 
 
 def test_a_position_grows_to_its_limit_and_no_further() -> None:
