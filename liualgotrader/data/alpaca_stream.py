@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from liualgotrader.common.clock import HOUR, Clock
@@ -68,10 +68,6 @@ class AlpacaStream(StreamingAPI):
 
     async def subscribe(self, symbols: Sequence[str], events: Sequence[WSEventType]) -> bool:
         """Ask for the events of `symbols`; True if the vendor was asked now, False if it will be once connected."""
-        return self.subscribe_now(symbols, events)
-
-    def subscribe_now(self, symbols: Iterable[str], events: Iterable[WSEventType]) -> bool:
-        """The same without waiting."""
         channels = dict.fromkeys(c for event in events for c in _CHANNELS[event])
         self._feed.subscribe(symbols, (*channels, *_ALWAYS))
         return self._flush()

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from random import Random
 from typing import Any, Protocol
 
@@ -55,21 +56,13 @@ class Connection(Protocol):
         """Return, once the connection has ended, why; raise what `on_frame` raised."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Callbacks:
-    """What a library's connection calls: once it is open (before any frame), at signs of life, for each message."""
-
-    opened: Callable[[Connection], None]
-    heard: Callable[[], None]
-    frame: Callable[[bytes], None]
-
-
 class FramesClient:
     """Keeps one websocket open while `run` runs."""
 
     def __init__(self, line: LineSettings, clock: Clock, rng: Random, library: str = "picows") -> None:
         self._line, self._clock, self._rng = line, clock, rng
-        self._connect = _connect_picows if library == "picows" else _connect_websockets
+        is_picows = library == "picows" and find_spec("picows") is not None  # Windows has none
+        self._connect = _connect_picows if is_picows else _connect_websockets
         self._connection: Connection | None = None
         self.heard_at = 0  # machine time of the newest sign of life
         self._failures = 0
@@ -121,19 +114,18 @@ class FramesClient:
 
     async def _one_connection(self) -> str:
         """Return why a connection ended or could not be made."""
-        line = self._line
-        line.before_connecting()
         from websockets.exceptions import WebSocketException
 
+        line = self._line
+        line.before_connecting()
         failures: tuple[type[Exception], ...] = (OSError, TimeoutError, WebSocketException)
         with suppress(ImportError):  # there is no picows on Windows
             from picows import WSError
 
             failures = (*failures, WSError)
-        calls = _Callbacks(self._opened, self._heard, self._frame)
         try:
             async with asyncio.timeout(line.timings.handshake_seconds):
-                connection = await self._connect(line, calls)
+                connection = await self._connect(line, self)
         except failures as error:
             self._connection = None
             return f"cannot connect: {type(error).__name__}: {error}"
@@ -149,11 +141,23 @@ class FramesClient:
         line.on_closed(reason)
         return reason
 
-    def _opened(self, connection: Connection) -> None:
+    # --- called by a library's connection
+
+    def opened(self, connection: Connection) -> None:
+        """Take a connection that is open, before any frame of it."""
         self._connection = connection
         self.connections += 1
-        self._heard()
+        self.heard()
         say(log, "feed_connected", host=self._line.url.split("?")[0])
+
+    def heard(self) -> None:
+        """Record a sign of life."""
+        self.heard_at = self._clock.machine()
+
+    def take(self, payload: bytes) -> None:
+        """Take a message."""
+        self.heard_at = self._clock.machine()
+        self._line.on_frame(payload)
 
     async def _watch(self, connection: Connection) -> None:
         """End the connection when no frame, or no market data, has come for too long; ping before that."""
@@ -171,41 +175,46 @@ class FramesClient:
             if silence > limit / 3:
                 connection.ping()
 
-    def _heard(self) -> None:
-        self.heard_at = self._clock.machine()
 
-    def _frame(self, payload: bytes) -> None:
-        self.heard_at = self._clock.machine()
-        self._line.on_frame(payload)
+async def _connect_picows(line: LineSettings, client: FramesClient) -> Connection:
+    import picows
 
-
-async def _connect_picows(line: LineSettings, calls: _Callbacks) -> Connection:
-    try:
-        import picows
-    except ImportError:  # Windows
-        return await _connect_websockets(line, calls)
-    whole, control = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY), picows.WSMsgType
-    heard, frame = calls.heard, calls.frame
+    whole, control = (picows.WSMsgType.BINARY, picows.WSMsgType.TEXT), picows.WSMsgType
+    heard, take = client.heard, client.take
 
     class Listener(picows.WSListener):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.parts: list[bytes] = []
-            self.connection: _PicowsConnection
+        """The connection, and what it hears."""
+
+        transport: Any
+        parts: list[bytes]
+
+        def send(self, payload: bytes, *, text: bool) -> None:
+            self.transport.send(whole[text], payload)
+
+        def ping(self) -> None:
+            self.transport.send_ping()
+
+        def end(self) -> None:
+            self.transport.disconnect(False)
+
+        async def closed(self) -> str:
+            await self.transport.wait_disconnected()
+            return "the connection was closed"
 
         def on_ws_connected(self, transport: Any) -> None:
-            self.connection = _PicowsConnection(transport, whole)
-            calls.opened(self.connection)
+            self.transport, self.parts = transport, []
+            client.opened(self)
 
         def on_ws_frame(self, transport: Any, received: Any) -> None:
             kind = received.msg_type
             if kind in whole and received.fin:
-                frame(received.get_payload_as_bytes())
+                take(received.get_payload_as_bytes())
             elif kind in whole or kind == control.CONTINUATION:
                 self.parts.append(received.get_payload_as_bytes())
                 heard()
                 if received.fin:
                     payload, self.parts = b"".join(self.parts), []
-                    frame(payload)
+                    take(payload)
             elif kind == control.CLOSE:
                 transport.send_close(received.get_close_code(), received.get_close_message())
                 transport.disconnect()
@@ -222,29 +231,10 @@ async def _connect_picows(line: LineSettings, calls: _Callbacks) -> Connection:
     )
     if listener is None:  # what picows gives for a line that was reset while the handshake was on its way
         raise ConnectionResetError("the connection was reset during the handshake")
-    return listener.connection  # type: ignore[no-any-return]
+    return listener  # type: ignore[no-any-return]
 
 
-class _PicowsConnection:
-    def __init__(self, transport: Any, kinds: tuple[Any, Any]) -> None:
-        self._transport = transport
-        self._text, self._binary = kinds
-
-    def send(self, payload: bytes, *, text: bool) -> None:
-        self._transport.send(self._text if text else self._binary, payload)
-
-    def ping(self) -> None:
-        self._transport.send_ping()
-
-    def end(self) -> None:
-        self._transport.disconnect(False)
-
-    async def closed(self) -> str:
-        await self._transport.wait_disconnected()
-        return "the connection was closed"
-
-
-async def _connect_websockets(line: LineSettings, calls: _Callbacks) -> Connection:
+async def _connect_websockets(line: LineSettings, client: FramesClient) -> Connection:
     from websockets.asyncio.client import connect
 
     class NoRedirect(connect):
@@ -260,16 +250,16 @@ async def _connect_websockets(line: LineSettings, calls: _Callbacks) -> Connecti
         close_timeout=1,
         proxy=None if is_loopback(line.url) else True,
     )
-    connection = _WebsocketsConnection(opened, calls)
-    calls.opened(connection)
+    connection = _WebsocketsConnection(opened, client)
+    client.opened(connection)
     return connection
 
 
 class _WebsocketsConnection:
-    def __init__(self, opened: Any, calls: _Callbacks) -> None:
-        self._opened, self._heard = opened, calls.heard
+    def __init__(self, opened: Any, client: FramesClient) -> None:
+        self._opened, self._heard = opened, client.heard
         self._sending: set[asyncio.Task[None]] = set()
-        self._reading = asyncio.create_task(self._read(calls.frame))
+        self._reading = asyncio.create_task(self._read(client.take))
 
     def send(self, payload: bytes, *, text: bool) -> None:
         self._soon(self._opened.send(payload, text=text))
@@ -301,11 +291,11 @@ class _WebsocketsConnection:
         await (await self._opened.ping())
         self._heard()
 
-    async def _read(self, frame: Callable[[bytes], None]) -> str:
+    async def _read(self, take: Callable[[bytes], None]) -> str:
         from websockets.exceptions import ConnectionClosed
 
         try:
             while True:
-                frame(await self._opened.recv(decode=False))
+                take(await self._opened.recv(decode=False))
         except ConnectionClosed as error:
             return f"the connection was closed: {error}"

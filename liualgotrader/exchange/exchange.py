@@ -266,19 +266,9 @@ class Exchange:
             fees_paid=dollars(ledger.fees),
         )
 
-    def activities(
-        self,
-        account_id: str,
-        *,
-        after: int | None = None,
-        until: int | None = None,
-        direction: str = "asc",
-        limit: int | None = None,
-        page_token: str | None = None,
-    ) -> list[Activity]:
-        """Return fills by time with after < at < until; `page_token` is the id of the last one already seen."""
-        found = _between(self._venue.find_account(account_id).ledger.activities, after, until)
-        return page_of(found, direction, limit, page_token)
+    def activities(self, account_id: str, *, after: int | None = None, until: int | None = None) -> list[Activity]:
+        """Return fills by time with after < at < until."""
+        return _between(self._venue.find_account(account_id).ledger.activities, after, until)
 
     def cash_activities(
         self, account_id: str, *, after: int | None = None, until: int | None = None
@@ -320,22 +310,11 @@ class Exchange:
         state.load(data, self._venue, self._timeline)
 
 
-AnyActivity = TypeVar("AnyActivity", Activity, CashActivity, Activity | CashActivity)
+AnyActivity = TypeVar("AnyActivity", Activity, CashActivity)
 
 
 def _between(activities: Sequence[AnyActivity], after: int | None, until: int | None) -> list[AnyActivity]:
     return [a for a in activities if (after is None or a.at > after) and (until is None or a.at < until)]
-
-
-def page_of(
-    by_time: Sequence[AnyActivity], direction: str, limit: int | None, page_token: str | None
-) -> list[AnyActivity]:
-    """Return one page of activities; `page_token` is the id of the last one already seen."""
-    found = list(by_time) if direction == "asc" else list(reversed(by_time))
-    if page_token is not None:
-        ids = [activity.id for activity in found]
-        found = found[ids.index(page_token) + 1 :] if page_token in ids else []
-    return found[:limit]
 
 
 def _position_view(venue: ExchangeVenue, account: TradedAccount, symbol: str, holding: Holding) -> HeldPosition:

@@ -12,7 +12,6 @@ from aiohttp import web
 from liualgotrader.common.calendar import day_of, new_york, session_at_or_after, sessions
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.exchange.exchange import page_of
 from liualgotrader.exchange.exchange_values import AccountSettings, Activity, CashActivity, Refusal
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, count_in, instant_in
 from liualgotrader.simulator.trading_shapes import (
@@ -126,7 +125,12 @@ async def list_activities(request: web.Request) -> web.Response:
     elif category is not None:
         every = [a for a in every if (category == "trade_activity") is (a.activity_type == _FILL)]
     every.sort(key=lambda a: a.at)
-    return answer([activity_body(a) for a in page_of(every, direction, size, query.get("page_token") or None)])
+    if direction == "desc":
+        every.reverse()
+    ids = [activity.id for activity in every]
+    token = query.get("page_token") or None
+    first = ids.index(token) + 1 if token in ids else 0
+    return answer([activity_body(a) for a in every[first : first + size]])
 
 
 # --- assets
