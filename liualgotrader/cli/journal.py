@@ -37,8 +37,8 @@ from liualgotrader.orders import (
     Condition,
     Decision,
     Desk,
-    Entry,
     Input,
+    JournalRecord,
     LookUp,
     OrderFound,
     Prices,
@@ -130,7 +130,7 @@ def _of_order(lines: Iterable[list[JournalLine]], order: str) -> Iterator[Journa
 def _lines(path: Path) -> Iterator[list[JournalLine]]:
     """Yield each record that tells something, with what the desk decides on it again."""
     desk: Desk | None = None
-    decoder = msgspec.msgpack.Decoder(Entry)
+    decoder = msgspec.msgpack.Decoder(JournalRecord)
     for number, payload in enumerate(read_journal(path), start=1):
         try:
             entry = decoder.decode(payload)

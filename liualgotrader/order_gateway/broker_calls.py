@@ -17,11 +17,11 @@ from liualgotrader.common.tlog import warn
 from liualgotrader.ipc.process_status import MarketHold
 from liualgotrader.orders import (
     Answer,
+    BrokerCall,
     BrokerRequest,
     BrokerSnapshot,
     Cancel,
     CancelAll,
-    Command,
     Input,
     LookUp,
     OrderFound,
@@ -49,7 +49,7 @@ class BrokerCalls:
     ) -> None:
         self._broker, self._timeout, self._unreadable = broker, PATIENCE * timeout_seconds, unreadable
 
-    async def run(self, command: Command) -> Input:
+    async def run(self, command: BrokerCall) -> Input:
         """Return what the desk is to be told of the command's end."""
         match command:
             case Send(order):

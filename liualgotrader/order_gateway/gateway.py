@@ -32,8 +32,8 @@ from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
 from liualgotrader.orders import (
     ACCOUNT_UNKNOWN,
     Announce,
+    BrokerCall,
     CancelAll,
-    Command,
     Condition,
     Decision,
     Input,
@@ -235,7 +235,7 @@ class Gateway:
         for outbox in self.outboxes:
             outbox.flush()
 
-    def _send(self, command: Command) -> None:
+    def _send(self, command: BrokerCall) -> None:
         match command:
             case Send(order):
                 lane = order.symbol
@@ -245,7 +245,7 @@ class Gateway:
                 lane = command.symbol
         self.lanes.put(lane, lambda: self._run(command))
 
-    async def _run(self, command: Command) -> None:
+    async def _run(self, command: BrokerCall) -> None:
         result = await self._errands.run(command)
         self.tell(result)
 

@@ -12,7 +12,7 @@ from liualgotrader.common.clock import Clock
 from liualgotrader.common.rows import Progress, Row
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.journal import JournalWriter, read_journal
-from liualgotrader.orders import Announce, BrokerSnapshot, Decision, Desk, Entry, Input, Recovered, Warn, Write
+from liualgotrader.orders import Announce, BrokerSnapshot, Decision, Desk, Input, JournalRecord, Recovered, Warn, Write
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ JOURNAL_FILE = "money.journal"
 RESERVE_BYTES = 16 * 1024 * 1024
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Entry)
+_decoder = msgspec.msgpack.Decoder(JournalRecord)
 
 
 class JournaledDesk:
@@ -85,7 +85,7 @@ class JournaledDesk:
         for told in inputs:
             wanted = self.desk.relevant(told) if isinstance(told, BrokerSnapshot) else told
             now, machine = self._clock.now(), self._clock.machine()
-            self._journal.append(_encoder.encode(Entry(now, machine, wanted)))
+            self._journal.append(_encoder.encode(JournalRecord(now, machine, wanted)))
             decisions += self.desk.decide(wanted, now, machine)
         if any(not isinstance(d, (Announce, Warn)) for d in decisions):
             self._journal.sync()

@@ -36,21 +36,21 @@ def on_account(state: DeskState, account: BrokerAccount) -> None:
     state.condition(
         ACCOUNT_UNKNOWN, f"the broker does not state {' and '.join(unknown)} of the account" if unknown else ""
     )
-    _weigh_loss(state)
+    _check_loss(state)
     state.outputs.add(Announce(state.account_news()))
 
 
-def on_prices(state: DeskState, told: Prices) -> None:
+def on_prices(state: DeskState, message: Prices) -> None:
     """Take in newest prices and previous closes of what is held; a stopped strategy's stops and targets are honoured."""
-    for symbol in {**told.prices, **told.closes}:
-        price, close = told.prices.get(symbol), told.closes.get(symbol)
+    for symbol in {**message.prices, **message.closes}:
+        price, close = message.prices.get(symbol), message.closes.get(symbol)
         if price is not None:
             state.positions.see(symbol, price)
         if symbol in state.day.symbols:
             state.day.of(symbol).look(state.now, price, close)
             _say_unknown(state, symbol)
-    guard_stopped(state, told.prices)
-    _weigh_loss(state)
+    guard_stopped(state, message.prices)
+    _check_loss(state)
 
 
 def _say_unknown(state: DeskState, symbol: str) -> None:
@@ -66,12 +66,12 @@ def _say_unknown(state: DeskState, symbol: str) -> None:
         state.outputs.warn("WARNING", f"{symbol}: {text}")
 
 
-def on_traded_before(state: DeskState, told: TradedBefore) -> None:
+def on_traded_before(state: DeskState, message: TradedBefore) -> None:
     """Count what this session's strategies have traded today in earlier batches."""
-    state.day.traded_before(told)
+    state.day.traded_before(message)
 
 
-def _weigh_loss(state: DeskState) -> None:
+def _check_loss(state: DeskState) -> None:
     """Stop entries, and then flatten, when our positions have lost too much of the equity that the day began with.
 
     Entries stop at the newest figures. Positions are closed only when a second answer, `LOOKS_APART` later, shows the loss.

@@ -57,7 +57,7 @@ def find(state: DeskState, seen: BrokerOrder) -> DeskOrder | None:
         return None if _is_another(state, known, seen) else known
     if before is not None:
         order = _adopt(state, seen, before.slot, before)
-        settle(state, before)  # its end has waited for this
+        catch_up(state, before)  # its end has waited for this
         return order
     own = state.own_id(seen.client_order_id)
     return _adopt(state, seen, own.slot, None) if own is not None else None
@@ -67,7 +67,7 @@ def _is_another(state: DeskState, order: DeskOrder, seen: BrokerOrder) -> bool:
     """Whether the broker has something else under our id, as it can after our files were lost: nothing of it is booked."""
     if (order.symbol, order.side) == (seen.symbol, seen.side):
         return False
-    if state.broker_view.name_stranger(seen.broker_order_id):
+    if state.broker_view.name_order(seen.broker_order_id):
         other = f"{seen.side} {plain(seen.quantity)} {seen.symbol}, {plain(seen.filled_quantity)} filled"
         what = f"the broker has another order under the id {seen.client_order_id} ({other})"
         state.outputs.warn("ERROR", f"{what} than ours, to {order.side} {order.symbol}: look at it there")
@@ -79,7 +79,7 @@ def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: Broker
     lost = order.state is OrderState.REJECTED and not order.broker_order_id
     was_waiting = order.awaits_answer
     state.orders.name(order, seen.broker_order_id)
-    before = state.orders.by_id.get(order.leaves_room_of) if not order.seen_at else None
+    before = state.orders.by_id.get(order.predecessor) if not order.seen_at else None
     if before is not None and seen.quantity > order.quantity and seen.filled_quantity == before.filled + before.offset:
         order.offset = seen.filled_quantity  # this vendor counts again what the chain of replacements filled before it
     for leg in seen.legs:
@@ -90,13 +90,13 @@ def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: Broker
     if execution is not None:
         state.book(order, execution)
     filled = seen.filled_quantity - order.offset
-    if filled > order.told_filled:
-        order.told_filled, order.average_told = filled, seen.average_price
+    if filled > order.reported_filled:
+        order.reported_filled, order.reported_average = filled, seen.average_price
     if is_newest:
         # A time far ahead is nonsense, and would make every later view of the order an old one.
         order.seen_at = min(seen.updated_at, state.now + MINUTE)
         _step(state, order, seen, lost=lost)
-    settle(state, order)
+    catch_up(state, order)
     if was_waiting and order.state in WORKING:
         if order.intent.cancel_after > 0:  # its lifetime begins
             state.market.set(state.now + order.intent.cancel_after, Due.EXPIRE, order.client_order_id)
@@ -126,7 +126,7 @@ def _step(state: DeskState, order: DeskOrder, seen: BrokerOrder, *, lost: bool) 
         state.move(order, OF_BROKER[seen.state], at=order.seen_at)
 
 
-def settle(state: DeskState, order: DeskOrder) -> None:
+def catch_up(state: DeskState, order: DeskOrder) -> None:
     """Bring the state up to what is booked: a partial fill, a late complete one, an end that waited for its fills.
 
     An order that a person has replaced ends when we know by what, so that at no moment nothing seems to work.
@@ -174,7 +174,7 @@ def on_answer(state: DeskState, answer: Answer) -> None:
 
 
 def _reopen_predecessor(state: DeskState, order: DeskOrder) -> None:
-    before = state.orders.by_id.get(order.leaves_room_of)
+    before = state.orders.by_id.get(order.predecessor)
     if before is not None and not state.orders.is_replaced(before):
         not_replaced(state, before)
 
@@ -212,7 +212,7 @@ def _not_there(state: DeskState, order: DeskOrder) -> None:
     """Send it again under the same id while it is valid; give up only after a request could no longer arrive."""
     may_resend = (
         order.resent < RESENDS
-        and not order.leaves_room_of
+        and not order.predecessor
         and not order.cancel_wanted
         and state.machine <= order.intent.valid_until
         and not (order.opening and state.conditions)
@@ -262,13 +262,13 @@ def take_executions(state: DeskState, executions: Iterable[BrokerExecution]) -> 
     for execution in sorted(executions, key=lambda e: (e.at, e.cumulative_quantity)):
         order = state.orders.of_broker(execution.broker_order_id)
         if order is not None and state.book(order, execution):
-            settle(state, order)
+            catch_up(state, order)
 
 
 def judge_adopted(state: DeskState) -> None:
     """Tell entries and exits apart among adopted orders, now that the fills that came with them are booked."""
     for order in state.orders.all_working():
-        if order.origin is Origin.ADOPTED and not order.leaves_room_of:
+        if order.origin is Origin.ADOPTED and not order.predecessor:
             order.opening = state.may_open(order)
 
 
@@ -280,7 +280,7 @@ def _replaces_by_hand(order: DeskOrder, before: DeskOrder, seen: BrokerOrder) ->
     if seen.filled_quantity == filled and seen.quantity != rest:  # as in `see`: it counts the chain, not itself
         order.offset = filled
     order.opening = before.opening or seen.quantity - order.offset > rest
-    order.cancel_wanted, order.hurry = before.cancel_wanted, before.hurry  # whoever wanted it gone still does
+    order.cancel_wanted, order.urgent = before.cancel_wanted, before.urgent  # whoever wanted it gone still does
     return {"replaces": before.client_order_id, **parent_of(order)}
 
 

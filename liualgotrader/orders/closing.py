@@ -16,9 +16,9 @@ from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.orders.desk_messages import Cancel, CancelAll
 from liualgotrader.orders.desk_parts import Closing, Due
+from liualgotrader.orders.desk_positions import Position
 from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.order import DeskOrder, Origin, held_by_exits
-from liualgotrader.orders.positions import Position
 from liualgotrader.orders.states import OrderStep
 
 LONGEST_WAIT = 32  # market seconds between two attempts to cancel
@@ -32,11 +32,11 @@ def want_cancel(state: DeskState, order: DeskOrder, reason: str, *, patient: boo
     if order.state is OrderState.WRITTEN:  # it waits, the broker does not have it
         state.move(order, OrderStep.CANCELED, reason=reason)
         return
-    hurries = order.cancel_wanted and not patient and not order.hurry
+    hurries = order.cancel_wanted and not patient and not order.urgent
     if order.state.is_final or order.ending not in (None, OrderState.REPLACED) or (order.cancel_wanted and not hurries):
         return
     order.cancel_wanted = order.cancel_wanted or reason
-    order.hurry = order.hurry or not patient
+    order.urgent = order.urgent or not patient
     if order.ending is OrderState.REPLACED:  # what takes its place takes the wish over
         return
     if order.state is not OrderState.PENDING_CANCEL:
@@ -48,11 +48,11 @@ def ask_cancel(state: DeskState, order: DeskOrder) -> None:
     if order.state is OrderState.PENDING_REPLACE:
         following = state.orders.by_id[order.successor] if order.successor else None
         if following is not None and not following.state.is_final:  # the broker may have told of it already
-            want_cancel(state, following, order.cancel_wanted, patient=not order.hurry)
+            want_cancel(state, following, order.cancel_wanted, patient=not order.urgent)
             return
     if order.state.is_final or order.awaits_answer or not order.broker_order_id:
         return
-    if not order.hurry and state.orders.cancels(state.now) >= state.terms.limits.orders_per_minute:
+    if not order.urgent and state.orders.cancels(state.now) >= state.terms.limits.orders_per_minute:
         state.market.set(state.now + SECOND, Due.CANCEL_AGAIN, order.client_order_id)
         return
     state.move(order, OrderStep.CANCEL_ASKED, reason=order.cancel_wanted)
@@ -202,14 +202,14 @@ def take_back_entries(state: DeskState, reason: str, slot: int | None = None) ->
             want_cancel(state, order, reason)
 
 
-def follow(state: DeskState, order: DeskOrder) -> None:
+def follow_closings(state: DeskState, order: DeskOrder) -> None:
     """An order has ended or filled: go on with the closings that waited for it, or begin one that it made necessary."""
     _close_what_must_not_stay(state, order.slot, order.symbol)
     for closing in state.closings.in_symbol(order.symbol):
         advance(state, closing)
 
 
-def there_again(state: DeskState, symbol: str) -> None:
+def close_again(state: DeskState, symbol: str) -> None:
     """The account has what our books say again: close what was given up while it did not."""
     for slot, where, _ in state.positions.open():
         if where == symbol:

@@ -115,17 +115,17 @@ class Day:
         part.paid += signed * price
         self.fees += fee
 
-    def traded_before(self, told: TradedBefore) -> None:
+    def traded_before(self, message: TradedBefore) -> None:
         """Count what earlier batches of today have traded in a symbol: of what is carried, so much is of today."""
-        if told.symbol in self._before:
+        if message.symbol in self._before:
             return
-        self._before.add(told.symbol)
-        part = self.of(told.symbol)
-        part.see(told.value / told.quantity if told.value * told.quantity > 0 else None)
-        part.opening -= told.quantity
-        part.traded += told.quantity
-        part.paid += told.value
-        self.fees += told.fees
+        self._before.add(message.symbol)
+        part = self.of(message.symbol)
+        part.see(message.value / message.quantity if message.value * message.quantity > 0 else None)
+        part.opening -= message.quantity
+        part.traded += message.quantity
+        part.paid += message.value
+        self.fees += message.fees
 
     def gain(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Return what our positions have gained today, fees paid, US dollars; `marks` are the prices known."""

@@ -77,20 +77,20 @@ class Desk:
 
     # --- deciding ----------------------------------------------------------------------------------
 
-    def decide(self, told: Input, now: int, machine: int) -> list[Decision]:
+    def decide(self, message: Input, now: int, machine: int) -> list[Decision]:
         """Return what follows from one input, in order; `now` is market time and `machine` machine time, ns.
 
         Carry out the decisions only after the input is on disk.
         """
         restarted = self._state is not None
-        if self._state is None and isinstance(told, Begin):
-            self._state = DeskState(told)
+        if self._state is None and isinstance(message, Begin):
+            self._state = DeskState(message)
         state = self.state
         state.now, state.machine = now, machine
-        if isinstance(told, Begin):
-            _on_begin(state, told, restarted=restarted)
+        if isinstance(message, Begin):
+            _on_begin(state, message, restarted=restarted)
         else:
-            _HANDLERS[type(told)](state, told)
+            _HANDLERS[type(message)](state, message)
         return _with_consequences(state)
 
     @property
@@ -256,13 +256,13 @@ def _resting_stop(state: DeskState, slot: int, symbol: str, held: Decimal) -> De
     return max(stops.values()) if stops and covered else None
 
 
-def _on_begin(state: DeskState, told: Begin, *, restarted: bool) -> None:
-    state.take_terms(told)
+def _on_begin(state: DeskState, message: Begin, *, restarted: bool) -> None:
+    state.take_terms(message)
     state.broker_view.begin()
     state.conditions.pop(LEAVING, None)
     state.closings.keep_only_everything()
     state.condition(reconcile.WAITING, reconcile.WAITING_TEXT, quiet=True)
-    hours = told.terms.hours
+    hours = message.terms.hours
     if not hours.bypass and hours.liquidates_at > 0:
         state.market.set(hours.liquidates_at, Due.LIQUIDATE)
     if restarted:
@@ -279,8 +279,8 @@ def _with_consequences(state: DeskState) -> list[Decision]:
         if order.stored_filled != order.filled:
             state.store(order)
         _remember_rejections(state, order)
-        closing.follow(state, order)
-        exits.follow(state, order.symbol)
+        closing.follow_closings(state, order)
+        exits.follow_waiting(state, order.symbol)
     raise RuntimeError(f"the desk does not come to rest: {[o.client_order_id for o in state.changed]}")
 
 
@@ -317,25 +317,25 @@ def _remember_rejections(state: DeskState, order: DeskOrder) -> None:
 # --- one function for each kind of input -----------------------------------------------------------------
 
 
-def _on_carried(state: DeskState, told: Carried) -> None:
-    resolving.found_again(state, told.slot, told.symbol)
-    rebuilding.carry_on(state, told)
-    rebuilding.take_over(state, told.slot, told.symbol)
+def _on_carried(state: DeskState, message: Carried) -> None:
+    resolving.found_again(state, message.slot, message.symbol)
+    rebuilding.carry_on(state, message)
+    rebuilding.take_over(state, message.slot, message.symbol)
 
 
-def _on_recovered(state: DeskState, told: Recovered) -> None:
-    rebuilding.on_recovered(state, told)
+def _on_recovered(state: DeskState, message: Recovered) -> None:
+    rebuilding.on_recovered(state, message)
     _ask_after_restart(state)
 
 
-def _on_restated(state: DeskState, told: Restated) -> None:
-    resolving.found_again(state, told.slot, told.symbol)
-    resolving.on_restated(state, told)
-    rebuilding.take_over(state, told.slot, told.symbol)
+def _on_restated(state: DeskState, message: Restated) -> None:
+    resolving.found_again(state, message.slot, message.symbol)
+    resolving.on_restated(state, message)
+    rebuilding.take_over(state, message.slot, message.symbol)
 
 
-def _on_declare(state: DeskState, told: Declare) -> None:
-    intents.on_declare(state, told)
+def _on_declare(state: DeskState, message: Declare) -> None:
+    intents.on_declare(state, message)
     if closing.liquidation_is_over(state):
         closing.liquidate(state)
 
@@ -347,17 +347,17 @@ def _on_reconnected(state: DeskState, _: Reconnected) -> None:
     state.ask_reconcile()
 
 
-def _on_condition(state: DeskState, told: Condition) -> None:
-    state.condition(told.name, told.text)
-    if told.takes_back:
-        closing.take_back_entries(state, told.text)
+def _on_condition(state: DeskState, message: Condition) -> None:
+    state.condition(message.name, message.text)
+    if message.takes_back:
+        closing.take_back_entries(state, message.text)
 
 
-def _on_leave(state: DeskState, told: Leave) -> None:
-    state.condition(LEAVING, told.reason, quiet=True)
-    closing.take_back_entries(state, told.reason)
+def _on_leave(state: DeskState, message: Leave) -> None:
+    state.condition(LEAVING, message.reason, quiet=True)
+    closing.take_back_entries(state, message.reason)
     exits.on_leave(state)
-    if not told.resumes:
+    if not message.resumes:
         resolving.write_off(state)
 
 
@@ -387,7 +387,7 @@ _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
     Earlier: rebuilding.on_earlier,
     Restated: _on_restated,
     Missing: resolving.on_missing,
-    Resolve: resolving.on_settle,
+    Resolve: resolving.on_resolve,
     OrderIntent: intents.on_order,
     CancelIntent: intents.on_cancel,
     ReplaceIntent: intents.on_replace,
@@ -403,8 +403,8 @@ _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
     Condition: _on_condition,
     KillSwitch: account_state.kill,
     Resume: lambda state, _: account_state.resume(state),
-    Flatten: lambda state, told: closing.flatten(state, told.slot, told.reason),
-    StopSlotTrading: lambda state, told: closing.stop_slot(state, told.slot, told.reason),
+    Flatten: lambda state, message: closing.flatten(state, message.slot, message.reason),
+    StopSlotTrading: lambda state, message: closing.stop_slot(state, message.slot, message.reason),
     Leave: _on_leave,
     Prices: account_state.on_prices,
     TradedBefore: account_state.on_traded_before,

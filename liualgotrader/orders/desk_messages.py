@@ -303,7 +303,7 @@ Input = (
 )
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class JournalRecord(msgspec.Struct, frozen=True, array_like=True):
     """One record of the money journal: an input, and both clocks when the desk was told."""
 
     now: int
@@ -387,5 +387,5 @@ class Warn(msgspec.Struct, frozen=True):
     text: str
 
 
-Command = Send | Cancel | Replace | LookUp | Reconcile
-Decision = Command | CancelAll | Write | Tell | Announce | Warn
+BrokerCall = Send | Cancel | Replace | LookUp | Reconcile
+Decision = BrokerCall | CancelAll | Write | Tell | Announce | Warn

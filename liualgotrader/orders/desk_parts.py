@@ -165,10 +165,10 @@ class Quarantine:
         """Open nothing in a symbol until a person has settled it, whatever a comparison says meanwhile."""
         self._for_a_person[slot, symbol] = self._reasons[symbol] = why
 
-    def miss(self, told: Missing, why: str) -> None:
+    def miss(self, message: Missing, why: str) -> None:
         """Set a symbol apart in which a slot's strategy should hold more than there is."""
-        self.missing[told.slot, told.symbol] = told
-        self.set_apart(told.slot, told.symbol, why)
+        self.missing[message.slot, message.symbol] = message
+        self.set_apart(message.slot, message.symbol, why)
 
     def found_again(self, slot: int, symbol: str) -> bool:
         """Forget that a slot's position was missing; return whether it was."""
@@ -280,7 +280,7 @@ class BrokerView:
         self._foreign: dict[str, Decimal] = {}  # signed shares that are not ours
         self.differences: dict[str, Decimal] = {}  # signed shares that the account has beyond our books, seen twice
         self.suspects: dict[str, Decimal] = {}  # differences seen once
-        self.strangers: set[str] = set()  # broker ids of orders that are not ours, named since the start
+        self.named_orders: set[str] = set()  # broker ids of orders that are not ours, named since the start
         self.sequence = 0  # newest number of the broker's order stream
         self.connections = 0  # of the broker's order stream
         self.attached = False  # it was connected since the newest `Begin`: what is ours has been taken up
@@ -350,16 +350,16 @@ class BrokerView:
 
     # --- comparing
 
-    def name_stranger(self, broker_order_id: str) -> bool:
+    def name_order(self, broker_order_id: str) -> bool:
         """Return whether an order has not been named since the start, and take note that it is now."""
-        new = broker_order_id not in self.strangers
-        self.strangers.add(broker_order_id)
+        new = broker_order_id not in self.named_orders
+        self.named_orders.add(broker_order_id)
         return new
 
     def begin(self) -> None:
-        """A new `Begin`: nothing is attached, and strangers are named again."""
+        """A new `Begin`: no stream is attached, and orders that are not ours are named again."""
         self.attached = False
-        self.strangers.clear()
+        self.named_orders.clear()
 
     def connect(self) -> None:
         """The order stream is (again) connected."""
@@ -387,11 +387,11 @@ class BrokerView:
         self._unopened.discard(symbol)
         return new
 
-    def see_unread(self, unread: Mapping[str, str]) -> None:
+    def take_unread(self, unread: Mapping[str, str]) -> None:
         """Take in the symbols of which the newest answer could not be read."""
         self.unread = unread
 
-    def may_ask(self, fills: int) -> bool:
+    def begin_question(self, fills: int) -> bool:
         """Return whether the broker's books are to be asked for now, and take note that they are.
 
         One question at a time. Not before everything that earlier batches left has been taken up: what is not ours by

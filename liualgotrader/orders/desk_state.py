@@ -29,8 +29,8 @@ from liualgotrader.common.rows import OrderEventRow, OrderRow, PlanRow
 from liualgotrader.orders.day_gain import Day
 from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send
 from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine
+from liualgotrader.orders.desk_positions import Position, Positions
 from liualgotrader.orders.order import DeskOrder, Orders, Origin, order_row, trade_row
-from liualgotrader.orders.positions import Position, Positions
 from liualgotrader.orders.states import OrderStep, after
 
 KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
@@ -61,7 +61,9 @@ class DeskState:
         self.changed: deque[DeskOrder] = deque()  # orders that have ended or filled during this input
         self.fills = 0
         self._fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
-        self._exits_told: set[tuple[int, str, str]] = set()  # (slot, symbol, cause) of failed exits a person knows of
+        self._failed_exits_reported: set[tuple[int, str, str]] = (
+            set()
+        )  # (slot, symbol, cause) of failed exits a person knows of
         self._disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
         self.take_terms(begin)
 
@@ -109,7 +111,7 @@ class DeskState:
 
     def ask_reconcile(self) -> None:
         """Ask for the broker's books, once the question that is out has been answered."""
-        if not self.broker_view.may_ask(self.fills):
+        if not self.broker_view.begin_question(self.fills):
             return
         if compared_at := self.broker_view.compared_at:
             oldest = min((o.written_at for o in self.orders.all_working()), default=self.now)
@@ -147,7 +149,7 @@ class DeskState:
 
     def refuse(self, order: DeskOrder, rule: str, detail: str) -> None:
         """Store an order that risk said no to, and tell its slot which rule did."""
-        self.orders.add_refused(order)
+        self.orders.add_ended(order)
         order.state = OrderState.REFUSED
         order.reason = rule
         self._event(order, "refused", {"rule": rule, "detail": detail})
@@ -159,8 +161,8 @@ class DeskState:
     def exit_failed(self, order: DeskOrder, cause: str, what: str) -> None:
         """Tell a person, once for each cause until an exit trades again, that a strategy does not get out."""
         key = order.slot, order.symbol, cause
-        if key not in self._exits_told:
-            self._exits_told.add(key)
+        if key not in self._failed_exits_reported:
+            self._failed_exits_reported.add(key)
             strategy = self.slot(order.slot).strategy or f"slot {order.slot}"
             self.outputs.warn("WARNING", f"{order.symbol}: an exit of {strategy} was {what}")
 
@@ -234,7 +236,7 @@ class DeskState:
                 quantity=order.quantity,
                 filled_quantity=order.filled,
                 reason=reason,
-                chain=self.orders.root(order).client_order_id if order.leaves_room_of else "",
+                chain=self.orders.root(order).client_order_id if order.predecessor else "",
                 type=intent.type,
                 limit_price=intent.limit_price,
                 stop_price=intent.stop_price,
@@ -271,13 +273,15 @@ class DeskState:
                 "ERROR",
                 f"{order.client_order_id}: execution {execution.execution_id} overlaps others; {fresh} of it are new",
             )
-        order.told_filled = max(order.told_filled, order.filled)
+        order.reported_filled = max(order.reported_filled, order.filled)
         order.misses = 0
         self.take(order, execution, fresh, order.filled)
         if (plan := self.slot(order.slot).plan) is not None:
             self.outputs.write(trade_row(order, execution, fresh, plan.algo_run_id, plan.account_id))
-        if self._exits_told and not order.opening:
-            self._exits_told = {key for key in self._exits_told if key[:2] != (order.slot, order.symbol)}
+        if self._failed_exits_reported and not order.opening:
+            self._failed_exits_reported = {
+                key for key in self._failed_exits_reported if key[:2] != (order.slot, order.symbol)
+            }
         self.keep(order)
         self.changed.append(order)
         return True

@@ -101,7 +101,7 @@ def send(state: DeskState, order: DeskOrder) -> None:
     state.send(order)
 
 
-def follow(state: DeskState, symbol: str) -> None:
+def follow_waiting(state: DeskState, symbol: str) -> None:
     """Something in the symbol has ended or filled: go on with the exits that wait."""
     for order in [o for o in state.orders.waiting.values() if o.symbol == symbol]:
         if order.state is OrderState.WRITTEN:

@@ -244,7 +244,7 @@ def _case(state: DeskState, order: DeskOrder) -> Case:
     mark = positions.valued_at(symbol)
     others = [o for o in state.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
     held = positions.held(order.slot, symbol)
-    leaves = held * intent.side.sign < 0 and not order.leaves_room_of
+    leaves = held * intent.side.sign < 0 and not order.predecessor
     beside = exits.staying(state, order) if leaves and others else others
     own = state.own_id(order.client_order_id)
     rejected, since = slot.rejections.get((symbol, str(intent.side)), (0, 0))
@@ -288,7 +288,7 @@ def _case(state: DeskState, order: DeskOrder) -> Case:
 def _only_one_trades(other: DeskOrder, order: DeskOrder) -> bool:
     """Whether of two orders only one can trade: a replacement and what it replaces, the exits of one bracket."""
     bound = bool(order.group) and order.group in (other.group, other.client_order_id)
-    return other.client_order_id == order.leaves_room_of or (bound and other.side is order.side)
+    return other.client_order_id == order.predecessor or (bound and other.side is order.side)
 
 
 def _found(case: Case) -> dict[str, str]:

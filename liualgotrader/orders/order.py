@@ -40,7 +40,7 @@ class Origin(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class DeskOrder:
-    """An order's whole life. `filled` counts what is booked; `told_filled` what the broker says has traded."""
+    """An order's whole life. `filled` counts what is booked; `reported_filled` what the broker says has traded."""
 
     intent: OrderIntent
     origin: Origin
@@ -59,14 +59,14 @@ class DeskOrder:
     filled: Decimal = ZERO
     booked_value: Decimal = ZERO
     stored_filled: Decimal = ZERO  # as its newest row says
-    told_filled: Decimal = ZERO
-    average_told: Decimal | None = None
+    reported_filled: Decimal = ZERO
+    reported_average: Decimal | None = None
     offset: Decimal = ZERO  # what the broker counts as filled although its predecessor did it
     coverage: FillCoverage = field(default_factory=FillCoverage)
     ending: OrderState | None = None  # the end that waits until everything filled is booked
     events: int = 0
     cancel_wanted: str = ""  # why, while a cancel is wanted and not confirmed
-    hurry: bool = False  # its cancel waits for no budget
+    urgent: bool = False  # its cancel waits for no budget
     asked_cancels: int = 0
     asked_for: bool = False  # a look-up is out
     lookups: int = 0
@@ -74,7 +74,7 @@ class DeskOrder:
     misses: int = 0  # snapshots that lacked executions which the order says it had
     successor: str = ""  # client id of the order that replaces it
     replaced_by: str = ""  # the broker's id of what a person put in the place of an earlier batch's order
-    leaves_room_of: str = ""  # client id of the order it replaces
+    predecessor: str = ""  # client id of the order it replaces
     chain: int = 0  # how many replacements its chain has seen
     is_leg: bool = False
     group: str = ""  # exits of one bracket, an order and what has replaced it: only one of them can trade
@@ -87,7 +87,7 @@ class DeskOrder:
 
     def takes_the_place_of(self, before: DeskOrder) -> None:
         """Take note that it replaces another order, or is to: only one of them can trade."""
-        self.leaves_room_of, self.group = before.client_order_id, before.group or before.client_order_id
+        self.predecessor, self.group = before.client_order_id, before.group or before.client_order_id
         self.is_leg = before.is_leg
 
     @property
@@ -100,7 +100,7 @@ class DeskOrder:
     @property
     def missing(self) -> Decimal:
         """Shares that the broker says have traded and that are not booked yet."""
-        return max(ZERO, self.told_filled - self.filled)
+        return max(ZERO, self.reported_filled - self.filled)
 
     @property
     def is_done(self) -> bool:
@@ -142,9 +142,9 @@ class DeskOrder:
         """
         if not self.missing:
             return
-        price = (average * self.told_filled - self.booked_value) / self.missing
+        price = (average * self.reported_filled - self.booked_value) / self.missing
         price = (price if price > 0 else average).quantize(_PRICE_STEP)
-        before, hole = None, self.coverage.hole(self.told_filled)
+        before, hole = None, self.coverage.hole(self.reported_filled)
         while hole is not None and hole != before:
             low, high = hole
             yield BrokerExecution(
@@ -158,7 +158,7 @@ class DeskOrder:
                 at=at,
                 cumulative_quantity=high + self.offset,
             )
-            before, hole = hole, self.coverage.hole(self.told_filled)
+            before, hole = hole, self.coverage.hole(self.reported_filled)
 
 
 class Orders:
@@ -183,7 +183,7 @@ class Orders:
             self._by_broker[order.broker_order_id] = order
         self._working.setdefault(order.symbol, {})[order.client_order_id] = order
 
-    def add_refused(self, order: DeskOrder) -> None:
+    def add_ended(self, order: DeskOrder) -> None:
         """Take in an order that works nowhere."""
         self.by_id[order.client_order_id] = order
 
@@ -224,8 +224,8 @@ class Orders:
 
     def root(self, order: DeskOrder) -> DeskOrder:
         """Return the order that a chain of replacements goes back to, whoever made them."""
-        while order.leaves_room_of:
-            order = self.by_id[order.leaves_room_of]
+        while order.predecessor:
+            order = self.by_id[order.predecessor]
         return order
 
     def leaf(self, order: DeskOrder) -> DeskOrder:
@@ -328,7 +328,7 @@ def counted(order: DeskOrder, orders: Orders) -> Decimal:
     """Return the shares by which an order can change a position, beyond what the order it replaces can."""
     if order.is_leg:  # never more than its parent has filled
         return ZERO
-    before = orders.by_id.get(order.leaves_room_of)
+    before = orders.by_id.get(order.predecessor)
     room = before.remaining if before is not None and not before.state.is_final else ZERO
     return max(ZERO, order.remaining - room)
 

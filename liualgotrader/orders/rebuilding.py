@@ -25,13 +25,13 @@ from liualgotrader.orders.order import DeskOrder, Origin, trade_row, with_terms
 TAKEN_BACK = "the journal was lost, and with it the order's lifetime"
 
 
-def on_earlier(state: DeskState, told: Earlier) -> None:
+def on_earlier(state: DeskState, message: Earlier) -> None:
     """Bring an earlier batch's order up to what the broker says: its executions and its state, in its own rows."""
-    left, seen = told.left, told.seen
+    left, seen = message.left, message.seen
     known = state.orders.earlier.get(left.order.client_order_id)
     if known is not None and known[1].slot:
         return  # a slot has it: it is followed like any other
-    order = known[1] if known is not None else as_recorded(left, seen, told.executions)
+    order = known[1] if known is not None else as_recorded(left, seen, message.executions)
     order.broker_order_id = seen.broker_order_id
     order.quantity = seen.quantity - order.offset if seen.quantity > 0 else order.quantity  # as after a split
     order.intent = with_terms(
@@ -41,16 +41,16 @@ def on_earlier(state: DeskState, told: Earlier) -> None:
         stop_price=seen.stop_price or order.intent.stop_price,
     )
     before = order.stored_filled, order.state
-    for execution in sorted(told.executions, key=lambda e: e.cumulative_quantity):
+    for execution in sorted(message.executions, key=lambda e: e.cumulative_quantity):
         _book(state, left, order, execution)
-    order.told_filled = max(order.filled, seen.filled_quantity - order.offset)
+    order.reported_filled = max(order.filled, seen.filled_quantity - order.offset)
     for execution in order.unnamed(seen.average_price or order.average_price or ZERO, seen.updated_at):
         _book(state, left, order, execution)
         if not order.missing:
             break
     order.state, order.updated_at, order.seen_at = seen.state, seen.updated_at, seen.updated_at
     order.replaced_by = seen.replaced_by
-    order.told_filled = order.filled
+    order.reported_filled = order.filled
     state.orders.take_earlier(left, order)
     if before != (order.filled, order.state):
         order.events += 1
@@ -59,11 +59,11 @@ def on_earlier(state: DeskState, told: Earlier) -> None:
         state.store(order)
 
 
-def carry_on(state: DeskState, told: Carried) -> None:
+def carry_on(state: DeskState, message: Carried) -> None:
     """Give a slot what its strategy holds from an earlier batch, with its stop and target."""
-    position = state.carry(told.slot, told.symbol, told.quantity, told.average_price)
-    position.planned_stop, position.planned_target = told.planned_stop, told.planned_target
-    state.tell_protection(told.slot, told.symbol, position)
+    position = state.carry(message.slot, message.symbol, message.quantity, message.average_price)
+    position.planned_stop, position.planned_target = message.planned_stop, message.planned_target
+    state.tell_protection(message.slot, message.symbol, position)
 
 
 def take_over(state: DeskState, slot: int, symbol: str) -> None:
@@ -73,7 +73,7 @@ def take_over(state: DeskState, slot: int, symbol: str) -> None:
         fits = (left.strategy, order.symbol, order.slot) == (strategy, symbol, 0) and held * order.side.sign < 0
         if fits and order.state is OrderState.REPLACED and order.replaced_by:
             order.slot = slot
-            state.orders.add_refused(order)
+            state.orders.add_ended(order)
             state.orders.expect(order.replaced_by, order)
         elif fits and not order.state.is_final:
             order.slot = slot
@@ -145,20 +145,20 @@ def _book(state: DeskState, left: EarlierOrder, order: DeskOrder, execution: Bro
         state.outputs.write(trade_row(order, execution, fresh, left.order.algo_run_id, left.account_id))
 
 
-def on_recovered(state: DeskState, told: Recovered) -> None:
+def on_recovered(state: DeskState, message: Recovered) -> None:
     """Take in what the record and the broker have of this batch, before anything else but `Begin`."""
-    record = told.record
+    record = message.record
     state.outputs.number_rows_after(record.progress.number)
     for row in record.foreign:
         state.broker_view.set_foreign(row.symbol, row.quantity)
-    if told.opened:
+    if message.opened:
         state.broker_view.open_books()
-    for carried in told.carried:
+    for carried in message.carried:
         carry_on(state, carried)
-    views = {name: view for view in told.seen for name in (view.client_order_id, view.broker_order_id)}
+    views = {name: view for view in message.seen for name in (view.client_order_id, view.broker_order_id)}
     for left in record.orders:
         view = views.get(left.order.broker_order_id or "") or views.get(left.order.client_order_id)
-        _restore(state, left, view, told.executions)
+        _restore(state, left, view, message.executions)
     for left in record.orders:
         order = state.orders.by_id[left.order.client_order_id]
         before = state.orders.by_id.get(str(left.began.get("replaces") or ""))
@@ -174,7 +174,7 @@ def on_recovered(state: DeskState, told: Recovered) -> None:
         order = state.orders.by_id[left.order.client_order_id]
         if order.state not in (OrderState.SENT, OrderState.REFUSED):
             state.tell_state(order, order.reason)
-    _take_in(state, told)
+    _take_in(state, message)
     judge_adopted(state)
     take_back_entries(state, TAKEN_BACK)
 
@@ -195,7 +195,7 @@ def _restore(
         order.opening = left.began.get("as") == "entry"  # of what was adopted, `judge_adopted` and `_join` say it
     else:
         state.orders.take_earlier(left, order)
-    order.told_filled = order.filled
+    order.reported_filled = order.filled
     order.seen_at = int(
         bool(row.broker_order_id)
     )  # the broker's next view is newer, and counts from where this one did
@@ -262,9 +262,9 @@ def _move_plan(state: DeskState, slots: Mapping[int, int], plan: PlanRow) -> Non
         state.tell_protection(slot, plan.symbol, position)
 
 
-def _take_in(state: DeskState, told: Recovered) -> None:
+def _take_in(state: DeskState, message: Recovered) -> None:
     """Take in the broker's views and executions, those of orders that the record does not know too."""
-    found = [(order, view) for view in told.seen if (order := find(state, view)) is not None]
+    found = [(order, view) for view in message.seen if (order := find(state, view)) is not None]
     for order, view in found:
         if order.state is OrderState.REFUSED:
             state.outputs.warn(
@@ -272,4 +272,4 @@ def _take_in(state: DeskState, told: Recovered) -> None:
             )
             continue
         see(state, order, view)
-    take_executions(state, told.executions)
+    take_executions(state, message.executions)

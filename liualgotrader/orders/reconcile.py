@@ -16,12 +16,12 @@ from liualgotrader.common.order_id import PREFIX
 from liualgotrader.common.orders import BrokerOrder
 from liualgotrader.common.rows import ForeignRow
 from liualgotrader.orders import account_state as account
-from liualgotrader.orders.broker_side import find, judge_adopted, see, settle, take_executions
-from liualgotrader.orders.closing import of_other_batches, take_back_entries, there_again
+from liualgotrader.orders.broker_side import catch_up, find, judge_adopted, see, take_executions
+from liualgotrader.orders.closing import close_again, of_other_batches, take_back_entries
 from liualgotrader.orders.desk_messages import BrokerSnapshot, Cancel, prices_of
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
 from liualgotrader.orders.order import DeskOrder
-from liualgotrader.orders.resolving import HOW_TO_SETTLE
+from liualgotrader.orders.resolving import HOW_TO_RESOLVE
 
 MISSES = 3  # snapshots without an execution that the order says it had, until its average price is booked instead
 WAITING = "reconcile"  # the condition that holds until the first comparison after a start or a new connection
@@ -60,12 +60,12 @@ def on_snapshot(state: DeskState, snapshot: BrokerSnapshot) -> None:
 def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
     """Return the snapshot without what would change nothing, so that its record stays small."""
     orders = tuple(_telling(state, snapshot.orders))
-    told = {o.broker_order_id for o in _with_legs(orders)}
+    shown = {o.broker_order_id for o in _with_legs(orders)}
     booked = {e: state.orders.of_broker(e.broker_order_id) for e in snapshot.executions}
     executions = tuple(
         execution
         for execution, order in booked.items()
-        if (execution.broker_order_id in told if order is None else execution.execution_id not in order.coverage)
+        if (execution.broker_order_id in shown if order is None else execution.execution_id not in order.coverage)
     )
     activities = tuple(a for a in snapshot.activities if not state.broker_view.is_known(a))
     return msgspec.structs.replace(snapshot, orders=orders, executions=executions, activities=activities)
@@ -122,7 +122,7 @@ def _unread_ids(snapshot: BrokerSnapshot) -> set[str]:
 def _name_what_earlier_batches_left(state: DeskState) -> None:
     """Say once after every start which orders of earlier batches work on; one that could open a position is taken back."""
     for seen in state.orders.other_batches.values():
-        if not state.broker_view.name_stranger(seen.broker_order_id):
+        if not state.broker_view.name_order(seen.broker_order_id):
             continue
         what = f"{seen.side} {plain(seen.quantity - seen.filled_quantity)} {seen.symbol}"
         if state.terms.shadow or state.there(seen.symbol) * seen.side.sign < 0:
@@ -153,25 +153,25 @@ def _end_what_nothing_replaces(state: DeskState, snapshot: BrokerSnapshot) -> No
             state.outputs.warn(
                 "ERROR", f"{order.client_order_id} was replaced at the broker by an order that it does not show"
             )
-            settle(state, order)
+            catch_up(state, order)
 
 
 def _book_by_average(state: DeskState, order: DeskOrder) -> None:
     """Book what the broker counts as filled and shows no execution for, so that the order's average price holds."""
-    average = order.average_told or order.average_price or state.positions.marks.get(order.symbol)
+    average = order.reported_average or order.average_price or state.positions.marks.get(order.symbol)
     if not average:
         return
     for missing in order.unnamed(average, order.seen_at or state.now):
-        told = f"{missing.quantity} shares booked at {missing.price}, their average price"
-        state.outputs.warn("ERROR", f"{order.client_order_id}: {told}")
+        booked = f"{missing.quantity} shares booked at {missing.price}, their average price"
+        state.outputs.warn("ERROR", f"{order.client_order_id}: {booked}")
         state.book(order, missing)
-    settle(state, order)
+    catch_up(state, order)
 
 
 def _ask_for_the_absent(state: DeskState, snapshot: BrokerSnapshot) -> None:
-    told = {o.broker_order_id for o in _with_legs(snapshot.orders)} | _unread_ids(snapshot)
+    shown = {o.broker_order_id for o in _with_legs(snapshot.orders)} | _unread_ids(snapshot)
     for order in state.orders.all_working():
-        if order.broker_order_id and order.broker_order_id not in told:
+        if order.broker_order_id and order.broker_order_id not in shown:
             state.look_up(order)
 
 
@@ -180,7 +180,7 @@ def _compare_positions(state: DeskState, snapshot: BrokerSnapshot) -> None:
     held = {p.symbol: p.quantity for p in snapshot.positions}
     unread = {row.symbol for row in snapshot.unread_positions}
     symbols = (*unread, *_symbols_of_unread_orders(state, snapshot))
-    view.see_unread({symbol: UNREAD_TEXT for symbol in symbols if symbol})
+    view.take_unread({symbol: UNREAD_TEXT for symbol in symbols if symbol})
     if not view.opened:
         if "" not in unread:  # else whatever is not told may be held
             view.open_books(view.unread)
@@ -194,7 +194,9 @@ def _compare_positions(state: DeskState, snapshot: BrokerSnapshot) -> None:
         elif (moved := state.has_moved(symbol)) or any(o.missing for o in state.orders.in_symbol(symbol)):
             view.doubt(symbol, again=moved)
         else:
-            _weigh(state, symbol, held.get(symbol, ZERO) - positions.ours(symbol) - view.foreign.get(symbol, ZERO))
+            _compare_shares(
+                state, symbol, held.get(symbol, ZERO) - positions.ours(symbol) - view.foreign.get(symbol, ZERO)
+            )
 
 
 def _symbols_of_unread_orders(state: DeskState, snapshot: BrokerSnapshot) -> Iterator[str]:
@@ -214,21 +216,21 @@ def _record_foreign(state: DeskState, held: Mapping[str, Decimal], symbols: set[
         ours = state.positions.ours(symbol)
         beyond = held.get(symbol, ZERO) - ours
         if ours * beyond < 0:  # it has left the account since the slot took it up
-            _weigh(state, symbol, beyond)
+            _compare_shares(state, symbol, beyond)
         elif beyond:
             state.broker_view.set_foreign(symbol, beyond)
             state.outputs.write(ForeignRow(state.terms.batch_id, symbol, beyond, state.now))
 
 
-def _weigh(state: DeskState, symbol: str, difference: Decimal) -> None:
+def _compare_shares(state: DeskState, symbol: str, difference: Decimal) -> None:
     if not difference:
         if state.broker_view.agree(symbol):
             agree, why = f"{symbol}: our books and the broker's agree again", state.quarantine.lift(symbol)
             rest = f", but nothing is opened in it yet: {why}" if why else "; entries are allowed"
             state.outputs.warn("WARNING", agree + rest)
-            there_again(state, symbol)
+            close_again(state, symbol)
     elif state.broker_view.differ(symbol, difference):
         word = "more" if difference > 0 else "fewer"
         why = f"the broker holds {plain(abs(difference))} shares {word} than our books say"
         state.quarantine.set(symbol, why)
-        state.outputs.warn("ERROR", f"{symbol}: {why}; nothing is opened in it until you {HOW_TO_SETTLE}")
+        state.outputs.warn("ERROR", f"{symbol}: {why}; nothing is opened in it until you {HOW_TO_RESOLVE}")

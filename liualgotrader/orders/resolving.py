@@ -19,40 +19,38 @@ from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.orders.states import OrderStep
 
-NOBODY = 0  # the slot of what an operator wants closed although no strategy holds it
-HOW_TO_SETTLE = "say what became of them by `liu positions adopt`, `flatten` or `ignore`, and the symbol"
+UNOWNED = 0  # the slot of what an operator wants closed although no strategy holds it
+HOW_TO_RESOLVE = "say what became of them by `liu positions adopt`, `flatten` or `ignore`, and the symbol"
 
 
-def on_missing(state: DeskState, told: Missing) -> None:
+def on_missing(state: DeskState, message: Missing) -> None:
     """Set a symbol apart in which a strategy should hold more than there is; the strategy starts without it."""
-    symbol, strategy = told.symbol, state.slot(told.slot).strategy
-    said = (
-        f"{strategy} held {plain(told.quantity)} {symbol} after its last session, the account holds {plain(told.there)}"
-    )
-    state.quarantine.miss(told, said)
+    symbol, strategy = message.symbol, state.slot(message.slot).strategy
+    said = f"{strategy} held {plain(message.quantity)} {symbol} after its last session, the account holds {plain(message.there)}"
+    state.quarantine.miss(message, said)
     state.outputs.warn(
-        "WARNING", f"{said}: it starts without them, and nothing is opened in {symbol} until you {HOW_TO_SETTLE}"
+        "WARNING", f"{said}: it starts without them, and nothing is opened in {symbol} until you {HOW_TO_RESOLVE}"
     )
 
 
-def on_settle(state: DeskState, told: Resolve) -> None:
+def on_resolve(state: DeskState, message: Resolve) -> None:
     """Do what the operator says of a symbol that is set apart, and look at the broker's books again."""
-    symbol, foreign = told.symbol, state.broker_view.foreign.get(told.symbol)
+    symbol, foreign = message.symbol, state.broker_view.foreign.get(message.symbol)
     if symbol not in state.quarantine.reasons and foreign:
-        _settle_foreign(state, told, foreign)
+        _resolve_foreign(state, message, foreign)
         return
     difference = state.broker_view.differences.get(symbol, ZERO)
-    problem = _problem(state, told, difference)
+    problem = _problem(state, message, difference)
     if problem:
         state.outputs.warn("WARNING", f"{symbol}: {problem}")
         return
     why, missing = state.quarantine.resolve(symbol)
     for lost in missing:
-        _settle_missing(state, told, lost)
+        _resolve_missing(state, message, lost)
     state.broker_view.agree(symbol)
     if difference:
-        _settle_difference(state, told, difference)
-    state.outputs.warn("INFO", f"{symbol}: settled by `{told.how}` ({why})")
+        _resolve_difference(state, message, difference)
+    state.outputs.warn("INFO", f"{symbol}: settled by `{message.how}` ({why})")
     state.ask_reconcile()
 
 
@@ -61,85 +59,87 @@ def close_foreign(state: DeskState, reason: str) -> None:
     for symbol, shares in list(state.broker_view.foreign.items()):
         if shares:
             _set_foreign(state, symbol, ZERO)
-            _close_for_nobody(state, symbol, shares, reason)
+            _close_unowned(state, symbol, shares, reason)
 
 
-def _settle_foreign(state: DeskState, told: Resolve, shares: Decimal) -> None:
+def _resolve_foreign(state: DeskState, message: Resolve, shares: Decimal) -> None:
     """Take over, or close, what the account holds and nobody of us owns."""
-    symbol, heir = told.symbol, _heir(state, told)
-    if told.how is Resolution.IGNORE:
+    symbol, heir = message.symbol, _heir(state, message)
+    if message.how is Resolution.IGNORE:
         state.outputs.warn("INFO", f"{symbol}: {plain(shares)} shares are not ours, and stay so")
         return
-    if problem := _lacking(state, told, shares):
+    if problem := _lacking(state, message, shares):
         state.outputs.warn("WARNING", f"{symbol}: {problem}")
         return
     _set_foreign(state, symbol, ZERO)
-    if told.how is Resolution.FLATTEN:
-        _close_for_nobody(state, symbol, shares, "an operator said so")
+    if message.how is Resolution.FLATTEN:
+        _close_unowned(state, symbol, shares, "an operator said so")
     elif heir is not None:
-        _book(state, told, heir, shares, _price(state, told))
-    state.outputs.warn("INFO", f"{symbol}: {plain(shares)} shares that were not ours are settled by `{told.how}`")
+        _book(state, message, heir, shares, _price(state, message))
+    state.outputs.warn("INFO", f"{symbol}: {plain(shares)} shares that were not ours are settled by `{message.how}`")
     state.ask_reconcile()
 
 
-def _problem(state: DeskState, told: Resolve, difference: Decimal) -> str:
-    if told.symbol not in state.quarantine.reasons:
+def _problem(state: DeskState, message: Resolve, difference: Decimal) -> str:
+    if message.symbol not in state.quarantine.reasons:
         return "our books and the account's agree, there is nothing to settle"
     if not difference:
         return ""
-    surplus = difference - _shortfall(state, told.symbol, difference)
-    if told.how is Resolution.IGNORE and surplus != difference:
+    surplus = difference - _shortfall(state, message.symbol, difference)
+    if message.how is Resolution.IGNORE and surplus != difference:
         return "the account lacks shares that our books have, so they cannot be ignored: adopt or flatten"
-    return _lacking(state, told, surplus)
+    return _lacking(state, message, surplus)
 
 
-def _lacking(state: DeskState, told: Resolve, surplus: Decimal) -> str:
+def _lacking(state: DeskState, message: Resolve, surplus: Decimal) -> str:
     """Return what has to be known before shares can be adopted or closed, `surplus` of which are nobody's yet."""
-    if told.how is Resolution.ADOPT and surplus and _heir(state, told) is None:
+    if message.how is Resolution.ADOPT and surplus and _heir(state, message) is None:
         return "several strategies could take the shares: name one with --strategy"
-    return "" if told.how is Resolution.IGNORE or _price(state, told) > 0 else "no price of it is known; ask again"
+    return (
+        "" if message.how is Resolution.IGNORE or _price(state, message) > 0 else "no price of it is known; ask again"
+    )
 
 
 # --- what a strategy held before the session ---------------------------------------------------------
 
 
-def _settle_missing(state: DeskState, told: Resolve, lost: Missing) -> None:
+def _resolve_missing(state: DeskState, message: Resolve, lost: Missing) -> None:
     """Give the strategy what it held, and book what is gone as traded: at its cost if it is ignored."""
-    symbol, foreign = told.symbol, state.broker_view.foreign.get(told.symbol, ZERO)
+    symbol, foreign = message.symbol, state.broker_view.foreign.get(message.symbol, ZERO)
     kept = ZERO
-    if told.how is not Resolution.IGNORE and foreign * lost.quantity > 0:
+    if message.how is not Resolution.IGNORE and foreign * lost.quantity > 0:
         kept = min(abs(foreign), abs(lost.quantity)).copy_sign(lost.quantity)
         _set_foreign(state, symbol, foreign - kept)
     state.carry(lost.slot, symbol, lost.quantity, lost.average_price, "missing")
-    price = lost.average_price if told.how is Resolution.IGNORE else _price(state, told)
-    _book(state, told, lost.slot, kept - lost.quantity, price or lost.average_price)
-    if told.how is Resolution.FLATTEN:
+    price = lost.average_price if message.how is Resolution.IGNORE else _price(state, message)
+    _book(state, message, lost.slot, kept - lost.quantity, price or lost.average_price)
+    if message.how is Resolution.FLATTEN:
         _flatten(state, lost.slot, symbol)
 
 
 # --- what came up during the session -----------------------------------------------------------------
 
 
-def _settle_difference(state: DeskState, told: Resolve, difference: Decimal) -> None:
-    symbol = told.symbol
+def _resolve_difference(state: DeskState, message: Resolve, difference: Decimal) -> None:
+    symbol = message.symbol
     gone = _shortfall(state, symbol, difference)
     surplus = difference - gone
     for slot, _, position in [p for p in state.positions.open() if p[1] == symbol and p[2].quantity * gone < 0]:
         part = min(abs(position.quantity), abs(gone)).copy_sign(gone)
         gone -= part
-        _book(state, told, slot, part, _price(state, told))
-        if told.how is Resolution.FLATTEN:
+        _book(state, message, slot, part, _price(state, message))
+        if message.how is Resolution.FLATTEN:
             _flatten(state, slot, symbol)
     if not surplus:
         return
-    if told.how is Resolution.IGNORE:
+    if message.how is Resolution.IGNORE:
         _set_foreign(state, symbol, state.broker_view.foreign.get(symbol, ZERO) + surplus)
-    elif told.how is Resolution.FLATTEN:
-        _close_for_nobody(state, symbol, surplus, "an operator said so")
+    elif message.how is Resolution.FLATTEN:
+        _close_unowned(state, symbol, surplus, "an operator said so")
     else:
-        heir = _heir(state, told)
+        heir = _heir(state, message)
         assert heir is not None  # `_problem` has seen to it
-        _book(state, told, heir, surplus, _price(state, told))
+        _book(state, message, heir, surplus, _price(state, message))
 
 
 def _shortfall(state: DeskState, symbol: str, difference: Decimal) -> Decimal:
@@ -148,13 +148,13 @@ def _shortfall(state: DeskState, symbol: str, difference: Decimal) -> Decimal:
     return min(abs(ours), abs(difference)).copy_sign(difference) if ours * difference < 0 else ZERO
 
 
-def _heir(state: DeskState, told: Resolve) -> int | None:
+def _heir(state: DeskState, message: Resolve) -> int | None:
     """Return the slot that takes shares over: the one named, the only one that holds some, or the only one there is."""
     planned = {plan.slot: plan.strategy for plan in state.terms.slots}
-    named = [slot for slot, strategy in planned.items() if strategy == told.strategy]
-    if told.strategy:
+    named = [slot for slot, strategy in planned.items() if strategy == message.strategy]
+    if message.strategy:
         return named[0] if named else None
-    holding = [slot for slot, symbol, _ in state.positions.open() if symbol == told.symbol and slot in planned]
+    holding = [slot for slot, symbol, _ in state.positions.open() if symbol == message.symbol and slot in planned]
     candidates = holding or list(planned)
     return candidates[0] if len(candidates) == 1 else None
 
@@ -162,8 +162,8 @@ def _heir(state: DeskState, told: Resolve) -> int | None:
 # --- hands ---------------------------------------------------------------------------------------------
 
 
-def _price(state: DeskState, told: Resolve) -> Decimal:
-    return told.price or state.positions.valued_at(told.symbol)
+def _price(state: DeskState, message: Resolve) -> Decimal:
+    return message.price or state.positions.valued_at(message.symbol)
 
 
 def _set_foreign(state: DeskState, symbol: str, shares: Decimal) -> None:
@@ -175,12 +175,12 @@ def _flatten(state: DeskState, slot: int, symbol: str) -> None:
     want_flat(state, slot, symbol, "an operator said so", {"settled": "flatten"})
 
 
-def _close_for_nobody(state: DeskState, symbol: str, shares: Decimal, reason: str) -> None:
-    state.positions.take(NOBODY, symbol, shares, state.positions.valued_at(symbol), traded=False)
-    want_flat(state, NOBODY, symbol, reason, {"settled": "flatten"})
+def _close_unowned(state: DeskState, symbol: str, shares: Decimal, reason: str) -> None:
+    state.positions.take(UNOWNED, symbol, shares, state.positions.valued_at(symbol), traded=False)
+    want_flat(state, UNOWNED, symbol, reason, {"settled": "flatten"})
 
 
-def _book(state: DeskState, told: Resolve, slot_number: int, signed: Decimal, price: Decimal) -> None:
+def _book(state: DeskState, message: Resolve, slot_number: int, signed: Decimal, price: Decimal) -> None:
     """Book shares that changed hands without an order of ours, as an order that filled at `price`."""
     if not signed:
         return
@@ -190,22 +190,22 @@ def _book(state: DeskState, told: Resolve, slot_number: int, signed: Decimal, pr
         client_order_id=state.desk_order_id(slot),
         slot=slot_number,
         strategy=slot.strategy,
-        symbol=told.symbol,
+        symbol=message.symbol,
         side=side,
         quantity=abs(signed),
         type=OrderType.MARKET,
         decided_at=state.now,
         valid_until=NEVER,
-        indicators={"settled": str(told.how)},
-        reason=f"settled: {told.how}",
+        indicators={"settled": str(message.how)},
+        reason=f"settled: {message.how}",
     )
     order = DeskOrder(intent, Origin.ADOPTED, state.now)
-    state.enter(order, {"settled": str(told.how)})
+    state.enter(order, {"settled": str(message.how)})
     state.move(order, OrderStep.SENT)
     execution = BrokerExecution(
         execution_id=f"settled:{order.client_order_id}",
         broker_order_id="",
-        symbol=told.symbol,
+        symbol=message.symbol,
         side=side,
         quantity=abs(signed),
         price=price,
@@ -217,19 +217,19 @@ def _book(state: DeskState, told: Resolve, slot_number: int, signed: Decimal, pr
     state.move(order, OrderStep.FILLED)
 
 
-def on_restated(state: DeskState, told: Restated) -> None:
+def on_restated(state: DeskState, message: Restated) -> None:
     """Carry a position on in the account's terms, without stop and target, and call a person."""
-    slot, symbol = told.slot, told.symbol
-    position = state.carry(slot, symbol, told.new_quantity, told.new_price, restated=True)
-    if (told.quantity, told.average_price) != (told.new_quantity, told.new_price):
-        _adjust(state, slot, symbol, -told.quantity, told.average_price, "restated:before")
-        _adjust(state, slot, symbol, told.new_quantity, told.new_price, "restated:now")
+    slot, symbol = message.slot, message.symbol
+    position = state.carry(slot, symbol, message.new_quantity, message.new_price, restated=True)
+    if (message.quantity, message.average_price) != (message.new_quantity, message.new_price):
+        _adjust(state, slot, symbol, -message.quantity, message.average_price, "restated:before")
+        _adjust(state, slot, symbol, message.new_quantity, message.new_price, "restated:now")
     plan = state.slot(slot).plan
     if plan is not None:
         state.outputs.write(PlanRow(plan.algo_run_id, symbol, state.now, None, None))
     state.tell_protection(slot, symbol, position)
-    state.quarantine.set_apart(slot, symbol, told.text)
-    state.outputs.warn("ERROR", f"{symbol}: {told.text}")
+    state.quarantine.set_apart(slot, symbol, message.text)
+    state.outputs.warn("ERROR", f"{symbol}: {message.text}")
 
 
 def found_again(state: DeskState, slot: int, symbol: str) -> None:

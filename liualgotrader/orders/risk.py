@@ -18,7 +18,7 @@ from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import OrderIntent, OrderType, Side
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import Limits, Timings
-from liualgotrader.orders.positions import NOTHING, Exposure
+from liualgotrader.orders.desk_positions import NOTHING, Exposure
 
 FRACTION_DIGITS = 9  # the smallest part of a share is 1e-9
 TIMES_IN_FORCE = frozenset({"day", "gtc", "opg", "cls", "ioc", "fok"})

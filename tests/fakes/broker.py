@@ -50,8 +50,8 @@ from liualgotrader.orders import (
     Decision,
     Desk,
     DeskTerms,
-    Entry,
     Input,
+    JournalRecord,
     LookUp,
     OrderFound,
     Outcome,
@@ -135,8 +135,8 @@ class World:
         """Write an input down, let the desk decide, and sort what it decided."""
         if isinstance(told, BrokerSnapshot):
             told = self.desk.relevant(told)
-        self.journal.append(msgspec.msgpack.encode(Entry(self.now, self.machine, told)))
-        entry = msgspec.msgpack.decode(self.journal[-1], type=Entry)
+        self.journal.append(msgspec.msgpack.encode(JournalRecord(self.now, self.machine, told)))
+        entry = msgspec.msgpack.decode(self.journal[-1], type=JournalRecord)
         decisions = self.desk.decide(entry.told, entry.now, entry.machine)
         for decision in decisions:
             self._sort(decision)
@@ -178,7 +178,7 @@ class World:
         self.desk = Desk()
         self.rows = {}
         for raw in self.journal:
-            entry = msgspec.msgpack.decode(raw, type=Entry)
+            entry = msgspec.msgpack.decode(raw, type=JournalRecord)
             for decision in self.desk.decide(entry.told, entry.now, entry.machine):
                 if isinstance(decision, Write):
                     self.rows[decision.number] = decision.row

@@ -23,7 +23,7 @@ from liualgotrader.ipc.batch_codec import encode_intents
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.journal import JournalWriter, read_journal
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE
-from liualgotrader.orders import Entry, Leave
+from liualgotrader.orders import JournalRecord, Leave
 from liualgotrader.store.postgres_store import PostgresStore
 from tests.fakes import live_gateway
 from tests.fakes.http_vendor import spoiling
@@ -527,7 +527,9 @@ async def test_a_gateway_without_a_supervisor_leaves_the_batch_to_be_resumed(sta
     await consumer.until(lambda: not stack.gateway.is_alive())
     consumer.close()
     payloads = read_journal(Path(stack.plan.journal_dir) / JOURNAL_FILE)
-    left = [e.told for e in (msgspec.msgpack.decode(p, type=Entry) for p in payloads) if isinstance(e.told, Leave)]
+    left = [
+        e.told for e in (msgspec.msgpack.decode(p, type=JournalRecord) for p in payloads) if isinstance(e.told, Leave)
+    ]
     assert [leave.resumes for leave in left] == [True]
 
 

@@ -37,8 +37,8 @@ from liualgotrader.orders import (
     Begin,
     Carried,
     Desk,
-    Entry,
     Flatten,
+    JournalRecord,
     OrderFound,
     Reconnected,
     Recovered,
@@ -88,7 +88,7 @@ class Session:
         del world.journal[records:]
         world.desk, replayed, after = Desk(), {}, Progress()
         for raw in world.journal:
-            entry = msgspec.msgpack.decode(raw, type=Entry)
+            entry = msgspec.msgpack.decode(raw, type=JournalRecord)
             if isinstance(entry.told, Recovered):
                 after = entry.told.record.progress
             for decision in world.desk.decide(entry.told, entry.now, entry.machine):
