@@ -8,12 +8,12 @@ did. `gain_percentage` is of what the first round trip entered, however many exe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
 
-from liualgotrader.analytics.trips import Key, RoundTrip, Trips, cash_of, in_order, percentage, round_trips
+from liualgotrader.analytics.trips import Key, Trips, in_order, percentage, round_trips, sign_of
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import FilledTrade, GainLossRow, LeftOpen, TradeAnalysisRow
@@ -67,24 +67,20 @@ def consolidate(executions: Iterable[FilledTrade], opening: Mapping[Key, LeftOpe
     """Return the rows of one batch out of its executions; `opening` is what is held from earlier batches."""
     ordered = in_order(executions)
     trips = round_trips(ordered, opening)
-    return Consolidation(tuple(_gains(ordered, trips)), tuple(_analysis(trips.closed)), trips, len(ordered))
-
-
-def _gains(ordered: Sequence[FilledTrade], trips: Trips) -> Iterable[GainLossRow]:
     cash: dict[Key, Decimal] = {}
     for trade in ordered:
         key = trade.algo_run_id, trade.symbol
-        cash[key] = cash.get(key, ZERO) + cash_of(trade)
-    first: dict[Key, Decimal] = {(p.algo_run_id, p.symbol): p.entry_value for p in trips.open}
-    first.update({(trip.algo_run_id, trip.symbol): trip.entry_value for trip in reversed(trips.closed)})
-    for run, symbol in sorted(cash):
-        gain = cash[run, symbol]
-        yield GainLossRow(symbol, run, percentage(gain, first[run, symbol]), gain)
-
-
-def _analysis(closed: Iterable[RoundTrip]) -> Iterable[TradeAnalysisRow]:
-    for trip in closed:
-        yield TradeAnalysisRow(
+        cash[key] = cash.get(key, ZERO) - sign_of(trade) * trade.quantity * trade.price - trade.fee
+    entered = {(position.algo_run_id, position.symbol): position.entry_value for position in trips.open}
+    entered |= {
+        (trip.algo_run_id, trip.symbol): trip.entry_value for trip in reversed(trips.closed)
+    }  # the first counts
+    gains = [
+        GainLossRow(symbol, run, percentage(gain, entered[run, symbol]), gain)
+        for (run, symbol), gain in sorted(cash.items())
+    ]
+    analysis = [
+        TradeAnalysisRow(
             symbol=trip.symbol,
             algo_run_id=trip.algo_run_id,
             start_at=trip.started_at,
@@ -93,3 +89,6 @@ def _analysis(closed: Iterable[RoundTrip]) -> Iterable[TradeAnalysisRow]:
             gain_value=trip.gain,
             r_units=trip.r_units,
         )
+        for trip in trips.closed
+    ]
+    return Consolidation(tuple(gains), tuple(analysis), trips, len(ordered))

@@ -52,11 +52,6 @@ class SessionSummary(msgspec.Struct, frozen=True):
             open_positions=sum(s.open_positions for s in rows),
         )
 
-    @property
-    def unprotected(self) -> tuple[OpenPosition, ...]:
-        """Open positions without a planned stop."""
-        return tuple(p for p in self.open if p.stop is None)
-
 
 def summarize(
     strategies: Iterable[str], trips: Trips, end_reasons: Mapping[str, tuple[str, ...]] | None = None

@@ -12,8 +12,7 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.common.position import after_execution
 from liualgotrader.common.rows import FilledTrade, LeftOpen
 
-PERCENT = Decimal(100)
-PERCENT_STEP = Decimal("0.01")
+_STEP = Decimal("0.01")
 _BUYS = frozenset({"buy", "buy_short"})  # the original's buy_short bought a short position back
 
 Key = tuple[int, str]  # algo_run_id, symbol
@@ -61,7 +60,7 @@ class RoundTrip(msgspec.Struct, frozen=True):
         risk = (self.entry_price - self.stop) * self.side
         if risk <= 0:
             return None
-        return ((self.exit_price - self.entry_price) * self.side / risk).quantize(PERCENT_STEP)
+        return ((self.exit_price - self.entry_price) * self.side / risk).quantize(_STEP)
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
@@ -93,17 +92,12 @@ class Trips(msgspec.Struct, frozen=True):
 
 def percentage(part: Decimal, whole: Decimal) -> Decimal:
     """Return `part` in percent of `whole`, to 0.01; 0 of nothing is 0."""
-    return (PERCENT * part / whole).quantize(PERCENT_STEP) if whole else ZERO
+    return (100 * part / whole).quantize(_STEP) if whole else ZERO
 
 
 def sign_of(trade: FilledTrade) -> int:
     """Return +1 for an execution that adds shares, -1 for one that takes them away."""
     return 1 if trade.operation in _BUYS else -1
-
-
-def cash_of(trade: FilledTrade) -> Decimal:
-    """Return what an execution did to the cash, fee included: negative for a purchase."""
-    return -sign_of(trade) * trade.quantity * trade.price - trade.fee
 
 
 def in_order(trades: Iterable[FilledTrade]) -> list[FilledTrade]:

@@ -186,7 +186,7 @@ def test_the_summary_counts_trips_wins_gain_and_r_per_strategy() -> None:
     assert (idle.trips, idle.win_rate, idle.gain) == (0, None, 0)
     assert (swing.strategy, swing.gain, swing.open_positions) == ("Swing", D("8.00"), 1)
     assert summary.total.gain == D("-43.00")
-    assert [(p.symbol, p.quantity) for p in summary.unprotected] == [("AAPL", D(6))]
+    assert [(p.symbol, p.quantity) for p in summary.open if p.stop is None] == [("AAPL", D(6))]
 
 
 fills = st.lists(
