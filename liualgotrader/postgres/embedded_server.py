@@ -14,16 +14,12 @@ import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from urllib.parse import quote
 
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.postgres import backup as server_backup
-from liualgotrader.postgres.binaries import installed_programs, programs_for, run_program
+from liualgotrader.postgres.backup import backup, make_current, restore
 from liualgotrader.postgres.cluster import SUPERUSER, Cluster
+from liualgotrader.postgres.installation import installed_programs, let_through, programs_for, server_account
 from liualgotrader.postgres.server_users import Usage, UsersFile, locked
-from liualgotrader.postgres.system_account import let_through, server_account
-from liualgotrader.postgres.upgrade import make_current
 
 __all__ = ["DEFAULT_DATABASE", "EmbeddedServer"]
 
@@ -90,7 +86,7 @@ class EmbeddedServer:
     def __enter__(self) -> EmbeddedServer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
     # --- what it is ---------------------------------------------------------------------------
@@ -107,7 +103,7 @@ class EmbeddedServer:
 
     def dsn(self, database: str = DEFAULT_DATABASE) -> str:
         """Return the address of a database; it holds no password, the socket's folder is the protection."""
-        return dsn_of(self._cluster, database)
+        return self._cluster.dsn(database)
 
     def psql_command(self, database: str = DEFAULT_DATABASE) -> list[str]:
         """Return the command that opens an interactive session."""
@@ -138,20 +134,19 @@ class EmbeddedServer:
 
     def databases(self) -> Sequence[str]:
         """Return the names of all databases but the server's own."""
-        return server_backup.databases(self._cluster, dsn_of(self._cluster, SUPERUSER))
+        return self._cluster.databases()
 
     def run_sql(self, statement: str, *, database: str = SUPERUSER) -> str:
         """Run one statement outside a transaction and return the unaligned rows."""
-        command = [self._cluster.programs.path("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database)]
-        return run_program([*command, "-c", statement], seconds=120)
+        return self._cluster.run_sql(statement, database=database)
 
     def backup(self, path: Path) -> Sequence[str]:
         """Write all databases into the file `path`, replacing it; return their names."""
-        return server_backup.backup(self._cluster, dsn_of(self._cluster, SUPERUSER), path)
+        return backup(self._cluster, path)
 
     def restore(self, path: Path) -> Sequence[str]:
         """Replace databases by those in the file: all of them, or none if anything is wrong with it."""
-        return server_backup.restore(self._cluster, dsn_of(self._cluster, SUPERUSER), path)
+        return restore(self._cluster, path)
 
 
 # --- the data folder, also for `liu db` ---------------------------------------------------------
@@ -198,11 +193,6 @@ def users_of(home: Path) -> Usage:
     """Return who uses the server now."""
     with locked(lock_path(home)):
         return users_file(home).read()
-
-
-def dsn_of(cluster: Cluster, database: str) -> str:
-    """Return the address of a database of the cluster."""
-    return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(cluster.socket_folder), safe='/')}"
 
 
 def _check_name(name: str) -> None:

@@ -42,20 +42,14 @@ def birth_of(pid: int) -> str | None:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        ticks = _start_ticks(pid)
-        return f"{_boot()}:{ticks}" if ticks else f"{process.create_time():.0f}"
+        with suppress(OSError):
+            # Its start in clock ticks since boot, which setting the clock does not change: proc_pid_stat(5), field 22;
+            # the second field may itself contain spaces and brackets.
+            ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+            return f"{_boot()}:{ticks}"
+        return f"{process.create_time():.0f}"
     except psutil.NoSuchProcess:
         return None
-
-
-def _start_ticks(pid: int) -> str:
-    """Return the start time in clock ticks since boot, which setting the clock does not change.
-
-    Source: proc_pid_stat(5), field 22; the second field may itself contain spaces and brackets.
-    """
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    return ""
 
 
 def _boot() -> str:
@@ -77,25 +71,22 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as e:
         raise ConfigError(f"The data folder cannot be written ({path}: {e.strerror}); set LIU_HOME to another.") from e
     try:
-        _wait_for(handle, path)
+        _acquire(handle, path)
         yield
     finally:
         os.close(handle)
 
 
-def _wait_for(handle: int, path: Path) -> None:
+def _acquire(handle: int, path: Path) -> None:
     until = machine_now() + _LOCK_SECONDS * SECOND
-    while True:
+    while machine_now() <= until:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
             if e.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
                 raise OutsideError(f"The lock {path} cannot be taken: {e.strerror}.") from e
-        else:
-            return
-        if machine_now() > until:
-            raise OutsideError(f"Another program holds {path} for {_LOCK_SECONDS} s; end it and start again.")
         block(_LOOK_AGAIN_SECONDS)
+    raise OutsideError(f"Another program has held {path} for {_LOCK_SECONDS} s; end it and start again.")
 
 
 class UsersFile:

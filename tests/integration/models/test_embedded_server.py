@@ -17,10 +17,9 @@ import psutil
 import pytest
 
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.postgres.binaries import all_programs, programs_for
 from liualgotrader.postgres.embedded_server import EmbeddedServer, cluster_of, lock_path, prepare, users_file, users_of
+from liualgotrader.postgres.installation import all_programs, programs_for, server_account
 from liualgotrader.postgres.server_users import birth_of, locked
-from liualgotrader.postgres.system_account import server_account
 from tests.fakes.postgres import liu_db
 
 pytestmark = pytest.mark.integration

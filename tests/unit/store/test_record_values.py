@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.errors import RecordDiffers
 from liualgotrader.common.rows import ForeignRow, Progress
-from liualgotrader.postgres.binaries import sentence_of
+from liualgotrader.postgres.installation import sentence_of
 from liualgotrader.store.column_values import (
     clean_text,
     columns_of,
