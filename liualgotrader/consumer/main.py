@@ -46,7 +46,7 @@ def open_dependencies(child: Child, secrets: Secrets) -> ConsumerDependencies:
     )
 
     async def open_record() -> Store:
-        from liualgotrader.store.pool import set_pool
+        from liualgotrader.store.database import set_pool
         from liualgotrader.store.store_factory import open_store
 
         store = await open_store(secrets.dsn.reveal())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from liualgotrader.common.money import OURS
 from liualgotrader.common.trading_data import called
 from liualgotrader.store.column_values import json_text
-from liualgotrader.store.pool import current_pool
+from liualgotrader.store.database import current_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,10 +47,9 @@ class Accounts:
         pool: Any = None,
     ) -> int:
         """Make an account and return its id; one that may be negative needs a credit line."""
-        async with current_pool(pool).acquire() as connection:
-            account_id: int = await connection.fetchval(
-                CREATE, str(balance), allow_negative, str(credit_line), json_text(details or {})
-            )
+        account_id: int = await current_pool(pool).fetchval(
+            CREATE, str(balance), allow_negative, str(credit_line), json_text(details or {})
+        )
         return account_id
 
     @classmethod
@@ -65,15 +64,13 @@ class Accounts:
         amount = Decimal(str(potential_withdraw))
         if amount < 0:
             raise AssertionError("the amount to withdraw must not be negative")
-        async with current_pool(pool).acquire() as connection:
-            row = await connection.fetchrow(ACCOUNT, account_id)
+        row = await current_pool(pool).fetchrow(ACCOUNT, account_id)
         return OURS.add(row["balance"], row["credit_line"] if row["allow_negative"] else 0) > amount
 
     @classmethod
     async def get_balance(cls, account_id: int, pool: Any = None) -> float:
         """Return the balance."""
-        async with current_pool(pool).acquire() as connection:
-            row = await connection.fetchrow(ACCOUNT, account_id)
+        row = await current_pool(pool).fetchrow(ACCOUNT, account_id)
         return float(row["balance"])
 
     @classmethod
@@ -95,27 +92,23 @@ class Accounts:
             return
         if tstamp is not None and tstamp.tzinfo is None:
             tstamp = tstamp.replace(tzinfo=UTC)
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(ADD_TRANSACTION, account_id, str(moved), tstamp, json_text(details or {}))
+        await current_pool(pool).execute(ADD_TRANSACTION, account_id, str(moved), tstamp, json_text(details or {}))
 
     @classmethod
     async def get_transactions(cls, account_id: int, pool: Any = None) -> pd.DataFrame:
         """Return the movements by time: index `tstamp` (UTC), column `amount`."""
         import pandas as pd
 
-        async with current_pool(pool).acquire() as connection:
-            rows = await connection.fetch(TRANSACTIONS, account_id)
+        rows = await current_pool(pool).fetch(TRANSACTIONS, account_id)
         index = pd.DatetimeIndex([row["tstamp"] for row in rows], tz="UTC", name="tstamp")
         return pd.DataFrame({"amount": [float(row["amount"]) for row in rows]}, index=index)
 
     @classmethod
     async def clear_balance(cls, account_id: int, new_balance: float | Decimal, pool: Any = None) -> None:
         """Set the balance without a transaction."""
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(CLEAR_BALANCE, account_id, str(new_balance))
+        await current_pool(pool).execute(CLEAR_BALANCE, account_id, str(new_balance))
 
     @classmethod
     async def clear_account_transactions(cls, account_id: int, pool: Any = None) -> None:
         """Remove all movements and leave the balance as it is."""
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(CLEAR_TRANSACTIONS, account_id)
+        await current_pool(pool).execute(CLEAR_TRANSACTIONS, account_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.store.column_values import from_json, json_text, midnight
-from liualgotrader.store.pool import current_pool
+from liualgotrader.store.database import current_pool
 
 INSERT = """
     INSERT INTO algo_run (algo_name, algo_env, build_number, parameters, batch_id, ref_algo_run)
@@ -71,14 +71,12 @@ class AlgoRun:
 
     async def update_end_time(self, pool: Any = None, end_reason: str = "") -> None:
         """Write that the run ended now."""
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(END, self.run_id, end_reason)
+        await current_pool(pool).execute(END, self.run_id, end_reason)
 
     @classmethod
     async def get_batch_ids(cls, pool: Any = None, start_date: date = BEGINNING) -> Sequence[str]:
         """Return the batches since a day, newest first."""
-        async with current_pool(pool).acquire() as connection:
-            rows = await connection.fetch(BATCH_IDS, midnight(start_date))
+        rows = await current_pool(pool).fetch(BATCH_IDS, midnight(start_date))
         return [row["batch_id"] for row in rows]
 
     @classmethod
@@ -86,15 +84,13 @@ class AlgoRun:
         cls, pool: Any = None, nax_batches: int = 30, start_date: date = BEGINNING
     ) -> Sequence[tuple[str, datetime, str]]:
         """Return (batch id, start, names of strategies) of the newest batches; `nax_batches` is spelled as it was."""
-        async with current_pool(pool).acquire() as connection:
-            rows = await connection.fetch(BATCHES, midnight(start_date), nax_batches)
+        rows = await current_pool(pool).fetch(BATCHES, midnight(start_date), nax_batches)
         return [(row["batch_id"], row["start_time"], row["names"]) for row in rows]
 
     @classmethod
     async def get_batch_list_by_date(cls, day: date, pool: Any = None) -> Sequence[str]:
         """Return the batches that began on a day (UTC), oldest first."""
-        async with current_pool(pool).acquire() as connection:
-            rows = await connection.fetch(BATCHES_OF_DAY, day)
+        rows = await current_pool(pool).fetch(BATCHES_OF_DAY, day)
         return [row["batch_id"] for row in rows]
 
     @classmethod
@@ -102,8 +98,7 @@ class AlgoRun:
         cls, batch_id: str, pool: Any = None
     ) -> Sequence[tuple[int, datetime, datetime | None, dict[str, Any]]]:
         """Return (run id, start, end, parameters) of a batch's runs."""
-        async with current_pool(pool).acquire() as connection:
-            rows = await connection.fetch(BATCH_DETAILS, batch_id)
+        rows = await current_pool(pool).fetch(BATCH_DETAILS, batch_id)
         return [
             (row["algo_run_id"], row["start_time"], row["end_time"], from_json(row["parameters"]) or {}) for row in rows
         ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.store.analysis_tables import UPSERT_GAIN_LOSS, UPSERT_TRADE_ANALYSIS
 from liualgotrader.store.column_values import json_text, midnight
-from liualgotrader.store.pool import current_pool
+from liualgotrader.store.database import current_pool
 
 if TYPE_CHECKING:
     import pandas as pd

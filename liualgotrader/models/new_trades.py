@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from liualgotrader.store.column_values import from_json, json_text
-from liualgotrader.store.pool import current_pool
+from liualgotrader.store.database import current_pool
 
 INSERT = """
     INSERT INTO new_trades (
@@ -81,32 +81,27 @@ class NewTrade:
     @classmethod
     async def expire_trade(cls, trade_id: int, pool: Any = None) -> None:
         """Take an execution out of every later reading."""
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(EXPIRE, trade_id)
+        await current_pool(pool).execute(EXPIRE, trade_id)
 
     @classmethod
     async def load_latest(cls, pool: Any, symbol: str, strategy_name: str) -> Mapping[str, Any] | None:
         """Return the newest execution of a strategy in a symbol as a mapping of its columns, None if there is none."""
-        async with current_pool(pool).acquire() as connection:
-            row = await connection.fetchrow(LATEST, symbol, strategy_name)
+        row = await current_pool(pool).fetchrow(LATEST, symbol, strategy_name)
         return None if row is None else {**row, "indicators": from_json(row["indicators"])}
 
     @classmethod
     async def get_run_symbols(cls, algo_run_id: int, pool: Any = None) -> Sequence[str]:
         """Return the symbols that a run has traded."""
-        async with current_pool(pool).acquire() as connection:
-            rows = await connection.fetch(RUN_SYMBOLS, algo_run_id)
+        rows = await current_pool(pool).fetch(RUN_SYMBOLS, algo_run_id)
         return [row["symbol"] for row in rows]
 
     @classmethod
     async def rename_algo_run_id(cls, new: int, old: int, symbol: str, pool: Any = None) -> None:
         """Move a symbol's executions from one run to another."""
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(MOVE, new, old, symbol)
+        await current_pool(pool).execute(MOVE, new, old, symbol)
 
     @classmethod
     async def get_latest_algo_run_id(cls, symbol: str, strategy_name: str, pool: Any = None) -> int | None:
         """Return the run that traded a symbol for a strategy last, None if none did."""
-        async with current_pool(pool).acquire() as connection:
-            run_id: int | None = await connection.fetchval(LATEST_RUN, symbol, strategy_name)
+        run_id: int | None = await current_pool(pool).fetchval(LATEST_RUN, symbol, strategy_name)
         return run_id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from liualgotrader.models.accounts import CREATE as CREATE_ACCOUNT
 from liualgotrader.store.analysis_tables import ASSOCIATE_PORTFOLIO, PORTFOLIO_ACCOUNT
 from liualgotrader.store.column_values import from_json, json_text
-from liualgotrader.store.pool import current_pool
+from liualgotrader.store.database import current_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,8 +76,7 @@ class Portfolio:
 
     @classmethod
     async def _load(cls, statement: str, key: str, pool: Any) -> Portfolio:
-        async with current_pool(pool).acquire() as connection:
-            row = await connection.fetchrow(statement, key)
+        row = await current_pool(pool).fetchrow(statement, key)
         if row is None:
             raise LookupError(f"there is no portfolio for {key}")
         parameters = from_json(row["parameters"]) or {}
@@ -105,20 +104,17 @@ class Portfolio:
     @classmethod
     async def associate_batch_id_to_profile(cls, portfolio_id: str, batch_id: str, pool: Any = None) -> None:
         """Write that the batch trades for the portfolio, unless it is written."""
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(ASSOCIATE_PORTFOLIO, portfolio_id, batch_id)
+        await current_pool(pool).execute(ASSOCIATE_PORTFOLIO, portfolio_id, batch_id)
 
     @classmethod
     async def is_associated(cls, portfolio_id: str, batch_id: str | None = None, pool: Any = None) -> bool:
         """Return whether the batch (or any batch) trades for the portfolio."""
-        async with current_pool(pool).acquire() as connection:
-            return bool(await connection.fetchval(IS_ASSOCIATED, portfolio_id, batch_id))
+        return bool(await current_pool(pool).fetchval(IS_ASSOCIATED, portfolio_id, batch_id))
 
     @classmethod
     async def exists(cls, portfolio_id: str, pool: Any = None) -> bool:
         """Return whether there is such a portfolio."""
-        async with current_pool(pool).acquire() as connection:
-            return bool(await connection.fetchval(EXISTS, portfolio_id))
+        return bool(await current_pool(pool).fetchval(EXISTS, portfolio_id))
 
     @classmethod
     async def get_portfolio_account_balance(cls, portfolio_id: str, pool: Any = None) -> float:
@@ -127,8 +123,7 @@ class Portfolio:
         Raises:
             LookupError: if there is no such portfolio, or it has no account.
         """
-        async with current_pool(pool).acquire() as connection:
-            row = await connection.fetchrow(PORTFOLIO_ACCOUNT, portfolio_id)
+        row = await current_pool(pool).fetchrow(PORTFOLIO_ACCOUNT, portfolio_id)
         if row is None:
             raise LookupError(f"there is no portfolio {portfolio_id} with an account")
         return float(row["balance"])
@@ -136,8 +131,7 @@ class Portfolio:
     @classmethod
     async def get_external_account_id(cls, portfolio_id: str, pool: Any = None) -> tuple[str | None, str | None]:
         """Return (account id at the broker, broker), None where they are not set."""
-        async with current_pool(pool).acquire() as connection:
-            row = await connection.fetchrow(EXTERNAL_ACCOUNT, portfolio_id)
+        row = await current_pool(pool).fetchrow(EXTERNAL_ACCOUNT, portfolio_id)
         return (None, None) if row is None else (row["external_account_id"], row["broker"])
 
     @classmethod
@@ -145,7 +139,6 @@ class Portfolio:
         """Return the portfolios that have not expired, one row each, oldest first."""
         import pandas as pd
 
-        async with current_pool(pool).acquire() as connection:
-            rows = await connection.fetch(LIST)
+        rows = await current_pool(pool).fetch(LIST)
         columns = ["portfolio_id", "tstamp", "last_transaction", "size", "assets", "parameters"]
         return pd.DataFrame([tuple(row[name] for name in columns) for row in rows], columns=columns)

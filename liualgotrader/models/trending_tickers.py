@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from liualgotrader.store.pool import current_pool
+from liualgotrader.store.database import current_pool
 
 INSERT = "INSERT INTO trending_tickers (batch_id, symbol) SELECT $1, symbol FROM unnest($2::text[]) AS t (symbol)"
 LOAD = """
@@ -24,8 +24,7 @@ class TrendingTickers:
 
     async def save(self, symbols: Sequence[str], pool: Any = None) -> None:
         """Write symbols, picked now."""
-        async with current_pool(pool).acquire() as connection:
-            await connection.execute(INSERT, self.batch_id, list(symbols))
+        await current_pool(pool).execute(INSERT, self.batch_id, list(symbols))
 
     @classmethod
     async def load(cls, batch_id: str, pool: Any = None) -> Sequence[tuple[str, datetime]]:
@@ -34,8 +33,7 @@ class TrendingTickers:
         Raises:
             LookupError: if the batch has no picks.
         """
-        async with current_pool(pool).acquire() as connection:
-            rows = await connection.fetch(LOAD, batch_id)
+        rows = await current_pool(pool).fetch(LOAD, batch_id)
         if not rows:
             raise LookupError(f"no data for batch {batch_id}")
         return [(row["symbol"], row["create_tstamp"]) for row in rows]

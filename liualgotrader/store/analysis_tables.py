@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.rows import GainLossRow, TradeAnalysisRow
 from liualgotrader.store.column_values import columns_of, insert_into, json_text, utc_aware
-from liualgotrader.store.database import Database
+from liualgotrader.store.database import Tables
 
 GAIN_COLUMNS = GainLossRow.__struct_fields__
 TRIP_COLUMNS = ("symbol", "algo_run_id", "start_tstamp", "end_tstamp", "gain_percentage", "gain_value", "r_units")
@@ -48,11 +48,8 @@ TRADE_PLANS_IN_FORCE = """
 """
 
 
-class AnalysisTables:
+class AnalysisTables(Tables):
     """`gain_loss`, `trade_analysis`, `portfolio`, `accounts`, `portfolio_batch_ids`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
         """Write results, in place of what an earlier analysis of the same runs wrote; both tables or none.
@@ -70,14 +67,12 @@ class AnalysisTables:
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         """Return (account id, balance in US dollars) of a portfolio, None if it is unknown or has no account."""
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(PORTFOLIO_ACCOUNT, portfolio_id)
+        row = await self._database.fetchrow(PORTFOLIO_ACCOUNT, portfolio_id)
         return None if row is None else (row["account_id"], float(row["balance"]))
 
     async def trade_plans_in_force(self) -> int:
         """Return how many rows of the original's table `trade_plan` have begun and not expired."""
-        async with self._database.connection() as connection:
-            count: int = await connection.fetchval(TRADE_PLANS_IN_FORCE)
+        count: int = await self._database.fetchval(TRADE_PLANS_IN_FORCE)
         return count
 
     async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None:

@@ -17,6 +17,9 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH = _EPOCH_UTC.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
 
+# Shares of an execution `t` of new_trades, negative where it sold; buy_short bought a short position back.
+SIGNED = "CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END"
+
 
 def utc_naive(at: int) -> datetime:
     """Return the instant (ns UTC) for a column without zone, cut to microseconds."""

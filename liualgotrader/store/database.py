@@ -1,16 +1,16 @@
-"""The pool of connections, and one sentence for each way in which a database fails."""
+"""The pool of connections, with one sentence for each way in which a database fails."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, LiuError
 
 if TYPE_CHECKING:
-    from asyncpg import Connection, Pool
+    from asyncpg import Connection, Pool, Record
 
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 60.0
@@ -27,56 +27,36 @@ _BAD_LOGIN = ("28", "3D", "42501")  # invalid authorization, no such database, n
 
 
 class Database:
-    """Connections that come back by themselves after the server was away."""
+    """Connections that come back by themselves after the server was away.
+
+    Every call raises DatabaseUnavailable while the server cannot be reached, and BadData if a row cannot be stored as
+    it is.
+    """
 
     def __init__(self, pool: Pool, connect: Callable[[float | None], Awaitable[Connection]]) -> None:
-        self._pool = pool
+        self.pool = pool  # also for code of users that was written for the original
         self._connect = connect
-
-    @property
-    def pool(self) -> Pool:
-        """Return the pool, for code of users that was written for the original."""
-        return self._pool
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection.
-
-        Raises:
-            DatabaseUnavailable: from entering or from the body, whenever the server cannot be reached.
-            BadData: if a row cannot be stored as it is.
-        """
-        connection: Any = None
-        lost = False
-        try:
-            connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
-            yield connection
-        except Exception as e:
-            ours = as_our_error(e)
-            lost = isinstance(ours, DatabaseUnavailable)
-            if ours is None:
-                raise
-            raise ours from e
-        finally:
-            if connection is not None:
-                await self._give_back(connection, lost=lost)
-
-    async def _give_back(self, connection: Any, *, lost: bool) -> None:
-        """Return a connection to the pool; a lost one is cut first, since cleaning it would fail on it again.
-
-        The work is done (or has failed and said so) at this point: a server that goes away now is noticed by
-        the next call.
-        """
+        """Lend a connection; errors of the body are translated too."""
         from asyncpg import InterfaceError
 
-        if lost:
-            with suppress(InterfaceError):  # the pool may have noticed it and taken it back itself
-                connection.terminate()
-        try:
-            await self._pool.release(connection)
-        except Exception as e:  # asyncpg has cut it
-            if as_our_error(e) is None:
+        with our_errors():
+            connection: Any = await self.pool.acquire(timeout=CONNECT_SECONDS)
+            try:
+                yield connection
+            except Exception as e:
+                if isinstance(as_our_error(e), DatabaseUnavailable):
+                    with suppress(InterfaceError):  # the pool may have noticed it and taken it back itself
+                        connection.terminate()  # cleaning a lost connection would fail on it again
                 raise
+            finally:
+                try:
+                    await self.pool.release(connection)
+                except Exception as e:  # asyncpg has cut it; the next call notices that the server is gone
+                    if as_our_error(e) is None:
+                        raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -84,29 +64,48 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    async def dedicated(self, *, patient: bool = False) -> Connection:
-        """Return a connection that belongs to the caller, who closes it; a patient one never times out.
+    async def execute(self, statement: str, *args: Any) -> None:
+        """Run a statement."""
+        async with self.connection() as connection:
+            await connection.execute(statement, *args)
 
-        Raises:
-            DatabaseUnavailable: if the server cannot be reached.
-        """
-        try:
+    async def fetch(self, query: str, *args: Any) -> list[Record]:
+        """Return a query's rows."""
+        async with self.connection() as connection:
+            rows: list[Record] = await connection.fetch(query, *args)
+        return rows
+
+    async def fetchrow(self, query: str, *args: Any) -> Record | None:
+        """Return a query's first row, None if there is none."""
+        return next(iter(await self.fetch(query, *args)), None)
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """Return the first value of a query's first row, None if there is no row."""
+        row = await self.fetchrow(query, *args)
+        return None if row is None else row[0]
+
+    async def dedicated(self, *, patient: bool = False) -> Connection:
+        """Return a connection that belongs to the caller, who closes it; a patient one never times out."""
+        with our_errors():
             return await self._connect(None if patient else COMMAND_SECONDS)
-        except Exception as e:
-            if (ours := as_our_error(e)) is None:
-                raise
-            raise ours from e
 
     async def close(self) -> None:
         """End all connections; one that is stuck is cut."""
         try:
-            await asyncio.wait_for(self._pool.close(), _CLOSE_SECONDS)
+            await asyncio.wait_for(self.pool.close(), _CLOSE_SECONDS)
         except TimeoutError:
-            self._pool.terminate()
+            self.pool.terminate()
         except Exception as e:  # the server is gone, and with it what there was to close
-            self._pool.terminate()
+            self.pool.terminate()
             if as_our_error(e) is None:
                 raise
+
+
+class Tables:
+    """Some tables of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
 
 async def open_database(dsn: str) -> Database:
@@ -120,22 +119,31 @@ async def open_database(dsn: str) -> Database:
 
     settings = {"application_name": "liualgotrader", "timezone": "UTC"}
     options: dict[str, Any] = {"timeout": CONNECT_SECONDS, "server_settings": settings}
+    with our_errors():
+        try:
+            pool = await asyncpg.create_pool(
+                dsn, min_size=0, max_size=_POOL_SIZE, command_timeout=COMMAND_SECONDS, **options
+            )
+            async with pool.acquire():  # a server that is away is noticed here
+                pass
+        except (ValueError, asyncpg.ClientConfigurationError):
+            # The library's words may quote the address, which may hold a password.
+            raise ConfigError(
+                "DSN is not the address of a PostgreSQL database: it reads"
+                " postgresql://user:password@host:port/database."
+            ) from None
+    return Database(pool, lambda seconds: asyncpg.connect(dsn, command_timeout=seconds, **options))
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Raise what asyncpg raises as an error of ours."""
     try:
-        pool = await asyncpg.create_pool(
-            dsn, min_size=0, max_size=_POOL_SIZE, command_timeout=COMMAND_SECONDS, **options
-        )
-        async with pool.acquire():  # a server that is away is noticed here
-            pass
-    except (ValueError, asyncpg.ClientConfigurationError):
-        # The library's words may quote the address, which may hold a password.
-        raise ConfigError(
-            "DSN is not the address of a PostgreSQL database: it reads postgresql://user:password@host:port/database."
-        ) from None
+        yield
     except Exception as e:
         if (ours := as_our_error(e)) is None:
             raise
         raise ours from e
-    return Database(pool, lambda seconds: asyncpg.connect(dsn, command_timeout=seconds, **options))
 
 
 def as_our_error(e: Exception) -> LiuError | None:
@@ -143,7 +151,12 @@ def as_our_error(e: Exception) -> LiuError | None:
     from asyncpg import InterfaceError, InternalClientError, PostgresError
 
     if isinstance(e, PostgresError):
-        return _by_state(e.sqlstate or "", e)
+        state, words = e.sqlstate or "", _words(e)
+        if state.startswith(_BAD_LOGIN):
+            return ConfigError(f"PostgreSQL does not let us in: {words}; check DSN.")
+        if state.startswith(_ASK_AGAIN) or state == _READ_ONLY:
+            return DatabaseUnavailable(f"PostgreSQL cannot do it now: {words}.")
+        return BadData(f"A row cannot be stored: {words}.") if state.startswith(_BAD_ROW) else None
     if isinstance(e, (OSError, TimeoutError, EOFError)):  # refused, reset, no socket file, no answer
         return DatabaseUnavailable(f"PostgreSQL cannot be reached ({_words(e)}); rows wait until it can.")
     # asyncpg answers so on a connection to which the server, dying, has said good-bye while it was idle.
@@ -153,16 +166,28 @@ def as_our_error(e: Exception) -> LiuError | None:
     return None
 
 
-def _by_state(state: str, e: Exception) -> LiuError | None:
-    words = _words(e)
-    if state.startswith(_BAD_LOGIN):
-        return ConfigError(f"PostgreSQL does not let us in: {words}; check DSN.")
-    if state.startswith(_ASK_AGAIN) or state == _READ_ONLY:
-        return DatabaseUnavailable(f"PostgreSQL cannot do it now: {words}.")
-    if state.startswith(_BAD_ROW):
-        return BadData(f"A row cannot be stored: {words}.")
-    return None
-
-
 def _words(e: Exception) -> str:
     return (str(e).splitlines() or [""])[0].rstrip(".") or type(e).__name__
+
+
+# --- the pool of the program, for classes of the original ---------------------------------------
+
+_current: list[Pool] = []  # at most one; a program has one record
+
+
+def set_pool(pool: Any) -> None:
+    """Name the pool for code that was written for the original; None takes it away."""
+    _current[:] = [] if pool is None else [pool]
+
+
+def current_pool(pool: Any = None) -> Any:
+    """Return `pool`, or the program's pool if it is None.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if pool is not None:
+        return pool
+    if not _current:
+        raise ConfigError("No database is open: call this inside a session, or hand over an asyncpg pool.")
+    return _current[0]

@@ -1,18 +1,19 @@
-"""Orders, their events, executions and the cash they moved: what the order gateway writes, exactly once."""
+"""Orders, their events, executions and the cash they moved: what the order gateway of an account writes, exactly once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.errors import RecordDiffers
-from liualgotrader.common.money import notional, plain
-from liualgotrader.common.orders import FINAL_STATES
+import msgspec
+
+from liualgotrader.common.errors import OutsideError, RecordDiffers
+from liualgotrader.common.money import notional
 from liualgotrader.common.rows import (
     ActivityRow,
-    FilledTrade,
     ForeignRow,
-    LeftOpen,
     OrderEventRow,
     OrderRow,
     PlanRow,
@@ -20,17 +21,29 @@ from liualgotrader.common.rows import (
     Row,
     TradeRow,
 )
-from liualgotrader.store.carried_positions import PositionStep, left_open, with_resting_stop
-from liualgotrader.store.column_values import columns_of, insert_into, json_text, row_from, utc_aware
-from liualgotrader.store.day_tables import save_activities
-from liualgotrader.store.lease_tables import LeaseTables
-from liualgotrader.store.position_plans import in_steps, save_plans
+from liualgotrader.store.column_values import SIGNED, columns_of, insert_into, json_text, rows_of, utc_aware
+from liualgotrader.store.database import Database, Tables, our_errors
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
 _NOTHING = Progress()
 
+# A gateway that was killed a moment ago may still be on the server's books.
+WAIT_AT_MOST = "SET lock_timeout = '3s'"
+TAKE_LOCK = "SELECT pg_advisory_lock($1)"
+NEXT_GENERATION = """
+    INSERT INTO account_lease (account_digest, generation) VALUES ($1, 1)
+    ON CONFLICT (account_digest) DO UPDATE SET generation = account_lease.generation + 1, taken_at = now()
+    RETURNING generation
+"""
+# A digest that stands there already stays: of equal keys `||` takes the right one.
+REMEMBER_ACCOUNT = """
+    UPDATE batch SET configuration = jsonb_build_object('account_digest', $2::text) || configuration
+    WHERE batch_id = $1
+    RETURNING configuration ->> 'account_digest'
+"""
+GENERATION = "SELECT generation FROM account_lease WHERE account_digest = $1"
 # Locks the row until the transaction ends, so that two callers cannot both find the same number.
 LOCK_PROGRESS = """
     INSERT INTO gateway_progress (batch_id, row_number, digest) VALUES ($1, 0, '')
@@ -72,128 +85,129 @@ UPSERT_FOREIGN_POSITIONS = f"""
     {insert_into("foreign_positions", ForeignRow.__struct_fields__)}
     ON CONFLICT (batch_id, symbol) DO UPDATE SET quantity = excluded.quantity, at = excluded.at
 """
-# Rows of the original have no execution id; with quantity 0 they only mark that an order was sent.
-TRADES = """
-    SELECT
-        t.algo_run_id, r.algo_name AS strategy, t.symbol, t.operation::text AS operation, t.qty AS quantity, t.price,
-        t.trade_fee AS fee, t.tstamp AS at, t.stop_price AS stop,
-        coalesce(t.execution_id, 'trade-' || t.trade_id) AS execution_id
-    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
-    WHERE r.batch_id = $1 AND t.qty > 0 AND t.expire_tstamp IS NULL
-    ORDER BY t.tstamp, t.trade_id
+INSERT_ACTIVITIES = f"""
+    {insert_into("account_activities", ActivityRow.__struct_fields__)}
+    ON CONFLICT (activity_id) DO NOTHING
 """
-# Which runs of a strategy count. Earlier is what began to be written earlier: ids grow, whatever the clocks say.
-BEFORE_BATCH = """r.batch_id <> $3
-      AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)"""
-UP_TO_BATCH = """r.batch_id IS NOT NULL
-      AND r.algo_run_id <= coalesce((SELECT max(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)"""
-IN_BATCH = "r.batch_id = $3"
-
-POSITIONS = """
-    SELECT t.symbol
-    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
-    WHERE r.algo_env = $1 AND r.algo_name = $2 AND t.expire_tstamp IS NULL AND {runs}
-    GROUP BY t.symbol
-    HAVING sum(CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END) <> 0
-    ORDER BY t.symbol
+UPSERT_PLANS = f"""
+    {insert_into("position_plans", PlanRow.__struct_fields__)}
+    ON CONFLICT (algo_run_id, symbol) DO UPDATE SET
+        at = excluded.at, planned_stop = excluded.planned_stop, planned_target = excluded.planned_target
 """
-# The executions behind POSITIONS, for the symbols that it finds, and the stops and targets moved since.
-TRADES_OF_POSITIONS = """
-    SELECT
-        t.symbol, t.tstamp AS at, CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END AS signed,
-        t.price, t.stop_price AS stop, t.target_price AS target
-    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
-    WHERE r.algo_env = $1 AND r.algo_name = $2 AND t.expire_tstamp IS NULL AND {runs}
-      AND t.qty > 0 AND t.symbol = ANY($4)
-    ORDER BY t.trade_id
-"""
-PLANS_OF_POSITIONS = """
-    SELECT p.symbol, p.at, 0::numeric AS signed, 0::numeric AS price, p.planned_stop AS stop, p.planned_target AS target
-    FROM position_plans p JOIN algo_run r ON r.algo_run_id = p.algo_run_id
-    WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND p.symbol = ANY($4)
-    ORDER BY p.algo_run_id
-"""
-# Stops that the broker keeps: they protect a position for which the strategy has planned none. Of several the price
-# reaches the highest first that sells, and the lowest that buys a short position back.
-RESTING_STOPS = """
-    SELECT o.symbol, o.side, CASE o.side WHEN 'buy' THEN min(o.stop_price) ELSE max(o.stop_price) END AS stop_price
-    FROM orders o JOIN algo_run r ON r.algo_run_id = o.algo_run_id
-    WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND o.symbol = ANY($4)
-      AND o.stop_price IS NOT NULL AND o.state <> ALL($5)
-    GROUP BY o.symbol, o.side
-"""
-STRATEGIES_BEFORE = """
-    SELECT DISTINCT algo_name FROM algo_run WHERE algo_env = $1 AND batch_id <> $2 ORDER BY algo_name
+# The executions since the run was last flat in the symbol, as far as they have no stop or target of their own.
+COMPLETE_TRADES = f"""
+    UPDATE new_trades AS held SET
+        stop_price = coalesce(held.stop_price, p.planned_stop), target_price = coalesce(held.target_price, p.planned_target)
+    FROM {rows_of("position_plans")} AS p
+    WHERE held.algo_run_id = p.algo_run_id AND held.symbol = p.symbol AND held.qty > 0
+      AND (
+        held.stop_price IS NULL AND p.planned_stop IS NOT NULL
+        OR held.target_price IS NULL AND p.planned_target IS NOT NULL
+      )
+      AND held.trade_id > coalesce((
+        SELECT max(s.trade_id) FROM (
+            SELECT t.trade_id, sum({SIGNED}) OVER (ORDER BY t.trade_id) AS quantity
+            FROM new_trades t
+            WHERE t.algo_run_id = p.algo_run_id AND t.symbol = p.symbol AND t.qty > 0 AND t.expire_tstamp IS NULL
+        ) AS s
+        WHERE s.quantity = 0
+      ), 0)
 """
 
 
-class GatewayTables(LeaseTables):
-    """`orders`, `order_events`, `new_trades`, `account_transactions`, `foreign_positions`, `position_plans`, …"""
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    connection: Connection  # the lock lives as long as this connection
+    digest: str
+    generation: int
+
+
+class GatewayTables(Tables):
+    """`orders`, `order_events`, `new_trades`, `account_transactions`, `foreign_positions`, `position_plans`, `account_activities`.
+
+    One gateway at a time trades for an account (`account_lease`, with an advisory lock), each later one outranks the
+    one before, and it writes batches of that account only.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._lease: _Lease | None = None
+
+    async def lease(self, account_number: str) -> int:
+        """Take the account until the store is closed.
+
+        A lost connection gives the lock up; the next `apply` takes it again, unless another gateway was faster.
+        """
+        await self._end_lease()
+        digest = _digest(account_number)
+        connection = await self._locked_connection(digest)
+        try:
+            with our_errors():
+                generation: int = await connection.fetchval(NEXT_GENERATION, digest)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._lease = _Lease(connection, digest, generation)
+        return generation
+
+    async def is_account_of(self, batch_id: str, account_number: str) -> bool:
+        digest = _digest(account_number)
+        return await self._database.fetchval(REMEMBER_ACCOUNT, batch_id, digest) in (digest, None)
+
+    async def _locked_connection(self, digest: str) -> Connection:
+        from asyncpg import LockNotAvailableError
+
+        connection = await self._database.dedicated()
+        key = int.from_bytes(bytes.fromhex(digest)[:8], signed=True)
+        try:
+            with our_errors():
+                await connection.execute(WAIT_AT_MOST)
+                await connection.execute(TAKE_LOCK, key)
+        except LockNotAvailableError:
+            connection.terminate()
+            raise OutsideError("Another order gateway trades for this account: end it, then start again.") from None
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _end_lease(self) -> None:
+        if self._lease is not None:
+            self._lease.connection.terminate()
+            self._lease = None
 
     async def apply(self, batch_id: str, rows: Sequence[Row], before: Progress = _NOTHING) -> Progress:
-        """Write the gateway's next rows, those that follow on `before`, and return the progress after them.
+        """Write the gateway's next rows in one transaction.
 
-        One transaction: after an exception nothing of the call is stored, unless the server was lost while it
-        committed. Then calling again with the same rows, or more, is right in either case: what is stored is passed over.
+        After an exception nothing of the call is stored, unless the server was lost while it committed. Then calling
+        again with the same rows, or more, is right in either case: what is stored is passed over.
 
         Raises:
             RecordDiffers: if what is stored is neither `before` nor the outcome of these rows up to one of them.
             BadData: if a row breaks a rule of its table, for example a trade of an unknown algo_run.
             OutsideError: if another gateway has taken the account since.
         """
-        await self._hold_lease()
+        lease = self._lease
+        if lease is not None and lease.connection.is_closed():  # lost with the server
+            connection = await self._locked_connection(lease.digest)
+            self._lease = lease = _Lease(connection, lease.digest, lease.generation)
         async with self._database.transaction() as connection:
-            await self._check_generation(connection)
+            if lease is not None and await connection.fetchval(GENERATION, lease.digest) != lease.generation:
+                raise OutsideError("Another order gateway has taken this account over: this one must stop.")
             stored = progress_of(await connection.fetchrow(LOCK_PROGRESS, batch_id))
             fresh, end = rows_after(stored, rows, before)
             if fresh:
-                await _write(connection, fresh)
+                for part in _parts(fresh):
+                    await _write(connection, part)
                 await connection.execute(SAVE_PROGRESS, batch_id, end.number, end.digest)
         return end
 
     async def progress(self, batch_id: str) -> Progress:
-        """Return how many of the gateway's rows are stored, and what stands for them."""
-        async with self._database.connection() as connection:
-            return progress_of(await connection.fetchrow(PROGRESS, batch_id))
+        return progress_of(await self._database.fetchrow(PROGRESS, batch_id))
 
-    async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
-        """Return the batch's executions by time."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(TRADES, batch_id)
-        return [row_from(FilledTrade, row) for row in rows]
 
-    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
-        """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
-        return await self._open(BEFORE_BATCH, environment, strategy, batch_id)
-
-    async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:
-        """Return the names of the strategies that other batches of an environment ran, in alphabetical order."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(STRATEGIES_BEFORE, environment, batch_id)
-        return [row["algo_name"] for row in rows]
-
-    async def open_after(
-        self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
-    ) -> Sequence[LeftOpen]:
-        """Return what a strategy holds after this batch and all before it, or (`alone`) from this batch alone."""
-        runs = IN_BATCH if alone else UP_TO_BATCH
-        found = await self._open(runs, environment, strategy, batch_id)
-        bare = [p.symbol for p in found if p.planned_stop is None]
-        if not bare:
-            return found
-        ends = [str(state) for state in FINAL_STATES]
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(RESTING_STOPS.format(runs=runs), environment, strategy, batch_id, bare, ends)
-        stops = {(row["symbol"], row["side"]): plain(row["stop_price"]) for row in rows}
-        return [with_resting_stop(p, stops) for p in found]
-
-    async def _open(self, runs: str, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
-        async with self._database.connection() as connection:
-            open_now = await connection.fetch(POSITIONS.format(runs=runs), environment, strategy, batch_id)
-            which = (environment, strategy, batch_id, [row["symbol"] for row in open_now])
-            trades = await connection.fetch(TRADES_OF_POSITIONS.format(runs=runs), *which)
-            plans = await connection.fetch(PLANS_OF_POSITIONS.format(runs=runs), *which)
-        return left_open(row_from(PositionStep, row) for row in (*trades, *plans))
+def _digest(account_number: str) -> str:
+    return sha256(f"liu-account:{account_number}".encode()).hexdigest()
 
 
 def rows_after(stored: Progress, rows: Sequence[Row], before: Progress) -> tuple[Sequence[Row], Progress]:
@@ -220,20 +234,32 @@ def progress_of(row: Mapping[str, Any] | None) -> Progress:
     return _NOTHING if row is None else Progress(row["row_number"], row["digest"])
 
 
-async def _write(connection: Connection, rows: Sequence[Row]) -> None:
-    for part in in_steps(rows):
-        await _write_part(connection, part)
-    if activities := [row for row in rows if isinstance(row, ActivityRow)]:
-        await save_activities(connection, activities)
+def _parts(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
+    """Yield the rows in parts, in which no execution follows a plan of the same position.
+
+    A plan completes what was executed before it, so that each part can be written table by table.
+    """
+    part: list[Row] = []
+    planned: set[tuple[int, str]] = set()
+    for row in rows:
+        if isinstance(row, TradeRow) and (row.algo_run_id, row.symbol) in planned:
+            yield part
+            part, planned = [], set()
+        elif isinstance(row, PlanRow):
+            planned.add((row.algo_run_id, row.symbol))
+        part.append(row)
+    if part:
+        yield part
 
 
-async def _write_part(connection: Connection, rows: Iterable[Row]) -> None:
+async def _write(connection: Connection, rows: Iterable[Row]) -> None:
     # Of several states of one order the last counts; of an execution told twice the first.
     orders: dict[str, OrderRow] = {}
     events: list[OrderEventRow] = []
     trades: dict[str, TradeRow] = {}
     foreign: dict[tuple[str, str], ForeignRow] = {}
     plans: list[PlanRow] = []
+    activities: list[ActivityRow] = []
     for row in rows:
         match row:
             case OrderRow():
@@ -246,35 +272,60 @@ async def _write_part(connection: Connection, rows: Iterable[Row]) -> None:
                 foreign[row.batch_id, row.symbol] = row
             case PlanRow():
                 plans.append(row)
+            case ActivityRow():
+                activities.append(row)
     for statement, values in (
         (UPSERT_ORDERS, orders.values()),
         (INSERT_ORDER_EVENTS, events),
         (UPSERT_FOREIGN_POSITIONS, foreign.values()),
+        (INSERT_ACTIVITIES, activities),
     ):
-        if values:
-            await connection.execute(statement, json_text([columns_of(row) for row in values]))
+        await _insert(connection, statement, values)
     if trades:
         await _book(connection, trades)
     if plans:
-        await save_plans(connection, plans)
+        await _save_plans(connection, plans)
+
+
+async def _insert(connection: Connection, statement: str, rows: Collection[msgspec.Struct]) -> None:
+    if rows:
+        await connection.execute(statement, json_text([columns_of(row) for row in rows]))
 
 
 async def _book(connection: Connection, trades: Mapping[str, TradeRow]) -> None:
     """Write executions, and move cash for those that were not there before."""
-    booked = await connection.fetch(INSERT_TRADES, json_text([_trade_columns(row) for row in trades.values()]))
-    new = [trades[row["execution_id"]] for row in booked]
-    if cash := [_cash_columns(row) for row in new if row.account_id is not None]:
+    rows = []
+    for trade in trades.values():
+        values = columns_of(trade)
+        client_time = values["at"].isoformat(" ", "microseconds")
+        rows.append({column: values[name] for name, column in TRADE_COLUMNS.items()} | {"client_time": client_time})
+    cash = []
+    for row in await connection.fetch(INSERT_TRADES, json_text(rows)):
+        trade = trades[row["execution_id"]]
+        if trade.account_id is None:
+            continue
+        value = notional(trade.price, trade.quantity)
+        amount = (-value if trade.operation == "buy" else value) - trade.fee
+        details = {name: getattr(trade, name) for name in ("symbol", "operation", "execution_id", "client_order_id")}
+        move = {"account_id": trade.account_id, "amount": amount, "details": details, "tstamp": utc_aware(trade.at)}
+        cash.append(move)
+    if cash:
         await connection.execute(INSERT_CASH, json_text(cash))
 
 
-def _trade_columns(row: TradeRow) -> dict[str, Any]:
-    values = columns_of(row)
-    client_time = values["at"].isoformat(" ", "microseconds")
-    return {column: values[name] for name, column in TRADE_COLUMNS.items()} | {"client_time": client_time}
+async def _save_plans(connection: Connection, plans: Sequence[PlanRow]) -> None:
+    """Write where stops and targets are now; executions that have none get the first that is known for their position.
 
-
-def _cash_columns(row: TradeRow) -> dict[str, Any]:
-    value = notional(row.price, row.quantity)
-    details = {name: getattr(row, name) for name in ("symbol", "operation", "execution_id", "client_order_id")}
-    amount = (-value if row.operation == "buy" else value) - row.fee
-    return {"account_id": row.account_id, "amount": amount, "details": details, "tstamp": utc_aware(row.at)}
+    What is risked at entry is known only then to a strategy that writes its stop once it has heard of its fill.
+    """
+    newest: dict[tuple[int, str], PlanRow] = {}
+    first: dict[tuple[int, str], PlanRow] = {}
+    for row in plans:
+        key = row.algo_run_id, row.symbol
+        newest[key] = row
+        known = first.setdefault(key, row)
+        stop = row.planned_stop if known.planned_stop is None else known.planned_stop
+        target = row.planned_target if known.planned_target is None else known.planned_target
+        first[key] = msgspec.structs.replace(known, planned_stop=stop, planned_target=target)
+    await _insert(connection, UPSERT_PLANS, newest.values())
+    await _insert(connection, COMPLETE_TRADES, first.values())

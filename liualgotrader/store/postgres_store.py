@@ -7,25 +7,20 @@ from typing import Any
 
 from liualgotrader.common.errors import LiuError
 from liualgotrader.store.analysis_tables import AnalysisTables
-from liualgotrader.store.batch_tables import BatchTables
-from liualgotrader.store.database import Database
-from liualgotrader.store.day_tables import DayTables
+from liualgotrader.store.carried_positions import CarriedPositions
 from liualgotrader.store.gateway_tables import GatewayTables
-from liualgotrader.store.pick_tables import PickTables
 from liualgotrader.store.recorded_orders import RecordedOrders
+from liualgotrader.store.session_tables import SessionTables
 
 _QUERY_SECONDS = 300.0
 
 
-class PostgresStore(BatchTables, PickTables, GatewayTables, RecordedOrders, DayTables, AnalysisTables):
+class PostgresStore(GatewayTables, SessionTables, CarriedPositions, RecordedOrders, AnalysisTables):
     """The port `Store`, kept by PostgreSQL. One store belongs to one event loop.
 
     Instants are cut to microseconds, which is what PostgreSQL keeps. After the server was away the next
     call makes new connections by itself.
     """
-
-    def __init__(self, database: Database) -> None:
-        GatewayTables.__init__(self, database)
 
     @property
     def pool(self) -> Any:

@@ -1,10 +1,15 @@
-"""Batches and the runs of strategies in them: what the supervisor writes."""
+"""Batches with their runs, picks, rejects and signals, and the key-store: what all but the order gateway write."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from uuid import UUID
 
-from liualgotrader.common.rows import AlgoRunRow, BatchRow
+import msgspec
+
+from liualgotrader.common.errors import BadData
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, PickRow, SignalRow
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.store.column_values import (
     clean_text,
@@ -16,7 +21,7 @@ from liualgotrader.store.column_values import (
     utc_aware,
     utc_naive,
 )
-from liualgotrader.store.database import Database
+from liualgotrader.store.database import Tables
 
 INSERT_BATCH = f"""
     {insert_into("batch", BatchRow.__struct_fields__)}
@@ -49,30 +54,60 @@ OPEN_ALGO_RUNS = """
     WHERE batch_id = $1 AND end_time IS NULL
     ORDER BY algo_run_id
 """
+ASSIGN = """
+    INSERT INTO assignment (batch_id, symbol, consumer) VALUES ($1, $2, $3)
+    ON CONFLICT (batch_id, symbol) DO UPDATE SET consumer = excluded.consumer
+"""
+ASSIGNMENTS = "SELECT symbol, consumer FROM assignment WHERE batch_id = $1 ORDER BY symbol"
+_PICK_COLUMNS = {"scanner": "scanner_name", "strategy": "strategy_name", "at": "create_tstamp"}  # the original's names
+SAVE_PICKS = f"""
+    {insert_into("trending_tickers", [_PICK_COLUMNS.get(name, name) for name in PickRow.__struct_fields__])}
+    ON CONFLICT (batch_id, symbol, scanner_name, strategy_name, create_tstamp) WHERE strategy_name IS NOT NULL
+    DO NOTHING
+"""
+PICKS = """
+    SELECT
+        batch_id, symbol, scanner_name AS scanner, coalesce(strategy_name, '') AS strategy, create_tstamp AS at
+    FROM trending_tickers
+    WHERE batch_id = $1
+    ORDER BY create_tstamp, trending_id
+"""
+SAVE_REJECT = """
+    INSERT INTO rejects (batch_id, strategy_name, symbol, rejected_at) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (batch_id, strategy_name, symbol) DO NOTHING
+"""
+REJECTS = """
+    SELECT strategy_name, symbol FROM rejects
+    WHERE batch_id = $1
+    ORDER BY strategy_name, symbol
+"""
+SAVE_SIGNALS = f"""
+    {insert_into("signals", ("signal_id", *SignalRow.__struct_fields__))}
+    ON CONFLICT (signal_id) DO UPDATE SET outcome = excluded.outcome
+"""
+KEY_LOAD = "SELECT value FROM keystore WHERE key = $1"
+KEY_SAVE = """
+    INSERT INTO keystore (key, value, tstamp) VALUES ($1, $2, now())
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, tstamp = excluded.tstamp
+"""
 
 
-class BatchTables:
-    """`batch` and `algo_run`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class SessionTables(Tables):
+    """`batch`, `algo_run`, `assignment`, `trending_tickers`, `rejects`, `signals`, `keystore`."""
 
     async def begin_batch(self, batch: BatchRow) -> None:
         """Write the batch, unless it is there."""
         layout, configuration = without_secrets(batch.layout), without_secrets(batch.configuration)
         row = {**columns_of(batch), "layout": layout, "configuration": configuration}
-        async with self._database.connection() as connection:
-            await connection.execute(INSERT_BATCH, json_text([row]))
+        await self._database.execute(INSERT_BATCH, json_text([row]))
 
     async def end_batch(self, batch_id: str, at: int, reason: str) -> None:
         """Write the end, unless one is written."""
-        async with self._database.connection() as connection:
-            await connection.execute(END_BATCH, batch_id, utc_aware(at), clean_text(reason))
+        await self._database.execute(END_BATCH, batch_id, utc_aware(at), clean_text(reason))
 
     async def unfinished_batches(self, environment: str) -> list[BatchRow]:
         """Return the environment's batches that have no end, the newest first."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(UNFINISHED_BATCHES, environment)
+        rows = await self._database.fetch(UNFINISHED_BATCHES, environment)
         documents = ("layout", "configuration", "versions")
         return [
             row_from(
@@ -86,26 +121,93 @@ class BatchTables:
 
     async def begin_algo_run(self, run: AlgoRunRow) -> int:
         """Return the id of the row for (batch, slot), making it if it is not there."""
-        async with self._database.connection() as connection:
-            algo_run_id: int = await connection.fetchval(
-                BEGIN_ALGO_RUN,
-                run.strategy,
-                run.environment,
-                run.build_number,
-                json_text(without_secrets(run.parameters)),
-                utc_naive(run.started_at),
-                run.batch_id,
-                run.slot,
-            )
+        algo_run_id: int = await self._database.fetchval(
+            BEGIN_ALGO_RUN,
+            run.strategy,
+            run.environment,
+            run.build_number,
+            json_text(without_secrets(run.parameters)),
+            utc_naive(run.started_at),
+            run.batch_id,
+            run.slot,
+        )
         return algo_run_id
 
     async def end_algo_run(self, algo_run_id: int, at: int, reason: str) -> None:
         """Write the end, unless one is written."""
-        async with self._database.connection() as connection:
-            await connection.execute(END_ALGO_RUN, algo_run_id, utc_naive(at), clean_text(reason))
+        await self._database.execute(END_ALGO_RUN, algo_run_id, utc_naive(at), clean_text(reason))
 
     async def open_algo_runs(self, batch_id: str) -> Sequence[int]:
         """Return the ids of the batch's runs without an end, lowest first."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(OPEN_ALGO_RUNS, batch_id)
+        rows = await self._database.fetch(OPEN_ALGO_RUNS, batch_id)
         return [row["algo_run_id"] for row in rows]
+
+    async def assign(self, batch_id: str, symbol: str, consumer: int) -> None:
+        """Write that the symbol belongs to the consumer, in place of what was written before."""
+        await self._database.execute(ASSIGN, batch_id, symbol, consumer)
+
+    async def assignments(self, batch_id: str) -> Mapping[str, int]:
+        """Return the consumer of each symbol."""
+        rows = await self._database.fetch(ASSIGNMENTS, batch_id)
+        return {row["symbol"]: row["consumer"] for row in rows}
+
+    async def save_picks(self, picks: Sequence[PickRow]) -> None:
+        """Write picks; one that is written already (same batch, symbol, scanner, strategy and time) is passed over."""
+        if not picks:
+            return
+        rows = [{_PICK_COLUMNS.get(name, name): v for name, v in columns_of(pick).items()} for pick in picks]
+        await self._database.execute(SAVE_PICKS, json_text(rows))
+
+    async def picks(self, batch_id: str) -> Sequence[PickRow]:
+        """Return the batch's picks by time."""
+        rows = await self._database.fetch(PICKS, batch_id)
+        return [row_from(PickRow, row) for row in rows]
+
+    async def save_reject(self, batch_id: str, strategy: str, symbol: str, at: int) -> None:
+        """Write that the strategy is never called for the symbol again in this batch."""
+        await self._database.execute(SAVE_REJECT, batch_id, strategy, symbol, utc_aware(at))
+
+    async def rejects(self, batch_id: str) -> Sequence[tuple[str, str]]:
+        """Return (strategy, symbol) pairs that are never called again this session, in alphabetical order."""
+        rows = await self._database.fetch(REJECTS, batch_id)
+        return [(row["strategy_name"], row["symbol"]) for row in rows]
+
+    async def save_signals(self, signals: Sequence[SignalRow]) -> None:
+        """Write signals; one that is written already is passed over, and of an order's outcomes the last counts."""
+        if not signals:
+            return
+        rows = {
+            signal_id: {"signal_id": signal_id, **columns_of(row)} for row in signals for signal_id in [_id_of(row)]
+        }
+        await self._database.execute(SAVE_SIGNALS, json_text(list(rows.values())))
+
+    async def key_load(self, key: str) -> str | None:
+        """Return the value of the key, None if it has none."""
+        value: str | None = await self._database.fetchval(KEY_LOAD, _storable(key))
+        return value
+
+    async def key_save(self, key: str, value: str) -> None:
+        """Write the value of the key.
+
+        Raises:
+            BadData: if key or value contain what PostgreSQL cannot keep in a text.
+        """
+        async with self._database.connection() as connection:
+            await connection.execute(KEY_SAVE, _storable(key), _storable(value))
+
+
+def _id_of(signal: SignalRow) -> UUID:
+    # What becomes of an order is told later.
+    outcome = "" if signal.client_order_id is not None else clean_text(signal.outcome)
+    same = (
+        *(signal.batch_id, signal.slot, signal.symbol, signal.at),
+        *(json_text(signal.action), outcome, signal.client_order_id),
+    )
+    return UUID(bytes=blake2b(msgspec.json.encode(same), digest_size=16).digest())
+
+
+def _storable(text: str) -> str:
+    """Return `text` unchanged: a strategy must read back what it wrote, so nothing is cleaned here."""
+    if clean_text(text) != text:
+        raise BadData("A key or value of the key-store contains a NUL or a lone surrogate, which no text column keeps.")
+    return text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.errors import ConfigError
 from liualgotrader.store.analysis_tables import AnalysisTables
-from liualgotrader.store.database import Database, as_our_error, open_database
+from liualgotrader.store.database import Database, open_database, our_errors
 from liualgotrader.store.migrate import migrate as bring_up_to_date
 from liualgotrader.store.migrate import missing
 from liualgotrader.store.postgres_store import PostgresStore
@@ -54,13 +54,8 @@ async def _check_tables(database: Database, *, migrate: bool) -> None:
         # A connection without time limit: widening the columns of a large table takes minutes.
         connection = await database.dedicated(patient=True)
         try:
-            await bring_up_to_date(connection)
-        except LiuError:
-            raise
-        except Exception as e:
-            if (ours := as_our_error(e)) is None:
-                raise
-            raise ours from e
+            with our_errors():
+                await bring_up_to_date(connection)
         finally:
             connection.terminate()
         return

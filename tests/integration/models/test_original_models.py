@@ -13,11 +13,11 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.models.accounts import Accounts
 from liualgotrader.models.algo_run import AlgoRun
 from liualgotrader.models.gain_loss import GainLoss, TradeAnalysis
-from liualgotrader.models.keystore import KeyStore, PostgresKeyStore
+from liualgotrader.models.keystore import KeyStore
 from liualgotrader.models.new_trades import NewTrade
 from liualgotrader.models.portfolio import Portfolio
 from liualgotrader.models.trending_tickers import TrendingTickers
-from liualgotrader.store.pool import current_pool, set_pool
+from liualgotrader.store.database import current_pool, set_pool
 from liualgotrader.store.postgres_store import PostgresStore
 
 pytestmark = pytest.mark.integration
@@ -81,14 +81,12 @@ async def test_picks_come_back_in_order_and_no_picks_are_an_error(pool: Any) -> 
         await TrendingTickers.load("b-2")
 
 
-async def test_keys_of_a_scope_are_apart_from_those_of_none(store: PostgresStore, pool: Any) -> None:
-    scoped = PostgresKeyStore(store, "Momentum")
-    await scoped.save("day", "1")
+async def test_keys_are_those_that_strategies_write(store: PostgresStore, pool: Any) -> None:
+    await store.key_save("day", "1")
+    assert await KeyStore.load("day") == "1"
     await KeyStore.save("day", "2")
-    assert await scoped.load("day") == "1"
-    assert await KeyStore.load("day") == "2"
-    assert await KeyStore.load("Momentum:day") == "1"
-    assert await PostgresKeyStore(store).load("unknown") is None
+    assert await store.key_load("day") == "2"
+    assert await KeyStore.load("unknown") is None
 
 
 async def test_an_account_follows_its_transactions(pool: Any) -> None:

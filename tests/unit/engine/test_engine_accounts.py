@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import decimal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -28,10 +27,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self.moved: Booked = []
-
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Ledger]:
-        yield self
 
     async def execute(self, statement: str, account_id: int, amount: str, *more: Any) -> None:
         self.moved.append((account_id, Decimal(amount)))
