@@ -81,7 +81,7 @@ FINAL_STATES = frozenset(
 # --- from a consumer to the order gateway -------------------------------------------------------
 
 
-class OrderIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="order"):
+class OrderIntent(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="order"):
     """A strategy wants this order. The id is fixed here, before anything is sent anywhere."""
 
     client_order_id: str
@@ -107,7 +107,7 @@ class OrderIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="order"):
     reason: str = ""
 
 
-class CancelIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="cancel"):
+class CancelIntent(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="cancel"):
     """A strategy takes an order back."""
 
     client_order_id: str
@@ -116,7 +116,7 @@ class CancelIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="cancel"):
     reason: str = ""
 
 
-class ReplaceIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="replace"):
+class ReplaceIntent(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="replace"):
     """A strategy wants other terms for a working order; `None` leaves a term as it is."""
 
     client_order_id: str
@@ -127,7 +127,7 @@ class ReplaceIntent(msgspec.Struct, frozen=True, tag_field="kind", tag="replace"
     stop_price: Decimal | None = None
 
 
-class Protect(msgspec.Struct, frozen=True, tag_field="kind", tag="protect"):
+class Protect(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="protect"):
     """A strategy moved the stop or the target of a position it holds."""
 
     slot: int
@@ -156,7 +156,7 @@ Intent = OrderIntent | CancelIntent | ReplaceIntent | Protect | Declare
 # --- from the order gateway to a consumer -------------------------------------------------------
 
 
-class OrderNews(msgspec.Struct, frozen=True, tag_field="kind", tag="state"):
+class OrderNews(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="state"):
     """An order of a slot changed its state. `seq` counts the news of the slot, 1 upwards, without holes."""
 
     seq: int
@@ -175,7 +175,7 @@ class OrderNews(msgspec.Struct, frozen=True, tag_field="kind", tag="state"):
     stop_price: Decimal | None = None
 
 
-class Fill(msgspec.Struct, frozen=True, tag_field="kind", tag="fill"):
+class Fill(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="fill"):
     """Shares changed hands. Booked once: by execution id, and by cumulative quantity of the order."""
 
     seq: int
@@ -197,7 +197,7 @@ class Fill(msgspec.Struct, frozen=True, tag_field="kind", tag="fill"):
     liquidation: bool = False
 
 
-class Protection(msgspec.Struct, frozen=True, tag_field="kind", tag="protection"):
+class Protection(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="protection"):
     """The stored stop and target of a position, sent when a slot's books are rebuilt."""
 
     seq: int
@@ -208,7 +208,7 @@ class Protection(msgspec.Struct, frozen=True, tag_field="kind", tag="protection"
     planned_target: Decimal | None = None
 
 
-class AccountNews(msgspec.Struct, frozen=True, tag_field="kind", tag="account"):
+class AccountNews(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="account"):
     """The broker's view of the account. Not numbered: only the newest counts."""
 
     at: int
@@ -233,7 +233,7 @@ SlotNews = OrderNews | Fill | Protection
 # --- between the gateway and the broker's adapter -----------------------------------------------
 
 
-class BrokerOrder(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_order"):
+class BrokerOrder(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="broker_order"):
     """An order as the broker tells it, whatever the vendor's words for it are.
 
     `legs` are the exits of a bracket, where the answer names them: they trade for their parent's position.
@@ -258,7 +258,7 @@ class BrokerOrder(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_ord
     stop_price: Decimal | None = None
 
 
-class BrokerExecution(msgspec.Struct, frozen=True, tag_field="kind", tag="execution"):
+class BrokerExecution(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="execution"):
     """One execution as the broker tells it; `cumulative_quantity` is the order's, this one included."""
 
     execution_id: str
@@ -272,7 +272,7 @@ class BrokerExecution(msgspec.Struct, frozen=True, tag_field="kind", tag="execut
     cumulative_quantity: Decimal
 
 
-class BrokerUpdate(msgspec.Struct, frozen=True, tag_field="kind", tag="update"):
+class BrokerUpdate(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="update"):
     """A message of the broker's order stream: the order after the event, and the execution if it was one.
 
     `sequence` is the stream's own running number where the vendor gives one, else 0.
@@ -285,7 +285,7 @@ class BrokerUpdate(msgspec.Struct, frozen=True, tag_field="kind", tag="update"):
     sequence: int = 0
 
 
-class BrokerPosition(msgspec.Struct, frozen=True):
+class BrokerPosition(msgspec.Struct, frozen=True, gc=False):
     """What the account holds in one symbol: `quantity` signed shares at `average_price` dollars.
 
     `last_price` is the newest, `previous_close` the official close of the session before, both in dollars per share;

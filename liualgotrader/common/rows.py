@@ -37,7 +37,7 @@ class AlgoRunRow(msgspec.Struct, frozen=True):
     started_at: int
 
 
-class OrderRow(msgspec.Struct, frozen=True, tag_field="kind", tag="order"):
+class OrderRow(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="order"):
     """The newest state of one order; `client_order_id` is unique for ever."""
 
     client_order_id: str
@@ -64,7 +64,7 @@ class OrderRow(msgspec.Struct, frozen=True, tag_field="kind", tag="order"):
     updated_at: int
 
 
-class OrderEventRow(msgspec.Struct, frozen=True, tag_field="kind", tag="order_event"):
+class OrderEventRow(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="order_event"):
     """One step in the life of an order; (client_order_id, number) is unique."""
 
     client_order_id: str
@@ -74,7 +74,7 @@ class OrderEventRow(msgspec.Struct, frozen=True, tag_field="kind", tag="order_ev
     details: dict[str, Any]
 
 
-class TradeRow(msgspec.Struct, frozen=True, tag_field="kind", tag="trade"):
+class TradeRow(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="trade"):
     """One execution, as the original's table `new_trades` keeps it; `execution_id` is unique for ever.
 
     `account_id` names the portfolio account that the cash movement is booked to, in the same transaction.

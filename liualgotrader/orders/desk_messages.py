@@ -157,7 +157,7 @@ class Outcome(StrEnum):
     SILENCE = "silence"  # no answer: it may have been carried out
 
 
-class Answer(msgspec.Struct, frozen=True, tag_field="kind", tag="answer"):
+class Answer(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="answer"):
     """How a request of ours ended. `client_order_id` is that of the decision it answers."""
 
     request: BrokerRequest
@@ -168,7 +168,7 @@ class Answer(msgspec.Struct, frozen=True, tag_field="kind", tag="answer"):
     code: int = 0
 
 
-class OrderFound(msgspec.Struct, frozen=True, tag_field="kind", tag="found"):
+class OrderFound(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="found"):
     """The result of a look-up by client order id; `order` None with `answered` says the broker knows no such order."""
 
     client_order_id: str
@@ -314,13 +314,13 @@ class JournalRecord(msgspec.Struct, frozen=True, array_like=True):
 # --- decisions ------------------------------------------------------------------------------------
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Hand this order to the broker, under its client order id."""
 
     order: OrderIntent
 
 
-class Cancel(msgspec.Struct, frozen=True):
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """Ask the broker to cancel."""
 
     client_order_id: str
@@ -338,7 +338,7 @@ class CancelAll(msgspec.Struct, frozen=True):
     whole_account: bool = False
 
 
-class Replace(msgspec.Struct, frozen=True):
+class Replace(msgspec.Struct, frozen=True, gc=False):
     """Ask the broker to replace the order `broker_order_id`; the new order has `client_order_id`."""
 
     client_order_id: str
@@ -347,7 +347,7 @@ class Replace(msgspec.Struct, frozen=True):
     terms: ReplaceIntent
 
 
-class LookUp(msgspec.Struct, frozen=True):
+class LookUp(msgspec.Struct, frozen=True, gc=False):
     """Ask the broker what it knows under this client order id."""
 
     client_order_id: str
@@ -360,27 +360,27 @@ class Reconcile(msgspec.Struct, frozen=True):
     since: int
 
 
-class Write(msgspec.Struct, frozen=True):
+class Write(msgspec.Struct, frozen=True, gc=False):
     """A row for the database, numbered 1 upwards without holes."""
 
     number: int
     row: Row
 
 
-class Tell(msgspec.Struct, frozen=True):
+class Tell(msgspec.Struct, frozen=True, gc=False):
     """News for the consumer of a slot."""
 
     slot: int
     news: News
 
 
-class Announce(msgspec.Struct, frozen=True):
+class Announce(msgspec.Struct, frozen=True, gc=False):
     """The account's figures, for every consumer."""
 
     news: AccountNews
 
 
-class Warn(msgspec.Struct, frozen=True):
+class Warn(msgspec.Struct, frozen=True, gc=False):
     """A sentence for a person; `level` is a logging level name."""
 
     level: str
