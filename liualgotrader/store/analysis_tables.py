@@ -58,12 +58,20 @@ class AnalysisTables(Tables):
             BadData: if a row names an algo_run that is not there, or a number is too large for its column.
         """
         results = {(g.symbol, g.algo_run_id): g for g in gains}  # the last one counts
+        trips: dict[tuple[str, int, int], dict[str, object]] = {}
+        for trip in trades:
+            start = trip.start_at // 1000
+            while (trip.symbol, trip.algo_run_id, start) in trips:  # two trips that began in the same microsecond
+                start += 1
+            times = utc_aware(start * 1000), utc_aware(max(trip.end_at, start * 1000))
+            values = trip.symbol, trip.algo_run_id, *times, trip.gain_percentage, trip.gain_value, trip.r_units
+            trips[trip.symbol, trip.algo_run_id, start] = dict(zip(TRIP_COLUMNS, values, strict=True))
         runs = sorted({g.algo_run_id for g in gains} | {t.algo_run_id for t in trades})
         async with self._database.transaction() as connection:
             await connection.execute(CLEAR_GAIN_LOSS, runs)
             await connection.execute(CLEAR_TRADE_ANALYSIS, runs)
             await connection.execute(UPSERT_GAIN_LOSS, json_text([columns_of(gain) for gain in results.values()]))
-            await connection.execute(UPSERT_TRADE_ANALYSIS, json_text(_trip_rows(trades)))
+            await connection.execute(UPSERT_TRADE_ANALYSIS, json_text(list(trips.values())))
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         """Return (account id, balance in US dollars) of a portfolio, None if it is unknown or has no account."""
@@ -85,16 +93,3 @@ class AnalysisTables(Tables):
             if await connection.fetchval(LOCK_PORTFOLIO, portfolio_id) is None:
                 raise ConfigError(f"There is no portfolio {portfolio_id}: `portfolio list` shows those there are.")
             await connection.execute(ASSOCIATE_PORTFOLIO, portfolio_id, batch_id)
-
-
-def _trip_rows(trades: Sequence[TradeAnalysisRow]) -> Sequence[dict[str, object]]:
-    """Return the rows; round trips of one slot and symbol that began in the same microsecond stay apart."""
-    rows: dict[tuple[str, int, int], dict[str, object]] = {}
-    for trip in trades:
-        start = trip.start_at // 1000
-        while (trip.symbol, trip.algo_run_id, start) in rows:
-            start += 1
-        times = utc_aware(start * 1000), utc_aware(max(trip.end_at, start * 1000))
-        values = trip.symbol, trip.algo_run_id, *times, trip.gain_percentage, trip.gain_value, trip.r_units
-        rows[trip.symbol, trip.algo_run_id, start] = dict(zip(TRIP_COLUMNS, values, strict=True))
-    return list(rows.values())

@@ -50,10 +50,6 @@ class Migration:
     name: str
     sql: str
 
-    def tables(self, *, kept: bool) -> list[str]:
-        """Return the tables that the step makes: those that it keeps if they are there already, or the others."""
-        return [name for keeps, name in _MADE.findall(self.sql) if bool(keeps) == kept]
-
 
 def migrations() -> Sequence[Migration]:
     """Return all steps, oldest first; they are numbered from 1 without holes."""
@@ -72,7 +68,7 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
     """
     await connection.execute(LOCK, _LOCK)
     try:
-        steps = await missing(connection)
+        steps = await missing_steps(connection)
         async with connection.transaction():
             await connection.execute(CREATE_VERSION_TABLE)
             for step in steps:
@@ -83,11 +79,12 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
     return steps
 
 
-async def missing(connection: Connection) -> Sequence[Migration]:
+async def missing_steps(connection: Connection) -> Sequence[Migration]:
     """Return the steps that this database lacks.
 
     Raises:
-        ConfigError: if it has been changed by a newer version of this package, or is somebody else's.
+        ConfigError: if it has been changed by a newer version of this package, or is somebody else's: if it holds a
+            table that a missing step is to make, and that is not the original's.
     """
     steps = migrations()
     present = 0
@@ -101,21 +98,18 @@ async def missing(connection: Connection) -> Sequence[Migration]:
             f"{steps[-1].version}): update the package."
         )
     lacking = [step for step in steps if step.version > present]
-    await _must_be_ours(connection, lacking, present)
+    if taken := await _tables_there(connection, lacking, kept=False):
+        raise _foreign(taken)
+    there = [] if present else await _tables_there(connection, lacking, kept=True)
+    if there and not await _columns(connection, "algo_run") >= _OF_THE_ORIGINAL:
+        raise _foreign(there)
     return lacking
 
 
-async def _must_be_ours(connection: Connection, lacking: Sequence[Migration], present: int) -> None:
-    """Refuse a database with tables that a missing step is to make, unless they are the original's."""
-    new = [name for step in lacking for name in step.tables(kept=False)]
-    if taken := [row["name"] for row in await connection.fetch(TABLES_THERE, new)]:
-        raise _foreign(taken)
-    if present:
-        return
-    kept = [name for step in lacking for name in step.tables(kept=True)]
-    there = [row["name"] for row in await connection.fetch(TABLES_THERE, kept)]
-    if there and not await _columns(connection, "algo_run") >= _OF_THE_ORIGINAL:
-        raise _foreign(there)
+async def _tables_there(connection: Connection, steps: Sequence[Migration], *, kept: bool) -> list[str]:
+    """Return which tables are there of those that the steps make: of those that they keep, or of the others."""
+    names = [name for step in steps for keeps, name in _MADE.findall(step.sql) if bool(keeps) == kept]
+    return [row["name"] for row in await connection.fetch(TABLES_THERE, names)]
 
 
 async def _columns(connection: Connection, table: str) -> set[str]:

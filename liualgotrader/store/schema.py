@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,12 @@ TRIGGERS = """
 
 async def schema_of(connection: Connection) -> str:
     """Return the script for the schema `public` of the database."""
-    tables = _by_reference([await _table(connection, row) for row in await connection.fetch(TABLES)])
+    waiting = [await _table(connection, row) for row in await connection.fetch(TABLES)]
+    tables: list[Mapping[str, Any]] = []  # each after those that it refers to
+    while waiting:
+        made = {table["oid"] for table in tables}
+        tables.append(next(table for table in waiting if table["needs"] <= made))
+        waiting.remove(tables[-1])
     parts = [_HEAD]
     parts += [f"CREATE TYPE {row['name']} AS ENUM ({row['labels']});\n" for row in await connection.fetch(ENUMS)]
     parts += [table["script"] for table in tables]
@@ -112,17 +117,6 @@ def _column(column: Mapping[str, Any]) -> str:
     not_null = " NOT NULL" if column["not_null"] else ""
     default = f" DEFAULT {column['default']}" if column["default"] is not None else ""
     return f"{column['name']} {kind}{not_null}{default}"
-
-
-def _by_reference(tables: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Return the tables in an order in which each finds those that it refers to."""
-    waiting, ordered = list(tables), list[Mapping[str, Any]]()
-    while waiting:
-        made = {table["oid"] for table in ordered}
-        ready = next(table for table in waiting if table["needs"] <= made)
-        waiting.remove(ready)
-        ordered.append(ready)
-    return ordered
 
 
 def _quoted(text: str) -> str:

@@ -176,9 +176,16 @@ class SessionTables(Tables):
         """Write signals; one that is written already is passed over, and of an order's outcomes the last counts."""
         if not signals:
             return
-        rows = {
-            signal_id: {"signal_id": signal_id, **columns_of(row)} for row in signals for signal_id in [_id_of(row)]
-        }
+        rows: dict[UUID, dict[str, object]] = {}
+        for signal in signals:
+            # What becomes of an order is told later: its outcome is no part of what makes the signal one of its own.
+            outcome = "" if signal.client_order_id is not None else clean_text(signal.outcome)
+            same = (
+                *(signal.batch_id, signal.slot, signal.symbol, signal.at),
+                *(json_text(signal.action), outcome, signal.client_order_id),
+            )
+            signal_id = UUID(bytes=blake2b(msgspec.json.encode(same), digest_size=16).digest())
+            rows[signal_id] = {"signal_id": signal_id, **columns_of(signal)}
         await self._database.execute(SAVE_SIGNALS, json_text(list(rows.values())))
 
     async def key_load(self, key: str) -> str | None:
@@ -194,16 +201,6 @@ class SessionTables(Tables):
         """
         async with self._database.connection() as connection:
             await connection.execute(KEY_SAVE, _storable(key), _storable(value))
-
-
-def _id_of(signal: SignalRow) -> UUID:
-    # What becomes of an order is told later.
-    outcome = "" if signal.client_order_id is not None else clean_text(signal.outcome)
-    same = (
-        *(signal.batch_id, signal.slot, signal.symbol, signal.at),
-        *(json_text(signal.action), outcome, signal.client_order_id),
-    )
-    return UUID(bytes=blake2b(msgspec.json.encode(same), digest_size=16).digest())
 
 
 def _storable(text: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.store.analysis_tables import AnalysisTables
-from liualgotrader.store.database import Database, open_database, our_errors
+from liualgotrader.store.database import open_database, our_errors
 from liualgotrader.store.migrate import migrate as bring_up_to_date
-from liualgotrader.store.migrate import missing
+from liualgotrader.store.migrate import missing_steps
 from liualgotrader.store.postgres_store import PostgresStore
 
 
@@ -21,7 +21,20 @@ async def open_store(dsn: str, *, migrate: bool = False) -> PostgresStore:
     """
     database = await open_database(dsn)
     try:
-        await _check_tables(database, migrate=migrate)
+        if migrate:
+            # A connection without time limit: widening the columns of a large table takes minutes.
+            connection = await database.dedicated(patient=True)
+            try:
+                with our_errors():
+                    await bring_up_to_date(connection)
+            finally:
+                connection.terminate()
+        async with database.connection() as connection:
+            if steps := await missing_steps(connection):
+                raise ConfigError(
+                    f"The database lacks the tables of this version ({steps[0].name} and later): run `liu db migrate` "
+                    "or start `trader`, which brings them up to date."
+                )
     except BaseException:
         await database.close()
         raise
@@ -40,28 +53,10 @@ async def look_at(dsn: str, portfolios: Collection[str] = ()) -> tuple[bool, lis
     database = await open_database(dsn)
     try:
         async with database.connection() as connection, connection.transaction(readonly=True):
-            complete = not await missing(connection)
+            complete = not await missing_steps(connection)
             kept = await connection.fetchval("SELECT to_regclass('portfolio') IS NOT NULL") if portfolios else False
         analysis = AnalysisTables(database)
         unknown = [p for p in portfolios if not kept or await analysis.portfolio_account(p) is None]
         return complete, unknown
     finally:
         await database.close()
-
-
-async def _check_tables(database: Database, *, migrate: bool) -> None:
-    if migrate:
-        # A connection without time limit: widening the columns of a large table takes minutes.
-        connection = await database.dedicated(patient=True)
-        try:
-            with our_errors():
-                await bring_up_to_date(connection)
-        finally:
-            connection.terminate()
-        return
-    async with database.connection() as connection:
-        if steps := await missing(connection):
-            raise ConfigError(
-                f"The database lacks the tables of this version ({steps[0].name} and later): run `liu db migrate` "
-                "or start `trader`, which brings them up to date."
-            )

@@ -141,7 +141,7 @@ async def test_somebody_elses_database_is_refused_and_stays_as_it_is(
         await migrate(connection)
     assert await tables_of(connection) == before
     with pytest.raises(ConfigError, match="belongs to something else"):
-        await migrations.missing(connection)
+        await migrations.missing_steps(connection)
 
 
 async def test_tables_of_others_beside_ours_do_not_matter(connection: asyncpg.Connection) -> None:
