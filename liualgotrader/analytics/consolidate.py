@@ -16,7 +16,7 @@ import msgspec
 from liualgotrader.analytics.trips import Key, Trips, in_order, percentage, round_trips, sign_of
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import FilledTrade, GainLossRow, LeftOpen, TradeAnalysisRow
+from liualgotrader.common.rows import CarriedPosition, FilledTrade, GainLossRow, TradeAnalysisRow
 
 
 class Consolidation(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Consolidation(msgspec.Struct, frozen=True):
     executions: int
 
 
-async def trades(batch_id: str, store: Store, opening: Mapping[Key, LeftOpen] | None = None) -> Consolidation:
+async def trades(batch_id: str, store: Store, opening: Mapping[Key, CarriedPosition] | None = None) -> Consolidation:
     """Consolidate a batch and save its `gain_loss` and `trade_analysis` rows; safe to repeat.
 
     Raises:
@@ -47,13 +47,15 @@ async def again(batch_id: str, environment: str, store: Store) -> Consolidation:
     """
     executions = await store.trades(batch_id)
     before = {
-        strategy: {p.symbol: p for p in await store.left_open(environment, strategy, batch_id)}
+        strategy: {p.symbol: p for p in await store.carried_positions(environment, strategy, batch_id)}
         for strategy in sorted({t.strategy for t in executions})
     }
     return await trades(batch_id, store, opening_of(executions, before))
 
 
-def opening_of(executions: Iterable[FilledTrade], before: Mapping[str, Mapping[str, LeftOpen]]) -> dict[Key, LeftOpen]:
+def opening_of(
+    executions: Iterable[FilledTrade], before: Mapping[str, Mapping[str, CarriedPosition]]
+) -> dict[Key, CarriedPosition]:
     """Return what each strategy held before, by symbol, under the slot that has traded the symbol first since."""
     first: dict[tuple[str, str], int] = {}
     for trade in executions:
@@ -63,7 +65,9 @@ def opening_of(executions: Iterable[FilledTrade], before: Mapping[str, Mapping[s
     }
 
 
-def consolidate(executions: Iterable[FilledTrade], opening: Mapping[Key, LeftOpen] | None = None) -> Consolidation:
+def consolidate(
+    executions: Iterable[FilledTrade], opening: Mapping[Key, CarriedPosition] | None = None
+) -> Consolidation:
     """Return the rows of one batch out of its executions; `opening` is what is held from earlier batches."""
     ordered = in_order(executions)
     trips = round_trips(ordered, opening)

@@ -10,7 +10,7 @@ import msgspec
 
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.position import after_execution
-from liualgotrader.common.rows import FilledTrade, LeftOpen
+from liualgotrader.common.rows import CarriedPosition, FilledTrade
 
 _STEP = Decimal("0.01")
 _BUYS = frozenset({"buy", "buy_short"})  # the original's buy_short bought a short position back
@@ -105,7 +105,7 @@ def in_order(trades: Iterable[FilledTrade]) -> list[FilledTrade]:
     return sorted((t for t in trades if t.quantity), key=lambda t: t.at)
 
 
-def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, LeftOpen] | None = None) -> Trips:
+def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, CarriedPosition] | None = None) -> Trips:
     """Return the round trips in `trades`, per strategy slot and symbol.
 
     An execution that turns a position over ends one trip and begins the next; its fee is shared by
@@ -143,7 +143,7 @@ class _RunningTrip:
     stop: Decimal | None = None
 
     @classmethod
-    def carried(cls, first: FilledTrade, held: LeftOpen) -> _RunningTrip:
+    def carried(cls, first: FilledTrade, held: CarriedPosition) -> _RunningTrip:
         """Return the trip of a position from before, met again by its first execution since."""
         entered = abs(held.quantity)
         side = 1 if held.quantity > 0 else -1

@@ -21,10 +21,10 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import (
     AlgoRunRow,
     BatchRow,
+    CarriedPosition,
     EarlierOrder,
     FilledTrade,
     GainLossRow,
-    LeftOpen,
     PickRow,
     Progress,
     RecordedBatch,
@@ -238,7 +238,7 @@ class Store(Protocol):
         """Return the batch's executions by time."""
         ...
 
-    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
+    async def carried_positions(self, environment: str, strategy: str, batch_id: str) -> Sequence[CarriedPosition]:
         """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
         ...
 
@@ -252,7 +252,7 @@ class Store(Protocol):
         """Return the names of the strategies that other batches of an environment ran, in alphabetical order."""
         ...
 
-    async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
+    async def unfinished_orders(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
         """Return the orders of other batches in an environment that have no known end, oldest first."""
         ...
 
@@ -262,7 +262,7 @@ class Store(Protocol):
 
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
-    ) -> Sequence[LeftOpen]:
+    ) -> Sequence[CarriedPosition]:
         """Return what a strategy holds after this batch and all before it, or (`alone`) from this batch alone.
 
         Where the strategy has planned no stop, `planned_stop` is the one that the broker keeps, if there is one.

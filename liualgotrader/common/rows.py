@@ -206,7 +206,7 @@ class RecordedBatch(msgspec.Struct, frozen=True):
     foreign: tuple[ForeignRow, ...] = ()
 
 
-class LeftOpen(msgspec.Struct, frozen=True):
+class CarriedPosition(msgspec.Struct, frozen=True):
     """A position that earlier batches of a strategy left open: signed shares at an average cost in dollars per share.
 
     `entry_stop` is the stop planned when it was opened, which the risk taken is measured by; `planned_stop` the newest.

@@ -12,7 +12,7 @@ from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, BrokerPosition, Side
 from liualgotrader.common.ports import Broker, Store
-from liualgotrader.common.rows import EarlierOrder, LeftOpen
+from liualgotrader.common.rows import CarriedPosition, EarlierOrder
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.order_gateway.broker_calls import usable_but
 from liualgotrader.orders import Carried, Earlier, Missing, Restated
@@ -55,7 +55,7 @@ class EarlierOrders:
         Raises:
             OutsideError: if broker or database do not answer.
         """
-        left = await self._store.orders_left(self._environment, self._batch_id)
+        left = await self._store.unfinished_orders(self._environment, self._batch_id)
         views = await self._look_up(left)
         held = await self._held(left, views)
         entries: list[EarlierOrder] = []
@@ -95,7 +95,7 @@ class EarlierOrders:
         """Return each strategy's signed shares by symbol: as recorded, plus what these orders have filled since."""
         held: dict[tuple[str, str], Decimal] = {}
         for strategy in {one.strategy for one in left}:
-            for p in await self._store.left_open(self._environment, strategy, self._batch_id):
+            for p in await self._store.carried_positions(self._environment, strategy, self._batch_id):
                 held[strategy, p.symbol] = p.quantity
         for one in left:
             if (view := views.get(one.order.client_order_id)) is not None:
@@ -127,7 +127,7 @@ class EarlierOrders:
 
 async def recorded_positions(plan: SessionPlan, store: Store) -> list[Carried]:
     """Return what the record says that each strategy of the plan held before the batch, whatever the account holds."""
-    return [_carried(slot.slot, position, position.quantity) for slot, position in await _left_open(plan, store)]
+    return [_carried(slot.slot, position, position.quantity) for slot, position in await _positions_before(plan, store)]
 
 
 async def carried_positions(
@@ -138,7 +138,7 @@ async def carried_positions(
     A strategy's positions go to its first slot. What the account does not hold (any more) is missing: a person
     may say what became of it. What it holds in other terms, as after a split, is restated.
     """
-    before = await _left_open(plan, store)
+    before = await _positions_before(plan, store)
     account = {p.symbol: p for p in held}
     left = {symbol: p.quantity for symbol, p in account.items()}
     carried: list[Carried | Missing | Restated] = []
@@ -162,7 +162,7 @@ async def carried_positions(
     return carried
 
 
-async def _left_open(plan: SessionPlan, store: Store) -> list[tuple[SlotPlan, LeftOpen]]:
+async def _positions_before(plan: SessionPlan, store: Store) -> list[tuple[SlotPlan, CarriedPosition]]:
     """Return what earlier batches left open of the plan's strategies, each with the first slot of its strategy."""
     first: dict[str, SlotPlan] = {}
     for slot in sorted(plan.slots, key=lambda s: s.slot):
@@ -170,11 +170,11 @@ async def _left_open(plan: SessionPlan, store: Store) -> list[tuple[SlotPlan, Le
     return [
         (slot, position)
         for slot in first.values()
-        for position in await store.left_open(plan.environment, slot.strategy, plan.batch_id)
+        for position in await store.carried_positions(plan.environment, slot.strategy, plan.batch_id)
     ]
 
 
-def _carried(slot: int, before: LeftOpen, quantity: Decimal) -> Carried:
+def _carried(slot: int, before: CarriedPosition, quantity: Decimal) -> Carried:
     return Carried(slot, before.symbol, quantity, before.average_price, before.planned_stop, before.planned_target)
 
 
@@ -186,7 +186,7 @@ def _part(there: Decimal, wanted: Decimal) -> Decimal:
 # --- splits
 
 
-def looks_split(before: LeftOpen, now: BrokerPosition) -> bool:
+def looks_split(before: CarriedPosition, now: BrokerPosition) -> bool:
     """Whether quantity or cost differ from the record by the ratio of a split, and the cost by a tenth or more.
 
     A split changes both and keeps their product. Where only one of them fits, foreign shares may be mixed in:
@@ -201,7 +201,7 @@ def looks_split(before: LeftOpen, now: BrokerPosition) -> bool:
     return _is_ratio(by_price) or (by_quantity != 1 and _is_ratio(by_quantity))
 
 
-def is_split(before: LeftOpen, now: BrokerPosition) -> bool:
+def is_split(before: CarriedPosition, now: BrokerPosition) -> bool:
     """Whether both quantity and cost differ from the record by one ratio; of a part of a share the broker pays cash."""
     if not looks_split(before, now):
         return False
@@ -210,7 +210,9 @@ def is_split(before: LeftOpen, now: BrokerPosition) -> bool:
     return now.quantity != before.quantity and now.quantity in (exactly, Decimal(int(exactly)))
 
 
-def _restated(slot: int, whose: str, before: LeftOpen, all_of_it: LeftOpen, now: BrokerPosition) -> Restated:
+def _restated(
+    slot: int, whose: str, before: CarriedPosition, all_of_it: CarriedPosition, now: BrokerPosition
+) -> Restated:
     """Return a position as the account has it after a certain split, else at its recorded cost and without its stop.
 
     `all_of_it` is what all strategies together held; of several none can be told apart.
@@ -229,12 +231,12 @@ def _restated(slot: int, whose: str, before: LeftOpen, all_of_it: LeftOpen, now:
     return Restated(slot, before.symbol, before.quantity, before.average_price, quantity, price, text)
 
 
-def _sum(positions: Sequence[LeftOpen]) -> LeftOpen:
+def _sum(positions: Sequence[CarriedPosition]) -> CarriedPosition:
     if len(positions) == 1:
         return positions[0]
     quantity = sum((p.quantity for p in positions), ZERO)
     cost = sum((p.quantity * p.average_price for p in positions), ZERO)
-    return LeftOpen(positions[0].symbol, quantity, cost / quantity if quantity else ZERO, 0)
+    return CarriedPosition(positions[0].symbol, quantity, cost / quantity if quantity else ZERO, 0)
 
 
 def _nearest(ratio: Decimal) -> Fraction:

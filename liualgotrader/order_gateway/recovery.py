@@ -118,7 +118,7 @@ async def close_with_the_market(environment: str, alive: Collection[str], store:
     `alive` are the batches that may still be resumed, or run just now.
     """
     left: dict[str, list[EarlierOrder]] = defaultdict(list)
-    for one in await store.orders_left(environment, ""):
+    for one in await store.unfinished_orders(environment, ""):
         if one.order.batch_id not in alive:
             left[one.order.batch_id].append(one)
     said: list[str] = []

@@ -7,15 +7,15 @@ from typing import Any
 
 from liualgotrader.common.errors import LiuError
 from liualgotrader.store.analysis_tables import AnalysisTables
-from liualgotrader.store.carried_positions import CarriedPositions
 from liualgotrader.store.gateway_tables import GatewayTables
-from liualgotrader.store.recorded_orders import RecordedOrders
+from liualgotrader.store.order_tables import OrderTables
+from liualgotrader.store.position_tables import PositionTables
 from liualgotrader.store.session_tables import SessionTables
 
 _QUERY_SECONDS = 300.0
 
 
-class PostgresStore(GatewayTables, SessionTables, CarriedPositions, RecordedOrders, AnalysisTables):
+class PostgresStore(GatewayTables, SessionTables, PositionTables, OrderTables, AnalysisTables):
     """The port `Store`, kept by PostgreSQL. One store belongs to one event loop.
 
     Instants are cut to microseconds, which is what PostgreSQL keeps. After the server was away the next

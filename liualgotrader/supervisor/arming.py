@@ -218,7 +218,7 @@ class LiveMoney:
         unfinished = await store.unfinished_batches(LIVE)
         today = as_datetime(self.clock.now()).date().isoformat()
         found = next((b for b in unfinished if may_go_on(b, today, shadow=self.request.shadow)), None)
-        held = [await store.left_open(LIVE, name, "") for name in self.tradeplan.strategies]
+        held = [await store.carried_positions(LIVE, name, "") for name in self.tradeplan.strategies]
         if found is None or self.request.new:
             return Left(open=bool(unfinished) or any(held))
         return Left(today=True, open=True, plan=found.configuration.get("plan", ""))

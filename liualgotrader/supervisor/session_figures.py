@@ -16,7 +16,7 @@ from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.control import FILLS_OF, MARK_OF, REFUSED_OF
 from liualgotrader.common.money import CENT, ZERO, exact
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import FilledTrade, LeftOpen
+from liualgotrader.common.rows import CarriedPosition, FilledTrade
 from liualgotrader.supervisor.simulated_market import SimulatedMarket
 from liualgotrader.supervisor.stack import Stack
 from liualgotrader.supervisor.view import GAINS, PositionLine, ProcessView, StrategyView, View, producer_events
@@ -44,7 +44,7 @@ class SessionFigures:
         self._fills_told = 0.0
         self._pace, self._pace_since, self._pace_market = 0.0, self._began, stack.plan.hours.opens_at
 
-    def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, LeftOpen]) -> None:
+    def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, CarriedPosition]) -> None:
         """Take the newest state of the record; `opening` is what is held from earlier batches."""
         self._trades = trades
         self._trips = round_trips(trades, opening)
@@ -243,7 +243,7 @@ class Results:
         self._store, self._environment, self._batch_id = store, environment, batch_id
         self._strategies = strategies
         self._alone = alone
-        self._before: Mapping[str, Mapping[str, LeftOpen]] | None = None
+        self._before: Mapping[str, Mapping[str, CarriedPosition]] | None = None
 
     async def trades(self) -> Sequence[FilledTrade]:
         """Return the session's executions so far, by time.
@@ -253,7 +253,7 @@ class Results:
         """
         return await self._store.trades(self._batch_id)
 
-    async def opening(self, trades: Sequence[FilledTrade]) -> Mapping[Key, LeftOpen]:
+    async def opening(self, trades: Sequence[FilledTrade]) -> Mapping[Key, CarriedPosition]:
         """Return what earlier batches left open, by the slot that has traded the symbol since.
 
         Raises:
@@ -295,7 +295,7 @@ class Results:
         owners: dict[str, str] = {}
         for name in await self._store.strategies_before(self._environment, self._batch_id):
             if name not in self._strategies:
-                for position in await self._store.left_open(self._environment, name, self._batch_id):
+                for position in await self._store.carried_positions(self._environment, name, self._batch_id):
                     owners.setdefault(position.symbol, name)
         return [
             f"the account holds {shares} {symbol} that are not ours: they are never traded"
@@ -304,13 +304,13 @@ class Results:
             for symbol, shares in sorted(foreign.items())
         ]
 
-    async def _held_before(self) -> Mapping[str, Mapping[str, LeftOpen]]:
+    async def _held_before(self) -> Mapping[str, Mapping[str, CarriedPosition]]:
         if self._alone:
             return {}
         if self._before is None:
             store, environment, batch_id = self._store, self._environment, self._batch_id
             self._before = {
-                name: {p.symbol: p for p in await store.left_open(environment, name, batch_id)}
+                name: {p.symbol: p for p in await store.carried_positions(environment, name, batch_id)}
                 for name in self._strategies
             }
         return self._before

@@ -18,10 +18,10 @@ from liualgotrader.common.rows import (
     AlgoRunRow,
     BatchRow,
     BookedExecution,
+    CarriedPosition,
     EarlierOrder,
     ForeignRow,
     GainLossRow,
-    LeftOpen,
     OrderEventRow,
     OrderRow,
     PickRow,
@@ -344,11 +344,11 @@ class StoreContract:
         ]
         closing = trade(99, runs["tuesday", "Momentum", "PAPER"], quantity="20", operation="sell")
         await store.apply("today", [*rows, closing])
-        before = await store.left_open("PAPER", "Momentum", "today")
+        before = await store.carried_positions("PAPER", "Momentum", "today")
         assert "Momentum" in await store.strategies_before("PAPER", "today")
         assert await store.strategies_before("SIMULATED", "today") == []
         assert {p.symbol: p.quantity for p in before} == {"SPY": Decimal(-20)}
-        before = await store.left_open("PAPER", "Momentum", "not-begun")
+        before = await store.carried_positions("PAPER", "Momentum", "not-begun")
         assert {p.symbol: p.quantity for p in before} == {"IBM": Decimal(20), "SPY": Decimal(-40)}
 
     async def test_orders_of_other_batches_without_a_known_end_are_found(self, store: Store) -> None:
@@ -369,11 +369,11 @@ class StoreContract:
             OrderEventRow("leg", 2, "acknowledged", OPEN, {}),
         ]
         await store.apply("monday", rows)
-        first, second = await store.orders_left("PAPER", "today")
+        first, second = await store.unfinished_orders("PAPER", "today")
         assert first == EarlierOrder(before, "Momentum", 0)
         began = {"parent": before.client_order_id}
         assert second == EarlierOrder(leg, "Momentum", 2, before.client_order_id, first="approved", began=began)
-        assert [o.order.client_order_id for o in await store.orders_left("PAPER", "monday")] == ["mine"]
+        assert [o.order.client_order_id for o in await store.unfinished_orders("PAPER", "monday")] == ["mine"]
 
     async def test_a_batch_is_read_back_as_it_was_written(self, store: Store, run_id: int) -> None:
         earlier = await store.begin_algo_run(run(0, "monday", environment="PAPER"))
@@ -425,7 +425,7 @@ class StoreContract:
         first = trade(1, monday, quantity="40", price="181.5")
         second = msgspec.structs.replace(trade(2, tuesday, quantity="10"), client_order_id=left.client_order_id)
         await store.apply("monday", [left, first, second, trade(3, monday)])
-        [found] = await store.orders_left("PAPER", "today")
+        [found] = await store.unfinished_orders("PAPER", "today")
         assert found.booked == (
             BookedExecution("execution-1", Decimal(40), Decimal("181.5")),
             BookedExecution("execution-2", Decimal(10), Decimal("181.25")),
@@ -445,7 +445,7 @@ class StoreContract:
         await store.apply("monday", [bare, stop])
         [held] = await store.open_after("PAPER", "Momentum", "monday")
         assert held.planned_stop == 170
-        [carried] = await store.left_open("PAPER", "Momentum", "today")
+        [carried] = await store.carried_positions("PAPER", "Momentum", "today")
         assert carried.planned_stop is None
 
     @pytest.mark.parametrize(("opened_by", "stop_side", "nearest"), [("buy", "sell", 175), ("sell", "buy", 165)])
@@ -484,12 +484,12 @@ class StoreContract:
             PlanRow(tuesday, "IBM", at[6], Decimal("101.5"), None),
         ]
         await store.apply("monday", rows)
-        [ibm] = await store.left_open("PAPER", "Momentum", "today")
+        [ibm] = await store.carried_positions("PAPER", "Momentum", "today")
         assert (ibm.symbol, ibm.quantity, ibm.average_price, ibm.opened_at) == ("IBM", 15, 105, at[0])
         assert (ibm.planned_stop, ibm.planned_target) == (Decimal("101.5"), None)
-        [then] = await store.left_open("PAPER", "Momentum", "tuesday")
+        [then] = await store.carried_positions("PAPER", "Momentum", "tuesday")
         assert (then.quantity, then.average_price, then.planned_stop, then.planned_target) == (10, 100, 97, 120)
-        assert list(await store.left_open("PAPER", "Reversion", "today")) == []
+        assert list(await store.carried_positions("PAPER", "Reversion", "today")) == []
 
     @pytest.mark.parametrize("at_once", [True, False])
     async def test_a_stop_written_after_the_fill_is_that_of_the_executions_it_was_written_for(
@@ -550,7 +550,7 @@ class StoreContract:
         ]
         await store.apply("monday", rows)
 
-        def told(found: Sequence[LeftOpen]) -> list[tuple[Any, ...]]:
+        def told(found: Sequence[CarriedPosition]) -> list[tuple[Any, ...]]:
             return [(p.symbol, p.quantity, p.average_price, p.planned_stop, p.planned_target) for p in found]
 
         assert told(await store.open_after("PAPER", "Momentum", "tuesday")) == [

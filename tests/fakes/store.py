@@ -17,11 +17,11 @@ from liualgotrader.common.rows import (
     AlgoRunRow,
     BatchRow,
     BookedExecution,
+    CarriedPosition,
     EarlierOrder,
     FilledTrade,
     ForeignRow,
     GainLossRow,
-    LeftOpen,
     OrderEventRow,
     OrderRow,
     PickRow,
@@ -34,8 +34,8 @@ from liualgotrader.common.rows import (
     TradedBefore,
     TradeRow,
 )
-from liualgotrader.store.carried_positions import PositionStep, left_open, with_resting_stop
 from liualgotrader.store.gateway_tables import rows_after
+from liualgotrader.store.position_tables import PositionStep, carried_positions, with_resting_stop
 
 T = TypeVar("T", bound=msgspec.Struct)
 _NOTHING = Progress()
@@ -226,7 +226,7 @@ class MemoryStore:
         filled = [_filled(row, run) for row, run in self._trades_with_runs() if run.batch_id == batch_id]
         return sorted(filled, key=lambda trade: trade.at)
 
-    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
+    async def carried_positions(self, environment: str, strategy: str, batch_id: str) -> Sequence[CarriedPosition]:
         return self._open(self._runs_before(environment, strategy, batch_id))
 
     async def traded_before(
@@ -247,7 +247,7 @@ class MemoryStore:
         runs = [run.row for run in self._data.runs.values()]
         return sorted({r.strategy for r in runs if r.environment == environment and r.batch_id != batch_id})
 
-    async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
+    async def unfinished_orders(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
         data, found = self._data, []
         for row in data.orders.values():
             run = data.runs[row.algo_run_id].row
@@ -300,7 +300,7 @@ class MemoryStore:
 
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
-    ) -> Sequence[LeftOpen]:
+    ) -> Sequence[CarriedPosition]:
         own = self._runs(environment, strategy, batch_id)
         runs = own if alone else own | self._runs_before(environment, strategy, batch_id)
         working = [o for o in self._data.orders.values() if not OrderState(o.state).is_final and o.algo_run_id in runs]
@@ -329,7 +329,7 @@ class MemoryStore:
                 held[row.symbol] += row.quantity if row.operation == "buy" else -row.quantity
         return {symbol: quantity for symbol, quantity in sorted(held.items()) if quantity}
 
-    def _open(self, runs: set[int]) -> Sequence[LeftOpen]:
+    def _open(self, runs: set[int]) -> Sequence[CarriedPosition]:
         held = self._held(runs)
         trades = [row for row, _ in self._trades_with_runs() if row.algo_run_id in runs and row.symbol in held]
         steps = [
@@ -341,7 +341,7 @@ class MemoryStore:
         steps += [
             PositionStep(p.symbol, p.at // 1000 * 1000, stop=p.planned_stop, target=p.planned_target) for p in moved
         ]
-        return left_open(steps)
+        return carried_positions(steps)
 
     def _trades_with_runs(self) -> Sequence[tuple[TradeRow, AlgoRunRow]]:
         data = self._data

@@ -224,6 +224,6 @@ async def test_trades_of_the_original_are_read_without_markers_and_expired_ones(
     first, second = await store.trades("b-1")
     assert (first.symbol, first.quantity, first.stop) == ("IBM", Decimal("10.0000000001"), Decimal("128.1"))
     assert (second.operation, second.execution_id) == ("sell_short", "trade-3")
-    positions = await store.left_open("PAPER", "momentum_long", "b-2")
+    positions = await store.carried_positions("PAPER", "momentum_long", "b-2")
     assert {p.symbol: p.quantity for p in positions} == {"IBM": Decimal("10.0000000001"), "SPY": Decimal(-5)}
     await store.close()

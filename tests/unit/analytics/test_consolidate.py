@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from liualgotrader.analytics.consolidate import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import round_trips
-from liualgotrader.common.rows import FilledTrade, LeftOpen
+from liualgotrader.common.rows import CarriedPosition, FilledTrade
 
 MINUTE = 60_000_000_000
 
@@ -142,8 +142,12 @@ def test_fees_lower_the_gain_and_are_shared_where_a_position_turns_over() -> Non
     assert [t.gain for t in trips.closed] == [D("18.0"), D("9.25")]
 
 
-def carried(quantity: Any, price: Any, stop: Any = None) -> dict[tuple[int, str], LeftOpen]:
-    return {(1, "AAPL"): LeftOpen("AAPL", D(quantity), D(price), -5 * MINUTE, D("99"), None, D(stop) if stop else None)}
+def carried(quantity: Any, price: Any, stop: Any = None) -> dict[tuple[int, str], CarriedPosition]:
+    return {
+        (1, "AAPL"): CarriedPosition(
+            "AAPL", D(quantity), D(price), -5 * MINUTE, D("99"), None, D(stop) if stop else None
+        )
+    }
 
 
 def test_a_position_from_before_ends_as_a_round_trip_with_the_risk_taken_then() -> None:

@@ -103,8 +103,8 @@ class Night:
         orders = EarlierOrders("PAPER", BATCH, self.store, self.market.broker, WallClock())
         return now_of(orders.found(lambda level, text: self.said.append(f"{level} {text}")))
 
-    def left_open(self) -> dict[str, Decimal]:
-        return {p.symbol: p.quantity for p in now_of(self.store.left_open("PAPER", "alpha", BATCH))}
+    def carried_positions(self) -> dict[str, Decimal]:
+        return {p.symbol: p.quantity for p in now_of(self.store.carried_positions("PAPER", "alpha", BATCH))}
 
 
 class Morning:
@@ -141,7 +141,7 @@ def test_what_an_earlier_batchs_exit_has_sold_is_booked_to_it_once() -> None:
     assert morning.trades() == [(1, "sell", 10)]
     row = night.database.orders[sold]
     assert (row.state, row.filled_quantity, row.batch_id, row.algo_run_id) == ("filled", 10, BEFORE, 1)
-    assert night.left_open() == {}
+    assert night.carried_positions() == {}
     assert night.look() == []
 
 
@@ -161,7 +161,7 @@ def test_an_earlier_batchs_entry_is_taken_back_and_what_it_filled_is_carried() -
     for told in ended():
         morning.tell(told)
     assert morning.trades() == [(1, "buy", 4)]
-    assert (night.database.orders[name].state, night.left_open()) == ("canceled", {"AAPL": 4})
+    assert (night.database.orders[name].state, night.carried_positions()) == ("canceled", {"AAPL": 4})
 
 
 def test_a_resting_exit_is_taken_over_with_its_position_and_fills_for_the_slot_that_carries_it() -> None:

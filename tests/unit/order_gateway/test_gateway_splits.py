@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import BrokerPosition, Protection
-from liualgotrader.common.rows import AlgoRunRow, BatchRow, LeftOpen, TradeRow
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, CarriedPosition, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.order_gateway.carry_over import is_split, looks_split
 from liualgotrader.orders import (
@@ -38,7 +38,7 @@ from tests.fakes.store import MemoryDatabase, MemoryStore
 
 D = Decimal
 BEFORE = "aaaaaaaa-0000-4000-8000-000000000000"
-HELD = LeftOpen("AAPL", D(100), D(200), 1, D(190), D(240))
+HELD = CarriedPosition("AAPL", D(100), D(200), 1, D(190), D(240))
 
 
 def account(quantity: str, price: str) -> BrokerPosition:
@@ -72,7 +72,7 @@ def test_of_a_part_of_a_share_that_is_left_over_the_broker_pays_cash() -> None:
 
 @given(st.integers(1, 10_000), st.integers(2, 50), st.decimals("5", "900", places=2))
 def test_every_whole_split_is_seen(quantity: int, ratio: int, price: Decimal) -> None:
-    held = LeftOpen("AAPL", D(quantity), price, 1, price * D("0.95"))
+    held = CarriedPosition("AAPL", D(quantity), price, 1, price * D("0.95"))
     assert is_split(held, BrokerPosition("AAPL", D(quantity * ratio), (price / ratio).quantize(D("0.000001"))))
     assert not looks_split(held, BrokerPosition("AAPL", D(quantity), price))
 
@@ -102,8 +102,8 @@ class Morning:
             elif isinstance(decision, Reconcile):
                 self.asked.append(decision)
 
-    def left_open(self, batch: str = "later") -> list[LeftOpen]:
-        return list(now_of(self.store.left_open("PAPER", "alpha", batch)))
+    def carried_positions(self, batch: str = "later") -> list[CarriedPosition]:
+        return list(now_of(self.store.carried_positions("PAPER", "alpha", batch)))
 
 
 def test_a_split_position_goes_on_in_new_terms_without_its_stop_and_a_person_is_called() -> None:
@@ -114,7 +114,7 @@ def test_a_split_position_goes_on_in_new_terms_without_its_stop_and_a_person_is_
     assert (protection.planned_stop, protection.planned_target) == (None, None)
     assert morning.desk.facts().quarantined == {"AAPL": "as after a split: set a new stop"}
     assert morning.said == ["AAPL: as after a split: set a new stop"]
-    [then] = morning.left_open()
+    [then] = morning.carried_positions()
     assert (then.quantity, then.average_price, then.planned_stop) == (200, 100, None)
     morning.tell(Resolve("AAPL", Resolution.IGNORE))
     assert morning.desk.facts().quarantined == {}
@@ -124,7 +124,7 @@ def test_where_a_split_is_not_certain_the_record_stays_and_the_stop_goes() -> No
     morning = Morning()
     morning.tell(Restated(1, "AAPL", D(100), D(200), D(100), D(200), "is it a split?"))
     assert len(morning.store.database.trades) == 1
-    [then] = morning.left_open()
+    [then] = morning.carried_positions()
     assert (then.quantity, then.planned_stop) == (100, None)
 
 
@@ -132,10 +132,10 @@ def test_what_is_gone_and_nobody_settled_is_written_down_once_and_not_looked_for
     morning = Morning()
     morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
     morning.tell(BrokerSnapshot(True))
-    assert [p.quantity for p in morning.left_open()] == [100]
+    assert [p.quantity for p in morning.carried_positions()] == [100]
     for _ in range(2):
         morning.tell(Leave("the session ends"))
-    assert morning.left_open() == []
+    assert morning.carried_positions() == []
     assert len([text for text in morning.said if "written down as gone" in text]) == 1
     assert list(morning.desk.facts().quarantined) == ["AAPL"]  # this session still ends with a call for a person
     [before, gone] = morning.store.database.trades.values()
@@ -149,7 +149,7 @@ def test_of_what_is_gone_in_part_the_rest_is_carried_with_its_stop() -> None:
     morning.tell(BrokerSnapshot(True, (), (), (account("40", "200"),)))
     morning.tell(Leave("the session ends"))
     assert morning.desk.state.positions.held(1, "AAPL") == 40
-    [then] = morning.left_open()
+    [then] = morning.carried_positions()
     assert (then.quantity, then.planned_stop) == (40, 190)
 
 
@@ -165,7 +165,7 @@ def test_what_the_account_shows_after_all_is_not_written_down_as_gone(there: tup
         morning.tell(BrokerSnapshot(True, (), (), (account(shares, "200"),) if D(shares) else ()))
     for _ in range(2):
         morning.tell(Leave("the session ends"))
-    assert [(p.quantity, p.planned_stop) for p in morning.left_open()] == [(recorded, 190)]
+    assert [(p.quantity, p.planned_stop) for p in morning.carried_positions()] == [(recorded, 190)]
 
 
 def test_of_shares_that_two_strategies_miss_each_is_found_once() -> None:
@@ -184,7 +184,7 @@ def test_nothing_is_written_down_as_gone_that_was_never_compared() -> None:
     morning = Morning()
     morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
     morning.tell(Leave("the broker is away"))
-    assert [p.quantity for p in morning.left_open()] == [100]
+    assert [p.quantity for p in morning.carried_positions()] == [100]
 
 
 def test_a_batch_that_is_resumed_may_still_settle_what_it_began_without() -> None:
@@ -194,7 +194,7 @@ def test_a_batch_that_is_resumed_may_still_settle_what_it_began_without() -> Non
     morning.tell(Leave("the supervisor has died", resumes=True))
     morning.tell(Resolve("AAPL", Resolution.ADOPT, "", D(210)))
     assert (morning.desk.state.positions.held(1, "AAPL"), morning.desk.facts().quarantined) == (100, {})
-    assert [p.quantity for p in morning.left_open()] == [100]
+    assert [p.quantity for p in morning.carried_positions()] == [100]
 
 
 def test_an_orphaned_gateway_leaves_what_is_gone_to_the_life_that_resumes_the_batch() -> None:
@@ -202,9 +202,9 @@ def test_an_orphaned_gateway_leaves_what_is_gone_to_the_life_that_resumes_the_ba
     morning.tell(Missing(1, "AAPL", D(100), D(200), D(0)))
     morning.tell(BrokerSnapshot(True))
     morning.tell(Leave("the supervisor has died", resumes=True))
-    assert [p.quantity for p in morning.left_open()] == [100]
+    assert [p.quantity for p in morning.carried_positions()] == [100]
     morning.tell(Leave("the session ends"))
-    assert morning.left_open() == []
+    assert morning.carried_positions() == []
 
 
 def test_a_second_look_before_the_books_are_open_finds_what_was_missing() -> None:
@@ -217,7 +217,10 @@ def test_a_second_look_before_the_books_are_open_finds_what_was_missing() -> Non
     morning.tell(BrokerSnapshot(True, (), (), (account("40", "200"),)))
     assert list(morning.desk.facts().quarantined) == ["AAPL"]
     morning.tell(Leave("the session ends"))
-    assert (morning.desk.state.positions.held(1, "AAPL"), [p.quantity for p in morning.left_open()]) == (40, [40])
+    assert (morning.desk.state.positions.held(1, "AAPL"), [p.quantity for p in morning.carried_positions()]) == (
+        40,
+        [40],
+    )
 
 
 def test_a_passing_difference_does_not_lift_what_a_person_must_look_at_after_a_split() -> None:

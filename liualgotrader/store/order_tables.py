@@ -39,7 +39,7 @@ _ORDERS = f"""
     WHERE {{which}}
     ORDER BY o.decided_at, o.client_order_id
 """
-ORDERS_LEFT = _ORDERS.format(which="r.algo_env = $1 AND o.batch_id <> $2 AND o.state <> ALL($3)")
+UNFINISHED_ORDERS = _ORDERS.format(which="r.algo_env = $1 AND o.batch_id <> $2 AND o.state <> ALL($3)")
 TAKEN_OVER = "SELECT client_order_id FROM order_events WHERE event = 'taken_over' AND details ->> 'batch_id' = $1"
 ORDERS_OF_BATCH = _ORDERS.format(which=f"o.batch_id = $1 OR o.client_order_id IN ({TAKEN_OVER})")
 # By the order alone: an order that a later batch took over has executions in the runs of both.
@@ -88,13 +88,13 @@ TRADED_BEFORE = f"""
 """
 
 
-class RecordedOrders(Tables):
+class OrderTables(Tables):
     """What is read back of `orders`, their events and their executions, by batch."""
 
-    async def orders_left(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
+    async def unfinished_orders(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
         ends = [str(state) for state in FINAL_STATES]
         async with self._database.connection() as connection:
-            return await _orders(connection, ORDERS_LEFT, environment, batch_id, ends)
+            return await _orders(connection, UNFINISHED_ORDERS, environment, batch_id, ends)
 
     async def recorded(self, batch_id: str) -> RecordedBatch:
         async with self._database.connection() as connection:

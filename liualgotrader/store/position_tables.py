@@ -11,7 +11,7 @@ import msgspec
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import FINAL_STATES
 from liualgotrader.common.position import after_execution
-from liualgotrader.common.rows import LeftOpen
+from liualgotrader.common.rows import CarriedPosition
 from liualgotrader.store.column_values import SIGNED, row_from
 from liualgotrader.store.database import Tables
 
@@ -58,10 +58,10 @@ STRATEGIES_BEFORE = """
 """
 
 
-class CarriedPositions(Tables):
+class PositionTables(Tables):
     """What is read back of `new_trades` and `position_plans`, by strategy."""
 
-    async def left_open(self, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
+    async def carried_positions(self, environment: str, strategy: str, batch_id: str) -> Sequence[CarriedPosition]:
         return await self._open(BEFORE_BATCH, environment, strategy, batch_id)
 
     async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:
@@ -70,7 +70,7 @@ class CarriedPositions(Tables):
 
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
-    ) -> Sequence[LeftOpen]:
+    ) -> Sequence[CarriedPosition]:
         runs = IN_BATCH if alone else UP_TO_BATCH
         found = await self._open(runs, environment, strategy, batch_id)
         unprotected = [p.symbol for p in found if p.planned_stop is None]
@@ -80,13 +80,13 @@ class CarriedPositions(Tables):
         stops = {(row["symbol"], row["side"]): plain(row["stop_price"]) for row in rows}
         return [with_resting_stop(p, stops) for p in found]
 
-    async def _open(self, runs: str, environment: str, strategy: str, batch_id: str) -> Sequence[LeftOpen]:
+    async def _open(self, runs: str, environment: str, strategy: str, batch_id: str) -> Sequence[CarriedPosition]:
         async with self._database.connection() as connection:
             open_now = await connection.fetch(POSITIONS.format(runs=runs), environment, strategy, batch_id)
             which = (environment, strategy, batch_id, [row["symbol"] for row in open_now])
             trades = await connection.fetch(TRADES_OF_POSITIONS.format(runs=runs), *which)
             plans = await connection.fetch(PLANS_OF_POSITIONS.format(runs=runs), *which)
-        return left_open(row_from(PositionStep, row) for row in (*trades, *plans))
+        return carried_positions(row_from(PositionStep, row) for row in (*trades, *plans))
 
 
 _COST_STEP = Decimal("0.000001")  # dollars per share
@@ -126,13 +126,13 @@ class _Position:
             self.entry_stop = self.entry_stop or step.stop
 
 
-def left_open(steps: Iterable[PositionStep]) -> list[LeftOpen]:
+def carried_positions(steps: Iterable[PositionStep]) -> list[CarriedPosition]:
     """Return what is open after all steps, by symbol; equal times count in the order given, moves after executions."""
     positions: dict[str, _Position] = {}
     for step in sorted(steps, key=lambda step: (step.at, not step.signed)):
         positions.setdefault(step.symbol, _Position()).take(step)
     return [
-        LeftOpen(
+        CarriedPosition(
             symbol,
             plain(p.quantity),
             p.cost.quantize(_COST_STEP).normalize(),
@@ -146,7 +146,7 @@ def left_open(steps: Iterable[PositionStep]) -> list[LeftOpen]:
     ]
 
 
-def with_resting_stop(position: LeftOpen, stops: Mapping[tuple[str, str], Decimal]) -> LeftOpen:
+def with_resting_stop(position: CarriedPosition, stops: Mapping[tuple[str, str], Decimal]) -> CarriedPosition:
     """Return a position with the stop that the broker keeps for it, by symbol and side, if its strategy has none."""
     if position.planned_stop is not None:
         return position

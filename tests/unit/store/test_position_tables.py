@@ -7,8 +7,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.rows import LeftOpen
-from liualgotrader.store.carried_positions import PositionStep, left_open
+from liualgotrader.common.rows import CarriedPosition
+from liualgotrader.store.position_tables import PositionStep, carried_positions
 
 
 def d(text: str) -> Decimal:
@@ -20,17 +20,17 @@ def test_a_position_turned_round_costs_what_turned_it_and_has_its_stop() -> None
         PositionStep("A", 1, d("10"), d("100"), d("95"), d("120")),
         PositionStep("A", 2, d("-15"), d("90"), d("99"), None),
     ]
-    assert left_open(steps) == [LeftOpen("A", d("-5"), d("90"), 2, d("99"), None, d("99"))]
+    assert carried_positions(steps) == [CarriedPosition("A", d("-5"), d("90"), 2, d("99"), None, d("99"))]
 
 
 def test_a_fill_without_a_stop_leaves_the_one_there_is() -> None:
     steps = [PositionStep("A", 1, d("10"), d("100"), d("95")), PositionStep("A", 2, d("10"), d("101"), None, d("130"))]
-    assert left_open(steps) == [LeftOpen("A", d("20"), d("100.5"), 1, d("95"), d("130"), d("95"))]
+    assert carried_positions(steps) == [CarriedPosition("A", d("20"), d("100.5"), 1, d("95"), d("130"), d("95"))]
 
 
 def test_a_moved_stop_does_not_change_what_was_risked_at_entry() -> None:
     steps = [PositionStep("A", 1, d("10"), d("100"), d("95")), PositionStep("A", 2, stop=d("101"))]
-    assert left_open(steps) == [LeftOpen("A", d("10"), d("100"), 1, d("101"), None, d("95"))]
+    assert carried_positions(steps) == [CarriedPosition("A", d("10"), d("100"), 1, d("101"), None, d("95"))]
 
 
 def test_a_stop_moved_after_the_position_had_closed_is_forgotten() -> None:
@@ -40,14 +40,14 @@ def test_a_stop_moved_after_the_position_had_closed_is_forgotten() -> None:
         PositionStep("A", 3, stop=d("95")),
         PositionStep("A", 4, d("1"), d("50")),
     ]
-    assert left_open(steps) == [LeftOpen("A", d("1"), d("50"), 4)]
+    assert carried_positions(steps) == [CarriedPosition("A", d("1"), d("50"), 4)]
 
 
 @given(st.lists(st.tuples(st.integers(-50, 50).filter(bool), st.integers(1, 500)), max_size=30))
 def test_the_quantity_is_the_sum_and_the_cost_lies_among_the_prices(fills: list[tuple[int, int]]) -> None:
     steps = [PositionStep("A", n, Decimal(shares), Decimal(price)) for n, (shares, price) in enumerate(fills)]
     total = sum(shares for shares, _ in fills)
-    found = left_open(steps)
+    found = carried_positions(steps)
     assert [one.quantity for one in found] == ([total] if total else [])
     if found:
         prices = [price for _, price in fills]
