@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -23,8 +23,6 @@ from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE, Fields, shown
 from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
 
 if TYPE_CHECKING:
-    from alpaca.data.historical import StockHistoricalDataClient
-
     from liualgotrader.common.session_plan import Endpoints
 
 log = logging.getLogger(__name__)
@@ -79,7 +77,7 @@ class AlpacaData(DataAPI):
 
     async def warm_up(self) -> None:
         """Import the vendor's clients off the loop, so that the first question does not pay for it."""
-        await self._off_the_loop(lambda: (self._client(), self._account_client()))
+        await self._off_the_loop(lambda: [self._client(name) for name in ("history", "account")])
 
     async def close(self) -> None:
         """End all connections."""
@@ -118,36 +116,30 @@ class AlpacaData(DataAPI):
             "feed": self._feed,
             "limit": _BARS_A_PAGE,
         }
+        about = f"bars of {_some(symbols)}"
         rows: dict[str, list[Any]] = {symbol: [] for symbol in symbols}
+        seen = {""}
         try:
-            for page in self._pages(question, f"bars of {_some(symbols)}"):
-                for symbol in rows.keys() & page.raw.keys():
-                    some = page.raw[symbol]
-                    if isinstance(some, list):
-                        rows[symbol] += some
+            while True:
+                page = Fields(f"Alpaca's answer about {about}", self._ask("/stocks/bars", question, about))
+                found = Fields(page.what, page.raw.get("bars")).raw
+                for symbol in rows.keys() & found.keys():
+                    if isinstance(found[symbol], list):
+                        rows[symbol] += found[symbol]
                     else:
-                        bad[symbol] = BadData(f"{symbol}: Alpaca's bars are {shown(some)}, not a list")
+                        bad[symbol] = BadData(f"{symbol}: Alpaca's bars are {shown(found[symbol])}, not a list")
+                token = page.text_or("next_page_token")
+                if not token:
+                    return rows
+                if token in seen:
+                    raise page.bad("next_page_token", "a new one")
+                seen.add(token)
+                question["page_token"] = token
         except BadData as error:
             bad.update((symbol, error) for symbol in symbols)
         return rows
 
-    def _pages(self, question: dict[str, Any], about: str) -> Iterator[Fields]:
-        """Yield the bars of the answer's pages, by symbol."""
-        token, seen = "", {""}
-        while True:
-            asked = question | ({"page_token": token} if token else {})
-            answer = self._ask("/stocks/bars", asked, about)
-            page = Fields(f"Alpaca's answer about {about}", answer)
-            yield Fields(f"Alpaca's answer about {about}", page.raw.get("bars"))
-            token = page.text_or("next_page_token")
-            if not token:
-                return
-            if token in seen:
-                raise page.bad("next_page_token", "a new one")
-            seen.add(token)
-
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
-        """Return the newest figures of those symbols that have any."""
         found: dict[str, SnapshotFacts] = {}
         for at in range(0, len(symbols), _SNAPSHOTS_A_REQUEST):
             chunk = list(symbols[at : at + _SNAPSHOTS_A_REQUEST])
@@ -161,7 +153,6 @@ class AlpacaData(DataAPI):
         return found
 
     def assets_now(self) -> Mapping[str, AssetFacts]:
-        """Return active, tradable US equities by symbol."""
         question = {"status": "active", "asset_class": "us_equity"}
         try:
             rows = self._ask("/assets", question, "the list of assets", list)
@@ -183,8 +174,7 @@ class AlpacaData(DataAPI):
 
         for left in reversed(range(self._tries)):
             try:
-                client = self._account_client() if path == "/assets" else self._client()
-                answer = client.get(path, question)
+                answer = self._client("account" if path == "/assets" else "history").get(path, question)
                 if isinstance(answer, form):
                     return answer
                 if not left:
@@ -200,25 +190,20 @@ class AlpacaData(DataAPI):
             block(_BUSY_WAIT_SECONDS)
         raise AssertionError("unreachable")
 
-    def _client(self) -> StockHistoricalDataClient:
+    def _client(self, name: str) -> Any:
+        """Return this thread's client of the vendor's library: `history` or `account`."""
         from alpaca.data.historical import StockHistoricalDataClient
-
-        return self._kept("history", StockHistoricalDataClient, self._endpoints.data_url)
-
-    def _account_client(self) -> Any:
         from alpaca.trading.client import TradingClient
 
-        return self._kept("account", TradingClient, self._endpoints.trading_url)
-
-    def _kept(self, name: str, kind: Callable[..., T], address: str) -> T:
         client: Any = getattr(self._local, name, None)
         if client is None:
+            kind: Any = StockHistoricalDataClient if name == "history" else TradingClient
+            address = self._endpoints.data_url if name == "history" else self._endpoints.trading_url
             client = kind(*self._keys, raw_data=True, url_override=address)
             client._retry = 0  # its own waits three seconds inside the call
             guard(client._session, address, timeout_seconds=self._timeout)
             setattr(self._local, name, client)
-        kept: T = client
-        return kept
+        return client
 
 
 def bars_of(symbol: str, rows: Sequence[Any], minutes: int) -> list[Bar]:

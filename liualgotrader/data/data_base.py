@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,24 +38,6 @@ class SnapshotFacts(msgspec.Struct, frozen=True):
     minute_bar: Bar | None = None
     daily_bar: Bar | None = None
     previous_daily_bar: Bar | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Whole New York days, both ends included."""
-
-    start: date
-    end: date
-
-    @property
-    def opens_at(self) -> int:
-        """The first instant of the first day."""
-        return midnight(self.start)
-
-    @property
-    def closes_at(self) -> int:
-        """The first instant after the last day."""
-        return midnight(date.fromordinal(self.end.toordinal() + 1))
 
 
 def midnight(day: date) -> int:
@@ -101,9 +82,8 @@ class DataAPI(ABC):
         Raises:
             ValueError: naming the symbols that have none.
         """
-        days = Range(start, end)
         upper = [symbol.upper() for symbol in symbols]
-        found = self.bars_now(upper, days.opens_at, days.closes_at, minutes=MINUTES[scale])
+        found = self.bars_now(upper, midnight(start), midnight(end + timedelta(days=1)), minutes=MINUTES[scale])
         if missing := [symbol for symbol in upper if not found.get(symbol)]:
             raise ValueError(f"no {scale.name} bars of {', '.join(missing)} from {start} to {end}")
         return {symbol: frame_of(found[symbol.upper()]) for symbol in symbols}

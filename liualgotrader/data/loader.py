@@ -273,11 +273,6 @@ class SymbolData:
         live = self._live_frame(self.symbol) if self._live_frame else None
         return None if live is None or live.empty else live
 
-    def put(self, at: Any, values: Sequence[float]) -> None:
-        """Append or overwrite the bar that starts at `at`."""
-        self._frame.loc[at] = list(values)
-        self._frame = self._frame.sort_index()
-
 
 class Column:
     """One column of a symbol: indexable like the rows; called, the whole series; else pandas' own methods."""
@@ -309,7 +304,9 @@ class _Loc:
         return self._symbol.symbol_data.loc[key]
 
     def __setitem__(self, key: Any, values: Sequence[float]) -> None:
-        self._symbol.put(key, values)
+        frame = self._symbol._frame
+        frame.loc[key] = list(values)
+        self._symbol._frame = frame.sort_index()
 
 
 def _known(bars: Sequence[Bar], scale: TimeScale, stop: int, now: int) -> tuple[Sequence[Bar], int]:

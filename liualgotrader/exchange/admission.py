@@ -11,7 +11,7 @@ import msgspec
 
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.exchange.account_ledger import is_above
-from liualgotrader.exchange.exchange_order import ExchangeOrder, reach
+from liualgotrader.exchange.exchange_order import ExchangeOrder, reach, reach_of
 from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.exchange.order_terms import OrderTerms
 from liualgotrader.exchange.rules import Phase
@@ -171,17 +171,19 @@ class AdmissionChecks:
         if terms.order_class != "simple" or terms.type == "trailing_stop":
             return
         best = account.reservations.best_reach(terms.symbol, -terms.sign)
-        if best is None or terms.sign * (reach(terms.type, terms.sign, terms.limit) - best) < 0:
+        worst = reach(terms.type, terms.sign, terms.limit)
+        if best is None or terms.sign * (worst - best) < 0:
             return
         for order in account.open.values():  # find the order to name
-            exempt = order.order_class != "simple" or order.type == "trailing_stop" or order is instead_of
-            if order.symbol != terms.symbol or order.sign == terms.sign or exempt:
+            theirs = reach_of(order)
+            if order.symbol != terms.symbol or order.sign == terms.sign or order is instead_of or theirs is None:
                 continue
-            if reason := _washes(terms, order):
+            if terms.sign * (worst - theirs) >= 0:
+                kind = next((kind for kind in (terms.type, order.type) if kind in ("market", "stop")), "limit")
                 raise Refusal.forbidden(
                     "potential wash trade detected. use complex orders",
                     existing_order_id=order.id,
-                    reject_reason=reason,
+                    reject_reason=f"opposite side {kind} order exists",
                 )
 
     def _check_price(self, terms: OrderTerms, collar: int | None, *, opening: bool) -> int:
@@ -241,14 +243,3 @@ def collar_of(terms: OrderTerms | ExchangeOrder) -> int | None:
         return None
     raised = terms.stop * (1040 if terms.stop < NEAR_STOP else 1025) // 1000
     return raised - raised % step_of(raised)
-
-
-def _washes(terms: OrderTerms, order: ExchangeOrder) -> str:
-    """Return why two opposite orders of one account could trade with each other, empty if they cannot."""
-    for kind in (terms.type, order.type):
-        if kind in ("market", "stop"):
-            return f"opposite side {kind} order exists"
-    assert terms.limit is not None
-    assert order.limit is not None
-    buy, sell = (terms.limit, order.limit) if terms.sign > 0 else (order.limit, terms.limit)
-    return "opposite side limit order exists" if buy >= sell else ""

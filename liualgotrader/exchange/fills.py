@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from math import ceil, floor
 from typing import NamedTuple
 
 from liualgotrader.exchange.exchange_order import ExchangeOrder
@@ -64,30 +65,21 @@ class Strict(FillModel):
 
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return the displayed part, and the walked part where impact is set."""
-        price = market.far(order.sign)
+        price, displayed, taken = market.far(order.sign), *market.far_size(order.sign)
         if not order.accepts(price):
             return ()
-        shown = order.lot(min(order.wanted(price), market.left_far(order.sign)))
+        shown = order.lot(min(order.wanted(price), max(displayed - taken, 0)))
         offers = [Offer(price, shown)] if shown else []
-        if self._impact is not None and market.shown_far(order.sign):
-            walked = self._walk(order, market, price, shown)
-            offers += [walked] if walked.quantity else []
-        return offers
-
-    def _walk(self, order: ExchangeOrder, market: MarketBook, price: int, shown: int) -> Offer:
-        assert self._impact is not None
         rest = order.wanted(price, spent=shown, spent_value=shown * price)
-        if not rest:
-            return Offer(price, 0)
-        last = market.taken_far(order.sign) + shown + rest
-        levels = -(-last // market.shown_far(order.sign)) - 1
-        step = step_of(price)
-        worse = price * (1 + order.sign * levels * self._impact) / step
-        ticks = -(-worse.numerator // worse.denominator) if order.sign > 0 else worse.numerator // worse.denominator
-        walked = max(ticks * step, 1)
-        if not order.accepts(walked):
-            return Offer(walked, 0)
-        return Offer(walked, order.lot(order.wanted(walked, spent=shown, spent_value=shown * price)))
+        if self._impact is not None and displayed and rest:
+            levels = -(-(taken + shown + rest) // displayed) - 1
+            step = step_of(price)
+            worse = price * (1 + order.sign * levels * self._impact) / step
+            walked = max((ceil(worse) if order.sign > 0 else floor(worse)) * step, 1)
+            quantity = order.lot(order.wanted(walked, spent=shown, spent_value=shown * price))
+            if quantity and order.accepts(walked):
+                offers.append(Offer(walked, quantity))
+        return offers
 
     def at_print(self, market: MarketBook, price: int, size: int) -> Sequence[tuple[ExchangeOrder, Offer]]:
         """Share the print among resting limits, best price first; those at its price after the shares queued before them."""
@@ -118,7 +110,7 @@ class Strict(FillModel):
         if ahead < 0:
             order.queue_ahead = 0
         elif ahead == 0:
-            shown = market.shown_near(order.sign)
+            shown = market.shown[0 if order.sign > 0 else 1]
             order.queue_ahead = shown if order.queue_ahead is None else min(order.queue_ahead, shown)
 
 

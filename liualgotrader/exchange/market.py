@@ -68,21 +68,10 @@ class MarketBook:
         """Return the best price on the order's own side: the bid for buys."""
         return self.touch[0 if sign > 0 else 1]
 
-    def shown_near(self, sign: int) -> int:
-        """Return the displayed size on the order's own side."""
-        return self.shown[0 if sign > 0 else 1]
-
-    def shown_far(self, sign: int) -> int:
-        """Return the displayed size at the far side."""
-        return self.shown[1 if sign > 0 else 0]
-
-    def taken_far(self, sign: int) -> int:
-        """Return what our orders took of the far side since it was quoted."""
-        return self.taken[1 if sign > 0 else 0]
-
-    def left_far(self, sign: int) -> int:
-        """Return what is left of the displayed size at the far side."""
-        return max(self.shown_far(sign) - self.taken_far(sign), 0)
+    def far_size(self, sign: int) -> tuple[int, int]:
+        """Return the displayed size at the far side, and what our orders took of it since it was quoted."""
+        side = 1 if sign > 0 else 0
+        return self.shown[side], self.taken[side]
 
     def take(self, sign: int, quantity: int) -> None:
         """An order of that sign took shares of the far side."""

@@ -41,15 +41,12 @@ class MsgpackCodec:
         self._encoder = msgspec.msgpack.Encoder()
 
     def instant(self, at: int) -> msgspec.msgpack.Ext:
-        """Return the instant as Timestamp extension."""
         return timestamp_extension(at)
 
     def piece(self, message: Any) -> bytes:
-        """Return one message as msgpack map."""
         return self._encoder.encode(message)
 
     def frame(self, pieces: Sequence[bytes]) -> bytes:
-        """Return a msgpack array."""
         count = len(pieces)
         if count < 16:
             head = bytes((0x90 | count,))
@@ -60,7 +57,6 @@ class MsgpackCodec:
         return head + b"".join(pieces)
 
     def read(self, frame: bytes) -> Any:
-        """Return the decoded message."""
         return read_message(frame, msgspec.msgpack.decode)
 
 
@@ -73,19 +69,15 @@ class JsonCodec:
         self._encoder = msgspec.json.Encoder()
 
     def instant(self, at: int) -> str:
-        """Return the instant as RFC 3339."""
         return rfc3339(at)
 
     def piece(self, message: Any) -> bytes:
-        """Return one message as JSON object."""
         return self._encoder.encode(message)
 
     def frame(self, pieces: Sequence[bytes]) -> bytes:
-        """Return a JSON array."""
         return b"[" + b",".join(pieces) + b"]"
 
     def read(self, frame: bytes) -> Any:
-        """Return the decoded message."""
         return read_message(frame)
 
 

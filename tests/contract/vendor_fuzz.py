@@ -268,7 +268,7 @@ class Reads(Strategy):
 
 
 class Client:
-    """What the data adapter's client is asked here; it answers each question the same."""
+    """A client of the vendor's library that answers every question with the same."""
 
     def __init__(self) -> None:
         self.answer: Any = None
@@ -284,10 +284,7 @@ class History(AlpacaData):
         super().__init__(NOWHERE, "id", "secret", feed="sip", timeout_seconds=1.0, tries=1)
         self.client = Client()
 
-    def _client(self) -> Any:
-        return self.client
-
-    def _account_client(self) -> Any:
+    def _client(self, name: str) -> Any:
         return self.client
 
 
