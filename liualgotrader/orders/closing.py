@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.clock import NEVER, SECOND
+from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
+from liualgotrader.common.orders import OrderState, Side
 from liualgotrader.orders.desk_messages import Cancel, CancelAll
 from liualgotrader.orders.desk_parts import Closing, Due
 from liualgotrader.orders.desk_positions import Position
@@ -22,6 +22,9 @@ from liualgotrader.orders.order import DeskOrder, Origin, held_by_exits
 from liualgotrader.orders.states import OrderStep
 
 LONGEST_WAIT = 32  # market seconds between two attempts to cancel
+LIQUIDATION = {"liquidation": 1}
+LONGEST_PAUSE = 32  # market seconds between two attempts to close
+LOUD_AFTER = 5  # rejections until a person is called
 
 
 def want_cancel(state: DeskState, order: DeskOrder, reason: str, *, patient: bool = False) -> None:
@@ -89,20 +92,14 @@ def not_replaced(state: DeskState, order: DeskOrder) -> None:
         ask_cancel(state, order)
 
 
-def expire(state: DeskState, order: DeskOrder) -> None:
-    """An order's lifetime has passed: take it back."""
-    want_cancel(state, order, "its lifetime has passed", patient=True)
-
-
-def cancel_all(state: DeskState, reason: str) -> None:
-    """Take back every working order."""
-    for order in state.orders.all_working():
-        want_cancel(state, order, reason)
-
-
 def take_back_everything(state: DeskState, reason: str, *, whole_account: bool = False) -> None:
     """Take back every order of ours, of other batches too, as one request."""
-    wanted = state.outputs.take_cancels(lambda: cancel_all(state, reason)) + of_other_batches(state)
+
+    def take_back_ours() -> None:
+        for order in state.orders.all_working():
+            want_cancel(state, order, reason)
+
+    wanted = state.outputs.take_cancels(take_back_ours) + of_other_batches(state)
     if wanted or whole_account:
         state.outputs.add(CancelAll(tuple(wanted), whole_account))
 
@@ -116,11 +113,6 @@ def of_other_batches(state: DeskState, symbol: str | None = None) -> list[Cancel
 def _wake(state: DeskState, order: DeskOrder) -> None:
     wait = min(2**order.asked_cancels, LONGEST_WAIT)
     state.market.set(state.now + wait * SECOND, Due.CANCEL_AGAIN, order.client_order_id)
-
-
-LIQUIDATION = {"liquidation": 1}
-LONGEST_PAUSE = 32  # market seconds
-LOUD_AFTER = 5  # rejections until a person is called
 
 
 def want_flat(state: DeskState, slot: int, symbol: str, reason: str, indicators: Mapping[str, Any]) -> None:
@@ -143,24 +135,27 @@ def _take_back_of_other_batches(state: DeskState, symbol: str) -> None:
 def flatten(state: DeskState, slot: int | None, reason: str) -> None:
     """Close everything of one slot or of all, now and whatever still fills later."""
     state.closings.flatten(slot, reason)
-    _take_back_all_but_closings(state, reason, slot)
-    for owner, symbol in _places(state, slot):
-        want_flat(state, owner, symbol, reason, {"flatten": reason})
+    _close_all(state, slot, reason, reason, {"flatten": reason})
 
 
 def liquidate(state: DeskState) -> None:
     """The day is over for DAY_TRADE slots: take their orders back and close their positions."""
     for slot in list(state.slots.values()):
         if slot.day_trade:
-            _take_back_all_but_closings(state, "day trading has ended for today", slot.number)
-            for owner, symbol in _places(state, slot.number):
-                want_flat(state, owner, symbol, "liquidation", LIQUIDATION)
+            _close_all(state, slot.number, "day trading has ended for today", "liquidation", LIQUIDATION)
 
 
-def _take_back_all_but_closings(state: DeskState, reason: str, slot: int | None) -> None:
+def _close_all(
+    state: DeskState, slot: int | None, why_cancelled: str, reason: str, indicators: Mapping[str, Any]
+) -> None:
+    """Take back all orders but those that close positions, and close what is held or may still fill."""
     for order in state.orders.all_working():
         if slot in (None, order.slot) and order.origin is not Origin.DESK:
-            want_cancel(state, order, reason)
+            want_cancel(state, order, why_cancelled)
+    places = {(owner, symbol): None for owner, symbol, _ in state.positions.open(slot)}
+    places |= {(o.slot, o.symbol): None for o in state.orders.all_working() if slot in (None, o.slot)}
+    for place in places:
+        want_flat(state, *place, reason, indicators)
 
 
 def liquidation_is_over(state: DeskState) -> bool:
@@ -295,30 +290,9 @@ def _pause(state: DeskState, closing: Closing, last: DeskOrder) -> None:
 
 
 def _send(state: DeskState, closing: Closing, held: Decimal) -> None:
-    slot = state.slot(closing.slot)
-    intent = OrderIntent(
-        client_order_id=state.desk_order_id(slot),
-        slot=closing.slot,
-        strategy=slot.strategy,
-        symbol=closing.symbol,
-        side=Side.SELL if held > 0 else Side.BUY,
-        quantity=_available(state, closing.symbol, held),
-        type=OrderType.MARKET,
-        decided_at=state.now,
-        valid_until=NEVER,
-        indicators=dict(closing.indicators),
-        reason=closing.reason,
-    )
-    order = DeskOrder(intent, Origin.DESK, state.now)
+    signed = -_available(state, closing.symbol, held).copy_sign(held)
+    place = closing.slot, closing.symbol
+    order = state.own_order(Origin.DESK, *place, signed, closing.reason, closing.indicators)
     closing.sent(order.client_order_id)
     state.enter(order, {"as": "exit", "because": closing.reason})
     state.send(order)
-
-
-def _places(state: DeskState, slot: int | None) -> list[tuple[int, str]]:
-    """Return where something is held or may still fill."""
-    places = {(owner, symbol): None for owner, symbol, _ in state.positions.open(slot)}
-    for order in state.orders.all_working():
-        if slot in (None, order.slot):
-            places[order.slot, order.symbol] = None
-    return list(places)

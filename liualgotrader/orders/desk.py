@@ -61,6 +61,7 @@ from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.orders.states import OrderStep
 
 LEAVING = "leaving"
+LIFETIME_OVER = "its lifetime has passed"
 MOST_TURNS = 1000  # of the consequences of what one input changed; more is a bug
 
 
@@ -376,7 +377,7 @@ def _on_tick(state: DeskState, _: Tick) -> None:
 
 
 _OF_ORDERS: Mapping[Due, Callable[[DeskState, DeskOrder], None]] = {
-    Due.EXPIRE: closing.expire,
+    Due.EXPIRE: lambda state, order: closing.want_cancel(state, order, LIFETIME_OVER, patient=True),
     Due.CANCEL_AGAIN: closing.cancel_again,
     Due.LOOK_UP: DeskState.look_up,
     Due.WAITED: exits.give_up,

@@ -13,15 +13,17 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.clock import HOUR, MINUTE, SECOND
+from liualgotrader.common.clock import HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import OrderId, batch_part
 from liualgotrader.common.orders import (
     AccountNews,
     BrokerExecution,
     Fill,
+    OrderIntent,
     OrderNews,
     OrderState,
+    OrderType,
     Protection,
     Side,
 )
@@ -447,7 +449,27 @@ class DeskState:
         parsed = OrderId.parse(client_order_id)
         return parsed if parsed is not None and parsed.batch == self.batch else None
 
-    def desk_order_id(self, slot: DeskSlot) -> str:
+    def next_own_id(self, slot: DeskSlot) -> str:
         """Return the id of the slot's next order that the desk itself wants: number 0, and a count of its own."""
         slot.desk_orders += 1
         return str(OrderId(self.batch, slot.number, 0, slot.desk_orders))
+
+    def own_order(
+        self, origin: Origin, slot_number: int, symbol: str, signed: Decimal, reason: str, indicators: Mapping[str, Any]
+    ) -> DeskOrder:
+        """Return a market order of the desk's own for `signed` shares."""
+        slot = self.slot(slot_number)
+        intent = OrderIntent(
+            client_order_id=self.next_own_id(slot),
+            slot=slot_number,
+            strategy=slot.strategy,
+            symbol=symbol,
+            side=Side.BUY if signed > 0 else Side.SELL,
+            quantity=abs(signed),
+            type=OrderType.MARKET,
+            decided_at=self.now,
+            valid_until=NEVER,
+            indicators=dict(indicators),
+            reason=reason,
+        )
+        return DeskOrder(intent, origin, self.now)

@@ -83,7 +83,8 @@ def can_leave(state: DeskState, leaving: DeskOrder, beside: Sequence[DeskOrder])
 
 def send(state: DeskState, order: DeskOrder) -> None:
     """Send an approved exit, cut to what is still there, as soon as nothing stands in its way; not if that is too late."""
-    if order.client_order_id in state.orders.waiting and _too_late(state, order):
+    too_late = market_has_closed(state) or state.now >= order.written_at + LONGEST_WAIT * SECOND
+    if too_late and order.client_order_id in state.orders.waiting:
         give_up(state, order)
         return
     others = [o for o in state.orders.in_symbol(order.symbol) if o is not order]
@@ -97,7 +98,11 @@ def send(state: DeskState, order: DeskOrder) -> None:
         state.move(order, OrderStep.CANCELED, reason="nothing is left to close")
         return
     if shares < order.quantity:
-        _cut(state, order, shares)
+        details = {"asked": str(order.quantity), "quantity": str(shares)}
+        order.intent = with_terms(order.intent, quantity=shares)
+        order.quantity = shares
+        state.positions.touch(order.symbol)
+        state.note(order, "cut", details)
     state.send(order)
 
 
@@ -124,10 +129,6 @@ def on_leave(state: DeskState) -> None:
         state.machine_alarms.set(state.machine + LAST_WAIT * SECOND, Due.WAITED, name)
 
 
-def _too_late(state: DeskState, order: DeskOrder) -> bool:
-    return market_has_closed(state) or state.now >= order.written_at + LONGEST_WAIT * SECOND
-
-
 def _in_the_way(state: DeskState, order: DeskOrder, others: Sequence[DeskOrder], shares: Decimal) -> list[DeskOrder]:
     """Return what must have ended before `shares` can leave: of the exits that give way as few as needed, oldest first."""
     found = [o for o in others if not o.is_leg and would_trade(order.intent, o.intent)]
@@ -150,11 +151,3 @@ def _wait(state: DeskState, order: DeskOrder, blocking: Iterable[DeskOrder]) -> 
     for other in blocking:
         if other.origin is not Origin.DESK:  # it closes a position, and ends by itself
             want_cancel(state, other, IN_THE_WAY)
-
-
-def _cut(state: DeskState, order: DeskOrder, quantity: Decimal) -> None:
-    details = {"asked": str(order.quantity), "quantity": str(quantity)}
-    order.intent = with_terms(order.intent, quantity=quantity)
-    order.quantity = quantity
-    state.positions.touch(order.symbol)
-    state.note(order, "cut", details)

@@ -106,7 +106,7 @@ def _next_id(state: DeskState, root: DeskOrder) -> str:
     root.chain += 1
     if OrderId.parse(root.client_order_id) is not None:
         return replacement_id(root.client_order_id, root.chain)
-    return state.desk_order_id(state.slot(root.slot))
+    return state.next_own_id(state.slot(root.slot))
 
 
 def _not_replaceable(state: DeskState, old: DeskOrder) -> str:

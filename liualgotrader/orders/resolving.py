@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from liualgotrader.common.clock import NEVER
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.orders import BrokerExecution, OrderIntent, OrderType, Side
+from liualgotrader.common.orders import BrokerExecution
 from liualgotrader.common.rows import ForeignRow, PlanRow, TradeRow
 from liualgotrader.orders.closing import want_flat
 from liualgotrader.orders.desk_messages import Missing, Resolution, Resolve, Restated
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.order import DeskOrder, Origin
+from liualgotrader.orders.order import Origin
 from liualgotrader.orders.states import OrderStep
 
 UNOWNED = 0  # the slot of what an operator wants closed although no strategy holds it
+BY_OPERATOR = "an operator said so"
+FLATTENED = {"settled": "flatten"}
 HOW_TO_RESOLVE = "say what became of them by `liu positions adopt`, `flatten` or `ignore`, and the symbol"
 
 
@@ -73,7 +74,7 @@ def _resolve_foreign(state: DeskState, message: Resolve, shares: Decimal) -> Non
         return
     _set_foreign(state, symbol, ZERO)
     if message.how is Resolution.FLATTEN:
-        _close_unowned(state, symbol, shares, "an operator said so")
+        _close_unowned(state, symbol, shares)
     elif heir is not None:
         _book(state, message, heir, shares, _price(state, message))
     state.outputs.warn("INFO", f"{symbol}: {plain(shares)} shares that were not ours are settled by `{message.how}`")
@@ -95,12 +96,8 @@ def _lacking(state: DeskState, message: Resolve, surplus: Decimal) -> str:
     """Return what has to be known before shares can be adopted or closed, `surplus` of which are nobody's yet."""
     if message.how is Resolution.ADOPT and surplus and _heir(state, message) is None:
         return "several strategies could take the shares: name one with --strategy"
-    return (
-        "" if message.how is Resolution.IGNORE or _price(state, message) > 0 else "no price of it is known; ask again"
-    )
-
-
-# --- what a strategy held before the session ---------------------------------------------------------
+    priced = message.how is Resolution.IGNORE or _price(state, message) > 0
+    return "" if priced else "no price of it is known; ask again"
 
 
 def _resolve_missing(state: DeskState, message: Resolve, lost: Missing) -> None:
@@ -114,10 +111,7 @@ def _resolve_missing(state: DeskState, message: Resolve, lost: Missing) -> None:
     price = lost.average_price if message.how is Resolution.IGNORE else _price(state, message)
     _book(state, message, lost.slot, kept - lost.quantity, price or lost.average_price)
     if message.how is Resolution.FLATTEN:
-        _flatten(state, lost.slot, symbol)
-
-
-# --- what came up during the session -----------------------------------------------------------------
+        want_flat(state, lost.slot, symbol, BY_OPERATOR, FLATTENED)
 
 
 def _resolve_difference(state: DeskState, message: Resolve, difference: Decimal) -> None:
@@ -129,13 +123,13 @@ def _resolve_difference(state: DeskState, message: Resolve, difference: Decimal)
         gone -= part
         _book(state, message, slot, part, _price(state, message))
         if message.how is Resolution.FLATTEN:
-            _flatten(state, slot, symbol)
+            want_flat(state, slot, symbol, BY_OPERATOR, FLATTENED)
     if not surplus:
         return
     if message.how is Resolution.IGNORE:
         _set_foreign(state, symbol, state.broker_view.foreign.get(symbol, ZERO) + surplus)
     elif message.how is Resolution.FLATTEN:
-        _close_unowned(state, symbol, surplus, "an operator said so")
+        _close_unowned(state, symbol, surplus)
     else:
         heir = _heir(state, message)
         assert heir is not None  # `_problem` has seen to it
@@ -159,9 +153,6 @@ def _heir(state: DeskState, message: Resolve) -> int | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-# --- hands ---------------------------------------------------------------------------------------------
-
-
 def _price(state: DeskState, message: Resolve) -> Decimal:
     return message.price or state.positions.valued_at(message.symbol)
 
@@ -171,47 +162,30 @@ def _set_foreign(state: DeskState, symbol: str, shares: Decimal) -> None:
     state.outputs.write(ForeignRow(state.terms.batch_id, symbol, shares, state.now))
 
 
-def _flatten(state: DeskState, slot: int, symbol: str) -> None:
-    want_flat(state, slot, symbol, "an operator said so", {"settled": "flatten"})
-
-
-def _close_unowned(state: DeskState, symbol: str, shares: Decimal, reason: str) -> None:
+def _close_unowned(state: DeskState, symbol: str, shares: Decimal, reason: str = BY_OPERATOR) -> None:
     state.positions.take(UNOWNED, symbol, shares, state.positions.valued_at(symbol), traded=False)
-    want_flat(state, UNOWNED, symbol, reason, {"settled": "flatten"})
+    want_flat(state, UNOWNED, symbol, reason, FLATTENED)
 
 
 def _book(state: DeskState, message: Resolve, slot_number: int, signed: Decimal, price: Decimal) -> None:
     """Book shares that changed hands without an order of ours, as an order that filled at `price`."""
     if not signed:
         return
-    slot = state.slot(slot_number)
-    side = Side.BUY if signed > 0 else Side.SELL
-    intent = OrderIntent(
-        client_order_id=state.desk_order_id(slot),
-        slot=slot_number,
-        strategy=slot.strategy,
-        symbol=message.symbol,
-        side=side,
-        quantity=abs(signed),
-        type=OrderType.MARKET,
-        decided_at=state.now,
-        valid_until=NEVER,
-        indicators={"settled": str(message.how)},
-        reason=f"settled: {message.how}",
-    )
-    order = DeskOrder(intent, Origin.ADOPTED, state.now)
-    state.enter(order, {"settled": str(message.how)})
+    details = {"settled": str(message.how)}
+    reason = f"settled: {message.how}"
+    order = state.own_order(Origin.ADOPTED, slot_number, message.symbol, signed, reason, details)
+    state.enter(order, details)
     state.move(order, OrderStep.SENT)
     execution = BrokerExecution(
         execution_id=f"settled:{order.client_order_id}",
         broker_order_id="",
-        symbol=message.symbol,
-        side=side,
-        quantity=abs(signed),
+        symbol=order.symbol,
+        side=order.side,
+        quantity=order.quantity,
         price=price,
         fee=ZERO,
         at=state.now,
-        cumulative_quantity=abs(signed),
+        cumulative_quantity=order.quantity,
     )
     state.book(order, execution)
     state.move(order, OrderStep.FILLED)
