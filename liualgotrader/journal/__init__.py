@@ -1,4 +1,4 @@
-"""A file that records are only ever appended to: bytes in, the same bytes in the same order out, whatever was killed."""
+"""An append-only file of records: bytes in, the same bytes in the same order out, even after a crash."""
 
 from liualgotrader.journal.reading import JournalDamaged, Scan, read_journal, scan
 from liualgotrader.journal.writing import JournalWriter

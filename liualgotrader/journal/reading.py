@@ -1,18 +1,38 @@
-"""Reading a journal: every whole record, and what to think of what comes after the last one."""
+"""The format of a journal file, its reader, and the check of what follows the last record.
+
+The file begins with a header (mark, version). A record is its own small header, then the payload:
+
+    mark 4 | length 4 | crc32 4 | synced 8 | payload        (little endian)
+
+The checksum covers length, synced and payload. `synced` is how much of the file was known to be on disk when
+the record was appended: it tells a torn end, which was never relied on, from damage further inside. Behind the last record is nothing, or zeros kept in reserve.
+"""
 
 from __future__ import annotations
 
 import mmap
+import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from liualgotrader.common.errors import MoneyNeedsAPerson
-from liualgotrader.journal.format import FILE_HEADER, MAGIC, MARK, VERSION, record_at
+
+VERSION = 1
+MAGIC = b"liu-journal\0"
+FILE_HEADER = MAGIC + VERSION.to_bytes(4, "little")
+
+MARK = b"\xa5liu"
+_HEAD = struct.Struct("<4sIIQ")
+_COVERED = struct.Struct("<IQ")
+HEAD_BYTES = _HEAD.size
+MOST_BYTES = 256 * 1024 * 1024  # of one payload; a larger length is damage
 
 
 class JournalDamaged(MoneyNeedsAPerson):
-    """A journal has lost records that were on disk; what follows from the rest may be wrong."""
+    """A journal has lost records that were on disk; the rest may lead to a wrong state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +73,22 @@ def scan(path: Path) -> Scan:
         return Scan(records, at, _check_end(path, data, at))
 
 
-class _mapped:
-    """The file's bytes, as a view that is let go at the end."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._map: mmap.mmap | None = None
-
-    def __enter__(self) -> memoryview:
-        if not self._path.exists() or self._path.stat().st_size == 0:
-            self._view = memoryview(b"")
-            return self._view
-        with self._path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._view = memoryview(self._map)
-        return self._view
-
-    def __exit__(self, *_: object) -> None:
-        self._view.release()
-        if self._map is not None:
-            self._map.close()
+@contextmanager
+def _mapped(path: Path) -> Iterator[memoryview]:
+    """Yield the file's bytes; none if it is absent or empty."""
+    if not path.exists() or not path.stat().st_size:
+        yield memoryview(b"")
+        return
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as data,
+    ):
+        yield data
 
 
 def _check_header(path: Path, data: memoryview) -> bool:
-    """Say whether the file is still empty (its first write did not come to an end)."""
+    """Return whether the file is still empty, as its first write did not finish."""
     header = bytes(data[: len(FILE_HEADER)])
     if len(header) < len(FILE_HEADER) and FILE_HEADER.startswith(header):
         return True
@@ -110,3 +122,23 @@ def _check_end(path: Path, data: memoryview, end: int) -> int:
             )
         at = rest.find(MARK, at + 1)
     return torn
+
+
+def frame(payload: bytes, synced: int) -> bytes:
+    """Return the record that holds `payload`."""
+    return _HEAD.pack(MARK, len(payload), _checksum(payload, synced), synced) + payload
+
+
+def record_at(data: memoryview, at: int) -> tuple[int, int, int] | None:
+    """Return (start of the payload, end of the record, synced) of a whole record at `at`, None if there is none."""
+    if at + HEAD_BYTES > len(data):
+        return None
+    mark, length, checksum, synced = _HEAD.unpack_from(data, at)
+    start, end = at + HEAD_BYTES, at + HEAD_BYTES + length
+    if mark != MARK or length > MOST_BYTES or end > len(data):
+        return None
+    return (start, end, synced) if _checksum(data[start:end], synced) == checksum else None
+
+
+def _checksum(payload: bytes | memoryview, synced: int) -> int:
+    return crc32(payload, crc32(_COVERED.pack(len(payload), synced)))

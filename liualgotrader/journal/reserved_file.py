@@ -1,4 +1,4 @@
-"""A small file whose room on the disk is taken early, so that it can still be written when the disk is full."""
+"""A small file whose disk space is allocated early, so that it can still be written when the disk is full."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _HEAD = struct.Struct("<QI")  # how long the contents are, and their CRC-32
 
 
 class ReservedFile:
-    """One file at `path` with room for `room` bytes."""
+    """One file at `path` with space for `room` bytes."""
 
     def __init__(self, path: Path, room: int) -> None:
         self.path, self._room = path, room
 
     def reserve(self) -> None:
-        """Take the room, as far as the disk has it; what was kept there stays."""
+        """Allocate the space, as far as the disk has it; what was kept there stays."""
         with suppress(OSError), self.path.open("ab") as file:
             if sys.platform == "linux":
                 os.posix_fallocate(file.fileno(), 0, self._room)
@@ -47,5 +47,5 @@ class ReservedFile:
         return data if len(data) == length and zlib.crc32(data) == check else b""
 
     def forget(self) -> None:
-        """Give the room back."""
+        """Remove the file."""
         self.path.unlink(missing_ok=True)

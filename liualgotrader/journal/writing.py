@@ -1,4 +1,4 @@
-"""Appending to a journal: one writer, whole records, and room kept in reserve for bad days."""
+"""Appending to a journal: one writer, whole records, disk space in reserve."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.common.files import sync_folder
-from liualgotrader.journal.format import FILE_HEADER, frame
-from liualgotrader.journal.reading import scan
+from liualgotrader.journal.reading import FILE_HEADER, frame, scan
 
 
 class JournalWriter:
@@ -30,7 +29,7 @@ class JournalWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._lock()
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = scan(path)
             self.records = found.records  # whole records in the file
             self.torn = found.torn
@@ -38,11 +37,15 @@ class JournalWriter:
             self._allocated = found.end
             os.ftruncate(self._file, found.end)
             if not found.end:
-                self._begin()
+                self._synced = 0
+                self._write(FILE_HEADER)
+                sync_folder(path.parent)  # the file's name itself must outlive the machine
             self._keep_reserve(0)
             self.sync()
-        except BaseException:
+        except BaseException as error:
             os.close(self._file)
+            if isinstance(error, BlockingIOError):
+                raise OutsideError(f"{path} is being written by another process: end that one first.") from error
             raise
 
     def append(self, payload: bytes) -> None:
@@ -69,7 +72,7 @@ class JournalWriter:
         self._synced = self._end
 
     def close(self) -> None:
-        """Bring everything to disk, give the reserve back and the file free."""
+        """Flush everything, and release the reserve and the file."""
         if self._file < 0:
             return
         try:
@@ -78,17 +81,6 @@ class JournalWriter:
         finally:
             os.close(self._file)
             self._file = -1
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            raise OutsideError(f"{self.path} is being written by another process: end that one first.") from e
-
-    def _begin(self) -> None:
-        self._synced = 0
-        self._write(FILE_HEADER)
-        sync_folder(self.path.parent)  # the file's name itself must outlive the machine
 
     def _write(self, data: bytes) -> None:
         """Write `data` at the end, whole or not at all."""
@@ -104,7 +96,7 @@ class JournalWriter:
         self._end += len(data)
 
     def _keep_reserve(self, needed: int) -> None:
-        """Allocate ahead; where the disk or its file system will not, what is left of the reserve is used up."""
+        """Allocate ahead; where the disk or its file system refuses, use up what is left of the reserve."""
         if not self._reserve or self._end + needed <= self._allocated - self._reserve // 2:
             return
         wanted = self._end + needed + self._reserve

@@ -1,1 +1,1 @@
-"""The order gateway process: intents in, orders at the broker, news and rows out; the desk decides, this carries out."""
+"""The order gateway process: intents in; orders at the broker, news to consumers and rows in the database out."""

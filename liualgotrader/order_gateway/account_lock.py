@@ -1,4 +1,4 @@
-"""Where orders go and whose money they move: address and account are checked, and one gateway holds the account.
+"""Checks the address and the account that orders go to, and holds the account for one gateway.
 
 Lock and kill switch are files of the data folder whose names carry a digest, never the account's number. The database's
 lease guards the account against other machines; the lock file also holds while the database is away.
@@ -21,7 +21,7 @@ _KILLED = "the kill switch is on"
 
 
 class AccountLock:
-    """Holds the account as long as this process lives, or until `close`.
+    """Holds the account until `close`, or until this process ends.
 
     Raises:
         OutsideError: if another gateway on this machine holds it.
@@ -81,7 +81,7 @@ class AccountLock:
         self._kill_file.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the account."""
+        """Release the account."""
         if self._file >= 0:
             self._path.unlink(missing_ok=True)
             os.close(self._file)
@@ -122,7 +122,7 @@ def check_account(plan: SessionPlan, account_number: str) -> None:
 
 
 def other_account(batch_id: str, account_number: str) -> ConfigError:
-    """Return the error that says that a batch goes on in no other account than the one it began in."""
+    """Return the error for a batch that would go on in another account than its own."""
     return ConfigError(
         f"batch {batch_id} has traded another account than …{account_number[-4:]}, which the keys open: set the keys of"
         " its own account, or begin a new batch with `trader --new`."

@@ -1,4 +1,4 @@
-"""Calls to the broker: each decision of the desk is one call, and its result one input."""
+"""Calls to the broker: each command of the desk is one call, and its result one input."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 PATIENCE = 4  # times the broker's own time-out; an adapter that has not ended by then has hung
 EVERY_OPEN_ORDER = 1  # ns UTC: since ever
-_LOOK_SECONDS = 1.0  # machine time that a look for others' orders may delay taking back ours
+_LOOK_SECONDS = 1.0  # machine time that a look for others' orders may delay cancelling ours
 _FAILURES = (OutsideError, BrokerRefused, BadData, TimeoutError)
 
 
@@ -50,68 +50,58 @@ class BrokerCalls:
         self._broker, self._timeout, self._unreadable = broker, PATIENCE * timeout_seconds, unreadable
 
     async def run(self, command: BrokerCall) -> Input:
-        """Return what the desk is to be told of the command's end."""
+        """Carry out a command and return its result as the desk's next input."""
+        broker = self._broker
         match command:
             case Send(order):
-                return await self._request(
-                    BrokerRequest.SUBMIT, order.client_order_id, lambda: self._broker.submit(order)
-                )
-            case Cancel(name, broker_id, _):
-                return await self._cancel(name, broker_id)
+                return await self._request(BrokerRequest.SUBMIT, order.client_order_id, broker.submit(order))
+            case Cancel():
+                return await self._cancel(command)
             case Replace(name, broker_id, _, terms):
-                return await self._request(
-                    BrokerRequest.REPLACE, name, lambda: self._broker.replace(broker_id, terms, name)
-                )
+                return await self._request(BrokerRequest.REPLACE, name, broker.replace(broker_id, terms, name))
             case LookUp(name, _):
-                return await self._look_up(name)
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        return OrderFound(name, True, await broker.order_by_client_id(name))
+                except _FAILURES as error:
+                    self._report_unusable(error)
+                    return OrderFound(name, False)
             case Reconcile(since):
                 return await self._snapshot(since)
 
-    async def take_back(self, wanted: CancelAll) -> list[Answer]:
-        """Return an answer for every order taken back: in bulk where nobody else's is open, else side by side."""
-        taken: Collection[str] = ()
-        if wanted.whole_account or await self._only_ours_are_open(wanted):
-            with suppress(*_FAILURES):
+    async def cancel_all(self, wanted: CancelAll) -> list[Answer]:
+        """Return an answer for every order cancelled: in bulk where only ours are open, else side by side."""
+        ours = {
+            c.broker_order_id for c in wanted.cancels
+        }  # of a bracket's exits too, whose client ids are the broker's
+        cancelled: Collection[str] = ()
+        with suppress(*_FAILURES):
+            others: list[BrokerOrder] = []
+            if not wanted.whole_account:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    seen = await self._broker.orders(since=EVERY_OPEN_ORDER, open_only=True)
+                others = [o for o in seen if not (o.client_order_id.startswith(PREFIX) or o.broker_order_id in ours)]
+            if not others:
                 async with asyncio.timeout(self._timeout):
-                    taken = await self._broker.cancel_all()
-        rest = [c for c in wanted.cancels if c.broker_order_id not in taken]
-        singles = (self._cancel(c.client_order_id, c.broker_order_id) for c in rest)
-        done = [c.client_order_id for c in wanted.cancels if c.broker_order_id in taken]
+                    cancelled = await self._broker.cancel_all()
+        done = [c.client_order_id for c in wanted.cancels if c.broker_order_id in cancelled]
+        singles = [self._cancel(c) for c in wanted.cancels if c.broker_order_id not in cancelled]
         return [Answer(BrokerRequest.CANCEL, name, Outcome.ACCEPTED) for name in done] + await asyncio.gather(*singles)
 
-    async def _only_ours_are_open(self, wanted: CancelAll) -> bool:
-        """Ask, but not for long; where nobody answers, nothing in bulk is done."""
-        exits = {c.broker_order_id for c in wanted.cancels}  # the broker's own ids stand on a bracket's exits
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                seen = await self._broker.orders(since=EVERY_OPEN_ORDER, open_only=True)
-        except _FAILURES:
-            return False
-        return all(o.client_order_id.startswith(PREFIX) or o.broker_order_id in exits for o in seen)
+    async def _cancel(self, cancel: Cancel) -> Answer:
+        call = self._broker.cancel(cancel.broker_order_id)
+        return await self._request(BrokerRequest.CANCEL, cancel.client_order_id, call)
 
-    async def _cancel(self, name: str, broker_order_id: str) -> Answer:
-        return await self._request(BrokerRequest.CANCEL, name, lambda: self._broker.cancel(broker_order_id))
-
-    async def _request(
-        self, request: BrokerRequest, name: str, call: Callable[[], Awaitable[BrokerOrder | None]]
-    ) -> Answer:
+    async def _request(self, request: BrokerRequest, name: str, call: Awaitable[BrokerOrder | None]) -> Answer:
         try:
             async with asyncio.timeout(self._timeout):
-                order = await call()
+                order = await call
         except BrokerRefused as e:
             return Answer(request, name, Outcome.DECLINED, None, str(e), e.code)
         except (OutsideError, BadData, TimeoutError) as e:
-            self._look_into(e)
+            self._report_unusable(e)
             return Answer(request, name, Outcome.SILENCE, None, str(e) or "no answer in time")
         return Answer(request, name, Outcome.ACCEPTED, order)
-
-    async def _look_up(self, name: str) -> OrderFound:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return OrderFound(name, True, await self._broker.order_by_client_id(name))
-        except _FAILURES as error:
-            self._look_into(error)
-            return OrderFound(name, False)
 
     async def _snapshot(self, since: int) -> BrokerSnapshot:
         broker = self._broker
@@ -122,31 +112,27 @@ class BrokerCalls:
                 newest, unread_newest = await self.usable(broker.orders(since=since))
                 executions, _ = await self.usable(broker.executions(since=since))
         except _FAILURES as error:
-            self._look_into(error)
+            self._report_unusable(error)
             return BrokerSnapshot(False)
-        orders = {order.broker_order_id: order for order in (*working, *newest)}
+        activities: Sequence[BrokerActivity] = ()
+        try:  # nothing waits for them: a failure is none of the comparison
+            async with asyncio.timeout(self._timeout):
+                activities, _ = await self.usable(broker.activities(since=since))
+        except _FAILURES as error:
+            warn(log, "activities_not_known", error=error)
+            self._report_unusable(error)
         return BrokerSnapshot(
             True,
-            tuple(orders.values()),
+            tuple({order.broker_order_id: order for order in (*working, *newest)}.values()),
             tuple(executions),
             tuple(positions),
-            await self._activities(since),
+            tuple(activities),
             tuple(dict.fromkeys((*unread_working, *unread_newest))),
             tuple(unread_positions),
         )
 
-    async def _activities(self, since: int) -> tuple[BrokerActivity, ...]:
-        """Return what moved the account otherwise: nothing waits for it, so a failure is no failure of the books."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return tuple((await self.usable(self._broker.activities(since=since)))[0])
-        except _FAILURES as error:
-            warn(log, "activities_not_known", error=error)
-            self._look_into(error)
-            return ()
-
     async def usable(self, asked: Awaitable[Sequence[T]]) -> tuple[Sequence[T], Sequence[UnreadRow]]:
-        """Return the rows of an answer that can be used, and what the others are about, once they have been named."""
+        """Return the rows of an answer that can be used, and what the others are about; report each of those."""
         try:
             return await asked, ()
         except UnusableRows as error:
@@ -154,8 +140,8 @@ class BrokerCalls:
                 self._unreadable(one)
             return error.good, error.bad
 
-    def _look_into(self, error: Exception) -> None:
-        """Have it said when the broker did answer, and its answer cannot be used."""
+    def _report_unusable(self, error: Exception) -> None:
+        """Report an answer that cannot be used."""
         if isinstance(error, BadData):
             self._unreadable(error)
 
@@ -180,23 +166,23 @@ MOST_AT_ONCE = 8
 
 
 class Lanes:
-    """A queue of calls for every symbol. From `put` until a call and its consequences are done, the market is held."""
+    """A queue of calls for each symbol. The market is held from `put` until a call and what follows from it are done."""
 
     def __init__(self, new_hold: Callable[[], MarketHold], *, most_at_once: int = MOST_AT_ONCE) -> None:
         self._new_hold = new_hold
-        self._room = asyncio.Semaphore(most_at_once)
+        self._slots = asyncio.Semaphore(most_at_once)
         self._waiting: dict[str, deque[tuple[Job, MarketHold]]] = {}
         self._tasks: set[asyncio.Future[None]] = set()
         self._closed = False
 
     def put_first(self, job: Job) -> None:
-        """Call `job` now, whatever else is under way or waits."""
+        """Call `job` now, whatever else runs or waits."""
         if not self._closed:
             hold = self._new_hold().begin()
             self._start(job()).add_done_callback(lambda _: hold.end())
 
     def put(self, lane: str, job: Job) -> None:
-        """Call `job` after all that was put into the same lane before it."""
+        """Call `job` after all others of the same lane."""
         if self._closed:
             return
         hold = self._new_hold().begin()
@@ -219,7 +205,7 @@ class Lanes:
             while queue:
                 job, hold = queue.popleft()
                 with hold:
-                    async with self._room:
+                    async with self._slots:
                         await job()
         finally:
             del self._waiting[lane]
@@ -234,11 +220,11 @@ class Lanes:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way."""
+        """Whether no call runs or waits."""
         return not self._tasks
 
     async def close(self) -> None:
-        """Take nothing more, and give up what is under way."""
+        """Take no more calls and cancel those that run."""
         self._closed = True
         tasks = list(self._tasks)
         for task in tasks:

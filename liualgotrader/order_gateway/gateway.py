@@ -1,11 +1,11 @@
-"""The gateway's shell: inputs to the desk, decisions to broker, record and consumers. It decides nothing."""
+"""Connects the order desk to broker, database, consumers and supervisor; it decides nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -13,20 +13,19 @@ import msgspec
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
 from liualgotrader.common.control import FILLS_OF, OperatorRequest, RestartOther, StopSlotCommand, SupervisorCommand
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
-from liualgotrader.common.orders import BrokerUpdate, Declare, Fill, News, OrderNews, OrderState
+from liualgotrader.common.orders import AccountNews, Declare, Fill, News, OrderNews, OrderState
 from liualgotrader.common.plugins import one_line
 from liualgotrader.common.ports import Broker
-from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.ipc.batch_codec import decode_intents
+from liualgotrader.ipc.batch_codec import decode_intents, encode_news, frames
 from liualgotrader.ipc.child_process import Child
-from liualgotrader.ipc.links import Reader
+from liualgotrader.ipc.links import Reader, Writer
+from liualgotrader.ipc.process_status import MarketHold
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.broker_calls import BrokerCalls, Lanes
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
-from liualgotrader.order_gateway.news_outbox import NewsOutbox
-from liualgotrader.order_gateway.operator_requests import Operator, news_line
+from liualgotrader.order_gateway.operator_requests import OperatorRequests, news_line
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
 from liualgotrader.orders import (
@@ -51,68 +50,68 @@ from liualgotrader.orders import (
 
 log = logging.getLogger(__name__)
 
-ACCOUNT_SECONDS = 20  # market time between two looks at the account
-PRICES_SECONDS = 5  # market time between two looks at prices while the caretaker needs them
-_MOST_UNREADABLE = 50  # sentences about unusable answers that a person is told; the others are in the log
-_LOOK_SECONDS = 0.1  # machine time between two looks at what is due next by machine time, while anything is
+ACCOUNT_SECONDS = 20  # market time between two questions about the account
+PRICES_SECONDS = 5  # market time between two questions about prices while positions of stopped strategies need them
+_MOST_UNREADABLE = 50  # sentences about unusable answers that are shown to a person; the others are in the log
+_A_MESSAGE = 64  # items of news put into one message
+_LOOK_SECONDS = 0.1  # machine time between two checks for a nearer deadline by machine time
 _ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE, _CLOCK_LANE = "/account", "/books", "/prices", "/clock"  # no symbol's name
 
 
 class Gateway:
-    """Plugs the desk's room, the broker, the record and the consumers' links into each other."""
+    """Passes inputs to the desk, carries out its decisions, and polls account, clock and prices."""
 
     def __init__(
         self,
         child: Child,
-        room: JournaledDesk,
+        journaled: JournaledDesk,
         broker: Broker,
         recorder: RowRecorder,
         lock: AccountLock,
         prices: LatestPrices,
     ) -> None:
-        self._child, self._room, self._broker = child, room, broker
-        self._recorder, self._lock, self._prices = recorder, lock, prices
-        self._clock, self._status = child.clock, child.status
-        self._errands = BrokerCalls(broker, child.plan.timings.broker_timeout_seconds, self._unreadable)
+        self._child, self._journaled, self._broker = child, journaled, broker
+        self._recorder, self._prices = recorder, prices
+        self._plan, self._clock, self._status = child.plan, child.clock, child.status
+        self._calls = BrokerCalls(broker, child.plan.timings.broker_timeout_seconds, self._unreadable)
         self._unreadable_said: set[str] = set()
         self.lanes = Lanes(child.status.hold)
         self._consumer_of = {s.slot: s.consumer for s in child.plan.slots}
-        self.outboxes = [self._outbox(i) for i in range(child.plan.consumers)]
+        self._outboxes = [
+            NewsOutbox(child.writer(f"news-{index}"), child.status.hold(), partial(self._has_finished, index))
+            for index in range(child.plan.consumers)
+        ]
         self._readers: list[Reader] = []
         self._stream: asyncio.Task[None] | None = None
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
-        self._hurry: asyncio.Task[None] | None = None
-        self._polls: dict[str, Alarm] = {}  # by lane, the next look of each kind
-        self._prices_watched = False
-        self._priceless: set[str] = set()  # sources of prices that fail
+        self._machine_wait: asyncio.Task[None] | None = None
+        self._polls: dict[str, Alarm] = {}  # by lane, the next poll
+        self._failing_sources: set[str] = set()  # of prices
         self.rebuilt = False  # by this process: its news are numbered anew
         self._began_anew: set[int] = set()
         self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
         self.clock_asked = child.plan.simulated_clock
         self.counts = Counter({"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0})
         self._counted: dict[int, int] = {}  # slot -> number of its newest news in `counts`
-        self.operator = Operator(child, room, lock, prices, self.tell, partial(self.lanes.put, _PRICES_LANE))
-
-    @property
-    def plan(self) -> SessionPlan:
-        """The session's plan."""
-        return self._child.plan
+        self.operator = OperatorRequests(
+            child, journaled, lock, prices, self.tell, partial(self.lanes.put, _PRICES_LANE)
+        )
 
     # --- life ------------------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Begin to follow the broker, the clock and the supervisor."""
+        """Start to follow the broker, its clock and the supervisor."""
         self._stream = asyncio.ensure_future(self._follow_updates())
-        self._child.on_command(self.on_order)
-        self._poll_account()
-        if not self.plan.simulated_clock:  # else the broker's clock is ours
-            self._poll_clock()
+        self._child.on_command(self.on_command)
+        self.lanes.put(_ACCOUNT_LANE, self._learn_account)
+        if not self._plan.simulated_clock:  # else the broker's clock is ours
+            self.lanes.put(_CLOCK_LANE, self._learn_clock)
 
     def attach_consumers(self) -> None:
-        """Begin to take intents and to tell news."""
+        """Start to take intents and to send news."""
         loop = asyncio.get_running_loop()
-        for index, outbox in enumerate(self.outboxes):
+        for index, outbox in enumerate(self._outboxes):
             outbox.attach(loop)
             reader = self._child.reader(f"intents-{index}")
             self._readers.append(reader)
@@ -120,42 +119,44 @@ class Gateway:
 
     def failed(self) -> BaseException | None:
         """Return what ended a task that must not end, None while all go on."""
-        stream = self._stream
+        stream, wait = self._stream, self._machine_wait
         if stream is not None and stream.done() and not stream.cancelled():
             return stream.exception() or OutsideError("the broker's order stream has ended: start again.")
-        hurry = self._hurry
-        if hurry is not None and hurry.done() and not hurry.cancelled() and (error := hurry.exception()) is not None:
+        if wait is not None and wait.done() and not wait.cancelled() and (error := wait.exception()) is not None:
             return error
         return self._recorder.failed()
 
     async def close(self) -> None:
-        """Take nothing more in and end what is under way."""
-        for alarm in [self._alarm, *self._polls.values()]:
-            if alarm is not None:
-                alarm.cancel()
-        tasks = [t for t in (self._stream, self._hurry) if t is not None]
+        """Stop taking inputs and cancel what runs."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        tasks = [t for t in (self._stream, self._machine_wait) if t is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.operator.close()
         await self.lanes.close()
+        for alarm in self._polls.values():
+            alarm.cancel()
         for reader in self._readers:
             reader.close()
-        for outbox in self.outboxes:
+        for outbox in self._outboxes:
             outbox.close()
-
-    def _outbox(self, index: int) -> NewsOutbox:
-        page, row = self._child.page, self._child.page.process(f"consumer-{index}")
-        writer = self._child.writer(f"news-{index}")
-        return NewsOutbox(writer, self._status.hold(), lambda: page.get(row, Cell.LIFE) == Life.FINISHED)
 
     # --- inputs ------------------------------------------------------------------------------------
 
     def tell(self, *inputs: Input) -> list[Warn]:
-        """Write inputs down, let the desk decide, carry out what it decided, and return what it says to a person."""
-        decisions = self._room.tell(inputs)
+        """Journal the inputs, carry out the desk's decisions, and return its warnings."""
+        decisions = self._journaled.tell(inputs)
         self._carry_out(decisions)
-        self._set_alarms()
+        desk = self._journaled.desk
+        if desk.next_market != self._alarm_at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm_at = desk.next_market
+            self._alarm = self._clock.call_at(self._alarm_at, self._tick) if self._alarm_at != NEVER else None
+        if desk.next_machine != NEVER and self._machine_wait is None:
+            self._machine_wait = asyncio.ensure_future(self._wait_by_machine())
         self._watch_prices()
         return [d for d in decisions if isinstance(d, Warn)]
 
@@ -167,23 +168,28 @@ class Gateway:
             reader.handled()
             return
         self.counts["intents"] += len(intents)
-        for intent in intents:
-            if isinstance(intent, Declare):
-                if self._remembers_too_much(intent):
-                    reader.handled()
-                    return
-                self.outboxes[self._consumer_of.get(intent.slot, 0)].declared(intent.slot)
-        self.tell(*intents)
+        declared = [intent for intent in intents if isinstance(intent, Declare)]
+        if all(self._declare(one) for one in declared):
+            self.tell(*intents)
         reader.handled()
 
-    def _remembers_too_much(self, said: Declare) -> bool:
-        """Whether a consumer counts news that the desk, whose journal was lost, does not; it is started again without."""
+    def _declare(self, said: Declare) -> bool:
+        """Send a slot's news from now on, and return True.
+
+        After the journal was lost a consumer may remember news that the desk does not have: it is restarted without them.
+        """
+        consumer = self._consumer_of.get(said.slot, 0)
         from_before = self.rebuilt and said.last_seq > 0 and said.slot not in self._began_anew
-        if from_before or said.last_seq > len(self._room.desk.news(said.slot)):
-            self._child.send(RestartOther(f"consumer-{self._consumer_of.get(said.slot, 0)}"))
-            return True
+        if from_before or said.last_seq > len(self._journaled.desk.news(said.slot)):
+            self._child.send(RestartOther(f"consumer-{consumer}"))
+            return False
         self._began_anew.add(said.slot)
-        return False
+        self._outboxes[consumer].declared(said.slot)
+        return True
+
+    def _has_finished(self, consumer: int) -> bool:
+        page = self._child.page
+        return page.get(page.process(f"consumer-{consumer}"), Cell.LIFE) == Life.FINISHED
 
     async def _follow_updates(self) -> None:
         async for update in self._broker.updates():
@@ -194,22 +200,19 @@ class Gateway:
                 self._unreadable(update)
                 self.tell(Reconnected())  # something happened that only the broker's books say
             else:
-                self._on_update(update)
+                self.counts["updates"] += 1
+                self.tell(update)
+                if not self._plan.simulated_clock:
+                    self._skew.update(update.at, self._clock.now())
+                if update.sequence:
+                    self._status.updates_handled(update.sequence)
 
-    def _on_update(self, update: BrokerUpdate) -> None:
-        self.counts["updates"] += 1
-        self.tell(update)
-        if not self.plan.simulated_clock:
-            self._skew.update(update.at, self._clock.now())
-        if update.sequence:
-            self._status.updates_handled(update.sequence)
-
-    def on_order(self, order: SupervisorCommand) -> None:
-        """Do what the supervisor or an operator says."""
-        if isinstance(order, StopSlotCommand):
-            self.tell(StopSlotTrading(order.slot, order.reason))
-        elif isinstance(order, OperatorRequest):
-            self.operator.do(order)
+    def on_command(self, command: SupervisorCommand) -> None:
+        """Carry out a command of the supervisor or a request of an operator."""
+        if isinstance(command, StopSlotCommand):
+            self.tell(StopSlotTrading(command.slot, command.reason))
+        elif isinstance(command, OperatorRequest):
+            self.operator.carry_out(command)
 
     # --- decisions -----------------------------------------------------------------------------------
 
@@ -219,42 +222,37 @@ class Gateway:
         for decision in decisions:
             match decision:
                 case Tell(slot, news):
-                    self._show(slot, news)
-                    self.outboxes[self._consumer_of.get(slot, 0)].add(slot, news)
+                    if self._plan.verbose and isinstance(news, OrderNews | Fill):
+                        strategy = self._journaled.desk.strategies[slot]
+                        self._child.notice("INFO", news_line(strategy, news))
+                    self._outboxes[self._consumer_of.get(slot, 0)].add(slot, news)
                 case Announce(news):
-                    for outbox in self.outboxes:
+                    for outbox in self._outboxes:
                         outbox.add_account(news)
                 case Warn(level, text):
                     self._notice(level, text)
                 case Write():
                     pass
                 case CancelAll():
-                    self.lanes.put_first(partial(self._take_back, decision))
+                    self.lanes.put_first(partial(self._run, decision))
+                case Send(order):
+                    self.lanes.put(order.symbol, partial(self._run, decision))
+                case Reconcile():
+                    self.lanes.put(_BOOKS_LANE, partial(self._run, decision))
                 case _:
-                    self._send(decision)
-        for outbox in self.outboxes:
+                    self.lanes.put(decision.symbol, partial(self._run, decision))
+        for outbox in self._outboxes:
             outbox.flush()
 
-    def _send(self, command: BrokerCall) -> None:
-        match command:
-            case Send(order):
-                lane = order.symbol
-            case Reconcile():
-                lane = _BOOKS_LANE
-            case _:
-                lane = command.symbol
-        self.lanes.put(lane, lambda: self._run(command))
-
-    async def _run(self, command: BrokerCall) -> None:
-        result = await self._errands.run(command)
-        self.tell(result)
-
-    async def _take_back(self, wanted: CancelAll) -> None:
-        self.tell(*await self._errands.take_back(wanted))
+    async def _run(self, command: BrokerCall | CancelAll) -> None:
+        if isinstance(command, CancelAll):
+            self.tell(*await self._calls.cancel_all(command))
+        else:
+            self.tell(await self._calls.run(command))
 
     def _count(self) -> None:
-        """Count orders, refusals, and fills by strategy from the desk's news: each once, however often it is told."""
-        desk = self._room.desk
+        """Count orders, refusals, and fills by strategy from the desk's news, each once however often it is sent."""
+        desk = self._journaled.desk
         for slot, strategy in desk.strategies.items():
             told = desk.news(slot)
             for news in told[self._counted.get(slot, 0) :]:
@@ -266,17 +264,13 @@ class Gateway:
             self._counted[slot] = len(told)
 
     def _unreadable(self, error: BadData) -> None:
-        """Say, once for each, what of the broker's cannot be used; it is asked for again."""
+        """Report an answer of the broker that cannot be used, once; it is asked for again."""
         text = f"{error}: it is not used, and the broker is asked again"
         if text not in self._unreadable_said and len(self._unreadable_said) < _MOST_UNREADABLE:
             self._unreadable_said.add(text)
             self._notice("WARNING", text)
         else:
             log.warning("%s", text)
-
-    def _show(self, slot: int, news: News) -> None:
-        if self.plan.verbose and isinstance(news, OrderNews | Fill):
-            self._child.notice("INFO", news_line(self._room.desk.strategies[slot], news))
 
     def _notice(self, level: str, text: str) -> None:
         log.log(logging.getLevelNamesMapping()[level], "%s", text)
@@ -285,37 +279,35 @@ class Gateway:
 
     # --- time ------------------------------------------------------------------------------------------
 
-    def _set_alarms(self) -> None:
-        desk = self._room.desk
-        if desk.next_market != self._alarm_at:
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm_at = desk.next_market
-            self._alarm = self._clock.call_at(self._alarm_at, self._tick) if self._alarm_at != NEVER else None
-        if desk.next_machine != NEVER and self._hurry is None:
-            self._hurry = asyncio.ensure_future(self._wait_by_machine())
-
     def _tick(self) -> None:
         self._alarm_at = NEVER
         self.tell(Tick())
 
     async def _wait_by_machine(self) -> None:
-        """An order's fate is being found out: the market is held meanwhile."""
-        desk = self._room.desk
+        """Hold the market until it is known what became of an order."""
+        desk = self._journaled.desk
         with self._status.hold():
             while (due := desk.next_machine) != NEVER:
                 wait = (due - self._clock.machine()) / SECOND
                 await self._clock.sleep(min(max(0.0, wait), _LOOK_SECONDS))  # what comes up meanwhile may be due before
                 if desk.next_machine <= self._clock.machine():
                     self.tell(Tick())
-        self._hurry = None
+        self._machine_wait = None
 
-    def _poll_account(self) -> None:
-        self.lanes.put(_ACCOUNT_LANE, self._learn_account)
-        self._poll(_ACCOUNT_LANE, ACCOUNT_SECONDS, self._poll_account)
+    def _poll(self, lane: str, seconds: int, look: Callable[[], Awaitable[None]]) -> None:
+        """Call `look` in its lane after some market time; a held market waits for it."""
 
-    def _poll_clock(self) -> None:
-        self.lanes.put(_CLOCK_LANE, self._learn_clock)
+        def due() -> None:
+            del self._polls[lane]
+            self.lanes.put(lane, look)
+            self._watch_prices()
+
+        self._polls[lane] = self._clock.call_at(self._clock.now() + seconds * SECOND, due)
+
+    def _watch_prices(self) -> None:
+        """Ask for prices more often while positions of stopped strategies need them."""
+        if _PRICES_LANE not in self._polls and self._journaled.desk.caretaken():
+            self._poll(_PRICES_LANE, PRICES_SECONDS, self._learn_prices)
 
     async def _learn_clock(self) -> None:
         asked_at = self._clock.now()
@@ -328,61 +320,96 @@ class Gateway:
         else:
             self._skew.answered(asked_at, theirs, self._clock.now())
         self.clock_asked = True
-        self._poll(_CLOCK_LANE, self._skew.asks_again_after // SECOND, self._poll_clock)
-
-    def _watch_prices(self) -> None:
-        """Look at prices more often while the caretaker needs any; a held market waits for each look."""
-        if not self._prices_watched and self._room.desk.caretaken():
-            self._prices_watched = True
-            self._poll(_PRICES_LANE, PRICES_SECONDS, self._poll_prices)
-
-    def _poll_prices(self) -> None:
-        self._prices_watched = False
-        self.lanes.put(_PRICES_LANE, self._learn_prices)
-        self._watch_prices()
-
-    def _poll(self, lane: str, seconds: int, act: Callable[[], None]) -> None:
-        self._polls[lane] = self._clock.call_at(self._clock.now() + seconds * SECOND, act)
+        self._poll(_CLOCK_LANE, self._skew.asks_again_after // SECOND, self._learn_clock)
 
     async def _learn_account(self) -> None:
-        """Learn the account's figures together with prices, so that both are of one moment."""
+        """Ask for the account together with prices, so that both are of one moment."""
+        self._poll(_ACCOUNT_LANE, ACCOUNT_SECONDS, self._learn_account)
         try:
             account = await self._broker.account()
         except BadData as error:
-            if ACCOUNT_UNKNOWN not in self._room.desk.entries_stopped:
+            if ACCOUNT_UNKNOWN not in self._journaled.desk.entries_stopped:
                 self.tell(Condition(ACCOUNT_UNKNOWN, f"the broker's answer about the account is unusable ({error})"))
-            return
         except (OutsideError, BrokerRefused) as error:
             warn(log, "account_not_known", error=error)
-            return
-        await self._learn_prices()
-        self.tell(account)
+        else:
+            await self._learn_prices()
+            self.tell(account)
 
     async def _learn_prices(self) -> None:
-        """Ask for the prices of what is held: the broker, and, whatever it answers, the data vendor for what it lacks."""
-        desk = self._room.desk
+        """Ask the broker for prices of what is held, then the data vendor for what the broker lacks, whatever it answered."""
+        desk = self._journaled.desk
         if not (held := desk.held()):
             return
-        told = Prices({})
+        prices = Prices({})
         try:
-            positions, _ = await self._errands.usable(self._broker.positions())
-            told = prices_of(p for p in positions if p.symbol in held)
+            positions, _ = await self._calls.usable(self._broker.positions())
+            prices = prices_of(p for p in positions if p.symbol in held)
         except (OutsideError, BrokerRefused, BadData) as error:
             self._no_prices("the broker", held, error)
         else:
-            self._priceless.discard("the broker")
-        if missing := [symbol for symbol in desk.caretaken() if symbol not in told.prices]:
+            self._failing_sources.discard("the broker")
+        if missing := [symbol for symbol in desk.caretaken() if symbol not in prices.prices]:
             try:
-                told.prices.update(await self._prices.latest(missing))
+                prices.prices.update(await self._prices.latest(missing))
             except (OutsideError, BadData) as error:
                 self._no_prices("the data vendor", missing, error)
             else:
-                self._priceless.discard("the data vendor")
-        if told.prices or told.closes:
-            self.tell(told)
+                self._failing_sources.discard("the data vendor")
+        if prices.prices or prices.closes:
+            self.tell(prices)
 
     def _no_prices(self, source: str, symbols: Sequence[str], error: Exception) -> None:
-        """Say once an outage, not at every look, that a source tells no prices."""
-        if source not in self._priceless:
+        """Report once an outage that a source has no prices."""
+        if source not in self._failing_sources:
             self._notice("WARNING", f"no prices for {', '.join(symbols)} from {source}: {error}")
-        self._priceless.add(source)
+        self._failing_sources.add(source)
+
+
+class NewsOutbox:
+    """Sends news to one consumer as soon as there is room, in order. While something is unsent the market is held.
+
+    `is_gone` says that the consumer has finished: its news are dropped.
+    """
+
+    def __init__(self, writer: Writer, hold: MarketHold, is_gone: Callable[[], bool]) -> None:
+        self._writer, self._hold, self._is_gone = writer, hold, is_gone
+        self._unsent: list[tuple[int, News]] = []  # with their slot, 0 for the account's
+        self._declared: set[int] = set()
+        writer.on_connected(self.flush)
+        writer.on_room(self.flush)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Connect to the consumer."""
+        self._writer.attach(loop)
+
+    def declared(self, slot: int) -> None:
+        """Begin a slot anew: its consumer has said which news it has."""
+        self._declared.add(slot)
+        self._unsent = [(owner, news) for owner, news in self._unsent if owner != slot]
+
+    def add(self, slot: int, news: News) -> None:
+        """Take an item of a slot; before its consumer has declared the slot it is dropped, as the desk keeps it."""
+        if slot in self._declared:
+            self._unsent.append((slot, news))
+
+    def add_account(self, news: AccountNews) -> None:
+        """Take the account's figures; they replace unsent ones."""
+        self._unsent = [one for one in self._unsent if not isinstance(one[1], AccountNews)]
+        self._unsent.append((0, news))
+
+    def flush(self) -> None:
+        """Send what is unsent, as far as there is room."""
+        if self._unsent and self._is_gone():
+            self._unsent.clear()
+        while self._unsent and self._writer.connected:
+            some = [news for _, news in self._unsent[:_A_MESSAGE]]
+            if not all(self._writer.send(frame) for frame in frames(some, encode_news)):
+                break
+            del self._unsent[:_A_MESSAGE]
+        self._hold.hold_while(bool(self._unsent))
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._hold.end()
+        self._writer.close()

@@ -1,4 +1,4 @@
-"""The desk and its journal as one thing: told, written down, decided, brought to disk; rebuilt after a death."""
+"""The order desk with its journal: inputs are written down before they are decided on, and replayed after a crash."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _decoder = msgspec.msgpack.Decoder(JournalRecord)
 
 
 class JournaledDesk:
-    """What the desk is told goes to the journal first; its decisions come out only when that is on disk.
+    """Writes each input to the journal before the desk decides on it, and returns decisions once that is on disk.
 
-    `rows` are those that the rebuilt part of the journal leads to, for the record to pass over or write. They follow on
-    `begins_after`: a journal that was begun because another was behind the record goes on from there.
+    `rows` are those that the replayed journal leads to; the recorder skips or writes them. They follow on
+    `begins_after`: a journal that replaced one behind the record goes on from there.
 
     Raises:
         OutsideError: if another process writes this journal, or the disk fails.
@@ -62,12 +62,12 @@ class JournaledDesk:
 
     @property
     def account_number(self) -> str:
-        """The account that the batch has traded by what is written down, empty before its first start has ended."""
+        """The account that the journal says the batch trades, empty if it does not say yet."""
         account = None if self.is_new else self.desk.account
         return account.account_number if account is not None else ""
 
     def start_over(self) -> Path:
-        """Put the journal aside, begin a new one with an empty desk, and return where the old one is kept."""
+        """Rename the journal, begin a new one with an empty desk, and return the old one's path."""
         self._journal.close()
         taken = len(list(self._path.parent.glob(f"{JOURNAL_FILE}.behind-*")))
         aside = self._path.with_name(f"{JOURNAL_FILE}.behind-{taken + 1}")
@@ -76,10 +76,10 @@ class JournaledDesk:
         return aside
 
     def tell(self, inputs: Iterable[Input]) -> Sequence[Decision]:
-        """Return what follows from the inputs, to be carried out in order.
+        """Return the desk's decisions on the inputs, to be carried out in order.
 
         Raises:
-            OutsideError: if they could not be written down; the desk must not be asked again then.
+            OutsideError: if they could not be written; do not call again.
         """
         decisions: list[Decision] = []
         for told in inputs:
@@ -92,5 +92,5 @@ class JournaledDesk:
         return decisions
 
     def close(self) -> None:
-        """Bring everything to disk and let go of the journal."""
+        """Flush and release the journal."""
         self._journal.close()

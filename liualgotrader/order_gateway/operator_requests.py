@@ -1,4 +1,4 @@
-"""What an operator orders while the session runs, and the answer he gets: what was done, in words."""
+"""Requests of an operator to a running session; each is answered with what was done, in words."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from liualgotrader.common import control
 from liualgotrader.common.clock import SECOND, as_datetime, clock_text
-from liualgotrader.common.control import ANNOUNCED, OperatorRequest, RequestAnswer
+from liualgotrader.common.control import OperatorRequest
 from liualgotrader.common.errors import BadData, OutsideError
 from liualgotrader.common.money import plain
 from liualgotrader.common.orders import Fill, OrderNews
@@ -28,12 +29,12 @@ Put = Callable[[Callable[[], Awaitable[None]]], None]
 
 
 def news_line(strategy: str, news: OrderNews | Fill) -> str:
-    """Return what became of an order, or a fill, in one line."""
-    told = f"{clock_text(news.at)} {strategy}: {news.client_order_id} {news.side} {plain(news.quantity)} {news.symbol}"
+    """Return an order's new state, or a fill, as one line."""
+    line = f"{clock_text(news.at)} {strategy}: {news.client_order_id} {news.side} {plain(news.quantity)} {news.symbol}"
     if isinstance(news, Fill):
-        return f"{told} traded at {plain(news.price)} $, fee {news.fee:.2f} $, holds {plain(news.position)}"
+        return f"{line} traded at {plain(news.price)} $, fee {news.fee:.2f} $, holds {plain(news.position)}"
     filled = f", {plain(news.filled_quantity)} filled" if news.filled_quantity else ""
-    return f"{told} {news.state}{filled}" + (f" ({news.reason})" if news.reason else "")
+    return f"{line} {news.state}{filled}" + (f" ({news.reason})" if news.reason else "")
 
 
 def orders_text(desk: Desk) -> str:
@@ -48,102 +49,95 @@ def orders_text(desk: Desk) -> str:
     return "\n".join([*(left_out if len(lines) > _MOST_LINES else []), *lines[-_MOST_LINES:]]) or "no orders yet"
 
 
-class Operator:
-    """Carries out orders of `liu kill-switch`, `liu positions` and `trader resume`, and answers them."""
+class OperatorRequests:
+    """Carries out what `liu kill-switch`, `liu positions` and `trader resume` ask for, and answers with what was done."""
 
     def __init__(
         self,
         child: Child,
-        room: JournaledDesk,
+        journaled: JournaledDesk,
         lock: AccountLock,
         prices: LatestPrices,
         tell: Callable[..., list[Warn]],
         put: Put,
     ) -> None:
-        self._child, self._room, self._lock, self._prices = child, room, lock, prices
+        self._child, self._journaled, self._lock, self._prices = child, journaled, lock, prices
         self._tell, self._put = tell, put
-        self._changed: Callable[[], None] = lambda: None
-        self._waiting: set[asyncio.Task[None]] = set()
+        self.before_answer: Callable[[], None] = lambda: None  # who asks for the status next is to see what was done
+        self._confirming: set[asyncio.Task[None]] = set()
         self.announced = asyncio.Event()
 
-    def before_answering(self, act: Callable[[], None]) -> None:
-        """Call `act` before each answer: who asks for the status next is to see what was done."""
-        self._changed = act
-
-    def do(self, order: OperatorRequest) -> None:
-        """Carry out an order; its answer follows, at once or when the broker has confirmed."""
-        arguments = order.arguments
-        if order.name == ANNOUNCED:
-            self.announced.set()
-        elif order.name == "kill_switch":
-            self._kill(order)
-        elif order.name == "resume":
-            self._answer(order, self._resume())
-        elif order.name == "flatten":
-            slot = arguments.get("slot")
-            self._tell(Flatten(int(slot) if slot is not None else None, "an operator said so"))
-            self._answer(order, self._kept("are being closed at market"))
-        elif order.name == "positions":
-            self._put(partial(self._settle, order))
-        elif order.name == "orders":
-            self._answer(order, orders_text(self._room.desk))
-        else:
-            self._fail(order, f"the order gateway knows no order {order.name!r}")
+    def carry_out(self, request: OperatorRequest) -> None:
+        """Carry out a request; its answer follows, at once or when the broker has confirmed."""
+        match request.name:
+            case control.ANNOUNCED:
+                self.announced.set()
+            case "kill_switch":
+                self._kill(request)
+            case "resume":
+                self._answer(request, self._resume())
+            case "flatten":
+                slot = request.arguments.get("slot")
+                self._tell(Flatten(int(slot) if slot is not None else None, "an operator said so"))
+                self._answer(request, self._positions_text("are being closed at market"))
+            case "positions":
+                self._put(partial(self._resolve, request))
+            case "orders":
+                self._answer(request, orders_text(self._journaled.desk))
+            case unknown:
+                self._answer(request, f"the order gateway knows no order {unknown!r}", done=False)
 
     async def close(self) -> None:
         """Answer nothing more."""
-        for task in self._waiting:
+        for task in self._confirming:
             task.cancel()
-        await asyncio.gather(*self._waiting, return_exceptions=True)
-
-    # --- the kill switch --------------------------------------------------------------------------
+        await asyncio.gather(*self._confirming, return_exceptions=True)
 
     def killed(self) -> dict[str, str]:
         """Return the kill switch's reason and since when it is on, empty while it is off."""
-        if not self._lock.killed:
+        if not (reason := self._lock.killed):
             return {}
-        return {"reason": self._lock.killed, "since": f"{as_datetime(self._lock.killed_at):%Y-%m-%d %H:%M:%S}"}
+        return {"reason": reason, "since": f"{as_datetime(self._lock.killed_at):%Y-%m-%d %H:%M:%S}"}
 
-    def _kill(self, order: OperatorRequest) -> None:
-        arguments = order.arguments
+    def _kill(self, request: OperatorRequest) -> None:
+        arguments, desk = request.arguments, self._journaled.desk
         reason = str(arguments.get("reason") or "the kill switch was used by hand")
         digits = str(arguments.get("whole_account") or "")
-        whole = self._is_named(digits)
+        # Who names the account means what is not ours in it too.
+        whole = bool(digits) and desk.account is not None and desk.account.account_number[-_NAMING_DIGITS:] == digits
         said = "" if whole or not digits else f"; {digits} are not the account's last digits, so only ours is acted on"
         try:
             self._lock.kill(reason)
         except OSError as error:
-            said += (
-                f"; it could not be stored ({error.strerror}) and ends with this session: make room and order it again"
-            )
+            said += f"; it could not be stored ({error.strerror}) and ends with this session: make room and repeat it"
             self._child.notice("ERROR", f"the kill switch is on{said}")
-        working = set(self._room.desk.working())
+        working = set(desk.working())
         self._tell(KillSwitch(bool(arguments.get("flatten")), reason, whole))
-        waiting = asyncio.ensure_future(self._confirm(order, working, said))
-        self._waiting.add(waiting)
-        waiting.add_done_callback(self._waiting.discard)
+        confirming = asyncio.ensure_future(self._confirm(request, working, said))
+        self._confirming.add(confirming)
+        confirming.add_done_callback(self._confirming.discard)
 
-    async def _confirm(self, order: OperatorRequest, working: set[str], said: str) -> None:
-        """Answer once the broker has taken back what worked, or after a while with how far it got."""
-        clock, desk = self._child.clock, self._room.desk
+    async def _confirm(self, request: OperatorRequest, working: set[str], said: str) -> None:
+        """Answer once the broker has cancelled what worked, or after a while with how far it got."""
+        clock, desk = self._child.clock, self._journaled.desk
         until = clock.machine() + int(_CANCEL_SECONDS * SECOND)
         left = working
         while left and clock.machine() < until:
             await clock.sleep(_LOOK_SECONDS)
             left = working & set(desk.working())
         done, all_of = len(working) - len(left), f"of {len(working)} " if left else ""
-        taken = f"{done} {all_of}{'order' if len(working) == 1 else 'orders'} taken back" + (" so far" if left else "")
-        kept = self._kept("are being closed at market" if order.arguments.get("flatten") else "kept")
-        self._answer(order, f"the kill switch is on: {taken}, {kept}, nothing is opened until `trader resume`{said}")
+        taken = f"{done} {all_of}{'order' if len(working) == 1 else 'orders'} cancelled" + (" so far" if left else "")
+        kept = self._positions_text("are being closed at market" if request.arguments.get("flatten") else "kept")
+        self._answer(request, f"the kill switch is on: {taken}, {kept}, nothing is opened until `trader resume`{said}")
 
     def _resume(self) -> str:
-        """Take the switches off and return what that changed."""
-        desk, was = self._room.desk, self._lock.killed
+        """Lift the kill switch and a stop by the day's loss, and return what that changed."""
+        desk, reason = self._journaled.desk, self._lock.killed
         before = dict(desk.entries_stopped)
         self._lock.resume()
         self._tell(Resume())
         lifted = [text for name, text in before.items() if name not in desk.entries_stopped]
-        said = list(dict.fromkeys([was, *lifted] if was else lifted))
+        said = list(dict.fromkeys([reason, *lifted] if reason else lifted))
         text = f"lifted: {'; '.join(said)}" if said else "nothing was stopped by hand or by the day's loss"
         if rest := list(desk.entries_stopped.values()):
             text = f"{text}; entries are still stopped: {'; '.join(rest)}"
@@ -153,43 +147,28 @@ class Operator:
             self._child.notice("INFO", text)
         return text
 
-    def _is_named(self, digits: str) -> bool:
-        """Whether an operator has named this account, and so means what is not ours in it too."""
-        account = self._room.desk.account
-        return bool(digits) and account is not None and account.account_number[-_NAMING_DIGITS:] == digits
-
-    def _kept(self, what: str) -> str:
-        open_now = [f"{p.quantity:+f} {p.symbol}" for p in self._room.desk.facts().positions]
+    def _positions_text(self, what: str) -> str:
+        open_now = [f"{p.quantity:+f} {p.symbol}" for p in self._journaled.desk.facts().positions]
         if not open_now:
             return "no position is open"
         return f"{len(open_now)} position{'s' if open_now[1:] else ''} ({', '.join(open_now)}) {what}"
 
-    # --- positions --------------------------------------------------------------------------------
-
-    async def _settle(self, order: OperatorRequest) -> None:
-        arguments: Mapping[str, Any] = order.arguments
+    async def _resolve(self, request: OperatorRequest) -> None:
+        arguments: Mapping[str, Any] = request.arguments
         symbol, how = str(arguments.get("symbol") or "").upper(), str(arguments.get("how"))
         if how not in set(Resolution):
-            self._fail(order, f"{how!r} settles nothing; there is {', '.join(Resolution)}")
+            self._answer(request, f"{how!r} settles nothing; there is {', '.join(Resolution)}", done=False)
             return
         price = None
         with suppress(OutsideError, BadData):
-            price = dict(await self._prices.latest([symbol])).get(symbol)
+            price = (await self._prices.latest([symbol])).get(symbol)
         said = self._tell(Resolve(symbol, Resolution(how), str(arguments.get("strategy") or ""), price))
-        self._changed()
-        if order.ticket:
-            done = all(warn.level == "INFO" for warn in said)
-            self._child.send(RequestAnswer(order.ticket, "; ".join(warn.text for warn in said), done))
+        done = all(warn.level == "INFO" for warn in said)
+        self._answer(request, "; ".join(warn.text for warn in said), done=done)
 
-    # --- answers ----------------------------------------------------------------------------------
-
-    def _answer(self, order: OperatorRequest, text: str) -> None:
-        self._changed()
-        if order.ticket:
-            self._child.send(RequestAnswer(order.ticket, text))
-
-    def _fail(self, order: OperatorRequest, text: str) -> None:
-        if order.ticket:
-            self._child.send(RequestAnswer(order.ticket, text, done=False))
-        else:
+    def _answer(self, request: OperatorRequest, text: str, *, done: bool = True) -> None:
+        self.before_answer()
+        if request.ticket:
+            self._child.send(control.RequestAnswer(request.ticket, text, done))
+        elif not done:
             self._child.notice("WARNING", text)

@@ -1,4 +1,4 @@
-"""What a lost or unserved journal leaves to do: the batch as record and broker have it, and rows that were not stored."""
+"""Recovery of a batch: from record and broker after its journal was lost, and of rows that were never stored."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _with_legs(orders: Iterable[BrokerOrder]) -> Iterable[BrokerOrder]:
 async def store_left_over(journal_dir: Path, batch_id: str, store: Store) -> int:
     """Store the rows that the journal in `journal_dir` leads to and the database lacks; return how many there were.
 
-    Nobody else may serve the batch meanwhile. Safe to repeat.
+    No gateway may serve the batch meanwhile. Safe to repeat.
 
     Raises:
         DatabaseUnavailable: if the server cannot be reached.

@@ -1,4 +1,4 @@
-"""The desk's rows on their way to PostgreSQL: in order, exactly once, whatever the database does meanwhile."""
+"""Writes the desk's rows to PostgreSQL: in order, exactly once, through any outage of the database."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from liualgotrader.store.background_writer import BackgroundWriter, OpenStore
 
 _ROWS_AT_ONCE = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # machine seconds between attempts
-_CASH_SECONDS = 2.0  # machine time that a simulated market stands at most until a balance is moved
+_CASH_SECONDS = 2.0  # machine time for which the market is held at most until a balance is stored
 
 
 class RowRecorder(BackgroundWriter):
-    """Writes rows while the gateway lives. The store is opened, and the account leased, as often as it takes.
+    """Writes rows while the gateway runs; opens the store and leases the account.
 
-    `on_outage` is called with a sentence once the database has been away for `patience_seconds`, and with
-    an empty one when it is back.
+    `on_outage` is called with a sentence once the database has been away for `patience_seconds`, and with an empty
+    one when it is back.
 
-    Strategies read the balance of their portfolio's account from the database. Until an execution that moves one is
-    stored the market is held, so that whoever reads it later reads it in every run; for a while at most, and
-    not at all while the database is known to be away.
+    Strategies read the balance of their portfolio's account from the database. Until an execution that moves it is
+    stored the market is held, so that every run reads the same; for a while at most, and not while the database is
+    known to be away.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RowRecorder(BackgroundWriter):
         self._batch_id, self._account, self._open = batch_id, account_number, open_store
         self._patience, self._on_outage = patience_seconds, on_outage
         self._rows: deque[tuple[int, Row]] = deque()
-        self._at = Progress()  # what the rows before those that wait lead to
+        self._at = Progress()  # after the rows before those that wait
         self._compared = False  # with what is stored; else a call may have stored more than it said
         self.joined = False  # it was compared at least once
         self._outage_reported = False
@@ -64,12 +64,12 @@ class RowRecorder(BackgroundWriter):
         return self._at.number
 
     def begin_after(self, progress: Progress) -> None:
-        """Take the rows of a journal that begins after those of `progress`; none of another wait any more."""
+        """Expect the rows of a journal that begins after `progress`; drop all others."""
         self._rows.clear()
         self._at, self._compared = progress, False
 
     async def connect(self) -> Store:
-        """Open the store, lease the account, and pass over the rows that are stored.
+        """Open the store, lease the account, and skip the rows that are stored.
 
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
@@ -104,7 +104,7 @@ class RowRecorder(BackgroundWriter):
             )
 
     def add(self, rows: Iterable[tuple[int, Row]]) -> None:
-        """Take rows, numbered on from those before."""
+        """Queue rows, numbered on from those before."""
         for number, row in rows:
             self._rows.append((number, row))
             if isinstance(row, TradeRow) and row.account_id is not None:
@@ -125,7 +125,7 @@ class RowRecorder(BackgroundWriter):
         return not self._rows
 
     async def close(self) -> None:
-        """Write nothing more; what is left is in the journal and is written by the next gateway of this batch."""
+        """Stop writing; what is left is in the journal, and the next gateway of this batch writes it."""
         await self._stop()
         self._hold.end()
         if self._store is not None:

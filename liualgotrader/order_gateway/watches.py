@@ -1,4 +1,4 @@
-"""What the gateway looks at by itself: the disk, the broker's clock, the account's figures, prices for the caretaker."""
+"""What the gateway watches: free disk space, the difference between the broker's clock and ours, newest prices."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ STOP_BELOW = 500_000_000
 SKEW_WINDOW = 10 * MINUTE
 SKEW_AGAIN = MINUTE
 SKEW_WARN, SKEW_STOP = SECOND, 3 * SECOND
-_SAMPLES = 3  # updates in a window, without which nothing is said
+_SAMPLES = 3  # updates in a window; fewer say nothing
 
 
 class LatestPrices(Protocol):
-    """Newest prices of symbols of which the broker tells none."""
+    """Newest prices of symbols for which the broker has none."""
 
     async def latest(self, symbols: Iterable[str]) -> Mapping[str, Decimal]:
         """Return the newest price, dollars per share, of those symbols that have one."""
@@ -29,19 +29,18 @@ class LatestPrices(Protocol):
 
 
 class SnapshotPrices:
-    """The newest prices as a data provider's snapshots tell them. Implements `LatestPrices`."""
+    """Newest prices from a data vendor's snapshots."""
 
     def __init__(self, data: MarketHistory) -> None:
         self._data = data
 
     async def latest(self, symbols: Iterable[str]) -> Mapping[str, Decimal]:
-        """Return the newest price, dollars per share, of those symbols that have one."""
         found = await self._data.snapshots(list(symbols))
         return {symbol: exact(s.last_price) for symbol, s in found.items() if s.last_price}
 
 
 def disk_text(free: int) -> str:
-    """Return why nothing may be opened with so many bytes free, empty if there are enough."""
+    """Return why no position may be opened with so many bytes free, empty if there are enough."""
     if free >= STOP_BELOW:
         return ""
     return f"only {free // 1_000_000} MB are free for the journal, {STOP_BELOW // 1_000_000} are needed: make room"
@@ -53,11 +52,11 @@ def free_bytes(folder: Path) -> int:
 
 
 class ClockWatch:
-    """Judges how far the broker's clock and ours are apart, from its answers to the question and its order updates.
+    """Estimates how far the broker's clock and ours are apart, from its clock's answers and its order updates.
 
-    An answer was given between the question and its arrival, so it names the two bounds of the difference. An
-    update's lag (its arrival less the broker's time of it) is at least the difference: a bound from above, and,
-    while no answer is known, the best guess once there are some. Only what is certain is said.
+    An answer was given between the question and its arrival, which bounds the difference from both sides. An
+    update's lag (its arrival less the broker's time of it) is at least the difference: an upper bound, and the best
+    guess while there is no answer. Only what is certain is reported.
     """
 
     def __init__(self, say: Callable[[str], object], warn: Callable[[str], object]) -> None:
@@ -66,12 +65,12 @@ class ClockWatch:
         self._most: int | None = None  # and at most this
         self._lags: list[int] = []
         self._until = 0
-        self._stops: bool | None = None  # what was said last; a desk that was rebuilt may have heard something else
+        self._stops: bool | None = None  # reported last; a desk that was rebuilt may know something else
         self._warned = False
 
     @property
     def asks_again_after(self) -> int:
-        """How long to wait with the next question, ns: sooner while the clocks stop entries."""
+        """How long to wait before the next question, ns: less while the clocks stop entries."""
         return SKEW_AGAIN if self._stops else SKEW_WINDOW
 
     def answered(self, asked_at: int, theirs: int, now: int) -> None:

@@ -1,1 +1,1 @@
-"""The account at a broker: orders, requests and questions in, answers and the order stream out."""
+"""The account at a broker: orders and questions in, answers and the order stream out."""

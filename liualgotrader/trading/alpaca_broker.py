@@ -1,7 +1,7 @@
 """The account at Alpaca, through alpaca-py: REST on worker threads, trade_updates on a thread of its own.
 
-The vendor's client keeps authentication, connections and the stream's life; bodies are ours, because its
-models turn money into floats. Its own retries are off: it would repeat a POST blindly.
+The vendor's client does authentication, connections and the stream; bodies are ours, because its models turn money
+into floats. Its own retries are off: it would repeat a POST blindly.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WORKERS = 4
-_CANCEL_WORKERS = 16  # of their own: a cancel waits for no other request of ours
+_CANCEL_WORKERS = 16  # their own threads: a cancel waits for no other request
 _ORDERS_PAGE = 500
 _ACTIVITIES_PAGE = 100
-_BUSY_TRIES = 3
+_BUSY, _BUSY_TRIES = 429, 3
 _BUSY_WAIT_SECONDS = 1.0
 _PING_SECONDS = 10
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0  # machine time before the stream's client is started again
-_ANSWER_SECONDS = 10.0  # machine time for the stream to say whether the keys are right; its client would wait for ever
-_STEADY = 60 * SECOND  # machine time; who lived longer begins with the first pause again
+_ANSWER_SECONDS = 10.0  # machine time for the stream to accept the keys; its client would wait for ever
+_STEADY = 60 * SECOND  # machine time; after a longer life the pause is the first again
 
 Say = Callable[[BrokerUpdate | BadData | None], None]
 
@@ -69,27 +69,22 @@ class AlpacaBroker:
     # --- the Broker port ---------------------------------------------------------------------------
 
     async def submit(self, order: OrderIntent) -> BrokerOrder:
-        """Send the order under its client order id; see `Broker.submit`."""
         raw = await self._call("POST", "/orders", wire.order_body(order), about=order.client_order_id)
         return wire.broker_order(raw)
 
     async def cancel(self, broker_order_id: str) -> None:
-        """Ask for cancellation."""
         await self._call("DELETE", f"/orders/{broker_order_id}", about=broker_order_id, urgent=True)
 
     async def cancel_all(self) -> Collection[str]:
-        """Ask for cancellation of every open order of the account; return the ids taken on."""
         answers = await self._call("DELETE", "/orders", about="all orders", urgent=True)
         rows = wire.rows_of(answers or [], "orders")
         return [str(one.get("id")) for one in rows if isinstance(one, Mapping) and one.get("status") in (200, 204)]
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
-        """Ask for other terms; the answer is the new order."""
         body = wire.replace_body(terms, client_order_id)
         return wire.broker_order(await self._call("PATCH", f"/orders/{broker_order_id}", body, about=client_order_id))
 
     async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
-        """Return the order, None if the broker does not know the id."""
         question = {"client_order_id": client_order_id}
         try:
             raw = await self._call("GET", "/orders:by_client_order_id", question, about=client_order_id)
@@ -100,7 +95,7 @@ class AlpacaBroker:
         return wire.broker_order(raw)
 
     async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
-        """Return all orders submitted at or after `since`, oldest first, through all pages.
+        """See the port.
 
         Of a bracket whose entry is filled the vendor's nested list of open orders shows nothing: an exit of it that
         is open comes with its parent all the same, or alone where the parent cannot be found.
@@ -124,15 +119,13 @@ class AlpacaBroker:
         """Return the brackets that these exits belong to, and the exits whose bracket is not among the newest orders."""
         if not exits:
             return []
-        question = {
-            "status": "all",
-            "limit": _ORDERS_PAGE,
-            "until": rfc3339(max(order.submitted_at for order in exits) + SECOND),
-            "direction": "desc",
-            "nested": "true",
-            "symbols": ",".join(sorted({order.symbol for order in exits})),
-        }
-        newest_first = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
+        newest_first = await self._orders_page(
+            status="all",
+            direction="desc",
+            nested="true",
+            until=rfc3339(max(order.submitted_at for order in exits) + SECOND),
+            symbols=",".join(sorted({order.symbol for order in exits})),
+        )
         seen = reader.read(newest_first, wire.broker_order)[::-1]
         wanted = {order.broker_order_id for order in exits}
         parents = [o for o in seen if any(leg.broker_order_id in wanted for leg in o.legs)]
@@ -142,16 +135,9 @@ class AlpacaBroker:
     async def _all_pages(self, status: str, since: int, *, nested: bool) -> Sequence[object]:
         """Return the orders of that status; with `nested` the exits of a bracket come as its legs."""
         found: dict[str, object] = {}
-        after = since - 1
+        after, with_legs = since - 1, "true" if nested else "false"
         while True:
-            question = {
-                "status": status,
-                "limit": _ORDERS_PAGE,
-                "after": rfc3339(after),
-                "direction": "asc",
-                "nested": "true" if nested else "false",
-            }
-            page = wire.rows_of(await self._call("GET", "/orders", question, about="orders"), "orders")
+            page = await self._orders_page(status=status, direction="asc", nested=with_legs, after=rfc3339(after))
             named = {wire.stated_text(raw, "id") or str(raw): raw for raw in page}
             fresh = [raw for name, raw in named.items() if name not in found]
             found |= named
@@ -160,8 +146,11 @@ class AlpacaBroker:
             # `after` is exclusive: equal times at the page's end come again
             after = wire.newest_submission(fresh) - 1
 
+    async def _orders_page(self, **question: str) -> list[Any]:
+        answer = await self._call("GET", "/orders", {**question, "limit": _ORDERS_PAGE}, about="orders")
+        return wire.rows_of(answer, "orders")
+
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
-        """Return all executions at or after `since`, oldest first, through all pages."""
         asked, reader = {"activity_types": "FILL", "after": rfc3339(since - 1)}, wire.RowReader()
         rows = await self._all_activities(asked, "executions")
         return reader.require_all(reader.read(rows, wire.broker_execution, order_id="order_id"))
@@ -189,21 +178,17 @@ class AlpacaBroker:
             question = question | {"page_token": [name for name in names if name][-1]}
 
     async def positions(self) -> Sequence[BrokerPosition]:
-        """Return what the account holds."""
         answer, reader = await self._call("GET", "/positions", about="positions"), wire.RowReader()
         return reader.require_all(reader.read(wire.rows_of(answer, "positions"), wire.broker_position))
 
     async def account(self) -> BrokerAccount:
-        """Return the account's figures."""
         return wire.broker_account(await self._call("GET", "/account", about="account"))
 
     async def clock(self) -> int:
-        """Return Alpaca's time, ns UTC."""
         raw = await self._call("GET", "/clock", about="the broker's clock")
         return Fields("Alpaca's clock", raw).instant("timestamp")
 
     async def updates(self) -> AsyncIterator[BrokerUpdate | BadData | None]:
-        """Yield the order stream for ever; None each time it has been connected (again)."""
         waiting: asyncio.Queue[BrokerUpdate | BadData | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -220,7 +205,6 @@ class AlpacaBroker:
             self._stream.end()
 
     async def close(self) -> None:
-        """End the stream and all connections."""
         if self._stream is not None:
             self._stream.end()
         for threads in (self._threads, self._cancels):
@@ -237,51 +221,37 @@ class AlpacaBroker:
 
     def _ask(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
         """Make one call on a worker thread; 429 is repeated, since the broker did nothing then."""
-        for left in reversed(range(_BUSY_TRIES)):
-            try:
-                return self._once(method, path, fields, about)
-            except BrokerRefused as e:
-                if e.status != 429:
-                    raise
-                if not left:
-                    raise BrokerUnreachable(f"{about}: Alpaca says too many requests, {_BUSY_TRIES} times") from e
-            block(_BUSY_WAIT_SECONDS)
-        raise AssertionError("unreachable")
-
-    def _once(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
         from alpaca.common.exceptions import APIError
         from requests import RequestException
 
-        try:
-            return self._client()._request(method, path, dict(fields) if fields is not None else None)
-        except APIError as e:
-            raise _sorted_error(e, about) from e
-        except (
-            RequestException,
-            ValueError,
-            RecursionError,
-        ) as e:  # the last two: the answer was not JSON, or too deep
-            raise BrokerUnreachable(f"{about}: no answer from Alpaca ({type(e).__name__})") from e
+        question = dict(fields) if fields is not None else None
+        for _ in range(_BUSY_TRIES):
+            try:
+                return self._client()._request(method, path, question)
+            except APIError as e:
+                refusal = _sorted_error(e, about)
+                if not isinstance(refusal, BrokerRefused) or refusal.status != _BUSY:
+                    raise refusal from e
+            except (RequestException, ValueError, RecursionError) as e:  # the last two: no JSON, or too deep
+                raise BrokerUnreachable(f"{about}: no answer from Alpaca ({type(e).__name__})") from e
+            block(_BUSY_WAIT_SECONDS)
+        raise BrokerUnreachable(f"{about}: Alpaca says too many requests, {_BUSY_TRIES} times")
 
     def _client(self) -> TradingClient:
+        """Return this thread's client, with a time-out, without blind retries, and bound to the endpoints."""
+        from alpaca.trading.client import TradingClient
+
         client: TradingClient | None = getattr(self._local, "client", None)
         if client is None:
-            client = self._local.client = trading_client(self._endpoints, self._keys, self._timeout)
+            url = self._endpoints.trading_url
+            client = self._local.client = TradingClient(*self._keys, raw_data=True, url_override=url)
+            client._retry = 0  # it would repeat a POST after 429 and 504, three times, sleeping three seconds
+            guard(client._session, url, timeout_seconds=self._timeout)
         return client
 
 
-def trading_client(endpoints: Endpoints, keys: tuple[str, str], timeout_seconds: float) -> TradingClient:
-    """Return alpaca-py's client with a time-out, without blind retries, and bound to `endpoints`."""
-    from alpaca.trading.client import TradingClient
-
-    client = TradingClient(*keys, raw_data=True, url_override=endpoints.trading_url)
-    client._retry = 0  # it would repeat a POST after 429 and 504, three times, sleeping three seconds
-    guard(client._session, endpoints.trading_url, timeout_seconds=timeout_seconds)
-    return client
-
-
 def _sorted_error(error: Any, about: str) -> BrokerRefused | BrokerUnreachable:
-    """Say whether the broker said no, or whether nobody knows. The client's `.code` fails on bodies without one."""
+    """Return whether the broker refused or it is not known. The client's `.code` fails on bodies without one."""
     status = int(getattr(error, "status_code", 0) or 0)
     code, message = 0, str(error)
     with suppress(Exception):
@@ -320,8 +290,13 @@ class _UpdatesThread:
     def _run(self) -> None:
         endings = 0
         while not self._ended.is_set():
-            began = machine_now()
-            reason = self._until_it_ends()
+            began, reason = machine_now(), "the vendor's client stopped"
+            try:
+                asyncio.run(self._live())
+            except asyncio.CancelledError:
+                reason = "it was cancelled"
+            except Exception as error:  # a bug of the client's must not end the news of our orders
+                reason = f"{type(error).__name__}: {error}"[:200]
             if self._ended.is_set():
                 return
             endings = 1 if machine_now() - began > _STEADY else endings + 1
@@ -329,16 +304,6 @@ class _UpdatesThread:
             pause *= 1 - self._jitter.random() / 2
             warn(log, "order_stream_ended", reason=reason, again_in=f"{pause:.1f} s")
             self._ended.wait(pause)
-
-    def _until_it_ends(self) -> str:
-        """Live until the vendor's client ends, and return why it did."""
-        try:
-            asyncio.run(self._live())
-        except asyncio.CancelledError:
-            return "it was cancelled"
-        except Exception as error:  # a bug of the client's must not end the news of our orders
-            return f"{type(error).__name__}: {error}"[:200]
-        return "the vendor's client stopped"
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Alpaca's words for orders, executions and accounts, and ours: pure, no connection.
+"""Converts orders, executions and accounts between Alpaca's JSON and our types; no connection.
 
 Source: Alpaca trading API 2.0.1, order and account objects, trade_updates stream.
 """
@@ -30,7 +30,7 @@ from liualgotrader.common.untrusted import Fields
 
 T = TypeVar("T")
 
-# Statuses that are not named here leave an order working; the vendor's own word is kept beside ours.
+# Any other status leaves an order working; the vendor's own word is kept beside ours.
 STATES: Mapping[str, OrderState] = {
     "partially_filled": OrderState.PARTIALLY_FILLED,
     "filled": OrderState.FILLED,
@@ -44,9 +44,7 @@ STATES: Mapping[str, OrderState] = {
 EXECUTION_EVENTS = frozenset({"fill", "partial_fill"})
 OTHER_ASSETS = ("us_option", "crypto", "crypto_perp")
 _SIDES: Mapping[str, Side] = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": Side.SELL}
-_TYPES: Mapping[str, OrderType] = {
-    str(one): one for one in OrderType
-}  # trailing stops, and what comes later, have none
+TYPES: Mapping[str, OrderType] = {str(one): one for one in OrderType}  # trailing stops have none
 _MOST_SEQUENCE = 2**62  # a larger one is no running number
 _ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -85,7 +83,7 @@ def replace_body(terms: ReplaceIntent, client_order_id: str) -> dict[str, Any]:
 
 
 def is_shares(raw: Mapping[str, Any]) -> bool:
-    """Return whether an order or a position is one in shares: options and crypto are another account's business."""
+    """Return whether an order or a position is in shares; options and crypto are ignored."""
     return raw.get("asset_class") not in OTHER_ASSETS and raw.get("order_class") != "mleg"
 
 
@@ -123,7 +121,7 @@ def broker_order(raw: object) -> BrokerOrder:
         replaced_by=fields.text_or("replaced_by"),
         replaces=fields.text_or("replaces"),
         legs=tuple(broker_order(leg) for leg in fields.objects("legs") if is_shares(leg)),
-        type=_TYPES.get(fields.text_or("type")),
+        type=TYPES.get(fields.text_or("type")),
         limit_price=fields.positive_or_none("limit_price"),
         stop_price=fields.positive_or_none("stop_price"),
     )
@@ -158,25 +156,19 @@ def broker_update(raw: object, *, numbered: bool) -> BrokerUpdate:
     event = fields.text("event")
     stamp = next((name for name in ("timestamp", "at") if fields.states(name)), "")
     at = fields.instant(stamp) if stamp else order.updated_at
-    return BrokerUpdate(
-        event=event,
-        order=order,
-        at=at,
-        execution=_execution_of_update(fields, order, at) if event in EXECUTION_EVENTS else None,
-        sequence=ulid_number(fields.text_or("event_id")) if numbered else 0,
-    )
-
-
-def _execution_of_update(fields: Fields, order: BrokerOrder, at: int) -> BrokerExecution:
-    return _execution(
-        fields,
-        execution_id=fields.text("execution_id"),
-        broker_order_id=order.broker_order_id,
-        symbol=order.symbol,
-        side=order.side,
-        at=at,
-        cumulative_quantity=order.filled_quantity,
-    )
+    execution = None
+    if event in EXECUTION_EVENTS:
+        execution = _execution(
+            fields,
+            execution_id=fields.text("execution_id"),
+            broker_order_id=order.broker_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            at=at,
+            cumulative_quantity=order.filled_quantity,
+        )
+    sequence = ulid_number(fields.text_or("event_id")) if numbered else 0
+    return BrokerUpdate(event, order, at, execution, sequence)
 
 
 def broker_execution(raw: object) -> BrokerExecution:

@@ -20,14 +20,12 @@ from liualgotrader.common.orders import (
     BrokerUpdate,
     OrderIntent,
     OrderState,
-    OrderType,
     ReplaceIntent,
 )
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import Activity, Execution, OrderChanges, OrderRequest, OrderView, Update
-from liualgotrader.trading.alpaca_orders import STATES
+from liualgotrader.trading.alpaca_orders import STATES, TYPES
 
-_TYPES = {str(t): t for t in OrderType}
 _ALL = 1_000_000  # orders asked for at once; the exchange has no pages
 
 
@@ -41,20 +39,16 @@ class SimulatedBroker:
         self._waiting: asyncio.Queue[BrokerUpdate | None] = asyncio.Queue()
 
     async def submit(self, order: OrderIntent) -> BrokerOrder:
-        """Send the order under its client order id; see `Broker.submit`."""
         return broker_order(self._exchange.submit(self._account_id, order_request(order), self._now()))
 
     async def cancel(self, broker_order_id: str) -> None:
-        """Ask for cancellation."""
         self._exchange.cancel(self._account_id, broker_order_id, self._now())
 
     async def cancel_all(self) -> Collection[str]:
-        """Ask for cancellation of every open order of the account; return the ids taken on."""
         results = self._exchange.cancel_all(self._account_id, self._now())
         return [result.order_id for result in results if result.status == 200]
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
-        """Ask for other terms; the answer is the new order."""
         changes = OrderChanges(
             quantity=terms.quantity,
             limit_price=terms.limit_price,
@@ -64,7 +58,6 @@ class SimulatedBroker:
         return broker_order(self._exchange.replace(self._account_id, broker_order_id, self._now(), changes))
 
     async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
-        """Return the order, None if the exchange does not know the id."""
         try:
             return broker_order(self._exchange.order_by_client_id(self._account_id, client_order_id))
         except BrokerRefused as e:
@@ -82,23 +75,19 @@ class SimulatedBroker:
         return [broker_order(view) for view in views]
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
-        """Return all executions at or after `since`, oldest first."""
-        return [execution_of_activity(a) for a in self._exchange.activities(self._account_id, after=since - 1)]
+        return [broker_execution(a) for a in self._exchange.activities(self._account_id, after=since - 1)]
 
     async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
-        """Return what has changed the account since then and is no execution, oldest first."""
         found = self._exchange.cash_activities(self._account_id, after=since - 1)
         return [BrokerActivity(a.id, a.activity_type, a.at, a.amount, a.symbol, a.description) for a in found]
 
     async def positions(self) -> Sequence[BrokerPosition]:
-        """Return what the account holds."""
         views = self._exchange.positions(self._account_id)
         return [
             BrokerPosition(v.symbol, v.quantity, v.average_entry_price, v.current_price, v.lastday_price) for v in views
         ]
 
     async def account(self) -> BrokerAccount:
-        """Return the account's figures."""
         view = self._exchange.account(self._account_id)
         return BrokerAccount(
             account_number=view.account_id,
@@ -112,7 +101,6 @@ class SimulatedBroker:
         )
 
     async def clock(self) -> int:
-        """Return the exchange's time, ns UTC."""
         return self._now()
 
     async def latest(self, symbols: Iterable[str]) -> Mapping[str, Decimal]:
@@ -121,7 +109,6 @@ class SimulatedBroker:
         return {symbol: Decimal(str(print_.price)) for symbol, print_ in prints if print_ is not None}
 
     async def updates(self) -> AsyncIterator[BrokerUpdate | None]:
-        """Yield None once (it is connected), then the order stream for ever."""
         yield None
         while True:
             yield await self._waiting.get()
@@ -171,7 +158,7 @@ def broker_order(view: OrderView) -> BrokerOrder:
         replaced_by=view.replaced_by or "",
         replaces=view.replaces or "",
         legs=tuple(broker_order(leg) for leg in view.legs),
-        type=_TYPES.get(view.type),
+        type=TYPES.get(view.type),
         limit_price=view.limit_price,
         stop_price=view.stop_price,
     )
@@ -184,35 +171,21 @@ def broker_update(update: Update) -> BrokerUpdate:
         event=update.event,
         order=broker_order(update.order),
         at=update.at,
-        execution=_execution(execution) if execution is not None else None,
+        execution=broker_execution(execution) if execution is not None else None,
         sequence=update.sequence,
     )
 
 
-def _execution(execution: Execution) -> BrokerExecution:
+def broker_execution(fill: Execution | Activity) -> BrokerExecution:
+    """Return an execution, or the account's record of it, as a broker tells it."""
     return BrokerExecution(
-        execution_id=execution.execution_id,
-        broker_order_id=execution.order_id,
-        symbol=execution.symbol,
-        side=execution.side,
-        quantity=execution.quantity,
-        price=execution.price,
-        fee=execution.fee,
-        at=execution.at,
-        cumulative_quantity=execution.cumulative_quantity,
-    )
-
-
-def execution_of_activity(activity: Activity) -> BrokerExecution:
-    """Return the record of a fill as a broker tells it."""
-    return BrokerExecution(
-        execution_id=activity.execution_id,
-        broker_order_id=activity.order_id,
-        symbol=activity.symbol,
-        side=activity.side,
-        quantity=activity.quantity,
-        price=activity.price,
-        fee=activity.fee,
-        at=activity.at,
-        cumulative_quantity=activity.cumulative_quantity,
+        execution_id=fill.execution_id,
+        broker_order_id=fill.order_id,
+        symbol=fill.symbol,
+        side=fill.side,
+        quantity=fill.quantity,
+        price=fill.price,
+        fee=fill.fee,
+        at=fill.at,
+        cumulative_quantity=fill.cumulative_quantity,
     )

@@ -21,9 +21,9 @@ class CountedBroker(AlpacaBroker):
 
     asked: list[str]
 
-    def _once(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
+    def _ask(self, method: str, path: str, fields: Mapping[str, Any] | None, about: str) -> Any:
         self.asked.append(f"{method} {path.partition('/orders')[1]}{'/…' if path.count('/') > 1 else ''}")
-        return super()._once(method, path, fields, about)
+        return super()._ask(method, path, fields, about)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def test_orders_that_are_all_ours_are_taken_back_by_one_request(
     broker: CountedBroker, market: MarketThread
 ) -> None:
     wanted = await working(broker, market, 40)
-    answers = await BrokerCalls(broker, 2.0).take_back(wanted)
+    answers = await BrokerCalls(broker, 2.0).cancel_all(wanted)
     assert broker.asked == ["GET /orders", "DELETE /orders"]
     assert {a.outcome for a in answers} == {Outcome.ACCEPTED}
     market.go_on(1)
@@ -66,7 +66,7 @@ async def test_orders_that_are_all_ours_are_taken_back_by_one_request(
 async def test_somebody_elses_order_stays(broker: CountedBroker, market: MarketThread) -> None:
     await broker.submit(resting("by-hand"))
     wanted = await working(broker, market, 20)
-    answers = await BrokerCalls(broker, 2.0).take_back(wanted)
+    answers = await BrokerCalls(broker, 2.0).cancel_all(wanted)
     assert broker.asked == ["GET /orders", *["DELETE /orders/…"] * 20]
     assert {a.outcome for a in answers} == {Outcome.ACCEPTED}
     market.go_on(1)
@@ -77,7 +77,7 @@ async def test_somebody_elses_order_stays(broker: CountedBroker, market: MarketT
 async def test_the_whole_account_is_taken_back_when_it_was_named(broker: CountedBroker, market: MarketThread) -> None:
     await broker.submit(resting("by-hand"))
     wanted = await working(broker, market, 2)
-    await BrokerCalls(broker, 2.0).take_back(CancelAll(wanted.cancels, whole_account=True))
+    await BrokerCalls(broker, 2.0).cancel_all(CancelAll(wanted.cancels, whole_account=True))
     assert broker.asked == ["DELETE /orders"]
     market.go_on(1)
     assert set((await states(broker)).values()) == {OrderState.CANCELED}

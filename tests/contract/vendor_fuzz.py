@@ -118,7 +118,7 @@ class Life:
         world.exchange.move_cash("me", "CSW", Decimal(-6000), world.now)
         self.held = {(1, "AAPL"): {Decimal(10)}, (2, "MSFT"): {Decimal(4), Decimal(7)}}
         self.vendor = Vendor(self._answers())
-        self.errands = BrokerCalls(self.vendor, 10.0)
+        self.calls = BrokerCalls(self.vendor, 10.0)
         self.said: list[Any] = []
         self.stream = _UpdatesThread(NOWHERE, ("", ""), self.said.append)
         world.commands.clear()
@@ -177,13 +177,13 @@ class Life:
     async def look_up(self) -> None:
         """An order asked for by its id."""
         self.spoiled("/orders:by_client_order_id")
-        self.tell(await self.errands.run(LookUp(self.bought, "MSFT")))
+        self.tell(await self.calls.run(LookUp(self.bought, "MSFT")))
 
     async def answer(self) -> None:
         """The answer to an order that was sent."""
         self.spoiled("/orders/sent")
         order = self.world.desk.state.orders.by_id[self.bought]
-        self.tell(await self.errands.run(Send(order.intent)))
+        self.tell(await self.calls.run(Send(order.intent)))
 
     async def clock(self) -> None:
         """The broker's clock."""
@@ -219,7 +219,7 @@ class Life:
         self.vendor.path = ""
 
     async def _compare(self) -> None:
-        self.tell(await self.errands.run(Reconcile(OPEN)))
+        self.tell(await self.calls.run(Reconcile(OPEN)))
 
     def tell(self, told: Any) -> None:
         """Tell the desk; it may ask the broker, and nothing more."""

@@ -25,7 +25,7 @@ import psutil
 
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.ipc.session_page import Life
-from liualgotrader.journal.format import FILE_HEADER, record_at
+from liualgotrader.journal.reading import FILE_HEADER, record_at
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, REQUEST_FAULTS
 from tests.fakes.real_data import recorded_path
 from tests.session.audit import FINAL, Figures, audit, figures, market_books, read_record

@@ -298,7 +298,7 @@ class PlayedConsumer:
             Decimal(quantity),
             OrderType.LIMIT if limit else OrderType.MARKET,
             decided_at=self.market_now(),
-            valid_until=machine_now() + 600 * SECOND,
+            valid_until=machine_now() + 240 * SECOND,
             limit_price=price if limit else None,
             cancel_after=0 if stays else 10 * SECOND,
             reference_price=price,

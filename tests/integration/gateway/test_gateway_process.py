@@ -243,7 +243,7 @@ async def test_an_operator_is_answered_with_what_was_done(stack: Stack) -> None:
     assert await answered(
         stack, consumer, OperatorRequest("kill_switch", {"reason": "a person said so"}, ticket=1)
     ) == (
-        f"the kill switch is on: 1 order taken back, 1 position (+10 {symbol}) kept,"
+        f"the kill switch is on: 1 order cancelled, 1 position (+10 {symbol}) kept,"
         " nothing is opened until `trader resume`"
     )
     await consumer.until(lambda: stack.answer(1) != "" and bool(stack.facts().get("kill_switch")))

@@ -37,9 +37,8 @@ from liualgotrader.ipc.batch_codec import decode_news
 from liualgotrader.order_gateway.account_lock import AccountLock, check_account, check_endpoints
 from liualgotrader.order_gateway.broker_calls import BrokerCalls, Lanes
 from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
-from liualgotrader.order_gateway.gateway import Gateway
+from liualgotrader.order_gateway.gateway import Gateway, NewsOutbox
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
-from liualgotrader.order_gateway.news_outbox import NewsOutbox
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, disk_text
 from liualgotrader.orders import (
@@ -66,22 +65,22 @@ from tests.fakes.store import Account, MemoryDatabase, MemoryStore
 
 
 async def test_a_question_that_comes_up_during_a_longer_wait_is_asked_when_it_is_due() -> None:
-    clock, room = WallClock(), SimpleNamespace(desk=SimpleNamespace(next_machine=NEVER))
+    clock, journaled = WallClock(), SimpleNamespace(desk=SimpleNamespace(next_machine=NEVER))
     gateway: Any = Gateway.__new__(Gateway)  # nothing but its alarm
-    gateway._clock, gateway._room, gateway._hurry = clock, room, None
+    gateway._clock, gateway._journaled, gateway._machine_wait = clock, journaled, None
     gateway._status = SimpleNamespace(hold=Holds().hold)
     served: list[int] = []
 
     def tick(*_: object) -> list[Warn]:
         served.append(clock.machine())
-        room.desk.next_machine = NEVER
+        journaled.desk.next_machine = NEVER
         return []
 
     gateway.tell = tick
-    room.desk.next_machine = clock.machine() + 30 * SECOND  # a comparison that failed is tried again
+    journaled.desk.next_machine = clock.machine() + 30 * SECOND  # a comparison that failed is tried again
     waiting = asyncio.ensure_future(gateway._wait_by_machine())
     await asyncio.sleep(0)
-    room.desk.next_machine = due = clock.machine() + SECOND // 20  # an order's fate is not known
+    journaled.desk.next_machine = due = clock.machine() + SECOND // 20  # an order's fate is not known
     async with asyncio.timeout(60):
         await waiting
     assert 0 <= served[0] - due < SECOND
@@ -101,7 +100,7 @@ def test_fills_orders_and_refusals_are_counted_once_however_often_they_are_told_
 
     def begun() -> Any:
         gateway: Any = Gateway.__new__(Gateway)  # nothing but its counters
-        gateway._room, gateway.counts, gateway._counted = SimpleNamespace(desk=world.desk), Counter(), {}
+        gateway._journaled, gateway.counts, gateway._counted = SimpleNamespace(desk=world.desk), Counter(), {}
         return gateway
 
     gateway = begun()
@@ -467,7 +466,7 @@ def position(symbol: str, quantity: int) -> BrokerPosition:
     return BrokerPosition(symbol, Decimal(quantity), Decimal(10))
 
 
-# --- errands
+# --- calls
 
 
 def exchange_broker() -> SimulatedBroker:
@@ -487,16 +486,16 @@ def limit_order(name: str = "liu-0-1-1", price: str = "90") -> OrderIntent:
     ("fault", "outcome"), [("", Outcome.ACCEPTED), ("lost", Outcome.SILENCE), ("mute", Outcome.SILENCE)]
 )
 async def test_each_end_of_a_request_is_an_answer(fault: str, outcome: Outcome) -> None:
-    errands = BrokerCalls(UnreliableBroker(exchange_broker(), lambda call: fault), 1.0)
-    answer = await errands.run(Send(limit_order()))
+    calls = BrokerCalls(UnreliableBroker(exchange_broker(), lambda call: fault), 1.0)
+    answer = await calls.run(Send(limit_order()))
     assert getattr(answer, "outcome", None) is outcome
 
 
 async def test_a_no_carries_the_brokers_words() -> None:
-    errands = BrokerCalls(exchange_broker(), 1.0)
-    answer = await errands.run(Send(limit_order(price="90.001")))
+    calls = BrokerCalls(exchange_broker(), 1.0)
+    answer = await calls.run(Send(limit_order(price="90.001")))
     assert (getattr(answer, "outcome", None), "sub-penny" in getattr(answer, "reason", "")) == (Outcome.DECLINED, True)
-    gone = await errands.run(Cancel("liu-0-1-9", "no-such-order", "AAPL"))
+    gone = await calls.run(Cancel("liu-0-1-9", "no-such-order", "AAPL"))
     assert getattr(gone, "outcome", None) is Outcome.DECLINED
 
 
@@ -537,7 +536,7 @@ async def test_everything_of_ours_is_taken_back_in_bulk_or_side_by_side(
         return "lost" if call == fault else ""
 
     wanted = working(broker, *names)
-    answers = await BrokerCalls(UnreliableBroker(broker, plan), 1.0).take_back(wanted)
+    answers = await BrokerCalls(UnreliableBroker(broker, plan), 1.0).cancel_all(wanted)
     assert calls == asked
     assert [(a.client_order_id, a.outcome) for a in answers] == [(n, Outcome.ACCEPTED) for n in names if n != "mine"]
 
@@ -598,11 +597,11 @@ def test_a_slot_that_has_not_declared_itself_is_told_nothing_and_a_new_declarati
     writer = PlayedWriter(room=0)
     outbox = NewsOutbox(writer, Holds().hold(), lambda: False)  # type: ignore[arg-type]
     outbox.add(1, CaughtUp(1, 1, 1))
-    assert outbox.is_empty
+    assert not outbox._unsent
     outbox.declared(1)
     outbox.add(1, CaughtUp(1, 2, 1))
     outbox.declared(1)
-    assert outbox.is_empty
+    assert not outbox._unsent
 
 
 def test_only_the_newest_figures_of_the_account_are_sent_and_nobody_waits_for_a_consumer_that_has_ended() -> None:
@@ -614,7 +613,7 @@ def test_only_the_newest_figures_of_the_account_are_sent_and_nobody_waits_for_a_
     assert holds.count == 1
     gone.append(True)
     outbox.flush()
-    assert (holds.count, outbox.is_empty) == (0, True)
+    assert (holds.count, not outbox._unsent) == (0, True)
 
 
 # --- watches

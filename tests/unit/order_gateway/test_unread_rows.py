@@ -180,9 +180,9 @@ class Looking(Gateway):
         self.said: list[str] = []
         self.asked: list[list[str]] = []
         desk = SimpleNamespace(held=lambda: ["AAPL", "MSFT"], caretaken=lambda: ["MSFT"])
-        self._room: Any = SimpleNamespace(desk=desk)
-        self._broker, self._vendor, self._priceless = broker, vendor, set()
-        self._errands = BrokerCalls(broker, 1.0, lambda error: self.said.append(str(error)))
+        self._journaled: Any = SimpleNamespace(desk=desk)
+        self._broker, self._vendor, self._failing_sources = broker, vendor, set()
+        self._calls = BrokerCalls(broker, 1.0, lambda error: self.said.append(str(error)))
         self._prices: Any = self
 
     def tell(self, *inputs: Any) -> Any:
