@@ -247,7 +247,12 @@ class AlpacaFeed:
             case wire.WireQuote():
                 return Quote(m.S, at, _side(m.bp), _size(m.bs), _side(m.ap), _size(m.as_))
             case wire.WireBar():
-                return _bar(m, at)
+                high, low = _price(m.h), _price(m.l)
+                if not (low <= m.o <= high and low <= m.c <= high) or at % MINUTE:  # worse than no bar
+                    raise BadData(f"{m.S}: from {m.o} to {m.c} within {low} and {high} at {at} is not a minute bar")
+                source = _VENDOR_UPDATE if isinstance(m, wire.WireUpdatedBar) else _VENDOR
+                vwap, count = _side(m.vw or 0.0) or m.c, int(_size(m.n or 0))
+                return Bar(m.S, at, at + MINUTE, m.o, high, low, m.c, _size(m.v), vwap, count, source)
             case wire.WireStatus():
                 # A code that neither halts nor resumes leaves a symbol as it was.
                 halted = m.sc in HALTS or (m.S in self.halted and m.sc not in RESUMPTIONS)
@@ -345,16 +350,6 @@ class AlpacaFeed:
         code, text = self._refusal
         more = f" and {len(symbols) - 5} more" if len(symbols) > 5 else ""
         self._notices.append(FeedNotice(code, f"{text}; not carried: {', '.join(symbols[:5])}{more}", Remedy.GO_ON))
-
-
-def _bar(m: wire.WireBar, at: int) -> Bar:
-    """Return the minute that begins at `at`; one that contradicts itself is worse than none."""
-    source = _VENDOR_UPDATE if isinstance(m, wire.WireUpdatedBar) else _VENDOR
-    high, low = _price(m.h), _price(m.l)
-    if not (low <= m.o <= high and low <= m.c <= high) or at % MINUTE:
-        raise BadData(f"{m.S}: from {m.o} to {m.c} within {low} and {high} at {at} is not a minute bar")
-    vwap, count = _side(m.vw or 0.0) or m.c, int(_size(m.n or 0))
-    return Bar(m.S, at, at + MINUTE, m.o, high, low, m.c, _size(m.v), vwap, count, source)
 
 
 def _price(price: float) -> float:

@@ -292,14 +292,7 @@ class Exchange:
         """Return the newest print that counts for the last price."""
         return self._trades.get(symbol)
 
-    def asset(self, symbol: str) -> AssetTerms:
-        """Return the asset's terms. Raises `Refusal` 404."""
-        asset = self._venue.assets.get(symbol)
-        if asset is None:
-            raise Refusal.not_found(f"asset not found for {symbol}")
-        return asset
-
-    # --- keeping it
+    # --- snapshots
 
     def snapshot_state(self) -> bytes:
         """Return everything the exchange knows beside assets, rules and seed."""

@@ -77,16 +77,33 @@ class ColumnTape(ABC):
         return merged([self.columns(s) for s in self.symbols()], start, end)
 
     def columns(self, symbol: str) -> SymbolColumns:
-        """Return all events of the day in one symbol, loaded on first use.
+        """Return the events of the day in one symbol, loaded on first use.
+
+        Crossed quotes are left out; where none are left, quotes are made from the trades.
 
         Raises:
             ConfigError: if the tape does not have the symbol.
         """
         found = self._columns.get(symbol)
-        if found is None:
-            if symbol not in self.symbols():
-                raise ConfigError(f"The tape of {self.day} has no symbol {symbol}; it has {listed(self.symbols())}.")
-            found = self._columns[symbol] = self._usable(self._load(symbol))
+        if found is not None:
+            return found
+        if symbol not in self.symbols():
+            raise ConfigError(f"The tape of {self.day} has no symbol {symbol}; it has {listed(self.symbols())}.")
+        loaded = self._load(symbol)
+        quotes = loaded.quotes
+        crossed = (quotes.bid > quotes.ask) & (quotes.ask > 0)
+        inside = (quotes.at >= self.opens_at) & (quotes.at < self.closes_at)
+        self._quotes_of_session += int(inside.sum())
+        if crossed.any():
+            self._crossed_of_session += int((crossed & inside).sum())
+            row = int(np.argmax(np.where(crossed, quotes.bid / np.where(quotes.ask > 0, quotes.ask, 1), 0)))
+            figures = (float(quotes.bid[row]), float(quotes.ask[row]))
+            count = int(crossed.sum())
+            self._crossed[symbol] = _Crossed(count, len(crossed), row, int(quotes.at[row]), *figures)
+            quotes = take(quotes, ~crossed)
+        if not len(quotes.at):
+            quotes = quotes_from_trades(loaded.trades)
+        found = self._columns[symbol] = SymbolColumns(symbol, quotes, loaded.trades, loaded.statuses)
         return found
 
     def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
@@ -114,23 +131,6 @@ class ColumnTape(ABC):
                 f"Every one of the {self._quotes_of_session:,} quotes in the session of {self.day} is crossed (bid above"
                 f" ask), so no order could fill; see whether bid and ask are interchanged, as in {self._worst()}."
             )
-
-    def _usable(self, loaded: SymbolColumns) -> SymbolColumns:
-        """Return the events without crossed quotes, and with made-up ones where none are left."""
-        quotes = loaded.quotes
-        crossed = (quotes.bid > quotes.ask) & (quotes.ask > 0)
-        inside = (quotes.at >= self.opens_at) & (quotes.at < self.closes_at)
-        self._quotes_of_session += int(inside.sum())
-        if crossed.any():
-            self._crossed_of_session += int((crossed & inside).sum())
-            row = int(np.argmax(np.where(crossed, quotes.bid / np.where(quotes.ask > 0, quotes.ask, 1), 0)))
-            figures = (float(quotes.bid[row]), float(quotes.ask[row]))
-            count = int(crossed.sum())
-            self._crossed[loaded.symbol] = _Crossed(count, len(crossed), row, int(quotes.at[row]), *figures)
-            quotes = take(quotes, ~crossed)
-        if not len(quotes.at):
-            quotes = quotes_from_trades(loaded.trades)
-        return SymbolColumns(loaded.symbol, quotes, loaded.trades, loaded.statuses)
 
     def _worst(self) -> str:
         """Return the widest crossed quote: file, line, symbol, time and prices."""

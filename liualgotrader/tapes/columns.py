@@ -156,27 +156,24 @@ class _Stream:
 
     def events(self) -> Iterator[TapeEvent]:
         for first in range(0, len(self._order), BLOCK):
-            yield from self._block(self._order[first : first + BLOCK])
-
-    def _block(self, codes: Ints) -> list[TapeEvent]:
-        """Return the events of one block of row numbers, in that order."""
-        is_quote = codes < self._first_trade
-        is_status = codes >= self._first_status
-        is_trade = ~(is_quote | is_status)
-        quotes, trades = codes[is_quote], codes[is_trade] - self._first_trade
-        made: list[TapeEvent] = []
-        for kind, columns, rows, symbols in (
-            (Quote, take(self._quotes, quotes), quotes, self._quote_names),
-            (TradeTick, take(self._trades, trades), trades, self._trade_names),
-        ):
-            names = [self._names[i] for i in symbols[rows].tolist()]
-            made += map(kind, names, *(getattr(columns, name).tolist() for name in columns.__slots__))
-        made += [self._statuses[i] for i in (codes[is_status] - self._first_status).tolist()]
-        place = np.empty(len(codes), np.int64)
-        place[is_quote] = np.arange(len(quotes))
-        place[is_trade] = np.arange(len(trades)) + len(quotes)
-        place[is_status] = np.arange(len(quotes) + len(trades), len(codes))
-        return [made[i] for i in place.tolist()]
+            codes = self._order[first : first + BLOCK]
+            is_quote = codes < self._first_trade
+            is_status = codes >= self._first_status
+            is_trade = ~(is_quote | is_status)
+            quotes, trades = codes[is_quote], codes[is_trade] - self._first_trade
+            made: list[TapeEvent] = []
+            for kind, columns, rows, symbols in (
+                (Quote, take(self._quotes, quotes), quotes, self._quote_names),
+                (TradeTick, take(self._trades, trades), trades, self._trade_names),
+            ):
+                names = [self._names[i] for i in symbols[rows].tolist()]
+                made += map(kind, names, *(getattr(columns, name).tolist() for name in columns.__slots__))
+            made += [self._statuses[i] for i in (codes[is_status] - self._first_status).tolist()]
+            place = np.empty(len(codes), np.int64)
+            place[is_quote] = np.arange(len(quotes))
+            place[is_trade] = np.arange(len(trades)) + len(quotes)
+            place[is_status] = np.arange(len(quotes) + len(trades), len(codes))
+            yield from [made[i] for i in place.tolist()]
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:

@@ -115,7 +115,13 @@ def _fair_price(profile: SymbolProfile, session: TradingSession, draws: Draws, a
         falls_on = draws.one(0.0, 1.0) < 0.5
         course = _climb(draws, x, -draws.one(0.04, 0.09) if falls_on else draws.one(0.02, 0.05))
     elif profile.role is Role.REVERTING:
-        course = _swing(draws, x, draws.one(0.008, 0.018))
+        height = draws.one(0.008, 0.018)  # to and fro, ten to sixteen times a session, and somewhat unevenly
+        turns = int(draws.whole(1, 10, 16)[0])
+        knots = np.concatenate([[0.0], np.cumsum(0.7 + 0.6 * draws.uniform(turns))])
+        tops = height * (0.6 + 0.8 * draws.uniform(turns + 1))
+        heights = np.where(np.arange(turns + 1) % 2 == 0, tops, -tops)
+        heights[0] = 0.0
+        course = broken_line(x, knots / knots[-1], heights)
     else:
         course = x * draws.one(-0.01, 0.01)
     fair: Floats = profile.opening * (1.0 + course) * (1.0 + wander)
@@ -132,16 +138,6 @@ def _climb(draws: Draws, x: Floats, total: float) -> Floats:
     knots = np.concatenate([[0.0], np.cumsum(spans)])
     heights = np.concatenate([[0.0], np.cumsum(moves)])
     return broken_line(x, knots / knots[-1], heights * (total / heights[-1]))
-
-
-def _swing(draws: Draws, x: Floats, height: float) -> Floats:
-    """Return a line that goes to and fro, ten to sixteen times a session, and somewhat unevenly."""
-    turns = int(draws.whole(1, 10, 16)[0])
-    knots = np.concatenate([[0.0], np.cumsum(0.7 + 0.6 * draws.uniform(turns))])
-    tops = height * (0.6 + 0.8 * draws.uniform(turns + 1))
-    heights = np.where(np.arange(turns + 1) % 2 == 0, tops, -tops)
-    heights[0] = 0.0
-    return broken_line(x, knots / knots[-1], heights)
 
 
 def _quotes(

@@ -67,7 +67,18 @@ def read_table(path: Path, fields: Sequence[Field], symbol: str | None = None) -
     Raises:
         ConfigError: if the file cannot be read, lacks a column, or holds a value that cannot be.
     """
-    raw = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    raw: dict[str, list[Any]]
+    if path.suffix == ".csv":
+        raw = _read_csv(path)
+    else:
+        try:
+            table = parquet.read_table(path)
+        except (OSError, pa.ArrowInvalid) as e:
+            raise ConfigError(f"{path} is not a Parquet file: {e}.") from e
+        raw = {n: _values(path, n, table.column(n)) for n in _each_once(path, table.column_names)}
     rows = len(next(iter(raw.values()))) if raw else 0
     columns = {}
     for field in fields:
@@ -240,7 +251,7 @@ _CONVERSIONS: dict[Kind, Callable[[list[Any]], Column]] = {
 }
 
 
-def _read_csv(path: Path) -> dict[str, list[str]]:
+def _read_csv(path: Path) -> dict[str, list[Any]]:
     """Return the cells of a CSV file as text, by the name in its first line."""
     import pyarrow as pa
     from pyarrow import csv
@@ -279,17 +290,6 @@ def _each_once(path: Path, names: list[str]) -> list[str]:
     if twice is not None:
         raise ConfigError(f"{path} has more than one column `{twice}`; keep one of them.")
     return names
-
-
-def _read_parquet(path: Path) -> dict[str, list[Any]]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        table = parquet.read_table(path)
-    except (OSError, pa.ArrowInvalid) as e:
-        raise ConfigError(f"{path} is not a Parquet file: {e}.") from e
-    return {n: _values(path, n, table.column(n)) for n in _each_once(path, table.column_names)}
 
 
 def _values(path: Path, name: str, column: Any) -> list[Any]:

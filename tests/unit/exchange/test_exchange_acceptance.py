@@ -255,14 +255,13 @@ def test_the_retired_pattern_day_trading_rule_can_be_switched_on() -> None:
     assert refusal_of(floor, "sell", "10").code == 40310100
 
 
-def test_unknown_orders_positions_accounts_and_assets_are_404() -> None:
+def test_unknown_orders_positions_and_accounts_are_404() -> None:
     exchange = floor_at_ten().exchange
     for ask in (
         lambda: exchange.order("me", "nope"),
         lambda: exchange.order_by_client_id("me", "nope"),
         lambda: exchange.position("me", "X"),
         lambda: exchange.account("you"),
-        lambda: exchange.asset("NIX"),
     ):
         with pytest.raises(Refusal) as caught:
             ask()
