@@ -46,24 +46,20 @@ def on_prices(state: DeskState, message: Prices) -> None:
         price, close = message.prices.get(symbol), message.closes.get(symbol)
         if price is not None:
             state.positions.see(symbol, price)
-        if symbol in state.day.symbols:
-            state.day.of(symbol).look(state.now, price, close)
-            _say_unknown(state, symbol)
+        if symbol not in state.day.symbols:
+            continue
+        part = state.day.of(symbol)
+        part.look(state.now, price, close)
+        if part.held and symbol not in state.positions.marks:
+            unknown = "its price is not known, so the day's loss is counted without it"
+        elif part.opening and part.close is None and part.uses_close:
+            unknown = f"its previous close is not known, so the day's loss counts it from {part.first} $, the first price seen"
+        else:
+            continue
+        if state.day.tell_unknown(symbol, unknown):
+            state.outputs.warn("WARNING", f"{symbol}: {unknown}")
     guard_stopped(state, message.prices)
     _check_loss(state)
-
-
-def _say_unknown(state: DeskState, symbol: str) -> None:
-    part = state.day.of(symbol)
-    if part.held and symbol not in state.positions.marks:
-        text = "its price is not known, so the day's loss is counted without it"
-    elif part.opening and part.close is None and part.uses_close:
-        text = f"its previous close is not known, so the day's loss counts it from {part.first} $, the first price seen"
-    else:
-        return
-    if symbol not in state.day.unknown:
-        state.day.unknown[symbol] = text
-        state.outputs.warn("WARNING", f"{symbol}: {text}")
 
 
 def on_traded_before(state: DeskState, message: TradedBefore) -> None:
@@ -113,7 +109,7 @@ def on_activities(state: DeskState, seen: Iterable[BrokerActivity], *, first: bo
 
 
 def kill(state: DeskState, order: KillSwitch) -> None:
-    """Take back everything of ours, of other batches too, and open nothing more; close positions if told so."""
+    """Cancel all orders of ours, of other batches too, and stop entries; close positions if `flatten` says so."""
     state.condition(KILL_SWITCH, order.reason)
     take_back_everything(state, order.reason, whole_account=order.whole_account)
     if order.flatten:
@@ -133,7 +129,7 @@ def resume(state: DeskState) -> None:
 
 
 def equity_now(state: DeskState) -> tuple[Decimal | None, Decimal | None]:
-    """Return the account's equity, brought forward by what our positions did since it was told, and its gain today."""
+    """Return the account's equity, brought forward to the newest prices of our positions, and its gain today."""
     account = state.broker_view.account
     if account is None or account.equity is None:
         return None, None

@@ -1,7 +1,7 @@
-"""What the broker says about orders, by whatever way and in whatever order it arrives.
+"""The broker's answers and updates about orders, in whatever order they arrive.
 
-A view of an order never takes its state back: steps that the table does not know are passed over, and a
-view older than one already seen tells only what has filled. An order ends when all its fills are booked.
+A view never takes an order's state back: steps that the table does not know are ignored, and from a view older than
+one already seen only the filled quantity is taken. An order ends when all its fills are booked.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _step(state: DeskState, order: DeskOrder, seen: BrokerOrder, *, lost: bool) 
         want_cancel(state, order, "it had been given up as lost")
     else:
         if seen.state is not OrderState.PENDING_REPLACE and not state.orders.is_replaced(order):
-            not_replaced(state, order)  # what a person asked for came to nothing, and nobody told us
+            not_replaced(state, order)  # a person's request failed, and no update said so
         state.move(order, OF_BROKER[seen.state], at=order.seen_at)
 
 

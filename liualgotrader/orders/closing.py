@@ -40,7 +40,7 @@ def want_cancel(state: DeskState, order: DeskOrder, reason: str, *, patient: boo
         return
     order.cancel_wanted = order.cancel_wanted or reason
     order.urgent = order.urgent or not patient
-    if order.ending is OrderState.REPLACED:  # what takes its place takes the wish over
+    if order.ending is OrderState.REPLACED:  # its replacement is cancelled instead
         return
     if order.state is not OrderState.PENDING_CANCEL:
         ask_cancel(state, order)
@@ -50,7 +50,7 @@ def ask_cancel(state: DeskState, order: DeskOrder) -> None:
     """Send the cancel if the order's state allows it now; otherwise what changes that calls again."""
     if order.state is OrderState.PENDING_REPLACE:
         following = state.orders.by_id[order.successor] if order.successor else None
-        if following is not None and not following.state.is_final:  # the broker may have told of it already
+        if following is not None and not following.state.is_final:  # the broker may have reported it already
             want_cancel(state, following, order.cancel_wanted, patient=not order.urgent)
             return
     if order.state.is_final or order.awaits_answer or not order.broker_order_id:
@@ -127,7 +127,7 @@ def want_flat(state: DeskState, slot: int, symbol: str, reason: str, indicators:
 
 
 def _take_back_of_other_batches(state: DeskState, symbol: str) -> None:
-    """What an earlier batch left working holds shares at the broker; nobody of this batch knows it."""
+    """Cancel what an earlier batch left working: it reserves shares at the broker and no slot follows it."""
     for cancel in of_other_batches(state, symbol):
         state.outputs.add(cancel)
 

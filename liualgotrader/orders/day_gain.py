@@ -1,11 +1,10 @@
 """What our positions have gained or lost since the previous official close: only trades, prices and fees move it.
 
-Shares held at that close count from it, what was traded since from its own price, fees come off. Cash that comes in
-or goes out plays no part, nor do shares that are not ours. A close that nobody tells is unknown: those shares count
-from the first price seen of the day, so that no guess ever closes a position.
+Shares held at that close count from it, shares traded since from their own price; fees come off. Deposits, withdrawals
+and shares that are not ours play no part. While the close is unknown, shares count from the first price of the day.
 
-One wrong answer must not close anything either: `confirmed_gain` values each position at the best price of the last
-answers for us, and takes a close only once it has been told again.
+One wrong answer closes nothing: `confirmed_gain` values each position at the best of the newest prices, and uses a
+close only once a second answer has stated it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.rows import TradedBefore
 
-LOOKS_APART = 4 * SECOND  # market time; answers nearer to each other may be one answer told twice
+LOOKS_APART = 4 * SECOND  # market time; closer answers may be one answer twice
 
 
 @dataclass(slots=True)
@@ -26,14 +25,14 @@ class SymbolDay:
     """One symbol's part in the day, over all slots: signed shares, US dollars."""
 
     opening: Decimal = ZERO  # shares held at the previous official close
-    close: Decimal | None = None  # that close as told last, dollars per share; None: not known
-    close_since: int = 0  # market time at which it was told first
-    close_confirmed: bool = False  # told again since
+    close: Decimal | None = None  # as stated last, dollars per share; None: unknown
+    close_since: int = 0  # market time of the first answer that stated it
+    close_confirmed: bool = False  # a second answer has stated it
     first: Decimal | None = None  # the first price seen of the day, which stands in for it
     uses_close: bool = True  # False: counted from `first`, as the close is one of other terms or of no account
     traded: Decimal = ZERO  # shares since
     paid: Decimal = ZERO  # dollars for them, less what was received
-    looks: tuple[tuple[int, Decimal], ...] = ()  # prices told in the last `LOOKS_APART` and the one before, with times
+    looks: tuple[tuple[int, Decimal], ...] = ()  # (time, price) of the last `LOOKS_APART`, and the one before
     earliest: tuple[Decimal, ...] = ()  # the day's first prices, until one of another look was among them
 
     @property
@@ -46,7 +45,7 @@ class SymbolDay:
         self.first = price if self.first is None else self.first
 
     def look(self, now: int, price: Decimal | None, close: Decimal | None) -> None:
-        """Take in what an answer tells at market time `now`: a price, the previous official close, dollars per share."""
+        """Take in an answer at market time `now`: price and previous official close, dollars per share."""
         self.see(price)
         if price is not None:
             if not self._is_confirmed:
@@ -94,12 +93,18 @@ class Day:
         self.began_with: Decimal | None = None  # equity, dollars; None: not known yet
         self.fees = ZERO
         self.symbols: dict[str, SymbolDay] = {}
-        self.unknown: dict[str, str] = {}  # by symbol, what is not known of it; a person was told
+        self.unknown: dict[str, str] = {}  # by symbol, what is not known of it; said once
         self._before: set[str] = set()  # symbols of which the trades of today's earlier batches are counted
 
     def of(self, symbol: str) -> SymbolDay:
         """Return a symbol's part, made empty if there is none."""
         return self.symbols.setdefault(symbol, SymbolDay())
+
+    def tell_unknown(self, symbol: str, text: str) -> bool:
+        """Take note of what is not known of a symbol; return whether it is the first such thing."""
+        new = symbol not in self.unknown
+        self.unknown.setdefault(symbol, text)
+        return new
 
     def carry(self, symbol: str, quantity: Decimal, *, restated: bool) -> None:
         """Count shares that were held before; a restated position has a close that may be in other terms."""

@@ -1,4 +1,4 @@
-"""The order desk's one door: an input and the two clocks in, decisions out."""
+"""The order desk: an input and two clocks in, decisions out."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Desk:
         state = self.state
         state.now, state.machine = now, machine
         if isinstance(message, Begin):
-            _on_begin(state, message, restarted=restarted)
+            on_begin(state, message, restarted=restarted)
         else:
             _HANDLERS[type(message)](state, message)
         return _with_consequences(state)
@@ -122,7 +122,7 @@ class Desk:
         return self.state.slot(slot).news
 
     def account_news(self) -> News | None:
-        """Return the account's figures as consumers are told them, None before the first."""
+        """Return the account's figures as consumers get them, None before the first."""
         return self.state.account_news() if self.state.broker_view.account is not None else None
 
     def held(self) -> list[str]:
@@ -155,7 +155,7 @@ class Desk:
 
     @property
     def has_opened(self) -> bool:
-        """Whether what the account held at the start has been told apart: ours from before, and foreign."""
+        """Whether what the account held at the start was divided into ours from before and foreign."""
         return self.state.broker_view.opened
 
     @property
@@ -175,7 +175,7 @@ class Desk:
 
     @property
     def account(self) -> BrokerAccount | None:
-        """The account as the broker told it last, None before the first time."""
+        """The account as last reported by the broker, None before the first report."""
         return self.state.broker_view.account
 
     @property
@@ -257,7 +257,7 @@ def _resting_stop(state: DeskState, slot: int, symbol: str, held: Decimal) -> De
     return max(stops.values()) if stops and covered else None
 
 
-def _on_begin(state: DeskState, message: Begin, *, restarted: bool) -> None:
+def on_begin(state: DeskState, message: Begin, *, restarted: bool) -> None:
     state.take_terms(message)
     state.broker_view.begin()
     state.conditions.pop(LEAVING, None)
@@ -272,7 +272,7 @@ def _on_begin(state: DeskState, message: Begin, *, restarted: bool) -> None:
 
 def _with_consequences(state: DeskState) -> list[Decision]:
     """Return the decisions, with those that follow from orders having ended or filled."""
-    turns = MOST_TURNS + len(state.changed)  # after an outage the broker may tell very much at once
+    turns = MOST_TURNS + len(state.changed)  # after an outage much may arrive at once
     for _ in range(turns):
         if not state.changed:
             return state.outputs.take()
@@ -318,43 +318,43 @@ def _remember_rejections(state: DeskState, order: DeskOrder) -> None:
 # --- one function for each kind of input -----------------------------------------------------------------
 
 
-def _on_carried(state: DeskState, message: Carried) -> None:
+def on_carried(state: DeskState, message: Carried) -> None:
     resolving.found_again(state, message.slot, message.symbol)
     rebuilding.carry_on(state, message)
     rebuilding.take_over(state, message.slot, message.symbol)
 
 
-def _on_recovered(state: DeskState, message: Recovered) -> None:
+def on_recovered(state: DeskState, message: Recovered) -> None:
     rebuilding.on_recovered(state, message)
     _ask_after_restart(state)
 
 
-def _on_restated(state: DeskState, message: Restated) -> None:
+def on_restated(state: DeskState, message: Restated) -> None:
     resolving.found_again(state, message.slot, message.symbol)
     resolving.on_restated(state, message)
     rebuilding.take_over(state, message.slot, message.symbol)
 
 
-def _on_declare(state: DeskState, message: Declare) -> None:
+def on_declare(state: DeskState, message: Declare) -> None:
     intents.on_declare(state, message)
     if closing.liquidation_is_over(state):
         closing.liquidate(state)
 
 
-def _on_reconnected(state: DeskState, _: Reconnected) -> None:
+def on_reconnected(state: DeskState, _: Reconnected) -> None:
     state.broker_view.connect()
     if reconcile.WAITING not in state.conditions:
         state.condition(reconcile.WAITING, reconcile.RECONNECTED_TEXT, quiet=True)
     state.ask_reconcile()
 
 
-def _on_condition(state: DeskState, message: Condition) -> None:
+def on_condition(state: DeskState, message: Condition) -> None:
     state.condition(message.name, message.text)
     if message.takes_back:
         closing.take_back_entries(state, message.text)
 
 
-def _on_leave(state: DeskState, message: Leave) -> None:
+def on_leave(state: DeskState, message: Leave) -> None:
     state.condition(LEAVING, message.reason, quiet=True)
     closing.take_back_entries(state, message.reason)
     exits.on_leave(state)
@@ -362,7 +362,7 @@ def _on_leave(state: DeskState, message: Leave) -> None:
         resolving.write_off(state)
 
 
-def _on_tick(state: DeskState, _: Tick) -> None:
+def on_tick(state: DeskState, _: Tick) -> None:
     clocks = (state.market.take(state.now), state.machine_alarms.take(state.machine))
     for due, key in itertools.chain(*clocks):
         if due is Due.LIQUIDATE:
@@ -383,30 +383,30 @@ _OF_ORDERS: Mapping[Due, Callable[[DeskState, DeskOrder], None]] = {
     Due.WAITED: exits.give_up,
 }
 _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
-    Carried: _on_carried,
-    Recovered: _on_recovered,
+    Carried: on_carried,
+    Recovered: on_recovered,
     Earlier: rebuilding.on_earlier,
-    Restated: _on_restated,
+    Restated: on_restated,
     Missing: resolving.on_missing,
     Resolve: resolving.on_resolve,
     OrderIntent: intents.on_order,
     CancelIntent: intents.on_cancel,
     ReplaceIntent: intents.on_replace,
     Protect: intents.on_protect,
-    Declare: _on_declare,
+    Declare: on_declare,
     BrokerUpdate: broker_side.on_update,
     BrokerAccount: account_state.on_account,
     Answer: broker_side.on_answer,
     OrderFound: broker_side.on_found,
-    Reconnected: _on_reconnected,
+    Reconnected: on_reconnected,
     BrokerSnapshot: reconcile.on_snapshot,
-    Tick: _on_tick,
-    Condition: _on_condition,
+    Tick: on_tick,
+    Condition: on_condition,
     KillSwitch: account_state.kill,
     Resume: lambda state, _: account_state.resume(state),
     Flatten: lambda state, message: closing.flatten(state, message.slot, message.reason),
     StopSlotTrading: lambda state, message: closing.stop_slot(state, message.slot, message.reason),
-    Leave: _on_leave,
+    Leave: on_leave,
     Prices: account_state.on_prices,
     TradedBefore: account_state.on_traded_before,
 }

@@ -1,4 +1,4 @@
-"""What the desk is told and what it decides: every input and every decision, as immutable values.
+"""Every input of the desk and every decision, as immutable values.
 
 Inputs are journaled as they are, so each carries its tag; together with the two clocks they are all that
 the desk's state depends on.
@@ -65,7 +65,7 @@ class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
 class Recovered(msgspec.Struct, frozen=True, tag_field="kind", tag="recovered"):
     """The journal was behind: what the record has of this batch, and what the broker has of it (with what it replaced).
 
-    Told right after the first `Begin` of a new journal. `opened`: what is foreign stands in the record; `carried` is
+    Follows the first `Begin` of a new journal. `opened`: what is foreign stands in the record; `carried` is
     what the record says that slots hold from earlier batches.
     """
 
@@ -103,9 +103,9 @@ class Restated(msgspec.Struct, frozen=True, tag_field="kind", tag="restated"):
 
 
 class Earlier(msgspec.Struct, frozen=True, tag_field="kind", tag="earlier"):
-    """An order of an earlier batch as the record has it, and as the broker tells it now with its executions.
+    """An order of an earlier batch as the record has it, and as the broker has it now with its executions.
 
-    Told before what is carried: its fills belong to its own batch. If it still works and a slot carries the position
+    Comes before what is carried: its fills belong to its own batch. If it still works and a slot carries the position
     that it leaves, the slot takes it over; its fills are the slot's from then on.
     """
 
@@ -255,9 +255,9 @@ class Leave(msgspec.Struct, frozen=True, tag_field="kind", tag="leave"):
 
 
 class Prices(msgspec.Struct, frozen=True, tag_field="kind", tag="prices"):
-    """The newest prices of what is held, and for every position told its previous official close, dollars per share.
+    """The newest prices of what is held and the previous official closes, dollars per share.
 
-    A price or close that nobody tells is unknown.
+    A price or close that is not stated is unknown.
     """
 
     prices: dict[str, Decimal]
@@ -265,10 +265,10 @@ class Prices(msgspec.Struct, frozen=True, tag_field="kind", tag="prices"):
 
 
 def prices_of(positions: Iterable[BrokerPosition]) -> Prices:
-    """Return what the broker's positions tell of prices."""
-    told = {p.symbol: p for p in positions}
-    prices = {symbol: p.last_price for symbol, p in told.items() if p.last_price is not None and p.last_price > 0}
-    closes = {s: p.previous_close if p.previous_close and p.previous_close > 0 else None for s, p in told.items()}
+    """Return the prices and closes in the broker's positions."""
+    by_symbol = {p.symbol: p for p in positions}
+    prices = {symbol: p.last_price for symbol, p in by_symbol.items() if p.last_price is not None and p.last_price > 0}
+    closes = {s: p.previous_close if p.previous_close and p.previous_close > 0 else None for s, p in by_symbol.items()}
     return Prices(prices, closes)
 
 
@@ -304,7 +304,7 @@ Input = (
 
 
 class JournalRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One record of the money journal: an input, and both clocks when the desk was told."""
+    """One record of the money journal: an input, and both clocks at that moment."""
 
     now: int
     machine: int
@@ -315,7 +315,7 @@ class JournalRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """Hand this order to the broker, under its client order id."""
+    """Submit this order to the broker under its client order id."""
 
     order: OrderIntent
 

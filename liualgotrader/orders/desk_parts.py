@@ -122,12 +122,12 @@ class Outputs:
         self.rows = number
 
     def tell(self, slot: DeskSlot, news: SlotNews) -> None:
-        """Keep and tell a slot's next item of news, which has the number `len(slot.news) + 1`."""
+        """Store and send a slot's next item of news, whose number is `len(slot.news) + 1`."""
         slot.news.append(news)
         self._decisions.append(Tell(slot.number, news))
 
     def tell_again(self, slot: int, news: News) -> None:
-        """Tell a slot what is no news of its own count, or what it was told before."""
+        """Send a slot something without a number of its own, or news it was sent before."""
         self._decisions.append(Tell(slot, news))
 
     def take_cancels(self, act: Callable[[], None]) -> list[Cancel]:
@@ -274,7 +274,7 @@ class BrokerView:
 
     def __init__(self) -> None:
         self.account: BrokerAccount | None = None
-        self.gain_then = ZERO  # what our positions had gained when the account was told, dollars
+        self.gain_then = ZERO  # what our positions had gained when the account was reported, dollars
         self._activities: dict[str, BrokerActivity] = {}  # those that are no trades, by id
         self.named: list[str] = []  # those of this session in words
         self._foreign: dict[str, Decimal] = {}  # signed shares that are not ours
@@ -367,7 +367,7 @@ class BrokerView:
         self.attached = True
 
     def follow_stream(self, sequence: int) -> int:
-        """Take in a number of the order stream and return how far it is from the one before, 0 if nobody knows."""
+        """Take in a number of the order stream and return its distance from the one before, 0 if unknown."""
         gap = sequence - self.sequence if sequence and self.sequence else 0
         self.sequence = max(self.sequence, sequence)
         return gap

@@ -150,7 +150,7 @@ class DeskState:
         self.positions.touch(order.symbol)
 
     def refuse(self, order: DeskOrder, rule: str, detail: str) -> None:
-        """Store an order that risk said no to, and tell its slot which rule did."""
+        """Store an order that risk refused, and tell its slot by which rule."""
         self.orders.add_ended(order)
         order.state = OrderState.REFUSED
         order.reason = rule
@@ -184,7 +184,7 @@ class DeskState:
         order.reason = reason or order.reason
         if new.is_final and new is not OrderState.REJECTED:  # then what it was to replace is taken back
             order.cancel_wanted = ""
-        if new is not OrderState.SENT:  # told and stored as written; the answer follows at once
+        if new is not OrderState.SENT:  # stored and shown as written: the answer follows at once
             self._event(order, str(new), {"reason": reason} if reason else {}, at)
             self.store(order)
             self.tell_state(order, reason)
@@ -211,7 +211,7 @@ class DeskState:
         self.store(order)
 
     def resize(self, order: DeskOrder, quantity: Decimal) -> None:
-        """Take another quantity of an order from the broker; of one that works, row and slot are told."""
+        """Take another quantity of an order from the broker; store and tell it if the order works."""
         order.quantity = quantity
         self.positions.touch(order.symbol)
         if order.state in (OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED):
@@ -265,7 +265,12 @@ class DeskState:
         """Book what is new in an execution: position, row, news. False if all of it was booked before, or cannot be true."""
         beyond = execution.cumulative_quantity - order.offset - order.quantity
         if beyond > 0:
-            self._disbelieve(order, execution, beyond)
+            key = order.slot, order.symbol, execution.execution_id
+            if key not in self._disbelieved:
+                what = f"execution {execution.execution_id} of {plain(execution.quantity)} shares"
+                text = f"the broker reports {what}, {plain(beyond)} beyond the order: not booked"
+                self.outputs.warn("ERROR", f"{order.client_order_id}: {text}")
+            self._disbelieved.add(key)
             return False
         fresh = order.count(execution)
         if not fresh:
@@ -293,11 +298,15 @@ class DeskState:
         before = self.positions.held(order.slot, order.symbol)
         signed = shares * order.side.sign
         position = self.positions.take(order.slot, order.symbol, signed, execution.price)
-        if order.slot:  # slot 0 closes what is nobody's
+        if order.slot:  # slot 0 closes what no strategy owns
             self.slot(order.slot).cash -= signed * execution.price + execution.fee
             self.day.trade(order.symbol, signed, execution.price, execution.fee)
         position.filled_at = max(position.filled_at, execution.at)
-        self._plan(order, position, opened=before * position.quantity <= 0)
+        if position.quantity * order.side.sign > 0:  # it grew, by stop and target as they were when it was decided
+            intent, decided_at = order.intent, self.orders.root(order).intent.decided_at
+            opened = before * position.quantity <= 0
+            if not position.grown_by(intent.planned_stop, intent.planned_target, decided_at, opened=opened):
+                self._write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
         self.fills += 1
         self._fills_in[order.symbol] = self.fills
         slot = self.slot(order.slot)
@@ -323,25 +332,6 @@ class DeskState:
                 liquidation=order.origin is Origin.DESK,
             ),
         )
-
-    def _disbelieve(self, order: DeskOrder, execution: BrokerExecution, beyond: Decimal) -> None:
-        key = order.slot, order.symbol, execution.execution_id
-        if key not in self._disbelieved:
-            self._disbelieved.add(key)
-            what = f"execution {execution.execution_id} of {plain(execution.quantity)} shares"
-            self.outputs.warn(
-                "ERROR",
-                f"{order.client_order_id}: the broker reports {what}, {plain(beyond)} beyond the order: not booked",
-            )
-
-    def _plan(self, order: DeskOrder, position: Position, *, opened: bool) -> None:
-        """An order that grows a position brings its stop and target with it, as they were when it was decided."""
-        if position.quantity * order.side.sign <= 0:
-            return
-        decided_at = self.orders.root(order).intent.decided_at
-        stop, target = order.intent.planned_stop, order.intent.planned_target
-        if not position.grown_by(stop, target, decided_at, opened=opened):
-            self._write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
 
     def protect(self, slot: int, symbol: str, stop: Decimal | None, target: Decimal | None, decided_at: int) -> None:
         """Store the plan of a position, unless a newer one stands, and tell its slot what is stored."""
@@ -380,7 +370,7 @@ class DeskState:
         *,
         restated: bool = False,
     ) -> Position:
-        """Give a slot what its strategy holds from an earlier batch, told as a fill without an order or a row."""
+        """Give a slot what its strategy holds from an earlier batch, as a fill without order or row."""
         position = self.positions.take(slot_number, symbol, quantity, price, traded=False)
         self.day.carry(symbol, quantity, restated=restated)
         slot = self.slot(slot_number)
@@ -412,7 +402,7 @@ class DeskState:
         self.outputs.tell(slot, Protection(len(slot.news) + 1, slot_number, symbol, self.now, stop, target))
 
     def account_news(self) -> AccountNews:
-        """Return the account's figures as consumers are told them."""
+        """Return the account's figures as consumers get them."""
         account = self.broker_view.account
         assert account is not None
         return AccountNews(
@@ -426,7 +416,7 @@ class DeskState:
     def condition(self, name: str, text: str, *, quiet: bool = False) -> None:
         """Stop entries for a reason, or (empty text) stop them for it no longer, and say so.
 
-        `quiet` is for what belongs to every session's beginning and end: consumers are told, a person is not.
+        `quiet` is for what every session begins and ends with: consumers are told, a person is not.
         """
         before = self.conditions.get(name, "")
         if text:

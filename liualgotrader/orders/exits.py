@@ -2,9 +2,9 @@
 
 In the way is what the broker would not let stand beside them: orders of the other side that they could trade
 with (its rule for "wash trades" takes a market or stop order for one that trades with anything), and exits of the
-same slot that already bind the shares, as the legs of a bracket do. An exit that waits is stored as written down,
-and is sent as soon as those have ended; nobody has to ask for it again. If they do not end in time, or end with
-the session, it is taken back and a person is told: what was decided on prices long gone is not sent.
+same slot that already reserve the shares, as the legs of a bracket do. An exit that waits is stored as written and
+sent as soon as those have ended. If they do not end in time, or end with the session, it is cancelled with a warning:
+what was decided on old prices is not sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from liualgotrader.orders.states import OrderStep
 NEAR = exact("0.005")  # part of the newest price; a limit within it is meant to trade now, not to rest
 IN_THE_WAY = "it stands in the way of an exit"
 LONGEST_WAIT = 60  # market seconds; what is in the way has been asked for five times by then
-LAST_WAIT = 3  # machine seconds; shorter than a gateway that was told to stop waits for exits under way
+LAST_WAIT = 3  # machine seconds; shorter than a stopping gateway waits for exits under way
 TOO_LONG = "it waited too long"
 _LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
@@ -116,7 +116,7 @@ def follow_waiting(state: DeskState, symbol: str) -> None:
 
 
 def give_up(state: DeskState, order: DeskOrder) -> None:
-    """Take an exit back that still waits, and tell a person: the strategy has to decide again."""
+    """Cancel an exit that still waits, with a warning: the strategy has to decide again."""
     state.orders.wait_no_more(order)
     if order.state is OrderState.WRITTEN:
         state.move(order, OrderStep.CANCELED, reason=TOO_LONG)

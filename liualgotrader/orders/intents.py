@@ -1,7 +1,7 @@
 """What consumers ask for: each intent is judged, written down and only then sent.
 
-An intent that comes again (its sender could not know that it had arrived) changes nothing: the news it is
-waiting for has been told, or is told again after the `Declare` that precedes it.
+An intent that comes again (its sender could not know that it had arrived) changes nothing: the news about it was sent,
+or is sent again after the `Declare` that precedes it.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def on_protect(state: DeskState, asked: Protect) -> None:
 
 
 def on_declare(state: DeskState, said: Declare) -> None:
-    """Learn what runs in a slot, and tell it again what it has not acted on."""
+    """Learn what runs in a slot, and send it again what it has not acted on."""
     slot = state.slot(said.slot)
     slot.strategy, slot.day_trade = said.strategy, said.day_trade
     for news in slot.news[said.last_seq :]:
@@ -147,10 +147,9 @@ def on_declare(state: DeskState, said: Declare) -> None:
 
 
 def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
-    """Return what is asked with the figures that are none left out, and the refusal that these are due.
+    """Return the intent without unusable figures, and the refusal that they call for.
 
-    Decimals may be NaN, or so large or small that no arithmetic and no row of ours holds them. A price that an
-    order only refers to is unknown then.
+    A Decimal may be NaN, or too large or small for our arithmetic and rows. An unusable reference price is unknown.
     """
     wrong: dict[str, Decimal] = {}
     for name in _FIGURES[type(asked)]:

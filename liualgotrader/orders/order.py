@@ -109,7 +109,7 @@ class DeskOrder:
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether it was sent and nobody knows yet whether the broker has it."""
+        """Whether it was sent and the broker has not confirmed it."""
         return self.state in (OrderState.SENT, OrderState.UNKNOWN)
 
     @property

@@ -83,7 +83,7 @@ def take_over(state: DeskState, slot: int, symbol: str) -> None:
 
 
 def as_recorded(left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]) -> DeskOrder:
-    """Return the order with what the record has booked of it, at the places that the broker's executions tell."""
+    """Return the order with its recorded fills, placed as the broker's executions say."""
     order, booked = _order(left), left.booked
     order.offset = _counted_again(left.order, seen, executions) if seen is not None else ZERO
     recorded = sum((e.quantity for e in booked), ZERO)
@@ -118,7 +118,7 @@ def _order(left: EarlierOrder) -> DeskOrder:
     row = left.order
     intent = OrderIntent(
         client_order_id=row.client_order_id,
-        slot=0,  # nobody's, until a slot takes it over
+        slot=0,  # until a slot takes it over
         strategy=left.strategy,
         symbol=row.symbol,
         side=Side(row.side),
@@ -182,7 +182,7 @@ def on_recovered(state: DeskState, message: Recovered) -> None:
 def _restore(
     state: DeskState, left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]
 ) -> None:
-    """Take an order in as its rows have it. That it was written down and not sent, nobody knows but the broker."""
+    """Restore an order from its rows. Whether one that was only written was sent, the broker has to say."""
     row, mine = left.order, left.order.batch_id == state.terms.batch_id
     broker_id = row.broker_order_id or (seen.broker_order_id if seen is not None else "")
     order = as_recorded(left, seen, [e for e in executions if e.broker_order_id == broker_id])

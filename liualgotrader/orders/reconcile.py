@@ -1,7 +1,7 @@
 """The broker's books against ours: what was lost on the way is booked, what does not add up is set apart.
 
-A difference is only believed when it is seen twice with no fill in between. Then nothing is opened in the
-symbol and a person is told; nothing is ever traded to make the books agree.
+A difference counts when it is seen twice with no fill in between. Then entries in the symbol stop, with a warning;
+nothing is ever traded to make the books agree.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def on_snapshot(state: DeskState, snapshot: BrokerSnapshot) -> None:
 
 def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
     """Return the snapshot without what would change nothing, so that its record stays small."""
-    orders = tuple(_telling(state, snapshot.orders))
+    orders = tuple(_with_news(state, snapshot.orders))
     shown = {o.broker_order_id for o in _with_legs(orders)}
     booked = {e: state.orders.of_broker(e.broker_order_id) for e in snapshot.executions}
     executions = tuple(
@@ -71,23 +71,23 @@ def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
     return msgspec.structs.replace(snapshot, orders=orders, executions=executions, activities=activities)
 
 
-def _telling(state: DeskState, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
-    """Yield the orders that tell something, oldest first, with what a person has put in their place meanwhile."""
+def _with_news(state: DeskState, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
+    """Yield the orders that bring news, oldest first, with what a person has replaced them by meanwhile."""
     replacing: set[str] = set()
     for order in sorted(seen, key=lambda o: o.submitted_at):
-        if order.broker_order_id in replacing or _tells_something(state, order):
+        if order.broker_order_id in replacing or _brings_news(state, order):
             replacing.add(order.replaced_by)
             yield order
 
 
-def _tells_something(state: DeskState, seen: BrokerOrder) -> bool:
+def _brings_news(state: DeskState, seen: BrokerOrder) -> bool:
     known = state.orders.of_broker(seen.broker_order_id)
     if known is not None:
         return (
             not known.is_done
             or seen.filled_quantity - known.offset > known.filled
             # A bracket's exits come with their parent, which may have ended long before them.
-            or any(not state.orders.of_broker(leg.broker_order_id) or _tells_something(state, leg) for leg in seen.legs)
+            or any(not state.orders.of_broker(leg.broker_order_id) or _brings_news(state, leg) for leg in seen.legs)
         )
     is_successor = (
         state.orders.replaced_by_others(seen.broker_order_id) is not None
@@ -182,7 +182,7 @@ def _compare_positions(state: DeskState, snapshot: BrokerSnapshot) -> None:
     symbols = (*unread, *_symbols_of_unread_orders(state, snapshot))
     view.take_unread({symbol: UNREAD_TEXT for symbol in symbols if symbol})
     if not view.opened:
-        if "" not in unread:  # else whatever is not told may be held
+        if "" not in unread:  # else anything that is not stated may be held
             view.open_books(view.unread)
             _record_foreign(state, held, {*held, *positions.symbols()} - view.unopened)
         return

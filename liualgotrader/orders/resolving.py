@@ -56,7 +56,7 @@ def on_resolve(state: DeskState, message: Resolve) -> None:
 
 
 def close_foreign(state: DeskState, reason: str) -> None:
-    """Close what the account holds and nobody of us owns; only an operator who named the account asks for this."""
+    """Close foreign shares; only an operator who named the account can ask for this."""
     for symbol, shares in list(state.broker_view.foreign.items()):
         if shares:
             _set_foreign(state, symbol, ZERO)
@@ -64,7 +64,7 @@ def close_foreign(state: DeskState, reason: str) -> None:
 
 
 def _resolve_foreign(state: DeskState, message: Resolve, shares: Decimal) -> None:
-    """Take over, or close, what the account holds and nobody of us owns."""
+    """Take foreign shares over, or close them."""
     symbol, heir = message.symbol, _heir(state, message)
     if message.how is Resolution.IGNORE:
         state.outputs.warn("INFO", f"{symbol}: {plain(shares)} shares are not ours, and stay so")
@@ -93,7 +93,7 @@ def _problem(state: DeskState, message: Resolve, difference: Decimal) -> str:
 
 
 def _lacking(state: DeskState, message: Resolve, surplus: Decimal) -> str:
-    """Return what has to be known before shares can be adopted or closed, `surplus` of which are nobody's yet."""
+    """Return what is missing before shares can be adopted or closed, `surplus` of which have no owner yet."""
     if message.how is Resolution.ADOPT and surplus and _heir(state, message) is None:
         return "several strategies could take the shares: name one with --strategy"
     priced = message.how is Resolution.IGNORE or _price(state, message) > 0
@@ -215,7 +215,7 @@ def found_again(state: DeskState, slot: int, symbol: str) -> None:
 
 
 def write_off(state: DeskState) -> None:
-    """Write down as gone what the session began without and nobody settled, so that no later one looks for it.
+    """Record as gone what was missing all session and not resolved, so that no later session looks for it.
 
     What the account shows after all stays in the record, and so does everything if it was never compared.
     """

@@ -65,7 +65,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     there: Decimal  # signed shares that the account holds
     leaving: Decimal  # shares that working orders of the same side, of all slots, already bind
     others: Sequence[OtherOrder]
-    price: Decimal | None  # what the order is counted at; None: nobody knows
+    price: Decimal | None  # what the order is counted at; None: unknown
     equity: Decimal | None
     gross: Decimal
     short: Decimal

@@ -1,7 +1,7 @@
 """The life of an order as one table: (state, step) -> state. What the table does not name changes nothing.
 
-`REOPENED` takes a request back that the broker did not carry out; the other steps are the broker's word or
-ours. Late fills after an end are booked without moving the state, except that a complete fill is one.
+`REOPENED` takes a request back that the broker did not carry out; the other steps are reported by the broker
+or taken by us. Late fills after an end are booked without moving the state, except that a complete fill is one.
 """
 
 from __future__ import annotations
