@@ -27,7 +27,7 @@ from liualgotrader.orders import JournalRecord, Leave
 from liualgotrader.store.postgres_store import PostgresStore
 from tests.fakes import live_gateway
 from tests.fakes.http_vendor import spoiling
-from tests.integration.gateway.gateway_stack import BATCH, OPEN, SECRET, WIDE, PlayedConsumer, Stack
+from tests.integration.order_gateway.gateway_stack import BATCH, OPEN, SECRET, WIDE, PlayedConsumer, Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

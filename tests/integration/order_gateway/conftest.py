@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from liualgotrader.store.postgres_store import PostgresStore
-from tests.integration.gateway.gateway_stack import Stack
+from tests.integration.order_gateway.gateway_stack import Stack
 
 
 @pytest.fixture
