@@ -25,7 +25,7 @@ from liualgotrader.common.clock import MINUTE, WallClock
 from liualgotrader.common.events import Bar, EventBatch, MarketEvent, Pick
 from liualgotrader.common.orders import CaughtUp
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.consumer.call_guard import CallGuard
+from liualgotrader.consumer.strategy_calls import CallGuard
 from liualgotrader.data import alpaca_messages as alpaca_wire
 from liualgotrader.data.alpaca_feed import AlpacaFeed
 from liualgotrader.engine.calling import CallWatch

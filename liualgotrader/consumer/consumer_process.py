@@ -1,4 +1,4 @@
-"""The consumer: carries messages to the engine and the engine's outputs to where they belong."""
+"""The consumer: carries messages to the engine, and the engine's outputs to the processes and files that they are for."""
 
 from __future__ import annotations
 
@@ -7,41 +7,39 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from liualgotrader.common.clock import NEVER, Alarm
-from liualgotrader.common.control import Counters, OperatorRequest, SlotEnded, StopSlotCommand, SupervisorCommand
+from liualgotrader.common.clock import MILLISECOND, NEVER, Alarm
+from liualgotrader.common.control import (
+    MARK_OF,
+    Counters,
+    OperatorRequest,
+    SlotEnded,
+    StopSlotCommand,
+    SupervisorCommand,
+)
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.events import Bar, EventBatch
-from liualgotrader.common.money import OURS
 from liualgotrader.common.orders import Intent
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.common.session_plan import SessionPlan, SlotPlan
+from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.common.trading_data import called
-from liualgotrader.consumer.call_guard import CallGuard
-from liualgotrader.consumer.consumer_counters import ConsumerCounters
 from liualgotrader.consumer.event_intake import Answer, EventIntake, Gate
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.history_loader import HistoryLoader
-from liualgotrader.consumer.intent_outbox import IntentOutbox
-from liualgotrader.consumer.loading import load_strategies
-from liualgotrader.consumer.needed_symbols import NeedsTeller
-from liualgotrader.consumer.order_numbers import OrderNumbers
-from liualgotrader.consumer.signal_spool import SignalSpool
-from liualgotrader.consumer.signal_writer import Recorder, StoredKeys
-from liualgotrader.consumer.waiting import CallTimeout, Waits
+from liualgotrader.consumer.loading import CalledAccount, load_strategies, services_of
+from liualgotrader.consumer.outboxes import IntentOutbox, NeedsOutbox, OrderNumbers
+from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys, signal_spool
+from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, WaitingCalls
 from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
 from liualgotrader.engine.freshness import Freshness, newest_instant, newest_places
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotStopped, WaitingCall
 from liualgotrader.ipc.batch_codec import decode_batch, decode_news
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.store.background_writer import OpenStore
-from liualgotrader.strategies.base import SessionServices
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 
 log = logging.getLogger(__name__)
@@ -57,13 +55,74 @@ _ORPHAN_ROWS_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ConsumerDependencies:
-    """What a consumer needs from outside; the entry point opens them, tests hand in their own."""
+    """What a consumer needs from outside; the entry point opens it."""
 
     data: MarketHistory
     open_store: OpenStore
     make_loader: Callable[[Callable[[str], Any]], Any] = lambda live: None
     make_trader: Callable[[Any], Any] = lambda account: None
-    fetches: Fetches | None = None  # what the loader asks
+    fetches: Fetches | None = None  # the loader's requests
+
+
+class Lags:
+    """How old market data was when it was read, since the last report."""
+
+    def __init__(self) -> None:
+        self._seen: list[int] = []
+
+    def note(self, age: int) -> None:
+        """Take note of one batch's age, machine ns."""
+        self._seen.append(age)
+
+    def take(self) -> tuple[float, float]:
+        """Return the median and the largest age in milliseconds, and forget them."""
+        seen, self._seen = sorted(self._seen), []
+        if not seen:
+            return 0.0, 0.0
+        return max(0, seen[len(seen) // 2]) / MILLISECOND, max(0, seen[-1]) / MILLISECOND
+
+
+class ConsumerCounters:
+    """Totals since the start, and gauges of this moment."""
+
+    def __init__(
+        self, engine: Engine, freshness: Freshness, outbox: IntentOutbox, fetches: Fetches | None = None
+    ) -> None:
+        self._fetches = fetches
+        self._engine, self._freshness, self._outbox = engine, freshness, outbox
+        self.lags = Lags()
+        self.dropped = 0
+
+    def values(self) -> Mapping[str, float]:
+        """Return all figures by name.
+
+        `mark.<symbol>` is the newest price of what is held, in US dollars; `positions.<strategy>` is a count, and
+        `refused.<strategy>.<rule>` counts the orders that risk or the engine refused.
+        """
+        engine, median_and_worst = self._engine, self.lags.take()
+        found: dict[str, float] = {
+            "events": engine.events,
+            "symbols": len(engine.symbols),
+            "dropped_before_us": self.dropped,
+            "stale": self._freshness.stale_events,
+            "stale_bursts": self._freshness.bursts,
+            "lag_p50_ms": median_and_worst[0],
+            "lag_ms": median_and_worst[1],
+            "orders_decided": self._outbox.orders,
+            "unanswered": self._outbox.unanswered,
+            "fills_booked": engine.fills,
+            "ignored": engine.market.ignored,
+            "late_trades": sum(state.bars.late for state in engine.symbols.values()),
+        }
+        if self._fetches is not None:
+            found["fetches"], found["fetches_failed"] = self._fetches.asked, self._fetches.failed
+        for slot in engine.slots.values():
+            held = [symbol for symbol, quantity in slot.book.quantities.items() if quantity]
+            found[f"positions.{slot.name}"] = len(held)
+            found[f"missed_periods.{slot.name}"] = slot.missed_ticks
+            found |= {f"{MARK_OF}{symbol}": price for symbol in held if (price := slot.port.last(symbol)) is not None}
+            found |= {f"refused.{slot.name}.{rule}": count for rule, count in slot.refusals.counts.items()}
+        return found
 
 
 class Consumer:
@@ -71,30 +130,29 @@ class Consumer:
 
     def __init__(self, child: Child, index: int, dependencies: ConsumerDependencies) -> None:
         plan = child.plan
-        self._child, self._index, self._plan, self._dependencies = child, index, plan, dependencies
+        self._child, self._plan, self._dependencies = child, plan, dependencies
         self._clock = child.clock
         self._own_context = copy_context()
-        self._watch = CallGuard(child.status, self._tell)
-        self._waits = Waits(plan.timings.strategy_answer_seconds, self._on_answer)
+        self._guard = CallGuard(child.status, self._warn)
+        self._calls = WaitingCalls(plan.timings.strategy_answer_seconds, self._on_answer)
         make_frame = real_frames if plan.tradeplan.real_frames else lazy_frames
-        self.engine = Engine(terms_of(plan), make_frame, step=self._waits.step, watch=self._watch)
-        slots = plan.slots_of(index)
-        numbers = Path(plan.journal_dir) / f"consumer-{index}.numbers"
-        self._numbers = OrderNumbers(numbers, [s.slot for s in slots])
+        self.engine = Engine(terms_of(plan), make_frame, step=self._calls.step, watch=self._guard)
+        self._slots = plan.slots_of(index)
+        folder = Path(plan.journal_dir)
+        self._numbers = OrderNumbers(folder / f"consumer-{index}.numbers", [slot.slot for slot in self._slots])
         self._outbox = IntentOutbox(
             child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.status.hold()
         )
-        left = SignalSpool(Path(plan.journal_dir), index)
-        self._recorder = Recorder(plan.batch_id, dependencies.open_store, self._clock, left)
-        self._keys = StoredKeys(self._recorder, child.status.hold)
-        self._needs = NeedsTeller(child.writer(f"needs-{index}"), self.engine)
+        spool = signal_spool(folder, index)
+        self._recorder = SignalRecorder(plan.batch_id, dependencies.open_store, self._clock, spool)
+        self._needs = NeedsOutbox(child.writer(f"needs-{index}"), self.engine)
         self._freshness = Freshness(plan.timings.stale_after_seconds)
-        self.figures = ConsumerCounters(self.engine, self._freshness, self._outbox, dependencies.fetches)
+        self._counters = ConsumerCounters(self.engine, self._freshness, self._outbox, dependencies.fetches)
         self._intake = EventIntake(
             Gate(child.page, index),
             child.reader(f"market-{index}"),
             child.reader(f"news-{index}"),
-            self._work_by_ourselves,
+            self._work_in_own_context,
             child.status.hold(),
             rebuilds=lambda: self.engine.needs() is None,
             longest_call=plan.timings.strategy_answer_seconds,
@@ -120,17 +178,23 @@ class Consumer:
         self._recorder.start()
         self.engine.loader = self._dependencies.make_loader(self._live_frame)
         self.engine.trader = self._dependencies.make_trader(CalledAccount(self.engine))
-        slots = self._plan.slots_of(self._index)
-        loader, status = self.engine.loader, self._child.status
-        for ended in await load_strategies(self._plan, slots, self.engine, self._services, loader, status):
+        keys = StoredKeys(self._recorder, self._child.status.hold)
+        for ended in await load_strategies(
+            self._plan,
+            self._slots,
+            self.engine,
+            lambda slot: services_of(slot, self._plan, self.engine, self._recorder, keys),
+            self.engine.loader,
+            self._child.status,
+        ):
             self._child.send(ended)
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1
-        self._watch.begin({number: slot.name for number, slot in self.engine.slots.items()})
+        self._guard.begin({number: slot.name for number, slot in self.engine.slots.items()})
         self.engine.market.shortable = await self._shortable()
         await self._restore()
-        self._child.on_command(self._on_order)
-        self._child.report(self.figures.values)
+        self._child.on_command(self._on_command)
+        self._child.report(self._counters.values)
         loop = asyncio.get_running_loop()
         self._intake.attach(loop)
         self._outbox.attach(loop)
@@ -145,14 +209,14 @@ class Consumer:
         await self.close()
 
     async def close(self) -> None:
-        """Call no strategy any more, write what is left and go."""
+        """Call no strategy any more and write what is left."""
         self.engine.stop()
-        self._child.send(Counters(dict(self.figures.values())))
+        self._child.send(Counters(dict(self._counters.values())))
         if self._alarm is not None:
             self._alarm.cancel()
         if self._restoring is not None:
             self._restoring.cancel()
-        self._waits.close()
+        self._calls.close()
         self._intake.close()
         await self._history.close()
         self._outbox.close()
@@ -164,12 +228,12 @@ class Consumer:
         self._numbers.close()
         say(log, "consumer_closed", events=self.engine.events, orders=self._outbox.orders)
 
-    def _tell(self, sentence: str) -> None:
+    def _warn(self, sentence: str) -> None:
         log.warning("%s", sentence)
         self._child.notice("WARNING", sentence)
 
     async def _shortable(self) -> Mapping[str, bool]:
-        """Ask which shares the broker lends; unknown ones count as lent, and the broker has the last word."""
+        """Ask which shares the broker lends; unknown ones count as lent, and the broker may refuse the order."""
         try:
             async with asyncio.timeout(_ASSETS_SECONDS):
                 assets = await self._dependencies.data.tradable_symbols()
@@ -179,9 +243,9 @@ class Consumer:
         return {symbol: asset.shortable for symbol, asset in assets.items()}
 
     async def _restore(self) -> None:
-        """Pass over what strategies have rejected in this session; what is picked the producer says.
+        """Restore what strategies have rejected in this session; the producer sends what is picked.
 
-        A record that cannot be reached is asked on while the consumer takes part.
+        While the database cannot be reached the consumer takes part and asks again.
         """
         try:
             async with asyncio.timeout(_RECORD_SECONDS):
@@ -204,24 +268,8 @@ class Consumer:
                 await self._restore_rejects()
             except DatabaseUnavailable:
                 continue
-            self._needs.say_all()
+            self._needs.send_all()
             return
-
-    def _services(self, slot: SlotPlan) -> SessionServices:
-        details = self._plan.tradeplan.strategies.get(slot.strategy, {})
-        portfolio = details.get("portfolio_id")
-
-        async def balance(account_id: int) -> float:
-            found = None
-            if isinstance(portfolio, str):
-                found = await self._recorder.ask(lambda store: store.portfolio_account(portfolio))
-            if found is None or found[0] != account_id:
-                raise LookupError(f"strategy {slot.strategy} has no portfolio with account {account_id}")
-            mine = [s for s in self.engine.slots.values() if s.plan.account_id == account_id]
-            with localcontext(OURS):  # the strategy that asks may have a precision of its own
-                return found[1] - float(sum(s.book.reserved_cash() for s in mine))
-
-        return SessionServices(self._plan.hours, self._keys, balance)
 
     def _live_frame(self, symbol: str) -> Any:
         state = self.engine.symbols.get(symbol)
@@ -229,20 +277,20 @@ class Consumer:
 
     # --- inputs -------------------------------------------------------------------------------------------
 
-    def _work_by_ourselves(
+    def _work_in_own_context(
         self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool
     ) -> None:
-        """Work in our own context, whoever has woken us: a strategy's decimal arithmetic is not ours."""
+        """Work in this process's context, whatever woke it: a strategy may have changed decimal arithmetic in its own."""
         self._own_context.run(self._work, news, answers, market, timer)
-        self._watch.compare()
+        self._guard.compare()
 
     def _work(self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool) -> None:
         for payload in news:
             items = decode_news(payload)
-            self._outbox.heard(items)
+            self._outbox.take_news(items)
             self._carry_out(self.engine.on_news(items, self._clock.now(), self._clock.machine()))
         if news:
-            self._needs.look()
+            self._needs.send_changes()
         for take in answers:
             take()
         if market:
@@ -253,9 +301,9 @@ class Consumer:
         self._set_alarm()
 
     def _take_market(self, batches: Sequence[EventBatch]) -> None:
-        """Act on batches; once one is stale, of all that wait only the newest state of each symbol is acted on."""
+        """Act on batches; if one is stale, only on the newest state of each symbol in all of them."""
         age = self._clock.age
-        # While the market waits for us nothing newer exists, however long our machine takes.
+        # While the market stands nothing newer exists, however long this machine takes.
         judged_age = (lambda at: 0) if self._child.page.is_held else age
         verdicts = [self._freshness.judge(batch.events, judged_age) for batch in batches]
         silent = [v.stale for v in verdicts]
@@ -264,19 +312,18 @@ class Consumer:
         for batch, verdict, places in zip(batches, verdicts, silent, strict=True):
             if verdict.line:
                 log.warning("%s", verdict.line)
-            self.figures.dropped += batch.dropped
+            self._counters.dropped += batch.dropped
             newest = newest_instant(batch.events)
             if newest is not None:
-                self.figures.lags.note(age(newest))
-            self._watch.batch = batch.seq
+                self._counters.lags.note(age(newest))
+            self._guard.batch = batch.seq
             self._carry_out(self.engine.on_batch(batch, self._clock.now(), self._clock.machine(), places))
 
     def _on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
         say(log, "history_loaded", symbol=symbol, bars=len(bars))
-        self._intake.answered(partial(self._take_history, symbol, bars))
-
-    def _take_history(self, symbol: str, bars: Sequence[Bar]) -> None:
-        self._carry_out(self.engine.on_history(symbol, bars, self._clock.now(), self._clock.machine()))
+        self._intake.answered(
+            lambda: self._carry_out(self.engine.on_history(symbol, bars, self._clock.now(), self._clock.machine()))
+        )
 
     def _on_answer(self, ticket: int, result: Any, error: BaseException | None) -> None:
         self._intake.answered(partial(self._take_answer, ticket, result, error), ticket)
@@ -288,11 +335,11 @@ class Consumer:
         if isinstance(error, CallTimeout) and slot is not None:
             self._carry_out(self.engine.stop_slot(slot, ANSWER_REASON))
 
-    def _on_order(self, order: SupervisorCommand) -> None:
-        if isinstance(order, StopSlotCommand):
-            self._carry_out(self.engine.stop_slot(order.slot, order.reason))
-        elif isinstance(order, OperatorRequest):
-            warn(log, "unknown_order", name=order.name)
+    def _on_command(self, command: SupervisorCommand) -> None:
+        if isinstance(command, StopSlotCommand):
+            self._carry_out(self.engine.stop_slot(command.slot, command.reason))
+        elif isinstance(command, OperatorRequest):
+            warn(log, "unknown_request", name=command.name)
 
     def _set_alarm(self) -> None:
         at = self.engine.next_deadline()
@@ -318,44 +365,21 @@ class Consumer:
                 case LoadHistory(symbol, since):
                     self._history.want(symbol, since)
                 case WaitingCall():
-                    self._go_on(one)
+                    context = self.engine.slots[one.slot].own_context
+                    self._calls.go_on(one, context, self._intake.expecting())
                 case LogLine(level, text):
                     log.log(level, "%s", text)
                 case Reject():
                     self._recorder.reject(one.strategy, one.symbol, one.at)
-                    self._needs.rejected(one.slot, one.symbol)
+                    self._needs.reject(one.slot, one.symbol)
                 case SlotStopped(slot, reason):
                     self._child.send(SlotEnded(slot, reason))
         if intents:
-            self._needs.look()
-
-    def _go_on(self, waiting: WaitingCall) -> None:
-        self._waits.go_on(waiting, self.engine.slots[waiting.slot].own_context, self._intake.expecting())
-
-
-class CalledAccount:
-    """What `run_all`'s trader knows: the account, and the book of the strategy being called."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def equity(self) -> Decimal | None:
-        """The account's equity in US dollars, None until the broker has told it."""
-        return self._engine.equity
-
-    def position(self, symbol: str) -> Decimal:
-        """Return the calling strategy's signed shares."""
-        book = called.get()
-        return Decimal(str(book.read_only("positions").get(symbol, 0))) if book is not None else Decimal(0)
-
-    def shortable(self, symbol: str) -> bool:
-        """Say whether the broker lends the share; unknown ones count as lent."""
-        return self._engine.market.shortable.get(symbol, True)
+            self._needs.send_changes()
 
 
 def terms_of(plan: SessionPlan) -> EngineTerms:
-    """Return what the engine decides by, out of the session's plan."""
+    """Return what the engine decides by, from the session's plan."""
     return EngineTerms(
         batch_id=plan.batch_id,
         hours=plan.hours,
@@ -370,7 +394,7 @@ def terms_of(plan: SessionPlan) -> EngineTerms:
 
 
 def _drained(batches: Sequence[EventBatch], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """Return, per batch, the places nobody is called for once we are behind: all but what is newest and fresh."""
+    """Return, per batch, the places for which no strategy is called once this process is behind: all but the newest fresh ones."""
     events = [event for batch in batches for event in batch.events]
     old: set[int] = set()
     start = 0

@@ -1,10 +1,10 @@
-"""Questions to the data vendor from inside a strategy's call: asked once, and given up soon, as everybody waits."""
+"""Requests to the data vendor from inside a strategy's call: made once and given up soon, as the process waits for them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from liualgotrader.common.clock import SECOND, machine_now
@@ -15,7 +15,7 @@ from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
 
 log = logging.getLogger(__name__)
 
-_WORKERS = 4  # a thread whose question was given up is busy until its vendor's time-out
+_WORKERS = 4  # a thread whose request was given up is busy until its vendor's time-out
 _SHOWN = 3  # symbols named in an error
 
 T = TypeVar("T")
@@ -33,10 +33,10 @@ class Calls(Protocol):
 
 
 class Fetches(DataAPI):
-    """The vendor as strategies reach it. `seconds` of machine time are all that the questions of one call may take.
+    """The vendor as strategies reach it. The requests of one call may take `seconds` of machine time together.
 
-    While a strategy is made nobody waits for it yet: there each question has `making_seconds`. What a call asks
-    after it has really waited has `seconds` for itself.
+    While a strategy is made no market waits for it: there each request has `making_seconds`. A request made after the
+    call has really waited has `seconds` for itself.
     """
 
     def __init__(self, data: DataAPI, calls: Calls, *, seconds: float, making_seconds: float) -> None:
@@ -64,22 +64,27 @@ class Fetches(DataAPI):
         return self._within(self._data.assets_now, "the list of assets")
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Make no more requests."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _within(self, ask: Callable[[], T], about: str) -> T:
-        left = self._seconds_left()
-        begun = machine_now()
+        calls, begun = self._calls, machine_now()
+        limit = self._making_seconds if calls.is_making else self._seconds
+        if calls.calls != self._call or calls.is_making or not calls.is_calling:
+            self._call, self._spent = calls.calls, 0.0
+        left = limit - self._spent
         self.asked += 1
         try:
             if left <= 0:
                 raise TimeoutError
-            found = self._answer(self._threads.submit(ask), left)
+            answer = self._threads.submit(ask)
+            try:
+                found = answer.result(left)
+            finally:
+                answer.cancel()
         except TimeoutError:
-            raise self._failure(
-                f"no answer within the {self._limit():g} s that a call has for such questions", about
-            ) from None
-        except DataUnusable as error:  # what is good of it is for whoever asked
+            raise self._failure(f"no answer within the {limit:g} s that a call has for such questions", about) from None
+        except DataUnusable as error:  # the caller gets what is good of it
             self._failure(str(error), about)
             raise
         except DataUnavailable as error:
@@ -90,21 +95,6 @@ class Fetches(DataAPI):
             say(log, "fetches_answered_again", failed=self._in_burst)
             self._in_burst = 0
         return found
-
-    def _answer(self, asked: Future[T], seconds: float) -> T:
-        try:
-            return asked.result(seconds)
-        finally:
-            asked.cancel()
-
-    def _seconds_left(self) -> float:
-        calls = self._calls
-        if calls.calls != self._call or calls.is_making or not calls.is_calling:
-            self._call, self._spent = calls.calls, 0.0
-        return self._limit() - self._spent
-
-    def _limit(self) -> float:
-        return self._making_seconds if self._calls.is_making else self._seconds
 
     def _failure(self, why: str, about: str) -> DataUnavailable:
         self.failed += 1

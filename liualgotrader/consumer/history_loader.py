@@ -27,11 +27,11 @@ _GAP_SECONDS = 5.0  # machine time for which a strategy is kept from a symbol th
 
 
 class HistoryLoader:
-    """Asks the data provider for minute bars; `loaded` gets each symbol's, none if there are none to be had.
+    """Asks the data vendor for minute bars; `loaded` gets each symbol's, an empty list if there are none.
 
-    The market is held while history is asked for. A symbol whose answer cannot be used waits, and is asked for again
-    later, alone; one that may be `held`, or was cut off, goes on meanwhile with what it has. `tell` says to a person
-    what there is none of.
+    The market is held while history is asked for. A symbol whose answer cannot be used waits and is asked for again
+    later, alone; one that may be `held`, or was cut off, goes on meanwhile with what it has. `notify` gets a sentence
+    about the symbols without history.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class HistoryLoader:
         clock: Clock,
         loaded: Loaded,
         new_hold: Callable[[], MarketHold],
-        tell: Callable[[str, str], None] = lambda level, text: None,
+        notify: Callable[[str, str], None] = lambda level, text: None,
         held: Callable[[str], bool] = lambda symbol: False,
     ) -> None:
-        self._tell, self._held = tell, held
-        self._unusable: dict[str, BadData] = {}  # of the answer that is being dealt with
+        self._notify, self._held = notify, held
+        self._unusable: dict[str, BadData] = {}  # of the present answer
         self._bad: dict[str, int] = {}  # symbol -> how often in a row its answer could not be used
-        self._said: set[str] = set()
-        self._again: dict[str, Alarm] = {}
+        self._notified: set[str] = set()
+        self._retries: dict[str, Alarm] = {}
         self._missing: list[str] = []
         self._data, self._clock, self._loaded, self._new_hold = data, clock, loaded, new_hold
         opens = [opens_at for opens_at, _ in hours.previous[: max(0, sessions)]]
@@ -71,11 +71,13 @@ class HistoryLoader:
             while self._wanted:
                 again = next((symbol for symbol in self._wanted if symbol in self._bad), None)
                 some = dict(list(self._wanted.items())[:_AT_ONCE]) if again is None else {again: self._wanted[again]}
-                for symbol in some:  # who wants one of them again meanwhile gets it again
+                for symbol in some:  # one that is wanted again meanwhile is loaded again
                     del self._wanted[symbol]
                 now = self._clock.now()
                 found = await self._load(list(some), min(some.values()), now)
-                self._tell_missing()
+                if self._missing:
+                    self._notify("WARNING", f"no history of {_some(self._missing)}; their bars begin now")
+                    self._missing.clear()
                 for symbol, since in some.items():
                     if symbol in self._unusable:
                         self._ask_later(symbol, since)
@@ -83,7 +85,7 @@ class HistoryLoader:
                         self._bad.pop(symbol, None)
                     if symbol not in self._unusable or since or self._held(symbol):
                         self._loaded(symbol, [bar for bar in found.get(symbol, ()) if bar.closed_at <= now])
-                self._tell_unusable()
+                self._report_unusable()
         finally:
             self._task = None
 
@@ -93,24 +95,24 @@ class HistoryLoader:
         pause = min(_AGAIN_SECONDS * 2**times, _LONGEST_AGAIN_SECONDS)
 
         def ask() -> None:
-            del self._again[symbol]
+            del self._retries[symbol]
             self.want(symbol, since)
 
-        if symbol in self._again:
-            self._again[symbol].cancel()
-        self._again[symbol] = self._clock.call_at(self._clock.now() + pause * SECOND, ask)
+        if symbol in self._retries:
+            self._retries[symbol].cancel()
+        self._retries[symbol] = self._clock.call_at(self._clock.now() + pause * SECOND, ask)
 
-    def _tell_unusable(self) -> None:
-        """Say to a person, once for each symbol, whose history cannot be used and why."""
+    def _report_unusable(self) -> None:
+        """Report, once for each symbol, whose history cannot be used and why."""
         unusable, self._unusable = self._unusable, {}
         by_reason: dict[str, list[str]] = {}
         for symbol, error in unusable.items():
             warn(log, "history_unusable", symbol=symbol, times=self._bad[symbol], error=error)
-            if symbol not in self._said:
-                self._said.add(symbol)
+            if symbol not in self._notified:
+                self._notified.add(symbol)
                 by_reason.setdefault(str(error), []).append(symbol)
         for reason, symbols in by_reason.items():
-            self._tell("WARNING", f"{reason}; the history of {_some(symbols)} is not used, and is asked for again")
+            self._notify("WARNING", f"{reason}; the history of {_some(symbols)} is not used, and is asked for again")
 
     async def _load(self, symbols: Sequence[str], since: int, now: int) -> Mapping[str, Sequence[Bar]]:
         try:
@@ -144,7 +146,7 @@ class HistoryLoader:
     async def _load_halves(
         self, symbols: Sequence[str], start: int, now: int, error: DataRefused
     ) -> Mapping[str, Sequence[Bar]]:
-        """Ask for each half of what was refused as a whole: one wrong symbol must not cost the others theirs."""
+        """Ask for each half of what was refused as a whole: one wrong symbol must not cost the others their history."""
         if len(symbols) == 1:
             self._give_up(symbols, error)
             return {}
@@ -154,20 +156,13 @@ class HistoryLoader:
 
     def _give_up(self, symbols: Sequence[str], error: object) -> None:
         self.failures += len(symbols)
-        named = ",".join(symbols)
-        warn(log, "history_missing", symbols=named, error=error)
+        warn(log, "history_missing", symbols=",".join(symbols), error=error)
         self._missing += symbols
-
-    def _tell_missing(self) -> None:
-        """Say to a person, once per request, which symbols begin without their past."""
-        missing, self._missing = self._missing, []
-        if missing:
-            self._tell("WARNING", f"no history of {_some(missing)}; their bars begin now")
 
     async def close(self) -> None:
         """Load nothing more."""
         self._wanted.clear()
-        for alarm in self._again.values():
+        for alarm in self._retries.values():
             alarm.cancel()
         if self._task is not None:
             self._task.cancel()

@@ -1,18 +1,22 @@
-"""Makes a consumer's strategies from the tradeplan. One that cannot be made is stopped alone; the others go on."""
+"""Makes a consumer's strategies from the session's plan, and what they are given."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.control import SlotEnded
 from liualgotrader.common.errors import LiuError
+from liualgotrader.common.money import OURS
 from liualgotrader.common.plugins import one_line, outside_reads, source_of, user_code, where_raised
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
+from liualgotrader.common.trading_data import called
+from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys
 from liualgotrader.engine.engine import Engine
 from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.strategies.base import SessionServices, Strategy, make_strategy
@@ -26,13 +30,14 @@ async def load_strategies(
     plan: SessionPlan,
     slots: Sequence[SlotPlan],
     engine: Engine,
-    surround: Callable[[SlotPlan], SessionServices],
+    services_of: Callable[[SlotPlan], SessionServices],
     loader: Any,
     status: ProcessStatus,
 ) -> list[SlotEnded]:
     """Put the strategies of these slots into the engine and return those that will not run.
 
-    `status` shows which strategy is being made: one that never comes to an end is found by that and stopped alone.
+    A strategy that cannot be made is stopped alone. `status` shows which one is being made, so that the supervisor
+    finds and stops one whose `create` never returns.
     """
     ended: list[SlotEnded] = []
     for slot in slots:
@@ -40,7 +45,7 @@ async def load_strategies(
             continue
         try:
             status.making(slot.slot)
-            strategy = _make(plan, slot, surround(slot), loader)
+            strategy = _make(plan, slot, services_of(slot), loader)
             with user_code(f"{slot.strategy}.create", type(strategy)):
                 created = await _created(strategy)
             if created is False:  # the original's own skeleton returns nothing and means yes
@@ -51,10 +56,12 @@ async def load_strategies(
             log.error("%s", error)
             ended.append(SlotEnded(slot.slot, str(error)))
         except BaseException as error:  # its sys.exit(), or a task of its own that was cancelled
-            if _is_ending():
+            own = asyncio.current_task()
+            if own is not None and own.cancelling():
                 raise
-            where = where_raised(error, _file_of(plan, slot))
-            reason = f"raised in create: {one_line(error)} ({where})"
+            name = plan.tradeplan.strategies.get(slot.strategy, {}).get("filename")
+            file = (Path(plan.tradeplan_dir) / name).resolve() if isinstance(name, str) else None
+            reason = f"raised in create: {one_line(error)} ({where_raised(error, file)})"
             log.exception("strategy %s %s", slot.strategy, reason)
             ended.append(SlotEnded(slot.slot, reason))
         finally:
@@ -78,12 +85,6 @@ async def _created(strategy: Strategy) -> Any:
     return created
 
 
-def _is_ending() -> bool:
-    """Whether it is our own task that is being cancelled."""
-    own = asyncio.current_task()
-    return own is not None and own.cancelling() > 0
-
-
 def _make(plan: SessionPlan, slot: SlotPlan, services: SessionServices, loader: Any) -> Strategy:
     details = plan.tradeplan.strategies.get(slot.strategy, {})
     strategy = make_strategy(
@@ -102,6 +103,41 @@ def _make(plan: SessionPlan, slot: SlotPlan, services: SessionServices, loader: 
     return strategy
 
 
-def _file_of(plan: SessionPlan, slot: SlotPlan) -> Path | None:
-    name = plan.tradeplan.strategies.get(slot.strategy, {}).get("filename")
-    return (Path(plan.tradeplan_dir) / name).resolve() if isinstance(name, str) else None
+class CalledAccount:
+    """What the trader of `run_all` strategies knows: the account, and the positions of the strategy being called."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def equity(self) -> Decimal | None:
+        """The account's equity in US dollars, None until the broker has reported it."""
+        return self._engine.equity
+
+    def position(self, symbol: str) -> Decimal:
+        """Return the calling strategy's signed shares."""
+        book = called.get()
+        return Decimal(str(book.read_only("positions").get(symbol, 0))) if book is not None else Decimal(0)
+
+    def shortable(self, symbol: str) -> bool:
+        """Say whether the broker lends the share; unknown ones count as lent."""
+        return self._engine.market.shortable.get(symbol, True)
+
+
+def services_of(
+    slot: SlotPlan, plan: SessionPlan, engine: Engine, recorder: SignalRecorder, keys: StoredKeys
+) -> SessionServices:
+    """Return what a slot's strategy may ask of the session: its hours, the key-store, its portfolio's balance."""
+    portfolio = plan.tradeplan.strategies.get(slot.strategy, {}).get("portfolio_id")
+
+    async def balance(account_id: int) -> float:
+        found = None
+        if isinstance(portfolio, str):
+            found = await recorder.ask(lambda store: store.portfolio_account(portfolio))
+        if found is None or found[0] != account_id:
+            raise LookupError(f"strategy {slot.strategy} has no portfolio with account {account_id}")
+        mine = [s for s in engine.slots.values() if s.plan.account_id == account_id]
+        with localcontext(OURS):  # the strategy that asks may have a precision of its own
+            return found[1] - float(sum(s.book.reserved_cash() for s in mine))
+
+    return SessionServices(plan.hours, keys, balance)

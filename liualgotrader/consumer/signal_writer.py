@@ -1,4 +1,7 @@
-"""What consumers write into the record, in the background: signals, rejects and the key-store."""
+"""What consumers write into the record, in the background: signals, rejects and the key-store.
+
+Signals that the database did not take before the end lie in a file for the next start of the batch.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 from liualgotrader.common.clock import Clock
 from liualgotrader.common.errors import BadData, DatabaseUnavailable
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tlog import warn
-from liualgotrader.consumer.signal_spool import SignalSpool
 from liualgotrader.ipc.process_status import MarketHold
+from liualgotrader.journal.reserved_file import ReservedFile
 from liualgotrader.store.background_writer import BackgroundWriter, OpenStore
 
 log = logging.getLogger(__name__)
@@ -24,25 +30,55 @@ T = TypeVar("T")
 _PAUSE_SECONDS = 0.2  # machine time between two writes
 _RETRY_SECONDS = 1.0
 _MOST_SIGNALS = 500  # rows of one statement
+_SPOOL_BYTES = 2 * 1024 * 1024
 KEY_SECONDS = 2.0  # machine time a strategy waits for the key-store
 
 
-class Recorder(BackgroundWriter):
+def signal_spool(folder: Path, consumer: int) -> ReservedFile:
+    """Return the file for a consumer's signals; its room is taken at the start, lest the disk be full later."""
+    return ReservedFile(folder / f"signals-{consumer}.left", _SPOOL_BYTES)
+
+
+async def store_spooled_signals(folder: Path, store: Store) -> int:
+    """Store what consumers of the batch in `folder` have left there; return how many rows. Safe to repeat.
+
+    Raises:
+        DatabaseUnavailable: if the server cannot be reached.
+    """
+    count = 0
+    for file in _spools(folder):
+        if data := file.kept():
+            rows = msgspec.msgpack.decode(data, type=list[SignalRow])
+            await store.save_signals(rows)
+            count += len(rows)
+        file.forget()
+    return count
+
+
+def _spools(folder: Path) -> list[ReservedFile]:
+    return [ReservedFile(path, _SPOOL_BYTES) for path in sorted(folder.glob("signals-*.left"))]
+
+
+class SignalRecorder(BackgroundWriter):
     """Writes signals, rejects and keys in order. What is not written at the end is left to the next start of the batch."""
 
-    def __init__(self, batch_id: str, open_store: OpenStore, clock: Clock, left: SignalSpool | None = None) -> None:
+    def __init__(self, batch_id: str, open_store: OpenStore, clock: Clock, spool: ReservedFile | None = None) -> None:
         super().__init__(open_store, clock, first_pause=_RETRY_SECONDS, longest_pause=_RETRY_SECONDS)
-        self._batch_id, self._left = batch_id, left
+        self._batch_id, self._spool = batch_id, spool
         self._signals: list[SignalRow] = []
         self._others: list[Callable[[Store], Awaitable[None]]] = []
         self._urgent = asyncio.Event()
 
     def start(self) -> None:
-        if self._left is not None:
-            self._left.reserve()
+        def ended(writing: asyncio.Task[None]) -> None:
+            if not writing.cancelled():
+                writing.result()  # a bug ends the process; else rows would gather unseen until the end
+
+        if self._spool is not None:
+            self._spool.reserve()
         super().start()
         assert self._task is not None
-        self._task.add_done_callback(_ended)
+        self._task.add_done_callback(ended)
 
     def signal(self, row: SignalRow) -> None:
         """Have a signal written."""
@@ -93,20 +129,16 @@ class Recorder(BackgroundWriter):
                     await self._write_some()
         except (TimeoutError, DatabaseUnavailable):
             warn(log, "rows_not_written", count=self.waiting)
-            self._keep_signals()
+            try:
+                if self._spool is not None:
+                    self._spool.keep(msgspec.msgpack.encode(self._signals))
+            except OSError as error:
+                warn(log, "signals_lost", count=len(self._signals), error=error)
         else:
-            if self._left is not None:
-                self._left.forget()
+            if self._spool is not None:
+                self._spool.forget()
         if self._store is not None:
             await self._store.close()
-
-    def _keep_signals(self) -> None:
-        if self._left is None:
-            return
-        try:
-            self._left.keep(self._signals)
-        except OSError as error:
-            warn(log, "signals_lost", count=len(self._signals), error=error)
 
     async def _after_write(self) -> None:
         with suppress(TimeoutError):
@@ -127,19 +159,14 @@ class Recorder(BackgroundWriter):
             del self._signals[: len(some)]
 
 
-def _ended(writing: asyncio.Task[None]) -> None:
-    if not writing.cancelled():
-        writing.result()  # a bug of ours ends the process; else rows would gather unseen until the end
-
-
 class StoredKeys:
     """The key-store as strategies use it: what this process wrote is read back at once, database or not.
 
-    The market is held until a value is written, so that whoever reads it later reads it in every run; for as long
-    as a strategy waits for the key-store at most, and not at all while the database is known to be away.
+    The market is held until a value is written, so that every run reads it at the same instant: for as long as a
+    strategy waits for the key-store at most, and not while the database is known to be away.
     """
 
-    def __init__(self, recorder: Recorder, new_hold: Callable[[], MarketHold]) -> None:
+    def __init__(self, recorder: SignalRecorder, new_hold: Callable[[], MarketHold]) -> None:
         self._recorder, self._new_hold = recorder, new_hold
         self._own: dict[str, str] = {}
         self._saved: Counter[str] = Counter()  # how often a key was stored

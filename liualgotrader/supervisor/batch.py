@@ -24,7 +24,7 @@ from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import Simulation, TradePlan
-from liualgotrader.consumer.signal_spool import store_left_signals
+from liualgotrader.consumer.signal_writer import store_spooled_signals
 from liualgotrader.journal.reserved_file import ReservedFile
 from liualgotrader.order_gateway.recovery import close_with_the_market, store_left_over
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
@@ -160,7 +160,7 @@ class BatchFinder:
             await self._finish(found, PendingEnd(now, "left unfinished; a new batch was started"))
             lock.release()
             return None
-        await store_left_signals(journal_dir, self._store)
+        await store_spooled_signals(journal_dir, self._store)
         end_file(journal_dir).forget()
         real_money = wanted.environment == "PROD"
         layout = stored_layout(found.layout, wanted.strategies, found.batch_id, whatever_the_plan=real_money)
@@ -177,7 +177,7 @@ class BatchFinder:
     async def _finish(self, found: BatchRow, cut_off: PendingEnd) -> None:
         """Store what the batch could not, what it came to, and its end: nobody will serve it again."""
         batch_id, journal_dir = found.batch_id, folders(self._home, found.batch_id, found.session_date)[1]
-        rows = await store_left_signals(journal_dir, self._store)
+        rows = await store_spooled_signals(journal_dir, self._store)
         try:
             rows += await store_left_over(journal_dir, batch_id, self._store)
         except MoneyNeedsAPerson as error:

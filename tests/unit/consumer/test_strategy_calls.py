@@ -1,15 +1,17 @@
-"""Calls of strategies that really wait."""
+"""Calls of strategies that really wait, and what a strategy changes for its whole process while it is called."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import warnings
 from typing import Any
 
 import pytest
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.interpreter import chance, own_context
-from liualgotrader.consumer.waiting import CallTimeout, Waits
+from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, WaitingCalls
 from liualgotrader.engine.outputs import WaitingCall
 from tests.fakes.market_hold import Holds
 
@@ -17,15 +19,15 @@ from tests.fakes.market_hold import Holds
 class Answers:
     def __init__(self, seconds: float = 5.0) -> None:
         self.got: asyncio.Queue[tuple[int, Any, BaseException | None]] = asyncio.Queue()
-        self.waits = Waits(seconds, lambda *answer: self.got.put_nowait(answer))
+        self.calls = WaitingCalls(seconds, lambda *answer: self.got.put_nowait(answer))
         self.hold = Holds()
         self.context = own_context("seed")
 
     async def run(self, coroutine: Any) -> Any:
-        done, found = self.waits.step(coroutine)
+        done, found = self.calls.step(coroutine)
         if done:
             return found
-        self.waits.go_on(WaitingCall(1, 0, "A", coroutine, found), self.context, self.hold.hold())
+        self.calls.go_on(WaitingCall(1, 0, "A", coroutine, found), self.context, self.hold.hold())
         assert self.hold.count == 1
         _, result, error = await self.got.get()
         assert self.hold.count == 0
@@ -88,7 +90,7 @@ async def test_a_call_that_will_not_be_cancelled_is_answered_for_and_ends_with_t
     answers = Answers(0.02)
     with pytest.raises(CallTimeout):
         await answers.run(stubborn())
-    answers.waits.close()
+    answers.calls.close()
     async with asyncio.timeout(60):
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
@@ -131,8 +133,68 @@ async def test_a_call_that_cancels_itself_is_answered() -> None:
 async def test_nobody_hears_of_a_call_that_the_end_cuts_off() -> None:
     answers = Answers()
     coroutine = asyncio.Event().wait()
-    _, first = answers.waits.step(coroutine)
-    answers.waits.go_on(WaitingCall(1, 0, "A", coroutine, first), answers.context, answers.hold.hold())
-    answers.waits.close()
+    _, first = answers.calls.step(coroutine)
+    answers.calls.go_on(WaitingCall(1, 0, "A", coroutine, first), answers.context, answers.hold.hold())
+    answers.calls.close()
     await WallClock().sleep(0.01)
     assert (answers.got.empty(), answers.hold.count) == (True, 0)
+
+
+# --- settings that strategies share ------------------------------------------------------------
+
+
+class Status:
+    def calling(self, slot: int, cell: bytes, batch: int) -> None: ...
+    def returned(self) -> None: ...
+
+
+def guard() -> tuple[CallGuard, list[str]]:
+    said: list[str] = []
+    status: Any = Status()
+    made = CallGuard(status, said.append)
+    made.begin({0: "Quiet", 1: "Loud", 2: "Late"})
+    return made, said
+
+
+def call(made: CallGuard, slot: int, *, harm: bool = False) -> None:
+    made.calling(slot, "AAPL")
+    if harm:
+        warnings.simplefilter("error")
+        os.chdir("/")
+    made.returned()
+
+
+def test_the_strategy_that_changes_what_all_share_is_named_once_and_it_is_put_back() -> None:
+    made, said = guard()
+    before = [*warnings.filters], os.getcwd()
+    for _ in range(3):
+        for slot in (0, 1, 2):
+            call(made, slot, harm=slot == 1)
+            assert ([*warnings.filters], os.getcwd()) == before
+        made.compare()
+    assert said == [
+        "strategy Loud has changed the warnings filters and the working directory for every strategy of its process;"
+        " it was put back"
+    ]
+
+
+def test_one_that_begins_late_is_one_of_those_called_and_named_when_it_does_so_again() -> None:
+    made, said = guard()
+    before = [*warnings.filters]
+    for _ in range(60):
+        for slot in (0, 1, 2):
+            call(made, slot)
+        made.compare()
+    for _ in range(2):
+        call(made, 0)
+        call(made, 2, harm=True)
+        made.compare()
+        assert [*warnings.filters] == before
+    assert [text.partition(" has ")[0] for text in said] == ["one of the strategies Late, Quiet", "strategy Late"]
+
+
+def test_what_nobody_was_called_for_may_be_anybodys() -> None:
+    made, said = guard()
+    os.chdir("/")
+    made.compare()
+    assert said[0].startswith("one of the strategies Late, Loud, Quiet has changed the working directory")
