@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from liualgotrader.common.clock import NEVER, SECOND
+from liualgotrader.common.clock import NEVER, SECOND, Clock
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.events import Pick, is_symbol
@@ -23,22 +23,62 @@ from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Writer
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.scanners.base import Scanner, make_scanner
-from liualgotrader.scanners_runner.scanner_marks import Marks
+from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
 from liualgotrader.scanners_runner.scanner_thread import Outcome, Raised, ScannerThread, ScannerTimedOut
-from liualgotrader.scanners_runner.schedule import PATIENCE_SECONDS, Turns, next_due
 
 log = logging.getLogger(__name__)
 
 _NAMED = 5  # unknown symbols in one notice
 _LONGEST = 20  # characters of such a symbol
 _ASSETS_SECONDS = 10.0  # machine time for the list of tradable symbols
-_OTHERS_SECONDS, _LOOK_SECONDS = 10.0, 0.02  # machine time for the processes that picks are meant for
+_OTHERS_SECONDS, _LOOK_SECONDS = 10.0, 0.02  # machine time for the processes that picks are for
 FAILURES_IN_A_ROW = 3  # end a scanner for the session
+PATIENCE_SECONDS = 1.0  # machine time that a scanner waits for an earlier one that was due at the same instant
+
+
+def next_due(now: int, opens_at: int, period: int) -> int:
+    """Return the first instant after `now` on the grid of whole periods from the open, ns UTC.
+
+    The grid, unlike "a period after the last run", gives the same instants after a restart.
+
+    >>> [next_due(now, 100, 50) for now in (100, 149, 150, 30)]
+    [150, 150, 200, 50]
+    """
+    return opens_at + ((now - opens_at) // period + 1) * period
+
+
+class PickTurns:
+    """Lets scanners that were due at one instant send their picks in the order of the tradeplan."""
+
+    def __init__(self, count: int) -> None:
+        self._due = [NEVER] * count
+        self._changed = asyncio.Event()
+
+    def expect(self, index: int, due: int) -> None:
+        """State when scanner `index` is due next, NEVER if it will not run again."""
+        self._due[index] = due
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait(self, index: int, clock: Clock, seconds: float = PATIENCE_SECONDS) -> bool:
+        """Return once every earlier scanner of the same instant has sent; False if one took too long (machine time)."""
+        due = self._due[index]
+        patience = asyncio.ensure_future(clock.sleep(seconds))
+        try:
+            while due in self._due[:index]:
+                change = asyncio.ensure_future(self._changed.wait())
+                await asyncio.wait({change, patience}, return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
+                if patience.done():
+                    return False
+            return True
+        finally:
+            patience.cancel()
 
 
 @dataclass(frozen=True, slots=True)
 class ScannerDependencies:
-    """The outside, as scanners see it. `run_seconds` (machine) is the longest a run may take.
+    """What scanners need from outside. `run_seconds` (machine) is the longest a run may take.
 
     `warm_up` does what would make the first run slow, while the session has not begun.
     """
@@ -56,11 +96,11 @@ class ScannersRunner:
     def __init__(self, child: Child, dependencies: ScannerDependencies) -> None:
         self._child, self._plan, self._dependencies = child, child.plan, dependencies
         self._tradeplan = child.plan.tradeplan
-        self._marks = Marks(Path(child.plan.run_dir))
+        self._marks = ScannerMarks(Path(child.plan.run_dir))
         self._alone = asyncio.Lock()
-        self._kept = InterpreterState(())  # settings of the interpreter that scanners share
-        self._said: set[tuple[str, str]] = set()  # scanner and cause, each told a person once
-        self._turns = Turns(len(self._tradeplan.scanners))
+        self._settings = InterpreterState(())  # of the interpreter, which scanners share
+        self._notified: set[tuple[str, str]] = set()  # scanner and cause, each once
+        self._turns = PickTurns(len(self._tradeplan.scanners))
         self._link: Writer | None = None
         self._unsent: list[bytes] = []
         self._sent = asyncio.Event()
@@ -78,11 +118,14 @@ class ScannersRunner:
         try:
             scanners = self._make_all()
             if not self._tradeplan.test_scanners:
-                self._connect()
+                self._link = child.writer("picks")
+                self._link.on_connected(self._send)
+                self._link.on_room(self._send)
+                self._link.attach(asyncio.get_running_loop())
             child.report(lambda: dict(self._counts))
             start = child.clock.now() if self._plan.hours.bypass else max(self._plan.hours.opens_at, child.clock.now())
             if not child.page.is_held:  # else the market stands until all of it is done
-                await self._until_of_use(warming)
+                await self._until_strategies_are_up(warming)
             tasks = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in scanners.items()]
             await child.clock.sleep(0)  # so that each has stated when it is due before the market goes on
             child.ready()
@@ -94,14 +137,14 @@ class ScannersRunner:
                 self._link.close()
 
     async def _warm_up(self) -> None:
-        """Get ready for the first run; what goes wrong here is said by that run."""
+        """Prepare the first run; that one reports what goes wrong here."""
         if self._dependencies.warm_up is not None:
             with suppress(ImportError, LiuError, RuntimeError):  # the last: closed meanwhile
                 await self._dependencies.warm_up()
                 await self._know_assets()
 
-    async def _until_of_use(self, warming: asyncio.Future[None]) -> None:
-        """Wait until a pick can reach its strategy at once: nothing is left to be loaded, and the others are there."""
+    async def _until_strategies_are_up(self, warming: asyncio.Future[None]) -> None:
+        """Wait until a pick can reach its strategy at once: everything is loaded, and the other processes are up."""
         child, page = self._child, self._child.page
         until = child.clock.machine() + round(_OTHERS_SECONDS * SECOND)
         stop = asyncio.ensure_future(child.stopping.wait())
@@ -131,13 +174,13 @@ class ScannersRunner:
 
     def _make_all(self) -> dict[int, Scanner]:
         """Return the scanners that are to run, by their place in the tradeplan."""
-        self._marks.nobody_runs()
+        self._marks.clear_running()
         made: dict[int, Scanner] = {}
         for index, (name, table) in enumerate(self._tradeplan.scanners.items()):
-            if name not in self._marks.off:
+            if name not in self._marks.stopped:
                 with self._marks.running(name):
                     made[index] = self._make(name, table)
-        self._kept = InterpreterState(WATCHED)
+        self._settings = InterpreterState(WATCHED)
         return made
 
     def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
@@ -163,33 +206,28 @@ class ScannersRunner:
             self._turns.expect(index, due)
             await clock.sleep_until(due)
             with self._child.status.hold():
-                symbols = await self._run_marked(name, scanner, thread)
+                async with self._alone if self._marks.suspects else nullcontext():
+                    with self._marks.running(name):  # so that the supervisor knows which one ended the process
+                        symbols = await self._run_once(name, scanner, thread)
                 failures = failures + 1 if symbols is None else 0
                 picked = await self._that_trade(name, symbols or [])
-                await self._turns.wait(index, clock, self._patience())
-                await self._hand_over(name, scanner, picked)
+                # While the market stands for us an earlier scanner may take as long as any run.
+                patience = self._dependencies.run_seconds if self._child.page.is_held else PATIENCE_SECONDS
+                await self._turns.wait(index, clock, patience)
+                await self._send_picks(name, scanner, picked)
                 due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
                 if failures >= FAILURES_IN_A_ROW:
                     reason = f"failed {failures} times in a row"
                     self._notice(name, f"{reason} and is not run any more this session")
-                    self._marks.put_off(name, clock.now(), reason)
+                    self._marks.stop(name, clock.now(), reason)
                     due = NEVER
                 elif failures and not period:
-                    self._marks.put_off(name, clock.now(), "failed in its only run")
+                    self._marks.stop(name, clock.now(), "failed in its only run")
                 self._turns.expect(index, due)
             if due == NEVER:
                 break
         self._turns.expect(index, NEVER)
         thread.close()
-
-    async def _run_marked(self, name: str, scanner: Scanner, thread: ScannerThread) -> list[str] | None:
-        """Run a scanner once so that the supervisor knows whom to blame should the process end meanwhile."""
-        if self._marks.suspects:
-            async with self._alone:
-                with self._marks.running(name):
-                    return await self._run_once(name, scanner, thread)
-        with self._marks.running(name):
-            return await self._run_once(name, scanner, thread)
 
     async def _run_once(self, name: str, scanner: Scanner, thread: ScannerThread) -> list[str] | None:
         """Return the symbols of one run in capitals, each once; None if there were none because it failed."""
@@ -197,14 +235,14 @@ class ScannersRunner:
         self._counts["scanners_running"] += 1
         outcome = await thread.run(scanner.run, self._child.clock, self._dependencies.run_seconds, scanner.own_context)
         self._counts["scanners_running"] -= 1
-        if changed := self._kept.put_back():
+        if changed := self._settings.put_back():
             others = ", or another scanner that ran meanwhile," if self._counts["scanners_running"] else ""
             self._notice(name, f"{others} has changed {listed(changed)} for every scanner; it was put back".lstrip())
-        problem = _problem(outcome, scanner)
+        problem, cause = _problem(outcome, scanner)
         if problem:
             self._counts["failures"] += 1
             again = "; it is tried again when it is due next" if scanner.recurrence else ""
-            self._notice(name, self._dependencies.secrets.hide(problem) + again, _cause(outcome, scanner))
+            self._notice(name, self._dependencies.secrets.hide(problem) + again, cause)
             return None
         found = getattr(outcome, "value", None) or []
         ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
@@ -213,13 +251,13 @@ class ScannersRunner:
         return [symbol for symbol in symbols if symbol]
 
     async def _that_trade(self, name: str, symbols: Sequence[str]) -> list[str]:
-        """Return the symbols that the broker trades; all that can be symbols while its list cannot be had."""
+        """Return the symbols that the broker trades; all valid ones while its list is unknown."""
         if symbols:
             await self._know_assets()
         unknown = [s for s in symbols if not is_symbol(s) or (self._tradable and s not in self._tradable)]
-        fresh = [symbol for symbol in unknown if (name, symbol) not in self._said]
+        fresh = [symbol for symbol in unknown if (name, symbol) not in self._notified]
         if fresh:
-            self._said.update((name, symbol) for symbol in fresh)
+            self._notified.update((name, symbol) for symbol in fresh)
             some = ", ".join(f"{_printable(symbol):.{_LONGEST}}" for symbol in fresh[:_NAMED])
             more = f" and {len(fresh) - _NAMED} more" if len(fresh) > _NAMED else ""
             self._notice(name, f"picked {some}{more}, which the broker does not trade; left out")
@@ -235,31 +273,21 @@ class ScannersRunner:
         except (LiuError, TimeoutError) as error:
             warn(log, "assets_unknown", error=error or "no answer in time")
 
-    def _patience(self) -> float:
-        """Return how long an earlier scanner is waited for: while the market stands for us, as long as it may take."""
-        return self._dependencies.run_seconds if self._child.page.is_held else PATIENCE_SECONDS
-
     def _notice(self, name: str, text: str, cause: str = "") -> None:
-        """Tell a person something about a scanner, once for each cause; the log has it every time."""
+        """Notify a person about a scanner, once for each cause; the log has it every time."""
         warn(log, "scanner_said", scanner=name, text=text)
-        if (name, cause or text) not in self._said:
-            self._said.add((name, cause or text))
+        if (name, cause or text) not in self._notified:
+            self._notified.add((name, cause or text))
             self._child.notice("WARNING", f"scanner {name} {text}")
 
     # --- picks -------------------------------------------------------------------------------------
 
-    def _connect(self) -> None:
-        self._link = self._child.writer("picks")
-        self._link.on_connected(self._send)
-        self._link.on_room(self._send)
-        self._link.attach(asyncio.get_running_loop())
-
-    async def _hand_over(self, name: str, scanner: Scanner, symbols: Sequence[str]) -> None:
-        """Send picks and return once the producer's link has taken them; a producer that is down is waited for."""
+    async def _send_picks(self, name: str, scanner: Scanner, symbols: Sequence[str]) -> None:
+        """Send picks and return once the producer's link has taken them, however long the producer is down."""
         if not symbols:
             return
         self._counts["picks"] += len(symbols)
-        if self._link is None:  # the plan says that scanners are only tried out
+        if self._link is None:  # scanners are only tested
             self._child.notice("INFO", f"scanner {name} picks {len(symbols)}: {', '.join(symbols)}")
             return
         at = self._child.clock.now()
@@ -278,28 +306,21 @@ class ScannersRunner:
 
 
 def _printable(text: str) -> str:
-    """Return what can stand in a message of any text that a scanner gave for a symbol."""
+    """Return any text that a scanner gave for a symbol as it can stand in a message."""
     return text if text.isascii() and text.isprintable() else ascii(text)
 
 
-def _cause(outcome: Outcome, scanner: Scanner) -> str:
-    """Return what makes two failures the same to a person: what was raised where, whatever the message says."""
-    if isinstance(outcome, Raised):
-        return f"{type(outcome.error).__name__} at {where_raised(outcome.error, source_of(scanner))}"
-    return type(outcome).__name__
-
-
-def _problem(outcome: Outcome, scanner: Scanner) -> str:
-    """Return what went wrong in words, empty if nothing did."""
+def _problem(outcome: Outcome, scanner: Scanner) -> tuple[str, str]:
+    """Return what went wrong, empty if nothing did, and its cause: two failures of one cause are reported once."""
     if isinstance(outcome, ScannerTimedOut):
-        return f"did not return within {outcome.seconds:g} seconds and was left alone"
+        return f"did not return within {outcome.seconds:g} seconds and was left alone", "timeout"
     if isinstance(outcome, Raised):
-        error = outcome.error
-        return f"failed at {where_raised(error, source_of(scanner))}: {one_line(error)}"
+        error, where = outcome.error, where_raised(outcome.error, source_of(scanner))
+        return f"failed at {where}: {one_line(error)}", f"{type(error).__name__} at {where}"
     value = outcome.value
     if value is None or (isinstance(value, list | tuple | set) and all(isinstance(s, str) for s in value)):
-        return ""
+        return "", ""
     if isinstance(value, list | tuple | set):
         odd = next(s for s in value if not isinstance(s, str))
-        return f"returned a list with {odd!r:.40} in it, but a symbol is a text like 'AAPL'"
-    return f"returned {value!r:.40} instead of a list of symbols"
+        return f"returned a list with {odd!r:.40} in it, but a symbol is a text like 'AAPL'", "result"
+    return f"returned {value!r:.40} instead of a list of symbols", "result"

@@ -1,4 +1,4 @@
-"""Runs a scanner's coroutine in a thread of its own, so that one that blocks delays nobody else."""
+"""Runs a scanner's coroutine in a thread of its own, so that one that blocks delays no other."""
 
 from __future__ import annotations
 
@@ -50,7 +50,11 @@ class ScannerThread:
         self, call: Callable[[], Coroutine[Any, Any, Any]], clock: Clock, seconds: float, context: Context | None = None
     ) -> Outcome:
         """Return what became of one call, made in a copy of `context`, after `seconds` of machine time at most."""
-        loop = self._loop or self._start()
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=_serve, args=(self._loop,), name=f"scanner-{self._name}", daemon=True)
+            thread.start()
+        loop = self._loop
         begin = partial(asyncio.run_coroutine_threadsafe, _outcome(call), loop)
         answer = asyncio.wrap_future(begin() if context is None else context.run(begin))
         patience = asyncio.ensure_future(clock.sleep(seconds))
@@ -68,14 +72,8 @@ class ScannerThread:
         if self._loop is not None:
             self._leave(self._loop)
 
-    def _start(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
-        threading.Thread(target=_serve, args=(loop,), name=f"scanner-{self._name}", daemon=True).start()
-        self._loop = loop
-        return loop
-
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Ask the loop to end, whenever it comes to hear of it."""
+        """Ask the loop to end as soon as it turns."""
         loop.call_soon_threadsafe(loop.call_later, _CANCEL_SECONDS, loop.stop)
         self._loop = None
 
@@ -83,7 +81,7 @@ class ScannerThread:
 async def _outcome(call: Callable[[], Coroutine[Any, Any, Any]]) -> Outcome:
     try:
         return Returned(await call())
-    except BaseException as error:  # a user's sys.exit(), or a task of his that was cancelled, ends the run alone
+    except BaseException as error:  # a scanner's sys.exit(), or a cancelled task of its own, ends this run alone
         return Raised(error)
 
 

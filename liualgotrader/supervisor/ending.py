@@ -11,7 +11,7 @@ from liualgotrader.common.clock import clock_text
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
-from liualgotrader.scanners_runner.scanner_marks import Off
+from liualgotrader.scanners_runner.scanner_marks import StoppedScanner
 from liualgotrader.supervisor.session_figures import Standing
 from liualgotrader.supervisor.view import Screen, View, refusals_text
 
@@ -90,7 +90,7 @@ def nobody_runs(slots: Sequence[SlotPlan], never_ran: Collection[int]) -> Ending
 
 
 def could_not_trade(
-    view: View, scanners: Collection[str], off: Mapping[str, Off], executions: int, *, shadow: bool
+    view: View, scanners: Collection[str], off: Mapping[str, StoppedScanner], executions: int, *, shadow: bool
 ) -> Ending | None:
     """Return the end of a session that ran to its close and was no use: no scanner was left, or every order was refused."""
     refused = view.refusals()
@@ -143,7 +143,7 @@ def say_data(screen: Screen, doubts: Sequence[str], skipped: Sequence[str]) -> N
         screen.line(f"data: {count}")
 
 
-def say_scanners_off(screen: Screen, off: Mapping[str, Off]) -> None:
+def say_scanners_off(screen: Screen, off: Mapping[str, StoppedScanner]) -> None:
     """Show which scanners were not run to the end of the session, since when, and why."""
     for name, why in off.items():
         screen.warn(f"scanner {name} was off since {clock_text(why.at)} New York: {why.reason}")

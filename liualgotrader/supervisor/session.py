@@ -20,7 +20,7 @@ from liualgotrader.common.errors import DatabaseUnavailable, LiuError
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.scanners_runner.scanner_marks import Marks
+from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
 from liualgotrader.supervisor.arming import environment_of
 from liualgotrader.supervisor.batch import Batch, PendingEnd, keep_end
 from liualgotrader.supervisor.ending import (
@@ -319,7 +319,7 @@ class Session:
         )
         if "day_gain" in view.facts:
             self._screen.line(f"since the previous close: {today_text(view.facts)}")
-        scanners_off = Marks(prepared.batch.run_dir).off
+        scanners_off = ScannerMarks(prepared.batch.run_dir).stopped
         say_scanners_off(self._screen, scanners_off)
         if not self._tradeplan.test_scanners:
             say_refusals(self._screen, view, result.executions, shadow=plan.shadow)

@@ -30,7 +30,7 @@ from liualgotrader.common.session_plan import SessionPlan, write_plan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.ipc.queue_link import new_queue
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
-from liualgotrader.scanners_runner.scanner_marks import Marks
+from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
 from liualgotrader.supervisor.managed_process import (
     ManagedProcess,
     ProcessSpec,
@@ -322,7 +322,7 @@ class Stack:
 
     def _blame_scanner(self, worker: ManagedProcess, code: int) -> None:
         at, reason = self._market_now(), f"its process {death_text(code)} while it ran"
-        marks = Marks(Path(self.plan.run_dir))
+        marks = ScannerMarks(Path(self.plan.run_dir))
         if name := marks.blame(at, reason):
             self._owner.notice("WARNING", f"scanner {name} is not run any more this session: {reason}")
             worker.excused = True

@@ -17,7 +17,7 @@ import pytest
 from liualgotrader.common.session_plan import SessionPlan, read_plan, write_plan
 from liualgotrader.ipc.child_process import start_resource_tracker
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
-from liualgotrader.scanners_runner.scanner_marks import Marks
+from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
 from liualgotrader.supervisor import managed_process
 from liualgotrader.supervisor.stack import Stack
 from tests.fakes.supervisor import PROGRAMS, RecordingOwner, plan_in
@@ -213,13 +213,13 @@ async def test_a_scanner_that_ends_their_process_is_taken_out_alone_by_its_name(
         "scanner Leaver is not run any more this session: its process ended with exit status 3 while it ran",
         "scanners_runner was ended because of that scanner; it is started again",
     ]
-    assert list(Marks(tmp_path / "run").off) == ["Leaver"]
+    assert list(ScannerMarks(tmp_path / "run").stopped) == ["Leaver"]
     marks.write_text(marks.read_text().replace('"running":[]', '"running":["One","Other"]'))
     stack._died(worker, -signal.SIGSEGV)
     assert owner.notices[2] == "one of the scanners One, Other ended their process: they run one by one now"
     marks.write_text(marks.read_text().replace('"running":[]', '"running":["One"]'))
     stack._died(worker, -signal.SIGKILL)  # somebody else did that
-    assert list(Marks(tmp_path / "run").off) == ["Leaver"]
+    assert list(ScannerMarks(tmp_path / "run").stopped) == ["Leaver"]
     stack.stopping = True
     await end(stack)
 

@@ -24,7 +24,7 @@ from liualgotrader.ipc.batch_codec import decode_picks
 from liualgotrader.ipc.links import LinkReader
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.scanners_runner.runner import ScannerDependencies, ScannersRunner
-from liualgotrader.scanners_runner.scanner_marks import FILE, Marks
+from liualgotrader.scanners_runner.scanner_marks import FILE, ScannerMarks
 from tests.fakes.session import HostedChild, make_plan, open_hours
 
 HEAD = """
@@ -211,7 +211,7 @@ class Works(Base):
         )
         assert run.hosted.notices[-1] == "scanner Wrong failed 3 times in a row and is not run any more this session"
         assert len([n for n in run.hosted.notices if "hidden" in n or "as ***" in n]) == 1  # one cause, four failures
-        assert Marks(folder).off["Wrong"].reason == "failed 3 times in a row"
+        assert ScannerMarks(folder).stopped["Wrong"].reason == "failed 3 times in a row"
         assert (folder / "runs").read_text() == "5"  # one failure, one success, three failures
         count = len(run.symbols)
         await run.until(lambda: len(run.symbols) > count + 3)
@@ -288,18 +288,18 @@ class On(Base):
         (HERE / "seen").write_text((HERE / "scanners.json").read_text())
         return ["AAPL"]
 """
-    Marks(folder).put_off("Off", 1, "its process ended with exit status 3 while it ran")
+    ScannerMarks(folder).stop("Off", 1, "its process ended with exit status 3 while it ran")
     async with bench(folder, source, {"Off": {}, "On": {}}) as run:
         await run.until(lambda: run.picks)
         assert not (folder / "made").exists()
         assert '"running":["On"]' in (folder / "seen").read_text()
-    assert Marks(folder).blame(1, "nobody ran") == ""
-    assert list(Marks(folder).off) == ["Off"]
+    assert ScannerMarks(folder).blame(1, "nobody ran") == ""
+    assert list(ScannerMarks(folder).stopped) == ["Off"]
 
 
 def test_marks_that_the_loss_of_the_machine_left_broken_say_nothing(folder: Path) -> None:
     (folder / FILE).write_bytes(b'{"running":["A"')
-    assert (Marks(folder).off, Marks(folder).suspects) == ({}, [])
+    assert (ScannerMarks(folder).stopped, ScannerMarks(folder).suspects) == ({}, [])
 
 
 async def test_suspects_run_one_after_another(folder: Path) -> None:
@@ -316,8 +316,8 @@ class R(S):
     pass
 """
     (folder / "scanners.json").write_text('{"running":["S","R"]}')  # as a process that has died leaves it
-    assert Marks(folder).blame(1, "ended") == ""
-    assert Marks(folder).suspects == ["R", "S"]
+    assert ScannerMarks(folder).blame(1, "ended") == ""
+    assert ScannerMarks(folder).suspects == ["R", "S"]
     async with bench(folder, source, {"S": {}, "R": {}}) as run:
         await run.until(lambda: (folder / "together").exists() and len((folder / "together").read_text().split()) == 2)
         assert sorted((folder / "together").read_text().split()) == ['["R"', '["S"']

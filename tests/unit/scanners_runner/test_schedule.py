@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, NEVER, WallClock
-from liualgotrader.scanners_runner.schedule import Turns, next_due
+from liualgotrader.scanners_runner.runner import PickTurns, next_due
 
 OPEN = 1_709_908_200_000_000_000
 
@@ -26,7 +26,7 @@ def test_a_scanner_started_late_joins_the_grid_of_the_open() -> None:
 
 
 async def test_picks_of_one_instant_leave_in_the_order_of_the_tradeplan() -> None:
-    turns, left = Turns(3), list[int]()
+    turns, left = PickTurns(3), list[int]()
     for index in range(3):
         turns.expect(index, OPEN)
 
@@ -45,7 +45,7 @@ async def test_picks_of_one_instant_leave_in_the_order_of_the_tradeplan() -> Non
 
 
 async def test_nobody_waits_for_a_scanner_of_another_instant() -> None:
-    turns = Turns(2)
+    turns = PickTurns(2)
     turns.expect(0, OPEN + 1)
     turns.expect(1, OPEN)
     async with asyncio.timeout(60):
@@ -53,7 +53,7 @@ async def test_nobody_waits_for_a_scanner_of_another_instant() -> None:
 
 
 async def test_patience_with_an_earlier_scanner_ends_after_a_second() -> None:
-    turns = Turns(2)
+    turns = PickTurns(2)
     turns.expect(0, OPEN)
     turns.expect(1, OPEN)
     async with asyncio.timeout(60):

@@ -17,7 +17,7 @@ from liualgotrader.common.clock import SECOND, instant
 from liualgotrader.common.rows import AlgoRunRow, FilledTrade, PlanRow, Row, TradeRow
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.scanners_runner.scanner_marks import Off
+from liualgotrader.scanners_runner.scanner_marks import StoppedScanner
 from liualgotrader.supervisor.batch import Batch, BatchFinder, lay_out
 from liualgotrader.supervisor.ending import (
     MARKET_CLOSE,
@@ -333,7 +333,7 @@ def test_refused_orders_are_counted_by_rule_although_others_were_filled() -> Non
     assert len(screen.warnings) == 1
 
 
-OFF = Off(0, "failed 3 times in a row")
+OFF = StoppedScanner(0, "failed 3 times in a row")
 REFUSED = {"order_value": 4, "flip": 1}
 
 
@@ -402,7 +402,7 @@ async def test_shares_that_are_not_ours_are_named_with_the_strategy_that_left_th
 def test_a_scanner_that_was_off_is_named_with_its_time() -> None:
     screen = RecordingScreen()
     at = instant(datetime.fromisoformat("2024-06-03T10:35:00-04:00"))
-    say_scanners_off(screen, {"Gainers": Off(at, "failed 3 times in a row")})
+    say_scanners_off(screen, {"Gainers": StoppedScanner(at, "failed 3 times in a row")})
     assert screen.warnings == ["scanner Gainers was off since 10:35:00 New York: failed 3 times in a row"]
 
 
