@@ -159,7 +159,7 @@ def guard() -> tuple[CallGuard, list[str]]:
 def call(made: CallGuard, slot: int, *, harm: bool = False) -> None:
     made.calling(slot, "AAPL")
     if harm:
-        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "harmful")  # a filter that no other test has set
         os.chdir("/")
     made.returned()
 
