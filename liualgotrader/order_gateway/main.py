@@ -110,7 +110,7 @@ async def serve(child: Child, dependencies: GatewayDependencies) -> None:
     async with AsyncExitStack() as cleanup:
         broker = await dependencies.open_broker()
         cleanup.push_async_callback(broker.close)
-        account = await _patiently(child, broker.account, START_SECONDS)
+        account = await _patiently(child, broker.account)
         check_account(child.plan, account.account_number)
         lock = AccountLock(dependencies.data_folder, account.account_number)
         cleanup.callback(lock.close)
@@ -225,7 +225,7 @@ class _Service:
         A restart does not wait for the database: the lock file is held, and lease and comparison follow.
         """
         try:
-            await _patiently(self._child, self._recorder.connect, START_SECONDS if is_new else 0.0)
+            await _patiently(self._child, self._recorder.connect, seconds=START_SECONDS if is_new else 0.0)
         except DatabaseUnavailable as error:
             if is_new:
                 raise
@@ -241,13 +241,13 @@ class _Service:
         A journal that is behind is put aside, and consumers restart without what they remember of it.
         """
         child, store = self._child, self._recorder.store
-        find = partial(recovered, self._plan, store, self._broker, child.clock.now())
-        found: Recovered = await _patiently(child, find, START_SECONDS)
+        now = child.clock.now()
+        found: Recovered = await _patiently(child, lambda: recovered(self._plan, store, self._broker, now))
         self._gateway.rebuilt = True
         if behind:
             aside = self._journaled.start_over()
             self._recorder.begin_after(found.record.progress)
-            await _patiently(child, self._recorder.connect, START_SECONDS)
+            await _patiently(child, self._recorder.connect)
             child.notice(
                 "WARNING",
                 f"the journal of batch {self._plan.batch_id} is behind the record (kept as {aside}): the batch is rebuilt"
@@ -262,20 +262,20 @@ class _Service:
         Each once, however often a gateway dies meanwhile.
         """
         child, plan, desk = self._child, self._plan, self._journaled.desk
-        store: Store = await _patiently(child, self._recorder.connect, START_SECONDS)
+        store: Store = await _patiently(child, self._recorder.connect)
         orders = EarlierOrders(plan.environment, plan.batch_id, store, self._broker, child.clock)
         held: Sequence[BrokerPosition] | None = None
         for _ in range(STEADY_LOOKS):
-            before, held = held, await _patiently(child, self._positions, START_SECONDS)
+            before, held = held, await _patiently(child, self._positions)
             if before == held:
                 break
             await self._store_rows()
-            for earlier in await _patiently(child, lambda: orders.found(child.notice), START_SECONDS):
+            for earlier in await _patiently(child, lambda: orders.found(child.notice)):
                 self._gateway.tell(earlier)  # its fills are rows of its own batch
             await self._store_rows()
         for batch_id in desk.earlier_batches():  # what it gained is what its executions say by now
             try:
-                await _patiently(child, partial(consolidate.again, batch_id, plan.environment, store), START_SECONDS)
+                await _patiently(child, partial(consolidate.again, batch_id, plan.environment, store))
             except LiuError as error:  # trading does not depend on it
                 child.notice("WARNING", f"the results of batch {batch_id} are not up to date: {error}")
         if not carries(plan):
@@ -400,7 +400,7 @@ def _before_the_batch(held: Sequence[BrokerPosition], found: Recovered | None) -
     return [position for position in before.values() if position.quantity]
 
 
-async def _patiently(child: Child, ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+async def _patiently(child: Child, ask: Callable[[], Awaitable[Any]], *, seconds: float = START_SECONDS) -> Any:
     """Return the answer; ask again after a failure, for `seconds` of machine time."""
     until = child.clock.machine() + int(seconds * SECOND)
     pause = 0.1
