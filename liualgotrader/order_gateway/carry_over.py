@@ -130,6 +130,16 @@ async def recorded_positions(plan: SessionPlan, store: Store) -> list[Carried]:
     return [_carried(slot.slot, position, position.quantity) for slot, position in await _positions_before(plan, store)]
 
 
+async def account_positions(plan: SessionPlan, store: Store, broker: Broker) -> Sequence[BrokerPosition]:
+    """Return what the account holds; a row that cannot be read is left out where no strategy of the plan holds anything.
+
+    Raises:
+        UnusableRows: if another row cannot be read.
+    """
+    ours = {position.symbol for _, position in await _positions_before(plan, store)}
+    return await usable_but(lambda row: not row.symbol or row.symbol in ours, broker.positions())
+
+
 async def carried_positions(
     plan: SessionPlan, store: Store, held: Iterable[BrokerPosition], notice: Notice
 ) -> list[Carried | Missing | Restated]:

@@ -26,7 +26,6 @@ from liualgotrader.common.errors import (
     LiuError,
     OutsideError,
     RecordDiffers,
-    UnusableRows,
 )
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import BrokerAccount, BrokerPosition
@@ -35,7 +34,13 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.data.data_factory import open_data
 from liualgotrader.ipc.child_process import Child, Queues, run_child
 from liualgotrader.order_gateway.account_lock import AccountLock, check_account, check_endpoints, other_account
-from liualgotrader.order_gateway.carry_over import EarlierOrders, carried_positions, carries, takes_up
+from liualgotrader.order_gateway.carry_over import (
+    EarlierOrders,
+    account_positions,
+    carried_positions,
+    carries,
+    takes_up,
+)
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.recovery import recovered
@@ -158,7 +163,6 @@ class _Service:
         self._facts: dict[str, Any] = {}
         self._low_disk_told = False
         self._turns = 0
-        self._unread: UnusableRows | None = None  # positions that cannot be read
 
     # --- the start -------------------------------------------------------------------------------
 
@@ -266,7 +270,7 @@ class _Service:
         orders = EarlierOrders(plan.environment, plan.batch_id, store, self._broker, child.clock)
         held: Sequence[BrokerPosition] | None = None
         for _ in range(STEADY_LOOKS):
-            before, held = held, await _patiently(child, self._positions)
+            before, held = held, await _patiently(child, partial(account_positions, plan, store, self._broker))
             if before == held:
                 break
             await self._store_rows()
@@ -281,23 +285,9 @@ class _Service:
         if not carries(plan):
             return
         await self._tell_traded_before(store)
-        unread = {row.symbol for row in self._unread.bad} if self._unread is not None else ()
         for carried in await carried_positions(plan, store, _before_the_batch(held or (), found), child.notice):
-            if carried.symbol in unread:
-                raise OutsideError(f"{self._unread}; {carried.symbol} was left open before: start again later.")
             if not desk.has_taken_up(carried):
                 self._gateway.tell(carried)
-
-    async def _positions(self) -> Sequence[BrokerPosition]:
-        """Return what of the account's positions can be read; nothing is carried of the others."""
-        self._unread = None
-        try:
-            return await self._broker.positions()
-        except UnusableRows as error:
-            if any(not row.symbol for row in error.bad):
-                raise
-            self._unread = error
-            return error.good
 
     async def _store_rows(self) -> None:
         if not await self._recorder.drain(START_SECONDS):

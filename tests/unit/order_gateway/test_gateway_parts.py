@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,14 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock
-from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError, RecordDiffers
+from liualgotrader.common.errors import (
+    BadData,
+    ConfigError,
+    DatabaseUnavailable,
+    OutsideError,
+    RecordDiffers,
+    UnusableRows,
+)
 from liualgotrader.common.orders import (
     AccountNews,
     BrokerOrder,
@@ -26,6 +33,7 @@ from liualgotrader.common.orders import (
     OrderIntent,
     OrderType,
     Side,
+    UnreadRow,
 )
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, ForeignRow, Progress, TradeRow
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, SlotPlan
@@ -36,7 +44,7 @@ from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.ipc.batch_codec import decode_news
 from liualgotrader.order_gateway.account_lock import AccountLock, check_account, check_endpoints
 from liualgotrader.order_gateway.broker_calls import BrokerCalls, Lanes
-from liualgotrader.order_gateway.carry_over import carried_positions, carries, takes_up
+from liualgotrader.order_gateway.carry_over import account_positions, carried_positions, carries, takes_up
 from liualgotrader.order_gateway.gateway import Gateway, NewsOutbox
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.row_writer import RowRecorder
@@ -722,6 +730,28 @@ async def test_a_strategy_goes_on_with_what_it_held_if_the_account_holds_it(data
         "alpha held 10 AAPL after its last session and goes on with them",
         "alpha held 20 MSFT after its last session and goes on with 5",
     ]
+
+
+@pytest.mark.parametrize(("odd", "stops"), [("GE", False), ("AAPL", True), ("", True)])
+async def test_only_an_odd_position_that_a_strategy_may_have_left_stops_the_start(
+    database: MemoryDatabase, odd: str, stops: bool
+) -> None:
+    class Odd(SimulatedBroker):
+        async def positions(self) -> Sequence[BrokerPosition]:
+            raise UnusableRows([BadData("odd")], [UnreadRow(odd)], [position("MSFT", 5)])
+
+    store = MemoryStore(database)
+    before = BATCH.replace("0b5e", "aaaa")
+    await store.begin_batch(BatchRow(before, "2025-06-20", "SIMULATED", OPEN, {}, {}, {}))
+    run = await store.begin_algo_run(AlgoRunRow(before, 1, "alpha", "SIMULATED", "", {}, OPEN))
+    await store.apply(before, [trade_row(run, "AAPL", 10)])
+    broker = Odd(Exchange([], session=ExchangeSession(opens_at=OPEN, closes_at=CLOSE)), "me", lambda: OPEN)
+    asked = account_positions(plan_of(SlotPlan(1, "alpha", 0, 11)), store, broker)
+    if stops:
+        with pytest.raises(UnusableRows):
+            await asked
+    else:
+        assert await asked == [position("MSFT", 5)]
 
 
 def test_positions_are_carried_over_where_the_account_goes_on_unless_told_otherwise() -> None:
