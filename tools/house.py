@@ -14,7 +14,7 @@ import statistics
 import sys
 import tokenize
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def figures(checkout: Path) -> dict[str, Any]:
     sources = {path: path.read_text() for path in sorted(package.rglob("*.py"))}
     trees = {path: ast.parse(source) for path, source in sources.items()}
     lengths = sorted(_length(node) for tree in trees.values() for node in ast.walk(tree) if isinstance(node, Function))
-    private, once = _private_helpers(trees)
+    private, once = _private_helpers(trees.values())
     rooms = {path.parent: ast.get_docstring(tree) or "" for path, tree in trees.items() if path.name == "__init__.py"}
     classes = public_classes(trees)
     return {
@@ -52,7 +52,7 @@ def figures(checkout: Path) -> dict[str, Any]:
         "function_median": statistics.median(lengths),
         "function_p90": lengths[int(0.9 * len(lengths))],
         "private_helpers": private,
-        "private_helpers_used_once_percent": round(100 * len(once) / private, 1),
+        "private_helpers_named_once_percent": round(100 * once / private, 1),
         "cycles": cycles(_imports(trees, checkout)),
     }
 
@@ -85,20 +85,19 @@ def _logical_lines(source: str, tree: ast.Module) -> int:
     return len(lines - documented)
 
 
-def _private_helpers(trees: Mapping[Path, ast.Module]) -> tuple[int, list[str]]:
-    """Return how many private functions there are, and those that one place alone names."""
-    defined: list[tuple[Path, str]] = []
-    named: dict[Path, Counter[str]] = {}
-    for path, tree in trees.items():
-        here = named[path] = Counter()
+def _private_helpers(trees: Iterable[ast.Module]) -> tuple[int, int]:
+    """Return how many private functions there are, and how many of them are named once in the whole package."""
+    defined: list[str] = []
+    named: Counter[str] = Counter()
+    for tree in trees:
         for node in ast.walk(tree):
             if isinstance(node, Function) and re.match(r"_[^_]", node.name):
-                defined.append((path, node.name))
+                defined.append(node.name)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                here[node.id] += 1
+                named[node.id] += 1
             elif isinstance(node, ast.Attribute):
-                here[node.attr] += 1
-    return len(defined), [f"{path.name}:{name}" for path, name in defined if named[path][name] == 1]
+                named[node.attr] += 1
+    return len(defined), sum(named[name] == 1 for name in defined)
 
 
 def _imports(trees: Mapping[Path, ast.Module], checkout: Path) -> dict[str, set[str]]:

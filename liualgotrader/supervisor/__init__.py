@@ -1,1 +1,1 @@
-"""Starts, watches and ends the processes of one session; a request comes in, an exit status and a record go out."""
+"""Runs the processes of one session: a request comes in, an exit status and a record go out."""
