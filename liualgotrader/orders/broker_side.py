@@ -299,25 +299,16 @@ def _take_leg(state: DeskState, parent: DeskOrder, seen: BrokerOrder) -> None:
 def _intent_of(state: DeskState, seen: BrokerOrder, slot: int, strategy: str, before: DeskOrder | None) -> OrderIntent:
     """Return the intent behind an order of the broker's: what was planned with the one it replaces goes on."""
     if before is not None:
-        return with_terms(
-            before.intent,
-            client_order_id=seen.client_order_id,
-            slot=slot,
-            quantity=seen.quantity,
-            type=seen.type or before.intent.type,
-            decided_at=seen.submitted_at,
-            valid_until=state.machine,
-            limit_price=seen.limit_price,
-            stop_price=seen.stop_price,
-        )
-    return OrderIntent(
+        planned = before.intent
+    else:
+        side, type_ = seen.side, OrderType.MARKET
+        planned = OrderIntent(seen.client_order_id, slot, strategy, seen.symbol, side, seen.quantity, type_, 0, 0)
+    return with_terms(
+        planned,
         client_order_id=seen.client_order_id,
         slot=slot,
-        strategy=strategy,
-        symbol=seen.symbol,
-        side=seen.side,
         quantity=seen.quantity,
-        type=seen.type or OrderType.MARKET,
+        type=seen.type or planned.type,
         decided_at=seen.submitted_at,
         valid_until=state.machine,
         limit_price=seen.limit_price,
