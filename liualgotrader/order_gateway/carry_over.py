@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from liualgotrader.common.clock import MINUTE, SECOND, Clock
-from liualgotrader.common.errors import BrokerRefused
+from liualgotrader.common.errors import BadData, BrokerRefused
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, BrokerPosition, Side
 from liualgotrader.common.ports import Broker, Store
@@ -21,6 +21,7 @@ Notice = Callable[[str, str], None]
 
 CANCEL_SECONDS = 5.0  # machine time to wait for cancelled entries to end
 _LOOK_SECONDS = 0.1
+_UNUSABLE_ANSWERS = 5  # that are asked for again
 _NO_SPLIT = Decimal("0.1")  # a cost that differs by less was not split
 _PARTS = 4  # splits are n:1 to n:4, or the other way round
 _ROUNDING = Fraction(1, 100)  # of a cost that the broker has rounded
@@ -43,20 +44,25 @@ def carries(plan: SessionPlan) -> bool:
 
 
 class EarlierOrders:
-    """Looks up the orders that earlier batches left, and cancels those that could still open a position."""
+    """Looks up the orders that earlier batches left, and cancels those that could still open a position.
+
+    An answer that cannot be used is asked for again; an order that has none other is named and left as it is.
+    """
 
     def __init__(self, environment: str, batch_id: str, store: Store, broker: Broker, clock: Clock) -> None:
         self._environment, self._batch_id = environment, batch_id
         self._store, self._broker, self._clock = store, broker, clock
+        self._unusable = 0  # answers
 
     async def found(self, notice: Notice) -> list[Earlier]:
         """Return each order that the broker knows, with its executions; entries have ended or are being cancelled.
 
         Raises:
             OutsideError: if broker or database do not answer.
+            BadData: if an answer cannot be used, the first times.
         """
         left = await self._store.unfinished_orders(self._environment, self._batch_id)
-        views = await self._look_up(left)
+        views = await self._look_up(left, notice)
         held = await self._held(left, views)
         entries: list[EarlierOrder] = []
         for one in left:
@@ -84,10 +90,19 @@ class EarlierOrders:
             for one, view in known
         ]
 
-    async def _look_up(self, left: Sequence[EarlierOrder]) -> dict[str, BrokerOrder]:
-        names = [one.order.client_order_id for one in left]
-        asked = {name: await self._broker.order_by_client_id(name) for name in names}
-        return {name: view for name, view in asked.items() if view is not None}
+    async def _look_up(self, left: Sequence[EarlierOrder], notice: Notice) -> dict[str, BrokerOrder]:
+        views: dict[str, BrokerOrder] = {}
+        for one in left:
+            try:
+                view = await self._broker.order_by_client_id(one.order.client_order_id)
+            except BadData as error:
+                self._unusable += 1
+                if self._unusable <= _UNUSABLE_ANSWERS:
+                    raise
+                notice("ERROR", f"{error}: this order of an earlier batch is left as it is, look at it at the broker")
+            else:
+                views |= {} if view is None else {one.order.client_order_id: view}
+        return views
 
     async def _held(
         self, left: Sequence[EarlierOrder], views: dict[str, BrokerOrder]
@@ -108,7 +123,7 @@ class EarlierOrders:
         views: dict[str, BrokerOrder] = {}
         working = list(entries)
         while working and self._clock.machine() < until:
-            seen = await self._look_up(working)
+            seen = await self._look_up(working, notice)
             views |= seen
             open_ids = {name for name, view in seen.items() if not view.state.is_final}
             working = [one for one in working if one.order.client_order_id in open_ids]

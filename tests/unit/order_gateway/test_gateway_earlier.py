@@ -9,9 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 
 from liualgotrader.common.clock import SECOND, WallClock
-from liualgotrader.common.orders import BrokerPosition, Fill, OrderIntent, OrderType, Side
+from liualgotrader.common.errors import BadData
+from liualgotrader.common.orders import BrokerOrder, BrokerPosition, Fill, OrderIntent, OrderType, Side
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.order_gateway.carry_over import EarlierOrders
@@ -224,3 +226,27 @@ def test_orders_that_could_open_a_position_are_cancelled_at_the_broker() -> None
         stale: "canceled",
     }
     assert len(night.said) == 2
+
+
+def test_an_order_that_cannot_be_read_is_asked_for_again_and_then_hurts_no_other() -> None:
+    night = Night()
+    night.order("buy", 10, recorded=10)
+    night.order("sell", 10, limit_price=D("120"), time_in_force="day")
+    odd = night.order("buy", 5, "MSFT", limit_price=D("95"))
+
+    class Broker(type(night.market.broker)):  # type: ignore[misc]
+        async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+            if client_order_id == odd:
+                raise BadData(f"order {odd}: filled_qty is None")
+            return await night.market.broker.order_by_client_id(client_order_id)
+
+    broker = Broker(night.market.exchange, "me", lambda: night.market.now)
+    orders = EarlierOrders("PAPER", BATCH, night.store, broker, WallClock())
+    for _ in range(5):
+        with pytest.raises(BadData):
+            now_of(orders.found(lambda level, text: night.said.append(text)))
+    found = now_of(orders.found(lambda level, text: night.said.append(text)))
+    assert odd not in {told.left.order.client_order_id for told in found} != set()
+    assert night.said == [
+        f"order {odd}: filled_qty is None: this order of an earlier batch is left as it is, look at it at the broker"
+    ]
