@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,8 @@ def outside() -> Iterator[Path]:
     source = folder / "source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", "*.egg-info", "build"))
     subprocess.run([*build, str(source)], check=True)
+    sdist = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(wheels), str(source)]
+    subprocess.run(sdist, check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(source)
     environment = folder / "env"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
@@ -66,6 +70,18 @@ def test_the_wheel_holds_the_package_and_its_migrations(outside: Path) -> None:
     ).stdout
     assert shown.startswith(str(outside))
     assert "0001_" in shown
+
+
+def test_wheel_and_source_archive_hold_the_licence_and_say_what_they_are(outside: Path) -> None:
+    [wheel], [archive] = (outside / "wheels").glob("*.whl"), (outside / "wheels").glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as held:
+        names = held.namelist()
+        [about] = [held.read(name).decode() for name in names if name.endswith("/METADATA")]
+    assert [name for name in names if name.endswith("/LICENSE")]
+    assert [line for line in about.splitlines() if line.startswith("License") and line.endswith("Apache-2.0")]
+    assert "Requires-Python: >=3.11" in about
+    with tarfile.open(archive) as packed:
+        assert [name for name in packed.getnames() if name.count("/") == 1 and name.endswith("/LICENSE")]
 
 
 def test_the_wheel_trades_a_simulated_window_outside_the_clone(outside: Path) -> None:
