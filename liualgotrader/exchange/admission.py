@@ -152,11 +152,8 @@ class AdmissionChecks:
             raise Refusal.invalid(f'asset "{terms.symbol}" cannot be sold short')
         if terms.is_fractional:
             raise Refusal.invalid("fractional orders cannot be sold short")
-        if not asset.easy_to_borrow:
-            if rules.hard_to_borrow != "day_only":
-                raise Refusal.invalid(f'asset "{terms.symbol}" cannot be sold short')
-            if terms.time_in_force != "day":
-                raise Refusal.invalid(f'only day orders are allowed for hard-to-borrow asset "{terms.symbol}"')
+        if not asset.easy_to_borrow and terms.time_in_force != "day":
+            raise Refusal.invalid(f'only day orders are allowed for hard-to-borrow asset "{terms.symbol}"')
 
     def _check_pattern(self, account: TradedAccount, terms: OrderTerms) -> None:
         """The retired pattern-day-trading rule: no fourth day trade in five days below 25,000 dollars."""

@@ -43,22 +43,15 @@ class NoFees(msgspec.Struct, frozen=True):
 class RegulatoryFees(msgspec.Struct, frozen=True):
     """What US brokers pass on for sales: the SEC's section 31 fee and FINRA's trading activity fee (TAF).
 
-    Each is rounded up to a cent. Rates are those of the session's day (`SECTION_31`, `TAF`) unless one is given.
+    Each is rounded up to a cent. Rates are those of the session's day (`SECTION_31`, `TAF`).
     """
-
-    sec_per_million: Decimal | None = None
-    taf_per_share: Decimal | None = None
-    taf_maximum: Decimal | None = None
 
     def total(self, side: Side, quantity: Decimal, value: Decimal, day: date) -> Decimal:
         """Return both fees of a sale, zero for a purchase."""
         if side is Side.BUY:
             return ZERO
-        per_million = section_31_rate(day) if self.sec_per_million is None else self.sec_per_million
         per_share, maximum = taf_rate(day)
-        per_share = per_share if self.taf_per_share is None else self.taf_per_share
-        maximum = maximum if self.taf_maximum is None else self.taf_maximum
-        return _up(value * per_million / MILLION) + _up(min(quantity * per_share, maximum))
+        return _up(value * section_31_rate(day) / MILLION) + _up(min(quantity * per_share, maximum))
 
 
 def section_31_rate(day: date) -> Decimal:

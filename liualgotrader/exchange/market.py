@@ -55,11 +55,6 @@ class MarketBook:
             if units != self.touch[i] or shown != self.shown[i]:
                 self.touch[i], self.shown[i], self.taken[i] = units, shown, 0
 
-    @property
-    def is_two_sided(self) -> bool:
-        """Whether both sides are quoted."""
-        return self.touch[0] > 0 and self.touch[1] > 0
-
     def far(self, sign: int) -> int:
         """Return the price at which an order of that sign can trade at once: the ask for buys."""
         return self.touch[1 if sign > 0 else 0]

@@ -162,12 +162,10 @@ class Matcher:
     # --- what may trade
 
     def is_tradable(self, market: MarketBook) -> bool:
-        """Whether the quote can be traded with: open session, no halt, made since the last one, two sides, not crossed, fresh."""
+        """Whether the quote can be traded with: open session, no halt, made since the last one, two sides, neither crossed nor locked, fresh."""
         venue = self._venue
-        if market.symbol in venue.halted or venue.phase is Phase.CLOSED or not market.is_two_sided:
-            return False
-        spread = market.touch[1] - market.touch[0]
-        if spread < 0 or (spread == 0 and not venue.rules.fill_on_locked):
+        is_shut = market.symbol in venue.halted or venue.phase is Phase.CLOSED
+        if is_shut or not 0 < market.touch[0] < market.touch[1]:
             return False
         oldest = max(venue.session.phase_began_at(venue.now), venue.resumed.get(market.symbol, 0))
         if venue.rules.max_quote_age_ns:

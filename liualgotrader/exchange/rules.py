@@ -42,7 +42,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     latency_ns: int = 20 * MILLISECOND  # from a request to its effect, for submit, replace and cancel alike
     match_on_arrival: bool = True  # False: an order trades only with market events after it has arrived
     impact_bps: Decimal | None = None  # None: what exceeds the displayed size waits; else it walks, see fills.py
-    fill_on_locked: bool = False  # whether bid == ask is a quote to trade with
     max_quote_age_ns: int = 5 * MINUTE  # an older quote is stale and fills nothing; 0: never
     print_tolerance: Decimal = Decimal("0.01")  # a print further outside the NBBO than this part of its price is bad
     synthetic_quotes: bool = True  # a symbol without any quote is quoted at its last trade +- half a tick
@@ -52,7 +51,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     minimum_margin_equity: Decimal = Decimal(2000)  # below it no margin and no new shorts
     maximum_gross: Decimal = Decimal(6)  # gross position as a multiple of equity; above it closing only
     short_check_factor: Decimal = Decimal("1.03")  # of the ask, for the buying power of short sales
-    hard_to_borrow: str = "day_only"  # or refused: what happens to shorts that are not easy to borrow
     fractional_types: tuple[str, ...] = ("market", "limit", "stop", "stop_limit")
     minimum_notional: Decimal = Decimal(1)
     gtc_days: int = 90
@@ -61,7 +59,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
-    """One trading day; instants ns UTC. Zero bounds mean 5.5 hours before the open and 4 after the close.
+    """One trading day; instants ns UTC. It reaches from 5.5 hours before the open to 4 after the close.
 
     `previous_closes` are US dollars by symbol. `splits` (new shares per old) and `dividends` (dollars a
     share) take effect when the session begins. `opening_crosses` and `closing_crosses` are the symbols in
@@ -70,8 +68,6 @@ class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
 
     opens_at: int
     closes_at: int
-    extended_opens_at: int = 0
-    extended_closes_at: int = 0
     previous_closes: Mapping[str, Decimal] = {}
     splits: Mapping[str, Decimal] = {}
     dividends: Mapping[str, Decimal] = {}
@@ -86,12 +82,12 @@ class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def pre_opens_at(self) -> int:
         """When pre-market trading begins."""
-        return self.extended_opens_at or self.opens_at - 5 * HOUR - HOUR // 2
+        return self.opens_at - 5 * HOUR - HOUR // 2
 
     @property
     def post_closes_at(self) -> int:
         """When after-hours trading ends."""
-        return self.extended_closes_at or self.closes_at + 4 * HOUR
+        return self.closes_at + 4 * HOUR
 
     def phase(self, at: int) -> Phase:
         """Return the phase of an instant; bounds belong to the phase they begin."""

@@ -84,7 +84,8 @@ FEES: list[tuple[str, FeeModel, Side, str, str, str]] = [
     # 10,000 x 20.60 / 1,000,000 = 0.206 -> 0.21; 1,000 x 0.000195 = 0.195 -> 0.20
     ("regulatory fees of a sale", RegulatoryFees(), Side.SELL, "1000", "10000", "0.41"),
     ("no regulatory fees of a purchase", RegulatoryFees(), Side.BUY, "1000", "10000", "0"),
-    ("the activity fee has a maximum", RegulatoryFees(sec_per_million=D(0)), Side.SELL, "1000000", "1", "9.79"),
+    # 1 x 20.60 / 1,000,000 -> 0.01; 1,000,000 x 0.000195 = 195, at most 9.79
+    ("the activity fee has a maximum", RegulatoryFees(), Side.SELL, "1000000", "1", "9.80"),
     ("commission by the share", PerShareCommission(), Side.BUY, "1000", "10000", "5.00"),
     ("at least a dollar", PerShareCommission(), Side.SELL, "100", "1000", "1.00"),
     ("at most one per cent", PerShareCommission(), Side.BUY, "10", "20", "0.20"),
