@@ -131,9 +131,10 @@ def catch_up(state: DeskState, order: DeskOrder) -> None:
 
     An order that a person has replaced ends when we know by what, so that at no moment nothing seems to work.
     """
-    if order.missing:
+    missing = order.missing
+    if missing:
         state.ask_reconcile()
-    if order.missing or state.orders.waits_for_successor(order):
+    if missing or state.orders.waits_for_successor(order):
         state.keep(order)
         return
     if order.ending is not None:
