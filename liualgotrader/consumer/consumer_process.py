@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -192,7 +192,12 @@ class Consumer:
             slot.next_number = self._numbers.highest(slot.number) + 1
         self._guard.begin({number: slot.name for number, slot in self.engine.slots.items()})
         self.engine.market.shortable = await self._shortable()
-        await self._restore()
+        try:
+            async with asyncio.timeout(_RECORD_SECONDS):
+                await self._restore_rejects()
+        except (DatabaseUnavailable, TimeoutError) as error:
+            warn(log, "rejects_not_restored_yet", error=error or "no answer in time")
+            self._restoring = asyncio.get_running_loop().create_task(self._restore_later())
         self._child.on_command(self._on_command)
         self._child.report(self._counters.values)
         loop = asyncio.get_running_loop()
@@ -242,19 +247,8 @@ class Consumer:
             return {}
         return {symbol: asset.shortable for symbol, asset in assets.items()}
 
-    async def _restore(self) -> None:
-        """Restore what strategies have rejected in this session; the producer sends what is picked.
-
-        While the database cannot be reached the consumer takes part and asks again.
-        """
-        try:
-            async with asyncio.timeout(_RECORD_SECONDS):
-                await self._restore_rejects()
-        except (DatabaseUnavailable, TimeoutError) as error:
-            warn(log, "rejects_not_restored_yet", error=error or "no answer in time")
-            self._restoring = asyncio.get_running_loop().create_task(self._restore_later())
-
     async def _restore_rejects(self) -> None:
+        """Restore what strategies have rejected in this session; the producer sends what is picked."""
         batch_id = self._plan.batch_id
         rejects = await self._recorder.ask(lambda store: store.rejects(batch_id))
         self.engine.restore_rejects(rejects)
@@ -262,14 +256,13 @@ class Consumer:
             say(log, "rejects_restored", count=len(rejects))
 
     async def _restore_later(self) -> None:
+        """Ask again until the database answers, while the consumer takes part."""
         while True:
             await self._clock.sleep(_ASK_AGAIN_SECONDS)
-            try:
+            with suppress(DatabaseUnavailable):
                 await self._restore_rejects()
-            except DatabaseUnavailable:
-                continue
-            self._needs.send_all()
-            return
+                self._needs.send_all()
+                return
 
     def _live_frame(self, symbol: str) -> Any:
         state = self.engine.symbols.get(symbol)
@@ -326,14 +319,13 @@ class Consumer:
         )
 
     def _on_answer(self, ticket: int, result: Any, error: BaseException | None) -> None:
-        self._intake.answered(partial(self._take_answer, ticket, result, error), ticket)
+        def take() -> None:
+            slot = self.engine.slot_of_ticket(ticket)
+            self._carry_out(self.engine.on_answer(ticket, result, error, self._clock.now(), self._clock.machine()))
+            if isinstance(error, CallTimeout) and slot is not None:
+                self._carry_out(self.engine.stop_slot(slot, ANSWER_REASON))
 
-    def _take_answer(self, ticket: int, result: Any, error: BaseException | None) -> None:
-        slot = self.engine.slot_of_ticket(ticket)
-        outputs = self.engine.on_answer(ticket, result, error, self._clock.now(), self._clock.machine())
-        self._carry_out(outputs)
-        if isinstance(error, CallTimeout) and slot is not None:
-            self._carry_out(self.engine.stop_slot(slot, ANSWER_REASON))
+        self._intake.answered(take, ticket)
 
     def _on_command(self, command: SupervisorCommand) -> None:
         if isinstance(command, StopSlotCommand):

@@ -14,11 +14,6 @@ from liualgotrader.ipc.links import FRAME_BYTES
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
-_batches = msgspec.msgpack.Decoder(EventBatch)
-_intents = msgspec.msgpack.Decoder(list[Intent])
-_news = msgspec.msgpack.Decoder(list[News])
-_picks = msgspec.msgpack.Decoder(list[Pick])
-_needs = msgspec.msgpack.Decoder(list[FromConsumer])
 
 encode_batch: Callable[[EventBatch], bytes] = _encoder.encode
 encode_intents: Callable[[Sequence[Intent]], bytes] = _encoder.encode
@@ -26,11 +21,11 @@ encode_news: Callable[[Sequence[News]], bytes] = _encoder.encode
 encode_picks: Callable[[Sequence[Pick]], bytes] = _encoder.encode
 encode_needs: Callable[[Sequence[FromConsumer]], bytes] = _encoder.encode
 
-decode_batch: Callable[[bytes], EventBatch] = _batches.decode
-decode_intents: Callable[[bytes], list[Intent]] = _intents.decode
-decode_news: Callable[[bytes], list[News]] = _news.decode
-decode_picks: Callable[[bytes], list[Pick]] = _picks.decode
-decode_needs: Callable[[bytes], list[FromConsumer]] = _needs.decode
+decode_batch: Callable[[bytes], EventBatch] = msgspec.msgpack.Decoder(EventBatch).decode
+decode_intents: Callable[[bytes], list[Intent]] = msgspec.msgpack.Decoder(list[Intent]).decode
+decode_news: Callable[[bytes], list[News]] = msgspec.msgpack.Decoder(list[News]).decode
+decode_picks: Callable[[bytes], list[Pick]] = msgspec.msgpack.Decoder(list[Pick]).decode
+decode_needs: Callable[[bytes], list[FromConsumer]] = msgspec.msgpack.Decoder(list[FromConsumer]).decode
 
 
 def frames(items: Sequence[T], encode: Callable[[Sequence[T]], bytes]) -> Iterator[bytes]:

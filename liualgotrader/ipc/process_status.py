@@ -142,12 +142,8 @@ class ProcessStatus:
         """Whether the newest call makes a strategy."""
         return self._cells[_BATCH] == MAKING
 
-    def feed_connecting(self) -> None:
-        """State that a new market-data connection begins: its frames are counted from 0."""
-        self.page.put(self._row, Cell.FEED_HANDLED, 0)
-
     def feed_handled(self, frames: int) -> None:
-        """State how many frames of this connection are handled, with all that follows from them sent."""
+        """State how many frames of this market-data connection are handled, with all that follows from them sent."""
         self.page.put(self._row, Cell.FEED_HANDLED, frames)
         self.done()
 

@@ -69,12 +69,17 @@ class EventOutbox:
         self._received_at = self._received_at or received_at
         while self.waiting and not self._blocked:
             self._blocked = not self._send_one(send)
-        if self._blocked:
-            if len(self.waiting) > self._conflate_at:
-                self._conflate()
-            return False
-        self._received_at = 0
-        return True
+        if not self._blocked:
+            self._received_at = 0
+            return True
+        before = len(self.waiting)
+        if before > self._conflate_at:
+            self.waiting[:] = newest(self.waiting)
+            gone = before - len(self.waiting)
+            self.dropped += gone
+            self._unreported += gone
+            self._conflate_at = max(self._limit, 2 * len(self.waiting))
+        return False
 
     def _send_one(self, send: Send) -> bool:
         count = EVENTS_A_BATCH
@@ -92,15 +97,6 @@ class EventOutbox:
         self._unreported = 0
         del self.waiting[: len(events)]
         return True
-
-    def _conflate(self) -> None:
-        """Keep of each symbol the newest trade and the newest quote; keep everything else; keep the order."""
-        before = len(self.waiting)
-        self.waiting[:] = newest(self.waiting)
-        gone = before - len(self.waiting)
-        self.dropped += gone
-        self._unreported += gone
-        self._conflate_at = max(self._limit, 2 * len(self.waiting))
 
 
 def newest(events: Iterable[FeedEvent]) -> list[FeedEvent]:

@@ -127,9 +127,7 @@ class Following:
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
         self._takes_over = False
-        self._known: set[str] = (
-            set()
-        )  # symbols that this producer follows or followed, or that were picked under an earlier one
+        self._known: set[str] = set()  # symbols that were followed, or picked under an earlier producer
         self._gone: frozenset[str] = frozenset()  # symbols that an earlier producer let go
         self.unpicks = 0
 

@@ -197,7 +197,7 @@ class Producer:
         self._hold.begin()
         self._gaps.lost(self._heard_until())
         self._frames = 0
-        self._child.status.feed_connecting()
+        self._child.status.feed_handled(0)
 
     def _market_is_open(self) -> bool:
         """Whether market data is to be expected; sessions that bypass the schedule run on days without any."""
@@ -257,12 +257,13 @@ class Producer:
         hours = self._plan.hours
         if not hours.bypass and self._child.clock.now() >= hours.closes_at:
             return  # scanners have ended, so that no pick says nothing
-        self._hold.begin()
-        self._run_in_background(self._review())
 
-    async def _review(self) -> None:
-        await self._following.review()
-        self._flush()
+        async def review() -> None:
+            await self._following.review()
+            self._flush()
+
+        self._hold.begin()
+        self._run_in_background(review())
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:

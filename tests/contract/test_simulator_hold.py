@@ -86,7 +86,7 @@ class Producer:
     @classmethod
     @asynccontextmanager
     async def connected(cls, running: RunningMarket, taken: ProcessStatus) -> AsyncIterator[Producer]:
-        taken.feed_connecting()
+        taken.feed_handled(0)
         headers = {"X-LIU-Process": "producer", "Content-Type": "application/msgpack"}
         async with (
             aiohttp.ClientSession() as session,
