@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -388,16 +389,7 @@ def terms_of(plan: SessionPlan) -> EngineTerms:
 def _drained(batches: Sequence[EventBatch], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:
     """Return, per batch, the places for which no strategy is called once this process is behind: all but the newest fresh ones."""
     events = [event for batch in batches for event in batch.events]
-    old: set[int] = set()
-    start = 0
-    for batch, places in zip(batches, stale, strict=True):
-        old |= {start + place for place in places}
-        start += len(batch.events)
+    starts = [0, *accumulate(len(batch.events) for batch in batches)]
+    old = {start + place for start, places in zip(starts, stale, strict=False) for place in places}
     kept = newest_places(events, [place for place in range(len(events)) if place not in old])
-    silent: list[frozenset[int]] = []
-    start = 0
-    for batch in batches:
-        count = len(batch.events)
-        silent.append(frozenset(p for p in range(count) if start + p not in kept))
-        start += count
-    return silent
+    return [frozenset(p for p in range(end - start) if start + p not in kept) for start, end in pairwise(starts)]

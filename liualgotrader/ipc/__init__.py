@@ -1,1 +1,1 @@
-"""What connects our processes: links that carry batches, and the page of memory that all of them see."""
+"""What connects the processes of a session: links for batches, a page of shared memory, the market's clock."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from liualgotrader.common.clock import NEVER, SECOND, Clock
+from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.events import Pick, is_symbol
@@ -60,20 +60,16 @@ class PickTurns:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def wait(self, index: int, clock: Clock, seconds: float = PATIENCE_SECONDS) -> bool:
+    async def wait(self, index: int, seconds: float = PATIENCE_SECONDS) -> bool:
         """Return once every earlier scanner of the same instant has sent; False if one took too long (machine time)."""
         due = self._due[index]
-        patience = asyncio.ensure_future(clock.sleep(seconds))
         try:
-            while due in self._due[:index]:
-                change = asyncio.ensure_future(self._changed.wait())
-                await asyncio.wait({change, patience}, return_when=asyncio.FIRST_COMPLETED)
-                change.cancel()
-                if patience.done():
-                    return False
-            return True
-        finally:
-            patience.cancel()
+            async with asyncio.timeout(seconds):
+                while due in self._due[:index]:
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +209,7 @@ class ScannersRunner:
                 picked = await self._that_trade(name, symbols or [])
                 # While the market stands for us an earlier scanner may take as long as any run.
                 patience = self._dependencies.run_seconds if self._child.page.is_held else PATIENCE_SECONDS
-                await self._turns.wait(index, clock, patience)
+                await self._turns.wait(index, patience)
                 await self._send_picks(name, scanner, picked)
                 due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
                 if failures >= FAILURES_IN_A_ROW:
@@ -233,7 +229,7 @@ class ScannersRunner:
         """Return the symbols of one run in capitals, each once; None if there were none because it failed."""
         self._counts["runs"] += 1
         self._counts["scanners_running"] += 1
-        outcome = await thread.run(scanner.run, self._child.clock, self._dependencies.run_seconds, scanner.own_context)
+        outcome = await thread.run(scanner.run, self._dependencies.run_seconds, scanner.own_context)
         self._counts["scanners_running"] -= 1
         if changed := self._settings.put_back():
             others = ", or another scanner that ran meanwhile," if self._counts["scanners_running"] else ""

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from liualgotrader.common.clock import Clock
-
 _CANCEL_SECONDS = 0.5  # machine time that a cancelled scanner gets to end
 
 
@@ -47,7 +45,7 @@ class ScannerThread:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(
-        self, call: Callable[[], Coroutine[Any, Any, Any]], clock: Clock, seconds: float, context: Context | None = None
+        self, call: Callable[[], Coroutine[Any, Any, Any]], seconds: float, context: Context | None = None
     ) -> Outcome:
         """Return what became of one call, made in a copy of `context`, after `seconds` of machine time at most."""
         if self._loop is None:
@@ -57,10 +55,7 @@ class ScannerThread:
         loop = self._loop
         begin = partial(asyncio.run_coroutine_threadsafe, _outcome(call), loop)
         answer = asyncio.wrap_future(begin() if context is None else context.run(begin))
-        patience = asyncio.ensure_future(clock.sleep(seconds))
-        either: set[asyncio.Future[Any]] = {answer, patience}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        patience.cancel()
+        await asyncio.wait({answer}, timeout=seconds)
         if answer.done():
             return answer.result()
         answer.cancel()

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-from liualgotrader.common.clock import WallClock, block
+from liualgotrader.common.clock import block
 from liualgotrader.scanners_runner.scanner_thread import Raised, Returned, ScannerThread, ScannerTimedOut
 
 
@@ -18,7 +18,7 @@ async def test_what_a_scanner_returns_comes_back() -> None:
         await asyncio.sleep(0.001)
         return ["A"]
 
-    assert await thread.run(scan, WallClock(), 5) == Returned(["A"])
+    assert await thread.run(scan, 5) == Returned(["A"])
     thread.close()
 
 
@@ -29,7 +29,7 @@ async def test_the_loop_of_a_scanner_stays_from_run_to_run() -> None:
         loops.append(asyncio.get_running_loop())
 
     for _ in range(2):
-        await thread.run(scan, WallClock(), 5)
+        await thread.run(scan, 5)
     assert loops[0] is loops[1] is not asyncio.get_running_loop()
     thread.close()
 
@@ -40,7 +40,7 @@ async def test_an_error_even_an_exit_comes_back_as_a_value() -> None:
     async def leaves() -> None:
         sys.exit(3)
 
-    outcome = await thread.run(leaves, WallClock(), 5)
+    outcome = await thread.run(leaves, 5)
     assert isinstance(outcome, Raised)
     assert isinstance(outcome.error, SystemExit)
     thread.close()
@@ -54,7 +54,7 @@ async def test_a_scanner_that_waits_for_what_it_has_cancelled_fails_alone() -> N
         part.cancel()
         await part
 
-    outcome = await thread.run(cancels, WallClock(), 5)
+    outcome = await thread.run(cancels, 5)
     assert isinstance(outcome, Raised)
     assert isinstance(outcome.error, asyncio.CancelledError)
     thread.close()
@@ -72,9 +72,9 @@ async def test_a_scanner_that_waits_for_ever_is_cancelled_and_the_next_run_works
     async def works() -> int:
         return 1
 
-    assert await thread.run(waits, WallClock(), 0.05) == ScannerTimedOut(0.05)
+    assert await thread.run(waits, 0.05) == ScannerTimedOut(0.05)
     assert await asyncio.to_thread(ended.wait, 5)
-    assert await thread.run(works, WallClock(), 5) == Returned(1)
+    assert await thread.run(works, 5) == Returned(1)
     thread.close()
 
 
@@ -88,8 +88,8 @@ async def test_a_scanner_that_blocks_its_thread_is_left_alone_and_the_next_run_w
         return 1
 
     async with asyncio.timeout(60):
-        assert await thread.run(blocks, WallClock(), 0.05) == ScannerTimedOut(0.05)
-        assert await thread.run(works, WallClock(), 5) == Returned(1)
+        assert await thread.run(blocks, 0.05) == ScannerTimedOut(0.05)
+        assert await thread.run(works, 5) == Returned(1)
     gate.set()
     thread.close()
 
@@ -101,7 +101,7 @@ async def test_a_blocking_scanner_does_not_stop_the_processs_own_loop() -> None:
     async def blocks() -> None:
         block(0.1)
 
-    running = asyncio.ensure_future(thread.run(blocks, WallClock(), 5))
+    running = asyncio.ensure_future(thread.run(blocks, 5))
     while not running.done():
         turns += 1
         await asyncio.sleep(0.005)

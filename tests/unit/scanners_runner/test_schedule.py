@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.clock import MINUTE, NEVER, WallClock
+from liualgotrader.common.clock import MINUTE, NEVER
 from liualgotrader.scanners_runner.runner import PickTurns, next_due
 
 OPEN = 1_709_908_200_000_000_000
@@ -31,7 +31,7 @@ async def test_picks_of_one_instant_leave_in_the_order_of_the_tradeplan() -> Non
         turns.expect(index, OPEN)
 
     async def finish(index: int) -> None:
-        assert await turns.wait(index, WallClock())
+        assert await turns.wait(index)
         left.append(index)
         turns.expect(index, NEVER)
 
@@ -49,7 +49,7 @@ async def test_nobody_waits_for_a_scanner_of_another_instant() -> None:
     turns.expect(0, OPEN + 1)
     turns.expect(1, OPEN)
     async with asyncio.timeout(60):
-        assert await turns.wait(1, WallClock())
+        assert await turns.wait(1)
 
 
 async def test_patience_with_an_earlier_scanner_ends_after_a_second() -> None:
@@ -57,4 +57,4 @@ async def test_patience_with_an_earlier_scanner_ends_after_a_second() -> None:
     turns.expect(0, OPEN)
     turns.expect(1, OPEN)
     async with asyncio.timeout(60):
-        assert not await turns.wait(1, WallClock())
+        assert not await turns.wait(1)
