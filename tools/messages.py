@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 WORDS = re.compile(r"[^\W\d_]{2,}(?:'\w+)?[,;:.`)]* +[^\W_]+[,;:.`)]* +(?:\w|`|\{)")
-SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|DROP|ALTER|LOCK|COMMENT|FROM|WHERE|AND|JOIN|ON|SET)\s")
+SQL = re.compile(
+    r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|DROP|ALTER|LOCK|COMMENT|FROM|WHERE|AND|JOIN|ON|SET)\s"
+    r"|ON CONFLICT|CASE WHEN|IS NOT NULL|WITH ORDINALITY"
+)
 
 
 def sentences(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -24,7 +27,7 @@ def sentences(tree: ast.Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.JoinedStr):
             inner.update(node.values)
         text = _text(node) if node not in inner else ""
-        if WORDS.search(text) and not SQL.match(text):
+        if WORDS.search(text) and not SQL.search(text):
             yield getattr(node, "lineno", 0), text
 
 

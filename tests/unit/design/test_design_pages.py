@@ -26,3 +26,11 @@ def test_the_walks_name_a_function_at_every_step() -> None:
     steps = re.findall(r"^\d+\. (.+?)(?=^\d+\. |^## |\Z)", (DESIGN / "flow.md").read_text(), re.MULTILINE | re.DOTALL)
     assert len(steps) == 22
     assert [step for step in steps if not NAME.search(step)] == []
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "AGENTS.md"])
+def test_every_file_that_contributors_are_sent_to_is_there(page: str) -> None:
+    house = DESIGN.parent
+    files = re.findall(r"`((?:\w+/)+\w+\.\w+)(?::\w+)?`", (house / page).read_text())
+    assert files
+    assert [file for file in files if not ((house / file).exists() or (house / "liualgotrader" / file).exists())] == []
