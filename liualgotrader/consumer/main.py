@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from liualgotrader.common.config import Secrets, show_session
 from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependencies
@@ -54,10 +53,10 @@ def open_dependencies(child: Child, secrets: Secrets) -> ConsumerDependencies:
         show_session(child.plan, store.pool)  # what the original's code finds in `config.db_conn_pool`
         return store
 
-    def make_loader(live: Callable[[str], Any]) -> DataLoader:
-        return DataLoader(TimeScale.minute, data_api=fetches, clock=child.clock, live=live)
-
-    def make_trader(account: Any) -> Trader:
-        return Trader(child.plan.hours, child.clock, account)
-
-    return ConsumerDependencies(data, open_record, make_loader, make_trader, fetches)
+    return ConsumerDependencies(
+        data,
+        open_record,
+        lambda live: DataLoader(TimeScale.minute, data_api=fetches, clock=child.clock, live=live),
+        lambda account: Trader(child.plan.hours, child.clock, account),
+        fetches,
+    )

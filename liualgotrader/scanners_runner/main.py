@@ -28,10 +28,10 @@ def open_dependencies(child: Child, secrets: Secrets) -> ScannerDependencies:
 
     show_session(child.plan)
     data = open_data(child.plan, secrets)
-
-    def make_loader() -> DataLoader:
-        return DataLoader(TimeScale.minute, data_api=data, clock=child.clock)
-
     return ScannerDependencies(
-        data, make_loader, secrets, child.plan.timings.scanner_answer_seconds, warm_up=data.warm_up
+        data,
+        lambda: DataLoader(TimeScale.minute, data_api=data, clock=child.clock),
+        secrets,
+        child.plan.timings.scanner_answer_seconds,
+        warm_up=data.warm_up,
     )

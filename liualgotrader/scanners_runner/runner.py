@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,15 +144,11 @@ class ScannersRunner:
         """Wait until a pick can reach its strategy at once: everything is loaded, and the other processes are up."""
         child, page = self._child, self._child.page
         until = child.clock.machine() + round(_OTHERS_SECONDS * SECOND)
-        stop = asyncio.ensure_future(child.stopping.wait())
-        either: set[asyncio.Future[Any]] = {warming, stop}
-        await asyncio.wait(either, timeout=_OTHERS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         others = [page.process(name) for name in page.processes if name != child.name]
-        while child.clock.machine() < until and any(page.get(row, Cell.LIFE) == Life.DOWN for row in others):
-            if stop.done():
+        while not child.stopping.is_set() and child.clock.machine() < until:
+            if warming.done() and all(page.get(row, Cell.LIFE) != Life.DOWN for row in others):
                 break
             await child.clock.sleep(_LOOK_SECONDS)
-        stop.cancel()
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Future[None]]) -> None:
         stop = asyncio.ensure_future(self._child.stopping.wait())
@@ -170,26 +167,23 @@ class ScannersRunner:
 
     def _make_all(self) -> dict[int, Scanner]:
         """Return the scanners that are to run, by their place in the tradeplan."""
+        plan, made = self._plan, dict[int, Scanner]()
         self._marks.clear_running()
-        made: dict[int, Scanner] = {}
         for index, (name, table) in enumerate(self._tradeplan.scanners.items()):
-            if name not in self._marks.stopped:
-                with self._marks.running(name):
-                    made[index] = self._make(name, table)
+            if name in self._marks.stopped:
+                continue
+            with self._marks.running(name):
+                scanner = made[index] = make_scanner(
+                    self._dependencies.make_loader(), name, table, Path(plan.tradeplan_dir), seed=f"{plan.seed}/{name}"
+                )
+                scanner.enter(
+                    data_api=self._dependencies.data,
+                    now=self._child.clock.now,
+                    opens_at=plan.hours.opens_at,
+                    tell=partial(self._notice, name),
+                )
         self._settings = InterpreterState(WATCHED)
         return made
-
-    def _make(self, name: str, table: Mapping[str, object]) -> Scanner:
-        folder, seed = Path(self._plan.tradeplan_dir), f"{self._plan.seed}/{name}"
-        scanner = make_scanner(self._dependencies.make_loader(), name, table, folder, seed=seed)
-        hours = self._plan.hours
-        scanner.enter(
-            data_api=self._dependencies.data,
-            now=self._child.clock.now,
-            opens_at=hours.opens_at,
-            tell=lambda text: self._notice(name, text),
-        )
-        return scanner
 
     async def _follow(self, index: int, scanner: Scanner, due: int) -> None:
         """Run one scanner each time it is due; an error ends that run, several in a row end the scanner."""
