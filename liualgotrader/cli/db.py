@@ -14,12 +14,9 @@ from liualgotrader.postgres.embedded_server import (
     DEFAULT_DATABASE,
     EmbeddedServer,
     cluster_of,
-    lock_path,
     prepare,
-    users_file,
-    users_of,
 )
-from liualgotrader.postgres.server_users import locked
+from liualgotrader.postgres.server_users import locked_users
 from liualgotrader.store.store_factory import open_store
 
 SIZES = """
@@ -51,8 +48,7 @@ def stop_command(options: argparse.Namespace, home: Path) -> int:
     """Stop the server, unless programs use it."""
     home = prepare(home)
     cluster = cluster_of(home)
-    with locked(lock_path(home)):
-        users = users_file(home)
+    with locked_users(home) as users:
         users.keep(False)
         pids = sorted({str(user.pid) for user in users.read().users})
         if cluster.postmaster() is None:
@@ -70,7 +66,8 @@ def status_command(options: argparse.Namespace, home: Path) -> int:
     """Say how the server is, without starting it."""
     home = prepare(home)
     cluster = cluster_of(home)
-    usage = users_of(home)
+    with locked_users(home) as users_file:
+        usage = users_file.read()
     pid = cluster.postmaster()
     _say(f"data folder  {home}", f"version      {cluster.programs.version}")
     if pid is None:
@@ -138,8 +135,8 @@ async def _migrate(dsn: str) -> None:
 
 def _keep(home: Path, *, wanted: bool) -> None:
     home = prepare(home)
-    with locked(lock_path(home)):
-        users_file(home).keep(wanted)
+    with locked_users(home) as users:
+        users.keep(wanted)
 
 
 def _database(server: EmbeddedServer, name: str) -> str:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 _SUFFIX = ".dump"  # one archive of pg_dump's custom format for each database, inside a tar file
 _MEMBER = re.compile(rf"[a-z_][a-z0-9_]*{re.escape(_SUFFIX)}")
-# By number: a name with something behind it may exceed 63 bytes, and PostgreSQL would cut it to another database's.
+# By number: PostgreSQL would cut a name with a suffix at 63 bytes, perhaps to that of another database.
 _INCOMING = "_incoming_{}"
 _REPLACED = "_replaced_{}"
 _SECONDS = 3600.0
@@ -48,7 +48,7 @@ def backup(cluster: Cluster, path: Path) -> Sequence[str]:
     except OSError as e:
         raise OutsideError(f"The backup {path} cannot be written: {e.strerror or e}.") from e
     finally:
-        with suppress(OSError):  # nothing is there, or it cannot be reached, which has been said
+        with suppress(OSError):  # it is not there, or the error above has said why
             beside.unlink()
     return names
 
@@ -56,8 +56,7 @@ def backup(cluster: Cluster, path: Path) -> Sequence[str]:
 def restore(cluster: Cluster, path: Path) -> Sequence[str]:
     """Replace databases by those in the file and return their names.
 
-    Everything is loaded under other names first; only when all of it is there do the databases change
-    places.
+    Everything is loaded under other names first; the databases are exchanged only when all of it is there.
 
     Raises:
         ConfigError: if `path` is no backup of ours.
@@ -87,7 +86,7 @@ def _numbered(pattern: str, names: Sequence[str]) -> list[str]:
 def _unpack(path: Path, folder: Path) -> Sequence[Path]:
     try:
         with tarfile.open(path) as archive:
-            # By hand, so that a member can neither name a place outside the folder nor be anything but a dump.
+            # By hand, so that no member lands outside the folder or is anything but a dump.
             for member in archive:
                 source = archive.extractfile(member) if _MEMBER.fullmatch(member.name) else None
                 if source is not None:
@@ -96,7 +95,7 @@ def _unpack(path: Path, folder: Path) -> Sequence[Path]:
     except FileNotFoundError as e:
         raise ConfigError(f"There is no file {path}.") from e
     except (OSError, tarfile.TarError) as e:
-        cause = str(e).splitlines()[0].rstrip(":.")  # a file of another kind is told once for each kind tried
+        cause = str(e).splitlines()[0].rstrip(":.")  # tarfile lists each kind that it has tried
         raise ConfigError(f"{path} is not a backup made by `liu db backup` ({cause}).") from e
     dumps = sorted(folder.glob(f"*{_SUFFIX}"))
     if not dumps:
@@ -135,19 +134,16 @@ def make_current(cluster: Cluster) -> Cluster:
     Raises:
         ConfigError: if the programs that made the data are not installed.
     """
-    for previous in sorted(cluster.home.glob(f"{cluster.data.name}.[0-9]*"), reverse=True):
-        if not cluster.data.exists():  # a crash between the two renames below
-            previous.rename(cluster.data)
+    data = cluster.data
+    for previous in sorted(cluster.home.glob(f"{data.name}.[0-9]*"), reverse=True):
+        if not data.exists():  # a crash between the two renames below
+            previous.rename(data)
     made_by = cluster.major
-    if made_by is not None and made_by != cluster.programs.major:
-        _upgrade(cluster, made_by)
-    cluster.make()
-    return cluster
-
-
-def _upgrade(cluster: Cluster, made_by: int) -> None:
+    if made_by is None or made_by == cluster.programs.major:
+        cluster.make()
+        return cluster
     old = _with_old_programs(cluster, made_by)
-    fresh = replace(cluster, data=cluster.data.with_name(f"{cluster.data.name}.new"))
+    fresh = replace(cluster, data=data.with_name(f"{data.name}.new"))
     archive = cluster.home / "backups" / f"before-postgresql-{cluster.programs.major}.tar"
     _log.warning("postgresql_upgrade from=%d to=%d backup=%s", made_by, cluster.programs.major, archive)
     old.stop()
@@ -164,10 +160,11 @@ def _upgrade(cluster: Cluster, made_by: int) -> None:
         restore(fresh, archive)
     finally:
         fresh.stop()
-    kept = cluster.data.with_name(f"{cluster.data.name}.{made_by}")
+    kept = data.with_name(f"{data.name}.{made_by}")
     shutil.rmtree(kept, ignore_errors=True)
-    cluster.data.rename(kept)
-    fresh.data.rename(cluster.data)
+    data.rename(kept)
+    fresh.data.rename(data)
+    return cluster
 
 
 def _with_old_programs(cluster: Cluster, made_by: int) -> Cluster:

@@ -98,12 +98,12 @@ class Cluster:
         unfinished.rename(self.data)
 
     def _folder(self, folder: Path) -> None:
-        """Make a folder that is the server's alone."""
+        """Make a folder for the server alone."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = folder.lstat()  # in the temp folder a stranger may have put a link there
+            status = folder.lstat()  # in the temp folder another user may have put a link there
             if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (self.account.uid, os.geteuid()):
-                raise ConfigError(f"{folder} belongs to somebody else; remove it or set LIU_HOME to another folder.")
+                raise ConfigError(f"{folder} belongs to another user; remove it or set LIU_HOME to another folder.")
             folder.chmod(0o700)
             self.account.own(folder)
         except OSError as e:
@@ -145,7 +145,12 @@ class Cluster:
             try:
                 run_program([*command, *places], account=self.account, seconds=_START_SECONDS + 10)
             except OutsideError as e:
-                raise OutsideError(self._reason(before, str(e))) from e
+                with suppress(OSError), self.log.open("rb") as log:
+                    log.seek(before)
+                    text = log.read().decode(errors="replace")
+                    if "FATAL" in text or "PANIC" in text:
+                        raise OutsideError(sentence_of("server", text)) from e
+                raise
         if not self.answers_within(_START_SECONDS):
             raise OutsideError(f"PostgreSQL does not answer; its log is {self.log}.")
 
@@ -162,14 +167,6 @@ class Cluster:
         except OSError as e:
             raise ConfigError(f"{self.log} cannot be written: {e.strerror}; set LIU_HOME to another folder.") from e
 
-    def _reason(self, offset: int, otherwise: str) -> str:
-        with suppress(OSError), self.log.open("rb") as log:
-            log.seek(offset)
-            text = log.read().decode(errors="replace")
-            if "FATAL" in text or "PANIC" in text:
-                return sentence_of("server", text)
-        return otherwise
-
     def answers_within(self, seconds: float) -> bool:
         """Return True as soon as the server takes connections, False when its postmaster is gone or time is up."""
         ready = [self.programs.path("pg_isready"), "-q", "-h", str(self.socket_folder), "-p", str(_PORT)]
@@ -184,7 +181,7 @@ class Cluster:
         return False
 
     def stop(self) -> None:
-        """End the postmaster: first politely (work in progress is rolled back), then at once."""
+        """End the postmaster: with a fast shutdown (open transactions are rolled back), then at once."""
         for sign, seconds in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGQUIT, _ORPHAN_SECONDS)):
             pid = self.postmaster()
             if pid is None:

