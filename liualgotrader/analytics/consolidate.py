@@ -1,9 +1,8 @@
 """The end of the day: what each strategy slot gained in each symbol, and each round trip with its R units.
 
-`gain_value` of `gain_loss` is the cash that the slot's executions in the symbol moved, fees paid, to the
-cent what the fills say; a position that is still open counts with what it has cost so far, as it always
-did. `gain_percentage` is of what the first round trip entered, however many executions that took.
-`trade_analysis` holds closed round trips only, those included that began in an earlier session.
+`gain_value` of `gain_loss` is the cash that the slot's executions in the symbol moved, after fees; an open
+position counts with its cost so far. `gain_percentage` relates it to the value that the first round trip entered.
+`trade_analysis` holds closed round trips only, including those that began in an earlier session.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from liualgotrader.common.rows import CarriedPosition, FilledTrade, GainLossRow,
 
 
 class Consolidation(msgspec.Struct, frozen=True):
-    """What one batch came to."""
+    """The results of one batch."""
 
     gains: tuple[GainLossRow, ...]
     analysis: tuple[TradeAnalysisRow, ...]
@@ -40,7 +39,7 @@ async def trades(batch_id: str, store: Store, opening: Mapping[Key, CarriedPosit
 
 
 async def again(batch_id: str, environment: str, store: Store) -> Consolidation:
-    """Consolidate a batch that has ended, as executions of its orders became known since; safe to repeat.
+    """Consolidate a batch again, after late executions of its orders were stored; safe to repeat.
 
     Raises:
         DatabaseUnavailable: if the rows cannot be read or written.

@@ -1,4 +1,4 @@
-"""What a session came to, per strategy, for the person who started it."""
+"""The results of a session by strategy, for the person who started it."""
 
 from __future__ import annotations
 

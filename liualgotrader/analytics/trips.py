@@ -64,7 +64,7 @@ class RoundTrip(msgspec.Struct, frozen=True):
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
-    """What is left of one strategy slot in one symbol; `quantity` is signed."""
+    """The position of one strategy slot in one symbol; `quantity` is signed."""
 
     algo_run_id: int
     strategy: str
@@ -84,7 +84,7 @@ class OpenPosition(msgspec.Struct, frozen=True):
 
 
 class Trips(msgspec.Struct, frozen=True):
-    """All round trips by their end, and what is still open."""
+    """All closed round trips by their end, and the open positions."""
 
     closed: tuple[RoundTrip, ...]
     open: tuple[OpenPosition, ...]
@@ -96,7 +96,7 @@ def percentage(part: Decimal, whole: Decimal) -> Decimal:
 
 
 def sign_of(trade: FilledTrade) -> int:
-    """Return +1 for an execution that adds shares, -1 for one that takes them away."""
+    """Return +1 for a purchase, -1 for a sale."""
     return 1 if trade.operation in _BUYS else -1
 
 
@@ -109,8 +109,8 @@ def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, CarriedPosi
     """Return the round trips in `trades`, per strategy slot and symbol.
 
     An execution that turns a position over ends one trip and begins the next; its fee is shared by
-    quantity. `opening` is what is held from before: its trip began then, at its average cost and with the stop
-    planned then, and belongs to the slot that ends it; the fees paid before count where they were paid.
+    quantity. `opening` is what was carried in: its trip began earlier, at its average cost and with the stop
+    planned then, and belongs to the slot that ends it. Fees paid before are not counted again.
     """
     carried = dict(opening or {})
     running: dict[Key, _RunningTrip] = {}

@@ -82,10 +82,10 @@ class Accounts:
         details: dict[str, Any] | None = None,
         pool: Any = None,
     ) -> None:
-        """Write a movement of cash and move the balance with it; its time is now if none is given, UTC without zone.
+        """Write a cash movement and change the balance by it; the time is now if none is given, and UTC without a zone.
 
-        What a strategy books in `buy_callback` or `sell_callback` for the very fill that it is told of is written by
-        the order gateway, and not again: it books every fill of a strategy with a portfolio, restarts or not.
+        What a strategy books in `buy_callback` or `sell_callback` for the fill of that call is not written again: the
+        order gateway books every fill of a strategy with a portfolio.
         """
         moved, book = Decimal(str(amount)), called.get()
         if book is not None and book.is_booked(account_id, moved):

@@ -31,13 +31,6 @@ LATEST = """
 """
 RUN_SYMBOLS = "SELECT DISTINCT symbol FROM new_trades WHERE algo_run_id = $1 ORDER BY symbol"
 MOVE = "UPDATE new_trades SET algo_run_id = $1 WHERE algo_run_id = $2 AND symbol = $3"
-LATEST_RUN = """
-    SELECT t.algo_run_id
-    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
-    WHERE t.symbol = $1 AND r.algo_name = $2 AND t.expire_tstamp IS NULL
-    ORDER BY t.tstamp DESC, t.trade_id DESC
-    LIMIT 1
-"""
 
 
 class NewTrade:
@@ -103,5 +96,5 @@ class NewTrade:
     @classmethod
     async def get_latest_algo_run_id(cls, symbol: str, strategy_name: str, pool: Any = None) -> int | None:
         """Return the run that traded a symbol for a strategy last, None if none did."""
-        run_id: int | None = await current_pool(pool).fetchval(LATEST_RUN, symbol, strategy_name)
+        run_id: int | None = await current_pool(pool).fetchval(LATEST, symbol, strategy_name)  # its first column
         return run_id

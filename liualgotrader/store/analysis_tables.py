@@ -1,4 +1,4 @@
-"""Results at the end of the day, and portfolios with their cash: what analysis and supervisor write and read."""
+"""Results of batches, and portfolios with their cash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UPSERT_TRADE_ANALYSIS = f"""
         r_units = excluded.r_units,
         tstamp = now()
 """
-# An execution that became known late may make a round trip vanish: its row would count twice.
+# A late execution may remove a round trip, whose row would then count twice.
 CLEAR_GAIN_LOSS = "DELETE FROM gain_loss WHERE algo_run_id = ANY($1::int[])"
 CLEAR_TRADE_ANALYSIS = "DELETE FROM trade_analysis WHERE algo_run_id = ANY($1::int[])"
 PORTFOLIO_ACCOUNT = """
@@ -35,7 +35,7 @@ PORTFOLIO_ACCOUNT = """
     FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
     WHERE portfolio.portfolio_id = $1
 """
-# The table has no unique key (rows of the original may repeat), so the portfolio's row is locked instead.
+# The table has no unique key (the original may have repeated rows), so the portfolio's row is locked.
 LOCK_PORTFOLIO = "SELECT portfolio_id FROM portfolio WHERE portfolio_id = $1 FOR UPDATE"
 ASSOCIATE_PORTFOLIO = """
     INSERT INTO portfolio_batch_ids (portfolio_id, batch_id)

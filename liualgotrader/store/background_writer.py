@@ -1,4 +1,4 @@
-"""Write rows in the background, and again whenever the database was away."""
+"""Write rows in the background, again and again while the database is away."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OpenStore = Callable[[], Awaitable[Store]]
 
 
 class BackgroundWriter(ABC):
-    """Writes what waits in a task of its own; after an attempt that failed it pauses, twice as long each time.
+    """Writes what waits in a task of its own. The pause after a failed attempt doubles each time.
 
-    Only an unavailable database is tried again. Any other error ends the task: see `failed`.
+    Only an unavailable database is tried again; any other error ends the task (see `failed`).
     """
 
     def __init__(self, open_store: OpenStore, clock: Clock, *, first_pause: float, longest_pause: float) -> None:

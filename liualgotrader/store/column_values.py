@@ -1,4 +1,4 @@
-"""Between our values and the columns: instants, text and JSON that PostgreSQL can keep."""
+"""Between our values and the columns: instants, text, JSON and whole rows that PostgreSQL can keep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH = _EPOCH_UTC.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
 
-# Shares of an execution `t` of new_trades, negative where it sold; buy_short bought a short position back.
+# Signed shares of the execution `t` of new_trades; buy_short bought a short position back.
 SIGNED = "CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END"
 
 

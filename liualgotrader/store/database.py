@@ -27,14 +27,14 @@ _BAD_LOGIN = ("28", "3D", "42501")  # invalid authorization, no such database, n
 
 
 class Database:
-    """Connections that come back by themselves after the server was away.
+    """A pool of connections that recovers by itself after the server was away.
 
     Every call raises DatabaseUnavailable while the server cannot be reached, and BadData if a row cannot be stored as
     it is.
     """
 
     def __init__(self, pool: Pool, connect: Callable[[float | None], Awaitable[Connection]]) -> None:
-        self.pool = pool  # also for code of users that was written for the original
+        self.pool = pool  # also for user code written for the original
         self._connect = connect
 
     @asynccontextmanager
@@ -48,13 +48,13 @@ class Database:
                 yield connection
             except Exception as e:
                 if isinstance(as_our_error(e), DatabaseUnavailable):
-                    with suppress(InterfaceError):  # the pool may have noticed it and taken it back itself
+                    with suppress(InterfaceError):  # the pool may have noticed and released it itself
                         connection.terminate()  # cleaning a lost connection would fail on it again
                 raise
             finally:
                 try:
                     await self.pool.release(connection)
-                except Exception as e:  # asyncpg has cut it; the next call notices that the server is gone
+                except Exception as e:  # the connection is broken; the next call reports that the server is gone
                     if as_our_error(e) is None:
                         raise
 
@@ -90,12 +90,12 @@ class Database:
             return await self._connect(None if patient else COMMAND_SECONDS)
 
     async def close(self) -> None:
-        """End all connections; one that is stuck is cut."""
+        """Close all connections; one that hangs is cut."""
         try:
             await asyncio.wait_for(self.pool.close(), _CLOSE_SECONDS)
         except TimeoutError:
             self.pool.terminate()
-        except Exception as e:  # the server is gone, and with it what there was to close
+        except Exception as e:  # the server is gone, so there is nothing to close
             self.pool.terminate()
             if as_our_error(e) is None:
                 raise
@@ -127,7 +127,7 @@ async def open_database(dsn: str) -> Database:
             async with pool.acquire():  # a server that is away is noticed here
                 pass
         except (ValueError, asyncpg.ClientConfigurationError):
-            # The library's words may quote the address, which may hold a password.
+            # asyncpg's message may quote the address, which may hold a password.
             raise ConfigError(
                 "DSN is not the address of a PostgreSQL database: it reads"
                 " postgresql://user:password@host:port/database."
@@ -137,7 +137,7 @@ async def open_database(dsn: str) -> Database:
 
 @contextmanager
 def our_errors() -> Iterator[None]:
-    """Raise what asyncpg raises as an error of ours."""
+    """Raise asyncpg's errors as errors of ours."""
     try:
         yield
     except Exception as e:
@@ -153,13 +153,13 @@ def as_our_error(e: Exception) -> LiuError | None:
     if isinstance(e, PostgresError):
         state, words = e.sqlstate or "", _words(e)
         if state.startswith(_BAD_LOGIN):
-            return ConfigError(f"PostgreSQL does not let us in: {words}; check DSN.")
+            return ConfigError(f"PostgreSQL refuses the connection: {words}; check DSN.")
         if state.startswith(_ASK_AGAIN) or state == _READ_ONLY:
-            return DatabaseUnavailable(f"PostgreSQL cannot do it now: {words}.")
+            return DatabaseUnavailable(f"PostgreSQL cannot do this now: {words}.")
         return BadData(f"A row cannot be stored: {words}.") if state.startswith(_BAD_ROW) else None
     if isinstance(e, (OSError, TimeoutError, EOFError)):  # refused, reset, no socket file, no answer
         return DatabaseUnavailable(f"PostgreSQL cannot be reached ({_words(e)}); rows wait until it can.")
-    # asyncpg answers so on a connection to which the server, dying, has said good-bye while it was idle.
+    # asyncpg says so of an idle connection that the server closed as it shut down.
     dead = isinstance(e, InternalClientError) and "cannot switch to state" in str(e)
     if dead or (isinstance(e, InterfaceError) and "clos" in str(e)):  # "is closed", "was closed in the middle"
         return DatabaseUnavailable("The connection to PostgreSQL was lost; rows wait until it is back.")
@@ -176,7 +176,7 @@ _current: list[Pool] = []  # at most one; a program has one record
 
 
 def set_pool(pool: Any) -> None:
-    """Name the pool for code that was written for the original; None takes it away."""
+    """Set the pool for code written for the original; None clears it."""
     _current[:] = [] if pool is None else [pool]
 
 

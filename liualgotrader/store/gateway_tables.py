@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NOTHING = Progress()
 
-# A gateway that was killed a moment ago may still be on the server's books.
+# The server may not have noticed yet that the gateway before was killed.
 WAIT_AT_MOST = "SET lock_timeout = '3s'"
 TAKE_LOCK = "SELECT pg_advisory_lock($1)"
 NEXT_GENERATION = """
@@ -37,14 +37,14 @@ NEXT_GENERATION = """
     ON CONFLICT (account_digest) DO UPDATE SET generation = account_lease.generation + 1, taken_at = now()
     RETURNING generation
 """
-# A digest that stands there already stays: of equal keys `||` takes the right one.
+# A stored digest stays: of equal keys `||` keeps the right one.
 REMEMBER_ACCOUNT = """
     UPDATE batch SET configuration = jsonb_build_object('account_digest', $2::text) || configuration
     WHERE batch_id = $1
     RETURNING configuration ->> 'account_digest'
 """
 GENERATION = "SELECT generation FROM account_lease WHERE account_digest = $1"
-# Locks the row until the transaction ends, so that two callers cannot both find the same number.
+# Locks the row until the transaction ends, so that no two callers find the same number.
 LOCK_PROGRESS = """
     INSERT INTO gateway_progress (batch_id, row_number, digest) VALUES ($1, 0, '')
     ON CONFLICT (batch_id) DO UPDATE SET row_number = gateway_progress.row_number
@@ -94,7 +94,7 @@ UPSERT_PLANS = f"""
     ON CONFLICT (algo_run_id, symbol) DO UPDATE SET
         at = excluded.at, planned_stop = excluded.planned_stop, planned_target = excluded.planned_target
 """
-# The executions since the run was last flat in the symbol, as far as they have no stop or target of their own.
+# The executions since the run was last flat in the symbol that have no stop or target of their own.
 COMPLETE_TRADES = f"""
     UPDATE new_trades AS held SET
         stop_price = coalesce(held.stop_price, p.planned_stop), target_price = coalesce(held.target_price, p.planned_target)
@@ -179,8 +179,8 @@ class GatewayTables(Tables):
     async def apply(self, batch_id: str, rows: Sequence[Row], before: Progress = _NOTHING) -> Progress:
         """Write the gateway's next rows in one transaction.
 
-        After an exception nothing of the call is stored, unless the server was lost while it committed. Then calling
-        again with the same rows, or more, is right in either case: what is stored is passed over.
+        After an exception nothing of the call is stored, unless the server was lost during the commit. In both cases
+        the caller calls again with the same rows, or more: rows that are stored are skipped.
 
         Raises:
             RecordDiffers: if what is stored is neither `before` nor the outcome of these rows up to one of them.
@@ -211,10 +211,10 @@ def _digest(account_number: str) -> str:
 
 
 def rows_after(stored: Progress, rows: Sequence[Row], before: Progress) -> tuple[Sequence[Row], Progress]:
-    """Return which of the rows that follow on `before` are not stored yet, and the progress after the last of them.
+    """Return the rows after `before` that are not stored yet, and the progress after the last row.
 
     Raises:
-        RecordDiffers: if they do not lead from `before` over what is stored.
+        RecordDiffers: if what is stored is not on the way from `before` to the last row.
     """
     at, fresh = before, rows if before.agrees(stored) else None
     for place, row in enumerate(rows, 1):
@@ -235,9 +235,9 @@ def progress_of(row: Mapping[str, Any] | None) -> Progress:
 
 
 def _parts(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
-    """Yield the rows in parts, in which no execution follows a plan of the same position.
+    """Yield the rows in parts that can be written table by table.
 
-    A plan completes what was executed before it, so that each part can be written table by table.
+    A plan completes the executions before it, so no execution follows a plan of its position in one part.
     """
     part: list[Row] = []
     planned: set[tuple[int, str]] = set()
@@ -253,7 +253,7 @@ def _parts(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
 
 
 async def _write(connection: Connection, rows: Iterable[Row]) -> None:
-    # Of several states of one order the last counts; of an execution told twice the first.
+    # The last state of an order counts, and the first report of an execution.
     orders: dict[str, OrderRow] = {}
     events: list[OrderEventRow] = []
     trades: dict[str, TradeRow] = {}
@@ -314,9 +314,9 @@ async def _book(connection: Connection, trades: Mapping[str, TradeRow]) -> None:
 
 
 async def _save_plans(connection: Connection, plans: Sequence[PlanRow]) -> None:
-    """Write where stops and targets are now; executions that have none get the first that is known for their position.
+    """Write the newest stops and targets; executions without one get the first one of their position.
 
-    What is risked at entry is known only then to a strategy that writes its stop once it has heard of its fill.
+    A strategy may set its stop only after its fill: the risk taken at entry is known from then on.
     """
     newest: dict[tuple[int, str], PlanRow] = {}
     first: dict[tuple[int, str], PlanRow] = {}

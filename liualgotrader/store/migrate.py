@@ -1,7 +1,6 @@
-"""Bring a database to the tables of this version, step by step, each step once, all of them or none.
+"""Bring a database to the tables of this version: the steps that it lacks, each once, all of them or none.
 
-Before the first step the tables that are there are looked at: a database that holds somebody else's tables under
-names of ours is refused and stays as it is.
+A database that holds another program's tables under names of ours is refused and stays as it is.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ def _foreign(tables: Sequence[str]) -> ConfigError:
     named = ", ".join(sorted(tables)[:_NAMED]) + (", …" if len(tables) > _NAMED else "")
     return ConfigError(
         f"The database holds tables that LiuAlgoTrader would make and has not made ({named}), so it belongs to something"
-        " else. Nothing was changed: name a database of its own in DSN, an empty one for example."
+        " else. Nothing was changed: set DSN to a database for LiuAlgoTrader alone, for example an empty one."
     )
 
 

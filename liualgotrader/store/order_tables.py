@@ -1,4 +1,4 @@
-"""Orders with their executions as they are stored: those of earlier batches that have no end, and all of one batch."""
+"""Stored orders with their executions: the unfinished ones of earlier batches, and all of one batch."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ TRADES = """
     WHERE r.batch_id = $1 AND t.qty > 0 AND t.expire_tstamp IS NULL
     ORDER BY t.tstamp, t.trade_id
 """
-# Rows that restate a position or write it off are no trades.
+# Rows that restate a position or write it off are not trades.
 TRADED_BEFORE = f"""
     SELECT
         t.symbol,

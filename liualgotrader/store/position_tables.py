@@ -1,4 +1,4 @@
-"""What a strategy's executions of several sessions add up to: the positions carried from one into the next."""
+"""The positions that a strategy carries from one session into the next: the sum of its executions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from liualgotrader.common.rows import CarriedPosition
 from liualgotrader.store.column_values import SIGNED, row_from
 from liualgotrader.store.database import Tables
 
-# Which runs of a strategy count. Earlier is what began to be written earlier: ids grow, whatever the clocks say.
+# Which runs of a strategy count. Ids say what came earlier: they grow whatever the clocks say.
 BEFORE_BATCH = """r.batch_id <> $3
       AND r.algo_run_id < coalesce((SELECT min(algo_run_id) FROM algo_run WHERE batch_id = $3), 2147483647)"""
 UP_TO_BATCH = """r.batch_id IS NOT NULL
@@ -44,8 +44,8 @@ PLANS_OF_POSITIONS = """
     WHERE r.algo_env = $1 AND r.algo_name = $2 AND {runs} AND p.symbol = ANY($4)
     ORDER BY p.algo_run_id
 """
-# Stops that the broker keeps: they protect a position for which the strategy has planned none. Of several the price
-# reaches the highest first that sells, and the lowest that buys a short position back.
+# Stop orders at the broker protect a position for which the strategy has planned no stop. Of several the one that the
+# price reaches first counts: the highest that sells, the lowest that buys a short position back.
 RESTING_STOPS = """
     SELECT o.symbol, o.side, CASE o.side WHEN 'buy' THEN min(o.stop_price) ELSE max(o.stop_price) END AS stop_price
     FROM orders o JOIN algo_run r ON r.algo_run_id = o.algo_run_id

@@ -1,6 +1,6 @@
 """Print all tables as one readable script: `python -m liualgotrader.store.schema > database/schema.sql`.
 
-The migrations make a database; this says what they made. A test proves that the script makes the same.
+The migrations make a database; this prints what they made. A test proves that the script makes the same.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ UNFINISHED_BATCHES = """
     WHERE environment = $1 AND ended_at IS NULL
     ORDER BY recorded_at DESC
 """
-# The update changes nothing: it makes the statement return the id of a row that is there already.
+# The update changes nothing: it lets the statement return the id of an existing row.
 BEGIN_ALGO_RUN = """
     INSERT INTO algo_run (algo_name, algo_env, build_number, parameters, start_time, batch_id, slot)
     VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7)
@@ -152,7 +152,7 @@ class SessionTables(Tables):
         return {row["symbol"]: row["consumer"] for row in rows}
 
     async def save_picks(self, picks: Sequence[PickRow]) -> None:
-        """Write picks; one that is written already (same batch, symbol, scanner, strategy and time) is passed over."""
+        """Write picks, each batch, symbol, scanner, strategy and time once."""
         if not picks:
             return
         rows = [{_PICK_COLUMNS.get(name, name): v for name, v in columns_of(pick).items()} for pick in picks]
@@ -164,7 +164,7 @@ class SessionTables(Tables):
         return [row_from(PickRow, row) for row in rows]
 
     async def save_reject(self, batch_id: str, strategy: str, symbol: str, at: int) -> None:
-        """Write that the strategy is never called for the symbol again in this batch."""
+        """Write that the strategy is not called for the symbol again in this batch."""
         await self._database.execute(SAVE_REJECT, batch_id, strategy, symbol, utc_aware(at))
 
     async def rejects(self, batch_id: str) -> Sequence[tuple[str, str]]:
@@ -173,12 +173,12 @@ class SessionTables(Tables):
         return [(row["strategy_name"], row["symbol"]) for row in rows]
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None:
-        """Write signals; one that is written already is passed over, and of an order's outcomes the last counts."""
+        """Write signals once each; the last outcome of an order counts."""
         if not signals:
             return
         rows: dict[UUID, dict[str, object]] = {}
         for signal in signals:
-            # What becomes of an order is told later: its outcome is no part of what makes the signal one of its own.
+            # The outcome of an order comes later, so it does not identify the signal.
             outcome = "" if signal.client_order_id is not None else clean_text(signal.outcome)
             same = (
                 *(signal.batch_id, signal.slot, signal.symbol, signal.at),

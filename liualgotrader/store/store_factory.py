@@ -41,7 +41,7 @@ async def open_store(dsn: str, *, migrate: bool = False) -> PostgresStore:
     return PostgresStore(database)
 
 
-async def look_at(dsn: str, portfolios: Collection[str] = ()) -> tuple[bool, list[str]]:
+async def inspect_database(dsn: str, portfolios: Collection[str] = ()) -> tuple[bool, list[str]]:
     """Return whether the tables at `dsn` are as this version has them, and which `portfolios` are not in them.
 
     Nothing is changed.

@@ -140,9 +140,9 @@ async def look_at_record(settings: Settings, request: TraderRequest, portfolios:
 
 
 async def _would_change(dsn: str, portfolios: Collection[str]) -> str:
-    from liualgotrader.store.store_factory import look_at
+    from liualgotrader.store.store_factory import inspect_database
 
-    complete, unknown = await look_at(dsn, portfolios)
+    complete, unknown = await inspect_database(dsn, portfolios)
     if unknown:
         raise no_portfolio(unknown[0])
     return "" if complete else ", whose tables would be made or brought to this version"
