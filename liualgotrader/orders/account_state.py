@@ -8,7 +8,7 @@ from decimal import Decimal
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import BrokerAccount, BrokerActivity
-from liualgotrader.common.rows import ActivityRow, TradedBefore
+from liualgotrader.common.rows import ActivityRow
 from liualgotrader.orders.closing import flatten, guard_stopped, take_back_everything
 from liualgotrader.orders.desk_messages import Announce, KillSwitch, Prices
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
@@ -60,11 +60,6 @@ def on_prices(state: DeskState, message: Prices) -> None:
             state.outputs.warn("WARNING", f"{symbol}: {unknown}")
     guard_stopped(state, message.prices)
     _check_loss(state)
-
-
-def on_traded_before(state: DeskState, message: TradedBefore) -> None:
-    """Count what this session's strategies have traded today in earlier batches."""
-    state.day.traded_before(message)
 
 
 def _check_loss(state: DeskState) -> None:

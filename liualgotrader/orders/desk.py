@@ -32,29 +32,7 @@ from liualgotrader.orders import (
     reconcile,
     resolving,
 )
-from liualgotrader.orders.desk_messages import (
-    Answer,
-    Begin,
-    BrokerSnapshot,
-    Carried,
-    Condition,
-    Decision,
-    Earlier,
-    Flatten,
-    Input,
-    KillSwitch,
-    Leave,
-    Missing,
-    OrderFound,
-    Prices,
-    Reconnected,
-    Recovered,
-    Resolve,
-    Restated,
-    Resume,
-    StopSlotTrading,
-    Tick,
-)
+from liualgotrader.orders import desk_messages as messages
 from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
 from liualgotrader.orders.order import DeskOrder, Origin
@@ -78,17 +56,17 @@ class Desk:
 
     # --- deciding ----------------------------------------------------------------------------------
 
-    def decide(self, message: Input, now: int, machine: int) -> list[Decision]:
+    def decide(self, message: messages.Input, now: int, machine: int) -> list[messages.Decision]:
         """Return what follows from one input, in order; `now` is market time and `machine` machine time, ns.
 
         Carry out the decisions only after the input is on disk.
         """
         restarted = self._state is not None
-        if self._state is None and isinstance(message, Begin):
+        if self._state is None and isinstance(message, messages.Begin):
             self._state = DeskState(message)
         state = self.state
         state.now, state.machine = now, machine
-        if isinstance(message, Begin):
+        if isinstance(message, messages.Begin):
             on_begin(state, message, restarted=restarted)
         else:
             _HANDLERS[type(message)](state, message)
@@ -113,7 +91,7 @@ class Desk:
         """The machine instant at which it wants a `Tick`; while there is one, an order's fate is being found out."""
         return self.state.machine_alarms.next()
 
-    def relevant(self, snapshot: BrokerSnapshot) -> BrokerSnapshot:
+    def relevant(self, snapshot: messages.BrokerSnapshot) -> messages.BrokerSnapshot:
         """Return what of a snapshot is worth writing down and deciding on."""
         return reconcile.relevant(self.state, snapshot)
 
@@ -201,9 +179,9 @@ class Desk:
         """Return the batches whose orders were brought up to date."""
         return sorted({left.order.batch_id for left, _ in self.state.orders.earlier.values()})
 
-    def has_taken_up(self, held: Carried | Restated | Missing) -> bool:
+    def has_taken_up(self, held: messages.Carried | messages.Restated | messages.Missing) -> bool:
         """Whether what a slot held before the batch is known already."""
-        if isinstance(held, Missing):
+        if isinstance(held, messages.Missing):
             return (held.slot, held.symbol) in self.state.quarantine.missing
         return bool(self.state.positions.held(held.slot, held.symbol))
 
@@ -257,7 +235,7 @@ def _resting_stop(state: DeskState, slot: int, symbol: str, held: Decimal) -> De
     return max(stops.values()) if stops and covered else None
 
 
-def on_begin(state: DeskState, message: Begin, *, restarted: bool) -> None:
+def on_begin(state: DeskState, message: messages.Begin, *, restarted: bool) -> None:
     state.take_terms(message)
     state.broker_view.begin()
     state.conditions.pop(LEAVING, None)
@@ -270,7 +248,7 @@ def on_begin(state: DeskState, message: Begin, *, restarted: bool) -> None:
         _ask_after_restart(state)
 
 
-def _with_consequences(state: DeskState) -> list[Decision]:
+def _with_consequences(state: DeskState) -> list[messages.Decision]:
     """Return the decisions, with those that follow from orders having ended or filled."""
     turns = MOST_TURNS + len(state.changed)  # after an outage much may arrive at once
     for _ in range(turns):
@@ -318,18 +296,18 @@ def _remember_rejections(state: DeskState, order: DeskOrder) -> None:
 # --- one function for each kind of input -----------------------------------------------------------------
 
 
-def on_carried(state: DeskState, message: Carried) -> None:
+def on_carried(state: DeskState, message: messages.Carried) -> None:
     resolving.found_again(state, message.slot, message.symbol)
     rebuilding.carry_on(state, message)
     rebuilding.take_over(state, message.slot, message.symbol)
 
 
-def on_recovered(state: DeskState, message: Recovered) -> None:
+def on_recovered(state: DeskState, message: messages.Recovered) -> None:
     rebuilding.on_recovered(state, message)
     _ask_after_restart(state)
 
 
-def on_restated(state: DeskState, message: Restated) -> None:
+def on_restated(state: DeskState, message: messages.Restated) -> None:
     resolving.found_again(state, message.slot, message.symbol)
     resolving.on_restated(state, message)
     rebuilding.take_over(state, message.slot, message.symbol)
@@ -341,20 +319,20 @@ def on_declare(state: DeskState, message: Declare) -> None:
         closing.liquidate(state)
 
 
-def on_reconnected(state: DeskState, _: Reconnected) -> None:
+def on_reconnected(state: DeskState, _: messages.Reconnected) -> None:
     state.broker_view.connect()
     if reconcile.WAITING not in state.conditions:
         state.condition(reconcile.WAITING, reconcile.RECONNECTED_TEXT, quiet=True)
     state.ask_reconcile()
 
 
-def on_condition(state: DeskState, message: Condition) -> None:
+def on_condition(state: DeskState, message: messages.Condition) -> None:
     state.condition(message.name, message.text)
     if message.takes_back:
         closing.take_back_entries(state, message.text)
 
 
-def on_leave(state: DeskState, message: Leave) -> None:
+def on_leave(state: DeskState, message: messages.Leave) -> None:
     state.condition(LEAVING, message.reason, quiet=True)
     closing.take_back_entries(state, message.reason)
     exits.on_leave(state)
@@ -362,7 +340,7 @@ def on_leave(state: DeskState, message: Leave) -> None:
         resolving.write_off(state)
 
 
-def on_tick(state: DeskState, _: Tick) -> None:
+def on_tick(state: DeskState, _: messages.Tick) -> None:
     clocks = (state.market.take(state.now), state.machine_alarms.take(state.machine))
     for due, key in itertools.chain(*clocks):
         if due is Due.LIQUIDATE:
@@ -383,12 +361,12 @@ _OF_ORDERS: Mapping[Due, Callable[[DeskState, DeskOrder], None]] = {
     Due.WAITED: exits.give_up,
 }
 _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
-    Carried: on_carried,
-    Recovered: on_recovered,
-    Earlier: rebuilding.on_earlier,
-    Restated: on_restated,
-    Missing: resolving.on_missing,
-    Resolve: resolving.on_resolve,
+    messages.Carried: on_carried,
+    messages.Recovered: on_recovered,
+    messages.Earlier: rebuilding.on_earlier,
+    messages.Restated: on_restated,
+    messages.Missing: resolving.on_missing,
+    messages.Resolve: resolving.on_resolve,
     OrderIntent: intents.on_order,
     CancelIntent: intents.on_cancel,
     ReplaceIntent: intents.on_replace,
@@ -396,17 +374,17 @@ _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
     Declare: on_declare,
     BrokerUpdate: broker_side.on_update,
     BrokerAccount: account_state.on_account,
-    Answer: broker_side.on_answer,
-    OrderFound: broker_side.on_found,
-    Reconnected: on_reconnected,
-    BrokerSnapshot: reconcile.on_snapshot,
-    Tick: on_tick,
-    Condition: on_condition,
-    KillSwitch: account_state.kill,
-    Resume: lambda state, _: account_state.resume(state),
-    Flatten: lambda state, message: closing.flatten(state, message.slot, message.reason),
-    StopSlotTrading: lambda state, message: closing.stop_slot(state, message.slot, message.reason),
-    Leave: on_leave,
-    Prices: account_state.on_prices,
-    TradedBefore: account_state.on_traded_before,
+    messages.Answer: broker_side.on_answer,
+    messages.OrderFound: broker_side.on_found,
+    messages.Reconnected: on_reconnected,
+    messages.BrokerSnapshot: reconcile.on_snapshot,
+    messages.Tick: on_tick,
+    messages.Condition: on_condition,
+    messages.KillSwitch: account_state.kill,
+    messages.Resume: lambda state, _: account_state.resume(state),
+    messages.Flatten: lambda state, message: closing.flatten(state, message.slot, message.reason),
+    messages.StopSlotTrading: lambda state, message: closing.stop_slot(state, message.slot, message.reason),
+    messages.Leave: on_leave,
+    messages.Prices: account_state.on_prices,
+    TradedBefore: lambda state, message: state.day.traded_before(message),
 }

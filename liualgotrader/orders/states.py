@@ -66,17 +66,7 @@ TABLE: Mapping[S, Mapping[OrderStep, S]] = {
     S.REFUSED: {},
 }
 
-OF_BROKER: Mapping[S, OrderStep] = {
-    S.ACKNOWLEDGED: OrderStep.ACKNOWLEDGED,
-    S.PARTIALLY_FILLED: OrderStep.PARTIALLY_FILLED,
-    S.PENDING_CANCEL: OrderStep.CANCEL_ASKED,
-    S.PENDING_REPLACE: OrderStep.REPLACE_ASKED,
-    S.FILLED: OrderStep.FILLED,
-    S.CANCELED: OrderStep.CANCELED,
-    S.EXPIRED: OrderStep.EXPIRED,
-    S.REPLACED: OrderStep.REPLACED,
-    S.REJECTED: OrderStep.REJECTED,
-}
+OF_BROKER: Mapping[S, OrderStep] = {state: step for step, state in _KNOWN.items()}
 """The step that the broker's own view of an order stands for."""
 
 
