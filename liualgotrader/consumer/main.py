@@ -30,7 +30,7 @@ def run(run_dir: str, control: Connection, index: int, queues: Queues | None = N
 def open_dependencies(child: Child, secrets: Secrets) -> ConsumerDependencies:
     """Return what the session's plan names; nothing is called yet."""
     from liualgotrader.common.types import TimeScale
-    from liualgotrader.data.data_factory import open_data, open_hasty_data
+    from liualgotrader.data.data_factory import open_data
     from liualgotrader.data.loader import DataLoader
     from liualgotrader.trading.base import Trader
 
@@ -38,7 +38,7 @@ def open_dependencies(child: Child, secrets: Secrets) -> ConsumerDependencies:
     data = open_data(child.plan, secrets)
     timings = child.plan.timings
     fetches = Fetches(
-        open_hasty_data(child.plan, secrets),
+        open_data(child.plan, secrets, once=True),
         child.status,
         seconds=min(timings.strategy_fetch_seconds, _OF_THE_ANSWER * timings.strategy_answer_seconds),
         making_seconds=timings.broker_timeout_seconds,

@@ -20,29 +20,19 @@ if TYPE_CHECKING:
 CONNECTORS = ("alpaca",)
 
 
-def open_data(plan: SessionPlan, secrets: Secrets) -> AlpacaData:
+def open_data(plan: SessionPlan, secrets: Secrets, *, once: bool = False) -> AlpacaData:
     """Return the history that the plan names; nothing is called yet.
 
+    With `once`, for callers that others wait for, each question is asked once.
+
     Raises:
         ConfigError: if no adapter has that name.
     """
+    timings = plan.timings
+    seconds, tries = (timings.strategy_fetch_seconds, 1) if once else (timings.broker_timeout_seconds, 3)
     return data_for(
-        plan.data_connector,
-        plan.endpoints,
-        secrets,
-        feed=plan.data_feed,
-        timeout_seconds=plan.timings.broker_timeout_seconds,
+        plan.data_connector, plan.endpoints, secrets, feed=plan.data_feed, timeout_seconds=seconds, tries=tries
     )
-
-
-def open_hasty_data(plan: SessionPlan, secrets: Secrets) -> AlpacaData:
-    """Return the same history for callers that others wait for: each question is asked once.
-
-    Raises:
-        ConfigError: if no adapter has that name.
-    """
-    seconds = plan.timings.strategy_fetch_seconds
-    return data_for(plan.data_connector, plan.endpoints, secrets, feed=plan.data_feed, timeout_seconds=seconds, tries=1)
 
 
 def data_for(

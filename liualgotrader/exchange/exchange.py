@@ -67,7 +67,7 @@ class Exchange:
     def open_account(self, account_id: str, cash: Decimal) -> None:
         """Open an account with `cash` US dollars; ValueError if the id is taken."""
         if account_id in self._venue.accounts:
-            raise ValueError(f"there is an account {account_id} already")
+            raise ValueError(f"account {account_id} exists already")
         units = value_units(cash)
         ledger = AccountLedger(account_id=account_id, cash=units, created_at=self._venue.now, last_equity=units)
         self._venue.accounts[account_id] = TradedAccount(ledger)

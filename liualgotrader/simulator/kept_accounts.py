@@ -38,9 +38,7 @@ def restore(exchange: Exchange, spec: MarketSpec, session: ExchangeSession, tape
     except ValueError as e:
         raise ConfigError(f"{path} is not a market's state; name another file or delete it.") from e
     if day.decode() > spec.day:
-        raise ConfigError(
-            f"{path} holds the accounts after {day.decode()}; {spec.day} lies before, choose a later day."
-        )
+        raise ConfigError(f"{path} holds accounts as of {day.decode()}, which is after {spec.day}; choose a later day.")
     if day.decode() < spec.day:
         since, ratios = date.fromisoformat(day.decode()), {}
         if isinstance(tape, ColumnTape):
@@ -64,4 +62,6 @@ def keep(exchange: Exchange, spec: MarketSpec) -> None:
     try:
         replace_file(path, spec.day.encode() + b"\n" + exchange.snapshot_state())
     except OSError as e:
-        raise OutsideError(f"the market's accounts cannot be kept in {path}: {e.strerror}, make room there") from e
+        raise OutsideError(
+            f"the market's accounts cannot be written to {path}: {e.strerror}; free some space there"
+        ) from e

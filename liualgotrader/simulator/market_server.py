@@ -232,9 +232,9 @@ def session_of_tape(tape: Tape, history: HistorySource, symbols: SymbolTable) ->
 def rules_of(spec: MarketSpec) -> Rules:
     """Return the exchange's rules. Raises `ConfigError` for a profile or fees that there are not."""
     if spec.fill_profile not in list(FillProfile):
-        raise ConfigError(f"No fill profile is named {spec.fill_profile}; there are {', '.join(FillProfile)}.")
+        raise ConfigError(f"Unknown fill profile {spec.fill_profile}; choose one of: {', '.join(FillProfile)}.")
     if spec.fees not in FEES:
-        raise ConfigError(f"No fees are named {spec.fees}; there are {', '.join(FEES)}.")
+        raise ConfigError(f"Unknown fees {spec.fees}; choose one of: {', '.join(FEES)}.")
     return Rules(profile=spec.fill_profile, fees=FEES[spec.fees], latency_ns=spec.latency)
 
 

@@ -129,7 +129,7 @@ class ColumnTape(ABC):
         if self._quotes_of_session and self._crossed_of_session == self._quotes_of_session:
             raise ConfigError(
                 f"Every one of the {self._quotes_of_session:,} quotes in the session of {self.day} is crossed (bid above"
-                f" ask), so no order could fill; see whether bid and ask are interchanged, as in {self._worst()}."
+                f" ask), so no order could fill; check whether bid and ask are swapped, as in {self._worst()}."
             )
 
     def _worst(self) -> str:
@@ -214,8 +214,8 @@ class ColumnTape(ABC):
         text = f"{symbol} opens at {opening:g} after a close of {close:g}, as over a {ratio_text(ratio)} split"
         known = next((split for split in self.splits(symbol) if split.day == self.day), None)
         if known is not None:
-            return f"{text}, although history is adjusted for the split {known}: see whether it was adjusted already."
-        return f"{text} that {self._where_splits(symbol)} does not tell: its history is not adjusted, and scanners see a gap."
+            return f"{text}, although history is adjusted for the split {known}: check whether it was adjusted before."
+        return f"{text} that {self._where_splits(symbol)} does not list: its history is not adjusted, and scanners see a gap."
 
     def _where_splits(self, symbol: str) -> Path | str:
         """Return the file that would name a split."""
@@ -236,7 +236,7 @@ def played_session(day: date, what: str, *, bypass: bool = False) -> TradingSess
     if session is None and bypass:
         return whole_day(day)
     if session is None:
-        raise ConfigError(f"The exchange is shut on {day}, so {what} cannot be played; choose a trading day.")
+        raise ConfigError(f"The exchange is closed on {day}, so {what} cannot be played; choose a trading day.")
     return session
 
 

@@ -114,7 +114,7 @@ class _Table:
         for path in self._paths:
             named = path.stem.upper() if path.parent != folder else None
             if named is not None and not is_symbol(named):
-                raise ConfigError(f"The name of {path} is no symbol: {SYMBOL_RULE}.")
+                raise ConfigError(f"The name of {path} is not a symbol: {SYMBOL_RULE}.")
             self._parts.append(read_table(path, fields, named))
         self.by_symbol: dict[str, _Rows] = {}
         if not self._parts:

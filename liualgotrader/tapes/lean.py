@@ -200,7 +200,7 @@ def _check_figures(path: Path, columns: dict[str, Any]) -> None:
         if len(wrong):
             row, value = int(wrong[0]), float(values[wrong[0]])
             bound = f"{least:g} or more" if value < least else f"{most:.15g} or less"
-            what = "is no number" if np.isnan(value) else f"is {value:.15g}, but must be {bound}"
+            what = "is not a number" if np.isnan(value) else f"is {value:.15g}, but must be {bound}"
             raise ConfigError(f"{path}, line {row + 1}: its {name} {what}.")
     if "open" in columns and (bar := impossible_bar(*(columns[n] for n in _BAR_TRADE[1:5]))) is not None:
         prices = (float(columns[n][bar]) / PRICE_SCALE for n in _BAR_TRADE[1:5])
@@ -208,5 +208,5 @@ def _check_figures(path: Path, columns: dict[str, Any]) -> None:
     if "ms" in columns:
         back = np.flatnonzero(np.diff(columns["ms"]) < (0 if "suspicious" in columns else 1))
         if len(back):
-            what = "its time does not follow that of the line before; rows go from early to late, one for each bar"
+            what = "its time is not after that of the line before; rows must ascend, one for each bar"
             raise ConfigError(f"{path}, line {int(back[0]) + 2}: {what}.")

@@ -53,7 +53,7 @@ def symbols_of(folder: Path, day: date) -> list[str]:
     folders = {p.parent for r in _RESOLUTIONS for p in (folder / r).glob(f"*/{day:%Y%m%d}_trade.zip")}
     for found in folders:
         if not is_symbol(found.name.upper()):
-            raise ConfigError(f"The name of {found} is no symbol: {SYMBOL_RULE}.")
+            raise ConfigError(f"The name of {found} is not a symbol: {SYMBOL_RULE}.")
     return sorted({found.name.upper() for found in folders})
 
 

@@ -96,9 +96,7 @@ def lean_splits(path: Path) -> Sequence[Split]:
                 f"{path}, line {number}: `{line}` is not YYYYMMDD, price factor, split factor above 0."
             ) from e
         if rows and day <= rows[-1][0]:
-            raise ConfigError(
-                f"{path}, line {number}: {day} does not follow {rows[-1][0]}, but rows go from old to new."
-            )
+            raise ConfigError(f"{path}, line {number}: {day} does not follow {rows[-1][0]}, but rows must ascend.")
         rows.append((day, factor))
     splits = []
     for (day, old), (_, new) in pairwise(rows):

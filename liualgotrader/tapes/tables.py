@@ -154,7 +154,7 @@ def _checked(path: Path, field: Field, values: list[Any]) -> Column:
         row = next((i for i, v in enumerate(values) if not _is_good(field.kind, v)), None)
         if row is None:
             raise ConfigError(
-                f"{path}, column {field.name}: its cells are not written in one way; each must be {field.kind.value}."
+                f"{path}, column {field.name}: its cells are in different formats; each must be {field.kind.value}."
             ) from e
         shown = "nothing"
         if values[row] not in ("", None):

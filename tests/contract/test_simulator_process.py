@@ -127,8 +127,8 @@ def test_a_port_in_use_is_one_sentence_and_exit_3(start: Any) -> None:
     ("changes", "words"),
     [
         ({"day": "2024-03-09"}, "2024-03-09"),
-        ({"fill_profile": "lucky"}, "No fill profile is named lucky"),
-        ({"fees": "many"}, "No fees are named many"),
+        ({"fill_profile": "lucky"}, "Unknown fill profile lucky"),
+        ({"fees": "many"}, "Unknown fees many"),
         ({"kind": "recorded", "folder": "/nowhere/at/all"}, "/nowhere/at/all"),
     ],
 )

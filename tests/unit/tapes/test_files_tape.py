@@ -228,7 +228,11 @@ BROKEN = [
     ("trades.csv", [HEADER, GOOD, f"ABC,{OPENS},10"], "line 3: 3 cells where the header names 4 columns"),
     ("trades.csv", [HEADER.replace("price", "prize"), GOOD], "has no column `price`; it needs symbol, at, price"),
     ("trades.csv", [HEADER + ",price", GOOD + ",11"], "has more than one column `price`; keep one of them"),
-    ("trades.csv", [HEADER, GOOD, "ABC,2024-03-12T09:30:00Z,10,5"], "column at: its cells are not written in one way"),
+    (
+        "trades.csv",
+        [HEADER, GOOD, "ABC,2024-03-12T09:30:00Z,10,5"],
+        "column at: its cells are in different formats",
+    ),
     ("trades.csv", [HEADER + ",flags", GOOD + ",9"], "line 2, column flags: `9` is not a whole number from 0 to 7"),
     ("quotes.csv", ["symbol,at,bid,bid_size,ask,ask_size", f"ABC,{OPENS},1,1,-2,1"], "line 2, column ask: `-2`"),
     ("statuses.csv", ["symbol,at,halted", f"ABC,{OPENS},maybe"], "line 2, column halted: `maybe` is not true or false"),

@@ -264,7 +264,7 @@ def test_assets_say_that_they_are_generated(tape: GeneratedTape) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"day": date(2024, 3, 10)}, "shut on 2024-03-10"),
+        ({"day": date(2024, 3, 10)}, "closed on 2024-03-10"),
         ({"seed": -1}, "from 0, not -1"),
         ({"symbols": 0}, "1 to 900 symbols, not 0"),
         ({"symbols": 901, "events_limit": 10**6}, "1 to 900 symbols, not 901"),

@@ -79,9 +79,9 @@ def test_a_text_that_can_be_no_symbol_is_refused_with_file_and_line(tmp_path: Pa
 
 def test_a_file_or_folder_whose_name_is_no_symbol_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "plain", "trades/%s.csv", "at,price,size", f"{OPENS},10,100")
-    assert "plain/trades/%s.csv is no symbol: up to 20 letters and digits" in refusal(tmp_path / "plain")
+    assert "plain/trades/%s.csv is not a symbol: up to 20 letters and digits" in refusal(tmp_path / "plain")
     LeanFolder(tmp_path / "lean").intraday("tick", "a b", "20240312", "trade", [f"{MS_0930},1,1,P,1,0"])
-    assert "tick/a b is no symbol" in refusal(tmp_path / "lean")
+    assert "tick/a b is not a symbol" in refusal(tmp_path / "lean")
 
 
 LEAN_TRADE = f"{MS_0930},100000,100,P,1,0"
@@ -91,10 +91,10 @@ LEAN_IMPOSSIBLE = [
     ("tick", "trade", [LEAN_TRADE, f"{MS_0930},100000,1e12,P,1,0"], "line 2: its size is 1000000000000, but must be 100000000000 or less"),
     ("tick", "trade", [LEAN_TRADE, f"{MS_0930},100000,-1,P,1,0"], "line 2: its size is -1, but must be 0 or more"),
     ("tick", "trade", ["90000000,100000,100,P,1,0"], "line 1: its ms is 90000000, but must be 89999999 or less"),
-    ("tick", "trade", [LEAN_TRADE, f"{MS_0930 - 1},100000,100,P,1,0"], "line 2: its time does not follow"),
+    ("tick", "trade", [LEAN_TRADE, f"{MS_0930 - 1},100000,100,P,1,0"], "line 2: its time is not after that"),
     ("tick", "quote", [f"{MS_0930},-5,100,0,0,P,1,0"], "line 1: its bid is -5, but must be 0 or more"),
     ("minute", "trade", [f"{MS_0930},10,11,9,12,1"], "line 1: its open 0.001 or its close 0.0012 lies outside"),
-    ("minute", "trade", [f"{MS_0930},10,10,10,10,1"] * 20, "line 2: its time does not follow that of the line before"),
+    ("minute", "trade", [f"{MS_0930},10,10,10,10,1"] * 20, "line 2: its time is not after that of the line before"),
 ]  # fmt: skip
 
 
@@ -236,7 +236,7 @@ def test_a_file_whose_times_cannot_be_read_is_left_to_the_reading_that_names_the
 def test_a_day_on_which_the_exchange_was_shut_is_played_only_if_that_is_asked_for(tmp_path: Path, lean: bool) -> None:
     sunday = date(2024, 3, 17)
     folder = days_folder(tmp_path, lean, [15, 17])
-    with pytest.raises(ConfigError, match="exchange is shut on 2024-03-17"):
+    with pytest.raises(ConfigError, match="exchange is closed on 2024-03-17"):
         tape_from("recorded", day=sunday, folder=folder)
     tape = tape_from("recorded", day=sunday, folder=folder, bypass=True)
     midnight = OPENS + 5 * 1440 * MINUTE - (9 * 60 + 30) * MINUTE

@@ -142,7 +142,7 @@ def test_a_day_without_data_or_without_a_session_is_refused(folder: LeanFolder) 
     folder.intraday("tick", "abc", "20131007", "trade", SEVERAL)
     with pytest.raises(ConfigError, match=r"holds no market data for 2013-10-08; it has 2013-10-07\.$"):
         RecordedTape(folder.root, date(2013, 10, 8))
-    with pytest.raises(ConfigError, match="exchange is shut on 2013-10-06"):
+    with pytest.raises(ConfigError, match="exchange is closed on 2013-10-06"):
         RecordedTape(folder.root, date(2013, 10, 6))
 
 
@@ -151,8 +151,8 @@ def test_a_day_without_data_or_without_a_session_is_refused(folder: LeanFolder) 
     [
         ([f"{MS_0930},100000,100"], "not a Lean data file"),
         ([f"{MS_0930},1,1,P,zz,0"], "not a hexadecimal number"),
-        ([*SEVERAL, f"{MS_0930},,100,P,1,0"], "line 2: its price is no number"),
-        ([",100000,100,P,1,0"], "line 1: its ms is no number"),
+        ([*SEVERAL, f"{MS_0930},,100,P,1,0"], "line 2: its price is not a number"),
+        ([",100000,100,P,1,0"], "line 1: its ms is not a number"),
     ],
 )
 def test_a_broken_file_is_named(folder: LeanFolder, rows: list[str], says: str) -> None:

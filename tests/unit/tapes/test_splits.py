@@ -41,7 +41,7 @@ def test_a_split_that_the_file_tells_is_taken_out_of_prices_and_volumes_before_i
 @pytest.mark.parametrize(
     ("close", "opening", "says"),
     [
-        (70.0, 10.2, "ABC opens at 10.2 after a close of 70, as over a 7:1 split that `splits.csv` does not tell: its history is"),
+        (70.0, 10.2, "ABC opens at 10.2 after a close of 70, as over a 7:1 split that `splits.csv` does not list: its history is"),
         (1.0, 10.3, "ABC opens at 10.3 after a close of 1, as over a 1:10 split that"),
         (20.0, 10.1, "as over a 2:1 split"),
         (10.0, 14.0, None),  # a gap of 40 % is one
@@ -64,7 +64,7 @@ def test_history_that_was_adjusted_already_is_a_warning(tmp_path: Path) -> None:
     tape.load()
     [doubt] = tape.doubts()
     assert doubt.endswith(
-        "although history is adjusted for the split 7:1 on 2024-03-12: see whether it was adjusted already."
+        "although history is adjusted for the split 7:1 on 2024-03-12: check whether it was adjusted before."
     )
 
 
@@ -119,7 +119,7 @@ def test_a_lean_folder_without_factor_files_is_doubted_at_a_jump(tmp_path: Path)
     tape = tape_from("recorded", day=DAY, folder=tmp_path)
     tape.load()
     [doubt] = tape.doubts()
-    assert f"as over a 1:10 split that {tmp_path}/factor_files/abc.csv does not tell" in doubt
+    assert f"as over a 1:10 split that {tmp_path}/factor_files/abc.csv does not list" in doubt
 
 
 @pytest.mark.realdata
