@@ -183,20 +183,17 @@ class EventIntake:
             if self._turns <= _TURNS:
                 self._handle = self._loop.call_soon(self._look)
                 return
-            if self._is_patient():
+            # While any process gets on, this one waits: an earlier consumer may have a long call of a strategy.
+            now, progress = machine_now(), self._gate.page.work()
+            if progress != self._progress:
+                self._since, self._progress = now, progress
+            if now - self._since < self._patience:
                 self._handle = self._loop.call_later(_PAUSE_SECONDS, self._look)
                 return
         answers, market, timer = self._answers, self._market, self._timer
         self._answers, self._market, self._timer = [], [], False
         self._act([act for _, act in sorted(answers, key=itemgetter(0))], market, timer=timer)
         self._update_hold()
-
-    def _is_patient(self) -> bool:
-        """Whether any process has got on lately: an earlier consumer may wait for a long call of a strategy."""
-        now, progress = machine_now(), self._gate.page.work()
-        if progress != self._progress:
-            self._since, self._progress = now, progress
-        return now - self._since < self._patience
 
     def _act(self, answers: Sequence[Answer], market: Sequence[bytes], *, timer: bool) -> None:
         news, self._news = self._news, []

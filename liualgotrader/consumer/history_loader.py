@@ -131,7 +131,13 @@ class HistoryLoader:
                 self._unusable |= error.bad
                 return error.good
             except DataRefused as error:
-                return await self._load_halves(symbols, start, now, error)
+                if len(symbols) == 1:
+                    self._give_up(symbols, error)
+                    break
+                # One wrong symbol must not cost the others their history.
+                middle = len(symbols) // 2
+                first = await self._load_patiently(symbols[:middle], start, now)
+                return {**first, **await self._load_patiently(symbols[middle:], start, now)}
             except DataUnavailable as error:
                 if tries_left:
                     await self._clock.sleep(pause)
@@ -142,17 +148,6 @@ class HistoryLoader:
                 self._give_up(symbols, error)
                 break
         return {}
-
-    async def _load_halves(
-        self, symbols: Sequence[str], start: int, now: int, error: DataRefused
-    ) -> Mapping[str, Sequence[Bar]]:
-        """Ask for each half of what was refused as a whole: one wrong symbol must not cost the others their history."""
-        if len(symbols) == 1:
-            self._give_up(symbols, error)
-            return {}
-        middle = len(symbols) // 2
-        first = await self._load_patiently(symbols[:middle], start, now)
-        return {**first, **await self._load_patiently(symbols[middle:], start, now)}
 
     def _give_up(self, symbols: Sequence[str], error: object) -> None:
         self.failures += len(symbols)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from liualgotrader.common.events import FromConsumer, Needs, Rejected
+from liualgotrader.common.order_id import OrderId
 from liualgotrader.common.orders import (
     CancelIntent,
     Declare,
@@ -94,13 +95,23 @@ class IntentOutbox:
     def add(self, intents: Sequence[Intent]) -> None:
         """Take intents and send them; an order's number is remembered before it leaves."""
         for intent in intents:
-            if isinstance(intent, OrderIntent):
-                self._numbers.use(intent.slot, int(intent.client_order_id.rsplit("-", 1)[1]))
-                self.orders += 1
-            key = _key_of(intent)
-            if key is not None:
-                self._kept.pop(key, None)  # a newer Protect takes the place of an older one
-                self._kept[key] = intent
+            key: Key
+            match intent:
+                case OrderIntent(client_order_id):
+                    key = "order", client_order_id
+                    if (order_id := OrderId.parse(client_order_id)) is not None:
+                        self._numbers.use(intent.slot, order_id.number)
+                    self.orders += 1
+                case CancelIntent(client_order_id):
+                    key = "cancel", client_order_id
+                case ReplaceIntent(client_order_id):
+                    key = "replace", client_order_id
+                case Protect():
+                    key = "protect", str(intent.slot), intent.symbol
+                case Declare():  # the news that follow answer it
+                    continue
+            self._kept.pop(key, None)  # a newer Protect takes the place of an older one
+            self._kept[key] = intent
         self._unsent += intents
         self.flush()
 
@@ -149,21 +160,6 @@ class IntentOutbox:
         """Send nothing more."""
         self._hold.end()
         self._writer.close()
-
-
-def _key_of(intent: Intent) -> Key | None:
-    """Return what stands for an intent until it is answered; a declaration is answered by the news that follow."""
-    match intent:
-        case OrderIntent():
-            return ("order", intent.client_order_id)
-        case CancelIntent():
-            return ("cancel", intent.client_order_id)
-        case ReplaceIntent():
-            return ("replace", intent.client_order_id)
-        case Protect():
-            return ("protect", str(intent.slot), intent.symbol)
-        case Declare():
-            return None
 
 
 class NeedsOutbox:
