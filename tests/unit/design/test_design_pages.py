@@ -22,15 +22,37 @@ def test_every_name_on_a_design_page_is_in_the_code(page: str, module: str, path
     assert reduce(getattr, path.split("."), importlib.import_module(module)) is not None
 
 
-def test_the_walks_name_a_function_at_every_step() -> None:
-    steps = re.findall(r"^\d+\. (.+?)(?=^\d+\. |^## |\Z)", (DESIGN / "flow.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(steps) == 22
-    assert [step for step in steps if not NAME.search(step)] == []
+def walks() -> list[list[str]]:
+    """Return the steps of each walk on the page."""
+    pages = re.findall(r"^## An? .*?(?=^## )", (DESIGN / "flow.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [re.findall(r"^\d+\. (.+?)(?=^\d+\. |\Z)", page, re.MULTILINE | re.DOTALL) for page in pages]
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "AGENTS.md"])
-def test_every_file_that_contributors_are_sent_to_is_there(page: str) -> None:
-    house = DESIGN.parent
-    files = re.findall(r"`((?:\w+/)+\w+\.\w+)(?::\w+)?`", (house / page).read_text())
-    assert files
-    assert [file for file in files if not ((house / file).exists() or (house / "liualgotrader" / file).exists())] == []
+def test_the_walks_name_one_function_at_every_step() -> None:
+    assert [len(walk) for walk in walks()] == [11, 12]
+    assert [step for walk in walks() for step in walk if len(NAME.findall(step)) != 1] == []
+
+
+def test_the_walks_come_back_to_no_room_without_saying_why() -> None:
+    for walk in walks():
+        left: set[str] = set()
+        here = ""
+        for step in walk:
+            room = NAME.findall(step)[0][0].split(".")[1]
+            if room != here:
+                assert room not in left or f"*Back in* `{room}`, because" in step, step
+                left.add(here)
+                here = room
+
+
+@pytest.mark.parametrize(
+    ("question", "function"),
+    [
+        ("limits are checked", "liualgotrader.orders.risk:judge"),
+        ("fill becomes a row", "liualgotrader.orders.desk_state:DeskState.book"),
+        ("Stale data is dropped", "liualgotrader.engine.freshness:Freshness.judge"),
+    ],
+)
+def test_a_newcomers_question_is_answered_by_its_own_words(question: str, function: str) -> None:
+    [step] = [step for walk in walks() for step in walk if question in " ".join(step.split())]
+    assert f"`{function}`" in step
