@@ -56,7 +56,6 @@ class HistoryLoader:
         self._start = min([*opens, hours.opens_at])
         self._wanted: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
-        self.failures = 0
 
     def want(self, symbol: str, since: int = 0) -> None:
         """Have bars from `since` (0: from where history begins) loaded soon, with those of others asked for now."""
@@ -150,7 +149,6 @@ class HistoryLoader:
         return {}
 
     def _give_up(self, symbols: Sequence[str], error: object) -> None:
-        self.failures += len(symbols)
         warn(log, "history_missing", symbols=",".join(symbols), error=error)
         self._missing += symbols
 

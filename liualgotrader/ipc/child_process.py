@@ -38,7 +38,6 @@ from liualgotrader.ipc.session_page import SessionPage
 
 log = logging.getLogger(__name__)
 
-SUPERVISOR_GONE = "the supervisor is gone"
 _COUNTERS_SECONDS = 1.0
 _ORPHAN_SECONDS = 4.5  # machine time in which a child ends in order after its supervisor died
 _GROUP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
@@ -126,7 +125,7 @@ class Child:
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self.orphaned = True
-            message = StopCommand(SUPERVISOR_GONE)
+            message = StopCommand("the supervisor is gone")
         if isinstance(message, StopCommand):
             self.stop_command = self.stop_command or message
             self.stopping.set()

@@ -23,7 +23,7 @@ _ANCHORS = 64
 _HEAD, _COUNT, _WAITING = 16, 0, 1
 _ANCHOR_CELLS = 3
 _PROCESS_CELLS, _LINK_CELLS = 16, 4
-SPEED_UNIT = 1_000_000  # speeds are kept in millionths
+_SPEED_UNIT = 1_000_000  # speeds are kept in millionths
 
 
 class Life(IntEnum):
@@ -113,7 +113,7 @@ class SessionPage:
         cells = self._cells
         count = cells[_COUNT]
         at = _HEAD + count % _ANCHORS * _ANCHOR_CELLS
-        cells[at], cells[at + 1], cells[at + 2] = market0, machine0, round(speed * SPEED_UNIT)
+        cells[at], cells[at + 1], cells[at + 2] = market0, machine0, round(speed * _SPEED_UNIT)
         cells[_COUNT] = count + 1
 
     def anchor(self, back: int = 0) -> Anchor | None:
@@ -124,7 +124,7 @@ class SessionPage:
             if count <= back or back >= _ANCHORS - 1:
                 return None
             at = _HEAD + (count - 1 - back) % _ANCHORS * _ANCHOR_CELLS
-            found = Anchor(cells[at], cells[at + 1], cells[at + 2] / SPEED_UNIT)
+            found = Anchor(cells[at], cells[at + 1], cells[at + 2] / _SPEED_UNIT)
             if cells[_COUNT] - count < _ANCHORS - 1 - back:  # it was not written over meanwhile
                 return found
 

@@ -256,7 +256,7 @@ class Producer:
     def _review_due(self) -> None:
         hours = self._plan.hours
         if not hours.bypass and self._child.clock.now() >= hours.closes_at:
-            return  # scanners have ended, so that no pick says nothing
+            return  # scanners have ended: that a symbol is not picked any more means nothing
 
         async def review() -> None:
             await self._following.review()
