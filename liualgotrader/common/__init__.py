@@ -1,1 +1,1 @@
-"""The ground floor: the values every room passes on, and the ports they pass them through."""
+"""What every room uses: values, settings, and the ports of the outside world."""

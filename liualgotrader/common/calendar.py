@@ -1,8 +1,8 @@
 """Sessions of the New York Stock Exchange from 1998-01-01: which days trade, and from when until when.
 
-The days come from the `exchange_calendars` package, which is imported on first use only (it costs about
-half a second), so the supervisor asks here once and hands integers on. What nobody had
-scheduled is stated below, whatever the installed version of the package says:
+The days come from the `exchange_calendars` package, which is imported on first use only (it costs about half a second),
+so the supervisor asks here once and passes on integers. Unscheduled changes are listed below and hold with every version
+of the package:
 
 * 2018-12-05 and the other days on which the exchange stayed shut at short notice are not sessions.
 * On 2002-09-11 the exchange opened at noon.
@@ -45,7 +45,7 @@ UNSCHEDULED_CLOSURES = frozenset(
 LATE_OPENINGS = {date(2002, 9, 11): time(12, 0)}  # memorial services, one year after the attack
 
 PRE_MARKET = time(4, 0)
-LAST_MINUTE = time(23, 50)  # where a session ends that keeps to no market hours
+LAST_MINUTE = time(23, 50)  # the end of a session that ignores market hours
 POST_MARKET_LENGTH = 4 * HOUR  # 16:00 to 20:00; on a half day 13:00 to 17:00
 
 
@@ -99,7 +99,7 @@ def session_of(day: date) -> TradingSession | None:
 
 
 def whole_day(day: date) -> TradingSession:
-    """Return a day without a session as one: from midnight to 23:50, so that what follows it is the same day's."""
+    """Return a day without a session as one: from midnight to 23:50, so that its end lies on the same day."""
     return TradingSession(day, new_york(day, time(0, 0)), new_york(day, LAST_MINUTE))
 
 
@@ -150,10 +150,10 @@ class _Table:
 
 @lru_cache(maxsize=1)
 def _table() -> _Table:
-    """Return all sessions; the same for everybody, so it is made once a process."""
+    """Return all sessions, made once a process."""
     import exchange_calendars
 
-    with warnings.catch_warnings():  # the package uses what newer versions of pandas warn about; not our business
+    with warnings.catch_warnings():  # the package uses what newer versions of pandas warn about
         warnings.simplefilter("ignore", DeprecationWarning)
         calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
         midnights, opens, closes = calendar.sessions_nanos, calendar.opens_nanos, calendar.closes_nanos

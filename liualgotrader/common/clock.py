@@ -31,7 +31,7 @@ class Alarm(Protocol):
 
 
 class Clock(Protocol):
-    """Both clocks, as everybody sees them."""
+    """Both clocks."""
 
     def now(self) -> int:
         """Return the market's time, ns UTC."""
@@ -59,7 +59,7 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """The real thing: the market's time is the time of day."""
+    """The clocks of a real market: its time is the time of day."""
 
     def now(self) -> int:
         return time.time_ns()

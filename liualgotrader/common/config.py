@@ -1,7 +1,7 @@
 """The user's settings, each with where it came from. Nothing else reads the process environment.
 
 Precedence: command line > environment > tradeplan > default. Secrets are `Secret` values whose text
-appears nowhere unless somebody calls `reveal()`.
+appears only where `reveal()` is called.
 
 Code written for the original reads `config.risk`, `config.batch_id` and the like as attributes of this module. Those of
 the running session come from the module's `__getattr__`, which reads what the process passed to `show_session`. This is
@@ -39,7 +39,7 @@ TRADEPLAN_FILE = "tradeplan.toml"
 MINER_FILE = "miner.toml"
 
 ROOT_HOME = Path("/var/lib/liualgotrader")
-"""Data folder of root: PostgreSQL runs as another user then, and /root is closed to everybody else."""
+"""Data folder of root: PostgreSQL runs as another user then, and /root is closed to other users."""
 
 VENDOR_PREFIXES = ("APCA_", "ALPACA_", "POLYGON_", "TRADIER_", "GEMINI_", "FINNHUB_")
 """Variables that name or open an account somewhere; the simulated market's processes see none of them."""

@@ -3,7 +3,7 @@
     LiuError
     ├── ConfigError          the run never starts (exit 2); the sentence names the key and the file
     ├── OutsideError         the outside world failed us: broker, data, database, disk (exit 3)
-    │   ├── DataUnavailable      ask again later; the sentence says who did not answer
+    │   ├── DataUnavailable      ask again later; the sentence names who did not answer
     │   │   ├── DataRefused          ask for something else; this very question will never be answered
     │   │   └── DataUnusable         use what is good of the answer, and ask again for the other symbols
     │   ├── BrokerUnreachable    an order's fate is unknown; ask by client order id before all else
@@ -50,11 +50,11 @@ class OutsideError(LiuError):
 
 
 class DataUnavailable(OutsideError):
-    """A data provider did not answer, or said no."""
+    """A data provider did not answer, or refused."""
 
 
 class DataRefused(DataUnavailable):
-    """A data provider takes the question itself for wrong: a symbol that does not exist, a range it has not."""
+    """A data provider refuses the question itself: a symbol that does not exist, a range it does not have."""
 
 
 class DataUnusable(DataUnavailable):
@@ -74,7 +74,7 @@ class DatabaseUnavailable(OutsideError):
 
 
 class BrokerRefused(LiuError):
-    """The broker answered and said no. `code` is its number for the reason, 0 if it gave none."""
+    """The broker rejected a request. `code` is its number for the reason, 0 if it gave none."""
 
     def __init__(self, sentence: str, *, status: int = 0, code: int = 0) -> None:
         super().__init__(sentence)
@@ -83,7 +83,7 @@ class BrokerRefused(LiuError):
 
 
 class BadData(LiuError):
-    """A message does not say what its kind must say."""
+    """A message lacks what its kind must have."""
 
 
 class UnusableRows(BadData):

@@ -1,4 +1,4 @@
-"""What the market says: small immutable records that travel from the feed to the strategy.
+"""Market events: small immutable records that travel from the feed to the strategy.
 
 Instants are nanoseconds since 1970-01-01 UTC by the vendor's clock, prices US dollars as floats (for
 looking, never for booking), sizes shares. Intervals are `[opened_at, closed_at)`.
@@ -32,7 +32,7 @@ class Counts(IntFlag):
     HIGH_LOW = 2
     VOLUME = 4
     ALL = 7
-    OPENING_CROSS = 8  # it is besides the print of its exchange's opening auction
+    OPENING_CROSS = 8  # also the print of its exchange's opening auction
     CLOSING_CROSS = 16
 
 
@@ -50,14 +50,14 @@ class TradeTick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="t")
 
 
 class QuoteMark(IntFlag):
-    """What a quote is besides a quote of the market."""
+    """Whether a quote comes from the market."""
 
     NORMAL = 0
-    SYNTHETIC = 1  # made up from the last trade, as nobody recorded quotes
+    SYNTHETIC = 1  # made up from the last trade, where no quotes were recorded
 
 
 class Quote(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="q"):
-    """The national best bid and offer of one symbol; a side that nobody quotes is 0.0 with size 0.
+    """The national best bid and offer of one symbol; a side without quotes is 0.0 with size 0.
 
     `flags` are `QuoteMark`s.
     """
@@ -72,7 +72,7 @@ class Quote(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="q"):
 
 
 class BarSource(IntFlag):
-    """Who made a bar: the vendor, the vendor correcting it, or we from trades."""
+    """Who made a bar: the vendor, the vendor as a correction, or the engine from trades."""
 
     VENDOR = 1
     VENDOR_UPDATE = 2
@@ -81,7 +81,7 @@ class BarSource(IntFlag):
 
 
 class Bar(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="b"):
-    """Open, high, low, close and volume of `[opened_at, closed_at)`; nobody may act on it before `closed_at`."""
+    """Open, high, low, close and volume of `[opened_at, closed_at)`; no strategy acts on it before `closed_at`."""
 
     symbol: str
     opened_at: int
@@ -127,7 +127,7 @@ class Pick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="p"):
 
 
 class Unpick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="u"):
-    """Nobody needs the symbol any more; its market data stops."""
+    """The symbol is no longer needed; its market data stops."""
 
     symbol: str
     at: int
@@ -136,7 +136,7 @@ class Unpick(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="u"):
 class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="g"):
     """From `at` on a symbol's market data is whole again; something between `since` and `at` may be missing.
 
-    `since` is the last instant of which all was heard, 0 if whoever says this does not know it.
+    `since` is the last instant up to which it is whole, 0 if unknown.
     """
 
     symbol: str
@@ -149,7 +149,7 @@ FeedEvent = MarketEvent | Pick | Unpick | Gap
 
 
 class EventBatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="B"):
-    """What the producer hands one consumer in one queue operation.
+    """What the producer sends one consumer at once.
 
     `seq` grows by one a batch within one `producer_epoch`; a gap is data that was dropped because the
     consumer lagged, `dropped` says how many events. `received_at` is machine time (ns) of the oldest.
@@ -166,13 +166,13 @@ class EventBatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="B"
 
 
 class Needs(msgspec.Struct, frozen=True, array_like=True, tag="n"):
-    """All symbols in which slots of this consumer hold something or have an order under way; replaces the last one."""
+    """All symbols that slots of this consumer hold or have working orders in; replaces the last one."""
 
     symbols: dict[int, list[str]]
 
 
 class Rejected(msgspec.Struct, frozen=True, array_like=True, tag="r"):
-    """Symbols that a slot wants to hear of no more this session, beyond those it named before."""
+    """Symbols that a slot has rejected for this session, beyond those it named before."""
 
     slot: int
     symbols: list[str]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Put `data` in place of a file that only its owner can read; whoever reads finds the old contents or the new.
+    """Put `data` in place of a file that only its owner can read; a reader finds the old contents or the new.
 
     With `durable` it survives the loss of the whole machine: it is on disk when this returns.
 

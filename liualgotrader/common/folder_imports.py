@@ -1,7 +1,7 @@
-"""What files of the user's import from their own folder is that folder's alone.
+"""Imports of users' files from their own folder, kept apart from those of other folders.
 
-Two strategies in two folders may each have a `settings.py`. A folder is a package with a name that nobody else has, its
-files are that package's modules, and an `import settings` in one of them means the module of its own package. Names of
+Two strategies in two folders may each have a `settings.py`. A folder is a package with a unique name, its files are that
+package's modules, and an `import settings` in one of them means the module of its own package. Names of
 the standard library and of this package mean what they always do; installed packages come after the folder's files.
 """
 
@@ -28,7 +28,7 @@ _PRIVATE_NAME = re.compile(rf"{_PREFIX}[0-9a-f]+\.")
 
 
 class Folder(ModuleType):
-    """The package that stands for one folder. What its files add to the import path is searched for it alone."""
+    """The package of one folder. What its files add to the import path is searched for this folder only."""
 
     def __init__(self, name: str, path: Path) -> None:
         super().__init__(name, f"Files of {path}.")
@@ -51,7 +51,7 @@ class Folder(ModuleType):
         return found
 
     def take_path(self) -> None:
-        """Search what one of the folder's files has added to the import path from now on."""
+        """From now on search what the folder's files have added to the import path."""
         if self._shared != sys.path:
             more = [p for p in sys.path if p not in self._shared and p not in self.__path__]
             if more:
@@ -62,7 +62,7 @@ class Folder(ModuleType):
         found = PathFinder.find_spec(top, self.__path__)
         if found is None:
             return False
-        return found.origin is not None or PathFinder.find_spec(top) is None  # a bare folder is the last that is meant
+        return found.origin is not None or PathFinder.find_spec(top) is None  # a folder without `__init__` comes last
 
     def get(self, name: str) -> ModuleType:
         """Return one of the folder's modules by its name with dots, imported if it is not yet."""
@@ -170,11 +170,11 @@ class _Aliases(MetaPathFinder, Loader):
         module.__spec__ = self._spec
 
     def show(self, name: str, module: ModuleType) -> None:
-        """Have a module found under its plain name until that is forgotten."""
+        """Make a module importable under its plain name until `forget`."""
         self._found[name] = sys.modules[name] = module
 
     def forget(self) -> None:
-        """Let nobody find them any more."""
+        """Forget them all."""
         while self._found:
             sys.modules.pop(self._found.popitem()[0], None)
 
@@ -188,7 +188,7 @@ def forget_plain_names() -> None:
 
 
 def folder_of(module: str) -> Folder | None:
-    """Return the folder that a module belongs to, None if it is nobody's."""
+    """Return the folder that a module belongs to, None if it belongs to none."""
     found = sys.modules.get(module.partition(".")[0])
     return found if isinstance(found, Folder) else None
 
@@ -227,7 +227,7 @@ def load_file(path: Path) -> ModuleType:
 
 
 def loaded_files() -> list[Path]:
-    """Return the files of the user's that were imported so far."""
+    """Return the users' files that were imported so far."""
     modules = [m for name, m in list(sys.modules.items()) if name.startswith(_PREFIX) and not isinstance(m, Folder)]
     return [Path(m.__file__) for m in modules if getattr(m, "__file__", None)]  # type: ignore[arg-type]
 

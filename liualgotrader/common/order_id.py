@@ -1,4 +1,4 @@
-"""The ids under which our orders stand at the broker; nothing else says whose an order is.
+"""The ids of our orders at the broker; only they show whose an order is.
 
 `liu-<batch>-<slot>-<number>` is a strategy's order, `liu-<batch>-<slot>-0-d<own>` one of the desk's own, and
 `<id>-r<replacement>` the order that replaces another.

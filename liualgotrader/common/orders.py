@@ -1,4 +1,4 @@
-"""What we want from the broker, and what became of it: intents go down, news comes back.
+"""Orders on their way: intents go to the broker, news comes back.
 
 Money is `Decimal` here. Instants are ns UTC by the market clock unless the name says machine.
 A *slot* is one strategy in one consumer of one batch: the row of `algo_run` that its orders belong to.
@@ -40,9 +40,9 @@ class OrderType(StrEnum):
 
 
 class OrderState(StrEnum):
-    """Where one of our orders stands.
+    """The state of one of our orders.
 
-    `REFUSED` is our own risk saying no, `REJECTED` the broker; `UNKNOWN` means that sending ended
+    `REFUSED` is by our own risk rules, `REJECTED` by the broker; `UNKNOWN` means that sending ended
     without an answer and the broker is being asked by client order id.
     """
 
@@ -62,7 +62,7 @@ class OrderState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the order can trade no more (a late fill is still booked)."""
+        """Whether the order has ended (a late fill is still booked)."""
         return self in FINAL_STATES
 
 
@@ -108,7 +108,7 @@ class OrderIntent(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="
 
 
 class CancelIntent(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="cancel"):
-    """A strategy takes an order back."""
+    """A strategy cancels an order."""
 
     client_order_id: str
     slot: int
@@ -209,7 +209,7 @@ class Protection(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="p
 
 
 class AccountNews(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="account"):
-    """The broker's view of the account. Not numbered: only the newest counts."""
+    """The account's figures as the broker has them. Not numbered: only the newest counts."""
 
     at: int
     equity: Decimal | None  # None: unknown, as in `BrokerAccount`
@@ -234,7 +234,7 @@ SlotNews = OrderNews | Fill | Protection
 
 
 class BrokerOrder(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="broker_order"):
-    """An order as the broker tells it, whatever the vendor's words for it are.
+    """An order as the broker reports it, in our words.
 
     `legs` are the exits of a bracket, where the answer names them: they trade for their parent's position.
     """
@@ -259,7 +259,7 @@ class BrokerOrder(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="
 
 
 class BrokerExecution(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="execution"):
-    """One execution as the broker tells it; `cumulative_quantity` is the order's, this one included."""
+    """One execution as the broker reports it; `cumulative_quantity` is the order's, this one included."""
 
     execution_id: str
     broker_order_id: str
@@ -311,7 +311,7 @@ class BrokerActivity(msgspec.Struct, frozen=True):
     """What changed the account and is no execution: a deposit, a withdrawal, a dividend, a fee.
 
     `kind` is the vendor's word for it, `amount` in signed dollars (None: not known or no cash); `at` is its instant, or
-    the beginning of its day in New York where only that is told.
+    the beginning of its day in New York where only that is known.
     """
 
     activity_id: str
@@ -358,7 +358,7 @@ UNSIGNED = frozenset({"deposit", "withdrawal"})
 
 
 class BrokerAccount(msgspec.Struct, frozen=True, tag_field="kind", tag="broker_account"):
-    """The account as the broker tells it, in US dollars; None is what its answer does not say, which is not zero."""
+    """The account as the broker reports it, in US dollars; None is unknown, which is not zero."""
 
     account_number: str
     status: str

@@ -22,18 +22,14 @@ T = TypeVar("T")
 
 _TAKEN_BEFORE = ("filename", "recurrence", "own_process")  # keys of a table that no constructor need declare
 
-_OUTSIDE_CALLS = {
-    ("datetime", "now"): "the `now` argument or ctx.now",
-    ("datetime", "utcnow"): "the `now` argument or ctx.now",
-    ("datetime", "today"): "the `now` argument or ctx.now",
-    ("date", "today"): "the `now` argument or ctx.now",
-    ("Timestamp", "now"): "the `now` argument or ctx.now",
-    ("time", "time"): "the `now` argument or ctx.now",
-    ("time", "time_ns"): "the `now` argument or ctx.now",
-    ("time", "monotonic"): "the `now` argument or ctx.now",
-    ("time", "perf_counter"): "the `now` argument or ctx.now",
-    ("time", "sleep"): "on_timer",
+_CLOCKS = {
+    "datetime": ("now", "utcnow", "today"),
+    "date": ("today",),
+    "Timestamp": ("now",),
+    "time": ("time", "time_ns", "monotonic", "perf_counter"),
 }
+_OUTSIDE_CALLS = {(owner, name): "the `now` argument or ctx.now" for owner, names in _CLOCKS.items() for name in names}
+_OUTSIDE_CALLS["time", "sleep"] = "on_timer"
 _LONGEST_TEXT = 300  # characters of an error of the user's
 _OUTSIDE_MODULES = {"requests": "the data_loader"}
 _CONTEXT = "__liu_context__"  # in a module: the context in which its file was run

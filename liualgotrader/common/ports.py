@@ -1,4 +1,4 @@
-"""The outer doors, as the rooms inside see them. Adapters live in data, trading, models, transport."""
+"""Ports: what the inner rooms expect of vendors, broker and database. Adapters live in data, trading and store."""
 
 from __future__ import annotations
 
@@ -87,17 +87,17 @@ class Broker(Protocol):
         """Send the order under its client order id.
 
         Raises:
-            BrokerRefused: the broker answered and said no.
+            BrokerRefused: the broker rejected the order.
             BrokerUnreachable: no answer; the order may be live.
         """
         ...
 
     async def cancel(self, broker_order_id: str) -> None:
-        """Ask for cancellation; returning says only that the broker has taken the request."""
+        """Ask for cancellation; it returns once the broker has accepted the request."""
         ...
 
     async def cancel_all(self) -> Collection[str]:
-        """Ask for cancellation of every open order of the account, whoever placed it; return the ids taken on."""
+        """Ask for cancellation of all open orders of the account, also foreign ones; return the ids that were accepted."""
         ...
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
@@ -119,7 +119,7 @@ class Broker(Protocol):
     async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
         """Return what has changed the account since then and is no execution, oldest first.
 
-        Where the broker tells only days: all of the day of `since` in New York, and later.
+        Where the broker reports only days: all of the day of `since` in New York, and later.
         """
         ...
 
@@ -146,7 +146,7 @@ class Broker(Protocol):
 
 
 class MarketHistory(Protocol):
-    """Market history and snapshots of one vendor, off the event loop of whoever asks."""
+    """Market history and snapshots of one vendor; calls do not block the event loop."""
 
     async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         """Return bars with start <= opened_at < end, oldest first; `minutes` is 1 or 1440 (a session day)."""
@@ -231,7 +231,7 @@ class Store(Protocol):
         ...
 
     async def progress(self, batch_id: str) -> Progress:
-        """Return how many of the gateway's rows are stored, and what stands for them."""
+        """Return how many of the gateway's rows are stored, and their digest."""
         ...
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
@@ -296,7 +296,7 @@ class Store(Protocol):
     async def key_load(self, key: str) -> str | None: ...
     async def key_save(self, key: str, value: str) -> None: ...
     async def fetch(self, query: str, *args: Any) -> Sequence[Mapping[str, Any]]:
-        """Run a query of the user's and return its rows."""
+        """Run a user's query and return its rows."""
         ...
 
     async def close(self) -> None: ...

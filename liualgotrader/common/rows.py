@@ -1,4 +1,4 @@
-"""What the record keeps: one value per database row, made by whoever owns the fact.
+"""Database rows as values, each made by the owner of the fact.
 
 Instants are ns UTC; the store turns them into timestamps. Money is `Decimal`.
 """

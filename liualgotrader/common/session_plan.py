@@ -1,4 +1,4 @@
-"""What the supervisor tells its processes about the session, once, before they start.
+"""The session's plan, which the supervisor gives its processes before they start.
 
 The plan is written into the session's runtime folder and holds no secret: keys and the DSN travel in
 each child's environment.
@@ -38,7 +38,7 @@ class SlotPlan(msgspec.Struct, frozen=True):
 
     @property
     def has_home(self) -> bool:
-        """Whether the strategy lives in this consumer only, whoever owns a symbol."""
+        """Whether the strategy lives in this consumer only, for all of its symbols."""
         return self.run_all or self.own_process
 
 
@@ -186,7 +186,7 @@ class MarketSpec(msgspec.Struct, frozen=True):
     kind: str  # generated | recorded
     day: str  # ISO date
     starts_at: int  # ns UTC: where simulated time begins
-    ends_at: int  # where it ends; the market then stands
+    ends_at: int  # where it ends; the market then stands still
     seed: int = 0
     folder: str = ""
     symbols: tuple[str, ...] = ()

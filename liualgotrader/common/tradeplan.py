@@ -1,4 +1,4 @@
-"""Read `tradeplan.toml`: every documented key with its type, and one sentence for whatever is wrong with it."""
+"""Reads `tradeplan.toml`: every documented key with its type, and one sentence for each mistake."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WINDOW_KEYS = ("start", "duration")
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Durations; each says by which clock it runs."""
+    """Durations, each with the clock that it runs by."""
 
     stale_after_seconds: float = 5.0  # machine: older market data is not acted on
     intent_valid_seconds: float = 5.0  # machine: a later entry is refused
@@ -133,13 +133,13 @@ def load_tradeplan(path: Path) -> TradePlan:
     """Return the plan in the file `path`.
 
     Raises:
-        ConfigError: if it is missing, is not TOML, or says something that cannot be meant; one sentence.
+        ConfigError: if it is missing, is not TOML, or has a wrong key or value; one sentence.
     """
     return parse_tradeplan(read_tradeplan(path), path)
 
 
 def read_tradeplan(path: Path) -> dict[str, Any]:
-    """Return what the file `path` says, in its own shape: only the keys that somebody wrote.
+    """Return the contents of the file `path`, without defaults.
 
     Raises:
         ConfigError: if it is missing or is not TOML; one sentence.
@@ -168,7 +168,7 @@ def read_tradeplan(path: Path) -> dict[str, Any]:
 
 
 def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
-    """Return the plan that a parsed file says; `path` is named in errors, and its folder holds the `filename`s."""
+    """Return the plan of a parsed file; `path` is named in errors, and its folder holds the `filename`s."""
     _check_keys(table, TradePlan.__struct_fields__, f"{path}")
     for name, kind in (("timings", Timings), ("limits", Limits), ("simulation", Simulation)):
         if isinstance(table.get(name), Mapping):
@@ -203,7 +203,7 @@ _WORDS = {
 
 
 def _in_words(error: str) -> str:
-    """Return msgspec's complaint in the words of somebody who writes TOML."""
+    """Return msgspec's error in the words of TOML."""
     where = re.search(r" - at `(?:key in )?\$\.?([^`]*)`$", error)
     key = where[1].replace("[...]", ".<name>") if where else ""
     if bad := re.match(r"Invalid enum value '(.*)' - at", error):
@@ -258,7 +258,7 @@ def _check_values(plan: TradePlan, path: Path) -> None:
 
 
 def shown(plan: TradePlan, stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (key, value, source) of every key, secrets as `***`; `stated` is what the file says."""
+    """Return (key, value, source) of every key, secrets as `***`; `stated` is what the file holds."""
     rows: list[tuple[str, str, str]] = []
     for key, value in without_secrets(plan.as_dict()).items():
         if isinstance(value, Mapping):

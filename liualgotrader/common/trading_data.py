@@ -47,7 +47,7 @@ READ_ONLY = (
 
 
 class CalledBook(Protocol):
-    """What the engine lends while it calls a strategy."""
+    """The book of the strategy that the engine is calling."""
 
     def read_only(self, name: str) -> Mapping[str, Any]:
         """Return the values of one of `READ_ONLY`, by upper-case symbol."""
@@ -62,9 +62,9 @@ class CalledBook(Protocol):
         ...
 
     def is_booked(self, account_id: int, amount: Decimal) -> bool:
-        """Whether the order gateway books this movement of cash (US dollars), for a fill that a callback is told of.
+        """Whether the order gateway books this movement of cash (US dollars) for the fill of the callback under way.
 
-        Each part of it is said to be booked once.
+        True once for each part of it.
         """
         ...
 

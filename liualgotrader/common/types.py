@@ -10,7 +10,7 @@ from typing import Any
 
 
 class DataConnectorType(Enum):
-    """Who sells us market data."""
+    """Who delivers market data."""
 
     polygon = 1
     alpaca = 2
@@ -20,7 +20,7 @@ class DataConnectorType(Enum):
 
 
 class BrokerType(Enum):
-    """Who carries out orders."""
+    """Who executes orders."""
 
     alpaca = 1
     gemini = 2
@@ -44,7 +44,7 @@ class WSEventType(Enum):
 
 
 class WSConnectState(Enum):
-    """How far a stream's connection has come."""
+    """The state of a stream's connection."""
 
     NOT_CONNECTED = auto()
     CONNECTED = auto()
@@ -63,7 +63,7 @@ class Order:
     """An order as strategies of the original see it in `trading_data.open_orders`."""
 
     class EventType(Enum):
-        """What the broker last said about the order."""
+        """The broker's last event of the order."""
 
         partial_fill = auto()
         fill = auto()
@@ -111,7 +111,7 @@ class Trade:
 
 @dataclass
 class ThreadFlags:
-    """Whether a background thread shall go on."""
+    """Whether a background thread goes on."""
 
     run: bool = True
 

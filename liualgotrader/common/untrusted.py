@@ -42,14 +42,14 @@ class Fields:
         self.raw: Mapping[str, Any] = raw
 
     def bad(self, name: str, wanted: str) -> BadData:
-        """Return the error that says what stands in a field instead of what it must hold."""
+        """Return the error for a field: what it holds, and what it must hold."""
         found = f"is {shown(self.raw[name])}" if name in self.raw else "is missing"
         if name in _PRIVATE and self.states(name):
             return BadData(f"{self.what}: {name} (not shown) is not {wanted}")
         return BadData(f"{self.what}: {name} {found}, not {wanted}")
 
     def states(self, name: str) -> bool:
-        """Return whether the field says anything: absent, null and empty do not."""
+        """Return whether the field is stated: not absent, null or empty."""
         value = self.raw.get(name)
         return value is not None and value != ""
 
@@ -61,7 +61,7 @@ class Fields:
         return value
 
     def text_or(self, name: str, default: str = "") -> str:
-        """Return a text, `default` where the field says nothing."""
+        """Return a text, `default` where the field is not stated."""
         return self.text(name) if self.states(name) else default
 
     def number(self, name: str, *, least: Decimal = -LARGEST, most: Decimal = LARGEST) -> Decimal:
@@ -72,7 +72,7 @@ class Fields:
         return value
 
     def number_or_none(self, name: str, *, least: Decimal = -LARGEST, most: Decimal = LARGEST) -> Decimal | None:
-        """Return a number like `number`, None where the field says nothing."""
+        """Return a number like `number`, None where the field is not stated."""
         return self.number(name, least=least, most=most) if self.states(name) else None
 
     def positive(self, name: str) -> Decimal:
@@ -83,11 +83,11 @@ class Fields:
         return value
 
     def positive_or_none(self, name: str) -> Decimal | None:
-        """Return a price or a number of shares above zero, None where the field says nothing."""
+        """Return a price or a number of shares above zero, None where the field is not stated."""
         return self.positive(name) if self.states(name) else None
 
     def objects(self, name: str) -> list[Mapping[str, Any]]:
-        """Return a list of objects, none where the field says nothing."""
+        """Return a list of objects, empty where the field is not stated."""
         value = self.raw.get(name)
         if value is None:
             return []
@@ -163,7 +163,7 @@ Decode = Callable[[bytes], Any]
 def read_message(
     data: bytes, decode: Decode = msgspec.json.decode, *, most: int = MOST_BYTES, deepest: int = _DEEPEST
 ) -> Any:
-    """Return what a message says.
+    """Return the contents of a message.
 
     Raises:
         ValueError: in one sentence, if it is too long, is not in its language, or is nested too deep.

@@ -1,1 +1,1 @@
-"""Every decision of the system as a pure function of what it was told: market events and news in, intents and orders out."""
+"""The engine of one consumer's strategies, without I/O: market events and news in, intents and rows out."""

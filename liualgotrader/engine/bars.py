@@ -229,7 +229,7 @@ class Bars:
     def is_whole(self, since: int, joined_at: int) -> bool:
         """Whether the bars from the one of `since` on follow each other without a hole.
 
-        One of our own making that began before `joined_at`, from which on we heard all, is a hole as well.
+        One of our own making that began before `joined_at`, since when the stream is complete, is a hole as well.
         """
         self._flush()
         first = int(np.searchsorted(self._opened[: self._rows], since))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,22 +21,10 @@ RunAll = Callable[[dict[str, float], Any, datetime, "float | None", Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class FillReport:
-    """What a fill callback of the original may be called with."""
-
-    symbol: str
-    price: float
-    qty: float
-    now: datetime
-    trade_fee: float
-    remaining_qty: float
-
-
-@dataclass(frozen=True, slots=True)
 class FillCallback:
     """A fill callback; one that declares `remaining_qty` is called for partial fills too."""
 
-    call: Callable[[FillReport], Any]
+    call: Callable[[str, float, float, Mapping[str, Any]], Any]  # symbol, price, quantity, and what it may declare
     wants_partials: bool
 
 
@@ -128,8 +116,8 @@ def _callback(strategy: Strategy, name: str) -> FillCallback | None:
     declared, takes_any = _declared(method)
     wanted = [n for n in ("now", "trade_fee", "remaining_qty") if takes_any or n in declared]
 
-    def call(fill: FillReport) -> Any:
-        return method(fill.symbol, fill.price, fill.qty, **{n: getattr(fill, n) for n in wanted})
+    def call(symbol: str, price: float, quantity: float, more: Mapping[str, Any]) -> Any:
+        return method(symbol, price, quantity, **{name: more[name] for name in wanted})
 
     return FillCallback(call, wants_partials="remaining_qty" in declared)
 

@@ -12,7 +12,6 @@ from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_nothing, says_reject, stored
-from liualgotrader.engine.bindings import FillReport
 from liualgotrader.engine.book import TrackedOrder
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import LogLine, SlotStopped, WaitingCall
@@ -46,8 +45,7 @@ def step_now(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
 class Caller:
     """Makes the calls and acts on what they return.
 
-    `rejected(slot, symbol)` is called when a strategy wants nothing more of a symbol, `stopped(slot)` when it is
-    called no more at all.
+    `rejected(slot, symbol)` is called when a strategy rejects a symbol, `stopped(slot)` when a strategy is stopped.
     """
 
     def __init__(
@@ -93,7 +91,7 @@ class Caller:
         symbol = state.symbol
         if slot.book.in_flight(symbol):
             return
-        run = slot.forms.run
+        run = slot.bindings.run
         assert run is not None
         position = slot.book.positions.get(symbol, 0.0)
         value = self._ordering.portfolio_value
@@ -104,14 +102,14 @@ class Caller:
 
     def run_all(self, slot: StrategySlot, at: int, positions: dict[str, float], loader: Any, trader: Any) -> None:
         """Call `run_all`."""
-        run_all = slot.forms.run_all
+        run_all = slot.bindings.run_all
         assert run_all is not None
         arguments = (positions, loader, self.datetime_of(at), self._ordering.portfolio_value, trader)
         self._drive(slot, "", "run_all", run_all, arguments, self._after_run_all)
 
     def filled(self, slot: StrategySlot, fill: Fill, tracked: TrackedOrder) -> None:
         """Call the original's callback for a fill: on every one if it declares `remaining_qty`, else on the last."""
-        callback = slot.forms.buy_callback if fill.side is Side.BUY else slot.forms.sell_callback
+        callback = slot.bindings.buy_callback if fill.side is Side.BUY else slot.bindings.sell_callback
         if callback is None or not (callback.wants_partials or not fill.remaining_quantity):
             return
         if callback.wants_partials:
@@ -119,13 +117,15 @@ class Caller:
         else:
             quantity, fee, value = tracked.filled, tracked.fees, tracked.value
             price = value / quantity
-        remaining = float(fill.remaining_quantity)
-        report = FillReport(
-            fill.symbol, float(price), float(quantity), self.datetime_of(fill.at), float(fee), remaining
-        )
+        more = {
+            "now": self.datetime_of(fill.at),
+            "trade_fee": float(fee),
+            "remaining_qty": float(fill.remaining_quantity),
+        }
         name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
         slot.book.owed = {"value": -fill.side.sign * value, "fee": -fee}
-        self._drive(slot, fill.symbol, name, callback.call, (report,), None)
+        arguments = (fill.symbol, float(price), float(quantity), more)
+        self._drive(slot, fill.symbol, name, callback.call, arguments, None)
         if not slot.ticket:
             slot.book.owed = {}
 
@@ -238,7 +238,7 @@ class Caller:
             self.stop(slot, f"raised: {cause} ({where})")
 
     def stop(self, slot: StrategySlot, reason: str) -> None:
-        """Call a strategy no more."""
+        """Stop calling a strategy."""
         slot.stopped = reason
         slot.folded.clear()
         slot.queued.clear()
@@ -247,7 +247,7 @@ class Caller:
         self.stopped(slot)
 
     def datetime_of(self, at: int) -> datetime:
-        """Return the instant as user code sees it; made once per instant."""
+        """Return the instant as user code sees it, made once per instant."""
         if at != self._now_at:
             into_hour = at - self._hour_at
             if not 0 <= into_hour < HOUR:

@@ -113,7 +113,7 @@ class Engine:
         self.slots: dict[int, StrategySlot] = {}
         self.loader: Any = None  # handed to run_all
         self.trader: Any = None
-        self.calling = False  # between the session's open and its close
+        self.is_open = False  # between the session's open and its close
         self.batch = 0  # number of the batch being processed
         self.events = 0
         self.fills = 0
@@ -165,7 +165,7 @@ class Engine:
         }
         slot.book.all_strategies = lambda: [s.strategy for s in self.slots.values()]
         self.slots[plan.slot] = slot
-        if "on_timer" in slot.forms.events:
+        if "on_timer" in slot.bindings.events:
             self._ticks.every(slot, strategy.timer_seconds)
         if plan.run_all:
             self._ticks.every(slot, self.terms.timings.run_all_seconds)
@@ -229,7 +229,7 @@ class Engine:
         """Do what is due by the market clock."""
         self._begin(now, machine)
         self.market.close_overdue(now)
-        if self.calling:
+        if self.is_open:
             for slot, tick, missed in self._ticks.due(now):
                 slot.missed_ticks += missed
                 self._tick(slot, tick)
@@ -240,8 +240,8 @@ class Engine:
         if self._over:
             return NEVER
         hours = self.terms.hours
-        edge = NEVER if hours.bypass else (hours.closes_at if self.calling else hours.opens_at)
-        ticks = self._ticks.next() if self.calling else NEVER
+        edge = NEVER if hours.bypass else (hours.closes_at if self.is_open else hours.opens_at)
+        ticks = self._ticks.next() if self.is_open else NEVER
         return min(edge, self.market.deadlines.next(), ticks)
 
     def on_history(self, symbol: str, bars: Sequence[Bar], now: int, machine: int) -> list[Output]:
@@ -271,14 +271,14 @@ class Engine:
             (symbol, kind), event = next(iter(slot.folded.items()))
             del slot.folded[(symbol, kind)]
             state = self.symbols.get(symbol)
-            if state is None or not self.calling or not slot.may_be_called(symbol):
+            if state is None or not self.is_open or not slot.may_be_called(symbol):
                 continue
             if kind == "run":
                 self.market.run(state, [slot], *event)
                 continue
             ctx = slot.context(state)
             ctx.at = ctx.told_at = max(ctx.told_at, event.closed_at if isinstance(event, Bar) else event.at)
-            self._caller.act(slot, slot.forms.events[f"on_{kind}"], ctx, event)
+            self._caller.act(slot, slot.bindings.events[f"on_{kind}"], ctx, event)
         return self._finish()
 
     def slot_of_ticket(self, ticket: int) -> int | None:
@@ -296,7 +296,7 @@ class Engine:
 
     def stop(self) -> None:
         """Call no strategy for market data or time any more; bars and books go on, and so do calls for fills."""
-        self._over, self.calling = True, False
+        self._over, self.is_open = True, False
         self._rewire_all()
 
     def _begin(self, now: int, machine: int) -> None:
@@ -306,8 +306,8 @@ class Engine:
         hours = self.terms.hours
         if self._over:
             return
-        if not self.calling and (hours.bypass or hours.opens_at <= now < hours.closes_at):
-            self.calling = True
+        if not self.is_open and (hours.bypass or hours.opens_at <= now < hours.closes_at):
+            self.is_open = True
             self._ticks.begin(now)
             self._rewire_all()
         elif now >= hours.closes_at and not hours.bypass:
@@ -325,7 +325,7 @@ class Engine:
         if slot.ticket:
             slot.missed_ticks += 1
             return
-        if slot.forms.run_all is not None:
+        if slot.bindings.run_all is not None:
             held = {s: p for s, p in slot.book.positions.items() if p}
             wanted = {s: held.get(s, 0.0) for s in [*slot.picks, *held] if s not in slot.rejected}
             self._caller.run_all(slot, at, wanted, self.loader, self.trader)
@@ -334,7 +334,7 @@ class Engine:
             if state.live and slot.number in state.targets and slot.may_be_called(state.symbol):
                 ctx = slot.context(state)
                 ctx.at = ctx.told_at = max(ctx.told_at, at)
-                self._caller.act(slot, slot.forms.events["on_timer"], ctx, None)
+                self._caller.act(slot, slot.bindings.events["on_timer"], ctx, None)
 
     # --- news -------------------------------------------------------------------------------------------------
 
@@ -374,7 +374,7 @@ class Engine:
             return
 
         def call() -> None:
-            on_fill = slot.forms.events.get("on_fill")
+            on_fill = slot.bindings.events.get("on_fill")
             if on_fill is not None:
                 ctx = slot.context(self.market.state(fill.symbol))
                 ctx.at = fill.at
@@ -458,7 +458,7 @@ class Engine:
 
     def _rewire(self, state: SymbolState) -> None:
         callable_now: list[StrategySlot] = []
-        if self.calling and state.live:
+        if self.is_open and state.live:
             callable_now = [self.slots[n] for n in sorted(state.targets) if self.slots[n].may_be_called(state.symbol)]
         state.wire(callable_now, self.terms.events)
 

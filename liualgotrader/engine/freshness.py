@@ -72,9 +72,9 @@ def instant_of(event: FeedEvent) -> int:
 
 
 def newest_instant(events: Sequence[FeedEvent]) -> int | None:
-    """Return when the newest of the events became known, None if none of them tells how far behind we are.
+    """Return when the newest of the events became known, None if none of them shows how far behind we are.
 
-    Picks, and what comes late by nature, say nothing about that.
+    Picks do not, nor does what comes late by nature.
     """
     return next((instant_of(event) for event in reversed(events) if _grows_old(event)), None)
 

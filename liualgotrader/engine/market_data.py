@@ -45,7 +45,7 @@ class BarDeadlines:
 
 
 class MarketData:
-    """The symbols of one consumer. While `silent` is set, events change state and nobody is called."""
+    """The symbols of one consumer. While `silent` is set, events change state and call no strategy."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class MarketData:
                 self._close_due(state, forming.closed_at + SECOND)
 
     def on_trade(self, event: TradeTick) -> None:
-        """Take a print: into the open minute, then to whoever wants prints."""
+        """Take a print: into the open minute, then to the strategies that want prints."""
         at = event.at
         state = self.symbols.get(event.symbol) or self.state(event.symbol)
         bars = state.bars

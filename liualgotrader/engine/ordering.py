@@ -37,7 +37,7 @@ _LONGEST_LIFE = 24 * 366 * HOUR  # no order works longer; ns that added to an in
 
 
 class Ordering:
-    """Appends intents and signals to `out`. `now` and `machine` are those of the input being worked on."""
+    """Appends intents and signals to `out`. `now` and `machine` are the times of the input being processed."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Ordering:
             self.out.append(LogLine(logging.WARNING, line))
 
     def cancel(self, slot: StrategySlot, handle: OrderHandle, reason: str) -> None:
-        """Ask for the cancellation of an order, unless it can trade no more."""
+        """Ask for the cancellation of an order that may still trade."""
         if handle.open:
             self.out.append(CancelIntent(handle.client_order_id, slot.number, self.now, _reason(reason)))
 
@@ -148,12 +148,12 @@ class Ordering:
         limit: Decimal | None,
         stop: Decimal | None,
     ) -> None:
-        """Ask for other terms of an order, unless it can trade no more or nothing is to change."""
+        """Ask for other terms of an order that may still trade, if any is to change."""
         if handle.open and (quantity, limit, stop) != (None, None, None):
             self.out.append(ReplaceIntent(handle.client_order_id, slot.number, self.now, quantity, limit, stop))
 
     def protect_moved(self, slot: StrategySlot) -> None:
-        """Tell the gateway of stops and targets that the strategy moved without an order to carry them."""
+        """Send the gateway the stops and targets that the strategy moved without an order to carry them."""
         book, notes = slot.book, slot.book.notes
         for symbol in sorted(notes.moved):
             if book.quantity(symbol) or book.in_flight(symbol):

@@ -1,4 +1,4 @@
-"""What the engine decides, for its shell to carry out: intents, rows to keep, work to do, lines to log."""
+"""The engine's outputs, for its shell to carry out: intents, rows, work, lines to log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from liualgotrader.common.rows import SignalRow
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A strategy wants nothing more of a symbol this session."""
+    """A strategy has rejected a symbol for this session."""
 
     slot: int
     strategy: str
@@ -22,9 +22,9 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class LoadHistory:
-    """A symbol's minute bars from `since` (ns UTC) on are to be loaded and handed to `Engine.on_history`.
+    """Load a symbol's minute bars from `since` (ns UTC) on and pass them to `Engine.on_history`.
 
-    `since` is 0 for a symbol that is new: all the history that there is to be.
+    `since` is 0 for a new symbol, which gets all of its history.
     """
 
     symbol: str
@@ -33,7 +33,7 @@ class LoadHistory:
 
 @dataclass(frozen=True, slots=True)
 class SlotStopped:
-    """A strategy is called no more; the sentence becomes its end reason."""
+    """A strategy was stopped; the sentence becomes its end reason."""
 
     slot: int
     reason: str
@@ -41,7 +41,7 @@ class SlotStopped:
 
 @dataclass(frozen=True, slots=True)
 class WaitingCall:
-    """A strategy's call really waits. The shell runs `rest` and hands the answer to `Engine.on_answer`.
+    """A strategy's call waits for something. The shell runs `rest` and passes the answer to `Engine.on_answer`.
 
     `first` is what the coroutine has yielded already.
     """
@@ -55,7 +55,7 @@ class WaitingCall:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """Something for the log; `level` is a logging level."""
+    """A line for the log; `level` is a logging level."""
 
     level: int
     text: str

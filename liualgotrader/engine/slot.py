@@ -52,7 +52,7 @@ class RefusalCounts:
 
 
 def _because(rule: str, limits: Limits) -> str:
-    """Return what a rule allows, with the keys that set it; empty for a rule whose name says it all."""
+    """Return what a rule allows, with the keys that set it; empty for a rule whose name is enough."""
     sized = "ctx.affordable() and ctx.shares() stay below it"
     terms = {
         "order_value": f"an order may cost {limits.order_equity_fraction:.0%} of equity and {limits.order_dollars:,.0f} $"
@@ -153,7 +153,7 @@ class SymbolState:
         self.on_second: Acts = _acts(self, slots, "on_second")
         self.on_quote: Acts = _acts(self, slots, "on_quote")
         self.on_trade: Acts = _acts(self, slots, "on_trade")
-        runs = [slot for slot in slots if slot.forms.run is not None]
+        runs = [slot for slot in slots if slot.bindings.run is not None]
         self.on_minute_run = runs if "minute" in events else []
         self.on_second_run = runs if "second" in events else []
         self.on_trade_run = runs if "trade" in events else []
@@ -165,7 +165,7 @@ class SymbolState:
         """Return the price that an order is judged by, US dollars, and its instant.
 
         It is the side of a newer quote that the order would trade against, else the last trade or bar. A quote that
-        is crossed, one-sided or wider than a tenth of its middle says nothing about the price.
+        is crossed, one-sided or wider than a tenth of its middle does not count.
         """
         quote = self.quote
         if quote is not None and quote.at > self.last_at and 0 < quote.bid <= quote.ask:
@@ -176,7 +176,7 @@ class SymbolState:
 
 
 def _acts(state: SymbolState, slots: Sequence[StrategySlot], name: str) -> Acts:
-    return [(s, s.context(state), s.forms.events[name]) for s in slots if name in s.forms.events]
+    return [(s, s.context(state), s.bindings.events[name]) for s in slots if name in s.bindings.events]
 
 
 class StrategySlot:
@@ -190,7 +190,7 @@ class StrategySlot:
         self.name = plan.strategy
         self.strategy = strategy
         self.day_trade = strategy.type is not StrategyType.SWING
-        self.forms: Bindings = bind(strategy, run_all=plan.run_all)
+        self.bindings: Bindings = bind(strategy, run_all=plan.run_all)
         self.book = Book(plan.slot, strategy, list, plan.account_id)
         self.own_context = strategy.own_context or own_context(plan.strategy)  # in which all of its code runs
         self.own_context.run(called.set, self.book)

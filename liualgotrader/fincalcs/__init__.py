@@ -1,1 +1,1 @@
-"""Indicators: numbers computed from prices and volumes, with no memory of their own but what they are given."""
+"""Indicators: prices, volumes or bars in, numbers out."""

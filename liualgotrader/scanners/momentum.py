@@ -68,7 +68,7 @@ class Momentum(Scanner, built_in="momentum"):
         """Return the symbols that pass now, largest gap first; ties by symbol.
 
         Raises:
-            ValueError: `back_time` is given; a vendor's snapshots tell the present only.
+            ValueError: `back_time` is given; a vendor's snapshots show the present only.
         """
         if back_time is not None:
             raise ValueError(f"the momentum scanner sees the market as it is now, not as it was at {back_time}")

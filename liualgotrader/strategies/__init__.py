@@ -1,1 +1,1 @@
-"""Strategies: what a user writes, the context it acts through, and those that ship. Bars and quotes in, orders out."""
+"""Strategies, with three that ship: bars and quotes in, orders out."""

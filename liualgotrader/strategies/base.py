@@ -33,7 +33,7 @@ class StrategyType(Enum):
 
 @dataclass(slots=True)
 class StrategyRun:
-    """The row of table `algo_run` that the strategy's orders belong to; the supervisor has made it."""
+    """The row of table `algo_run` that the strategy's orders belong to; the supervisor writes it."""
 
     strategy_name: str
     batch_id: str
@@ -42,7 +42,7 @@ class StrategyRun:
 
 @dataclass(frozen=True, slots=True)
 class SessionServices:
-    """What a running strategy may ask for; handed over before `create` is called."""
+    """What a running strategy may ask for; set before `create` is called."""
 
     hours: Hours
     keys: KeyValues
@@ -71,8 +71,8 @@ class Strategy:
     """
 
     timer_seconds: float = 60.0
-    strategy_type = StrategyType.DAY_TRADE  # where the constructor is not told another
-    own_context: OwnContext | None = None  # in which all of its code runs; `make_strategy` gives it
+    strategy_type = StrategyType.DAY_TRADE  # the default of the constructor's `type`
+    own_context: OwnContext | None = None  # in which all of its code runs; `make_strategy` sets it
 
     def __init__(
         self,
@@ -105,13 +105,13 @@ class Strategy:
     # --- life --------------------------------------------------------------------------------------
 
     def enter(self, services: SessionServices, run_id: int | None, account_id: int | None) -> None:
-        """Take what the running process provides; called once, before `create`."""
+        """Start in a session with what the process provides; called once, before `create`."""
         self._services = services
         self.algo_run.run_id = run_id
         self.account_id = account_id if account_id is not None else self.account_id
 
     async def create(self) -> bool:
-        """Prepare; an override must call this one. False, and nothing else, means: do not run in this process."""
+        """Prepare; an override must call this one. Only False means: do not run in this process."""
         return True
 
     async def should_run_all(self) -> bool:
@@ -152,12 +152,12 @@ class Strategy:
     async def buy_callback(
         self, symbol: str, price: float, qty: float, now: datetime | None = None, trade_fee: float = 0.0
     ) -> None:
-        """Hear of a buy; an override that declares `remaining_qty` hears of partial fills as well."""
+        """Called after a buy; an override that declares `remaining_qty` is called for partial fills as well."""
 
     async def sell_callback(
         self, symbol: str, price: float, qty: float, now: datetime | None = None, trade_fee: float = 0.0
     ) -> None:
-        """Hear of a sale; an override that declares `remaining_qty` hears of partial fills as well."""
+        """Called after a sale; an override that declares `remaining_qty` is called for partial fills as well."""
 
     # --- the session -----------------------------------------------------------------------------------
 
@@ -259,10 +259,10 @@ class Strategy:
         data_loader: Any = None,
         ref_run_id: int | None = None,
     ) -> Strategy | None:
-        """Return the strategy that a tradeplan's table describes, None if its `create` says False.
+        """Return the strategy that a tradeplan's table describes, None if its `create` returns False.
 
         Raises:
-            ConfigError: it cannot be loaded or made; the sentence says why.
+            ConfigError: it cannot be loaded or made, with the cause.
         """
         strategy = make_strategy(
             batch_id, strategy_name, strategy_details, Path(), data_loader=data_loader, ref_run_id=ref_run_id
@@ -283,8 +283,8 @@ def make_strategy(
     """Return a new instance of class `name` from the file that `details["filename"]` names, relative to `folder`.
 
     The other entries of `details` are its keyword arguments, with `batch_id`; `ref_run_id`, `data_loader`,
-    `portfolio_id` and `events` are given if it declares them. What nobody says is the class's name, its class
-    attribute `strategy_type` (`DAY_TRADE`) and an empty schedule.
+    `portfolio_id` and `events` are given if it declares them. The defaults are the class's name, its class attribute
+    `strategy_type` (`DAY_TRADE`) and an empty schedule.
 
     Raises:
         ConfigError: in one sentence that names file, class and cause.

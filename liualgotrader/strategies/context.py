@@ -182,7 +182,7 @@ class Context:
 
     @property
     def halted(self) -> bool:
-        """Whether trading in the symbol is halted, as far as the data feed has said."""
+        """Whether trading in the symbol is halted, as far as the data feed reports it."""
         return self._port.halted(self.symbol)
 
     @property

@@ -1,4 +1,4 @@
-"""Hold the strongest few of the picked symbols, and change horses at a fixed pace."""
+"""Hold the strongest few of the picked symbols, and rank them anew at a fixed pace."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Rotation(Strategy):
         return actions
 
     def _closes(self, symbol: str) -> list[float]:
-        """Return the newest prices, oldest first: `lookback` closes and the price now, fewer if there are no more."""
+        """Return the newest prices, oldest first: `lookback` closes and the price now, fewer if there are fewer."""
         if symbol not in minute_history:
             return []
         closes: list[float] = minute_history[symbol]["close"].values[-self.lookback - 1 :].tolist()

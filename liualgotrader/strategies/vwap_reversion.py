@@ -94,7 +94,7 @@ class VwapReversion(Strategy):
             ctx.close(reason="time")
 
     def _average_price(self, ctx: Context) -> SessionVwap:
-        """Return the session's VWAP up to the newest bar, those included that nobody was called for."""
+        """Return the session's VWAP up to the newest bar, including bars that called no strategy."""
         vwap: SessionVwap = ctx.state.setdefault("vwap", SessionVwap())
         bars = ctx.bars
         first = bars.opened_at.searchsorted(ctx.state.get("since", self.opens_at))
