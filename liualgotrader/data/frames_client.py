@@ -265,7 +265,11 @@ class _WebsocketsConnection:
         self._soon(self._opened.send(payload, text=text))
 
     def ping(self) -> None:
-        self._soon(self._ping())
+        async def answered() -> None:
+            await (await self._opened.ping())
+            self._heard()
+
+        self._soon(answered())
 
     def end(self) -> None:
         self._opened.transport.abort()
@@ -274,22 +278,15 @@ class _WebsocketsConnection:
         return await asyncio.shield(self._reading)
 
     def _soon(self, sending: Any) -> None:
-        task = asyncio.ensure_future(self._quietly(sending))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-
-    async def _quietly(self, sending: Any) -> None:
-        """Send; its reader reports a connection that ends meanwhile."""
         from websockets.exceptions import ConnectionClosed
 
-        try:
-            await sending
-        except ConnectionClosed:
-            return
+        async def sent() -> None:
+            with suppress(ConnectionClosed):  # the reader reports a connection that ends meanwhile
+                await sending
 
-    async def _ping(self) -> None:
-        await (await self._opened.ping())
-        self._heard()
+        task = asyncio.ensure_future(sent())
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     async def _read(self, take: Callable[[bytes], None]) -> str:
         from websockets.exceptions import ConnectionClosed

@@ -49,7 +49,13 @@ class AdmissionChecks:
         if opening and terms.sign < 0:
             self._check_short(account, terms)
         if not opening and self._venue.rules.pattern_day_trading:
-            self._check_pattern(account, terms)
+            # The retired rule: no fourth day trade in five days below 25,000 dollars.
+            venue, ledger = self._venue, account.ledger
+            recent = [d for d in ledger.day_trades if d > venue.session_number - PATTERN_DAYS]
+            is_day_trade = ledger.holdings[terms.symbol].bought_in == venue.session_number
+            is_poor = not is_above(venue.valuation(ledger, 1).equity, PATTERN_EQUITY)
+            if is_day_trade and is_poor and len(recent) >= PATTERN_TRADES:
+                raise Refusal.forbidden("trade denied due to pattern day trading protection", code=40310100)
         self._check_wash(account, terms, instead_of)
         collar = collar_of(terms)
         per_share = self._check_price(terms, collar, opening=opening)
@@ -154,15 +160,6 @@ class AdmissionChecks:
             raise Refusal.invalid("fractional orders cannot be sold short")
         if not asset.easy_to_borrow and terms.time_in_force != "day":
             raise Refusal.invalid(f'only day orders are allowed for hard-to-borrow asset "{terms.symbol}"')
-
-    def _check_pattern(self, account: TradedAccount, terms: OrderTerms) -> None:
-        """The retired pattern-day-trading rule: no fourth day trade in five days below 25,000 dollars."""
-        venue, ledger = self._venue, account.ledger
-        recent = [d for d in ledger.day_trades if d > venue.session_number - PATTERN_DAYS]
-        is_day_trade = ledger.holdings[terms.symbol].bought_in == venue.session_number
-        is_poor = not is_above(venue.valuation(ledger, 1).equity, PATTERN_EQUITY)
-        if is_day_trade and is_poor and len(recent) >= PATTERN_TRADES:
-            raise Refusal.forbidden("trade denied due to pattern day trading protection", code=40310100)
 
     def _check_wash(self, account: TradedAccount, terms: OrderTerms, instead_of: ExchangeOrder | None) -> None:
         if terms.order_class != "simple" or terms.type == "trailing_stop":

@@ -231,6 +231,25 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
     fee: Decimal
     activity_type: str = "FILL"
 
+    @classmethod
+    def of(cls, execution: Execution, event: str, activity_id: str) -> Activity:
+        """Return the record of an execution."""
+        return cls(
+            id=activity_id,
+            at=execution.at,
+            type=event,
+            symbol=execution.symbol,
+            side=execution.side,
+            price=execution.price,
+            quantity=execution.quantity,
+            cumulative_quantity=execution.cumulative_quantity,
+            leaves_quantity=execution.leaves_quantity,
+            order_id=execution.order_id,
+            order_status=execution.order_status,
+            execution_id=execution.execution_id,
+            fee=execution.fee,
+        )
+
 
 class CashActivity(msgspec.Struct, frozen=True, kw_only=True):
     """Cash that moved without an execution: CSD (deposit), CSW (withdrawal), DIV, INT, FEE …; `amount` is signed dollars."""

@@ -61,7 +61,7 @@ class Lifecycle:
             synthetic=synthetic,
         )
         event = "fill" if done else "partial_fill"
-        ledger.activities.append(_activity(execution, event))
+        ledger.activities.append(Activity.of(execution, event, activity_id(venue.now, execution.execution_id)))
         changed = self._exits_after(order, quantity, done=done)
         for one in (order, *(other for _, other in changed)):
             venue.recount(one)
@@ -150,21 +150,3 @@ class Lifecycle:
         orders = self._venue.orders
         parent = orders[order.parent_id] if order.parent_id else order
         return [parent, *(orders[leg] for leg in parent.child_ids)]
-
-
-def _activity(execution: Execution, event: str) -> Activity:
-    return Activity(
-        id=activity_id(execution.at, execution.execution_id),
-        at=execution.at,
-        type=event,
-        symbol=execution.symbol,
-        side=execution.side,
-        price=execution.price,
-        quantity=execution.quantity,
-        cumulative_quantity=execution.cumulative_quantity,
-        leaves_quantity=execution.leaves_quantity,
-        order_id=execution.order_id,
-        order_status=execution.order_status,
-        execution_id=execution.execution_id,
-        fee=execution.fee,
-    )

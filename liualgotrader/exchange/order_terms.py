@@ -51,8 +51,7 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> OrderTerms:
     """Return the request in integers. Raises `Refusal`: 422 for what is wrong in itself."""
-    _check_words(request)
-    _check_amount(request)
+    _check_fields(request)
     _check_prices(request)
     _check_class(request)
     _check_combination(request, rules)
@@ -86,7 +85,7 @@ def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Order
     return terms
 
 
-def _check_words(request: OrderRequest) -> None:
+def _check_fields(request: OrderRequest) -> None:
     words = (
         ("side", request.side, ("buy", "sell")),
         ("type", request.type, TYPES),
@@ -101,9 +100,6 @@ def _check_words(request: OrderRequest) -> None:
             raise Refusal.malformed(f"invalid {name}: {word}")
     if request.client_order_id is not None and not 0 < len(request.client_order_id) <= LONGEST_ID:
         raise Refusal.malformed(f"client_order_id must be 1 to {LONGEST_ID} characters")
-
-
-def _check_amount(request: OrderRequest) -> None:
     given = [(n, v) for n, v in (("qty", request.quantity), ("notional", request.notional)) if v is not None]
     if len(given) != 1:
         raise Refusal.malformed("exactly one of qty and notional is required")

@@ -63,27 +63,25 @@ class Timeline:
             venue.now = max(venue.now, at)
             if step == TimelineStep.PHASE:
                 self._change_phase()
-            elif step == TimelineStep.AUCTION:
+                continue
+            if step == TimelineStep.AUCTION:
                 self._matcher.end_auction(subject, marked=account_id == MARKED)
-            else:
-                self._do(step, venue.orders[subject])
-        venue.now = max(venue.now, until)
-
-    def _do(self, step: int, order: ExchangeOrder) -> None:
-        venue = self._venue
-        if step == TimelineStep.ARRIVE:
-            self._arrive(order)
-        elif step == TimelineStep.REPLACE:
-            self._replace(order)
-        elif step == TimelineStep.CANCEL:
-            if order.is_open:
-                self._lifecycle.end(order, "canceled")
-            elif order.status not in ("canceled", "replaced"):
+                continue
+            order = venue.orders[subject]
+            if step == TimelineStep.ARRIVE:
+                self._arrive(order)
+            elif step == TimelineStep.REPLACE:
+                self._replace(order)
+            elif order.is_open:
+                if step == TimelineStep.CANCEL:
+                    self._lifecycle.end(order, "canceled")
+                elif order.status == "pending_new":  # a gtc order still on its way: look again a minute later
+                    self.schedule(venue.now + MINUTE, TimelineStep.EXPIRE, order)
+                else:
+                    self._lifecycle.end(order, "expired")
+            elif step == TimelineStep.CANCEL and order.status not in ("canceled", "replaced"):
                 venue.emit("order_cancel_rejected", order)
-        elif order.status == "pending_new":  # a gtc order still on its way: look again a minute later
-            self.schedule(venue.now + MINUTE, TimelineStep.EXPIRE, order)
-        elif order.is_open:
-            self._lifecycle.end(order, "expired")
+        venue.now = max(venue.now, until)
 
     # --- requests that arrive
 

@@ -109,13 +109,13 @@ class ColumnTape(ABC):
     def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
         """Return minute bars of sessions before `day` with start <= opened_at < end, oldest first."""
         if symbol not in self._minutes:
-            self._minutes[symbol] = self._all_minutes(symbol)
+            self._minutes[symbol] = self.all_minutes(symbol)
         return _between(self._minutes[symbol], start, end)
 
     def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
         """Return daily bars from `start` to `end`, both included, of days before `day`; each spans its session."""
         if symbol not in self._days:
-            self._days[symbol] = self._all_days(symbol)
+            self._days[symbol] = self.all_days(symbol)
         return _between(self._days[symbol], utc_midnight(start), utc_midnight(end + timedelta(days=1)))
 
     def load(self) -> None:
@@ -136,7 +136,7 @@ class ColumnTape(ABC):
         """Return the widest crossed quote: file, line, symbol, time and prices."""
         symbol, worst = max(self._crossed.items(), key=lambda item: (item[1].bid / item[1].ask, item[0]))
         at = as_datetime(worst.at)
-        where = self._place_of_quote(symbol, worst.row)
+        where = self.place_of_quote(symbol, worst.row)
         return f"{where}: {symbol} at {at:%H:%M:%S.%f} New York, bid {worst.bid:g} above ask {worst.ask:g}"
 
     def crosses(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -152,11 +152,11 @@ class ColumnTape(ABC):
         """Return all events of the day in one symbol."""
 
     @abstractmethod
-    def _all_minutes(self, symbol: str) -> list[Bar]:
+    def all_minutes(self, symbol: str) -> list[Bar]:
         """Return the minute bars of all sessions before the day, oldest first."""
 
     @abstractmethod
-    def _all_days(self, symbol: str) -> list[Bar]:
+    def all_days(self, symbol: str) -> list[Bar]:
         """Return the daily bars of all sessions before the day, oldest first."""
 
     @abstractmethod
@@ -221,7 +221,7 @@ class ColumnTape(ABC):
         """Return the file that would name a split."""
         return "nothing"
 
-    def _place_of_quote(self, symbol: str, row: int) -> str:
+    def place_of_quote(self, symbol: str, row: int) -> str:
         """Return file and line of a loaded quote."""
         return f"the quotes of {symbol}"
 

@@ -223,7 +223,7 @@ class FilesTape(ColumnTape):
     def _where_splits(self, symbol: str) -> str:
         return "`splits.csv`"
 
-    def _place_of_quote(self, symbol: str, row: int) -> str:
+    def place_of_quote(self, symbol: str, row: int) -> str:
         today = self._today("quotes", symbol, "at")
         return self._tables["quotes"].place(int(self._rows["quotes"][symbol][_ROW][today[row]]))
 
@@ -234,7 +234,7 @@ class FilesTape(ColumnTape):
             return np.zeros(0, np.int64)
         return np.flatnonzero((rows[column] >= self._start) & (rows[column] < self._end))
 
-    def _all_minutes(self, symbol: str) -> list[Bar]:
+    def all_minutes(self, symbol: str) -> list[Bar]:
         """Return them as the file of minute bars has them, on its other days folded from trades."""
         rows = self._rows["bars"].get(symbol)
         found: list[Bar] = []
@@ -251,7 +251,7 @@ class FilesTape(ColumnTape):
         raw = sorted(found + folded, key=lambda b: b.opened_at) if folded else found
         return adjusted(raw, self.splits(symbol), self.day)
 
-    def _all_days(self, symbol: str) -> list[Bar]:
+    def all_days(self, symbol: str) -> list[Bar]:
         found = {b.opened_at: b for b in daily_bars_of(self.minute_bars(symbol, 0, self._start))}
         rows = self._rows["daily"].get(symbol)
         if rows is not None:

@@ -174,10 +174,10 @@ class GeneratedTape(ColumnTape):
         """Return one sentence: nothing here happened."""
         return [f"All {len(self._profiles)} symbols and their market are generated from seed {self._seed}."]
 
-    def _all_minutes(self, symbol: str) -> list[Bar]:
+    def all_minutes(self, symbol: str) -> list[Bar]:
         return self._history_of(symbol).minutes  # of five sessions or more
 
-    def _all_days(self, symbol: str) -> list[Bar]:
+    def all_days(self, symbol: str) -> list[Bar]:
         return self._history_of(symbol).daily  # of 260 sessions or more
 
     def _load(self, symbol: str) -> SymbolColumns:

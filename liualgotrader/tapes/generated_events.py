@@ -71,7 +71,14 @@ def minute_weights(minutes: int) -> Floats:
 
 
 def _moments(session: TradingSession, halts: list[tuple[int, int]], draws: Draws, n: int) -> _Moments:
-    shared = np.sort(_spread_out(session, draws.uniform(n)))
+    # Instants of the session, as dense as `minute_weights` says, but not in its last 100 ms.
+    weights = minute_weights(session.minutes)
+    upto = np.cumsum(weights)
+    target = draws.uniform(n) * upto[-1]
+    minute = np.minimum(np.searchsorted(upto, target, side="right"), session.minutes - 1)
+    share = np.clip((target - (upto[minute] - weights[minute])) / weights[minute], 0.0, 1.0)
+    spread = session.opens_at + minute * MINUTE + np.floor(share * (MINUTE - 1)).astype(np.int64)
+    shared = np.sort(np.minimum(spread, session.closes_at - 100 * MILLISECOND))
     is_print = draws.uniform(n) < _TRADE_SHARE
     before = session.opens_at - PRE_MARKET + np.floor(np.sort(draws.uniform(PRE_MARKET_QUOTES)) * PRE_MARKET)
     before[0] = session.opens_at - PRE_MARKET
@@ -87,18 +94,6 @@ def _moments(session: TradingSession, halts: list[tuple[int, int]], draws: Draws
     n_th = np.arange(len(at))  # whole microseconds; those that coincide are moved on by one each
     apart: Ints = (np.maximum.accumulate(at[order] // MICROSECOND - n_th) + n_th) * MICROSECOND
     return _Moments(apart, quote[order])
-
-
-def _spread_out(session: TradingSession, uniform: Floats) -> Ints:
-    """Return instants of the session, as dense as `minute_weights` says, but not in its last 100 ms."""
-    weights = minute_weights(session.minutes)
-    upto = np.cumsum(weights)
-    target = uniform * upto[-1]
-    minute = np.minimum(np.searchsorted(upto, target, side="right"), session.minutes - 1)
-    share = np.clip((target - (upto[minute] - weights[minute])) / weights[minute], 0.0, 1.0)
-    at = session.opens_at + minute * MINUTE + np.floor(share * (MINUTE - 1)).astype(np.int64)
-    instants: Ints = np.minimum(at, session.closes_at - 100 * MILLISECOND)
-    return instants
 
 
 def _fair_price(profile: SymbolProfile, session: TradingSession, draws: Draws, at: Ints) -> Floats:

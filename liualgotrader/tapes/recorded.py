@@ -135,7 +135,7 @@ class RecordedTape(ColumnTape):
     def _where_splits(self, symbol: str) -> Path:
         return self._folder / "factor_files" / f"{symbol.lower()}.csv"
 
-    def _place_of_quote(self, symbol: str, row: int) -> str:
+    def place_of_quote(self, symbol: str, row: int) -> str:
         resolution = self._resolution(symbol, "quote") or "tick"
         path = lean.path_of(self._folder, resolution, symbol, self.day, "quote")
         return f"{path}, line {lean.line_of_quote(path, resolution, row)}"
@@ -145,7 +145,7 @@ class RecordedTape(ColumnTape):
         there = (r for r in _RESOLUTIONS if lean.path_of(self._folder, r, symbol, self.day, kind).exists())
         return next(there, None)
 
-    def _all_minutes(self, symbol: str) -> list[Bar]:
+    def all_minutes(self, symbol: str) -> list[Bar]:
         """Return them from the minute files, which have neither vwap nor count: see `history_bar`."""
         found: list[Bar] = []
         for day in sorted(_days((self._folder / "minute" / symbol.lower()).glob("*_trade.zip"))):
@@ -156,7 +156,7 @@ class RecordedTape(ColumnTape):
                 found += (history_bar(symbol, at, at + MINUTE, figures) for at, *figures in rows)
         return adjusted(found, self.splits(symbol), self.day)
 
-    def _all_days(self, symbol: str) -> list[Bar]:
+    def all_days(self, symbol: str) -> list[Bar]:
         """Return them from the daily file; days that it lacks are summed from regular minutes, if there are any."""
         bars = {b.opened_at: b for b in daily_bars_of(self.minute_bars(symbol, 0, self.opens_at))}
         path = self._folder / "daily" / f"{symbol.lower()}.zip"
