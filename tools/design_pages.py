@@ -145,7 +145,7 @@ TIMING_MEANINGS: Mapping[str, str] = {
     "scanner_answer_seconds": "a scanner's run that takes longer is left alone",
     "broker_timeout_seconds": "how long one call of the broker may take",
     "reconcile_seconds": "period in which our books are compared with the broker's",
-    "database_outage_seconds": "nothing is opened while the database has been away for so long",
+    "database_outage_seconds": "nothing is opened while the database has been unavailable for so long",
     "unpick_minutes": "a symbol that is not picked again for so long, not held and without orders, is let go",
     "history_sessions": "sessions of minute bars that are loaded before the first call for a symbol; 100 at most",
 }

@@ -41,7 +41,7 @@ class Checks:
     def verdict(self) -> str:
         """Return what all checks together come to."""
         if self.failed:
-            return f"{self.failed} of these must be put right first"
+            return f"{self.failed} of these must be fixed first"
         if self.doubts:
             return f"it can run, but read the {'line' if self.doubts == 1 else f'{self.doubts} lines'} marked !! above"
         return "everything is ready"

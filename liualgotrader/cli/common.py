@@ -38,14 +38,14 @@ class Parser(argparse.ArgumentParser):
         for given in args if args is not None and self._subparsers is None else ():
             name = given.partition("=")[0]
             if name.startswith("--") and name not in ("--", *self._option_string_actions):
-                self.error(f"there is no option {name}{nearest(name, self._option_string_actions)}")
+                self.error(f"unknown option {name}{nearest(name, self._option_string_actions)}")
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """End the program with 2, the usage and a sentence."""
         if bad := re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message):
             words = [word.strip("' ") for word in bad[3].split(",")]
-            wrong = f"{bad[1]} cannot be '{bad[2]}'" if bad[1].startswith("-") else f"there is no '{bad[2]}' here"
+            wrong = f"{bad[1]} cannot be '{bad[2]}'" if bad[1].startswith("-") else f"unknown command '{bad[2]}'"
             message = f"{wrong}{nearest(bad[2], words)} (choose from {', '.join(words)})"
         super().error(message)
 

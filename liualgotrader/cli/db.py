@@ -52,7 +52,7 @@ def stop_command(options: argparse.Namespace, home: Path) -> int:
         users.keep(False)
         pids = sorted({str(user.pid) for user in users.read().users})
         if cluster.postmaster() is None:
-            _say("PostgreSQL does not run.")
+            _say("PostgreSQL is not running.")
             return 0
         if pids and not options.force:
             _say(f"PostgreSQL is in use by process {', '.join(pids)}; it stops with the last of them.")
@@ -102,7 +102,7 @@ def backup_command(options: argparse.Namespace, home: Path) -> int:
     """Write all databases into a file."""
     path = Path(options.file).expanduser().resolve()
     if path.exists() and not options.force:
-        raise ConfigError(f"{path} is there already: name another file, or replace it with --force")
+        raise ConfigError(f"{path} already exists: name another file, or replace it with --force")
     with EmbeddedServer.start(home) as server:
         names = server.backup(path)
     _say(f"Saved {', '.join(names) or 'nothing, there is no database yet'} in {path}.")

@@ -145,13 +145,13 @@ def new(kind: str, name: str, folder: str) -> int:
     """Write the files of a new `strategy` or `scanner` and say what to do next; return the exit status.
 
     Raises:
-        ConfigError: if the name is no class's name, a file is there already, or the folder cannot be written.
+        ConfigError: if the name is not a class name, a file is there already, or the folder cannot be written.
     """
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) or keyword.iskeyword(name):
-        raise ConfigError(f"'{name}' is no class's name; write it like OpeningBreakout")
+        raise ConfigError(f"'{name}' is not a class name; write it like OpeningBreakout")
     module = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     if module in sys.stdlib_module_names:
-        raise ConfigError(f"{module}.py would stand before Python's own module {module}; choose another name")
+        raise ConfigError(f"{module}.py would hide Python's own module {module}; choose another name")
     here = Path(folder)
     plan = here / f"{module}.toml"
     if kind == "strategy" and not _is_there(here / "tradeplan.toml"):
@@ -163,7 +163,7 @@ def new(kind: str, name: str, folder: str) -> int:
         texts = {here / f"{module}.py": SCANNER, plan: SCANNER_PLAN}
     for path in texts:
         if _is_there(path):
-            raise ConfigError(f"{path} is there already; choose another name or another --folder")
+            raise ConfigError(f"{path} already exists; choose another name or another --folder")
     _write_all({path: text.format(name=name, module=module, plan=plan.name) for path, text in texts.items()})
     print(f"wrote {', '.join(str(p) for p in texts)}")
     print(f"try it: {program_call('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:30")
@@ -176,7 +176,7 @@ def _is_there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise ConfigError(f"{path} cannot be looked at ({error.strerror}); choose another --folder") from error
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); choose another --folder") from error
 
 
 def _write_all(texts: Mapping[Path, str]) -> None:

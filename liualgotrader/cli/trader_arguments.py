@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Trade a session with the scanners and strategies of a tradeplan, through real processes, into PostgreSQL.
 
-Without a word it runs a session: on the paper account whose keys stand in APCA_API_KEY_ID and
+Without a command it runs a session: on the paper account whose keys stand in APCA_API_KEY_ID and
 APCA_API_SECRET_KEY (or ALPACA_API_KEY and ALPACA_SECRET_KEY), or with --simulate on a simulated market on
 this machine, which needs no account and reaches nothing outside. Real money needs its endpoint and --live, and a tradeplan that has traded before."""
 
 EPILOG = """\
 words:
-  run      run a session (what happens without a word)
+  run      run a session (the default)
   status   show the sessions that are running, or wait for the open
   stop     end a running session in order (--flatten closes DAY_TRADE positions first)
   resume   let entries go on after the kill switch or a stop by the day's loss
@@ -82,7 +82,7 @@ def _session_options(group: Any) -> None:
     group.add_argument("--simulate", action="store_true", help="trade on a simulated market on this machine")
     group.add_argument("--verbose", action="store_true", help="show each order and fill in a line")
     group.add_argument("--shadow", action="store_true", help="decide everything, send no order")
-    group.add_argument("--live", action="store_true", help="real money is meant: arm it")
+    group.add_argument("--live", action="store_true", help="trade real money")
     group.add_argument(
         "--full-size",
         action="store_true",
@@ -91,7 +91,7 @@ def _session_options(group: Any) -> None:
     )
     group.add_argument("--flatten", action="store_true", help="at Ctrl-C or stop close DAY_TRADE positions first")
     group.add_argument(
-        "--new", action="store_true", help="begin a fresh batch though an unfinished one could be resumed"
+        "--new", action="store_true", help="begin a new batch even if an unfinished one could be resumed"
     )
     group.add_argument(
         "--wait", action="store_true", help="on a day without a session, or after the close, wait for the next one"
@@ -157,7 +157,7 @@ def _day(text: str) -> str:
     try:
         return dt.date.fromisoformat(text).isoformat()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no date like 2013-10-07") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a date like 2013-10-07") from None
 
 
 def _time_or_day(text: str) -> str:
@@ -174,7 +174,7 @@ def _positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number above 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return value
 
 
@@ -191,7 +191,7 @@ def _quantum(text: str) -> float:
 
 def _whole(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 upwards")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
     return int(text)
 
 
@@ -203,7 +203,7 @@ def _symbols(text: str) -> tuple[str, ...] | int:
         raise argparse.ArgumentTypeError("name symbols, separated by commas, or how many")
     for symbol in symbols:
         if not is_symbol(symbol):
-            raise argparse.ArgumentTypeError(f"{symbol!r:.40} is no symbol: {SYMBOL_RULE}")
+            raise argparse.ArgumentTypeError(f"{symbol!r:.40} is not a symbol: {SYMBOL_RULE}")
     return symbols
 
 

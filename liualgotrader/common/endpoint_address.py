@@ -34,7 +34,7 @@ def canonical_address(text: str, *, websocket: bool = False) -> str:
     scheme, host, path = _parts(text)
     kind, example = ("websocket", "wss://") if websocket else ("REST", "https://")
     if scheme.startswith("ws") != websocket:
-        raise ConfigError(f"{shown_address(text)} is no address of a {kind} endpoint: write {example} in front")
+        raise ConfigError(f"{shown_address(text)} is not the address of a {kind} endpoint: write {example} in front")
     if scheme not in _ENCRYPTED and not _is_this_machine(host):
         raise ConfigError(
             f"{scheme}://{host}{path} would get the account's keys unencrypted: write {example} (http and ws are for this machine)"
@@ -72,7 +72,7 @@ def _parts(text: str) -> tuple[str, str, str]:
     port = int(found["port"] or 0) if found else 0
     if not found or not host or port > 65535 or "." in segments or ".." in segments:
         raise ConfigError(
-            f"{shown_address(text)} is no plain address of an endpoint:"
+            f"{shown_address(text)} is not a plain endpoint address:"
             " write scheme, host, and port or path if need be, like https://paper-api.alpaca.markets"
         )
     scheme = found["scheme"].lower()

@@ -24,7 +24,7 @@ def guard(session: Session, address: str, *, timeout_seconds: float) -> None:
         def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
             url = str(request.url)
             if not url.startswith(f"{address}/"):
-                raise OutsideError(f"{shown_address(url)} was asked, but this session asks {address} only")
+                raise OutsideError(f"{shown_address(url)} was requested, but this session calls {address} only")
             kwargs["timeout"] = kwargs.get("timeout") or timeout_seconds
             response = super().send(request, *args, **kwargs)
             if 300 <= response.status_code < 400:

@@ -64,14 +64,14 @@ class Endpoints(msgspec.Struct, frozen=True):
         rest, streams = (self.trading_url, self.data_url), (self.stream_url, self.updates_url)
         for address in filter(None, (*rest, *streams)):
             if canonical_address(address, websocket=address in streams) != address:
-                raise ConfigError(f"{address} is not the one spelling of this address")
+                raise ConfigError(f"{address} is not the canonical form of this address")
             if self.loopback and not is_loopback(address):
-                raise ConfigError(f"a simulation calls nobody outside this machine, yet {address} was to be asked")
+                raise ConfigError(f"a simulation calls nothing outside this machine, but {address} was to be called")
             if self.is_live and not (
                 is_loopback(address) or str(urlsplit(address).hostname).endswith(".alpaca.markets")
             ):
                 raise ConfigError(
-                    f"the keys of real money are sent to no host but Alpaca's, and {address} is another: leave"
+                    f"keys of real money are sent to Alpaca's hosts only, and {address} is not one: leave"
                     " APCA_API_DATA_URL and ALPACA_STREAM_URL out"
                 )
 

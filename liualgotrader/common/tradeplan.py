@@ -392,7 +392,7 @@ def _absolute_file(values: Mapping[str, Any], where: str, path: Path) -> str:
     except RuntimeError:
         wrong = "there is no such home folder"
     except OSError as error:
-        wrong = f"it cannot be looked at: {error.strerror}"
+        wrong = f"it cannot be read: {error.strerror}"
     raise ConfigError(f"{where} `filename` is '{named}', but {wrong}")
 
 

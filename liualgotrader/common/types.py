@@ -124,7 +124,7 @@ class QueueMapper:
         self._by_symbol: dict[str, Any] = {}
 
     def __setitem__(self, symbol: str, queue: Any) -> None:
-        assert any(queue is known for known in self._queues), f"the queue for {symbol} is none of the known queues"
+        assert any(queue is known for known in self._queues), f"the queue for {symbol} is not one of the known queues"
         self._by_symbol[symbol.upper()] = queue
 
     def __getitem__(self, symbol: str) -> Any:

@@ -182,7 +182,7 @@ def read_message(
     else:
         if not _is_deeper(found, deepest):
             return found
-    raise ValueError(f"lists and objects may stand in one another {deepest} deep, and here they are deeper")
+    raise ValueError(f"lists and objects may be nested {deepest} deep, and these are deeper")
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

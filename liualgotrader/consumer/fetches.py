@@ -101,7 +101,7 @@ class Fetches(DataAPI):
         self._in_burst += 1
         if self._in_burst == 1:
             warn(log, "fetch_failed", about=about, because=why)
-        return DataUnavailable(f"the data vendor gave no {about}: {why}")
+        return DataUnavailable(f"the data vendor returned no {about}: {why}")
 
 
 def _some(symbols: Sequence[str]) -> str:

@@ -50,11 +50,11 @@ def read_action(action: object) -> WantedOrder:
         raise BadAction(f"an action must be a dict, not {type(action).__name__}")
     side = SIDES.get(str(action.get("side", "")).lower())
     if side is None:
-        raise BadAction(f"side {action.get('side')!r} is none of {', '.join(SIDES)}")
+        raise BadAction(f"side {action.get('side')!r} is not one of {', '.join(SIDES)}")
     quantity = whole_parts(_number(action, "qty"))
     kind = _TYPES.get(str(action.get("type", "")).lower())
     if kind is None:
-        raise BadAction(f"type {action.get('type')!r} is none of {', '.join(_TYPES)}")
+        raise BadAction(f"type {action.get('type')!r} is not one of {', '.join(_TYPES)}")
     prices: dict[str, Decimal] = {}
     for key in _PRICES[kind]:
         prices[key] = _number(action, key)
@@ -62,7 +62,7 @@ def read_action(action: object) -> WantedOrder:
             raise BadAction(f"{key} must be above 0, not {action[key]!r}")
     time_in_force = str(action.get("time_in_force", "day")).lower()
     if time_in_force not in _TIMES_IN_FORCE:
-        raise BadAction(f"time_in_force {time_in_force!r} is none of {', '.join(_TIMES_IN_FORCE)}")
+        raise BadAction(f"time_in_force {time_in_force!r} is not one of {', '.join(_TIMES_IN_FORCE)}")
     return WantedOrder(
         side,
         quantity,

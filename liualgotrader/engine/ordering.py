@@ -203,8 +203,8 @@ class SlotOrders:
         if self._ordering.calling is self._slot and threading.get_ident() == self._ordering.thread:
             return
         sentence = (
-            f"strategy {self._slot.name} acts through its ctx outside a call of its own - from a thread, a task or after an"
-            " await - and that is refused: return from the thread what it found, and order in the next event method"
+            f"strategy {self._slot.name} uses its ctx outside a call of its own (from a thread, a task or after an"
+            " await), which is refused: let the thread return what it found, and order in the next event method"
         )
         self._slot.refusals.counts["outside_call"] += 1
         if self._slot.refusals.counts["outside_call"] == 1:

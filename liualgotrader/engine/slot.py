@@ -45,7 +45,7 @@ class RefusalCounts:
         if key in self._said:
             return ""
         self._said.add(key)
-        what = f"could not leave {symbol}" if leaving else f"was refused an order in {symbol}"
+        what = f"could not exit {symbol}" if leaving else f"was refused an order in {symbol}"
         return (
             f"strategy {self._strategy} {what} by the rule {rule}{_because(rule, self._limits)}; more are only counted"
         )

@@ -31,7 +31,7 @@ def socket_address(path: Path) -> str:
         link.symlink_to(path.parent)
     if link.lstat().st_uid != os.geteuid() or not link.is_symlink() or link.readlink() != path.parent:
         raise OutsideError(
-            f"the sockets of {path.parent} need the short name {link}, which somebody else has: remove it, or set"
+            f"the sockets of {path.parent} need the short name {link}, which somebody else owns: remove it, or set"
             " LIU_HOME to a shorter path"
         )
     return str(link / path.name)

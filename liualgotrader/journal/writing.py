@@ -68,7 +68,7 @@ class JournalWriter:
         try:
             os.fdatasync(self._file)
         except OSError as e:
-            raise OutsideError(f"{self.path} could not be brought to disk ({e.strerror}): look at the disk.") from e
+            raise OutsideError(f"{self.path} could not be synced to disk ({e.strerror}): look at the disk.") from e
         self._synced = self._end
 
     def close(self) -> None:

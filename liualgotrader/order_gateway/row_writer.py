@@ -21,7 +21,7 @@ _CASH_SECONDS = 2.0  # machine time for which the market is held at most until a
 class RowRecorder(BackgroundWriter):
     """Writes rows while the gateway runs; opens the store and leases the account.
 
-    `on_outage` is called with a sentence once the database has been away for `patience_seconds`, and with an empty
+    `on_outage` is called with a sentence once the database has been unavailable for `patience_seconds`, and with an empty
     one when it is back.
 
     Strategies read the balance of their portfolio's account from the database. Until an execution that moves it is
@@ -148,7 +148,7 @@ class RowRecorder(BackgroundWriter):
         self._hold.end()
         if not self._outage_reported and seconds_away > self._patience:
             self._outage_reported = True
-            self._on_outage(f"the database has been away for {self._patience:.0f} s; rows wait in the journal")
+            self._on_outage(f"the database has been unavailable for {self._patience:.0f} s; rows wait in the journal")
 
     async def _after_write(self) -> None:
         if self._outage_reported:

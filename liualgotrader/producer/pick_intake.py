@@ -130,7 +130,7 @@ class PickIntake:
                 if not self.refused:
                     self._notify(
                         "WARNING",
-                        f"the session follows {max_symbols} symbols, which is all it may; {pick.symbol} and later"
+                        f"the session follows {max_symbols} symbols, which is its limit; {pick.symbol} and later"
                         " picks are left out (limits.max_symbols)",
                     )
                 self.refused.add(pick.symbol)

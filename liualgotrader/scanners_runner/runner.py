@@ -208,7 +208,7 @@ class ScannersRunner:
                 due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
                 if failures >= FAILURES_IN_A_ROW:
                     reason = f"failed {failures} times in a row"
-                    self._notice(name, f"{reason} and is not run any more this session")
+                    self._notice(name, f"{reason} and will not run again this session")
                     self._marks.stop(name, clock.now(), reason)
                     due = NEVER
                 elif failures and not period:
@@ -303,7 +303,7 @@ def _printable(text: str) -> str:
 def _problem(outcome: Outcome, scanner: Scanner) -> tuple[str, str]:
     """Return what went wrong, empty if nothing did, and its cause: two failures of one cause are reported once."""
     if isinstance(outcome, ScannerTimedOut):
-        return f"did not return within {outcome.seconds:g} seconds and was left alone", "timeout"
+        return f"did not return within {outcome.seconds:g} seconds and was abandoned", "timeout"
     if isinstance(outcome, Raised):
         error, where = outcome.error, where_raised(outcome.error, source_of(scanner))
         return f"failed at {where}: {one_line(error)}", f"{type(error).__name__} at {where}"
@@ -312,5 +312,5 @@ def _problem(outcome: Outcome, scanner: Scanner) -> tuple[str, str]:
         return "", ""
     if isinstance(value, list | tuple | set):
         odd = next(s for s in value if not isinstance(s, str))
-        return f"returned a list with {odd!r:.40} in it, but a symbol is a text like 'AAPL'", "result"
+        return f"returned a list with {odd!r:.40} in it, but a symbol is a string like 'AAPL'", "result"
     return f"returned {value!r:.40} instead of a list of symbols", "result"

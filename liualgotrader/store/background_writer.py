@@ -45,7 +45,7 @@ class BackgroundWriter(ABC):
         """Act on a write that succeeded; the next one begins after it."""
 
     def _after_failure(self, seconds_away: float) -> None:  # noqa: B027
-        """Act on a database that has been away for this long."""
+        """Act on a database that has been unavailable for this long."""
 
     @property
     def is_down(self) -> bool:

@@ -251,7 +251,7 @@ class LiveMoney:
                     raise
                 why = str(error)
         if why:
-            self.screen.warn(f"what is open is looked after, and nothing is opened: {why}")
+            self.screen.warn(f"open positions are managed, and no new ones are opened: {why}")
         elif not left.today or left.plan != hash_of(self.settings, self.tradeplan, files):
             await self._show(digits, equity, files)
         return Arming(digits, why)

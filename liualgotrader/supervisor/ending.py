@@ -20,8 +20,8 @@ MARKET_CLOSE = "market close"
 COULD_NOT_TRADE = 5  # the exit status of a session that went its way and could trade nothing
 _INTERRUPTED = 130  # the exit status after an orderly Ctrl-C
 _WHAT_TO_DO = (
-    "Look at its orders and its position at the broker, and close there what nobody wants: the next session takes what"
-    " is left beyond our books as not ours and never trades it"
+    "Check its orders and its position at the broker, and close there what is not wanted: the next session treats what"
+    " differs from our books as not ours and never trades it"
 )
 
 
@@ -85,7 +85,7 @@ def nobody_runs(slots: Sequence[SlotPlan], never_ran: Collection[int]) -> Ending
     return Ending(
         MoneyNeedsAPerson.exit_code,
         "every strategy was stopped",
-        f"every strategy was stopped before its time: {told}. See to it before the next session",
+        f"every strategy was stopped before its time: {told}. Fix this before the next session",
     )
 
 
@@ -101,7 +101,7 @@ def could_not_trade(
         sentence = f"every order was refused: {refusals_text(refused)}"
     else:
         return None
-    return Ending(COULD_NOT_TRADE, MARKET_CLOSE, f"{sentence}. See to it before the next session")
+    return Ending(COULD_NOT_TRADE, MARKET_CLOSE, f"{sentence}. Fix this before the next session")
 
 
 def say_summary(

@@ -206,7 +206,7 @@ class OperatorAnswers:
             case str(name) if name in _OF_THE_GATEWAY:
                 return await self._ask_gateway(name, {key: value for key, value in request.items() if key != "do"})
             case other:
-                return {"error": f"there is no request {other!r:.40}"}
+                return {"error": f"unknown request {other!r:.40}"}
 
     async def _ask_gateway(self, name: str, arguments: dict[str, Any]) -> Answer:
         try:
@@ -241,7 +241,7 @@ def running_sessions(home: Path) -> list[Listed]:
         return []
     except OSError as error:
         raise ConfigError(
-            f"the data folder {home} cannot be looked into ({error.strerror}): ask as the user who runs the session"
+            f"the data folder {home} cannot be read ({error.strerror}): ask as the user who runs the session"
         ) from error
     for entry in entries:
         try:

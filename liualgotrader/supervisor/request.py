@@ -77,7 +77,7 @@ def simulated_hours(
     if session is None and bypass:
         session = whole_day(day)
     if session is None:
-        raise ConfigError(f"the exchange was shut on {day}; choose a trading day with --date")
+        raise ConfigError(f"the exchange was closed on {day}; choose a trading day with --date")
     opens_at = _moment(day, window[0], "--from") if window[0] else session.opens_at
     closes_at = _moment(day, window[1], "--to") if window[1] else session.closes_at
     if not session.opens_at <= opens_at < closes_at <= session.closes_at:

@@ -328,7 +328,7 @@ class Session:
         self._screen.line(f"batch {plan.batch_id}, {result.executions} executions")
         self._screen.line(f"rows: {prepared.record.how_to_look(self._settings.home_path)}")
         if plan.simulated_clock and not self._request.data:
-            self._screen.line("prices were generated: what was gained on them says nothing about a strategy")
+            self._screen.line("prices were generated: gains on them say nothing about a strategy")
         day_trades = () if plan.hours.bypass else prepared.day_trades()
         if ending.exit_code == 0 and not ending.by_hand:
             scanners, executions = self._tradeplan.scanners, result.executions
@@ -462,9 +462,7 @@ def _unserved(ending: Ending, failed: Failed) -> Ending:
     """Return the end of a session whose gateway gave up: what it left at the broker is for the next one to look after."""
     if not ending.exit_code or ending.by_hand:  # the gateway gave up while it was to stop
         ending = Ending(failed.exit_code, "failed", failed.text)
-    told = (
-        f"{ending.sentence.rstrip('.')}. The batch stays unfinished, and what it left at the broker works on: the next"
-    )
+    told = f"{ending.sentence.rstrip('.')}. The batch stays unfinished, and what it left at the broker keeps working: the next"
     return msgspec.structs.replace(ending, sentence=f"{told} `trader` takes it up")
 
 

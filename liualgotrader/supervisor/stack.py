@@ -122,7 +122,7 @@ class Stack:
         self._answers[self._tickets] = answer
         try:
             if not self.send(name, msgspec.structs.replace(order, ticket=self._tickets)):
-                raise OutsideError(f"{name} is not there at this moment; ask again")
+                raise OutsideError(f"{name} is not available right now; try again")
             async with asyncio.timeout(seconds):
                 return await answer
         except TimeoutError:
@@ -242,12 +242,12 @@ class Stack:
             self._owner.notice(
                 "WARNING",
                 f"strategy {strategy} did not answer for {found.seconds:.1f} s when called for {found.symbol or 'all'};"
-                f" what it did stands in {worker.output}",
+                f" its stack trace is in {worker.output}",
             )
             self.stop_slot(found.slot, NO_ANSWER)
             worker.excused = True  # it runs without that strategy from now on
         else:
-            self._owner.notice("WARNING", f"{worker.name} was mute for {found.seconds:.0f} s and is started again")
+            self._owner.notice("WARNING", f"{worker.name} was silent for {found.seconds:.0f} s and is started again")
         worker.kill()
 
     def _hear(self, worker: ManagedProcess, message: Any) -> None:
@@ -324,7 +324,7 @@ class Stack:
         at, reason = self._market_now(), f"its process {death_text(code)} while it ran"
         marks = ScannerMarks(Path(self.plan.run_dir))
         if name := marks.blame(at, reason):
-            self._owner.notice("WARNING", f"scanner {name} is not run any more this session: {reason}")
+            self._owner.notice("WARNING", f"scanner {name} will not run again this session: {reason}")
             worker.excused = True
         elif marks.suspects:
             together = ", ".join(marks.suspects)

@@ -131,7 +131,7 @@ class GeneratedTape(ColumnTape):
         the generated sessions that lead to this one, each going on from the one before.
 
         Raises:
-            ConfigError: if the exchange is shut on `day`, or a figure is out of bounds.
+            ConfigError: if the exchange is closed on `day`, or a figure is out of bounds.
         """
         if seed < 0:
             raise ConfigError(f"The seed of a generated session is a whole number from 0, not {seed}.")

@@ -237,7 +237,7 @@ def test_positions_of_another_day_are_looked_after_by_a_plan_that_may_open_nothi
     assert "say so with `trader --live`" in err
     code, out, err, plan = live.run_until_stopped("--live", gateway="")
     assert code == 0, err
-    assert "what is open is looked after, and nothing is opened: this tradeplan" in out + err
+    assert "open positions are managed, and no new ones are opened: this tradeplan" in out + err
     assert plan.arming is not None
     assert plan.arming.account == "1234"
     assert "has not ended a paper or simulated session" in plan.arming.refusal

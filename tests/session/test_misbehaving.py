@@ -30,12 +30,12 @@ FATES = {
 }
 SENTENCES = (
     "scanner PicksUnknown picked NOSUCHTHING, NO/SUCH:SYMBOL!, which the broker does not trade; left out",
-    "scanner Raises failed 3 times in a row and is not run any more this session",
-    "scanner LeavesAtOnce is not run any more this session: its process ended with exit status 3 while it ran",
+    "scanner Raises failed 3 times in a row and will not run again this session",
+    "scanner LeavesAtOnce will not run again this session: its process ended with exit status 3 while it ran",
     "New York: failed 3 times in a row",
     "scanner LeavesAtOnce was off since 09:3",
-    "scanner ReturnsNumbers returned a list with 1 in it, but a symbol is a text like 'AAPL'",
-    "scanner NeverReturns did not return within 2 seconds and was left alone",
+    "scanner ReturnsNumbers returned a list with 1 in it, but a symbol is a string like 'AAPL'",
+    "scanner NeverReturns did not return within 2 seconds and was abandoned",
     "strategy Spins did not answer",
     "strategy HarmsInRun has changed the warnings filters, the root logger, signal handlers and the working directory",
     "strategy RaisesInRun is stopped, the others go on: raised: ZeroDivisionError",
@@ -58,4 +58,4 @@ def test_whatever_user_code_does_it_is_stopped_alone_and_the_others_trade_on() -
     names = {row["algo_run_id"]: row["algo_name"] for row in record.rows("algo_run")}
     assert {names[row["algo_run_id"]] for row in record.rows("new_trades")} == {"Flipper", "FlipperAlone", "Rotator"}
     assert len([row for row in record.rows("algo_run") if row["algo_name"] == "FlipperAlone"]) == 1
-    assert "strategy OrdersFromAThread acts through its ctx outside a call of its own" in logs
+    assert "strategy OrdersFromAThread uses its ctx outside a call of its own" in logs

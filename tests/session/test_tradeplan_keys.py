@@ -62,7 +62,7 @@ def test_every_key_has_its_effect() -> None:
     assert {words[0] for words in said} == {row["symbol"] for row in record.rows("trending_tickers")}
     assert len({words[0] for words in said}) == 3, "LIU_MAX_SYMBOLS"
     assert output.count("the database holds 1 trade plan(s), which this version does not trade") == 1, "file_only"
-    assert output.count("follows 3 symbols, which is all it may") == 1
+    assert output.count("follows 3 symbols, which is its limit") == 1
     assert producer.count("symbol_picked") == 3
 
     open_windows = {words[1] for words in said if words[2] == "True"}

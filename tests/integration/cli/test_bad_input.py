@@ -102,7 +102,7 @@ def must_say(result: subprocess.CompletedProcess[str], code: int, sentence: str)
                 KEYS
                 | {"APCA_API_BASE_URL": "https://api.alpaca.markets", variable: f"{scheme}://data.alpaca.markets.evil"},
                 2,
-                "^trader: the keys of real money are sent to no host but Alpaca's, and .*evil",
+                "^trader: keys of real money are sent to Alpaca's hosts only, and .*evil",
             )
             for variable, scheme in (("APCA_API_DATA_URL", "https"), ("ALPACA_STREAM_URL", "wss"))
         ),
@@ -116,7 +116,7 @@ def must_say(result: subprocess.CompletedProcess[str], code: int, sentence: str)
             (),
             KEYS | {"APCA_API_BASE_URL": "http://[bad"},
             2,
-            r"^trader: APCA_API_BASE_URL: 'http://\[bad' is no plain address",
+            r"^trader: APCA_API_BASE_URL: 'http://\[bad' is not a plain endpoint address",
         ),
         (("--live", "--simulate"), {}, 2, "--live and --simulate exclude each other"),
         (("--speed", "5"), KEYS, 2, "--speed is an option of the simulated market; add --simulate"),
@@ -126,7 +126,7 @@ def must_say(result: subprocess.CompletedProcess[str], code: int, sentence: str)
         (("--simulate",), {"TRADEPLAN_DIR": "/nowhere"}, 2, "there is no tradeplan /nowhere/tradeplan.toml"),
         (("--simulate",), {"NUM_CONSUMERS": "x"}, 2, "NUM_CONSUMERS is 'x', but it must be a whole number"),
         (("--simulate", "--data", "d"), {}, 2, "--data needs --date"),
-        (("--simulate", "--date", "2024-07-04"), {}, 2, "the exchange was shut on 2024-07-04"),
+        (("--simulate", "--date", "2024-07-04"), {}, 2, "the exchange was closed on 2024-07-04"),
         (("--simulate", "--from", "03:00"), {}, 2, "the window must lie inside the session"),
         (("--simulate", "--from", "half past"), {}, 2, "--from is 'half past'"),
         (("--simulate", "--from", "13:30Z"), {}, 2, "--from is '13:30Z', but it must be a time like 09:30"),
@@ -182,15 +182,15 @@ def test_an_argument_that_makes_no_sense_ends_with_2_and_the_usage(
 @pytest.mark.parametrize(
     ("name", "arguments", "nearest"),
     [
-        ("trader", ("statsu",), "there is no 'statsu' here; did you mean `status`?"),
-        ("trader", ("--simulat", "--speed", "max"), "there is no option --simulat; did you mean `--simulate`?"),
-        ("trader", ("--simulate", "--symbol", "3"), "there is no option --symbol; did you mean `--symbols`?"),
-        ("trader", ("--spead=max",), "there is no option --spead; did you mean `--speed`?"),
+        ("trader", ("statsu",), "unknown command 'statsu'; did you mean `status`?"),
+        ("trader", ("--simulat", "--speed", "max"), "unknown option --simulat; did you mean `--simulate`?"),
+        ("trader", ("--simulate", "--symbol", "3"), "unknown option --symbol; did you mean `--symbols`?"),
+        ("trader", ("--spead=max",), "unknown option --spead; did you mean `--speed`?"),
         ("trader", ("--simulate", "--fills", "strikt"), "--fills cannot be 'strikt'; did you mean `strict`?"),
-        ("liu", ("kil-switch",), "there is no 'kil-switch' here; did you mean `kill-switch`?"),
-        ("liu", ("kill-switch", "--flaten"), "there is no option --flaten; did you mean `--flatten`?"),
-        ("liu", ("db", "backap", "x"), "there is no 'backap' here; did you mean `backup`?"),
-        ("liu", ("positions", "flaten", "IBM"), "there is no 'flaten' here; did you mean `flatten`?"),
+        ("liu", ("kil-switch",), "unknown command 'kil-switch'; did you mean `kill-switch`?"),
+        ("liu", ("kill-switch", "--flaten"), "unknown option --flaten; did you mean `--flatten`?"),
+        ("liu", ("db", "backap", "x"), "unknown command 'backap'; did you mean `backup`?"),
+        ("liu", ("positions", "flaten", "IBM"), "unknown command 'flaten'; did you mean `flatten`?"),
     ],
 )
 def test_an_unknown_word_or_option_names_the_nearest(
@@ -237,7 +237,7 @@ def test_check_does_not_call_a_market_ready_that_cannot_open(
     told = program("trader", "--simulate", "--check", *arguments)
     assert (told.returncode, told.stderr) == (2, "")
     assert re.search(sentence, told.stdout), told.stdout
-    assert told.stdout.endswith("1 of these must be put right first\n")
+    assert told.stdout.endswith("1 of these must be fixed first\n")
 
 
 def test_check_says_once_which_setting_cannot_be_meant(
@@ -245,7 +245,7 @@ def test_check_says_once_which_setting_cannot_be_meant(
 ) -> None:
     told = program("trader", "--simulate", "--check", environment={"NUM_CONSUMERS": "x"})
     sentence = "  no  tradeplan: NUM_CONSUMERS is 'x', but it must be a whole number\n"
-    assert (told.returncode, told.stdout, told.stderr) == (2, f"{sentence}1 of these must be put right first\n", "")
+    assert (told.returncode, told.stdout, told.stderr) == (2, f"{sentence}1 of these must be fixed first\n", "")
 
 
 def test_a_file_named_like_a_module_of_pythons_in_the_working_directory_ends_no_process(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_backup_that_is_there_is_replaced_with_force_only(home: Path, capsys: 
     path = home / "a.tar"
     path.write_text("dear")
     assert liu_db(["backup", str(path)], home) == 2
-    assert capsys.readouterr().err == f"liu: {path} is there already: name another file, or replace it with --force\n"
+    assert capsys.readouterr().err == f"liu: {path} already exists: name another file, or replace it with --force\n"
     assert path.read_text() == "dear"
     assert liu_db(["restore", str(path)], home) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -302,7 +302,7 @@ async def test_a_batch_of_today_is_taken_up_at_once_whatever_is_said_shown_or_an
         arming, screen = await arm(Left(today=True, open=True), **change)
         assert why in arming.refusal
         assert screen.lines == []
-        assert "what is open is looked after, and nothing is opened" in screen.warnings[0]
+        assert "open positions are managed, and no new ones are opened" in screen.warnings[0]
     arming, screen = await arm(Left(today=True, open=True))
     assert (arming, screen.lines, screen.warnings) == (Arming("1234"), [], [])
 

@@ -210,7 +210,7 @@ async def test_a_scanner_that_ends_their_process_is_taken_out_alone_by_its_name(
     marks.write_text('{"running":["Leaver"]}')  # as a process that has died leaves it
     stack._died(worker, 3)
     assert owner.notices == [
-        "scanner Leaver is not run any more this session: its process ended with exit status 3 while it ran",
+        "scanner Leaver will not run again this session: its process ended with exit status 3 while it ran",
         "scanners_runner was ended because of that scanner; it is started again",
     ]
     assert list(ScannerMarks(tmp_path / "run").stopped) == ["Leaver"]
@@ -250,7 +250,7 @@ async def test_a_process_whose_loop_stands_still_is_started_again(
 
     await asyncio.wait_for(watch(), 60)
     await until(lambda: worker.alive and worker.state == "ready")
-    assert "consumer-0 was mute" in owner.notices[0]
+    assert "consumer-0 was silent" in owner.notices[0]
     assert owner.stopped == []
     await end(stack)
 

@@ -19,7 +19,7 @@ from liualgotrader.scanners.base import make_scanner
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     new("strategy", "Mine", str(tmp_path))
     before = {p: p.read_text() for p in tmp_path.iterdir()}
-    with pytest.raises(ConfigError, match=r"mine.py is there already"):
+    with pytest.raises(ConfigError, match=r"mine.py already exists"):
         new("strategy", "Mine", str(tmp_path))
     assert {p: p.read_text() for p in tmp_path.iterdir()} == before
 
@@ -32,19 +32,19 @@ def test_a_second_strategy_gets_a_tradeplan_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["lower", "With Space", "../Up", "1st", "True"])
 def test_a_name_that_no_class_can_have_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="is no class's name"):
+    with pytest.raises(ConfigError, match="is not a class name"):
         new("strategy", name, str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["Signal", "Queue", "Types"])
 def test_a_file_that_would_hide_a_module_of_pythons_is_not_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name.lower()}.py would stand before Python's own module"):
+    with pytest.raises(ConfigError, match=f"{name.lower()}.py would hide Python's own module"):
         new("strategy", name, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_looked_into_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be looked at \(File name too long\); choose another --folder"):
+    with pytest.raises(ConfigError, match=r"cannot be read \(File name too long\); choose another --folder"):
         new("strategy", "Mine", str(tmp_path / ("x" * 300)))
 
 

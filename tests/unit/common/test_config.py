@@ -208,7 +208,7 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.Mo
     ],
 )
 def test_an_endpoint_is_the_address_of_a_host_or_named_with_its_variable(variable: str, url: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^{variable}: .* is no plain address"):
+    with pytest.raises(ConfigError, match=rf"^{variable}: .* is not a plain endpoint address"):
         resolve(environment={variable: url}).endpoints  # noqa: B018
 
 

@@ -154,9 +154,7 @@ def test_what_follows_a_host_does_not_change_whose_it_is(host: str, more: str) -
     ],
 )  # fmt: skip
 def test_an_address_that_could_be_read_in_two_ways_is_refused_in_one_sentence(text: str) -> None:
-    with pytest.raises(
-        ConfigError, match=r"^[ -~…]* is no plain address of an endpoint: write scheme, host,"
-    ) as refused:
+    with pytest.raises(ConfigError, match=r"^[ -~…]* is not a plain endpoint address: write scheme, host,") as refused:
         canonical_address(text)
     assert "password" not in str(refused.value)
 

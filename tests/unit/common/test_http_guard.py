@@ -20,7 +20,7 @@ def test_a_guarded_session_refuses_another_host_before_it_connects() -> None:
             "https://paper-api.alpaca.markets@example.com/v2",
             "http://paper-api.alpaca.markets/v2",
         ):
-            with pytest.raises(OutsideError, match=r"asks https://paper-api\.alpaca\.markets only"):
+            with pytest.raises(OutsideError, match=r"calls https://paper-api\.alpaca\.markets only"):
                 session.get(url)
 
 

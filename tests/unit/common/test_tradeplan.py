@@ -201,7 +201,7 @@ def test_momentum_takes_both_names_of_its_change(load: Callable[[str], TradePlan
             '[strategies.B]\nfilename = "~nosuchuser/x.py"',
             "`filename` is '~nosuchuser/x.py', but there is no such home",
         ),
-        (f'[strategies.B]\nfilename = "{"x" * 300}.py"', "but it cannot be looked at: File name too long"),
+        (f'[strategies.B]\nfilename = "{"x" * 300}.py"', "but it cannot be read: File name too long"),
         (STRATEGY + "[scanners.momentum]\nmin_gap = 1", "[scanners.momentum] needs `min_last_dv`"),
         (STRATEGY + MOMENTUM + 'min_gap = "3"', "[scanners.momentum] `min_gap` must be a number, not '3'"),
     ],

@@ -147,7 +147,7 @@ def test_a_consumers_loader_gives_up_a_silent_vendor_before_the_watchdog_would_a
         with pytest.raises(ValueError, match="AAPL"):  # the vendor's client is imported by now or will be
             loader["AAPL"].close[-1]
         dependencies.fetches._calls.calls += 1  # type: ignore[misc]
-        with pytest.raises(ValueError, match=r"gave no bars of AAPL: no answer within the 0\.32 s"):
+        with pytest.raises(ValueError, match=r"returned no bars of AAPL: no answer within the 0\.32 s"):
             loader["AAPL"].close[-1]
         assert dependencies.fetches.failed == 2
         dependencies.fetches.close()

@@ -100,8 +100,8 @@ def test_an_exit_that_is_refused_is_said_for_each_symbol(stage: Stage) -> None:
             [leave] = orders(stage.minute(minute, symbol=symbol))
             said += lines(stage.state(leave, OrderState.REFUSED, "not_there"))
     assert [text.partition(" by ")[0] for text in said] == [
-        "strategy Leaves could not leave AAPL",
-        "strategy Leaves could not leave MSFT",
+        "strategy Leaves could not exit AAPL",
+        "strategy Leaves could not exit MSFT",
     ]
 
 

@@ -347,7 +347,7 @@ async def test_rows_wait_for_a_database_that_is_away_and_arrive_once(database: M
     database.reachable = False
     recorder.add([account_row(2), account_row(3)])
     await until(lambda: bool(told))
-    assert (recorder.waiting, "has been away" in told[0]) == (2, True)
+    assert (recorder.waiting, "has been unavailable" in told[0]) == (2, True)
     database.reachable = True
     assert await recorder.drain(5)
     await until(lambda: told[-1] == "")

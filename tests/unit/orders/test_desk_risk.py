@@ -110,7 +110,7 @@ def test_all_positions_together_stay_below_the_gross_limit() -> None:
 def test_an_exit_passes_what_stops_entries() -> None:
     world = small_world()
     hold(world, 1, "buy", 50)
-    world.tell(Condition("database", "the database has been away for 60 s"))
+    world.tell(Condition("database", "the database has been unavailable for 60 s"))
     assert refusal(world, world.order(1, "buy", 1)) == "entries_stopped"
     assert refusal(world, world.order(1, "sell", 50, reference_at=OPEN - 60 * SECOND)) == ""
 

@@ -184,7 +184,7 @@ class Works(Base):
     async with bench(folder, source, scanners, run_seconds=0.3) as run:
         await run.until(lambda: "W3" in run.symbols)
         await run.until(lambda: run.hosted.notices)
-        assert run.hosted.notices[0].startswith("scanner Blocks did not return within 0.3 seconds and was left alone")
+        assert run.hosted.notices[0].startswith("scanner Blocks did not return within 0.3 seconds and was abandoned")
 
 
 async def test_an_error_names_file_and_line_and_three_in_a_row_end_the_scanner(folder: Path) -> None:
@@ -204,12 +204,12 @@ class Works(Base):
 """
     line = (HEAD + source).splitlines().index('        raise ValueError("as hidden-secret said")') + 1
     async with bench(folder, source, {"Wrong": {"recurrence": OFTEN}, "Works": {"recurrence": OFTEN}}) as run:
-        await run.until(lambda: any("not run any more" in text for text in run.hosted.notices))
+        await run.until(lambda: any("will not run again" in text for text in run.hosted.notices))
         assert (
             run.hosted.notices[0]
             == f"scanner Wrong failed at s.py:{line}: ValueError: as *** said; it is tried again when it is due next"
         )
-        assert run.hosted.notices[-1] == "scanner Wrong failed 3 times in a row and is not run any more this session"
+        assert run.hosted.notices[-1] == "scanner Wrong failed 3 times in a row and will not run again this session"
         assert len([n for n in run.hosted.notices if "hidden" in n or "as ***" in n]) == 1  # one cause, four failures
         assert ScannerMarks(folder).stopped["Wrong"].reason == "failed 3 times in a row"
         assert (folder / "runs").read_text() == "5"  # one failure, one success, three failures
@@ -223,7 +223,7 @@ async def test_what_is_not_a_list_of_symbols_is_refused(folder: Path) -> None:
     async with bench(folder, source, {"S": {}}) as run:
         await run.until(lambda: run.hosted.notices)
         assert run.hosted.notices == [
-            "scanner S returned a list with ('AAPL', 1) in it, but a symbol is a text like 'AAPL'"
+            "scanner S returned a list with ('AAPL', 1) in it, but a symbol is a string like 'AAPL'"
         ]
 
 

@@ -186,7 +186,7 @@ def test_the_summary_shows_strategies_a_total_and_every_open_position() -> None:
         "not in the account: Swing +7 GE, which earlier sessions left open; nothing was done with it",
     ]
     assert screen.warnings[3].startswith(
-        "MSFT is quarantined: the broker holds 5 shares more than our books say. Look at its orders and its position"
+        "MSFT is quarantined: the broker holds 5 shares more than our books say. Check its orders and its position"
     )
 
 

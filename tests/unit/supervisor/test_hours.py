@@ -81,7 +81,7 @@ def test_a_window_must_lie_inside_the_session(window: tuple[Any, ...]) -> None:
 def test_what_is_no_time_and_no_trading_day_is_said() -> None:
     with pytest.raises(ConfigError, match="--from is 'noon', but it must be a time like 09:30"):
         simulated_hours(DAY, ("noon", ""), 15, 1)
-    with pytest.raises(ConfigError, match="the exchange was shut on 2024-07-04"):
+    with pytest.raises(ConfigError, match="the exchange was closed on 2024-07-04"):
         simulated_hours(dt.date(2024, 7, 4), ("", ""), 15, 1)
 
 

@@ -313,7 +313,7 @@ def test_a_data_folder_that_may_not_be_looked_into_is_not_called_empty(ordinary_
     home = ordinary_user / "home"
     (home / "run" / "sessions").mkdir(parents=True)
     (home / "run").chmod(0)
-    with pytest.raises(ConfigError, match="cannot be looked into"):
+    with pytest.raises(ConfigError, match="cannot be read"):
         running_sessions(home)
 
 
