@@ -35,6 +35,8 @@ class BarBuilder:
     """
 
     __slots__ = (
+        "_counted",
+        "_high_low",
         "close",
         "closed_at",
         "count",
@@ -52,6 +54,7 @@ class BarBuilder:
     def __init__(self, opened_at: int, closed_at: int, rules: BarRules) -> None:
         self.opened_at, self.closed_at = opened_at, closed_at
         self.rules = rules
+        self._high_low, self._counted = rules.high_low, rules.counted
         self.open = self.close = 0.0
         self.high, self.low = -_INFINITE, _INFINITE
         self.volume = self.traded = 0.0
@@ -65,15 +68,18 @@ class BarBuilder:
 
     def add(self, at: int, price: float, size: float, flags: int) -> None:
         """Take a trade for what it counts. `Bars.fold` adds trades that count for everything itself, as that is faster."""
-        if flags & self.rules.counted:
+        if flags & self._counted:
             self.count += 1
         if flags & _LAST:
             if at >= self.last_at:
                 self.last_at, self.close = at, price
             if at < self.first_at:
                 self.first_at, self.open = at, price
-        if flags & self.rules.high_low:
-            self.high, self.low = max(self.high, price), min(self.low, price)
+        if flags & self._high_low:
+            if price > self.high:  # noqa: PLR1730 - three times as quick as max()
+                self.high = price
+            if price < self.low:  # noqa: PLR1730
+                self.low = price
         if flags & _VOLUME:
             self.volume += size
             self.traded += price * size

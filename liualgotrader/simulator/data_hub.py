@@ -95,47 +95,35 @@ class DataHub(Connections[Subscriber]):
 
     def trade(self, trade: TradeTick, number: int) -> None:
         """Queue a print for its subscribers."""
-        symbol = trade.symbol
-        self._queue(
-            "trades",
-            symbol,
-            lambda codec: trade_message(trade, number, self._symbols.venue(symbol), codec.instant(trade.at)),
-        )
+        if takers := self._takers("trades", trade.symbol):
+            venue = self._symbols.venue(trade.symbol)
+            _queue(takers, lambda codec: trade_message(trade, number, venue, codec.instant(trade.at)))
 
     def quote(self, quote: Quote) -> None:
         """Queue a quote for its subscribers."""
-        symbol = quote.symbol
-        self._queue(
-            "quotes", symbol, lambda codec: quote_message(quote, self._symbols.venue(symbol), codec.instant(quote.at))
-        )
+        if takers := self._takers("quotes", quote.symbol):
+            venue = self._symbols.venue(quote.symbol)
+            _queue(takers, lambda codec: quote_message(quote, venue, codec.instant(quote.at)))
 
     def status(self, status: Status) -> None:
         """Queue a trading status for its subscribers."""
-        symbol = status.symbol
-        self._queue(
-            "statuses",
-            symbol,
-            lambda codec: status_message(status, self._symbols.venue(symbol), codec.instant(status.at)),
-        )
+        if takers := self._takers("statuses", status.symbol):
+            venue = self._symbols.venue(status.symbol)
+            _queue(takers, lambda codec: status_message(status, venue, codec.instant(status.at)))
 
     def minute_bar(self, bar: Bar) -> None:
         """Queue a minute's bar for its subscribers."""
-        self._queue("bars", bar.symbol, lambda codec: bar_message("b", bar, codec.instant(bar.opened_at)))
+        if takers := self._takers("bars", bar.symbol):
+            _queue(takers, lambda codec: bar_message("b", bar, codec.instant(bar.opened_at)))
 
     def daily_bar(self, bar: Bar) -> None:
         """Queue a running daily bar for its subscribers."""
-        self._queue("dailyBars", bar.symbol, lambda codec: bar_message("d", bar, codec.instant(day_label(bar))))
+        if takers := self._takers("dailyBars", bar.symbol):
+            _queue(takers, lambda codec: bar_message("d", bar, codec.instant(day_label(bar))))
 
-    def _queue(self, channel: str, symbol: str, make: Callable[[Codec], Any]) -> None:
-        """Queue one message for all its subscribers, encoded once per language."""
+    def _takers(self, channel: str, symbol: str) -> list[Subscriber] | None:
         wanted = self._wanted[channel]
-        encoded: dict[bool, bytes] = {}
-        for subscriber in wanted.get(symbol) or wanted.get(EVERYTHING) or ():
-            codec = subscriber.codec
-            piece = encoded.get(codec.binary)
-            if piece is None:
-                piece = encoded[codec.binary] = codec.piece(make(codec))
-            subscriber.pending.append(piece)
+        return wanted.get(symbol) or wanted.get(EVERYTHING)
 
     def flush(self) -> bool:
         """Send what is queued and return whether there was anything."""
@@ -145,3 +133,16 @@ class DataHub(Connections[Subscriber]):
                 sent |= subscriber.outbox.put(subscriber.codec.frame(pieces))
             subscriber.pending.clear()
         return sent
+
+
+def _queue(takers: list[Subscriber], make: Callable[[Codec], Any]) -> None:
+    """Queue one message for all takers, encoded once per language."""
+    first = takers[0]
+    piece = first.codec.piece(make(first.codec))
+    first.pending.append(piece)
+    encoded = {first.codec.binary: piece}
+    for taker in takers[1:]:
+        codec = taker.codec
+        if codec.binary not in encoded:
+            encoded[codec.binary] = codec.piece(make(codec))
+        taker.pending.append(encoded[codec.binary])
