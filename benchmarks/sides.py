@@ -190,7 +190,7 @@ class Product:
 
     def _picks_writer(self) -> Writer:
         if self._plan.link == "queue":
-            queues = self._stack.workers["producer"].command.keywords["queues"]
+            queues = self._stack.workers["producer"].keywords["queues"]
             return QueueWriter(queues["picks"], self._page, "picks")
         return LinkWriter(self._plan.link_path("picks"), self._page, "picks")
 

@@ -82,7 +82,7 @@ def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Seque
     except KeyboardInterrupt:
         complain(f"{program}: interrupted")
         status = 130
-    except BrokenPipeError as error:  # `| head`: nobody reads any more
+    except BrokenPipeError as error:  # `| head`: the reader is gone
         give_up_output(error)
         status = 128 + signal.SIGPIPE
     except OSError as error:
@@ -127,7 +127,7 @@ _GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)  # of a terminal that was closed, 
 
 
 def give_up_output(error: OSError) -> None:
-    """After an error in printing, let what is printed from now on vanish if nobody can ever read it.
+    """After an error in printing, let what is printed from now on vanish if it can never be read.
 
     After another error, of a full disk for example, the next line may be shown again.
     """

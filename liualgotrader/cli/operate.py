@@ -9,7 +9,7 @@ from liualgotrader.cli.common import complain
 from liualgotrader.cli.screen import PlainScreen, state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.supervisor.operator_socket import Listed, ask, running_sessions, view_from
+from liualgotrader.supervisor.operator_socket import ListedSession, ask, running_sessions, view_from
 from liualgotrader.supervisor.view import PositionLine, View, equity_text, masked_account, refusals_text, today_text
 
 
@@ -40,7 +40,7 @@ def send_request(settings: Settings, request: Mapping[str, Any], batch: str = ""
     return 0 if "done" in answer else 2 if "refused" in answer else 3
 
 
-def _the_session(settings: Settings, batch: str) -> Listed:
+def _the_session(settings: Settings, batch: str) -> ListedSession:
     found = [s for s in running_sessions(settings.home_path) if s.batch_id.startswith(batch)]
     if not found:
         named = f" whose batch begins with {batch}" if batch else ""
@@ -80,8 +80,10 @@ def say_status(view: View, pid: int) -> None:
     """Print how a session is: what keeps it back, its processes, its strategies, its positions."""
     screen = PlainScreen()
     screen.line(f"batch {view.batch_id}, {view.environment} session of {view.day}, pid {pid}")
-    if "equity" in view.facts:
-        screen.line(f"account {masked_account(view.facts)}, {equity_text(view.facts)}; today: {today_text(view.facts)}")
+    if view.facts is not None:
+        screen.line(
+            f"account {masked_account(view.facts)}, {equity_text(view.facts.equity)}; today: {today_text(view.facts)}"
+        )
     screen.line(state_line(view))
     for alert in view.alerts():
         screen.warn(alert)

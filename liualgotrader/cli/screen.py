@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from liualgotrader.cli.common import give_up_output
 from liualgotrader.common.clock import SECOND, clock_text, machine_now
 from liualgotrader.common.tlog import warn
-from liualgotrader.supervisor.view import GAINS, PositionLine, ProcessView, StrategyView, View, equity_text, gain_of
+from liualgotrader.supervisor.view import GAINS, PositionLine, ProcessView, StrategyView, View, equity_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ _PLAIN_EVERY = 30 * SECOND  # machine time
 
 
 def screen_for(*, terminal: bool | None = None) -> LastingScreen:
-    """Return the screen that fits the standard output; a session goes on although nobody can read it any more."""
+    """Return the screen that fits the standard output; a session goes on when its output cannot be read any more."""
     is_terminal = sys.stdout.isatty() if terminal is None else terminal
     return LastingScreen(TerminalScreen() if is_terminal else PlainScreen())
 
@@ -216,7 +216,7 @@ def progress(view: View) -> str:
 
 
 def lag_text(milliseconds: float | None) -> str:
-    """Return how old market data was, `-` if nobody can say."""
+    """Return how old market data was, `-` if it is unknown."""
     if milliseconds is None:
         return "-"
     if milliseconds < 10_000:
@@ -292,12 +292,12 @@ def _head(view: View) -> list[Text]:
         _line(f"{view.environment} {view.day}  market {clock_text(view.market_at)}  {progress(view)}", "bold"),
         _line("  ".join(figures(view)), "dim"),
     ]
-    if "equity" in view.facts:
-        parts: list[str | Text] = [equity_text(view.facts), "  today:"]
+    if view.facts is not None:
+        parts: list[str | Text] = [equity_text(view.facts.equity), "  today:"]
         for name, whose in GAINS.items():
-            gain = gain_of(view.facts, name)
+            gain = getattr(view.facts, name)
             parts += [f"  {whose} ", *(["unknown"] if gain is None else [_money(gain), " $"])]
-        parts += [f"  {told}" for told in view.facts.get("activities") or ()]
+        parts += [f"  {told}" for told in view.facts.activities]
         lines.insert(1, Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
     return lines
 

@@ -71,12 +71,12 @@ def run(arguments: Sequence[str]) -> int:
         settings, tradeplan = configured(stated)
     except ConfigError as error:
         settings = Settings.resolve(stated)
-        from liualgotrader.supervisor.arming import LIVE, environment_of, left_plan
+        from liualgotrader.supervisor.arming import LIVE, environment_of, unfinished_plan
 
-        left = left_plan(settings.home_path) if environment_of(request, settings) == LIVE else None
-        if left is None:
+        unfinished = unfinished_plan(settings.home_path) if environment_of(request, settings) == LIVE else None
+        if unfinished is None:
             raise
-        tradeplan = left.tradeplan  # it is followed to its end: exits and protection go on
+        tradeplan = unfinished.tradeplan  # it is followed to its end: exits and protection go on
         request = msgspec.structs.replace(request, broken_plan=str(error))
     return _session(request, settings, tradeplan)
 

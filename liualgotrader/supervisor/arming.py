@@ -1,4 +1,4 @@
-"""Real money: what has to be said and shown before a session may open positions with it, and what is said then."""
+"""Real money: the conditions under which a session may open positions with it, and the banner it shows first."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def hash_of(settings: Settings, tradeplan: TradePlan, files: tuple[str, ...]) ->
         raise ConfigError(f"{error.filename} was loaded and cannot be read any more ({error.strerror})") from None
 
 
-def unspoken(request: TraderRequest, settings: Settings) -> str:
-    """Return why nobody has said that real money is meant; empty if somebody has."""
+def why_unspoken(request: TraderRequest, settings: Settings) -> str:
+    """Return why real money is not requested; empty if it is."""
     if not (request.live or settings.live):
         return (
             f"{LIVE_URL} is real money: say so with `trader --live` (a service: LIU_LIVE=<last four of the account number>),"
@@ -85,19 +85,9 @@ def unspoken(request: TraderRequest, settings: Settings) -> str:
     return ""
 
 
-def require_word(request: TraderRequest, settings: Settings) -> None:
-    """Check that somebody has said that real money is meant.
-
-    Raises:
-        ConfigError: if nobody has.
-    """
-    if why := unspoken(request, settings):
-        raise ConfigError(why)
-
-
-def unarmed(request: TraderRequest, settings: Settings, tradeplan: TradePlan, proofs: Mapping[str, Proof]) -> str:
+def why_unarmed(request: TraderRequest, settings: Settings, tradeplan: TradePlan, proofs: Mapping[str, Proof]) -> str:
     """Return why a session may not open positions with real money, in one sentence; empty if it may."""
-    if why := unspoken(request, settings):
+    if why := why_unspoken(request, settings):
         return why
     if request.shadow:  # nothing is sent
         return ""
@@ -128,13 +118,13 @@ def armed_text(
         )
     files = inspect_tradeplan(tradeplan).files if files is None else files
     proofs = proofs_of(settings.home_path, hash_of(settings, tradeplan, files))
-    if why := unarmed(request, settings, tradeplan, proofs):
+    if why := why_unarmed(request, settings, tradeplan, proofs):
         raise ConfigError(why)
     return f"armed, {share_text(full_size=is_full_size(settings, proofs))}"
 
 
 def is_full_size(settings: Settings, proofs: Mapping[str, Proof]) -> bool:
-    """Whether a new batch trades at all of its limits."""
+    """Whether a new batch trades at its whole limits."""
     return settings.full_size or LIVE in proofs
 
 
@@ -183,7 +173,7 @@ def last_four(account: BrokerAccount, settings: Settings) -> str:
     return digits
 
 
-def left_plan(home: Path) -> SessionPlan | None:
+def unfinished_plan(home: Path) -> SessionPlan | None:
     """Return the newest plan of a session with real money that this data folder holds as unfinished, None without one."""
     plans: list[SessionPlan] = []
     for path in (home / "run").glob(f"*/{PLAN_FILE}"):
@@ -194,7 +184,7 @@ def left_plan(home: Path) -> SessionPlan | None:
     return max((p for p in plans if p.environment == LIVE), key=lambda p: p.hours.opens_at, default=None)
 
 
-class Left(msgspec.Struct, frozen=True):
+class UnfinishedLive(msgspec.Struct, frozen=True):
     """What earlier sessions with real money left: a batch of `today` that goes on, or something that may be `open`."""
 
     today: bool = False
@@ -213,46 +203,46 @@ class LiveMoney:
     waits: Callable[[str], None]
     clock: Clock
 
-    async def left(self, store: Store) -> Left:
+    async def earlier(self, store: Store) -> UnfinishedLive:
         """Return what earlier sessions left, as the record has it."""
         unfinished = await store.unfinished_batches(LIVE)
         today = as_datetime(self.clock.now()).date().isoformat()
         found = next((b for b in unfinished if may_go_on(b, today, shadow=self.request.shadow)), None)
         held = [await store.carried_positions(LIVE, name, "") for name in self.tradeplan.strategies]
         if found is None or self.request.new:
-            return Left(open=bool(unfinished) or any(held))
-        return Left(today=True, open=True, plan=found.configuration.get("plan", ""))
+            return UnfinishedLive(open=bool(unfinished) or any(held))
+        return UnfinishedLive(today=True, open=True, plan=found.configuration.get("plan", ""))
 
     def refusal(self, files: tuple[str, ...]) -> str:
         """Return why the plan may not open positions as its files are now; empty if it may."""
-        return unarmed(self.request, self.settings, self.tradeplan, self._proofs(files))
+        return why_unarmed(self.request, self.settings, self.tradeplan, self._proofs(files))
 
-    async def arm(self, files: tuple[str, ...], trouble: str, left: Left) -> Arming:
+    async def arm(self, files: tuple[str, ...], trouble: str, earlier: UnfinishedLive) -> Arming:
         """Return whether positions may be opened, after a person could read whose money it is.
 
         Only entries depend on it. A batch of today is taken up whatever was said and shown, and without a wait unless
-        another plan than its own is to open positions in it; what other sessions left open is looked after once somebody
-        says that real money is meant.
+        another plan than its own is to open positions in it; what other sessions left open is managed once an operator
+        requests real money.
 
         Raises:
             ConfigError: why nothing is started, in one sentence.
             OutsideError: if the broker does not tell whose account it is.
         """
         why = trouble or self.refusal(files)
-        if why and not left.today and (trouble or not left.open or unspoken(self.request, self.settings)):
+        if why and not earlier.today and (trouble or not earlier.open or why_unspoken(self.request, self.settings)):
             raise ConfigError(why)
         digits, equity = "", ""
-        if not (why and left.today):
+        if not (why and earlier.today):
             try:
                 account = await live_account(self.settings)
-                digits, equity = last_four(account, self.settings), equity_text({"equity": account.equity})
+                digits, equity = last_four(account, self.settings), equity_text(account.equity)
             except LiuError as error:
-                if not left.today:
+                if not earlier.today:
                     raise
                 why = str(error)
         if why:
             self.screen.warn(f"open positions are managed, and no new ones are opened: {why}")
-        elif not left.today or left.plan != hash_of(self.settings, self.tradeplan, files):
+        elif not earlier.today or earlier.plan != hash_of(self.settings, self.tradeplan, files):
             await self._show(digits, equity, files)
         return Arming(digits, why)
 

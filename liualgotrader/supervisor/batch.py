@@ -1,10 +1,11 @@
-"""The batch of a session: made, or taken up again, and what an earlier one could not write before its end."""
+"""The batch of a session: created or resumed, its layout, and the end that an earlier batch could not write."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import platform
+import shutil
 import subprocess
 import uuid
 from collections import Counter
@@ -25,6 +26,7 @@ from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import Simulation, TradePlan
 from liualgotrader.consumer.signal_writer import store_spooled_signals
+from liualgotrader.ipc.address import forget_address
 from liualgotrader.journal.reserved_file import ReservedFile
 from liualgotrader.order_gateway.recovery import close_with_the_market, store_left_over
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
@@ -47,6 +49,12 @@ class Batch(msgspec.Struct, frozen=True):
     log_dir: Path
     configuration: dict[str, Any] = {}  # what it was made with
 
+    def forget(self) -> None:
+        """Remove what only a running or unfinished batch needs; the record and the logs stay."""
+        end_file(self.journal_dir).forget()
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        forget_address(self.run_dir)
+
 
 def folders(home: Path, batch_id: str, day: str) -> tuple[Path, Path, Path]:
     """Return the batch's folders for sockets, journals and logs."""
@@ -59,7 +67,7 @@ MARKET_BEFORE = msgspec.structs.asdict(Simulation()) | {"account": None}
 
 
 class BatchLock:
-    """Held while a supervisor serves a batch; the kernel lets go of it when the process dies."""
+    """Held while a supervisor serves a batch; the kernel releases it when the process dies."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,8 +75,8 @@ class BatchLock:
         os.set_inheritable(self._file.fileno(), False)
         self._held = False
 
-    def taken(self) -> bool:
-        """Take it; return False if another process has it."""
+    def acquire(self) -> bool:
+        """Return whether it could be acquired; if not, another process has it."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -77,7 +85,7 @@ class BatchLock:
         return True
 
     def release(self) -> None:
-        """Let go of it; the file of one that another process has stays."""
+        """Release it; the file of a lock that another process holds stays."""
         if self._held:
             with suppress(FileNotFoundError):
                 Path(self._file.name).unlink()
@@ -89,8 +97,8 @@ def lock_of(home: Path, batch_id: str) -> BatchLock:
     return BatchLock(home / "run" / f"{batch_id.replace('-', '')[:12]}.lock")
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """What a batch is made from; two runs that want the same may be one batch."""
+class BatchTerms(msgspec.Struct, frozen=True):
+    """The terms of a batch; two runs with the same terms may share one batch."""
 
     environment: str
     day: str
@@ -101,7 +109,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class BatchFinder:
-    """Finds, makes and ends the batch."""
+    """Finds or creates the batch of a session, and ends it."""
 
     def __init__(
         self, store: Store, home: Path, *, kept: KeptAccount | None = None, account_is_new: bool = False
@@ -111,8 +119,8 @@ class BatchFinder:
         self._lock: BatchLock | None = None
         self.notes: list[str] = []  # what a person should read about a batch that was left for a new one
 
-    async def batch(self, wanted: Wanted, now: int, *, fresh: bool) -> Batch:
-        """Return the unfinished batch of that day and environment if there is one to take up, else a new one.
+    async def batch(self, wanted: BatchTerms, now: int, *, fresh: bool) -> Batch:
+        """Return the unfinished batch of that day and environment, resumed, else a new one.
 
         Batches of earlier days that an account's sessions left unfinished here are finished first.
 
@@ -124,7 +132,11 @@ class BatchFinder:
         unfinished = await self._store.unfinished_batches(wanted.environment)
         if not self._account_is_new:  # a simulated day that was cut off can be played on at any time
             for earlier in (b for b in reversed(unfinished) if b.session_date < wanted.day):
-                await self._finish_earlier(earlier, now)
+                lock = lock_of(self._home, earlier.batch_id)
+                has_journal = folders(self._home, earlier.batch_id, earlier.session_date)[1].exists()
+                if has_journal and lock.acquire():  # else its rows are elsewhere, or another process serves it
+                    await self._finish(earlier, PendingEnd(now, "left unfinished; a later session found it"))
+                lock.release()
         shadow = bool(wanted.configuration.get("shadow"))
         found = next((b for b in unfinished if may_go_on(b, wanted.day, shadow=shadow)), None)
         if found is not None:
@@ -141,10 +153,10 @@ class BatchFinder:
             )
         return await self._make(wanted, now)
 
-    async def _take_up(self, found: BatchRow, wanted: Wanted, now: int, *, fresh: bool) -> Batch | None:
+    async def _take_up(self, found: BatchRow, wanted: BatchTerms, now: int, *, fresh: bool) -> Batch | None:
         simulated = wanted.environment == "SIMULATED"
         lock = lock_of(self._home, found.batch_id)
-        if not lock.taken():
+        if not lock.acquire():
             lock.release()
             if self._account_is_new:  # a market of its own: it does not concern us
                 return None
@@ -167,15 +179,8 @@ class BatchFinder:
         self._lock = lock
         return Batch(found.batch_id, layout, found.seed or 0, True, run_dir, journal_dir, log_dir, found.configuration)
 
-    async def _finish_earlier(self, found: BatchRow, now: int) -> None:
-        """Finish a batch of an earlier day whose journal lies here, unless somebody still serves it."""
-        lock = lock_of(self._home, found.batch_id)
-        if folders(self._home, found.batch_id, found.session_date)[1].exists() and lock.taken():
-            await self._finish(found, PendingEnd(now, "left unfinished; a later session found it"))
-        lock.release()
-
     async def _finish(self, found: BatchRow, cut_off: PendingEnd) -> None:
-        """Store what the batch could not, what it came to, and its end: nobody will serve it again."""
+        """Store the batch's unwritten rows, its analysis and its end: it is never resumed."""
         batch_id, journal_dir = found.batch_id, folders(self._home, found.batch_id, found.session_date)[1]
         rows = await store_spooled_signals(journal_dir, self._store)
         try:
@@ -195,11 +200,11 @@ class BatchFinder:
                 f" {result.executions} executions, {total.trips} trades, {total.gain:,.2f} $ ({end.reason})"
             )
 
-    async def _make(self, wanted: Wanted, now: int) -> Batch:
+    async def _make(self, wanted: BatchTerms, now: int) -> Batch:
         enough_room(self._home)
         batch_id = str(uuid.uuid4())
         self._lock = lock_of(self._home, batch_id)
-        self._lock.taken()
+        self._lock.acquire()
         layout = lay_out(wanted.strategies, wanted.consumers)
         await self._store.begin_batch(
             BatchRow(
@@ -217,13 +222,7 @@ class BatchFinder:
         return Batch(batch_id, layout, wanted.seed, False, *made, wanted.configuration)
 
     async def slots(
-        self,
-        batch: Batch,
-        plan: TradePlan,
-        facts: Sequence[StrategyFacts],
-        environment: str,
-        build: str,
-        now: int,
+        self, batch: Batch, plan: TradePlan, facts: Sequence[StrategyFacts], environment: str, build: str, now: int
     ) -> tuple[SlotPlan, ...]:
         """Return the slots with their rows in `algo_run`, made or taken up; `facts` are what the classes said.
 
@@ -249,30 +248,16 @@ class BatchFinder:
                 started_at=now,
             )
             run_id = await self._store.begin_algo_run(run)
-            account = await self._account(details.get("portfolio_id"), batch.batch_id)
-            slots.append(
-                SlotPlan(
-                    place.slot,
-                    place.strategy,
-                    place.consumer,
-                    run_id,
-                    place.run_all,
-                    account,
-                    stopped,
-                    day_trade=day_trade.get(place.strategy, True),
-                    own_process=place.own_process,
-                )
-            )
+            account = None
+            if portfolio_id := details.get("portfolio_id"):
+                if (portfolio := await self._store.portfolio_account(portfolio_id)) is None:
+                    raise no_portfolio(portfolio_id)
+                await self._store.associate_portfolio(portfolio_id, batch.batch_id)
+                account = portfolio[0]
+            closes = day_trade.get(place.strategy, True)
+            where = (place.slot, place.strategy, place.consumer, run_id, place.run_all)
+            slots.append(SlotPlan(*where, account, stopped, closes, place.own_process))
         return tuple(slots)
-
-    async def _account(self, portfolio_id: str | None, batch_id: str) -> int | None:
-        if not portfolio_id:
-            return None
-        found = await self._store.portfolio_account(portfolio_id)
-        if found is None:
-            raise no_portfolio(portfolio_id)
-        await self._store.associate_portfolio(portfolio_id, batch_id)
-        return found[0]
 
     async def end(self, batch_id: str, now: int, reason: str, slot_reasons: Sequence[tuple[int, str]] = ()) -> None:
         """Write the end of every run of a batch that has none, and of the batch."""
@@ -283,7 +268,7 @@ class BatchFinder:
         await self._store.end_batch(batch_id, now, reason)
 
     def release(self) -> None:
-        """Let go of the batch."""
+        """Release the batch."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -294,7 +279,7 @@ def may_go_on(found: BatchRow, day: str, *, shadow: bool) -> bool:
     return found.session_date == day and bool(found.configuration.get("shadow")) == shadow
 
 
-def same_market(found: BatchRow, wanted: Wanted) -> bool:
+def same_market(found: BatchRow, wanted: BatchTerms) -> bool:
     """Whether an unfinished simulated batch played what is wanted now; one of an earlier version names fewer settings."""
     played = MARKET_BEFORE | dict(found.configuration.get("market") or {})
     return played == MARKET_BEFORE | dict(wanted.configuration["market"]) and found.seed == wanted.seed
@@ -310,12 +295,12 @@ def slots_before(run_dir: Path) -> dict[int, SlotPlan]:
 def build_label() -> str:
     """Return what `git describe` says of the working directory, else this package's version."""
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--tags", "--always", "--dirty"], capture_output=True, text=True, timeout=2, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return __version__
-    return told.stdout.strip() or __version__
+    return described.stdout.strip() or __version__
 
 
 class Place(msgspec.Struct, frozen=True):

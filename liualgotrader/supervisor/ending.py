@@ -8,11 +8,12 @@ import msgspec
 
 from liualgotrader.analytics.summary import SessionSummary, StrategyFigures
 from liualgotrader.common.clock import clock_text
+from liualgotrader.common.control import Failed
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.session_plan import DECLINED, SlotPlan
 from liualgotrader.scanners_runner.scanner_marks import StoppedScanner
-from liualgotrader.supervisor.session_figures import Standing
+from liualgotrader.supervisor.session_figures import FinalPosition
 from liualgotrader.supervisor.view import Screen, View, refusals_text
 
 _REASON_WIDTH = 48
@@ -31,12 +32,12 @@ class Ending(msgspec.Struct, frozen=True):
     exit_code: int = 0
     reason: str = MARKET_CLOSE
     sentence: str = ""
-    by_hand: bool = False  # somebody ended it before its time
+    by_hand: bool = False  # a person ended it early
 
 
 def needing_a_person(
     ending: Ending,
-    standing: Sequence[Standing],
+    standing: Sequence[FinalPosition],
     quarantined: Collection[str],
     day_trades: Collection[str],
     *,
@@ -45,7 +46,7 @@ def needing_a_person(
     """Return the ending with what a person must look at.
 
     That is DAY_TRADE positions that should be closed and are not, and symbols in which the account is not what
-    our books say, or the record not what the order gateway says. `flattened` says that positions were to be closed although somebody ended the session early.
+    our books say, or the record not what the order gateway says. `flattened` says that positions were to be closed although a person ended the session early.
     """
     if ending.exit_code not in (0, COULD_NOT_TRADE, _INTERRUPTED):
         return ending
@@ -68,7 +69,7 @@ def needing_a_person(
     return msgspec.structs.replace(ending, exit_code=MoneyNeedsAPerson.exit_code, sentence="; ".join(sentences))
 
 
-def nobody_runs(slots: Sequence[SlotPlan], never_ran: Collection[int]) -> Ending | None:
+def no_strategy_runs(slots: Sequence[SlotPlan], never_ran: Collection[int]) -> Ending | None:
     """Return the end of a session in which every slot is stopped, None while one is not.
 
     `never_ran` are slots that were stopped before their strategy could be called once. A strategy that does not want
@@ -104,10 +105,30 @@ def could_not_trade(
     return Ending(COULD_NOT_TRADE, MARKET_CLOSE, f"{sentence}. Fix this before the next session")
 
 
+def unserved(ending: Ending, failed: Failed) -> Ending:
+    """Return the end of a session whose gateway gave up: what it left at the broker is for the next one to look after."""
+    if not ending.exit_code or ending.by_hand:  # the gateway gave up while it was to stop
+        ending = Ending(failed.exit_code, "failed", failed.text)
+    told = f"{ending.sentence.rstrip('.')}. The batch stays unfinished, and what it left at the broker keeps working: the next"
+    return msgspec.structs.replace(ending, sentence=f"{told} `trader` takes it up")
+
+
+def incomplete(ending: Ending, rows: int | None) -> Ending:
+    """Return the end of a session whose record lacks rows: an analysis of it would be wrong."""
+    if ending.exit_code:
+        return ending
+    return Ending(
+        3,
+        "failed",
+        f"{rows or 'some'} rows of orders and fills could not be written and wait in the journal: see that PostgreSQL runs and"
+        " has room, then start `trader` again: it writes them and the session's end first",
+    )
+
+
 def say_summary(
     screen: Screen,
     summary: SessionSummary,
-    standing: Sequence[Standing],
+    standing: Sequence[FinalPosition],
     *,
     dropped: int = 0,
     swing: Collection[str] = (),
@@ -172,8 +193,8 @@ def _why_nothing(view: View, *, shadow: bool) -> str:
     return f"of {decided:.0f} orders {refused.total()} were refused, and none of the others was filled"
 
 
-def _row(figures: StrategyFigures, held: Sequence[Standing]) -> tuple[str, ...]:
-    """Return a line of the table; without a price of each position nobody knows what is open has gained."""
+def _row(figures: StrategyFigures, held: Sequence[FinalPosition]) -> tuple[str, ...]:
+    """Return a line of the table; without a price of each position the open gain is unknown."""
     rate, gains = figures.win_rate, [p.gain for p in held]
     opened = None if None in gains else sum((g for g in gains if g is not None), ZERO)
     return (
@@ -195,7 +216,7 @@ def _short(reason: str) -> str:
     return reason if len(reason) <= _REASON_WIDTH else reason[: _REASON_WIDTH - 1] + "…"
 
 
-def _say_open(screen: Screen, position: Standing, *, kept: bool) -> None:
+def _say_open(screen: Screen, position: FinalPosition, *, kept: bool) -> None:
     held = f"{position.strategy} {position.quantity:+f} {position.symbol}"
     if position.recorded is not None:
         has = f"{position.quantity:+f}" if position.in_account else "none"
@@ -212,7 +233,7 @@ def _say_open(screen: Screen, position: Standing, *, kept: bool) -> None:
     target = f", target {position.target}" if position.target is not None else ""
     gain = position.gain
     last = "last price unknown" if gain is None else f"last {position.last}, P&L {gain:+,.2f} $"
-    text = f"open position: {held} at {position.average_price:.4f}, {last}, {stop}{target}, {kind}"
+    text = f"open position: {held} at {position.entry:.4f}, {last}, {stop}{target}, {kind}"
     if kept and position.stop is not None:
         screen.line(text)
     else:

@@ -31,31 +31,30 @@ if TYPE_CHECKING:
 
 _SPAWN = multiprocessing.get_context("spawn")
 _DEATHS_KEPT = 16
+_REPORTS = msgspec.msgpack.Decoder(ProcessReport)
 
 
-class ProcessSpec(msgspec.Struct, frozen=True):
-    """What a process runs: `module.run(*before, control, *after, **keywords)`."""
-
-    name: str
-    module: str
-    before: tuple[Any, ...]
-    after: tuple[Any, ...] = ()
-    keywords: Mapping[str, Any] = {}
+CONTROL = "its end of the control link"  # stands among the arguments where the link is to go
 
 
 class ManagedProcess:
-    """A process, started as often as needed. `hear` gets its messages, `died` its exit code; both in the loop."""
+    """A process of ours that runs `module.run(*arguments, **keywords)`, started as often as needed.
+
+    `hear` gets its messages, `died` its exit code; both in the loop.
+    """
 
     def __init__(
         self,
-        command: ProcessSpec,
+        name: str,
+        module: str,
+        arguments: Sequence[Any],
         output: Path,
         hear: Callable[[ManagedProcess, Any], None],
         died: Callable[[ManagedProcess, int], None],
         decode: Callable[[bytes], Any] | None = None,
     ) -> None:
-        self.command = command
-        self.name = command.name
+        self.name = name
+        self.keywords: Mapping[str, Any] = {}  # arguments by name
         self.output = output
         self.state = "new"
         self.spawned_at = 0
@@ -68,8 +67,9 @@ class ManagedProcess:
         self.excused = False  # its next death is not its own fault
         self.ended = asyncio.Event()
         self.stopping = False
+        self._module, self._arguments = module, arguments
         self._hear, self._on_death = hear, died
-        self._decode = decode or _from_child
+        self._decode = decode or _REPORTS.decode
         self._process: SpawnProcess | None = None
         self._control: Connection | None = None
 
@@ -86,11 +86,10 @@ class ManagedProcess:
     def start(self) -> None:
         """Start the process; needs a running loop."""
         ours, theirs = _SPAWN.Pipe(duplex=True)
-        command = self.command
-        arguments: Sequence[Any] = (*command.before, theirs, *command.after)
+        arguments = tuple(theirs if argument is CONTROL else argument for argument in self._arguments)
         process = _SPAWN.Process(
             target=launch,
-            args=(command.module, arguments, command.keywords, str(self.output)),
+            args=(self._module, arguments, self.keywords, str(self.output)),
             name=f"liu-{self.name}",
             daemon=True,
         )
@@ -106,7 +105,7 @@ class ManagedProcess:
         loop.add_reader(process.sentinel, self._dead)
 
     def send(self, message: Any) -> bool:
-        """Say something to the process; False if it is not there or does not listen."""
+        """Send a message to the process; False if it is not there or does not listen."""
         control = self._control
         if control is None or not has_room(control.fileno()):
             return False
@@ -159,11 +158,6 @@ class ManagedProcess:
         self.state = "ended" if self.stopping else "down"
         self.ended.set()
         self._on_death(self, code)
-
-
-def _from_child(payload: bytes) -> ProcessReport:
-    message: ProcessReport = msgspec.msgpack.decode(payload, type=ProcessReport)
-    return message
 
 
 def death_text(code: int) -> str:

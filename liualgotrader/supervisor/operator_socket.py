@@ -42,7 +42,7 @@ Answer = Mapping[str, Any]
 Answering = Callable[[Mapping[str, Any]], Awaitable[Answer]]
 
 
-class Listed(msgspec.Struct, frozen=True):
+class ListedSession(msgspec.Struct, frozen=True):
     """A session that says it is running."""
 
     pid: int
@@ -58,7 +58,7 @@ class OperatorSocket:
     def __init__(self, home: Path, run_dir: Path, batch_id: str, environment: str, day: str, answer: Answering) -> None:
         self._socket = run_dir / SOCKET
         self._entry = sessions_folder(home) / f"{run_dir.name}.json"
-        self._listed = Listed(os.getpid(), batch_id, environment, day, str(self._socket))
+        self._listed = ListedSession(os.getpid(), batch_id, environment, day, str(self._socket))
         self._answer = answer
         self._server: asyncio.Server | None = None
 
@@ -77,19 +77,19 @@ class OperatorSocket:
             replace_file(self._entry, msgspec.json.encode(self._listed))
 
     def hand_over(self, batch_id: str, environment: str, day: str, answer: Answering) -> None:
-        """Have a batch answer from here on, on the same socket.
+        """Let a batch answer from now on, on the same socket.
 
         Raises:
             OutsideError: if the data folder has no room for it.
         """
-        self._listed = Listed(os.getpid(), batch_id, environment, day, str(self._socket))
+        self._listed = ListedSession(os.getpid(), batch_id, environment, day, str(self._socket))
         self._answer = answer
         with self._full_disk_named():
             replace_file(self._entry, msgspec.json.encode(self._listed))
 
     async def close(self) -> None:
         """Listen no longer; safe to repeat."""
-        with suppress(OSError):  # it was never written, or cannot be removed: nobody listens where it points to
+        with suppress(OSError):  # it was never written, or cannot be removed: nothing listens at that address
             self._entry.unlink()
         if self._server is not None:
             self._server.close()
@@ -140,7 +140,7 @@ class TraderSocket(OperatorSocket):
         self._phase = "is being prepared"
 
     def waits(self, what: str) -> None:
-        """Take note of what the preparation is waiting for, as the rest of a sentence about the session."""
+        """Note what the preparation is waiting for, as the predicate of a sentence about the session."""
         self._phase = what
 
     async def open(self) -> None:
@@ -180,7 +180,7 @@ def _remove_killed(home: Path) -> None:
         except (ProcessLookupError, OverflowError):
             shutil.rmtree(folder, ignore_errors=True)
             forget_address(folder)
-        except (OSError, ValueError):  # somebody else's process, or a name that is not ours
+        except (OSError, ValueError):  # another user's process, or a name that is not ours
             pass
 
 
@@ -228,13 +228,13 @@ def sessions_folder(home: Path) -> Path:
     return home / "run" / "sessions"
 
 
-def running_sessions(home: Path) -> list[Listed]:
+def running_sessions(home: Path) -> list[ListedSession]:
     """Return the sessions that are alive, by batch id; entries of dead ones are removed.
 
     Raises:
-        ConfigError: if the data folder may not be looked into, so that nobody can say.
+        ConfigError: if the data folder may not be looked into, so that the answer is unknown.
     """
-    found: list[Listed] = []
+    found: list[ListedSession] = []
     try:
         entries = sorted(entry for entry in sessions_folder(home).iterdir() if entry.suffix == ".json")
     except (FileNotFoundError, NotADirectoryError):
@@ -245,7 +245,7 @@ def running_sessions(home: Path) -> list[Listed]:
         ) from error
     for entry in entries:
         try:
-            listed = msgspec.json.decode(entry.read_bytes(), type=Listed)
+            listed = msgspec.json.decode(entry.read_bytes(), type=ListedSession)
         except (OSError, msgspec.DecodeError):
             continue
         if _listens(listed.socket):
@@ -256,7 +256,7 @@ def running_sessions(home: Path) -> list[Listed]:
     return found
 
 
-def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
+def ask(session: ListedSession, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the session's answer; blocks.
 
     Raises:
@@ -268,14 +268,14 @@ def ask(session: Listed, request: Mapping[str, Any]) -> dict[str, Any]:
             client.connect(socket_address(Path(session.socket)))
             client.sendall(json.dumps(dict(request)).encode() + b"\n")
             answer = client.makefile("rb").readline()
-        told: dict[str, Any] = json.loads(answer)
+        content: dict[str, Any] = json.loads(answer)
     except (OSError, ValueError) as error:
         raise OutsideError(f"the session of batch {session.batch_id} (pid {session.pid}) does not answer") from error
-    return told
+    return content
 
 
 def _listens(path: str) -> bool:
-    """Whether somebody listens there; a socket that cannot be tried may be served."""
+    """Whether a process listens there; a socket that cannot be tried counts as served."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_ANSWER_SECONDS)
         try:

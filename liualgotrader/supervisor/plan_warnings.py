@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan, nearest
-from liualgotrader.supervisor.plan_inspection import PlanFacts, StrategyFacts
+from liualgotrader.supervisor.plan_inspection import PlanFacts
 
 MOST_MARGIN = 4.0  # times equity that a US broker lends a day trader (FINRA rule 4210)
 
 
-def doubts_about(plan: TradePlan, found: PlanFacts) -> list[str]:
+def warnings_about(plan: TradePlan, found: PlanFacts) -> list[str]:
     """Return a sentence for each doubt that does not depend on the session's hours; a strategy that cannot be made is none."""
-    said = [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in _notes(found).items()]
+    first = {note: s.name for s in reversed(found.strategies) for note in s.notes}  # in whose file a place stands
+    said = [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in first.items()]
     said += [doubt for strategy in found.strategies for doubt in strategy.doubts]
     said += [doubt for scanner in found.scanners for doubt in scanner.doubts]
-    return [*said, *_without_picks(plan, found), *_early_scanner(plan), *_wide_limits(plan)]
+    said += _without_picks(plan, found)
+    momentum = plan.scanners.get(BUILT_IN_SCANNER, {})
+    if "filename" not in momentum and not momentum.get("recurrence") and momentum.get("from_market_open") == 0:
+        said.append(
+            "the momentum scanner runs once, at the open, when hardly a symbol has an opening price yet: give it a"
+            " `recurrence`, or a later `from_market_open`"
+        )
+    for name, value in msgspec.structs.asdict(plan.limits).items():
+        if name.endswith("_fraction") and value > MOST_MARGIN:  # a percentage was meant
+            said.append(
+                f"[limits] `{name}` is {value:g}, {value:.0%} of equity: {value:g} % is written {value / 100:g}"
+            )
+    return said
 
 
-def doubts_about_hours(plan: TradePlan, found: PlanFacts, hours: Hours) -> list[str]:
+def warnings_about_hours(plan: TradePlan, found: PlanFacts, hours: Hours) -> list[str]:
     """Return a sentence for each rule of the plan that leaves no time to trade between the session's open and close."""
     minutes = (hours.closes_at - hours.opens_at) / MINUTE
     if hours.bypass:
@@ -32,20 +47,22 @@ def doubts_about_hours(plan: TradePlan, found: PlanFacts, hours: Hours) -> list[
             f"the session lasts {minutes:g} minutes, and DAY_TRADE positions are closed {before} minutes before its end"
             f" (market_liquidation_end_time_minutes), so {_listed(day_traders)} will open nothing"
         ]
-    return [*_late_windows(plan, found, minutes), *_late_scanner(plan, minutes)]
-
-
-def _wide_limits(plan: TradePlan) -> Iterable[str]:
-    """A fraction of equity above what any margin account lends was meant as a percentage."""
-    for name in plan.limits.__struct_fields__:
-        value = getattr(plan.limits, name)
-        if name.endswith("_fraction") and value > MOST_MARGIN:
-            yield f"[limits] `{name}` is {value:g}, {value:.0%} of equity: {value:g} % is written {value / 100:g}"
-
-
-def _notes(found: PlanFacts) -> dict[str, str]:
-    """Return the name of the first strategy in whose file a place stands, by what is said of it."""
-    return {note: s.name for s in reversed(found.strategies) for note in s.notes}
+    said: list[str] = []
+    for facts in found.strategies:
+        first = min((window.start for window in plan.schedule(facts.name)), default=float("-inf"))
+        end = minutes if facts.day_trade is False else minutes - before
+        if first >= end:
+            said.append(
+                f"strategy {facts.name} will open nothing: its first window begins {first:g} minutes after the open, and"
+                f" entries end after {end:g} minutes of this session"
+            )
+    momentum = plan.scanners.get(BUILT_IN_SCANNER, {})
+    if "filename" not in momentum and momentum.get("from_market_open", 0) >= minutes:
+        said.append(
+            f"the momentum scanner will pick nothing: it begins {momentum['from_market_open']:g} minutes after the open"
+            f" (from_market_open), and this session lasts {minutes:g}"
+        )
+    return said
 
 
 def _without_picks(plan: TradePlan, found: PlanFacts) -> Iterable[str]:
@@ -66,40 +83,6 @@ def _without_picks(plan: TradePlan, found: PlanFacts) -> Iterable[str]:
     for name in called_for_symbols:
         if "" not in targets and name not in targets:
             yield f"no scanner picks for strategy {name}: every one has another `target_strategy_name`"
-
-
-def _early_scanner(plan: TradePlan) -> Iterable[str]:
-    values = plan.scanners.get(BUILT_IN_SCANNER, {})
-    if "filename" not in values and not values.get("recurrence") and values.get("from_market_open") == 0:
-        yield (
-            "the momentum scanner runs once, at the open, when hardly a symbol has an opening price yet: give it a"
-            " `recurrence`, or a later `from_market_open`"
-        )
-
-
-def _late_windows(plan: TradePlan, found: PlanFacts, minutes: float) -> Iterable[str]:
-    for facts in found.strategies:
-        windows = plan.schedule(facts.name)
-        end = minutes - (plan.market_liquidation_end_time_minutes if _day_trade(facts) else 0)
-        if windows and min(w.start for w in windows) >= end:
-            first = min(w.start for w in windows)
-            yield (
-                f"strategy {facts.name} will open nothing: its first window begins {first:g} minutes after the open, and"
-                f" entries end after {end:g} minutes of this session"
-            )
-
-
-def _late_scanner(plan: TradePlan, minutes: float) -> Iterable[str]:
-    values = plan.scanners.get(BUILT_IN_SCANNER, {})
-    if "filename" not in values and values.get("from_market_open", 0) >= minutes:
-        yield (
-            f"the momentum scanner will pick nothing: it begins {values['from_market_open']:g} minutes after the open"
-            f" (from_market_open), and this session lasts {minutes:g}"
-        )
-
-
-def _day_trade(facts: StrategyFacts) -> bool:
-    return facts.day_trade is not False
 
 
 def _listed(names: list[str]) -> str:

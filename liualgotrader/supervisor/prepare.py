@@ -1,10 +1,9 @@
-"""Everything that stands before the first process of the stack starts: hours, record, batch, page, market, plan."""
+"""What precedes the first process of the stack: hours, record, batch, page, market, plan."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -22,23 +21,22 @@ from liualgotrader.common.secret import Secret, without_secrets
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan
-from liualgotrader.ipc.address import forget_address
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.supervisor.arming import (
     LIVE,
-    Left,
     LiveMoney,
     Proof,
+    UnfinishedLive,
     environment_of,
     hash_of,
     keep_proof,
-    require_word,
     session_limits,
+    why_unspoken,
 )
-from liualgotrader.supervisor.batch import Batch, BatchFinder, Wanted, build_label, end_file, may_go_on
+from liualgotrader.supervisor.batch import Batch, BatchFinder, BatchTerms, build_label, end_file, may_go_on
 from liualgotrader.supervisor.ending import Ending
 from liualgotrader.supervisor.plan_inspection import PlanFacts, StrategyFacts, inspect_tradeplan
-from liualgotrader.supervisor.plan_warnings import doubts_about, doubts_about_hours
+from liualgotrader.supervisor.plan_warnings import warnings_about, warnings_about_hours
 from liualgotrader.supervisor.request import (
     TraderRequest,
     finished_hours,
@@ -71,7 +69,7 @@ class Prepared:
 
     facts: tuple[StrategyFacts, ...]
     record: Record
-    ledger: BatchFinder
+    finder: BatchFinder
     batch: Batch
     plan: SessionPlan
     page: SessionPage
@@ -83,9 +81,7 @@ class Prepared:
     def forget(self) -> None:
         """Remove what only a running or unfinished session needs; the record and the logs stay."""
         if self.finished:
-            end_file(self.batch.journal_dir).forget()
-            shutil.rmtree(self.batch.run_dir, ignore_errors=True)
-            forget_address(self.batch.run_dir)
+            self.batch.forget()
 
     def prove(self, home: Path, executions: int) -> None:
         """Write down that this plan has traded and ended in order, if the whole batch was traded by it."""
@@ -102,13 +98,9 @@ class Prepared:
         anchor = self.page.anchor()
         return anchor.market(machine_now()) if anchor else self.plan.hours.opens_at
 
-    def day_trades(self) -> frozenset[str]:
-        """Return the strategies of which nothing may be open after the session."""
-        return frozenset(f.name for f in self.facts if f.day_trade)
-
-    def swing(self) -> frozenset[str]:
-        """Return the strategies whose positions may stay open overnight."""
-        return frozenset(f.name for f in self.facts if f.day_trade is False)
+    def strategies(self, *, day_trade: bool) -> frozenset[str]:
+        """Return the strategies whose positions must not stay open overnight, or those whose may."""
+        return frozenset(f.name for f in self.facts if f.day_trade is day_trade)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +113,7 @@ class Preparation:
     screen: Screen
     programs: Mapping[str, str]
     market_lost: Callable[[str], None]
-    waits: Callable[[str], None]  # told what is being waited for
+    waits: Callable[[str], None]  # called with what the preparation is waiting for
     clock: Clock
 
     @property
@@ -135,42 +127,50 @@ class Preparation:
         Raises:
             LiuError: in one sentence; what was started until then is ended by `cleanup`.
         """
-        check_port(self.request.port)
-        check_consumers(self.settings.consumer_count())
-        if not self._has_record():  # else known once it is clear which batch it is
-            enough_room(self.settings.home_path)
-        money, left = self._money, await self._left()
-        found, trouble = await self._inspect(left)
-        for doubt in (*_unmade(found), *doubts_about(self.tradeplan, found)):
-            self.screen.warn(doubt)
-        arming = await money.arm(found.files, trouble, left) if money is not None else None
-        early = self._open_early(cleanup) if self.request.simulate else None
-        hours = await (asyncio.to_thread(self._simulated_hours) if self.request.simulate else self._real_hours())
-        if hours is None and not self._over_today():
-            hours = await self._next_hours()
-            if hours is None:
-                return Ending(0, "closed")
+        request, settings, plan = self.request, self.settings, self.tradeplan
+        check_port(request.port)
+        check_consumers(settings.consumer_count())
+        if not has_record(settings, request):  # else known once it is clear which batch it is
+            enough_room(settings.home_path)
+        money, earlier = self._money, await self._earlier()
+        found, trouble = await self._inspect(earlier)
+        unmade = [f"{s.broken}: it will not run" for s in found.strategies if s.broken]
+        self._warn(*unmade, *warnings_about(plan, found))
+        arming = await money.arm(found.files, trouble, earlier) if money is not None else None
+        early = self._open_early(cleanup) if request.simulate else None
+        if request.simulate:
+            window, bypass = (request.window_from, request.window_to), plan.bypass_market_schedule
+            day = request.market_day()
+            hours: Hours | None = await asyncio.to_thread(simulated_hours, day, window, *self._rules, bypass=bypass)
+        else:
+            hours = await self._real_hours()
+        over = finished_hours(self.clock.now(), *self._rules) if hours is None else None
+        if hours is None and over is None and (hours := await self._next_hours()) is None:
+            return Ending(0, "closed")
         record = await (asyncio.shield(early) if early is not None else self._open(cleanup))
-        if not self.tradeplan.file_only and (stored := await record.store.trade_plans_in_force()):
-            self.screen.warn(
+        if not plan.file_only and (stored := await record.store.trade_plans_in_force()):
+            self._warn(
                 f"the database holds {stored} trade plan(s), which this version does not trade: only the strategies of"
-                f" {self.settings.tradeplan_path.name} run (file_only = true says that this is meant)"
+                f" {settings.tradeplan_path.name} run (file_only = true says that this is meant)"
             )
-        ledger = BatchFinder(
-            record.store, self.settings.home_path, kept=self._kept, account_is_new=self.request.account_is_new
-        )
-        cleanup.callback(ledger.release)
+        finder = BatchFinder(record.store, settings.home_path, kept=self._kept, account_is_new=request.account_is_new)
+        cleanup.callback(finder.release)
+        if hours is None and over is not None:  # a batch of today may still have to be finished
+            unfinished = await record.store.unfinished_batches(self.environment)
+            goes_on = any(may_go_on(b, over.day, shadow=request.shadow) for b in unfinished)
+            hours = over if goes_on else await self._next_hours()
         if hours is None:
-            hours = await self._left_over(record) or await self._next_hours()
-            if hours is None:
-                return Ending(0, "closed")
-        for doubt in doubts_about_hours(self.tradeplan, found, hours):
-            self.screen.warn(doubt)
+            return Ending(0, "closed")
+        self._warn(*warnings_about_hours(plan, found, hours))
         if money is not None and arming is not None and not arming.refusal:
-            if (why := money.refusal(found.files)) and not left.open:  # a file changed during the wait
+            if (why := money.refusal(found.files)) and not earlier.open:  # a file changed during the wait
                 raise ConfigError(why)
             arming = Arming(arming.account, why)
-        return await self._begin(found, arming, record, ledger, hours, cleanup)
+        return await self._begin(found, arming, record, finder, hours, cleanup)
+
+    def _warn(self, *sentences: str) -> None:
+        for sentence in sentences:
+            self.screen.warn(sentence)
 
     # --- the plan, and real money --------------------------------------------------------------------
 
@@ -180,34 +180,29 @@ class Preparation:
             return None
         return LiveMoney(self.request, self.settings, self.tradeplan, self.screen, self.waits, self.clock)
 
-    async def _left(self) -> Left:
+    async def _earlier(self) -> UnfinishedLive:
         """Return what earlier sessions with real money left, nothing in any other."""
         if self._money is None:
-            return Left()
-        if not self._has_record():
-            require_word(self.request, self.settings)
-            return Left()
+            return UnfinishedLive()
+        if not has_record(self.settings, self.request):
+            if why := why_unspoken(self.request, self.settings):
+                raise ConfigError(why)
+            return UnfinishedLive()
         async with AsyncExitStack() as looking:
-            return await self._money.left((await self._open(looking)).store)
+            return await self._money.earlier((await self._open(looking)).store)
 
-    async def _inspect(self, left: Left) -> tuple[PlanFacts, str]:
+    async def _inspect(self, earlier: UnfinishedLive) -> tuple[PlanFacts, str]:
         """Return what the plan's classes say, and, where a batch goes on all the same, why nothing new may come of them."""
         try:
             found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
             can_run(found)
         except ConfigError as error:
-            if not left.today:
+            if not earlier.today:
                 raise
             return PlanFacts(()), str(error)
         return found, self.request.broken_plan
 
-    def _hash(self, found: PlanFacts) -> str:
-        return hash_of(self.settings, self.tradeplan, found.files)
-
     # --- record ------------------------------------------------------------------------------------
-
-    def _has_record(self) -> bool:
-        return has_record(self.settings, self.request)
 
     async def _open(self, cleanup: AsyncExitStack) -> Record:
         record = await open_record(self.settings, self.request)
@@ -217,31 +212,29 @@ class Preparation:
     def _open_early(self, cleanup: AsyncExitStack) -> asyncio.Task[Record]:
         """Begin to open the record, which takes a second the first time, while the calendar is looked at.
 
-        If that stops the session, the record is let go of once it is open.
+        If that stops the session, the record is closed once it is open.
         """
         opening = asyncio.ensure_future(self._open(cleanup))
 
         async def open_or_failed() -> None:
             await asyncio.wait([opening])
             if not opening.cancelled():
-                opening.exception()  # seen: what stopped the session first is what a person is told
+                opening.exception()  # seen: the first error is the one that is reported
 
         cleanup.push_async_callback(open_or_failed)
         return opening
 
     # --- hours -------------------------------------------------------------------------------------
 
-    def _simulated_hours(self) -> Hours:
-        request = self.request
-        window = (request.window_from, request.window_to)
-        bypass = self.tradeplan.bypass_market_schedule
-        return simulated_hours(request.market_day(), window, self._liquidation, self._history, bypass=bypass)
+    @property
+    def _rules(self) -> tuple[int, int]:
+        """Minutes from the liquidation to the close, and sessions of history."""
+        return self.tradeplan.market_liquidation_end_time_minutes, max(1, self.tradeplan.timings.history_sessions)
 
     async def _real_hours(self) -> Hours | None:
-        clock = self.clock
-        bypass = self.tradeplan.bypass_market_schedule
-        hours = todays_hours(clock.now(), self._liquidation, self._history, bypass=bypass)
-        if hours is not None and clock.now() < hours.opens_at - BEFORE_OPEN:
+        now = self.clock.now()
+        hours = todays_hours(now, *self._rules, bypass=self.tradeplan.bypass_market_schedule)
+        if hours is not None and now < hours.opens_at - BEFORE_OPEN:
             await self._wait_for(hours.opens_at, f"{as_datetime(hours.opens_at):at %H:%M} New York")
         return hours
 
@@ -253,23 +246,12 @@ class Preparation:
             return None
         opens_at = session_at_or_after(now).opens_at
         await self._wait_for(opens_at, f"on {next_session_text(now)}")
-        return todays_hours(opens_at - BEFORE_OPEN, self._liquidation, self._history, bypass=False)
+        return todays_hours(opens_at - BEFORE_OPEN, *self._rules, bypass=False)
 
     async def _wait_for(self, opens_at: int, when: str) -> None:
         self.screen.line(f"waiting for the open {when}; Ctrl-C ends the wait")
         self.waits(f"waits for the open {when}")
         await self.clock.sleep_until(opens_at - BEFORE_OPEN)
-
-    def _over_today(self) -> bool:
-        return finished_hours(self.clock.now(), self._liquidation, self._history) is not None
-
-    async def _left_over(self, record: Record) -> Hours | None:
-        """Return today's hours although they are over, if a batch of today still has to be finished."""
-        hours = finished_hours(self.clock.now(), self._liquidation, self._history)
-        if hours is None:
-            return None
-        unfinished = await record.store.unfinished_batches(self.environment)
-        return hours if any(may_go_on(b, hours.day, shadow=self.request.shadow) for b in unfinished) else None
 
     @property
     def _kept(self) -> KeptAccount | None:
@@ -291,50 +273,49 @@ class Preparation:
         found: PlanFacts,
         arming: Arming | None,
         record: Record,
-        ledger: BatchFinder,
+        finder: BatchFinder,
         hours: Hours,
         cleanup: AsyncExitStack,
     ) -> Prepared:
         now = hours.opens_at if self.request.simulate else self.clock.now()
-        batch = await ledger.batch(self._wanted(found, hours, arming), now, fresh=self.request.new)
-        for note in ledger.notes:
-            self.screen.warn(note)
+        batch = await finder.batch(self._wanted(found, hours, arming), now, fresh=self.request.new)
+        self._warn(*finder.notes)
         try:
-            return await self._furnish(found, arming, record, ledger, batch, hours, cleanup)
+            build = await asyncio.to_thread(build_label)
+            slots = await finder.slots(batch, self.tradeplan, found.strategies, self.environment, build, now)
+            plan = self._plan(batch, hours, slots, build)
+            if self._money is not None and arming is not None:
+                limits = self._money.limits(found.files, arming, batch.configuration)
+                plan = msgspec.structs.replace(plan, arming=arming, limits=limits)
+            return await self._furnish(found, record, finder, batch, plan, cleanup)
         except BaseException:
             if not batch.resumed:
-                await ledger.end(batch.batch_id, now, "could not start")
-                end_file(batch.journal_dir).forget()
-                shutil.rmtree(batch.run_dir, ignore_errors=True)
-                forget_address(batch.run_dir)
+                await finder.end(batch.batch_id, now, "could not start")
+                batch.forget()
             raise
 
     async def _furnish(
         self,
         found: PlanFacts,
-        arming: Arming | None,
         record: Record,
-        ledger: BatchFinder,
+        finder: BatchFinder,
         batch: Batch,
-        hours: Hours,
+        plan: SessionPlan,
         cleanup: AsyncExitStack,
     ) -> Prepared:
-        build = await asyncio.to_thread(build_label)
-        now = hours.opens_at if self.request.simulate else self.clock.now()
-        slots = await ledger.slots(batch, self.tradeplan, found.strategies, self.environment, build, now)
+        """Make folders, page and market of a batch, and write its plan."""
         market_at = last_market_time(batch.run_dir)
         for folder in (batch.run_dir, batch.journal_dir, batch.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         end_file(batch.journal_dir).reserve()
         log_to_file(batch.log_dir, "supervisor", debug=self.settings.debug)
-        plan = self._plan(batch, hours, slots, build)
-        if self._money is not None and arming is not None:
-            limits = self._money.limits(found.files, arming, batch.configuration)
-            plan = msgspec.structs.replace(plan, arming=arming, limits=limits)
         page = SessionPage.create(plan.page_path, plan.process_names(), plan.link_names())
-        prepared = Prepared(
-            found.strategies, record, ledger, batch, plan, page, None, self._processes(plan), self._hash(found)
-        )
+        scanners = ["scanners_runner"] if self.tradeplan.scanners else []
+        names = ["order_gateway", "producer", *(f"consumer-{i}" for i in range(plan.consumers)), *scanners]
+        if self.tradeplan.test_scanners:
+            names = ["scanners_runner"]
+        plan_hash = hash_of(self.settings, self.tradeplan, found.files)
+        prepared = Prepared(found.strategies, record, finder, batch, plan, page, None, tuple(names), plan_hash)
         cleanup.callback(prepared.forget)
         cleanup.callback(page.close)
         if self.request.simulate:
@@ -343,10 +324,18 @@ class Preparation:
             secrets = Secrets(self.settings.key_id, self.settings.secret_key, Secret(record.dsn))
             enter_session_environment(secrets, keep_vendors=True)
         write_plan(prepared.plan)
-        self._say_banner(batch, prepared.plan)
+        hours, endpoints = plan.hours, prepared.plan.endpoints
+        self.screen.line(f"batch {batch.batch_id}" + (" (taken up again)" if batch.resumed else ""))
+        self.screen.line(
+            f"{plan.environment} session of {hours.day}, {clock_text(hours.opens_at)} to"
+            f" {clock_text(hours.closes_at)} New York, {plan.consumers} consumer(s), seed {plan.seed}"
+            + (", shadow: nothing is sent" if plan.shadow else "")
+        )
+        if endpoints.loopback:
+            self.screen.line(f"the simulated market serves {endpoints.trading_url}; logs are in {plan.log_dir}")
         return prepared
 
-    def _wanted(self, found: PlanFacts, hours: Hours, arming: Arming | None) -> Wanted:
+    def _wanted(self, found: PlanFacts, hours: Hours, arming: Arming | None) -> BatchTerms:
         request, settings = self.request, self.settings
         market = {
             "data": request.data,
@@ -362,11 +351,11 @@ class Preparation:
             "tradeplan": without_secrets(self.tradeplan.as_dict()),
             "market": market if request.simulate else {},
             "shadow": request.shadow,
-            "plan": self._hash(found),
+            "plan": hash_of(self.settings, self.tradeplan, found.files),
         }
         if self._money is not None and arming is not None:
             configuration["full_size"] = self._money.share(found.files, arming)
-        return Wanted(
+        return BatchTerms(
             environment=self.environment,
             day=hours.day,
             consumers=settings.consumer_count(),
@@ -432,24 +421,6 @@ class Preparation:
             self.screen.warn(doubt)
         return market, msgspec.structs.replace(plan, endpoints=endpoints_of(port, plan.data_feed))
 
-    def _processes(self, plan: SessionPlan) -> tuple[str, ...]:
-        if self.tradeplan.test_scanners:
-            return ("scanners_runner",)
-        consumers = tuple(f"consumer-{i}" for i in range(plan.consumers))
-        scanners = ("scanners_runner",) if self.tradeplan.scanners else ()
-        return ("order_gateway", "producer", *consumers, *scanners)
-
-    def _say_banner(self, batch: Batch, plan: SessionPlan) -> None:
-        hours = plan.hours
-        self.screen.line(f"batch {batch.batch_id}" + (" (taken up again)" if batch.resumed else ""))
-        self.screen.line(
-            f"{plan.environment} session of {hours.day}, {clock_text(hours.opens_at)} to"
-            f" {clock_text(hours.closes_at)} New York, {plan.consumers} consumer(s), seed {plan.seed}"
-            + (", shadow: nothing is sent" if plan.shadow else "")
-        )
-        if plan.endpoints.loopback:
-            self.screen.line(f"the simulated market serves {plan.endpoints.trading_url}; logs are in {plan.log_dir}")
-
 
 def last_market_time(run_dir: Path) -> int:
     """Return where the simulated time of an earlier supervisor's session stood, 0 if nothing says so."""
@@ -474,10 +445,6 @@ def can_run(found: PlanFacts) -> None:
         raise ConfigError(f"{broken[0]}{others}")
 
 
-def _unmade(found: PlanFacts) -> list[str]:
-    return [f"{s.broken}: it will not run" for s in found.strategies if s.broken]
-
-
 def check_consumers(count: int) -> None:
     """Check that a session can have so many consumers.
 
@@ -493,14 +460,14 @@ def check_port(port: int) -> None:
 
     Raises:
         ConfigError: if it is no port's number.
-        OutsideError: if somebody else has it.
+        OutsideError: if another process has it.
     """
     if not port:
         return
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            door.bind(("127.0.0.1", port))
+            taken.bind(("127.0.0.1", port))
         except OverflowError:
             raise ConfigError(f"--port is {port}, but a port is a number from 1 to 65535") from None
         except OSError as error:

@@ -1,15 +1,13 @@
-"""What somebody asked `trader` to do."""
+"""The session that `trader` was asked for, and its hours."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 
 import msgspec
 
 from liualgotrader.common.calendar import (
     LAST_MINUTE,
-    TradingSession,
     day_of,
     new_york,
     previous_sessions,
@@ -127,13 +125,9 @@ def _hours(
         closes_at=closes_at,
         liquidates_at=max(opens_at, closes_at - liquidation_minutes * MINUTE),
         ends_at=closes_at + AFTER_CLOSE,
-        previous=tuple((s.opens_at, s.closes_at) for s in _newest_first(previous_sessions(day, history))),
+        previous=tuple((s.opens_at, s.closes_at) for s in sorted(previous_sessions(day, history), reverse=True)),
         bypass=bypass,
     )
-
-
-def _newest_first(sessions: Sequence[TradingSession]) -> Sequence[TradingSession]:
-    return sorted(sessions, reverse=True)
 
 
 def _moment(day: dt.date, text: str, option: str) -> int:

@@ -49,7 +49,7 @@ class Record:
         return await asyncio.to_thread(self.server.restart_if_dead)
 
     async def close(self) -> None:
-        """Let go of the database; the last user of the embedded server stops it."""
+        """Close the database; the last user of the embedded server stops it."""
         await self.store.close()
         if self.server is not None:
             await asyncio.to_thread(self.server.release)

@@ -19,30 +19,44 @@ from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import CarriedPosition, FilledTrade
 from liualgotrader.supervisor.simulated_market import SimulatedMarket
 from liualgotrader.supervisor.stack import Stack
-from liualgotrader.supervisor.view import GAINS, PositionLine, ProcessView, StrategyView, View, producer_events
+from liualgotrader.supervisor.view import (
+    GAINS,
+    GatewayFacts,
+    PositionLine,
+    StrategyView,
+    View,
+)
 
 _RATE_OVER = 2 * SECOND  # machine time over which events per second are taken
+
+
+class _Rate:
+    """How fast a figure grows by the machine's clock, over the last two seconds or a little more."""
+
+    def __init__(self, figure: float) -> None:
+        self._since, self._figure, self._rate = machine_now(), figure, 0.0
+
+    def per_ns(self, figure: float) -> float:
+        """Return the rate, with the newest figure."""
+        now = machine_now()
+        if now - self._since >= _RATE_OVER:
+            self._rate = max(0.0, figure - self._figure) / (now - self._since)
+            self._since, self._figure = now, figure
+        return self._rate
 
 
 class SessionFigures:
     """Makes views of one session, of its `strategies` in the layout's order."""
 
     def __init__(
-        self,
-        stack: Stack,
-        market: SimulatedMarket | None,
-        strategies: Sequence[str],
-        market_now: Callable[[], int],
+        self, stack: Stack, market: SimulatedMarket | None, strategies: Sequence[str], market_now: Callable[[], int]
     ) -> None:
         self._stack, self._market, self._names, self._market_now = stack, market, strategies, market_now
         self._began = machine_now()
         self._trades: Sequence[FilledTrade] = ()
         self._trips = Trips((), ())
-        self._rate_since = self._began
-        self._rate_events = 0.0
-        self._rate = 0.0
-        self._fills_told = 0.0
-        self._pace, self._pace_since, self._pace_market = 0.0, self._began, stack.plan.hours.opens_at
+        self._events, self._market_time = _Rate(0.0), _Rate(stack.plan.hours.opens_at)
+        self._fills_seen = 0.0
 
     def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, CarriedPosition]) -> None:
         """Take the newest state of the record; `opening` is what is held from earlier batches."""
@@ -50,54 +64,56 @@ class SessionFigures:
         self._trips = round_trips(trades, opening)
 
     def fills_are_new(self) -> bool:
-        """Whether the gateway has told of fills since this was asked last."""
+        """Whether the gateway has reported fills since the last call."""
         gateway = self._stack.workers.get("order_gateway")
-        told = gateway.counters.get("fills", 0.0) if gateway is not None else 0.0
-        before, self._fills_told = self._fills_told, told
-        return told != before
+        fills = gateway.counters.get("fills", 0.0) if gateway is not None else 0.0
+        before, self._fills_seen = self._fills_seen, fills
+        return fills != before
 
-    def held(self) -> Mapping[tuple[str, str], Held] | None:
-        """Return every position in the gateway's books by strategy and symbol, None if it has told nothing."""
-        positions = self.facts().get("positions")
-        if positions is None:
+    def facts(self) -> GatewayFacts | None:
+        """Return what the order gateway reported last, None if it has reported nothing."""
+        gateway = self._stack.workers.get("order_gateway")
+        if gateway is None or "positions" not in gateway.facts:
             return None
-        held: dict[tuple[str, str], Held] = {}
-        for told in positions:
-            place, more = (told["strategy"], told["symbol"]), Decimal(told["quantity"])
-            held[place] = Held(held[place].quantity + more if place in held else more, Decimal(told["average_price"]))
-        return held
+        return msgspec.convert(gateway.facts, GatewayFacts)
 
-    def quarantined(self) -> Mapping[str, str]:
-        """Return the symbols in which the account differs from our books, and how."""
-        found: dict[str, str] = self.facts().get("quarantined", {})
-        return found
+    def held(self) -> Mapping[tuple[str, str], PositionLine] | None:
+        """Return every position in the gateway's books by strategy and symbol, None if it has reported nothing."""
+        facts = self.facts()
+        if facts is None:
+            return None
+        held: dict[tuple[str, str], PositionLine] = {}
+        for line in at_newest_prices(facts, self._marks())[1]:
+            place = (line.strategy, line.symbol)
+            more = held[place].quantity if place in held else ZERO
+            held[place] = msgspec.structs.replace(line, quantity=line.quantity + more)
+        return held
 
     def view(self) -> View:
         """Return the session at this moment."""
         plan = self._stack.plan
         processes = tuple(w.view() for w in self._workers())
-        facts, positions = at_newest_prices(self.facts(), self._marks())
+        events = sum(p.counters.get("events", 0.0) for p in processes if p.name == "producer")
+        market_at = self._market_now()
+        told = self.facts()
+        facts, positions = (None, ()) if told is None else at_newest_prices(told, self._marks())
         return View(
             batch_id=plan.batch_id,
             environment=plan.environment,
             day=plan.hours.day,
-            market_at=self._market_now(),
+            market_at=market_at,
             opens_at=plan.hours.opens_at,
             closes_at=plan.hours.closes_at,
             elapsed_seconds=(machine_now() - self._began) / SECOND,
-            events_per_second=self._events_per_second(processes),
+            events_per_second=self._events.per_ns(events) * SECOND,
             processes=processes,
-            strategies=self._strategies(facts, positions),
+            strategies=tuple(self._strategies(facts.realized if facts is not None else {}, positions)),
             waiting_for=self._market.waiting_for() if self._market else (),
             facts=facts,
             positions=positions,
-            speed=self._speed(),
+            speed=self._market_time.per_ns(market_at) if self._market is not None else None,
             debug=plan.debug,
         )
-
-    def facts(self) -> dict[str, Any]:
-        """Return all that processes told, by name."""
-        return {key: value for worker in self._workers() for key, value in worker.facts.items()}
 
     def _marks(self) -> dict[str, Decimal]:
         """Return the newest prices that the consumers saw of what they hold."""
@@ -107,26 +123,8 @@ class SessionFigures:
             marks |= {symbol: exact(price) for symbol, price in found.items()}
         return marks
 
-    def _speed(self) -> float | None:
-        """Return the pace of a simulated market lately, None where time is real."""
-        if self._market is None:
-            return None
-        now, market = machine_now(), self._market_now()
-        if now - self._pace_since >= _RATE_OVER:
-            self._pace = max(0, market - self._pace_market) / (now - self._pace_since)
-            self._pace_since, self._pace_market = now, market
-        return self._pace
-
     def _workers(self) -> Sequence[Any]:
-        market = [self._market.worker] if self._market else []
-        return [*market, *self._stack.workers.values()]
-
-    def _events_per_second(self, processes: Sequence[ProcessView]) -> float:
-        now, events = machine_now(), producer_events(processes)
-        if now - self._rate_since >= _RATE_OVER:
-            self._rate = max(0.0, events - self._rate_events) * SECOND / (now - self._rate_since)
-            self._rate_since, self._rate_events = now, events
-        return self._rate
+        return [*([self._market.worker] if self._market else []), *self._stack.workers.values()]
 
     def _counted(self, prefix: str) -> Counter[str]:
         """Return the sums over all processes of the counters whose names begin so, by the rest of their names."""
@@ -137,104 +135,68 @@ class SessionFigures:
                     found[name.removeprefix(prefix)] += int(value)
         return found
 
-    def _strategies(self, facts: Mapping[str, Any], positions: Sequence[PositionLine]) -> tuple[StrategyView, ...]:
-        names = self._names
-        figures = {f.strategy: f for f in summarize(names, self._trips).strategies}
+    def _strategies(self, realized: Mapping[str, Decimal], positions: Sequence[PositionLine]) -> list[StrategyView]:
         held = self.held()
-        open_now = None if held is None else Counter(name for name, _ in held)
         stored = Counter(t.strategy for t in self._trades)
-        told = self._counted(FILLS_OF)  # by the gateway, before their rows are there
-        fills = {name: max(stored[name], told[name]) for name in figures}
+        reported = self._counted(FILLS_OF)  # by the gateway, before their rows are there
         refused = self._counted(REFUSED_OF)
-        realized = {name: Decimal(gain) for name, gain in (facts.get("realized") or {}).items()}
-        opened = {
-            name: sum((p.gain or ZERO for p in positions if p.strategy == name), ZERO).quantize(CENT)
-            for name in figures
-        }
-        ended = {
-            name: ", ".join(
-                dict.fromkeys(s.stopped for s in self._stack.plan.slots if s.strategy == name and s.stopped)
+        views: list[StrategyView] = []
+        for found in summarize(self._names, self._trips).strategies:
+            name = found.strategy
+            opened = sum((p.gain or ZERO for p in positions if p.strategy == name), ZERO).quantize(CENT)
+            ended = dict.fromkeys(s.stopped for s in self._stack.plan.slots if s.strategy == name and s.stopped)
+            views.append(
+                StrategyView(
+                    name=name,
+                    fills=max(stored[name], reported[name]),
+                    trips=found.trips,
+                    open_positions=found.open_positions if held is None else sum(who == name for who, _ in held),
+                    gain=realized.get(name, found.gain).quantize(CENT) + opened,
+                    open_gain=opened,
+                    ended=", ".join(ended),
+                    refused={k.removeprefix(f"{name}."): n for k, n in refused.items() if k.startswith(f"{name}.")},
+                )
             )
-            for name in figures
-        }
-        return tuple(
-            StrategyView(
-                name=name,
-                fills=fills[name],
-                trips=found.trips,
-                open_positions=found.open_positions if open_now is None else open_now[name],
-                gain=realized.get(name, found.gain).quantize(CENT) + opened[name],
-                open_gain=opened[name],
-                ended=ended[name],
-                refused={
-                    rule.removeprefix(f"{name}."): count
-                    for rule, count in refused.items()
-                    if rule.startswith(f"{name}.")
-                },
-            )
-            for name, found in figures.items()
-        )
+        return views
 
 
 def at_newest_prices(
-    facts: Mapping[str, Any], marks: Mapping[str, Decimal]
-) -> tuple[dict[str, Any], tuple[PositionLine, ...]]:
+    facts: GatewayFacts, marks: Mapping[str, Decimal]
+) -> tuple[GatewayFacts, tuple[PositionLine, ...]]:
     """Return the gateway's facts and its positions brought forward to newer prices, all to the same ones.
 
     Equity and the day's gains move by what the positions gained since the gateway looked: one frame agrees with itself.
     """
     positions, since = [], ZERO
-    for told in sorted(facts.get("positions") or (), key=lambda p: (p["symbol"], p["strategy"])):
-        entry, quantity = Decimal(told["average_price"]), Decimal(told["quantity"])
-        then = _price(told.get("last"))
-        now = marks.get(told["symbol"], then)
+    for told in sorted(facts.positions, key=lambda p: (p.symbol, p.strategy)):
+        now = marks.get(told.symbol, told.last)
         if now is not None:
-            since += quantity * (now - (entry if then is None else then))
-        stop, target = _price(told.get("resting_stop") or told.get("stop")), _price(told.get("target"))
-        positions.append(PositionLine(told["strategy"], told["symbol"], quantity, entry, now, stop, target))
-    moved = {name: facts[name] for name in ("equity", *GAINS) if facts.get(name) is not None}
-    return {**facts, **{name: f"{Decimal(value) + since:.2f}" for name, value in moved.items()}}, tuple(positions)
+            since += told.quantity * (now - (told.average_price if told.last is None else told.last))
+        stop = told.stop if told.resting_stop is None else told.resting_stop
+        positions.append(
+            PositionLine(told.strategy, told.symbol, told.quantity, told.average_price, now, stop, told.target)
+        )
+    moved = {name: getattr(facts, name) for name in ("equity", *GAINS)}
+    moved = {name: None if value is None else round(value + since, 2) for name, value in moved.items()}
+    return msgspec.structs.replace(facts, **moved), tuple(positions)
 
 
-def _price(text: str | None) -> Decimal | None:
-    return Decimal(text) if text else None
+class FinalPosition(PositionLine, frozen=True):
+    """A position of a strategy after the session, with the stop and target that the record has.
 
-
-class Held(msgspec.Struct, frozen=True):
-    """A strategy's position in the order gateway's books: signed shares at their average cost, dollars per share."""
-
-    quantity: Decimal
-    average_price: Decimal
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """A position of a strategy after the session: signed shares at their average cost, newest stop and target stored.
-
-    What the order gateway has in its books counts, where it told any. `in_account` is False for what the record has and
-    those books have not; `recorded` is what the record has of the session's own where it says something else.
+    What the order gateway has in its books counts, where it reported any. `in_account` is False for what the record has
+    and those books have not; `recorded` is what the record has of the session's own where it says something else.
     """
 
-    strategy: str
-    symbol: str
-    quantity: Decimal
-    average_price: Decimal
-    stop: Decimal | None = None
-    target: Decimal | None = None
     in_account: bool = True
-    last: Decimal | None = None  # newest price
     recorded: Decimal | None = None
-
-    @property
-    def gain(self) -> Decimal | None:
-        """What it has gained at the newest price, US dollars without fees; None if no price is known."""
-        return None if self.last is None else (self.last - self.average_price) * self.quantity
 
 
 class Results:
     """Reads the record of one session.
 
     Its account may begin empty, as that of a simulation does which keeps none; with `skip_existing` what the account
-    holds at the start is nobody's. Either way (`alone`) only the session's own executions count.
+    holds at the start belongs to no strategy. Either way (`alone`) only the session's own executions count.
     """
 
     def __init__(
@@ -261,32 +223,34 @@ class Results:
         """
         return opening_of(trades, await self._held_before())
 
-    async def standing(self, held: Mapping[tuple[str, str], Held] | None = None) -> list[Standing]:
+    async def standing(self, held: Mapping[tuple[str, str], PositionLine] | None = None) -> list[FinalPosition]:
         """Return what the strategies hold, in their order, by symbol.
 
-        `held` is what the order gateway has in its books, by strategy and symbol, None if it told nothing.
+        `held` is what the order gateway has in its books, by strategy and symbol, None if it reported nothing.
 
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
         """
-        found: list[Standing] = []
+        found: list[FinalPosition] = []
         before = await self._held_before()
         for name in self._strategies:
             positions = await self._store.open_after(self._environment, name, self._batch_id, alone=self._alone)
             recorded = {
-                p.symbol: Standing(name, p.symbol, p.quantity, p.average_price, p.planned_stop, p.planned_target)
+                p.symbol: FinalPosition(
+                    name, p.symbol, p.quantity, p.average_price, None, p.planned_stop, p.planned_target
+                )
                 for p in positions
             }
             if held is None:
                 found += recorded.values()
                 continue
-            told = {symbol: position for (strategy, symbol), position in held.items() if strategy == name}
-            for symbol in sorted({*recorded, *told}):
+            booked = {symbol: position for (strategy, symbol), position in held.items() if strategy == name}
+            for symbol in sorted({*recorded, *booked}):
                 of_today = symbol not in before.get(name, {})
-                found.append(_as_told(name, symbol, recorded.get(symbol), told.get(symbol), of_today=of_today))
+                found.append(_as_told(name, symbol, recorded.get(symbol), booked.get(symbol), of_today=of_today))
         return found
 
-    async def left_behind(self, foreign: Mapping[str, str]) -> list[str]:
+    async def left_behind(self, foreign: Mapping[str, Decimal]) -> list[str]:
         """Return a sentence for each symbol of which the account holds shares that are not ours, and who left them.
 
         Raises:
@@ -316,14 +280,15 @@ class Results:
         return self._before
 
 
-def _as_told(strategy: str, symbol: str, recorded: Standing | None, told: Held | None, *, of_today: bool) -> Standing:
+def _as_told(
+    strategy: str, symbol: str, recorded: FinalPosition | None, booked: PositionLine | None, *, of_today: bool
+) -> FinalPosition:
     """Return a position as the gateway has it; of earlier sessions the record may have what the account has not."""
     stored = recorded.quantity if recorded is not None else ZERO
-    quantity = told.quantity if told is not None else ZERO
+    quantity, entry, last = (booked.quantity, booked.entry, booked.last) if booked is not None else (ZERO, ZERO, None)
     differs = stored if of_today and stored != quantity else None
     if recorded is None:
-        cost = told.average_price if told is not None else ZERO
-        return Standing(strategy, symbol, quantity, cost, recorded=differs)
-    if told is None:
+        return FinalPosition(strategy, symbol, quantity, entry, last, recorded=differs)
+    if booked is None:
         return msgspec.structs.replace(recorded, in_account=False, recorded=differs)
-    return msgspec.structs.replace(recorded, quantity=quantity, recorded=differs)
+    return msgspec.structs.replace(recorded, quantity=quantity, last=last, recorded=differs)

@@ -18,7 +18,7 @@ from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
 from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec
 from liualgotrader.common.tradeplan import Simulation
-from liualgotrader.supervisor.managed_process import ManagedProcess, ProcessSpec, death_text
+from liualgotrader.supervisor.managed_process import CONTROL, ManagedProcess, death_text
 from liualgotrader.supervisor.request import TraderRequest
 
 log = logging.getLogger(__name__)
@@ -117,19 +117,13 @@ def generated_pair() -> tuple[Secret, Secret]:
 
 
 def endpoints_of(port: int, feed: str) -> Endpoints:
-    """Return the doors of the simulated market on this machine."""
+    """Return the addresses of the simulated market on this machine."""
     rest, stream = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
-    return Endpoints(
-        trading_url=rest,
-        data_url=rest,
-        stream_url=f"{stream}/v2/{feed}",
-        updates_url=f"{stream}/stream",
-        loopback=True,
-    )
+    return Endpoints(rest, rest, f"{stream}/v2/{feed}", f"{stream}/stream", loopback=True)
 
 
 class SimulatedMarket:
-    """The process, and what it last said. It is the outside world: nobody starts it again."""
+    """The process, and what it last said. It is the outside world, so it is never restarted."""
 
     def __init__(self, module: str, run_dir: Path, log_dir: Path, lost: Callable[[str], None]) -> None:
         self._lost = lost
@@ -139,9 +133,10 @@ class SimulatedMarket:
         self.doubts: tuple[str, ...] = ()  # what a person should look at in its data
         self.skipped: tuple[str, ...] = ()  # counts of what was left out of its data
         self.report: dict[str, Any] = {}
-        command = ProcessSpec("simulator", module, (str(run_dir / SPEC_FILE),))
-        self._spec_path = run_dir / SPEC_FILE
-        self.worker = ManagedProcess(command, log_dir / "simulator.out", self._hear, self._died, msgspec.msgpack.decode)
+        self._spec_path, output = run_dir / SPEC_FILE, log_dir / "simulator.out"
+        arguments = (str(self._spec_path), CONTROL)
+        decode = msgspec.msgpack.decode  # it reports in plain values
+        self.worker = ManagedProcess("simulator", module, arguments, output, self._hear, self._died, decode)
 
     async def start(self, spec: MarketSpec) -> int:
         """Start it and return its port.
@@ -199,11 +194,11 @@ class SimulatedMarket:
             text = f"the simulated market could not start: it {death_text(code)}; see {worker.output}"
             self._port.set_exception(OutsideError(text))
         elif not worker.stopping:
-            told = worker.failed.text if worker.failed is not None else f"it {death_text(code)}; see {worker.output}"
-            self._lost(f"the simulated market is gone, so the session ends: {told}")
+            why = worker.failed.text if worker.failed is not None else f"it {death_text(code)}; see {worker.output}"
+            self._lost(f"the simulated market is gone, so the session ends: {why}")
 
 
 def error_told(failed: Failed) -> LiuError:
-    """Return the error that a process told before it ended."""
+    """Return the error that a process reported before it ended."""
     kind = ConfigError if failed.exit_code == ConfigError.exit_code else OutsideError
     return kind(failed.text)

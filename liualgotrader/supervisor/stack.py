@@ -1,4 +1,4 @@
-"""The processes of one session: started in order, watched, restarted, stopped in order. What is plugged into what."""
+"""The processes of one session: started in order, watched, restarted and stopped in order, and their links."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from liualgotrader.ipc.queue_link import new_queue
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
 from liualgotrader.supervisor.managed_process import (
+    CONTROL,
     ManagedProcess,
-    ProcessSpec,
     SilentProcess,
     StuckCall,
     back_off,
@@ -61,7 +61,7 @@ _STOP_ORDER = ("scanners_runner", "producer", "consumer", "order_gateway")
 
 
 class Owner(Protocol):
-    """Who hears of what happens to the stack."""
+    """What the stack reports to."""
 
     def give_up(self, sentence: str, exit_code: int) -> None:
         """End the session; restarting would not help."""
@@ -91,7 +91,6 @@ class Stack:
         self._page = page
         self._owner = owner
         self._clock = WallClock()
-        self._later: set[asyncio.TimerHandle] = set()
         self._whole: asyncio.Task[None] | None = None  # all processes being started again together
         self._tickets = 0
         self._answers: dict[int, asyncio.Future[RequestAnswer]] = {}
@@ -101,13 +100,18 @@ class Stack:
 
     def start(self) -> None:
         """Start all processes in order."""
-        if self.plan.link == "queue":
-            self._fresh_queues()
+        # A reader killed inside `get` dies holding the queue's lock, and a fresh queue cannot be handed to a running
+        # process: whoever dies, all are started again, with fresh queues.
+        names = self.plan.link_names() if self.plan.link == "queue" else ()
+        queues = {name: new_queue(self._page, name) for name in names}
+        for worker in self.workers.values():
+            theirs = {link: queue for link, queue in queues.items() if worker.name in _ends(link)}
+            worker.keywords = {"queues": theirs} if queues else {}
         for worker in self.workers.values():
             worker.start()
 
     def send(self, name: str, message: Any) -> bool:
-        """Say something to one process; False if it is not there."""
+        """Send a message to one process; False if it is not there."""
         worker = self.workers.get(name)
         return worker is not None and worker.send(message)
 
@@ -133,8 +137,6 @@ class Stack:
     async def stop(self, reason: str, *, flatten: bool = False) -> bool:
         """Stop all processes in order; return whether each one ended by itself and without error."""
         self.stopping = True
-        for timer in self._later:
-            timer.cancel()
         if self._whole is not None:
             await self._whole
         orderly = True
@@ -201,17 +203,12 @@ class Stack:
         else:
             self._unwritten = False
 
-    def _remind(self, worker: ManagedProcess) -> None:
-        """Tell a process that read an old plan which of its slots are stopped."""
-        for slot in self.plan.slots:
-            if slot.stopped and worker.name in ("order_gateway", f"consumer-{slot.consumer}"):
-                worker.send(StopSlotCommand(slot.slot, slot.stopped))
-
     def _worker(self, name: str, programs: Mapping[str, str]) -> ManagedProcess:
         kind, _, index = name.partition("-")
-        command = ProcessSpec(name, programs[kind], (self.plan.run_dir,), (int(index),) if index else ())
+        arguments = (self.plan.run_dir, CONTROL, *([int(index)] if index else []))
+        output = Path(self.plan.log_dir) / f"{name}.out"
         self._page.put(self._page.process(name), Cell.LIFE, Life.DOWN)
-        return ManagedProcess(command, Path(self.plan.log_dir) / f"{name}.out", self._hear, self._died)
+        return ManagedProcess(name, programs[kind], arguments, output, self._hear, self._died)
 
     async def _stop(self, worker: ManagedProcess, reason: str, *, flatten: bool) -> bool:
         worker.stopping = True
@@ -255,8 +252,9 @@ class Stack:
             case Ready():
                 worker.state = "ready"
                 say(log, "process_ready", process=worker.name, pid=worker.pid)
-                if self._unwritten:
-                    self._remind(worker)
+                for slot in self.plan.slots if self._unwritten else ():  # it may have read an old plan
+                    if slot.stopped and worker.name in ("order_gateway", f"consumer-{slot.consumer}"):
+                        worker.send(StopSlotCommand(slot.slot, slot.stopped))
             case Counters(values):
                 worker.counters = values
             case DeskFacts(facts):
@@ -276,8 +274,11 @@ class Stack:
     def _died(self, worker: ManagedProcess, code: int) -> None:
         row = self._page.process(worker.name)
         if worker.stopping or self.stopping:
-            self._page.put(row, Cell.LIFE, Life.FINISHED)  # nobody starts it again: the market need not wait
-            self._forget_unread(worker.name)
+            self._page.put(row, Cell.LIFE, Life.FINISHED)  # it is not restarted: the market need not wait
+            for name in self._page.links:  # or the market would wait until it has read what it was sent
+                if _ends(name)[1] == worker.name:
+                    link = self._page.link(name)
+                    self._page.set_handled(link, self._page.sent(link))
             if code:
                 worker.deaths.append(machine_now())
             return
@@ -288,41 +289,40 @@ class Stack:
             self._owner.give_up(worker.failed.text, worker.failed.exit_code)
             return
         self._blame(worker, code)
-        told = f"{worker.name} {death_text(code)}"
+        what = f"{worker.name} {death_text(code)}"
         if worker.excused:
             worker.excused = False
             who = "scanner" if worker.name == "scanners_runner" else "strategy"
-            told = f"{worker.name} was ended because of that {who}"
+            what = f"{worker.name} was ended because of that {who}"
         else:
             worker.deaths.append(machine_now())
         wait = back_off(worker.deaths, machine_now())
         if wait is None:
-            self._owner.give_up(f"{told}, again and again within a minute; see {worker.output}", 3)
+            self._owner.give_up(f"{what}, again and again within a minute; see {worker.output}", 3)
             return
         together = self.plan.link == "queue"
         who = "all processes are" if together else "it is"
-        self._owner.notice("WARNING", f"{told}; {who} started again" + (f" in {wait:g} s" if wait else ""))
+        self._owner.notice("WARNING", f"{what}; {who} started again" + (f" in {wait:g} s" if wait else ""))
         if together:
             self._whole = asyncio.ensure_future(self._start_all_again(wait))
         else:
-            self._start_later(worker, wait)
+            asyncio.get_running_loop().call_later(wait, self._start_again, worker)
 
     def _blame(self, worker: ManagedProcess, code: int) -> None:
-        """Stop the strategy or scanner that ended its own process (a crash in a library, `os._exit`); nobody kills by those."""
+        """Stop the strategy or scanner that ended its own process (a crash in a library, `os._exit`); a person kills by other signals."""
         row = self._page.process(worker.name)
         since, slot = self._page.get(row, Cell.CALL_SINCE), self._page.get(row, Cell.CALL_SLOT)
         self._page.put(row, Cell.CALL_SINCE, 0)
         if code in (-signal.SIGKILL, -signal.SIGTERM):
             return
-        if worker.name == "scanners_runner":
-            self._blame_scanner(worker, code)
-        elif since and _kind(worker.name) == "consumer":
+        if since and _kind(worker.name) == "consumer":
             self.stop_slot(slot, f"its process {death_text(code)} during a call")
             worker.excused = True
-
-    def _blame_scanner(self, worker: ManagedProcess, code: int) -> None:
-        at, reason = self._market_now(), f"its process {death_text(code)} while it ran"
-        marks = ScannerMarks(Path(self.plan.run_dir))
+        if worker.name != "scanners_runner":
+            return
+        anchor = self._page.anchor() if self.plan.simulated_clock else None
+        at = anchor.market(machine_now()) if anchor else self._clock.now()
+        marks, reason = ScannerMarks(Path(self.plan.run_dir)), f"its process {death_text(code)} while it ran"
         if name := marks.blame(at, reason):
             self._owner.notice("WARNING", f"scanner {name} will not run again this session: {reason}")
             worker.excused = True
@@ -332,35 +332,9 @@ class Stack:
                 "WARNING", f"one of the scanners {together} ended their process: they run one by one now"
             )
 
-    def _market_now(self) -> int:
-        anchor = self._page.anchor() if self.plan.simulated_clock else None
-        return anchor.market(machine_now()) if anchor else self._clock.now()
-
-    def _forget_unread(self, process: str) -> None:
-        """Count what a process that has ended did not read any more as dealt with, or the market would wait for it."""
-        for name in self._page.links:
-            if _ends(name)[1] == process:
-                link = self._page.link(name)
-                self._page.set_handled(link, self._page.sent(link))
-
-    def _start_later(self, worker: ManagedProcess, wait: float) -> None:
-        def start() -> None:
-            self._later.discard(timer)
-            if not self.stopping:
-                worker.start()
-
-        timer = asyncio.get_running_loop().call_later(wait, start)
-        self._later.add(timer)
-
-    # --- links of multiprocessing.Queue ------------------------------------------------------------
-    # A reader killed inside `get` dies holding the queue's lock, and a fresh queue cannot be handed to a
-    # running process: whoever dies, all are started again, with fresh queues.
-
-    def _fresh_queues(self) -> None:
-        queues = {name: new_queue(self._page, name) for name in self.plan.link_names()}
-        for worker in self.workers.values():
-            theirs = {link: queue for link, queue in queues.items() if _uses(worker.name, link)}
-            worker.command = msgspec.structs.replace(worker.command, keywords={"queues": theirs})
+    def _start_again(self, worker: ManagedProcess) -> None:
+        if not self.stopping:
+            worker.start()
 
     async def _start_all_again(self, wait: float) -> None:
         for worker in self.workers.values():
@@ -371,11 +345,6 @@ class Stack:
         self._whole = None
         if not self.stopping:
             self.start()
-
-
-def _uses(process: str, link: str) -> bool:
-    """Whether a process is one of the two ends of a link."""
-    return process in _ends(link)
 
 
 def _ends(link: str) -> tuple[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
+from liualgotrader.common.control import DeskView
 from liualgotrader.common.money import ZERO
 
 LONG_AGO_MS = 3_600_000.0  # an hour; the vendor's delayed feed is 15 minutes late
@@ -66,6 +67,14 @@ class PositionLine(msgspec.Struct, frozen=True):
         return None if self.last is None else (self.last - self.entry) * self.quantity
 
 
+class GatewayFacts(DeskView, frozen=True):
+    """What the order gateway tells of the account, beside what its desk shows."""
+
+    account: str = ""  # the last four of its number
+    cash: Decimal | None = None  # US dollars
+    kill_switch: dict[str, str] = {}  # `since` when it is on, and the `reason`
+
+
 class View(msgspec.Struct, frozen=True):
     """A session at one moment; instants are ns UTC."""
 
@@ -80,7 +89,7 @@ class View(msgspec.Struct, frozen=True):
     processes: tuple[ProcessView, ...]
     strategies: tuple[StrategyView, ...]
     waiting_for: tuple[str, ...] = ()
-    facts: dict[str, Any] = {}
+    facts: GatewayFacts | None = None  # until the gateway has reported any
     positions: tuple[PositionLine, ...] = ()
     speed: float | None = None  # market per machine time; None where both are the same
     debug: bool = False
@@ -103,21 +112,23 @@ class View(msgspec.Struct, frozen=True):
     def alerts(self) -> list[str]:
         """Return what keeps orders back or is not as our books say, worst first, a sentence each."""
         said: list[str] = []
-        switch, stopped = dict(self.facts.get("kill_switch") or {}), dict(self.facts.get("entries_stopped") or {})
+        facts = self.facts
+        if facts is None:
+            return said
+        switch = facts.kill_switch
         if switch:
             said.append(
                 f"THE KILL SWITCH IS ON since {switch['since']} New York ({switch['reason']}): nothing is opened until"
                 " `trader resume`"
             )
-        said += [f"entries are stopped: {why}" for why in stopped.values() if why != switch.get("reason")]
+        said += [f"entries are stopped: {why}" for why in facts.entries_stopped.values() if why != switch.get("reason")]
         said += [
             f"{symbol} is quarantined: {why}; `liu positions` settles it"
-            for symbol, why in sorted(dict(self.facts.get("quarantined") or {}).items())
+            for symbol, why in sorted(facts.quarantined.items())
         ]
-        said += [f"{symbol}: {why}" for symbol, why in sorted(dict(self.facts.get("day_unknown") or {}).items())]
-        foreign = dict(self.facts.get("foreign") or {})
-        if foreign:
-            held = ", ".join(f"{shares} {symbol}" for symbol, shares in sorted(foreign.items()))
+        said += [f"{symbol}: {why}" for symbol, why in sorted(facts.day_unknown.items())]
+        if facts.foreign:
+            held = ", ".join(f"{shares} {symbol}" for symbol, shares in sorted(facts.foreign.items()))
             said.append(f"not ours and never traded: {held} (`liu positions` adopts or flattens)")
         return said
 
@@ -139,36 +150,24 @@ class View(msgspec.Struct, frozen=True):
         return worst if self.events_per_second and worst < LONG_AGO_MS else None
 
 
-def producer_events(processes: Iterable[ProcessView]) -> float:
-    """Return how many market events the session has taken from the market so far."""
-    return sum(p.counters.get("events", 0.0) for p in processes if p.name == "producer")
-
-
-def masked_account(facts: Mapping[str, Any]) -> str:
+def masked_account(facts: GatewayFacts) -> str:
     """Return the account's number as a person may see it: its last four characters."""
-    number = str(facts.get("account", ""))
-    return f"…{number[-4:]}" if number else "?"
+    return f"…{facts.account}" if facts.account else "?"
 
 
 GAINS = {"day_gain": "our positions", "account_gain": "the account"}
 
 
-def gain_of(facts: Mapping[str, Any], name: str) -> Decimal | None:
-    """Return one of `GAINS` since the previous close, US dollars; None if it is not known."""
-    return None if facts.get(name) is None else Decimal(facts[name])
-
-
-def today_text(facts: Mapping[str, Any]) -> str:
+def today_text(facts: GatewayFacts) -> str:
     """Return what our positions and the account have gained since the previous close, and what moved it without us."""
-    gains = ((whose, gain_of(facts, name)) for name, whose in GAINS.items())
+    gains = ((whose, getattr(facts, name)) for name, whose in GAINS.items())
     said = [f"{whose} {'unknown' if gain is None else f'{gain:+,.2f} $'}" for whose, gain in gains]
-    return ", ".join([*said, *(facts.get("activities") or ())])
+    return ", ".join([*said, *facts.activities])
 
 
-def equity_text(facts: Mapping[str, Any]) -> str:
+def equity_text(equity: Decimal | None) -> str:
     """Return the account's equity as a person reads it."""
-    equity = facts.get("equity")
-    return "equity unknown" if equity is None else f"equity {Decimal(equity):,.2f} $"
+    return "equity unknown" if equity is None else f"equity {equity:,.2f} $"
 
 
 def refusals_text(refused: Mapping[str, int]) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tradeplan import Timings, TradePlan
 from liualgotrader.ipc.session_page import SessionPage
-from liualgotrader.supervisor.view import View
+from liualgotrader.supervisor.view import GatewayFacts, View
 
 PROGRAMS = {
     name: f"tests.fakes.stack.{name}"
@@ -85,3 +88,19 @@ def plan_in(
     )
     write_plan(plan)
     return plan, SessionPage.create(plan.page_path, plan.process_names(), plan.link_names())
+
+
+def gateway_facts(**known: Any) -> GatewayFacts:
+    """Return what an order gateway tells, with `known` facts, also in the text of its messages; the others say nothing."""
+    empty: dict[str, Any] = {n: {} for n in ("foreign", "quarantined", "entries_stopped", "realized", "day_unknown")}
+    unknown = dict.fromkeys(("equity", "account_gain", "day_began_with"))
+    nothing = {
+        **empty,
+        **unknown,
+        "positions": (),
+        "unprotected": (),
+        "open_orders": (),
+        "activities": (),
+        "day_gain": 0,
+    }
+    return msgspec.convert(nothing | known, GatewayFacts)

@@ -4,6 +4,8 @@ from decimal import Decimal
 from multiprocessing.connection import Connection
 from typing import Any
 
+import msgspec
+
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.control import UNANNOUNCED, DeskFacts
@@ -12,11 +14,12 @@ from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.rows import OrderRow, Row, TradeRow
 from liualgotrader.ipc.child_process import Child, Queues
 from tests.fakes.stack.common import play
+from tests.fakes.supervisor import gateway_facts
 
 
 async def trade(child: Child, word: str) -> None:
     """Store an order and an execution each for a purchase of 10 at 100 and, if not told only to buy, a sale at 105."""
-    facts = {"account": "PA1234567", "equity": "100000", "positions": [], "open_orders": []}
+    facts = msgspec.to_builtins(gateway_facts(account="4567", equity="100000"))
     child.send(DeskFacts({**facts, UNANNOUNCED: True}))
     if word == "fail-at-end":
         await child.stopping.wait()
@@ -51,8 +54,15 @@ async def trade(child: Child, word: str) -> None:
         await store.apply(plan.batch_id, rows)
     await store.close()
     if word == "buy":
-        held = {"strategy": slot.strategy, "symbol": "AAPL", "quantity": "10", "average_price": "100"}
-        child.send(DeskFacts({"positions": [held]}))
+        prices = {"average_price": "100", "last": None, "stop": None, "resting_stop": None, "target": None}
+        held = {
+            "slot": slot.slot,
+            "strategy": slot.strategy,
+            "symbol": "AAPL",
+            "quantity": "10",
+            "day_trade": slot.day_trade,
+        }
+        child.send(DeskFacts({"positions": [held | prices]}))
 
 
 def run(run_dir: str, control: Connection, queues: Queues | None = None) -> None:

@@ -24,15 +24,15 @@ from liualgotrader.common.orders import BrokerAccount
 from liualgotrader.common.session_plan import Arming
 from liualgotrader.common.tradeplan import Limits, load_tradeplan
 from liualgotrader.supervisor.arming import (
-    Left,
     LiveMoney,
     Proof,
+    UnfinishedLive,
     environment_of,
     first_limits,
     hash_of,
     keep_proof,
     proofs_of,
-    unarmed,
+    why_unarmed,
 )
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.prepare import Preparation
@@ -40,7 +40,7 @@ from liualgotrader.supervisor.request import TraderRequest
 from tests.fakes.supervisor import RecordingScreen
 
 LIVE = {"APCA_API_BASE_URL": "https://api.alpaca.markets"}
-NOTHING = Left()
+NOTHING = UnfinishedLive()
 PROOF = Proof("0b5e7a4e-0000-4000-8000-000000000000", "2024-06-03", 4)
 PLAN = """
 protection = "local"
@@ -162,7 +162,7 @@ def test_real_money_is_armed_by_word_protection_and_proof_and_by_nothing_less(
     folder: Path, live: bool, digits: str, protection: str, proven: list[str], sentence: str
 ) -> None:
     plan = msgspec.structs.replace(load_tradeplan(folder / "tradeplan.toml"), protection=protection)
-    why = unarmed(*said(live=live, LIU_LIVE=digits), plan, dict.fromkeys(proven, PROOF))
+    why = why_unarmed(*said(live=live, LIU_LIVE=digits), plan, dict.fromkeys(proven, PROOF))
     assert bool(why) == bool(sentence)
     if sentence:
         with pytest.raises(ConfigError, match=sentence):
@@ -228,7 +228,7 @@ def arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that arms a proven plan on the account …1234 and returns the arming and what was shown."""
 
     async def made(
-        left: Left = NOTHING,
+        earlier: UnfinishedLive = NOTHING,
         *,
         live: bool = True,
         answer: Any = "PA001234",
@@ -254,10 +254,10 @@ def arm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         if proven:
             keep_proof(home, hash_of(settings, plan, found.files), "SIMULATED", PROOF)
         money = LiveMoney(TraderRequest(live=live), settings, plan, screen, lambda text: None, Recorder(screen))
-        if left.today:
+        if earlier.today:
             now = hash_of(settings, plan, found.files)
-            left = msgspec.structs.replace(left, plan=now if own else f"{now} before an edit")
-        return await money.arm(found.files, "", left), screen
+            earlier = msgspec.structs.replace(earlier, plan=now if own else f"{now} before an edit")
+        return await money.arm(found.files, "", earlier), screen
 
     return made
 
@@ -299,22 +299,22 @@ async def test_a_batch_of_today_is_taken_up_at_once_whatever_is_said_shown_or_an
         ({"answer": gone}, "no answer from Alpaca"),
     ]
     for change, why in changes:
-        arming, screen = await arm(Left(today=True, open=True), **change)
+        arming, screen = await arm(UnfinishedLive(today=True, open=True), **change)
         assert why in arming.refusal
         assert screen.lines == []
         assert "open positions are managed, and no new ones are opened" in screen.warnings[0]
-    arming, screen = await arm(Left(today=True, open=True))
+    arming, screen = await arm(UnfinishedLive(today=True, open=True))
     assert (arming, screen.lines, screen.warnings) == (Arming("1234"), [], [])
 
 
 async def test_another_plan_than_that_of_the_batch_opens_nothing_in_it_before_a_person_could_read_whose_money_it_is(
     arm: Callable[..., Any],
 ) -> None:
-    arming, screen = await arm(Left(today=True, open=True), own=False)
+    arming, screen = await arm(UnfinishedLive(today=True, open=True), own=False)
     assert arming == Arming("1234")
     assert "at a tenth of the tradeplan's limits" in screen.lines[2]
     assert screen.lines[-1] == "(waited 10 s)"
-    arming, screen = await arm(Left(today=True, open=True), own=False, proven=False)
+    arming, screen = await arm(UnfinishedLive(today=True, open=True), own=False, proven=False)
     assert "has not ended a paper or simulated session" in arming.refusal
     assert screen.lines == []
 
@@ -322,15 +322,15 @@ async def test_another_plan_than_that_of_the_batch_opens_nothing_in_it_before_a_
 async def test_what_earlier_days_left_open_is_looked_after_without_a_proof_but_not_without_a_word(
     arm: Callable[..., Any],
 ) -> None:
-    arming, screen = await arm(Left(open=True), proven=False)
+    arming, screen = await arm(UnfinishedLive(open=True), proven=False)
     assert arming.account == "1234"
     assert "has not ended a paper or simulated session" in arming.refusal
     assert screen.lines == []
     with pytest.raises(ConfigError, match="say so with `trader --live`"):
-        await arm(Left(open=True), live=False)
+        await arm(UnfinishedLive(open=True), live=False)
     with pytest.raises(ConfigError, match="LIU_LIVE names the account"):
-        await arm(Left(open=True), proven=False, LIU_LIVE="9999")
-    arming, screen = await arm(Left(open=True))
+        await arm(UnfinishedLive(open=True), proven=False, LIU_LIVE="9999")
+    arming, screen = await arm(UnfinishedLive(open=True))
     assert (arming, screen.lines[-1]) == (Arming("1234"), "(waited 10 s)")
 
 

@@ -282,13 +282,13 @@ async def test_with_queues_whoever_dies_all_start_again_with_fresh_ones(stack_of
     stack.start()
     gateway, consumer = stack.workers["order_gateway"], stack.workers["consumer-0"]
     await until(lambda: gateway.state == consumer.state == "ready")
-    before = gateway.command.keywords["queues"]
+    before = gateway.keywords["queues"]
     assert set(before) == {"intents-0", "news-0"}
     pids = {gateway.pid, consumer.pid}
     os.kill(consumer.pid, signal.SIGKILL)
     await until(lambda: gateway.alive and consumer.alive and not pids & {gateway.pid, consumer.pid})
     await until(lambda: gateway.state == consumer.state == "ready")
-    assert gateway.command.keywords["queues"]["news-0"] is not before["news-0"]
+    assert gateway.keywords["queues"]["news-0"] is not before["news-0"]
     assert (len(owner.notices), len(gateway.deaths), len(consumer.deaths)) == (1, 0, 1)
     assert page.handled(page.link("news-0")) == 3
     await end(stack)

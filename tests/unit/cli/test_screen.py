@@ -14,6 +14,7 @@ from liualgotrader.cli.operate import say_status
 from liualgotrader.cli.screen import PlainScreen, TerminalScreen, drawn, screen_for, state_line
 from liualgotrader.common.clock import NEW_YORK, instant
 from liualgotrader.supervisor.view import PositionLine, ProcessView, StrategyView, View
+from tests.fakes.supervisor import gateway_facts
 
 
 def at(hour: int, minute: int) -> int:
@@ -104,13 +105,13 @@ BUSY = msgspec.structs.replace(
     VIEW,
     strategies=tuple(StrategyView(f"Strategy{i}", i, i, 1, Decimal(i), "", {}, Decimal(1)) for i in range(20)),
     positions=held(60),
-    facts={
-        "equity": "101250.50",
-        "day_gain": "-812.25",
-        "account_gain": "1250.50",
-        "activities": ["withdrawal of 6.00 $"],
-        "quarantined": {s: "x" * 70 for s in "ABCDEF"},
-    },
+    facts=gateway_facts(
+        equity="101250.50",
+        day_gain="-812.25",
+        account_gain="1250.50",
+        activities=["withdrawal of 6.00 $"],
+        quarantined={s: "x" * 70 for s in "ABCDEF"},
+    ),
     speed=1450.4,
 )
 
@@ -118,7 +119,7 @@ BUSY = msgspec.structs.replace(
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("height", [16, 24, 60])
 def test_the_live_table_never_fills_more_than_one_small_screen(width: int, height: int) -> None:
-    quiet = msgspec.structs.replace(BUSY, facts={"equity": "1"}, processes=())
+    quiet = msgspec.structs.replace(BUSY, facts=gateway_facts(equity="1"), processes=())
     for view in (VIEW, quiet, *([BUSY] if height >= 24 and width >= 80 else [])):
         lines = shown(view, width, height)
         assert len(lines) <= min(height, 24) - 2
@@ -219,7 +220,7 @@ ALERTS = [
 
 
 def test_an_equity_that_the_broker_does_not_state_is_shown_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
-    view = msgspec.structs.replace(VIEW, facts={"account": "4567", "equity": None, "day_gain": "12.00"})
+    view = msgspec.structs.replace(VIEW, facts=gateway_facts(account="4567", day_gain="12.00"))
     say_status(view, 11)
     told = "account …4567, equity unknown; today: our positions +12.00 $, the account unknown\n"
     assert told in capsys.readouterr().out
@@ -231,7 +232,7 @@ def test_what_keeps_orders_back_is_seen_in_the_table_and_in_status(capsys: pytes
 
     refused = msgspec.structs.replace(VIEW.strategies[0], refused={"order_value": 12, "flip": 1})
     position = PositionLine("Breakout", "IBM", Decimal(10), Decimal("9.5"), Decimal(10), Decimal(9))
-    view = msgspec.structs.replace(VIEW, facts=SAFETY, strategies=(refused,), positions=(position,))
+    view = msgspec.structs.replace(VIEW, facts=gateway_facts(**SAFETY), strategies=(refused,), positions=(position,))
     assert view.alerts() == ALERTS
     out = io.StringIO()
     screen = TerminalScreen(Console(file=out, force_terminal=True, width=160))

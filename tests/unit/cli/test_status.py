@@ -12,7 +12,7 @@ import pytest
 from liualgotrader.cli import operate
 from liualgotrader.common.config import Settings
 from liualgotrader.supervisor import operator_socket as operator
-from liualgotrader.supervisor.operator_socket import Listed, TraderSocket
+from liualgotrader.supervisor.operator_socket import ListedSession, TraderSocket
 
 
 async def test_a_session_that_hangs_hides_none_of_the_others(
@@ -25,7 +25,7 @@ async def test_a_session_that_hangs_hides_none_of_the_others(
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "mute"))
         mute.listen()
-        entry = Listed(77, "0b5e7a4e", "SIMULATED", "2024-06-03", str(tmp_path / "mute"))
+        entry = ListedSession(77, "0b5e7a4e", "SIMULATED", "2024-06-03", str(tmp_path / "mute"))
         (tmp_path / "run" / "sessions" / "0.json").write_bytes(msgspec.json.encode(entry))
         status = await asyncio.to_thread(operate.operate, "status", Settings.resolve({"home": str(tmp_path)}, {}))
     await door.close()

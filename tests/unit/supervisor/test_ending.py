@@ -24,17 +24,17 @@ from liualgotrader.supervisor.ending import (
     Ending,
     could_not_trade,
     needing_a_person,
-    nobody_runs,
+    no_strategy_runs,
     say_data,
     say_refusals,
     say_scanners_off,
     say_summary,
 )
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
-from liualgotrader.supervisor.session_figures import Held, Results, Standing, at_newest_prices
-from liualgotrader.supervisor.view import ProcessView, StrategyView, View
+from liualgotrader.supervisor.session_figures import FinalPosition, Results, at_newest_prices
+from liualgotrader.supervisor.view import GatewayFacts, PositionLine, ProcessView, StrategyView, View
 from tests.fakes.store import MemoryStore
-from tests.fakes.supervisor import RecordingScreen
+from tests.fakes.supervisor import RecordingScreen, gateway_facts
 
 
 def d(text: Any) -> Decimal:
@@ -94,8 +94,8 @@ async def two_days() -> Days:
 async def test_what_is_open_counts_a_position_that_was_not_traded_today_with_its_stop_as_moved_since() -> None:
     days = await two_days()
     assert await results(days, "today").standing() == [
-        Standing("Swing", "BAC", d(2), d(50), d(45)),
-        Standing("Swing", "IBM", d(10), d(100), d(97)),
+        FinalPosition("Swing", "BAC", d(2), d(50), stop=d(45)),
+        FinalPosition("Swing", "IBM", d(10), d(100), stop=d(97)),
     ]
 
 
@@ -111,16 +111,21 @@ async def test_where_the_account_began_empty_or_is_left_alone_only_todays_shares
 
 async def test_what_the_gateway_could_not_carry_is_not_in_the_account() -> None:
     days = await two_days()
-    bought = {("Swing", "BAC"): Held(d(2), d(50))}
+    bought = {("Swing", "BAC"): PositionLine("Swing", "BAC", d(2), d(50))}
     found = await results(days, "today").standing(held=bought)
     assert [(p.symbol, p.in_account, p.recorded) for p in found] == [("BAC", True, None), ("IBM", False, None)]
-    found = await results(days, "today").standing(held={**bought, ("Swing", "IBM"): Held(d(10), d(100))})
+    found = await results(days, "today").standing(
+        held={**bought, ("Swing", "IBM"): PositionLine("Swing", "IBM", d(10), d(100))}
+    )
     assert [p.in_account for p in found] == [True, True]
 
 
 async def test_a_position_that_only_the_record_or_only_the_gateway_has_is_no_open_position_but_needs_a_person() -> None:
     days = await two_days()
-    held = {("Swing", "IBM"): Held(d(10), d(100)), ("Swing", "F"): Held(d(-3), d(12))}
+    held = {
+        ("Swing", "IBM"): PositionLine("Swing", "IBM", d(10), d(100)),
+        ("Swing", "F"): PositionLine("Swing", "F", d(-3), d(12)),
+    }
     found = await results(days, "today").standing(held=held)
     assert [(p.symbol, p.quantity, p.in_account, p.recorded) for p in found] == [
         ("BAC", 2, False, 2),
@@ -161,9 +166,9 @@ def fill(
     return FilledTrade(5, strategy, symbol, side, d(quantity), d(price), d(0), at, stop, f"{at}")
 
 
-IBM = Standing("Swing", "IBM", d(10), d(100), d("97.5"))
-BAC = Standing("Day", "BAC", d(2), d(50))
-GONE = Standing("Swing", "GE", d(7), d(30), in_account=False)
+IBM = FinalPosition("Swing", "IBM", d(10), d(100), stop=d("97.5"))
+BAC = FinalPosition("Day", "BAC", d(2), d(50))
+GONE = FinalPosition("Swing", "GE", d(7), d(30), in_account=False)
 
 
 def test_the_summary_shows_strategies_a_total_and_every_open_position() -> None:
@@ -199,7 +204,7 @@ def test_without_a_price_of_every_position_the_summary_states_no_gain_of_what_is
     assert "GE at 100.0000, last price unknown, stop 97.5" in screen.warnings[1]
 
 
-FACTS = {
+FACTS: dict[str, Any] = {
     "equity": "100100.00",
     "account_gain": "100.00",
     "day_gain": "40.00",
@@ -218,23 +223,27 @@ FACTS = {
 }
 
 
+def told(symbol: str = "") -> GatewayFacts:
+    """Return the facts, of one symbol or of all."""
+    unknown = {"slot": 1, "day_trade": True, "stop": None, "resting_stop": None, "target": None}
+    positions = [unknown | p for p in FACTS["positions"] if symbol in ("", p["symbol"])]
+    return gateway_facts(**FACTS | {"positions": positions})
+
+
 def test_a_frame_brought_forward_to_newer_prices_moves_all_its_figures_by_the_same_amount() -> None:
-    facts, positions = at_newest_prices(FACTS, {"IBM": d(103), "BAC": d(49)})  # 10 x 1 + 4 x 1
+    facts, positions = at_newest_prices(told(), {"IBM": d(103), "BAC": d(49)})  # 10 x 1 + 4 x 1
     assert [(p.symbol, p.last, p.gain, p.stop, p.target) for p in positions] == [
         ("BAC", d(49), d(4), d(55), None),
         ("GE", d(21), d(3), None, None),
         ("IBM", d(103), d(30), None, d(110)),
     ]
-    assert {name: facts[name] for name in ("equity", "account_gain", "day_gain")} == {
-        "equity": "100114.00",
-        "account_gain": "114.00",
-        "day_gain": "54.00",
-    }
+    assert (facts.equity, facts.account_gain, facts.day_gain) == (d(100114), d(114), d(54))
 
 
 def test_a_frame_in_which_something_is_not_known_does_not_guess_it() -> None:
-    facts, [position] = at_newest_prices({"equity": None, "positions": [FACTS["positions"][1]]}, {})
-    assert (facts["equity"], facts.get("day_gain"), position.last, position.gain) == (None, None, None, None)
+    unknown = msgspec.structs.replace(told("BAC"), equity=None, account_gain=None)
+    facts, [position] = at_newest_prices(unknown, {})
+    assert (facts.equity, facts.account_gain, position.last, position.gain) == (None, None, None, None)
 
 
 def test_day_trades_that_are_still_open_at_the_end_need_a_person() -> None:
@@ -276,16 +285,16 @@ def slots(*reasons: str) -> list[SlotPlan]:
 
 
 def test_a_session_goes_on_while_a_strategy_is_left_and_is_no_failure_if_none_wanted_to_run() -> None:
-    assert nobody_runs([], ()) is None
-    assert nobody_runs(slots("raised", ""), {1}) is None
-    declined = nobody_runs(slots(DECLINED, DECLINED), {1, 2})
+    assert no_strategy_runs([], ()) is None
+    assert no_strategy_runs(slots("raised", ""), {1}) is None
+    declined = no_strategy_runs(slots(DECLINED, DECLINED), {1, 2})
     assert (declined.exit_code, declined.sentence) == (0, "")
 
 
 def test_no_strategy_that_could_run_is_a_mistake_and_all_stopped_later_needs_a_person() -> None:
-    never = nobody_runs(slots("no model (s.py:3)", DECLINED), {1, 2})
+    never = no_strategy_runs(slots("no model (s.py:3)", DECLINED), {1, 2})
     assert (never.exit_code, never.sentence) == (2, "no strategy could run: S1: no model (s.py:3)")
-    later = nobody_runs(slots("no model", "raised 5 times"), {1})
+    later = no_strategy_runs(slots("no model", "raised 5 times"), {1})
     assert later.exit_code == 4
     assert "S1: no model; S2: raised 5 times" in later.sentence
 
@@ -390,7 +399,7 @@ async def test_shares_that_are_not_ours_are_named_with_the_strategy_that_left_th
     gone = await days.run("yesterday", strategy="Gone")
     await days.trade(gone, "buy", 10, 100)
     await days.run("today")
-    told = await results(days, "today").left_behind({"IBM": "10", "BAC": "7"})
+    told = await results(days, "today").left_behind({"IBM": d(10), "BAC": d(7)})
     assert told == [
         "the account holds 7 BAC that are not ours: they are never traded; `liu positions flatten BAC` closes them,"
         " `adopt` gives them to a strategy",

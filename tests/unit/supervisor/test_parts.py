@@ -29,9 +29,9 @@ from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator.market_server import rules_of
 from liualgotrader.supervisor import session_database
 from liualgotrader.supervisor.arming import session_limits
-from liualgotrader.supervisor.batch import BatchFinder, Wanted, lock_of, same_market
+from liualgotrader.supervisor.batch import BatchFinder, BatchTerms, lock_of, same_market
 from liualgotrader.supervisor.managed_process import death_text
-from liualgotrader.supervisor.operator_socket import Listed, OperatorSocket, TraderSocket, ask, running_sessions
+from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSocket, TraderSocket, ask, running_sessions
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.prepare import last_market_time
 from liualgotrader.supervisor.request import TraderRequest
@@ -105,18 +105,18 @@ def test_a_death_is_told_in_words(code: int, text: str) -> None:
 
 def test_only_the_same_market_and_seed_are_taken_up_again() -> None:
     found = BatchRow("b", "2024-06-03", "SIMULATED", 0, {}, {"market": {"data": "x"}}, {}, 1)
-    wanted = Wanted("SIMULATED", "2024-06-03", 1, 1, (), {"market": {"data": "x"}})
+    wanted = BatchTerms("SIMULATED", "2024-06-03", 1, 1, (), {"market": {"data": "x"}})
     assert same_market(found, wanted)
     for field, value in (("seed", 2), ("configuration", {"market": {"data": "y"}})):
         other = {f: getattr(wanted, f) for f in wanted.__struct_fields__} | {field: value}
-        assert not same_market(found, Wanted(**other))
+        assert not same_market(found, BatchTerms(**other))
 
 
 def test_a_batch_of_a_version_that_named_no_fills_is_the_market_that_is_played_unless_asked() -> None:
     found = BatchRow("b", "2024-06-03", "SIMULATED", 0, {}, {"market": {"data": "x"}}, {}, 1)
     today = {"data": "x", "fills": "strict", "fees": "none", "latency_ms": 1.0, "account": None}
     for other, same in (({}, True), ({"fills": "touch"}, False), ({"account": "7"}, False)):
-        assert same_market(found, Wanted("SIMULATED", "2024-06-03", 1, 1, (), {"market": today | other})) == same
+        assert same_market(found, BatchTerms("SIMULATED", "2024-06-03", 1, 1, (), {"market": today | other})) == same
 
 
 def test_every_simulated_batch_has_an_account_of_its_own() -> None:
@@ -126,11 +126,11 @@ def test_every_simulated_batch_has_an_account_of_its_own() -> None:
 
 def test_a_batch_has_one_supervisor(tmp_path: Path) -> None:
     first, second = lock_of(tmp_path, "0b5e7a4e-0000"), lock_of(tmp_path, "0b5e7a4e-0000")
-    assert first.taken()
-    assert not second.taken()
+    assert first.acquire()
+    assert not second.acquire()
     first.release()
     again = lock_of(tmp_path, "0b5e7a4e-0000")
-    assert again.taken()
+    assert again.acquire()
     again.release()
     second.release()
 
@@ -148,7 +148,7 @@ async def test_a_full_disk_refuses_a_new_batch_and_lets_an_unfinished_one_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = MemoryStore()
-    wanted = Wanted("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Swing", run_all=False),), {})
+    wanted = BatchTerms("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Swing", run_all=False),), {})
     first = BatchFinder(store, tmp_path)
     begun = await first.batch(wanted, 1, fresh=False)
     first.release()
@@ -323,7 +323,7 @@ def test_a_session_whose_socket_is_not_ours_to_open_stays_listed(ordinary_user: 
     (ordinary_user / "x").mkdir()
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(ordinary_user / "x" / "operator.sock"))
-        entry = Listed(1, "b", "PAPER", "d", str(ordinary_user / "x" / "operator.sock"))
+        entry = ListedSession(1, "b", "PAPER", "d", str(ordinary_user / "x" / "operator.sock"))
         (sessions / "x.json").write_bytes(msgspec.json.encode(entry))
         (ordinary_user / "x").chmod(0)
         assert running_sessions(ordinary_user) == [entry]

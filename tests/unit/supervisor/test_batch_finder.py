@@ -12,16 +12,16 @@ from liualgotrader.common.orders import BrokerPosition
 from liualgotrader.common.rows import AlgoRunRow, ForeignRow, OrderEventRow, OrderRow, TradeRow
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
 from liualgotrader.orders import Begin, BrokerSnapshot, Recovered
-from liualgotrader.supervisor.batch import Batch, BatchFinder, PendingEnd, Wanted, keep_end, kept_end, lock_of
+from liualgotrader.supervisor.batch import Batch, BatchFinder, BatchTerms, PendingEnd, keep_end, kept_end, lock_of
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from tests.fakes.broker import desk_terms
 from tests.fakes.store import MemoryStore
 
-PAPER = Wanted("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {})
-WANTED = Wanted("SIMULATED", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {"market": {}})
+PAPER = BatchTerms("PAPER", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {})
+WANTED = BatchTerms("SIMULATED", "2024-06-03", 1, 0, (StrategyFacts("Day", False, True),), {"market": {}})
 
 
-async def first_batch(store: MemoryStore, home: Path, wanted: Wanted = WANTED) -> Batch:
+async def first_batch(store: MemoryStore, home: Path, wanted: BatchTerms = WANTED) -> Batch:
     """Make a batch whose gateway wrote down that 5 shares of X are not ours, and could store nothing."""
     ledger = BatchFinder(store, home, account_is_new=wanted.environment == "SIMULATED")
     batch = await ledger.batch(wanted, 0, fresh=False)
@@ -34,7 +34,7 @@ async def first_batch(store: MemoryStore, home: Path, wanted: Wanted = WANTED) -
 
 
 async def next_batch(
-    store: MemoryStore, home: Path, *, fresh: bool = False, wanted: Wanted = WANTED
+    store: MemoryStore, home: Path, *, fresh: bool = False, wanted: BatchTerms = WANTED
 ) -> tuple[Batch, list[str]]:
     ledger = BatchFinder(store, home, account_is_new=wanted.environment == "SIMULATED")
     batch = await ledger.batch(wanted, 1, fresh=fresh)
@@ -103,12 +103,12 @@ async def test_a_batch_that_somebody_serves_or_whose_journal_lies_elsewhere_is_l
         home.mkdir()
     first = await first_batch(store, here, PAPER)
     lock = lock_of(here, first.batch_id)
-    assert lock.taken()
+    assert lock.acquire()
     for home in (here, there):
         await next_batch(store, home, wanted=structs.replace(PAPER, day="2024-06-04"))
     assert first.batch_id not in store._data.ends
     another = lock_of(here, first.batch_id)
-    assert not another.taken(), "its file was removed under the one that holds it"
+    assert not another.acquire(), "its file was removed under the one that holds it"
     another.release()
     lock.release()
 
