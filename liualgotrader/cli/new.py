@@ -6,7 +6,6 @@ import keyword
 import re
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from liualgotrader.common.config import program_call
@@ -164,7 +163,17 @@ def new(kind: str, name: str, folder: str) -> int:
     for path in texts:
         if _is_there(path):
             raise ConfigError(f"{path} already exists; choose another name or another --folder")
-    _write_all({path: text.format(name=name, module=module, plan=plan.name) for path, text in texts.items()})
+    written: list[Path] = []
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                written.append(path)
+                file.write(text.format(name=name, module=module, plan=plan.name))
+    except OSError as error:
+        for half_done in written:  # all files or none
+            half_done.unlink(missing_ok=True)
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another --folder") from error
     print(f"wrote {', '.join(str(p) for p in texts)}")
     print(f"try it: {program_call('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:30")
     if test in texts:
@@ -177,18 +186,3 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); choose another --folder") from error
-
-
-def _write_all(texts: Mapping[Path, str]) -> None:
-    """Write all files or none."""
-    written: list[Path] = []
-    try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8") as file:
-                written.append(path)
-                file.write(text)
-    except OSError as error:
-        for half_done in written:
-            half_done.unlink(missing_ok=True)
-        raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another --folder") from error

@@ -9,21 +9,8 @@ from liualgotrader.cli.common import complain
 from liualgotrader.cli.screen import PlainScreen, state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.supervisor.operator_socket import ListedSession, ask, running_sessions, view_from
+from liualgotrader.supervisor.operator_socket import ask, running_sessions, view_from
 from liualgotrader.supervisor.view import PositionLine, View, equity_text, masked_account, refusals_text, today_text
-
-
-def operate(word: str, settings: Settings, *, flatten: bool = False, batch: str = "", orders: bool = False) -> int:
-    """Do `status`, `stop` or `resume` and return the exit status.
-
-    Raises:
-        ConfigError: if there is no session, or several and none is named.
-        OutsideError: if it does not answer; `status` says so and goes on with the others.
-    """
-    if word == "status":
-        return _status(settings, orders=orders)
-    request: dict[str, Any] = {"do": word, "flatten": flatten} if word == "stop" else {"do": word}
-    return send_request(settings, request, batch)
 
 
 def send_request(settings: Settings, request: Mapping[str, Any], batch: str = "") -> int:
@@ -35,25 +22,21 @@ def send_request(settings: Settings, request: Mapping[str, Any], batch: str = ""
         ConfigError: if there is no session, or several and none is named.
         OutsideError: if it does not answer.
     """
-    answer = ask(_the_session(settings, batch), request)
-    print(answer.get("done") or answer.get("refused") or answer.get("error"))
-    return 0 if "done" in answer else 2 if "refused" in answer else 3
-
-
-def _the_session(settings: Settings, batch: str) -> ListedSession:
     found = [s for s in running_sessions(settings.home_path) if s.batch_id.startswith(batch)]
     if not found:
         named = f" whose batch begins with {batch}" if batch else ""
         raise ConfigError(f"no session{named} is running with the data folder {settings.home_path}")
     if len(found) > 1:
-        raise ConfigError(
-            f"{len(found)} sessions are running: {', '.join(s.batch_id for s in found)}; name one with --batch"
-        )
-    return found[0]
+        ids = ", ".join(s.batch_id for s in found)
+        raise ConfigError(f"{len(found)} sessions are running: {ids}; name one with --batch")
+    answer = ask(found[0], request)
+    print(answer.get("done") or answer.get("refused") or answer.get("error"))
+    return 0 if "done" in answer else 2 if "refused" in answer else 3
 
 
-def _status(settings: Settings, *, orders: bool) -> int:
-    status = 0
+def status(settings: Settings, *, orders: bool = False) -> int:
+    """Print how each running session is and return the exit status: that of an error if one does not answer."""
+    result = 0
     sessions = running_sessions(settings.home_path)
     if not sessions:
         print(f"no session is running with the data folder {settings.home_path}")
@@ -63,7 +46,7 @@ def _status(settings: Settings, *, orders: bool) -> int:
         except OutsideError as error:
             if session.pid in (s.pid for s in running_sessions(settings.home_path)):  # it hangs: the others can be seen
                 complain(f"trader: {error}")
-                status = error.exit_code
+                result = error.exit_code
             else:
                 print(f"the {session.environment} session (pid {session.pid}) has just ended")
             continue
@@ -73,7 +56,7 @@ def _status(settings: Settings, *, orders: bool) -> int:
             say_status(view_from(answer), session.pid)
             if orders:
                 print(next(iter(ask(session, {"do": "orders"}).values())))
-    return status
+    return result
 
 
 def say_status(view: View, pid: int) -> None:

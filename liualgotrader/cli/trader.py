@@ -17,7 +17,6 @@ from liualgotrader.common.config import CREDENTIALS, Settings, credential_names,
 from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
-from liualgotrader.common.tradeplan import TradePlan
 
 if TYPE_CHECKING:
     from liualgotrader.supervisor.request import TraderRequest
@@ -53,11 +52,12 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     stated = {name: getattr(options, name) for name in SETTINGS_STATED}
     if options.word != "run":
-        from liualgotrader.cli.operate import operate
+        from liualgotrader.cli.operate import send_request, status
 
-        return operate(
-            options.word, Settings.resolve(stated), flatten=options.flatten, batch=options.batch, orders=options.orders
-        )
+        if options.word == "status":
+            return status(Settings.resolve(stated), orders=options.orders)
+        request = {"do": options.word} | ({"flatten": options.flatten} if options.word == "stop" else {})
+        return send_request(Settings.resolve(stated), request, options.batch)
     _sensible(options)
     if options.show_config:
         return _show_config(options, stated)
@@ -66,19 +66,33 @@ def run(arguments: Sequence[str]) -> int:
 
         return check(stated, request_from(options), lambda settings: allowed(options, settings))
     allowed(options, Settings.resolve(stated))
-    request = request_from(options)
+    return _session(options, stated)
+
+
+def _session(options: argparse.Namespace, stated: Mapping[str, Any]) -> int:
+    from liualgotrader.cli.screen import screen_for
+    from liualgotrader.supervisor.session import Session
+
+    wanted = request_from(options)
     try:
         settings, tradeplan = configured(stated)
     except ConfigError as error:
         settings = Settings.resolve(stated)
         from liualgotrader.supervisor.arming import LIVE, environment_of, unfinished_plan
 
-        unfinished = unfinished_plan(settings.home_path) if environment_of(request, settings) == LIVE else None
+        unfinished = unfinished_plan(settings.home_path) if environment_of(wanted, settings) == LIVE else None
         if unfinished is None:
             raise
         tradeplan = unfinished.tradeplan  # it is followed to its end: exits and protection go on
-        request = msgspec.structs.replace(request, broken_plan=str(error))
-    return _session(request, settings, tradeplan)
+        wanted = msgspec.structs.replace(wanted, broken_plan=str(error))
+    for request in requests(wanted, settings.home_path):
+        ending = asyncio.run(Session(request, settings, tradeplan, screen_for()).run())
+        if ending.sentence:
+            complain(f"trader: {ending.sentence}")
+        flush_output()
+        if ending.exit_code or ending.by_hand:
+            break
+    return ending.exit_code
 
 
 def allowed(options: argparse.Namespace, settings: Settings) -> None:
@@ -124,20 +138,6 @@ def _sensible(options: argparse.Namespace) -> None:
     given = [flag for name, flag in _OF_THE_MARKET.items() if getattr(options, name) not in (None, False)]
     if given:
         raise ConfigError(f"{given[0]} is an option of the simulated market; add --simulate")
-
-
-def _session(wanted: TraderRequest, settings: Settings, tradeplan: TradePlan) -> int:
-    from liualgotrader.cli.screen import screen_for
-    from liualgotrader.supervisor.session import Session
-
-    for request in requests(wanted, settings.home_path):
-        ending = asyncio.run(Session(request, settings, tradeplan, screen_for()).run())
-        if ending.sentence:
-            complain(f"trader: {ending.sentence}")
-        flush_output()
-        if ending.exit_code or ending.by_hand:
-            break
-    return ending.exit_code
 
 
 def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,15 +111,20 @@ def market_options(group: Any) -> None:
         "--to",
         metavar="HH:MM|DAY",
         dest="window_to",
-        type=_time_or_day,
+        type=lambda text: _day(text) if "-" in text else text,
         help="end here as if it were the close; or the last day to play: the sessions follow each other on one account",
     )
     group.add_argument("--state", metavar="DIR", help="trade on the account that this folder keeps, from day to day")
-    group.add_argument("--speed", metavar="N|max", type=_speed, help="upper limit, market per real time (default max)")
+    group.add_argument(
+        "--speed",
+        metavar="N|max",
+        type=partial(_number, zero="max"),
+        help="upper limit, market per real time (default max)",
+    )
     group.add_argument(
         "--quantum",
         metavar="SECONDS",
-        type=_quantum,
+        type=partial(_number, least=_LEAST_QUANTUM),
         help="market time between two looks (default 0.1, at least 0.001)",
     )
     group.add_argument("--free-run", action="store_true", help="do not wait for the stack (overload tests)")
@@ -133,7 +139,7 @@ def market_options(group: Any) -> None:
         "--latency",
         metavar="MS",
         dest="latency_ms",
-        type=_milliseconds,
+        type=partial(_number, zero="0"),
         help="market time to an order's effect (default 1)",
     )
     group.add_argument(
@@ -160,32 +166,18 @@ def _day(text: str) -> str:
         raise argparse.ArgumentTypeError(f"'{text}' is not a date like 2013-10-07") from None
 
 
-def _time_or_day(text: str) -> str:
-    return _day(text) if "-" in text else text
-
-
-def _speed(text: str) -> float:
-    return 0.0 if text == "max" else _positive(text)
-
-
-def _positive(text: str) -> float:
+def _number(text: str, *, zero: str = "", least: float = 0.0) -> float:
+    """Return a number above 0 and not below `least`; the word `zero` stands for 0."""
+    if zero and text == zero:
+        return 0.0
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
-
-
-def _milliseconds(text: str) -> float:
-    return 0.0 if text == "0" else _positive(text)
-
-
-def _quantum(text: str) -> float:
-    value = _positive(text)
-    if value < _LEAST_QUANTUM:
-        raise argparse.ArgumentTypeError(f"'{text}' is less than {_LEAST_QUANTUM:g} seconds")
+    if value < least:
+        raise argparse.ArgumentTypeError(f"'{text}' is less than {least:g} seconds")
     return value
 
 

@@ -85,7 +85,7 @@ class Arming(msgspec.Struct, frozen=True):
     """Whether a session may open positions with real money: on the account whose number ends so, unless refused."""
 
     account: str = ""
-    refusal: str = ""  # why nothing is opened; what is open is looked after all the same
+    refusal: str = ""  # why nothing is opened; open positions are managed all the same
 
 
 def updates_address(trading_url: str) -> str:

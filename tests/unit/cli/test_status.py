@@ -27,7 +27,7 @@ async def test_a_session_that_hangs_hides_none_of_the_others(
         mute.listen()
         entry = ListedSession(77, "0b5e7a4e", "SIMULATED", "2024-06-03", str(tmp_path / "mute"))
         (tmp_path / "run" / "sessions" / "0.json").write_bytes(msgspec.json.encode(entry))
-        status = await asyncio.to_thread(operate.operate, "status", Settings.resolve({"home": str(tmp_path)}, {}))
+        status = await asyncio.to_thread(operate.status, Settings.resolve({"home": str(tmp_path)}, {}))
     await door.close()
     out, err = capsys.readouterr()
     assert "waits for the open at 09:30 New York" in out
@@ -45,5 +45,5 @@ async def test_a_session_that_ends_between_the_look_and_the_question_has_ended_a
     await door.close()
     looks = iter([[listed], []])
     monkeypatch.setattr(operate, "running_sessions", lambda home: next(looks))
-    status = operate.operate("status", Settings.resolve({"home": str(tmp_path)}, {}))
+    status = operate.status(Settings.resolve({"home": str(tmp_path)}, {}))
     assert (status, capsys.readouterr()) == (0, (f"the PAPER session (pid {listed.pid}) has just ended\n", ""))
