@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from liualgotrader.analytics.trips import OpenPosition, RoundTrip, Trips
+from liualgotrader.analytics.trips import OpenPosition, Trips
 from liualgotrader.common.money import CENT, ZERO
 
 _TENTH = Decimal("0.1")
@@ -59,23 +59,22 @@ def summarize(
     """Return the figures of each strategy; those that traded without being named come last, by name."""
     named = list(strategies)
     traded = {t.strategy for t in trips.closed} | {p.strategy for p in trips.open}
-    names = [*named, *sorted(traded - set(named))]
-    return SessionSummary(tuple(_figures(n, trips, (end_reasons or {}).get(n, ())) for n in names), trips.open)
-
-
-def _figures(strategy: str, trips: Trips, reasons: tuple[str, ...]) -> StrategyFigures:
-    closed: list[RoundTrip] = [t for t in trips.closed if t.strategy == strategy]
-    still = [p for p in trips.open if p.strategy == strategy]
-    units = [t.r_units for t in closed if t.r_units is not None]
-    fees = sum((t.fees for t in closed), ZERO) + sum((p.fees for p in still), ZERO)
-    gross = sum((t.gross for t in closed), ZERO) + sum((p.realised for p in still), ZERO)
-    return StrategyFigures(
-        strategy=strategy,
-        trips=len(closed),
-        wins=sum(t.gain > 0 for t in closed),
-        gain=(gross - fees).quantize(CENT),
-        fees=fees.quantize(CENT),
-        r_units=sum(units, ZERO) if units else None,
-        open_positions=len(still),
-        end_reasons=reasons,
-    )
+    rows = []
+    for strategy in [*named, *sorted(traded - set(named))]:
+        closed = [t for t in trips.closed if t.strategy == strategy]
+        still = [p for p in trips.open if p.strategy == strategy]
+        units = [t.r_units for t in closed if t.r_units is not None]
+        fees = sum((t.fees for t in closed), ZERO) + sum((p.fees for p in still), ZERO)
+        gross = sum((t.gross for t in closed), ZERO) + sum((p.realised for p in still), ZERO)
+        figures = StrategyFigures(
+            strategy=strategy,
+            trips=len(closed),
+            wins=sum(t.gain > 0 for t in closed),
+            gain=(gross - fees).quantize(CENT),
+            fees=fees.quantize(CENT),
+            r_units=sum(units, ZERO) if units else None,
+            open_positions=len(still),
+            end_reasons=(end_reasons or {}).get(strategy, ()),
+        )
+        rows.append(figures)
+    return SessionSummary(tuple(rows), trips.open)

@@ -65,22 +65,26 @@ def restore(cluster: Cluster, path: Path) -> Sequence[str]:
     with tempfile.TemporaryDirectory() as folder:
         dumps = _unpack(path, Path(folder))
         names = [dump.stem for dump in dumps]
+        incoming, replaced = ([pattern.format(n) for n in range(len(names))] for pattern in (_INCOMING, _REPLACED))
         try:
-            for dump, incoming in zip(dumps, _numbered(_INCOMING, names), strict=True):
-                _drop(cluster, [incoming])
-                cluster.run_sql(f'CREATE DATABASE "{incoming}"')
+            _drop(cluster, [*incoming, *replaced])
+            for dump, new in zip(dumps, incoming, strict=True):
+                cluster.run_sql(f'CREATE DATABASE "{new}"')
                 command = [cluster.programs.path("pg_restore"), "--exit-on-error", "--single-transaction", "--no-owner"]
-                run_program([*command, "-d", cluster.dsn(incoming), str(dump)], seconds=_SECONDS)
-            _exchange(cluster, names)
+                run_program([*command, "-d", cluster.dsn(new), str(dump)], seconds=_SECONDS)
+            present = cluster.databases()
+            rename = 'ALTER DATABASE "{}" RENAME TO "{}";'
+            steps = [rename.format(name, old) for name, old in zip(names, replaced, strict=True) if name in present]
+            steps += [rename.format(new, name) for name, new in zip(names, incoming, strict=True)]
+            try:
+                cluster.run_sql(" ".join(steps))  # all in one transaction
+            except OutsideError as e:
+                raise OutsideError(f"A database is in use ({e}); end the programs that use it and try again.") from e
         except OutsideError:
-            _drop(cluster, _numbered(_INCOMING, names))
+            _drop(cluster, incoming)
             raise
-    _drop(cluster, _numbered(_REPLACED, names))
+    _drop(cluster, replaced)
     return names
-
-
-def _numbered(pattern: str, names: Sequence[str]) -> list[str]:
-    return [pattern.format(number) for number in range(len(names))]
 
 
 def _unpack(path: Path, folder: Path) -> Sequence[Path]:
@@ -101,20 +105,6 @@ def _unpack(path: Path, folder: Path) -> Sequence[Path]:
     if not dumps:
         raise ConfigError(f"{path} is not a backup made by `liu db backup`: it holds no database.")
     return dumps
-
-
-def _exchange(cluster: Cluster, names: Sequence[str]) -> None:
-    """Give the new databases the names of the old ones, all in one transaction."""
-    replaced, incoming = _numbered(_REPLACED, names), _numbered(_INCOMING, names)
-    _drop(cluster, replaced)
-    present = cluster.databases()
-    rename = 'ALTER DATABASE "{}" RENAME TO "{}";'
-    steps = [rename.format(name, old) for name, old in zip(names, replaced, strict=True) if name in present]
-    steps += [rename.format(new, name) for name, new in zip(names, incoming, strict=True)]
-    try:
-        cluster.run_sql(" ".join(steps))
-    except OutsideError as e:
-        raise OutsideError(f"A database is in use ({e}); end the programs that use it and try again.") from e
 
 
 def _drop(cluster: Cluster, names: Sequence[str]) -> None:

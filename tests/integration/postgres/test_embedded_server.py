@@ -178,7 +178,7 @@ def test_a_short_socket_folder_that_a_stranger_put_there_is_refused() -> None:
     folder = cluster_of(home).socket_folder
     folder.symlink_to(parent)
     try:
-        with pytest.raises(ConfigError, match="somebody else"):
+        with pytest.raises(ConfigError, match="another user"):
             EmbeddedServer.start(home)
     finally:
         folder.unlink()
