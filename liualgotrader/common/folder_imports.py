@@ -45,10 +45,11 @@ class Folder(ModuleType):
     def owns(self, top: str) -> bool:
         """Whether a name without dots means a file or package of this folder."""
         self.take_path()
-        found = self._own.get(top)
-        if found is None:
-            found = self._own[top] = top not in _FOR_ALL and self._has(top)
-        return found
+        if top not in self._own:
+            found = None if top in _FOR_ALL else PathFinder.find_spec(top, self.__path__)
+            # A folder without `__init__` comes after an installed package.
+            self._own[top] = found is not None and (found.origin is not None or PathFinder.find_spec(top) is None)
+        return self._own[top]
 
     def take_path(self) -> None:
         """From now on search what the folder's files have added to the import path."""
@@ -57,12 +58,6 @@ class Folder(ModuleType):
             if more:
                 self.__path__ += more
                 self._own.clear()
-
-    def _has(self, top: str) -> bool:
-        found = PathFinder.find_spec(top, self.__path__)
-        if found is None:
-            return False
-        return found.origin is not None or PathFinder.find_spec(top) is None  # a folder without `__init__` comes last
 
     def get(self, name: str) -> ModuleType:
         """Return one of the folder's modules by its name with dots, imported if it is not yet."""

@@ -154,9 +154,8 @@ class Engine:
         Raises:
             ConfigError: it defines nothing that could be called.
         """
-        slot = StrategySlot(plan, strategy, self.terms.limits)
+        slot = StrategySlot(plan, strategy, self.terms.limits, self.terms.seed)
         slot.port = SlotOrders(slot, self._ordering, self.symbols)
-        slot.seed(self.terms.seed)
         slot.book.shared = {
             "minute_history": SymbolValues(self.symbols, lambda state: state.frame(True)),
             "voi": SymbolValues(self.symbols, lambda state: state.imbalance.values or None),
