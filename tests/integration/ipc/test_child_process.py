@@ -91,7 +91,7 @@ def test_a_child_takes_part_reports_obeys_and_ends_with_zero(session: Session) -
     assert session.life == Life.READY
     assert hear(control, Counters) == Counters({"turns": 1.0})
     say(control, OperatorRequest("resume"))
-    assert hear(control, Notice) == Notice("INFO", "heard Operate")
+    assert hear(control, Notice) == Notice("INFO", "heard OperatorRequest")
     say(control, StopCommand("session over"))
     assert hear(control, Notice) == Notice("INFO", "stop: session over")
     process.join(WAIT)
