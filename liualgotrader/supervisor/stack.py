@@ -96,7 +96,13 @@ class Stack:
         self._answers: dict[int, asyncio.Future[RequestAnswer]] = {}
         self._unwritten = False  # the plan's file does not say yet which slots are stopped: the disk had no room
         self.stopping = False
-        self.workers = {name: self._worker(name, programs) for name in wanted}
+        self.workers: dict[str, ManagedProcess] = {}
+        for name in wanted:
+            kind, _, index = name.partition("-")
+            arguments = (plan.run_dir, CONTROL, *([int(index)] if index else []))
+            output = Path(plan.log_dir) / f"{name}.out"
+            page.put(page.process(name), Cell.LIFE, Life.DOWN)
+            self.workers[name] = ManagedProcess(name, programs[kind], arguments, output, self._hear, self._died)
 
     def start(self) -> None:
         """Start all processes in order."""
@@ -202,13 +208,6 @@ class Stack:
             self._unwritten = True
         else:
             self._unwritten = False
-
-    def _worker(self, name: str, programs: Mapping[str, str]) -> ManagedProcess:
-        kind, _, index = name.partition("-")
-        arguments = (self.plan.run_dir, CONTROL, *([int(index)] if index else []))
-        output = Path(self.plan.log_dir) / f"{name}.out"
-        self._page.put(self._page.process(name), Cell.LIFE, Life.DOWN)
-        return ManagedProcess(name, programs[kind], arguments, output, self._hear, self._died)
 
     async def _stop(self, worker: ManagedProcess, reason: str, *, flatten: bool) -> bool:
         worker.stopping = True
