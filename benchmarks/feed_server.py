@@ -80,7 +80,7 @@ class Client:
         self.answer({"T": "subscription", "trades": carried, "quotes": carried, "bars": [], "statuses": []})
 
 
-class Door(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """REST answers and websocket handshakes on one port."""
 
     protocol_version = "HTTP/1.1"
@@ -127,7 +127,7 @@ class Desk(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Door)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.clients: dict[str, Client] = {}
 
 

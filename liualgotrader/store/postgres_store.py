@@ -1,4 +1,4 @@
-"""The record in PostgreSQL: every table of a session behind one door."""
+"""The record in PostgreSQL: every table of a session in one class."""
 
 from __future__ import annotations
 

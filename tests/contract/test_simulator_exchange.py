@@ -1,4 +1,4 @@
-"""The exchange itself, in process, behind the door of the trading contract."""
+"""The exchange itself, in process, through the port of the trading contract."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.fakes.tapes import HandTape, at
 ACCOUNT = "in-process"
 
 
-class ExchangeDoor:
+class ExchangePort:
     """Calls the exchange, and plays the tape to it."""
 
     def __init__(self) -> None:
@@ -75,8 +75,8 @@ class ExchangeDoor:
 
 
 @pytest.fixture
-def door() -> Iterator[ExchangeDoor]:
-    yield ExchangeDoor()
+def broker() -> Iterator[ExchangePort]:
+    yield ExchangePort()
 
 
 class TestExchangeInProcess(TradingContract):

@@ -88,7 +88,7 @@ def _refusal(error: APIError) -> Refusal:
     return Refusal(error.status_code, body.pop("code"), body.pop("message"), **body)
 
 
-class WireDoor:
+class WirePort:
     """Every call goes through the vendor's client and the wire."""
 
     def __init__(self, market: MarketThread, client: TradingClient) -> None:
@@ -185,8 +185,8 @@ class _Seen:
 
 
 @pytest.fixture
-def door(market: MarketThread, client: TradingClient) -> WireDoor:
-    return WireDoor(market, client)
+def broker(market: MarketThread, client: TradingClient) -> WirePort:
+    return WirePort(market, client)
 
 
 class TestTradingClient(TradingContract):

@@ -61,7 +61,7 @@ class FileStore:
 
 
 def dependencies(child: Child, store: Any, keys: tuple[str, str] = (KEY, SECRET)) -> ProducerDependencies:
-    """Return doors to a store that is there already and to the vendor that the plan names."""
+    """Return an existing store and the vendor that the plan names."""
     secrets = Secrets(Secret(keys[0]), Secret(keys[1]), Secret(""))
 
     async def open_store() -> Store:

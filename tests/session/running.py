@@ -133,7 +133,7 @@ class TraderRun:
         return pid
 
     def control(self, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
-        """Ask the simulated market's own door, with the token that lies beside the page.
+        """Ask the simulated market's control route, with the token that lies beside the page.
 
         Raises:
             Gone: if there is no market any more.

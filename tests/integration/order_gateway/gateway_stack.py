@@ -180,7 +180,7 @@ class Stack:
         return {k: v for m in self.heard if isinstance(m, DeskFacts) for k, v in m.facts.items()}
 
     def ask(self, path: str, **params: Any) -> Any:
-        """Return what the broker says, over its REST door."""
+        """Return what the broker says, over REST."""
         headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
         answer = requests.get(
             f"{self.plan.endpoints.trading_url}/v2/{path}", params=params, headers=headers, timeout=60

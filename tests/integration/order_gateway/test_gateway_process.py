@@ -725,8 +725,8 @@ async def test_a_gateway_that_starts_while_the_database_is_away_lets_exits_go_an
     consumer.close()
     cut(Path(stack.plan.journal_dir) / JOURNAL_FILE, 0.3)
     address, _, folder = dsn.rpartition("host=")
-    door = stack.home / "pg"  # where the server's socket lies, and does not lie yet
-    monkeypatch.setenv(SESSION_DSN, f"{address}host={door}")
+    link = stack.home / "pg"  # where the server's socket lies, and does not lie yet
+    monkeypatch.setenv(SESSION_DSN, f"{address}host={link}")
     stack.heard.clear()
 
     consumer = await begin(stack)
@@ -737,7 +737,7 @@ async def test_a_gateway_that_starts_while_the_database_is_away_lets_exits_go_an
     out = consumer.order(1, Side.SELL, 10, first, price)
     await consumer.until(lambda: consumer.state(out) is OrderState.FILLED)
     assert consumer.state(entry) is OrderState.REFUSED
-    door.symlink_to(folder)
+    link.symlink_to(folder)
     await consumer.until(lambda: not stack.gateway.is_alive())  # the record is ahead of its journal
     assert stack.gateway.exitcode == 0
     assert any("starts again and rebuilds the batch" in text for text in stack.heard_notices())
@@ -748,13 +748,13 @@ async def test_a_gateway_that_starts_while_the_database_is_away_lets_exits_go_an
     await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped)
     entry = consumer.order(2, Side.BUY, 1, second, other)
     await consumer.until(lambda: consumer.state(entry) is OrderState.FILLED)
-    door.unlink()
+    link.unlink()
     stack.kill_gateway()  # now the journal is whole
     stack.start_gateway()
     consumer.caught_up.clear()
     await consumer.until(lambda: consumer.caught_up == {1, 2})
     assert consumer.account.entries_stopped.startswith("the journal has not been compared")
-    door.symlink_to(folder)
+    link.symlink_to(folder)
     await consumer.until(lambda: consumer.account is not None and not consumer.account.entries_stopped)
     assert await stack.stop_gateway(flatten=True) == 0
     consumer.close()

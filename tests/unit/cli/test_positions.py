@@ -33,10 +33,12 @@ def test_the_session_is_told_symbol_and_settlement(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    door = OperatorSocket(tmp_path, tmp_path, "0b5e7a4e-0000-4000-8000-000000000000", "PAPER", "2025-06-23", answer)
-    asyncio.run_coroutine_threadsafe(door.open(), loop).result(5)
+    operator_socket = OperatorSocket(
+        tmp_path, tmp_path, "0b5e7a4e-0000-4000-8000-000000000000", "PAPER", "2025-06-23", answer
+    )
+    asyncio.run_coroutine_threadsafe(operator_socket.open(), loop).result(5)
     status = run(["positions", "flatten", "aapl", "--strategy", "beta", "--home", str(tmp_path)])
-    asyncio.run_coroutine_threadsafe(door.close(), loop).result(5)
+    asyncio.run_coroutine_threadsafe(operator_socket.close(), loop).result(5)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(60)
     loop.close()

@@ -19,16 +19,16 @@ async def test_a_session_that_hangs_hides_none_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(operator, "_ANSWER_SECONDS", 2.0)
-    door = TraderSocket(tmp_path, "PAPER", lambda: None)
-    door.waits("waits for the open at 09:30 New York")
-    await door.open()
+    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket.waits("waits for the open at 09:30 New York")
+    await operator_socket.open()
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "mute"))
         mute.listen()
         entry = ListedSession(77, "0b5e7a4e", "SIMULATED", "2024-06-03", str(tmp_path / "mute"))
         (tmp_path / "run" / "sessions" / "0.json").write_bytes(msgspec.json.encode(entry))
         status = await asyncio.to_thread(operate.status, Settings.resolve({"home": str(tmp_path)}, {}))
-    await door.close()
+    await operator_socket.close()
     out, err = capsys.readouterr()
     assert "waits for the open at 09:30 New York" in out
     assert err == "trader: the session of batch 0b5e7a4e (pid 77) does not answer\n"
@@ -38,11 +38,11 @@ async def test_a_session_that_hangs_hides_none_of_the_others(
 async def test_a_session_that_ends_between_the_look_and_the_question_has_ended_and_fails_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door = TraderSocket(tmp_path, "PAPER", lambda: None)
-    await door.open()
+    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    await operator_socket.open()
     (listed,) = await asyncio.to_thread(operator.running_sessions, tmp_path)
     await asyncio.to_thread(operator.ask, listed, {"do": "status"})
-    await door.close()
+    await operator_socket.close()
     looks = iter([[listed], []])
     monkeypatch.setattr(operate, "running_sessions", lambda home: next(looks))
     status = operate.status(Settings.resolve({"home": str(tmp_path)}, {}))

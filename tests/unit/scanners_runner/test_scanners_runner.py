@@ -44,7 +44,7 @@ OFTEN = 0.001  # minutes
 
 
 class Data:
-    """A data door whose broker trades everything, or what it is told."""
+    """A data vendor whose broker trades everything, or what it is told."""
 
     tradable: tuple[str, ...] = ()
     asked = 0

@@ -18,14 +18,14 @@ from tests.examples import examples
 
 
 async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
-    """Return what the door answers to each line; a request that reaches the session is answered with itself."""
+    """Return what the socket answers to each line; a request that reaches the session is answered with itself."""
 
     async def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"asked": dict(asked)}
 
     run_dir = folder / "run" / "x"
-    door = OperatorSocket(folder, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
-    await door.open()
+    operator_socket = OperatorSocket(folder, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
+    await operator_socket.open()
     answers = []
     for line in lines:
         reader, writer = await asyncio.open_unix_connection(socket_address(run_dir / SOCKET), limit=1 << 24)
@@ -33,7 +33,7 @@ async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
         await writer.drain()
         answers.append(json.loads(await asyncio.wait_for(reader.readline(), 10)))
         writer.close()
-    await door.close()
+    await operator_socket.close()
     return answers
 
 

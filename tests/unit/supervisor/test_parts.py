@@ -1,4 +1,4 @@
-"""The supervisor's small parts: doors, limits, the market's specification, the operator's socket."""
+"""The supervisor's small parts: endpoints, limits, the market's specification, the operator's socket."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, l
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000", "ws://127.0.0.1:8000/stream"),
     ],
 )
-def test_the_doors_follow_from_the_trading_address(url: str, trading: str, updates: str) -> None:
-    doors = Settings.resolve({}, {"APCA_API_BASE_URL": url, "ALPACA_DATA_FEED": "iex"}).endpoints
-    assert (doors.trading_url, doors.updates_url) == (trading, updates)
-    assert doors.stream_url == "wss://stream.data.alpaca.markets/v2/iex"
-    assert not doors.loopback
+def test_the_endpoints_follow_from_the_trading_address(url: str, trading: str, updates: str) -> None:
+    endpoints = Settings.resolve({}, {"APCA_API_BASE_URL": url, "ALPACA_DATA_FEED": "iex"}).endpoints
+    assert (endpoints.trading_url, endpoints.updates_url) == (trading, updates)
+    assert endpoints.stream_url == "wss://stream.data.alpaca.markets/v2/iex"
+    assert not endpoints.loopback
 
 
-def test_the_simulated_markets_doors_are_on_this_machine() -> None:
-    doors = endpoints_of(4711, "sip")
-    assert doors.trading_url == doors.data_url == "http://127.0.0.1:4711"
-    assert (doors.stream_url, doors.updates_url) == ("ws://127.0.0.1:4711/v2/sip", "ws://127.0.0.1:4711/stream")
-    assert doors.loopback
+def test_the_simulated_markets_endpoints_are_on_this_machine() -> None:
+    endpoints = endpoints_of(4711, "sip")
+    assert endpoints.trading_url == endpoints.data_url == "http://127.0.0.1:4711"
+    assert (endpoints.stream_url, endpoints.updates_url) == ("ws://127.0.0.1:4711/v2/sip", "ws://127.0.0.1:4711/stream")
+    assert endpoints.loopback
 
 
 def test_the_market_begins_before_the_open_and_ends_with_the_session() -> None:
@@ -181,13 +181,13 @@ async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path: P
         asked.append(request)
         return {"done": "yes"}
 
-    door = OperatorSocket(tmp_path, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
-    await door.open()
+    operator_socket = OperatorSocket(tmp_path, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
+    await operator_socket.open()
     (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
     assert (listed.batch_id, Path(listed.socket).stat().st_mode & 0o777) == ("0b5e-77", 0o600)
     assert await asyncio.to_thread(ask, listed, {"do": "stop"}) == {"done": "yes"}
     assert asked == [{"do": "stop"}]
-    await door.close()
+    await operator_socket.close()
     assert running_sessions(tmp_path) == []
     with pytest.raises(OutsideError, match="does not answer"):
         ask(listed, {"do": "stop"})
@@ -215,14 +215,14 @@ async def test_the_socket_of_a_waiting_session_answers_in_a_folder_too_deep_for_
     tmp_path: Path,
 ) -> None:
     home = tmp_path / ("d" * 120)
-    door = TraderSocket(home, "PAPER", lambda: None)
-    door.waits("waits for the open")
-    await door.open()
+    operator_socket = TraderSocket(home, "PAPER", lambda: None)
+    operator_socket.waits("waits for the open")
+    await operator_socket.open()
     (listed,) = await asyncio.to_thread(running_sessions, home)
     assert await asyncio.to_thread(ask, listed, {"do": "status"}) == {"waiting": "waits for the open"}
     link = short_link(Path(listed.socket).parent)
     assert link.is_symlink()
-    await door.close()
+    await operator_socket.close()
     assert not os.path.lexists(link)
     assert running_sessions(home) == []
 
@@ -242,8 +242,8 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_sock
         (listed,) = running_sessions(tmp_path)
         return answers, listed.batch_id, listed.day
 
-    door = TraderSocket(tmp_path, "PAPER", lambda: None)
-    await door.open()
+    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    await operator_socket.open()
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
         (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
@@ -252,32 +252,32 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_sock
         )  # has knocked, and has not asked yet
         asking = asyncio.create_task(asyncio.to_thread(keep_asking))
         await asyncio.to_thread(ask, listed, {"do": "status"})
-        door.hand_over("0b5e-77", "PAPER", "2024-06-03", Session().answer)
+        operator_socket.hand_over("0b5e-77", "PAPER", "2024-06-03", Session().answer)
         answers, batch_id, day = await asking
         await asyncio.get_running_loop().sock_sendall(caller, b'{"do": "status"}\n')
         assert await asyncio.get_running_loop().sock_recv(caller, 100) == b'{"view":"of the batch"}\n'
     assert set(answers) <= {"waiting", "view"}
     assert (answers[-1], batch_id, day) == ("view", "0b5e-77", "2024-06-03")
-    await door.close()
+    await operator_socket.close()
     assert [path.name for path in (tmp_path / "run").rglob("*")] == ["sessions"]
 
 
 async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_their_process_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    doors = []
+    sockets = []
     for pid in (1_234_567, 1_234_568):  # 64-bit systems count to 4 194 304
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-        doors.append(TraderSocket(tmp_path, "PAPER", lambda: None))
-        await doors[-1].open()
+        sockets.append(TraderSocket(tmp_path, "PAPER", lambda: None))
+        await sockets[-1].open()
     first, second = await asyncio.to_thread(running_sessions, tmp_path)
     assert (first.pid, second.pid) == (1_234_567, 1_234_568)
     assert "waiting" in await asyncio.to_thread(ask, first, {"do": "status"})
-    await doors[0].close()
+    await sockets[0].close()
     [left] = await asyncio.to_thread(running_sessions, tmp_path)
     assert left == second
     assert "waiting" in await asyncio.to_thread(ask, left, {"do": "status"})
-    await doors[1].close()
+    await sockets[1].close()
 
 
 async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_removed_by_the_next(
@@ -293,9 +293,9 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
     without_entry.mkdir()
     (tmp_path / "run" / "trader-1").mkdir()  # somebody lives under that number
     monkeypatch.undo()
-    door = TraderSocket(tmp_path, "PAPER", lambda: None)
-    await door.open()
-    await door.close()
+    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    await operator_socket.open()
+    await operator_socket.close()
     left = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*"))
     assert left == ["sessions", "trader-1"]
 
@@ -303,10 +303,10 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
 async def test_a_socket_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "sessions").write_text("")  # in place of the folder: what is to be written cannot be
-    door = TraderSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
     with pytest.raises(OutsideError, match=r"nothing can be written in .*run \(File exists\): make room"):
-        await door.open()
-    await door.close()
+        await operator_socket.open()
+    await operator_socket.close()
 
 
 def test_a_data_folder_that_may_not_be_looked_into_is_not_called_empty(ordinary_user: Path) -> None:
@@ -321,8 +321,8 @@ def test_a_session_whose_socket_is_not_ours_to_open_stays_listed(ordinary_user: 
     sessions = ordinary_user / "run" / "sessions"
     sessions.mkdir(parents=True)
     (ordinary_user / "x").mkdir()
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(ordinary_user / "x" / "operator.sock"))
+    with socket.socket(socket.AF_UNIX) as operator_socket:
+        operator_socket.bind(str(ordinary_user / "x" / "operator.sock"))
         entry = ListedSession(1, "b", "PAPER", "d", str(ordinary_user / "x" / "operator.sock"))
         (sessions / "x.json").write_bytes(msgspec.json.encode(entry))
         (ordinary_user / "x").chmod(0)
