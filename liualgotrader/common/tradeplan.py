@@ -188,7 +188,7 @@ def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
 def _check_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where}: there is no key `{key}`{nearest(key, known)}")
+            raise ConfigError(f"{where}: unknown key `{key}`{nearest(key, known)}")
 
 
 _WORDS = {
@@ -322,7 +322,7 @@ def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: 
     target = values.get("target_strategy_name")
     if target and strategies and target not in strategies:
         raise ConfigError(
-            f"{where} `target_strategy_name` is '{target}', which is no strategy{nearest(target, strategies)}"
+            f"{where} `target_strategy_name` is '{target}', which is not a strategy{nearest(target, strategies)}"
         )
     return found
 
@@ -333,7 +333,7 @@ def _check_schedule(schedule: Any, where: str) -> None:
     for window in schedule:
         for key in window:
             if key not in _WINDOW_KEYS:
-                raise ConfigError(f"{where} `schedule` has no key `{key}`{nearest(key, _WINDOW_KEYS)}")
+                raise ConfigError(f"{where} `schedule`: unknown key `{key}`{nearest(key, _WINDOW_KEYS)}")
         if not all(is_number(window.get(key)) for key in _WINDOW_KEYS):
             raise ConfigError(f"{where} `schedule` must be a list of tables with the minutes `start` and `duration`")
         if not 0 <= window["start"] < LONGEST_SESSION:

@@ -79,7 +79,7 @@ def _without_picks(plan: TradePlan, found: PlanFacts) -> Iterable[str]:
     for scanner in found.scanners:
         if scanner.target and names and scanner.target not in names:
             hint = nearest(scanner.target, names)
-            yield f"scanner {scanner.name} picks for '{scanner.target}', which is no strategy of the plan{hint}"
+            yield f"scanner {scanner.name} picks for '{scanner.target}', which is not a strategy of the plan{hint}"
     for name in called_for_symbols:
         if "" not in targets and name not in targets:
             yield f"no scanner picks for strategy {name}: every one has another `target_strategy_name`"

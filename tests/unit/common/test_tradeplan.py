@@ -112,9 +112,9 @@ def test_momentum_takes_both_names_of_its_change(load: Callable[[str], TradePlan
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("portfolio_valeu = 1\n" + STRATEGY, "there is no key `portfolio_valeu`; did you mean `portfolio_value`?"),
-        ("Strategies = 1\n" + STRATEGY, "there is no key `Strategies`; did you mean `strategies`?"),
-        ("xyzzy = 1\n" + STRATEGY, "there is no key `xyzzy`"),
+        ("portfolio_valeu = 1\n" + STRATEGY, "unknown key `portfolio_valeu`; did you mean `portfolio_value`?"),
+        ("Strategies = 1\n" + STRATEGY, "unknown key `Strategies`; did you mean `strategies`?"),
+        ("xyzzy = 1\n" + STRATEGY, "unknown key `xyzzy`"),
         ('risk = "low"\n' + STRATEGY, "`risk` must be a number, not text"),
         ("risk = true\n" + STRATEGY, "`risk` must be a number, not true or false"),
         ("risk = 2\n" + STRATEGY, "`risk` must be at most 1"),
@@ -133,12 +133,12 @@ def test_momentum_takes_both_names_of_its_change(load: Callable[[str], TradePlan
         ),
         ('[simulation]\nfees = "low"\n' + STRATEGY, "it may be none, regulatory, commission, all"),
         ("[simulation]\nlatency_ms = -1\n" + STRATEGY, "[simulation] `latency_ms` must be a number of at least 0"),
-        ("[simulation]\nfee = 1\n" + STRATEGY, "there is no key `fee`; did you mean `fees`?"),
+        ("[simulation]\nfee = 1\n" + STRATEGY, "unknown key `fee`; did you mean `fees`?"),
         ('link = "pipe"\n' + STRATEGY, "`link` cannot be 'pipe'; it may be seqpacket, queue"),
         ("consumers = -1\n" + STRATEGY, "`consumers` must be at least 0"),
         (
             STRATEGY + "[timings]\nrun_all_second = 1",
-            "[timings]: there is no key `run_all_second`; did you mean `run_all_seconds`?",
+            "[timings]: unknown key `run_all_second`; did you mean `run_all_seconds`?",
         ),
         (STRATEGY + "[timings]\nrun_all_seconds = 0", "[timings] `run_all_seconds` must be more than 0"),
         (STRATEGY + "[timings]\nfeed_mute_seconds = 0", "[timings] `feed_mute_seconds` must be more than 0"),
@@ -167,7 +167,7 @@ def test_momentum_takes_both_names_of_its_change(load: Callable[[str], TradePlan
         (STRATEGY + "schedule = [{start = 5, duration = inf}]", "[strategies.Breakout] `schedule` must be a list"),
         (
             STRATEGY + "schedule = [{start = 5, duraton = 3}]",
-            "`schedule` has no key `duraton`; did you mean `duration`?",
+            "`schedule`: unknown key `duraton`; did you mean `duration`?",
         ),
         (
             STRATEGY + MOMENTUM + "min_gap = 3\nmax_symbols = 0",
@@ -190,7 +190,7 @@ def test_momentum_takes_both_names_of_its_change(load: Callable[[str], TradePlan
         ),
         (
             STRATEGY + '[scanners.W]\nfilename = "s.py"\ntarget_strategy_name = "breakout"',
-            "[scanners.W] `target_strategy_name` is 'breakout', which is no strategy; did you mean `Breakout`?",
+            "[scanners.W] `target_strategy_name` is 'breakout', which is not a strategy; did you mean `Breakout`?",
         ),
         (STRATEGY + MOMENTUM, "[scanners.momentum] needs `today_change_percent`"),
         (STRATEGY + MOMENTUM + f"min_gap = {10**400}", "[scanners.momentum] `min_gap` must be a number"),

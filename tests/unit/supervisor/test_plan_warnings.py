@@ -46,7 +46,7 @@ def test_strategies_that_nothing_is_picked_for_are_named() -> None:
 
 def test_a_target_that_a_scanner_says_itself_and_that_is_no_strategy_is_told() -> None:
     doubts = warnings_about(plan(), PlanFacts((DAY,), (ScannerFacts("W", "Dya"), ALL)))
-    assert doubts == ["scanner W picks for 'Dya', which is no strategy of the plan; did you mean `Day`?"]
+    assert doubts == ["scanner W picks for 'Dya', which is not a strategy of the plan; did you mean `Day`?"]
 
 
 def test_places_that_a_replay_cannot_repeat_and_odd_values_are_told() -> None:
