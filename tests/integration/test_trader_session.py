@@ -237,7 +237,7 @@ def test_a_batch_whose_gateway_gives_up_stays_unfinished_until_one_has_looked_af
         code, out, err = finish(trader(behaviour={"order_gateway": "fail"}))
         assert (code, batch_in(out)) == (3, batch)
         assert err == (
-            "trader: the broker says no; ask it why. The batch stays unfinished, and what it left at the broker works on:"
+            "trader: the broker says no; ask it why. The batch stays unfinished, and what it left at the broker keeps working:"
             " the next `trader` takes it up\n"
         )
         assert rows(home, f"SELECT count(*) FROM batch WHERE batch_id = '{batch}' AND ended_at IS NULL") == [["1"]]
