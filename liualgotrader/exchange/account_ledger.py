@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 from liualgotrader.exchange.exchange_values import AccountSettings, Activity, CashActivity
 from liualgotrader.exchange.units import DOLLAR, VALUE_UNITS, divided, value_units
 
-Mark = Callable[[str], int]  # the price a symbol is valued at, 1e-4 dollars
+Marks = Mapping[str, int]  # the price each held symbol is valued at, 1e-4 dollars
 LOW_LONG = 25_000  # 2.50 dollars
 LOW_SHORT = 5 * DOLLAR
 
@@ -76,19 +76,19 @@ class AccountLedger(msgspec.Struct, kw_only=True):
         holding.quantity += signed_quantity
         return holding.quantity
 
-    def held(self) -> Iterable[tuple[str, Holding]]:
-        """Return what is not zero, in no order that means anything."""
-        return ((s, h) for s, h in self.holdings.items() if h.quantity)
+    def held(self) -> dict[str, Holding]:
+        """Return what is not zero by symbol, in no order that means anything."""
+        return {symbol: holding for symbol, holding in self.holdings.items() if holding.quantity}
 
     # --- overnight
 
-    def begin_session(self, mark: Mark) -> None:
+    def begin_session(self, marks: Marks) -> None:
         """Remember the day that ends: equity, margin, and the closes as the basis of today's gains."""
-        figures = valuation_of(self, mark, multiplier=1, is_marginable=lambda _: True)
+        figures = valuation_of(self, marks)
         self.last_equity = figures.equity
         self.last_maintenance = figures.maintenance
-        for symbol, holding in self.held():
-            holding.day_cost = holding.quantity * mark(symbol)
+        for symbol, holding in self.held().items():
+            holding.day_cost = holding.quantity * marks[symbol]
 
     def split(self, symbol: str, ratio: Decimal) -> None:
         """Multiply a holding by new shares per old; its cost stays."""
@@ -109,37 +109,40 @@ class Valuation(msgspec.Struct, frozen=True):
     short: int  # <= 0
     initial: int
     maintenance: int
-    weighted: int  # gross, what is not marginable counted `multiplier` times
+    gross: int
+    unmarginable: int  # the part of `gross` that is not marginable
+
+    def weighted(self, multiplier: int) -> int:
+        """Return the gross value, what is not marginable counted `multiplier` times."""
+        return self.gross + self.unmarginable * (multiplier - 1)
 
 
-def valuation_of(
-    ledger: AccountLedger, mark: Mark, *, multiplier: int, is_marginable: Callable[[str], bool]
-) -> Valuation:
-    """Return the account's figures; `multiplier` is the margin that the account has.
+def valuation_of(ledger: AccountLedger, marks: Marks, unmarginable: Container[str] = ()) -> Valuation:
+    """Return the account's figures; `unmarginable` are the symbols that must be paid in full.
 
     Source: Alpaca's margin page (Reg T initial 50 %, maintenance 30 % with the low-price rules).
     """
-    long = short = initial = maintenance = weighted = 0
-    for symbol, holding in ledger.held():
-        price = mark(symbol)
-        worth = holding.quantity * price
-        size = abs(worth)
-        if worth > 0:
-            long += worth
+    long = short = initial = maintenance = paid_in_full = 0
+    for symbol, price in marks.items():
+        quantity = ledger.holdings[symbol].quantity
+        size = abs(quantity) * price
+        if quantity > 0:
+            long += size
         else:
-            short += worth
-        marginable = is_marginable(symbol)
-        initial += size // 2 if marginable else size
-        weighted += size if marginable else size * multiplier
-        if not marginable or (holding.quantity > 0 and price < LOW_LONG):
+            short -= size
+        if symbol in unmarginable:
+            paid_in_full += size
+            initial += size
             maintenance += size
-        elif holding.quantity > 0:
-            maintenance += size * 3 // 10
+            continue
+        initial += size // 2
+        if quantity > 0:
+            maintenance += size if price < LOW_LONG else size * 3 // 10
         elif price < LOW_SHORT:
-            maintenance += max(abs(holding.quantity) * LOW_LONG, size)
+            maintenance += max(-quantity * LOW_LONG, size)
         else:
-            maintenance += max(abs(holding.quantity) * LOW_SHORT, size * 3 // 10)
-    return Valuation(ledger.cash + long + short, long, short, initial, maintenance, weighted)
+            maintenance += max(-quantity * LOW_SHORT, size * 3 // 10)
+    return Valuation(ledger.cash + long + short, long, short, initial, maintenance, long - short, paid_in_full)
 
 
 def is_above(equity: int, dollars: Decimal) -> bool:

@@ -53,7 +53,7 @@ class AdmissionChecks:
             venue, ledger = self._venue, account.ledger
             recent = [d for d in ledger.day_trades if d > venue.session_number - PATTERN_DAYS]
             is_day_trade = ledger.holdings[terms.symbol].bought_in == venue.session_number
-            is_poor = not is_above(venue.valuation(ledger, 1).equity, PATTERN_EQUITY)
+            is_poor = not is_above(venue.valuation(ledger).equity, PATTERN_EQUITY)
             if is_day_trade and is_poor and len(recent) >= PATTERN_TRADES:
                 raise Refusal.forbidden("trade denied due to pattern day trading protection", code=40310100)
         self._check_wash(account, terms, instead_of)
@@ -150,7 +150,7 @@ class AdmissionChecks:
     def _check_short(self, account: TradedAccount, terms: OrderTerms) -> None:
         venue, rules = self._venue, self._venue.rules
         asset = venue.assets[terms.symbol]
-        equity = venue.valuation(account.ledger, 1).equity
+        equity = venue.valuation(account.ledger).equity
         is_allowed = not account.ledger.settings.no_shorting and rules.margin_multiplier >= 2
         if not is_allowed or not is_above(equity, rules.minimum_margin_equity):
             raise Refusal.forbidden("account is not allowed to short")
@@ -214,15 +214,13 @@ class AdmissionChecks:
         cost = terms.notional if terms.notional is not None else (terms.quantity or 0) * per_share
         if terms.is_fractional and cost < VALUE_UNITS:
             raise Refusal.forbidden("cost basis must be >= minimal amount of order 1")
-        multiplier = venue.multiplier(account.ledger)
-        figures = venue.valuation(account.ledger, multiplier)
-        asset = venue.assets[terms.symbol]
-        weight = 1 if asset.marginable else multiplier
-        power = figures.equity * multiplier - figures.weighted - account.reservations.value(multiplier)
+        figures = venue.valuation(account.ledger)
+        multiplier = venue.multiplier(account.ledger, figures.equity)
+        weight = multiplier if terms.symbol in venue.unmarginable else 1
+        power = figures.equity * multiplier - figures.weighted(multiplier) - account.reservations.value(multiplier)
         if instead_of is not None:
             power += instead_of.leaves_value() * weight
-        gross = figures.long - figures.short
-        if cost * weight > power or gross > figures.equity * venue.rules.maximum_gross:
+        if cost * weight > power or figures.gross > figures.equity * venue.rules.maximum_gross:
             raise Refusal.forbidden(
                 "insufficient buying power",
                 buying_power=dollars(max(power, 0)),

@@ -10,7 +10,6 @@ from decimal import Decimal
 from fractions import Fraction
 
 from liualgotrader.common.money import price_units
-from liualgotrader.exchange.account_ledger import Mark
 from liualgotrader.exchange.units import shares, step_of
 from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
@@ -30,17 +29,9 @@ def turn_day(venue: ExchangeVenue) -> None:
                 venue.move_cash(account, "DIV", shares(held) * amount, session.pre_opens_at, symbol=symbol)
             _adjust(venue, account, symbol, Decimal(1), price_units(amount))
     for account in venue.accounts.values():
-        account.ledger.begin_session(_closing_mark(venue, account))
-
-
-def _closing_mark(venue: ExchangeVenue, account: TradedAccount) -> Mark:
-    current = venue.mark_for(account.ledger)
-
-    def mark(symbol: str) -> int:
-        close = venue.previous_close(symbol)
-        return current(symbol) if close is None else close
-
-    return mark
+        marks = venue.marks(account.ledger)
+        closes = {symbol: venue.previous_close(symbol) for symbol in marks}
+        account.ledger.begin_session(marks | {symbol: close for symbol, close in closes.items() if close is not None})
 
 
 def _adjust(venue: ExchangeVenue, account: TradedAccount, symbol: str, ratio: Decimal, dividend: int) -> None:

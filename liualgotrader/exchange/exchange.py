@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
-from operator import itemgetter
 from typing import TypeVar
 
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.events import Counts, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.common.money import ZERO
 from liualgotrader.exchange import state
-from liualgotrader.exchange.account_ledger import AccountLedger, Holding, is_above
+from liualgotrader.exchange.account_ledger import AccountLedger, is_above
 from liualgotrader.exchange.corporate import turn_day
 from liualgotrader.exchange.exchange_values import (
     AccountSettings,
@@ -89,7 +88,7 @@ class Exchange:
         """
         account = self._venue.find_account(account_id)
         self._timeline.run(now, before_requests=True)
-        return self._venue.view(self._requests.submit(account, request))
+        return self._requests.submit(account, request)
 
     def replace(self, account_id: str, order_id: str, now: int, changes: OrderChanges) -> OrderView:
         """Ask for other terms and return the new order; if the old one fills first, the new one is rejected.
@@ -99,7 +98,7 @@ class Exchange:
         account = self._venue.find_account(account_id)
         self._timeline.run(now, before_requests=True)
         old = self._venue.find_order(account_id, order_id)
-        return self._venue.view(self._requests.replace(account, old, changes))
+        return self._requests.replace(account, old, changes)
 
     def cancel(self, account_id: str, order_id: str, now: int) -> None:
         """Ask for cancellation, effective at `now` + latency; fills may come first. Raises `Refusal`."""
@@ -219,27 +218,25 @@ class Exchange:
     def positions(self, account_id: str) -> list[HeldPosition]:
         """Return what the account holds, by symbol."""
         account = self._venue.find_account(account_id)
-        return [
-            _position_view(self._venue, account, symbol, held)
-            for symbol, held in sorted(account.ledger.held(), key=itemgetter(0))
-        ]
+        marks = self._venue.marks(account.ledger)
+        return [_position_view(self._venue, account, symbol, mark) for symbol, mark in sorted(marks.items())]
 
     def position(self, account_id: str, symbol: str) -> HeldPosition:
         """Return one position. Raises `Refusal` 404 if there is none."""
         account = self._venue.find_account(account_id)
-        holding = account.ledger.holdings.get(symbol)
-        if holding is None or not holding.quantity:
+        mark = self._venue.marks(account.ledger).get(symbol)
+        if mark is None:
             raise Refusal.not_found("position does not exist")
-        return _position_view(self._venue, account, symbol, holding)
+        return _position_view(self._venue, account, symbol, mark)
 
     def account(self, account_id: str) -> AccountView:
         """Return the account's figures now."""
         venue, account = self._venue, self._venue.find_account(account_id)
         ledger, rules = account.ledger, venue.rules
-        multiplier = venue.multiplier(ledger)
-        figures = venue.valuation(ledger, multiplier)
+        figures = venue.valuation(ledger)
+        multiplier = venue.multiplier(ledger, figures.equity)
         reserved = account.reservations.value(multiplier)
-        power = max(figures.equity * multiplier - figures.weighted - reserved, 0)
+        power = max(figures.equity * multiplier - figures.weighted(multiplier) - reserved, 0)
         margin_allowed = is_above(figures.equity, rules.minimum_margin_equity)
         return AccountView(
             account_id=ledger.account_id,
@@ -310,9 +307,9 @@ def _between(activities: Sequence[AnyActivity], after: int | None, until: int | 
     return [a for a in activities if (after is None or a.at > after) and (until is None or a.at < until)]
 
 
-def _position_view(venue: ExchangeVenue, account: TradedAccount, symbol: str, holding: Holding) -> HeldPosition:
-    """Return one position at the current price."""
-    mark = venue.mark_for(account.ledger)(symbol)
+def _position_view(venue: ExchangeVenue, account: TradedAccount, symbol: str, mark: int) -> HeldPosition:
+    """Return one position at the price it is valued at."""
+    holding = account.ledger.holdings[symbol]
     lastday = venue.previous_close(symbol)
     quantity = holding.quantity
     worth = quantity * mark

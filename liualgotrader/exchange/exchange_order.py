@@ -6,9 +6,10 @@ from decimal import Decimal
 
 import msgspec
 
+from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Side
 from liualgotrader.exchange.exchange_values import FINAL_STATUSES, OrderView
-from liualgotrader.exchange.units import SHARE, dollars, optional_price, per_share, shares
+from liualgotrader.exchange.units import SHARE, dollars, per_share, price, shares
 
 _ENDS = {"filled", "canceled", "expired"}
 _INSTANTS = {
@@ -192,26 +193,27 @@ def stop_of_trail(order: ExchangeOrder) -> int | None:
 
 def view(order: ExchangeOrder, legs: tuple[OrderView, ...] = ()) -> OrderView:
     """Return the order as its owner sees it."""
-    intent = f"{order.side}_to_{'open' if order.opening else 'close'}"
+    side, limit, stop = order.side, order.limit, order.stop
+    intent = f"{side}_to_{'open' if order.opening else 'close'}"
     return OrderView(
         id=order.id,
         client_order_id=order.client_order_id,
         account_id=order.account_id,
         symbol=order.symbol,
-        side=order.side,
+        side=side,
         type=order.type,
         time_in_force=order.time_in_force,
         order_class=order.order_class,
         status=order.status,
         quantity=None if order.quantity is None else shares(order.quantity),
         notional=None if order.notional is None else dollars(order.notional),
-        filled_quantity=shares(order.filled),
+        filled_quantity=shares(order.filled) if order.filled else ZERO,
         filled_average_price=per_share(order.filled_value, order.filled) if order.filled else None,
-        limit_price=optional_price(order.limit),
-        stop_price=optional_price(order.stop),
-        trail_price=optional_price(order.trail),
+        limit_price=None if limit is None else price(limit),
+        stop_price=None if stop is None else price(stop),
+        trail_price=None if order.trail is None else price(order.trail),
         trail_percent=order.trail_percent,
-        hwm=optional_price(order.hwm),
+        hwm=None if order.hwm is None else price(order.hwm),
         extended_hours=order.extended,
         position_intent=intent,
         created_at=order.created_at,

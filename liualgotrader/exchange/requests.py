@@ -7,7 +7,7 @@ from decimal import Decimal
 from liualgotrader.common.clock import HOUR
 from liualgotrader.exchange.admission import Admission, AdmissionChecks, collar_of
 from liualgotrader.exchange.exchange_order import ExchangeOrder
-from liualgotrader.exchange.exchange_values import CancelResult, OrderChanges, OrderRequest, Refusal
+from liualgotrader.exchange.exchange_values import CancelResult, OrderChanges, OrderRequest, OrderView, Refusal
 from liualgotrader.exchange.order_terms import TIMES_IN_FORCE, OrderTerms, check_trail, read, tick
 from liualgotrader.exchange.timeline import Timeline, TimelineStep
 from liualgotrader.exchange.units import SHARE
@@ -26,7 +26,7 @@ class RequestHandler:
 
     # --- submit
 
-    def submit(self, account: TradedAccount, request: OrderRequest) -> ExchangeOrder:
+    def submit(self, account: TradedAccount, request: OrderRequest) -> OrderView:
         """Return the new order (the entry, or the target of an oco). Raises `Refusal`."""
         self._check_unique(account, request.client_order_id)
         terms = read(request, self._venue.assets.get(request.symbol), self._venue.rules)
@@ -48,8 +48,7 @@ class RequestHandler:
         self._timeline.schedule(order.arrives_at, TimelineStep.ARRIVE, order)
         for one in (order, *exits):
             self._venue.recount(one)
-        self._venue.emit(order.status, order)
-        return order
+        return self._venue.emit(order.status, order)
 
     def _check_unique(self, account: TradedAccount, client_order_id: str | None) -> None:
         if client_order_id is not None and client_order_id in account.ledger.client_ids:
@@ -118,7 +117,7 @@ class RequestHandler:
 
     # --- replace
 
-    def replace(self, account: TradedAccount, old: ExchangeOrder, changes: OrderChanges) -> ExchangeOrder:
+    def replace(self, account: TradedAccount, old: ExchangeOrder, changes: OrderChanges) -> OrderView:
         """Return the order that is to replace the old one. Raises `Refusal`."""
         venue = self._venue
         self._check_replaceable(old, changes)
@@ -137,8 +136,7 @@ class RequestHandler:
         venue.recount(old)
         self._timeline.schedule(new.arrives_at, TimelineStep.REPLACE, new)
         venue.emit("pending_replace", old)
-        venue.emit("pending_new", new)
-        return new
+        return venue.emit("pending_new", new)
 
     @staticmethod
     def _check_replaceable(old: ExchangeOrder, changes: OrderChanges) -> None:

@@ -91,11 +91,11 @@ class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
 
     def phase(self, at: int) -> Phase:
         """Return the phase of an instant; bounds belong to the phase they begin."""
-        if at < self.pre_opens_at or at >= self.post_closes_at:
-            return Phase.CLOSED
+        if self.opens_at <= at < self.closes_at:
+            return Phase.REGULAR
         if at < self.opens_at:
-            return Phase.PRE
-        return Phase.REGULAR if at < self.closes_at else Phase.POST
+            return Phase.PRE if at >= self.pre_opens_at else Phase.CLOSED
+        return Phase.POST if at < self.post_closes_at else Phase.CLOSED
 
     def phase_began_at(self, at: int) -> int:
         """Return when the phase of `at` began; after-hours go on with the quotes of the day."""

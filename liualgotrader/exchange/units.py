@@ -49,11 +49,6 @@ def price(units: int) -> Decimal:
     return Decimal(units // CENT_STEP).scaleb(-2) if units % CENT_STEP == 0 else from_price_units(units)
 
 
-def optional_price(units: int | None) -> Decimal | None:
-    """Return a price as US dollars, None for none."""
-    return None if units is None else price(units)
-
-
 def ratio(numerator: int, denominator: int) -> Decimal:
     """Return a quotient to 10 decimals, zero where there is nothing to divide by."""
     if not denominator:
