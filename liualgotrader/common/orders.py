@@ -19,10 +19,10 @@ class Side(StrEnum):
     BUY = "buy"
     SELL = "sell"
 
-    @property
-    def sign(self) -> int:
-        """+1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
+    sign: int  # +1 for a buy, -1 for a sell
+
+    def __init__(self, word: str) -> None:
+        self.sign = 1 if word == "buy" else -1
 
     @property
     def opposite(self) -> Side:
@@ -60,22 +60,13 @@ class OrderState(StrEnum):
     REJECTED = "rejected"
     REFUSED = "refused"
 
-    @property
-    def is_final(self) -> bool:
-        """Whether the order has ended (a late fill is still booked)."""
-        return self in FINAL_STATES
+    is_final: bool  # whether the order has ended (a late fill is still booked)
+
+    def __init__(self, word: str) -> None:
+        self.is_final = word in ("filled", "canceled", "expired", "replaced", "rejected", "refused")
 
 
-FINAL_STATES = frozenset(
-    {
-        OrderState.FILLED,
-        OrderState.CANCELED,
-        OrderState.EXPIRED,
-        OrderState.REPLACED,
-        OrderState.REJECTED,
-        OrderState.REFUSED,
-    }
-)
+FINAL_STATES = frozenset(state for state in OrderState if state.is_final)
 
 
 # --- from a consumer to the order gateway -------------------------------------------------------

@@ -221,7 +221,7 @@ class CarriedPosition(msgspec.Struct, frozen=True):
     entry_stop: Decimal | None = None
 
 
-class SignalRow(msgspec.Struct, frozen=True):
+class SignalRow(msgspec.Struct, frozen=True, gc=False):
     """A strategy wanted something, whether it was carried out or not."""
 
     batch_id: str

@@ -112,7 +112,8 @@ def plain_text(value: object) -> str:
     >>> plain_text("broken \ud800 file\0")
     'broken ? file'
     """
-    return str(value)[:_LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
+    text = str(value)[:_LONGEST].replace("\0", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def described(wanted: WantedOrder, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:

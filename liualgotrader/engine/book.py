@@ -184,9 +184,13 @@ class TrackedOrder:
         That is the oldest that may still trade, while its replacement is only asked for; else the one that ended last.
         """
         handle = self.handle
-        alive = [name for name, state in self.states.items() if state is None or not state.is_final]
-        ended = [name for name, state in self.states.items() if state not in _TOOK_NO_PART]
-        current = (alive[:1] or ended[-1:] or list(self.states)[-1:])[0]
+        alive = ended = newest = ""
+        for newest, state in self.states.items():
+            if state is None or not state.is_final:
+                alive = alive or newest
+            if state not in _TOOK_NO_PART:
+                ended = newest
+        current = alive or ended or newest
         handle.open, handle.state = bool(alive), self.states[current]
         terms = self.terms.get(current)
         if terms is None:

@@ -101,7 +101,7 @@ class AccountLedger(msgspec.Struct, kw_only=True):
         self.cash_activities.append(activity)
 
 
-class Valuation(msgspec.Struct, frozen=True):
+class Valuation(msgspec.Struct, frozen=True, gc=False):
     """The account's figures at the marks, value units."""
 
     equity: int

@@ -24,7 +24,7 @@ PATTERN_DAYS = 5
 PATTERN_TRADES = 3
 
 
-class Admission(msgspec.Struct, frozen=True):
+class Admission(msgspec.Struct, frozen=True, gc=False):
     """What the checks found out about an order."""
 
     opening: bool

@@ -31,7 +31,7 @@ class AssetTerms(msgspec.Struct, frozen=True):
     marginable: bool = True
 
 
-class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
+class OrderRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order as a caller asks for it; nothing is checked before `Exchange.submit` does.
 
     Exactly one of `quantity` (shares) and `notional` (US dollars) is given. For class `oco` the
@@ -71,7 +71,7 @@ class OrderChanges(msgspec.Struct, frozen=True, kw_only=True):
     client_order_id: str | None = None
 
 
-class OrderView(msgspec.Struct, frozen=True, kw_only=True):
+class OrderView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order as it stands. `status` is the vendor's word; None instants have not happened.
 
     `quantity` is None for orders by notional. `legs` are the exits of a bracket or oto, the stop of an oco.
@@ -119,7 +119,7 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
         return self.status not in FINAL_STATUSES
 
 
-class Execution(msgspec.Struct, frozen=True, kw_only=True):
+class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Shares changed hands. `position_quantity` is the account's signed position after it."""
 
     execution_id: str  # a UUID
@@ -138,7 +138,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     synthetic: bool = False  # priced without a quote: last trade plus or minus half a tick
 
 
-class Update(msgspec.Struct, frozen=True, kw_only=True):
+class Update(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message of an account's order stream; `order` is the state after the event.
 
     `sequence` counts the account's updates, 1 upwards, without holes. `event` is the vendor's word:
@@ -213,7 +213,7 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_margin_multiplier: int = 4
 
 
-class Activity(msgspec.Struct, frozen=True, kw_only=True):
+class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A FILL record of an account; ids sort by time. `id` is `YYYYMMDDHHMMSSmmm::uuid` (UTC)."""
 
     id: str

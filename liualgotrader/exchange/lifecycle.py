@@ -63,8 +63,10 @@ class Lifecycle:
         event = "fill" if done else "partial_fill"
         ledger.activities.append(Activity.of(execution, event, activity_id(venue.now, execution.execution_id)))
         changed = self._exits_after(order, quantity, done=done)
-        for one in (order, *(other for _, other in changed)):
-            venue.recount(one)
+        if not done:  # else it has been recounted when it stopped working
+            venue.recount(order)
+        for _, other in changed:
+            venue.recount(other)
         venue.emit(event, order, execution)
         for other_event, other in changed:
             venue.emit(other_event, other)

@@ -29,8 +29,10 @@ class Matcher:
         venue = self._venue
         market = venue.market(order.symbol)
         order.working_at = venue.now
+        was_held = order.status == "held"  # and reserved nothing
         order.become("new", venue.now)
-        venue.recount(order)
+        if was_held:
+            venue.recount(order)
         if order.type == "trailing_stop":
             order.hwm = order.hwm or venue.current_price(order.symbol)
             order.stop = stop_of_trail(order)

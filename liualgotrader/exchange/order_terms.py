@@ -23,7 +23,7 @@ LONGEST_ID = 128
 LARGEST = 1_000_000_000  # of any price, quantity or notional
 
 
-class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
+class OrderTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order request in the exchange's integers, well formed."""
 
     symbol: str

@@ -144,11 +144,13 @@ def catch_up(state: DeskState, order: DeskOrder) -> None:
         if ending is OrderState.REJECTED:
             _reopen_predecessor(state, order)
         return
+    step = None
     if order.filled >= order.quantity:
-        state.move(order, OrderStep.FILLED, at=order.seen_at)
+        step = OrderStep.FILLED
     elif order.filled and not order.state.is_final:
-        state.move(order, OrderStep.PARTIALLY_FILLED, at=order.seen_at)
-    state.keep(order)
+        step = OrderStep.PARTIALLY_FILLED
+    if step is None or not state.move(order, step, at=order.seen_at):
+        state.keep(order)
 
 
 # --- answers to what we asked -----------------------------------------------------------------------

@@ -351,10 +351,9 @@ def held_by_exits(orders: Sequence[DeskOrder], side: Side) -> Decimal:
 
 def worst_price(intent: OrderIntent, mark: Decimal) -> Decimal:
     """Return the price in dollars at which limits count an order: its own terms where those cost more than the mark."""
-    own = [p for p in (intent.limit_price, intent.stop_price) if p is not None]
     if intent.type is OrderType.LIMIT and intent.side is Side.BUY and intent.limit_price is not None:
         return intent.limit_price
-    return max([mark, *own])
+    return max(mark, intent.limit_price or mark, intent.stop_price or mark)
 
 
 def order_row(order: DeskOrder, batch_id: str, algo_run_id: int, generation: int) -> OrderRow:

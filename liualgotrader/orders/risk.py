@@ -31,7 +31,7 @@ FOREIGN_BOOT = 10  # an intent valid for longer than this many exit lifetimes wa
 _limit = lru_cache(exact)  # the same few figures, again and again
 
 
-class OtherOrder(msgspec.Struct, frozen=True):
+class OtherOrder(msgspec.Struct, frozen=True, gc=False):
     """A working order in the same symbol, as far as crossing it matters."""
 
     side: Side
@@ -40,7 +40,7 @@ class OtherOrder(msgspec.Struct, frozen=True):
     is_leg: bool
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
+class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One order before the desk, and all that its rules look at. Money in US dollars, quantities in shares."""
 
     intent: OrderIntent
