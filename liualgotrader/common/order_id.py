@@ -29,11 +29,11 @@ class OrderId(NamedTuple):
         >>> OrderId.parse("somebody-else's")
         """
         parts = text.split("-")
-        if len(parts) < 4 or parts[0] != "liu" or not (parts[2].isdigit() and parts[3].isdigit()):
+        if len(parts) < 4 or parts[0] != "liu" or not (parts[2].isdecimal() and parts[3].isdecimal()):
             return None
         if len(parts) == 4:
             return cls(parts[1], int(parts[2]), int(parts[3]))
-        counts = {part[0]: int(part[1:]) for part in reversed(parts[4:]) if part[1:].isdigit()}
+        counts = {part[0]: int(part[1:]) for part in reversed(parts[4:]) if part[1:].isdecimal()}
         return cls(parts[1], int(parts[2]), int(parts[3]), counts.get("d", 0), counts.get("r", 0))
 
     def __str__(self) -> str:

@@ -96,7 +96,7 @@ def _make(plan: SessionPlan, slot: SlotPlan, services: SessionServices, loader: 
         ref_run_id=slot.algo_run_id,
         seed=f"{plan.seed}/{slot.strategy}/{slot.slot}/random",
     )
-    strategy.enter(services, slot.algo_run_id, slot.account_id)
+    strategy.join_session(services, slot.algo_run_id, slot.account_id)
     file = source_of(strategy)
     for sentence in outside_reads(file) if file is not None else ():
         warn(log, "outside_read", strategy=slot.strategy, found=sentence)

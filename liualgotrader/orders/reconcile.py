@@ -189,10 +189,10 @@ def _compare_positions(state: DeskState, snapshot: BrokerSnapshot) -> None:
     for symbol in sorted({*held, *positions.symbols(), *view.foreign, *state.quarantine.reasons, *view.unopened}):
         if symbol in view.unread or ("" in unread and symbol not in held):
             view.doubt(symbol, again=False)
-        elif view.open_symbol(symbol):
-            _record_foreign(state, held, {symbol})
         elif (moved := state.has_moved(symbol)) or any(o.missing for o in state.orders.in_symbol(symbol)):
             view.doubt(symbol, again=moved)
+        elif view.open_symbol(symbol):
+            _record_foreign(state, held, {symbol})
         else:
             _compare_shares(
                 state, symbol, held.get(symbol, ZERO) - positions.ours(symbol) - view.foreign.get(symbol, ZERO)

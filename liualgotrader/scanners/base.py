@@ -49,7 +49,7 @@ class Scanner(ABC):
     def __repr__(self) -> str:
         return self.name
 
-    def enter(
+    def join_session(
         self,
         *,
         data_api: MarketHistory,

@@ -176,7 +176,7 @@ class ScannersRunner:
                 scanner = made[index] = make_scanner(
                     self._dependencies.make_loader(), name, table, Path(plan.tradeplan_dir), seed=f"{plan.seed}/{name}"
                 )
-                scanner.enter(
+                scanner.join_session(
                     data_api=self._dependencies.data,
                     now=self._child.clock.now,
                     opens_at=plan.hours.opens_at,

@@ -104,7 +104,7 @@ class Strategy:
 
     # --- life --------------------------------------------------------------------------------------
 
-    def enter(self, services: SessionServices, run_id: int | None, account_id: int | None) -> None:
+    def join_session(self, services: SessionServices, run_id: int | None, account_id: int | None) -> None:
         """Start in a session with what the process provides; called once, before `create`."""
         self._services = services
         self.algo_run.run_id = run_id

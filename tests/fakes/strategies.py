@@ -107,7 +107,7 @@ class Play:
         self._batches = 0
         homes = set(run_all)
         for slot, strategy in enumerate(strategies, start=1):
-            strategy.enter(SessionServices(hours, self.keys, _no_balance), slot, None)
+            strategy.join_session(SessionServices(hours, self.keys, _no_balance), slot, None)
             self.engine.add(SlotPlan(slot, strategy.name, 0, slot, run_all=strategy.name in homes), strategy)
             self._seq[slot] = 0
         for order, price in earlier:

@@ -60,6 +60,9 @@ def test_yesterdays_positions_and_shares_that_are_not_ours_stand_in_the_summary(
         rows = {line.split()[0]: line for line in summary.splitlines() if line.startswith(("Holder", "Leftover"))}
         assert re.search(r" 2 +market close", rows["Holder"])
         assert re.search(r" 0 +market close", rows["Leftover"])
-        assert f"WARNING {first} is quarantined: the broker holds 5 shares more than our books say. Look at" in summary
+        assert (
+            f"WARNING {first} is quarantined: the broker holds 5 shares more than our books say. Check its orders"
+            in summary
+        )
         assert f"trader: the account differs from our books in {first}: see the warnings of the summary" in summary
         run.nothing_is_left()

@@ -78,7 +78,7 @@ async def test_a_new_scanner_loads_and_picks_what_traded_the_most_dollars(
     assert "trader --simulate --tradeplan" in capsys.readouterr().out
     scanner = make_scanner(None, "MostTraded", plan.scanners["MostTraded"])
     figures = {"A": (10.0, 100.0), "B": (20.0, 60.0), "C": (4.99, 10_000.0), "D": (30.0, None)}
-    scanner.enter(data_api=cast(Any, Vendor(figures)), now=lambda: 0, opens_at=0)
+    scanner.join_session(data_api=cast(Any, Vendor(figures)), now=lambda: 0, opens_at=0)
     assert await scanner.run() == ["B", "A"]
     assert scanner.recurrence == timedelta(minutes=5)
 

@@ -84,7 +84,7 @@ def trade_the_day(seed: int) -> tuple[Play, float]:
     play = Play(*strategies, events=plan.events, hours=hours, run_all=homes, history=day.history)
     scanners = [make_scanner(None, name, table) for name, table in plan.scanners.items()]
     for scanner in scanners:
-        scanner.enter(data_api=day, now=lambda: day.now, opens_at=tape.opens_at)  # type: ignore[arg-type]
+        scanner.join_session(data_api=day, now=lambda: day.now, opens_at=tape.opens_at)  # type: ignore[arg-type]
     most = 0.0
     for number in range((liquidates_at - tape.opens_at) // MINUTE):
         day.now = play.now = tape.opens_at + number * MINUTE

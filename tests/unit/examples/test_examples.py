@@ -192,6 +192,6 @@ class Market:
 
 async def test_the_demos_scanner_picks_the_most_dollars_of_the_day_before() -> None:
     scanner = a_scanner(plan_of("demo"), "Liquid", count=2)
-    scanner.enter(data_api=Market(), now=lambda: HOURS.opens_at, opens_at=HOURS.opens_at)  # type: ignore[arg-type]
+    scanner.join_session(data_api=Market(), now=lambda: HOURS.opens_at, opens_at=HOURS.opens_at)  # type: ignore[arg-type]
     assert await scanner.run() == ["CC", "AA"]  # 6000 $, then 5000 $ twice, by symbol
     assert (scanner.recurrence, scanner.target_strategy_name) == (timedelta(minutes=30), "VwapReversion")

@@ -74,7 +74,7 @@ class Market:
 def a_scanner(*seen: Seen, minutes: float = 20.0, **settings: Any) -> Scanner:
     scanner = make_scanner(None, "momentum", {**SETTINGS, **settings})
     now = OPENS_AT + round(minutes * MINUTE)
-    scanner.enter(data_api=Market(*seen), now=lambda: now, opens_at=OPENS_AT)  # type: ignore[arg-type]
+    scanner.join_session(data_api=Market(*seen), now=lambda: now, opens_at=OPENS_AT)  # type: ignore[arg-type]
     return scanner
 
 
@@ -129,7 +129,8 @@ async def test_nothing_is_picked_before_its_minutes_have_passed(minutes: float, 
 async def test_older_plans_say_min_gap() -> None:
     settings = {key: value for key, value in SETTINGS.items() if key != "today_change_percent"}
     scanner = make_scanner(None, "momentum", {**settings, "min_gap": 5.1})
-    scanner.enter(data_api=Market(Seen(), Seen("BB", opened=22.0)), now=lambda: OPENS_AT + HOUR, opens_at=OPENS_AT)  # type: ignore[arg-type]
+    market = Market(Seen(), Seen("BB", opened=22.0))
+    scanner.join_session(data_api=market, now=lambda: OPENS_AT + HOUR, opens_at=OPENS_AT)  # type: ignore[arg-type]
     assert await scanner.run() == ["BB"]
 
 
@@ -148,7 +149,7 @@ async def test_without_recurrence_it_picks_once_at_its_minute() -> None:
     assert scanner.recurrence == timedelta(minutes=15)
     assert await scanner.run() == []
     for expected in (["AA"], []):
-        scanner.enter(data_api=scanner.data_api, now=lambda: OPENS_AT + 15 * MINUTE, opens_at=OPENS_AT)
+        scanner.join_session(data_api=scanner.data_api, now=lambda: OPENS_AT + 15 * MINUTE, opens_at=OPENS_AT)
         assert await scanner.run() == expected
 
 
@@ -162,7 +163,9 @@ async def test_it_says_once_which_symbols_have_no_previous_close() -> None:
     said: list[str] = []
     unknown = [Seen(f"U{i}", close_before=None) for i in range(6)]
     scanner = a_scanner(Seen(), *unknown, Seen("ZERO", close_before=0.0), recurrence=5)
-    scanner.enter(data_api=scanner.data_api, now=lambda: OPENS_AT + 20 * MINUTE, opens_at=OPENS_AT, tell=said.append)
+    scanner.join_session(
+        data_api=scanner.data_api, now=lambda: OPENS_AT + 20 * MINUTE, opens_at=OPENS_AT, tell=said.append
+    )
     assert [await scanner.run(), await scanner.run()] == [["AA"], ["AA"]]
     [line] = said
     assert line.startswith("cannot pick 7 of 8 symbols, whose previous close is unknown")
@@ -172,7 +175,9 @@ async def test_it_says_once_which_symbols_have_no_previous_close() -> None:
 async def test_it_has_nothing_to_say_where_every_close_is_known() -> None:
     said: list[str] = []
     scanner = a_scanner(Seen())
-    scanner.enter(data_api=scanner.data_api, now=lambda: OPENS_AT + 20 * MINUTE, opens_at=OPENS_AT, tell=said.append)
+    scanner.join_session(
+        data_api=scanner.data_api, now=lambda: OPENS_AT + 20 * MINUTE, opens_at=OPENS_AT, tell=said.append
+    )
     await scanner.run()
     assert said == []
 

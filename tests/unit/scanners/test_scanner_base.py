@@ -88,5 +88,5 @@ def test_inside_a_session_a_scanner_knows_time_and_data(folder: Path) -> None:
         with pytest.raises(RuntimeError, match="only inside a session"):
             outside()
     data = object()
-    scanner.enter(data_api=data, now=lambda: 100 * MINUTE, opens_at=85 * MINUTE)  # type: ignore[arg-type]
+    scanner.join_session(data_api=data, now=lambda: 100 * MINUTE, opens_at=85 * MINUTE)  # type: ignore[arg-type]
     assert (scanner.data_api, scanner.minutes_from_open()) == (data, 15.0)

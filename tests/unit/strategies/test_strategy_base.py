@@ -38,7 +38,7 @@ def a_strategy(
     async def balance_of(account_id: int) -> float:
         return balance
 
-    strategy.enter(SessionServices(hours, DictKeys(), balance_of), 7, None)
+    strategy.join_session(SessionServices(hours, DictKeys(), balance_of), 7, None)
     return strategy
 
 
