@@ -12,7 +12,7 @@ import pytest
 
 from liualgotrader.common.orders import OrderState, UnreadRow
 from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest
-from liualgotrader.orders import BrokerSnapshot, KillSwitch, LookUp, Warn
+from liualgotrader.orders import BrokerSnapshot, Carried, KillSwitch, LookUp, Reconnected, Warn
 from tests.fakes.broker import OPEN, World
 
 D = Decimal
@@ -96,6 +96,30 @@ def test_what_is_not_ours_is_told_apart_once_it_can_be_read() -> None:
     for _ in range(2):
         compare(world)
     assert (world.desk.state.broker_view.foreign, world.desk.state.quarantine.reasons) == ({"MSFT": 3}, {})
+
+
+def test_shares_that_we_sell_between_question_and_answer_do_not_count_as_not_ours() -> None:
+    world = World()
+    world.exchange.submit("me", OrderRequest(symbol="MSFT", side="buy", type="market", quantity=D(15)), world.now)
+    world.now += 10**9
+    world._collect()
+    world.tell(Carried(1, "MSFT", D(10), D(100)))  # so 5 of the 15 are not ours
+    world.commands.clear()
+    compare(world, position="MSFT")
+    world.tell(Reconnected())
+    while not any(isinstance(answer, BrokerSnapshot) for answer in world.answers):
+        world.carry_out()
+    [books] = [answer for answer in world.answers if isinstance(answer, BrokerSnapshot)]
+    world.answers.remove(books)
+    sold = world.order(1, "sell", 10, "MSFT")
+    settle(world)
+    assert (world.states(sold)[-1], world.held(1, "MSFT")) == ("filled", 0)
+    assert [p.quantity for p in books.positions if p.symbol == "MSFT"] == [15]
+    world.tell(books)
+    assert "MSFT" not in world.desk.state.broker_view.foreign
+    for _ in range(2):
+        compare(world)
+    assert (world.desk.state.broker_view.foreign, world.desk.state.quarantine.reasons) == ({"MSFT": 5}, {})
 
 
 def test_books_are_not_opened_while_a_position_does_not_say_its_symbol() -> None:
