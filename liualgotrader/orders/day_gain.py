@@ -65,10 +65,7 @@ class SymbolDay:
 
     def gain(self, mark: Decimal | None) -> Decimal:
         """Return what it has gained at `mark`; nothing as long as no price has been seen."""
-        base, newest = self.close or self.first, mark or self.first
-        if (self.opening and base is None) or (self.held and newest is None):
-            return ZERO
-        return self.held * (newest or ZERO) - self.opening * (base or ZERO) - self.paid
+        return self._gain(self.close or self.first, mark or self.first)
 
     def confirmed_gain(self, mark: Decimal | None) -> Decimal:
         """Return the gain that no single wrong price or close can have made smaller."""
@@ -76,7 +73,10 @@ class SymbolDay:
         if not self._is_confirmed:
             prices += [self.first, self.close]
         bases = [self.close] if self.close_confirmed else [self.first, *self.earliest]
-        newest, base = _best([p for p in prices if p], self.held), _best([p for p in bases if p], -self.opening)
+        return self._gain(_best([p for p in bases if p], -self.opening), _best([p for p in prices if p], self.held))
+
+    def _gain(self, base: Decimal | None, newest: Decimal | None) -> Decimal:
+        """Return the gain from `base` to `newest`; nothing while one that counts is not known."""
         if (self.opening and base is None) or (self.held and newest is None):
             return ZERO
         return self.held * (newest or ZERO) - self.opening * (base or ZERO) - self.paid
