@@ -107,7 +107,7 @@ class SessionFigures:
             elapsed_seconds=(machine_now() - self._began) / SECOND,
             events_per_second=self._events.per_ns(events) * SECOND,
             processes=processes,
-            strategies=tuple(self._strategies(facts.realized if facts is not None else {}, positions)),
+            strategies=tuple(self._strategies(facts, positions)),
             waiting_for=self._market.waiting_for() if self._market else (),
             facts=facts,
             positions=positions,
@@ -135,22 +135,23 @@ class SessionFigures:
                     found[name.removeprefix(prefix)] += int(value)
         return found
 
-    def _strategies(self, realized: Mapping[str, Decimal], positions: Sequence[PositionLine]) -> list[StrategyView]:
-        held = self.held()
+    def _strategies(self, facts: GatewayFacts | None, positions: Sequence[PositionLine]) -> list[StrategyView]:
+        realized = facts.realized if facts is not None else {}
         stored = Counter(t.strategy for t in self._trades)
         reported = self._counted(FILLS_OF)  # by the gateway, before their rows are there
         refused = self._counted(REFUSED_OF)
         views: list[StrategyView] = []
         for found in summarize(self._names, self._trips).strategies:
             name = found.strategy
-            opened = sum((p.gain or ZERO for p in positions if p.strategy == name), ZERO).quantize(CENT)
+            mine = [p for p in positions if p.strategy == name]
+            opened = sum((p.gain or ZERO for p in mine), ZERO).quantize(CENT)
             ended = dict.fromkeys(s.stopped for s in self._stack.plan.slots if s.strategy == name and s.stopped)
             views.append(
                 StrategyView(
                     name=name,
                     fills=max(stored[name], reported[name]),
                     trips=found.trips,
-                    open_positions=found.open_positions if held is None else sum(who == name for who, _ in held),
+                    open_positions=found.open_positions if facts is None else len({p.symbol for p in mine}),
                     gain=realized.get(name, found.gain).quantize(CENT) + opened,
                     open_gain=opened,
                     ended=", ".join(ended),
