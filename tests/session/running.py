@@ -96,9 +96,9 @@ class TraderRun:
 
     def _pages(self) -> list[tuple[Path, int]]:
         found = []
-        for path in self.home.glob("run/**/page"):
+        for folder, _, names in os.walk(self.home / "run"):  # folders vanish meanwhile: `glob` would raise
             with suppress(FileNotFoundError):
-                found.append((path, path.stat().st_ino))
+                found += [(path := Path(folder, name), path.stat().st_ino) for name in names if name == "page"]
         return found
 
     def wait_for_market(self, clock: str, seconds: float = GUARD_SECONDS, day: date = DAY) -> None:
