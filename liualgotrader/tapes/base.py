@@ -16,7 +16,8 @@ from liualgotrader.common.calendar import FIRST_DAY, TradingSession, session_of,
 from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, Counts
-from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades, take
+from liualgotrader.common.market_columns import take
+from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
 MOST_JUMPS = 12  # symbols that are named

@@ -8,45 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, TradeTick
+from liualgotrader.common.market_columns import Floats, Ints, QuoteColumns, TradeColumns, between, joined, take
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 TapeEvent = TradeTick | Quote | Status
 
 BLOCK = 16_384  # events made at a time
 ROUND_LOT = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class QuoteColumns:
-    """Best bid and offer over time; `at` does not fall. A side without a quote is 0.0 with size 0."""
-
-    at: Ints
-    bid: Floats
-    bid_size: Floats
-    ask: Floats
-    ask_size: Floats
-    flags: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class TradeColumns:
-    """Prints over time; `at` does not fall, `flags` are `Counts`."""
-
-    at: Ints
-    price: Floats
-    size: Floats
-    flags: Ints
-
-
-Columns = TypeVar("Columns", QuoteColumns, TradeColumns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +29,6 @@ class SymbolColumns:
     quotes: QuoteColumns
     trades: TradeColumns
     statuses: tuple[Status, ...] = ()
-
-
-def no_quotes() -> QuoteColumns:
-    """Return quote columns without a row."""
-    none, ints = np.zeros(0), np.zeros(0, np.int64)
-    return QuoteColumns(ints, none, none, none, none, ints)
-
-
-def no_trades() -> TradeColumns:
-    """Return trade columns without a row."""
-    none, ints = np.zeros(0), np.zeros(0, np.int64)
-    return TradeColumns(ints, none, none, ints)
 
 
 def quotes_from_trades(trades: TradeColumns) -> QuoteColumns:
@@ -94,17 +54,6 @@ def quotes_from_trades(trades: TradeColumns) -> QuoteColumns:
     )
 
 
-def take(columns: Columns, rows: slice | NDArray[Any]) -> Columns:
-    """Return the rows that a slice, row numbers or a mask name."""
-    return type(columns)(*(getattr(columns, name)[rows] for name in columns.__slots__))
-
-
-def between(columns: Columns, start: int, end: int) -> Columns:
-    """Return the rows with start <= at < end, without copying."""
-    first, last = np.searchsorted(columns.at, [start, end]).tolist()
-    return take(columns, slice(first, last))
-
-
 def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[TapeEvent]:
     """Yield the events of all symbols with start <= at < end, by time.
 
@@ -128,8 +77,8 @@ class _Stream:
 
     def __init__(self, symbols: Sequence[SymbolColumns]) -> None:
         self._names = [s.symbol for s in symbols]
-        self._quotes = _joined([s.quotes for s in symbols])
-        self._trades = _joined([s.trades for s in symbols])
+        self._quotes = joined([s.quotes for s in symbols])
+        self._trades = joined([s.trades for s in symbols])
         self._statuses = [status for s in symbols for status in s.statuses]
         self._quote_names = np.repeat(np.arange(len(symbols)), [len(s.quotes.at) for s in symbols])
         self._trade_names = np.repeat(np.arange(len(symbols)), [len(s.trades.at) for s in symbols])
@@ -174,11 +123,6 @@ class _Stream:
             place[is_trade] = np.arange(len(trades)) + len(quotes)
             place[is_status] = np.arange(len(quotes) + len(trades), len(codes))
             yield from [made[i] for i in place.tolist()]
-
-
-def _joined(parts: Sequence[Columns]) -> Columns:
-    kind = type(parts[0])
-    return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in kind.__slots__))
 
 
 def trades_from_bars(opened_at: Ints, prices: Sequence[Floats], volume: Floats, interval: int) -> TradeColumns:

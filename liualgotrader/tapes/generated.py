@@ -22,8 +22,9 @@ from liualgotrader.common.calendar import TradingSession, previous_sessions
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, BarSource, TradeTick
+from liualgotrader.common.market_columns import Floats
 from liualgotrader.tapes.base import ColumnTape, TapeAsset, chosen_symbols, played_session
-from liualgotrader.tapes.columns import Floats, SymbolColumns, merged
+from liualgotrader.tapes.columns import SymbolColumns, merged
 from liualgotrader.tapes.generated_events import fixed_events, minute_weights, symbol_columns
 from liualgotrader.tapes.generated_profile import LEAST_PRICE, MOST_SYMBOLS, Draws, Purpose, SymbolProfile, profiles
 from liualgotrader.tapes.minute_bars import bars_of, sum_of

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.events import Counts, Status
-from liualgotrader.tapes.columns import Floats, Ints, QuoteColumns, SymbolColumns, TradeColumns
+from liualgotrader.common.market_columns import Floats, Ints, QuoteColumns, TradeColumns
+from liualgotrader.tapes.columns import SymbolColumns
 from liualgotrader.tapes.generated_profile import LEAST_PRICE, Draws, Role, SymbolProfile, broken_line
 
 PRE_MARKET_QUOTES = 12

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from liualgotrader.tapes.columns import Floats, Ints
+from liualgotrader.common.market_columns import Floats, Ints
 
 # Consonant, vowel, consonant, vowel: easy to say, and rarely a real ticker.
 _PARTS = ("JQXZ", "AEIOU", "BDFGKLMNRSTV", "AIOU")

@@ -9,24 +9,37 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from liualgotrader.common.calendar import TradingSession, new_york
-from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, SECOND
+from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, TradingSession, day_of, new_york, sessions
+from liualgotrader.common.clock import DAY, HOUR, MILLISECOND, MINUTE, NEVER, SECOND
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Counts
-from liualgotrader.tapes.columns import Floats, Ints, QuoteColumns, TradeColumns
+from liualgotrader.common.events import SYMBOL_RULE, Counts, is_symbol
+from liualgotrader.common.market_columns import (
+    BarColumns,
+    Floats,
+    Ints,
+    QuoteColumns,
+    TradeColumns,
+    between,
+    joined,
+    mean_price,
+    take,
+)
 from liualgotrader.tapes.conditions import CLOSING_PRINT, OPENING_PRINT, counts_of
+from liualgotrader.tapes.minute_bars import session_bars
+from liualgotrader.tapes.splits import Dividend, Split, lean_dividends, lean_splits
 from liualgotrader.tapes.tables import MOST_PRICE, MOST_SHARES, bar_text, impossible_bar
 
 PRICE_SCALE = 10_000.0
 INTERVALS = {"second": SECOND, "minute": MINUTE}
+_FOLDERS = {SECOND: "second", MINUTE: "minute", HOUR: "hour", DAY: "daily"}
 AUCTION_SPAN = 30 * MINUTE  # after the bell in which an auction is looked for
 
 _TICK_TRADE = ("ms", "price", "size", "exchange", "condition", "suspicious")
@@ -36,22 +49,10 @@ _BAR_QUOTE = (
     *("ms", "bid_open", "bid_high", "bid_low", "bid_close", "bid_size"),
     *("ask_open", "ask_high", "ask_low", "ask_close", "ask_size"),
 )
-_DAILY = ("start", "open", "high", "low", "close", "volume")
+_LONG_BAR = ("start", "open", "high", "low", "close", "volume")
 _TEXT = ("exchange", "condition", "start")
 _SIZES = ("size", "volume", "bid_size", "ask_size")
 _DAY_MS = 25 * HOUR // MILLISECOND  # on the longest day
-
-
-@dataclass(frozen=True, slots=True)
-class LeanBars:
-    """Trade bars of one symbol over time."""
-
-    opened_at: Ints
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
 
 
 def path_of(folder: Path, resolution: str, symbol: str, day: date, kind: str) -> Path:
@@ -105,11 +106,49 @@ def bar_quotes(path: Path, session: TradingSession, interval: int) -> QuoteColum
     return QuoteColumns(at, bid / PRICE_SCALE, bid_size, ask / PRICE_SCALE, ask_size, np.zeros(len(at), np.int64))
 
 
-def trade_bars(path: Path, day: date) -> LeanBars:
+def trade_bars(path: Path, symbol: str, day: date, interval: int) -> BarColumns:
     """Return the trade bars of a day."""
     table = _read(path, _BAR_TRADE)
-    opens, highs, lows, closes = (table[c] / PRICE_SCALE for c in _BAR_TRADE[1:5])
-    return LeanBars(_instants(table["ms"], day), opens, highs, lows, closes, table["volume"])
+    opened_at = _instants(table["ms"], day)
+    return _bars(symbol, opened_at, opened_at + interval, table)
+
+
+def long_bars(path: Path, symbol: str, period: int) -> BarColumns:
+    """Return the bars of an hourly or daily file, oldest first, without days that had no session.
+
+    A daily bar spans its session.
+    """
+    table = _read(path, _LONG_BAR)
+    codes, texts = table["start"]
+    spans = {session.day: session for session in sessions(FIRST_DAY, LAST_DAY)}
+    try:
+        days = [date(int(t[:4]), int(t[4:6]), int(t[6:8])) for t in texts]
+        if period == DAY:
+            starts = [spans[day].opens_at if day in spans else day.toordinal() for day in days]
+        else:
+            clocks = (time(int(t[9:11]), int(t[12:14])) for t in texts)
+            starts = [new_york(day, clock) for day, clock in zip(days, clocks, strict=True)]
+    except ValueError as e:
+        form = "a day as YYYYMMDD" if period == DAY else "a time as YYYYMMDD HH:MM"
+        raise ConfigError(f"{path}: a row does not begin with {form}.") from e
+    opened_at = np.array(starts, np.int64)[codes]
+    order = np.argsort(opened_at, kind="stable")
+    again = np.flatnonzero(np.diff(opened_at[order]) == 0)
+    if len(again):
+        row = int(order[again[0] + 1])
+        start = days[codes[row]] if period == DAY else texts[codes[row]]
+        raise ConfigError(f"{path}, line {row + 1}: a second row for {start}; keep one of them.")
+    ends = np.array([spans[day].closes_at if day in spans else 0 for day in days], np.int64)[codes]
+    bars = _bars(symbol, opened_at, ends if period == DAY else opened_at + period, table)
+    return take(bars, order[ends[order] > 0])
+
+
+def _bars(symbol: str, opened_at: Ints, closed_at: Ints, table: dict[str, Any]) -> BarColumns:
+    opens, highs, lows, closes = prices = tuple(table[name] / PRICE_SCALE for name in _BAR_TRADE[1:5])
+    count = np.zeros(len(opened_at))
+    return BarColumns(
+        symbol, opened_at, closed_at, opens, highs, lows, closes, table["volume"], mean_price(prices), count
+    )
 
 
 def line_of_quote(path: Path, resolution: str, row: int) -> int:
@@ -119,21 +158,88 @@ def line_of_quote(path: Path, resolution: str, row: int) -> int:
     return int(np.flatnonzero(_read(path, _TICK_QUOTE)["suspicious"] == 0)[row]) + 1
 
 
-def daily_rows(path: Path) -> list[tuple[date, float, float, float, float, float]]:
-    """Return (day, open, high, low, close, volume) of a daily file, oldest first."""
-    table = _read(path, _DAILY)
-    codes, texts = table["start"]
-    try:
-        days = [date(int(t[:4]), int(t[4:6]), int(t[6:8])) for t in texts]
-    except ValueError as e:
-        raise ConfigError(f"{path}: a row does not begin with a day as YYYYMMDD.") from e
-    columns = [(table[c] / PRICE_SCALE).tolist() for c in _DAILY[1:5]]
-    in_file = [days[i] for i in codes.tolist()]
-    if len(in_file) > len(set(in_file)):
-        line, day = next((n, d) for n, d in enumerate(in_file, 1) if d in in_file[: n - 1])
-        raise ConfigError(f"{path}, line {line}: a second row for {day}; keep one of them.")
-    rows = zip(in_file, *columns, table["volume"].tolist(), strict=True)
-    return sorted(rows, key=lambda r: r[0])
+def symbols_at(places: Iterable[Path]) -> list[str]:
+    """Return the symbols that files and folders are named after, in alphabetical order.
+
+    Raises:
+        ConfigError: if one has a name that is no symbol.
+    """
+    names = {place.name.removesuffix(".zip").upper(): place for place in places}
+    wrong = next((place for name, place in names.items() if not is_symbol(name)), None)
+    if wrong is not None:
+        raise ConfigError(f"The name of {wrong} is not a symbol: {SYMBOL_RULE}.")
+    return sorted(names)
+
+
+def days_named(paths: Iterable[Path]) -> set[date]:
+    """Return the days that begin the names of files, as far as the calendar knows them."""
+    found = set()
+    for name in {p.name[:8] for p in paths}:
+        with suppress(ValueError):
+            found.add(date.fromisoformat(name))
+    return {day for day in found if FIRST_DAY <= day <= LAST_DAY}
+
+
+class LeanFiles:
+    """The bars, splits and dividends of a Lean data folder; nothing is kept in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def symbols(self, period: int) -> list[str]:
+        """Return the symbols that have bars of a period, in alphabetical order.
+
+        Raises:
+            ConfigError: if a file or folder has a name that is no symbol.
+        """
+        places = {p.parent for p in (self.folder / _FOLDERS[period]).glob("*/*_trade.zip")}
+        if period in (HOUR, DAY):
+            places.update((self.folder / _FOLDERS[period]).glob("*.zip"))
+        if period == DAY:
+            places.update(p.parent for p in (self.folder / "minute").glob("*/*_trade.zip"))
+        return symbols_at(places)
+
+    def bars(self, symbol: str, period: int, start: int = 0, end: int = NEVER) -> BarColumns:
+        """Return the bars with start <= opened_at < end at their raw prices.
+
+        Daily bars come from the daily file; days that it lacks are summed from regular minutes, if there are any.
+        """
+        long = self.folder / _FOLDERS[period] / f"{symbol.lower()}.zip"
+        parts = [long_bars(long, symbol, period)] if period in (HOUR, DAY) and long.exists() else []
+        if period != HOUR:
+            interval = MINUTE if period == DAY else period
+            days = self._days(symbol, interval, start, end)
+            if parts:
+                days -= {day_of(at) for at in parts[0].opened_at.tolist()}
+            found = [self._day(symbol, day, interval) for day in sorted(days)]
+            parts += [session_bars(joined(found))] if found and period == DAY else found
+        if not parts:
+            return BarColumns.of(symbol, ())
+        bars = joined(parts)
+        return between(take(bars, np.argsort(bars.opened_at)) if period == DAY else bars, start, end)
+
+    def splits(self, symbol: str) -> Sequence[Split]:
+        """Return the splits of the symbol's factor file, oldest first."""
+        return lean_splits(self.factor_file(symbol))
+
+    def dividends(self, symbol: str) -> Sequence[Dividend]:
+        """Return the dividends of the symbol's factor file, oldest first."""
+        return lean_dividends(self.factor_file(symbol))
+
+    def factor_file(self, symbol: str) -> Path:
+        """Return where splits and dividends stand."""
+        return self.folder / "factor_files" / f"{symbol.lower()}.csv"
+
+    def _day(self, symbol: str, day: date, interval: int) -> BarColumns:
+        return trade_bars(path_of(self.folder, _FOLDERS[interval], symbol, day, "trade"), symbol, day, interval)
+
+    def _days(self, symbol: str, interval: int, start: int, end: int) -> set[date]:
+        """Return the sessions on which there are files that may hold bars with start <= opened_at < end."""
+        found = days_named((self.folder / _FOLDERS[interval] / symbol.lower()).glob("*_trade.zip"))
+        if not found:
+            return set()
+        known = {session.day for session in sessions(min(found), max(found))}
+        return {day for day in known & found if day_of(start) <= day <= day_of(end - 1)}
 
 
 def _carried(price: Floats, size: Floats) -> tuple[Floats, Floats]:

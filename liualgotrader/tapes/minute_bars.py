@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+
+import numpy as np
 
 from liualgotrader.common.bar_builder import TAPE_RULES, BarBuilder
-from liualgotrader.common.calendar import session_of
+from liualgotrader.common.calendar import day_of, sessions
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.events import Bar, BarSource, TradeTick
+from liualgotrader.common.events import Bar, TradeTick
+from liualgotrader.common.market_columns import BarColumns, take
 
 
 class MinuteBars:
@@ -97,27 +99,35 @@ def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int) -> Bar:
     )
 
 
-def daily_bars_of(minutes: Sequence[Bar]) -> list[Bar]:
-    """Return the daily bars of the sessions that minute bars cover."""
-    by_day: dict[tuple[int, int], list[Bar]] = {}
-    midnight, session = 0, None
-    for bar in minutes:
-        if not midnight <= bar.opened_at < midnight + 24 * 60 * MINUTE:
-            midnight = bar.opened_at - bar.opened_at % (24 * 60 * MINUTE)
-            session = session_of(date(1970, 1, 1) + timedelta(days=midnight // (24 * 60 * MINUTE)))
-        if session is not None and session.is_open(bar.opened_at):
-            by_day.setdefault((session.opens_at, session.closes_at), []).append(bar)
-    return [sum_of(bars, *span) for span, bars in by_day.items()]
-
-
-def history_bar(symbol: str, opened_at: int, closed_at: int, figures: Sequence[float]) -> Bar:
-    """Return a bar of the past from open, high, low, close and volume.
-
-    Nobody wrote down its vwap and count, so they are the mean of the four prices, and 0.
-    """
-    opening, high, low, close, volume = figures
-    vwap = round((opening + high + low + close) / 4, 6)
-    return Bar(symbol, opened_at, closed_at, opening, high, low, close, volume, vwap, 0, int(BarSource.HISTORY))
+def session_bars(minutes: BarColumns) -> BarColumns:
+    """Return the daily bars of the sessions that minute bars cover; what lies outside a session is in none."""
+    opened = minutes.opened_at
+    if not len(opened):
+        return minutes
+    days = sessions(day_of(int(opened[0])), day_of(int(opened[-1])))
+    opens, closes = (np.array([getattr(day, name) for day in days], np.int64) for name in ("opens_at", "closes_at"))
+    place = np.searchsorted(opens, opened, "right") - 1
+    inside = np.flatnonzero((place >= 0) & (opened < np.append(closes, 0)[place]))
+    rows, place = take(minutes, inside), place[inside]
+    first = np.flatnonzero(np.diff(place, prepend=-1))
+    if not len(first):
+        return rows
+    last = np.append(first[1:], len(place)) - 1
+    volume = np.add.reduceat(rows.volume, first)
+    traded = np.add.reduceat(rows.average * rows.volume, first)
+    close = rows.close[last]
+    return BarColumns(
+        minutes.symbol,
+        opens[place[first]],
+        closes[place[first]],
+        rows.open[first],
+        np.maximum.reduceat(rows.high, first),
+        np.minimum.reduceat(rows.low, first),
+        close,
+        volume,
+        np.where(volume > 0, np.round(traded / np.where(volume > 0, volume, 1.0), 6), close),
+        np.add.reduceat(rows.count, first),
+    )
 
 
 def _opened_at(bar: Bar) -> int:

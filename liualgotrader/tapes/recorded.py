@@ -9,15 +9,14 @@ the day, for the splits of the factor files. There are no trade ids in the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date, time
 from pathlib import Path
 
-from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, session_of, sessions
-from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import SYMBOL_RULE, Bar, is_symbol
+from liualgotrader.common.calendar import new_york
+from liualgotrader.common.clock import DAY, MINUTE
+from liualgotrader.common.events import Bar
+from liualgotrader.common.market_columns import no_quotes
 from liualgotrader.tapes import lean
 from liualgotrader.tapes.base import (
     ColumnTape,
@@ -27,13 +26,8 @@ from liualgotrader.tapes.base import (
     grouped,
     played_session,
 )
-from liualgotrader.tapes.columns import (
-    SymbolColumns,
-    no_quotes,
-    trades_from_bars,
-)
-from liualgotrader.tapes.minute_bars import daily_bars_of, history_bar
-from liualgotrader.tapes.splits import Split, adjusted, lean_splits
+from liualgotrader.tapes.columns import SymbolColumns, trades_from_bars
+from liualgotrader.tapes.splits import Split, adjusted
 
 _RESOLUTIONS = ("tick", "second", "minute")
 _VENUES = {"N": "NYSE", "Q": "NASDAQ", "P": "ARCA", "A": "AMEX", "Z": "BATS"}
@@ -41,7 +35,8 @@ _VENUES = {"N": "NYSE", "Q": "NASDAQ", "P": "ARCA", "A": "AMEX", "Z": "BATS"}
 
 def holds_lean_data(folder: Path) -> bool:
     """Return whether the folder has the Lean layout."""
-    return any((folder / r).is_dir() and any((folder / r).glob("*/*_trade.zip")) for r in _RESOLUTIONS)
+    patterns = [*(f"{resolution}/*/*_trade.zip" for resolution in _RESOLUTIONS), "hour/*.zip", "daily/*.zip"]
+    return any(any(folder.glob(pattern)) for pattern in patterns)
 
 
 def symbols_of(folder: Path, day: date) -> list[str]:
@@ -50,25 +45,12 @@ def symbols_of(folder: Path, day: date) -> list[str]:
     Raises:
         ConfigError: if a folder's name is no symbol.
     """
-    folders = {p.parent for r in _RESOLUTIONS for p in (folder / r).glob(f"*/{day:%Y%m%d}_trade.zip")}
-    for found in folders:
-        if not is_symbol(found.name.upper()):
-            raise ConfigError(f"The name of {found} is not a symbol: {SYMBOL_RULE}.")
-    return sorted({found.name.upper() for found in folders})
+    return lean.symbols_at(p.parent for r in _RESOLUTIONS for p in (folder / r).glob(f"*/{day:%Y%m%d}_trade.zip"))
 
 
 def days_of(folder: Path) -> set[date]:
     """Return the days with trades of any symbol."""
-    return {day for r in _RESOLUTIONS for day in _days((folder / r).glob("*/*_trade.zip"))}
-
-
-def _days(paths: Iterable[Path]) -> set[date]:
-    """Return the days that begin the names of files, as far as the calendar knows them."""
-    found = set()
-    for name in {p.name[:8] for p in paths}:
-        with suppress(ValueError):
-            found.add(date.fromisoformat(name))
-    return {day for day in found if FIRST_DAY <= day <= LAST_DAY}
+    return lean.days_named(path for r in _RESOLUTIONS for path in (folder / r).glob("*/*_trade.zip"))
 
 
 class RecordedTape(ColumnTape):
@@ -94,6 +76,8 @@ class RecordedTape(ColumnTape):
             letters = [row[2] for row in rows if len(row) > 2 and row[0] >= f"{day:%Y%m%d}"]
             assets.append(TapeAsset(s, s, _VENUES.get(letters[0] if letters else "N", "NYSE")))
         super().__init__(session, assets)
+        self._midnight = new_york(day, time())
+        self._files = lean.LeanFiles(self._folder)
         self._splits: dict[str, Sequence[Split]] = {}
 
     def notes(self) -> list[str]:
@@ -112,7 +96,7 @@ class RecordedTape(ColumnTape):
     def splits(self, symbol: str) -> Sequence[Split]:
         """Return the splits of the symbol's factor file, oldest first."""
         if symbol not in self._splits:
-            self._splits[symbol] = lean_splits(self._where_splits(symbol))
+            self._splits[symbol] = self._files.splits(symbol)
         return self._splits[symbol]
 
     def _load(self, symbol: str) -> SymbolColumns:
@@ -128,12 +112,13 @@ class RecordedTape(ColumnTape):
         path = lean.path_of(self._folder, resolution, symbol, self.day, "trade")
         if resolution == "tick":
             return SymbolColumns(symbol, quotes, lean.tick_trades(path, self.session))
-        bars, interval = lean.trade_bars(path, self.day), lean.INTERVALS[resolution]
+        interval = lean.INTERVALS[resolution]
+        bars = lean.trade_bars(path, symbol, self.day, interval)
         prices = (bars.open, bars.high, bars.low, bars.close)
         return SymbolColumns(symbol, quotes, trades_from_bars(bars.opened_at, prices, bars.volume, interval))
 
     def _where_splits(self, symbol: str) -> Path:
-        return self._folder / "factor_files" / f"{symbol.lower()}.csv"
+        return self._files.factor_file(symbol)
 
     def place_of_quote(self, symbol: str, row: int) -> str:
         resolution = self._resolution(symbol, "quote") or "tick"
@@ -146,23 +131,11 @@ class RecordedTape(ColumnTape):
         return next(there, None)
 
     def all_minutes(self, symbol: str) -> list[Bar]:
-        """Return them from the minute files, which have neither vwap nor count: see `history_bar`."""
-        found: list[Bar] = []
-        for day in sorted(_days((self._folder / "minute" / symbol.lower()).glob("*_trade.zip"))):
-            if day < self.day and session_of(day):
-                b = lean.trade_bars(lean.path_of(self._folder, "minute", symbol, day, "trade"), day)
-                columns = (c.tolist() for c in (b.opened_at, b.open, b.high, b.low, b.close, b.volume))
-                rows = zip(*columns, strict=True)
-                found += (history_bar(symbol, at, at + MINUTE, figures) for at, *figures in rows)
-        return adjusted(found, self.splits(symbol), self.day)
+        """Return them from the minute files."""
+        raw = self._files.bars(symbol, MINUTE, 0, self._midnight)
+        return adjusted(raw, self.splits(symbol), self.day).bars()
 
     def all_days(self, symbol: str) -> list[Bar]:
         """Return them from the daily file; days that it lacks are summed from regular minutes, if there are any."""
-        bars = {b.opened_at: b for b in daily_bars_of(self.minute_bars(symbol, 0, self.opens_at))}
-        path = self._folder / "daily" / f"{symbol.lower()}.zip"
-        if path.exists():
-            spans = {s.day: s for s in sessions(FIRST_DAY, self.day - timedelta(days=1))}
-            rows = ((spans.get(day), figures) for day, *figures in lean.daily_rows(path))
-            raw = [history_bar(symbol, s.opens_at, s.closes_at, figures) for s, figures in rows if s is not None]
-            bars |= {b.opened_at: b for b in adjusted(raw, self.splits(symbol), self.day)}
-        return [bars[at] for at in sorted(bars)]
+        raw = self._files.bars(symbol, DAY, 0, self._midnight)
+        return adjusted(raw, self.splits(symbol), self.day).bars()

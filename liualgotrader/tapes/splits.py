@@ -1,28 +1,48 @@
-"""Splits of a symbol, and history at the prices of the day that is played.
+"""Splits and dividends of a symbol, and history at the prices of a day.
 
-Only splits are taken out, dividends are not. What comes after the day is not known on it: a factor file of today
-holds later splits too, which cancel out here.
+What comes after the day is not known on it: a factor file of today holds later splits too, which cancel out here. The
+history of a day that is played has only splits taken out, not dividends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from fractions import Fraction
 from itertools import pairwise
-from math import isfinite, prod
+from math import isfinite
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from msgspec.structs import replace
+import numpy as np
 
 from liualgotrader.common.calendar import FIRST_DAY, new_york, sessions
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Bar
+from liualgotrader.common.market_columns import BarColumns, Floats
 
 _ROUNDING = 1e-5  # factor files have seven digits
+_SMALLEST_DIVIDEND = 1e-6  # of the price
 _SMALL = 100  # splits are ratios of small whole numbers
 _LIKE_A_SPLIT = 0.08  # so near a whole number, or 1 over one, lies the overnight ratio of prices across a split
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Dividend:
+    """Cash per share that the shares no longer carry from the open of `day`; `close` is the raw close before it."""
+
+    day: date
+    amount: float
+    close: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.amount < self.close:
+            raise ConfigError(f"A dividend of {self.amount:g} on {self.day} does not fit a close of {self.close:g}.")
+
+    @property
+    def at(self) -> int:
+        """The midnight in New York before which prices are old, ns UTC."""
+        return new_york(self.day, time())
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,17 +66,33 @@ def ratio_text(ratio: float) -> str:
     return f"{ratio:.6g}:1" if ratio >= 1 else f"1:{1 / ratio:.6g}"
 
 
-def adjusted(bars: list[Bar], splits: Iterable[Split], day: date) -> list[Bar]:
-    """Return bars of days before `day` at its prices: old ones divided, volumes multiplied by the ratios since."""
-    due = [(split.at, split.ratio) for split in splits if split.day <= day]
-    if not due:
+def adjusted(bars: BarColumns, splits: Iterable[Split], day: date, dividends: Iterable[Dividend] = ()) -> BarColumns:
+    """Return bars at the prices of `day`: what is older than a split or a dividend up to it is brought to them.
+
+    Prices are divided and volumes multiplied by the ratios of later splits; a dividend takes its part of the close
+    before it off all prices before. Rows that nothing applies to stay as they are.
+    """
+    ratio, kept, touched = np.ones(len(bars.opened_at)), np.ones(len(bars.opened_at)), 0
+    changes: list[Split | Dividend] = [*splits, *dividends]
+    for change in changes:
+        if change.day <= day:
+            rows = int(np.searchsorted(bars.opened_at, change.at))
+            touched = max(touched, rows)
+            if isinstance(change, Split):
+                ratio[:rows] *= change.ratio
+            else:
+                kept[:rows] *= 1 - change.amount / change.close
+    if not touched:
         return bars
-    found = []
-    for bar in bars:
-        ratio = prod(ratio for at, ratio in due if bar.opened_at < at)
-        prices = {name: round(getattr(bar, name) / ratio, 6) for name in ("open", "high", "low", "close", "vwap")}
-        found.append(bar if ratio == 1 else replace(bar, volume=round(bar.volume * ratio, 6), **prices))
-    return found
+    before, kept, ratio = slice(touched), kept[:touched], ratio[:touched]
+
+    def changed(name: str) -> Floats:
+        column = getattr(bars, name)
+        old = column[before] * ratio if name == "volume" else column[before] * kept / ratio
+        return np.concatenate([np.round(old, 6), column[touched:]])
+
+    columns: Any = {name: changed(name) for name in ("open", "high", "low", "close", "volume", "average")}
+    return replace(bars, **columns)
 
 
 def split_like(before: float, after: float) -> float | None:
@@ -80,32 +116,63 @@ def lean_splits(path: Path) -> Sequence[Split]:
     Raises:
         ConfigError: if a row has no date and factors, or is older than the row before it.
     """
-    if not path.exists():
-        return ()
-    rows: list[tuple[date, float]] = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if not line.strip():
-            continue
-        cells = line.split(",")
-        try:
-            day, factor = date(int(cells[0][:4]), int(cells[0][4:6]), int(cells[0][6:])), float(cells[2])
-            if not (isfinite(factor) and factor > 0):
-                raise ValueError(factor)
-        except (ValueError, IndexError) as e:
-            raise ConfigError(
-                f"{path}, line {number}: `{line}` is not YYYYMMDD, price factor, split factor above 0."
-            ) from e
-        if rows and day <= rows[-1][0]:
-            raise ConfigError(f"{path}, line {number}: {day} does not follow {rows[-1][0]}, but rows must ascend.")
-        rows.append((day, factor))
     splits = []
-    for (day, old), (_, new) in pairwise(rows):
-        ratio = new / old
+    for before, after in pairwise(_factor_rows(path)):
+        ratio = after.split / before.split
         near = Fraction(ratio).limit_denominator(_SMALL)
         if abs(near / Fraction(ratio) - 1) <= _ROUNDING:
             ratio = float(near)
         if abs(ratio - 1) > _ROUNDING:
-            following = day + timedelta(days=1)
-            found = sessions(following, day + timedelta(days=10)) if following >= FIRST_DAY else []
-            splits.append(Split(found[0].day if found else following, ratio))
+            splits.append(Split(_next_session(before.day), ratio))
     return tuple(splits)
+
+
+def lean_dividends(path: Path) -> Sequence[Dividend]:
+    """Return the dividends of a factor file of Lean, as `lean_splits` does: they are where the price factor rises.
+
+    Raises:
+        ConfigError: the same; or if a row before a dividend has no close.
+    """
+    dividends = []
+    for before, after in pairwise(_factor_rows(path)):
+        kept = before.price / after.price
+        if abs(kept - 1) > _SMALLEST_DIVIDEND:
+            if not before.close > 0:
+                raise ConfigError(f"{path}: the row of {before.day} has no close, which its dividend is reckoned from.")
+            dividends.append(Dividend(_next_session(before.day), round(before.close * (1 - kept), 6), before.close))
+    return tuple(dividends)
+
+
+class _FactorRow(NamedTuple):
+    day: date
+    price: float
+    split: float
+    close: float
+
+
+def _factor_rows(path: Path) -> list[_FactorRow]:
+    rows: list[_FactorRow] = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
+        if not line.strip():
+            continue
+        cells = line.split(",")
+        try:
+            day = date(int(cells[0][:4]), int(cells[0][4:6]), int(cells[0][6:]))
+            factors = [float(cell) for cell in cells[1:3]]
+            if len(factors) < 2 or not all(isfinite(factor) and factor > 0 for factor in factors):
+                raise ValueError(line)
+            row = _FactorRow(day, factors[0], factors[1], float(cells[3]) if len(cells) > 3 else 0.0)
+        except ValueError as e:
+            raise ConfigError(
+                f"{path}, line {number}: `{line}` is not YYYYMMDD, price factor, split factor above 0."
+            ) from e
+        if rows and day <= rows[-1].day:
+            raise ConfigError(f"{path}, line {number}: {day} does not follow {rows[-1].day}, but rows must ascend.")
+        rows.append(row)
+    return rows
+
+
+def _next_session(day: date) -> date:
+    following = day + timedelta(days=1)
+    found = sessions(following, day + timedelta(days=10)) if following >= FIRST_DAY else []
+    return found[0].day if found else following

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv as standard_csv
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liualgotrader.common.calendar import day_of
-from liualgotrader.common.clock import HOUR, MINUTE
+from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import SYMBOL_RULE, is_symbol
 from liualgotrader.common.money import LARGEST
@@ -38,7 +40,9 @@ class Kind(Enum):
 
     SYMBOL = f"a symbol ({SYMBOL_RULE})"
     INSTANT = "a time: ISO 8601 with its offset, or ns since 1970 UTC"
+    SECOND = "the beginning of a second: ISO 8601 with its offset, or ns since 1970 UTC"
     MINUTE = "the beginning of a minute: ISO 8601 with its offset, or ns since 1970 UTC"
+    HOUR = "the beginning of an hour: ISO 8601 with its offset, or ns since 1970 UTC"
     DAY = "a day as YYYY-MM-DD"
     PRICE = f"a price above 0, {MOST_PRICE:,.0f} at most"
     SIDE_PRICE = f"a price, 0 without a quote, {MOST_PRICE:,.0f} at most"
@@ -70,7 +74,6 @@ def read_table(path: Path, fields: Sequence[Field], symbol: str | None = None) -
     import pyarrow as pa
     from pyarrow import parquet
 
-    raw: dict[str, list[Any]]
     if path.suffix == ".csv":
         raw = _read_csv(path)
     else:
@@ -78,7 +81,7 @@ def read_table(path: Path, fields: Sequence[Field], symbol: str | None = None) -
             table = parquet.read_table(path)
         except (OSError, pa.ArrowInvalid) as e:
             raise ConfigError(f"{path} is not a Parquet file: {e}.") from e
-        raw = {n: _values(path, n, table.column(n)) for n in _each_once(path, table.column_names)}
+        raw = {n: _plain(path, n, table.column(n)) for n in _each_once(path, table.column_names)}
     rows = len(next(iter(raw.values()))) if raw else 0
     columns = {}
     for field in fields:
@@ -138,14 +141,19 @@ def days_in(path: Path, column: str) -> Iterator[set[date]]:
         else:
             batches = parquet.ParquetFile(path).iter_batches(columns=[column])
         for batch in batches:
-            hours = np.unique(_instants(_values(path, column, batch.column(0))) // HOUR)
+            hours = np.unique(_instants(_plain(path, column, batch.column(0)).to_pylist()) // HOUR)
             yield {day_of(hour * HOUR) for hour in hours.tolist()}
     except (pa.ArrowException, KeyError, OSError, TypeError, OverflowError) as e:
         raise ValueError(f"{path}: {e}") from e
 
 
-def _checked(path: Path, field: Field, values: list[Any]) -> Column:
+def _checked(path: Path, field: Field, cells: Any) -> Column:
     """Return a column's values as their kind; the fast way first, one by one only to find what is wrong."""
+    import pyarrow as pa
+
+    with suppress(pa.ArrowException, ValueError, TypeError, OverflowError):
+        return _converted(field, cells)
+    values = cells.to_pylist()
     if field.default is not None:
         values = [field.default if v is None or v == "" else v for v in values]
     try:
@@ -162,6 +170,35 @@ def _checked(path: Path, field: Field, values: list[Any]) -> Column:
             text = text if text.isprintable() else ascii(text)[1:-1]
             shown = f"`{text}`" if len(text) <= _LONGEST else f"`{text[:_LONGEST]}…`"
         raise ConfigError(f"{path}, {place(path, row)}, column {field.name}: {shown} is not {field.kind.value}.") from e
+
+
+def _converted(field: Field, cells: Any) -> Column:
+    """Return a column of Arrow's as its kind, without a Python value for each cell.
+
+    Raises:
+        ValueError: if it cannot be done so; the values may be good all the same.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    cells = cells.combine_chunks()
+    if field.kind in _PERIODS:
+        if pa.types.is_string(cells.type):
+            if not compute.all(compute.match_substring_regex(cells, r"^[0-9]+$")).as_py():
+                if not compute.all(compute.match_substring_regex(cells, _OFFSET.pattern, ignore_case=True)).as_py():
+                    raise ValueError("a time without an offset")
+                cells = cells.cast(pa.timestamp("ns", tz="UTC"))
+        elif not pa.types.is_integer(cells.type):
+            raise ValueError("not a time")
+        return _timely(np.asarray(cells.cast(pa.int64()).to_numpy()), _PERIODS[field.kind])
+    if field.kind in _BOUNDS:
+        if field.default is not None and pa.types.is_string(cells.type):
+            cells = compute.if_else(compute.equal(cells, ""), str(field.default), cells)
+        return _bounded(np.asarray(cells.cast(pa.float64()).to_numpy()), *_BOUNDS[field.kind])
+    encoded = cells.dictionary_encode()
+    values = [field.default if v == "" and field.default is not None else v for v in encoded.dictionary.to_pylist()]
+    distinct: Column = _CONVERSIONS[field.kind](values)
+    return np.asarray(distinct[encoded.indices.to_numpy()])
 
 
 def _is_good(kind: Kind, value: Any) -> bool:
@@ -185,6 +222,10 @@ def _numbers(values: list[Any], least: float, most: float) -> Column:
     numbers = np.array(values, np.float64)
     if numbers.ndim != 1:
         raise ValueError("lists, not numbers")
+    return _bounded(numbers, least, most)
+
+
+def _bounded(numbers: Column, least: float, most: float) -> Column:
     if not np.all((numbers >= least) & (numbers <= most)):  # neither holds of NaN
         raise ValueError("number out of bounds")
     return numbers
@@ -214,7 +255,7 @@ def _days(values: list[Any]) -> Column:
     return np.array([known[v] for v in values], object)
 
 
-def _instants(values: list[Any]) -> Column:
+def _instants(values: list[Any], period: int = 1) -> Column:
     try:
         instants = np.array([int(v) for v in values], np.int64)
     except ValueError:
@@ -224,34 +265,36 @@ def _instants(values: list[Any]) -> Column:
             raise ValueError("a time without an offset") from None
         moments = pa.array(values, pa.string()).cast(pa.timestamp("ns", tz="UTC"))
         instants = np.asarray(moments.cast(pa.int64()).to_numpy(), np.int64)
+    return _timely(instants, period)
+
+
+def _timely(instants: Column, period: int = 1) -> Column:
     if np.any(instants < _EARLIEST) or np.any(instants > _LATEST):
         raise ValueError("not in this age, so probably not in ns")
+    if np.any(instants % period):
+        raise ValueError("not where a bar begins")
     return instants
 
 
-def _minutes(values: list[Any]) -> Column:
-    instants = _instants(values)
-    if np.any(instants % MINUTE):
-        raise ValueError("within a minute")
-    return instants
-
-
+_PERIODS = {Kind.INSTANT: 1, Kind.SECOND: SECOND, Kind.MINUTE: MINUTE, Kind.HOUR: HOUR}
+_BOUNDS = {
+    Kind.PRICE: (1e-9, MOST_PRICE),
+    Kind.SIDE_PRICE: (0.0, MOST_PRICE),
+    Kind.SIZE: (0.0, MOST_SHARES),
+    Kind.RATIO: (1e-6, 1e6),
+}
 _CONVERSIONS: dict[Kind, Callable[[list[Any]], Column]] = {
     Kind.SYMBOL: _symbols,
-    Kind.INSTANT: _instants,
-    Kind.MINUTE: _minutes,
     Kind.DAY: _days,
-    Kind.PRICE: lambda values: _numbers(values, 1e-9, MOST_PRICE),
-    Kind.SIDE_PRICE: lambda values: _numbers(values, 0.0, MOST_PRICE),
-    Kind.SIZE: lambda values: _numbers(values, 0.0, MOST_SHARES),
-    Kind.RATIO: lambda values: _numbers(values, 1e-6, 1e6),
     Kind.FLAGS: _flags,
     Kind.YES_NO: _yes_no,
     Kind.TEXT: lambda values: np.array(["" if v is None else str(v) for v in values], object),
 }
+_CONVERSIONS |= {kind: partial(_instants, period=period) for kind, period in _PERIODS.items()}
+_CONVERSIONS |= {kind: partial(_numbers, least=least, most=most) for kind, (least, most) in _BOUNDS.items()}
 
 
-def _read_csv(path: Path) -> dict[str, list[Any]]:
+def _read_csv(path: Path) -> dict[str, Any]:
     """Return the cells of a CSV file as text, by the name in its first line."""
     import pyarrow as pa
     from pyarrow import csv
@@ -276,7 +319,7 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
             cells = f"{row.actual_columns} cells where the header names {row.expected_columns} columns"
             raise ConfigError(f"{path}, line {row.number}: {cells}.") from e
         raise ConfigError(f"{path} is not a CSV file with a header line: {e}.") from e
-    return {n: table.column(n).to_pylist() for n in names}
+    return {n: table.column(n) for n in names}
 
 
 def _header(path: Path) -> list[str]:
@@ -292,12 +335,12 @@ def _each_once(path: Path, names: list[str]) -> list[str]:
     return names
 
 
-def _values(path: Path, name: str, column: Any) -> list[Any]:
-    """Return a Parquet column as Python values, timestamps as ns UTC."""
+def _plain(path: Path, name: str, column: Any) -> Any:
+    """Return a column, timestamps as ns UTC."""
     import pyarrow as pa
 
     if not pa.types.is_timestamp(column.type):
-        return list(column.to_pylist())
+        return column
     if column.type.tz is None:
         raise ConfigError(f"{path}, column {name}: its times have no time zone; store them in UTC.")
-    return list(column.cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64()).to_pylist())
+    return column.cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())

@@ -1,13 +1,20 @@
-"""Tapes as a user names them."""
+"""Tapes, and the history of whole folders, as a user names them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.tapes.base import ColumnTape, day_missing
+from liualgotrader.tapes.base import ColumnTape, chosen_symbols, day_missing
+
+if TYPE_CHECKING:
+    from liualgotrader.common.market_columns import BarColumns
+    from liualgotrader.tapes.lean import LeanFiles
+    from liualgotrader.tapes.plain_files import PlainFiles
+    from liualgotrader.tapes.splits import Dividend, Split
 
 
 def tape_from(
@@ -24,7 +31,7 @@ def tape_from(
     """Return the tape of one session.
 
     `kind` is `generated` (then `seed`, `count`, the number of symbols, and `since` matter) or `recorded` (then
-    `folder` is in the Lean format, see `recorded.py`, or holds CSV or Parquet files, see `files_tape.py`; which
+    `folder` is in the Lean format, see `recorded.py`, or holds CSV or Parquet files, see `plain_files.py`; which
     one is found out by looking). `symbols` restricts the tape to those named. With `bypass` a recorded day may be
     one on which the exchange was shut.
 
@@ -46,16 +53,54 @@ def tape_from(
     return (RecordedTape if _is_lean(where) else FilesTape)(where, day, symbols, bypass=bypass)
 
 
+def market_folder(folder: str | Path) -> LeanFiles | PlainFiles:
+    """Return the history in a folder, in whichever layout it is.
+
+    Raises:
+        ConfigError: if it holds no market data at all.
+    """
+    from liualgotrader.tapes.lean import LeanFiles
+    from liualgotrader.tapes.plain_files import PlainFiles
+
+    where = Path(folder)
+    return (LeanFiles if _is_lean(where) else PlainFiles)(where)
+
+
+def folder_bars(
+    folder: str | Path, period: int, start: int, end: int, symbols: Sequence[str] | None
+) -> dict[str, BarColumns]:
+    """Return the bars with start <= opened_at < end of all days in a folder, by symbol, at their raw prices.
+
+    `period` is SECOND, MINUTE, HOUR or DAY; a daily bar spans its session. Without `symbols` it is all that there are.
+
+    Raises:
+        ConfigError: if the folder lacks a symbol that is named, or holds a bar that cannot be; it is named with its file.
+    """
+    files = market_folder(folder)
+    chosen = chosen_symbols(symbols, files.symbols(period), f"{folder}")
+    return {symbol: files.bars(symbol, period, start, end) for symbol in chosen}
+
+
+def folder_splits(folder: str | Path, symbol: str) -> Sequence[Split]:
+    """Return the splits of a symbol that a folder knows, oldest first."""
+    return market_folder(folder).splits(symbol)
+
+
+def folder_dividends(folder: str | Path, symbol: str) -> Sequence[Dividend]:
+    """Return the dividends of a symbol that a folder knows, oldest first."""
+    return market_folder(folder).dividends(symbol)
+
+
 def require_day(folder: str | Path, day: date) -> None:
     """Check, without reading more than that needs, that a folder has a day.
 
     Raises:
         ConfigError: if it does not; the sentence names the days that it has.
     """
-    from liualgotrader.tapes import files_tape, recorded
+    from liualgotrader.tapes import plain_files, recorded
 
     where = Path(folder)
-    days = recorded.days_of(where) if _is_lean(where) else files_tape.days_of(where, day)
+    days = recorded.days_of(where) if _is_lean(where) else plain_files.days_of(where, day)
     if day not in days:
         raise day_missing(where, day, days)
 
@@ -66,7 +111,7 @@ def _is_lean(folder: Path) -> bool:
     Raises:
         ConfigError: if it holds no market data at all.
     """
-    from liualgotrader.tapes.files_tape import holds_files
+    from liualgotrader.tapes.plain_files import holds_files
     from liualgotrader.tapes.recorded import holds_lean_data
 
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Writes a day as the CSV or Parquet files that `tapes/files_tape.py` reads."""
+"""Writes a day as the CSV or Parquet files that `tapes/plain_files.py` reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from liualgotrader.common.calendar import day_of
 from liualgotrader.common.events import Bar, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.common.ports import Asset
-from liualgotrader.tapes.files_tape import FIELDS
+from liualgotrader.tapes.plain_files import FIELDS
 
 _KIND_OF: dict[type, str] = {TradeTick: "trades", Quote: "quotes", Status: "statuses", Bar: "bars"}
 

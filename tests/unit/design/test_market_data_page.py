@@ -13,7 +13,7 @@ import pytest
 from liualgotrader.cli.trader_arguments import parse
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.events import TradeTick
-from liualgotrader.tapes.files_tape import FIELDS
+from liualgotrader.tapes.plain_files import FIELDS
 from liualgotrader.tapes.tables import MOST_PRICE, MOST_SHARES
 from liualgotrader.tapes.tape_factory import require_day, tape_from
 

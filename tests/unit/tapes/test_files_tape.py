@@ -21,8 +21,9 @@ from liualgotrader.common.events import (
     TradeTick,
 )
 from liualgotrader.tapes.columns import TapeEvent
-from liualgotrader.tapes.files_tape import FilesTape, holds_files
+from liualgotrader.tapes.files_tape import FilesTape
 from liualgotrader.tapes.generated import GeneratedTape
+from liualgotrader.tapes.plain_files import holds_files
 from tests.examples import examples
 from tests.fakes.tape_files import write_tape
 

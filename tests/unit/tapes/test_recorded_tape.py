@@ -240,8 +240,8 @@ def test_minute_volume_agrees_with_the_recorded_minute_bars(recorded: RecordedTa
 def test_the_last_quote_of_each_minute_is_the_close_of_the_minute_quote_bar(
     recorded: RecordedTape, symbol: str
 ) -> None:
+    from liualgotrader.common.market_columns import between
     from liualgotrader.tapes import lean
-    from liualgotrader.tapes.columns import between
 
     path = lean.path_of(real_data("lean"), "minute", symbol, DAY, "quote")
     bars = between(lean.bar_quotes(path, recorded.session, MINUTE), OPENS + 1, recorded.closes_at + 1)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.events import Bar, BarSource, Counts, TradeTick
-from liualgotrader.tapes.minute_bars import MinuteBars, bars_of, history_bar, sum_of
+from liualgotrader.tapes.minute_bars import MinuteBars, bars_of, sum_of
 
 NINE_THIRTY = 1_381_152_600 * SECOND  # 2013-10-07, New York
 ALL, VOLUME, RANGE = int(Counts.ALL), int(Counts.VOLUME), int(Counts.HIGH_LOW | Counts.VOLUME)
@@ -126,8 +126,3 @@ def test_bars_are_of_closed_minutes_between_the_bounds() -> None:
     assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.vwap) == (10.0, 12.0, 10.0, 12.0, 400.0, 11.5)
     assert (bar.opened_at, bar.closed_at) == (NINE_THIRTY, closes_at)
     assert minutes.bars("XYZ", NINE_THIRTY, closes_at) == []
-
-
-def test_a_bar_of_the_past_without_vwap_has_the_mean_of_its_prices_there() -> None:
-    bar = history_bar("ABC", 0, MINUTE, (10.0, 13.0, 9.0, 12.0, 500.0))
-    assert (bar.vwap, bar.count, bar.source) == (11.0, 0, int(BarSource.HISTORY))

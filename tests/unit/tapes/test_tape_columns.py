@@ -6,17 +6,8 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, TradeTick
-from liualgotrader.tapes.columns import (
-    QuoteColumns,
-    SymbolColumns,
-    TapeEvent,
-    TradeColumns,
-    merged,
-    no_quotes,
-    no_trades,
-    quotes_from_trades,
-    trades_from_bars,
-)
+from liualgotrader.common.market_columns import QuoteColumns, TradeColumns, no_quotes, no_trades
+from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades, trades_from_bars
 from liualgotrader.tapes.minute_bars import bars_of
 
 ALL = int(Counts.ALL)
