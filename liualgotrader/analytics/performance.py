@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from liualgotrader.common.market_columns import Floats, Ints
 
 YEAR = 252  # sessions
 _SAME = 1e-12  # returns that differ by less are the same up to the rounding of their division

@@ -28,6 +28,7 @@ from liualgotrader.tapes.columns import SymbolColumns, merged
 from liualgotrader.tapes.generated_events import fixed_events, minute_weights, symbol_columns
 from liualgotrader.tapes.generated_profile import LEAST_PRICE, MOST_SYMBOLS, Draws, Purpose, SymbolProfile, profiles
 from liualgotrader.tapes.minute_bars import bars_of, sum_of
+from liualgotrader.tapes.tables import Column
 
 EVENTS_LIMIT = 600_000  # trades and quotes of a full session; a half day has as many fewer as it is shorter
 MOST_EVENTS_OF_A_SYMBOL = 12_000
@@ -59,9 +60,9 @@ def history_of(profile: SymbolProfile, before: Sequence[TradingSession], draws: 
     closing = profile.previous_close
     days = []  # open, close (cents) and volume, newest first: backwards from the close that the session starts from
     for i in range(n):
-        opening = _bounded(closing / (1.0 + within[i]))
+        opening = bounded_price(closing / (1.0 + within[i]))
         days.append((opening, closing, profile.usual_volume * busy[i]))
-        closing = _bounded(opening / (1.0 + overnight[i]))
+        closing = bounded_price(opening / (1.0 + overnight[i]))
     for age, (session, figures) in enumerate(zip(reversed(before), days, strict=True)):
         if age < MINUTE_SESSIONS:
             bars = _minutes(profile, session, draws, figures)
@@ -72,7 +73,8 @@ def history_of(profile: SymbolProfile, before: Sequence[TradingSession], draws: 
     return GeneratedHistory(daily[::-1], minutes)
 
 
-def _bounded(cents: float) -> int:
+def bounded_price(cents: float) -> int:
+    """Return the whole cents that a generated price may have."""
     return min(max(round(cents), LEAST_PRICE), MOST_CENTS)
 
 
@@ -92,9 +94,20 @@ def _day(profile: SymbolProfile, session: TradingSession, draws: Draws, figures:
 def _minutes(
     profile: SymbolProfile, session: TradingSession, draws: Draws, figures: tuple[int, int, float]
 ) -> list[Bar]:
+    columns = minute_columns(profile, session, draws, figures)
+    return list(map(Bar, repeat(profile.symbol), *(c.tolist() for c in columns), repeat(_SOURCE)))
+
+
+def minute_columns(
+    profile: SymbolProfile, session: TradingSession, draws: Draws, figures: tuple[int, int, float]
+) -> tuple[Column, ...]:
+    """Return the fields of a session's minute bars from `opened_at` to `count`, over time.
+
+    `figures` are the session's open and close in cents, both met exactly, and the shares traded in a full one.
+    """
     opening, closing, volume = figures
     n = session.minutes
-    # Prices in whole cents that wander from open to close, both met exactly.
+    # Prices in whole cents that wander from open to close.
     points = n * _POINTS
     walk = np.cumsum(draws.bell(points))
     x = np.arange(points) / (points - 1)
@@ -102,15 +115,15 @@ def _minutes(
     scale = profile.volatility * 0.7 * (opening + closing) / 2.0 / float(points) ** 0.5
     wander: Floats = np.rint(opening + (closing - opening) * x + level * scale)
     path = np.maximum(wander, float(LEAST_PRICE - 50)).reshape(n, _POINTS)
-    cents = (path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1])
+    first, second, third, last = path.T
+    highs, lows = (of(of(first, second), of(third, last)) for of in (np.maximum, np.minimum))
     weights = minute_weights(n)
     share = weights / np.cumsum(weights)[-1]
     shares = np.maximum(np.rint(share * (volume * n / 390) * (0.4 + 1.2 * draws.uniform(n))), 1.0)
-    vwap = (path[:, 0] + path[:, 1] + path[:, 2] + path[:, 3]) / 400.0
+    vwap = (first + second + third + last) / 400.0
     counts = np.maximum(np.rint(shares / profile.typical_size), 1.0).astype(np.int64)
     opened = session.opens_at + np.arange(n) * MINUTE
-    columns = (opened, opened + MINUTE, *(c / 100.0 for c in cents), shares, vwap, counts)
-    return list(map(Bar, repeat(profile.symbol), *(c.tolist() for c in columns), repeat(_SOURCE)))
+    return (opened, opened + MINUTE, *(c / 100.0 for c in (first, highs, lows, last)), shares, vwap, counts)
 
 
 class GeneratedTape(ColumnTape):

@@ -38,6 +38,8 @@ class Purpose(IntEnum):
     PROFILE = 1
     EVENTS = 2
     HISTORY = 3
+    COURSE = 4  # of closing prices over years
+    BARS = 5
 
 
 class Draws:
@@ -153,10 +155,11 @@ def profiles(seed: int, day: date, count: int) -> list[SymbolProfile]:
     halted = [i for i in order if roles[i] is Role.GAP_UP][:half] + [i for i in order if roles[i] is not Role.GAP_UP][
         :half
     ]
-    return [_profile(Draws(seed, day, n, Purpose.PROFILE), n, roles[i], i in halted) for i, n in enumerate(names)]
+    return [profile_of(Draws(seed, day, n, Purpose.PROFILE), n, roles[i], i in halted) for i, n in enumerate(names)]
 
 
-def _profile(draws: Draws, symbol: str, role: Role, halted: bool) -> SymbolProfile:
+def profile_of(draws: Draws, symbol: str, role: Role, halted: bool) -> SymbolProfile:
+    """Return how a symbol with that role behaves."""
     quantiles = _MOVER_QUANTILES if role is Role.GAP_UP else _PRICE_QUANTILES
     knots = np.arange(len(quantiles)) / (len(quantiles) - 1)
     dollars = float(broken_line(draws.uniform(1), knots, quantiles)[0])

@@ -10,7 +10,6 @@ import pytest
 
 from liualgotrader.analytics.performance import (
     Drawdown,
-    Floats,
     annual_growth,
     calmar_ratio,
     mean_of,
@@ -24,6 +23,7 @@ from liualgotrader.analytics.performance import (
     win_rate,
     worst_drawdown,
 )
+from liualgotrader.common.market_columns import Floats
 
 CASES = {
     "a quiet year": (252, 0.0004, 0.01),
