@@ -33,7 +33,7 @@ from liualgotrader.ipc.queue_link import QueueWriter
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.postgres.embedded_server import EmbeddedServer
 from liualgotrader.store.store_factory import open_store
-from liualgotrader.supervisor.simulated_market import endpoints_of
+from liualgotrader.supervisor.request import endpoints_of
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
 
 CONSUMERS = 2

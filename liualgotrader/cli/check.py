@@ -17,12 +17,17 @@ from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.arming import LIVE, armed_text, environment_of, last_four, live_account, session_limits
 from liualgotrader.supervisor.batch import lay_out
-from liualgotrader.supervisor.plan_inspection import PlanFacts, inspect_tradeplan
-from liualgotrader.supervisor.plan_warnings import warnings_about, warnings_about_hours
+from liualgotrader.supervisor.plan_inspection import PlanFacts, inspect_tradeplan, warnings_about, warnings_about_hours
 from liualgotrader.supervisor.prepare import check_consumers, check_port
-from liualgotrader.supervisor.request import TraderRequest, next_session_text, simulated_hours, todays_hours
+from liualgotrader.supervisor.request import (
+    MarketAccount,
+    TraderRequest,
+    market_spec,
+    next_session_text,
+    simulated_hours,
+    todays_hours,
+)
 from liualgotrader.supervisor.session_database import enough_room, look_at_record, make_home
-from liualgotrader.supervisor.simulated_market import market_spec
 from liualgotrader.supervisor.view import equity_text
 
 
@@ -140,8 +145,7 @@ def _market(settings: Settings, request: TraderRequest, hours: Hours) -> str:
     from liualgotrader.simulator.market_server import tape_of
 
     check_port(request.port)
-    nowhere = Path()
-    spec = market_spec(request, settings.simulation, hours, settings.seed or 0, nowhere, nowhere, nowhere, "")
+    spec = market_spec(request, settings.simulation, hours, settings.seed or 0, MarketAccount("", Path()))
     return f"{len(tape_of(spec).assets())} symbols {f'of {request.data}' if request.data else 'will be generated'}"
 
 

@@ -10,12 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.postgres.embedded_server import (
-    DEFAULT_DATABASE,
-    EmbeddedServer,
-    cluster_of,
-    prepare,
-)
+from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer, cluster_of, prepare
 from liualgotrader.postgres.server_users import locked_users
 from liualgotrader.store.store_factory import open_store
 
@@ -39,7 +34,8 @@ def start_command(options: argparse.Namespace, home: Path) -> int:
     """Start the server and ask it to stay."""
     with EmbeddedServer.start(home) as server:
         server.ensure_database(DEFAULT_DATABASE)
-        _keep(home, wanted=True)
+        with locked_users(prepare(home)) as users:
+            users.keep(True)
         _say(f"PostgreSQL {server.version} runs (process {server.postmaster_pid}).", f"DSN={server.dsn()}")
     return 0
 
@@ -93,7 +89,11 @@ def migrate_command(options: argparse.Namespace, home: Path) -> int:
     """Bring the tables of a database to this version."""
     with EmbeddedServer.start(home) as server:
         database = _database(server, options.database)
-        asyncio.run(_migrate(server.dsn(database)))
+
+        async def migrate() -> None:
+            await (await open_store(server.dsn(database), migrate=True)).close()
+
+        asyncio.run(migrate())
     _say(f"The tables of {database} are those of this version.")
     return 0
 
@@ -127,16 +127,6 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Path], int]] = {
     "backup": backup_command,
     "restore": restore_command,
 }
-
-
-async def _migrate(dsn: str) -> None:
-    await (await open_store(dsn, migrate=True)).close()
-
-
-def _keep(home: Path, *, wanted: bool) -> None:
-    home = prepare(home)
-    with locked_users(home) as users:
-        users.keep(wanted)
 
 
 def _database(server: EmbeddedServer, name: str) -> str:

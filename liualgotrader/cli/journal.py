@@ -51,20 +51,7 @@ from liualgotrader.orders import (
 
 _ROUTINE = (Tick, Prices, BrokerSnapshot, BrokerAccount)  # left out where nothing followed
 _DECIDED = {Send: "send", Cancel: "cancel", Replace: "replace", LookUp: "look up"}
-_COLUMNS = (
-    ("record", 7),
-    ("new_york", 15),
-    ("utc", 15),
-    ("kind", 14),
-    ("order", 26),
-    ("slot", 4),
-    ("symbol", 6),
-    ("side", 4),
-    ("quantity", 9),
-    ("price", 9),
-    ("state", 16),
-    ("text", 0),
-)
+_WIDTHS = (7, 15, 15, 14, 26, 4, 6, 4, 9, 9, 16, 0)
 
 
 class JournalLine(msgspec.Struct, omit_defaults=True):
@@ -85,6 +72,9 @@ class JournalLine(msgspec.Struct, omit_defaults=True):
     text: str = ""
 
 
+_COLUMNS = [name for name in JournalLine.__struct_fields__ if name != "at"]
+
+
 def show(options: argparse.Namespace) -> int:
     """Print a journal and return the exit status.
 
@@ -94,12 +84,12 @@ def show(options: argparse.Namespace) -> int:
     """
     path = _journal(Path(options.batch), Settings.resolve({"home": options.home}).home_path / "journal")
     if not options.json:
-        print(f"{path}\n" + _text([name.replace("_", " ") for name, _ in _COLUMNS]))
+        print(f"{path}\n" + _text(name.replace("_", " ") for name in _COLUMNS))
     for line in _of_order(_lines(path), options.order):
         if options.json:
             sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         else:
-            print(_text([str(getattr(line, name)) for name, _ in _COLUMNS]))
+            print(_text(str(getattr(line, name)) for name in _COLUMNS))
     return 0
 
 
@@ -115,7 +105,7 @@ def _journal(batch: Path, folder: Path) -> Path:
 
 
 def _text(cells: Iterable[str]) -> str:
-    return " ".join(f"{cell:<{width}}" for cell, (_, width) in zip(cells, _COLUMNS, strict=True)).rstrip()
+    return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
 
 
 def _of_order(lines: Iterable[list[JournalLine]], order: str) -> Iterator[JournalLine]:

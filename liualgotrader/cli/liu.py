@@ -43,6 +43,17 @@ what the order desk decided on it. Nothing is changed, and the batch may be runn
 Records that changed nothing (ticks, prices, account figures, comparisons with the broker) are left out.
 Of a damaged journal what can be read is printed, then the place of the damage; the exit status is 4."""
 
+DATABASE_COMMANDS = {  # what each is given, and what it does
+    "start": ("", "start the private PostgreSQL and let it run until `liu db stop`"),
+    "stop": ("", "stop it, unless programs use it"),
+    "status": ("", "say whether it runs, where, who uses it, and how large its databases are"),
+    "psql": ("database", "open psql on a database; what follows is psql's own, such as -c 'select …'"),
+    "migrate": ("database", "bring the tables of a database to this version"),
+    "backup": ("file", "write all databases into one file"),
+    "restore": ("file", "replace databases by those in the file: all of them, or none"),
+}
+_FORCED = {"stop": "stop it also while programs use it", "backup": "replace a file that is there"}
+_AS_WRITTEN = argparse.RawDescriptionHelpFormatter
 _TO_COME = ("ui", "quickstart", "create")
 
 
@@ -59,7 +70,12 @@ def run(arguments: Sequence[str]) -> int:
     """
     if arguments and arguments[0] in PURPOSES:
         return not_built(f"liu {arguments[0]}", PURPOSES[arguments[0]], arguments[1:])
-    options = _psql_options(arguments) or _parser().parse_args(arguments)
+    if list(arguments[:2]) == ["db", "psql"] and arguments[2:] not in (["--help"], ["-h"]):
+        rest = list(arguments[2:])  # psql's own, but for the name of a database
+        database = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+        options = argparse.Namespace(word="db", command="psql", database=database, arguments=rest)
+    else:
+        options = _parser().parse_args(arguments)
     if options.word == "db":
         from liualgotrader.cli.db import run_database_command
 
@@ -92,49 +108,22 @@ def run(arguments: Sequence[str]) -> int:
     return send_request(Settings.resolve({"home": options.home}), request, options.batch)
 
 
-def _psql_options(arguments: Sequence[str]) -> argparse.Namespace | None:
-    """Return the options of `liu db psql [DATABASE] ...`, whose arguments are psql's own; None for other commands."""
-    if list(arguments[:2]) != ["db", "psql"] or arguments[2:] in (["--help"], ["-h"]):
-        return None
-    rest = list(arguments[2:])
-    database = rest.pop(0) if rest and not rest[0].startswith("-") else ""
-    return argparse.Namespace(word="db", command="psql", database=database, arguments=rest)
-
-
-def _add_database(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `liu db …` and `liu journal show`."""
     commands = words.add_parser("db", help="the embedded PostgreSQL").add_subparsers(
         dest="command", metavar="command", required=True
     )
-
-    def command(name: str, text: str, argument: str = "") -> argparse.ArgumentParser:
-        parser = commands.add_parser(name, help=text, description=text)
+    for name, (argument, text) in DATABASE_COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
         if argument:
-            parser.add_argument(argument, nargs="?" if argument == "database" else None, default="")
-        return parser
-
-    command("start", "start the private PostgreSQL and let it run until `liu db stop`")
-    command("stop", "stop it, unless programs use it").add_argument(
-        "--force", action="store_true", help="stop it also while programs use it"
-    )
-    command("status", "say whether it runs, where, who uses it, and how large its databases are")
-    psql = command("psql", "open psql on a database; what follows is psql's own, such as -c 'select …'", "database")
-    psql.add_argument("arguments", nargs="*")
-    command("migrate", "bring the tables of a database to this version", "database")
-    command("backup", "write all databases into one file", "file").add_argument(
-        "--force", action="store_true", help="replace a file that is there"
-    )
-    command("restore", "replace databases by those in the file: all of them, or none", "file")
-
-
-def _add_journal(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    commands = words.add_parser("journal", help="show the money journal of a batch").add_subparsers(
-        dest="command", metavar="command", required=True
-    )
-    show = commands.add_parser(
-        "show",
-        help="print it as a table",
-        description=JOURNAL_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+            command.add_argument(argument, nargs="?" if argument == "database" else None, default="")
+        if name in _FORCED:
+            command.add_argument("--force", action="store_true", help=_FORCED[name])
+    commands.choices["psql"].add_argument("arguments", nargs="*")
+    show = (
+        words.add_parser("journal", help="show the money journal of a batch")
+        .add_subparsers(dest="command", metavar="command", required=True)
+        .add_parser("show", help="print it as a table", description=JOURNAL_DESCRIPTION, formatter_class=_AS_WRITTEN)
     )
     show.add_argument("batch", help="the batch's id or the beginning of it, or a journal file")
     show.add_argument("--order", default="", metavar="ID", help="only this order, and what replaces it")
@@ -145,30 +134,23 @@ def _add_journal(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("liu", DESCRIPTION)
     words = parser.add_subparsers(dest="word", metavar="word")
-    _add_database(words)
+    _add_commands(words)
     new = words.add_parser("new", help="write a new strategy with its test, or a new scanner")
     new.add_argument("kind", choices=["strategy", "scanner"])
     new.add_argument("name", help="the class's name, for example OpeningBreakout")
     new.add_argument("--folder", default=".", help="where to write it (default: here)")
     switch = words.add_parser("kill-switch", help="cancel all our orders and stop entries; `trader resume` lifts it")
     switch.add_argument("--flatten", action="store_true", help="also close our positions at market")
-    switch.add_argument(
-        "--whole-account", metavar="LAST4", help="act on everything in the account; its last four digits"
-    )
-    switch.add_argument("--batch", default="", help="the session, if several are running")
-    switch.add_argument("--home", help="the data folder (LIU_HOME)")
-    positions = words.add_parser(
-        "positions",
-        help="settle a difference between our books and the account",
-        description=POSITIONS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    whole = "act on everything in the account; its last four digits"
+    switch.add_argument("--whole-account", metavar="LAST4", help=whole)
+    settle = "settle a difference between our books and the account"
+    positions = words.add_parser("positions", help=settle, description=POSITIONS, formatter_class=_AS_WRITTEN)
     positions.add_argument("how", choices=("adopt", "flatten", "ignore"))
     positions.add_argument("symbol")
     positions.add_argument("--strategy", default="", help="who takes the shares over, if several strategies could")
-    positions.add_argument("--batch", default="", help="the session, if several are running")
-    positions.add_argument("--home", help="the data folder (LIU_HOME)")
-    _add_journal(words)
+    for command in (switch, positions):
+        command.add_argument("--batch", default="", help="the session, if several are running")
+        command.add_argument("--home", help="the data folder (LIU_HOME)")
     market = words.add_parser("simulate", help="serve the simulated market alone")
     market_options(market)
     market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from liualgotrader.cli.common import complain
 from liualgotrader.cli.screen import PlainScreen, state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.supervisor.operator_socket import ask, running_sessions, view_from
+from liualgotrader.supervisor.operator_socket import ask, running_sessions
 from liualgotrader.supervisor.view import PositionLine, View, equity_text, masked_account, refusals_text, today_text
 
 
@@ -53,7 +55,7 @@ def status(settings: Settings, *, orders: bool = False) -> int:
         if "waiting" in answer:
             print(f"a {session.environment} session (pid {session.pid}) {answer['waiting']}")
         else:
-            say_status(view_from(answer), session.pid)
+            say_status(msgspec.convert(answer["view"], View, strict=False), session.pid)
             if orders:
                 print(next(iter(ask(session, {"do": "orders"}).values())))
     return result

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 from liualgotrader.cli.common import give_up_output
 from liualgotrader.common.clock import SECOND, clock_text, machine_now
 from liualgotrader.common.tlog import warn
-from liualgotrader.supervisor.view import GAINS, PositionLine, ProcessView, StrategyView, View, equity_text
+from liualgotrader.supervisor.view import GAINS, PositionLine, StrategyView, View, equity_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.live import Live
-
-    from liualgotrader.supervisor.view import Screen
-if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
+
+    from liualgotrader.supervisor.view import Screen
 
 
 log = logging.getLogger(__name__)
@@ -154,7 +152,10 @@ class TerminalScreen:
         from rich.text import Text
 
         if self._console.width < _NARROW:
-            self._paragraphs(title, header, rows)
+            self._console.print(title, style="italic", markup=False, highlight=False)
+            for row in rows:
+                told = ", ".join(f"{name} {cell}" for name, cell in zip(header[1:], row[1:], strict=True) if cell)
+                self._console.print(f"{row[0]}: {told}" if told else row[0], markup=False, highlight=False)
             return
         table = Table(title=Text(title), title_justify="left")
         for i, name in enumerate(header):
@@ -162,12 +163,6 @@ class TerminalScreen:
         for row in rows:  # texts, as brackets in words of the user's would be taken for markup
             table.add_row(*map(Text, row))
         self._console.print(table)
-
-    def _paragraphs(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        self._console.print(title, style="italic", markup=False, highlight=False)
-        for row in rows:
-            told = ", ".join(f"{name} {cell}" for name, cell in zip(header[1:], row[1:], strict=True) if cell)
-            self._console.print(f"{row[0]}: {told}" if told else row[0], markup=False, highlight=False)
 
     def close(self) -> None:
         """Take the table away."""
@@ -246,16 +241,19 @@ def drawn(view: View, width: int, height: int) -> RenderableType:
     from rich.console import Group
 
     room = min(height, MOST_LINES) - _ABOVE
-    parts: list[RenderableType] = [*_head(view), *_alerts(view.alerts(), width)]
+    parts: list[RenderableType] = _head(view, width)
     room -= len(parts)
     strategies = _strategies(view.strategies, width)
     parts.append(strategies)
     room -= 1 + strategies.row_count
     unwell = [p for p in view.processes if view.debug or p.state != "ready"]
     if unwell:
-        shown = _processes(unwell[: max(1, room - 1)], width)
-        parts.append(shown)
-        room -= 1 + shown.row_count
+        table, add = _table(width, ("process", False), ("state", False), ("pid", True), ("restarts", True))
+        for p in unwell[: max(1, room - 1)]:
+            style = {"ready": "green", "down": "red", "starting": "yellow"}.get(p.state, "")
+            add(p.name, _line(p.state, style), str(p.pid or ""), str(p.restarts or ""))
+        parts.append(table)
+        room -= 1 + table.row_count
     if view.positions and room >= _LEAST_POSITIONS:
         parts.append(_positions(view.positions, room - 1, width))
     return Group(*parts)
@@ -285,12 +283,12 @@ def _table(width: int, *columns: tuple[str, bool]) -> tuple[Table, Callable[...,
     return table, add
 
 
-def _head(view: View) -> list[Text]:
+def _head(view: View, width: int) -> list[RenderableType]:
+    """Return the lines above the tables; of what must not be overlooked each alert whole."""
     from rich.text import Text
 
-    lines = [
-        _line(f"{view.environment} {view.day}  market {clock_text(view.market_at)}  {progress(view)}", "bold"),
-        _line("  ".join(figures(view)), "dim"),
+    lines: list[RenderableType] = [
+        _line(f"{view.environment} {view.day}  market {clock_text(view.market_at)}  {progress(view)}", "bold")
     ]
     if view.facts is not None:
         parts: list[str | Text] = [equity_text(view.facts.equity), "  today:"]
@@ -298,20 +296,15 @@ def _head(view: View) -> list[Text]:
             gain = getattr(view.facts, name)
             parts += [f"  {whose} ", *(["unknown"] if gain is None else [_money(gain), " $"])]
         parts += [f"  {told}" for told in view.facts.activities]
-        lines.insert(1, Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
-    return lines
-
-
-def _alerts(alerts: Sequence[str], width: int) -> list[Text]:
-    """Return the lines of what must not be overlooked, each alert whole."""
-    told: list[list[str]] = [wrap(alert, width) for alert in alerts]
-    shown = told
+        lines.append(Text.assemble(*parts, no_wrap=True, overflow="ellipsis"))
+    lines.append(_line("  ".join(figures(view)), "dim"))
+    alerts = shown = [wrap(alert, width) for alert in view.alerts()]
     while sum(map(len, shown)) > _ALERT_LINES:
         shown = shown[:-1]
-    lines = [line for alert in shown for line in alert]
-    if len(shown) < len(told):
-        lines.append(f"… and {len(told) - len(shown)} more: see `trader status`")
-    return [_line(line, "bold red") for line in lines]
+    told = [line for alert in shown for line in alert]
+    if len(shown) < len(alerts):
+        told.append(f"… and {len(alerts) - len(shown)} more: see `trader status`")
+    return lines + [_line(line, "bold red") for line in told]
 
 
 def _strategies(strategies: Sequence[StrategyView], width: int) -> Table:
@@ -366,14 +359,6 @@ def _positions(positions: Sequence[PositionLine], room: int, width: int) -> Tabl
         )
     if len(shown) < len(positions):
         add(f"… {len(positions) - len(shown)} more")
-    return table
-
-
-def _processes(processes: Sequence[ProcessView], width: int) -> Table:
-    table, add = _table(width, ("process", False), ("state", False), ("pid", True), ("restarts", True))
-    for p in processes:
-        style = {"ready": "green", "down": "red", "starting": "yellow"}.get(p.state, "")
-        add(p.name, _line(p.state, style), str(p.pid or ""), str(p.restarts or ""))
     return table
 
 

@@ -13,14 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from liualgotrader.cli.trader_arguments import market_request
+from liualgotrader.cli.trader_arguments import request_from
 from liualgotrader.common.clock import clock_text
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.supervisor.request import simulated_hours
-from liualgotrader.supervisor.simulated_market import account_of, generated_pair, kept_account, market_spec
+from liualgotrader.supervisor.request import batch_account, generated_pair, market_spec, simulated_hours
 
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import MarketSpec
@@ -36,28 +33,22 @@ def simulate(options: argparse.Namespace) -> int:
         ConfigError: if what is asked for cannot be played.
         OutsideError: if the port is taken, or the accounts cannot be kept.
     """
-    request = market_request(options)
+    request = request_from(options)
     if request.data and not request.day:
         raise ConfigError("--data needs --date, the recorded day to play")
     if "-" in request.window_to:
         raise ConfigError("`liu simulate` serves one day: --to is a time like 10:15")
-    stated = {name: getattr(options, name) for name in ("fills", "fees", "latency_ms")}
+    stated = {name: getattr(options, name, None) for name in ("fills", "fees", "latency_ms")}
     with tempfile.TemporaryDirectory(prefix="liu-market-") as folder:
         return asyncio.run(_serve(_spec(request, Settings.resolve(stated), options.seed, Path(folder))))
 
 
 def _spec(request: TraderRequest, settings: Settings, seed: int, folder: Path) -> MarketSpec:
-    day = request.market_day().isoformat()
     hours = simulated_hours(request.market_day(), (request.window_from, request.window_to), 1, 0)
-    kept = kept_account(Path(request.state), day) if request.state else None
-    if kept is not None and kept.now >= hours.ends_at:
-        raise ConfigError(f"the account in {request.state} has traded {kept.played} already: choose a later --date")
-    state = kept.state if kept is not None else folder / "market.state"
-    account = kept.number if kept is not None else account_of("000000001")
-    since = kept.since if kept is not None else ""
-    spec = market_spec(request, settings.simulation, hours, seed, Path(), state, folder, account, since)
-    starts_at = max(spec.starts_at, kept.now if kept is not None else 0)
-    return msgspec.structs.replace(spec, page="", starts_at=starts_at)
+    account = request.kept_account() or batch_account("000000001", folder)
+    if account.now >= hours.ends_at:
+        raise ConfigError(f"the account in {request.state} has traded {account.played} already: choose a later --date")
+    return market_spec(request, settings.simulation, hours, seed, account, not_before=account.now)
 
 
 async def _serve(spec: MarketSpec) -> int:

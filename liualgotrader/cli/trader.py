@@ -20,22 +20,22 @@ from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
 
 if TYPE_CHECKING:
     from liualgotrader.supervisor.request import TraderRequest
-_OF_THE_MARKET = {
-    "data": "--data",
-    "date": "--date",
-    "window_from": "--from",
-    "window_to": "--to",
-    "state": "--state",
-    "speed": "--speed",
-    "quantum": "--quantum",
-    "free_run": "--free-run",
-    "symbols": "--symbols",
-    "port": "--port",
-    "keep": "--keep",
-    "fills": "--fills",
-    "fees": "--fees",
-    "latency_ms": "--latency",
-}
+_OF_THE_MARKET = [
+    "--data",
+    "--date",
+    "--from",
+    "--to",
+    "--state",
+    "--speed",
+    "--quantum",
+    "--free-run",
+    "--symbols",
+    "--port",
+    "--keep",
+    "--fills",
+    "--fees",
+    "--latency",
+]
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         LiuError: in one sentence.
     """
     options = parse(arguments)
-    stated = {name: getattr(options, name) for name in SETTINGS_STATED}
+    stated = {name: getattr(options, name, None) for name in SETTINGS_STATED}
     if options.word != "run":
         from liualgotrader.cli.operate import send_request, status
 
@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
             return status(Settings.resolve(stated), orders=options.orders)
         request = {"do": options.word} | ({"flatten": options.flatten} if options.word == "stop" else {})
         return send_request(Settings.resolve(stated), request, options.batch)
-    _sensible(options)
+    _check_options(options, arguments)
     if options.show_config:
         return _show_config(options, stated)
     if options.check:
@@ -128,16 +128,15 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
         )
 
 
-def _sensible(options: argparse.Namespace) -> None:
-    if options.simulate:
-        if options.live or options.full_size:
-            raise ConfigError(f"{'--live' if options.live else '--full-size'} and --simulate exclude each other")
-        if options.data and not options.date:
-            raise ConfigError("--data needs --date, the recorded day to play")
-        return
-    given = [flag for name, flag in _OF_THE_MARKET.items() if getattr(options, name) not in (None, False)]
-    if given:
-        raise ConfigError(f"{given[0]} is an option of the simulated market; add --simulate")
+def _check_options(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    given = [word.partition("=")[0] for word in arguments]
+    if not options.simulate:
+        if market := [word for word in given if word in _OF_THE_MARKET]:
+            raise ConfigError(f"{market[0]} is an option of the simulated market; add --simulate")
+    elif options.live or options.full_size:
+        raise ConfigError(f"{'--live' if options.live else '--full-size'} and --simulate exclude each other")
+    elif "--data" in given and "--date" not in given:
+        raise ConfigError("--data needs --date, the recorded day to play")
 
 
 def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from liualgotrader.cli.common import parser_of
 from liualgotrader.common.config import OPTIONS, Settings
 from liualgotrader.common.events import SYMBOL_RULE, is_symbol
@@ -60,101 +58,62 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of `trader`."""
     parser = parser_of("trader", DESCRIPTION, EPILOG)
-    parser.add_argument(
-        "word", nargs="?", choices=WORDS, default="run", metavar="word", help="run (default), see below"
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="load and check everything, say what would run, exit 0 or 2"
-    )
-    parser.add_argument(
-        "--batch", metavar="ID", default="", help="with stop and resume: the session, if several are running"
-    )
-    parser.add_argument(
-        "--orders", action="store_true", help="with status: the newest orders of each session, and their fills"
-    )
-    parser.add_argument("--show-config", action="store_true", help="print every setting with its source and exit")
-    _session_options(parser.add_argument_group("session"))
+    add = parser.add_argument
+    add("word", nargs="?", choices=WORDS, default="run", metavar="word", help="run (default), see below")
+    add("--check", action="store_true", help="load and check everything, say what would run, exit 0 or 2")
+    add("--batch", metavar="ID", default="", help="with stop and resume: the session, if several are running")
+    add("--orders", action="store_true", help="with status: the newest orders of each session, and their fills")
+    add("--show-config", action="store_true", help="print every setting with its source and exit")
+    flag = partial(parser.add_argument_group("session").add_argument, action="store_true")
+    flag("--simulate", help="trade on a simulated market on this machine")
+    flag("--verbose", help="show each order and fill in a line")
+    flag("--shadow", help="decide everything, send no order")
+    flag("--live", help="trade real money")
+    flag("--full-size", default=None, help="with --live: a plan's first session at all of its limits")
+    flag("--flatten", help="at Ctrl-C or stop close DAY_TRADE positions first")
+    flag("--new", help="begin a new batch even if an unfinished one could be resumed")
+    flag("--wait", help="on a day without a session, or after the close, wait for the next one")
+    flag("--keep", help="keep simulated market and database after the session")
     market_options(parser.add_argument_group("simulated market (with --simulate)"))
-    _settings(parser.add_argument_group("settings"))
+    add = parser.add_argument_group("settings").add_argument
+    add("--tradeplan", metavar="FILE", help="the tradeplan (default: tradeplan.toml in TRADEPLAN_DIR)")
+    add("--home", metavar="DIR", help="the data folder (LIU_HOME)")
+    add("--dsn", metavar="DSN", help="PostgreSQL to use (DSN; not read with --simulate unless given here)")
+    add("--consumers", metavar="N", type=_whole, help="consumer processes (NUM_CONSUMERS)")
+    add("--seed", metavar="N", type=_whole, help="seed of everything random (LIU_SEED, default 0)")
     return parser
 
 
-def _session_options(group: Any) -> None:
-    group.add_argument("--simulate", action="store_true", help="trade on a simulated market on this machine")
-    group.add_argument("--verbose", action="store_true", help="show each order and fill in a line")
-    group.add_argument("--shadow", action="store_true", help="decide everything, send no order")
-    group.add_argument("--live", action="store_true", help="trade real money")
-    group.add_argument(
-        "--full-size",
-        action="store_true",
-        default=None,
-        help="with --live: a plan's first session at all of its limits",
-    )
-    group.add_argument("--flatten", action="store_true", help="at Ctrl-C or stop close DAY_TRADE positions first")
-    group.add_argument(
-        "--new", action="store_true", help="begin a new batch even if an unfinished one could be resumed"
-    )
-    group.add_argument(
-        "--wait", action="store_true", help="on a day without a session, or after the close, wait for the next one"
-    )
-    group.add_argument("--keep", action="store_true", help="keep simulated market and database after the session")
-
-
 def market_options(group: Any) -> None:
-    """Add the options that say what the simulated market plays and how."""
-    group.add_argument("--data", metavar="DIR", help="play a recorded day from this folder instead of a generated one")
-    group.add_argument("--date", metavar="YYYY-MM-DD", type=_day, help="the day to play (generated: 2024-06-03)")
-    group.add_argument(
-        "--from", metavar="HH:MM", dest="window_from", help="begin here (New York) as if it were the open"
-    )
-    group.add_argument(
+    """Add the options that say what the simulated market plays and how; the result has only those that were given."""
+    add = partial(group.add_argument, default=argparse.SUPPRESS)
+    add("--data", metavar="DIR", help="play a recorded day from this folder instead of a generated one")
+    add("--date", metavar="YYYY-MM-DD", dest="day", type=_day, help="the day to play (generated: 2024-06-03)")
+    add("--from", metavar="HH:MM", dest="window_from", help="begin here (New York) as if it were the open")
+    add(
         "--to",
         metavar="HH:MM|DAY",
         dest="window_to",
         type=lambda text: _day(text) if "-" in text else text,
         help="end here as if it were the close; or the last day to play: the sessions follow each other on one account",
     )
-    group.add_argument("--state", metavar="DIR", help="trade on the account that this folder keeps, from day to day")
-    group.add_argument(
-        "--speed",
-        metavar="N|max",
-        type=partial(_number, zero="max"),
-        help="upper limit, market per real time (default max)",
-    )
-    group.add_argument(
+    add("--state", metavar="DIR", help="trade on the account that this folder keeps, from day to day")
+    speed, latency = partial(_number, zero="max"), partial(_number, zero="0")
+    add("--speed", metavar="N|max", type=speed, help="upper limit, market per real time (default max)")
+    add(
         "--quantum",
         metavar="SECONDS",
+        dest="quantum_seconds",
         type=partial(_number, least=_LEAST_QUANTUM),
         help="market time between two looks (default 0.1, at least 0.001)",
     )
-    group.add_argument("--free-run", action="store_true", help="do not wait for the stack (overload tests)")
-    group.add_argument(
-        "--symbols", metavar="A,B|N", type=_symbols, help="only these symbols, or so many generated ones"
-    )
-    group.add_argument("--fills", choices=("strict", "paper", "touch"), help="how orders are filled (default strict)")
-    group.add_argument(
-        "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
-    )
-    group.add_argument(
-        "--latency",
-        metavar="MS",
-        dest="latency_ms",
-        type=partial(_number, zero="0"),
-        help="market time to an order's effect (default 1)",
-    )
-    group.add_argument(
-        "--port", metavar="N", type=_whole, help="serve the simulated market here (default: any free port)"
-    )
-
-
-def _settings(group: Any) -> None:
-    group.add_argument("--tradeplan", metavar="FILE", help="the tradeplan (default: tradeplan.toml in TRADEPLAN_DIR)")
-    group.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
-    group.add_argument(
-        "--dsn", metavar="DSN", help="PostgreSQL to use (DSN; not read with --simulate unless given here)"
-    )
-    group.add_argument("--consumers", metavar="N", type=_whole, help="consumer processes (NUM_CONSUMERS)")
-    group.add_argument("--seed", metavar="N", type=_whole, help="seed of everything random (LIU_SEED, default 0)")
+    add("--free-run", action="store_true", help="do not wait for the stack (overload tests)")
+    add("--symbols", metavar="A,B|N", type=_symbols, help="only these symbols, or so many generated ones")
+    add("--fills", choices=("strict", "paper", "touch"), help="how orders are filled (default strict)")
+    add("--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)")
+    latency_help = "market time to an order's effect (default 1)"
+    add("--latency", metavar="MS", dest="latency_ms", type=latency, help=latency_help)
+    add("--port", metavar="N", type=_whole, help="serve the simulated market here (default: any free port)")
 
 
 def _day(text: str) -> str:
@@ -205,7 +164,10 @@ def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
     Raises:
         ConfigError: naming what cannot be meant.
     """
-    return _configured(stated)[:2]
+    path = Settings.resolve(stated).tradeplan_path
+    table = read_tradeplan(path)
+    tradeplan = parse_tradeplan(table, path)
+    return Settings.resolve(stated, tradeplan=table), tradeplan
 
 
 def configuration_rows(stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -214,49 +176,19 @@ def configuration_rows(stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     Raises:
         ConfigError: naming what cannot be meant.
     """
-    settings, tradeplan, table = _configured(stated)
+    settings, tradeplan = configured(stated)
     settings_too = {option.plan_key for option in OPTIONS.values()}
-    return settings.shown() + [row for row in shown(tradeplan, table) if row[0] not in settings_too]
-
-
-def _configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan, Mapping[str, Any]]:
-    path = Settings.resolve(stated).tradeplan_path
-    table = read_tradeplan(path)
-    tradeplan = parse_tradeplan(table, path)
-    return Settings.resolve(stated, tradeplan=table), tradeplan, table
+    keys = shown(tradeplan, read_tradeplan(settings.tradeplan_path))
+    return settings.shown() + [row for row in keys if row[0] not in settings_too]
 
 
 def request_from(options: argparse.Namespace) -> TraderRequest:
-    """Return the session's request that the command line makes."""
-    return msgspec.structs.replace(
-        market_request(options),
-        simulate=options.simulate,
-        live=options.live,
-        shadow=options.shadow,
-        flatten=options.flatten,
-        new=options.new,
-        keep=options.keep,
-        verbose=options.verbose,
-        wait=options.wait,
-        dsn_given=bool(options.dsn),
-    )
-
-
-def market_request(options: argparse.Namespace) -> TraderRequest:
-    """Return what the command line says of the simulated market."""
+    """Return the session's request that the command line makes, or what it says of the simulated market alone."""
     from liualgotrader.supervisor.request import TraderRequest
 
-    symbols = options.symbols
-    return TraderRequest(
-        data=options.data or "",
-        day=options.date or "",
-        window_from=options.window_from or "",
-        window_to=options.window_to or "",
-        speed=options.speed or 0.0,
-        quantum_seconds=options.quantum or 0.1,
-        free_run=options.free_run,
-        symbols=symbols if isinstance(symbols, tuple) else (),
-        symbol_count=symbols if isinstance(symbols, int) else 200,
-        port=options.port or 0,
-        state=str(Path(options.state).expanduser().absolute()) if options.state else "",
-    )
+    given = {name: value for name, value in vars(options).items() if name in TraderRequest.__struct_fields__}
+    if isinstance(given.get("symbols"), int):
+        given["symbol_count"] = given.pop("symbols")
+    if given.get("state"):
+        given["state"] = str(Path(given["state"]).expanduser().absolute())
+    return TraderRequest(**given, dsn_given=bool(getattr(options, "dsn", "")))

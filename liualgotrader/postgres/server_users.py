@@ -115,20 +115,16 @@ def locked_users(home: Path) -> Iterator[UsersFile]:
         raise ConfigError(f"The data folder cannot be written ({path}: {e.strerror}); set LIU_HOME to another.") from e
     try:
         until = machine_now() + _LOCK_SECONDS * SECOND
-        while not _acquired(handle, path):
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as e:
+                if e.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
+                    raise OutsideError(f"The lock {path} cannot be taken: {e.strerror}.") from e
             if machine_now() > until:
                 raise OutsideError(f"Another program has held {path} for {_LOCK_SECONDS} s; end it and start again.")
             block(_LOOK_AGAIN_SECONDS)
         yield UsersFile(home / "run" / "postgres.users.json")
     finally:
         os.close(handle)
-
-
-def _acquired(handle: int, path: Path) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        if e.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
-            raise OutsideError(f"The lock {path} cannot be taken: {e.strerror}.") from e
-        return False
-    return True

@@ -112,6 +112,7 @@ class ScannersRunner:
         """
         child = self._child
         warming = asyncio.ensure_future(self._warm_up())
+        tasks: list[asyncio.Future[Any]] = [warming]
         try:
             scanners = self._make_all()
             if not self._tradeplan.test_scanners:
@@ -123,12 +124,21 @@ class ScannersRunner:
             start = child.clock.now() if self._plan.hours.bypass else max(self._plan.hours.opens_at, child.clock.now())
             if not child.page.is_held:  # else the market stands until all of it is done
                 await self._until_strategies_are_up(warming)
-            tasks = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in scanners.items()]
+            following = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in scanners.items()]
+            tasks += following
             await child.clock.sleep(0)  # so that each has stated when it is due before the market goes on
             child.ready()
-            await self._until_stopped(tasks)
+            stop: asyncio.Future[Any] = asyncio.ensure_future(child.stopping.wait())
+            tasks.append(stop)
+            all_followed: asyncio.Future[Any] = asyncio.gather(*following)
+            await asyncio.wait([stop, all_followed], return_when=asyncio.FIRST_COMPLETED)
+            if all_followed.done():
+                all_followed.result()  # a bug of ours: raise it
+                await stop
         finally:
-            warming.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._dependencies.data.close()
             if self._link is not None:
                 self._link.close()
@@ -149,19 +159,6 @@ class ScannersRunner:
             if warming.done() and all(page.get(row, Cell.LIFE) != Life.DOWN for row in others):
                 break
             await child.clock.sleep(_LOOK_SECONDS)
-
-    async def _until_stopped(self, tasks: Sequence[asyncio.Future[None]]) -> None:
-        stop = asyncio.ensure_future(self._child.stopping.wait())
-        running: set[asyncio.Future[Any]] = {stop, *tasks}
-        try:
-            while not stop.done():
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    await task
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
 
     # --- scanners ----------------------------------------------------------------------------------
 
@@ -248,7 +245,8 @@ class ScannersRunner:
         fresh = [symbol for symbol in unknown if (name, symbol) not in self._notified]
         if fresh:
             self._notified.update((name, symbol) for symbol in fresh)
-            some = ", ".join(f"{_printable(symbol):.{_LONGEST}}" for symbol in fresh[:_NAMED])
+            printable = [s if s.isascii() and s.isprintable() else ascii(s) for s in fresh[:_NAMED]]
+            some = ", ".join(f"{symbol:.{_LONGEST}}" for symbol in printable)
             more = f" and {len(fresh) - _NAMED} more" if len(fresh) > _NAMED else ""
             self._notice(name, f"picked {some}{more}, which the broker does not trade; left out")
         return [symbol for symbol in symbols if symbol not in unknown]
@@ -293,11 +291,6 @@ class ScannersRunner:
             del self._unsent[0]
         if not self._unsent:
             self._sent.set()
-
-
-def _printable(text: str) -> str:
-    """Return any text that a scanner gave for a symbol as it can stand in a message."""
-    return text if text.isascii() and text.isprintable() else ascii(text)
 
 
 def _problem(outcome: Outcome, scanner: Scanner) -> tuple[str, str]:

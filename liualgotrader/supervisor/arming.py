@@ -16,12 +16,12 @@ from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.files import replace_file
 from liualgotrader.common.orders import BrokerAccount
-from liualgotrader.common.ports import Store
 from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, PLAN_FILE, Arming, Hours, SessionPlan, read_plan
 from liualgotrader.common.tradeplan import Limits, TradePlan
 from liualgotrader.supervisor.batch import may_go_on
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
 from liualgotrader.supervisor.request import TraderRequest
+from liualgotrader.supervisor.session_database import has_record, open_record
 from liualgotrader.supervisor.view import Screen, equity_text
 
 LIVE = "PROD"  # the environment of rows about real money
@@ -203,12 +203,24 @@ class LiveMoney:
     waits: Callable[[str], None]
     clock: Clock
 
-    async def earlier(self, store: Store) -> UnfinishedLive:
-        """Return what earlier sessions left, as the record has it."""
-        unfinished = await store.unfinished_batches(LIVE)
+    async def earlier(self) -> UnfinishedLive:
+        """Return what earlier sessions left, as the record has it.
+
+        Raises:
+            LiuError: if the record cannot be opened, or if there is none and real money is not requested.
+        """
+        if not has_record(self.settings, self.request):
+            if why := why_unspoken(self.request, self.settings):
+                raise ConfigError(why)
+            return UnfinishedLive()
+        record = await open_record(self.settings, self.request)
+        try:
+            unfinished = await record.store.unfinished_batches(LIVE)
+            held = [await record.store.carried_positions(LIVE, name, "") for name in self.tradeplan.strategies]
+        finally:
+            await record.close()
         today = as_datetime(self.clock.now()).date().isoformat()
         found = next((b for b in unfinished if may_go_on(b, today, shadow=self.request.shadow)), None)
-        held = [await store.carried_positions(LIVE, name, "") for name in self.tradeplan.strategies]
         if found is None or self.request.new:
             return UnfinishedLive(open=bool(unfinished) or any(held))
         return UnfinishedLive(today=True, open=True, plan=found.configuration.get("plan", ""))

@@ -30,9 +30,9 @@ from liualgotrader.ipc.address import forget_address
 from liualgotrader.journal.reserved_file import ReservedFile
 from liualgotrader.order_gateway.recovery import close_with_the_market, store_left_over
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
+from liualgotrader.supervisor.request import MARKET_STATE, MarketAccount
 from liualgotrader.supervisor.session_database import enough_room, no_portfolio
 from liualgotrader.supervisor.session_figures import Results
-from liualgotrader.supervisor.simulated_market import MARKET_STATE, KeptAccount
 
 GONE = "the tradeplan does not name it any more"  # why a slot of a batch that goes on does not run
 
@@ -112,7 +112,7 @@ class BatchFinder:
     """Finds or creates the batch of a session, and ends it."""
 
     def __init__(
-        self, store: Store, home: Path, *, kept: KeptAccount | None = None, account_is_new: bool = False
+        self, store: Store, home: Path, *, kept: MarketAccount | None = None, account_is_new: bool = False
     ) -> None:
         self._store, self._home = store, home
         self._kept, self._account_is_new = kept, account_is_new
@@ -229,7 +229,8 @@ class BatchFinder:
         Raises:
             ConfigError: if a strategy's portfolio does not exist.
         """
-        before = slots_before(batch.run_dir)
+        has_plan = (batch.run_dir / PLAN_FILE).exists()  # as an earlier supervisor of the batch left it
+        before = {slot.slot: slot for slot in read_plan(batch.run_dir).slots} if has_plan else {}
         day_trade = {slot.strategy: slot.day_trade for slot in before.values()}
         day_trade |= {f.name: f.day_trade for f in facts if f.day_trade is not None}
         slots: list[SlotPlan] = []
@@ -283,13 +284,6 @@ def same_market(found: BatchRow, wanted: BatchTerms) -> bool:
     """Whether an unfinished simulated batch played what is wanted now; one of an earlier version names fewer settings."""
     played = MARKET_BEFORE | dict(found.configuration.get("market") or {})
     return played == MARKET_BEFORE | dict(wanted.configuration["market"]) and found.seed == wanted.seed
-
-
-def slots_before(run_dir: Path) -> dict[int, SlotPlan]:
-    """Return the slots as an earlier supervisor of the batch left them."""
-    if not (run_dir / PLAN_FILE).exists():
-        return {}
-    return {slot.slot: slot for slot in read_plan(run_dir).slots}
 
 
 def build_label() -> str:

@@ -175,22 +175,20 @@ def say_refusals(screen: Screen, view: View, executions: int, *, shadow: bool) -
     for strategy in view.strategies:
         if strategy.refused:
             screen.warn(f"{strategy.name}, orders refused: {refusals_text(strategy.refused)}")
-    if not executions:
-        screen.warn(f"nothing was traded: {_why_nothing(view, shadow=shadow)}")
-
-
-def _why_nothing(view: View, *, shadow: bool) -> str:
-    picks, followed = view.counted("picks"), view.worst("symbols")
-    decided, refused = view.counted("orders_decided"), view.refusals()
-    if not picks and not followed:
-        return f"the scanners picked no symbol in {view.counted('runs'):.0f} runs"
-    if not decided and not refused:
-        return f"{followed:.0f} symbols were followed, and no strategy gave a signal"
-    if shadow:
-        return f"{decided:.0f} orders were decided, and --shadow sends none"
-    if refused and refused.total() >= decided:
-        return f"every order was refused ({refusals_text(refused)})"
-    return f"of {decided:.0f} orders {refused.total()} were refused, and none of the others was filled"
+    if executions:
+        return
+    followed, decided, refused = view.worst("symbols"), view.counted("orders_decided"), view.refusals()
+    if not view.counted("picks") and not followed:
+        why = f"the scanners picked no symbol in {view.counted('runs'):.0f} runs"
+    elif not decided and not refused:
+        why = f"{followed:.0f} symbols were followed, and no strategy gave a signal"
+    elif shadow:
+        why = f"{decided:.0f} orders were decided, and --shadow sends none"
+    elif refused and refused.total() >= decided:
+        why = f"every order was refused ({refusals_text(refused)})"
+    else:
+        why = f"of {decided:.0f} orders {refused.total()} were refused, and none of the others was filled"
+    screen.warn(f"nothing was traded: {why}")
 
 
 def _row(figures: StrategyFigures, held: Sequence[FinalPosition]) -> tuple[str, ...]:

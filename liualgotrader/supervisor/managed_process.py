@@ -1,4 +1,7 @@
-"""One process that the supervisor started: how to start it again, what it says, and that it died."""
+"""One process that the supervisor started: how to start it again, what it says, and that it died.
+
+The simulated market is one too, with reports of its own.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ import msgspec
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.config import unshield_imports
 from liualgotrader.common.control import Failed, ProcessReport
+from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.ipc.child_process import has_room, leave_signals_to_supervisor, signals_blocked
 from liualgotrader.ipc.process_status import MAKING
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage, cell_symbol
@@ -29,11 +34,12 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 
+SPEC_FILE = "market.json"
 _SPAWN = multiprocessing.get_context("spawn")
 _DEATHS_KEPT = 16
+_PORT_SECONDS = 120.0  # machine time; a recorded day is read first
+_STOP_SECONDS = 10.0
 _REPORTS = msgspec.msgpack.Decoder(ProcessReport)
-
-
 CONTROL = "its end of the control link"  # stands among the arguments where the link is to go
 
 
@@ -51,7 +57,7 @@ class ManagedProcess:
         output: Path,
         hear: Callable[[ManagedProcess, Any], None],
         died: Callable[[ManagedProcess, int], None],
-        decode: Callable[[bytes], Any] | None = None,
+        decode: Callable[[bytes], Any] = _REPORTS.decode,
     ) -> None:
         self.name = name
         self.keywords: Mapping[str, Any] = {}  # arguments by name
@@ -69,7 +75,7 @@ class ManagedProcess:
         self.stopping = False
         self._module, self._arguments = module, arguments
         self._hear, self._on_death = hear, died
-        self._decode = decode or _REPORTS.decode
+        self._decode = decode
         self._process: SpawnProcess | None = None
         self._control: Connection | None = None
 
@@ -160,6 +166,84 @@ class ManagedProcess:
         self._on_death(self, code)
 
 
+class SimulatedMarket:
+    """The process, and what it last said. It is the outside world, so it is never restarted."""
+
+    def __init__(self, module: str, run_dir: Path, log_dir: Path, lost: Callable[[str], None]) -> None:
+        self._lost = lost
+        self._port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ended = False
+        self.notes: tuple[str, ...] = ()  # how its day is made
+        self.doubts: tuple[str, ...] = ()  # what a person should look at in its data
+        self.skipped: tuple[str, ...] = ()  # counts of what was left out of its data
+        self.report: dict[str, Any] = {}
+        self._spec_path, output = run_dir / SPEC_FILE, log_dir / "simulator.out"
+        arguments = (str(self._spec_path), CONTROL)
+        decode = msgspec.msgpack.decode  # it reports in plain values
+        self.worker = ManagedProcess("simulator", module, arguments, output, self._hear, self._died, decode)
+
+    async def start(self, spec: MarketSpec) -> int:
+        """Start it and return its port.
+
+        Raises:
+            LiuError: if it cannot start; the sentence is its own.
+        """
+        self._spec_path.write_bytes(msgspec.json.encode(spec))
+        self.worker.start()
+        try:
+            async with asyncio.timeout(_PORT_SECONDS):
+                return await self._port
+        except TimeoutError:
+            self.worker.stopping = True
+            self.worker.kill()
+            raise OutsideError(
+                f"the simulated market did not start within {_PORT_SECONDS:.0f} s; see {self.worker.output}"
+            ) from None
+
+    async def stop(self) -> None:
+        """End it."""
+        worker = self.worker
+        worker.stopping = True
+        if not worker.alive:
+            return
+        worker.send({"stop": True})
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await worker.ended.wait()
+        except TimeoutError:
+            worker.kill()
+            await worker.ended.wait()
+
+    def waiting_for(self) -> tuple[str, ...]:
+        """Return what simulated time waits for, in its own words."""
+        return tuple(str(reason) for reason in self.report.get("waiting_for", ()))
+
+    def _hear(self, worker: ManagedProcess, message: Mapping[str, Any]) -> None:
+        if "port" in message and not self._port.done():
+            worker.state = "ready"
+            self.notes, self.doubts, self.skipped = (tuple(message.get(k, ())) for k in ("notes", "doubts", "skipped"))
+            self._port.set_result(int(message["port"]))
+        elif "failed" in message:
+            worker.failed = Failed(str(message["failed"]), int(message["exit_code"]))
+        elif message.get("ended"):
+            self.ended = True
+        elif "market" in message:
+            self.report = dict(message)
+            worker.counters = {k: float(v) for k, v in message.items() if isinstance(v, int | float)}
+
+    def _died(self, worker: ManagedProcess, code: int) -> None:
+        failed, died = worker.failed, f"it {death_text(code)}; see {worker.output}"
+        if self._port.done():
+            if not worker.stopping:
+                why = failed.text if failed is not None else died
+                self._lost(f"the simulated market is gone, so the session ends: {why}")
+        elif failed is None:
+            self._port.set_exception(OutsideError(f"the simulated market could not start: {died}"))
+        else:
+            kind = ConfigError if failed.exit_code == ConfigError.exit_code else OutsideError
+            self._port.set_exception(kind(failed.text))
+
+
 def death_text(code: int) -> str:
     """Return how a process ended, in words."""
     if code < 0:
@@ -211,13 +295,12 @@ class SilentProcess(NamedTuple):
     seconds: float
 
 
-def look(page: SessionPage, name: str, pid: int, spawned_at: int) -> ProcessLook:
+def look(page: SessionPage, worker: ManagedProcess) -> ProcessLook:
     """Return what the page says about a process."""
-    row = page.process(name)
+    row = page.process(worker.name)
     cells = (Cell.PID, Cell.LIFE, Cell.BEAT, Cell.CALL_SLOT, Cell.CALL_SYMBOL, Cell.CALL_BATCH)
-    return ProcessLook(
-        name, pid, spawned_at, *(page.get(row, cell) for cell in (*cells, Cell.CALL_COUNT, Cell.CALL_SINCE))
-    )
+    told = (page.get(row, cell) for cell in (*cells, Cell.CALL_COUNT, Cell.CALL_SINCE))
+    return ProcessLook(worker.name, worker.pid, worker.spawned_at, *told)
 
 
 def finding(

@@ -15,28 +15,19 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from liualgotrader.common.control import OperatorRequest
 from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
 from liualgotrader.common.files import replace_file
 from liualgotrader.common.untrusted import MOST_LINE_BYTES, read_message
 from liualgotrader.ipc.address import forget_address, socket_address
-from liualgotrader.supervisor.view import View
-
-if TYPE_CHECKING:  # `trader status` needs neither
-    from liualgotrader.supervisor.session_figures import SessionFigures
-    from liualgotrader.supervisor.stack import Stack
 
 SOCKET = "operator.sock"
-GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
 _ANSWER_SECONDS = 10.0
-_FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
 _ANSWERED_SECONDS = 0.1  # machine time between an answer and what follows from it
 _FOLDER = "trader-"  # and the process id
-_OF_THE_GATEWAY = ("kill_switch", "resume", "positions", "orders")
 
 Answer = Mapping[str, Any]
 Answering = Callable[[Mapping[str, Any]], Awaitable[Answer]]
@@ -53,36 +44,48 @@ class ListedSession(msgspec.Struct, frozen=True):
 
 
 class OperatorSocket:
-    """Serves one socket while it is open. Who answers may change meanwhile, and no request finds it closed."""
+    """The socket of one `trader`. It answers itself before there is a batch, then the batch's session does.
 
-    def __init__(self, home: Path, run_dir: Path, batch_id: str, environment: str, day: str, answer: Answering) -> None:
-        self._socket = run_dir / SOCKET
-        self._entry = sessions_folder(home) / f"{run_dir.name}.json"
-        self._listed = ListedSession(os.getpid(), batch_id, environment, day, str(self._socket))
-        self._answer = answer
+    No request finds it closed meanwhile. `stop` ends the preparation.
+    """
+
+    def __init__(self, home: Path, environment: str, stop: Callable[[], None]) -> None:
+        pid = os.getpid()
+        self._home, self._stop = home, stop
+        self._folder = home / "run" / f"{_FOLDER}{pid}"
+        self._socket = self._folder / SOCKET
+        self._entry = sessions_folder(home) / f"{self._folder.name}.json"
+        self._listed = ListedSession(pid, f"waiting-{pid}", environment, "", str(self._socket))
+        self._answer: Answering = self._answer_waiting
+        self._phase = "is being prepared"
         self._server: asyncio.Server | None = None
 
+    def waits(self, what: str) -> None:
+        """Note what the preparation is waiting for, as the predicate of a sentence about the session."""
+        self._phase = what
+
     async def open(self) -> None:
-        """Begin to listen.
+        """Begin to listen; sockets of those that were killed while they waited are removed.
 
         Raises:
             OutsideError: if the data folder has no room for it.
         """
+        await asyncio.to_thread(_remove_killed, self._home)
         with self._full_disk_named():
-            self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._socket.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, socket_address(self._socket))
             self._socket.chmod(0o600)
             self._entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(self._entry, msgspec.json.encode(self._listed))
 
-    def hand_over(self, batch_id: str, environment: str, day: str, answer: Answering) -> None:
+    def hand_over(self, batch_id: str, day: str, answer: Answering) -> None:
         """Let a batch answer from now on, on the same socket.
 
         Raises:
             OutsideError: if the data folder has no room for it.
         """
-        self._listed = ListedSession(os.getpid(), batch_id, environment, day, str(self._socket))
+        self._listed = msgspec.structs.replace(self._listed, batch_id=batch_id, day=day)
         self._answer = answer
         with self._full_disk_named():
             replace_file(self._entry, msgspec.json.encode(self._listed))
@@ -94,13 +97,15 @@ class OperatorSocket:
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        forget_address(self._folder)
 
     @contextmanager
     def _full_disk_named(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            place = self._entry.parent.parent
+            place = self._home / "run"
             raise OutsideError(
                 f"nothing can be written in {place} ({error.strerror}): make room, or set LIU_HOME to another folder"
             ) from error
@@ -119,45 +124,6 @@ class OperatorSocket:
                 await writer.drain()
         writer.close()
 
-
-async def _line(reader: asyncio.StreamReader) -> bytes:
-    """Return a line, or the beginning of one that is too long: it is read to its end, so that its writer listens."""
-    line = b""
-    while chunk := await reader.read(MOST_LINE_BYTES):
-        line = (line + chunk)[: MOST_LINE_BYTES + 1]
-        if b"\n" in chunk:
-            break
-    return line.partition(b"\n")[0]
-
-
-class TraderSocket(OperatorSocket):
-    """The socket of one `trader`, which answers itself before there is a batch; then the batch's session answers."""
-
-    def __init__(self, home: Path, environment: str, stop: Callable[[], None]) -> None:
-        pid = os.getpid()
-        self._home, self._folder, self._stop = home, home / "run" / f"{_FOLDER}{pid}", stop
-        super().__init__(home, self._folder, f"waiting-{pid}", environment, "", self._answer_waiting)
-        self._phase = "is being prepared"
-
-    def waits(self, what: str) -> None:
-        """Note what the preparation is waiting for, as the predicate of a sentence about the session."""
-        self._phase = what
-
-    async def open(self) -> None:
-        """Begin to listen; sockets of those that were killed while they waited are removed.
-
-        Raises:
-            OutsideError: if the data folder has no room for it.
-        """
-        await asyncio.to_thread(_remove_killed, self._home)
-        await super().open()
-
-    async def close(self) -> None:
-        """Listen no longer; safe to repeat."""
-        await super().close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        forget_address(self._folder)
-
     async def _answer_waiting(self, request: Mapping[str, Any]) -> Answer:
         match request.get("do"):
             case "status":
@@ -167,6 +133,16 @@ class TraderSocket(OperatorSocket):
                 return {"done": f"the session, which {self._phase}, is being stopped"}
             case _:
                 return {"error": f"the session {self._phase}, so there is no order gateway yet; `trader stop` ends it"}
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return a line, or the beginning of one that is too long: it is read to its end, so that its writer listens."""
+    line = b""
+    while chunk := await reader.read(MOST_LINE_BYTES):
+        line = (line + chunk)[: MOST_LINE_BYTES + 1]
+        if b"\n" in chunk:
+            break
+    return line.partition(b"\n")[0]
 
 
 def _remove_killed(home: Path) -> None:
@@ -182,42 +158,6 @@ def _remove_killed(home: Path) -> None:
             forget_address(folder)
         except (OSError, ValueError):  # another user's process, or a name that is not ours
             pass
-
-
-class OperatorAnswers:
-    """Answers for a session whose processes run. `stop(flatten)` ends it, `count` looks at the record."""
-
-    def __init__(
-        self, stack: Stack, figures: SessionFigures, count: Callable[[], Awaitable[None]], stop: Callable[[bool], None]
-    ) -> None:
-        self._stack, self._figures, self._count, self._stop = stack, figures, count, stop
-
-    async def answer(self, request: Mapping[str, Any]) -> Answer:
-        """Do what is requested and return the answer."""
-        match request.get("do"):
-            case "status":
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_FRESH_SECONDS):
-                        await self._count()
-                return {"view": msgspec.to_builtins(self._figures.view(), str_keys=True)}
-            case "stop":
-                self._stop(bool(request.get("flatten")))
-                return {"done": f"batch {self._stack.plan.batch_id} is being stopped"}
-            case str(name) if name in _OF_THE_GATEWAY:
-                return await self._ask_gateway(name, {key: value for key, value in request.items() if key != "do"})
-            case other:
-                return {"error": f"unknown request {other!r:.40}"}
-
-    async def _ask_gateway(self, name: str, arguments: dict[str, Any]) -> Answer:
-        try:
-            answer = await self._stack.ask("order_gateway", OperatorRequest(name, arguments), GATEWAY_SECONDS)
-        except OutsideError as error:
-            return {"error": str(error)}
-        if answer is None:
-            return {
-                "error": f"the order gateway has the request and has not answered in {GATEWAY_SECONDS:.0f} s; see `trader status`"
-            }
-        return {"done" if answer.done else "refused": answer.text}
 
 
 # --- for programs that ask ---------------------------------------------------------------------------------
@@ -248,11 +188,14 @@ def running_sessions(home: Path) -> list[ListedSession]:
             listed = msgspec.json.decode(entry.read_bytes(), type=ListedSession)
         except (OSError, msgspec.DecodeError):
             continue
-        if _listens(listed.socket):
-            found.append(listed)
-        else:
+        try:
+            with _connected(listed):
+                found.append(listed)
+        except (ConnectionRefusedError, FileNotFoundError, NotADirectoryError):
             entry.unlink(missing_ok=True)
             forget_address(Path(listed.socket).parent)
+        except (OSError, OutsideError):  # a socket that cannot be tried counts as served
+            found.append(listed)
     return found
 
 
@@ -263,9 +206,7 @@ def ask(session: ListedSession, request: Mapping[str, Any]) -> dict[str, Any]:
         OutsideError: if it does not answer.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(_ANSWER_SECONDS)
-            client.connect(socket_address(Path(session.socket)))
+        with _connected(session) as client:
             client.sendall(json.dumps(dict(request)).encode() + b"\n")
             answer = client.makefile("rb").readline()
         content: dict[str, Any] = json.loads(answer)
@@ -274,19 +215,9 @@ def ask(session: ListedSession, request: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _listens(path: str) -> bool:
-    """Whether a process listens there; a socket that cannot be tried counts as served."""
+@contextmanager
+def _connected(session: ListedSession) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_ANSWER_SECONDS)
-        try:
-            client.connect(socket_address(Path(path)))
-        except (ConnectionRefusedError, FileNotFoundError, NotADirectoryError):
-            return False
-        except (OSError, OutsideError):
-            pass
-    return True
-
-
-def view_from(answer: Mapping[str, Any]) -> View:
-    """Return the view inside an answer to `status`."""
-    return msgspec.convert(answer["view"], View, strict=False)
+        client.connect(socket_address(Path(session.socket)))
+        yield client

@@ -31,30 +31,29 @@ from liualgotrader.supervisor.arming import (
     hash_of,
     keep_proof,
     session_limits,
-    why_unspoken,
 )
 from liualgotrader.supervisor.batch import Batch, BatchFinder, BatchTerms, build_label, end_file, may_go_on
 from liualgotrader.supervisor.ending import Ending
-from liualgotrader.supervisor.plan_inspection import PlanFacts, StrategyFacts, inspect_tradeplan
-from liualgotrader.supervisor.plan_warnings import warnings_about, warnings_about_hours
+from liualgotrader.supervisor.managed_process import SimulatedMarket
+from liualgotrader.supervisor.plan_inspection import (
+    PlanFacts,
+    StrategyFacts,
+    inspect_tradeplan,
+    warnings_about,
+    warnings_about_hours,
+)
 from liualgotrader.supervisor.request import (
     TraderRequest,
+    batch_account,
+    endpoints_of,
     finished_hours,
+    generated_pair,
+    market_spec,
     next_session_text,
     simulated_hours,
     todays_hours,
 )
 from liualgotrader.supervisor.session_database import Record, enough_room, has_record, open_record
-from liualgotrader.supervisor.simulated_market import (
-    MARKET_STATE,
-    KeptAccount,
-    SimulatedMarket,
-    account_of,
-    endpoints_of,
-    generated_pair,
-    kept_account,
-    market_spec,
-)
 from liualgotrader.supervisor.view import Screen
 
 log = logging.getLogger(__name__)
@@ -132,33 +131,37 @@ class Preparation:
         check_consumers(settings.consumer_count())
         if not has_record(settings, request):  # else known once it is clear which batch it is
             enough_room(settings.home_path)
-        money, earlier = self._money, await self._earlier()
+        money = None
+        if self.environment == LIVE:
+            money = LiveMoney(request, settings, plan, self.screen, self.waits, self.clock)
+        earlier = await money.earlier() if money is not None else UnfinishedLive()
         found, trouble = await self._inspect(earlier)
         unmade = [f"{s.broken}: it will not run" for s in found.strategies if s.broken]
         self._warn(*unmade, *warnings_about(plan, found))
         arming = await money.arm(found.files, trouble, earlier) if money is not None else None
-        early = self._open_early(cleanup) if request.simulate else None
+        hours: Hours | None
+        record: Record | None = None
         if request.simulate:
-            window, bypass = (request.window_from, request.window_to), plan.bypass_market_schedule
-            day = request.market_day()
-            hours: Hours | None = await asyncio.to_thread(simulated_hours, day, window, *self._rules, bypass=bypass)
+            hours, record = await self._simulated_hours(cleanup)
         else:
-            hours = await self._real_hours()
+            hours = await self.real_hours()
         over = finished_hours(self.clock.now(), *self._rules) if hours is None else None
-        if hours is None and over is None and (hours := await self._next_hours()) is None:
+        if hours is None and over is None and (hours := await self.next_hours()) is None:
             return Ending(0, "closed")
-        record = await (asyncio.shield(early) if early is not None else self._open(cleanup))
+        record = record or await self._open(cleanup)
         if not plan.file_only and (stored := await record.store.trade_plans_in_force()):
             self._warn(
                 f"the database holds {stored} trade plan(s), which this version does not trade: only the strategies of"
                 f" {settings.tradeplan_path.name} run (file_only = true says that this is meant)"
             )
-        finder = BatchFinder(record.store, settings.home_path, kept=self._kept, account_is_new=request.account_is_new)
+        finder = BatchFinder(
+            record.store, settings.home_path, kept=request.kept_account(), account_is_new=request.account_is_new
+        )
         cleanup.callback(finder.release)
         if hours is None and over is not None:  # a batch of today may still have to be finished
             unfinished = await record.store.unfinished_batches(self.environment)
             goes_on = any(may_go_on(b, over.day, shadow=request.shadow) for b in unfinished)
-            hours = over if goes_on else await self._next_hours()
+            hours = over if goes_on else await self.next_hours()
         if hours is None:
             return Ending(0, "closed")
         self._warn(*warnings_about_hours(plan, found, hours))
@@ -166,30 +169,13 @@ class Preparation:
             if (why := money.refusal(found.files)) and not earlier.open:  # a file changed during the wait
                 raise ConfigError(why)
             arming = Arming(arming.account, why)
-        return await self._begin(found, arming, record, finder, hours, cleanup)
+        return await self._begin(found, money, arming, record, finder, hours, cleanup)
 
     def _warn(self, *sentences: str) -> None:
         for sentence in sentences:
             self.screen.warn(sentence)
 
     # --- the plan, and real money --------------------------------------------------------------------
-
-    @property
-    def _money(self) -> LiveMoney | None:
-        if self.environment != LIVE:
-            return None
-        return LiveMoney(self.request, self.settings, self.tradeplan, self.screen, self.waits, self.clock)
-
-    async def _earlier(self) -> UnfinishedLive:
-        """Return what earlier sessions with real money left, nothing in any other."""
-        if self._money is None:
-            return UnfinishedLive()
-        if not has_record(self.settings, self.request):
-            if why := why_unspoken(self.request, self.settings):
-                raise ConfigError(why)
-            return UnfinishedLive()
-        async with AsyncExitStack() as looking:
-            return await self._money.earlier((await self._open(looking)).store)
 
     async def _inspect(self, earlier: UnfinishedLive) -> tuple[PlanFacts, str]:
         """Return what the plan's classes say, and, where a batch goes on all the same, why nothing new may come of them."""
@@ -209,21 +195,6 @@ class Preparation:
         cleanup.push_async_callback(record.close)
         return record
 
-    def _open_early(self, cleanup: AsyncExitStack) -> asyncio.Task[Record]:
-        """Begin to open the record, which takes a second the first time, while the calendar is looked at.
-
-        If that stops the session, the record is closed once it is open.
-        """
-        opening = asyncio.ensure_future(self._open(cleanup))
-
-        async def open_or_failed() -> None:
-            await asyncio.wait([opening])
-            if not opening.cancelled():
-                opening.exception()  # seen: the first error is the one that is reported
-
-        cleanup.push_async_callback(open_or_failed)
-        return opening
-
     # --- hours -------------------------------------------------------------------------------------
 
     @property
@@ -231,14 +202,26 @@ class Preparation:
         """Minutes from the liquidation to the close, and sessions of history."""
         return self.tradeplan.market_liquidation_end_time_minutes, max(1, self.tradeplan.timings.history_sessions)
 
-    async def _real_hours(self) -> Hours | None:
+    async def _simulated_hours(self, cleanup: AsyncExitStack) -> tuple[Hours, Record]:
+        """Return the hours that are played and the record, which takes a second to open the first time: both at once."""
+        window, bypass = (self.request.window_from, self.request.window_to), self.tradeplan.bypass_market_schedule
+        looking = asyncio.to_thread(simulated_hours, self.request.market_day(), window, *self._rules, bypass=bypass)
+        hours, record = await asyncio.gather(looking, self._open(cleanup), return_exceptions=True)
+        if isinstance(hours, BaseException):  # the record is open by now, and closed again
+            raise hours
+        if isinstance(record, BaseException):
+            raise record
+        return hours, record
+
+    async def real_hours(self) -> Hours | None:
+        """Return the hours of today's session, shortly before its open at the earliest; None if there is none now."""
         now = self.clock.now()
         hours = todays_hours(now, *self._rules, bypass=self.tradeplan.bypass_market_schedule)
         if hours is not None and now < hours.opens_at - BEFORE_OPEN:
             await self._wait_for(hours.opens_at, f"{as_datetime(hours.opens_at):at %H:%M} New York")
         return hours
 
-    async def _next_hours(self) -> Hours | None:
+    async def next_hours(self) -> Hours | None:
         """Say when the next session opens; with --wait return its hours shortly before."""
         now = self.clock.now()
         self.screen.line(f"the exchange is closed now; the next session opens on {next_session_text(now)}")
@@ -253,24 +236,12 @@ class Preparation:
         self.waits(f"waits for the open {when}")
         await self.clock.sleep_until(opens_at - BEFORE_OPEN)
 
-    @property
-    def _kept(self) -> KeptAccount | None:
-        state, day = self.request.state, self.request.market_day().isoformat()
-        return kept_account(Path(state), day) if state else None
-
-    @property
-    def _liquidation(self) -> int:
-        return self.tradeplan.market_liquidation_end_time_minutes
-
-    @property
-    def _history(self) -> int:
-        return max(1, self.tradeplan.timings.history_sessions)
-
     # --- batch, page, market, plan -------------------------------------------------------------------
 
     async def _begin(
         self,
         found: PlanFacts,
+        money: LiveMoney | None,
         arming: Arming | None,
         record: Record,
         finder: BatchFinder,
@@ -278,14 +249,17 @@ class Preparation:
         cleanup: AsyncExitStack,
     ) -> Prepared:
         now = hours.opens_at if self.request.simulate else self.clock.now()
-        batch = await finder.batch(self._wanted(found, hours, arming), now, fresh=self.request.new)
+        wanted = self._wanted(found, hours)
+        if money is not None and arming is not None:
+            wanted.configuration["full_size"] = money.share(found.files, arming)
+        batch = await finder.batch(wanted, now, fresh=self.request.new)
         self._warn(*finder.notes)
         try:
             build = await asyncio.to_thread(build_label)
             slots = await finder.slots(batch, self.tradeplan, found.strategies, self.environment, build, now)
             plan = self._plan(batch, hours, slots, build)
-            if self._money is not None and arming is not None:
-                limits = self._money.limits(found.files, arming, batch.configuration)
+            if money is not None and arming is not None:
+                limits = money.limits(found.files, arming, batch.configuration)
                 plan = msgspec.structs.replace(plan, arming=arming, limits=limits)
             return await self._furnish(found, record, finder, batch, plan, cleanup)
         except BaseException:
@@ -335,8 +309,8 @@ class Preparation:
             self.screen.line(f"the simulated market serves {endpoints.trading_url}; logs are in {plan.log_dir}")
         return prepared
 
-    def _wanted(self, found: PlanFacts, hours: Hours, arming: Arming | None) -> BatchTerms:
-        request, settings = self.request, self.settings
+    def _wanted(self, found: PlanFacts, hours: Hours) -> BatchTerms:
+        request, settings, kept = self.request, self.settings, self.request.kept_account()
         market = {
             "data": request.data,
             "symbols": list(request.symbols),
@@ -344,7 +318,7 @@ class Preparation:
             "opens_at": hours.opens_at,
             "closes_at": hours.closes_at,
             **msgspec.structs.asdict(settings.simulation),
-            "account": self._kept.number if self._kept is not None else None,
+            "account": kept.number if kept is not None else None,
         }
         configuration: dict[str, Any] = {
             "settings": {name: value for name, value, _ in settings.shown()},
@@ -353,8 +327,6 @@ class Preparation:
             "shadow": request.shadow,
             "plan": hash_of(self.settings, self.tradeplan, found.files),
         }
-        if self._money is not None and arming is not None:
-            configuration["full_size"] = self._money.share(found.files, arming)
         return BatchTerms(
             environment=self.environment,
             day=hours.day,
@@ -401,15 +373,12 @@ class Preparation:
         enter_session_environment(Secrets(key_id, secret_key, Secret(record.dsn)), keep_vendors=False)
         market = SimulatedMarket(self.programs["simulator"], Path(plan.run_dir), Path(plan.log_dir), self.market_lost)
         cleanup.push_async_callback(market.stop)
-        kept, chosen = self._kept, self.settings.simulation
-        state = kept.state if kept is not None else Path(plan.journal_dir) / MARKET_STATE
-        account = kept.number if kept is not None else account_of(plan.batch_id)
-        since = kept.since if kept is not None else ""
+        chosen = self.settings.simulation
+        account = self.request.kept_account() or batch_account(plan.batch_id, Path(plan.journal_dir))
         spec = market_spec(
-            self.request, chosen, plan.hours, plan.seed, plan.page_path, state, Path(plan.log_dir), account, since
-        )
-        if market_at > spec.starts_at:
-            spec = msgspec.structs.replace(spec, starts_at=market_at)
+            self.request, chosen, plan.hours, plan.seed, account,
+            page=str(plan.page_path), log_dir=plan.log_dir, not_before=market_at,
+        )  # fmt: skip
         self.screen.line(
             f"opening the simulated market for {plan.hours.day}: fills {chosen.fills}, fees {chosen.fees}, latency"
             f" {chosen.latency_ms:g} ms"

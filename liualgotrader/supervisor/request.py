@@ -1,8 +1,12 @@
-"""The session that `trader` was asked for, and its hours."""
+"""The session that `trader` was asked for: its hours, and what its simulated market plays on which account."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
+import secrets
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,12 +19,17 @@ from liualgotrader.common.calendar import (
     session_of,
     whole_day,
 )
-from liualgotrader.common.clock import MINUTE, as_datetime
+from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.session_plan import Hours
+from liualgotrader.common.secret import Secret
+from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec
+from liualgotrader.common.tradeplan import Simulation
 
 GENERATED_DAY = "2024-06-03"
 """The day that the generated market plays when none is named: fixed, so that a seed says everything."""
+
+MARKET_STATE = "market.state"
+EARLY = 10 * SECOND  # simulated time begins before the open, so that the first event finds everybody waiting
 
 
 class TraderRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +65,14 @@ class TraderRequest(msgspec.Struct, frozen=True, kw_only=True):
     def market_day(self) -> dt.date:
         """Return the day that the simulated market plays."""
         return dt.date.fromisoformat(self.day or GENERATED_DAY)
+
+    def kept_account(self) -> MarketAccount | None:
+        """Return the account that `--state` names, None without it.
+
+        Raises:
+            ConfigError: if the folder cannot be used, or holds something else.
+        """
+        return kept_account(Path(self.state), self.market_day().isoformat()) if self.state else None
 
 
 AFTER_CLOSE = 5 * MINUTE  # the processes' time to hear of the last fills
@@ -138,3 +155,98 @@ def _moment(day: dt.date, text: str, option: str) -> int:
         return new_york(day, time)
     except ValueError:
         raise ConfigError(f"{option} is '{text}', but it must be a time like 09:30 (New York)") from None
+
+
+# --- the simulated market --------------------------------------------------------------------------------
+
+
+class MarketAccount(NamedTuple):
+    """An account of the simulated market, and where its state is kept; `since` and `played` only if it outlives a session."""
+
+    number: str
+    state: Path  # the market's file
+    since: str = ""  # the first day that it traded, ISO
+    played: str = ""  # the newest day that it has traded, ISO; empty: none
+    now: int = 0  # how far it has come, ns UTC
+
+    @property
+    def database(self) -> str:
+        """The name of its own database: what it holds is the sum of all rows there."""
+        return f"liu_{self.number.lower()}"
+
+
+class _Now(msgspec.Struct):
+    now: int
+
+
+def kept_account(folder: Path, day: str) -> MarketAccount:
+    """Return the account that a folder keeps; an empty folder gets a new one, which begins on `day`.
+
+    Raises:
+        ConfigError: if the folder cannot be used, or holds something else.
+    """
+    named, state = folder / "account", folder / MARKET_STATE
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not named.exists():
+            named.write_text(f"SIM{secrets.token_hex(5)[1:].upper()} since {day}\n")
+        known = re.fullmatch(r"(SIM[0-9A-F]{9}) since (\d{4}-\d\d-\d\d)\n", named.read_text())
+        played, _, kept = state.read_bytes().partition(b"\n") if state.exists() else (b"", b"", b'{"now": 0}')
+        now = msgspec.json.decode(kept, type=_Now).now
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the folder {folder} cannot keep an account ({error}): name another with --state") from error
+    if known is None:
+        raise ConfigError(f"{named} names no account of a simulated market: name another folder with --state")
+    return MarketAccount(known[1], state, known[2], played.decode(), now)
+
+
+def batch_account(batch_id: str, folder: Path) -> MarketAccount:
+    """Return a batch's account: its own, so that simulations side by side share no lock and no switch."""
+    return MarketAccount(f"SIM{batch_id.replace('-', '')[:9].upper()}", folder / MARKET_STATE)
+
+
+def market_spec(
+    request: TraderRequest,
+    simulation: Simulation,
+    hours: Hours,
+    seed: int,
+    account: MarketAccount,
+    *,
+    page: str = "",
+    log_dir: str = "",
+    not_before: int = 0,
+) -> MarketSpec:
+    """Return what the simulated market of a session is to play, from shortly before its open, and not before `not_before`."""
+    return MarketSpec(
+        kind="recorded" if request.data else "generated",
+        day=hours.day,
+        starts_at=max(hours.opens_at - EARLY, not_before),
+        ends_at=hours.ends_at,
+        seed=seed,
+        folder=str(Path(request.data).absolute()) if request.data else "",
+        symbols=request.symbols,
+        symbol_count=request.symbol_count,
+        since=account.since,
+        speed=request.speed,
+        quantum=round(request.quantum_seconds * SECOND),
+        free_run=request.free_run,
+        port=request.port,
+        page=page,
+        fill_profile=simulation.fills,
+        fees=simulation.fees,
+        latency=round(simulation.latency_ms * MILLISECOND),
+        state=str(account.state),
+        bypass=hours.bypass,
+        options={"log_dir": log_dir, "account": account.number},
+    )
+
+
+def generated_pair() -> tuple[Secret, Secret]:
+    """Return a key pair that opens this session's simulated market and nothing else."""
+    return Secret("SIM" + secrets.token_hex(8).upper()), Secret(secrets.token_hex(20))
+
+
+def endpoints_of(port: int, feed: str) -> Endpoints:
+    """Return the addresses of the simulated market on this machine."""
+    rest, stream = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
+    return Endpoints(rest, rest, f"{stream}/v2/{feed}", f"{stream}/stream", loopback=True)

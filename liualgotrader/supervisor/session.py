@@ -7,15 +7,16 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, OperatorRequest
-from liualgotrader.common.errors import DatabaseUnavailable, LiuError
+from liualgotrader.common.errors import DatabaseUnavailable, LiuError, OutsideError
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks, StoppedScanner
@@ -33,7 +34,7 @@ from liualgotrader.supervisor.ending import (
     say_summary,
     unserved,
 )
-from liualgotrader.supervisor.operator_socket import OperatorAnswers, TraderSocket
+from liualgotrader.supervisor.operator_socket import OperatorSocket
 from liualgotrader.supervisor.prepare import Preparation, Prepared
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import make_home
@@ -49,6 +50,9 @@ _SHOW_SECONDS = 0.5
 _COUNT_SECONDS = 1.0
 _LOOKS = 3
 _DATABASE_TRIES = 5
+_GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
+_FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
+_OF_THE_GATEWAY = ("kill_switch", "resume", "positions", "orders")
 _NONE_LEFT = "and no other is left (what is open is closed at its stop or target, DAY_TRADE at the end of the day)"
 _INTERRUPTED = Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
 _TOLD_TO_STOP = Ending(0, "stopped", "", by_hand=True)
@@ -108,7 +112,11 @@ class Session:
     def _interrupt(self, number: signal.Signals, ending: Ending) -> None:
         """End in order; a second Ctrl-C kills. Other signals come twice by nature: shell and kernel both send SIGHUP."""
         if self._asked is None:
-            self._ask_to_end(ending)
+            self._asked = ending
+            if self._running is not None:
+                self._running.end(ending)
+            elif self._main is not None:  # it is being prepared, or waits for the open
+                self._main.cancel()
         elif number is signal.SIGINT:
             self._asked = _KILLED
             if self._running is not None:
@@ -116,19 +124,15 @@ class Session:
             if self._main is not None:
                 self._main.cancel()
 
-    def _ask_to_end(self, ending: Ending) -> None:
-        self._asked = ending
-        if self._running is not None:
-            self._running.end(ending)
-        elif self._main is not None:  # it is being prepared, or waits for the open
-            self._main.cancel()
-
     async def _prepare(self, cleanup: AsyncExitStack) -> RunningSession | Ending:
         """Return the session ready to run, or why there is none."""
         request, settings = self._request, self._settings
         make_home(settings.home_path)
-        environment = environment_of(request, settings)
-        operators = TraderSocket(settings.home_path, environment, lambda: self._ask_to_end(_TOLD_TO_STOP))
+        operators = OperatorSocket(
+            settings.home_path,
+            environment_of(request, settings),
+            lambda: self._interrupt(signal.SIGTERM, _TOLD_TO_STOP),
+        )
         cleanup.push_async_callback(operators.close)
         await operators.open()
 
@@ -143,8 +147,7 @@ class Session:
             return prepared
         running = RunningSession(prepared, request, settings, self._tradeplan, self._screen, self._programs)
         cleanup.push_async_callback(running.kill)
-        plan = prepared.plan
-        operators.hand_over(plan.batch_id, plan.environment, plan.hours.day, running.answers.answer)
+        operators.hand_over(prepared.plan.batch_id, prepared.plan.hours.day, running.answer)
         cleanup.push_async_callback(operators.close)  # before the processes and the record that it tells of are gone
         self._running = running
         return running
@@ -176,7 +179,6 @@ class RunningSession:
             self._strategies,
             alone=tradeplan.skip_existing or request.account_is_new,
         )
-        self.answers = OperatorAnswers(self.stack, self._figures, self._count, self.stop)
         self._writing: set[asyncio.Task[None]] = set()  # to the record, aside
         self._said_stopped: set[tuple[str, str]] = set()
         self._account_said = False
@@ -212,10 +214,30 @@ class RunningSession:
         if not self._ending.done():
             self._ending.set_result(ending)
 
-    def stop(self, flatten: bool) -> None:
-        """End in order, as `trader stop` asks."""
-        self._flatten = self._flatten or flatten
-        self.end(_TOLD_TO_STOP)
+    async def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Do what an operator requests and return the answer."""
+        match request.get("do"):
+            case "status":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FRESH_SECONDS):
+                        await self._count()
+                return {"view": msgspec.to_builtins(self._figures.view(), str_keys=True)}
+            case "stop":
+                self._flatten = self._flatten or bool(request.get("flatten"))
+                self.end(_TOLD_TO_STOP)
+                return {"done": f"batch {self.stack.plan.batch_id} is being stopped"}
+            case str(name) if name in _OF_THE_GATEWAY:
+                order = OperatorRequest(name, {key: value for key, value in request.items() if key != "do"})
+            case other:
+                return {"error": f"unknown request {other!r:.40}"}
+        try:
+            answer = await self.stack.ask("order_gateway", order, _GATEWAY_SECONDS)
+        except OutsideError as error:
+            return {"error": str(error)}
+        if answer is None:
+            late = f"the order gateway has the request and has not answered in {_GATEWAY_SECONDS:.0f} s"
+            return {"error": f"{late}; see `trader status`"}
+        return {"done" if answer.done else "refused": answer.text}
 
     async def kill(self) -> None:
         """End all processes that are left."""
@@ -244,8 +266,7 @@ class RunningSession:
     def slot_stopped(self, slot: int, reason: str) -> None:
         """Write down that a slot is not called any more."""
         stopped = next(s for s in self.stack.plan.slots if s.slot == slot)
-        store, at = self._prepared.record.store, self._market_now()
-        self._write_aside(lambda: store.end_algo_run(stopped.algo_run_id, at, reason))
+        self._do_aside(self._prepared.record.store.end_algo_run(stopped.algo_run_id, self._market_now(), reason))
         if self.stack.workers[f"consumer-{stopped.consumer}"].state == "starting":
             self._never_ran.add(slot)
         said = (stopped.strategy, reason)
@@ -284,16 +305,17 @@ class RunningSession:
                 self._account_said = True
                 environment = self.stack.plan.environment
                 self._screen.line(f"account {masked_account(facts)}, {environment}, {equity_text(facts.equity)}")
-                if facts.foreign:
-                    self._write_aside(lambda: self._say_foreign(facts.foreign))
+                if foreign := facts.foreign:
+
+                    async def say_foreign() -> None:
+                        for sentence in await self._results.left_behind(foreign):
+                            self.notice("WARNING", sentence)
+
+                    self._do_aside(say_foreign())
             if gateway.facts.get(UNANNOUNCED) and gateway.send(OperatorRequest(ANNOUNCED)):
                 gateway.facts[UNANNOUNCED] = False
         if self._market_now() >= self.stack.plan.hours.ends_at or (market is not None and market.ended):
             self.end(Ending())
-
-    async def _say_foreign(self, foreign: Mapping[str, Decimal]) -> None:
-        for sentence in await self._results.left_behind(foreign):
-            self.notice("WARNING", sentence)
 
     async def _watch(self) -> None:
         """See that processes and record are well, and end when no strategy runs and nothing open needs care."""
@@ -324,12 +346,12 @@ class RunningSession:
             trades = await self._results.trades()
             self._figures.count(trades, await self._results.opening(trades))
 
-    def _write_aside(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Do something with the record aside; it is done again at the end of the session if it fails."""
+    def _do_aside(self, act: Awaitable[None]) -> None:
+        """Do something with the record aside; what it writes is written again at the end of the session if it fails."""
 
         async def run() -> None:
             with suppress(LiuError):
-                await act()
+                await act
 
         task = asyncio.ensure_future(run())
         self._writing.add(task)

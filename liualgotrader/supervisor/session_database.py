@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,6 @@ from liualgotrader.common.config import Settings, default_home, program_call
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError
 from liualgotrader.common.ports import Store
 from liualgotrader.supervisor.request import TraderRequest
-from liualgotrader.supervisor.simulated_market import kept_account
 
 if TYPE_CHECKING:
     from liualgotrader.postgres.embedded_server import EmbeddedServer
@@ -23,17 +24,14 @@ if TYPE_CHECKING:
 SIMULATED_DATABASE = "liu_simulated"
 
 
+@dataclass(frozen=True, slots=True)
 class Record:
-    """The open database of a session, with the embedded server behind it if it is ours.
+    """The open database of a session, with the embedded server behind it if it is ours."""
 
-    `database` is its name on the embedded server, else how to look at it.
-    """
-
-    def __init__(self, store: Store, dsn: str, server: EmbeddedServer | None, database: str) -> None:
-        self.store = store
-        self.dsn = dsn
-        self.server = server
-        self.database = database
+    store: Store
+    dsn: str
+    server: EmbeddedServer | None
+    database: str  # its name on the embedded server, else how to look at it
 
     def how_to_look(self, home: Path) -> str:
         """Return the command that opens the rows, as it can be typed."""
@@ -100,8 +98,8 @@ def _database(request: TraderRequest) -> str:
     """Return the name of a session's database on the embedded server."""
     from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE
 
-    if request.state:
-        return kept_account(Path(request.state), request.market_day().isoformat()).database
+    if (kept := request.kept_account()) is not None:
+        return kept.database
     return SIMULATED_DATABASE if request.simulate else DEFAULT_DATABASE
 
 
@@ -178,10 +176,9 @@ def enough_room(home: Path) -> None:
     Raises:
         OutsideError: if the disk is full.
     """
-    least = LEAST_FREE
-    free = os.statvfs(home).f_bavail * os.statvfs(home).f_frsize
-    if free < least:
+    free = shutil.disk_usage(home).free
+    if free < LEAST_FREE:
         raise OutsideError(
-            f"only {free / 1e6:.0f} MB are free in {home}; a session needs {least / 1e6:.0f} MB: "
+            f"only {free / 1e6:.0f} MB are free in {home}; a session needs {LEAST_FREE / 1e6:.0f} MB: "
             "free some, or set LIU_HOME to another disk"
         )

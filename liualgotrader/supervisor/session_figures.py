@@ -17,15 +17,9 @@ from liualgotrader.common.control import FILLS_OF, MARK_OF, REFUSED_OF
 from liualgotrader.common.money import CENT, ZERO, exact
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import CarriedPosition, FilledTrade
-from liualgotrader.supervisor.simulated_market import SimulatedMarket
+from liualgotrader.supervisor.managed_process import SimulatedMarket
 from liualgotrader.supervisor.stack import Stack
-from liualgotrader.supervisor.view import (
-    GAINS,
-    GatewayFacts,
-    PositionLine,
-    StrategyView,
-    View,
-)
+from liualgotrader.supervisor.view import GAINS, GatewayFacts, PositionLine, StrategyView, View
 
 _RATE_OVER = 2 * SECOND  # machine time over which events per second are taken
 

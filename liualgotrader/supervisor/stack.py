@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,15 +66,12 @@ class Owner(Protocol):
 
     def give_up(self, sentence: str, exit_code: int) -> None:
         """End the session; restarting would not help."""
-        ...
 
     def slot_stopped(self, slot: int, reason: str) -> None:
         """Write down that a slot is not called any more."""
-        ...
 
     def notice(self, level: str, text: str) -> None:
         """Show a person a line."""
-        ...
 
 
 class Stack:
@@ -92,7 +90,7 @@ class Stack:
         self._owner = owner
         self._clock = WallClock()
         self._whole: asyncio.Task[None] | None = None  # all processes being started again together
-        self._tickets = 0
+        self._tickets = count(1)
         self._answers: dict[int, asyncio.Future[RequestAnswer]] = {}
         self._unwritten = False  # the plan's file does not say yet which slots are stopped: the disk had no room
         self.stopping = False
@@ -127,18 +125,18 @@ class Stack:
         Raises:
             OutsideError: if the process is not there.
         """
-        self._tickets += 1
+        ticket = next(self._tickets)
         answer: asyncio.Future[RequestAnswer] = asyncio.get_running_loop().create_future()
-        self._answers[self._tickets] = answer
+        self._answers[ticket] = answer
         try:
-            if not self.send(name, msgspec.structs.replace(order, ticket=self._tickets)):
+            if not self.send(name, msgspec.structs.replace(order, ticket=ticket)):
                 raise OutsideError(f"{name} is not available right now; try again")
             async with asyncio.timeout(seconds):
                 return await answer
         except TimeoutError:
             return None
         finally:
-            self._answers = {ticket: waiting for ticket, waiting in self._answers.items() if waiting is not answer}
+            del self._answers[ticket]
 
     async def stop(self, reason: str, *, flatten: bool = False) -> bool:
         """Stop all processes in order; return whether each one ended by itself and without error."""
@@ -172,15 +170,14 @@ class Stack:
         """Look once at every process, and deal with those that are alive but not well."""
         if self._unwritten:
             self._write_plan()
-        first = [look(self._page, w.name, w.pid, w.spawned_at) for w in self.workers.values() if w.alive]
+        first = [look(self._page, worker) for worker in self.workers.values() if worker.alive]
         await self._clock.sleep(_SECOND_LOOK)
         limit = self.plan.timings.strategy_answer_seconds
         for seen in first:
             worker = self.workers[seen.name]
             if self.stopping or worker.pid != seen.pid:
                 continue
-            again = look(self._page, worker.name, worker.pid, worker.spawned_at)
-            found = finding(again, seen, machine_now(), limit)
+            found = finding(look(self._page, worker), seen, machine_now(), limit)
             if found is not None:
                 await self._treat(worker, found)
 
@@ -305,7 +302,12 @@ class Stack:
         if together:
             self._whole = asyncio.ensure_future(self._start_all_again(wait))
         else:
-            asyncio.get_running_loop().call_later(wait, self._start_again, worker)
+
+            def start_again() -> None:
+                if not self.stopping:
+                    worker.start()
+
+            asyncio.get_running_loop().call_later(wait, start_again)
 
     def _blame(self, worker: ManagedProcess, code: int) -> None:
         """Stop the strategy or scanner that ended its own process (a crash in a library, `os._exit`); a person kills by other signals."""
@@ -330,10 +332,6 @@ class Stack:
             self._owner.notice(
                 "WARNING", f"one of the scanners {together} ended their process: they run one by one now"
             )
-
-    def _start_again(self, worker: ManagedProcess) -> None:
-        if not self.stopping:
-            worker.start()
 
     async def _start_all_again(self, wait: float) -> None:
         for worker in self.workers.values():

@@ -100,14 +100,8 @@ class View(msgspec.Struct, frozen=True):
 
     def dropped(self) -> int:
         """Return how many market events the producer dropped because a consumer lagged."""
-        return int(
-            sum(
-                v
-                for p in self.processes
-                for name, v in p.counters.items()
-                if name.startswith("dropped_") and p.name == "producer"
-            )
-        )
+        counters = [p.counters for p in self.processes if p.name == "producer"]
+        return int(sum(v for counted in counters for name, v in counted.items() if name.startswith("dropped_")))
 
     def alerts(self) -> list[str]:
         """Return what keeps orders back or is not as our books say, worst first, a sentence each."""
@@ -122,10 +116,8 @@ class View(msgspec.Struct, frozen=True):
                 " `trader resume`"
             )
         said += [f"entries are stopped: {why}" for why in facts.entries_stopped.values() if why != switch.get("reason")]
-        said += [
-            f"{symbol} is quarantined: {why}; `liu positions` settles it"
-            for symbol, why in sorted(facts.quarantined.items())
-        ]
+        quarantined = sorted(facts.quarantined.items())
+        said += [f"{symbol} is quarantined: {why}; `liu positions` settles it" for symbol, why in quarantined]
         said += [f"{symbol}: {why}" for symbol, why in sorted(facts.day_unknown.items())]
         if facts.foreign:
             held = ", ".join(f"{shares} {symbol}" for symbol, shares in sorted(facts.foreign.items()))
@@ -181,20 +173,15 @@ class Screen(Protocol):
 
     def line(self, text: str) -> None:
         """Show one line that stays."""
-        ...
 
     def warn(self, text: str) -> None:
         """Show one line that a person should look at."""
-        ...
 
     def show(self, view: View) -> None:
         """Show the state of the session in place of the last one."""
-        ...
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show a table that stays."""
-        ...
 
     def close(self) -> None:
         """Show the last state no longer."""
-        ...

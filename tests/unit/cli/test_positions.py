@@ -33,10 +33,9 @@ def test_the_session_is_told_symbol_and_settlement(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    operator_socket = OperatorSocket(
-        tmp_path, tmp_path, "0b5e7a4e-0000-4000-8000-000000000000", "PAPER", "2025-06-23", answer
-    )
+    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
     asyncio.run_coroutine_threadsafe(operator_socket.open(), loop).result(5)
+    operator_socket.hand_over("0b5e7a4e-0000-4000-8000-000000000000", "2025-06-23", answer)
     status = run(["positions", "flatten", "aapl", "--strategy", "beta", "--home", str(tmp_path)])
     asyncio.run_coroutine_threadsafe(operator_socket.close(), loop).result(5)
     loop.call_soon_threadsafe(loop.stop)

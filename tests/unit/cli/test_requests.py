@@ -9,7 +9,7 @@ import pytest
 from liualgotrader.cli.trader import requests
 from liualgotrader.cli.trader_arguments import parse, request_from
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.supervisor.simulated_market import kept_account
+from liualgotrader.supervisor.request import kept_account
 
 
 def asked(*words: str, home: Path) -> list[tuple[str, str, str]]:

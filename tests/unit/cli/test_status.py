@@ -12,14 +12,14 @@ import pytest
 from liualgotrader.cli import operate
 from liualgotrader.common.config import Settings
 from liualgotrader.supervisor import operator_socket as operator
-from liualgotrader.supervisor.operator_socket import ListedSession, TraderSocket
+from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSocket
 
 
 async def test_a_session_that_hangs_hides_none_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(operator, "_ANSWER_SECONDS", 2.0)
-    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
     operator_socket.waits("waits for the open at 09:30 New York")
     await operator_socket.open()
     with socket.socket(socket.AF_UNIX) as mute:
@@ -38,7 +38,7 @@ async def test_a_session_that_hangs_hides_none_of_the_others(
 async def test_a_session_that_ends_between_the_look_and_the_question_has_ended_and_fails_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
     await operator_socket.open()
     (listed,) = await asyncio.to_thread(operator.running_sessions, tmp_path)
     await asyncio.to_thread(operator.ask, listed, {"do": "status"})

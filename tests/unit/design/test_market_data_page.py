@@ -25,7 +25,7 @@ def test_the_example_is_played_as_it_stands_on_the_page(tmp_path: Path) -> None:
     subprocess.run(["bash", "-euc", f"trader() {{ printf '%q ' \"$@\" > said; }}\n{example}"], cwd=tmp_path, check=True)
     options = parse(shlex.split((tmp_path / "said").read_text()))
     assert (options.simulate, options.window_to) == (True, "09:35")
-    day = date.fromisoformat(options.date)
+    day = date.fromisoformat(options.day)
     require_day(tmp_path / options.data, day)
     tape = tape_from("recorded", day=day, folder=tmp_path / options.data)
     tape.load()

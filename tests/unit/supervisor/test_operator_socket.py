@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from liualgotrader.ipc.address import socket_address
-from liualgotrader.supervisor.operator_socket import SOCKET, OperatorSocket
+from liualgotrader.supervisor.operator_socket import OperatorSocket, running_sessions
 from tests.examples import examples
 
 
@@ -23,12 +23,13 @@ async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
     async def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"asked": dict(asked)}
 
-    run_dir = folder / "run" / "x"
-    operator_socket = OperatorSocket(folder, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
+    operator_socket = OperatorSocket(folder, "PAPER", lambda: None)
     await operator_socket.open()
+    operator_socket.hand_over("0b5e-77", "2024-06-03", answer)
+    [listed] = await asyncio.to_thread(running_sessions, folder)
     answers = []
     for line in lines:
-        reader, writer = await asyncio.open_unix_connection(socket_address(run_dir / SOCKET), limit=1 << 24)
+        reader, writer = await asyncio.open_unix_connection(socket_address(Path(listed.socket)), limit=1 << 24)
         writer.write(line + b"\n")
         await writer.drain()
         answers.append(json.loads(await asyncio.wait_for(reader.readline(), 10)))

@@ -31,12 +31,11 @@ from liualgotrader.supervisor import session_database
 from liualgotrader.supervisor.arming import session_limits
 from liualgotrader.supervisor.batch import BatchFinder, BatchTerms, lock_of, same_market
 from liualgotrader.supervisor.managed_process import death_text
-from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSocket, TraderSocket, ask, running_sessions
+from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSocket, ask, running_sessions
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.prepare import last_market_time
-from liualgotrader.supervisor.request import TraderRequest
+from liualgotrader.supervisor.request import MarketAccount, TraderRequest, batch_account, endpoints_of, market_spec
 from liualgotrader.supervisor.session_database import Record, enough_room, has_record, make_home
-from liualgotrader.supervisor.simulated_market import account_of, endpoints_of, market_spec
 from tests.fakes.store import MemoryStore
 from tests.fakes.supervisor import plan_in
 
@@ -75,7 +74,7 @@ def test_the_simulated_markets_endpoints_are_on_this_machine() -> None:
 
 def test_the_market_begins_before_the_open_and_ends_with_the_session() -> None:
     request = TraderRequest(simulate=True, speed=10.0, quantum_seconds=0.5, symbols=("A",), data="d", port=1)
-    spec = market_spec(request, Simulation(), HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM0B5E7A4E0")
+    spec = market_spec(request, Simulation(), HOURS, 7, MarketAccount("SIM0B5E7A4E0", Path("/s")))
     assert (spec.starts_at, spec.ends_at) == (90 * SECOND, 500 * SECOND)
     assert (spec.kind, spec.seed, spec.speed, spec.quantum, spec.symbols) == ("recorded", 7, 10.0, SECOND // 2, ("A",))
     assert spec.folder == str(Path("d").absolute())
@@ -120,8 +119,8 @@ def test_a_batch_of_a_version_that_named_no_fills_is_the_market_that_is_played_u
 
 
 def test_every_simulated_batch_has_an_account_of_its_own() -> None:
-    numbers = {account_of(batch) for batch in ("0b5e7a4e-0000-4000-8000-0", "0b5e7a4e-0000-4000-8000-1", "0b5e7a4f-0")}
-    assert numbers == {"SIM0B5E7A4E0", "SIM0B5E7A4F0"}
+    batches = ("0b5e7a4e-0000-4000-8000-0", "0b5e7a4e-0000-4000-8000-1", "0b5e7a4f-0")
+    assert {batch_account(batch, Path()).number for batch in batches} == {"SIM0B5E7A4E0", "SIM0B5E7A4F0"}
 
 
 def test_a_batch_has_one_supervisor(tmp_path: Path) -> None:
@@ -173,16 +172,15 @@ def test_only_without_a_database_of_any_kind_there_is_no_batch_to_take_up(tmp_pa
 
 
 async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path: Path) -> None:
-    run_dir = tmp_path / "run" / "x"
-    run_dir.mkdir(parents=True)
     asked = []
 
     async def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         asked.append(request)
         return {"done": "yes"}
 
-    operator_socket = OperatorSocket(tmp_path, run_dir, "0b5e-77", "PAPER", "2024-06-03", answer)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
     await operator_socket.open()
+    operator_socket.hand_over("0b5e-77", "2024-06-03", answer)
     (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
     assert (listed.batch_id, Path(listed.socket).stat().st_mode & 0o777) == ("0b5e-77", 0o600)
     assert await asyncio.to_thread(ask, listed, {"do": "stop"}) == {"done": "yes"}
@@ -215,7 +213,7 @@ async def test_the_socket_of_a_waiting_session_answers_in_a_folder_too_deep_for_
     tmp_path: Path,
 ) -> None:
     home = tmp_path / ("d" * 120)
-    operator_socket = TraderSocket(home, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(home, "PAPER", lambda: None)
     operator_socket.waits("waits for the open")
     await operator_socket.open()
     (listed,) = await asyncio.to_thread(running_sessions, home)
@@ -242,7 +240,7 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_sock
         (listed,) = running_sessions(tmp_path)
         return answers, listed.batch_id, listed.day
 
-    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
     await operator_socket.open()
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
@@ -252,7 +250,7 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_sock
         )  # has knocked, and has not asked yet
         asking = asyncio.create_task(asyncio.to_thread(keep_asking))
         await asyncio.to_thread(ask, listed, {"do": "status"})
-        operator_socket.hand_over("0b5e-77", "PAPER", "2024-06-03", Session().answer)
+        operator_socket.hand_over("0b5e-77", "2024-06-03", Session().answer)
         answers, batch_id, day = await asking
         await asyncio.get_running_loop().sock_sendall(caller, b'{"do": "status"}\n')
         assert await asyncio.get_running_loop().sock_recv(caller, 100) == b'{"view":"of the batch"}\n'
@@ -268,7 +266,7 @@ async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_the
     sockets = []
     for pid in (1_234_567, 1_234_568):  # 64-bit systems count to 4 194 304
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-        sockets.append(TraderSocket(tmp_path, "PAPER", lambda: None))
+        sockets.append(OperatorSocket(tmp_path, "PAPER", lambda: None))
         await sockets[-1].open()
     first, second = await asyncio.to_thread(running_sessions, tmp_path)
     assert (first.pid, second.pid) == (1_234_567, 1_234_568)
@@ -286,14 +284,14 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     monkeypatch.setattr(os, "getpid", lambda: gone.pid)
-    killed = TraderSocket(tmp_path, "PAPER", lambda: None)
+    killed = OperatorSocket(tmp_path, "PAPER", lambda: None)
     await killed.open()
     killed._server.close()  # as the end of its process does
     without_entry = tmp_path / "run" / f"trader-{gone.pid}0000"
     without_entry.mkdir()
     (tmp_path / "run" / "trader-1").mkdir()  # somebody lives under that number
     monkeypatch.undo()
-    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
     await operator_socket.open()
     await operator_socket.close()
     left = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*"))
@@ -303,7 +301,7 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
 async def test_a_socket_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "sessions").write_text("")  # in place of the folder: what is to be written cannot be
-    operator_socket = TraderSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
     with pytest.raises(OutsideError, match=r"nothing can be written in .*run \(File exists\): make room"):
         await operator_socket.open()
     await operator_socket.close()
@@ -336,7 +334,7 @@ def test_a_session_whose_socket_is_not_ours_to_open_stays_listed(ordinary_user: 
 def test_fills_fees_and_latency_of_a_session_reach_the_exchange(profile: str, fees: str) -> None:
     stated = {"fills": profile, "latency_ms": 2.5}
     chosen = Settings.resolve(stated, {}, {"simulation": {"fills": "paper", "fees": fees, "latency_ms": 9.0}})
-    spec = market_spec(TraderRequest(), chosen.simulation, HOURS, 7, Path("/p"), Path("/s"), Path("/l"), "SIM")
+    spec = market_spec(TraderRequest(), chosen.simulation, HOURS, 7, MarketAccount("SIM", Path("/s")))
     rules = rules_of(spec)
     assert (rules.profile, rules.latency_ns) == (profile, 2_500_000)
     sale = rules.fees.total(Side.SELL, Decimal(1000), Decimal(50_000), dt.date(2024, 6, 3))

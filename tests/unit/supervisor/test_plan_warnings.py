@@ -9,8 +9,13 @@ import pytest
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import Limits, TradePlan
-from liualgotrader.supervisor.plan_inspection import PlanFacts, ScannerFacts, StrategyFacts
-from liualgotrader.supervisor.plan_warnings import warnings_about, warnings_about_hours
+from liualgotrader.supervisor.plan_inspection import (
+    PlanFacts,
+    ScannerFacts,
+    StrategyFacts,
+    warnings_about,
+    warnings_about_hours,
+)
 
 DAY = StrategyFacts("Day", run_all=False, day_trade=True)
 SWING = StrategyFacts("Swing", run_all=False, day_trade=False)

@@ -155,10 +155,10 @@ async def test_without_a_session_now_the_next_one_is_named_and_waited_for_only_i
     tmp_path: Path, now: int
 ) -> None:
     preparing, screen, told = preparation(tmp_path, now)
-    assert await preparing._next_hours() is None
+    assert await preparing.next_hours() is None
     assert (screen.lines, told) == ([f"the exchange is closed now; the next session opens on {FRIDAY}"], [])
     preparing, screen, told = preparation(tmp_path, now, wait=True)
-    hours = await preparing._next_hours()
+    hours = await preparing.next_hours()
     assert (hours.day, hours.opens_at) == ("2024-07-05", at("09:30", dt.date(2024, 7, 5)))
     assert told == [f"waits for the open on {FRIDAY}"]
     assert screen.lines[1] == f"waiting for the open on {FRIDAY}; Ctrl-C ends the wait"
@@ -167,6 +167,6 @@ async def test_without_a_session_now_the_next_one_is_named_and_waited_for_only_i
 
 async def test_before_the_open_of_a_trading_day_it_is_waited_for(tmp_path: Path) -> None:
     preparing, screen, _ = preparation(tmp_path, at("04:00"))
-    hours = await preparing._real_hours()
+    hours = await preparing.real_hours()
     assert (hours.day, preparing.clock.now()) == ("2024-06-03", at("09:29"))
     assert screen.lines == ["waiting for the open at 09:30 New York; Ctrl-C ends the wait"]
