@@ -1,5 +1,5 @@
 -- All tables of LiuAlgoTrader. Made from the migrations in liualgotrader/store/migrations by
--- `python -m liualgotrader.store.schema`; change those, not this file.
+-- `python -m tools.schema`; change those, not this file.
 
 CREATE TYPE asset_type AS ENUM ('US_EQUITIES', 'CRYPTO');
 

@@ -14,8 +14,8 @@ import pytest
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.store import migrate as migrations
 from liualgotrader.store.migrate import migrate
-from liualgotrader.store.schema import schema_of
 from liualgotrader.store.store_factory import open_store
+from tools.schema import schema_of
 
 pytestmark = pytest.mark.integration
 

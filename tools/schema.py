@@ -1,4 +1,4 @@
-"""Print all tables as one readable script: `python -m liualgotrader.store.schema > database/schema.sql`.
+"""Print all tables as one readable script: `python -m tools.schema > database/schema.sql`.
 
 The migrations make a database; this prints what they made. A test proves that the script makes the same.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HEAD = """\
 -- All tables of LiuAlgoTrader. Made from the migrations in liualgotrader/store/migrations by
--- `python -m liualgotrader.store.schema`; change those, not this file.
+-- `python -m tools.schema`; change those, not this file.
 """
 
 ENUMS = """
@@ -88,7 +88,7 @@ async def schema_of(connection: Connection) -> str:
     parts += [f"{row['definition'].rstrip()};\n" for row in await connection.fetch(FUNCTIONS)]
     parts += [f"{row['definition']};\n" for row in await connection.fetch(TRIGGERS)]
     versions = [f"({row['version']}, {row['name']})" for row in await connection.fetch(VERSIONS)]
-    parts.append(f"INSERT INTO schema_version (version, name) VALUES {', '.join(versions)};\n")
+    parts.append(f"INSERT INTO schema_version (version, name) VALUES {', '.join(versions)};\n")  # noqa: S608 - a script for people
     return "\n".join(part.replace("public.", "") for part in parts)
 
 
