@@ -14,43 +14,12 @@ from typing import Any, Protocol
 
 from liualgotrader.common.types import QueueMapper
 
-WRITABLE = (
-    "latest_cost_basis",
-    "latest_scalp_basis",
-    "sell_indicators",
-    "buy_indicators",
-    "target_prices",
-    "stop_prices",
-    "symbol_resistance",
-    "industry_trend",
-    "sector_trend",
-    "snapshot",
-    "cool_down",
-    "down_cross",
-    "buy_time",
-)
-"""Names that a strategy may write; the values are the strategy's own."""
-
-READ_ONLY = (
-    "positions",
-    "open_orders",
-    "open_order_strategy",
-    "last_used_strategy",
-    "partial_fills",
-    "partial_fills_fee",
-    "minute_history",
-    "voi",
-    "voi_ask",
-    "voi_bid",
-)
-"""Names that only the engine fills."""
-
 
 class CalledBook(Protocol):
     """The book of the strategy that the engine is calling."""
 
     def read_only(self, name: str) -> Mapping[str, Any]:
-        """Return the values of one of `READ_ONLY`, by upper-case symbol."""
+        """Return the values of a name that only the engine fills, by upper-case symbol."""
         ...
 
     def writable(self, name: str) -> MutableMapping[str, Any]:
@@ -156,6 +125,9 @@ snapshot = _Writable("snapshot")
 cool_down = _Writable("cool_down")
 down_cross = _Writable("down_cross")
 buy_time = _Writable("buy_time")
+
+WRITABLE = tuple(name for name, view in list(globals().items()) if isinstance(view, _Writable))
+"""Names that a strategy may write; the values are the strategy's own."""
 
 strategies = _Strategies()
 queues = QueueMapper()
