@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from datetime import date
 from typing import Any, Protocol
 
+import msgspec
+
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.events import Bar, MarketEvent
 from liualgotrader.common.orders import (
@@ -35,19 +37,24 @@ from liualgotrader.common.rows import (
 )
 
 
-class Asset(Protocol):
-    """What one symbol is and may do."""
+class Asset(msgspec.Struct, frozen=True, order=True):
+    """What one symbol is and may do; `exchange` is Alpaca's name of the venue."""
 
-    @property
-    def symbol(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def exchange(self) -> str: ...
-    @property
-    def shortable(self) -> bool: ...
-    @property
-    def fractionable(self) -> bool: ...
+    symbol: str
+    name: str
+    exchange: str
+    shortable: bool = True
+    fractionable: bool = True
+
+
+class SymbolSnapshot(msgspec.Struct, frozen=True):
+    """The newest figures of one symbol; None where the vendor has none."""
+
+    symbol: str
+    last_price: float | None = None
+    minute_bar: Bar | None = None
+    daily_bar: Bar | None = None
+    previous_daily_bar: Bar | None = None
 
 
 class Tape(Protocol):
@@ -163,21 +170,6 @@ class MarketHistory(Protocol):
     async def close(self) -> None:
         """End all connections."""
         ...
-
-
-class SymbolSnapshot(Protocol):
-    """The newest figures of one symbol; None where the vendor has none."""
-
-    @property
-    def symbol(self) -> str: ...
-    @property
-    def last_price(self) -> float | None: ...
-    @property
-    def minute_bar(self) -> Bar | None: ...
-    @property
-    def daily_bar(self) -> Bar | None: ...
-    @property
-    def previous_daily_bar(self) -> Bar | None: ...
 
 
 class KeyValues(Protocol):

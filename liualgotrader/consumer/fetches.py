@@ -10,8 +10,9 @@ from typing import Protocol, TypeVar
 from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.errors import DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar
+from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
+from liualgotrader.data.data_base import DataAPI
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,11 @@ class Fetches(DataAPI):
             lambda: self._data.bars_now(symbols, start, end, minutes=minutes), f"bars of {_some(symbols)}"
         )
 
-    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         """Return the newest figures of those symbols that have any; the same."""
         return self._within(lambda: self._data.snapshots_now(symbols), f"figures of {_some(symbols)}")
 
-    def assets_now(self) -> Mapping[str, AssetFacts]:
+    def assets_now(self) -> Mapping[str, Asset]:
         """Return active, tradable US equities by symbol; the same."""
         return self._within(self._data.assets_now, "the list of assets")
 

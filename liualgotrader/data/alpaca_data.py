@@ -19,8 +19,9 @@ from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block, insta
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar, BarSource
 from liualgotrader.common.http_guard import guard
+from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE, Fields, shown
-from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
+from liualgotrader.data.data_base import DataAPI
 
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import Endpoints
@@ -67,11 +68,11 @@ class AlpacaData(DataAPI):
         """Return bars with start <= opened_at < end, oldest first; `minutes` is 1 or 1440 (a session day)."""
         return await self._off_the_loop(lambda: self.bars_now(symbols, start, end, minutes=minutes))
 
-    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         """Return the newest figures of those symbols that have any."""
         return await self._off_the_loop(lambda: self.snapshots_now(symbols))
 
-    async def tradable_symbols(self) -> Mapping[str, AssetFacts]:
+    async def tradable_symbols(self) -> Mapping[str, Asset]:
         """Return active, tradable US equities by symbol."""
         return await self._off_the_loop(self.assets_now)
 
@@ -139,8 +140,8 @@ class AlpacaData(DataAPI):
             bad.update((symbol, error) for symbol in symbols)
         return rows
 
-    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
-        found: dict[str, SnapshotFacts] = {}
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
+        found: dict[str, SymbolSnapshot] = {}
         for at in range(0, len(symbols), _SNAPSHOTS_A_REQUEST):
             chunk = list(symbols[at : at + _SNAPSHOTS_A_REQUEST])
             question = {"symbols": ",".join(chunk), "feed": self._feed}
@@ -152,7 +153,7 @@ class AlpacaData(DataAPI):
             found |= {symbol: snapshot(symbol, fields) for symbol, fields in answer.items() if fields}
         return found
 
-    def assets_now(self) -> Mapping[str, AssetFacts]:
+    def assets_now(self) -> Mapping[str, Asset]:
         question = {"status": "active", "asset_class": "us_equity"}
         try:
             rows = self._ask("/assets", question, "the list of assets", list)
@@ -260,7 +261,7 @@ def _number(fields: Fields, name: str, most: float) -> float:
     raise fields.bad(name, f"a number from 0 to {most:g}")
 
 
-def snapshot(symbol: str, raw: object) -> SnapshotFacts:
+def snapshot(symbol: str, raw: object) -> SymbolSnapshot:
     """Return one snapshot object of the vendor's as ours; what cannot be true of it is None, as what is not there."""
 
     def optional_bar(name: str, minutes: int) -> Bar | None:
@@ -271,7 +272,7 @@ def snapshot(symbol: str, raw: object) -> SnapshotFacts:
         trade = Fields(symbol, raw).raw.get("latestTrade")
         return float(Fields(f"{symbol}: Alpaca's latest trade", trade).positive("p"))
 
-    return SnapshotFacts(
+    return SymbolSnapshot(
         symbol=symbol,
         last_price=_if_usable(last_price),
         minute_bar=optional_bar("minuteBar", 1),
@@ -288,11 +289,11 @@ def _if_usable(read: Callable[[], T]) -> T | None:
         return None
 
 
-def asset(row: object) -> AssetFacts:
+def asset(row: object) -> Asset:
     """Return one asset object of the vendor's as ours; what it does not allow is not allowed."""
     fields = Fields("an asset of Alpaca's", row)
     symbol = fields.text("symbol")
-    return AssetFacts(
+    return Asset(
         symbol=symbol,
         name=fields.text_or("name", symbol),
         exchange=fields.text_or("exchange"),

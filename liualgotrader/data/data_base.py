@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from liualgotrader.common.clock import NEW_YORK, instant
 from liualgotrader.common.events import Bar
+from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.types import TimeScale
 
 if TYPE_CHECKING:
@@ -18,26 +17,6 @@ if TYPE_CHECKING:
 
 MINUTES = {TimeScale.minute: 1, TimeScale.day: 1440}
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
-
-
-class AssetFacts(msgspec.Struct, frozen=True):
-    """What one symbol is and may do."""
-
-    symbol: str
-    name: str
-    exchange: str
-    shortable: bool
-    fractionable: bool
-
-
-class SnapshotFacts(msgspec.Struct, frozen=True):
-    """The newest figures of one symbol; None where the vendor has none."""
-
-    symbol: str
-    last_price: float | None = None
-    minute_bar: Bar | None = None
-    daily_bar: Bar | None = None
-    previous_daily_bar: Bar | None = None
 
 
 def midnight(day: date) -> int:
@@ -57,11 +36,11 @@ class DataAPI(ABC):
         """
 
     @abstractmethod
-    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         """Return the newest figures of those symbols that have any."""
 
     @abstractmethod
-    def assets_now(self) -> Mapping[str, AssetFacts]:
+    def assets_now(self) -> Mapping[str, Asset]:
         """Return active, tradable US equities by symbol."""
 
     # --- the original's questions --------------------------------------------------------------------
@@ -92,7 +71,7 @@ class DataAPI(ABC):
         """Return the symbols of all tradable US equities."""
         return sorted(self.assets_now())
 
-    async def get_market_snapshot(self, filter_func: Callable[[SnapshotFacts], bool]) -> list[SnapshotFacts]:
+    async def get_market_snapshot(self, filter_func: Callable[[SymbolSnapshot], bool]) -> list[SymbolSnapshot]:
         """Return the newest figures of all tradable symbols that `filter_func` lets pass."""
         return [facts for facts in self.snapshots_now(self.get_symbols()).values() if filter_func(facts)]
 

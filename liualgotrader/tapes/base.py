@@ -17,23 +17,13 @@ from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, Counts
 from liualgotrader.common.market_columns import take
+from liualgotrader.common.ports import Asset
 from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
 MOST_JUMPS = 12  # symbols that are named
 _MOST_DAYS = 12  # days that are listed one by one
 _LOOK_BACK = timedelta(days=15)  # the longest that the exchange has ever stayed shut, and more
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class TapeAsset:
-    """One symbol of a tape, as `common.ports.Asset` wants it; `exchange` is Alpaca's name of the venue."""
-
-    symbol: str
-    name: str
-    exchange: str
-    shortable: bool = True
-    fractionable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +41,7 @@ class _Crossed:
 class ColumnTape(ABC):
     """A `Tape` whose symbols are loaded one by one as columns, when their events are first asked for."""
 
-    def __init__(self, session: TradingSession, assets: Sequence[TapeAsset]) -> None:
+    def __init__(self, session: TradingSession, assets: Sequence[Asset]) -> None:
         self.session = session
         self.day, self.opens_at, self.closes_at = session.day, session.opens_at, session.closes_at
         self._assets = tuple(sorted(assets))
@@ -61,7 +51,7 @@ class ColumnTape(ABC):
         self._crossed: dict[str, _Crossed] = {}
         self._quotes_of_session = self._crossed_of_session = 0
 
-    def assets(self) -> Sequence[TapeAsset]:
+    def assets(self) -> Sequence[Asset]:
         """Return what can be traded, by symbol in alphabetical order."""
         return self._assets
 

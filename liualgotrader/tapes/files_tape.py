@@ -17,7 +17,8 @@ from liualgotrader.common.calendar import new_york
 from liualgotrader.common.clock import DAY, MINUTE
 from liualgotrader.common.events import Bar, Status
 from liualgotrader.common.market_columns import between
-from liualgotrader.tapes.base import ColumnTape, TapeAsset, chosen_symbols, day_missing, grouped, played_session
+from liualgotrader.common.ports import Asset
+from liualgotrader.tapes.base import ColumnTape, chosen_symbols, day_missing, grouped, played_session
 from liualgotrader.tapes.columns import SymbolColumns, trades_from_bars
 from liualgotrader.tapes.plain_files import DAYS_IN, FIELDS, ROW, PlainFiles, days_of
 from liualgotrader.tapes.splits import Split, adjusted
@@ -53,7 +54,7 @@ class FilesTape(ColumnTape):
             name, venue, shortable = s, "NYSE", True
             if (row := self._files.rows("assets", s)) is not None:
                 name, venue, shortable = row["name"][0] or s, row["exchange"][0] or venue, bool(row["shortable"][0])
-            assets.append(TapeAsset(s, name, venue, shortable))
+            assets.append(Asset(s, name, venue, shortable))
         super().__init__(session, assets)
 
     def notes(self) -> list[str]:

@@ -23,7 +23,8 @@ from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, BarSource, TradeTick
 from liualgotrader.common.market_columns import Floats
-from liualgotrader.tapes.base import ColumnTape, TapeAsset, chosen_symbols, played_session
+from liualgotrader.common.ports import Asset
+from liualgotrader.tapes.base import ColumnTape, chosen_symbols, played_session
 from liualgotrader.tapes.columns import SymbolColumns, merged
 from liualgotrader.tapes.generated_events import fixed_events, minute_weights, symbol_columns
 from liualgotrader.tapes.generated_profile import LEAST_PRICE, MOST_SYMBOLS, Draws, Purpose, SymbolProfile, profiles
@@ -175,7 +176,7 @@ class GeneratedTape(ColumnTape):
             self._yesterday = GeneratedTape(yesterday, seed, symbols, events_limit, only=only, since=since)
             for symbol, first in self._yesterday._profiles.items():
                 self._profiles[symbol] = self._profiles[symbol].with_traits_of(first)
-        assets = [TapeAsset(p.symbol, f"{p.symbol} (generated)", p.venue, p.shortable) for p in self._profiles.values()]
+        assets = [Asset(p.symbol, f"{p.symbol} (generated)", p.venue, p.shortable) for p in self._profiles.values()]
         super().__init__(session, assets)
         self._history: dict[str, GeneratedHistory] = {}
 

@@ -17,10 +17,10 @@ from liualgotrader.common.calendar import new_york
 from liualgotrader.common.clock import DAY, MINUTE
 from liualgotrader.common.events import Bar
 from liualgotrader.common.market_columns import no_quotes
+from liualgotrader.common.ports import Asset
 from liualgotrader.tapes import lean
 from liualgotrader.tapes.base import (
     ColumnTape,
-    TapeAsset,
     chosen_symbols,
     day_missing,
     grouped,
@@ -74,7 +74,7 @@ class RecordedTape(ColumnTape):
             path = self._folder / "map_files" / f"{s.lower()}.csv"  # last day, symbol, letter of the primary exchange
             rows = [line.split(",") for line in path.read_text().split()] if path.exists() else []
             letters = [row[2] for row in rows if len(row) > 2 and row[0] >= f"{day:%Y%m%d}"]
-            assets.append(TapeAsset(s, s, _VENUES.get(letters[0] if letters else "N", "NYSE")))
+            assets.append(Asset(s, s, _VENUES.get(letters[0] if letters else "N", "NYSE")))
         super().__init__(session, assets)
         self._midnight = new_york(day, time())
         self._files = lean.LeanFiles(self._folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -13,21 +12,12 @@ from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import Asset, Store, SymbolSnapshot
 from liualgotrader.consumer.consumer_process import Consumer, ConsumerDependencies
 from liualgotrader.consumer.fetches import Fetches
-from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
+from liualgotrader.data.data_base import DataAPI
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.ipc.child_process import Child, run_child
 from liualgotrader.store.store_factory import open_store
 
 HISTORY_BARS = 30
-
-
-@dataclass(frozen=True)
-class Share:
-    symbol: str
-    shortable: bool
-    name: str = ""
-    exchange: str = "XNYS"
-    fractionable: bool = True
 
 
 class MadeUpData:
@@ -41,7 +31,7 @@ class MadeUpData:
         return {}
 
     async def tradable_symbols(self) -> Mapping[str, Asset]:
-        return {"NOBORROW": Share("NOBORROW", False)}
+        return {"NOBORROW": Asset("NOBORROW", "", "XNYS", shortable=False)}
 
     async def close(self) -> None:
         return None
@@ -54,10 +44,10 @@ class SlowVendor(DataAPI):
         block(8.0)
         return {}
 
-    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {}
 
-    def assets_now(self) -> Mapping[str, AssetFacts]:
+    def assets_now(self) -> Mapping[str, Asset]:
         return {}
 
 

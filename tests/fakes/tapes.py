@@ -17,12 +17,12 @@ close at 91, 92, 93, 94 and have a volume of 10,000 each; there are older ones o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, time
 
 from liualgotrader.common.calendar import TradingSession, new_york, session_of
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.events import Bar, BarSource, Counts, MarketEvent, Quote, Status, TradeTick
+from liualgotrader.common.ports import Asset
 
 DAY = date(2024, 3, 8)
 YESTERDAY = date(2024, 3, 7)
@@ -39,17 +39,6 @@ DAILY_CLOSES = {
 def at(text: str) -> int:
     """Return the instant of a time of day in New York on the tape's day, `09:35` or `09:35:10`."""
     return new_york(DAY, time.fromisoformat(text))
-
-
-@dataclass(frozen=True)
-class HandAsset:
-    """One symbol of the tape."""
-
-    symbol: str
-    name: str
-    exchange: str
-    shortable: bool = True
-    fractionable: bool = True
 
 
 class HandTape:
@@ -73,12 +62,12 @@ class HandTape:
     def closes_at(self) -> int:
         return self._session.closes_at
 
-    def assets(self) -> Sequence[HandAsset]:
+    def assets(self) -> Sequence[Asset]:
         return (
-            HandAsset("ABC", "Alphabet Soup", "NASDAQ"),
-            HandAsset("HLT", "Halting Problems", "NYSE"),
-            HandAsset("PENY", "Penny Lane", "AMEX", shortable=False, fractionable=False),
-            HandAsset("XYZ", "Last Letters", "NYSE"),
+            Asset("ABC", "Alphabet Soup", "NASDAQ"),
+            Asset("HLT", "Halting Problems", "NYSE"),
+            Asset("PENY", "Penny Lane", "AMEX", shortable=False, fractionable=False),
+            Asset("XYZ", "Last Letters", "NYSE"),
         )
 
     def events(self, start: int, end: int) -> Iterator[MarketEvent]:

@@ -17,12 +17,13 @@ from liualgotrader.common.clock import SECOND, WallClock, machine_now
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import DataUnavailable
 from liualgotrader.common.events import Bar
+from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.tradeplan import Timings
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.main import open_dependencies
-from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts
+from liualgotrader.data.data_base import DataAPI
 from tests.fakes.session import make_plan
 
 
@@ -42,10 +43,10 @@ class Vendor(DataAPI):
             raise DataUnavailable("400 invalid symbol: NONE")
         return {symbol: () for symbol in symbols}
 
-    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {}
 
-    def assets_now(self) -> Mapping[str, AssetFacts]:
+    def assets_now(self) -> Mapping[str, Asset]:
         return {}
 
 

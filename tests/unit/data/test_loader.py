@@ -11,8 +11,9 @@ import pytest
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import MINUTE, NEVER, NEW_YORK, Alarm, instant
 from liualgotrader.common.events import Bar
+from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.types import TimeScale
-from liualgotrader.data.data_base import AssetFacts, DataAPI, SnapshotFacts, midnight
+from liualgotrader.data.data_base import DataAPI, midnight
 from liualgotrader.data.loader import DataLoader
 
 
@@ -34,10 +35,10 @@ class CountedDays(DataAPI):
     def _bar(self, at: int, close: float, minutes: int) -> Bar:
         return Bar("AAPL", at, at + minutes * MINUTE, close, close, close, close, 100.0, close, 1)
 
-    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SnapshotFacts]:
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {}
 
-    def assets_now(self) -> Mapping[str, AssetFacts]:
+    def assets_now(self) -> Mapping[str, Asset]:
         return {}
 
 

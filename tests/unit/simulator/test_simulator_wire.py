@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.clock import nanoseconds
 from liualgotrader.common.events import Counts, Quote, Status, TradeTick
+from liualgotrader.common.ports import Asset
 from liualgotrader.simulator.asset_codes import SymbolTable, VenueCode, terms_of, venue_of
 from liualgotrader.simulator.client_outbox import MAX_FRAME_BYTES, frames_below_limit
 from liualgotrader.simulator.market_shapes import (
@@ -24,7 +25,6 @@ from liualgotrader.simulator.market_shapes import (
 from liualgotrader.simulator.stream_codec import JSON, MSGPACK, codec_for
 from liualgotrader.simulator.trading_shapes import ulid
 from liualgotrader.simulator.wire import flag, money, new_york_text, number, parse_instant, rfc3339, text_of, words
-from tests.fakes.tapes import HandAsset
 
 INSTANTS = st.integers(min_value=883_612_800 * 10**9, max_value=2_556_143_999 * 10**9 + 999_999_999)
 AT = nanoseconds("2024-03-08T14:35:00.500000001Z")
@@ -174,7 +174,7 @@ def test_a_status_without_a_code_gets_that_of_its_tape(tape: str, halted: bool, 
 
 
 def test_symbols_are_found_by_name_and_by_asset_id() -> None:
-    table = SymbolTable(terms_of([HandAsset("XYZ", "", "NYSE"), HandAsset("ABC", "", "MOON")]))
+    table = SymbolTable(terms_of([Asset("XYZ", "", "NYSE"), Asset("ABC", "", "MOON")]))
     assert [t.symbol for t in table.all()] == ["ABC", "XYZ"]
     assert table.exchange("ABC") == "NASDAQ"  # the vendor's client would refuse a venue that it does not know
     assert table.symbol("abc") == "ABC"
