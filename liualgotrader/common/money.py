@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 
-ZERO = Decimal(0)
+ZERO, ONE = Decimal(0), Decimal(1)
 CENT = Decimal("0.01")
 
 PRICE_UNITS = 10_000  # the exchange counts prices in 1e-4 dollars
@@ -60,6 +60,8 @@ def whole_parts(quantity: Decimal) -> Decimal:
 
 def plain(number: Decimal) -> Decimal:
     """Return `number` without trailing zeros and without an exponent (1E+2 becomes 100)."""
+    if number.same_quantum(ONE):
+        return number
     normal = number.normalize(OURS)
     return normal if normal.as_tuple().exponent <= 0 else normal.quantize(Decimal(1), context=OURS)  # type: ignore[operator]
 

@@ -51,8 +51,8 @@ def on_update(state: DeskState, update: BrokerUpdate) -> None:
 def find(state: DeskState, seen: BrokerOrder) -> DeskOrder | None:
     """Return our order behind the broker's, adopted if it is ours and unknown; None if it is not ours."""
     orders = state.orders
-    before = orders.take_expected(seen.broker_order_id) or orders.of_broker(seen.replaces)
-    known = orders.of_broker(seen.broker_order_id) or orders.by_id.get(seen.client_order_id)
+    before = orders.replaced_by_others.pop(seen.broker_order_id, None) or orders.by_broker_id.get(seen.replaces)
+    known = orders.by_broker_id.get(seen.broker_order_id) or orders.by_id.get(seen.client_order_id)
     if known is not None:
         return None if _is_another(state, known, seen) else known
     if before is not None:
@@ -65,7 +65,7 @@ def find(state: DeskState, seen: BrokerOrder) -> DeskOrder | None:
 
 def _is_another(state: DeskState, order: DeskOrder, seen: BrokerOrder) -> bool:
     """Whether the broker has something else under our id, as it can after our files were lost: nothing of it is booked."""
-    if (order.symbol, order.side) == (seen.symbol, seen.side):
+    if order.symbol == seen.symbol and order.side is seen.side:
         return False
     if state.broker_view.name_order(seen.broker_order_id):
         other = f"{seen.side} {plain(seen.quantity)} {seen.symbol}, {plain(seen.filled_quantity)} filled"
@@ -78,8 +78,9 @@ def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: Broker
     """Take in the broker's view of an order, and the execution it came with."""
     lost = order.state is OrderState.REJECTED and not order.broker_order_id
     was_waiting = order.awaits_answer
-    state.orders.name(order, seen.broker_order_id)
-    before = state.orders.by_id.get(order.predecessor) if not order.seen_at else None
+    if not order.broker_order_id:
+        state.orders.name(order, seen.broker_order_id)
+    before = state.orders.by_id.get(order.predecessor) if order.predecessor and not order.seen_at else None
     if before is not None and seen.quantity > order.quantity and seen.filled_quantity == before.filled + before.offset:
         order.offset = seen.filled_quantity  # this vendor counts again what the chain of replacements filled before it
     for leg in seen.legs:
@@ -105,7 +106,7 @@ def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: Broker
 
 
 def _step(state: DeskState, order: DeskOrder, seen: BrokerOrder, *, lost: bool) -> None:
-    if seen.state is OrderState.REPLACED and seen.replaced_by and not state.orders.of_broker(seen.replaced_by):
+    if seen.state is OrderState.REPLACED and seen.replaced_by and not state.orders.by_broker_id.get(seen.replaced_by):
         known = state.orders.expect(seen.replaced_by, order)
         if not known and not state.orders.is_replaced(order):
             state.ask_reconcile()
@@ -121,7 +122,8 @@ def _step(state: DeskState, order: DeskOrder, seen: BrokerOrder, *, lost: bool) 
         order.cancel_wanted = ""
         want_cancel(state, order, "it had been given up as lost")
     else:
-        if seen.state is not OrderState.PENDING_REPLACE and not state.orders.is_replaced(order):
+        waits = order.state is OrderState.PENDING_REPLACE
+        if waits and seen.state is not OrderState.PENDING_REPLACE and not state.orders.is_replaced(order):
             not_replaced(state, order)  # a person's request failed, and no update said so
         state.move(order, OF_BROKER[seen.state], at=order.seen_at)
 
@@ -131,11 +133,11 @@ def catch_up(state: DeskState, order: DeskOrder) -> None:
 
     An order that a person has replaced ends when we know by what, so that at no moment nothing seems to work.
     """
-    missing = order.missing
-    if missing:
+    is_missing = order.reported_filled > order.filled
+    if is_missing:
         state.ask_reconcile()
-    if missing or state.orders.waits_for_successor(order):
-        state.keep(order)
+    if is_missing or (order.ending is OrderState.REPLACED and state.orders.waits_for_successor(order)):
+        state.orders.keep(order)
         return
     if order.ending is not None:
         ending, order.ending = order.ending, None
@@ -150,7 +152,7 @@ def catch_up(state: DeskState, order: DeskOrder) -> None:
     elif order.filled and not order.state.is_final:
         step = OrderStep.PARTIALLY_FILLED
     if step is None or not state.move(order, step, at=order.seen_at):
-        state.keep(order)
+        state.orders.keep(order)
 
 
 # --- answers to what we asked -----------------------------------------------------------------------
@@ -245,7 +247,7 @@ def _look_again(state: DeskState, order: DeskOrder) -> None:
 
 def _adopt(state: DeskState, seen: BrokerOrder, slot_number: int, before: DeskOrder | None) -> DeskOrder:
     """Take in an order that the broker has under one of our ids, or in the place of one of our orders."""
-    slot = state.slot(slot_number)
+    slot = state.slots[slot_number]
     intent = _intent_of(state, seen, slot_number, slot.strategy, before)
     order = DeskOrder(intent, Origin.ADOPTED, state.now)
     order.opening = state.may_open(order)
@@ -263,7 +265,7 @@ def _adopt(state: DeskState, seen: BrokerOrder, slot_number: int, before: DeskOr
 def take_executions(state: DeskState, executions: Iterable[BrokerExecution]) -> None:
     """Book what is new in executions of our orders."""
     for execution in sorted(executions, key=lambda e: (e.at, e.cumulative_quantity)):
-        order = state.orders.of_broker(execution.broker_order_id)
+        order = state.orders.by_broker_id.get(execution.broker_order_id)
         if order is not None and state.book(order, execution):
             catch_up(state, order)
 

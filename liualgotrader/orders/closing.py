@@ -14,11 +14,11 @@ from typing import Any
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import OrderState, Side
+from liualgotrader.orders.desk_books import Position, held_by_exits
 from liualgotrader.orders.desk_messages import Cancel, CancelAll
 from liualgotrader.orders.desk_parts import Closing, Due
-from liualgotrader.orders.desk_positions import Position
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.order import DeskOrder, Origin, held_by_exits
+from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.orders.states import OrderStep
 
 LONGEST_WAIT = 32  # market seconds between two attempts to cancel
@@ -55,12 +55,12 @@ def ask_cancel(state: DeskState, order: DeskOrder) -> None:
             return
     if order.state.is_final or order.awaits_answer or not order.broker_order_id:
         return
-    if not order.urgent and state.orders.cancels(state.now) >= state.terms.limits.orders_per_minute:
+    if not order.urgent and state.orders.cancels.within_minute(state.now) >= state.terms.limits.orders_per_minute:
         state.market.set(state.now + SECOND, Due.CANCEL_AGAIN, order.client_order_id)
         return
     state.move(order, OrderStep.CANCEL_ASKED, reason=order.cancel_wanted)
     order.asked_cancels += 1
-    state.orders.count_cancel(state.now)
+    state.orders.cancels.append(state.now)
     state.outputs.add(Cancel(order.client_order_id, order.broker_order_id, order.symbol))
     _wake(state, order)
 
@@ -168,7 +168,7 @@ def guard_stopped(state: DeskState, prices: Mapping[str, Decimal]) -> None:
     """Honour the stored stops and targets of positions whose strategy has stopped."""
     for slot, symbol, position in state.positions.open():
         price = prices.get(symbol)
-        if price is not None and state.slot(slot).stopped:
+        if price is not None and state.slots[slot].stopped:
             touched = level_touched(position, price)
             if touched:
                 want_flat(state, slot, symbol, f"caretaker: {touched} at {price}", {"caretaker": touched})
@@ -186,13 +186,13 @@ def level_touched(position: Position, price: Decimal) -> str:
 
 def stop_slot(state: DeskState, number: int, reason: str) -> None:
     """Take nothing more from a slot: its entries are taken back, its exits and positions stay."""
-    state.slot(number).stopped = reason
+    state.slots[number].stopped = reason
     take_back_entries(state, reason, number)
 
 
 def take_back_entries(state: DeskState, reason: str, slot: int | None = None) -> None:
     """Cancel every working order that could open a position, of one slot or of all."""
-    for order in list(state.orders.all_working()):
+    for order in state.orders.all_working():
         if order.opening and slot in (None, order.slot):
             want_cancel(state, order, reason)
 
@@ -212,12 +212,14 @@ def close_again(state: DeskState, symbol: str) -> None:
 
 
 def _close_what_must_not_stay(state: DeskState, slot: int, symbol: str) -> None:
-    if not state.positions.held(slot, symbol):
-        return
     if reason := state.closings.reason(slot):
-        want_flat(state, slot, symbol, reason, {"flatten": reason})
-    elif state.slot(slot).day_trade and liquidation_is_over(state):
-        want_flat(state, slot, symbol, "liquidation", LIQUIDATION)
+        indicators: Mapping[str, Any] = {"flatten": reason}
+    elif state.slots[slot].day_trade and liquidation_is_over(state):
+        reason, indicators = "liquidation", LIQUIDATION
+    else:
+        return
+    if state.positions.held(slot, symbol):
+        want_flat(state, slot, symbol, reason, indicators)
 
 
 def advance(state: DeskState, closing: Closing, *, woken: bool = False) -> None:

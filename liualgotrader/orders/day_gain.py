@@ -98,7 +98,10 @@ class Day:
 
     def of(self, symbol: str) -> SymbolDay:
         """Return a symbol's part, made empty if there is none."""
-        return self.symbols.setdefault(symbol, SymbolDay())
+        part = self.symbols.get(symbol)
+        if part is None:
+            part = self.symbols[symbol] = SymbolDay()
+        return part
 
     def tell_unknown(self, symbol: str, text: str) -> bool:
         """Take note of what is not known of a symbol; return whether it is the first such thing."""

@@ -61,16 +61,19 @@ class Desk:
 
         Carry out the decisions only after the input is on disk.
         """
-        restarted = self._state is not None
-        if self._state is None and isinstance(message, messages.Begin):
-            self._state = DeskState(message)
-        state = self.state
-        state.now, state.machine = now, machine
+        state = self._state
         if isinstance(message, messages.Begin):
+            restarted = state is not None
+            state = self._state = state or DeskState(message)
+            state.now, state.machine = now, machine
             on_begin(state, message, restarted=restarted)
         else:
+            state = state or self.state  # which says what is missing
+            state.now, state.machine = now, machine
             _HANDLERS[type(message)](state, message)
-        return _with_consequences(state)
+        if state.changed:
+            _follow_changes(state)
+        return state.outputs.take()
 
     @property
     def state(self) -> DeskState:
@@ -97,7 +100,7 @@ class Desk:
 
     def news(self, slot: int) -> Sequence[SlotNews]:
         """Return all news of a slot, numbered 1 upwards."""
-        return self.state.slot(slot).news
+        return self.state.slots[slot].news
 
     def account_news(self) -> News | None:
         """Return the account's figures as consumers get them, None before the first."""
@@ -113,7 +116,7 @@ class Desk:
         guarded = (
             symbol
             for slot, symbol, p in state.positions.open()
-            if state.slot(slot).stopped and (p.planned_stop is not None or p.planned_target is not None)
+            if state.slots[slot].stopped and (p.planned_stop is not None or p.planned_target is not None)
         )
         return sorted(set(guarded))
 
@@ -191,7 +194,7 @@ class Desk:
         positions = tuple(
             DeskPosition(
                 slot=slot,
-                strategy=state.slot(slot).strategy,
+                strategy=state.slots[slot].strategy,
                 symbol=symbol,
                 quantity=p.quantity,
                 average_price=p.average_price,
@@ -199,7 +202,7 @@ class Desk:
                 stop=p.planned_stop,
                 resting_stop=_resting_stop(state, slot, symbol, p.quantity),
                 target=p.planned_target,
-                day_trade=state.slot(slot).day_trade,
+                day_trade=state.slots[slot].day_trade,
             )
             for slot, symbol, p in state.positions.open()
         )
@@ -248,26 +251,28 @@ def on_begin(state: DeskState, message: messages.Begin, *, restarted: bool) -> N
         _ask_after_restart(state)
 
 
-def _with_consequences(state: DeskState) -> list[messages.Decision]:
-    """Return the decisions, with those that follow from orders having ended or filled."""
+def _follow_changes(state: DeskState) -> None:
+    """Do what follows from orders having ended or filled."""
     turns = MOST_TURNS + len(state.changed)  # after an outage much may arrive at once
-    for _ in range(turns):
-        if not state.changed:
-            return state.outputs.take()
+    while state.changed:
+        if not turns:
+            raise RuntimeError(f"the desk does not come to rest: {[o.client_order_id for o in state.changed]}")
+        turns -= 1
         order = state.changed.popleft()
         if order.stored_filled != order.filled:
-            state.store(order)
-        _remember_rejections(state, order)
+            state.outputs.write(state.row(order))
+        if order.origin is Origin.STRATEGY and (order.state.is_final or order.filled):
+            _remember_rejections(state, order)
         closing.follow_closings(state, order)
-        exits.follow_waiting(state, order.symbol)
-    raise RuntimeError(f"the desk does not come to rest: {[o.client_order_id for o in state.changed]}")
+        if state.orders.waiting:
+            exits.follow_waiting(state, order.symbol)
 
 
 def _ask_after_restart(state: DeskState) -> None:
     """Nothing that was under way is known to have been sent: ask for every order without a known end, by its id."""
     state.broker_view.forget_question()
     state.machine_alarms.clear()  # all is asked for below, and a machine that was booted again counts anew
-    for order in list(state.orders.all_working()):
+    for order in state.orders.all_working():
         if order.state is OrderState.WRITTEN:  # an exit that waits for another order has not been sent
             continue
         if order.state is OrderState.SENT:
@@ -282,9 +287,7 @@ def _ask_after_restart(state: DeskState) -> None:
 
 def _remember_rejections(state: DeskState, order: DeskOrder) -> None:
     """Count how often in a row the broker rejected a slot's entries of one kind."""
-    if order.origin is not Origin.STRATEGY or (not order.state.is_final and not order.filled):
-        return
-    counts, kind = state.slot(order.slot).rejections, (order.symbol, str(order.side))
+    counts, kind = state.slots[order.slot].rejections, (order.symbol, str(order.side))
     if order.state is OrderState.REJECTED:
         counts[kind] = (counts.get(kind, (0, 0))[0] + 1, state.now)
         if not order.opening:

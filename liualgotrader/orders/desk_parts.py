@@ -97,6 +97,14 @@ class DeskSlot:
     rejections: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # -> (times, since)
 
 
+class Slots(dict[int, DeskSlot]):
+    """The slots by number; one that the plan does not have is made when it is asked for."""
+
+    def __missing__(self, number: int) -> DeskSlot:
+        found = self[number] = DeskSlot(number, None)
+        return found
+
+
 class Outputs:
     """The decisions of the present input, with the numbers of rows and news."""
 
@@ -112,10 +120,11 @@ class Outputs:
         """Say something to a person."""
         self._decisions.append(Warn(level, text))
 
-    def write(self, row: Row) -> None:
-        """Number a row for the database."""
-        self.rows += 1
-        self._decisions.append(Write(self.rows, row))
+    def write(self, *rows: Row) -> None:
+        """Number rows for the database."""
+        for row in rows:
+            self.rows += 1
+            self._decisions.append(Write(self.rows, row))
 
     def number_rows_after(self, number: int) -> None:
         """Go on with the numbers of rows that are stored already."""

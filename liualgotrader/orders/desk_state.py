@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from liualgotrader.common.clock import HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import OrderId, batch_part
@@ -29,10 +27,10 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import OrderEventRow, OrderRow, PlanRow
 from liualgotrader.orders.day_gain import Day
+from liualgotrader.orders.desk_books import Orders, Position, Positions
 from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send
-from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine
-from liualgotrader.orders.desk_positions import Position, Positions
-from liualgotrader.orders.order import DeskOrder, Orders, Origin, order_row, trade_row
+from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine, Slots
+from liualgotrader.orders.order import DeskOrder, Origin, trade_row
 from liualgotrader.orders.states import OrderStep, after
 
 KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
@@ -56,7 +54,7 @@ class DeskState:
         self.closings = Closings()
         self.broker_view = BrokerView()
         self.day = Day()
-        self.slots: dict[int, DeskSlot] = {}
+        self.slots = Slots()
         self.conditions: dict[str, str] = {}  # name -> why nothing is opened
         self.market = Alarms(self._alive)
         self.machine_alarms = Alarms(self._alive)
@@ -79,13 +77,6 @@ class DeskState:
                 slot.day_trade = plan.day_trade
             slot.plan = plan
             slot.stopped = slot.stopped or plan.stopped
-
-    def slot(self, number: int) -> DeskSlot:
-        """Return a slot, made if the plan does not have it."""
-        found = self.slots.get(number)
-        if found is None:
-            found = self.slots[number] = DeskSlot(number, None)
-        return found
 
     def _alive(self, due: Due, key: Any) -> bool:
         if due is Due.CLOSE:
@@ -144,18 +135,15 @@ class DeskState:
     def enter(self, order: DeskOrder, details: Mapping[str, Any]) -> None:
         """Take an approved or adopted order in: its row, its first event and the news that it is written down."""
         self.orders.add(order)
-        self._event(order, "adopted" if order.origin is Origin.ADOPTED else "approved", details)
-        self.store(order)
+        self.note(order, "adopted" if order.origin is Origin.ADOPTED else "approved", details)
         self.tell_state(order, "")
-        self.positions.touch(order.symbol)
 
     def refuse(self, order: DeskOrder, rule: str, detail: str) -> None:
         """Store an order that risk refused, and tell its slot by which rule."""
         self.orders.add_ended(order)
         order.state = OrderState.REFUSED
         order.reason = rule
-        self._event(order, "refused", {"rule": rule, "detail": detail})
-        self.store(order)
+        self.note(order, "refused", {"rule": rule, "detail": detail})
         self.tell_state(order, rule)
         if order.side.sign * self.positions.held(order.slot, order.symbol) < 0 and not self.terms.shadow:
             self.exit_failed(order, rule, f"refused by the rule {rule}: {detail}")
@@ -165,13 +153,13 @@ class DeskState:
         key = order.slot, order.symbol, cause
         if key not in self._failed_exits_reported:
             self._failed_exits_reported.add(key)
-            strategy = self.slot(order.slot).strategy or f"slot {order.slot}"
+            strategy = self.slots[order.slot].strategy or f"slot {order.slot}"
             self.outputs.warn("WARNING", f"{order.symbol}: an exit of {strategy} was {what}")
 
     def send(self, order: DeskOrder) -> None:
         """Decide that the order goes out (again), and count it against the rate."""
         self.move(order, OrderStep.SENT)
-        self.orders.count_request(self.now)
+        self.orders.sent.append(self.now)
         self.outputs.add(Send(order.intent))
 
     def move(self, order: DeskOrder, step: OrderStep, *, at: int = 0, reason: str = "") -> bool:
@@ -181,22 +169,17 @@ class DeskState:
             return False
         order.state = new
         order.updated_at = at or self.now
-        order.reason = reason or order.reason
+        if reason:
+            order.reason = reason
         if new.is_final and new is not OrderState.REJECTED:  # then what it was to replace is taken back
             order.cancel_wanted = ""
         if new is not OrderState.SENT:  # stored and shown as written: the answer follows at once
-            self._event(order, str(new), {"reason": reason} if reason else {}, at)
-            self.store(order)
+            self.note(order, str(new), {"reason": reason} if reason else {}, at)
             self.tell_state(order, reason)
-        self.keep(order)
+        self.orders.keep(order)
         if new.is_final:
             self.changed.append(order)
         return True
-
-    def keep(self, order: DeskOrder) -> None:
-        """Keep the lists of working orders, and the exposure they make, true after an order has changed."""
-        self.orders.keep(order)
-        self.positions.touch(order.symbol)
 
     def look_up(self, order: DeskOrder) -> None:
         """Ask the broker what it knows about an order, unless that question is out already."""
@@ -205,26 +188,23 @@ class DeskState:
             order.asked_for = True
             self.outputs.add(LookUp(order.client_order_id, order.symbol))
 
-    def note(self, order: DeskOrder, event: str, details: Mapping[str, Any]) -> None:
-        """Store something that happened to an order without moving it."""
-        self._event(order, event, details)
-        self.store(order)
+    def note(self, order: DeskOrder, event: str, details: Mapping[str, Any], at: int = 0) -> None:
+        """Store something that happened to an order, and its newest row."""
+        order.events += 1
+        step = OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details))
+        self.outputs.write(step, self.row(order))
 
     def resize(self, order: DeskOrder, quantity: Decimal) -> None:
         """Take another quantity of an order from the broker; store and tell it if the order works."""
         order.quantity = quantity
-        self.positions.touch(order.symbol)
+        self.orders.keep(order)
         if order.state in (OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED):
             self.note(order, "restated", {"quantity": str(plain(quantity))})
             self.tell_state(order, "")
 
-    def _event(self, order: DeskOrder, event: str, details: Mapping[str, Any], at: int = 0) -> None:
-        order.events += 1
-        self.outputs.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
-
     def tell_state(self, order: DeskOrder, reason: str) -> None:
         """Tell the order's slot where it stands."""
-        slot, intent = self.slot(order.slot), order.intent
+        slot, intent = self.slots[order.slot], order.intent
         self.outputs.tell(
             slot,
             OrderNews(
@@ -245,19 +225,38 @@ class DeskState:
             ),
         )
 
-    def store(self, order: DeskOrder) -> None:
-        """Write the order's newest row."""
-        order.stored_filled = order.filled
-        self.outputs.write(self.row(order))
-
     def row(self, order: DeskOrder) -> OrderRow:
-        """Return the order as the database keeps it: one that an earlier batch sent stays that batch's."""
-        plan = self.slot(order.slot).plan
-        row = order_row(order, self.terms.batch_id, plan.algo_run_id if plan else 0, self.generation)
-        if order.origin is not Origin.EARLIER:
-            return row
-        was = self.orders.earlier[order.client_order_id][0].order
-        return msgspec.structs.replace(row, batch_id=was.batch_id, slot=was.slot, algo_run_id=was.algo_run_id)
+        """Return the order's newest row, to be written now: one that an earlier batch sent stays that batch's."""
+        intent, plan = order.intent, self.slots[order.slot].plan
+        batch_id, slot, algo_run_id = self.terms.batch_id, order.slot, plan.algo_run_id if plan is not None else 0
+        if order.origin is Origin.EARLIER:
+            was = self.orders.earlier[order.client_order_id][0].order
+            batch_id, slot, algo_run_id = was.batch_id, was.slot, was.algo_run_id
+        order.stored_filled = order.filled
+        return OrderRow(
+            client_order_id=order.client_order_id,
+            batch_id=batch_id,
+            slot=slot,
+            algo_run_id=algo_run_id,
+            generation=self.generation,
+            symbol=order.symbol,
+            side=str(order.side),
+            quantity=order.quantity,
+            type=str(intent.type),
+            time_in_force=intent.time_in_force,
+            limit_price=intent.limit_price,
+            stop_price=intent.stop_price,
+            state=str(order.state),
+            broker_order_id=order.broker_order_id or None,
+            filled_quantity=order.filled,
+            average_price=order.average_price if order.filled else None,
+            reason=order.reason,
+            planned_stop=intent.planned_stop,
+            planned_target=intent.planned_target,
+            indicators=intent.indicators,
+            decided_at=intent.decided_at,
+            updated_at=order.updated_at,
+        )
 
     # --- fills -------------------------------------------------------------------------------------
 
@@ -283,23 +282,23 @@ class DeskState:
         order.reported_filled = max(order.reported_filled, order.filled)
         order.misses = 0
         self.take(order, execution, fresh, order.filled)
-        if (plan := self.slot(order.slot).plan) is not None:
+        if (plan := self.slots[order.slot].plan) is not None:
             self.outputs.write(trade_row(order, execution, fresh, plan.algo_run_id, plan.account_id))
         if self._failed_exits_reported and not order.opening:
             self._failed_exits_reported = {
                 key for key in self._failed_exits_reported if key[:2] != (order.slot, order.symbol)
             }
-        self.keep(order)
+        self.orders.keep(order)
         self.changed.append(order)
         return True
 
     def take(self, order: DeskOrder, execution: BrokerExecution, shares: Decimal, filled: Decimal) -> None:
         """Move the slot's position by shares of an execution that makes the order `filled` so far, and tell the slot."""
-        before = self.positions.held(order.slot, order.symbol)
-        signed = shares * order.side.sign
-        position = self.positions.take(order.slot, order.symbol, signed, execution.price)
+        slot, position = self.slots[order.slot], self.positions.position(order.slot, order.symbol)
+        before, signed = position.quantity, shares * order.side.sign
+        self.positions.take(order.slot, order.symbol, signed, execution.price)
         if order.slot:  # slot 0 closes what no strategy owns
-            self.slot(order.slot).cash -= signed * execution.price + execution.fee
+            slot.cash -= signed * execution.price + execution.fee
             self.day.trade(order.symbol, signed, execution.price, execution.fee)
         position.filled_at = max(position.filled_at, execution.at)
         if position.quantity * order.side.sign > 0:  # it grew, by stop and target as they were when it was decided
@@ -309,7 +308,6 @@ class DeskState:
                 self._write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
         self.fills += 1
         self._fills_in[order.symbol] = self.fills
-        slot = self.slot(order.slot)
         self.outputs.tell(
             slot,
             Fill(
@@ -341,7 +339,7 @@ class DeskState:
         self.tell_protection(slot, symbol, position)
 
     def _write_plan(self, slot: int, symbol: str, position: Position) -> None:
-        plan = self.slot(slot).plan
+        plan = self.slots[slot].plan
         if plan is not None:
             at = max(self.now, position.filled_at)  # by the broker's clock, if that is ahead: the record goes by time
             row = PlanRow(plan.algo_run_id, symbol, at, position.planned_stop, position.planned_target)
@@ -373,7 +371,7 @@ class DeskState:
         """Give a slot what its strategy holds from an earlier batch, as a fill without order or row."""
         position = self.positions.take(slot_number, symbol, quantity, price, traded=False)
         self.day.carry(symbol, quantity, restated=restated)
-        slot = self.slot(slot_number)
+        slot = self.slots[slot_number]
         slot.cash -= quantity * price
         self.outputs.tell(
             slot,
@@ -397,7 +395,7 @@ class DeskState:
 
     def tell_protection(self, slot_number: int, symbol: str, position: Position) -> None:
         """Tell a slot the stop and target that are stored for its position."""
-        slot = self.slot(slot_number)
+        slot = self.slots[slot_number]
         stop, target = position.planned_stop, position.planned_target
         self.outputs.tell(slot, Protection(len(slot.news) + 1, slot_number, symbol, self.now, stop, target))
 
@@ -448,7 +446,7 @@ class DeskState:
         self, origin: Origin, slot_number: int, symbol: str, signed: Decimal, reason: str, indicators: Mapping[str, Any]
     ) -> DeskOrder:
         """Return a market order of the desk's own for `signed` shares."""
-        slot = self.slot(slot_number)
+        slot = self.slots[slot_number]
         intent = OrderIntent(
             client_order_id=self.next_own_id(slot),
             slot=slot_number,

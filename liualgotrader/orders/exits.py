@@ -16,9 +16,10 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.orders.closing import market_has_closed, want_cancel
+from liualgotrader.orders.desk_books import bound_together, held_by_exits
 from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.order import DeskOrder, Origin, bound_together, held_by_exits, with_terms
+from liualgotrader.orders.order import DeskOrder, Origin, with_terms
 from liualgotrader.orders.states import OrderStep
 
 NEAR = exact("0.005")  # part of the newest price; a limit within it is meant to trade now, not to rest
@@ -101,7 +102,7 @@ def send(state: DeskState, order: DeskOrder) -> None:
         details = {"asked": str(order.quantity), "quantity": str(shares)}
         order.intent = with_terms(order.intent, quantity=shares)
         order.quantity = shares
-        state.positions.touch(order.symbol)
+        state.orders.keep(order)
         state.note(order, "cut", details)
     state.send(order)
 

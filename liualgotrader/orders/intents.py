@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
-from typing import TypeVar
+from itertools import chain
+from typing import Any, TypeVar
 
 import msgspec
 
-from liualgotrader.common.money import LARGEST, ZERO, to_tick
+from liualgotrader.common.money import LARGEST, ONE, ZERO, to_tick
 from liualgotrader.common.order_id import OrderId, replacement_id
 from liualgotrader.common.orders import (
     CancelIntent,
@@ -26,18 +27,20 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.orders import exits
 from liualgotrader.orders.closing import want_cancel
+from liualgotrader.orders.desk_books import held_by_exits, worst_price
 from liualgotrader.orders.desk_messages import Replace
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.order import DeskOrder, Origin, held_by_exits, with_terms, worst_price
-from liualgotrader.orders.risk import FRACTION_DIGITS, Case, OtherOrder, Refused, judge
+from liualgotrader.orders.order import DeskOrder, Origin, with_terms
+from liualgotrader.orders.risk import FRACTION_DIGITS, Case, Refused, judge
 from liualgotrader.orders.states import OrderStep
 
 _SMALLEST_PART = Decimal(1).scaleb(-FRACTION_DIGITS)
 _SMALLEST_FIGURE = _SMALLEST_PART / 10
 _TERMS = ("quantity", "limit_price", "stop_price")
+_PRICES = ("limit_price", "stop_price", "take_profit", "stop_loss")
 _PLAN = ("planned_stop", "planned_target")
 _FIGURES: Mapping[type, tuple[str, ...]] = {
-    OrderIntent: (*_TERMS, "take_profit", "stop_loss", *_PLAN, "reference_price"),
+    OrderIntent: ("quantity", *_PRICES, *_PLAN, "reference_price"),
     ReplaceIntent: _TERMS,
     Protect: _PLAN,
 }
@@ -51,13 +54,13 @@ def on_order(state: DeskState, asked: OrderIntent) -> None:
         return
     sane, problem = _checked(asked)
     intent = on_ticks(sane)
-    slot = state.slot(intent.slot)
-    if (own := OrderId.parse(intent.client_order_id)) is not None:
-        slot.next_number = max(slot.next_number, own.number + 1)
+    slot, own = state.slots[intent.slot], OrderId.parse(intent.client_order_id)
+    if own is not None and own.number >= slot.next_number:
+        slot.next_number = own.number + 1
     if intent.reference_price is not None and intent.reference_price > 0:
         state.positions.see(intent.symbol, intent.reference_price)
     order = DeskOrder(intent, Origin.STRATEGY, state.now)
-    case = _approved(state, order, problem)
+    case = _approved(state, order, own, problem)
     if case is None:
         return
     state.enter(order, _found(case))
@@ -79,14 +82,14 @@ def on_replace(state: DeskState, asked: ReplaceIntent) -> None:
     order.takes_the_place_of(old)
     if reason := _not_replaceable(state, old):
         problem = Refused("not_working", f"{old.client_order_id} {reason}")
-    case = _approved(state, order, problem)
+    case = _approved(state, order, OrderId.parse(intent.client_order_id), problem)
     if case is None:
         return
     old.successor = order.client_order_id
     state.enter(order, _found(case) | {"replaces": old.client_order_id} | parent_of(order))
     state.move(order, OrderStep.SENT)
     state.move(old, OrderStep.REPLACE_ASKED)
-    state.orders.count_request(state.now)
+    state.orders.sent.append(state.now)
     judged = msgspec.structs.replace(  # the terms that risk has seen and our row says
         asked,
         quantity=_whole_parts(asked.quantity) if asked.quantity is not None else None,
@@ -106,7 +109,7 @@ def _next_id(state: DeskState, root: DeskOrder) -> str:
     root.chain += 1
     if OrderId.parse(root.client_order_id) is not None:
         return replacement_id(root.client_order_id, root.chain)
-    return state.next_own_id(state.slot(root.slot))
+    return state.next_own_id(state.slots[root.slot])
 
 
 def _not_replaceable(state: DeskState, old: DeskOrder) -> str:
@@ -137,7 +140,7 @@ def on_protect(state: DeskState, asked: Protect) -> None:
 
 def on_declare(state: DeskState, said: Declare) -> None:
     """Learn what runs in a slot, and send it again what it has not acted on."""
-    slot = state.slot(said.slot)
+    slot = state.slots[said.slot]
     slot.strategy, slot.day_trade = said.strategy, said.day_trade
     for news in slot.news[said.last_seq :]:
         state.outputs.tell_again(said.slot, news)
@@ -166,9 +169,9 @@ def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
     return msgspec.structs.replace(asked, **left_out), Refused(rule, ", ".join(found)) if found else None
 
 
-def _approved(state: DeskState, order: DeskOrder, problem: Refused | None) -> Case | None:
+def _approved(state: DeskState, order: DeskOrder, own: OrderId | None, problem: Refused | None) -> Case | None:
     """Return what risk looked at if it agrees; else, or if there is a problem already, refuse the order."""
-    case = _case(state, order) if problem is None else None
+    case = _case(state, order, own) if problem is None else None
     refused = judge(case) if case is not None else problem
     if refused is not None:
         state.refuse(order, *refused)
@@ -180,18 +183,20 @@ def _approved(state: DeskState, order: DeskOrder, problem: Refused | None) -> Ca
 def on_ticks(intent: OrderIntent) -> OrderIntent:
     """Return the intent in terms that an exchange accepts.
 
-    A limit moves away from the market, never towards it; a quantity becomes smaller, never larger.
+    A limit moves away from the market, never towards it; a quantity becomes smaller, never larger. What the rule
+    `terms` refuses stays as it is.
     """
     down, up = (ROUND_FLOOR, ROUND_CEILING) if intent.side is Side.BUY else (ROUND_CEILING, ROUND_FLOOR)
-    return with_terms(
-        intent,
-        symbol=intent.symbol.upper(),
-        quantity=_whole_parts(intent.quantity),
-        limit_price=_tick(intent.limit_price, down),
-        stop_price=_tick(intent.stop_price, up),
-        take_profit=_tick(intent.take_profit, up),
-        stop_loss=_tick(intent.stop_loss, down),
-    )
+    changes: dict[str, Any] = {}
+    if (quantity := _whole_parts(intent.quantity)) is not intent.quantity:
+        changes["quantity"] = quantity
+    if not intent.symbol.isupper():
+        changes["symbol"] = intent.symbol.upper()
+    prices = (intent.limit_price, down), (intent.stop_price, up), (intent.take_profit, up), (intent.stop_loss, down)
+    for name, (price, rounding) in zip(_PRICES, prices, strict=True):
+        if price is not None and price > 0:
+            changes[name] = to_tick(price, rounding)
+    return with_terms(intent, **changes) if changes else intent
 
 
 def take_number(state: DeskState, order: DeskOrder) -> None:
@@ -199,7 +204,7 @@ def take_number(state: DeskState, order: DeskOrder) -> None:
     own = state.own_id(order.client_order_id)
     if own is None:
         return
-    slot = state.slot(order.slot)
+    slot = state.slots[order.slot]
     slot.next_number = max(slot.next_number, own.number + 1)
     slot.desk_orders = max(slot.desk_orders, own.own)
     if own.replacement:
@@ -208,14 +213,9 @@ def take_number(state: DeskState, order: DeskOrder) -> None:
 
 
 def _whole_parts(quantity: Decimal) -> Decimal:
-    finer = -int(quantity.as_tuple().exponent) > FRACTION_DIGITS
-    return quantity.quantize(_SMALLEST_PART, ROUND_DOWN) if finer else quantity
-
-
-def _tick(price: Decimal | None, rounding: str) -> Decimal | None:
-    if price is None or price <= 0:
-        return price  # the rule `terms` says what is wrong with it
-    return to_tick(price, rounding)
+    if quantity.same_quantum(ONE) or -int(quantity.as_tuple().exponent) <= FRACTION_DIGITS:
+        return quantity
+    return quantity.quantize(_SMALLEST_PART, ROUND_DOWN)
 
 
 def _replaced(state: DeskState, old: DeskOrder, asked: ReplaceIntent, client_order_id: str) -> OrderIntent:
@@ -237,48 +237,54 @@ def _replaced(state: DeskState, old: DeskOrder, asked: ReplaceIntent, client_ord
     )
 
 
-def _case(state: DeskState, order: DeskOrder) -> Case:
-    intent, symbol, slot = order.intent, order.symbol, state.slot(order.slot)
-    positions, terms, total = state.positions, state.terms, state.positions.total
-    mark = positions.valued_at(symbol)
-    others = [o for o in state.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
-    held = positions.held(order.slot, symbol)
-    leaves = held * intent.side.sign < 0 and not order.predecessor
-    beside = exits.staying(state, order) if leaves and others else others
-    own = state.own_id(order.client_order_id)
-    rejected, since = slot.rejections.get((symbol, str(intent.side)), (0, 0))
+def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
+    intent, symbol, slot, positions, view = (
+        order.intent,
+        order.symbol,
+        state.slots[order.slot],
+        state.positions,
+        state.broker_view,
+    )
+    side = intent.side
+    held, ours, beyond = positions.held(order.slot, symbol), positions.ours(symbol), view.beyond(symbol)
+    reduces = held * side.sign < 0
+    leaves = reduces and not order.predecessor
+    others = beside = [o for o in state.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
+    bound = leaving = ZERO
+    if others:
+        beside = exits.staying(state, order) if leaves else others
+        bound = held_by_exits([o for o in beside if o.slot == order.slot], side)
+        leaving = held_by_exits(beside, side)
+    mark, total, now = positions.valued_at(symbol), positions.total, state.now
+    rejected, since = slot.rejections.get((symbol, str(side)), (0, 0))
     return Case(
         intent=intent,
-        now=state.now,
+        now=now,
         machine=state.machine,
-        limits=terms.limits,
-        timings=terms.timings,
-        hours=terms.hours,
-        slot_known=slot.plan is not None and own is not None and own.slot == order.slot,
-        slot_stopped=slot.stopped,
-        day_trade=slot.day_trade,
-        shadow=terms.shadow,
-        conditions=[*state.conditions.values(), *state.closings.reasons(order.slot)],
-        quarantine=state.quarantine.reasons.get(symbol) or state.broker_view.unread.get(symbol, ""),
+        terms=state.terms,
+        slot=slot,
+        slot_known=slot.plan is not None and own is not None and own[:2] == (state.batch, order.slot),
+        stopped=next(chain(state.conditions.values(), state.closings.reasons(order.slot)), None),
+        quarantine=state.quarantine.reasons.get(symbol) or view.unread.get(symbol, ""),
         closing=(order.slot, symbol) in state.closings,
         held=held,
+        is_exit=reduces and intent.quantity + bound <= abs(held),
         leaves=leaves,
-        bound=held_by_exits([o for o in beside if o.slot == order.slot], intent.side),
-        foreign=state.broker_view.foreign.get(symbol, ZERO),
-        other_slots=positions.ours(symbol) - held,
-        lacking=state.lacking(symbol),
-        there=state.there(symbol),
-        leaving=held_by_exits(beside, intent.side),
-        others=[] if leaves else [OtherOrder(o.side, o.intent.limit_price, o.slot, o.is_leg) for o in others],
+        bound=bound,
+        foreign=view.foreign.get(symbol, ZERO),
+        other_slots=ours - held,
+        lacking=ours * beyond < 0,
+        there=ours + beyond,
+        leaving=leaving,
+        others=[] if leaves else others,
         price=worst_price(intent, mark) if mark or intent.limit_price is not None else None,
-        equity=state.broker_view.account.equity if state.broker_view.account is not None else None,
-        gross=total.either,
-        short=total.short,
+        equity=view.account.equity if view.account is not None else None,
+        total=total,
         before=positions.exposure(symbol),
         after=positions.exposure_with(symbol, order) if intent.quantity > 0 else positions.exposure(symbol),
-        requests=state.orders.requests(state.now),
-        cancels=state.orders.cancels(state.now),
-        open_orders=sum(1 for o in state.orders.all_working() if not o.is_leg),
+        requests=state.orders.sent.within_minute(now),
+        cancels=state.orders.cancels.within_minute(now),
+        open_orders=len([o for o in state.orders.all_working() if not o.is_leg]),
         rejected=rejected,
         rejected_at=since,
     )

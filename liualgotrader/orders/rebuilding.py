@@ -56,7 +56,7 @@ def on_earlier(state: DeskState, message: Earlier) -> None:
         order.events += 1
         details = {"state": str(order.state), "filled": str(plain(order.filled))}
         state.outputs.write(OrderEventRow(order.client_order_id, order.events, "found", state.now, details))
-        state.store(order)
+        state.outputs.write(state.row(order))
 
 
 def carry_on(state: DeskState, message: Carried) -> None:
@@ -68,7 +68,7 @@ def carry_on(state: DeskState, message: Carried) -> None:
 
 def take_over(state: DeskState, slot: int, symbol: str) -> None:
     """Give a slot that carries a position the exits of it that still work at the broker."""
-    strategy, held = state.slot(slot).strategy, state.positions.held(slot, symbol)
+    strategy, held = state.slots[slot].strategy, state.positions.held(slot, symbol)
     for left, order in state.orders.earlier.values():
         fits = (left.strategy, order.symbol, order.slot) == (strategy, symbol, 0) and held * order.side.sign < 0
         if fits and order.state is OrderState.REPLACED and order.replaced_by:
@@ -79,7 +79,6 @@ def take_over(state: DeskState, slot: int, symbol: str) -> None:
             order.slot = slot
             state.orders.add(order)
             state.note(order, "taken_over", {"batch_id": state.terms.batch_id})
-            state.positions.touch(symbol)
 
 
 def as_recorded(left: EarlierOrder, seen: BrokerOrder | None, executions: Sequence[BrokerExecution]) -> DeskOrder:
@@ -90,10 +89,11 @@ def as_recorded(left: EarlierOrder, seen: BrokerOrder | None, executions: Sequen
     if recorded >= order.filled:
         order.filled = recorded
         order.booked_value = sum((e.quantity * e.price for e in booked), ZERO)
-    order.coverage.know(e.execution_id for e in booked)
+    order.coverage.executions.update(e.execution_id for e in booked)
     for execution in executions:
-        if execution.execution_id in order.coverage:
-            order.coverage.place(execution.cumulative_quantity - order.offset, execution.quantity)
+        if execution.execution_id in order.coverage.executions:
+            high = execution.cumulative_quantity - order.offset
+            order.coverage.cover((high - execution.quantity, high))
     order.coverage.place_rest(order.filled)
     return order
 
@@ -204,7 +204,7 @@ def _restore(
     state.orders.add(order)
     state.orders.name(order, row.broker_order_id or "")
     take_number(state, order)
-    state.keep(order)
+    state.orders.keep(order)
     recorded = order.state
     order.state = OrderState.REFUSED if recorded is OrderState.REFUSED else OrderState.WRITTEN
     state.tell_state(order, order.reason)

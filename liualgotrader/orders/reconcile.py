@@ -61,11 +61,15 @@ def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
     """Return the snapshot without what would change nothing, so that its record stays small."""
     orders = tuple(_with_news(state, snapshot.orders))
     shown = {o.broker_order_id for o in _with_legs(orders)}
-    booked = {e: state.orders.of_broker(e.broker_order_id) for e in snapshot.executions}
+    booked = {e: state.orders.by_broker_id.get(e.broker_order_id) for e in snapshot.executions}
     executions = tuple(
         execution
         for execution, order in booked.items()
-        if (execution.broker_order_id in shown if order is None else execution.execution_id not in order.coverage)
+        if (
+            execution.broker_order_id in shown
+            if order is None
+            else execution.execution_id not in order.coverage.executions
+        )
     )
     activities = tuple(a for a in snapshot.activities if not state.broker_view.is_known(a))
     return msgspec.structs.replace(snapshot, orders=orders, executions=executions, activities=activities)
@@ -81,17 +85,19 @@ def _with_news(state: DeskState, seen: Iterable[BrokerOrder]) -> Iterator[Broker
 
 
 def _brings_news(state: DeskState, seen: BrokerOrder) -> bool:
-    known = state.orders.of_broker(seen.broker_order_id)
+    known = state.orders.by_broker_id.get(seen.broker_order_id)
     if known is not None:
         return (
             not known.is_done
             or seen.filled_quantity - known.offset > known.filled
             # A bracket's exits come with their parent, which may have ended long before them.
-            or any(not state.orders.of_broker(leg.broker_order_id) or _brings_news(state, leg) for leg in seen.legs)
+            or any(
+                not state.orders.by_broker_id.get(leg.broker_order_id) or _brings_news(state, leg) for leg in seen.legs
+            )
         )
     is_successor = (
-        state.orders.replaced_by_others(seen.broker_order_id) is not None
-        or state.orders.of_broker(seen.replaces) is not None
+        seen.broker_order_id in state.orders.replaced_by_others
+        or state.orders.by_broker_id.get(seen.replaces) is not None
     )
     return is_successor or seen.client_order_id.startswith(PREFIX)
 
@@ -144,7 +150,7 @@ def _end_what_nothing_replaces(state: DeskState, snapshot: BrokerSnapshot) -> No
     for order in state.orders.all_working():
         if order.missing or not state.orders.waits_for_successor(order):
             continue
-        if "" in unread or any(state.orders.replaced_by_others(name) is order for name in unread):
+        if "" in unread or any(state.orders.replaced_by_others.get(name) is order for name in unread):
             continue
         order.misses += 1
         state.broker_view.ask_again()
@@ -202,11 +208,11 @@ def _compare_positions(state: DeskState, snapshot: BrokerSnapshot) -> None:
 def _symbols_of_unread_orders(state: DeskState, snapshot: BrokerSnapshot) -> Iterator[str]:
     """Yield the symbols in which orders of this batch could not be read that may still trade."""
     for row in snapshot.unread_orders:
-        known = state.orders.of_broker(row.broker_order_id) or state.orders.by_id.get(row.client_order_id)
+        known = state.orders.by_broker_id.get(row.broker_order_id) or state.orders.by_id.get(row.client_order_id)
         if known is not None:
             if not known.is_done:
                 yield known.symbol
-        elif state.orders.replaced_by_others(row.broker_order_id) or state.own_id(row.client_order_id):
+        elif row.broker_order_id in state.orders.replaced_by_others or state.own_id(row.client_order_id):
             yield row.symbol
 
 

@@ -26,7 +26,7 @@ HOW_TO_RESOLVE = "say what became of them by `liu positions adopt`, `flatten` or
 
 def on_missing(state: DeskState, message: Missing) -> None:
     """Set a symbol apart in which a strategy should hold more than there is; the strategy starts without it."""
-    symbol, strategy = message.symbol, state.slot(message.slot).strategy
+    symbol, strategy = message.symbol, state.slots[message.slot].strategy
     said = f"{strategy} held {plain(message.quantity)} {symbol} after its last session, the account holds {plain(message.there)}"
     state.quarantine.miss(message, said)
     state.outputs.warn(
@@ -198,7 +198,7 @@ def on_restated(state: DeskState, message: Restated) -> None:
     if (message.quantity, message.average_price) != (message.new_quantity, message.new_price):
         _adjust(state, slot, symbol, -message.quantity, message.average_price, "restated:before")
         _adjust(state, slot, symbol, message.new_quantity, message.new_price, "restated:now")
-    plan = state.slot(slot).plan
+    plan = state.slots[slot].plan
     if plan is not None:
         state.outputs.write(PlanRow(plan.algo_run_id, symbol, state.now, None, None))
     state.tell_protection(slot, symbol, position)
@@ -210,7 +210,7 @@ def found_again(state: DeskState, slot: int, symbol: str) -> None:
     """Forget that a slot's position was missing: a later look at the account, before its books were opened, shows it."""
     if state.quarantine.found_again(slot, symbol) and not state.quarantine.lift(symbol):
         state.outputs.warn(
-            "WARNING", f"{symbol}: the account shows what {state.slot(slot).strategy} held; entries are allowed"
+            "WARNING", f"{symbol}: the account shows what {state.slots[slot].strategy} held; entries are allowed"
         )
 
 
@@ -239,7 +239,7 @@ def write_off(state: DeskState) -> None:
 
 def _adjust(state: DeskState, slot: int, symbol: str, signed: Decimal, price: Decimal, why: str) -> None:
     """Write an execution that never was, under a name that no batch writes twice."""
-    plan = state.slot(slot).plan
+    plan = state.slots[slot].plan
     if plan is None or not signed:
         return
     name = f"{why}:{state.terms.batch_id}:{slot}:{symbol}"

@@ -16,9 +16,10 @@ import msgspec
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import OrderIntent, OrderType, Side
-from liualgotrader.common.session_plan import Hours
-from liualgotrader.common.tradeplan import Limits, Timings
-from liualgotrader.orders.desk_positions import NOTHING, Exposure
+from liualgotrader.orders.desk_books import Exposure
+from liualgotrader.orders.desk_messages import DeskTerms
+from liualgotrader.orders.desk_parts import DeskSlot
+from liualgotrader.orders.order import DeskOrder
 
 FRACTION_DIGITS = 9  # the smallest part of a share is 1e-9
 TIMES_IN_FORCE = frozenset({"day", "gtc", "opg", "cls", "ioc", "fok"})
@@ -31,32 +32,20 @@ FOREIGN_BOOT = 10  # an intent valid for longer than this many exit lifetimes wa
 _limit = lru_cache(exact)  # the same few figures, again and again
 
 
-class OtherOrder(msgspec.Struct, frozen=True, gc=False):
-    """A working order in the same symbol, as far as crossing it matters."""
-
-    side: Side
-    limit_price: Decimal | None  # None: it takes any price
-    slot: int
-    is_leg: bool
-
-
 class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One order before the desk, and all that its rules look at. Money in US dollars, quantities in shares."""
 
     intent: OrderIntent
     now: int
     machine: int
-    limits: Limits
-    timings: Timings
-    hours: Hours
+    terms: DeskTerms
+    slot: DeskSlot
     slot_known: bool
-    slot_stopped: str
-    day_trade: bool
-    shadow: bool
-    conditions: Sequence[str]  # why nothing is opened now
+    stopped: str | None  # why nothing is opened now
     quarantine: str
     closing: bool  # the desk is closing this slot's position
     held: Decimal  # the slot's signed position
+    is_exit: bool  # the order, with all that already binds the position, can only reduce it
     leaves: bool  # it reduces the position, and may take back what stands in its way
     bound: Decimal  # shares that the slot's orders of the same side bind, which do not make room for it
     foreign: Decimal  # signed shares that the account holds and that are not ours
@@ -64,34 +53,20 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lacking: bool  # the account is known to hold less of the symbol than our books say
     there: Decimal  # signed shares that the account holds
     leaving: Decimal  # shares that working orders of the same side, of all slots, already bind
-    others: Sequence[OtherOrder]
+    others: Sequence[DeskOrder]  # working orders in the same symbol that it could cross
     price: Decimal | None  # what the order is counted at; None: unknown
     equity: Decimal | None
-    gross: Decimal
-    short: Decimal
-    before: Exposure = NOTHING
-    after: Exposure = NOTHING
+    total: Exposure
+    before: Exposure
+    after: Exposure
     requests: int  # orders sent in the last market minute
     cancels: int  # asked in the last market minute
     open_orders: int
     rejected: int  # entries of this slot in this symbol the broker rejected in a row
     rejected_at: int
 
-    @property
-    def is_exit(self) -> bool:
-        """Whether the order, with all that already binds the position, can only reduce it."""
-        opposite = self.held * self.intent.side.sign < 0
-        return opposite and self.intent.quantity + self.bound <= abs(self.held)
-
-    @property
-    def is_short_sale(self) -> bool:
-        """Whether shares are sold that the slot does not hold."""
-        return self.intent.side is Side.SELL and self.held <= 0
-
 
 Objection = str | None
-
-
 Rule = Callable[[Case], Objection]
 """One reason to say no: its name stands in rows and news; it returns what was found."""
 
@@ -101,14 +76,14 @@ def unknown_slot(c: Case) -> Objection:
 
 
 def slot_stopped(c: Case) -> Objection:
-    return c.slot_stopped or None
+    return c.slot.stopped or None
 
 
 def intent_too_old(c: Case) -> Objection:
     left = c.intent.valid_until - c.machine
     if left < 0:
         return f"{-left / SECOND:.1f} s too late"
-    if left > FOREIGN_BOOT * c.timings.exit_valid_seconds * SECOND:
+    if left > FOREIGN_BOOT * c.terms.timings.exit_valid_seconds * SECOND:
         return "made before the machine was restarted"
     return None
 
@@ -130,7 +105,7 @@ def size(c: Case) -> Objection:
     quantity = c.intent.quantity
     if quantity <= 0:
         return f"{quantity} shares"
-    if quantity == quantity.to_integral_value():
+    if quantity % 1 == 0:
         return None
     if -int(quantity.normalize().as_tuple().exponent) > FRACTION_DIGITS:
         return f"{quantity} is finer than {FRACTION_DIGITS} decimals"
@@ -138,7 +113,7 @@ def size(c: Case) -> Objection:
         return "fractions of a share need time in force day"
     if c.intent.take_profit is not None or c.intent.stop_loss is not None:
         return "fractions of a share cannot be part of a bracket"
-    return "fractions of a share cannot be sold short" if c.is_short_sale else None
+    return "fractions of a share cannot be sold short" if c.intent.side is Side.SELL and c.held <= 0 else None
 
 
 def closing(c: Case) -> Objection:
@@ -165,7 +140,8 @@ def self_crossing(c: Case) -> Objection:
     for other in c.others:
         if other.side is c.intent.side or other.is_leg:
             continue
-        buy, sell = (mine, other.limit_price) if c.intent.side is Side.BUY else (other.limit_price, mine)
+        theirs = other.intent.limit_price  # None: it takes any price
+        buy, sell = (mine, theirs) if c.intent.side is Side.BUY else (theirs, mine)
         if buy is None or sell is None or buy >= sell:
             return f"it would trade with an order of slot {other.slot}"
     return None
@@ -179,7 +155,7 @@ def account_flip(c: Case) -> Objection:
 
 
 def entries_stopped(c: Case) -> Objection:
-    return c.conditions[0] if c.conditions else None
+    return c.stopped
 
 
 def quarantined(c: Case) -> Objection:
@@ -187,8 +163,8 @@ def quarantined(c: Case) -> Objection:
 
 
 def liquidation(c: Case) -> Objection:
-    hours = c.hours
-    over = c.day_trade and not hours.bypass and 0 < hours.liquidates_at <= c.now
+    hours = c.terms.hours
+    over = c.slot.day_trade and not hours.bypass and 0 < hours.liquidates_at <= c.now
     return "day trading has ended for today" if over else None
 
 
@@ -197,7 +173,7 @@ def no_price(c: Case) -> Objection:
 
 
 def price_too_old(c: Case) -> Objection:
-    most = c.limits.quote_age_seconds * SECOND
+    most = c.terms.limits.quote_age_seconds * SECOND
     if not most:
         return None
     if c.intent.reference_price is None or not c.intent.reference_at:
@@ -210,7 +186,7 @@ def price_collar(c: Case) -> Objection:
     intent = c.intent
     if intent.limit_price is None or intent.reference_price is None:
         return None
-    width = _limit(c.limits.collar_fraction)
+    width = _limit(c.terms.limits.collar_fraction)
     base = intent.reference_price
     if intent.type is OrderType.STOP_LIMIT and intent.stop_price is not None:
         base = max(base, intent.stop_price) if intent.side is Side.BUY else min(base, intent.stop_price)
@@ -225,40 +201,40 @@ def no_equity(c: Case) -> Objection:
 def order_value(c: Case) -> Objection:
     assert c.price is not None and c.equity is not None  # the rules above have seen to it
     value = c.price * c.intent.quantity
-    most = min(_limit(c.limits.order_equity_fraction) * c.equity, _limit(c.limits.order_dollars))
+    most = min(_limit(c.terms.limits.order_equity_fraction) * c.equity, _limit(c.terms.limits.order_dollars))
     return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
 
 
 def position_value(c: Case) -> Objection:
     assert c.equity is not None
-    most = _limit(c.limits.position_equity_fraction) * c.equity
+    most = _limit(c.terms.limits.position_equity_fraction) * c.equity
     return f"{c.after.either:.2f} $ of at most {most:.2f} $" if c.after.either > most else None
 
 
 def gross_exposure(c: Case) -> Objection:
     assert c.equity is not None
-    most = _limit(c.limits.gross_equity_fraction) * c.equity
-    value = c.gross - c.before.either + c.after.either
+    most = _limit(c.terms.limits.gross_equity_fraction) * c.equity
+    value = c.total.either - c.before.either + c.after.either
     return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
 
 
 def short_exposure(c: Case) -> Objection:
     assert c.equity is not None
-    most = _limit(c.limits.short_equity_fraction) * c.equity
-    value = c.short - c.before.short + c.after.short
+    most = _limit(c.terms.limits.short_equity_fraction) * c.equity
+    value = c.total.short - c.before.short + c.after.short
     grows = c.after.short > c.before.short
     return f"{value:.2f} $ of at most {most:.2f} $" if grows and value > most else None
 
 
 def order_rate(c: Case) -> Objection:
-    most, asked = c.limits.orders_per_minute, c.requests
+    most, asked = c.terms.limits.orders_per_minute, c.requests
     if not c.is_exit:
         most, asked = most - most // RESERVED_PART, c.requests + c.cancels
     return f"{asked} of {most} requests in a minute" if asked >= most else None
 
 
 def open_orders(c: Case) -> Objection:
-    most = c.limits.open_orders
+    most = c.terms.limits.open_orders
     return f"{c.open_orders} of {most} orders work already" if c.open_orders >= most else None
 
 
@@ -268,7 +244,7 @@ def rejected_before(c: Case) -> Objection:
 
 
 def shadow(c: Case) -> Objection:
-    return "nothing is sent in a shadow session" if c.shadow else None
+    return "nothing is sent in a shadow session" if c.terms.shadow else None
 
 
 RULES: Sequence[Rule] = (
@@ -279,6 +255,7 @@ RULES: Sequence[Rule] = (
     *(open_orders, rejected_before, order_rate, shadow),
 )
 FOR_ENTRIES = frozenset(RULES[RULES.index(liquidation) : RULES.index(order_rate)])
+_FOR_EXITS = tuple(rule for rule in RULES if rule not in FOR_ENTRIES)
 
 
 class Refused(NamedTuple):
@@ -288,10 +265,9 @@ class Refused(NamedTuple):
     detail: str
 
 
-def judge(case: Case, rules: Sequence[Rule] = RULES) -> Refused | None:
+def judge(case: Case) -> Refused | None:
     """Return the first rule that objects to the order, None if it may go."""
-    checked = rules if not case.is_exit else [rule for rule in rules if rule not in FOR_ENTRIES]
-    for rule in checked:
+    for rule in _FOR_EXITS if case.is_exit else RULES:
         if (detail := rule(case)) is not None:
             return Refused(rule.__name__, detail)
     return None

@@ -162,7 +162,7 @@ class World:
         self.tell(Begin(self.terms, self.generation))
         self.tell(Reconnected())
         for slot in self.terms.slots:
-            self.tell(Declare(slot.slot, slot.strategy, True, self.desk.state.slot(slot.slot).news.__len__()))
+            self.tell(Declare(slot.slot, slot.strategy, True, self.desk.state.slots[slot.slot].news.__len__()))
         self.learn_account()
 
     def learn_account(self) -> None:

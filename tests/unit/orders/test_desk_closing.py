@@ -30,7 +30,7 @@ from liualgotrader.orders import (
     Warn,
 )
 from liualgotrader.orders.closing import level_touched
-from liualgotrader.orders.desk_positions import Position
+from liualgotrader.orders.desk_books import Position
 from tests.fakes.broker import HOURS, SYMBOLS, World, desk_terms, now_of
 
 

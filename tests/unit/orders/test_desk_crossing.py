@@ -45,7 +45,7 @@ from liualgotrader.orders import (
     Send,
     Tick,
 )
-from liualgotrader.orders.order import held_by_exits
+from liualgotrader.orders.desk_books import held_by_exits
 from tests.fakes.broker import HOURS, WIDE, World, desk_terms, now_of
 
 D = Decimal

@@ -252,9 +252,9 @@ class Crossings(DeskLine):
         views = {view.id: broker_order(view) for view in everything}
         for view in [v for v in views.values() if not v.state.is_final]:
             ours = view  # or what a person has put in its place, perhaps several times, since we heard
-            while ours.replaces and self.world.desk.state.orders.of_broker(ours.broker_order_id) is None:
+            while ours.replaces and self.world.desk.state.orders.by_broker_id.get(ours.broker_order_id) is None:
                 ours = views[ours.replaces]
-            order = self.world.desk.state.orders.of_broker(ours.broker_order_id)
+            order = self.world.desk.state.orders.by_broker_id.get(ours.broker_order_id)
             if order is not None and order.slot:
                 assert self.told[order.slot].in_flight(order.symbol), view
 
@@ -346,7 +346,7 @@ class Crossings(DeskLine):
         known = {o.broker_order_id for o in self.ours}
         executed = {a.execution_id for a in now_of(world.broker.executions(since=0)) if a.broker_order_id in known}
         booked = Counter(row.execution_id for row in world.trade_rows() if not row.execution_id.startswith("settled:"))
-        nobodys = {e for e in executed for o in self.ours if o.slot == 0 and e in o.coverage}
+        nobodys = {e for e in executed for o in self.ours if o.slot == 0 and e in o.coverage.executions}
         assert booked == Counter(executed - nobodys)
 
     def check_that_no_position_was_turned_over(self) -> None:

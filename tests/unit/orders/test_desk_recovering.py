@@ -115,7 +115,7 @@ class Session:
         world.rows = {n: row for n, row in world.rows.items() if n <= found.record.progress.number}
         self._begin(found)
         for slot in SLOTS:  # a consumer whose own files are lost too
-            world.numbers[slot.slot] = world.desk.state.slot(slot.slot).next_number - 1
+            world.numbers[slot.slot] = world.desk.state.slots[slot.slot].next_number - 1
 
     def _begin(self, found: Recovered | None) -> None:
         """Start with what was found, and check what must be known before a consumer may order anything."""
@@ -128,7 +128,7 @@ class Session:
             for name in used:
                 own = OrderId.parse(name)
                 if own is not None and own.batch == batch_part(BATCH):
-                    assert own.number < world.desk.state.slot(own.slot).next_number
+                    assert own.number < world.desk.state.slots[own.slot].next_number
                     assert name in world.desk.state.orders.by_id
             entries = [o for o in world.desk.state.orders.all_working() if o.opening and o.ending is None]
             assert all(o.cancel_wanted for o in entries), "an entry whose lifetime is lost works on"

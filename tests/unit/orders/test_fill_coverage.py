@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from liualgotrader.orders.fill_coverage import FillCoverage
+from liualgotrader.orders.order import FillCoverage
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_an_order_counts_each_part_of_itself_once(parts: list[tuple[str, int, in
 
 def test_booked_shares_of_unknown_place_take_the_lowest_that_are_free() -> None:
     coverage = FillCoverage()
-    coverage.place(Decimal(30), Decimal(10))  # 20 to 30
+    coverage.cover((Decimal(20), Decimal(30)))
     coverage.place_rest(Decimal(25))  # 15 more: 0 to 15
     assert coverage.hole(Decimal(40)) == (15, 20)
     coverage.place_rest(Decimal(40))  # all of it
