@@ -226,6 +226,10 @@ class Store(Protocol):
         """Return how many of the gateway's rows are stored, and their digest."""
         ...
 
+    async def save_run(self, rows: Sequence[Row], signals: Sequence[SignalRow]) -> None:
+        """Write all rows and signals of a batch that has none yet: what `apply` and `save_signals` write, all or nothing."""
+        ...
+
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
         """Return the batch's executions by time."""
         ...

@@ -1,10 +1,14 @@
-"""What an execution makes of a position that is kept at its average cost."""
+"""What executions make of positions, and which stop and target they were held with."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
+import msgspec
+
 from liualgotrader.common.money import ZERO
+from liualgotrader.common.rows import PlanRow, Row, TradeRow
 
 
 def after_execution(
@@ -27,3 +31,35 @@ def after_execution(
     if quantity * after > 0:
         return after, cost, -signed
     return after, price if after else ZERO, quantity
+
+
+def with_plans(rows: Iterable[Row]) -> list[TradeRow]:
+    """Return the executions among a batch's rows; those without a stop or target have the first one planned for them.
+
+    A strategy may set its stop only after its fill: the risk taken at entry is known from then on. A plan is for the
+    executions since the run was last flat in the symbol.
+    """
+    trades: list[TradeRow] = []
+    held: dict[tuple[int, str], Decimal] = {}
+    of_position: dict[tuple[int, str], list[int]] = {}
+    for row in rows:
+        if not isinstance(row, TradeRow | PlanRow):
+            continue
+        key = row.algo_run_id, row.symbol
+        if isinstance(row, TradeRow):
+            held[key] = held.get(key, ZERO) + (row.quantity if row.operation == "buy" else -row.quantity)
+            open_ones = of_position.setdefault(key, [])
+            if held[key]:
+                open_ones.append(len(trades))
+            else:
+                open_ones.clear()
+            trades.append(row)
+            continue
+        for place in of_position.get(key, ()):
+            trade = trades[place]
+            trades[place] = msgspec.structs.replace(
+                trade,
+                planned_stop=row.planned_stop if trade.planned_stop is None else trade.planned_stop,
+                planned_target=row.planned_target if trade.planned_target is None else trade.planned_target,
+            )
+    return trades

@@ -35,6 +35,7 @@ class AlgoRunRow(msgspec.Struct, frozen=True):
     build_number: str
     parameters: dict[str, Any]  # without secrets
     started_at: int
+    ref_algo_run: int | None = None  # the run that this one repeats
 
 
 class OrderRow(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="order"):

@@ -280,37 +280,40 @@ async def _write(connection: Connection, rows: Iterable[Row]) -> None:
         (UPSERT_FOREIGN_POSITIONS, foreign.values()),
         (INSERT_ACTIVITIES, activities),
     ):
-        await _insert(connection, statement, values)
+        await insert_rows(connection, statement, values)
     if trades:
         await _book(connection, trades)
     if plans:
         await _save_plans(connection, plans)
 
 
-async def _insert(connection: Connection, statement: str, rows: Collection[msgspec.Struct]) -> None:
+async def insert_rows(connection: Connection, statement: str, rows: Collection[msgspec.Struct]) -> None:
+    """Execute a statement made by `insert_into` for rows whose fields are its columns, if there are any."""
     if rows:
         await connection.execute(statement, json_text([columns_of(row) for row in rows]))
 
 
 async def _book(connection: Connection, trades: Mapping[str, TradeRow]) -> None:
     """Write executions, and move cash for those that were not there before."""
-    rows = []
-    for trade in trades.values():
-        values = columns_of(trade)
-        client_time = values["at"].isoformat(" ", "microseconds")
-        rows.append({column: values[name] for name, column in TRADE_COLUMNS.items()} | {"client_time": client_time})
-    cash = []
-    for row in await connection.fetch(INSERT_TRADES, json_text(rows)):
-        trade = trades[row["execution_id"]]
-        if trade.account_id is None:
-            continue
-        value = notional(trade.price, trade.quantity)
-        amount = (-value if trade.operation == "buy" else value) - trade.fee
-        details = {name: getattr(trade, name) for name in ("symbol", "operation", "execution_id", "client_order_id")}
-        move = {"account_id": trade.account_id, "amount": amount, "details": details, "tstamp": utc_aware(trade.at)}
-        cash.append(move)
-    if cash:
+    stored = await connection.fetch(INSERT_TRADES, json_text([trade_columns(trade) for trade in trades.values()]))
+    fresh = (trades[row["execution_id"]] for row in stored)
+    if cash := [cash_move(trade) for trade in fresh if trade.account_id is not None]:
         await connection.execute(INSERT_CASH, json_text(cash))
+
+
+def trade_columns(trade: TradeRow) -> dict[str, Any]:
+    """Return an execution by the columns of `new_trades`."""
+    values = columns_of(trade)
+    client_time = values["at"].isoformat(" ", "microseconds")
+    return {column: values[name] for name, column in TRADE_COLUMNS.items()} | {"client_time": client_time}
+
+
+def cash_move(trade: TradeRow) -> dict[str, Any]:
+    """Return what an execution moves in its portfolio's account, by the columns of `account_transactions`."""
+    value = notional(trade.price, trade.quantity)
+    amount = (-value if trade.operation == "buy" else value) - trade.fee
+    details = {name: getattr(trade, name) for name in ("symbol", "operation", "execution_id", "client_order_id")}
+    return {"account_id": trade.account_id, "amount": amount, "details": details, "tstamp": utc_aware(trade.at)}
 
 
 async def _save_plans(connection: Connection, plans: Sequence[PlanRow]) -> None:
@@ -327,5 +330,5 @@ async def _save_plans(connection: Connection, plans: Sequence[PlanRow]) -> None:
         stop = row.planned_stop if known.planned_stop is None else known.planned_stop
         target = row.planned_target if known.planned_target is None else known.planned_target
         first[key] = msgspec.structs.replace(known, planned_stop=stop, planned_target=target)
-    await _insert(connection, UPSERT_PLANS, newest.values())
-    await _insert(connection, COMPLETE_TRADES, first.values())
+    await insert_rows(connection, UPSERT_PLANS, newest.values())
+    await insert_rows(connection, COMPLETE_TRADES, first.values())

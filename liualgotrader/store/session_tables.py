@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -40,8 +41,8 @@ UNFINISHED_BATCHES = """
 """
 # The update changes nothing: it lets the statement return the id of an existing row.
 BEGIN_ALGO_RUN = """
-    INSERT INTO algo_run (algo_name, algo_env, build_number, parameters, start_time, batch_id, slot)
-    VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7)
+    INSERT INTO algo_run (algo_name, algo_env, build_number, parameters, start_time, batch_id, slot, ref_algo_run)
+    VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8)
     ON CONFLICT (batch_id, slot) WHERE slot IS NOT NULL DO UPDATE SET slot = excluded.slot
     RETURNING algo_run_id
 """
@@ -130,6 +131,7 @@ class SessionTables(Tables):
             utc_naive(run.started_at),
             run.batch_id,
             run.slot,
+            run.ref_algo_run,
         )
         return algo_run_id
 
@@ -174,19 +176,8 @@ class SessionTables(Tables):
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None:
         """Write signals once each; the last outcome of an order counts."""
-        if not signals:
-            return
-        rows: dict[UUID, dict[str, object]] = {}
-        for signal in signals:
-            # The outcome of an order comes later, so it does not identify the signal.
-            outcome = "" if signal.client_order_id is not None else clean_text(signal.outcome)
-            same = (
-                *(signal.batch_id, signal.slot, signal.symbol, signal.at),
-                *(json_text(signal.action), outcome, signal.client_order_id),
-            )
-            signal_id = UUID(bytes=blake2b(msgspec.json.encode(same), digest_size=16).digest())
-            rows[signal_id] = {"signal_id": signal_id, **columns_of(signal)}
-        await self._database.execute(SAVE_SIGNALS, json_text(list(rows.values())))
+        if signals:
+            await self._database.execute(SAVE_SIGNALS, json_text(signal_columns(signals)))
 
     async def key_load(self, key: str) -> str | None:
         """Return the value of the key, None if it has none."""
@@ -201,6 +192,21 @@ class SessionTables(Tables):
         """
         async with self._database.connection() as connection:
             await connection.execute(KEY_SAVE, _storable(key), _storable(value))
+
+
+def signal_columns(signals: Sequence[SignalRow]) -> list[dict[str, Any]]:
+    """Return each signal once, by the columns of `signals`, with the last outcome of its order."""
+    rows: dict[UUID, dict[str, Any]] = {}
+    for signal in signals:
+        # The outcome of an order comes later, so it does not identify the signal.
+        outcome = "" if signal.client_order_id is not None else clean_text(signal.outcome)
+        same = (
+            *(signal.batch_id, signal.slot, signal.symbol, signal.at),
+            *(json_text(signal.action), outcome, signal.client_order_id),
+        )
+        signal_id = UUID(bytes=blake2b(msgspec.json.encode(same), digest_size=16).digest())
+        rows[signal_id] = {"signal_id": signal_id, **columns_of(signal)}
+    return list(rows.values())
 
 
 def _storable(text: str) -> str:

@@ -316,6 +316,37 @@ class StoreContract:
         assert (first.quantity, first.fee, first.stop) == (Decimal("0.123456789"), Decimal("0.01"), Decimal("180.5"))
         assert (second.at, second.strategy, second.algo_run_id) == (OPEN + 7_654_321_000, "Momentum", run_id)
 
+    async def test_a_run_that_is_over_is_written_as_its_gateway_would_have(
+        self, store: Store, record: Record, run_id: int
+    ) -> None:
+        account_id = await record.add_portfolio("mine", "20000")
+        fill = trade(1, run_id, quantity="100", price="100.5", fee="1.25", account_id=account_id)
+        rows: list[Row] = [
+            *(order(1, "written"), event(1), order(2, "written"), event(2), event(1, 2), order(1, "filled"), fill),
+            PlanRow(run_id, "IBM", OPEN, None, Decimal(190)),
+            PlanRow(run_id, "IBM", OPEN + SECOND, Decimal(179), Decimal(191)),
+            ActivityRow("dividend-1", BATCH, "DIV", "IBM", Decimal("0.5"), OPEN, "a dividend"),
+        ]
+        sent = SignalRow(BATCH, 0, "IBM", OPEN, {"side": "buy"}, "sent", "liu-1")
+        await store.save_run(rows, [sent, msgspec.structs.replace(sent, outcome="refused:order_value")])
+        assert await record.states() == {"liu-0b5e7a4e0000-0-1": "filled", "liu-0b5e7a4e0000-0-2": "written"}
+        assert await record.count("order_events") == 3
+        assert await record.count("account_activities") == 1
+        assert await record.outcomes() == {"liu-1": "refused:order_value"}
+        assert await record.balance(account_id) == Decimal("9948.75")  # 20000 - 100 x 100.5 - 1.25
+        found = await store.recorded(BATCH)
+        assert [(t.execution_id, t.price, t.fee) for t in found.trades] == [
+            ("execution-1", Decimal("100.5"), Decimal("1.25"))
+        ]
+        assert found.plans == (PlanRow(run_id, "IBM", OPEN + SECOND, Decimal(179), Decimal(191)),)
+
+    async def test_of_a_run_with_a_row_that_cannot_be_stored_nothing_is(
+        self, store: Store, record: Record, run_id: int
+    ) -> None:
+        with pytest.raises(BadData):
+            await store.save_run([order(1, "written"), trade(1, run_id + 999)], [])
+        assert await record.states() == {}
+
     @pytest.mark.parametrize("price", ["1234567.8912", "0.0123", "0.0001", "99999999.999999"])
     async def test_prices_are_kept_exactly(self, store: Store, run_id: int, price: str) -> None:
         await store.apply(BATCH, [trade(1, run_id, price=price)])
@@ -491,9 +522,9 @@ class StoreContract:
         assert (then.quantity, then.average_price, then.planned_stop, then.planned_target) == (10, 100, 97, 120)
         assert list(await store.carried_positions("PAPER", "Reversion", "today")) == []
 
-    @pytest.mark.parametrize("at_once", [True, False])
+    @pytest.mark.parametrize("how", ["row by row", "at once", "when the run is over"])
     async def test_a_stop_written_after_the_fill_is_that_of_the_executions_it_was_written_for(
-        self, store: Store, run_id: int, at_once: bool
+        self, store: Store, run_id: int, how: str
     ) -> None:
         other = await store.begin_algo_run(run(1))
 
@@ -520,8 +551,10 @@ class StoreContract:
             bare(9),
             plan("170"),
         ]
-        if at_once:
+        if how == "at once":
             await store.apply(BATCH, rows)
+        elif how == "when the run is over":
+            await store.save_run(rows, [])
         else:
             at = Progress()
             for row in rows:

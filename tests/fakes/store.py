@@ -167,8 +167,7 @@ class MemoryStore:
         self._check_lease()
         fresh, end = rows_after(data.progress.get(batch_id, _NOTHING), rows, before)
         for row in fresh:
-            if isinstance(row, TradeRow) and row.algo_run_id not in data.runs:
-                raise BadData(f"A row cannot be stored: there is no algo_run {row.algo_run_id}.")
+            self._must_have_its_run(row)
         for row in fresh:
             self._write(row)
         if fresh:
@@ -221,6 +220,17 @@ class MemoryStore:
 
     async def progress(self, batch_id: str) -> Progress:
         return self._data.progress.get(batch_id, _NOTHING)
+
+    async def save_run(self, rows: Sequence[Row], signals: Sequence[SignalRow]) -> None:
+        for row in rows:
+            self._must_have_its_run(row)
+        for row in rows:
+            self._write(row)
+        await self.save_signals(signals)
+
+    def _must_have_its_run(self, row: Row) -> None:
+        if isinstance(row, TradeRow) and row.algo_run_id not in self._data.runs:
+            raise BadData(f"A row cannot be stored: there is no algo_run {row.algo_run_id}.")
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
         filled = [_filled(row, run) for row, run in self._trades_with_runs() if run.batch_id == batch_id]
