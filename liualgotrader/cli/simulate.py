@@ -52,8 +52,7 @@ def _spec(request: TraderRequest, settings: Settings, seed: int, folder: Path) -
 
 
 async def _serve(spec: MarketSpec) -> int:
-    from liualgotrader.simulator.kept_accounts import keep
-    from liualgotrader.simulator.market_server import about, serve
+    from liualgotrader.simulator.market_server import about, keep, serve
     from liualgotrader.simulator.subscriptions import ApiKeys
 
     key_id, secret_key = generated_pair()

@@ -17,9 +17,9 @@ from aiohttp import web
 from liualgotrader.common.clock import SECOND, Clock, WallClock
 from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.simulator.faults import Fault
+from liualgotrader.simulator.market_loop import WORLD, World
 from liualgotrader.simulator.subscriptions import KEY_HEADER, SECRET_HEADER, same_secret
 from liualgotrader.simulator.wire import failure
-from liualgotrader.simulator.world import WORLD, World
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
         response = failure(429, 42910000, "rate limit exceeded")
     else:
         try:
-            response = await _with_faults(request, handler)
+            response = await handler(request)
         except Refusal as refusal:
             response = failure(refusal.status, refusal.code, refusal.message, **refusal.extra)
         except web.HTTPException as e:
@@ -120,13 +120,15 @@ def _refusal(request: web.Request) -> web.Response | None:
     return None
 
 
-async def _with_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+@web.middleware
+async def apply_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Return the handler's answer, unless a fault is set for the request."""
     world = request.app[WORLD]
     fault = world.faults.next_for(request.method) if request.path.startswith(_TRADING) else None
     if fault is None:
         return await handler(request)
-    response = await handler(request) if fault.executes else failure(500, 50010000, "internal server error")
-    if not fault.answers:
+    executes = fault in (Fault.TIMEOUT_504_AFTER, Fault.NEVER_AFTER)
+    response = await handler(request) if executes else failure(500, 50010000, "internal server error")
+    if fault in (Fault.NEVER, Fault.NEVER_AFTER):
         await world.closing.wait()
     return failure(504, 50410000, "request timed out") if fault is Fault.TIMEOUT_504_AFTER else response

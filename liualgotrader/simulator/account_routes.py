@@ -7,61 +7,43 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import msgspec
 from aiohttp import web
 
 from liualgotrader.common.calendar import day_of, new_york, session_at_or_after, sessions
-from liualgotrader.common.clock import HOUR, MINUTE
+from liualgotrader.common.clock import HOUR, MINUTE, as_datetime
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.exchange.exchange_values import AccountSettings, Activity, CashActivity, Refusal
-from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, count_in, instant_in
-from liualgotrader.simulator.trading_shapes import (
-    account_body,
-    activity_body,
-    asset_body,
-    calendar_body,
-    clock_body,
-    configuration_body,
-    portfolio_body,
-)
-from liualgotrader.simulator.wire import MIDNIGHT, answer, failure, midnight_of, words
-from liualgotrader.simulator.world import WORLD
+from liualgotrader.exchange.exchange_values import Activity, CashActivity, Refusal
+from liualgotrader.simulator import trading_shapes as shapes
+from liualgotrader.simulator.market_loop import WORLD
+from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, count_in, instant_in, word_in
+from liualgotrader.simulator.wire import MIDNIGHT, answer, failure, midnight_of, new_york_text, words
 
-_FILL = "FILL"
+_SWITCHES = ("no_shorting", "suspend_trade", "fractional_trading")
 _TIMEFRAMES = {"1Min": MINUTE, "5Min": 5 * MINUTE, "15Min": 15 * MINUTE, "1H": HOUR, "1D": 24 * HOUR}
 _SETTLEMENT_DAYS = 1  # T+1 since 2024-05-28
+routes = web.RouteTableDef()
 _FIRST_OF_CALENDAR, _LAST_OF_CALENDAR = date(1998, 1, 1), date(2050, 12, 24)
-
-
-def add_routes(app: web.Application) -> None:
-    """Serve the account and what surrounds it."""
-    route = app.router
-    route.add_get("/v2/account", get_account)
-    route.add_get("/v2/account/configurations", get_configuration)
-    route.add_patch("/v2/account/configurations", set_configuration)
-    route.add_get("/v2/account/portfolio/history", portfolio_history)
-    route.add_get("/v2/account/activities", list_activities)
-    route.add_get("/v2/account/activities/{activity_type}", list_activities)
-    route.add_get("/v2/assets", list_assets)
-    route.add_get("/v2/assets/{symbol}", get_asset)
-    route.add_get("/v2/clock", get_clock)
-    route.add_get("/v2/calendar", get_calendar)
 
 
 # --- account
 
 
+@routes.get("/v2/account")
 async def get_account(request: web.Request) -> web.Response:
     """Return the account's figures."""
     world = request.app[WORLD]
-    return answer(account_body(world.exchange.account(world.account_id)))
+    return answer(shapes.account_body(world.exchange.account(world.account_id)))
 
 
+@routes.get("/v2/account/configurations")
 async def get_configuration(request: web.Request) -> web.Response:
     """Return what the account's owner may switch."""
     world = request.app[WORLD]
-    return answer(configuration_body(world.exchange.settings(world.account_id)))
+    return answer(shapes.configuration_body(world.exchange.settings(world.account_id)))
 
 
+@routes.patch("/v2/account/configurations")
 async def set_configuration(request: web.Request) -> web.Response:
     """Switch it; `null` and what is not named stay as they are."""
     world = request.app[WORLD]
@@ -69,45 +51,34 @@ async def set_configuration(request: web.Request) -> web.Response:
     multiplier = str(body.get("max_margin_multiplier") or old.max_margin_multiplier)
     if multiplier not in ("1", "2", "4"):
         raise Refusal(*BAD_FIELD, f"invalid max_margin_multiplier: {multiplier}")
-    settings = AccountSettings(
-        no_shorting=_switch(body, "no_shorting", old.no_shorting),
-        suspend_trade=_switch(body, "suspend_trade", old.suspend_trade),
-        fractional_trading=_switch(body, "fractional_trading", old.fractional_trading),
-        max_margin_multiplier=int(multiplier),
-    )
+    named = {name: body[name] for name in _SWITCHES if body.get(name) is not None}
+    for name, value in named.items():
+        if not isinstance(value, bool):
+            raise Refusal(*BAD_FIELD, f"{name} must be a boolean")
+    settings = msgspec.structs.replace(old, max_margin_multiplier=int(multiplier), **named)
     world.exchange.configure(world.account_id, settings)
-    return answer(configuration_body(settings))
+    return answer(shapes.configuration_body(settings))
 
 
-def _switch(body: dict[str, object], name: str, old: bool) -> bool:
-    value = body.get(name)
-    if value is None:
-        return old
-    if not isinstance(value, bool):
-        raise Refusal(*BAD_FIELD, f"{name} must be a boolean")
-    return value
-
-
+@routes.get("/v2/account/portfolio/history")
 async def portfolio_history(request: web.Request) -> web.Response:
     """Return equity over the day that is played; nothing is known of the days before."""
     world = request.app[WORLD]
-    timeframe = request.query.get("timeframe") or "1D"
-    if timeframe not in _TIMEFRAMES:
-        raise Refusal(*BAD_FIELD, f"invalid timeframe: {timeframe}")
+    timeframe = word_in(request, "timeframe", _TIMEFRAMES, "1D")
     start = instant_in(request, "start") or 0
     end = min(instant_in(request, "end", last=True) or world.now, world.now)
     points = world.equity.points(start, end, _TIMEFRAMES[timeframe])
     base = world.exchange.account(world.account_id).last_equity
-    return answer(portfolio_body(points, base, timeframe, world.tape.day.isoformat()))
+    return answer(shapes.portfolio_body(points, base, timeframe, world.tape.day.isoformat()))
 
 
+@routes.get("/v2/account/activities")
+@routes.get("/v2/account/activities/{activity_type}")
 async def list_activities(request: web.Request) -> web.Response:
     """Return fills and what moved cash; the newest first unless `direction=asc`. The id of the last one is the next `page_token`."""
     world, query = request.app[WORLD], request.query
     size = count_in(request, "page_size", 100, 100)
-    direction = query.get("direction") or "desc"
-    if direction not in ("asc", "desc"):
-        raise Refusal(*BAD_FIELD, f"invalid direction: {direction}")
+    direction = word_in(request, "direction", ("asc", "desc"), "desc")
     day = instant_in(request, "date")
     if day is None:
         after, until = instant_in(request, "after"), instant_in(request, "until")
@@ -123,19 +94,20 @@ async def list_activities(request: web.Request) -> web.Response:
     if types:
         every = [a for a in every if a.activity_type in types]
     elif category is not None:
-        every = [a for a in every if (category == "trade_activity") is (a.activity_type == _FILL)]
+        every = [a for a in every if (category == "trade_activity") is (a.activity_type == "FILL")]
     every.sort(key=lambda a: a.at)
     if direction == "desc":
         every.reverse()
     ids = [activity.id for activity in every]
     token = query.get("page_token") or None
     first = ids.index(token) + 1 if token in ids else 0
-    return answer([activity_body(a) for a in every[first : first + size]])
+    return answer([shapes.activity_body(a) for a in every[first : first + size]])
 
 
 # --- assets
 
 
+@routes.get("/v2/assets")
 async def list_assets(request: web.Request) -> web.Response:
     """Return what can be traded."""
     world, query = request.app[WORLD], request.query
@@ -144,43 +116,60 @@ async def list_assets(request: web.Request) -> web.Response:
     if words(query.get("attributes")):
         return answer([])
     exchange = query.get("exchange")
-    return answer([asset_body(t) for t in world.symbols.all() if exchange in (None, "", t.exchange)])
+    return answer([shapes.asset_body(t) for t in world.symbols.terms.values() if exchange in (None, "", t.exchange)])
 
 
+@routes.get("/v2/assets/{symbol}")
 async def get_asset(request: web.Request) -> web.Response:
     """Return one asset, by symbol or id."""
     world = request.app[WORLD]
     name = request.match_info["symbol"]
-    terms = world.symbols.terms(world.symbols.symbol(name))
-    return failure(404, 40410000, f"asset not found for {name}") if terms is None else answer(asset_body(terms))
+    terms = world.symbols.terms.get(world.symbols.symbol(name))
+    return failure(404, 40410000, f"asset not found for {name}") if terms is None else answer(shapes.asset_body(terms))
 
 
 # --- time
 
 
+@routes.get("/v2/clock")
 async def get_clock(request: web.Request) -> web.Response:
     """Return the market's time, and when the exchange opens and closes next."""
     now = request.app[WORLD].now
     current = session_at_or_after(now)
     is_open = current.is_open(now)
     following = session_at_or_after(current.closes_at) if is_open else current
-    return answer(clock_body(now, is_open=is_open, next_open=following.opens_at, next_close=current.closes_at))
+    return answer(
+        {
+            "timestamp": new_york_text(now),
+            "is_open": is_open,
+            "next_open": new_york_text(following.opens_at),
+            "next_close": new_york_text(current.closes_at),
+        }
+    )
 
 
+@routes.get("/v2/calendar")
 async def get_calendar(request: web.Request) -> web.Response:
     """Return the sessions from `start` to `end`, both included."""
-    start = _day(request, "start", _FIRST_OF_CALENDAR)
-    end = _day(request, "end", _LAST_OF_CALENDAR)
+    start, end = _day(request, "start", _FIRST_OF_CALENDAR), _day(request, "end", _LAST_OF_CALENDAR)
     try:
         found = sessions(start, end + timedelta(days=7)) if start <= end else []
     except ConfigError as e:
         raise Refusal(*BAD_FIELD, str(e)) from e
-    listed = [
-        calendar_body(s, found[min(i + _SETTLEMENT_DAYS, len(found) - 1)].day.isoformat())
-        for i, s in enumerate(found)
-        if s.day <= end
-    ]
-    return answer(listed)
+    return answer(
+        [
+            {
+                "date": session.day.isoformat(),
+                "open": f"{as_datetime(session.opens_at):%H:%M}",
+                "close": f"{as_datetime(session.closes_at):%H:%M}",
+                "session_open": f"{as_datetime(session.pre_opens_at):%H%M}",
+                "session_close": f"{as_datetime(session.post_closes_at):%H%M}",
+                "settlement_date": found[min(place + _SETTLEMENT_DAYS, len(found) - 1)].day.isoformat(),
+            }
+            for place, session in enumerate(found)
+            if session.day <= end
+        ]
+    )
 
 
 def _day(request: web.Request, name: str, bound: date) -> date:

@@ -63,30 +63,14 @@ class SymbolTable:
     """All symbols of the simulated market, found by name or asset id."""
 
     def __init__(self, terms: Iterable[AssetTerms]) -> None:
-        self._terms = {t.symbol: t for t in terms}
-        self._by_id = {str(asset_id(symbol)): symbol for symbol in self._terms}
-        self._venues = {t.symbol: venue_of(t.exchange) for t in self._terms.values()}
-
-    def __contains__(self, symbol: str) -> bool:
-        return symbol in self._terms
-
-    def all(self) -> list[AssetTerms]:
-        """Return the terms of every symbol, in alphabetical order."""
-        return list(self._terms.values())
+        self.terms = {t.symbol: t for t in terms}  # what each symbol is, in alphabetical order
+        self._by_id = {str(asset_id(symbol)): symbol for symbol in self.terms}
+        self._venues = {t.symbol: venue_of(t.exchange) for t in self.terms.values()}
 
     def symbol(self, symbol_or_id: str) -> str:
         """Return the symbol that a path names by symbol or asset id; an unknown one comes back as it is."""
         return self._by_id.get(symbol_or_id.lower(), symbol_or_id.upper())
 
-    def terms(self, symbol: str) -> AssetTerms | None:
-        """Return what a symbol is, None if the market does not trade it."""
-        return self._terms.get(symbol)
-
     def venue(self, symbol: str) -> VenueCode:
         """Return the letters that the symbol's prints carry."""
         return self._venues.get(symbol) or VenueCode(*_OTHERS)
-
-    def exchange(self, symbol: str) -> str:
-        """Return the symbol's primary exchange."""
-        found = self._terms.get(symbol)
-        return found.exchange if found else ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-from aiohttp import ClientError, WSCloseCode, web
+from aiohttp import ClientError, WSCloseCode, WSMessage, WSMsgType, web
 
 from liualgotrader.common.untrusted import MOST_BYTES
 
@@ -94,13 +94,30 @@ class ClientOutbox:
         except (ConnectionError, ClientError):
             self.closing = True
 
-    async def end(self) -> None:
-        """Close with a handshake, or break off; no task may be reading from the socket any more."""
-        if self._abort:
-            if self._transport is not None:
-                self._transport.abort()
-            return
-        await self._socket.close(code=self._close_code or WSCloseCode.OK)
+    async def converse(self, hear: Callable[[WSMessage], None]) -> None:
+        """Send, and give `hear` what the client says, until either side ends the connection; then close it, or break off."""
+
+        async def read() -> None:
+            async for message in self._socket:
+                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    break
+                hear(message)
+
+        reader, sender = asyncio.create_task(read()), asyncio.create_task(self.run())
+        try:
+            await asyncio.wait((reader, sender), return_when=asyncio.FIRST_COMPLETED)
+            if reader.done():
+                self.close()  # the client is gone; what waits for it is lost
+                reader.result()
+        finally:
+            self.closing = True
+            reader.cancel()
+            sender.cancel()
+            await asyncio.wait((reader, sender))
+        if not self._abort:
+            await self._socket.close(code=self._close_code or WSCloseCode.OK)
+        elif self._transport is not None:
+            self._transport.abort()
 
 
 class HasOutbox(Protocol):
@@ -137,6 +154,11 @@ class Connections(Generic[Member]):
         for member in self.members:
             member.outbox.muted = muted
 
+    def close_all(self, code: int) -> None:
+        """Close every connection in order."""
+        for member in self.members:
+            member.outbox.close(code)
+
     def drop_all(self) -> None:
         """Break every connection as a failing network does."""
         for member in self.members:
@@ -146,22 +168,6 @@ class Connections(Generic[Member]):
 def websocket() -> web.WebSocketResponse:
     """Return the server's end of a websocket. Frames are not deflated: here that costs time and saves nothing."""
     return web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=2 * MOST_BYTES)
-
-
-async def converse(outbox: ClientOutbox, conversation: Coroutine[Any, Any, None]) -> None:
-    """Read and send until either side ends the connection, then close it."""
-    reader, sender = asyncio.create_task(conversation), asyncio.create_task(outbox.run())
-    try:
-        await asyncio.wait((reader, sender), return_when=asyncio.FIRST_COMPLETED)
-        if reader.done():
-            outbox.close()  # the client is gone; what waits for it is lost
-            reader.result()
-    finally:
-        outbox.closing = True
-        reader.cancel()
-        sender.cancel()
-        await asyncio.wait((reader, sender))
-    await outbox.end()
 
 
 def frames_below_limit(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> list[list[bytes]]:

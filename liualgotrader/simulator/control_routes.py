@@ -10,25 +10,15 @@ from aiohttp import web
 from liualgotrader.common.clock import machine_now
 from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, NAMES
-from liualgotrader.simulator.market_loop import MARKET
+from liualgotrader.simulator.market_loop import MARKET, WORLD
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, number_of, text_in
 from liualgotrader.simulator.trading_shapes import activity_body
 from liualgotrader.simulator.wire import answer, failure, rfc3339
-from liualgotrader.simulator.world import WORLD
+
+routes = web.RouteTableDef()
 
 
-def add_routes(app: web.Application) -> None:
-    """Serve the control routes."""
-    route = app.router
-    route.add_get("/_sim/clock", clock)
-    route.add_get("/_sim/status", status)
-    route.add_post("/_sim/stop", stop)
-    route.add_post("/_sim/resume", resume)
-    route.add_post("/_sim/run_until", run_until)
-    route.add_post("/_sim/activities", move_cash)
-    route.add_post("/_sim/faults/{name}", fault)
-
-
+@routes.get("/_sim/clock")
 async def clock(request: web.Request) -> web.Response:
     """Return market = market0 + speed * (machine - machine0), ns, for processes that cannot map the page."""
     world, anchor = request.app[WORLD], request.app[MARKET].anchor()
@@ -43,6 +33,7 @@ async def clock(request: web.Request) -> web.Response:
     )
 
 
+@routes.get("/_sim/status")
 async def status(request: web.Request) -> web.Response:
     """Return the market's figures as they stand."""
     world, market = request.app[WORLD], request.app[MARKET]
@@ -62,19 +53,22 @@ async def status(request: web.Request) -> web.Response:
     return answer(figures)
 
 
-async def stop(request: web.Request) -> web.Response:
+@routes.post("/_sim/stop")
+async def stop(request: web.Request) -> web.StreamResponse:
     """Stop the market."""
     request.app[MARKET].stop()
     return await status(request)
 
 
-async def resume(request: web.Request) -> web.Response:
+@routes.post("/_sim/resume")
+async def resume(request: web.Request) -> web.StreamResponse:
     """Let the market go on."""
     request.app[MARKET].resume()
     return await status(request)
 
 
-async def run_until(request: web.Request) -> web.Response:
+@routes.post("/_sim/run_until")
+async def run_until(request: web.Request) -> web.StreamResponse:
     """Let the market go on to `{"at": ns}`, stand there, and answer then."""
     at = (await body_of(request)).get("at")
     if not isinstance(at, int):
@@ -83,6 +77,7 @@ async def run_until(request: web.Request) -> web.Response:
     return await status(request)
 
 
+@routes.post("/_sim/activities")
 async def move_cash(request: web.Request) -> web.Response:
     """Let cash come in or go out: `{"activity_type": "CSW", "amount": "-6000"}`, also with `symbol` and `description`."""
     world, body = request.app[WORLD], await body_of(request)
@@ -100,7 +95,8 @@ async def move_cash(request: web.Request) -> web.Response:
     return answer(activity_body(moved))
 
 
-async def fault(request: web.Request) -> web.Response:
+@routes.post("/_sim/faults/{name}")
+async def fault(request: web.Request) -> web.StreamResponse:
     """Switch a fault: `{"count": n}` for request faults, `{"on": bool}` for mutes, nothing for the others."""
     world, name = request.app[WORLD], request.match_info["name"]
     body = await body_of(request)

@@ -8,74 +8,49 @@ and the tape's bars before its day are at the day's prices: adjusted for splits,
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from liualgotrader.exchange.exchange_values import Refusal
+from liualgotrader.simulator import market_shapes as shapes
 from liualgotrader.simulator.asset_codes import EXCHANGE_LETTERS
-from liualgotrader.simulator.bar_history import timeframe_of
-from liualgotrader.simulator.day_history import rows_between
-from liualgotrader.simulator.market_shapes import (
-    QUOTE_CONDITIONS,
-    TRADE_CONDITIONS,
-    BarRow,
-    QuoteRow,
-    TradePrint,
-    bar_row,
-    day_label,
-    quote_row,
-    trade_row,
-)
+from liualgotrader.simulator.day_history import rows_between, timeframe_of
+from liualgotrader.simulator.market_loop import WORLD, World
 from liualgotrader.simulator.order_requests import instant_in
 from liualgotrader.simulator.wire import answer, count, midnight_of, words
-from liualgotrader.simulator.world import WORLD, World
 
 BAD_REQUEST = (400, 40010000)
 _DEFAULT_ROWS, _MOST_ROWS = 1000, 10_000
-
-
-def add_routes(app: web.Application) -> None:
-    """Serve market data."""
-    route = app.router
-    for kind, rows_of in (("bars", bar_rows), ("quotes", quote_rows), ("trades", trade_rows)):
-        route.add_get(f"/v2/stocks/{kind}", _history_route(kind, rows_of))
-    for kind, newest in (("bars", latest_bar), ("quotes", latest_quote), ("trades", latest_trade)):
-        route.add_get(f"/v2/stocks/{kind}/latest", _latest_route(kind, newest))
-    route.add_get("/v2/stocks/snapshots", snapshots)
-    route.add_get("/v2/stocks/meta/conditions/{kind}", conditions)
-    route.add_get("/v2/stocks/meta/exchanges", exchanges)
+routes = web.RouteTableDef()
 
 
 # --- history
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RowsOf = Callable[[str], tuple[Sequence[int], Callable[[int], object]]]
 """For a symbol: the places of its rows, integers that ascend with time, and what makes the row at a place."""
 
 
-def _history_route(kind: str, rows: Callable[[World, web.Request, int, int], RowsOf]) -> Handler:
-    async def history(request: web.Request) -> web.Response:
-        world, query = request.app[WORLD], request.query
-        start = instant_in(request, "start")
-        end = instant_in(request, "end", last=True)
-        first = midnight_of(world.now) if start is None else start
-        last = world.now if end is None else min(end, world.now)
-        sort = query.get("sort") or "asc"
-        if sort not in ("asc", "desc"):
-            raise Refusal(*BAD_REQUEST, f"invalid sort: {sort}")
-        limit = count(query.get("limit") or str(_DEFAULT_ROWS))
-        if limit is None or not 1 <= limit <= _MOST_ROWS:
-            raise Refusal(*BAD_REQUEST, f"limit must be between 1 and {_MOST_ROWS}")
-        try:
-            rows_of = rows(world, request, first, last)
-            token = query.get("page_token") or None
-            found, following = page(_symbols(request), rows_of, limit=limit, descending=sort == "desc", token=token)
-        except ValueError as e:
-            raise Refusal(*BAD_REQUEST, str(e)) from e
-        return answer({kind: found, "next_page_token": following})
-
-    return history
+@routes.get("/v2/stocks/{kind:bars|quotes|trades}")
+async def history(request: web.Request) -> web.Response:
+    """Return one page of the rows between `start` and `end`, both included."""
+    world, query, kind = request.app[WORLD], request.query, request.match_info["kind"]
+    start, end = instant_in(request, "start"), instant_in(request, "end", last=True)
+    first = midnight_of(world.now) if start is None else start
+    last = world.now if end is None else min(end, world.now)
+    sort = query.get("sort") or "asc"
+    if sort not in ("asc", "desc"):
+        raise Refusal(*BAD_REQUEST, f"invalid sort: {sort}")
+    limit = count(query.get("limit") or str(_DEFAULT_ROWS))
+    if limit is None or not 1 <= limit <= _MOST_ROWS:
+        raise Refusal(*BAD_REQUEST, f"limit must be between 1 and {_MOST_ROWS}")
+    try:
+        rows_of = {"bars": bar_rows, "quotes": quote_rows, "trades": trade_rows}[kind](world, request, first, last)
+        token = query.get("page_token") or None
+        found, following = page(_symbols(request), rows_of, limit=limit, descending=sort == "desc", token=token)
+    except ValueError as e:
+        raise Refusal(*BAD_REQUEST, str(e)) from e
+    return answer({kind: found, "next_page_token": following})
 
 
 def _symbols(request: web.Request) -> list[str]:
@@ -91,7 +66,7 @@ def bar_rows(world: World, request: web.Request, start: int, end: int) -> RowsOf
 
     def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
         bars = {bar.opened_at: bar for bar in world.history.bars(symbol, timeframe, start, end)}
-        return list(bars), lambda at: bar_row(bars[at])
+        return list(bars), lambda at: shapes.bar_row(bars[at])
 
     return rows_of
 
@@ -101,7 +76,7 @@ def trade_rows(world: World, request: web.Request, start: int, end: int) -> Rows
 
     def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
         ticks, venue = world.record.trades(symbol), world.symbols.venue(symbol)
-        return rows_between(ticks.at, start, end), lambda i: trade_row(ticks.get(symbol, i), i + 1, venue)
+        return rows_between(ticks.at, start, end), lambda i: shapes.trade_row(ticks.get(symbol, i), i + 1, venue)
 
     return rows_of
 
@@ -111,7 +86,7 @@ def quote_rows(world: World, request: web.Request, start: int, end: int) -> Rows
 
     def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
         ticks, venue = world.record.quotes(symbol), world.symbols.venue(symbol)
-        return rows_between(ticks.at, start, end), lambda i: quote_row(ticks.get(symbol, i), venue)
+        return rows_between(ticks.at, start, end), lambda i: shapes.quote_row(ticks.get(symbol, i), venue)
 
     return rows_of
 
@@ -156,67 +131,66 @@ def page(
 # --- latest
 
 
-def _latest_route(kind: str, newest: Callable[[World, str], object]) -> Handler:
-    async def latest(request: web.Request) -> web.Response:
-        world = request.app[WORLD]
-        found = {symbol: newest(world, symbol) for symbol in _symbols(request)}
-        return answer({kind: {symbol: row for symbol, row in found.items() if row is not None}})
+@routes.get("/v2/stocks/{kind:bars|quotes|trades}/latest")
+async def latest(request: web.Request) -> web.Response:
+    """Return the newest row of each symbol that has one."""
+    world, kind = request.app[WORLD], request.match_info["kind"]
+    newest = {"bars": latest_bar, "quotes": latest_quote, "trades": latest_trade}[kind]
+    rows = {symbol: newest(world, symbol) for symbol in _symbols(request)}
+    return answer({kind: {symbol: row for symbol, row in rows.items() if row is not None}})
 
-    return latest
 
-
-def latest_bar(world: World, symbol: str) -> BarRow | None:
+def latest_bar(world: World, symbol: str) -> shapes.BarRow | None:
     """Return the newest closed minute bar of today."""
-    bar = world.record.last_bar(symbol)
-    return None if bar is None else bar_row(bar)
+    bar = world.record.minutes.last_bar(symbol)
+    return None if bar is None else shapes.bar_row(bar)
 
 
-def latest_quote(world: World, symbol: str) -> QuoteRow | None:
+def latest_quote(world: World, symbol: str) -> shapes.QuoteRow | None:
     """Return the newest quote of today."""
     ticks = world.record.quotes(symbol)
-    return quote_row(ticks.get(symbol, len(ticks) - 1), world.symbols.venue(symbol)) if len(ticks) else None
+    return shapes.quote_row(ticks.get(symbol, len(ticks) - 1), world.symbols.venue(symbol)) if len(ticks) else None
 
 
-def latest_trade(world: World, symbol: str) -> TradePrint | None:
+def latest_trade(world: World, symbol: str) -> shapes.TradePrint | None:
     """Return the newest print of today that counts for the last price."""
-    number = world.record.last_trade(symbol)
+    number = world.record.last_trade.get(symbol)
     if number is None:
         return None
-    return trade_row(world.record.trades(symbol).get(symbol, number - 1), number, world.symbols.venue(symbol))
+    return shapes.trade_row(world.record.trades(symbol).get(symbol, number - 1), number, world.symbols.venue(symbol))
 
 
+@routes.get("/v2/stocks/snapshots")
 async def snapshots(request: web.Request) -> web.Response:
     """Return the newest figures of each symbol; null for symbols that the market does not have."""
     world = request.app[WORLD]
-    found: dict[str, object] = {}
-    for symbol in _symbols(request):
-        today, yesterday = world.record.day_bar(symbol), world.history.previous_day(symbol)
-        found[symbol] = (
-            None
-            if symbol not in world.symbols
-            else {
+    found: dict[str, object] = dict.fromkeys(_symbols(request))
+    for symbol in found:
+        if symbol in world.symbols.terms:
+            today, yesterday = world.record.day_bar(symbol), world.history.previous_day(symbol)
+            found[symbol] = {
                 "latestTrade": latest_trade(world, symbol),
                 "latestQuote": latest_quote(world, symbol),
                 "minuteBar": latest_bar(world, symbol),
-                "dailyBar": today and bar_row(today, day_label(today)),
-                "prevDailyBar": yesterday and bar_row(yesterday, day_label(yesterday)),
+                "dailyBar": today and shapes.bar_row(today, shapes.day_label(today)),
+                "prevDailyBar": yesterday and shapes.bar_row(yesterday, shapes.day_label(yesterday)),
             }
-        )
     return answer(found)
 
 
 # --- reference
 
 
+@routes.get("/v2/stocks/meta/conditions/{kind}")
 async def conditions(request: web.Request) -> web.Response:
     """Return what the condition codes of prints or quotes mean."""
-    tables = {"trade": TRADE_CONDITIONS, "quote": QUOTE_CONDITIONS}
-    table = tables.get(request.match_info["kind"])
+    table = {"trade": shapes.TRADE_CONDITIONS, "quote": shapes.QUOTE_CONDITIONS}.get(request.match_info["kind"])
     if table is None:
         raise Refusal(*BAD_REQUEST, "invalid ticktype: trade or quote is expected")
     return answer(table)
 
 
+@routes.get("/v2/stocks/meta/exchanges")
 async def exchanges(request: web.Request) -> web.Response:
     """Return what the exchange letters mean."""
     return answer(EXCHANGE_LETTERS)

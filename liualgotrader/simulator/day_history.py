@@ -1,20 +1,42 @@
-"""The day as far as it has been played: ticks in columns, minute bars, the running daily bar, the account's equity.
+"""What the routes may know: the day as far as it has been played, bars of the tape's past, the account's equity.
 
 The routes read here and nowhere else, so nothing they answer lies ahead of the market clock.
+
+Source: Alpaca market data API 1.1: `[1-59]Min`, `[1-23]Hour`, `1Day`, `1Week`, `[1,2,3,4,6,12]Month`, also T, H,
+D, W, M. Minutes and hours are counted from New York's midnight, weeks begin on Monday, groups of months in
+January; a bar is labelled by the beginning of its interval, from a day upwards by New York's midnight.
 """
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
+from itertools import groupby
 
 from liualgotrader.common.bar_builder import TAPE_RULES, BarBuilder
-from liualgotrader.common.clock import MINUTE, NEVER, SECOND
-from liualgotrader.common.events import Bar, Counts, MarketEvent, Quote, Status, TradeTick
-from liualgotrader.tapes.minute_bars import MinuteBars
+from liualgotrader.common.calendar import day_of, new_york
+from liualgotrader.common.clock import HOUR, MINUTE, NEVER, SECOND
+from liualgotrader.common.events import Bar, Counts, MarketEvent, Quote, TradeTick
+from liualgotrader.common.ports import Tape
+from liualgotrader.simulator.wire import MIDNIGHT, midnight_of
+from liualgotrader.tapes.minute_bars import MinuteBars, sum_of
 
+_LOOK_BACK = timedelta(days=15)  # the longest that the exchange has ever stayed shut, and more
+_FIRST_DAY = date(1998, 1, 1)
+_PATTERN = re.compile(r"(\d{1,2})?(Min|T|Hour|H|Day|D|Week|W|Month|M)")
+_UNITS = {"T": "Min", "H": "Hour", "D": "Day", "W": "Week", "M": "Month"}
+_COUNTS = {
+    "Min": range(1, 60),
+    "Hour": range(1, 24),
+    "Day": (1,),
+    "Week": (1,),
+    "Month": (1, 2, 3, 4, 6, 12),
+}
 _LAST, _VOLUME = int(Counts.LAST), int(Counts.VOLUME)
 
 
@@ -72,12 +94,11 @@ class DayRecord:
 
     def __init__(self, opens_at: int, closes_at: int) -> None:
         self.opens_at, self.closes_at = opens_at, closes_at
-        self._minutes = MinuteBars()
+        self.minutes = MinuteBars()
         self._trades: dict[str, TradeTicks] = {}
         self._quotes: dict[str, QuoteTicks] = {}
         self._days: dict[str, BarBuilder] = {}  # prices of regular trading, volume of the whole day
-        self._last_trade: dict[str, int] = {}  # number of the newest print that counts for the last price
-        self.statuses: dict[str, Status] = {}
+        self.last_trade: dict[str, int] = {}  # number of the newest print that counts for the last price
         self.events = 0
         self.bars_due_at = NEVER  # when the first open minute ends
 
@@ -85,7 +106,7 @@ class DayRecord:
         """Take a print and return its number in its symbol's day. Minutes that have ended must be closed."""
         symbol, at, flags = trade.symbol, trade.at, trade.flags
         self.events += 1
-        self._minutes.add(trade)
+        self.minutes.add(trade)
         if self.bars_due_at == NEVER:
             self.bars_due_at = at - at % MINUTE + MINUTE
         day = self._days.get(symbol)
@@ -96,7 +117,7 @@ class DayRecord:
         day.add(at, trade.price, trade.size, flags if is_regular else flags & _VOLUME)
         number = self._trades[symbol].add(trade)
         if flags & _LAST:
-            self._last_trade[symbol] = number
+            self.last_trade[symbol] = number
         return number
 
     def quote(self, quote: Quote) -> None:
@@ -107,34 +128,21 @@ class DayRecord:
             ticks = self._quotes[quote.symbol] = QuoteTicks()
         ticks.add(quote)
 
-    def status(self, status: Status) -> None:
-        """Take a trading status."""
-        self.events += 1
-        self.statuses[status.symbol] = status
-
     def take(self, event: MarketEvent) -> None:
         """Take any event of the tape."""
         if isinstance(event, Quote):
             self.quote(event)
         elif isinstance(event, TradeTick):
             self.trade(event)
-        elif isinstance(event, Status):
-            self.status(event)
+        else:
+            self.events += 1
 
     def close_minutes(self, at: int) -> list[Bar]:
         """Close the minutes that have ended at `at` and return their bars, by time, then by symbol."""
         if at < self.bars_due_at:
             return []
         self.bars_due_at = NEVER
-        return self._minutes.close_until(at)
-
-    def bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
-        """Return today's closed minute bars with start <= opened_at < end, oldest first."""
-        return self._minutes.bars(symbol, start, end)
-
-    def last_bar(self, symbol: str) -> Bar | None:
-        """Return the newest closed minute bar of today."""
-        return self._minutes.last_bar(symbol)
+        return self.minutes.close_until(at)
 
     def day_bar(self, symbol: str) -> Bar | None:
         """Return today's running daily bar; None before the first print of regular trading."""
@@ -148,10 +156,6 @@ class DayRecord:
     def quotes(self, symbol: str) -> QuoteTicks:
         """Return today's quotes of a symbol."""
         return self._quotes.get(symbol) or QuoteTicks()
-
-    def last_trade(self, symbol: str) -> int | None:
-        """Return the number of the newest print that counts for the last price."""
-        return self._last_trade.get(symbol)
 
 
 def rows_between(at: Sequence[int], start: int, end: int) -> range:
@@ -178,3 +182,94 @@ class EquityCurve:
             if start <= at <= end:
                 last[at // every * every // SECOND] = equity
         return sorted(last.items())
+
+
+# --- bars of any timeframe
+
+
+@dataclass(frozen=True, slots=True)
+class Timeframe:
+    """`count` minutes, hours, days, weeks or months."""
+
+    count: int
+    unit: str  # Min, Hour, Day, Week, Month
+
+    @property
+    def is_intraday(self) -> bool:
+        """Whether it is made of minute bars; else of daily ones."""
+        return self.unit in ("Min", "Hour")
+
+    def label(self, at: int) -> int:
+        """Return the beginning of the interval that holds the instant."""
+        if self.is_intraday:
+            length = self.count * (MINUTE if self.unit == "Min" else HOUR)
+            midnight = midnight_of(at)
+            return midnight + (at - midnight) // length * length
+        day = day_of(at)
+        if self.unit == "Week":
+            day -= timedelta(days=day.weekday())
+        elif self.unit == "Month":
+            day = day.replace(month=(day.month - 1) // self.count * self.count + 1, day=1)
+        return new_york(day, MIDNIGHT)
+
+
+def timeframe_of(text: str) -> Timeframe:
+    """Return the timeframe that a request names.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    match = _PATTERN.fullmatch(text)
+    if match is not None:
+        unit, count = _UNITS.get(match[2], match[2]), int(match[1] or 1)
+        if count in _COUNTS[unit]:
+            return Timeframe(count, unit)
+    raise ValueError(f"invalid timeframe: {text}")
+
+
+def folded(bars: Iterable[Bar], label: Callable[[int], int]) -> list[Bar]:
+    """Return one bar per label over bars in time order; `opened_at` is the label, `closed_at` the last bar's."""
+    result = []
+    for at, group in groupby(bars, key=lambda b: label(b.opened_at)):
+        members = list(group)
+        result.append(sum_of(members, at, members[-1].closed_at))
+    return result
+
+
+class HistorySource:
+    """Bars of any timeframe; none lies ahead of the record."""
+
+    def __init__(self, tape: Tape, record: DayRecord) -> None:
+        self._tape, self._record = tape, record
+        self._today = new_york(tape.day, MIDNIGHT)
+        self._previous: dict[str, Bar | None] = {}
+
+    def bars(self, symbol: str, timeframe: Timeframe, start: int, end: int) -> Sequence[Bar]:
+        """Return bars whose label lies in start <= label <= end, oldest first; `opened_at` is the label.
+
+        The newest interval holds what has happened of it; of the present minute nothing.
+        """
+        first = timeframe.label(start)
+        source: list[Bar]
+        if timeframe.is_intraday:
+            stop = end + 24 * HOUR  # `end` is the last label: its interval reaches beyond it by less than a day
+            past = self._tape.minute_bars(symbol, first, min(stop, self._today)) if first < self._today else ()
+            source = [*past, *self._record.minutes.bars(symbol, max(first, self._today), stop)]
+        else:
+            from_day = max(day_of(max(first, 0)), _FIRST_DAY)
+            last_day = min(day_of(end) + timedelta(days=366), self._tape.day - timedelta(days=1))
+            source = list(self._tape.daily_bars(symbol, from_day, last_day)) if from_day <= last_day else []
+            today = self._record.day_bar(symbol)
+            if today is not None and today.opened_at >= first:
+                source.append(today)
+        if timeframe == Timeframe(1, "Min"):
+            return [b for b in source if start <= b.opened_at <= end]
+        return [b for b in folded(source, timeframe.label) if start <= b.opened_at <= end]
+
+    def previous_day(self, symbol: str) -> Bar | None:
+        """Return the daily bar of the session before, None if the tape knows of none."""
+        if symbol not in self._previous:
+            yesterday = self._tape.day - timedelta(days=1)
+            found = self._tape.daily_bars(symbol, yesterday - _LOOK_BACK, yesterday)
+            self._previous[symbol] = found[-1] if found else None
+        return self._previous[symbol]

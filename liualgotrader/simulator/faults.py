@@ -17,16 +17,6 @@ class Fault(StrEnum):
     NEVER = "never"  # nothing is executed and no answer comes
     NEVER_AFTER = "never_after"  # the request is executed and no answer comes
 
-    @property
-    def executes(self) -> bool:
-        """Whether the exchange gets the request all the same."""
-        return self in (Fault.TIMEOUT_504_AFTER, Fault.NEVER_AFTER)
-
-    @property
-    def answers(self) -> bool:
-        """Whether any answer comes."""
-        return self in (Fault.ERROR_500, Fault.TIMEOUT_504_AFTER)
-
 
 TARGETS = {"POST": "order", "PATCH": "replace", "DELETE": "cancel", "GET": "read"}  # of the trading requests
 REQUEST_FAULTS = {f"{target}_{fault}": (target, fault) for target in TARGETS.values() for fault in Fault}

@@ -19,8 +19,7 @@ from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import log_to_file, say
 from liualgotrader.ipc.child_process import loop_factory
-from liualgotrader.simulator.kept_accounts import keep
-from liualgotrader.simulator.market_server import RunningMarket, about, serve
+from liualgotrader.simulator.market_server import RunningMarket, about, keep, serve
 from liualgotrader.simulator.subscriptions import ApiKeys
 
 log = logging.getLogger(__name__)
@@ -61,16 +60,10 @@ async def _live(spec: MarketSpec, keys: ApiKeys, control: Connection) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_reader(control.fileno(), _receive, control, stopping)
     _send(control, {"port": running.port, **about(running.world.tape)})
-    reporting = asyncio.create_task(_report(running, control))
-    waiting = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait([waiting, reporting], return_when=asyncio.FIRST_COMPLETED)
-        if reporting.done():
-            reporting.result()  # raises the bug that ended the market; its accounts are then not kept
+        await _report(running, control, stopping)  # a bug of the market is raised here: its accounts are not kept
     finally:
         asyncio.get_running_loop().remove_reader(control.fileno())
-        reporting.cancel()
-        waiting.cancel()
         await running.close()
     keep(running.world.exchange, spec)  # only now can no order be accepted any more
     world, loop = running.world, running.loop
@@ -96,26 +89,22 @@ def _receive(control: Connection, stopping: asyncio.Event) -> None:
         stopping.set()
 
 
-async def _report(running: RunningMarket, control: Connection) -> None:
-    """Report the market's figures to the parent each machine second, and its end once; raise the bug that ended it."""
-    world, clock = running.world, running.world.clock
+async def _report(running: RunningMarket, control: Connection, stopping: asyncio.Event) -> None:
+    """Report figures to the parent each machine second until it says stop, and the market's end once; raise its bug."""
+    world = running.world
     market, machine = world.now, machine_now()
     ended = False
     while True:
-        await clock.sleep(_REPORT_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REPORT_SECONDS):
+                await stopping.wait()
+                return
         if running.task.done() and not running.task.cancelled() and (bug := running.task.exception()) is not None:
             raise bug
         seen = (world.now - market) / max(machine_now() - machine, 1)
         market, machine = world.now, machine_now()
-        _send(
-            control,
-            {
-                "market": world.now,
-                "speed_seen": round(seen, 3),
-                "events": world.record.events,
-                "waiting_for": running.loop.waiting_for,
-            },
-        )
+        figures = {"market": market, "speed_seen": round(seen, 3), "events": world.record.events}
+        _send(control, {**figures, "waiting_for": running.loop.waiting_for})
         if running.loop.ended.is_set() and not ended:
             ended = True
             keep(world.exchange, world.spec)

@@ -52,11 +52,6 @@ class Hold:
 
     # --- the page
 
-    def is_attended(self) -> bool:
-        """Return whether any process takes part: before the first and after the last, the market stands."""
-        page = self._page
-        return any(page.get(row, Cell.LIFE) in _TAKING_PART for row in range(len(page.processes)))
-
     def next_deadline(self) -> int:
         """Return the earliest market instant that a process waits for, `NEVER` if none does."""
         lives, deadlines = self._page.column(Cell.LIFE), self._page.column(Cell.DEADLINE)
@@ -85,8 +80,8 @@ class Hold:
         for name in self._absent():
             if self._page.get(self._page.process(name), Cell.LIFE) == Life.READY:
                 reasons.append(f"{name} has lost its connection")
-        if not reasons and not self.is_attended():
-            reasons.append("no process takes part")
+        if not reasons and not any(life in _TAKING_PART for life in self._page.column(Cell.LIFE)):
+            reasons.append("no process takes part")  # before the first and after the last the market stands
         self.reasons = reasons
         return reasons
 

@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 from aiohttp import web
 
 from liualgotrader.common.clock import MILLISECOND, NEVER, SECOND, Clock
 from liualgotrader.common.events import Counts, Quote, Status, TradeTick
-from liualgotrader.ipc.session_page import Anchor
+from liualgotrader.common.ports import Tape
+from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.exchange.exchange import Exchange
+from liualgotrader.exchange.exchange_values import OrderRequest, OrderView
+from liualgotrader.ipc.session_page import Anchor, SessionPage
+from liualgotrader.simulator.asset_codes import SymbolTable
+from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistorySource
+from liualgotrader.simulator.faults import Faults
 from liualgotrader.simulator.market_hold import Hold
-from liualgotrader.simulator.world import World
+from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
+from liualgotrader.simulator.subscriptions import ApiKeys
 
 _LAST = int(Counts.LAST)
 _TICK_SECONDS = 0.002  # machine time between two looks of a clock that runs continuously
@@ -55,6 +64,41 @@ class Pace:
         self._due = max(self._due, now - _CREDIT) + round(market_ns / self.speed)
         if (ahead := self._due - now) >= _SHORTEST_SLEEP:
             await self.clock.sleep(ahead / SECOND)
+
+
+@dataclass(slots=True)
+class World:
+    """What the market's loop and its routes share. `now` is the market's time, ns UTC: what has been played."""
+
+    spec: MarketSpec
+    keys: ApiKeys
+    account_id: str
+    clock: Clock  # for machine time only
+    tape: Tape
+    symbols: SymbolTable
+    exchange: Exchange
+    record: DayRecord
+    history: HistorySource
+    equity: EquityCurve
+    data: DataHub
+    updates: UpdatesHub
+    page: SessionPage
+    token: str = field(repr=False)
+    token_path: Path
+    now: int
+    faults: Faults = field(default_factory=Faults)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    orders_taken: int = 0
+
+    def submit(self, order: OrderRequest) -> OrderView:
+        """Give the exchange an order of the account's, and count it."""
+        view = self.exchange.submit(self.account_id, order, self.now)
+        self.orders_taken += 1
+        return view
+
+    def send_updates(self) -> None:
+        """Send what a request has just caused on the order stream."""
+        self.updates.send(self.exchange.take_updates())
 
 
 class MarketLoop:
@@ -125,8 +169,18 @@ class MarketLoop:
                 await self._going.wait()
             if self.held or not self._spec.speed:
                 await self._step()
-            else:
-                await self._run_continuously()
+                continue
+            began_at, market0 = (
+                self._clock.machine(),
+                self._world.now,
+            )  # the clock runs at its speed until it is stopped
+            self._world.page.set_anchor(market0, began_at, self._spec.speed)
+            while self._going.is_set() and self._world.now < self._spec.ends_at:
+                await self._clock.sleep(_TICK_SECONDS)
+                passed = market0 + round(self._spec.speed * (self._clock.machine() - began_at))
+                self.play(min(passed, self._spec.ends_at, self._stop_at), stated=True)
+                self._hold.wake(self._world.now)
+                self._stop_if_due(self._world.now)
         self._state_time()
         self.ended.set()
         self._stopped.set()
@@ -202,17 +256,6 @@ class MarketLoop:
                 found = min(found, grid_at_or_after(at, quantum))
         return min(max(found, soonest), end)
 
-    async def _run_continuously(self) -> None:
-        """Let the clock run at its speed and play what it has passed, until it is stopped or ends."""
-        began_at, market0 = self._clock.machine(), self._world.now
-        self._world.page.set_anchor(market0, began_at, self._spec.speed)
-        while self._going.is_set() and self._world.now < self._spec.ends_at:
-            await self._clock.sleep(_TICK_SECONDS)
-            passed = market0 + round(self._spec.speed * (self._clock.machine() - began_at))
-            self.play(min(passed, self._spec.ends_at, self._stop_at), stated=True)
-            self._hold.wake(self._world.now)
-            self._stop_if_due(self._world.now)
-
     def play(self, target: int, *, stated: bool = False) -> bool:
         """Play everything before `target`, state the new time, send what came of it; return whether anything was sent.
 
@@ -231,7 +274,7 @@ class MarketLoop:
             elif isinstance(event, TradeTick):
                 data.trade(event, record.trade(event))
             else:
-                record.status(event)
+                record.events += 1
                 data.status(event)
             event = next(self._events, None)
         self._next = event
@@ -256,4 +299,5 @@ class MarketLoop:
         self._world.page.set_anchor(self._world.now, self._clock.machine(), 0.0)
 
 
+WORLD: web.AppKey[World] = web.AppKey("world")
 MARKET: web.AppKey[MarketLoop] = web.AppKey("market")

@@ -22,12 +22,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from math import prod
 from pathlib import Path
 
+import msgspec
 from aiohttp import WSCloseCode, web
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.files import replace_file
 from liualgotrader.common.money import exact
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
@@ -37,24 +40,15 @@ from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
 from liualgotrader.exchange.rules import ExchangeSession, FillProfile, Rules
 from liualgotrader.ipc.session_page import SessionPage
-from liualgotrader.simulator import (
-    account_routes,
-    control_routes,
-    data_routes,
-    stream_routes,
-    trading_routes,
-)
-from liualgotrader.simulator.access import RATE, check_access, rate_for
+from liualgotrader.simulator import account_routes, control_routes, data_routes, stream_routes, trading_routes
+from liualgotrader.simulator.access import RATE, apply_faults, check_access, rate_for
 from liualgotrader.simulator.asset_codes import SymbolTable, terms_of
-from liualgotrader.simulator.bar_history import HistorySource
-from liualgotrader.simulator.data_hub import DataHub
-from liualgotrader.simulator.day_history import DayRecord, EquityCurve
-from liualgotrader.simulator.kept_accounts import restore
+from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistorySource
 from liualgotrader.simulator.market_hold import Hold
-from liualgotrader.simulator.market_loop import MARKET, MarketLoop
+from liualgotrader.simulator.market_loop import MARKET, WORLD, MarketLoop, World
+from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
 from liualgotrader.simulator.subscriptions import ApiKeys
-from liualgotrader.simulator.updates_hub import UpdatesHub
-from liualgotrader.simulator.world import WORLD, World
+from liualgotrader.tapes.base import ColumnTape
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +89,8 @@ class RunningMarket:
         """End the market and every connection, within a second."""
         self.task.cancel()
         self.world.closing.set()
-        for outbox in tuple(self.world.connections):
-            outbox.close(WSCloseCode.GOING_AWAY)
+        self.world.data.close_all(WSCloseCode.GOING_AWAY)
+        self.world.updates.close_all(WSCloseCode.GOING_AWAY)
         await asyncio.wait([self.task])
         await self._runner.cleanup()
         self._undo.close()
@@ -137,13 +131,13 @@ async def serve(spec: MarketSpec, keys: ApiKeys, *, tape: Tape | None = None) ->
 
 def application(world: World, loop: MarketLoop) -> web.Application:
     """Return the server's routes: one family a file."""
-    app = web.Application(middlewares=[check_access], client_max_size=MOST_BYTES)
+    app = web.Application(middlewares=[check_access, apply_faults], client_max_size=MOST_BYTES)
     app[WORLD], app[MARKET] = world, loop
     rate = rate_for(world)
     if rate is not None:
         app[RATE] = rate
     for family in (trading_routes, account_routes, data_routes, stream_routes, control_routes):
-        family.add_routes(app)
+        app.add_routes(family.routes)
     return app
 
 
@@ -171,8 +165,6 @@ def tape_of(spec: MarketSpec) -> Tape:
 
 def about(tape: Tape) -> dict[str, list[str]]:
     """Return what an operator should know of a loaded tape: how it was made, what looks odd, what was left out."""
-    from liualgotrader.tapes.base import ColumnTape
-
     if not isinstance(tape, ColumnTape):
         return {}
     found = {"notes": [*tape.notes(), *tape.adjustments()], "doubts": tape.doubts(), "skipped": tape.skipped()}
@@ -216,10 +208,8 @@ def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape) -
 
 def session_of_tape(tape: Tape, history: HistorySource, symbols: SymbolTable) -> ExchangeSession:
     """Return the trading day for the exchange, with the closes of the session before."""
-    from liualgotrader.tapes.base import ColumnTape
-
     opening, closing = tape.crosses() if isinstance(tape, ColumnTape) else (frozenset[str](), frozenset[str]())
-    closes = {t.symbol: bar for t in symbols.all() if (bar := history.previous_day(t.symbol)) is not None}
+    closes = {symbol: bar for symbol in symbols.terms if (bar := history.previous_day(symbol)) is not None}
     return ExchangeSession(
         opens_at=tape.opens_at,
         closes_at=tape.closes_at,
@@ -245,3 +235,52 @@ def write_token(folder: Path) -> tuple[str, Path]:
     path.touch(mode=0o600)
     path.write_text(token)
     return token, path
+
+
+# --- accounts that outlive the process: the first line of the file is the day (ISO), the rest the exchange's own snapshot
+
+
+def restore(exchange: Exchange, spec: MarketSpec, session: ExchangeSession, tape: Tape) -> bool:
+    """Take the accounts from the state file, into a new day if it is an older one's; False if there is no file.
+
+    Shares and open orders are split as the tape says, for every split since that day.
+
+    Raises:
+        ConfigError: if the file is not one of ours, or lies ahead of the day that is to be played.
+    """
+    path = Path(spec.state) if spec.state else None
+    if path is None or not path.exists():
+        return False
+    day, _, state = path.read_bytes().partition(b"\n")
+    try:
+        exchange.restore_state(state)
+    except ValueError as e:
+        raise ConfigError(f"{path} is not a market's state; name another file or delete it.") from e
+    if day.decode() > spec.day:
+        raise ConfigError(f"{path} holds accounts as of {day.decode()}, which is after {spec.day}; choose a later day.")
+    if day.decode() < spec.day:
+        since, ratios = date.fromisoformat(day.decode()), {}
+        if isinstance(tape, ColumnTape):
+            for symbol in tape.symbols():
+                ratio = prod(split.ratio for split in tape.splits(symbol) if since < split.day <= tape.day)
+                if ratio != 1:
+                    ratios[symbol] = exact(round(ratio, 9))
+        exchange.begin_session(msgspec.structs.replace(session, splits=ratios))
+    return True
+
+
+def keep(exchange: Exchange, spec: MarketSpec) -> None:
+    """Write the accounts into the state file, whole or not at all; nothing without such a file.
+
+    Raises:
+        OutsideError: if the disk is full, or the file cannot be written for another reason.
+    """
+    if not spec.state:
+        return
+    path = Path(spec.state)
+    try:
+        replace_file(path, spec.day.encode() + b"\n" + exchange.snapshot_state())
+    except OSError as e:
+        raise OutsideError(
+            f"the market's accounts cannot be written to {path}: {e.strerror}; free some space there"
+        ) from e

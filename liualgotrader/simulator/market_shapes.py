@@ -8,9 +8,10 @@ prints of the opening and closing auctions (for all).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from liualgotrader.common.calendar import day_of, new_york
 from liualgotrader.common.events import Bar, Counts, Quote, Status, TradeTick
@@ -38,79 +39,40 @@ _QUOTE_REGULAR = ("R",)
 
 
 class TradePrint(msgspec.Struct):
-    """A print of the REST history."""
+    """A print."""
 
-    t: str
+    T: str | UnsetType
+    S: str | UnsetType
+    i: int
     x: str
     p: float
     s: float
     c: tuple[str, ...]
-    i: int
     z: str
+    t: Any
 
 
 class QuoteRow(msgspec.Struct, rename={"as_": "as"}):
-    """A quote of the REST history; sizes in shares."""
+    """A quote; sizes in shares."""
 
-    t: str
-    ax: str
-    ap: float
-    as_: float
+    T: str | UnsetType
+    S: str | UnsetType
     bx: str
     bp: float
     bs: float
+    ax: str
+    ap: float
+    as_: float
     c: tuple[str, ...]
     z: str
+    t: Any
 
 
 class BarRow(msgspec.Struct):
-    """A bar of the REST history, labelled by its left edge."""
+    """A minute (`b`), updated (`u`) or daily (`d`) bar, labelled by its left edge."""
 
-    t: str
-    o: float
-    h: float
-    l: float  # noqa: E741 - the wire's name
-    c: float
-    v: float
-    n: int
-    vw: float
-
-
-class TradeMessage(msgspec.Struct):
-    """A print on the data stream."""
-
-    T: str
-    S: str
-    i: int
-    x: str
-    p: float
-    s: float
-    c: tuple[str, ...]
-    z: str
-    t: Any
-
-
-class QuoteMessage(msgspec.Struct, rename={"as_": "as"}):
-    """A quote on the data stream."""
-
-    T: str
-    S: str
-    bx: str
-    bp: float
-    bs: float
-    ax: str
-    ap: float
-    as_: float
-    c: tuple[str, ...]
-    z: str
-    t: Any
-
-
-class BarMessage(msgspec.Struct):
-    """A minute (`b`), updated (`u`) or daily (`d`) bar on the data stream."""
-
-    T: str
-    S: str
+    T: str | UnsetType
+    S: str | UnsetType
     o: float
     h: float
     l: float  # noqa: E741 - the wire's name
@@ -119,6 +81,15 @@ class BarMessage(msgspec.Struct):
     n: int
     vw: float
     t: Any
+
+
+Row = TypeVar("Row", TradePrint, QuoteRow, BarRow)
+
+
+def historic(message: Row) -> Row:
+    """Return a message of the stream as it stands in the REST history, which names kind and symbol outside of it."""
+    message.T = message.S = UNSET
+    return message
 
 
 def conditions_of(flags: int, size: float) -> tuple[str, ...]:
@@ -136,44 +107,17 @@ def conditions_of(flags: int, size: float) -> tuple[str, ...]:
 
 def trade_row(trade: TradeTick, number: int, venue: VenueCode) -> TradePrint:
     """Return a print for the REST history."""
-    return TradePrint(
-        rfc3339(trade.at),
-        venue.letter,
-        trade.price,
-        whole_if_possible(trade.size),
-        conditions_of(trade.flags, trade.size),
-        number,
-        venue.tape,
-    )
+    return historic(trade_message(trade, number, venue, rfc3339(trade.at)))
 
 
 def quote_row(quote: Quote, venue: VenueCode) -> QuoteRow:
     """Return a quote for the REST history."""
-    return QuoteRow(
-        rfc3339(quote.at),
-        venue.letter,
-        quote.ask,
-        whole_if_possible(quote.ask_size),
-        venue.letter,
-        quote.bid,
-        whole_if_possible(quote.bid_size),
-        _QUOTE_REGULAR,
-        venue.tape,
-    )
+    return historic(quote_message(quote, venue, rfc3339(quote.at)))
 
 
 def bar_row(bar: Bar, at: int | None = None) -> BarRow:
     """Return a bar for the REST history, labelled `at` if that is not its beginning."""
-    return BarRow(
-        rfc3339(bar.opened_at if at is None else at),
-        bar.open,
-        bar.high,
-        bar.low,
-        bar.close,
-        whole_if_possible(bar.volume),
-        bar.count,
-        bar.vwap,
-    )
+    return historic(bar_message("b", bar, rfc3339(bar.opened_at if at is None else at)))
 
 
 def day_label(bar: Bar) -> int:
@@ -181,34 +125,23 @@ def day_label(bar: Bar) -> int:
     return new_york(day_of(bar.opened_at), MIDNIGHT)
 
 
-def trade_message(trade: TradeTick, number: int, venue: VenueCode, t: Any) -> TradeMessage:
+def trade_message(trade: TradeTick, number: int, venue: VenueCode, t: Any) -> TradePrint:
     """Return a print for the stream; `t` is the instant as the codec writes it."""
     conditions = conditions_of(trade.flags, trade.size)
     size = whole_if_possible(trade.size)
-    return TradeMessage("t", trade.symbol, number, venue.letter, trade.price, size, conditions, venue.tape, t)
+    return TradePrint("t", trade.symbol, number, venue.letter, trade.price, size, conditions, venue.tape, t)
 
 
-def quote_message(quote: Quote, venue: VenueCode, t: Any) -> QuoteMessage:
+def quote_message(quote: Quote, venue: VenueCode, t: Any) -> QuoteRow:
     """Return a quote for the stream."""
-    return QuoteMessage(
-        "q",
-        quote.symbol,
-        venue.letter,
-        quote.bid,
-        whole_if_possible(quote.bid_size),
-        venue.letter,
-        quote.ask,
-        whole_if_possible(quote.ask_size),
-        _QUOTE_REGULAR,
-        venue.tape,
-        t,
-    )
+    x, bid_size, ask_size = venue.letter, whole_if_possible(quote.bid_size), whole_if_possible(quote.ask_size)
+    return QuoteRow("q", quote.symbol, x, quote.bid, bid_size, x, quote.ask, ask_size, _QUOTE_REGULAR, venue.tape, t)
 
 
-def bar_message(kind: str, bar: Bar, t: Any) -> BarMessage:
+def bar_message(kind: str, bar: Bar, t: Any) -> BarRow:
     """Return a bar for the stream."""
     volume = whole_if_possible(bar.volume)
-    return BarMessage(kind, bar.symbol, bar.open, bar.high, bar.low, bar.close, volume, bar.count, bar.vwap, t)
+    return BarRow(kind, bar.symbol, bar.open, bar.high, bar.low, bar.close, volume, bar.count, bar.vwap, t)
 
 
 _UTP_CODES = {True: ("H", "Trading Halt"), False: ("T", "Trading Resumption")}

@@ -5,6 +5,7 @@ Only the form is checked here (numbers, kinds of fields); the exchange checks wh
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
@@ -131,6 +132,14 @@ def instant_in(request: web.Request, name: str, *, last: bool = False) -> int | 
         return parse_instant(text, last=last)
     except ValueError as e:
         raise Refusal(*BAD_FIELD, f"invalid {name}: {text}") from e
+
+
+def word_in(request: web.Request, name: str, words: Collection[str], default: str = "") -> str:
+    """Return a query parameter that is one of `words`, `default` if it is absent. Raises `Refusal` 422."""
+    text = request.query.get(name) or default
+    if text not in words:
+        raise Refusal(*BAD_FIELD, f"invalid {name}: {text}")
+    return text
 
 
 def count_in(request: web.Request, name: str, default: int, largest: int) -> int:

@@ -1,4 +1,4 @@
-"""The data stream's protocol without a socket: requests, answers, subscriptions.
+"""The data stream's protocol without a socket: requests, answers, subscriptions, and its languages msgpack and JSON.
 
 Source: Alpaca market data API 1.1, real-time stock data; observed answers for the error texts.
 """
@@ -6,11 +6,15 @@ Source: Alpaca market data API 1.1, real-time stock data; observed answers for t
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from aiohttp import WSCloseCode
+
+from liualgotrader.common.untrusted import read_message
+from liualgotrader.simulator.wire import rfc3339, timestamp_extension
 
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
 FOLLOWERS = ("corrections", "cancelErrors")  # they come with the trades, without being asked for
@@ -28,7 +32,6 @@ ERRORS = {
     410: "invalid subscribe action for this feed",
     500: "internal error",
 }
-FATAL = frozenset({402, 404, 406, 407})
 EVERYTHING = "*"
 
 KEY_HEADER, SECRET_HEADER = "APCA-API-KEY-ID", "APCA-API-SECRET-KEY"
@@ -141,3 +144,55 @@ def by_symbol(subscribers: Iterable[Any], channel: str) -> dict[str, list[Any]]:
         if name != EVERYTHING:
             named.extend(s for s in everything if s not in named)
     return table
+
+
+# --- its two languages: a message is encoded once for all who get it, and a frame is an array of such pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How one connection's frames are written and read: binary frames of msgpack, or text frames of JSON.
+
+    `instant` makes the value of a message's `t`, `piece` encodes a message, `frame` makes an array of such pieces, and
+    `read` returns what a client sent, or raises ValueError if it is not in this language, too long or nested too deep.
+    """
+
+    binary: bool
+    instant: Callable[[int], Any]
+    piece: Callable[[Any], bytes]
+    frame: Callable[[Sequence[bytes]], bytes]
+    read: Callable[[bytes], Any]
+
+
+def packed_array(pieces: Sequence[bytes]) -> bytes:
+    """Return the msgpack array of these encoded messages."""
+    count = len(pieces)
+    if count < 16:
+        head = bytes((0x90 | count,))
+    elif count < 1 << 16:
+        head = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + count.to_bytes(4, "big")
+    return head + b"".join(pieces)
+
+
+MSGPACK = Codec(
+    binary=True,
+    instant=timestamp_extension,
+    piece=msgspec.msgpack.Encoder().encode,
+    frame=packed_array,
+    read=lambda frame: read_message(frame, msgspec.msgpack.decode),
+)
+JSON = Codec(
+    binary=False,
+    instant=rfc3339,
+    piece=msgspec.json.Encoder().encode,
+    frame=lambda pieces: b"[" + b",".join(pieces) + b"]",
+    read=read_message,
+)
+MSGPACK_TYPE = "application/msgpack"
+
+
+def codec_for(content_type: str) -> Codec:
+    """Return the language a handshake asks for."""
+    return MSGPACK if content_type.strip().lower().startswith(MSGPACK_TYPE) else JSON

@@ -12,77 +12,46 @@ from contextlib import suppress
 from aiohttp import web
 
 from liualgotrader.exchange.exchange_values import HeldPosition, OrderView, Refusal
-from liualgotrader.simulator.market_loop import MARKET
-from liualgotrader.simulator.order_requests import (
-    body_of,
-    closing_order,
-    count_in,
-    instant_in,
-    order_request,
-    replacement,
-)
+from liualgotrader.simulator import order_requests as form
+from liualgotrader.simulator.market_loop import MARKET, WORLD, World
 from liualgotrader.simulator.trading_shapes import order_body, position_body
 from liualgotrader.simulator.wire import answer, flag, words
-from liualgotrader.simulator.world import WORLD, World
 
+routes = web.RouteTableDef()
 MOST_ORDERS = 500
 EVERY_ORDER = 10**9
 _CANCELS_LOOK_SECONDS = 0.005
 _CANCELS_WAIT_LOOKS = 400
 
 
-def add_routes(app: web.Application) -> None:
-    """Serve orders and positions."""
-    route = app.router
-    route.add_post("/v2/orders", submit_order)
-    route.add_get("/v2/orders", list_orders)
-    route.add_delete("/v2/orders", cancel_all_orders)
-    route.add_get("/v2/orders:by_client_order_id", order_by_client_id)
-    route.add_get("/v2/orders/{order_id}", get_order)
-    route.add_patch("/v2/orders/{order_id}", replace_order)
-    route.add_delete("/v2/orders/{order_id}", cancel_order)
-    route.add_get("/v2/positions", list_positions)
-    route.add_delete("/v2/positions", close_all_positions)
-    route.add_get("/v2/positions/{symbol}", get_position)
-    route.add_delete("/v2/positions/{symbol}", close_position)
-
-
 # --- orders
 
 
+@routes.post("/v2/orders")
 async def submit_order(request: web.Request) -> web.Response:
     """Accept an order."""
     world = request.app[WORLD]
-    order = world.exchange.submit(world.account_id, order_request(await body_of(request)), world.now)
-    world.orders_taken += 1
+    order = world.submit(form.order_request(await form.body_of(request)))
     world.send_updates()
     return answer(order_body(order))
 
 
+@routes.get("/v2/orders")
 async def list_orders(request: web.Request) -> web.Response:
     """Return orders by submission time, the newest first unless `direction=asc`."""
     world, query = request.app[WORLD], request.query
-    limit = count_in(request, "limit", 50, MOST_ORDERS)
+    limit = form.count_in(request, "limit", 50, MOST_ORDERS)
     nested = flag(query.get("nested"))
-    direction = query.get("direction") or "desc"
-    if direction not in ("asc", "desc"):
-        raise Refusal(422, 40010001, f"invalid direction: {direction}")
-    status = query.get("status") or "open"
-    if status not in ("open", "closed", "all"):
-        raise Refusal(422, 40010001, f"invalid status: {status}")
-    side = query.get("side") or None
-    if side not in (None, "buy", "sell"):
-        raise Refusal(422, 40010001, f"invalid side: {side}")
     edges = ("after_order_id", "before_order_id")
     found = world.exchange.orders(
         world.account_id,
-        status=status,
-        after=instant_in(request, "after"),
-        until=instant_in(request, "until"),
+        status=form.word_in(request, "status", ("open", "closed", "all"), "open"),
+        after=form.instant_in(request, "after"),
+        until=form.instant_in(request, "until"),
         symbols=[s.upper() for s in words(query.get("symbols"))],
-        side=side,
+        side=form.word_in(request, "side", ("", "buy", "sell")) or None,
         limit=EVERY_ORDER if any(query.get(name) for name in edges) else limit,
-        direction=direction,
+        direction=form.word_in(request, "direction", ("asc", "desc"), "desc"),
         nested=nested,
     )
     after, before = (
@@ -101,6 +70,7 @@ def _submission(order: OrderView) -> tuple[int, str]:
     return order.submitted_at, order.client_order_id
 
 
+@routes.get("/v2/orders/{order_id}")
 async def get_order(request: web.Request) -> web.Response:
     """Return one order; its legs if `nested`."""
     world = request.app[WORLD]
@@ -108,23 +78,25 @@ async def get_order(request: web.Request) -> web.Response:
     return answer(order_body(order, nested=flag(request.query.get("nested"))))
 
 
+@routes.get("/v2/orders:by_client_order_id")
 async def order_by_client_id(request: web.Request) -> web.Response:
     """Return the order with the caller's own id."""
     world = request.app[WORLD]
-    return answer(
-        order_body(world.exchange.order_by_client_id(world.account_id, request.query.get("client_order_id", "")))
-    )
+    client_order_id = request.query.get("client_order_id", "")
+    return answer(order_body(world.exchange.order_by_client_id(world.account_id, client_order_id)))
 
 
+@routes.patch("/v2/orders/{order_id}")
 async def replace_order(request: web.Request) -> web.Response:
     """Ask for other terms; the answer is the new order."""
     world = request.app[WORLD]
-    changes = replacement(await body_of(request))
+    changes = form.replacement(await form.body_of(request))
     order = world.exchange.replace(world.account_id, request.match_info["order_id"], world.now, changes)
     world.send_updates()
     return answer(order_body(order))
 
 
+@routes.delete("/v2/orders/{order_id}")
 async def cancel_order(request: web.Request) -> web.Response:
     """Ask for cancellation."""
     world = request.app[WORLD]
@@ -133,6 +105,7 @@ async def cancel_order(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@routes.delete("/v2/orders")
 async def cancel_all_orders(request: web.Request) -> web.Response:
     """Ask for cancellation of every open order."""
     world = request.app[WORLD]
@@ -144,28 +117,31 @@ async def cancel_all_orders(request: web.Request) -> web.Response:
 # --- positions
 
 
+@routes.get("/v2/positions")
 async def list_positions(request: web.Request) -> web.Response:
     """Return what the account holds."""
     world = request.app[WORLD]
     return answer([position_body(p) for p in world.exchange.positions(world.account_id)])
 
 
+@routes.get("/v2/positions/{symbol}")
 async def get_position(request: web.Request) -> web.Response:
     """Return one position, by symbol or asset id."""
     world = request.app[WORLD]
     return answer(position_body(_position(world, request)))
 
 
+@routes.delete("/v2/positions/{symbol}")
 async def close_position(request: web.Request) -> web.Response:
     """Send a market order that closes a position, or `qty` or `percentage` of it."""
     world, query = request.app[WORLD], request.query
-    order = closing_order(_position(world, request), query.get("qty"), query.get("percentage"))
-    view = world.exchange.submit(world.account_id, order, world.now)
-    world.orders_taken += 1
+    order = form.closing_order(_position(world, request), query.get("qty"), query.get("percentage"))
+    view = world.submit(order)
     world.send_updates()
     return answer(order_body(view))
 
 
+@routes.delete("/v2/positions")
 async def close_all_positions(request: web.Request) -> web.Response:
     """Send a market order for every position, after asking for cancellation of all orders if `cancel_orders`.
 
@@ -184,12 +160,11 @@ async def close_all_positions(request: web.Request) -> web.Response:
     results: list[dict[str, object]] = []
     for position in world.exchange.positions(world.account_id):
         try:
-            order = world.exchange.submit(world.account_id, closing_order(position, None, None), world.now)
+            order = world.submit(form.closing_order(position, None, None))
         except Refusal as refusal:
             error = {"code": refusal.code, "message": refusal.message, "symbol": position.symbol, **refusal.extra}
             results.append({"symbol": position.symbol, "status": refusal.status, "body": error})
         else:
-            world.orders_taken += 1
             results.append({"symbol": position.symbol, "status": 200, "body": order_body(order)})
     world.send_updates()
     return answer(results, 207)

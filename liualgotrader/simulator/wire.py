@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from liualgotrader.common import clock
 from liualgotrader.common.calendar import day_of, new_york
-from liualgotrader.common.clock import SECOND, as_datetime, as_utc, nanoseconds
+from liualgotrader.common.clock import SECOND, as_datetime, nanoseconds
 from liualgotrader.common.money import exact, plain
 from liualgotrader.common.untrusted import LONGEST_NUMBER
 
@@ -32,25 +33,14 @@ _TIMESTAMP_CODE = -1
 _JSON = msgspec.json.Encoder()
 
 
+@lru_cache(maxsize=4096)
 def rfc3339(at: int) -> str:
     """Return the instant as RFC 3339 in UTC, nanoseconds without trailing zeros.
 
     >>> rfc3339(1_709_908_200_300_000_000)
     '2024-03-08T14:30:00.3Z'
     """
-    second, fraction = divmod(at, SECOND)
-    whole = _second_text(second)
-    return f"{whole}.{fraction:09d}".rstrip("0") + "Z" if fraction else f"{whole}Z"
-
-
-@lru_cache(maxsize=4096)
-def _second_text(second: int) -> str:
-    return f"{as_utc(second * SECOND):%Y-%m-%dT%H:%M:%S}"
-
-
-def optional_rfc3339(at: int | None) -> str | None:
-    """Return the instant as text, None for one that has not come."""
-    return None if at is None else rfc3339(at)
+    return clock.rfc3339(at).rstrip("Z0").rstrip(".") + "Z"
 
 
 def new_york_text(at: int) -> str:
@@ -124,11 +114,6 @@ def money(value: Decimal) -> str:
     shown = text_of(value.quantize(_NINE_PLACES, ROUND_HALF_EVEN))
     whole, _, cents = shown.partition(".")
     return f"{whole}.{cents.ljust(2, '0')}"
-
-
-def optional_text(value: Decimal | None) -> str | None:
-    """Return a number as text, None for none."""
-    return None if value is None else text_of(value)
 
 
 def whole_if_possible(value: float) -> float | int:

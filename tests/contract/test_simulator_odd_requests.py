@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from liualgotrader.simulator.market_loop import World
 from liualgotrader.simulator.subscriptions import KEY_HEADER, SECRET_HEADER
-from liualgotrader.simulator.world import World
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread, spec_of
 from tests.fakes.tapes import at
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Counts, Quote, Status, TradeTick
 from liualgotrader.exchange.exchange_values import HeldPosition, OrderChanges, Refusal
-from liualgotrader.simulator.bar_history import Timeframe, folded, timeframe_of
 from liualgotrader.simulator.data_routes import page
-from liualgotrader.simulator.day_history import DayRecord, EquityCurve, rows_between
+from liualgotrader.simulator.day_history import DayRecord, EquityCurve, Timeframe, folded, rows_between, timeframe_of
 from liualgotrader.simulator.faults import Fault, Faults
 from liualgotrader.simulator.market_loop import grid_after, grid_at_or_after
 from liualgotrader.simulator.order_requests import closing_order, order_request, replacement
@@ -109,10 +108,10 @@ def test_a_minute_has_no_bar_before_its_end() -> None:
     day.trade(TradeTick("ABC", at("09:30:01"), 10.0, 100.0))
     assert day.bars_due_at == at("09:31")
     assert day.close_minutes(at("09:31") - 1) == []
-    assert day.last_bar("ABC") is None
+    assert day.minutes.last_bar("ABC") is None
     (bar,) = day.close_minutes(at("09:31"))
     assert (bar.open, bar.volume) == (10, 100)
-    assert day.last_bar("ABC") == bar
+    assert day.minutes.last_bar("ABC") == bar
     assert day.bars_due_at == NEVER
 
 
@@ -134,18 +133,17 @@ def test_prints_are_numbered_and_the_last_one_is_the_last_that_counts() -> None:
     assert day.trade(TradeTick("ABC", at("09:30"), 10.0, 100.0)) == 1
     assert day.trade(TradeTick("ABC", at("09:30:01"), 99.0, 5.0, int(Counts.VOLUME))) == 2
     assert day.trade(TradeTick("XYZ", at("09:30:01"), 1.0, 5.0)) == 1
-    assert day.last_trade("ABC") == 1
+    assert day.last_trade["ABC"] == 1
     assert day.trades("ABC").get("ABC", 1).price == 99
-    assert day.last_trade("NOPE") is None and len(day.trades("NOPE")) == 0
+    assert "NOPE" not in day.last_trade and len(day.trades("NOPE")) == 0
 
 
-def test_quotes_and_statuses_are_kept_as_they_came() -> None:
+def test_quotes_are_kept_as_they_came_and_statuses_counted() -> None:
     day = record()
     quote = Quote("ABC", at("09:30"), 1.0, 2.0, 3.0, 4.0)
     day.take(quote)
     day.take(Status("ABC", at("09:30"), True))
     assert day.quotes("ABC").get("ABC", 0) == quote
-    assert day.statuses["ABC"].halted
     assert day.events == 2
 
 

@@ -22,7 +22,7 @@ from liualgotrader.simulator.market_shapes import (
     status_message,
     trade_message,
 )
-from liualgotrader.simulator.stream_codec import JSON, MSGPACK, codec_for
+from liualgotrader.simulator.subscriptions import JSON, MSGPACK, codec_for
 from liualgotrader.simulator.trading_shapes import ulid
 from liualgotrader.simulator.wire import flag, money, new_york_text, number, parse_instant, rfc3339, text_of, words
 
@@ -175,12 +175,12 @@ def test_a_status_without_a_code_gets_that_of_its_tape(tape: str, halted: bool, 
 
 def test_symbols_are_found_by_name_and_by_asset_id() -> None:
     table = SymbolTable(terms_of([Asset("XYZ", "", "NYSE"), Asset("ABC", "", "MOON")]))
-    assert [t.symbol for t in table.all()] == ["ABC", "XYZ"]
-    assert table.exchange("ABC") == "NASDAQ"  # the vendor's client would refuse a venue that it does not know
+    assert list(table.terms) == ["ABC", "XYZ"]
+    assert table.terms["ABC"].exchange == "NASDAQ"  # the vendor's client would refuse a venue that it does not know
     assert table.symbol("abc") == "ABC"
     from liualgotrader.simulator.asset_codes import asset_id
 
     assert table.symbol(str(asset_id("XYZ"))) == "XYZ"
     assert table.venue("XYZ") == venue_of("NYSE") == ("N", "A")
     assert table.venue("NOPE") == ("Q", "C")
-    assert table.terms("NOPE") is None and "NOPE" not in table
+    assert "NOPE" not in table.terms
