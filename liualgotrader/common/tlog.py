@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from liualgotrader.common.clock import WallClock, as_datetime
 _LINE = "%(asctime)s %(process)d %(levelname)s %(message)s"
 _ROTATE_BYTES = 50_000_000
 _KEPT = 5
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """Return the first names for a sentence, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def say(log: logging.Logger, event: str, **facts: object) -> None:

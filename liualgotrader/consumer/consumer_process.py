@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,8 +20,8 @@ from liualgotrader.common.control import (
     StopSlotCommand,
     SupervisorCommand,
 )
-from liualgotrader.common.errors import DatabaseUnavailable, LiuError
-from liualgotrader.common.events import Bar, EventBatch
+from liualgotrader.common.errors import DatabaseUnavailable
+from liualgotrader.common.events import EventBatch
 from liualgotrader.common.orders import Intent
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.rows import SignalRow
@@ -31,12 +30,12 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.consumer.event_intake import Answer, EventIntake, Gate
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.history_loader import HistoryLoader
-from liualgotrader.consumer.loading import CalledAccount, load_strategies, services_of
+from liualgotrader.consumer.loading import CalledAccount, lent_shares, load_strategies, services_of
 from liualgotrader.consumer.outboxes import IntentOutbox, NeedsOutbox, OrderNumbers
 from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys, signal_spool
 from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, WaitingCalls
 from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
-from liualgotrader.engine.freshness import Freshness, newest_instant, newest_places
+from liualgotrader.engine.freshness import Freshness, drained, newest_instant
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotStopped, WaitingCall
 from liualgotrader.ipc.batch_codec import decode_batch, decode_news
 from liualgotrader.ipc.child_process import Child
@@ -47,7 +46,6 @@ log = logging.getLogger(__name__)
 
 ANSWER_REASON = "no answer"
 _INTENTS = get_args(Intent)
-_ASSETS_SECONDS = 10.0  # machine time for the list of assets
 _RECORD_SECONDS = 10.0  # machine time for what an earlier process of this session left in the record
 _ASK_AGAIN_SECONDS = 1.0
 _LAST_ROWS_SECONDS = 3.0  # machine time to write what is left at the end
@@ -133,7 +131,6 @@ class Consumer:
         plan = child.plan
         self._child, self._plan, self._dependencies = child, plan, dependencies
         self._clock = child.clock
-        self._own_context = copy_context()
         self._guard = CallGuard(child.status, self._warn)
         self._calls = WaitingCalls(plan.timings.strategy_answer_seconds, self._on_answer)
         make_frame = real_frames if plan.tradeplan.real_frames else lazy_frames
@@ -149,11 +146,12 @@ class Consumer:
         self._needs = NeedsOutbox(child.writer(f"needs-{index}"), self.engine)
         self._freshness = Freshness(plan.timings.stale_after_seconds)
         self._counters = ConsumerCounters(self.engine, self._freshness, self._outbox, dependencies.fetches)
+        ours = copy_context()  # whatever wakes us: a strategy may have changed decimal arithmetic in its own
         self._intake = EventIntake(
             Gate(child.page, index),
             child.reader(f"market-{index}"),
             child.reader(f"news-{index}"),
-            self._work_in_own_context,
+            lambda *inputs: ours.run(self._work, *inputs),
             child.status.hold(),
             rebuilds=lambda: self.engine.needs() is None,
             longest_call=plan.timings.strategy_answer_seconds,
@@ -163,7 +161,9 @@ class Consumer:
             plan.hours,
             plan.timings.history_sessions,
             self._clock,
-            self._on_history,
+            lambda symbol, bars: self._intake.answered(
+                lambda: self._carry_out(self.engine.on_history(symbol, bars, self._clock.now(), self._clock.machine()))
+            ),
             self._intake.expecting,
             child.notice,
             lambda symbol: any(slot.book.quantity(symbol) for slot in self.engine.slots.values()),
@@ -192,7 +192,7 @@ class Consumer:
         for slot in self.engine.slots.values():
             slot.next_number = self._numbers.highest(slot.number) + 1
         self._guard.begin({number: slot.name for number, slot in self.engine.slots.items()})
-        self.engine.market.shortable = await self._shortable()
+        self.engine.market.shortable = await lent_shares(self._dependencies.data)
         try:
             async with asyncio.timeout(_RECORD_SECONDS):
                 await self._restore_rejects()
@@ -203,8 +203,8 @@ class Consumer:
         self._child.report(self._counters.values)
         loop = asyncio.get_running_loop()
         self._intake.attach(loop)
-        self._outbox.attach(loop)
-        self._needs.attach(loop)
+        self._outbox.writer.attach(loop)
+        self._needs.writer.attach(loop)
         self._set_alarm()
         self._child.ready()
 
@@ -226,7 +226,7 @@ class Consumer:
         self._intake.close()
         await self._history.close()
         self._outbox.close()
-        self._needs.close()
+        self._needs.writer.close()
         await self._recorder.close(_ORPHAN_ROWS_SECONDS if self._child.orphaned else _LAST_ROWS_SECONDS)
         if self._dependencies.fetches is not None:
             self._dependencies.fetches.close()
@@ -237,16 +237,6 @@ class Consumer:
     def _warn(self, sentence: str) -> None:
         log.warning("%s", sentence)
         self._child.notice("WARNING", sentence)
-
-    async def _shortable(self) -> Mapping[str, bool]:
-        """Ask which shares the broker lends; unknown ones count as lent, and the broker may refuse the order."""
-        try:
-            async with asyncio.timeout(_ASSETS_SECONDS):
-                assets = await self._dependencies.data.tradable_symbols()
-        except (LiuError, TimeoutError) as error:
-            warn(log, "assets_unknown", error=error or "no answer in time")
-            return {}
-        return {symbol: asset.shortable for symbol, asset in assets.items()}
 
     async def _restore_rejects(self) -> None:
         """Restore what strategies have rejected in this session; the producer sends what is picked."""
@@ -271,13 +261,6 @@ class Consumer:
 
     # --- inputs -------------------------------------------------------------------------------------------
 
-    def _work_in_own_context(
-        self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool
-    ) -> None:
-        """Work in this process's context, whatever woke it: a strategy may have changed decimal arithmetic in its own."""
-        self._own_context.run(self._work, news, answers, market, timer)
-        self._guard.compare()
-
     def _work(self, news: Sequence[bytes], answers: Sequence[Answer], market: Sequence[bytes], timer: bool) -> None:
         for payload in news:
             items = decode_news(payload)
@@ -293,6 +276,7 @@ class Consumer:
             self._alarm_at = NEVER
             self._carry_out(self.engine.on_timer(self._clock.now(), self._clock.machine()))
         self._set_alarm()
+        self._guard.compare()
 
     def _take_market(self, batches: Sequence[EventBatch]) -> None:
         """Act on batches; if one is stale, only on the newest state of each symbol in all of them."""
@@ -302,7 +286,7 @@ class Consumer:
         verdicts = [self._freshness.judge(batch.events, judged_age) for batch in batches]
         silent = [v.stale for v in verdicts]
         if any(v.behind for v in verdicts):
-            silent = _drained(batches, silent)
+            silent = drained([batch.events for batch in batches], silent)
         for batch, verdict, places in zip(batches, verdicts, silent, strict=True):
             if verdict.line:
                 log.warning("%s", verdict.line)
@@ -312,12 +296,6 @@ class Consumer:
                 self._counters.lags.note(age(newest))
             self._guard.batch = batch.seq
             self._carry_out(self.engine.on_batch(batch, self._clock.now(), self._clock.machine(), places))
-
-    def _on_history(self, symbol: str, bars: Sequence[Bar]) -> None:
-        say(log, "history_loaded", symbol=symbol, bars=len(bars))
-        self._intake.answered(
-            lambda: self._carry_out(self.engine.on_history(symbol, bars, self._clock.now(), self._clock.machine()))
-        )
 
     def _on_answer(self, ticket: int, result: Any, error: BaseException | None) -> None:
         def take() -> None:
@@ -384,12 +362,3 @@ def terms_of(plan: SessionPlan) -> EngineTerms:
         shadow=plan.shadow,
         limits=plan.limits,
     )
-
-
-def _drained(batches: Sequence[EventBatch], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """Return, per batch, the places for which no strategy is called once this process is behind: all but the newest fresh ones."""
-    events = [event for batch in batches for event in batch.events]
-    starts = [0, *accumulate(len(batch.events) for batch in batches)]
-    old = {start + place for start, places in zip(starts, stale, strict=False) for place in places}
-    kept = newest_places(events, [place for place in range(len(events)) if place not in old])
-    return [frozenset(p for p in range(end - start) if start + p not in kept) for start, end in pairwise(starts)]

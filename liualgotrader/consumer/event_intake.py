@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 
 from liualgotrader.common.clock import SECOND, machine_now
@@ -36,54 +37,44 @@ class Gate:
 
     def __init__(self, page: SessionPage, index: int) -> None:
         self.page = page
-        self._others = [
-            page.process(n) for n in ("order_gateway", "producer", "scanners_runner") if n in page.processes
-        ]
-        self._row = page.process(f"consumer-{index}")
+        others = [page.process(n) for n in ("order_gateway", "producer", "scanners_runner") if n in page.processes]
+        self.row = page.process(f"consumer-{index}")
         self._market, self._news = page.link(f"market-{index}"), page.link(f"news-{index}")
         consumers = [(int(n.partition("-")[2]), page.process(n)) for n in page.processes if n.startswith("consumer-")]
-        self._before = [(row, page.link(f"market-{i}"), page.link(f"news-{i}")) for i, row in consumers if i < index]
+        earlier = [(row, page.link(f"market-{i}"), page.link(f"news-{i}")) for i, row in consumers if i < index]
+        self._before = [
+            *((row,) for row in others),
+            *earlier,
+        ]  # who has to be idle, and the links that have to be empty
         self._after = [row for i, row in consumers if i > index]
         self._foreign = [page.link(n) for n in page.links if n == "picks" or n.startswith(("intents-", "needs-"))]
 
     def is_complete(self, market_messages: int, news_messages: int) -> bool:
         """Return whether it is this consumer's turn and nothing but these messages is on its way to it.
 
-        Work that moved from one process to another during the look has changed a count.
+        It is its turn once other processes and earlier consumers are idle at this instant and no later consumer acts. Work
+        that moved from one process to another during the look has changed a count.
         """
-        page = self.page
-        before = page.snapshot()
+        page, get = self.page, self.page.get
+        before, anchor = page.snapshot(), page.anchor()
         return (
             page.waiting
-            and self._is_our_turn()
-            and all(page.get(row, Cell.LIFE) != Life.READY or self._is_idle(row) for row in self._others)
+            and all(
+                get(row, Cell.LIFE) != Life.READY
+                or (
+                    get(row, Cell.BUSY) == 0
+                    and (anchor is None or get(row, Cell.DEADLINE) > anchor.market0)
+                    and get(row, Cell.FEED_HANDLED) >= get(row, Cell.FEED_SENT)
+                    and get(row, Cell.UPDATES_HANDLED) >= get(row, Cell.UPDATES_SENT)
+                    and all(page.handled(link) >= page.sent(link) for link in links)
+                )
+                for row, *links in self._before
+            )
+            and not any(get(row, Cell.LIFE) == Life.READY and get(row, Cell.ACTING) for row in self._after)
             and all(page.handled(link) >= page.sent(link) for link in self._foreign)
             and page.sent(self._market) - page.handled(self._market) <= market_messages
             and page.sent(self._news) - page.handled(self._news) <= news_messages
             and page.snapshot() == before
-        )
-
-    def set_acting(self, acting: bool) -> None:
-        """State on the page whether this consumer acts at this moment."""
-        self.page.put(self._row, Cell.ACTING, int(acting))
-
-    def _is_our_turn(self) -> bool:
-        """Whether earlier consumers have nothing left to do at this instant and no later one is acting."""
-        page = self.page
-        for row, *links in self._before:
-            if page.get(row, Cell.LIFE) == Life.READY and (
-                not self._is_idle(row) or any(page.handled(link) < page.sent(link) for link in links)
-            ):
-                return False
-        return not any(page.get(row, Cell.LIFE) == Life.READY and page.get(row, Cell.ACTING) for row in self._after)
-
-    def _is_idle(self, row: int) -> bool:
-        get, anchor = self.page.get, self.page.anchor()
-        return (
-            get(row, Cell.BUSY) == 0
-            and (anchor is None or get(row, Cell.DEADLINE) > anchor.market0)
-            and get(row, Cell.FEED_HANDLED) >= get(row, Cell.FEED_SENT)
-            and get(row, Cell.UPDATES_HANDLED) >= get(row, Cell.UPDATES_SENT)
         )
 
 
@@ -115,7 +106,8 @@ class EventIntake:
         self._answers: list[tuple[int, Answer]] = []
         self._expected = 0
         self._timer = False
-        self._since, self._progress = 0, b""
+        self._since = 0
+        self._progress: list[int] = []
         self._turns = 0
         self._handle: asyncio.Handle | None = None
         self._closed = False
@@ -123,8 +115,8 @@ class EventIntake:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to take messages, account news first."""
         self._loop = loop
-        self._news_link.attach(loop, self._take_news)
-        self._market_link.attach(loop, self._take_market)
+        self._news_link.attach(loop, partial(self._take, self._news))
+        self._market_link.attach(loop, partial(self._take, self._market))
 
     def alarm(self) -> None:
         """Have a deadline of the engine served; the market is held until then."""
@@ -134,7 +126,7 @@ class EventIntake:
 
     def expecting(self) -> MarketHold:
         """Return a hold for the time until an answer comes; it lasts until what was `answered` is acted on."""
-        return MarketHold(self._expect)
+        return MarketHold(self._count_hold)
 
     def answered(self, act: Answer, order: int = 0) -> None:
         """Have an answer acted on; those gathered together go by `order`, equal ones as they came."""
@@ -150,15 +142,11 @@ class EventIntake:
         self._market_link.close()
         self._news_link.close()
 
-    def _take_news(self, payload: bytes) -> None:
-        self._news.append(payload)
+    def _take(self, waiting: list[bytes], payload: bytes) -> None:
+        waiting.append(payload)
         self._schedule()
 
-    def _take_market(self, payload: bytes) -> None:
-        self._market.append(payload)
-        self._schedule()
-
-    def _expect(self, change: int) -> None:
+    def _count_hold(self, change: int) -> None:
         self._expected += change
         self._update_hold()
 
@@ -190,17 +178,19 @@ class EventIntake:
             if now - self._since < self._patience:
                 self._handle = self._loop.call_later(_PAUSE_SECONDS, self._look)
                 return
-        answers, market, timer = self._answers, self._market, self._timer
-        self._answers, self._market, self._timer = [], [], False
+        answers, market, timer = self._answers, self._market[:], self._timer
+        self._answers, self._timer = [], False
+        self._market.clear()
         self._act([act for _, act in sorted(answers, key=itemgetter(0))], market, timer=timer)
         self._update_hold()
 
     def _act(self, answers: Sequence[Answer], market: Sequence[bytes], *, timer: bool) -> None:
-        news, self._news = self._news, []
-        self._gate.set_acting(True)
+        news = self._news[:]
+        self._news.clear()
+        self._gate.page.put(self._gate.row, Cell.ACTING, 1)
         self._work(news, answers, market, timer)
         for _ in news:
             self._news_link.handled()
         for _ in market:
             self._market_link.handled()
-        self._gate.set_acting(False)
+        self._gate.page.put(self._gate.row, Cell.ACTING, 0)

@@ -11,7 +11,7 @@ from liualgotrader.common.clock import SECOND, machine_now
 from liualgotrader.common.errors import DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import Asset, SymbolSnapshot
-from liualgotrader.common.tlog import say, warn
+from liualgotrader.common.tlog import say, some_of, warn
 from liualgotrader.data.data_base import DataAPI
 
 log = logging.getLogger(__name__)
@@ -53,12 +53,12 @@ class Fetches(DataAPI):
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         """Return bars as `DataAPI.bars_now` does, or raise DataUnavailable once the time is over."""
         return self._within(
-            lambda: self._data.bars_now(symbols, start, end, minutes=minutes), f"bars of {_some(symbols)}"
+            lambda: self._data.bars_now(symbols, start, end, minutes=minutes), f"bars of {some_of(symbols, _SHOWN)}"
         )
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         """Return the newest figures of those symbols that have any; the same."""
-        return self._within(lambda: self._data.snapshots_now(symbols), f"figures of {_some(symbols)}")
+        return self._within(lambda: self._data.snapshots_now(symbols), f"figures of {some_of(symbols, _SHOWN)}")
 
     def assets_now(self) -> Mapping[str, Asset]:
         """Return active, tradable US equities by symbol; the same."""
@@ -103,8 +103,3 @@ class Fetches(DataAPI):
         if self._in_burst == 1:
             warn(log, "fetch_failed", about=about, because=why)
         return DataUnavailable(f"the data vendor returned no {about}: {why}")
-
-
-def _some(symbols: Sequence[str]) -> str:
-    shown = ", ".join(symbols[:_SHOWN])
-    return shown if len(symbols) <= _SHOWN else f"{shown} and {len(symbols) - _SHOWN} more"

@@ -11,7 +11,7 @@ from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, D
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.session_plan import Hours
-from liualgotrader.common.tlog import warn
+from liualgotrader.common.tlog import say, some_of, warn
 from liualgotrader.ipc.process_status import MarketHold
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class HistoryLoader:
                 now = self._clock.now()
                 found = await self._load(list(some), min(some.values()), now)
                 if self._missing:
-                    self._notify("WARNING", f"no history of {_some(self._missing)}; their bars begin now")
+                    self._notify("WARNING", f"no history of {some_of(self._missing, _NAMED)}; their bars begin now")
                     self._missing.clear()
                 for symbol, since in some.items():
                     if symbol in self._unusable:
@@ -83,7 +83,9 @@ class HistoryLoader:
                     else:
                         self._bad.pop(symbol, None)
                     if symbol not in self._unusable or since or self._held(symbol):
-                        self._loaded(symbol, [bar for bar in found.get(symbol, ()) if bar.closed_at <= now])
+                        bars = [bar for bar in found.get(symbol, ()) if bar.closed_at <= now]
+                        say(log, "history_loaded", symbol=symbol, bars=len(bars))
+                        self._loaded(symbol, bars)
                 self._report_unusable()
         finally:
             self._task = None
@@ -111,7 +113,9 @@ class HistoryLoader:
                 self._notified.add(symbol)
                 by_reason.setdefault(str(error), []).append(symbol)
         for reason, symbols in by_reason.items():
-            self._notify("WARNING", f"{reason}; the history of {_some(symbols)} is not used, and is asked for again")
+            self._notify(
+                "WARNING", f"{reason}; the history of {some_of(symbols, _NAMED)} is not used, and is asked for again"
+            )
 
     async def _load(self, symbols: Sequence[str], since: int, now: int) -> Mapping[str, Sequence[Bar]]:
         try:
@@ -160,8 +164,3 @@ class HistoryLoader:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-
-
-def _some(symbols: Sequence[str]) -> str:
-    more = f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""
-    return f"{', '.join(symbols[:_NAMED])}{more}"

@@ -13,16 +13,18 @@ from liualgotrader.common.control import SlotEnded
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.money import OURS
 from liualgotrader.common.plugins import one_line, outside_reads, source_of, user_code, where_raised
+from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
 from liualgotrader.common.trading_data import called
 from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys
 from liualgotrader.engine.engine import Engine
-from liualgotrader.ipc.process_status import ProcessStatus
+from liualgotrader.ipc.process_status import MAKING, ProcessStatus
 from liualgotrader.strategies.base import SessionServices, Strategy, make_strategy
 
 log = logging.getLogger(__name__)
 
+_ASSETS_SECONDS = 10.0  # machine time for the list of assets
 CREATE_SECONDS = 20.0  # machine time for one strategy's `create`
 
 
@@ -44,7 +46,7 @@ async def load_strategies(
         if slot.stopped:
             continue
         try:
-            status.making(slot.slot)
+            status.calling(slot.slot, 0, MAKING)
             strategy = _make(plan, slot, services_of(slot), loader)
             with user_code(f"{slot.strategy}.create", type(strategy)):
                 created = await _created(strategy)
@@ -103,16 +105,22 @@ def _make(plan: SessionPlan, slot: SlotPlan, services: SessionServices, loader: 
     return strategy
 
 
+async def lent_shares(data: MarketHistory) -> dict[str, bool]:
+    """Return by symbol whether the broker lends it; an unknown one counts as lent, and the broker may refuse the order."""
+    try:
+        async with asyncio.timeout(_ASSETS_SECONDS):
+            assets = await data.tradable_symbols()
+    except (LiuError, TimeoutError) as error:
+        warn(log, "assets_unknown", error=error or "no answer in time")
+        return {}
+    return {symbol: asset.shortable for symbol, asset in assets.items()}
+
+
 class CalledAccount:
-    """What the trader of `run_all` strategies knows: the account, and the positions of the strategy being called."""
+    """What the trader of `run_all` strategies knows: positions of the strategy being called, and what the broker lends."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    @property
-    def equity(self) -> Decimal | None:
-        """The account's equity in US dollars, None until the broker has reported it."""
-        return self._engine.equity
 
     def position(self, symbol: str) -> Decimal:
         """Return the calling strategy's signed shares."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mmap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,16 +75,12 @@ class IntentOutbox:
     def __init__(
         self, writer: Writer, numbers: OrderNumbers, declarations: Callable[[], Sequence[Declare]], hold: MarketHold
     ) -> None:
-        self._writer, self._numbers, self._declarations, self._hold = writer, numbers, declarations, hold
+        self.writer, self._numbers, self._declarations, self._hold = writer, numbers, declarations, hold
         self._kept: dict[Key, Intent] = {}
         self._unsent: list[Intent] = []
         self.orders = 0
-        writer.on_connected(self._connected)
+        writer.on_connected(self.send_all)
         writer.on_room(self.flush)
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to reach the gateway."""
-        self._writer.attach(loop)
 
     @property
     def unanswered(self) -> int:
@@ -127,39 +122,37 @@ class IntentOutbox:
                 if isinstance(kept, Protect) and (kept.planned_stop, kept.planned_target) == planned:
                     del self._kept[key]  # the echo of an older stop answers nothing
             elif isinstance(one, (OrderNews, Fill)):
-                self._forget_answered(one)
-
-    def _forget_answered(self, news: OrderNews | Fill) -> None:
-        chain = (news.chain if isinstance(news, OrderNews) else "") or news.client_order_id
-        self._kept.pop(("order", chain), None)
-        state = news.state if isinstance(news, OrderNews) else None
-        if state is None:
-            return
-        replaces = chain != news.client_order_id
-        ends_all = state.is_final and state is not OrderState.REPLACED
-        if state is OrderState.PENDING_CANCEL or (ends_all and not (replaces and state in _NEVER_WORKED)):
-            self._kept.pop(("cancel", news.client_order_id), None)
-            self._kept.pop(("cancel", chain), None)
-        if state.is_final or state is OrderState.PENDING_REPLACE or replaces:
-            self._kept.pop(("replace", chain), None)
+                chain = (one.chain if isinstance(one, OrderNews) else "") or one.client_order_id
+                self._kept.pop(("order", chain), None)
+                state = one.state if isinstance(one, OrderNews) else None
+                if state is None:
+                    continue
+                replaces = chain != one.client_order_id
+                ends_all = state.is_final and state is not OrderState.REPLACED
+                if state is OrderState.PENDING_CANCEL or (ends_all and not (replaces and state in _NEVER_WORKED)):
+                    self._kept.pop(("cancel", one.client_order_id), None)
+                    self._kept.pop(("cancel", chain), None)
+                if state.is_final or state is OrderState.PENDING_REPLACE or replaces:
+                    self._kept.pop(("replace", chain), None)
 
     def flush(self) -> None:
         """Send what is unsent, as far as there is room."""
-        while self._unsent and self._writer.connected:
+        while self._unsent and self.writer.connected:
             some = self._unsent[:_INTENTS_A_MESSAGE]
-            if not all(self._writer.send(frame) for frame in frames(some, encode_intents)):
+            if not all(self.writer.send(frame) for frame in frames(some, encode_intents)):
                 break
             del self._unsent[:_INTENTS_A_MESSAGE]
         self._hold.hold_while(bool(self._unsent))
 
-    def _connected(self) -> None:
+    def send_all(self) -> None:
+        """Send what declares the slots, then everything unanswered, also what was sent before."""
         self._unsent = [*self._declarations(), *self._kept.values()]
         self.flush()
 
     def close(self) -> None:
         """Send nothing more."""
         self._hold.end()
-        self._writer.close()
+        self.writer.close()
 
 
 class NeedsOutbox:
@@ -169,14 +162,10 @@ class NeedsOutbox:
     """
 
     def __init__(self, writer: Writer, engine: Engine) -> None:
-        self._writer, self._engine = writer, engine
+        self.writer, self._engine = writer, engine
         self._sent: dict[int, list[str]] | None = None
         writer.on_connected(self.send_all)
         writer.on_room(self.send_all)
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to reach the producer."""
-        self._writer.attach(loop)
 
     def send_all(self) -> None:
         """Send everything, also what was sent before."""
@@ -200,10 +189,6 @@ class NeedsOutbox:
         """Send that a slot has rejected a symbol."""
         self._send([Rejected(slot, [symbol])])
 
-    def close(self) -> None:
-        """Send nothing more."""
-        self._writer.close()
-
     def _send(self, messages: Sequence[FromConsumer]) -> bool:
         """Send, or return False and leave it to the next connection or room, when everything is sent again."""
-        return self._writer.connected and all(self._writer.send(frame) for frame in frames(messages, encode_needs))
+        return self.writer.connected and all(self.writer.send(frame) for frame in frames(messages, encode_needs))

@@ -46,17 +46,14 @@ async def store_spooled_signals(folder: Path, store: Store) -> int:
         DatabaseUnavailable: if the server cannot be reached.
     """
     count = 0
-    for file in _spools(folder):
+    for path in sorted(folder.glob("signals-*.left")):  # noqa: ASYNC240 - a few names
+        file = ReservedFile(path, _SPOOL_BYTES)
         if data := file.kept():
             rows = msgspec.msgpack.decode(data, type=list[SignalRow])
             await store.save_signals(rows)
             count += len(rows)
         file.forget()
     return count
-
-
-def _spools(folder: Path) -> list[ReservedFile]:
-    return [ReservedFile(path, _SPOOL_BYTES) for path in sorted(folder.glob("signals-*.left"))]
 
 
 class SignalRecorder(BackgroundWriter):

@@ -15,9 +15,8 @@ from liualgotrader.ipc.process_status import MarketHold, ProcessStatus
 from liualgotrader.ipc.session_page import symbol_cell
 
 _NO_SLOT = -1
-_WATCHED_CALLS = (
-    50  # first calls of each strategy after which shared settings are compared, so that it is known who changed them
-)
+# The first calls of each strategy after which shared settings are compared, so that it is known who changed them.
+_WATCHED_CALLS = 50
 
 Answered = Callable[[int, Any, BaseException | None], None]
 
@@ -158,7 +157,7 @@ class WaitingCalls:
         hold.begin()
         loop = asyncio.get_running_loop()
         remainder = _Remainder(waiting.rest, waiting.first)
-        task = loop.create_task(_result_of(remainder), context=context)
+        task = loop.create_task(remainder.result(), context=context)
         self._begun.pop(waiting.rest).task = task
         self._tasks[task] = remainder
         is_answered = False
@@ -206,6 +205,15 @@ class _Remainder:
         self._coroutine, self._first = coroutine, first
         self.abandoned = False
 
+    async def result(self) -> tuple[Any, BaseException | None]:
+        """Return the result, or what was raised: a strategy's sys.exit() must not end the loop."""
+        try:
+            return await self, None
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            return None, error
+
     def __await__(self) -> Generator[Any, Any, Any]:
         pending = self._first
         while True:
@@ -221,13 +229,3 @@ class _Remainder:
                 return stop.value
             if failed is not None and self.abandoned:
                 raise failed
-
-
-async def _result_of(remainder: _Remainder) -> tuple[Any, BaseException | None]:
-    """Return the result, or what was raised: a strategy's sys.exit() must not end the loop."""
-    try:
-        return await remainder, None
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        return None, error

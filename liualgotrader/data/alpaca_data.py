@@ -15,13 +15,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block, instant
+from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar, BarSource
 from liualgotrader.common.http_guard import guard
 from liualgotrader.common.ports import Asset, SymbolSnapshot
+from liualgotrader.common.tlog import some_of
 from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE, Fields, shown
-from liualgotrader.data.data_base import DataAPI
+from liualgotrader.data.data_base import DataAPI, midnight
 
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import Endpoints
@@ -117,7 +118,7 @@ class AlpacaData(DataAPI):
             "feed": self._feed,
             "limit": _BARS_A_PAGE,
         }
-        about = f"bars of {_some(symbols)}"
+        about = f"bars of {some_of(symbols, 3)}"
         rows: dict[str, list[Any]] = {symbol: [] for symbol in symbols}
         seen = {""}
         try:
@@ -145,7 +146,7 @@ class AlpacaData(DataAPI):
         for at in range(0, len(symbols), _SNAPSHOTS_A_REQUEST):
             chunk = list(symbols[at : at + _SNAPSHOTS_A_REQUEST])
             question = {"symbols": ",".join(chunk), "feed": self._feed}
-            about = f"snapshots of {_some(chunk)}"
+            about = f"snapshots of {some_of(chunk, 3)}"
             try:
                 answer = self._ask("/stocks/snapshots", question, about)
             except BadData as error:
@@ -242,7 +243,7 @@ def bar(symbol: str, row: object, minutes: int) -> Bar:
     return Bar(
         symbol=symbol,
         opened_at=opened_at,
-        closed_at=opened_at + MINUTE if minutes == 1 else next_midnight(opened_at),
+        closed_at=opened_at + MINUTE if minutes == 1 else midnight(as_datetime(opened_at).date() + timedelta(days=1)),
         open=opened,
         high=high,
         low=low,
@@ -300,14 +301,3 @@ def asset(row: object) -> Asset:
         shortable=fields.flag("shortable") is True,
         fractionable=fields.flag("fractionable") is True,
     )
-
-
-def next_midnight(at: int) -> int:
-    """Return the first instant of the New York day after the one that `at` lies in."""
-    local = as_datetime(at)
-    return instant((local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0))
-
-
-def _some(symbols: Sequence[str]) -> str:
-    shown = ", ".join(symbols[:3])
-    return shown if len(symbols) <= 3 else f"{shown} and {len(symbols) - 3} more"

@@ -14,6 +14,7 @@ from msgspec.msgpack import Ext
 from liualgotrader.common.clock import MINUTE, SECOND, nanoseconds
 from liualgotrader.common.errors import BadData
 from liualgotrader.common.events import Bar, BarSource, Correction, MarketEvent, Quote, Status, TradeTick
+from liualgotrader.common.tlog import some_of
 from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE
 from liualgotrader.data import alpaca_messages as wire
 from liualgotrader.data.alpaca_conditions import HALTS, RESUMPTIONS, counts_of
@@ -320,9 +321,10 @@ class AlpacaFeed:
         longest = max((len(names) for names in symbols.values()), default=0)
         for start in range(0, longest, SYMBOLS_A_MESSAGE):
             part = {c: names[start : start + SYMBOLS_A_MESSAGE] for c, names in symbols.items()}
-            self._request({"action": action, **{c: names for c, names in part.items() if names}})
+            self._request(action, part)
 
-    def _request(self, message: dict[str, Any]) -> None:
+    def _request(self, action: str, symbols: Mapping[str, list[str]]) -> None:
+        message: dict[str, Any] = {"action": action, **{c: names for c, names in symbols.items() if names}}
         self._to_send.append(wire.encode(message, text=self._text))
         self._unanswered.append(message)
 
@@ -332,8 +334,7 @@ class AlpacaFeed:
         symbols = sorted(set().union(*names.values()))
         if code == 405 and len(symbols) > 1:
             for half in (symbols[: len(symbols) // 2], symbols[len(symbols) // 2 :]):
-                part = {c: [s for s in listed if s in half] for c, listed in names.items()}
-                self._request({"action": request["action"], **{c: listed for c, listed in part.items() if listed}})
+                self._request(request["action"], {c: [s for s in listed if s in half] for c, listed in names.items()})
             return
         self._refused_now += symbols
         if code == 405:
@@ -348,8 +349,7 @@ class AlpacaFeed:
             return
         symbols, self._refused_now = self._refused_now, []
         code, text = self._refusal
-        more = f" and {len(symbols) - 5} more" if len(symbols) > 5 else ""
-        self._notices.append(FeedNotice(code, f"{text}; not carried: {', '.join(symbols[:5])}{more}", Remedy.GO_ON))
+        self._notices.append(FeedNotice(code, f"{text}; not carried: {some_of(symbols, 5)}", Remedy.GO_ON))
 
 
 def _price(price: float) -> float:

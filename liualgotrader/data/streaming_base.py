@@ -39,9 +39,8 @@ class StreamHooks:
 
     connecting: Callable[[], None] = lambda: None  # before each attempt
     lost: Callable[[], object] = lambda: None  # the connection ended
-    notice: Callable[[str, str], None] = lambda level, text: (
-        None
-    )  # a logging level name, and a sentence for the operator
+    # Takes a logging level's name, and a sentence for the operator.
+    notice: Callable[[str, str], None] = lambda level, text: None
     data_expected: Callable[[], bool] = lambda: True  # whether the market is open, so that silence means something
     headers: Mapping[str, str] = field(default_factory=dict)
     timings: LineTimings = field(default_factory=LineTimings)

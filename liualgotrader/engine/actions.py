@@ -81,11 +81,6 @@ def says_reject(action: object) -> bool:
         return False
 
 
-def says_nothing(action: object) -> bool:
-    """Whether an action of `run_all` leaves its symbol as it is."""
-    return action is None or action is False or (isinstance(action, Mapping) and not action)
-
-
 def stored(action: object) -> dict[str, Any]:
     """Return an action as a row can hold it."""
     return storable(action) if isinstance(action, Mapping) else {"returned": plain_text(repr(action))}

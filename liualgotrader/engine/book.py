@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from typing import Any, TypeVar
 
@@ -161,22 +162,23 @@ _HALF_A_CENT = Decimal("0.005")  # strategies count in floats, and round
 _TOOK_NO_PART = frozenset({OrderState.REPLACED, OrderState.REFUSED, OrderState.REJECTED})  # another one counts
 
 
+@dataclass(slots=True, eq=False)
 class TrackedOrder:
     """One order of the slot: the strategy's handle, the states of the orders of its chain, its executions."""
 
-    __slots__ = ("at", "fees", "filled", "filled_by", "handle", "price", "signal", "states", "terms", "value")
+    handle: OrderHandle
+    at: int
+    price: Decimal = ZERO  # dollars per share that it may cost, 0 if unknown
+    signal: SignalRow | None = None  # its row, until the gateway has taken the order or refused it
+    states: dict[str, OrderState | None] = field(default_factory=dict)  # oldest first
+    terms: dict[str, OrderNews] = field(default_factory=dict)  # the newest news of each
+    filled_by: dict[str, Decimal] = field(default_factory=dict)
+    filled: Decimal = ZERO
+    value: Decimal = ZERO  # dollars paid or received for `filled`
+    fees: Decimal = ZERO
 
-    def __init__(self, handle: OrderHandle, at: int, price: Decimal = ZERO, signal: SignalRow | None = None) -> None:
-        self.handle = handle
-        self.at = at
-        self.price = price  # dollars per share that it may cost, 0 if unknown
-        self.signal = signal  # its row, until the gateway has taken the order or refused it
-        self.states: dict[str, OrderState | None] = {handle.client_order_id: None}  # oldest first
-        self.terms: dict[str, OrderNews] = {}  # the newest news of each
-        self.filled_by: dict[str, Decimal] = {}
-        self.filled = ZERO
-        self.value = ZERO  # dollars paid or received for `filled`
-        self.fees = ZERO
+    def __post_init__(self) -> None:
+        self.states[self.handle.client_order_id] = None
 
     def update_handle(self) -> None:
         """Show in the handle the order of the chain that counts.
@@ -200,6 +202,21 @@ class TrackedOrder:
         if terms.type is not None:
             handle.type, handle.limit_price, handle.stop_price = terms.type, terms.limit_price, terms.stop_price
             self.price = terms.limit_price or terms.stop_price or self.price
+
+    def as_order(self) -> Order:
+        """Return the order as the original's code knows it."""
+        handle, average = self.handle, self.handle.average_price
+        return Order(
+            order_id=handle.client_order_id,
+            symbol=handle.symbol,
+            event=_EVENTS.get(handle.state, Order.EventType.pending) if handle.state else Order.EventType.pending,
+            submitted_at=as_datetime(self.at),
+            trade_fees=float(self.fees),
+            filled_qty=float(handle.filled),
+            side=Order.FillSide[handle.side.value],
+            remaining_amount=float(handle.remaining),
+            avg_execution_price=None if average is None else float(average),
+        )
 
 
 class Book:
@@ -234,7 +251,7 @@ class Book:
         if name in ("open_order_strategy", "last_used_strategy"):
             return {s: self.strategy for s in (self._open if name == "open_order_strategy" else self._used)}
         if name == "open_orders":
-            return {s: _as_order(orders[-1]) for s, orders in self._open.items()}
+            return {s: orders[-1].as_order() for s, orders in self._open.items()}
         if name == "partial_fills":
             return {s: float(t[-1].filled) for s, t in self._open.items() if t[-1].filled}
         if name == "partial_fills_fee":
@@ -397,19 +414,3 @@ class SymbolValues(Mapping[str, V]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def _as_order(tracked: TrackedOrder) -> Order:
-    handle = tracked.handle
-    average = handle.average_price
-    return Order(
-        order_id=handle.client_order_id,
-        symbol=handle.symbol,
-        event=_EVENTS.get(handle.state, Order.EventType.pending) if handle.state else Order.EventType.pending,
-        submitted_at=as_datetime(tracked.at),
-        trade_fees=float(tracked.fees),
-        filled_qty=float(handle.filled),
-        side=Order.FillSide[handle.side.value],
-        remaining_amount=float(handle.remaining),
-        avg_execution_price=None if average is None else float(average),
-    )

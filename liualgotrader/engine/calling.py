@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from liualgotrader.common.clock import HOUR, as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
-from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_nothing, says_reject, stored
+from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_reject, stored
 from liualgotrader.engine.book import TrackedOrder
 from liualgotrader.engine.ordering import Ordering
 from liualgotrader.engine.outputs import LogLine, SlotStopped, WaitingCall
@@ -22,9 +22,6 @@ FAILURES_IN_A_ROW = 5
 
 RunCoroutine = Callable[[Coroutine[Any, Any, Any]], tuple[bool, Any]]
 """Runs a coroutine to its first real wait: (True, its result) or (False, what it yielded)."""
-
-AfterCall = Callable[[StrategySlot, str, Any], None]
-"""What follows from a call's result: (slot, symbol, result)."""
 
 
 class CallWatch(Protocol):
@@ -60,7 +57,7 @@ class Caller:
         self._watch = watch
         self._rejected = rejected
         self._tickets = 0
-        self._then: dict[int, tuple[StrategySlot, str, str, AfterCall | None]] = {}
+        self._waiting: dict[int, tuple[StrategySlot, str, str]] = {}  # by ticket: slot, symbol, method
         self._now_at, self._now = -1, as_datetime(0)
         self._hour_at, self._hour = 0, as_datetime(0)
         self.stopped: Callable[[StrategySlot], None] = lambda slot: None
@@ -98,14 +95,14 @@ class Caller:
         ctx = slot.context(state)
         ctx.told_at = max(ctx.told_at, at)
         arguments = (symbol, state.shortable, position, self.datetime_of(ctx.told_at), state.frame(with_forming), value)
-        self._drive(slot, symbol, "run", run, arguments, self._after_run)
+        self._drive(slot, symbol, "run", run, arguments)
 
     def run_all(self, slot: StrategySlot, at: int, positions: dict[str, float], loader: Any, trader: Any) -> None:
         """Call `run_all`."""
         run_all = slot.bindings.run_all
         assert run_all is not None
         arguments = (positions, loader, self.datetime_of(at), self._ordering.portfolio_value, trader)
-        self._drive(slot, "", "run_all", run_all, arguments, self._after_run_all)
+        self._drive(slot, "", "run_all", run_all, arguments)
 
     def filled(self, slot: StrategySlot, fill: Fill, tracked: TrackedOrder) -> None:
         """Call the original's callback for a fill: on every one if it declares `remaining_qty`, else on the last."""
@@ -125,33 +122,36 @@ class Caller:
         name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
         slot.book.owed = {"value": -fill.side.sign * value, "fee": -fee}
         arguments = (fill.symbol, float(price), float(quantity), more)
-        self._drive(slot, fill.symbol, name, callback.call, arguments, None)
+        self._drive(slot, fill.symbol, name, callback.call, arguments)
         if not slot.ticket:
             slot.book.owed = {}
 
     # --- results --------------------------------------------------------------------------------------------
 
-    def _after_run(self, slot: StrategySlot, symbol: str, result: Any) -> None:
-        try:
-            do, action = result
-            do = bool(do)  # raises for an array
-        except (TypeError, ValueError):
-            self._bad_action(slot, symbol, result, f"run must return (bool, dict), not {result!r:.100}")
-            return
-        if do:
-            self._order(slot, symbol, action)
-        elif says_reject(action):
-            self._rejected(slot, symbol)
+    def _returned(self, slot: StrategySlot, symbol: str, what: str, result: Any) -> None:
+        """Act on what a method returned; a callback's result means nothing."""
+        slot.failures = 0
+        if what == "run":
+            try:
+                do, action = result
+                do = bool(do)  # raises for an array
+            except (TypeError, ValueError):
+                self._bad_action(slot, symbol, result, f"run must return (bool, dict), not {result!r:.100}")
+                return
+            if do:
+                self._order(slot, symbol, action)
+            elif says_reject(action):
+                self._rejected(slot, symbol)
+        elif what == "run_all" and result is not None:
+            self._returned_all(slot, result)
 
-    def _after_run_all(self, slot: StrategySlot, symbol: str, result: Any) -> None:
-        if result is None:
-            return
+    def _returned_all(self, slot: StrategySlot, result: Any) -> None:
         if not isinstance(result, Mapping):
             self._bad_action(slot, "", result, f"run_all must return a dict of actions, not {type(result).__name__}")
             return
         for wanted, action in result.items():
-            if says_nothing(action):
-                continue
+            if action is None or action is False or (isinstance(action, Mapping) and not action):
+                continue  # the symbol is left as it is
             symbol = plain_text(wanted).upper()
             if says_reject(action):
                 self._rejected(slot, symbol)
@@ -177,13 +177,7 @@ class Caller:
     # --- driving ----------------------------------------------------------------------------------------------
 
     def _drive(
-        self,
-        slot: StrategySlot,
-        symbol: str,
-        what: str,
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        then: AfterCall | None,
+        self, slot: StrategySlot, symbol: str, what: str, call: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> None:
         """Make one call and act on its result: now, or when its answer comes if it really waits."""
         self._ordering.calling = slot
@@ -203,29 +197,25 @@ class Caller:
         if failure is not None:
             self._failed(slot, symbol, what, failure)
         elif waiting is None:
-            slot.failures = 0
-            if then is not None:
-                then(slot, symbol, result)
+            self._returned(slot, symbol, what, result)
         else:
             self._tickets += 1
             slot.ticket = self._tickets
-            self._then[slot.ticket] = (slot, symbol, what, then)
+            self._waiting[slot.ticket] = (slot, symbol, what)
             self._ordering.out.append(WaitingCall(slot.ticket, slot.number, symbol, waiting, result))
         if slot.book.notes.moved:
             self._ordering.protect_moved(slot)
 
     def answer(self, ticket: int, result: Any, error: BaseException | None) -> StrategySlot:
         """Take the answer of a call that waited; the slot may be called again."""
-        slot, symbol, what, then = self._then.pop(ticket)
+        slot, symbol, what = self._waiting.pop(ticket)
         slot.ticket, slot.book.owed = 0, {}
         if slot.stopped:
             return slot
         if error is not None:
             self._failed(slot, symbol, what, error)
         else:
-            slot.failures = 0
-            if then is not None:
-                then(slot, symbol, result)
+            self._returned(slot, symbol, what, result)
         self._ordering.protect_moved(slot)
         return slot
 

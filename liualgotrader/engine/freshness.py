@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.events import Bar, BarSource, Counts, FeedEvent, Quote, TradeTick
@@ -92,6 +93,15 @@ def newest_places(events: Sequence[FeedEvent], fresh: Sequence[int]) -> frozense
             makes_price = event.flags & _LAST if isinstance(event, TradeTick) else 0
             last[event.symbol, event.__class__, makes_price] = place
     return frozenset(last.values())
+
+
+def drained(batches: Sequence[Sequence[FeedEvent]], stale: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """Return, per batch, the places for which no strategy is called once we are behind: all but the newest fresh ones."""
+    events = [event for batch in batches for event in batch]
+    starts = [0, *accumulate(map(len, batches))]
+    old = {start + place for start, places in zip(starts, stale, strict=False) for place in places}
+    kept = newest_places(events, [place for place in range(len(events)) if place not in old])
+    return [frozenset(p for p in range(end - start) if start + p not in kept) for start, end in pairwise(starts)]
 
 
 def _grows_old(event: FeedEvent) -> bool:

@@ -27,6 +27,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.actions import described, plain_text, storable
+from liualgotrader.engine.book import Book
 from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.engine.slot import SHADOW, SIZE, StrategySlot, SymbolState
 from liualgotrader.strategies.context import OrderHandle, WantedOrder
@@ -163,6 +164,17 @@ class Ordering:
                 self.out.append(protect)
         notes.moved.clear()
 
+    def affordable(self, book: Book, symbol: str, price: float) -> int:
+        """Return how many whole shares an entry may have under the account's limits; see `Context.affordable`."""
+        equity, limits = self.equity, self.limits
+        if equity is None or equity <= 0 or price <= 0:
+            return 0
+        each = exact(price)
+        order = min(exact(limits.order_equity_fraction) * equity, exact(limits.order_dollars))
+        bound = abs(book.quantity(symbol)) + sum(o.remaining for o in book.open_orders(symbol))
+        position = exact(limits.position_equity_fraction) * equity - bound * each
+        return max(0, int(min(order, position) / each))
+
     def signal(
         self, slot: StrategySlot, symbol: str, action: dict[str, Any], outcome: str, client_id: str | None = None
     ) -> SignalRow:
@@ -228,17 +240,7 @@ class SlotOrders:
         return self._slot.book.notes.planned(symbol, "target_prices")
 
     def affordable(self, symbol: str, price: float) -> int:
-        return self._ours.run(self._affordable, symbol, price)
-
-    def _affordable(self, symbol: str, price: float) -> int:
-        equity, limits = self._ordering.equity, self._ordering.limits
-        if equity is None or equity <= 0 or price <= 0:
-            return 0
-        each = exact(price)
-        order = min(exact(limits.order_equity_fraction) * equity, exact(limits.order_dollars))
-        bound = abs(self.position(symbol)) + sum(o.remaining for o in self.open_orders(symbol))
-        position = exact(limits.position_equity_fraction) * equity - bound * each
-        return max(0, int(min(order, position) / each))
+        return self._ours.run(self._ordering.affordable, self._slot.book, symbol, price)
 
     def reference(self, symbol: str) -> float | None:
         state = self._symbols.get(symbol)

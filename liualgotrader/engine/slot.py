@@ -6,6 +6,7 @@ import logging
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from liualgotrader.common.bar_builder import BarBuilder
@@ -122,67 +123,52 @@ MakeFrame = Callable[[Bars], Callable[[bool], Any]]
 Acts = list[tuple["StrategySlot", Context, Callable[..., None]]]
 
 
+@dataclass(slots=True, eq=False, repr=False)  # slots are two per cent of what an event costs
 class SymbolState:
     """One symbol's bars, newest prices, and the strategies to call for each kind of event; `wire` replaces the lists."""
 
-    __slots__ = (  # two per cent of what an event costs
-        "bars",
-        "deadline_of",
-        "frame",
-        "gapped",
-        "halted",
-        "imbalance",
-        "joined_at",
-        "last_at",
-        "last_price",
-        "live",
-        "on_bar",
-        "on_minute_run",
-        "on_quote",
-        "on_quote_run",
-        "on_second",
-        "on_second_run",
-        "on_trade",
-        "on_trade_run",
-        "quote",
-        "seam",
-        "second",
-        "shortable",
-        "symbol",
-        "targets",
-        "view",
-        "wants_seconds",
-        "wants_voi",
-    )
+    symbol: str
+    session_starts: InitVar[Sequence[int]]
+    make_frame: InitVar[MakeFrame]
+    shortable: bool = True
+    bars: Bars = field(init=False)
+    view: BarsView = field(init=False)
+    frame: Callable[[bool], Any] = field(init=False)
+    live: bool = False  # history is loaded
+    gapped: bool = False  # the stream was cut, and what it left out is being loaded
+    joined_at: int = NEVER  # when history was joined to the stream
+    seam: int = 0  # the newest bar of that history, until the minute after has been looked at
+    targets: set[int] = field(default_factory=set)  # slots that it was picked for
+    last_price: float = 0.0
+    last_at: int = 0
+    quote: Quote | None = None
+    halted: bool = False
+    second: BarBuilder | None = None
+    imbalance: Imbalance = field(default_factory=Imbalance)
+    deadline_of: BarBuilder | None = None  # the minute whose timer is set
+    on_bar: Acts = field(init=False)
+    on_second: Acts = field(init=False)
+    on_quote: Acts = field(init=False)
+    on_trade: Acts = field(init=False)
+    on_minute_run: list[StrategySlot] = field(init=False)
+    on_second_run: list[StrategySlot] = field(init=False)
+    on_trade_run: list[StrategySlot] = field(init=False)
+    on_quote_run: list[StrategySlot] = field(init=False)
+    wants_seconds: bool = False
+    wants_voi: bool = False
 
-    def __init__(
-        self, symbol: str, session_starts: Sequence[int], make_frame: MakeFrame, *, shortable: bool = True
-    ) -> None:
-        self.symbol = symbol
-        self.bars = Bars(symbol, session_starts)
+    def __post_init__(self, session_starts: Sequence[int], make_frame: MakeFrame) -> None:
+        self.bars = Bars(self.symbol, session_starts)
         self.view = BarsView(self.bars)
         self.frame = make_frame(self.bars)
-        self.live = False  # history is loaded
-        self.gapped = False  # the stream was cut, and what it left out is being loaded
-        self.joined_at = NEVER  # when history was joined to the stream
-        self.seam = 0  # the newest bar of that history, until the minute after has been looked at
-        self.targets: set[int] = set()  # slots that it was picked for
-        self.last_price = 0.0
-        self.last_at = 0
-        self.quote: Quote | None = None
-        self.halted = False
-        self.shortable = shortable
-        self.second: BarBuilder | None = None
-        self.imbalance = Imbalance()
-        self.deadline_of: BarBuilder | None = None  # the minute whose timer is set
         self.wire((), frozenset())
 
     def wire(self, slots: Sequence[StrategySlot], events: frozenset[str]) -> None:
         """Set the strategies to call; `slots` are those that may be called for this symbol now."""
-        self.on_bar: Acts = _acts(self, slots, "on_bar")
-        self.on_second: Acts = _acts(self, slots, "on_second")
-        self.on_quote: Acts = _acts(self, slots, "on_quote")
-        self.on_trade: Acts = _acts(self, slots, "on_trade")
+        self.on_bar = _acts(self, slots, "on_bar")
+        self.on_second = _acts(self, slots, "on_second")
+        self.on_quote = _acts(self, slots, "on_quote")
+        self.on_trade = _acts(self, slots, "on_trade")
         runs = [slot for slot in slots if slot.bindings.run is not None]
         self.on_minute_run = runs if "minute" in events else []
         self.on_second_run = runs if "second" in events else []

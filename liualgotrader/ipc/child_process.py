@@ -31,8 +31,7 @@ from liualgotrader.common.errors import LiuError
 from liualgotrader.common.session_plan import SessionPlan, read_plan
 from liualgotrader.common.tlog import log_to_file, say
 from liualgotrader.ipc.links import LinkReader, LinkWriter, Reader, Writer
-from liualgotrader.ipc.market_clock import PageClock
-from liualgotrader.ipc.process_status import ProcessStatus
+from liualgotrader.ipc.process_status import PageClock, ProcessStatus
 from liualgotrader.ipc.queue_link import QueueReader, QueueWriter
 from liualgotrader.ipc.session_page import SessionPage
 
@@ -143,8 +142,15 @@ def run_child(name: str, run_dir: str, control: Connection, body: Body, queues: 
     with a traceback for a bug, also for one in a callback or a task of the loop. The process ends when the supervisor
     says so, and a few seconds after that died, whatever it does.
     """
+
+    def end_with_parent() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            wait([parent.sentinel])
+            block(_ORPHAN_SECONDS)
+            os._exit(1)
+
     leave_signals_to_supervisor()
-    threading.Thread(target=_end_with_parent, daemon=True, name="orphan").start()
+    threading.Thread(target=end_with_parent, daemon=True, name="orphan").start()
     plan = read_plan(Path(run_dir))
     log_to_file(Path(plan.log_dir), name, debug=plan.debug)
     page = SessionPage(plan.page_path)
@@ -194,15 +200,6 @@ async def _until_done_or_broken(body: Coroutine[Any, Any, None]) -> None:
     finally:
         loop.set_exception_handler(None)
         broken.cancel()
-
-
-def _end_with_parent() -> None:
-    """End this process a few seconds after the one that started it, even if its loop is stuck."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        block(_ORPHAN_SECONDS)
-        os._exit(1)
 
 
 def _without_surrogates(value: Any) -> Any:

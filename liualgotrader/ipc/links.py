@@ -219,25 +219,18 @@ class LinkReader(Reader):
         if not message:  # the writer is gone
             self._drop_writer()
             return False
-        if not self._greeted:
-            self._greet(message)
+        if self._greeted:
+            self._pending += 1
+            (self._on_message or self._early.append)(message)
             return True
-        self._pending += 1
-        if self._on_message is None:
-            self._early.append(message)
-        else:
-            self._on_message(message)
-        return True
-
-    def _greet(self, message: bytes) -> None:
-        """Begin to count where this writer counts: what was lost on its way here counts as handled."""
         mark, sent = _HELLO.unpack(message) if len(message) == _HELLO.size else (b"", 0)
-        if mark != _MARK:
+        if mark == _MARK:
+            self._greeted = True  # we count where this writer counts: what was lost on its way here counts as handled
+            self._page.set_handled(self._link, sent - self._pending)
+            self._done()
+        else:
             self._drop_writer()
-            return
-        self._greeted = True
-        self._page.set_handled(self._link, sent - self._pending)
-        self._done()
+        return True
 
     def _drop_writer(self) -> None:
         if self._writer is not None:

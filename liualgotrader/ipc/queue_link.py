@@ -92,7 +92,7 @@ class QueueWriter(Writer):
             self._put(payload, block=False)
         except queue.Full:
             if self._loop is not None and self._room_check is None and not self._closed:
-                self._room_check = self._loop.call_later(RECONNECT_SECONDS, self._send_again)
+                self._room_check = self._loop.call_later(RECONNECT_SECONDS, self._has_room)
             return False
         return True
 
@@ -122,8 +122,8 @@ class QueueWriter(Writer):
             self._page.set_sent(self._link, sent)
             raise
 
-    def _send_again(self) -> None:
-        """A queue cannot say when there is room, so the sender tries again."""
+    def _has_room(self) -> None:
+        """Have the sender try again: a queue cannot say when there is room."""
         self._room_check = None
         for act in self._room_acts:
             act()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import mmap
-from array import array
 from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
@@ -182,9 +181,9 @@ class SessionPage:
         """Return the cells of all processes and links: while two are equal, no work has moved."""
         return self._cells[self._first_process : self._end].tobytes()
 
-    def work(self) -> bytes:
+    def work(self) -> list[int]:
         """Return the cells of all processes and links but the beats: while two are equal, no process has got on."""
-        return array("q", self._without_beats(self._cells[self._first_process : self._end].tolist())).tobytes()
+        return self._without_beats(self._cells[self._first_process : self._end].tolist())
 
     def _without_beats(self, cells: Sequence[int]) -> list[int]:
         found = list(cells)

@@ -141,7 +141,8 @@ class Following:
         self._known = {pick.symbol for pick in picks}
         self._gone = frozenset(self._unpicked.symbols)
         for symbol in sorted(self._unpicked.symbols):
-            self._router.repeat_let_go(symbol, now)
+            for outbox in self._router.outboxes:
+                outbox.let_go(symbol, now)
         await self.follow(picks)
         self.picked_again(Pick(p.symbol, now, p.scanner, p.strategy) for p in picks)
 

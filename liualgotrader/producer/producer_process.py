@@ -15,7 +15,6 @@ from liualgotrader.common.clock import MILLISECOND, machine_now
 from liualgotrader.common.events import Bar, MarketEvent, Needs
 from liualgotrader.common.ports import Store
 from liualgotrader.common.tlog import say, warn
-from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.streaming_base import LineTimings, OnEvents, StreamHooks, StreamingAPI, event_types
 from liualgotrader.ipc.batch_codec import decode_needs, decode_picks
 from liualgotrader.ipc.child_process import Child
@@ -45,7 +44,13 @@ class Producer:
         plan = child.plan
         self._child, self._plan, self._dependencies = child, plan, dependencies
         tradeplan = self._tradeplan = plan.tradeplan
-        self._events = event_types(_event_words(tradeplan, homes=any(slot.run_all for slot in plan.slots)))
+        words = [
+            *tradeplan.events,
+            *(word for table in tradeplan.strategies.values() for word in table.get("events", ())),
+        ]
+        if any(slot.run_all for slot in plan.slots):
+            words.append("minute")  # their homes get samples of the ticks, of which no true minute can be built
+        self._events = event_types(dict.fromkeys(words))
         self._tick_homes = [name for name, table in tradeplan.strategies.items() if table.get("events")]
         epoch = machine_now()
         self._outboxes = [EventOutbox(epoch) for _ in range(plan.consumers)]
@@ -68,7 +73,7 @@ class Producer:
 
     async def run(self) -> None:
         """Produce until the supervisor says stop."""
-        child, plan = self._child, self._plan
+        child, plan, hours = self._child, self._plan, self._plan.hours
         store = await retrying(self._dependencies.open_store, child.clock, child.notice)
         try:
             unpicked = Unpicked(Path(plan.journal_dir))
@@ -79,7 +84,8 @@ class Producer:
                 connecting=self._connecting,
                 lost=self._hold.begin,
                 notice=child.notice,
-                data_expected=self._market_is_open,
+                # Sessions that bypass the schedule run on days without any market data.
+                data_expected=lambda: not hours.bypass and hours.opens_at <= child.clock.now() < hours.closes_at,
                 headers={"X-LIU-Process": child.name} if plan.endpoints.loopback else {},
                 timings=LineTimings(mute_seconds=plan.timings.feed_mute_seconds),
             )
@@ -116,11 +122,15 @@ class Producer:
     async def _live(self, assignment: Assignment) -> None:
         child = self._child
         loop = asyncio.get_running_loop()
+
+        def queue(index: int, payload: bytes) -> None:
+            self._needs.put_nowait((index, payload))
+
         picks = child.reader("picks")
         needs = [child.reader(f"needs-{i}") for i in range(self._plan.consumers)]
         picks.attach(loop, self._picks.put_nowait)
         for index, reader in enumerate(needs):
-            reader.attach(loop, partial(self._queue_needs, index))
+            reader.attach(loop, partial(queue, index))
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._stream.run()),
             asyncio.ensure_future(self._take_picks(picks, assignment)),
@@ -199,11 +209,6 @@ class Producer:
         self._frames = 0
         self._child.status.feed_handled(0)
 
-    def _market_is_open(self) -> bool:
-        """Whether market data is to be expected; sessions that bypass the schedule run on days without any."""
-        hours = self._plan.hours
-        return not hours.bypass and hours.opens_at <= self._child.clock.now() < hours.closes_at
-
     def _heard_until(self) -> int:
         """Return the instant of the newest market data, ns UTC, 0 if none has come yet."""
         newest = self._newest
@@ -234,9 +239,6 @@ class Producer:
             self._following.picked_again(picks)
             self._taken.append(reader)
             self._flush_soon()
-
-    def _queue_needs(self, index: int, payload: bytes) -> None:
-        self._needs.put_nowait((index, payload))
 
     async def _take_needs(self, readers: Sequence[Reader], assignment: Assignment) -> None:
         """Take what consumers need, without waiting for the database: positions are concerned."""
@@ -274,12 +276,3 @@ class Producer:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(ended)
-
-
-def _event_words(tradeplan: TradePlan, *, homes: bool) -> list[str]:
-    """Return what the session subscribes to: the plan's `events`, those of single strategies, and minutes for homes.
-
-    The home of a `run_all` strategy gets samples of the ticks, of which no true minute can be built.
-    """
-    extra = [word for table in tradeplan.strategies.values() for word in table.get("events", ())]
-    return list(dict.fromkeys([*tradeplan.events, *extra, *(["minute"] if homes else [])]))

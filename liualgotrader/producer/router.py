@@ -64,27 +64,22 @@ class Sampler:
 
     def __init__(self, append: Callable[[FeedEvent], None]) -> None:
         self._append = append
-        self._newest: dict[tuple[type[MarketEvent], str, int], MarketEvent] = {}
+        self.newest: dict[tuple[type[MarketEvent], str, int], MarketEvent] = {}  # since the last sample
 
     def take(self, event: MarketEvent | Gap) -> None:
         """Take one event of a symbol that the home needs."""
         if isinstance(event, Quote | TradeTick):
             key = (type(event), event.symbol, event.flags & _LAST if isinstance(event, TradeTick) else 0)
-            self._newest.pop(key, None)  # so that a sample keeps the order of arrival
-            self._newest[key] = event
+            self.newest.pop(key, None)  # so that a sample keeps the order of arrival
+            self.newest[key] = event
         else:
             self._append(event)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has changed since the last sample."""
-        return not self._newest
-
     def sample(self) -> None:
         """Hand on what changed since the last sample."""
-        for event in self._newest.values():
+        for event in self.newest.values():
             self._append(event)
-        self._newest.clear()
+        self.newest.clear()
 
 
 def next_sample(now: int) -> int:
@@ -130,7 +125,7 @@ class Router:
     @property
     def samples_wait(self) -> bool:
         """Whether a home is to be given newest prices at the next sample."""
-        return not all(sampler.is_empty for sampler in self._samplers)
+        return any(sampler.newest for sampler in self._samplers)
 
     # --- picks ----------------------------------------------------------------------------------------
 
@@ -177,11 +172,6 @@ class Router:
         for consumer in sorted(self._holders.pop(symbol, ())):
             self.outboxes[consumer].let_go(symbol, at)
         return True
-
-    def repeat_let_go(self, symbol: str, at: int) -> None:
-        """Say to every consumer that a producer before this one let the symbol go."""
-        for outbox in self.outboxes:
-            outbox.let_go(symbol, at)
 
     # --- what consumers say -------------------------------------------------------------------------------
 

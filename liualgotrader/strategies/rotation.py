@@ -61,7 +61,12 @@ class Rotation(Strategy):
         fee_sell_percentage: float = 0.0,
     ) -> Actions:
         """Return the orders of this period: exits always, a new ranking every `every_minutes`."""
-        closes = {symbol: self._closes(symbol) for symbol in symbols_position}
+        closes: dict[
+            str, list[float]
+        ] = {}  # `lookback` closes and the price now, oldest first; fewer if there are fewer
+        for symbol in symbols_position:
+            known = minute_history[symbol]["close"].values if symbol in minute_history else None
+            closes[symbol] = [] if known is None else known[-self.lookback - 1 :].tolist()
         actions = self._exits(symbols_position, closes)
         stretch = (instant(now) - self.opens_at) // (self.every_minutes * MINUTE)
         full = {symbol: series for symbol, series in closes.items() if len(series) > self.lookback}
@@ -69,13 +74,6 @@ class Rotation(Strategy):
             self._rotated = stretch
             self._rotate(actions, symbols_position, full, portfolio_value)
         return actions
-
-    def _closes(self, symbol: str) -> list[float]:
-        """Return the newest prices, oldest first: `lookback` closes and the price now, fewer if there are fewer."""
-        if symbol not in minute_history:
-            return []
-        closes: list[float] = minute_history[symbol]["close"].values[-self.lookback - 1 :].tolist()
-        return closes
 
     def _exits(self, positions: dict[str, float], closes: dict[str, list[float]]) -> Actions:
         actions: Actions = {}
@@ -98,21 +96,20 @@ class Rotation(Strategy):
         for symbol, quantity in positions.items():
             if quantity > 0 and symbol in full and symbol not in ranked and symbol not in open_orders:
                 actions.setdefault(symbol, sale(quantity, f"no longer among the strongest {self.hold}"))
+        cost_fraction = self.invest_fraction / self.hold
         for rank, symbol in enumerate(ranked):
             if not positions[symbol] and symbol not in open_orders:
                 buy_indicators[symbol] = {"gain": round(gains[symbol], 5), "rank": rank}
-                self._enter(actions, symbol, full[symbol][-1], value)
-
-    def _enter(self, actions: Actions, symbol: str, price: float, value: float) -> None:
-        limit = round(price * (1 + ENTRY_ALLOWANCE), 2)
-        stop = round(price * (1 - self.stop_percent / 100), 2)
-        cost_fraction = self.invest_fraction / self.hold
-        shares = shares_at_risk(value, limit, stop, risk_fraction=self.risk_fraction, cost_fraction=cost_fraction)
-        if shares and 0 < stop < price:
-            stop_prices[symbol] = stop
-            target_prices[symbol] = round(price * (1 + self.target_percent / 100), 2)
-            order = {"side": "buy", "qty": shares, "type": "limit", "limit_price": limit}
-            actions[symbol] = {**order, "reason": f"among the strongest {self.hold}"}
+                price = full[symbol][-1]
+                limit, stop = round(price * (1 + ENTRY_ALLOWANCE), 2), round(price * (1 - self.stop_percent / 100), 2)
+                shares = shares_at_risk(
+                    value, limit, stop, risk_fraction=self.risk_fraction, cost_fraction=cost_fraction
+                )
+                if shares and 0 < stop < price:
+                    stop_prices[symbol] = stop
+                    target_prices[symbol] = round(price * (1 + self.target_percent / 100), 2)
+                    order = {"side": "buy", "qty": shares, "type": "limit", "limit_price": limit}
+                    actions[symbol] = {**order, "reason": f"among the strongest {self.hold}"}
 
 
 def sale(quantity: float, reason: str) -> dict[str, Any]:

@@ -47,7 +47,12 @@ class VwapReversion(Strategy):
 
     def on_bar(self, ctx: Context, bar: Bar) -> None:
         """Follow the average price; leave at target, stop or time, or enter on a stretched price that turns."""
-        vwap = self._average_price(ctx)
+        vwap: SessionVwap = ctx.state.setdefault("vwap", SessionVwap())
+        bars = ctx.bars  # all up to the newest one count, also those that called no strategy
+        first = bars.opened_at.searchsorted(ctx.state.get("since", self.opens_at))
+        for price, volume in zip(bars.average[first:].tolist(), bars.volume[first:].tolist(), strict=True):
+            vwap.update(price, volume)
+        ctx.state["since"] = max(self.opens_at, int(bars.opened_at[-1]) + 1)
         if ctx.open_orders:
             return
         if ctx.position:
@@ -92,14 +97,3 @@ class VwapReversion(Strategy):
             ctx.close(reason="target")
         elif ctx.now - buy_time[ctx.symbol] >= self.longest:
             ctx.close(reason="time")
-
-    def _average_price(self, ctx: Context) -> SessionVwap:
-        """Return the session's VWAP up to the newest bar, including bars that called no strategy."""
-        vwap: SessionVwap = ctx.state.setdefault("vwap", SessionVwap())
-        bars = ctx.bars
-        first = bars.opened_at.searchsorted(ctx.state.get("since", self.opens_at))
-        averages, volumes = bars.average[first:].tolist(), bars.volume[first:].tolist()
-        for price, volume in zip(averages, volumes, strict=True):
-            vwap.update(price, volume)
-        ctx.state["since"] = max(self.opens_at, int(bars.opened_at[-1]) + 1)
-        return vwap

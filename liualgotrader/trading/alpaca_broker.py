@@ -229,9 +229,9 @@ class AlpacaBroker:
             try:
                 return self._client()._request(method, path, question)
             except APIError as e:
-                refusal = _sorted_error(e, about)
-                if not isinstance(refusal, BrokerRefused) or refusal.status != _BUSY:
-                    raise refusal from e
+                failure = wire.broker_failure(e, about)
+                if not isinstance(failure, BrokerRefused) or failure.status != _BUSY:
+                    raise failure from e
             except (RequestException, ValueError, RecursionError) as e:  # the last two: no JSON, or too deep
                 raise BrokerUnreachable(f"{about}: no answer from Alpaca ({type(e).__name__})") from e
             block(_BUSY_WAIT_SECONDS)
@@ -248,17 +248,6 @@ class AlpacaBroker:
             client._retry = 0  # it would repeat a POST after 429 and 504, three times, sleeping three seconds
             guard(client._session, url, timeout_seconds=self._timeout)
         return client
-
-
-def _sorted_error(error: Any, about: str) -> BrokerRefused | BrokerUnreachable:
-    """Return whether the broker refused or it is not known. The client's `.code` fails on bodies without one."""
-    status = int(getattr(error, "status_code", 0) or 0)
-    code, message = 0, str(error)
-    with suppress(Exception):
-        code, message = int(error.code), str(error.message)
-    if status == 408 or status >= 500 or not status:
-        return BrokerUnreachable(f"{about}: Alpaca answered {status}; it may have been carried out")
-    return BrokerRefused(f"{message.strip()[:300] or 'no reason given'}", status=status, code=code)
 
 
 class _UpdatesThread:

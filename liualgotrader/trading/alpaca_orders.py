@@ -10,7 +10,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from liualgotrader.common.errors import BadData, UnusableRows
+from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable, UnusableRows
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -269,6 +269,17 @@ def rows_of(answer: object, what: str) -> list[Any]:
     if not isinstance(answer, list):
         raise BadData(f"Alpaca answered something else where a list of {what} was asked for")
     return answer
+
+
+def broker_failure(error: Any, about: str) -> BrokerRefused | BrokerUnreachable:
+    """Return an error of the client's as a refusal, or as an answer that leaves open whether the broker acted."""
+    status = int(getattr(error, "status_code", 0) or 0)
+    if status == 408 or status >= 500 or not status:
+        return BrokerUnreachable(f"{about}: Alpaca answered {status}; it may have been carried out")
+    code, message = 0, str(error)
+    with suppress(Exception):  # the client's `.code` fails on bodies without one
+        code, message = int(error.code), str(error.message)
+    return BrokerRefused(message.strip()[:300] or "no reason given", status=status, code=code)
 
 
 class RowReader:

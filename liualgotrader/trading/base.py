@@ -16,10 +16,8 @@ from liualgotrader.common.session_plan import Hours
 
 
 class Account(Protocol):
-    """What the consumer knows of the account and of the calling strategy's book."""
+    """What the consumer knows of the calling strategy's book and of what the broker lends."""
 
-    @property
-    def equity(self) -> Decimal | None: ...
     def position(self, symbol: str) -> Decimal: ...
     def shortable(self, symbol: str) -> bool: ...
 

@@ -13,8 +13,7 @@ import msgspec
 import pytest
 
 from liualgotrader.common.clock import MILLISECOND, SECOND, WallClock
-from liualgotrader.ipc.market_clock import PageClock
-from liualgotrader.ipc.process_status import ProcessStatus
+from liualgotrader.ipc.process_status import PageClock, ProcessStatus
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from liualgotrader.simulator.market_server import RunningMarket, serve
 from liualgotrader.simulator.subscriptions import ApiKeys

@@ -15,7 +15,7 @@ from liualgotrader.common.control import Notice, ProcessReport, StopCommand
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tradeplan import Limits, TradePlan
 from liualgotrader.ipc.child_process import Child
-from liualgotrader.ipc.market_clock import PageClock
+from liualgotrader.ipc.process_status import PageClock
 from liualgotrader.ipc.session_page import SessionPage
 
 NOWHERE = Endpoints("http://127.0.0.1:1", "http://127.0.0.1:1", "ws://127.0.0.1:1", "ws://127.0.0.1:1", loopback=True)

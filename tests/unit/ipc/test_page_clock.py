@@ -12,8 +12,7 @@ import pytest
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock, machine_now
 from liualgotrader.ipc.address import forget_address, hold_socket, wake_socket
-from liualgotrader.ipc.market_clock import PageClock
-from liualgotrader.ipc.process_status import ProcessStatus
+from liualgotrader.ipc.process_status import PageClock, ProcessStatus
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
 from tests.fakes.session import HostedChild, make_plan
 

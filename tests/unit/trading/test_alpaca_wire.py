@@ -14,7 +14,6 @@ from liualgotrader.common.clock import SECOND, nanoseconds, rfc3339
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, ReplaceIntent, Side
 from liualgotrader.trading import alpaca_orders as wire
-from liualgotrader.trading.alpaca_broker import _sorted_error
 
 ORDER: dict[str, Any] = {
     "id": "61e69015-8549-4bfd-b9c3-01e75843f47d",
@@ -156,12 +155,12 @@ def test_a_text_that_is_no_instant_is_refused(text: str) -> None:
 @pytest.mark.parametrize("status", [0, 408, 500, 502, 503, 504, 520, 522, 524, 599])
 def test_what_a_proxy_answers_is_no_answer_of_the_brokers(status: int) -> None:
     error = SimpleNamespace(status_code=status)
-    assert isinstance(_sorted_error(error, "liu-0-1-1"), BrokerUnreachable)
+    assert isinstance(wire.broker_failure(error, "liu-0-1-1"), BrokerUnreachable)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422, 429])
 def test_a_no_of_the_brokers_is_one(status: int) -> None:
-    assert isinstance(_sorted_error(SimpleNamespace(status_code=status), "liu-0-1-1"), BrokerRefused)
+    assert isinstance(wire.broker_failure(SimpleNamespace(status_code=status), "liu-0-1-1"), BrokerRefused)
 
 
 ACCOUNT: dict[str, Any] = {
