@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
+def replace_file(path: Path, data: bytes | memoryview, *, durable: bool = False) -> None:
     """Put `data` in place of a file that only its owner can read; a reader finds the old contents or the new.
 
     With `durable` it survives the loss of the whole machine: it is on disk when this returns.

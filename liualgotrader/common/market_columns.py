@@ -107,10 +107,14 @@ def take(columns: Columns, rows: slice | NDArray[Any]) -> Columns:
     return made
 
 
+def times_of(columns: QuoteColumns | TradeColumns | BarColumns) -> Ints:
+    """Return the times of the rows; a bar's is `opened_at`."""
+    return columns.opened_at if isinstance(columns, BarColumns) else columns.at
+
+
 def between(columns: Columns, start: int, end: int) -> Columns:
-    """Return the rows with start <= time < end, without copying; a bar's time is `opened_at`."""
-    times = columns.opened_at if isinstance(columns, BarColumns) else columns.at
-    first, last = np.searchsorted(times, [start, end]).tolist()
+    """Return the rows with start <= time < end, without copying."""
+    first, last = np.searchsorted(times_of(columns), [start, end]).tolist()
     return take(columns, slice(first, last))
 
 

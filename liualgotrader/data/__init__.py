@@ -1,1 +1,1 @@
-"""Market data from the vendors: requests and frames in, bars and events out."""
+"""Market data from vendors, kept in the store: requests, frames, files in, bars, events out."""
