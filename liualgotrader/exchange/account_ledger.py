@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Container, Mapping
 from decimal import Decimal
-from typing import NamedTuple
 
 import msgspec
 
@@ -150,7 +149,7 @@ def is_above(equity: int, dollars: Decimal) -> bool:
     return equity >= int(dollars * VALUE_UNITS)
 
 
-class Reservation(NamedTuple):
+class Reservation(msgspec.Struct, frozen=True, gc=False):
     """What one open order reserves."""
 
     symbol: str

@@ -42,7 +42,7 @@ class AdmissionChecks:
         """Return what the order is; what `instead_of`, the order it would replace, reserves does not count."""
         if account.ledger.settings.suspend_trade:
             raise Refusal.forbidden("account is not authorized to trade")
-        if terms.is_fractional and not account.ledger.settings.fractional_trading:
+        if not account.ledger.settings.fractional_trading and terms.is_fractional:
             raise Refusal.forbidden("account is not allowed to trade fractional shares")
         self._check_market(terms)
         opening = self._check_side(account, terms, instead_of)
@@ -64,7 +64,8 @@ class AdmissionChecks:
         return Admission(opening, per_share, collar)
 
     def _check_market(self, terms: OrderTerms) -> None:
-        current = self._venue.current_price(terms.symbol)
+        is_simple = terms.order_class == "simple"
+        current = self._venue.current_price(terms.symbol) if terms.stop is not None or not is_simple else None
         if terms.stop is not None and current is not None and terms.sign * (terms.stop - current) <= 0:
             than = "less" if terms.sign < 0 else "greater"
             raise Refusal.invalid(
@@ -72,7 +73,7 @@ class AdmissionChecks:
                 market_price=price(current),
                 stop_price=price(terms.stop),
             )
-        if terms.order_class != "simple":
+        if not is_simple:
             self._check_exits(terms, current)
         now, session = self._venue.now, self._venue.session
         evening = session.closes_at + 3 * HOUR
@@ -165,8 +166,7 @@ class AdmissionChecks:
         if terms.order_class != "simple" or terms.type == "trailing_stop":
             return
         best = account.reservations.best_reach(terms.symbol, -terms.sign)
-        worst = reach(terms.type, terms.sign, terms.limit)
-        if best is None or terms.sign * (worst - best) < 0:
+        if best is None or terms.sign * ((worst := reach(terms.type, terms.sign, terms.limit)) - best) < 0:
             return
         for order in account.open.values():  # find the order to name
             theirs = reach_of(order)
@@ -212,8 +212,10 @@ class AdmissionChecks:
     ) -> None:
         venue = self._venue
         cost = terms.notional if terms.notional is not None else (terms.quantity or 0) * per_share
-        if terms.is_fractional and cost < VALUE_UNITS:
+        if cost < VALUE_UNITS and terms.is_fractional:
             raise Refusal.forbidden("cost basis must be >= minimal amount of order 1")
+        if instead_of is None and _cash_suffices(venue, account, cost):
+            return
         figures = venue.valuation(account.ledger)
         multiplier = venue.multiplier(account.ledger, figures.equity)
         weight = multiplier if terms.symbol in venue.unmarginable else 1
@@ -227,6 +229,16 @@ class AdmissionChecks:
                 cost_basis=dollars(cost),
                 symbol=terms.symbol,
             )
+
+
+def _cash_suffices(venue: ExchangeVenue, account: TradedAccount, cost: int) -> bool:
+    """Whether cash alone pays for an order, whatever the positions are worth: then they need not be valued.
+
+    Without short positions the buying power is at least the cash less what orders reserve, times the multiplier, and
+    the gross value at most the equity.
+    """
+    free = account.ledger.cash - account.reservations.value(1)
+    return not account.shorts and venue.rules.maximum_gross >= 1 and cost <= free
 
 
 def collar_of(terms: OrderTerms | ExchangeOrder) -> int | None:

@@ -120,7 +120,7 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
 
     def accepts(self, at_price: int) -> bool:
         """Whether it may trade at a price."""
-        limit = self.match_limit
+        limit = self.limit if self.limit is not None else self.collar
         return limit is None or self.sign * (limit - at_price) >= 0
 
     def wanted(self, at_price: int, *, spent: int = 0, spent_value: int = 0) -> int:
@@ -132,7 +132,8 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
 
     def lot(self, quantity: int) -> int:
         """Return as much of a quantity as the order can take: whole shares, if it is for whole shares."""
-        return quantity - quantity % SHARE if self.is_whole else quantity
+        part = quantity % SHARE
+        return quantity - part if part and self.is_whole else quantity
 
     def leaves(self) -> int:
         """Return the shares that are left; of an order by value, at its check price."""
@@ -193,7 +194,7 @@ def stop_of_trail(order: ExchangeOrder) -> int | None:
 
 def view(order: ExchangeOrder, legs: tuple[OrderView, ...] = ()) -> OrderView:
     """Return the order as its owner sees it."""
-    side, limit, stop = order.side, order.limit, order.stop
+    side, limit, stop = Side.BUY if order.sign > 0 else Side.SELL, order.limit, order.stop
     intent = f"{side}_to_{'open' if order.opening else 'close'}"
     return OrderView(
         id=order.id,

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
-from typing import NamedTuple
+
+import msgspec
 
 from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.market import MarketBook
@@ -26,7 +27,7 @@ from liualgotrader.exchange.rules import FillProfile, Rules
 from liualgotrader.exchange.units import step_of
 
 
-class Offer(NamedTuple):
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """So many shares can trade at this price now."""
 
     price: int
@@ -65,10 +66,14 @@ class Strict(FillModel):
 
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return the displayed part, and the walked part where impact is set."""
-        price, displayed, taken = market.far(order.sign), *market.far_size(order.sign)
-        if not order.accepts(price):
+        side = 1 if order.sign > 0 else 0
+        price, displayed, taken = market.touch[side], market.shown[side], market.taken[side]
+        wanted = order.wanted(price) if order.accepts(price) else 0
+        if not wanted:
             return ()
-        shown = order.lot(min(order.wanted(price), max(displayed - taken, 0)))
+        shown = order.lot(min(wanted, max(displayed - taken, 0)))
+        if shown == wanted:
+            return (Offer(price, shown),)
         offers = [Offer(price, shown)] if shown else []
         rest = order.wanted(price, spent=shown, spent_value=shown * price)
         if self._impact is not None and displayed and rest:

@@ -6,9 +6,11 @@ All state changes before the first update of a step is emitted.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import Activity, Execution
+from liualgotrader.exchange.fees import NoFees
 from liualgotrader.exchange.fills import Offer
 from liualgotrader.exchange.units import CENT_VALUE, dollars, price, shares
 from liualgotrader.exchange.venue import ExchangeVenue, activity_id
@@ -25,17 +27,25 @@ class Lifecycle:
 
     def execute(self, order: ExchangeOrder, offer: Offer, *, synthetic: bool = False) -> None:
         """Book an execution: order, position, cash, siblings, activity; then emit the updates."""
-        venue, (at_price, quantity) = self._venue, offer
-        ledger = venue.accounts[order.account_id].ledger
+        venue, at_price, quantity = self._venue, offer.price, offer.quantity
+        account = venue.accounts[order.account_id]
+        ledger = account.ledger
         done = order.wanted(at_price, spent=quantity, spent_value=quantity * at_price) == 0
         if done and (sibling := venue.orders.get(order.sibling_id or "")):
             self.refuse_replacement(sibling)
         order.filled += quantity
         order.filled_value += quantity * at_price
-        total = venue.rules.fees.total(order.side, shares(order.filled), dollars(order.filled_value), venue.session.day)
-        fee = max(int(total * 100) * CENT_VALUE - order.fee, 0)  # rates may have fallen since the order began
+        side, filled, fees = order.side, shares(order.filled), venue.rules.fees
+        fee = 0
+        if not isinstance(fees, NoFees):
+            total = fees.total(side, filled, dollars(order.filled_value), venue.session.day)
+            fee = max(int(total * 100) * CENT_VALUE - order.fee, 0)  # rates may have fallen since the order began
         order.fee += fee
         position = ledger.book(order.symbol, order.sign * quantity, at_price, fee, venue.session_number)
+        if position < 0:
+            account.shorts.add(order.symbol)
+        else:
+            account.shorts.discard(order.symbol)
         order.executions += 1
         if done:
             order.become("filled", venue.now)
@@ -49,12 +59,12 @@ class Lifecycle:
             order_id=order.id,
             client_order_id=order.client_order_id,
             symbol=order.symbol,
-            side=order.side,
+            side=side,
             quantity=shares(quantity),
             price=price(at_price),
             fee=dollars(fee),
             at=venue.now,
-            cumulative_quantity=shares(order.filled),
+            cumulative_quantity=filled,
             leaves_quantity=shares(0 if done else order.wanted(at_price)),
             position_quantity=shares(position),
             order_status="filled" if done else "partially_filled",
@@ -62,7 +72,8 @@ class Lifecycle:
         )
         event = "fill" if done else "partial_fill"
         ledger.activities.append(Activity.of(execution, event, activity_id(venue.now, execution.execution_id)))
-        changed = self._exits_after(order, quantity, done=done)
+        has_exits = order.sibling_id is not None or order.role == "entry"
+        changed = self._exits_after(order, quantity, done=done) if has_exits else ()
         if not done:  # else it has been recounted when it stopped working
             venue.recount(order)
         for _, other in changed:
@@ -73,7 +84,7 @@ class Lifecycle:
 
     # --- exits
 
-    def _exits_after(self, order: ExchangeOrder, quantity: int, *, done: bool) -> list[tuple[str, ExchangeOrder]]:
+    def _exits_after(self, order: ExchangeOrder, quantity: int, *, done: bool) -> Sequence[tuple[str, ExchangeOrder]]:
         """Shrink or cancel the sibling of an exit that traded, let the exits of a filled entry work."""
         venue = self._venue
         changed: list[tuple[str, ExchangeOrder]] = []

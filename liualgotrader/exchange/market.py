@@ -63,11 +63,6 @@ class MarketBook:
         """Return the best price on the order's own side: the bid for buys."""
         return self.touch[0 if sign > 0 else 1]
 
-    def far_size(self, sign: int) -> tuple[int, int]:
-        """Return the displayed size at the far side, and what our orders took of it since it was quoted."""
-        side = 1 if sign > 0 else 0
-        return self.shown[side], self.taken[side]
-
     def take(self, sign: int, quantity: int) -> None:
         """An order of that sign took shares of the far side."""
         self.taken[1 if sign > 0 else 0] += quantity
@@ -80,8 +75,10 @@ class MarketBook:
             insort(self.auctions, order, key=_by_time)
         elif order.is_dormant_stop:
             insort(self.stops, order, key=_by_time)
+        elif book := self.book[order.sign]:
+            insort(book, order, key=_by_priority)
         else:
-            insort(self.book[order.sign], order, key=_by_priority)
+            book.append(order)
 
     def remove(self, order: ExchangeOrder) -> None:
         """The order does not work any more."""

@@ -33,10 +33,10 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     order_class: str
     quantity: int | None
     notional: int | None = None
-    limit: int | None
-    stop: int | None
-    trail: int | None
-    trail_percent: Decimal | None
+    limit: int | None = None
+    stop: int | None = None
+    trail: int | None = None
+    trail_percent: Decimal | None = None
     extended: bool
     target_limit: int | None = None
     protection_stop: int | None = None
@@ -62,6 +62,13 @@ def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Order
     trail = request.trail_price
     if trail is not None and trail.scaleb(4) % 1:
         raise _sub_penny("trail_price", trail)
+    prices = (
+        ("limit", "limit_price", request.limit_price),
+        ("stop", "stop_price", request.stop_price),
+        ("target_limit", "take_profit.limit_price", request.take_profit_limit),
+        ("protection_stop", "stop_loss.stop_price", request.stop_loss_stop),
+        ("protection_limit", "stop_loss.limit_price", request.stop_loss_limit),
+    )
     terms = OrderTerms(
         symbol=request.symbol,
         sign=1 if request.side == "buy" else -1,
@@ -70,17 +77,13 @@ def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Order
         order_class=request.order_class or "simple",
         quantity=None if request.quantity is None else int(request.quantity.scaleb(9)),
         notional=None if request.notional is None else value_units(request.notional),
-        limit=tick(request.limit_price, "limit_price"),
-        stop=tick(request.stop_price, "stop_price"),
         trail=None if trail is None else int(trail.scaleb(4)),
         trail_percent=request.trail_percent,
         extended=request.extended_hours,
-        target_limit=tick(request.take_profit_limit, "take_profit.limit_price"),
-        protection_stop=tick(request.stop_loss_stop, "stop_loss.stop_price"),
-        protection_limit=tick(request.stop_loss_limit, "stop_loss.limit_price"),
         intent=request.position_intent,
+        **{term: tick(price, name) for term, name, price in prices if price is not None},
     )
-    if terms.is_fractional and not asset.fractionable:
+    if not asset.fractionable and terms.is_fractional:
         raise Refusal.invalid(f'requested asset "{asset.symbol}" is not fractionable')
     return terms
 
@@ -100,10 +103,9 @@ def _check_fields(request: OrderRequest) -> None:
             raise Refusal.malformed(f"invalid {name}: {word}")
     if request.client_order_id is not None and not 0 < len(request.client_order_id) <= LONGEST_ID:
         raise Refusal.malformed(f"client_order_id must be 1 to {LONGEST_ID} characters")
-    given = [(n, v) for n, v in (("qty", request.quantity), ("notional", request.notional)) if v is not None]
-    if len(given) != 1:
+    name, amount = ("qty", request.quantity) if request.notional is None else ("notional", request.notional)
+    if amount is None or (name == "notional" and request.quantity is not None):
         raise Refusal.malformed("exactly one of qty and notional is required")
-    name, amount = given[0]
     if not amount.is_finite() or amount <= 0:
         raise Refusal.invalid(f"{name} must be > 0")
     if amount > LARGEST:
@@ -124,14 +126,15 @@ def _check_prices(request: OrderRequest) -> None:
             raise Refusal.invalid(f"{kind} orders require {name}")
         if not is_wanted and value is not None:
             raise Refusal.invalid(f"{kind} orders of this class take no {name}")
-    trails = [t for t in (request.trail_price, request.trail_percent) if t is not None]
+    trail, percent = request.trail_price, request.trail_percent
     if kind != "trailing_stop":
-        if trails:
+        if trail is not None or percent is not None:
             raise Refusal.invalid(f"{kind} orders take no trail")
         return
-    if len(trails) != 1:
+    one = trail if percent is None else percent if trail is None else None
+    if one is None:
         raise Refusal.invalid("trailing stop orders must specify one of trail_price or trail_percent")
-    check_trail(trails[0], is_percent=request.trail_price is None)
+    check_trail(one, is_percent=trail is None)
 
 
 def check_trail(trail: Decimal, *, is_percent: bool) -> None:
@@ -177,10 +180,8 @@ def _check_combination(request: OrderRequest, rules: Rules) -> None:
         raise Refusal.malformed(f"notional must be >= {rules.minimum_notional:.2f}")
 
 
-def tick(price: Decimal | None, name: str) -> int | None:
+def tick(price: Decimal, name: str) -> int:
     """Return a price in 1e-4 dollars. Raises `Refusal` if it breaks the sub-penny rule (NMS rule 612)."""
-    if price is None:
-        return None
     if not price.is_finite() or not ZERO < price < LARGEST:
         raise Refusal.invalid(f"{name} must be > 0 and < {LARGEST}")
     units = price.scaleb(4)

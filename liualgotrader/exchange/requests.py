@@ -40,10 +40,11 @@ class RequestHandler:
             exits.append(self._exit(account, order, "target", terms.target_limit, None))
         if terms.protection_stop is not None:
             exits.append(self._exit(account, order, "protection", terms.protection_limit, terms.protection_stop))
-        order.child_ids = [leg.id for leg in exits]
-        pair = [order, *exits] if terms.order_class == "oco" else exits
-        if len(pair) == 2:
-            pair[0].sibling_id, pair[1].sibling_id = pair[1].id, pair[0].id
+        if exits:
+            order.child_ids = [leg.id for leg in exits]
+            pair = [order, *exits] if terms.order_class == "oco" else exits
+            if len(pair) == 2:
+                pair[0].sibling_id, pair[1].sibling_id = pair[1].id, pair[0].id
         order.expires_at = self._timeline.expiry(order)
         self._timeline.schedule(order.arrives_at, TimelineStep.ARRIVE, order)
         for one in (order, *exits):

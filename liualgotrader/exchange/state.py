@@ -84,6 +84,7 @@ def load(data: bytes, venue: ExchangeVenue, timeline: Timeline) -> None:
     if state.version != VERSION:
         raise ValueError(f"the saved state has version {state.version}, this program reads {VERSION}")
     venue.now, venue.session, venue.session_number = state.now, state.session, state.session_number
+    venue.phase = state.session.phase(state.now)
     _refill(venue.quotes, state.quotes)
     _refill(venue.trades, state.trades)
     venue.halted.clear()

@@ -48,6 +48,7 @@ class Timeline:
     def schedule_session(self) -> None:
         """Schedule the phases and auctions of the session."""
         session, rules = self._venue.session, self._venue.rules
+        self._venue.phase = session.phase(self._venue.now)
         for at in (session.pre_opens_at, session.opens_at, session.closes_at, session.post_closes_at):
             heapq.heappush(self.heap, (at, int(TimelineStep.PHASE), "", "", ""))
         for bell, tag in ((session.opens_at, "opg"), (session.closes_at, "cls")):
@@ -157,6 +158,7 @@ class Timeline:
 
     def _change_phase(self) -> None:
         venue, session = self._venue, self._venue.session
+        venue.phase = session.phase(venue.now)
         for market in venue.markets.values():
             market.extended_only = venue.phase is not Phase.REGULAR
         if venue.now >= session.closes_at:

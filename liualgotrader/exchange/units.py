@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_DOWN, Context, Decimal
+from functools import lru_cache
 
 from liualgotrader.common.money import PRICE_UNITS, QUANTITY_UNITS, from_price_units, from_quantity_units, plain
 
@@ -30,6 +31,7 @@ def value_units(dollars: Decimal) -> int:
     return int(_EXACT.multiply(dollars, Decimal(VALUE_UNITS)).to_integral_value(ROUND_DOWN))
 
 
+@lru_cache(4096)
 def dollars(value: int) -> Decimal:
     """Return a value as US dollars, exact, without trailing zeros beyond the cents."""
     whole, cents_exact = divmod(value, CENT_VALUE)
@@ -38,12 +40,14 @@ def dollars(value: int) -> Decimal:
     return _EXACT.divide(Decimal(value), Decimal(VALUE_UNITS))
 
 
+@lru_cache(4096)
 def shares(quantity: int) -> Decimal:
     """Return a quantity as shares."""
     whole, part = divmod(quantity, QUANTITY_UNITS)
     return Decimal(whole) if not part else from_quantity_units(quantity)
 
 
+@lru_cache(4096)
 def price(units: int) -> Decimal:
     """Return a price as US dollars: two decimals, four where it needs them."""
     return Decimal(units // CENT_STEP).scaleb(-2) if units % CENT_STEP == 0 else from_price_units(units)

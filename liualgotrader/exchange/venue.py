@@ -6,8 +6,9 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 
-from liualgotrader.common.clock import as_utc
+from liualgotrader.common.clock import MILLISECOND, SECOND, as_utc
 from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.common.money import PRICE_UNITS, price_units
 from liualgotrader.exchange.account_ledger import (
@@ -24,7 +25,6 @@ from liualgotrader.exchange.market import MarketBook, synthetic_quote
 from liualgotrader.exchange.rules import ExchangeSession, Phase, Rules
 
 _NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10").bytes
-_DIGITS_ONLY = str.maketrans("", "", "-T:.")
 
 
 class TradedAccount:
@@ -34,6 +34,7 @@ class TradedAccount:
         self.ledger = ledger
         self.open: dict[str, ExchangeOrder] = {}
         self.reservations = Reservations()
+        self.shorts = {symbol for symbol, holding in ledger.holdings.items() if holding.quantity < 0}
 
 
 class ExchangeVenue:
@@ -47,6 +48,7 @@ class ExchangeVenue:
         self.session = session
         self.session_number = 1
         self.now = 0
+        self.phase = session.phase(0)  # of the day, now
         self.quotes: dict[str, Quote] = {}
         self.trades: dict[str, TradeTick] = {}
         self.halted: set[str] = set()
@@ -72,11 +74,6 @@ class ExchangeVenue:
         if order is None or order.account_id != account_id:
             raise Refusal.not_found(f"order not found for {order_id}")
         return order
-
-    @property
-    def phase(self) -> Phase:
-        """The phase of the day now."""
-        return self.session.phase(self.now)
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the newest quote, made from the last trade where there has never been one."""
@@ -129,8 +126,7 @@ class ExchangeVenue:
 
     def is_active(self, order: ExchangeOrder) -> bool:
         """Whether the order may work in this phase of the day."""
-        phase = self.phase
-        return phase is Phase.REGULAR or (order.extended and phase is not Phase.CLOSED)
+        return self.phase is Phase.REGULAR or (order.extended and self.phase is not Phase.CLOSED)
 
     def recount(self, order: ExchangeOrder) -> None:
         """Bring the account's reservations up to date after a change of an order, and those of the orders it is tied to."""
@@ -204,7 +200,7 @@ class ExchangeVenue:
         """Write an update and return the order in it. Call it once the state holds everything that the update says."""
         ledger = self.accounts[order.account_id].ledger
         ledger.sequence += 1
-        shown = self.view(order)
+        shown = self.view(order) if order.child_ids else view(order)
         self.updates.append(
             Update(
                 sequence=ledger.sequence,
@@ -220,5 +216,9 @@ class ExchangeVenue:
 
 def activity_id(at: int, unique: str) -> str:
     """Return the id of an account's activity; ids sort by time."""
-    stamp = as_utc(at).isoformat(timespec="milliseconds").removesuffix("+00:00")
-    return f"{stamp.translate(_DIGITS_ONLY)}::{unique}"
+    return f"{_second(at // SECOND)}{at % SECOND // MILLISECOND:03}::{unique}"
+
+
+@lru_cache(1)
+def _second(second: int) -> str:
+    return f"{as_utc(second * SECOND):%Y%m%d%H%M%S}"
