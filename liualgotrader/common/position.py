@@ -10,6 +10,8 @@ import msgspec
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.rows import PlanRow, Row, TradeRow
 
+_PLANNED = ("planned_stop", "planned_target")
+
 
 def after_execution(
     quantity: Decimal, cost: Decimal, signed: Decimal, price: Decimal
@@ -41,25 +43,20 @@ def with_plans(rows: Iterable[Row]) -> list[TradeRow]:
     """
     trades: list[TradeRow] = []
     held: dict[tuple[int, str], Decimal] = {}
-    of_position: dict[tuple[int, str], list[int]] = {}
+    lacking: dict[tuple[int, str, str], list[int]] = {}  # by run, symbol and field: places in `trades`
     for row in rows:
-        if not isinstance(row, TradeRow | PlanRow):
-            continue
-        key = row.algo_run_id, row.symbol
         if isinstance(row, TradeRow):
+            key = row.algo_run_id, row.symbol
             held[key] = held.get(key, ZERO) + (row.quantity if row.operation == "buy" else -row.quantity)
-            open_ones = of_position.setdefault(key, [])
-            if held[key]:
-                open_ones.append(len(trades))
-            else:
-                open_ones.clear()
+            for field in _PLANNED:
+                if not held[key]:
+                    lacking.pop((*key, field), None)
+                elif getattr(row, field) is None:
+                    lacking.setdefault((*key, field), []).append(len(trades))
             trades.append(row)
-            continue
-        for place in of_position.get(key, ()):
-            trade = trades[place]
-            trades[place] = msgspec.structs.replace(
-                trade,
-                planned_stop=row.planned_stop if trade.planned_stop is None else trade.planned_stop,
-                planned_target=row.planned_target if trade.planned_target is None else trade.planned_target,
-            )
+        elif isinstance(row, PlanRow):
+            for field in _PLANNED:
+                if (value := getattr(row, field)) is not None:
+                    for place in lacking.pop((row.algo_run_id, row.symbol, field), ()):
+                        trades[place] = msgspec.structs.replace(trades[place], **{field: value})
     return trades
