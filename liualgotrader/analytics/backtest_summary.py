@@ -1,0 +1,195 @@
+"""What a backtest came to: the account's figures beside those of a benchmark, and trading by strategy and by symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+
+from liualgotrader.analytics import performance
+from liualgotrader.analytics.trips import OpenPosition, RoundTrip, Trips, round_trips
+from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.market_columns import Floats
+from liualgotrader.common.money import CENT, ZERO, exact
+from liualgotrader.common.rows import FilledTrade
+
+
+@dataclass(frozen=True, slots=True)
+class EquityFigures:
+    """Return and risk of an account, or of a share that is bought and held; fractions, None where not defined."""
+
+    first: float  # dollars
+    last: float
+    total_return: float | None
+    annual_growth: float | None
+    sharpe_ratio: float | None
+    sortino_ratio: float | None
+    max_drawdown: float | None
+    drawdown_sessions: int | None
+    calmar_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TradingFigures:
+    """Round trips of a strategy, a symbol or all. Dollars: `gain` is realised, fees paid; of open positions `open_gain`.
+
+    `win_rate` is a fraction, `expectancy` dollars a round trip, `average_r` the mean over those with a stop.
+    """
+
+    name: str
+    trips: int
+    win_rate: float | None
+    profit_factor: float | None
+    expectancy: float | None
+    average_r: float | None
+    gain: Decimal
+    open_gain: Decimal
+    fees: Decimal
+    open_positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class StillOpen:
+    """A position at the last close; signed shares, dollars per share."""
+
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    entry: Decimal
+    last: Decimal
+    gain: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestSummary:
+    """All of a backtest's figures; strategies in the tradeplan's order, symbols in alphabetical order."""
+
+    first_day: date
+    last_day: date
+    sessions: int
+    bars: int
+    account: EquityFigures
+    benchmark_symbol: str
+    benchmark: EquityFigures | None
+    time_in_market: float | None
+    turnover: float | None
+    total: TradingFigures
+    strategies: tuple[TradingFigures, ...]
+    symbols: tuple[TradingFigures, ...]
+    open: tuple[StillOpen, ...]
+
+
+def equity_figures(equity: Floats) -> EquityFigures:
+    """Return the figures of an equity: the value before the first session, then at each close."""
+    returns, worst = performance.returns_of(equity), performance.worst_drawdown(equity)
+    return EquityFigures(
+        first=float(equity[0]),
+        last=float(equity[-1]),
+        total_return=performance.total_return(equity),
+        annual_growth=performance.annual_growth(equity),
+        sharpe_ratio=performance.sharpe_ratio(returns),
+        sortino_ratio=performance.sortino_ratio(returns),
+        max_drawdown=None if worst is None else worst.depth,
+        drawdown_sessions=None if worst is None else worst.sessions(len(equity) - 1),
+        calmar_ratio=performance.calmar_ratio(equity),
+    )
+
+
+def summarize_backtest(
+    executions: Sequence[FilledTrade],
+    equity: Floats,
+    sessions: Sequence[TradingSession],
+    *,
+    bars: int,
+    strategies: Sequence[str],
+    last_prices: Mapping[str, float],
+    benchmark: tuple[str, Floats] | None = None,
+) -> BacktestSummary:
+    """Return the summary of a run that began without positions.
+
+    `equity` has the value before the first session and those at the close of each one; `benchmark` is a symbol with its
+    prices at the same times.
+    """
+    trips = round_trips(executions)
+    prices = {symbol: exact(price) for symbol, price in last_prices.items()}
+    still = tuple(_still_open(position, prices) for position in trips.open)
+    end = np.int64(sessions[-1].closes_at)
+    began = np.array([t.started_at for t in trips.closed] + [p.opened_at for p in trips.open], np.int64)
+    ended = np.array([t.ended_at for t in trips.closed] + [end for _ in trips.open], np.int64)
+    opens, closes = (np.array([getattr(s, name) for s in sessions], np.int64) for name in ("opens_at", "closes_at"))
+    value = {"buy": ZERO, "sell": ZERO}
+    for trade in executions:
+        value[trade.operation] += trade.quantity * trade.price
+    return BacktestSummary(
+        first_day=sessions[0].day,
+        last_day=sessions[-1].day,
+        sessions=len(sessions),
+        bars=bars,
+        account=equity_figures(equity),
+        benchmark_symbol=benchmark[0] if benchmark else "",
+        benchmark=equity_figures(benchmark[1]) if benchmark else None,
+        time_in_market=performance.time_in_market(began, ended, opens, closes),
+        turnover=performance.turnover(float(value["buy"]), float(value["sell"]), equity),
+        total=_figures("total", trips.closed, trips.open, prices),
+        strategies=tuple(_grouped(trips, prices, _strategy, strategies)),
+        symbols=tuple(_grouped(trips, prices, _symbol, ())),
+        open=still,
+    )
+
+
+def _strategy(trip: RoundTrip | OpenPosition) -> str:
+    return trip.strategy
+
+
+def _symbol(trip: RoundTrip | OpenPosition) -> str:
+    return trip.symbol
+
+
+def _grouped(
+    trips: Trips,
+    prices: Mapping[str, Decimal],
+    key: Callable[[RoundTrip | OpenPosition], str],
+    named: Iterable[str],
+) -> Iterable[TradingFigures]:
+    """Yield the figures of each group: those that are named, and others that traded, by name."""
+    closed: dict[str, list[RoundTrip]] = {name: [] for name in named}
+    still: dict[str, list[OpenPosition]] = {}
+    for trip in trips.closed:
+        closed.setdefault(key(trip), []).append(trip)
+    for position in trips.open:
+        still.setdefault(key(position), []).append(position)
+    others = sorted((closed.keys() | still.keys()) - set(named))
+    for name in [*named, *others]:
+        yield _figures(name, closed.get(name, ()), still.get(name, ()), prices)
+
+
+def _figures(
+    name: str, closed: Sequence[RoundTrip], still: Sequence[OpenPosition], prices: Mapping[str, Decimal]
+) -> TradingFigures:
+    gains = np.array([t.gain for t in closed], np.float64)
+    units = np.array([units for t in closed if (units := t.r_units) is not None], np.float64)
+    gross = sum((t.gross for t in closed), ZERO) + sum((p.realised for p in still), ZERO)
+    fees = sum((t.fees for t in closed), ZERO) + sum((p.fees for p in still), ZERO)
+    return TradingFigures(
+        name=name,
+        trips=len(closed),
+        win_rate=performance.win_rate(gains),
+        profit_factor=performance.profit_factor(gains),
+        expectancy=performance.mean_of(gains),
+        average_r=performance.mean_of(units),
+        gain=(gross - fees).quantize(CENT),
+        open_gain=sum((_still_open(p, prices).gain for p in still), ZERO).quantize(CENT),
+        fees=fees.quantize(CENT),
+        open_positions=len(still),
+    )
+
+
+def _still_open(position: OpenPosition, prices: Mapping[str, Decimal]) -> StillOpen:
+    last = prices[position.symbol]
+    gain = (last - position.average_price) * position.quantity
+    return StillOpen(
+        position.strategy, position.symbol, position.quantity, position.average_price, last, gain.quantize(CENT)
+    )

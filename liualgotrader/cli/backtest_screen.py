@@ -1,0 +1,105 @@
+"""What a person reads of a backtest: its figures at a glance, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from liualgotrader.common.money import ZERO
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from liualgotrader.analytics.backtest_summary import BacktestSummary, EquityFigures, StillOpen, TradingFigures
+    from liualgotrader.supervisor.view import Screen
+
+_MOST_SYMBOLS = 20
+_MOST_POSITIONS = 10
+_TRADING = (
+    *("trades", "win rate", "profit factor", "expectancy $", "R", "realized $", "open $", "P&L $", "fees $", "open"),
+)
+
+
+def say_backtest(screen: Screen, summary: BacktestSummary) -> None:
+    """Show the summary of a backtest."""
+    title = f"{summary.first_day} to {summary.last_day}: {summary.sessions:,} sessions, {summary.bars:,} bars"
+    header: tuple[str, ...] = ("", "account")
+    rows = _account_rows(summary.account, summary.time_in_market, summary.turnover)
+    if summary.benchmark is not None:
+        held = _account_rows(summary.benchmark, 1.0, 0.0)
+        header = (*header, f"{summary.benchmark_symbol} held")
+        rows = [(*row, cell) for row, (_, cell) in zip(rows, held, strict=True)]
+    screen.table(title, header, rows)
+    strategies = [*summary.strategies, *([summary.total] if len(summary.strategies) != 1 else [])]
+    screen.table("By strategy", ("strategy", *_TRADING), [_trading_row(f) for f in strategies])
+    _say_symbols(screen, summary.symbols)
+    for position in summary.open[:_MOST_POSITIONS]:
+        screen.line(_open_text(position))
+    if len(summary.open) > _MOST_POSITIONS:
+        screen.line(f"… and {len(summary.open) - _MOST_POSITIONS} more open positions: --json lists all of them")
+
+
+def _account_rows(figures: EquityFigures, in_market: float | None, turnover: float | None) -> list[tuple[str, ...]]:
+    lasted = figures.drawdown_sessions
+    return [
+        ("first $", f"{figures.first:,.2f}"),
+        ("last $", f"{figures.last:,.2f}"),
+        ("return", _percent(figures.total_return, sign="+")),
+        ("a year", _percent(figures.annual_growth, sign="+")),
+        ("Sharpe", _plain(figures.sharpe_ratio)),
+        ("Sortino", _plain(figures.sortino_ratio)),
+        ("max drawdown", _percent(figures.max_drawdown)),
+        ("its sessions", "-" if lasted is None else f"{lasted:,}"),
+        ("Calmar", _plain(figures.calmar_ratio)),
+        ("time in market", _percent(in_market)),
+        ("turnover a year", _plain(turnover)),
+    ]
+
+
+def _say_symbols(screen: Screen, symbols: Sequence[TradingFigures]) -> None:
+    """Show trading by symbol; of many symbols those that gained and lost most."""
+    shown = list(symbols)
+    if len(shown) > _MOST_SYMBOLS:
+        ranked = sorted(symbols, key=lambda f: -(f.gain + f.open_gain))
+        shown = ranked[: _MOST_SYMBOLS // 2] + ranked[-_MOST_SYMBOLS // 2 :]
+    if shown:
+        screen.table("By symbol", ("symbol", *_TRADING), [_trading_row(f) for f in shown])
+    if len(symbols) > len(shown):
+        screen.line(
+            f"of {len(symbols)} symbols the {len(shown)} that gained or lost most are shown: --json has all of them"
+        )
+
+
+def _trading_row(figures: TradingFigures) -> tuple[str, ...]:
+    return (
+        figures.name,
+        f"{figures.trips:,}",
+        _percent(figures.win_rate, digits=1),
+        _plain(figures.profit_factor),
+        _plain(figures.expectancy, sign="+"),
+        _plain(figures.average_r, sign="+"),
+        _dollars(figures.gain),
+        _dollars(figures.open_gain) if figures.open_positions else "-",
+        _dollars(figures.gain + figures.open_gain),
+        f"{figures.fees:,.2f}",
+        str(figures.open_positions),
+    )
+
+
+def _open_text(position: StillOpen) -> str:
+    return (
+        f"open at the last close: {position.strategy} {position.quantity:+,f} {position.symbol} at {position.entry:,.4f},"
+        f" last {position.last:,f}, {_dollars(position.gain)} $"
+    )
+
+
+def _dollars(amount: Decimal) -> str:
+    return f"{amount if amount else ZERO:+,.2f}"
+
+
+def _percent(fraction: float | None, *, digits: int = 2, sign: str = "") -> str:
+    return "-" if fraction is None else f"{100 * fraction:{sign},.{digits}f} %"
+
+
+def _plain(figure: float | None, *, sign: str = "") -> str:
+    return "-" if figure is None else f"{figure:{sign},.2f}"
