@@ -8,7 +8,7 @@ order, not once an execution.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import ROUND_UP, Decimal
 from operator import itemgetter
@@ -133,6 +133,17 @@ class PerShareCommission(msgspec.Struct, frozen=True):
         return _up(min(max(quantity * self.per_share, self.minimum), value * self.maximum_fraction))
 
 
+class PercentageFees(msgspec.Struct, frozen=True):
+    """So many percent of the traded value, of purchases and of sales."""
+
+    buy: Decimal
+    sell: Decimal
+
+    def total(self, side: Side, quantity: Decimal, value: Decimal, day: date) -> Decimal:
+        """Return the side's percentage of the value."""
+        return _up(value * (self.buy if side is Side.BUY else self.sell) / 100)
+
+
 class SumOfFees(msgspec.Struct, frozen=True):
     """Several fee models together, such as a commission and the regulatory fees."""
 
@@ -145,3 +156,12 @@ class SumOfFees(msgspec.Struct, frozen=True):
 
 def _up(amount: Decimal) -> Decimal:
     return amount.quantize(CENT, rounding=ROUND_UP)
+
+
+FEES: Mapping[str, FeeModel] = {
+    "none": NoFees(),
+    "regulatory": RegulatoryFees(),
+    "commission": PerShareCommission(),
+    "all": SumOfFees((PerShareCommission(), RegulatoryFees())),
+}
+"""What `--fees` names."""

@@ -37,7 +37,7 @@ from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import say
 from liualgotrader.common.untrusted import MOST_BYTES
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.fees import FeeModel, NoFees, PerShareCommission, RegulatoryFees, SumOfFees
+from liualgotrader.exchange.fees import FEES
 from liualgotrader.exchange.rules import ExchangeSession, FillProfile, Rules
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator import account_routes, control_routes, data_routes, stream_routes, trading_routes
@@ -56,12 +56,6 @@ HOST = "127.0.0.1"
 ACCOUNT = "SIM000000001"
 TOKEN_FILE = "sim-token"  # noqa: S105 - a file's name
 _CLOSE_SECONDS = 0.2
-FEES: dict[str, FeeModel] = {
-    "none": NoFees(),
-    "regulatory": RegulatoryFees(),
-    "commission": PerShareCommission(),
-    "all": SumOfFees((PerShareCommission(), RegulatoryFees())),
-}
 
 
 @dataclass(slots=True)

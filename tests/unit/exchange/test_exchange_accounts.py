@@ -12,6 +12,7 @@ from liualgotrader.common.orders import Side
 from liualgotrader.exchange.fees import (
     FeeModel,
     NoFees,
+    PercentageFees,
     PerShareCommission,
     RegulatoryFees,
     SumOfFees,
@@ -89,6 +90,8 @@ FEES: list[tuple[str, FeeModel, Side, str, str, str]] = [
     ("commission by the share", PerShareCommission(), Side.BUY, "1000", "10000", "5.00"),
     ("at least a dollar", PerShareCommission(), Side.SELL, "100", "1000", "1.00"),
     ("at most one per cent", PerShareCommission(), Side.BUY, "10", "20", "0.20"),
+    ("a quarter of a per cent of purchases", PercentageFees(D("0.25"), D(1)), Side.BUY, "100", "1000", "2.50"),
+    ("one per cent of sales", PercentageFees(D("0.25"), D(1)), Side.SELL, "100", "999.91", "10.00"),
     ("both", SumOfFees((RegulatoryFees(), PerShareCommission())), Side.SELL, "1000", "10000", "5.41"),
 ]
 
