@@ -6,68 +6,72 @@ import datetime as dt
 import difflib
 import math
 import re
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import without_secrets
 
+T = TypeVar("T")
+
+LONGEST_SESSION = 390  # minutes of regular trading
 EventKind = Literal["second", "minute", "trade", "quote"]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+_Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]  # not infinite
+_NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
+_Positive = Annotated[float, msgspec.Meta(gt=0, le=1e15)]
+_PositiveCount = Annotated[int, msgspec.Meta(ge=1)]
+_MinuteOfSession = Annotated[float, msgspec.Meta(ge=0, lt=LONGEST_SESSION)]
 _Link = Literal["seqpacket", "queue"]
 _Protection = Literal["", "broker", "local"]
 EVENT_KINDS: tuple[EventKind, ...] = ("second", "minute", "trade", "quote")
 
-MOST_HISTORY = 100  # sessions of minutes that are loaded for each symbol
-
-
 BUILT_IN_SCANNER = "momentum"
-LONGEST_SESSION = 390  # minutes of regular trading
-_MOMENTUM_NUMBERS = ("min_last_dv", "min_share_price", "max_share_price", "min_volume", "from_market_open")
-_MOMENTUM_CHANGE = ("today_change_percent", "min_gap")  # older plans say min_gap
-_WINDOW_KEYS = ("start", "duration")
 
 
 class Timings(msgspec.Struct, frozen=True):
     """Durations, each with the clock that it runs by."""
 
-    stale_after_seconds: float = 5.0  # machine: older market data is not acted on
-    intent_valid_seconds: float = 5.0  # machine: a later entry is refused
-    exit_valid_seconds: float = 30.0  # machine: the same for orders that reduce a position
-    run_all_seconds: float = 60.0  # market: period of run_all
-    order_lifetime_seconds: float = 60.0  # market: an order of `run` that still works then is cancelled
-    strategy_answer_seconds: float = 5.0  # machine: a strategy that does not answer is stopped
-    strategy_fetch_seconds: float = 2.0  # machine: what one call may take for questions of its own to the data vendor
-    scanner_answer_seconds: float = 60.0  # machine: a run of a scanner that takes longer is left alone
-    broker_timeout_seconds: float = 5.0  # machine: a REST call
-    reconcile_seconds: float = 60.0  # market: the broker's books are compared with ours
-    database_outage_seconds: float = 60.0  # machine: after it no entries
-    feed_mute_seconds: float = 30.0  # machine: a feed without market data in market hours; see `data.liveness`
-    unpick_minutes: float = 30.0  # market: a symbol not picked for so long is let go
-    history_sessions: int = 2  # sessions of minute bars loaded before the first call
+    stale_after_seconds: _Positive = 5.0  # machine: older market data is not acted on
+    intent_valid_seconds: _Positive = 5.0  # machine: a later entry is refused
+    exit_valid_seconds: _Positive = 30.0  # machine: the same for orders that reduce a position
+    run_all_seconds: _Positive = 60.0  # market: period of run_all
+    order_lifetime_seconds: _Positive = 60.0  # market: an order of `run` that still works then is cancelled
+    strategy_answer_seconds: _Positive = 5.0  # machine: a strategy that does not answer is stopped
+    strategy_fetch_seconds: _Positive = (
+        2.0  # machine: what one call may take for questions of its own to the data vendor
+    )
+    scanner_answer_seconds: _Positive = 60.0  # machine: a run of a scanner that takes longer is left alone
+    broker_timeout_seconds: _Positive = 5.0  # machine: a REST call
+    reconcile_seconds: _Positive = 60.0  # market: the broker's books are compared with ours
+    database_outage_seconds: _NotNegative = 60.0  # machine: after it no entries
+    feed_mute_seconds: _Positive = 30.0  # machine: a feed without market data in market hours; see `data.liveness`
+    unpick_minutes: _Positive = 30.0  # market: a symbol not picked for so long is let go
+    history_sessions: Annotated[int, msgspec.Meta(ge=0, le=100)] = (
+        2  # sessions of minute bars loaded before the first call
+    )
 
 
 class Limits(msgspec.Struct, frozen=True):
     """Pre-trade limits of the whole account. Fractions are of equity."""
 
-    order_equity_fraction: float = 0.10
-    order_dollars: float = 25_000.0
-    position_equity_fraction: float = 0.20
-    gross_equity_fraction: float = 1.0
-    short_equity_fraction: float = 0.5
-    daily_loss_stop_fraction: float = 0.02  # no entries
-    daily_loss_flatten_fraction: float = 0.04  # everything of ours is closed
-    orders_per_minute: int = 60  # market time
-    open_orders: int = 50
-    collar_fraction: float = 0.03  # an order may be priced this far from the newest price
-    quote_age_seconds: float = 5.0  # market: entries on an older price are refused; 0 switches it off
-    max_symbols: int = 1000
+    order_equity_fraction: _Positive = 0.10
+    order_dollars: _Positive = 25_000.0
+    position_equity_fraction: _Positive = 0.20
+    gross_equity_fraction: _Positive = 1.0
+    short_equity_fraction: _NotNegative = 0.5
+    daily_loss_stop_fraction: _NotNegative = 0.02  # no entries
+    daily_loss_flatten_fraction: _NotNegative = 0.04  # everything of ours is closed
+    orders_per_minute: _PositiveCount = 60  # market time
+    open_orders: _PositiveCount = 50
+    collar_fraction: _Positive = 0.03  # an order may be priced this far from the newest price
+    quote_age_seconds: _NotNegative = 5.0  # market: entries on an older price are refused; 0 switches it off
+    max_symbols: _PositiveCount = 1000
 
 
 class Simulation(msgspec.Struct, frozen=True):
@@ -75,14 +79,44 @@ class Simulation(msgspec.Struct, frozen=True):
 
     fills: Literal["strict", "paper", "touch"] = "strict"
     fees: Literal["none", "regulatory", "commission", "all"] = "none"
-    latency_ms: float = 1.0  # market time from a request to its effect
+    latency_ms: _NotNegative = 1.0  # market time from a request to its effect
 
 
 class Window(msgspec.Struct, frozen=True):
     """When a strategy may open positions: `start` minutes after the open, for `duration` minutes."""
 
-    start: float
-    duration: float
+    start: _MinuteOfSession
+    duration: _Positive
+
+
+class StrategyKeys(msgspec.Struct, frozen=True):
+    """What is ours of a strategy's table; the other keys go to its constructor."""
+
+    filename: str = ""
+    portfolio_id: str = ""
+    own_process: bool = False
+    schedule: tuple[Window, ...] = ()
+
+
+class ScannerKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """What is ours of a scanner's table; the other keys go to its constructor."""
+
+    filename: str = ""
+    recurrence: _Positive | None = None  # minutes
+    target_strategy_name: str = ""
+
+
+class MomentumKeys(ScannerKeys, frozen=True, kw_only=True):
+    """The table of the built-in scanner."""
+
+    min_last_dv: _Number
+    min_share_price: _Number
+    max_share_price: _Number
+    min_volume: _Number
+    from_market_open: _MinuteOfSession
+    max_symbols: Annotated[float, msgspec.Meta(ge=1, multiple_of=1)] = 1
+    today_change_percent: _Number | None = None
+    min_gap: _Number | None = None  # its name in older plans
 
 
 class TradePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,10 +125,10 @@ class TradePlan(msgspec.Struct, frozen=True, kw_only=True):
     The first group of keys is the original's, the second ours.
     """
 
-    portfolio_value: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    portfolio_value: _Positive | None = None
     risk: Share = 0.001
     file_only: bool = False
-    market_liquidation_end_time_minutes: Count = 15
+    market_liquidation_end_time_minutes: Annotated[int, msgspec.Meta(ge=1, lt=LONGEST_SESSION)] = 15
     bypass_market_schedule: bool = False
     skip_existing: bool = False
     test_scanners: bool = False
@@ -171,24 +205,28 @@ def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
     """Return the plan of a parsed file; `path` is named in errors, and its folder holds the `filename`s."""
     _check_keys(table, TradePlan.__struct_fields__, f"{path}")
     for name, kind in (("timings", Timings), ("limits", Limits), ("simulation", Simulation)):
-        if isinstance(table.get(name), Mapping):
-            _check_keys(table[name], kind.__struct_fields__, f"{path}: [{name}]")
-    try:
-        plan = msgspec.convert(dict(table), TradePlan)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_in_words(str(error))}") from None
+        _check_keys(table.get(name), kind.__struct_fields__, f"{path}: [{name}]")
+    plan = _converted(dict(table), TradePlan, f"{path}:")
     if not plan.strategies and not plan.test_scanners:
         raise ConfigError(f"{path}: must have at least one strategy configured; add a [strategies.<Class>] table")
-    _check_values(plan, path)
+    if not plan.events:
+        raise ConfigError(f"{path}: `events` is empty; name at least one of {', '.join(EVENT_KINDS)}")
     strategies = {name: strategy_table(name, values, path) for name, values in plan.strategies.items()}
     scanners = {name: scanner_table(name, values, path, strategies) for name, values in plan.scanners.items()}
     return msgspec.structs.replace(plan, strategies=strategies, scanners=scanners)
 
 
-def _check_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in table:
+def _check_keys(table: object, known: Sequence[str], where: str) -> None:
+    for key in table if isinstance(table, Mapping) else ():
         if key not in known:
             raise ConfigError(f"{where}: unknown key `{key}`{nearest(key, known)}")
+
+
+def _converted(table: Mapping[str, Any], kind: type[T], where: str) -> T:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where} {_in_words(str(error))}") from None
 
 
 _WORDS = {
@@ -199,6 +237,15 @@ _WORDS = {
     "object": "a table",
     "array": "a list",
     "null": "nothing",
+}
+
+
+_UNITS = {
+    "start": "minutes after the open",
+    "duration": "minutes",
+    "from_market_open": "minutes after the open",
+    "market_liquidation_end_time_minutes": "minutes before the close",
+    "recurrence": "minutes",
 }
 
 
@@ -216,45 +263,13 @@ def _in_words(error: str) -> str:
         return f"`{key}` must be {wanted}, not {_WORDS.get(kinds[2], kinds[2])}"
     if bound := re.match(r"Expected `([^`]*)` (>=|<=|>|<) (\S+)", error):
         words = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
-        return f"`{key}` must be {words[bound[2]]} {float(bound[3]):g}"
+        unit = _UNITS.get(key.rpartition(".")[2])
+        return f"`{key}` must be {words[bound[2]]} {float(bound[3]):g}" + (f" ({unit})" if unit else "")
+    if lacking := re.match(r"Object missing required field `([^`]*)`", error):
+        return f"`{key}` needs `{lacking[1]}`" if key else f"needs `{lacking[1]}`"
+    if "multiple of" in error:
+        return f"`{key}` must be a whole number"
     return f"`{key}`: {error.partition(' - at ')[0]}"
-
-
-_MAY_BE_ZERO = {
-    "database_outage_seconds",
-    "history_sessions",
-    "short_equity_fraction",
-    "daily_loss_stop_fraction",
-    "daily_loss_flatten_fraction",
-    "quote_age_seconds",
-    "latency_ms",
-}
-
-
-def _check_values(plan: TradePlan, path: Path) -> None:
-    for table, values in (("timings", plan.timings), ("limits", plan.limits), ("simulation", plan.simulation)):
-        for name in values.__struct_fields__:
-            number = getattr(values, name)
-            if isinstance(number, str):
-                continue
-            if not is_number(number) or number < 0:
-                raise ConfigError(f"{path}: [{table}] `{name}` must be a number of at least 0, not {number}")
-            if number == 0 and name not in _MAY_BE_ZERO:
-                raise ConfigError(f"{path}: [{table}] `{name}` must be more than 0")
-    if plan.timings.history_sessions > MOST_HISTORY:
-        raise ConfigError(
-            f"{path}: [timings] `history_sessions` is {plan.timings.history_sessions}, but at most {MOST_HISTORY} are loaded"
-        )
-    if not plan.events:
-        raise ConfigError(f"{path}: `events` is empty; name at least one of {', '.join(EVENT_KINDS)}")
-    if plan.portfolio_value is not None and not math.isfinite(plan.portfolio_value):
-        raise ConfigError(f"{path}: `portfolio_value` must be an amount of dollars, not {plan.portfolio_value}")
-    minutes = plan.market_liquidation_end_time_minutes
-    if not 1 <= minutes < LONGEST_SESSION:
-        raise ConfigError(
-            f"{path}: `market_liquidation_end_time_minutes` is {minutes}, but it says how many minutes before the close"
-            f" DAY_TRADE positions are closed: 1 to {LONGEST_SESSION - 1}"
-        )
 
 
 def shown(plan: TradePlan, stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -295,12 +310,10 @@ def strategy_table(name: str, values: Mapping[str, Any], path: Path) -> dict[str
         ConfigError: naming table and key.
     """
     where = f"{path}: [strategies.{name}]"
-    found = dict(values, filename=_absolute_file(values, where, path))
-    _check_text(values, "portfolio_id", where)
-    if not isinstance(values.get("own_process", False), bool):
-        raise ConfigError(f"{where} `own_process` must be true or false, not {values['own_process']!r}")
-    _check_schedule(values.get("schedule", []), where)
-    return found
+    schedule = values.get("schedule")
+    for window in schedule if isinstance(schedule, list) else ():
+        _check_keys(window, Window.__struct_fields__, f"{where} `schedule`")
+    return dict(values, filename=_absolute_file(_converted(values, StrategyKeys, where).filename, where, path))
 
 
 def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: Mapping[str, Any]) -> dict[str, Any]:
@@ -312,14 +325,16 @@ def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: 
     where = f"{path}: [scanners.{name}]"
     found = dict(values)
     if name == BUILT_IN_SCANNER and "filename" not in values:
-        _check_momentum(values, where)
+        momentum = _converted(values, MomentumKeys, where)
+        if momentum.today_change_percent is None and momentum.min_gap is None:
+            raise ConfigError(f"{where} needs `today_change_percent` (older plans say `min_gap`)")
+        if momentum.min_share_price > momentum.max_share_price:
+            raise ConfigError(f"{where} `min_share_price` is above `max_share_price`, so no symbol would pass")
+        target = momentum.target_strategy_name
     else:
-        found["filename"] = _absolute_file(values, where, path)
-    recurrence = values.get("recurrence")
-    if recurrence is not None and not (is_number(recurrence) and recurrence > 0):
-        raise ConfigError(f"{where} `recurrence` must be a number of minutes above 0, not {recurrence!r}")
-    _check_text(values, "target_strategy_name", where)
-    target = values.get("target_strategy_name")
+        keys = _converted(values, ScannerKeys, where)
+        found["filename"] = _absolute_file(keys.filename, where, path)
+        target = keys.target_strategy_name
     if target and strategies and target not in strategies:
         raise ConfigError(
             f"{where} `target_strategy_name` is '{target}', which is not a strategy{nearest(target, strategies)}"
@@ -327,61 +342,11 @@ def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: 
     return found
 
 
-def _check_schedule(schedule: Any, where: str) -> None:
-    if not isinstance(schedule, list) or not all(isinstance(window, Mapping) for window in schedule):
-        raise ConfigError(f"{where} `schedule` must be a list of tables with the minutes `start` and `duration`")
-    for window in schedule:
-        for key in window:
-            if key not in _WINDOW_KEYS:
-                raise ConfigError(f"{where} `schedule`: unknown key `{key}`{nearest(key, _WINDOW_KEYS)}")
-        if not all(is_number(window.get(key)) for key in _WINDOW_KEYS):
-            raise ConfigError(f"{where} `schedule` must be a list of tables with the minutes `start` and `duration`")
-        if not 0 <= window["start"] < LONGEST_SESSION:
-            raise ConfigError(
-                f"{where} `schedule`: `start` is {window['start']:g}, but it counts minutes from the open and a session"
-                f" has {LONGEST_SESSION}: 0 to {LONGEST_SESSION - 1}"
-            )
-        if not window["duration"] > 0:
-            raise ConfigError(f"{where} `schedule`: `duration` must be more than 0 minutes, not {window['duration']:g}")
-
-
-def _check_momentum(values: Mapping[str, Any], where: str) -> None:
-    if not any(key in values for key in _MOMENTUM_CHANGE):
-        raise ConfigError(f"{where} needs `today_change_percent` (older plans say `min_gap`)")
-    for key in _MOMENTUM_NUMBERS:
-        if key not in values:
-            raise ConfigError(f"{where} needs `{key}`")
-    for key in (*_MOMENTUM_NUMBERS, *_MOMENTUM_CHANGE, "max_symbols"):
-        if key in values and not is_number(values[key]):
-            raise ConfigError(f"{where} `{key}` must be a number, not {values[key]!r}")
-    if not 0 <= values["from_market_open"] < LONGEST_SESSION:
-        raise ConfigError(
-            f"{where} `from_market_open` is {values['from_market_open']:g}, but it counts minutes from the open and a"
-            f" session has {LONGEST_SESSION}: 0 to {LONGEST_SESSION - 1}"
-        )
-    most = values.get("max_symbols", 1)
-    if most != int(most) or most < 1:
-        raise ConfigError(f"{where} `max_symbols` must be a whole number of at least 1, not {most:g}")
-    if values["min_share_price"] > values["max_share_price"]:
-        raise ConfigError(f"{where} `min_share_price` is above `max_share_price`, so no symbol would pass")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number that a float can hold."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-
-
-def _check_text(values: Mapping[str, Any], key: str, where: str) -> None:
-    if key in values and not isinstance(values[key], str):
-        raise ConfigError(f"{where} `{key}` must be text, not {values[key]!r}")
-
-
-def _absolute_file(values: Mapping[str, Any], where: str, path: Path) -> str:
+def _absolute_file(filename: str, where: str, path: Path) -> str:
     """Return the absolute file that `filename` means: beside the tradeplan, else in the working directory."""
-    if "filename" not in values:
+    if not filename:
         raise ConfigError(f"{where} needs `filename`, the Python file that holds the class")
-    _check_text(values, "filename", where)
-    named = Path(values["filename"])
+    named = Path(filename)
     try:
         named = named.expanduser()
         for folder in (path.absolute().parent, Path()):
