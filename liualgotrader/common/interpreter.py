@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
@@ -29,15 +30,7 @@ from liualgotrader.common.tlog import say
 log = logging.getLogger(__name__)
 
 _OURS = logging.getLogger("liualgotrader")
-_SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGALRM,
-    signal.SIGCHLD,
-    signal.SIGPIPE,
-    signal.SIGUSR1,
-)
+_SIGNALS = [getattr(signal, f"SIG{name}") for name in ("INT", "TERM", "HUP", "ALRM", "CHLD", "PIPE", "USR1")]
 _HOOKS: Sequence[tuple[Any, str]] = (
     (sys, "excepthook"),
     (sys, "unraisablehook"),
@@ -67,23 +60,22 @@ def own_context(seed: str, of: contextvars.Context | None = None) -> contextvars
 
 def own_random() -> ModuleType:
     """Return a module `random` whose functions draw from the random numbers of the strategy that calls them."""
+
+    def drawing(name: str, shared: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(shared)
+        def draw(*arguments: Any, **named: Any) -> Any:
+            own = chance.get()
+            return shared(*arguments, **named) if own is None else getattr(own, name)(*arguments, **named)
+
+        return draw
+
     module = ModuleType("random", random.__doc__)
     module.__dict__.update(vars(random))
     for name in random.__all__:
-        if getattr(getattr(random, name), "__self__", None) is not None:
-            module.__dict__[name] = _drawing(name)
+        shared = getattr(random, name)
+        if getattr(shared, "__self__", None) is not None:
+            module.__dict__[name] = drawing(name, shared)
     return module
-
-
-def _drawing(name: str) -> Callable[..., Any]:
-    shared = getattr(random, name)
-
-    def draw(*arguments: Any, **named: Any) -> Any:
-        own = chance.get()
-        return shared(*arguments, **named) if own is None else getattr(own, name)(*arguments, **named)
-
-    draw.__name__, draw.__doc__ = name, shared.__doc__
-    return draw
 
 
 # --- what is put back --------------------------------------------------------------------------------------
@@ -147,10 +139,6 @@ def _write_time_zone(kept: str | None) -> None:
     time.tzset()
 
 
-def _write_socket_timeout(kept: float | None) -> None:
-    sys.modules["socket"].setdefaulttimeout(kept)
-
-
 def _write_path(kept: list[str]) -> None:
     libraries = [p for p in sys.path if p not in kept and os.path.basename(p.rstrip("/")) in _LIBRARIES]
     sys.path[:] = kept + libraries
@@ -160,19 +148,6 @@ def _write_hooks(kept: Any) -> None:
     for (owner, name), value in zip(_HOOKS, kept, strict=True):
         setattr(owner, name, value)
 
-
-def _write_collection(kept: tuple[bool, Any]) -> None:
-    (gc.enable if kept[0] else gc.disable)()
-    gc.set_threshold(*kept[1])
-
-
-def _write_defaults(_: Any) -> None:
-    for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps"):
-        setattr(decimal.DefaultContext, name, getattr(_DEFAULTS, name))
-    decimal.DefaultContext.clear_flags()
-
-
-_DEFAULTS = decimal.DefaultContext.copy()
 
 _FILTERS = Setting("the warnings filters", lambda: (list(warnings.filters), warnings.showwarning), _write_warnings)
 WATCHED = (
@@ -186,17 +161,22 @@ WATCHED = (
 
 ALL = (
     *WATCHED,
-    Setting("the default decimal context", lambda: repr(decimal.DefaultContext), _write_defaults),
+    Setting(
+        "the default decimal context",
+        lambda: decimal.DefaultContext.__reduce__()[1],
+        lambda kept: decimal.DefaultContext.__init__(*kept),  # type: ignore[misc]
+    ),
     Setting("the time zone", lambda: os.environ.get("TZ"), _write_time_zone),  # noqa: TID251 - as above
     Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     Setting(
         "the default socket timeout",  # without the module nobody can have changed it
         lambda: sys.modules["socket"].getdefaulttimeout() if "socket" in sys.modules else None,
-        _write_socket_timeout,
+        lambda kept: sys.modules["socket"].setdefaulttimeout(kept),  # noqa: PLW0108 - not before the module is there
     ),
     Setting("the import path", sys.path.copy, _write_path),
     Setting("hooks of the interpreter", lambda: [getattr(o, n) for o, n in _HOOKS], _write_hooks),
-    Setting("garbage collection", lambda: (gc.isenabled(), gc.get_threshold()), _write_collection),
+    Setting("garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    Setting("thresholds of garbage collection", gc.get_threshold, lambda kept: gc.set_threshold(*kept)),
 )
 
 
