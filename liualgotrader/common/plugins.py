@@ -28,10 +28,15 @@ _CLOCKS = {
     "Timestamp": ("now",),
     "time": ("time", "time_ns", "monotonic", "perf_counter"),
 }
-_OUTSIDE_CALLS = {(owner, name): "the `now` argument or ctx.now" for owner, names in _CLOCKS.items() for name in names}
-_OUTSIDE_CALLS["time", "sleep"] = "on_timer"
+_INSTEAD = {
+    f"{owner}.{name}": "the `now` argument or ctx.now" for owner, names in _CLOCKS.items() for name in names
+} | {
+    "time.sleep": "on_timer",
+    "np.random": "ctx.rng",
+    "numpy.random": "ctx.rng",
+    "requests": "the data_loader",
+}
 _LONGEST_TEXT = 300  # characters of an error of the user's
-_OUTSIDE_MODULES = {"requests": "the data_loader"}
 _CONTEXT = "__liu_context__"  # in a module: the context in which its file was run
 
 
@@ -70,7 +75,17 @@ def build(kind: type[T], arguments: dict[str, Any], *, table: str, context: Cont
     Raises:
         ConfigError: an argument that the constructor does not take or needs, or the constructor raised.
     """
-    _check_arguments(kind, arguments, table)
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    file = Path(inspect.getfile(kind)).name
+    unknown = [key for key in arguments if key not in named]
+    if unknown and not takes_any:
+        hint = nearest(unknown[0], [*named, *_TAKEN_BEFORE])
+        raise ConfigError(f"[{table}] class {kind.__name__} of {file} takes no argument `{unknown[0]}`{hint}")
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in arguments]
+    if missing:
+        raise ConfigError(f"[{table}] class {kind.__name__} of {file} needs `{missing[0]}`, which the table lacks")
     try:
         with user_code(f"[{table}] {kind.__name__} was made", kind):
             return kind(**arguments) if context is None else context.run(kind, **arguments)
@@ -92,9 +107,22 @@ def outside_reads(filename: Path) -> list[str]:
         return []
     found: dict[int, str] = {}
     for node in ast.walk(tree):
-        told = _outside(node)
-        if told is not None:
-            found.setdefault(node.lineno, f"{filename.name}:{node.lineno} uses {told[0]}; take {told[1]} instead")  # type: ignore[attr-defined]
+        match node:
+            case ast.Import():
+                names = [alias.name.partition(".")[0] for alias in node.names]
+            case ast.ImportFrom(module="time"):
+                names = [f"time.{alias.name}" for alias in node.names]
+            case ast.ImportFrom(module=str(module)):
+                names = [module.partition(".")[0]]
+            case ast.Attribute(value=ast.Name(id=owner) | ast.Attribute(attr=owner)):
+                names = [f"{owner}.{node.attr}"]
+            case _:
+                continue
+        for name in names:
+            if name in _INSTEAD:
+                found.setdefault(
+                    node.lineno, f"{filename.name}:{node.lineno} uses {name}; take {_INSTEAD[name]} instead"
+                )
     return [found[line] for line in sorted(found)]
 
 
@@ -150,39 +178,3 @@ def _module(path: Path, table: str) -> ModuleType:
         raise ConfigError(f"[{table}] {path.name} cannot be imported: {one_line(e)} ({where_raised(e, path)})") from e
     module.__dict__.setdefault(_CONTEXT, context)
     return module
-
-
-def _check_arguments(kind: type[Any], arguments: dict[str, Any], table: str) -> None:
-    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    file = Path(inspect.getfile(kind)).name
-    unknown = [key for key in arguments if key not in named]
-    if unknown and not takes_any:
-        hint = nearest(unknown[0], [*named, *_TAKEN_BEFORE])
-        raise ConfigError(f"[{table}] class {kind.__name__} of {file} takes no argument `{unknown[0]}`{hint}")
-    missing = [n for n, p in named.items() if p.default is p.empty and n not in arguments]
-    if missing:
-        raise ConfigError(f"[{table}] class {kind.__name__} of {file} needs `{missing[0]}`, which the table lacks")
-
-
-def _outside(node: ast.AST) -> tuple[str, str] | None:
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            root = alias.name.split(".")[0]
-            if root in _OUTSIDE_MODULES:
-                return root, _OUTSIDE_MODULES[root]
-    if isinstance(node, ast.ImportFrom) and node.module:
-        root = node.module.split(".")[0]
-        if root in _OUTSIDE_MODULES:
-            return root, _OUTSIDE_MODULES[root]
-        for alias in node.names:
-            if (root, alias.name) in _OUTSIDE_CALLS and root == "time":
-                return f"time.{alias.name}", _OUTSIDE_CALLS[(root, alias.name)]
-    if isinstance(node, ast.Attribute):
-        owner = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
-        if (owner, node.attr) in _OUTSIDE_CALLS:
-            return f"{owner}.{node.attr}", _OUTSIDE_CALLS[(owner, node.attr)]
-        if owner in ("np", "numpy") and node.attr == "random":
-            return f"{owner}.random", "ctx.rng"
-    return None

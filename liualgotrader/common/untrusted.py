@@ -173,24 +173,17 @@ def read_message(
     """
     if len(data) > most:
         raise ValueError(f"a message may have {most} bytes, and this one has more")
+    too_deep = ValueError(f"lists and objects may be nested {deepest} deep, and these are deeper")
     try:
         found = decode(data)
     except RecursionError:
-        found = None
+        raise too_deep from None
     except ValueError as error:
         raise ValueError(f"the message cannot be read: {error}") from None
-    else:
-        if not _is_deeper(found, deepest):
+    level = [found]
+    for _ in range(deepest + 1):  # a list of numbers is one level
+        level = [one for one in level if isinstance(one, dict | list | tuple)]
+        if not level:
             return found
-    raise ValueError(f"lists and objects may be nested {deepest} deep, and these are deeper")
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects stand in one another deeper than that; a list of numbers is one level."""
-    nested = [value]
-    for _ in range(levels + 1):
-        nested = [one for one in nested if isinstance(one, dict | list | tuple)]
-        if not nested:
-            return False
-        nested = [part for one in nested for part in (one.values() if isinstance(one, dict) else one)]
-    return True
+        level = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+    raise too_deep

@@ -11,16 +11,7 @@ import msgspec
 
 from liualgotrader.common.errors import OutsideError, RecordDiffers
 from liualgotrader.common.money import notional
-from liualgotrader.common.rows import (
-    ActivityRow,
-    ForeignRow,
-    OrderEventRow,
-    OrderRow,
-    PlanRow,
-    Progress,
-    Row,
-    TradeRow,
-)
+from liualgotrader.common.rows import ActivityRow, ForeignRow, OrderEventRow, OrderRow, PlanRow, Progress, Row, TradeRow
 from liualgotrader.store.column_values import SIGNED, columns_of, insert_into, json_text, rows_of, utc_aware
 from liualgotrader.store.database import Database, Tables, our_errors
 

@@ -19,13 +19,7 @@ from liualgotrader.common.events import Bar
 from liualgotrader.common.market_columns import no_quotes
 from liualgotrader.common.ports import Asset
 from liualgotrader.tapes import lean
-from liualgotrader.tapes.base import (
-    ColumnTape,
-    chosen_symbols,
-    day_missing,
-    grouped,
-    played_session,
-)
+from liualgotrader.tapes.base import ColumnTape, chosen_symbols, day_missing, grouped, played_session
 from liualgotrader.tapes.columns import SymbolColumns, trades_from_bars
 from liualgotrader.tapes.splits import Split, adjusted
 
