@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from liualgotrader.common.clock import NEVER
@@ -27,6 +28,7 @@ TAPE_RULES = BarRules(int(Counts.HIGH_LOW | Counts.LAST), _VOLUME, 6, BarSource.
 """Of the simulated market's bars: like the vendor's, `count` is of trades that count for volume."""
 
 
+@dataclass(slots=True, eq=False)
 class BarBuilder:
     """Open, high, low, close and volume of `[opened_at, closed_at)` so far.
 
@@ -34,32 +36,23 @@ class BarBuilder:
     last to arrive); high and low come from trades that count for them and always contain open and close.
     """
 
-    __slots__ = (
-        "_counted",
-        "_high_low",
-        "close",
-        "closed_at",
-        "count",
-        "first_at",
-        "high",
-        "last_at",
-        "low",
-        "open",
-        "opened_at",
-        "rules",
-        "traded",
-        "volume",
-    )
+    opened_at: int
+    closed_at: int
+    rules: BarRules
+    open: float = 0.0
+    high: float = -_INFINITE
+    low: float = _INFINITE
+    close: float = 0.0
+    volume: float = 0.0
+    traded: float = 0.0
+    count: int = 0
+    first_at: int = NEVER
+    last_at: int = -1
+    _high_low: int = field(init=False)
+    _counted: int = field(init=False)
 
-    def __init__(self, opened_at: int, closed_at: int, rules: BarRules) -> None:
-        self.opened_at, self.closed_at = opened_at, closed_at
-        self.rules = rules
-        self._high_low, self._counted = rules.high_low, rules.counted
-        self.open = self.close = 0.0
-        self.high, self.low = -_INFINITE, _INFINITE
-        self.volume = self.traded = 0.0
-        self.count = 0
-        self.first_at, self.last_at = NEVER, -1
+    def __post_init__(self) -> None:
+        self._high_low, self._counted = self.rules.high_low, self.rules.counted
 
     @property
     def has_price(self) -> bool:

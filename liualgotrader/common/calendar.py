@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from operator import attrgetter
 
 from liualgotrader.common.clock import HOUR, MINUTE, NEW_YORK, as_datetime, instant
 from liualgotrader.common.errors import ConfigError
@@ -47,6 +48,8 @@ LATE_OPENINGS = {date(2002, 9, 11): time(12, 0)}  # memorial services, one year 
 PRE_MARKET = time(4, 0)
 LAST_MINUTE = time(23, 50)  # the end of a session that ignores market hours
 POST_MARKET_LENGTH = 4 * HOUR  # 16:00 to 20:00; on a half day 13:00 to 17:00
+_LONGEST_CLOSURE = timedelta(days=15)  # and more
+_DAY = attrgetter("day")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,9 +96,7 @@ def session_of(day: date) -> TradingSession | None:
     Raises:
         ConfigError: if `day` lies outside 1998-01-01 to 2050-12-31.
     """
-    _must_be_known(day)
-    found = sessions(day, day)
-    return found[0] if found else None
+    return next(iter(sessions(day, day)), None)
 
 
 def whole_day(day: date) -> TradingSession:
@@ -111,8 +112,8 @@ def sessions(start: date, end: date) -> list[TradingSession]:
     """
     _must_be_known(start)
     _must_be_known(end)
-    table = _table()
-    return list(table.sessions[bisect_left(table.days, start) : bisect_right(table.days, end)])
+    known = _sessions()
+    return list(known[bisect_left(known, start, key=_DAY) : bisect_right(known, end, key=_DAY)])
 
 
 def previous_sessions(day: date, n: int) -> list[TradingSession]:
@@ -122,9 +123,9 @@ def previous_sessions(day: date, n: int) -> list[TradingSession]:
         ConfigError: if `day` lies outside 1998-01-01 to 2050-12-31.
     """
     _must_be_known(day)
-    table = _table()
-    stop = bisect_left(table.days, day)
-    return list(table.sessions[max(0, stop - n) : stop])
+    known = _sessions()
+    stop = bisect_left(known, day, key=_DAY)
+    return list(known[max(0, stop - n) : stop])
 
 
 def session_at_or_after(at: int) -> TradingSession:
@@ -134,23 +135,15 @@ def session_at_or_after(at: int) -> TradingSession:
         ConfigError: if that lies outside 1998-01-01 to 2050-12-31.
     """
     day = day_of(at)
-    _must_be_known(day)
-    table = _table()
-    for session in table.sessions[bisect_left(table.days, day) :][:2]:
+    for session in sessions(day, min(day + _LONGEST_CLOSURE, LAST_DAY)):
         if at < session.closes_at:
             return session
     raise ConfigError(f"No session after {day} is known; the calendar ends on {LAST_DAY}.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    days: Sequence[date]
-    sessions: Sequence[TradingSession]
-
-
 @lru_cache(maxsize=1)
-def _table() -> _Table:
-    """Return all sessions, made once a process."""
+def _sessions() -> Sequence[TradingSession]:
+    """Return all sessions in order, made once a process."""
     import exchange_calendars
 
     with warnings.catch_warnings():  # the package uses what newer versions of pandas warn about
@@ -164,7 +157,7 @@ def _table() -> _Table:
         if day not in UNSCHEDULED_CLOSURES:
             late = LATE_OPENINGS.get(day)
             found.append(TradingSession(day, opens_at if late is None else new_york(day, late), closes_at))
-    return _Table(tuple(s.day for s in found), tuple(found))
+    return tuple(found)
 
 
 def _must_be_known(day: date) -> None:

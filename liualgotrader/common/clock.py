@@ -91,10 +91,8 @@ class _WallAlarm:
 
     def _look(self) -> None:
         wait = (self._at - time.time_ns()) / SECOND
-        if wait > 0:
-            self._handle = asyncio.get_running_loop().call_later(min(wait, 60.0), self._look)
-        else:
-            self._handle = asyncio.get_running_loop().call_later(0, self._act)
+        then = self._look if wait > 0 else self._act
+        self._handle = asyncio.get_running_loop().call_later(max(0.0, min(wait, 60.0)), then)
 
     def cancel(self) -> None:
         self._handle.cancel()
@@ -112,7 +110,7 @@ def block(seconds: float) -> None:
 
 def as_datetime(at: int) -> datetime:
     """Return the instant as an aware New York datetime, cut to microseconds, for eyes and user code."""
-    return datetime.fromtimestamp(at // SECOND, tz=UTC).replace(microsecond=at % SECOND // 1000).astimezone(NEW_YORK)
+    return as_utc(at).astimezone(NEW_YORK)
 
 
 def as_utc(at: int) -> datetime:

@@ -149,12 +149,15 @@ class _Aliases(MetaPathFinder, Loader):
         top = name.partition(".")[0]
         if top.startswith(_PREFIX) or top in _FOR_ALL:
             return None
-        folder = _folder_of(sys._getframe(1), top)
-        if folder is None:
-            return None
-        found = self._found[name] = folder.get(name)
-        self._spec = found.__spec__
-        return ModuleSpec(name, self, origin=found.__file__, is_package=hasattr(found, "__path__"))
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:  # the folder with such a module whose code is nearest on the stack
+            folder = folder_of(str(frame.f_globals.get("__name__", "")))
+            if folder is not None and folder.owns(top):
+                found = self._found[name] = folder.get(name)
+                self._spec = found.__spec__
+                return ModuleSpec(name, self, origin=found.__file__, is_package=hasattr(found, "__path__"))
+            frame = frame.f_back
+        return None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the module that the folder has."""
@@ -230,13 +233,3 @@ def loaded_files() -> list[Path]:
 def without_private_names(text: str) -> str:
     """Return an error's text with the names of modules as their author knows them."""
     return _PRIVATE_NAME.sub("", text)
-
-
-def _folder_of(frame: FrameType | None, top: str) -> Folder | None:
-    """Return the folder with such a module whose code is nearest on the stack."""
-    while frame is not None:
-        folder = folder_of(str(frame.f_globals.get("__name__", "")))
-        if folder is not None and folder.owns(top):
-            return folder
-        frame = frame.f_back
-    return None

@@ -124,29 +124,22 @@ def _foreign(tables: Sequence[str]) -> ConfigError:
 
 
 async def _run(connection: Connection, step: Migration) -> None:
-    from asyncpg import PostgresError
-    from asyncpg.exceptions import (
-        DataError,
-        DependentObjectsStillExistError,
-        FeatureNotSupportedError,
-        IntegrityConstraintViolationError,
-        SyntaxOrAccessError,
-    )
+    from asyncpg import exceptions as postgres
 
     ours = (
-        SyntaxOrAccessError,
-        DataError,
-        IntegrityConstraintViolationError,
-        FeatureNotSupportedError,
-        DependentObjectsStillExistError,
+        postgres.SyntaxOrAccessError,
+        postgres.DataError,
+        postgres.IntegrityConstraintViolationError,
+        postgres.FeatureNotSupportedError,
+        postgres.DependentObjectsStillExistError,
     )
     try:
         async with connection.transaction():
             await connection.execute(step.sql)
             await connection.execute(INSERT_VERSION, step.version, step.name)
     except ours as e:
-        detail = e.detail if isinstance(e, PostgresError) and e.detail else ""
+        detail = f"; {e.detail}" if e.detail else ""
         raise ConfigError(
             f"The database cannot be brought to the present tables (step {step.version} {step.name}): "
-            f"{e.args[0]}{'; ' + detail if detail else ''}. Nothing was changed."
+            f"{e.args[0]}{detail}. Nothing was changed."
         ) from e
