@@ -34,8 +34,7 @@ from liualgotrader.engine.freshness import Freshness
 from liualgotrader.ipc.batch_codec import decode_batch
 from liualgotrader.ipc.process_status import ProcessStatus
 from liualgotrader.ipc.session_page import SessionPage
-from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.router import Assignment, Router
+from liualgotrader.producer.router import Assignment, EventOutbox, Router
 from liualgotrader.strategies.frames import lazy_frames
 
 _REPEATS = 9

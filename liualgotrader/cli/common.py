@@ -117,11 +117,10 @@ def complain(sentence: str) -> None:
 
 def flush_output() -> None:
     """Write out what was printed, as far as that can be done: that changes no exit status. For a program's end."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            _send_nowhere(stream)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _send_nowhere(sys.stdout)
 
 
 _GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)  # of a terminal that was closed, of a pipe without a reader
@@ -133,7 +132,11 @@ def give_up_output(error: OSError) -> None:
     After another error, of a full disk for example, the next line may be shown again.
     """
     if error.errno in _GONE:
-        flush_output()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                _send_nowhere(stream)
 
 
 def _send_nowhere(stream: TextIO) -> None:

@@ -11,15 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from liualgotrader.common import control
 from liualgotrader.common.clock import MILLISECOND, NEVER, Alarm
-from liualgotrader.common.control import (
-    MARK_OF,
-    Counters,
-    OperatorRequest,
-    SlotEnded,
-    StopSlotCommand,
-    SupervisorCommand,
-)
 from liualgotrader.common.errors import DatabaseUnavailable
 from liualgotrader.common.events import EventBatch
 from liualgotrader.common.orders import Intent
@@ -119,7 +112,9 @@ class ConsumerCounters:
             held = [symbol for symbol, quantity in slot.book.quantities.items() if quantity]
             found[f"positions.{slot.name}"] = len(held)
             found[f"missed_periods.{slot.name}"] = slot.missed_ticks
-            found |= {f"{MARK_OF}{symbol}": price for symbol in held if (price := slot.port.last(symbol)) is not None}
+            found |= {
+                f"{control.MARK_OF}{symbol}": price for symbol in held if (price := slot.port.last(symbol)) is not None
+            }
             found |= {f"refused.{slot.name}.{rule}": count for rule, count in slot.refusals.counts.items()}
         return found
 
@@ -217,7 +212,7 @@ class Consumer:
     async def close(self) -> None:
         """Call no strategy any more and write what is left."""
         self.engine.stop()
-        self._child.send(Counters(dict(self._counters.values())))
+        self._child.send(control.Counters(dict(self._counters.values())))
         if self._alarm is not None:
             self._alarm.cancel()
         if self._restoring is not None:
@@ -306,10 +301,10 @@ class Consumer:
 
         self._intake.answered(take, ticket)
 
-    def _on_command(self, command: SupervisorCommand) -> None:
-        if isinstance(command, StopSlotCommand):
+    def _on_command(self, command: control.SupervisorCommand) -> None:
+        if isinstance(command, control.StopSlotCommand):
             self._carry_out(self.engine.stop_slot(command.slot, command.reason))
-        elif isinstance(command, OperatorRequest):
+        elif isinstance(command, control.OperatorRequest):
             warn(log, "unknown_request", name=command.name)
 
     def _set_alarm(self) -> None:
@@ -344,7 +339,7 @@ class Consumer:
                     self._recorder.reject(one.strategy, one.symbol, one.at)
                     self._needs.reject(one.slot, one.symbol)
                 case SlotStopped(slot, reason):
-                    self._child.send(SlotEnded(slot, reason))
+                    self._child.send(control.SlotEnded(slot, reason))
         if intents:
             self._needs.send_changes()
 

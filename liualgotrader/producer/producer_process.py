@@ -19,10 +19,8 @@ from liualgotrader.data.streaming_base import LineTimings, OnEvents, StreamHooks
 from liualgotrader.ipc.batch_codec import decode_needs, decode_picks
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Reader, Writer
-from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.following import Ageing, Following, Gaps
-from liualgotrader.producer.pick_intake import PickIntake, Unpicked, retrying
-from liualgotrader.producer.router import Assignment, Router, next_sample
+from liualgotrader.producer.following import Ageing, Following, Gaps, PickIntake, Unpicked, retrying
+from liualgotrader.producer.router import Assignment, EventOutbox, Router, next_sample
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from liualgotrader.common.calendar import day_of, new_york, session_at_or_after,
 from liualgotrader.common.clock import HOUR, MINUTE, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.exchange.exchange_values import Activity, CashActivity, Refusal
-from liualgotrader.simulator import trading_shapes as shapes
+from liualgotrader.simulator import shapes
 from liualgotrader.simulator.market_loop import WORLD
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, count_in, instant_in, word_in
 from liualgotrader.simulator.wire import MIDNIGHT, answer, failure, midnight_of, new_york_text, words

@@ -12,7 +12,7 @@ from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, NAMES
 from liualgotrader.simulator.market_loop import MARKET, WORLD
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, number_of, text_in
-from liualgotrader.simulator.trading_shapes import activity_body
+from liualgotrader.simulator.shapes import activity_body
 from liualgotrader.simulator.wire import answer, failure, rfc3339
 
 routes = web.RouteTableDef()

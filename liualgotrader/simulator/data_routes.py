@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 
 from liualgotrader.exchange.exchange_values import Refusal
-from liualgotrader.simulator import market_shapes as shapes
+from liualgotrader.simulator import shapes
 from liualgotrader.simulator.asset_codes import EXCHANGE_LETTERS
 from liualgotrader.simulator.day_history import rows_between, timeframe_of
 from liualgotrader.simulator.market_loop import WORLD, World

@@ -16,17 +16,10 @@ import msgspec
 from liualgotrader.common.events import Bar, Quote, Status, TradeTick
 from liualgotrader.exchange.exchange_values import Update
 from liualgotrader.ipc.session_page import Cell, SessionPage
+from liualgotrader.simulator import shapes
 from liualgotrader.simulator.asset_codes import SymbolTable
 from liualgotrader.simulator.client_outbox import ClientOutbox, Connections, frames_below_limit
-from liualgotrader.simulator.market_shapes import (
-    bar_message,
-    day_label,
-    quote_message,
-    status_message,
-    trade_message,
-)
 from liualgotrader.simulator.subscriptions import CHANNELS, EVERYTHING, ApiKeys, Codec, StreamSession, by_symbol
-from liualgotrader.simulator.trading_shapes import update_body
 
 STREAM = "trade_updates"
 GATEWAY = "order_gateway"
@@ -105,29 +98,29 @@ class DataHub(Connections[Subscriber]):
         """Queue a print for its subscribers."""
         if takers := self._takers("trades", trade.symbol):
             venue = self._symbols.venue(trade.symbol)
-            _queue(takers, lambda codec: trade_message(trade, number, venue, codec.instant(trade.at)))
+            _queue(takers, lambda codec: shapes.trade_message(trade, number, venue, codec.instant(trade.at)))
 
     def quote(self, quote: Quote) -> None:
         """Queue a quote for its subscribers."""
         if takers := self._takers("quotes", quote.symbol):
             venue = self._symbols.venue(quote.symbol)
-            _queue(takers, lambda codec: quote_message(quote, venue, codec.instant(quote.at)))
+            _queue(takers, lambda codec: shapes.quote_message(quote, venue, codec.instant(quote.at)))
 
     def status(self, status: Status) -> None:
         """Queue a trading status for its subscribers."""
         if takers := self._takers("statuses", status.symbol):
             venue = self._symbols.venue(status.symbol)
-            _queue(takers, lambda codec: status_message(status, venue, codec.instant(status.at)))
+            _queue(takers, lambda codec: shapes.status_message(status, venue, codec.instant(status.at)))
 
     def minute_bar(self, bar: Bar) -> None:
         """Queue a minute's bar for its subscribers."""
         if takers := self._takers("bars", bar.symbol):
-            _queue(takers, lambda codec: bar_message("b", bar, codec.instant(bar.opened_at)))
+            _queue(takers, lambda codec: shapes.bar_message("b", bar, codec.instant(bar.opened_at)))
 
     def daily_bar(self, bar: Bar) -> None:
         """Queue a running daily bar for its subscribers."""
         if takers := self._takers("dailyBars", bar.symbol):
-            _queue(takers, lambda codec: bar_message("d", bar, codec.instant(day_label(bar))))
+            _queue(takers, lambda codec: shapes.bar_message("d", bar, codec.instant(shapes.day_label(bar))))
 
     def _takers(self, channel: str, symbol: str) -> list[Subscriber] | None:
         wanted = self._wanted[channel]
@@ -224,7 +217,7 @@ class UpdatesHub(Connections[Listener]):
         """Send updates to every listening connection and return whether any was sent."""
         sent_any = False
         for update in updates:
-            message = {"stream": STREAM, "data": update_body(update)}
+            message = {"stream": STREAM, "data": shapes.update_body(update)}
             listening = [x for x in self.members if x.listens and not x.outbox.closing]
             if listening and self._page is not None and not self.muted:
                 self._page.put(self._row, Cell.UPDATES_SENT, update.sequence)

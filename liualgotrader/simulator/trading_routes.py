@@ -14,7 +14,7 @@ from aiohttp import web
 from liualgotrader.exchange.exchange_values import HeldPosition, OrderView, Refusal
 from liualgotrader.simulator import order_requests as form
 from liualgotrader.simulator.market_loop import MARKET, WORLD, World
-from liualgotrader.simulator.trading_shapes import order_body, position_body
+from liualgotrader.simulator.shapes import order_body, position_body
 from liualgotrader.simulator.wire import answer, flag, words
 
 routes = web.RouteTableDef()

@@ -29,7 +29,6 @@ from liualgotrader.supervisor.ending import (
     needing_a_person,
     no_strategy_runs,
     say_data,
-    say_positions,
     say_refusals,
     say_scanners_off,
     say_summary,
@@ -72,21 +71,11 @@ class Session:
         screen: Screen,
         programs: Mapping[str, str] = PROGRAMS,
     ) -> None:
+        self._request, self._settings, self._tradeplan = request, settings, tradeplan
+        self._screen, self._programs = screen, programs
         self._asked: Ending | None = None  # how a person wants it to end
         self._main: asyncio.Task[Any] | None = None
         self._running: RunningSession | None = None
-        environment, clock = environment_of(request, settings), WallClock()
-        self._operators = OperatorSocket(
-            settings.home_path, environment, lambda: self._interrupt(signal.SIGTERM, _TOLD_TO_STOP)
-        )
-
-        def market_lost(sentence: str) -> None:
-            if self._running is not None:
-                self._running.end(Ending(3, "the simulated market is gone", sentence))
-
-        self._preparation = Preparation(
-            request, settings, tradeplan, screen, programs, market_lost, self._operators.waits, clock
-        )
 
     async def run(self) -> Ending:
         """Run the session and return how it ended; everything it started has ended then.
@@ -100,21 +89,13 @@ class Session:
             loop.add_signal_handler(number, self._interrupt, number, ending)
         try:
             async with AsyncExitStack() as cleanup:
-                make_home(self._preparation.settings.home_path)
-                cleanup.push_async_callback(self._operators.close)
-                await self._operators.open()
-                prepared = await self._preparation.run(cleanup)
+                prepared = await self._prepare(cleanup)
                 if isinstance(prepared, Ending):
                     return prepared
-                running = RunningSession(self._preparation, prepared)
-                cleanup.push_async_callback(running.kill)
-                self._operators.hand_over(prepared.plan.batch_id, prepared.plan.hours.day, running.answer)
-                cleanup.push_async_callback(self._operators.close)  # before what it tells of is gone
-                self._running = running
-                ending = await running.run()
-                if self._preparation.request.keep and not ending.by_hand and running.market_lives():
+                ending = await prepared.run()
+                if self._request.keep and not ending.by_hand and prepared.market_lives():
                     self._asked = None
-                    await running.keep()
+                    await prepared.keep()
                 return ending
         except (asyncio.CancelledError, LiuError) as error:
             began = self._running is not None and isinstance(error, LiuError)
@@ -122,7 +103,7 @@ class Session:
                 raise
             return self._asked
         finally:
-            self._preparation.screen.close()
+            self._screen.close()
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
                 if number is not signal.SIGINT:  # it ends now, with a status of its own
@@ -143,22 +124,61 @@ class Session:
             if self._main is not None:
                 self._main.cancel()
 
+    async def _prepare(self, cleanup: AsyncExitStack) -> RunningSession | Ending:
+        """Return the session ready to run, or why there is none."""
+        request, settings = self._request, self._settings
+        make_home(settings.home_path)
+        operators = OperatorSocket(
+            settings.home_path,
+            environment_of(request, settings),
+            lambda: self._interrupt(signal.SIGTERM, _TOLD_TO_STOP),
+        )
+        cleanup.push_async_callback(operators.close)
+        await operators.open()
+
+        def market_lost(sentence: str) -> None:
+            if self._running is not None:
+                self._running.end(Ending(3, "the simulated market is gone", sentence))
+
+        prepared = await Preparation(
+            request, settings, self._tradeplan, self._screen, self._programs, market_lost, operators.waits, WallClock()
+        ).run(cleanup)
+        if isinstance(prepared, Ending):
+            return prepared
+        running = RunningSession(prepared, request, settings, self._tradeplan, self._screen, self._programs)
+        cleanup.push_async_callback(running.kill)
+        operators.hand_over(prepared.plan.batch_id, prepared.plan.hours.day, running.answer)
+        cleanup.push_async_callback(operators.close)  # before the processes and the record that it tells of are gone
+        self._running = running
+        return running
+
 
 class RunningSession:
     """A prepared session from the start of its processes to the last line of its summary."""
 
-    def __init__(self, preparation: Preparation, prepared: Prepared) -> None:
-        request, self._settings, self._tradeplan = preparation.request, preparation.settings, preparation.tradeplan
-        self._prepared, self._screen = prepared, preparation.screen
+    def __init__(
+        self,
+        prepared: Prepared,
+        request: TraderRequest,
+        settings: Settings,
+        tradeplan: TradePlan,
+        screen: Screen,
+        programs: Mapping[str, str],
+    ) -> None:
+        self._prepared, self._settings, self._tradeplan, self._screen = prepared, settings, tradeplan, screen
         self._clock = WallClock()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._flatten, self._generated = request.flatten, request.simulate and not request.data
         self._strategies = prepared.batch.layout.strategies()
-        self.stack = Stack(prepared.plan, prepared.page, self, prepared.wanted, preparation.programs)
+        self.stack = Stack(prepared.plan, prepared.page, self, prepared.wanted, programs)
         self._figures = SessionFigures(self.stack, prepared.market, self._strategies, self._market_now)
-        store, plan = prepared.record.store, prepared.plan
-        alone = self._tradeplan.skip_existing or request.account_is_new
-        self._results = Results(store, plan.environment, plan.batch_id, self._strategies, alone=alone)
+        self._results = Results(
+            prepared.record.store,
+            prepared.plan.environment,
+            prepared.plan.batch_id,
+            self._strategies,
+            alone=tradeplan.skip_existing or request.account_is_new,
+        )
         self._writing: set[asyncio.Task[None]] = set()  # to the record, aside
         self._said_stopped: set[tuple[str, str]] = set()
         self._account_said = False
@@ -172,7 +192,7 @@ class RunningSession:
             (_LOOK_SECONDS, self._look_at_the_time),
             (_WATCH_SECONDS, self._watch),
             (_SHOW_SECONDS, self._show),
-            (_COUNT_SECONDS, self._count),
+            (_COUNT_SECONDS, self._count_new),
         )
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._repeat(seconds, act)) for seconds, act in rounds
@@ -200,7 +220,7 @@ class RunningSession:
             case "status":
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_FRESH_SECONDS):
-                        await self._count(always=True)
+                        await self._count()
                 return {"view": msgspec.to_builtins(self._figures.view(), str_keys=True)}
             case "stop":
                 self._flatten = self._flatten or bool(request.get("flatten"))
@@ -313,16 +333,18 @@ class RunningSession:
     async def _show(self) -> None:
         self._screen.show(self._figures.view())
 
-    async def _count(self, *, always: bool = False) -> None:
+    async def _count_new(self) -> None:
         """Read the executions when the gateway has reported new ones, and twice more: their rows follow a little later."""
-        if not always:
-            if self._figures.fills_are_new():
-                self._looks_left = _LOOKS
-            if not self._looks_left:
-                return
+        if self._figures.fills_are_new():
+            self._looks_left = _LOOKS
+        if self._looks_left:
             self._looks_left -= 1
+            await self._count()
+
+    async def _count(self) -> None:
         with suppress(LiuError):
-            self._figures.count(*await self._results.executions())
+            trades = await self._results.trades()
+            self._figures.count(trades, await self._results.opening(trades))
 
     def _do_aside(self, act: Awaitable[None]) -> None:
         """Do something with the record aside; what it writes is written again at the end of the session if it fails."""
@@ -381,7 +403,7 @@ class RunningSession:
     async def _analyse(self, ending: Ending) -> Ending:
         """Analyse the batch, write its end, say what it came to, and return the ending, worse if something was found."""
         prepared, plan, figures = self._prepared, self.stack.plan, self._figures
-        _, opening = await self._results.executions()
+        opening = await self._results.opening(await self._results.trades())
         result = await consolidate.trades(plan.batch_id, prepared.record.store, opening)
         view = figures.view()
         standing = await self._results.standing(figures.held())
@@ -415,8 +437,8 @@ class RunningSession:
             for name in self._strategies
         }
         summary = summarize(self._strategies, result.trips, ended)
-        say_summary(screen, summary, standing, dropped=view.dropped())
-        say_positions(screen, standing, prepared.strategies(day_trade=False), quarantined)
+        swing, dropped = prepared.strategies(day_trade=False), view.dropped()
+        say_summary(screen, summary, standing, dropped=dropped, swing=swing, quarantined=quarantined)
         if view.facts is not None:
             screen.line(f"since the previous close: {today_text(view.facts)}")
         say_scanners_off(screen, off)

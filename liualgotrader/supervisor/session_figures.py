@@ -202,14 +202,21 @@ class Results:
         self._alone = alone
         self._before: Mapping[str, Mapping[str, CarriedPosition]] | None = None
 
-    async def executions(self) -> tuple[Sequence[FilledTrade], Mapping[Key, CarriedPosition]]:
-        """Return the session's executions so far, by time, and what each slot held of their symbols before.
+    async def trades(self) -> Sequence[FilledTrade]:
+        """Return the session's executions so far, by time.
 
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
         """
-        trades = await self._store.trades(self._batch_id)
-        return trades, opening_of(trades, await self._held_before())
+        return await self._store.trades(self._batch_id)
+
+    async def opening(self, trades: Sequence[FilledTrade]) -> Mapping[Key, CarriedPosition]:
+        """Return what earlier batches left open, by the slot that has traded the symbol since.
+
+        Raises:
+            DatabaseUnavailable: if the server cannot be reached.
+        """
+        return opening_of(trades, await self._held_before())
 
     async def standing(self, held: Mapping[tuple[str, str], PositionLine] | None = None) -> list[FinalPosition]:
         """Return what the strategies hold, in their order, by symbol.
@@ -234,16 +241,8 @@ class Results:
                 continue
             booked = {symbol: position for (strategy, symbol), position in held.items() if strategy == name}
             for symbol in sorted({*recorded, *booked}):
-                has = booked.get(symbol, PositionLine(name, symbol, ZERO, ZERO))
-                told = recorded.get(symbol) or FinalPosition(name, symbol, ZERO, has.entry)
-                # Of earlier sessions the record may have what the account has not.
-                differs = told.quantity != has.quantity and symbol not in before.get(name, {})
-                changes: dict[str, Any] = {"recorded": told.quantity if differs else None}
-                if symbol in booked:
-                    changes |= {"quantity": has.quantity, "last": has.last}
-                else:
-                    changes["in_account"] = False
-                found.append(msgspec.structs.replace(told, **changes))
+                of_today = symbol not in before.get(name, {})
+                found.append(_as_told(name, symbol, recorded.get(symbol), booked.get(symbol), of_today=of_today))
         return found
 
     async def left_behind(self, foreign: Mapping[str, Decimal]) -> list[str]:
@@ -274,3 +273,17 @@ class Results:
                 for name in self._strategies
             }
         return self._before
+
+
+def _as_told(
+    strategy: str, symbol: str, recorded: FinalPosition | None, booked: PositionLine | None, *, of_today: bool
+) -> FinalPosition:
+    """Return a position as the gateway has it; of earlier sessions the record may have what the account has not."""
+    stored = recorded.quantity if recorded is not None else ZERO
+    quantity, entry, last = (booked.quantity, booked.entry, booked.last) if booked is not None else (ZERO, ZERO, None)
+    differs = stored if of_today and stored != quantity else None
+    if recorded is None:
+        return FinalPosition(strategy, symbol, quantity, entry, last, recorded=differs)
+    if booked is None:
+        return msgspec.structs.replace(recorded, in_account=False, recorded=differs)
+    return msgspec.structs.replace(recorded, quantity=quantity, last=last, recorded=differs)

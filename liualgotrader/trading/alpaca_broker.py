@@ -16,19 +16,10 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.common import orders as ours
 from liualgotrader.common.clock import SECOND, as_datetime, block, machine_now, rfc3339
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable
 from liualgotrader.common.http_guard import guard
-from liualgotrader.common.orders import (
-    BrokerAccount,
-    BrokerActivity,
-    BrokerExecution,
-    BrokerOrder,
-    BrokerPosition,
-    BrokerUpdate,
-    OrderIntent,
-    ReplaceIntent,
-)
 from liualgotrader.common.tlog import warn
 from liualgotrader.common.untrusted import Fields
 from liualgotrader.trading import alpaca_orders as wire
@@ -51,7 +42,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0  # machine time before 
 _ANSWER_SECONDS = 10.0  # machine time for the stream to accept the keys; its client would wait for ever
 _STEADY = 60 * SECOND  # machine time; after a longer life the pause is the first again
 
-Say = Callable[[BrokerUpdate | BadData | None], None]
+Say = Callable[[ours.BrokerUpdate | BadData | None], None]
 
 
 class AlpacaBroker:
@@ -68,7 +59,7 @@ class AlpacaBroker:
 
     # --- the Broker port ---------------------------------------------------------------------------
 
-    async def submit(self, order: OrderIntent) -> BrokerOrder:
+    async def submit(self, order: ours.OrderIntent) -> ours.BrokerOrder:
         raw = await self._call("POST", "/orders", wire.order_body(order), about=order.client_order_id)
         return wire.broker_order(raw)
 
@@ -80,11 +71,11 @@ class AlpacaBroker:
         rows = wire.rows_of(answers or [], "orders")
         return [str(one.get("id")) for one in rows if isinstance(one, Mapping) and one.get("status") in (200, 204)]
 
-    async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
+    async def replace(self, broker_order_id: str, terms: ours.ReplaceIntent, client_order_id: str) -> ours.BrokerOrder:
         body = wire.replace_body(terms, client_order_id)
         return wire.broker_order(await self._call("PATCH", f"/orders/{broker_order_id}", body, about=client_order_id))
 
-    async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+    async def order_by_client_id(self, client_order_id: str) -> ours.BrokerOrder | None:
         question = {"client_order_id": client_order_id}
         try:
             raw = await self._call("GET", "/orders:by_client_order_id", question, about=client_order_id)
@@ -94,7 +85,7 @@ class AlpacaBroker:
             raise
         return wire.broker_order(raw)
 
-    async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
+    async def orders(self, *, since: int, open_only: bool = False) -> Sequence[ours.BrokerOrder]:
         """See the port.
 
         Of a bracket whose entry is filled the vendor's nested list of open orders shows nothing: an exit of it that
@@ -115,7 +106,7 @@ class AlpacaBroker:
         found |= {order.broker_order_id: order for order in await self._with_parents(alone, reader)}
         return reader.require_all(sorted(found.values(), key=lambda order: order.submitted_at))
 
-    async def _with_parents(self, exits: Sequence[BrokerOrder], reader: wire.RowReader) -> list[BrokerOrder]:
+    async def _with_parents(self, exits: Sequence[ours.BrokerOrder], reader: wire.RowReader) -> list[ours.BrokerOrder]:
         """Return the brackets that these exits belong to, and the exits whose bracket is not among the newest orders."""
         if not exits:
             return []
@@ -150,12 +141,12 @@ class AlpacaBroker:
         answer = await self._call("GET", "/orders", {**question, "limit": _ORDERS_PAGE}, about="orders")
         return wire.rows_of(answer, "orders")
 
-    async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
+    async def executions(self, *, since: int) -> Sequence[ours.BrokerExecution]:
         asked, reader = {"activity_types": "FILL", "after": rfc3339(since - 1)}, wire.RowReader()
         rows = await self._all_activities(asked, "executions")
         return reader.require_all(reader.read(rows, wire.broker_execution, order_id="order_id"))
 
-    async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
+    async def activities(self, *, since: int) -> Sequence[ours.BrokerActivity]:
         """Return what has changed the account and is no execution, of the day of `since` in New York and later."""
         day = as_datetime(since).date()  # Alpaca dates them by day; whether `after` includes its own is not documented
         asked = {"category": "non_trade_activity", "after": (day - timedelta(days=1)).isoformat()}
@@ -177,22 +168,22 @@ class AlpacaBroker:
                 raise BadData(f"Alpaca answers with the same page of {about} again and again")
             question = question | {"page_token": [name for name in names if name][-1]}
 
-    async def positions(self) -> Sequence[BrokerPosition]:
+    async def positions(self) -> Sequence[ours.BrokerPosition]:
         answer, reader = await self._call("GET", "/positions", about="positions"), wire.RowReader()
         return reader.require_all(reader.read(wire.rows_of(answer, "positions"), wire.broker_position))
 
-    async def account(self) -> BrokerAccount:
+    async def account(self) -> ours.BrokerAccount:
         return wire.broker_account(await self._call("GET", "/account", about="account"))
 
     async def clock(self) -> int:
         raw = await self._call("GET", "/clock", about="the broker's clock")
         return Fields("Alpaca's clock", raw).instant("timestamp")
 
-    async def updates(self) -> AsyncIterator[BrokerUpdate | BadData | None]:
-        waiting: asyncio.Queue[BrokerUpdate | BadData | None] = asyncio.Queue()
+    async def updates(self) -> AsyncIterator[ours.BrokerUpdate | BadData | None]:
+        waiting: asyncio.Queue[ours.BrokerUpdate | BadData | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def say(update: BrokerUpdate | BadData | None) -> None:
+        def say(update: ours.BrokerUpdate | BadData | None) -> None:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(waiting.put_nowait, update)
 

@@ -10,46 +10,33 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from liualgotrader.common import orders as ours
 from liualgotrader.common.errors import BadData, BrokerRefused, BrokerUnreachable, UnusableRows
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.orders import (
-    BrokerAccount,
-    BrokerActivity,
-    BrokerExecution,
-    BrokerOrder,
-    BrokerPosition,
-    BrokerUpdate,
-    OrderIntent,
-    OrderState,
-    OrderType,
-    ReplaceIntent,
-    Side,
-    UnreadRow,
-)
 from liualgotrader.common.untrusted import Fields
 
 T = TypeVar("T")
 
 # Any other status leaves an order working; the vendor's own word is kept beside ours.
-STATES: Mapping[str, OrderState] = {
-    "partially_filled": OrderState.PARTIALLY_FILLED,
-    "filled": OrderState.FILLED,
-    "canceled": OrderState.CANCELED,
-    "expired": OrderState.EXPIRED,
-    "replaced": OrderState.REPLACED,
-    "rejected": OrderState.REJECTED,
-    "pending_cancel": OrderState.PENDING_CANCEL,
-    "pending_replace": OrderState.PENDING_REPLACE,
+STATES: Mapping[str, ours.OrderState] = {
+    "partially_filled": ours.OrderState.PARTIALLY_FILLED,
+    "filled": ours.OrderState.FILLED,
+    "canceled": ours.OrderState.CANCELED,
+    "expired": ours.OrderState.EXPIRED,
+    "replaced": ours.OrderState.REPLACED,
+    "rejected": ours.OrderState.REJECTED,
+    "pending_cancel": ours.OrderState.PENDING_CANCEL,
+    "pending_replace": ours.OrderState.PENDING_REPLACE,
 }
 EXECUTION_EVENTS = frozenset({"fill", "partial_fill"})
 OTHER_ASSETS = ("us_option", "crypto", "crypto_perp")
-_SIDES: Mapping[str, Side] = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": Side.SELL}
-TYPES: Mapping[str, OrderType] = {str(one): one for one in OrderType}  # trailing stops have none
+_SIDES: Mapping[str, ours.Side] = {"buy": ours.Side.BUY, "sell": ours.Side.SELL, "sell_short": ours.Side.SELL}
+TYPES: Mapping[str, ours.OrderType] = {str(one): one for one in ours.OrderType}  # trailing stops have none
 _MOST_SEQUENCE = 2**62  # a larger one is no running number
 _ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-def order_body(order: OrderIntent) -> dict[str, Any]:
+def order_body(order: ours.OrderIntent) -> dict[str, Any]:
     """Return the body of POST /orders; prices and quantities as exact text."""
     body: dict[str, Any] = {
         "symbol": order.symbol,
@@ -59,9 +46,9 @@ def order_body(order: OrderIntent) -> dict[str, Any]:
         "time_in_force": order.time_in_force,
         "client_order_id": order.client_order_id,
     }
-    if order.type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
+    if order.type in (ours.OrderType.LIMIT, ours.OrderType.STOP_LIMIT):
         body["limit_price"] = str(order.limit_price)
-    if order.type in (OrderType.STOP, OrderType.STOP_LIMIT):
+    if order.type in (ours.OrderType.STOP, ours.OrderType.STOP_LIMIT):
         body["stop_price"] = str(order.stop_price)
     exits = {}
     if order.take_profit is not None:
@@ -73,7 +60,7 @@ def order_body(order: OrderIntent) -> dict[str, Any]:
     return body
 
 
-def replace_body(terms: ReplaceIntent, client_order_id: str) -> dict[str, Any]:
+def replace_body(terms: ours.ReplaceIntent, client_order_id: str) -> dict[str, Any]:
     """Return the body of PATCH /orders/{id}: only the terms that change."""
     body: dict[str, Any] = {"client_order_id": client_order_id}
     for key, value in (("qty", terms.quantity), ("limit_price", terms.limit_price), ("stop_price", terms.stop_price)):
@@ -87,7 +74,7 @@ def is_shares(raw: Mapping[str, Any]) -> bool:
     return raw.get("asset_class") not in OTHER_ASSETS and raw.get("order_class") != "mleg"
 
 
-def broker_order(raw: object) -> BrokerOrder:
+def broker_order(raw: object) -> ours.BrokerOrder:
     """Return an order object as ours.
 
     Raises:
@@ -106,7 +93,7 @@ def broker_order(raw: object) -> BrokerOrder:
     average = fields.positive_or_none("filled_avg_price")
     if filled and average is None:
         raise fields.bad("filled_avg_price", f"the price of the {filled} shares filled")
-    return BrokerOrder(
+    return ours.BrokerOrder(
         broker_order_id=broker_order_id,
         client_order_id=fields.text("client_order_id"),
         symbol=fields.text("symbol"),
@@ -114,7 +101,7 @@ def broker_order(raw: object) -> BrokerOrder:
         quantity=filled if quantity is None else quantity,
         filled_quantity=filled,
         average_price=average,
-        state=STATES.get(status, OrderState.ACKNOWLEDGED),
+        state=STATES.get(status, ours.OrderState.ACKNOWLEDGED),
         vendor_status=status,
         submitted_at=submitted_at(fields),
         updated_at=fields.instant("updated_at" if fields.states("updated_at") else "created_at"),
@@ -144,7 +131,7 @@ def newest_submission(rows: Sequence[object]) -> int:
     raise BadData("none of Alpaca's orders on a page says when it was submitted")
 
 
-def broker_update(raw: object, *, numbered: bool) -> BrokerUpdate:
+def broker_update(raw: object, *, numbered: bool) -> ours.BrokerUpdate:
     """Return one message of trade_updates as ours; `numbered` says that event ids carry a running number.
 
     Raises:
@@ -168,10 +155,10 @@ def broker_update(raw: object, *, numbered: bool) -> BrokerUpdate:
             cumulative_quantity=order.filled_quantity,
         )
     sequence = ulid_number(fields.text_or("event_id")) if numbered else 0
-    return BrokerUpdate(event, order, at, execution, sequence)
+    return ours.BrokerUpdate(event, order, at, execution, sequence)
 
 
-def broker_execution(raw: object) -> BrokerExecution:
+def broker_execution(raw: object) -> ours.BrokerExecution:
     """Return a FILL activity as ours; its id is `<time>::<execution id>`.
 
     Raises:
@@ -191,11 +178,11 @@ def broker_execution(raw: object) -> BrokerExecution:
     )
 
 
-def _execution(fields: Fields, *, cumulative_quantity: Decimal, **told: Any) -> BrokerExecution:
+def _execution(fields: Fields, *, cumulative_quantity: Decimal, **told: Any) -> ours.BrokerExecution:
     quantity = fields.positive("qty")
     if quantity > cumulative_quantity:
         raise fields.bad("qty", f"at most the {cumulative_quantity} that its order has filled")
-    return BrokerExecution(
+    return ours.BrokerExecution(
         quantity=quantity,
         price=fields.positive("price"),
         fee=fields.number_or_none("fee", least=ZERO) or ZERO,
@@ -204,7 +191,7 @@ def _execution(fields: Fields, *, cumulative_quantity: Decimal, **told: Any) -> 
     )
 
 
-def broker_activity(raw: object) -> BrokerActivity:
+def broker_activity(raw: object) -> ours.BrokerActivity:
     """Return an activity that is no fill as ours; where only its day is told, it counts from its beginning in New York.
 
     Raises:
@@ -213,7 +200,7 @@ def broker_activity(raw: object) -> BrokerActivity:
     fields = Fields("an activity of Alpaca's", raw)
     activity_id = fields.text("id")
     fields.what = f"activity {activity_id} of Alpaca's"
-    return BrokerActivity(
+    return ours.BrokerActivity(
         activity_id=activity_id,
         kind=fields.text("activity_type"),
         at=fields.instant("transaction_time") if fields.states("transaction_time") else fields.beginning_of_day("date"),
@@ -223,7 +210,7 @@ def broker_activity(raw: object) -> BrokerActivity:
     )
 
 
-def broker_position(raw: object) -> BrokerPosition:
+def broker_position(raw: object) -> ours.BrokerPosition:
     """Return a position object as ours, shorts negative.
 
     Raises:
@@ -237,10 +224,10 @@ def broker_position(raw: object) -> BrokerPosition:
         raise fields.bad("side", f"the side of {quantity} shares")
     quantity = -abs(quantity) if side == "short" else quantity
     average = fields.number("avg_entry_price", least=ZERO)
-    return BrokerPosition(symbol, quantity, average, fields.price("current_price"), fields.price("lastday_price"))
+    return ours.BrokerPosition(symbol, quantity, average, fields.price("current_price"), fields.price("lastday_price"))
 
 
-def broker_account(raw: object) -> BrokerAccount:
+def broker_account(raw: object) -> ours.BrokerAccount:
     """Return the account object as ours; a figure that it does not state, or states as nonsense, is unknown (None).
 
     Raises:
@@ -248,7 +235,7 @@ def broker_account(raw: object) -> BrokerAccount:
     """
     fields = Fields("Alpaca's account", raw)
     blocked = fields.flag("trading_blocked"), fields.flag("account_blocked")
-    return BrokerAccount(
+    return ours.BrokerAccount(
         account_number=fields.text("account_number"),
         status=fields.text_or("status", "of unknown status"),
         equity=fields.dollars("equity"),
@@ -287,7 +274,7 @@ class RowReader:
 
     def __init__(self) -> None:
         self._errors: dict[str, BadData] = {}  # by sentence
-        self._unread: list[UnreadRow] = []
+        self._unread: list[ours.UnreadRow] = []
 
     def read(self, rows: Iterable[object], one: Callable[[object], T], *, order_id: str = "id") -> list[T]:
         """Return what `one` makes of each row that it can use and that is about shares; `order_id` names its order."""
@@ -313,12 +300,12 @@ class RowReader:
         return good
 
 
-def _unread_rows(raw: object, order_id: str) -> Iterator[UnreadRow]:
+def _unread_rows(raw: object, order_id: str) -> Iterator[ours.UnreadRow]:
     """Yield what a row that cannot be used is about, and each exit of an order."""
     if not isinstance(raw, Mapping):
-        yield UnreadRow()
+        yield ours.UnreadRow()
         return
-    yield UnreadRow(
+    yield ours.UnreadRow(
         symbol=stated_text(raw, "symbol"),
         broker_order_id=stated_text(raw, order_id),
         client_order_id=stated_text(raw, "client_order_id"),
@@ -336,7 +323,7 @@ def stated_text(raw: object, name: str) -> str:
         return ""
 
 
-def _side(fields: Fields) -> Side:
+def _side(fields: Fields) -> ours.Side:
     """Return buy or sell; Alpaca's activities also say `sell_short`."""
     word = fields.text("side")
     if word not in _SIDES:

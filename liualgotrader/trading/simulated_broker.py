@@ -10,18 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from liualgotrader.common import orders as ours
 from liualgotrader.common.errors import BrokerRefused
-from liualgotrader.common.orders import (
-    BrokerAccount,
-    BrokerActivity,
-    BrokerExecution,
-    BrokerOrder,
-    BrokerPosition,
-    BrokerUpdate,
-    OrderIntent,
-    OrderState,
-    ReplaceIntent,
-)
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import Activity, Execution, OrderChanges, OrderRequest, OrderView, Update
 from liualgotrader.trading.alpaca_orders import STATES, TYPES
@@ -36,9 +26,9 @@ class SimulatedBroker:
         self._exchange = exchange
         self._account_id = account_id
         self._now = now
-        self._waiting: asyncio.Queue[BrokerUpdate | None] = asyncio.Queue()
+        self._waiting: asyncio.Queue[ours.BrokerUpdate | None] = asyncio.Queue()
 
-    async def submit(self, order: OrderIntent) -> BrokerOrder:
+    async def submit(self, order: ours.OrderIntent) -> ours.BrokerOrder:
         return broker_order(self._exchange.submit(self._account_id, order_request(order), self._now()))
 
     async def cancel(self, broker_order_id: str) -> None:
@@ -48,7 +38,7 @@ class SimulatedBroker:
         results = self._exchange.cancel_all(self._account_id, self._now())
         return [result.order_id for result in results if result.status == 200]
 
-    async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
+    async def replace(self, broker_order_id: str, terms: ours.ReplaceIntent, client_order_id: str) -> ours.BrokerOrder:
         changes = OrderChanges(
             quantity=terms.quantity,
             limit_price=terms.limit_price,
@@ -57,7 +47,7 @@ class SimulatedBroker:
         )
         return broker_order(self._exchange.replace(self._account_id, broker_order_id, self._now(), changes))
 
-    async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
+    async def order_by_client_id(self, client_order_id: str) -> ours.BrokerOrder | None:
         try:
             return broker_order(self._exchange.order_by_client_id(self._account_id, client_order_id))
         except BrokerRefused as e:
@@ -65,7 +55,7 @@ class SimulatedBroker:
                 return None
             raise
 
-    async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
+    async def orders(self, *, since: int, open_only: bool = False) -> Sequence[ours.BrokerOrder]:
         """Return all orders submitted at or after `since`, oldest first; a bracket is open while an exit of it is."""
         views = self._exchange.orders(
             self._account_id, status="all", after=since - 1, limit=_ALL, direction="asc", nested=True
@@ -74,22 +64,23 @@ class SimulatedBroker:
             views = [view for view in views if any(v.is_open for v in (view, *view.legs))]
         return [broker_order(view) for view in views]
 
-    async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
+    async def executions(self, *, since: int) -> Sequence[ours.BrokerExecution]:
         return [broker_execution(a) for a in self._exchange.activities(self._account_id, after=since - 1)]
 
-    async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
+    async def activities(self, *, since: int) -> Sequence[ours.BrokerActivity]:
         found = self._exchange.cash_activities(self._account_id, after=since - 1)
-        return [BrokerActivity(a.id, a.activity_type, a.at, a.amount, a.symbol, a.description) for a in found]
+        return [ours.BrokerActivity(a.id, a.activity_type, a.at, a.amount, a.symbol, a.description) for a in found]
 
-    async def positions(self) -> Sequence[BrokerPosition]:
+    async def positions(self) -> Sequence[ours.BrokerPosition]:
         views = self._exchange.positions(self._account_id)
         return [
-            BrokerPosition(v.symbol, v.quantity, v.average_entry_price, v.current_price, v.lastday_price) for v in views
+            ours.BrokerPosition(v.symbol, v.quantity, v.average_entry_price, v.current_price, v.lastday_price)
+            for v in views
         ]
 
-    async def account(self) -> BrokerAccount:
+    async def account(self) -> ours.BrokerAccount:
         view = self._exchange.account(self._account_id)
-        return BrokerAccount(
+        return ours.BrokerAccount(
             account_number=view.account_id,
             status="ACTIVE",
             equity=view.equity,
@@ -108,7 +99,7 @@ class SimulatedBroker:
         prints = ((symbol, self._exchange.last_trade(symbol)) for symbol in symbols)
         return {symbol: Decimal(str(print_.price)) for symbol, print_ in prints if print_ is not None}
 
-    async def updates(self) -> AsyncIterator[BrokerUpdate | None]:
+    async def updates(self) -> AsyncIterator[ours.BrokerUpdate | None]:
         yield None
         while True:
             yield await self._waiting.get()
@@ -123,7 +114,7 @@ class SimulatedBroker:
         """End nothing: there is no connection."""
 
 
-def order_request(order: OrderIntent) -> OrderRequest:
+def order_request(order: ours.OrderIntent) -> OrderRequest:
     """Return an intent as the exchange asks for it."""
     exits = (order.take_profit is not None) + (order.stop_loss is not None)
     return OrderRequest(
@@ -141,9 +132,9 @@ def order_request(order: OrderIntent) -> OrderRequest:
     )
 
 
-def broker_order(view: OrderView) -> BrokerOrder:
+def broker_order(view: OrderView) -> ours.BrokerOrder:
     """Return the exchange's view of an order, with its legs, as a broker tells it."""
-    return BrokerOrder(
+    return ours.BrokerOrder(
         broker_order_id=view.id,
         client_order_id=view.client_order_id,
         symbol=view.symbol,
@@ -151,7 +142,7 @@ def broker_order(view: OrderView) -> BrokerOrder:
         quantity=view.quantity if view.quantity is not None else view.filled_quantity,
         filled_quantity=view.filled_quantity,
         average_price=view.filled_average_price,
-        state=STATES.get(view.status, OrderState.ACKNOWLEDGED),
+        state=STATES.get(view.status, ours.OrderState.ACKNOWLEDGED),
         vendor_status=view.status,
         submitted_at=view.submitted_at,
         updated_at=view.updated_at,
@@ -164,10 +155,10 @@ def broker_order(view: OrderView) -> BrokerOrder:
     )
 
 
-def broker_update(update: Update) -> BrokerUpdate:
+def broker_update(update: Update) -> ours.BrokerUpdate:
     """Return one message of the exchange's order stream as a broker tells it."""
     execution = update.execution
-    return BrokerUpdate(
+    return ours.BrokerUpdate(
         event=update.event,
         order=broker_order(update.order),
         at=update.at,
@@ -176,9 +167,9 @@ def broker_update(update: Update) -> BrokerUpdate:
     )
 
 
-def broker_execution(fill: Execution | Activity) -> BrokerExecution:
+def broker_execution(fill: Execution | Activity) -> ours.BrokerExecution:
     """Return an execution, or the account's record of it, as a broker tells it."""
-    return BrokerExecution(
+    return ours.BrokerExecution(
         execution_id=fill.execution_id,
         broker_order_id=fill.order_id,
         symbol=fill.symbol,

@@ -37,7 +37,7 @@ from liualgotrader.orders import (
     Send,
     prices_of,
 )
-from liualgotrader.simulator.trading_shapes import account_body, activity_body, order_body, position_body, update_body
+from liualgotrader.simulator.shapes import account_body, activity_body, order_body, position_body, update_body
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.trading.alpaca_broker import AlpacaBroker, _UpdatesThread
 from tests.fakes.broker import OPEN, World, desk_terms

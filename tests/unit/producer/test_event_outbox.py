@@ -22,7 +22,7 @@ from liualgotrader.common.events import (
 )
 from liualgotrader.ipc.batch_codec import decode_batch
 from liualgotrader.ipc.links import FRAME_BYTES
-from liualgotrader.producer.event_outbox import EVENTS_A_BATCH, EventOutbox, newest
+from liualgotrader.producer.router import EVENTS_A_BATCH, EventOutbox, newest
 
 SYMBOLS = ("A", "B", "C")
 

@@ -13,10 +13,8 @@ from liualgotrader.common.clock import MINUTE, NEVER, SECOND, WallClock
 from liualgotrader.common.events import Gap, Needs, Pick
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import Timings, TradePlan
-from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.following import Ageing, Following, Gaps
-from liualgotrader.producer.pick_intake import Unpicked
-from liualgotrader.producer.router import Assignment, Router
+from liualgotrader.producer.following import Ageing, Following, Gaps, Unpicked
+from liualgotrader.producer.router import Assignment, EventOutbox, Router
 
 NOW = 1_700_000_000_000_000_000
 

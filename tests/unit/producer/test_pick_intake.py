@@ -10,9 +10,8 @@ import pytest
 from liualgotrader.common.clock import SECOND, WallClock
 from liualgotrader.common.events import Pick, Rejected
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.pick_intake import UNPICKED_FILE, PickIntake, Unpicked
-from liualgotrader.producer.router import Router
+from liualgotrader.producer.following import UNPICKED_FILE, PickIntake, Unpicked
+from liualgotrader.producer.router import EventOutbox, Router
 from tests.fakes.store import MemoryStore
 
 BATCH = "0b5e7a4e-0000-4000-8000-000000000000"

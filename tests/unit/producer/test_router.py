@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from liualgotrader.common.clock import MILLISECOND
 from liualgotrader.common.events import Bar, Counts, FeedEvent, Needs, Pick, Quote, Rejected, Status, TradeTick, Unpick
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.producer.event_outbox import EventOutbox
-from liualgotrader.producer.router import Assignment, Router, Sampler, next_sample
+from liualgotrader.producer.router import Assignment, EventOutbox, Router, Sampler, next_sample
 
 SHARDED = (SlotPlan(0, "Alpha", 0, 1), SlotPlan(1, "Alpha", 1, 2))
 ROTATION = SlotPlan(2, "Rotation", 1, 3, run_all=True)

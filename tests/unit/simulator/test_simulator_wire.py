@@ -15,15 +15,15 @@ from liualgotrader.common.events import Counts, Quote, Status, TradeTick
 from liualgotrader.common.ports import Asset
 from liualgotrader.simulator.asset_codes import SymbolTable, VenueCode, terms_of, venue_of
 from liualgotrader.simulator.client_outbox import MAX_FRAME_BYTES, frames_below_limit
-from liualgotrader.simulator.market_shapes import (
+from liualgotrader.simulator.shapes import (
     TRADE_CONDITIONS,
     conditions_of,
     quote_message,
     status_message,
     trade_message,
+    ulid,
 )
 from liualgotrader.simulator.subscriptions import JSON, MSGPACK, codec_for
-from liualgotrader.simulator.trading_shapes import ulid
 from liualgotrader.simulator.wire import flag, money, new_york_text, number, parse_instant, rfc3339, text_of, words
 
 INSTANTS = st.integers(min_value=883_612_800 * 10**9, max_value=2_556_143_999 * 10**9 + 999_999_999)

@@ -1,42 +1,60 @@
-"""Orders, positions, accounts and their like as Alpaca's trading API writes them.
+"""Orders, positions, accounts, bars, quotes and prints as Alpaca writes them.
 
-Source: Alpaca trading API 2.0.1. Fields that alpaca-py 0.44 requires are always there; `fee` on fills is
-the simulated market's own addition.
+Source: Alpaca trading API 2.0.1 and market data API 1.1. Fields that alpaca-py 0.44 requires are always there; `fee` on
+fills is the simulated market's own addition. Conditions of prints: `@` regular sale, `I` odd lot and `W` average price
+(count for volume only), `4` derivatively priced (for high, low and volume), `M` market center's official close (for
+nothing), `O` and `6` the prints of the opening and closing auctions (for all).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
-from liualgotrader.common.clock import MILLISECOND, as_datetime
-from liualgotrader.common.money import ZERO
-from liualgotrader.exchange.exchange_values import (
-    AccountSettings,
-    AccountView,
-    Activity,
-    AssetTerms,
-    CashActivity,
-    HeldPosition,
-    OrderView,
-    Update,
-)
-from liualgotrader.simulator.asset_codes import asset_id
-from liualgotrader.simulator.wire import money, rfc3339, text_of
+import msgspec
+from msgspec import UNSET, UnsetType
 
+from liualgotrader.common.calendar import day_of, new_york
+from liualgotrader.common.clock import MILLISECOND, as_datetime
+from liualgotrader.common.events import Bar, Counts, Quote, Status, TradeTick
+from liualgotrader.common.money import ZERO
+from liualgotrader.exchange import exchange_values as values
+from liualgotrader.simulator.asset_codes import VenueCode, asset_id
+from liualgotrader.simulator.wire import MIDNIGHT, money, rfc3339, text_of, whole_if_possible
+
+ODD_LOT_BELOW = 100
+TRADE_CONDITIONS = {
+    "@": "Regular Sale",
+    "I": "Odd Lot Trade",
+    "W": "Average Price Trade",
+    "4": "Derivatively Priced",
+    "M": "Market Center Official Close",
+    "O": "Opening Prints",
+    "6": "Closing Prints",
+}
+QUOTE_CONDITIONS = {"R": "Regular, two-sided open"}
+_ALL = int(Counts.ALL)
+_VOLUME = int(Counts.VOLUME)
+_NOT_LAST = int(Counts.HIGH_LOW | Counts.VOLUME)
+_OPENING = int(Counts.OPENING_CROSS)
+_CROSSES = _OPENING | int(Counts.CLOSING_CROSS)
+_REGULAR = ("@",)
+_QUOTE_REGULAR = ("R",)
+_UTP_CODES = {True: ("H", "Trading Halt"), False: ("T", "Trading Resumption")}
+_CTA_CODES = {True: ("2", "Trading Halt"), False: ("3", "Resume")}
 _ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SEQUENCE_BITS = 80
 
 
 def _fields(source: object, names: str, write: Callable[[Any], object] = lambda value: value) -> dict[str, Any]:
     """Return fields of `source` under their own names, written as the wire has them; one that is None stays None."""
-    values = {name: getattr(source, name) for name in names.split()}
-    return {name: None if value is None else write(value) for name, value in values.items()}
+    found = {name: getattr(source, name) for name in names.split()}
+    return {name: None if value is None else write(value) for name, value in found.items()}
 
 
-def order_body(order: OrderView, *, nested: bool = True) -> dict[str, Any]:
+def order_body(order: values.OrderView, *, nested: bool = True) -> dict[str, Any]:
     """Return an order object, with its legs unless they are listed on their own."""
     return {
         **_fields(order, "id client_order_id symbol order_class type position_intent time_in_force status"),
@@ -57,7 +75,7 @@ def order_body(order: OrderView, *, nested: bool = True) -> dict[str, Any]:
     }
 
 
-def position_body(position: HeldPosition) -> dict[str, Any]:
+def position_body(position: values.HeldPosition) -> dict[str, Any]:
     """Return a position object; a short one has a negative quantity."""
     return {
         **_fields(position, "symbol exchange asset_marginable side"),
@@ -73,7 +91,7 @@ def position_body(position: HeldPosition) -> dict[str, Any]:
     }
 
 
-def account_body(account: AccountView) -> dict[str, Any]:
+def account_body(account: values.AccountView) -> dict[str, Any]:
     """Return the account object; its id is the same in every session."""
     return {
         **_fields(account, "cash equity last_equity portfolio_value sma accrued_fees", money),
@@ -93,7 +111,7 @@ def account_body(account: AccountView) -> dict[str, Any]:
     }
 
 
-def configuration_body(settings: AccountSettings) -> dict[str, Any]:
+def configuration_body(settings: values.AccountSettings) -> dict[str, Any]:
     """Return the account's configuration."""
     return {
         **_fields(settings, "fractional_trading no_shorting suspend_trade"),
@@ -106,7 +124,7 @@ def configuration_body(settings: AccountSettings) -> dict[str, Any]:
     }
 
 
-def asset_body(terms: AssetTerms) -> dict[str, Any]:
+def asset_body(terms: values.AssetTerms) -> dict[str, Any]:
     """Return an asset object, with `easy_to_borrow` and with `borrow_status` that replaced it."""
     borrowing = "not_shortable"
     if terms.shortable:
@@ -123,9 +141,9 @@ def asset_body(terms: AssetTerms) -> dict[str, Any]:
     }
 
 
-def activity_body(activity: Activity | CashActivity) -> dict[str, Any]:
+def activity_body(activity: values.Activity | values.CashActivity) -> dict[str, Any]:
     """Return an activity; everything is text. One that is no trade has its day only."""
-    if isinstance(activity, CashActivity):
+    if isinstance(activity, values.CashActivity):
         return {
             **_fields(activity, "id activity_type description"),
             "date": f"{as_datetime(activity.at):%Y-%m-%d}",
@@ -160,7 +178,7 @@ def portfolio_body(points: list[tuple[int, Decimal]], base: Decimal, timeframe: 
     }
 
 
-def update_body(update: Update) -> dict[str, Any]:
+def update_body(update: values.Update) -> dict[str, Any]:
     """Return the `data` of a trade_updates message; the order shows the state after the event."""
     body: dict[str, Any] = {
         "event": update.event,
@@ -189,3 +207,127 @@ def ulid(at: int, sequence: int) -> str:
     """
     number = at // MILLISECOND << _SEQUENCE_BITS | sequence
     return "".join(_ULID_DIGITS[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+# --- market data: on REST instants are text; on the stream text in JSON and the Timestamp extension in msgpack
+
+
+class TradePrint(msgspec.Struct):
+    """A print."""
+
+    T: str | UnsetType
+    S: str | UnsetType
+    i: int
+    x: str
+    p: float
+    s: float
+    c: tuple[str, ...]
+    z: str
+    t: Any
+
+
+class QuoteRow(msgspec.Struct, rename={"as_": "as"}):
+    """A quote; sizes in shares."""
+
+    T: str | UnsetType
+    S: str | UnsetType
+    bx: str
+    bp: float
+    bs: float
+    ax: str
+    ap: float
+    as_: float
+    c: tuple[str, ...]
+    z: str
+    t: Any
+
+
+class BarRow(msgspec.Struct):
+    """A minute (`b`), updated (`u`) or daily (`d`) bar, labelled by its left edge."""
+
+    T: str | UnsetType
+    S: str | UnsetType
+    o: float
+    h: float
+    l: float  # noqa: E741 - the wire's name
+    c: float
+    v: float
+    n: int
+    vw: float
+    t: Any
+
+
+Row = TypeVar("Row", TradePrint, QuoteRow, BarRow)
+
+
+def historic(message: Row) -> Row:
+    """Return a message of the stream as it stands in the REST history, which names kind and symbol outside of it."""
+    message.T = message.S = UNSET
+    return message
+
+
+def conditions_of(flags: int, size: float) -> tuple[str, ...]:
+    """Return sale conditions that say what a print counts for."""
+    if flags & _CROSSES:
+        return ("@", "O") if flags & _OPENING else ("@", "6")
+    if flags == _ALL:
+        return _REGULAR
+    if flags == _VOLUME:
+        return ("@", "I") if size < ODD_LOT_BELOW else ("@", "W")
+    if flags == _NOT_LAST:
+        return ("@", "4")
+    return ("M",) if not flags else _REGULAR
+
+
+def trade_row(trade: TradeTick, number: int, venue: VenueCode) -> TradePrint:
+    """Return a print for the REST history."""
+    return historic(trade_message(trade, number, venue, rfc3339(trade.at)))
+
+
+def quote_row(quote: Quote, venue: VenueCode) -> QuoteRow:
+    """Return a quote for the REST history."""
+    return historic(quote_message(quote, venue, rfc3339(quote.at)))
+
+
+def bar_row(bar: Bar, at: int | None = None) -> BarRow:
+    """Return a bar for the REST history, labelled `at` if that is not its beginning."""
+    return historic(bar_message("b", bar, rfc3339(bar.opened_at if at is None else at)))
+
+
+def day_label(bar: Bar) -> int:
+    """Return the label of a daily bar: New York's midnight."""
+    return new_york(day_of(bar.opened_at), MIDNIGHT)
+
+
+def trade_message(trade: TradeTick, number: int, venue: VenueCode, t: Any) -> TradePrint:
+    """Return a print for the stream; `t` is the instant as the codec writes it."""
+    conditions = conditions_of(trade.flags, trade.size)
+    size = whole_if_possible(trade.size)
+    return TradePrint("t", trade.symbol, number, venue.letter, trade.price, size, conditions, venue.tape, t)
+
+
+def quote_message(quote: Quote, venue: VenueCode, t: Any) -> QuoteRow:
+    """Return a quote for the stream."""
+    x, bid_size, ask_size = venue.letter, whole_if_possible(quote.bid_size), whole_if_possible(quote.ask_size)
+    return QuoteRow("q", quote.symbol, x, quote.bid, bid_size, x, quote.ask, ask_size, _QUOTE_REGULAR, venue.tape, t)
+
+
+def bar_message(kind: str, bar: Bar, t: Any) -> BarRow:
+    """Return a bar for the stream."""
+    volume = whole_if_possible(bar.volume)
+    return BarRow(kind, bar.symbol, bar.open, bar.high, bar.low, bar.close, volume, bar.count, bar.vwap, t)
+
+
+def status_message(status: Status, venue: VenueCode, t: Any) -> dict[str, Any]:
+    """Return a trading status for the stream, with the code of the symbol's tape if the event brings none."""
+    code, words = (_UTP_CODES if venue.tape == "C" else _CTA_CODES)[status.halted]
+    return {
+        "T": "s",
+        "S": status.symbol,
+        "sc": status.code or code,
+        "sm": words,
+        "rc": status.reason,
+        "rm": status.reason,
+        "z": venue.tape,
+        "t": t,
+    }
