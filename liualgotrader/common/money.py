@@ -55,6 +55,8 @@ def from_quantity_units(units: int) -> Decimal:
 
 def whole_parts(quantity: Decimal) -> Decimal:
     """Return a number of shares, rounded towards zero to the smallest part that can be ordered (1e-9)."""
+    if quantity.same_quantum(ONE):
+        return quantity
     return plain(quantity.quantize(_QUANTITY_STEP, ROUND_DOWN, OURS))
 
 

@@ -58,7 +58,7 @@ def client_order_id(batch_id: str, slot: int, number: int) -> str:
     >>> client_order_id("0b5e7a4e-0000-4000-8000-000000000000", 3, 17)
     'liu-0b5e7a4e0000-3-17'
     """
-    return str(OrderId(batch_part(batch_id), slot, number))
+    return f"{PREFIX}{batch_part(batch_id)}-{slot}-{number}"
 
 
 def replacement_id(root: str, replacement: int) -> str:

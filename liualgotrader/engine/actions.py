@@ -114,18 +114,18 @@ def plain_text(value: object) -> str:
 def described(wanted: WantedOrder, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
     """Return an order asked for through a context in the words of an action dictionary."""
     found = {
-        "side": wanted.side.value,
-        "qty": str(wanted.quantity),
-        "type": wanted.type.value,
+        "side": wanted.side,
+        "qty": wanted.quantity,
+        "type": wanted.type,
         "limit_price": wanted.limit,
         "stop_price": wanted.stop,
         "take_profit": wanted.take_profit,
         "stop_loss": wanted.stop_loss,
         "planned_stop": stop,
         "planned_target": target,
-        "reason": wanted.reason,
     }
-    return {key: plain_text(value) for key, value in found.items() if value is not None and value != ""}
+    words = {key: str(value)[:_LONGEST] for key, value in found.items() if value is not None}
+    return words if wanted.reason in (None, "") else {**words, "reason": plain_text(wanted.reason)}
 
 
 def _number(action: Mapping[str, Any], key: str) -> Decimal:

@@ -95,7 +95,10 @@ class Notes:
                 self.moved.add(symbol)
 
     def _take(self, name: str, symbol: str, price: Decimal | None) -> None:
-        if price is not None and price != self.planned(symbol, name):
+        known = self._values[name].get(symbol)
+        if price is None or (type(known) is float and known == float(price)):
+            return
+        if price != self.planned(symbol, name):
             dict.__setitem__(self._values[name], symbol, float(price))  # past `_Watched`: not a move of the strategy's
 
     # --- indicators ---------------------------------------------------------------------------------------
@@ -307,7 +310,8 @@ class Book:
         if after:
             self.costs[symbol] = cost
             self.notes.writable("latest_cost_basis")[symbol] = float(cost)
-            self.notes.writable("buy_time").setdefault(symbol, as_datetime(fill.at))
+            if symbol not in (bought_at := self.notes.writable("buy_time")):
+                bought_at[symbol] = as_datetime(fill.at)
             take = self.notes.take_plan if fill.client_order_id in self._tracked else self.notes.take_plan_of_transfer
             take(symbol, fill.planned_stop, fill.planned_target)
 

@@ -101,10 +101,10 @@ class Ordering:
             decided_at=self.now,
             valid_until=self.machine + (self._exit_valid if reduces else self._entry_valid),
             limit_price=limit,
-            stop_price=_step(wanted.stop),
+            stop_price=None if wanted.stop is None else to_tick(wanted.stop),
             time_in_force=plain_text(wanted.time_in_force),
-            take_profit=_step(wanted.take_profit),
-            stop_loss=_step(wanted.stop_loss),
+            take_profit=None if wanted.take_profit is None else to_tick(wanted.take_profit),
+            stop_loss=None if wanted.stop_loss is None else to_tick(wanted.stop_loss),
             cancel_after=max(-_LONGEST_LIFE, min(_LONGEST_LIFE, wanted.cancel_after)),
             reference_price=exact(round(reference[0], _FLOAT_NOISE)) if reference else None,
             reference_at=reference[1] if reference else 0,
@@ -271,11 +271,9 @@ def _reason(given: object) -> str:
 
 def _kept(indicators: object, side: Side) -> dict[str, Any]:
     """Return a strategy's indicators as an intent can carry them; anything but a mapping stands under the order's side."""
+    if type(indicators) is dict and not indicators:
+        return {}
     kept = storable(indicators)
     found = kept if isinstance(kept, dict) else {side.value: kept}
     size = len(msgspec.msgpack.encode(found))
     return found if size <= _MOST_BYTES else {"left_out": f"{size} bytes of indicators; {_MOST_BYTES} are kept at most"}
-
-
-def _step(price: Decimal | None) -> Decimal | None:
-    return None if price is None else to_tick(price)

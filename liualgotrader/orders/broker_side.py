@@ -77,7 +77,7 @@ def _is_another(state: DeskState, order: DeskOrder, seen: BrokerOrder) -> bool:
 def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: BrokerExecution | None = None) -> None:
     """Take in the broker's view of an order, and the execution it came with."""
     lost = order.state is OrderState.REJECTED and not order.broker_order_id
-    was_waiting = order.awaits_answer
+    stood = order.state
     if not order.broker_order_id:
         state.orders.name(order, seen.broker_order_id)
     before = state.orders.by_id.get(order.predecessor) if order.predecessor and not order.seen_at else None
@@ -98,7 +98,7 @@ def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: Broker
         order.seen_at = min(seen.updated_at, state.now + MINUTE)
         _step(state, order, seen, lost=lost)
     catch_up(state, order)
-    if was_waiting and order.state in WORKING:
+    if stood in (OrderState.SENT, OrderState.UNKNOWN) and order.state in WORKING:
         if order.intent.cancel_after > 0:  # its lifetime begins
             state.market.set(state.now + order.intent.cancel_after, Due.EXPIRE, order.client_order_id)
         if order.cancel_wanted:  # it waited for this
@@ -146,13 +146,10 @@ def catch_up(state: DeskState, order: DeskOrder) -> None:
         if ending is OrderState.REJECTED:
             _reopen_predecessor(state, order)
         return
-    step = None
     if order.filled >= order.quantity:
-        step = OrderStep.FILLED
+        state.move(order, OrderStep.FILLED, at=order.seen_at)
     elif order.filled and not order.state.is_final:
-        step = OrderStep.PARTIALLY_FILLED
-    if step is None or not state.move(order, step, at=order.seen_at):
-        state.orders.keep(order)
+        state.move(order, OrderStep.PARTIALLY_FILLED, at=order.seen_at)
 
 
 # --- answers to what we asked -----------------------------------------------------------------------

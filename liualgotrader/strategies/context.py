@@ -293,11 +293,11 @@ class Context:
         shares = exact(quantity)
         if shares > LARGEST:
             raise ValueError(f"quantity must be at most {LARGEST}, not {quantity!r}")
-        checked: dict[str, Any] = {name: _above_zero(name, price) for name, price in prices.items()}
+        checked: dict[str, Any] = {n: _above_zero(n, price) for n, price in prices.items() if price is not None}
         lifetime = round(cancel_after.total_seconds() * SECOND) if cancel_after else 0
         wanted = WantedOrder(side, whole_parts(shares), **checked, cancel_after=lifetime, **terms)
-        if wanted.quantity > 0:  # else there is nothing that the plan could be for
-            self._plan(*plan)
+        if wanted.quantity > 0 and not (plan[0] is plan[1] is None):  # else there is nothing that the plan could be for
+            self.protect(stop_price=plan[0], target_price=plan[1])
         return self._port.order(self.symbol, wanted)
 
     def close(self, *, reason: str = "") -> OrderHandle | None:
@@ -328,7 +328,9 @@ class Context:
 
     def protect(self, *, stop_price: Number | None = None, target_price: Number | None = None) -> None:
         """Move the stored stop, the target, or both; None leaves one as it is."""
-        self._plan(stop_price, target_price)
+        stop, target = _above_zero("stop_price", stop_price), _above_zero("target_price", target_price)
+        if stop is not None or target is not None:
+            self._port.protect(self.symbol, stop, target)
 
     @property
     def stop_price(self) -> float | None:
@@ -339,12 +341,6 @@ class Context:
     def target_price(self) -> float | None:
         """The stored target of the position in US dollars."""
         return _as_float(self._port.target(self.symbol))
-
-    def _plan(self, stop_price: Number | None, target_price: Number | None) -> None:
-        if stop_price is not None or target_price is not None:
-            self._port.protect(
-                self.symbol, _above_zero("stop_price", stop_price), _above_zero("target_price", target_price)
-            )
 
 
 def _above_zero(name: str, value: Number | None) -> Decimal | None:
