@@ -32,12 +32,12 @@ from liualgotrader.engine.outputs import Output
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession, Rules
-from liualgotrader.orders import (
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import (
     Answer,
     Begin,
     BrokerRequest,
     BrokerSnapshot,
-    Desk,
     DeskTerms,
     Input,
     Outcome,

@@ -28,7 +28,8 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.journal import JournalDamaged, read_journal
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE
-from liualgotrader.orders import (
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import (
     Answer,
     Begin,
     BrokerSnapshot,
@@ -36,7 +37,6 @@ from liualgotrader.orders import (
     CancelAll,
     Condition,
     Decision,
-    Desk,
     Input,
     JournalRecord,
     LookUp,

@@ -15,7 +15,7 @@ from liualgotrader.common.orders import BrokerActivity, BrokerOrder, UnreadRow
 from liualgotrader.common.ports import Broker
 from liualgotrader.common.tlog import warn
 from liualgotrader.ipc.process_status import MarketHold
-from liualgotrader.orders import (
+from liualgotrader.orders.desk_messages import (
     Answer,
     BrokerCall,
     BrokerRequest,

@@ -15,7 +15,7 @@ from liualgotrader.common.ports import Broker, Store
 from liualgotrader.common.rows import CarriedPosition, EarlierOrder
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.order_gateway.broker_calls import usable_but
-from liualgotrader.orders import Carried, Earlier, Missing, Restated
+from liualgotrader.orders.desk_messages import Carried, Earlier, Missing, Restated
 
 Notice = Callable[[str, str], None]
 

@@ -28,8 +28,8 @@ from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.operator_requests import OperatorRequests, news_line
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
-from liualgotrader.orders import (
-    ACCOUNT_UNKNOWN,
+from liualgotrader.orders.account_state import ACCOUNT_UNKNOWN
+from liualgotrader.orders.desk_messages import (
     Announce,
     BrokerCall,
     CancelAll,

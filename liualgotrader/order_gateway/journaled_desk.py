@@ -12,7 +12,17 @@ from liualgotrader.common.clock import Clock
 from liualgotrader.common.rows import Progress, Row
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.journal import JournalWriter, read_journal
-from liualgotrader.orders import Announce, BrokerSnapshot, Decision, Desk, Input, JournalRecord, Recovered, Warn, Write
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import (
+    Announce,
+    BrokerSnapshot,
+    Decision,
+    Input,
+    JournalRecord,
+    Recovered,
+    Warn,
+    Write,
+)
 
 log = logging.getLogger(__name__)
 

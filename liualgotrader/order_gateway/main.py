@@ -46,7 +46,7 @@ from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.recovery import recovered
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, SnapshotPrices, disk_text, free_bytes
-from liualgotrader.orders import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Recovered
+from liualgotrader.orders.desk_messages import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Recovered
 from liualgotrader.store.background_writer import OpenStore
 from liualgotrader.store.store_factory import open_store
 from liualgotrader.trading.trader_factory import open_broker

@@ -18,7 +18,8 @@ from liualgotrader.ipc.child_process import Child
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.watches import LatestPrices
-from liualgotrader.orders import Desk, Flatten, KillSwitch, Resolution, Resolve, Resume, Warn
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import Flatten, KillSwitch, Resolution, Resolve, Resume, Warn
 
 _NAMING_DIGITS = 4  # of an account's number, by which an operator names it
 _CANCEL_SECONDS = 3.0  # machine time that an answer waits for the broker to confirm

@@ -20,7 +20,7 @@ from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.order_gateway.broker_calls import EVERY_OPEN_ORDER, usable_but
 from liualgotrader.order_gateway.carry_over import carries, recorded_positions
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
-from liualgotrader.orders import Carried, Recovered
+from liualgotrader.orders.desk_messages import Carried, Recovered
 
 MARKET_GONE = "its simulated market is gone"
 _LOOK_BACK = 24 * HOUR

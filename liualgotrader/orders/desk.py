@@ -22,16 +22,7 @@ from liualgotrader.common.orders import (
     SlotNews,
 )
 from liualgotrader.common.rows import TradedBefore
-from liualgotrader.orders import (
-    account_state,
-    broker_side,
-    closing,
-    exits,
-    intents,
-    rebuilding,
-    reconcile,
-    resolving,
-)
+from liualgotrader.orders import account_state, broker_side, closing, exits, intents, rebuilding, reconcile, resolving
 from liualgotrader.orders import desk_messages as messages
 from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState

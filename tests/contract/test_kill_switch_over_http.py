@@ -11,7 +11,7 @@ import pytest
 from liualgotrader.common.orders import OrderIntent, OrderState, OrderType, Side
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.order_gateway.broker_calls import BrokerCalls
-from liualgotrader.orders import Cancel, CancelAll, Outcome
+from liualgotrader.orders.desk_messages import Cancel, CancelAll, Outcome
 from liualgotrader.trading.alpaca_broker import AlpacaBroker
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 

@@ -27,8 +27,8 @@ from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca_data import AlpacaData
 from liualgotrader.data.alpaca_feed import AlpacaFeed
 from liualgotrader.order_gateway.broker_calls import BrokerCalls
-from liualgotrader.orders import (
-    ACCOUNT_UNKNOWN,
+from liualgotrader.orders.account_state import ACCOUNT_UNKNOWN
+from liualgotrader.orders.desk_messages import (
     BrokerSnapshot,
     Condition,
     LookUp,

@@ -40,7 +40,8 @@ from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession, Rules
-from liualgotrader.orders import (
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import (
     Answer,
     Begin,
     BrokerRequest,
@@ -48,7 +49,6 @@ from liualgotrader.orders import (
     Cancel,
     CancelAll,
     Decision,
-    Desk,
     DeskTerms,
     Input,
     JournalRecord,

@@ -23,7 +23,7 @@ from liualgotrader.ipc.batch_codec import encode_intents
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.journal import JournalWriter, read_journal
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE
-from liualgotrader.orders import JournalRecord, Leave
+from liualgotrader.orders.desk_messages import JournalRecord, Leave
 from liualgotrader.store.postgres_store import PostgresStore
 from tests.fakes import live_gateway
 from tests.fakes.http_vendor import spoiling

@@ -17,7 +17,8 @@ from liualgotrader.common.orders import BrokerOrder, BrokerPosition, Fill, Order
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Row, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.order_gateway.carry_over import EarlierOrders
-from liualgotrader.orders import Begin, BrokerSnapshot, Carried, Desk, Earlier, Write
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import Begin, BrokerSnapshot, Carried, Earlier, Write
 from tests.fakes.broker import BATCH, World, desk_terms, now_of
 from tests.fakes.store import MemoryDatabase, MemoryStore
 

@@ -49,7 +49,7 @@ from liualgotrader.order_gateway.gateway import Gateway, NewsOutbox
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, disk_text
-from liualgotrader.orders import (
+from liualgotrader.orders.desk_messages import (
     Begin,
     BrokerSnapshot,
     Cancel,

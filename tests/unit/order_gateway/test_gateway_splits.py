@@ -16,11 +16,12 @@ from liualgotrader.common.orders import BrokerPosition, Protection
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, CarriedPosition, TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.order_gateway.carry_over import is_split, looks_split
-from liualgotrader.orders import (
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import (
     Begin,
     BrokerSnapshot,
     Carried,
-    Desk,
+    Input,
     Leave,
     Missing,
     Reconcile,
@@ -32,7 +33,6 @@ from liualgotrader.orders import (
     Warn,
     Write,
 )
-from liualgotrader.orders.desk_messages import Input
 from tests.fakes.broker import BATCH, OPEN, desk_terms, now_of
 from tests.fakes.store import MemoryDatabase, MemoryStore
 

@@ -16,7 +16,7 @@ from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.order_gateway.broker_calls import BrokerCalls
 from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.recovery import recovered
-from liualgotrader.orders import Answer, BrokerRequest, BrokerSnapshot, Outcome, Prices, Reconcile
+from liualgotrader.orders.desk_messages import Answer, BrokerRequest, BrokerSnapshot, Outcome, Prices, Reconcile
 from liualgotrader.trading.alpaca_broker import AlpacaBroker
 from tests.fakes.broker import World, now_of
 from tests.unit.orders.test_desk_recovering import PLAN, Session

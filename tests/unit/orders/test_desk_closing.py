@@ -14,7 +14,9 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.events import Status
 from liualgotrader.common.orders import BrokerPosition, Declare, Fill, OrderState, Protect
 from liualgotrader.common.rows import ForeignRow
-from liualgotrader.orders import (
+from liualgotrader.orders.closing import level_touched
+from liualgotrader.orders.desk_books import Position
+from liualgotrader.orders.desk_messages import (
     BrokerSnapshot,
     Carried,
     Condition,
@@ -29,8 +31,6 @@ from liualgotrader.orders import (
     StopSlotTrading,
     Warn,
 )
-from liualgotrader.orders.closing import level_touched
-from liualgotrader.orders.desk_books import Position
 from tests.fakes.broker import HOURS, SYMBOLS, World, desk_terms, now_of
 
 

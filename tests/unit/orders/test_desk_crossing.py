@@ -26,7 +26,8 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import EarlierOrder
 from liualgotrader.exchange.exchange_values import OrderChanges
-from liualgotrader.orders import (
+from liualgotrader.orders.desk_books import held_by_exits
+from liualgotrader.orders.desk_messages import (
     Answer,
     Begin,
     BrokerRequest,
@@ -45,7 +46,6 @@ from liualgotrader.orders import (
     Send,
     Tick,
 )
-from liualgotrader.orders.desk_books import held_by_exits
 from tests.fakes.broker import HOURS, WIDE, World, desk_terms, now_of
 
 D = Decimal

@@ -17,7 +17,7 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Fill, OrderNews, OrderState, OrderType, Protect, Protection, ReplaceIntent
 from liualgotrader.engine.book import Book
 from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest
-from liualgotrader.orders import Flatten, KillSwitch, Leave, Reconnected, Resolution, Resolve, Resume
+from liualgotrader.orders.desk_messages import Flatten, KillSwitch, Leave, Reconnected, Resolution, Resolve, Resume
 from liualgotrader.orders.order import DeskOrder, Origin
 from liualgotrader.trading.simulated_broker import broker_order
 from tests.examples import examples

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, OrderType, Side
 from liualgotrader.common.rows import BookedExecution, EarlierOrder, OrderRow, TradeRow
-from liualgotrader.orders import Begin, Desk, Earlier, Write
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import Begin, Earlier, Write
 from liualgotrader.orders.order import DeskOrder
 from tests.fakes.broker import OPEN, desk_terms
 

@@ -21,7 +21,7 @@ from liualgotrader.common.orders import Declare, OrderType, ReplaceIntent
 from liualgotrader.common.rows import OrderEventRow
 from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
 from liualgotrader.exchange.rules import FillProfile, Rules
-from liualgotrader.orders import Cancel, Flatten, KillSwitch, Leave, Reconcile, Reconnected, Tick, Warn
+from liualgotrader.orders.desk_messages import Cancel, Flatten, KillSwitch, Leave, Reconcile, Reconnected, Tick, Warn
 from tests.examples import examples
 from tests.fakes.broker import CLOSE, HOURS, SLOTS, SYMBOLS, WIDE, World, desk_terms, now_of
 

@@ -27,7 +27,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import PlanRow
 from liualgotrader.exchange.exchange_values import OrderRequest
-from liualgotrader.orders import Begin, BrokerSnapshot, Cancel, Flatten, KillSwitch, Warn
+from liualgotrader.orders.desk_messages import Begin, BrokerSnapshot, Cancel, Flatten, KillSwitch, Warn
 from tests.fakes.broker import BATCH, World, now_of
 
 D = Decimal

@@ -11,7 +11,7 @@ from typing import Any
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import Protect, Protection, ReplaceIntent
 from liualgotrader.common.rows import PlanRow
-from liualgotrader.orders import Prices, StopSlotTrading
+from liualgotrader.orders.desk_messages import Prices, StopSlotTrading
 from tests.fakes.broker import World
 
 Levels = tuple[Decimal | None, Decimal | None]

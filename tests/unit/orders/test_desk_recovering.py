@@ -33,10 +33,10 @@ from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.exchange.exchange_values import OrderChanges
 from liualgotrader.order_gateway.recovery import recovered
 from liualgotrader.order_gateway.row_writer import RowRecorder
-from liualgotrader.orders import (
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import (
     Begin,
     Carried,
-    Desk,
     Flatten,
     JournalRecord,
     OrderFound,

@@ -23,7 +23,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import EarlierOrder, OrderRow, PlanRow
 from liualgotrader.engine.book import Book
 from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest, Refusal
-from liualgotrader.orders import BrokerSnapshot, Carried, Earlier, Reconnected, Warn
+from liualgotrader.orders.desk_messages import BrokerSnapshot, Carried, Earlier, Reconnected, Warn
 from liualgotrader.strategies.context import OrderHandle
 from tests.fakes.broker import World, now_of
 

@@ -15,7 +15,7 @@ from liualgotrader.common.money import exact
 from liualgotrader.common.orders import OrderState, OrderType
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import Limits
-from liualgotrader.orders import Condition, KillSwitch, StopSlotTrading
+from liualgotrader.orders.desk_messages import Condition, KillSwitch, StopSlotTrading
 from liualgotrader.orders.risk import RULES
 from tests.examples import examples
 from tests.fakes.broker import CLOSE, HOURS, OPEN, SYMBOLS, World, desk_terms

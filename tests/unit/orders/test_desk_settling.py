@@ -12,7 +12,7 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import Fill
 from liualgotrader.exchange.exchange_values import OrderRequest
-from liualgotrader.orders import Flatten, KillSwitch, Missing, Resolution, Resolve, Warn
+from liualgotrader.orders.desk_messages import Flatten, KillSwitch, Missing, Resolution, Resolve, Warn
 from tests.fakes.broker import HOURS, World, now_of
 
 ADOPT, FLATTEN, IGNORE = Resolution.ADOPT, Resolution.FLATTEN, Resolution.IGNORE

@@ -11,8 +11,18 @@ import pytest
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.orders import Declare
 from liualgotrader.common.session_plan import Hours, SlotPlan
-from liualgotrader.orders import Begin, BrokerSnapshot, Carried, Decision, Desk, DeskTerms, Send, StopSlotTrading, Tick
-from liualgotrader.orders.desk_messages import Input
+from liualgotrader.orders.desk import Desk
+from liualgotrader.orders.desk_messages import (
+    Begin,
+    BrokerSnapshot,
+    Carried,
+    Decision,
+    DeskTerms,
+    Input,
+    Send,
+    StopSlotTrading,
+    Tick,
+)
 
 HOURS = Hours(
     "2024-06-03", opens_at=1 * SECOND, closes_at=100 * SECOND, liquidates_at=90 * SECOND, ends_at=200 * SECOND

@@ -12,7 +12,7 @@ import pytest
 
 from liualgotrader.common.orders import OrderState, UnreadRow
 from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest
-from liualgotrader.orders import BrokerSnapshot, Carried, KillSwitch, LookUp, Reconnected, Warn
+from liualgotrader.orders.desk_messages import BrokerSnapshot, Carried, KillSwitch, LookUp, Reconnected, Warn
 from tests.fakes.broker import OPEN, World
 
 D = Decimal

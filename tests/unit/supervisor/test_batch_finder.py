@@ -11,7 +11,7 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.orders import BrokerPosition
 from liualgotrader.common.rows import AlgoRunRow, ForeignRow, OrderEventRow, OrderRow, TradeRow
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
-from liualgotrader.orders import Begin, BrokerSnapshot, Recovered
+from liualgotrader.orders.desk_messages import Begin, BrokerSnapshot, Recovered
 from liualgotrader.supervisor.batch import Batch, BatchFinder, BatchTerms, PendingEnd, keep_end, kept_end, lock_of
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from tests.fakes.broker import desk_terms
