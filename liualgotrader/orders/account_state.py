@@ -24,7 +24,7 @@ def on_account(state: DeskState, account: BrokerAccount) -> None:
     if state.day.began_with is None:
         new = account.last_equity is not None and account.last_equity <= 0
         state.day.began_with = account.equity if new else account.last_equity
-    state.broker_view.take_account(account, state.gain())
+    state.broker_view.account, state.broker_view.gain_then = account, state.gain()
     blocked = "the broker has blocked the account for trading" if account.trading_blocked else ""
     state.condition(BLOCKED, blocked)
     needed = {
@@ -76,7 +76,7 @@ def _check_loss(state: DeskState) -> None:
     if lost > exact(limits.daily_loss_stop_fraction) * began_with and DAILY_LOSS not in state.conditions:
         state.condition(DAILY_LOSS, text)
     most = exact(limits.daily_loss_flatten_fraction) * began_with
-    if lost > most and -day.confirmed_gain(marks) > most and not state.closings.everything:
+    if lost > most and -day.confirmed_gain(marks) > most and None not in state.closings.flattening:
         state.outputs.warn("ERROR", f"{text}: closing everything of ours")
         flatten(state, None, "daily loss")
 

@@ -23,8 +23,7 @@ from liualgotrader.orders.desk_messages import Answer, BrokerRequest, OrderFound
 from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.intents import WORKING, parent_of, take_number
-from liualgotrader.orders.order import DeskOrder, Origin, with_terms
-from liualgotrader.orders.states import OF_BROKER, OrderStep
+from liualgotrader.orders.order import OF_BROKER, DeskOrder, OrderStep, Origin, with_terms
 
 LOOK_UPS = 8  # how often an order that the broker does not know is looked for before it is given up
 RESENDS = 2  # how often it is sent again under the same id meanwhile, while its intent is valid

@@ -18,8 +18,7 @@ from liualgotrader.orders.desk_books import Position, held_by_exits
 from liualgotrader.orders.desk_messages import Cancel, CancelAll
 from liualgotrader.orders.desk_parts import Closing, Due
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.order import DeskOrder, Origin
-from liualgotrader.orders.states import OrderStep
+from liualgotrader.orders.order import DeskOrder, OrderStep, Origin
 
 LONGEST_WAIT = 32  # market seconds between two attempts to cancel
 LIQUIDATION = {"liquidation": 1}
@@ -121,7 +120,7 @@ def want_flat(state: DeskState, slot: int, symbol: str, reason: str, indicators:
         return
     if (slot, symbol) not in state.closings:
         closing = Closing(slot, symbol, reason, indicators)
-        state.closings.begin(closing)
+        state.closings[slot, symbol] = closing
         _take_back_of_other_batches(state, symbol)
         advance(state, closing)
 
@@ -229,7 +228,7 @@ def advance(state: DeskState, closing: Closing, *, woken: bool = False) -> None:
     if _still_working(state, closing, held):
         return
     if not held:
-        state.closings.end(key)
+        state.closings.pop(key, None)
         return
     if market_has_closed(state) or not _available(state, closing.symbol, held):
         _give_up(state, closing, held)
@@ -260,7 +259,7 @@ def market_has_closed(state: DeskState) -> bool:
 
 def _give_up(state: DeskState, closing: Closing, held: Decimal) -> None:
     """Send nothing: after the close a broker would keep it for the next open; what is not there would be sold short."""
-    state.closings.end((closing.slot, closing.symbol))
+    state.closings.pop((closing.slot, closing.symbol), None)
     holds = f"slot {closing.slot} still holds {plain(held)} shares ({closing.reason})"
     if market_has_closed(state):
         said = f"the market has closed and {holds}; nothing is sent for them after the close"
@@ -295,6 +294,6 @@ def _send(state: DeskState, closing: Closing, held: Decimal) -> None:
     signed = -_available(state, closing.symbol, held).copy_sign(held)
     place = closing.slot, closing.symbol
     order = state.own_order(Origin.DESK, *place, signed, closing.reason, closing.indicators)
-    closing.sent(order.client_order_id)
+    closing.tries, closing.order_id = closing.tries + 1, order.client_order_id
     state.enter(order, {"as": "exit", "because": closing.reason})
     state.send(order)

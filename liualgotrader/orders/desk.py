@@ -26,8 +26,7 @@ from liualgotrader.orders import account_state, broker_side, closing, exits, int
 from liualgotrader.orders import desk_messages as messages
 from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
-from liualgotrader.orders.order import DeskOrder, Origin
-from liualgotrader.orders.states import OrderStep
+from liualgotrader.orders.order import DeskOrder, OrderStep, Origin
 
 LEAVING = "leaving"
 LIFETIME_OVER = "its lifetime has passed"
@@ -233,7 +232,7 @@ def on_begin(state: DeskState, message: messages.Begin, *, restarted: bool) -> N
     state.take_terms(message)
     state.broker_view.begin()
     state.conditions.pop(LEAVING, None)
-    state.closings.keep_only_everything()
+    state.closings.allow(but_everything=True)
     state.condition(reconcile.WAITING, reconcile.WAITING_TEXT, quiet=True)
     hours = message.terms.hours
     if not hours.bypass and hours.liquidates_at > 0:

@@ -157,22 +157,17 @@ class Quarantine:
     """The symbols in which nothing is opened, and why."""
 
     def __init__(self) -> None:
-        self._reasons: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}  # by symbol
         self._for_a_person: dict[Place, str] = {}  # what only a person can settle
         self.missing: dict[Place, Missing] = {}  # held by a slot's strategy before, and not there any more
 
-    @property
-    def reasons(self) -> Mapping[str, str]:
-        """Why, by symbol."""
-        return self._reasons
-
     def set(self, symbol: str, why: str) -> None:
         """Open nothing in a symbol until a comparison with the broker, or a person, lifts this."""
-        self._reasons[symbol] = why
+        self.reasons[symbol] = why
 
     def set_apart(self, slot: int, symbol: str, why: str) -> None:
         """Open nothing in a symbol until a person has settled it, whatever a comparison says meanwhile."""
-        self._for_a_person[slot, symbol] = self._reasons[symbol] = why
+        self._for_a_person[slot, symbol] = self.reasons[symbol] = why
 
     def miss(self, message: Missing, why: str) -> None:
         """Set a symbol apart in which a slot's strategy should hold more than there is."""
@@ -194,16 +189,16 @@ class Quarantine:
         """Allow entries again, unless a person has something to settle, which is returned."""
         why = "; ".join(why for (_, theirs), why in self._for_a_person.items() if theirs == symbol)
         if why:
-            self._reasons[symbol] = why
+            self.reasons[symbol] = why
         else:
-            del self._reasons[symbol]
+            del self.reasons[symbol]
         return why
 
     def resolve(self, symbol: str) -> tuple[str, list[Missing]]:
         """Allow entries as a person says; return why there were none, and what was missing."""
         self._for_a_person = {place: why for place, why in self._for_a_person.items() if place[1] != symbol}
         lost = [self.missing.pop(place) for place in list(self.missing) if place[1] == symbol]
-        return self._reasons.pop(symbol), lost
+        return self.reasons.pop(symbol), lost
 
 
 @dataclass(slots=True)
@@ -215,67 +210,31 @@ class Closing:
     reason: str
     indicators: Mapping[str, Any]
     tries: int = 0
-    order_id: str = ""
-
-    def sent(self, order_id: str) -> None:
-        """Take note of the next try."""
-        self.tries += 1
-        self.order_id = order_id
+    order_id: str = ""  # of the newest try
 
 
-class Closings:
-    """The positions being closed, and the slots in which nothing may stay open."""
+class Closings(dict[Place, Closing]):
+    """The positions being closed, and why nothing may stay open in a slot, or (None) in any."""
 
     def __init__(self) -> None:
-        self._closings: dict[Place, Closing] = {}
-        self._flattening: dict[int | None, str] = {}  # slot (None: all) -> why
-
-    def __bool__(self) -> bool:
-        return bool(self._closings)
-
-    def __contains__(self, place: Place) -> bool:
-        return place in self._closings
-
-    def get(self, place: Place) -> Closing | None:
-        """Return the closing of a position, None if it is not being closed."""
-        return self._closings.get(place)
+        super().__init__()
+        self.flattening: dict[int | None, str] = {}
 
     def in_symbol(self, symbol: str) -> list[Closing]:
         """Return the closings in a symbol, oldest first."""
-        return [c for c in self._closings.values() if c.symbol == symbol] if self._closings else []
-
-    def begin(self, closing: Closing) -> None:
-        """Close a position."""
-        self._closings[closing.slot, closing.symbol] = closing
-
-    def end(self, place: Place) -> None:
-        """Close a position no longer."""
-        self._closings.pop(place, None)
+        return [c for c in self.values() if c.symbol == symbol] if self else []
 
     def flatten(self, slot: int | None, reason: str) -> None:
         """Let nothing stay open in a slot, or (None) in any."""
-        self._flattening[slot] = reason
+        self.flattening[slot] = reason
 
-    def reasons(self, slot: int) -> list[str]:
-        """Return why what the slot opened would be closed at once."""
-        return [why for which, why in self._flattening.items() if which in (None, slot)]
+    def allow(self, *, but_everything: bool = False) -> None:
+        """Let positions stay open again; with `but_everything` unless all are to be closed."""
+        self.flattening = {s: why for s, why in self.flattening.items() if but_everything and s is None}
 
     def reason(self, slot: int) -> str:
         """Return why nothing may stay open in a slot, its own reason first, empty if there is none."""
-        return self._flattening.get(slot) or self._flattening.get(None) or ""
-
-    @property
-    def everything(self) -> bool:
-        """Whether all positions are to be closed."""
-        return None in self._flattening
-
-    def keep_only_everything(self) -> None:
-        """Forget what was said of single slots."""
-        self._flattening = {slot: why for slot, why in self._flattening.items() if slot is None}
-
-    def allow(self) -> None:
-        """Let positions stay open again."""
-        self._flattening.clear()
+        return self.flattening.get(slot) or self.flattening.get(None) or ""
 
 
 class BrokerView:
@@ -286,7 +245,7 @@ class BrokerView:
         self.gain_then = ZERO  # what our positions had gained when the account was reported, dollars
         self._activities: dict[str, BrokerActivity] = {}  # those that are no trades, by id
         self.named: list[str] = []  # those of this session in words
-        self._foreign: dict[str, Decimal] = {}  # signed shares that are not ours
+        self.foreign: dict[str, Decimal] = {}  # signed shares that are not ours, by symbol
         self.differences: dict[str, Decimal] = {}  # signed shares that the account has beyond our books, seen twice
         self.suspects: dict[str, Decimal] = {}  # differences seen once
         self.named_orders: set[str] = set()  # broker ids of orders that are not ours, named since the start
@@ -294,19 +253,15 @@ class BrokerView:
         self.connections = 0  # of the broker's order stream
         self.attached = False  # it was connected since the newest `Begin`: what is ours has been taken up
         self.opened = False  # what is foreign has been recorded
-        self._unopened: set[str] = set()  # symbols of which it was not known then
+        self.unopened: set[str] = set()  # symbols of which it was not known then
         self.unread: Mapping[str, str] = {}  # by symbol, why nothing is opened in it until it can be read
         self.compared_at = 0  # market time of the newest comparison
-        self._asked = False  # and not answered
-        self._again = False  # something came up meanwhile that the answer may have missed
+        self.asked = False  # and not answered
+        self.wants_more = False  # something came up meanwhile that the answer may have missed
         self._failures = 0
         self._fills_then = self._connections_then = 0  # when it was asked for
 
     # --- the account
-
-    def take_account(self, account: BrokerAccount, gain: Decimal) -> None:
-        """Take in the account's figures; `gain` is what our positions have gained by now, dollars."""
-        self.account, self.gain_then = account, gain
 
     def is_known(self, activity: BrokerActivity) -> bool:
         """Whether an activity was taken in before."""
@@ -320,22 +275,13 @@ class BrokerView:
 
     # --- shares
 
-    @property
-    def foreign(self) -> Mapping[str, Decimal]:
-        """Signed shares that are not ours, by symbol."""
-        return self._foreign
-
     def beyond(self, symbol: str) -> Decimal:
         """Return the signed shares that the account has beyond our books."""
-        return self._foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
+        return self.foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
 
     def seen_beyond(self, symbol: str) -> Decimal:
         """Return the same by the newest comparison, believed or not."""
-        return self._foreign.get(symbol, ZERO) + self.suspects.get(symbol, self.differences.get(symbol, ZERO))
-
-    def set_foreign(self, symbol: str, shares: Decimal) -> None:
-        """Take note of shares that are not ours."""
-        self._foreign[symbol] = shares
+        return self.foreign.get(symbol, ZERO) + self.suspects.get(symbol, self.differences.get(symbol, ZERO))
 
     def agree(self, symbol: str) -> bool:
         """Take note that books and account agree; return whether they were known not to."""
@@ -355,7 +301,7 @@ class BrokerView:
     def doubt(self, symbol: str, *, again: bool) -> None:
         """A fill lies between two views: forget what was seen once, and compare again if `again`."""
         self.suspects.pop(symbol, None)
-        self._again = self._again or again
+        self.wants_more = self.wants_more or again
 
     # --- comparing
 
@@ -383,22 +329,13 @@ class BrokerView:
 
     def open_books(self, unknown: Iterable[str] = ()) -> None:
         """What is foreign has been recorded, but for symbols of which it is not known."""
-        self.opened, self._unopened = True, set(unknown)
-
-    @property
-    def unopened(self) -> frozenset[str]:
-        """The symbols of which it was not known what is foreign."""
-        return frozenset(self._unopened)
+        self.opened, self.unopened = True, set(unknown)
 
     def open_symbol(self, symbol: str) -> bool:
         """What is foreign in a symbol is known; return whether it was not before."""
-        new = symbol in self._unopened
-        self._unopened.discard(symbol)
+        new = symbol in self.unopened
+        self.unopened.discard(symbol)
         return new
-
-    def take_unread(self, unread: Mapping[str, str]) -> None:
-        """Take in the symbols of which the newest answer could not be read."""
-        self.unread = unread
 
     def begin_question(self, fills: int) -> bool:
         """Return whether the broker's books are to be asked for now, and take note that they are.
@@ -408,33 +345,28 @@ class BrokerView:
         """
         if not self.opened and not self.attached:  # the order stream's connection asks
             return False
-        if self._asked:
-            self._again = True
+        if self.asked:
+            self.wants_more = True
             return False
-        self._asked, self._again, self._fills_then = True, False, fills
+        self.asked, self.wants_more, self._fills_then = True, False, fills
         self._connections_then = self.connections
         return True
 
     def forget_question(self) -> None:
         """The question that is out will not be answered."""
-        self._asked = False
+        self.asked = False
 
     def ask_again(self) -> None:
         """Let another question follow the answer that is awaited."""
-        self._again = True
+        self.wants_more = True
 
     def answered(self, now: int, *, ok: bool) -> int:
         """Take in that the question was answered, or (not `ok`) failed; return how often in a row it has failed."""
-        self._asked = False
+        self.asked = False
         self._failures = 0 if ok else self._failures + 1
         if ok:
             self.compared_at = now
         return self._failures
-
-    @property
-    def wants_more(self) -> bool:
-        """Whether something came up that the answer may have missed."""
-        return self._again
 
     def has_moved(self, newest_fill: int) -> bool:
         """Whether a fill with this number came after the question."""

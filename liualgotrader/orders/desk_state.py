@@ -25,13 +25,11 @@ from liualgotrader.common.orders import (
     Protection,
     Side,
 )
-from liualgotrader.common.rows import OrderEventRow, OrderRow, PlanRow
-from liualgotrader.orders.day_gain import Day
-from liualgotrader.orders.desk_books import Orders, Position, Positions
+from liualgotrader.common.rows import ForeignRow, OrderEventRow, OrderRow, PlanRow
+from liualgotrader.orders.desk_books import Day, Orders, Position, Positions
 from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send
 from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine, Slots
-from liualgotrader.orders.order import DeskOrder, Origin, trade_row
-from liualgotrader.orders.states import OrderStep, after
+from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trade_row
 
 KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
 FIRST_LOOK_BACK = 24 * HOUR
@@ -97,6 +95,11 @@ class DeskState:
     def lacking(self, symbol: str) -> bool:
         """Whether the account has less of a symbol than our books say."""
         return self.positions.ours(symbol) * self.broker_view.beyond(symbol) < 0
+
+    def set_foreign(self, symbol: str, shares: Decimal) -> None:
+        """Take note of shares that are not ours, in the record too."""
+        self.broker_view.foreign[symbol] = shares
+        self.outputs.write(ForeignRow(self.terms.batch_id, symbol, shares, self.now))
 
     def has_moved(self, symbol: str) -> bool:
         """Whether a fill in a symbol came after the broker's books were asked for."""

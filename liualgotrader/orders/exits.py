@@ -19,8 +19,7 @@ from liualgotrader.orders.closing import market_has_closed, want_cancel
 from liualgotrader.orders.desk_books import bound_together, held_by_exits
 from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.order import DeskOrder, Origin, with_terms
-from liualgotrader.orders.states import OrderStep
+from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, with_terms
 
 NEAR = exact("0.005")  # part of the newest price; a limit within it is meant to trade now, not to rest
 IN_THE_WAY = "it stands in the way of an exit"

@@ -30,9 +30,8 @@ from liualgotrader.orders.closing import want_cancel
 from liualgotrader.orders.desk_books import held_by_exits, worst_price
 from liualgotrader.orders.desk_messages import Replace
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.order import DeskOrder, Origin, with_terms
+from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, with_terms
 from liualgotrader.orders.risk import FRACTION_DIGITS, Case, Refused, judge
-from liualgotrader.orders.states import OrderStep
 
 _SMALLEST_PART = Decimal(1).scaleb(-FRACTION_DIGITS)
 _SMALLEST_FIGURE = _SMALLEST_PART / 10
@@ -256,6 +255,12 @@ def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
         bound = held_by_exits([o for o in beside if o.slot == order.slot], side)
         leaving = held_by_exits(beside, side)
     mark, total, now = positions.valued_at(symbol), positions.total, state.now
+    closed = (
+        [why for s, why in state.closings.flattening.items() if s in (None, order.slot)]
+        if state.closings.flattening
+        else ()
+    )
+    stopped = chain(state.conditions.values(), closed)
     rejected, since = slot.rejections.get((symbol, str(side)), (0, 0))
     return Case(
         intent=intent,
@@ -264,7 +269,7 @@ def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
         terms=state.terms,
         slot=slot,
         slot_known=slot.plan is not None and own is not None and own[:2] == (state.batch, order.slot),
-        stopped=next(chain(state.conditions.values(), state.closings.reasons(order.slot)), None),
+        stopped=next(stopped, None),
         quarantine=state.quarantine.reasons.get(symbol) or view.unread.get(symbol, ""),
         closing=(order.slot, symbol) in state.closings,
         held=held,

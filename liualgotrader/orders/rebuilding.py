@@ -150,7 +150,7 @@ def on_recovered(state: DeskState, message: Recovered) -> None:
     record = message.record
     state.outputs.number_rows_after(record.progress.number)
     for row in record.foreign:
-        state.broker_view.set_foreign(row.symbol, row.quantity)
+        state.broker_view.foreign[row.symbol] = row.quantity
     if message.opened:
         state.broker_view.open_books()
     for carried in message.carried:

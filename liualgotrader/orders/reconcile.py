@@ -14,7 +14,6 @@ import msgspec
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import PREFIX
 from liualgotrader.common.orders import BrokerOrder
-from liualgotrader.common.rows import ForeignRow
 from liualgotrader.orders import account_state as account
 from liualgotrader.orders.broker_side import catch_up, find, judge_adopted, see, take_executions
 from liualgotrader.orders.closing import close_again, of_other_batches, take_back_entries
@@ -186,7 +185,7 @@ def _compare_positions(state: DeskState, snapshot: BrokerSnapshot) -> None:
     held = {p.symbol: p.quantity for p in snapshot.positions}
     unread = {row.symbol for row in snapshot.unread_positions}
     symbols = (*unread, *_symbols_of_unread_orders(state, snapshot))
-    view.take_unread({symbol: UNREAD_TEXT for symbol in symbols if symbol})
+    view.unread = {symbol: UNREAD_TEXT for symbol in symbols if symbol}
     if not view.opened:
         if "" not in unread:  # else anything that is not stated may be held
             view.open_books(view.unread)
@@ -224,8 +223,7 @@ def _record_foreign(state: DeskState, held: Mapping[str, Decimal], symbols: set[
         if ours * beyond < 0:  # it has left the account since the slot took it up
             _compare_shares(state, symbol, beyond)
         elif beyond:
-            state.broker_view.set_foreign(symbol, beyond)
-            state.outputs.write(ForeignRow(state.terms.batch_id, symbol, beyond, state.now))
+            state.set_foreign(symbol, beyond)
 
 
 def _compare_shares(state: DeskState, symbol: str, difference: Decimal) -> None:

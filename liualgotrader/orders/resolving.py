@@ -11,12 +11,11 @@ from decimal import Decimal
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.orders import BrokerExecution
-from liualgotrader.common.rows import ForeignRow, PlanRow, TradeRow
+from liualgotrader.common.rows import PlanRow, TradeRow
 from liualgotrader.orders.closing import want_flat
 from liualgotrader.orders.desk_messages import Missing, Resolution, Resolve, Restated
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.order import Origin
-from liualgotrader.orders.states import OrderStep
+from liualgotrader.orders.order import OrderStep, Origin
 
 UNOWNED = 0  # the slot of what an operator wants closed although no strategy holds it
 BY_OPERATOR = "an operator said so"
@@ -59,7 +58,7 @@ def close_foreign(state: DeskState, reason: str) -> None:
     """Close foreign shares; only an operator who named the account can ask for this."""
     for symbol, shares in list(state.broker_view.foreign.items()):
         if shares:
-            _set_foreign(state, symbol, ZERO)
+            state.set_foreign(symbol, ZERO)
             _close_unowned(state, symbol, shares, reason)
 
 
@@ -72,7 +71,7 @@ def _resolve_foreign(state: DeskState, message: Resolve, shares: Decimal) -> Non
     if problem := _lacking(state, message, shares):
         state.outputs.warn("WARNING", f"{symbol}: {problem}")
         return
-    _set_foreign(state, symbol, ZERO)
+    state.set_foreign(symbol, ZERO)
     if message.how is Resolution.FLATTEN:
         _close_unowned(state, symbol, shares)
     elif heir is not None:
@@ -106,7 +105,7 @@ def _resolve_missing(state: DeskState, message: Resolve, lost: Missing) -> None:
     kept = ZERO
     if message.how is not Resolution.IGNORE and foreign * lost.quantity > 0:
         kept = min(abs(foreign), abs(lost.quantity)).copy_sign(lost.quantity)
-        _set_foreign(state, symbol, foreign - kept)
+        state.set_foreign(symbol, foreign - kept)
     state.carry(lost.slot, symbol, lost.quantity, lost.average_price, "missing")
     price = lost.average_price if message.how is Resolution.IGNORE else _price(state, message)
     _book(state, message, lost.slot, kept - lost.quantity, price or lost.average_price)
@@ -127,7 +126,7 @@ def _resolve_difference(state: DeskState, message: Resolve, difference: Decimal)
     if not surplus:
         return
     if message.how is Resolution.IGNORE:
-        _set_foreign(state, symbol, state.broker_view.foreign.get(symbol, ZERO) + surplus)
+        state.set_foreign(symbol, state.broker_view.foreign.get(symbol, ZERO) + surplus)
     elif message.how is Resolution.FLATTEN:
         _close_unowned(state, symbol, surplus)
     else:
@@ -155,11 +154,6 @@ def _heir(state: DeskState, message: Resolve) -> int | None:
 
 def _price(state: DeskState, message: Resolve) -> Decimal:
     return message.price or state.positions.valued_at(message.symbol)
-
-
-def _set_foreign(state: DeskState, symbol: str, shares: Decimal) -> None:
-    state.broker_view.set_foreign(symbol, shares)
-    state.outputs.write(ForeignRow(state.terms.batch_id, symbol, shares, state.now))
 
 
 def _close_unowned(state: DeskState, symbol: str, shares: Decimal, reason: str = BY_OPERATOR) -> None:

@@ -19,7 +19,7 @@ from liualgotrader.common.rows import ActivityRow, TradedBefore
 from liualgotrader.exchange.exchange_values import OrderRequest
 from liualgotrader.exchange.fees import PerShareCommission
 from liualgotrader.exchange.rules import Rules
-from liualgotrader.orders.day_gain import Day
+from liualgotrader.orders.desk_books import Day
 from liualgotrader.orders.desk_messages import BrokerSnapshot, Carried, Prices, Restated, Resume, Warn
 from tests.examples import examples
 from tests.fakes.broker import OPEN, SYMBOLS, World, desk_terms, now_of

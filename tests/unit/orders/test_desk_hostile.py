@@ -133,7 +133,7 @@ def test_an_order_that_an_earlier_batch_left_is_named_after_every_start_until_it
         other, side=Side.SELL, client_order_id="liu-eeeeeeeeeeee-1-1", broker_order_id="e"
     )
     held = BrokerPosition("AAPL", D(9), D(100))
-    world.desk.state.broker_view._foreign["AAPL"] = D(9)
+    world.desk.state.broker_view.foreign["AAPL"] = D(9)
 
     def named() -> list[str]:
         said = [d.text.partition(" of an earlier batch")[0] for d in world.others if isinstance(d, Warn)]

@@ -27,7 +27,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import OrderEventRow
 from liualgotrader.orders.desk_messages import BrokerSnapshot, Cancel, LookUp, Reconcile, Reconnected, Send, Tell
-from liualgotrader.orders.states import OF_BROKER, TABLE, OrderStep, after
+from liualgotrader.orders.order import OF_BROKER, TABLE, OrderStep, after
 from tests.fakes.broker import BATCH, WIDE, World, desk_terms, now_of
 
 S = OrderState

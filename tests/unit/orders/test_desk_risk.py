@@ -140,7 +140,7 @@ def test_a_strategy_does_not_sell_another_ones_shares() -> None:
 
 def test_shares_that_are_not_ours_are_never_sold() -> None:
     world = small_world()
-    world.desk.state.broker_view._foreign["AAPL"] = D(500)
+    world.desk.state.broker_view.foreign["AAPL"] = D(500)
     assert refusal(world, world.order(1, "sell", 10)) == "account_flip"
     hold(world, 1, "buy", 10)
     assert refusal(world, world.order(1, "sell", 10)) == ""
