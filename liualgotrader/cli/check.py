@@ -1,8 +1,9 @@
-"""`trader --check`: load and reach everything a session needs, start nothing, say what would be done."""
+"""What `trader` says without trading: `--check` reaches everything a session needs, `--show-config` prints its settings."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import msgspec
 
 from liualgotrader.cli.trader_arguments import configured
 from liualgotrader.common.clock import WallClock, as_datetime
-from liualgotrader.common.config import Settings
+from liualgotrader.common.config import OPTIONS, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.session_plan import Hours
-from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.common.tradeplan import TradePlan, read_tradeplan, shown
 from liualgotrader.supervisor.arming import LIVE, armed_text, environment_of, last_four, live_account, session_limits
 from liualgotrader.supervisor.batch import lay_out
 from liualgotrader.supervisor.plan_inspection import PlanFacts, inspect_tradeplan, warnings_about, warnings_about_hours
@@ -86,6 +87,28 @@ def check(stated: Mapping[str, Any], request: TraderRequest, allowed: Callable[[
     else:
         print("everything is ready")
     return ConfigError.exit_code if failed else 0
+
+
+def show_config(stated: Mapping[str, Any], request: TraderRequest) -> int:
+    """Print every setting and every key of the tradeplan, each once, with its source, and whether real money is armed."""
+    status = 0
+    try:
+        settings, plan = configured(stated)
+        settings_too = {option.plan_key for option in OPTIONS.values()}
+        keys = shown(plan, read_tradeplan(settings.tradeplan_path))
+        rows = settings.shown() + [row for row in keys if row[0] not in settings_too]
+        try:
+            armed = armed_text(request, settings, plan)
+        except ConfigError as error:
+            armed = f"no: {error}"
+        rows.append(("real_money", armed, "all of these"))
+    except LiuError as error:
+        rows, status = Settings.resolve(stated).shown(), ConfigError.exit_code
+        print(f"trader: {error}", file=sys.stderr)
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    for name, value, source in rows:
+        print(f"{name:{widths[0]}}  {value:{min(widths[1], 60)}}  {source}")
+    return status
 
 
 class _PlanCheck:

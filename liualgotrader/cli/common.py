@@ -117,10 +117,11 @@ def complain(sentence: str) -> None:
 
 def flush_output() -> None:
     """Write out what was printed, as far as that can be done: that changes no exit status. For a program's end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _send_nowhere(sys.stdout)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _send_nowhere(stream)
 
 
 _GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)  # of a terminal that was closed, of a pipe without a reader
@@ -132,11 +133,7 @@ def give_up_output(error: OSError) -> None:
     After another error, of a full disk for example, the next line may be shown again.
     """
     if error.errno in _GONE:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except OSError:
-                _send_nowhere(stream)
+        flush_output()
 
 
 def _send_nowhere(stream: TextIO) -> None:

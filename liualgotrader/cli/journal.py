@@ -85,11 +85,16 @@ def show(options: argparse.Namespace) -> int:
     path = _journal(Path(options.batch), Settings.resolve({"home": options.home}).home_path / "journal")
     if not options.json:
         print(f"{path}\n" + _text(name.replace("_", " ") for name in _COLUMNS))
-    for line in _of_order(_lines(path), options.order):
-        if options.json:
-            sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-        else:
-            print(_text(str(getattr(line, name)) for name in _COLUMNS))
+    order = options.order
+    for record in _lines(path):
+        lines = [line for line in record if not order or line.order == order or line.order.startswith(f"{order}-r")]
+        if lines and lines[0] is not record[0]:
+            lines.insert(0, record[0])  # on which something was decided about that order
+        for line in lines:
+            if options.json:
+                sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+            else:
+                print(_text(str(getattr(line, name)) for name in _COLUMNS))
     return 0
 
 
@@ -106,15 +111,6 @@ def _journal(batch: Path, folder: Path) -> Path:
 
 def _text(cells: Iterable[str]) -> str:
     return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
-
-
-def _of_order(lines: Iterable[list[JournalLine]], order: str) -> Iterator[JournalLine]:
-    """Yield all lines, or the records that name an order or decided something on it."""
-    for record in lines:
-        if not order:
-            yield from record
-        elif named := [line for line in record if line.order == order or line.order.startswith(f"{order}-r")]:
-            yield from named if named[0] is record[0] else [record[0], *named]
 
 
 def _lines(path: Path) -> Iterator[list[JournalLine]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,30 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from liualgotrader.cli.common import complain, flush_output, guarded
-from liualgotrader.cli.trader_arguments import SETTINGS_STATED, configuration_rows, configured, parse, request_from
+from liualgotrader.cli.trader_arguments import SETTINGS_STATED, configured, parse, request_from
 from liualgotrader.common.config import CREDENTIALS, Settings, credential_names, environment
 from liualgotrader.common.endpoint_address import is_loopback
-from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
 
 if TYPE_CHECKING:
     from liualgotrader.supervisor.request import TraderRequest
-_OF_THE_MARKET = [
-    "--data",
-    "--date",
-    "--from",
-    "--to",
-    "--state",
-    "--speed",
-    "--quantum",
-    "--free-run",
-    "--symbols",
-    "--port",
-    "--keep",
-    "--fills",
-    "--fees",
-    "--latency",
-]
 
 
 def main() -> None:
@@ -58,9 +41,10 @@ def run(arguments: Sequence[str]) -> int:
             return status(Settings.resolve(stated), orders=options.orders)
         request = {"do": options.word} | ({"flatten": options.flatten} if options.word == "stop" else {})
         return send_request(Settings.resolve(stated), request, options.batch)
-    _check_options(options, arguments)
     if options.show_config:
-        return _show_config(options, stated)
+        from liualgotrader.cli.check import show_config
+
+        return show_config(stated, request_from(options))
     if options.check:
         from liualgotrader.cli.check import check
 
@@ -128,17 +112,6 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
         )
 
 
-def _check_options(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    given = [word.partition("=")[0] for word in arguments]
-    if not options.simulate:
-        if market := [word for word in given if word in _OF_THE_MARKET]:
-            raise ConfigError(f"{market[0]} is an option of the simulated market; add --simulate")
-    elif options.live or options.full_size:
-        raise ConfigError(f"{'--live' if options.live else '--full-size'} and --simulate exclude each other")
-    elif "--data" in given and "--date" not in given:
-        raise ConfigError("--data needs --date, the recorded day to play")
-
-
 def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:
     """Return the sessions to run one after another: one, or with two dates one for each trading day between them.
 
@@ -166,24 +139,3 @@ def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:
         require_day(request.data, day)
     state = request.state or str(home / "accounts" / secrets.token_hex(4))
     return [msgspec.structs.replace(request, day=day.isoformat(), window_to="", state=state) for day in days]
-
-
-def _show_config(options: argparse.Namespace, stated: Mapping[str, Any]) -> int:
-    """Print every setting and every key of the tradeplan, each once, with its source, and whether real money is armed."""
-    from liualgotrader.supervisor.arming import armed_text
-
-    status = 0
-    try:
-        rows = configuration_rows(stated)
-        try:
-            armed = armed_text(request_from(options), *configured(stated))
-        except ConfigError as error:
-            armed = f"no: {error}"
-        rows.append(("real_money", armed, "all of these"))
-    except LiuError as error:
-        rows, status = Settings.resolve(stated).shown(), ConfigError.exit_code
-        print(f"trader: {error}", file=sys.stderr)
-    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    for name, value, source in rows:
-        print(f"{name:{widths[0]}}  {value:{min(widths[1], 60)}}  {source}")
-    return status

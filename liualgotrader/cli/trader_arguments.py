@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.cli.common import parser_of
-from liualgotrader.common.config import OPTIONS, Settings
+from liualgotrader.cli.common import Parser, parser_of
+from liualgotrader.common.config import Settings
+from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import SYMBOL_RULE, is_symbol
-from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan, shown
+from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan
 
 if TYPE_CHECKING:
     from liualgotrader.supervisor.request import TraderRequest
@@ -51,12 +52,28 @@ WORDS = ("run", "status", "stop", "resume")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the parsed command line; ends the program with 2 and a sentence if it makes no sense."""
-    return make_parser().parse_args(arguments)
+    """Return the parsed command line; ends the program with 2 and a sentence if it makes no sense.
+
+    Raises:
+        ConfigError: if what a session is to do makes no sense together.
+    """
+    options = _parser().parse_args(arguments)
+    given = [word.partition("=")[0] for word in arguments]
+    if options.word != "run":
+        return options
+    if not options.simulate:
+        market = Parser(add_help=False)
+        market_options(market)
+        if useless := [word for word in given if word == "--keep" or word in market._option_string_actions]:
+            raise ConfigError(f"{useless[0]} is an option of the simulated market; add --simulate")
+    elif options.live or options.full_size:
+        raise ConfigError(f"{'--live' if options.live else '--full-size'} and --simulate exclude each other")
+    elif "--data" in given and "--date" not in given:
+        raise ConfigError("--data needs --date, the recorded day to play")
+    return options
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of `trader`."""
+def _parser() -> argparse.ArgumentParser:
     parser = parser_of("trader", DESCRIPTION, EPILOG)
     add = parser.add_argument
     add("word", nargs="?", choices=WORDS, default="run", metavar="word", help="run (default), see below")
@@ -168,18 +185,6 @@ def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
     table = read_tradeplan(path)
     tradeplan = parse_tradeplan(table, path)
     return Settings.resolve(stated, tradeplan=table), tradeplan
-
-
-def configuration_rows(stated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (name, value, source) of every setting and of every key of the tradeplan, each once, secrets as `***`.
-
-    Raises:
-        ConfigError: naming what cannot be meant.
-    """
-    settings, tradeplan = configured(stated)
-    settings_too = {option.plan_key for option in OPTIONS.values()}
-    keys = shown(tradeplan, read_tradeplan(settings.tradeplan_path))
-    return settings.shown() + [row for row in keys if row[0] not in settings_too]
 
 
 def request_from(options: argparse.Namespace) -> TraderRequest:

@@ -65,26 +65,16 @@ def server_account() -> ServerAccount:
     """
     if os.geteuid() != 0:
         return ServerAccount(os.geteuid(), os.getegid(), is_other=False)
-    try:
-        entry = pwd.getpwnam(ACCOUNT_NAME)
-    except KeyError:
-        entry = _make_account()
-    return ServerAccount(entry.pw_uid, entry.pw_gid, is_other=True)
-
-
-def _make_account() -> pwd.struct_passwd:
     useradd = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
     adduser = ["adduser", "-S", "-D", "-H", "-s", "/sbin/nologin"]  # BusyBox
-    commands = [[*useradd, "--shell", "/usr/sbin/nologin", ACCOUNT_NAME], [*adduser, ACCOUNT_NAME]]
     with open("/etc/passwd") as users:  # two useradd at once give the account two ids, and the first is lost
         fcntl.flock(users, fcntl.LOCK_EX)
-        with suppress(KeyError):
-            return pwd.getpwnam(ACCOUNT_NAME)
-        for command in commands:
-            if shutil.which(command[0]) is not None:
-                subprocess.run(command, capture_output=True, timeout=30, check=False)
-                with suppress(KeyError):
-                    return pwd.getpwnam(ACCOUNT_NAME)
+        for command in ([], [*useradd, "--shell", "/usr/sbin/nologin"], adduser):
+            if command and shutil.which(command[0]) is not None:
+                subprocess.run([*command, ACCOUNT_NAME], capture_output=True, timeout=30, check=False)
+            with suppress(KeyError):
+                entry = pwd.getpwnam(ACCOUNT_NAME)
+                return ServerAccount(entry.pw_uid, entry.pw_gid, is_other=True)
     raise ConfigError(
         f"PostgreSQL cannot run as root and the system account {ACCOUNT_NAME} could not be made: "
         "run as an ordinary user, or set DSN to the address of a PostgreSQL server."

@@ -25,7 +25,7 @@ from liualgotrader.ipc.links import Writer
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.scanners.base import Scanner, make_scanner
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
-from liualgotrader.scanners_runner.scanner_thread import Outcome, Raised, ScannerThread, ScannerTimedOut
+from liualgotrader.scanners_runner.scanner_thread import ScannerOutcome, ScannerThread
 
 log = logging.getLogger(__name__)
 
@@ -225,13 +225,13 @@ class ScannersRunner:
         if changed := self._settings.put_back():
             others = ", or another scanner that ran meanwhile," if self._counts["scanners_running"] else ""
             self._notice(name, f"{others} has changed {listed(changed)} for every scanner; it was put back".lstrip())
-        problem, cause = _problem(outcome, scanner)
+        problem, cause = _problem(outcome, scanner, self._dependencies.run_seconds)
         if problem:
             self._counts["failures"] += 1
             again = "; it is tried again when it is due next" if scanner.recurrence else ""
             self._notice(name, self._dependencies.secrets.hide(problem) + again, cause)
             return None
-        found = getattr(outcome, "value", None) or []
+        found = outcome.value or [] if outcome is not None else []
         ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
         symbols = list(dict.fromkeys(text.strip().upper() for text in ordered))
         say(log, "scanner_ran", scanner=name, picks=len(symbols))
@@ -293,12 +293,12 @@ class ScannersRunner:
             self._sent.set()
 
 
-def _problem(outcome: Outcome, scanner: Scanner) -> tuple[str, str]:
+def _problem(outcome: ScannerOutcome | None, scanner: Scanner, seconds: float) -> tuple[str, str]:
     """Return what went wrong, empty if nothing did, and its cause: two failures of one cause are reported once."""
-    if isinstance(outcome, ScannerTimedOut):
-        return f"did not return within {outcome.seconds:g} seconds and was abandoned", "timeout"
-    if isinstance(outcome, Raised):
-        error, where = outcome.error, where_raised(outcome.error, source_of(scanner))
+    if outcome is None:
+        return f"did not return within {seconds:g} seconds and was abandoned", "timeout"
+    if (error := outcome.error) is not None:
+        where = where_raised(error, source_of(scanner))
         return f"failed at {where}: {one_line(error)}", f"{type(error).__name__} at {where}"
     value = outcome.value
     if value is None or (isinstance(value, list | tuple | set) and all(isinstance(s, str) for s in value)):

@@ -16,7 +16,7 @@ from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.files import replace_file
 from liualgotrader.common.orders import BrokerAccount
-from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, PLAN_FILE, Arming, Hours, SessionPlan, read_plan
+from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, PLAN_FILE, Arming, SessionPlan, read_plan
 from liualgotrader.common.tradeplan import Limits, TradePlan
 from liualgotrader.supervisor.batch import may_go_on
 from liualgotrader.supervisor.plan_inspection import inspect_tradeplan
@@ -57,17 +57,30 @@ def first_limits(limits: Limits) -> Limits:
     return msgspec.structs.replace(limits, **{name: FIRST_SHARE * getattr(limits, name) for name in _OF_ENTRIES})
 
 
-def hash_of(settings: Settings, tradeplan: TradePlan, files: tuple[str, ...]) -> str:
-    """Return the hash of a session's plan.
+def hash_of(settings: Settings, tradeplan: TradePlan, files: Iterable[str]) -> str:
+    """Return a hash over everything that decides what a plan trades: each key, the limits, each file of the user's.
+
+    Files are named relative to the tradeplan's folder, so that a plan may move as a whole.
 
     Raises:
         ConfigError: if a file that was loaded cannot be read any more.
     """
+    folder = settings.tradeplan_path.absolute().parent.resolve()
+
+    def placed(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            name: {k: os.path.relpath(v, folder) if k == "filename" else v for k, v in table.items()}
+            for name, table in tables.items()
+        }
+
+    values = tradeplan.as_dict()
+    values |= {"strategies": placed(values["strategies"]), "scanners": placed(values["scanners"])}
     try:
-        folder = settings.tradeplan_path.absolute().parent
-        return plan_hash(tradeplan, session_limits(tradeplan, settings), files, folder)
+        contents = {os.path.relpath(p, folder): hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in files}
     except OSError as error:
         raise ConfigError(f"{error.filename} was loaded and cannot be read any more ({error.strerror})") from None
+    whole = {"tradeplan": values, "limits": session_limits(tradeplan, settings), "files": contents}
+    return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()
 
 
 def why_unspoken(request: TraderRequest, settings: Settings) -> str:
@@ -145,13 +158,8 @@ async def live_account(settings: Settings) -> BrokerAccount:
     """
     from liualgotrader.trading.trader_factory import open_broker
 
-    nothing = Hours(day="", opens_at=0, closes_at=0, liquidates_at=0, ends_at=0)
-    plan = SessionPlan(
-        batch_id="", environment="", hours=nothing, simulated_clock=False, endpoints=settings.endpoints,
-        run_dir="", journal_dir="", log_dir="", consumers=0, slots=(), tradeplan=TradePlan(), tradeplan_dir="", seed=0,
-        broker=settings.broker,
-    )  # fmt: skip
-    broker = await open_broker(plan, Secrets(settings.key_id, settings.secret_key))
+    secrets = Secrets(settings.key_id, settings.secret_key)
+    broker = await open_broker(settings.broker, settings.endpoints, secrets)
     try:
         return await broker.account()
     finally:
@@ -304,25 +312,6 @@ class Proof(msgspec.Struct, frozen=True):
     batch_id: str
     day: str
     executions: int
-
-
-def plan_hash(plan: TradePlan, limits: Limits, files: Iterable[str], folder: Path) -> str:
-    """Return a hash over everything that decides what a plan trades: each key, the limits, each file of the user's.
-
-    `folder` is the tradeplan's; files are named relative to it, so that a plan may move as a whole.
-    """
-
-    def place(path: str) -> str:
-        return os.path.relpath(path, folder.resolve())
-
-    def placed(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        return {n: {k: place(v) if k == "filename" else v for k, v in t.items()} for n, t in tables.items()}
-
-    values = plan.as_dict()
-    values |= {"strategies": placed(values["strategies"]), "scanners": placed(values["scanners"])}
-    contents = {place(path): hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files}
-    whole = {"tradeplan": values, "limits": limits, "files": contents}
-    return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()
 
 
 def proofs_of(home: Path, plan: str) -> Mapping[str, Proof]:

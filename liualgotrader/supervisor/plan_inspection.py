@@ -257,32 +257,26 @@ def imported_files(loaded: Iterable[Path]) -> list[str]:
     tops = {path.parent for path in todo}
     while todo:
         path = todo.pop()
-        if path not in found:
-            found.add(path)
-            todo += _imports_of(path, tops)
+        if path in found:
+            continue
+        found.add(path)
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            folders, names = [path.parent, *tops], list[str]()
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
+                if 0 < node.level <= len(path.parents):
+                    folders = [path.parents[node.level - 1]]
+            parts = [name.split(".")[:end] for name in names for end in range(1, name.count(".") + 2)]
+            places = [folder.joinpath(*part) for folder in folders for part in parts]
+            files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+            todo += [file for file in files if file.is_file()]
     return sorted(map(str, found))
-
-
-def _imports_of(path: Path, tops: Iterable[Path]) -> list[Path]:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return []
-    named: list[tuple[Path, str]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            named += [(top, alias.name) for alias in node.names for top in (path.parent, *tops)]
-        elif isinstance(node, ast.ImportFrom):
-            within = [path.parents[node.level - 1]] if 0 < node.level <= len(path.parents) else [path.parent, *tops]
-            names = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
-            named += [(top, name) for name in names for top in within]
-    files: list[Path] = []
-    for top, name in named:
-        parts = name.split(".")
-        for end in range(1, len(parts) + 1):
-            place = top.joinpath(*parts[:end])
-            files += [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
-    return files
 
 
 # --- what can be traded, but will surprise who wrote the plan ---------------------------------------------
@@ -296,7 +290,22 @@ def warnings_about(plan: TradePlan, found: PlanFacts) -> list[str]:
     said = [f"strategy {name}: {note}, or a replay of the session may differ" for note, name in first.items()]
     said += [doubt for strategy in found.strategies for doubt in strategy.doubts]
     said += [doubt for scanner in found.scanners for doubt in scanner.doubts]
-    said += _without_picks(plan, found)
+    called = [s.name for s in found.strategies if not s.run_all and not s.broken]  # for what is picked
+    if not plan.scanners and called:
+        said.append(
+            f"no scanner is configured, so nothing is picked: {_listed(called)} will be called for"
+            " positions from before only; add a [scanners.<name>] table"
+        )
+    names, targets = [s.name for s in found.strategies], {s.target for s in found.scanners}
+    for scanner in found.scanners:
+        if scanner.target and names and scanner.target not in names:
+            hint = nearest(scanner.target, names)
+            said.append(
+                f"scanner {scanner.name} picks for '{scanner.target}', which is not a strategy of the plan{hint}"
+            )
+    if plan.scanners and "" not in targets:
+        alone = [name for name in called if name not in targets]
+        said += [f"no scanner picks for strategy {n}: every one has another `target_strategy_name`" for n in alone]
     momentum = plan.scanners.get(BUILT_IN_SCANNER, {})
     if "filename" not in momentum and not momentum.get("recurrence") and momentum.get("from_market_open") == 0:
         said.append(
@@ -339,26 +348,6 @@ def warnings_about_hours(plan: TradePlan, found: PlanFacts, hours: Hours) -> lis
             f" (from_market_open), and this session lasts {minutes:g}"
         )
     return said
-
-
-def _without_picks(plan: TradePlan, found: PlanFacts) -> Iterable[str]:
-    called_for_symbols = [s.name for s in found.strategies if not s.run_all and not s.broken]
-    if not plan.scanners:
-        if called_for_symbols:
-            yield (
-                f"no scanner is configured, so nothing is picked: {_listed(called_for_symbols)} will be called for"
-                " positions from before only; add a [scanners.<name>] table"
-            )
-        return
-    targets = {s.target for s in found.scanners}
-    names = [s.name for s in found.strategies]
-    for scanner in found.scanners:
-        if scanner.target and names and scanner.target not in names:
-            hint = nearest(scanner.target, names)
-            yield f"scanner {scanner.name} picks for '{scanner.target}', which is not a strategy of the plan{hint}"
-    for name in called_for_symbols:
-        if "" not in targets and name not in targets:
-            yield f"no scanner picks for strategy {name}: every one has another `target_strategy_name`"
 
 
 def _listed(names: list[str]) -> str:

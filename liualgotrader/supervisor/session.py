@@ -71,11 +71,21 @@ class Session:
         screen: Screen,
         programs: Mapping[str, str] = PROGRAMS,
     ) -> None:
-        self._request, self._settings, self._tradeplan = request, settings, tradeplan
-        self._screen, self._programs = screen, programs
         self._asked: Ending | None = None  # how a person wants it to end
         self._main: asyncio.Task[Any] | None = None
         self._running: RunningSession | None = None
+        environment, clock = environment_of(request, settings), WallClock()
+        self._operators = OperatorSocket(
+            settings.home_path, environment, lambda: self._interrupt(signal.SIGTERM, _TOLD_TO_STOP)
+        )
+
+        def market_lost(sentence: str) -> None:
+            if self._running is not None:
+                self._running.end(Ending(3, "the simulated market is gone", sentence))
+
+        self._preparation = Preparation(
+            request, settings, tradeplan, screen, programs, market_lost, self._operators.waits, clock
+        )
 
     async def run(self) -> Ending:
         """Run the session and return how it ended; everything it started has ended then.
@@ -89,13 +99,21 @@ class Session:
             loop.add_signal_handler(number, self._interrupt, number, ending)
         try:
             async with AsyncExitStack() as cleanup:
-                prepared = await self._prepare(cleanup)
+                make_home(self._preparation.settings.home_path)
+                cleanup.push_async_callback(self._operators.close)
+                await self._operators.open()
+                prepared = await self._preparation.run(cleanup)
                 if isinstance(prepared, Ending):
                     return prepared
-                ending = await prepared.run()
-                if self._request.keep and not ending.by_hand and prepared.market_lives():
+                running = RunningSession(self._preparation, prepared)
+                cleanup.push_async_callback(running.kill)
+                self._operators.hand_over(prepared.plan.batch_id, prepared.plan.hours.day, running.answer)
+                cleanup.push_async_callback(self._operators.close)  # before what it tells of is gone
+                self._running = running
+                ending = await running.run()
+                if self._preparation.request.keep and not ending.by_hand and running.market_lives():
                     self._asked = None
-                    await prepared.keep()
+                    await running.keep()
                 return ending
         except (asyncio.CancelledError, LiuError) as error:
             began = self._running is not None and isinstance(error, LiuError)
@@ -103,7 +121,7 @@ class Session:
                 raise
             return self._asked
         finally:
-            self._screen.close()
+            self._preparation.screen.close()
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
                 if number is not signal.SIGINT:  # it ends now, with a status of its own
@@ -124,61 +142,22 @@ class Session:
             if self._main is not None:
                 self._main.cancel()
 
-    async def _prepare(self, cleanup: AsyncExitStack) -> RunningSession | Ending:
-        """Return the session ready to run, or why there is none."""
-        request, settings = self._request, self._settings
-        make_home(settings.home_path)
-        operators = OperatorSocket(
-            settings.home_path,
-            environment_of(request, settings),
-            lambda: self._interrupt(signal.SIGTERM, _TOLD_TO_STOP),
-        )
-        cleanup.push_async_callback(operators.close)
-        await operators.open()
-
-        def market_lost(sentence: str) -> None:
-            if self._running is not None:
-                self._running.end(Ending(3, "the simulated market is gone", sentence))
-
-        prepared = await Preparation(
-            request, settings, self._tradeplan, self._screen, self._programs, market_lost, operators.waits, WallClock()
-        ).run(cleanup)
-        if isinstance(prepared, Ending):
-            return prepared
-        running = RunningSession(prepared, request, settings, self._tradeplan, self._screen, self._programs)
-        cleanup.push_async_callback(running.kill)
-        operators.hand_over(prepared.plan.batch_id, prepared.plan.hours.day, running.answer)
-        cleanup.push_async_callback(operators.close)  # before the processes and the record that it tells of are gone
-        self._running = running
-        return running
-
 
 class RunningSession:
     """A prepared session from the start of its processes to the last line of its summary."""
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        request: TraderRequest,
-        settings: Settings,
-        tradeplan: TradePlan,
-        screen: Screen,
-        programs: Mapping[str, str],
-    ) -> None:
-        self._prepared, self._settings, self._tradeplan, self._screen = prepared, settings, tradeplan, screen
+    def __init__(self, preparation: Preparation, prepared: Prepared) -> None:
+        request, self._settings, self._tradeplan = preparation.request, preparation.settings, preparation.tradeplan
+        self._prepared, self._screen = prepared, preparation.screen
         self._clock = WallClock()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._flatten, self._generated = request.flatten, request.simulate and not request.data
         self._strategies = prepared.batch.layout.strategies()
-        self.stack = Stack(prepared.plan, prepared.page, self, prepared.wanted, programs)
+        self.stack = Stack(prepared.plan, prepared.page, self, prepared.wanted, preparation.programs)
         self._figures = SessionFigures(self.stack, prepared.market, self._strategies, self._market_now)
-        self._results = Results(
-            prepared.record.store,
-            prepared.plan.environment,
-            prepared.plan.batch_id,
-            self._strategies,
-            alone=tradeplan.skip_existing or request.account_is_new,
-        )
+        store, plan = prepared.record.store, prepared.plan
+        alone = self._tradeplan.skip_existing or request.account_is_new
+        self._results = Results(store, plan.environment, plan.batch_id, self._strategies, alone=alone)
         self._writing: set[asyncio.Task[None]] = set()  # to the record, aside
         self._said_stopped: set[tuple[str, str]] = set()
         self._account_said = False
@@ -192,7 +171,7 @@ class RunningSession:
             (_LOOK_SECONDS, self._look_at_the_time),
             (_WATCH_SECONDS, self._watch),
             (_SHOW_SECONDS, self._show),
-            (_COUNT_SECONDS, self._count_new),
+            (_COUNT_SECONDS, self._count),
         )
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._repeat(seconds, act)) for seconds, act in rounds
@@ -220,7 +199,7 @@ class RunningSession:
             case "status":
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_FRESH_SECONDS):
-                        await self._count()
+                        await self._count(always=True)
                 return {"view": msgspec.to_builtins(self._figures.view(), str_keys=True)}
             case "stop":
                 self._flatten = self._flatten or bool(request.get("flatten"))
@@ -333,15 +312,14 @@ class RunningSession:
     async def _show(self) -> None:
         self._screen.show(self._figures.view())
 
-    async def _count_new(self) -> None:
+    async def _count(self, *, always: bool = False) -> None:
         """Read the executions when the gateway has reported new ones, and twice more: their rows follow a little later."""
-        if self._figures.fills_are_new():
-            self._looks_left = _LOOKS
-        if self._looks_left:
+        if not always:
+            if self._figures.fills_are_new():
+                self._looks_left = _LOOKS
+            if not self._looks_left:
+                return
             self._looks_left -= 1
-            await self._count()
-
-    async def _count(self) -> None:
         with suppress(LiuError):
             trades = await self._results.trades()
             self._figures.count(trades, await self._results.opening(trades))

@@ -241,8 +241,16 @@ class Results:
                 continue
             booked = {symbol: position for (strategy, symbol), position in held.items() if strategy == name}
             for symbol in sorted({*recorded, *booked}):
-                of_today = symbol not in before.get(name, {})
-                found.append(_as_told(name, symbol, recorded.get(symbol), booked.get(symbol), of_today=of_today))
+                has = booked.get(symbol, PositionLine(name, symbol, ZERO, ZERO))
+                told = recorded.get(symbol) or FinalPosition(name, symbol, ZERO, has.entry)
+                # Of earlier sessions the record may have what the account has not.
+                differs = told.quantity != has.quantity and symbol not in before.get(name, {})
+                changes: dict[str, Any] = {"recorded": told.quantity if differs else None}
+                if symbol in booked:
+                    changes |= {"quantity": has.quantity, "last": has.last}
+                else:
+                    changes["in_account"] = False
+                found.append(msgspec.structs.replace(told, **changes))
         return found
 
     async def left_behind(self, foreign: Mapping[str, Decimal]) -> list[str]:
@@ -273,17 +281,3 @@ class Results:
                 for name in self._strategies
             }
         return self._before
-
-
-def _as_told(
-    strategy: str, symbol: str, recorded: FinalPosition | None, booked: PositionLine | None, *, of_today: bool
-) -> FinalPosition:
-    """Return a position as the gateway has it; of earlier sessions the record may have what the account has not."""
-    stored = recorded.quantity if recorded is not None else ZERO
-    quantity, entry, last = (booked.quantity, booked.entry, booked.last) if booked is not None else (ZERO, ZERO, None)
-    differs = stored if of_today and stored != quantity else None
-    if recorded is None:
-        return FinalPosition(strategy, symbol, quantity, entry, last, recorded=differs)
-    if booked is None:
-        return msgspec.structs.replace(recorded, in_account=False, recorded=differs)
-    return msgspec.structs.replace(recorded, quantity=quantity, last=last, recorded=differs)

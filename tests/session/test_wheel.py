@@ -63,13 +63,18 @@ def run(outside: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_wheel_holds_the_package_and_its_migrations(outside: Path) -> None:
+def test_the_wheel_holds_the_package_its_migrations_and_what_liu_new_writes(outside: Path) -> None:
     code = "import liualgotrader, pathlib; p = pathlib.Path(liualgotrader.__file__).parent; print(p, *p.rglob('*.sql'))"
     shown = subprocess.run(
         [outside / "env" / "bin" / "python", "-c", code], cwd=outside, capture_output=True, text=True, check=True
     ).stdout
     assert shown.startswith(str(outside))
     assert "0001_" in shown
+    new = "from liualgotrader.cli.new import new; new('strategy', 'Made', 'made'); new('scanner', 'Found', 'made')"
+    subprocess.run([outside / "env" / "bin" / "python", "-c", new], cwd=outside, check=True)
+    assert sorted(path.name for path in (outside / "made").iterdir()) == [
+        "found.py", "found.toml", "made.py", "test_made.py", "tradeplan.toml"
+    ]  # fmt: skip
 
 
 def test_wheel_and_source_archive_hold_the_licence_and_say_what_they_are(outside: Path) -> None:

@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from liualgotrader.cli.new import SCANNER
+from liualgotrader.cli.new import TEMPLATES
 from liualgotrader.common.tradeplan import load_tradeplan
 from liualgotrader.scanners.base import make_scanner
 
@@ -24,7 +24,9 @@ def without_docstrings(text: str) -> str:
 def test_the_example_of_the_page_is_what_liu_new_scanner_writes(tmp_path: Path) -> None:
     [python] = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     [table] = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    assert without_docstrings(python) == without_docstrings(SCANNER.format(name="MostTraded"))
+    assert without_docstrings(python) == without_docstrings(
+        (TEMPLATES / "scanner.py.txt").read_text("utf-8").format(name="MostTraded")
+    )
     (tmp_path / "most_traded.py").write_text(python)
     (tmp_path / "breakout.py").write_text("")
     (tmp_path / "tradeplan.toml").write_text(f'{table}\n[strategies.Breakout]\nfilename = "breakout.py"\n')
