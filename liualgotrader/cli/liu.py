@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from liualgotrader.cli.common import guarded, parser_of
+from liualgotrader.cli.data_arguments import add_data_commands
 from liualgotrader.cli.not_built import PURPOSES, not_built
 from liualgotrader.cli.trader_arguments import market_options
 from liualgotrader.common.config import Settings
@@ -18,6 +19,7 @@ The tools beside `trader`.
   liu new strategy NAME  write a strategy, a tradeplan and a test that runs it on the simulated market
   liu new scanner NAME   write a scanner, and a tradeplan that shows what it picks
   liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
+  liu data …             the market-data store: import, list, check, export
   liu kill-switch        cancel all our orders in a running session and let no entries through
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
   liu journal show BATCH the money journal of a batch as a table: what was told and decided, record by record
@@ -90,6 +92,10 @@ def run(arguments: Sequence[str]) -> int:
         from liualgotrader.cli.new import new
 
         return new(options.kind, options.name, options.folder)
+    if options.word == "data":
+        from liualgotrader.cli.data import run_data_command
+
+        return run_data_command(options)
     if options.word == "simulate":
         from liualgotrader.cli.simulate import simulate
 
@@ -135,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = parser_of("liu", DESCRIPTION)
     words = parser.add_subparsers(dest="word", metavar="word")
     _add_commands(words)
+    add_data_commands(words)
     new = words.add_parser("new", help="write a new strategy with its test, or a new scanner")
     new.add_argument("kind", choices=["strategy", "scanner"])
     new.add_argument("name", help="the class's name, for example OpeningBreakout")

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from liualgotrader.common.calendar import day_of
+from liualgotrader.common.clock import HOUR
 from liualgotrader.common.events import Bar, BarSource
 
 Ints = NDArray[np.int64]
@@ -116,6 +118,12 @@ def between(columns: Columns, start: int, end: int) -> Columns:
     """Return the rows with start <= time < end, without copying."""
     first, last = np.searchsorted(times_of(columns), [start, end]).tolist()
     return take(columns, slice(first, last))
+
+
+def day_numbers(times: Ints) -> Ints:
+    """Return the days of New York in which instants lie, as `date.toordinal` counts them."""
+    hours, codes = np.unique(times // HOUR, return_inverse=True)
+    return np.array([day_of(hour * HOUR).toordinal() for hour in hours.tolist()], np.int64)[codes]
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

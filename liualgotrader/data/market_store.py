@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from liualgotrader.common.calendar import day_of, new_york
+from liualgotrader.common.calendar import day_of, new_york, sessions
 from liualgotrader.common.clock import DAY, HOUR, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.events import SYMBOL_RULE, is_symbol
@@ -35,6 +35,7 @@ from liualgotrader.common.market_columns import (
     QuoteColumns,
     TradeColumns,
     between,
+    day_numbers,
     joined,
     no_quotes,
     no_trades,
@@ -46,7 +47,6 @@ from liualgotrader.tapes.splits import Dividend, Split, adjusted
 PERIODS = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY}
 SIMULATED = "simulated"  # how the source of data begins that never happened
 _KINDS: dict[str, Any] = {"bars": BarColumns, "trades": TradeColumns, "quotes": QuoteColumns}
-_WHOLE = ("opened_at", "closed_at", "at", "flags")  # columns of whole numbers
 _NOTE = b"liu"
 
 Span = tuple[int, int]
@@ -86,7 +86,8 @@ class StoredFile:
     @property
     def is_as_written(self) -> bool:
         """Whether no byte of the columns has changed; reads all of them."""
-        return _checksum(self.columns) == self.checksum
+        values = [getattr(self.columns, name) for name in self.columns.__slots__]
+        return _checksum(value for value in values if not isinstance(value, str)) == self.checksum
 
 
 class MarketStore:
@@ -144,22 +145,25 @@ class MarketStore:
         for series in (*(f"bars/{name}" for name in PERIODS), "trades", "quotes"):
             yield from sorted((self.folder / series).rglob("*.arrow"))
 
+    def series_of(self, path: Path) -> tuple[str, str, int]:
+        """Return symbol, kind and period of a file; the period of trades and quotes is 0."""
+        kind, *inner = path.relative_to(self.folder).parts
+        period = PERIODS[inner.pop(0)] if kind == "bars" else 0
+        return (path.stem if len(inner) == 1 else inner[0]).replace("_", "/"), kind, period
+
     def open(self, path: Path) -> StoredFile:
         """Return a file of the store, its columns as views of it."""
         import pyarrow as pa
         from pyarrow import ipc
 
-        kind, *inner = path.relative_to(self.folder).parts
-        period = PERIODS[inner.pop(0)] if kind == "bars" else 0
-        symbol = (path.stem if len(inner) == 1 else inner[0]).replace("_", "/")
+        symbol, kind, period = self.series_of(path)
         try:
             batch = ipc.open_file(pa.memory_map(str(path))).get_batch(0)
             batch.validate()
             note = msgspec.json.decode(batch.schema.metadata[_NOTE], type=_Note)
-            arrays = [np.asarray(batch.column(n).to_numpy(zero_copy_only=True)) for n in _names(kind)]
-            if any(
-                a.dtype != (np.int64 if n in _WHOLE else np.float64) for n, a in zip(_names(kind), arrays, strict=True)
-            ):
+            names = [name for name in _KINDS[kind].__slots__ if name != "symbol"]
+            arrays = [np.asarray(batch.column(name).to_numpy(zero_copy_only=True)) for name in names]
+            if any(array.dtype != _dtype(name) for name, array in zip(names, arrays, strict=True)):
                 raise ValueError("its columns are of another kind")
         except FileNotFoundError:
             raise
@@ -240,7 +244,7 @@ class MarketStore:
                     new = take(new, np.argsort(times_of(new), kind="stable"))
             known = with_known(known, complete, source)
             _check_source(path, symbol, known)
-            replace_file(path, _encoded(new, _Note(known, _checksum(new))), durable=True)
+            replace_file(path, _encoded(new, known), durable=True)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
@@ -324,6 +328,17 @@ def with_known(known: Sequence[Known], complete: Sequence[Span], source: str) ->
     return found
 
 
+def complete_days(columns: BarColumns | TradeColumns | QuoteColumns) -> list[Span]:
+    """Return the days of New York on which there are rows, as spans, with the days without a session between them."""
+    runs: list[list[date]] = []
+    for day in map(date.fromordinal, np.unique(day_numbers(times_of(columns))).tolist()):
+        if runs and not any(sessions(runs[-1][1] + timedelta(days=1), day - timedelta(days=1))):
+            runs[-1][1] = day
+        else:
+            runs.append([day, day])
+    return [(new_york(first, time()), new_york(last + timedelta(days=1), time())) for first, last in runs]
+
+
 def _inside(times: Ints, spans: Sequence[Span]) -> NDArray[np.bool_]:
     """Return which times lie in one of the spans."""
     inside = np.zeros(len(times), np.bool_)
@@ -343,26 +358,27 @@ def _days(start: int, end: int) -> Iterator[date]:
 # --- contents --------------------------------------------------------------------------------------------
 
 
-def _names(kind: str) -> list[str]:
-    return [name for name in _KINDS[kind].__slots__ if name != "symbol"]
+def _dtype(name: str) -> type:
+    return np.int64 if name in ("opened_at", "closed_at", "at", "flags") else np.float64
 
 
-def _checksum(columns: Any) -> int:
+def _checksum(arrays: Iterable[NDArray[Any]]) -> int:
     total = 0
-    for name in columns.__slots__:
-        value = getattr(columns, name)
-        total = total if isinstance(value, str) else zlib.crc32(np.ascontiguousarray(value).data, total)
+    for array in arrays:
+        total = zlib.crc32(array.data, total)
     return total
 
 
-def _encoded(columns: Any, note: _Note) -> memoryview:
+def _encoded(columns: Any, known: list[Known]) -> memoryview:
     """Return the bytes of a file."""
     import pyarrow as pa
     from pyarrow import ipc
 
-    kind = next(kind for kind, made in _KINDS.items() if isinstance(columns, made))
-    arrays = {name: pa.array(getattr(columns, name)) for name in _names(kind)}
-    batch = pa.RecordBatch.from_pydict(arrays).replace_schema_metadata({_NOTE: msgspec.json.encode(note)})
+    names = [name for name in columns.__slots__ if name != "symbol"]
+    arrays: dict[str, NDArray[Any]] = {n: np.ascontiguousarray(getattr(columns, n), _dtype(n)) for n in names}
+    note = msgspec.json.encode(_Note(known, _checksum(arrays.values())))
+    batch = pa.RecordBatch.from_pydict({name: pa.array(array) for name, array in arrays.items()})
+    batch = batch.replace_schema_metadata({_NOTE: note})
     sink = pa.BufferOutputStream()
     with ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, time
 from pathlib import Path
@@ -39,7 +39,7 @@ from liualgotrader.tapes.tables import MOST_PRICE, MOST_SHARES, bar_text, imposs
 
 PRICE_SCALE = 10_000.0
 INTERVALS = {"second": SECOND, "minute": MINUTE}
-_FOLDERS = {SECOND: "second", MINUTE: "minute", HOUR: "hour", DAY: "daily"}
+_FOLDERS = {0: "tick", SECOND: "second", MINUTE: "minute", HOUR: "hour", DAY: "daily"}
 AUCTION_SPAN = 30 * MINUTE  # after the bell in which an auction is looked for
 
 _TICK_TRADE = ("ms", "price", "size", "exchange", "condition", "suspicious")
@@ -187,12 +187,13 @@ class LeanFiles:
         self.folder = folder
 
     def symbols(self, period: int) -> list[str]:
-        """Return the symbols that have bars of a period, in alphabetical order.
+        """Return the symbols that have bars of a period, or with 0 trades or quotes, in alphabetical order.
 
         Raises:
             ConfigError: if a file or folder has a name that is no symbol.
         """
-        places = {p.parent for p in (self.folder / _FOLDERS[period]).glob("*/*_trade.zip")}
+        files = "*/*_trade.zip" if period else "*/*_*.zip"
+        places = {p.parent for p in (self.folder / _FOLDERS[period]).glob(files)}
         if period in (HOUR, DAY):
             places.update((self.folder / _FOLDERS[period]).glob("*.zip"))
         if period == DAY:
@@ -208,7 +209,7 @@ class LeanFiles:
         parts = [long_bars(long, symbol, period)] if period in (HOUR, DAY) and long.exists() else []
         if period != HOUR:
             interval = MINUTE if period == DAY else period
-            days = self._days(symbol, interval, start, end)
+            days = {session.day for session in self._sessions(symbol, interval, "trade", start, end)}
             if parts:
                 days -= {day_of(at) for at in parts[0].opened_at.tolist()}
             found = [self._day(symbol, day, interval) for day in sorted(days)]
@@ -217,6 +218,14 @@ class LeanFiles:
             return BarColumns.of(symbol, ())
         bars = joined(parts)
         return between(take(bars, np.argsort(bars.opened_at)) if period == DAY else bars, start, end)
+
+    def ticks(self, symbol: str, start: int, end: int) -> Iterator[TradeColumns | QuoteColumns]:
+        """Yield the prints and the quotes of a symbol with start <= at < end, a day of one kind at a time."""
+        for kind, read in (("trade", tick_trades), ("quote", tick_quotes)):
+            for session in self._sessions(symbol, 0, kind, start, end):
+                path = path_of(self.folder, "tick", symbol, session.day, kind)
+                rows: Any = read(path, session)
+                yield between(rows, start, end)
 
     def splits(self, symbol: str) -> Sequence[Split]:
         """Return the splits of the symbol's factor file, oldest first."""
@@ -233,13 +242,11 @@ class LeanFiles:
     def _day(self, symbol: str, day: date, interval: int) -> BarColumns:
         return trade_bars(path_of(self.folder, _FOLDERS[interval], symbol, day, "trade"), symbol, day, interval)
 
-    def _days(self, symbol: str, interval: int, start: int, end: int) -> set[date]:
-        """Return the sessions on which there are files that may hold bars with start <= opened_at < end."""
-        found = days_named((self.folder / _FOLDERS[interval] / symbol.lower()).glob("*_trade.zip"))
-        if not found:
-            return set()
-        known = {session.day for session in sessions(min(found), max(found))}
-        return {day for day in known & found if day_of(start) <= day <= day_of(end - 1)}
+    def _sessions(self, symbol: str, interval: int, kind: str, start: int, end: int) -> list[TradingSession]:
+        """Return the sessions of which there are files that may hold rows with start <= time < end, in order."""
+        found = days_named((self.folder / _FOLDERS[interval] / symbol.lower()).glob(f"*_{kind}.zip"))
+        found = {day for day in found if day_of(start) <= day <= day_of(end - 1)}
+        return [session for session in sessions(min(found), max(found)) if session.day in found] if found else []
 
 
 def _carried(price: Floats, size: Floats) -> tuple[Floats, Floats]:

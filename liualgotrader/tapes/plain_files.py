@@ -5,23 +5,23 @@ Each kind of file is read and checked whole: what cannot be is a sentence with f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
 from itertools import pairwise, repeat
 from pathlib import Path
 
 import numpy as np
 
-from liualgotrader.common.calendar import day_of, new_york, session_of, sessions
+from liualgotrader.common.calendar import new_york, session_of, sessions
 from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import SYMBOL_RULE, Counts, TradeTick, is_symbol
 from liualgotrader.common.market_columns import (
     BarColumns,
-    Ints,
     QuoteColumns,
     TradeColumns,
     between,
+    day_numbers,
     joined,
     mean_price,
     no_quotes,
@@ -76,7 +76,7 @@ _ONE_EACH = {
     **{"splits": "split on one day", "dividends": "dividend on one day", "assets": "row"},
 }
 DAYS_IN = {"trades": "at", "bars": "opened_at", "quotes": "at"}
-_BARS = {SECOND: "seconds", MINUTE: "bars", HOUR: "hours", DAY: "daily"}
+FILES_OF_PERIOD = {SECOND: "seconds", MINUTE: "bars", HOUR: "hours", DAY: "daily"}
 ROW = "row"  # where a row stands, counted through all files of its kind
 
 _DIVIDEND = ("day", "amount", "close", ROW)
@@ -86,7 +86,7 @@ Rows = dict[str, Column]
 
 def holds_files(folder: Path) -> bool:
     """Return whether the folder has trades or bars in this layout."""
-    return any(_paths(folder, kind) for kind in ("trades", *_BARS.values()))
+    return any(_paths(folder, kind) for kind in ("trades", *FILES_OF_PERIOD.values()))
 
 
 def days_of(folder: Path, wanted: date) -> set[date]:
@@ -185,9 +185,15 @@ class PlainFiles:
         return self.table(kind).by_symbol.get(symbol)
 
     def symbols(self, period: int) -> list[str]:
-        """Return the symbols that have bars of a period, in alphabetical order."""
-        kinds = {MINUTE: ("bars", "trades"), DAY: ("daily", "bars", "trades")}.get(period, (_BARS[period],))
-        return sorted({symbol for kind in kinds for symbol in self.table(kind).by_symbol})
+        """Return the symbols that have bars of a period, or with 0 trades or quotes, in alphabetical order."""
+        kinds = {0: ("trades", "quotes"), MINUTE: ("bars", "trades"), DAY: ("daily", "bars", "trades")}
+        return sorted(
+            {
+                symbol
+                for kind in kinds.get(period) or (FILES_OF_PERIOD[period],)
+                for symbol in self.table(kind).by_symbol
+            }
+        )
 
     def bars(self, symbol: str, period: int, start: int = 0, end: int = NEVER) -> BarColumns:
         """Return the bars with start <= opened_at < end at their raw prices.
@@ -197,7 +203,7 @@ class PlainFiles:
         bars = self._written(symbol, period)
         if period == MINUTE and self.rows("trades", symbol) is not None:
             ticks = between(self.trades(symbol), 0, min(end, NEVER - MINUTE) + MINUTE)
-            new = take(ticks, ~np.isin(_days(ticks.at), _days(bars.opened_at)))
+            new = take(ticks, ~np.isin(day_numbers(ticks.at), day_numbers(bars.opened_at)))
             cells = (getattr(new, name).tolist() for name in new.__slots__)
             bars = _completed(bars, BarColumns.of(symbol, bars_of(map(TradeTick, repeat(symbol), *cells))))
         elif period == DAY:
@@ -214,6 +220,11 @@ class PlainFiles:
         rows = self.rows("quotes", symbol)
         return no_quotes() if rows is None else QuoteColumns(*(rows[f.name] for f in FIELDS["quotes"][1:]))
 
+    def ticks(self, symbol: str, start: int, end: int) -> Iterator[TradeColumns | QuoteColumns]:
+        """Yield the prints and the quotes of a symbol with start <= at < end."""
+        yield between(self.trades(symbol), start, end)
+        yield between(self.quotes(symbol), start, end)
+
     def splits(self, symbol: str) -> Sequence[Split]:
         """Return the splits of the symbol that `splits` names, oldest first."""
         rows = self.rows("splits", symbol)
@@ -226,21 +237,18 @@ class PlainFiles:
             ConfigError: if the close before one is neither stated nor in the daily bars.
         """
         rows = self.rows("dividends", symbol)
+        days = self.bars(symbol, DAY) if rows and not np.all(rows["close"]) else BarColumns.of(symbol, ())
         found = []
         for day, amount, close, row in zip(*(rows[n].tolist() for n in _DIVIDEND), strict=True) if rows else ():
-            before = close or self._close_before(symbol, day)
+            before = close or float(np.append(0.0, days.close)[np.searchsorted(days.opened_at, new_york(day, time()))])
             if not before:
                 where = self.table("dividends").place(row)
                 raise ConfigError(f"{where}: no close of {symbol} before {day} is known; state it in a column `close`.")
             found.append(Dividend(day, amount, before))
         return tuple(found)
 
-    def _close_before(self, symbol: str, day: date) -> float:
-        close = self.bars(symbol, DAY, 0, new_york(day, time())).close
-        return float(close[-1]) if len(close) else 0.0
-
     def _written(self, symbol: str, period: int) -> BarColumns:
-        rows = self.rows(_BARS[period], symbol)
+        rows = self.rows(FILES_OF_PERIOD[period], symbol)
         if rows is None:
             return BarColumns.of(symbol, ())
         if period == DAY:
@@ -253,12 +261,6 @@ class PlainFiles:
         prices = rows["open"], rows["high"], rows["low"], rows["close"]
         average = np.where(rows["vwap"] > 0, rows["vwap"], mean_price(prices))
         return BarColumns(symbol, opened, closed, *prices, rows["volume"], average, rows["count"])
-
-
-def _days(instants: Ints) -> Ints:
-    """Return the days of New York in which instants lie, as ordinals."""
-    hours, codes = np.unique(instants // HOUR, return_inverse=True)
-    return np.array([day_of(hour * HOUR).toordinal() for hour in hours.tolist()], np.int64)[codes]
 
 
 def _completed(bars: BarColumns, others: BarColumns) -> BarColumns:
