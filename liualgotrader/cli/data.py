@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from liualgotrader.common.calendar import day_of, new_york
-from liualgotrader.common.clock import DAY
+from liualgotrader.common.clock import DAY, WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.market_columns import day_numbers, times_of
+from liualgotrader.data.data_base import SIMULATED
+from liualgotrader.data.data_factory import configured_data
 from liualgotrader.data.market_checks import Finding, findings
+from liualgotrader.data.market_fetch import VendorToStore
 from liualgotrader.data.market_store import PERIODS, Known, MarketStore, Span, complete_days, with_known
 from liualgotrader.tapes.plain_files import FILES_OF_PERIOD
 
@@ -50,6 +53,8 @@ def run_data_command(options: argparse.Namespace) -> int:
     """
     settings = Settings.resolve({"home": options.home})
     store = MarketStore(settings.home_path / "market")
+    if options.command == "fetch":
+        return _fetch(options, store, settings)
     act = {"import": _import, "list": _list, "check": _check, "export": _export}[options.command]
     return act(options, store)
 
@@ -105,6 +110,21 @@ def _import(options: argparse.Namespace, store: MarketStore) -> int:
             f"{options.folder} has nothing between {options.first} and {options.last}; nothing was imported."
         )
     return 0
+
+
+def _fetch(options: argparse.Namespace, store: MarketStore, settings: Settings) -> int:
+    symbols, span, period = _symbols(options), _span(options), PERIODS[options.period]
+    if not settings.key_id or not settings.secret_key:
+        raise ConfigError("the data vendor wants keys: set APCA_API_KEY_ID and APCA_API_SECRET_KEY.")
+    data, source = configured_data(settings, timeout_seconds=60.0)
+    now = data.market_time_now() if source == SIMULATED else WallClock().now()
+    filling = VendorToStore(store, data, source)
+    filling.fetch(symbols, period, *span, now, lambda requests: _following(requests, "fetch"))
+    rows = sum(len(store.read(symbol, period, *span).open) for symbol in symbols)
+    print(f"{options.period}: {rows:,} rows, symbols: {len(symbols) - len(filling.failed)}, from {source}")
+    for symbol, why in filling.failed.items():
+        print(f"liu data fetch: {symbol} is not complete: {why}", file=sys.stderr)
+    return _WRONG if filling.failed else 0
 
 
 def _export(options: argparse.Namespace, store: MarketStore) -> int:

@@ -13,6 +13,11 @@ Reads the bars, trades, quotes, splits and dividends of a folder into the market
 Parquet files of design/market_data_files.md. What the folder has of a day replaces what was stored of that day.
 
   liu data import ~/lean/Data/equity/usa --symbols SPY,AAPL --period minute --from 2020-01-02""",
+    "fetch": """\
+Asks the configured data vendor for daily or minute bars, and for splits and dividends, whatever the store lacks of them.
+Days that are not over yet are left out.
+
+  liu data fetch SPY,AAPL --from 2020-01-02 --to 2023-12-29 --period minute""",
     "list": """\
 Shows what the store holds.
 
@@ -33,9 +38,9 @@ PERIODS = ("tick", "second", "minute", "hour", "day")
 
 def add_data_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `liu data …` to the command line."""
-    commands = words.add_parser("data", help="the market-data store: import, list, check, export").add_subparsers(
-        dest="command", metavar="command", required=True
-    )
+    commands = words.add_parser(
+        "data", help="the market-data store: import, fetch, list, check, export"
+    ).add_subparsers(dest="command", metavar="command", required=True)
     for name, text in DESCRIPTIONS.items():
         parser = commands.add_parser(
             name,

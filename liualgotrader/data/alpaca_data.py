@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from liualgotrader.common.calendar import day_of
 from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar, BarSource
@@ -26,11 +27,14 @@ from liualgotrader.data.data_base import DataAPI, midnight
 
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import Endpoints
+    from liualgotrader.tapes.splits import Split
 
 log = logging.getLogger(__name__)
 
 _SYMBOLS_A_REQUEST = 200
 _BARS_A_PAGE = 10_000
+_ACTIONS_A_PAGE = 1000
+_VERSIONS = {"/corporate-actions": {"api_version": "v1"}}  # of the address, where it is not the client's own
 _SNAPSHOTS_A_REQUEST = 1000
 _TRIES = 3
 _BUSY_STATUSES = (429, 500, 502, 503, 504)
@@ -91,11 +95,21 @@ class AlpacaData(DataAPI):
     # --- blocking --------------------------------------------------------------------------------
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        return self._bars(symbols, start, end, minutes, "all")
+
+    def raw_bars_now(
+        self, symbols: Sequence[str], start: int, end: int, *, minutes: int
+    ) -> Mapping[str, Sequence[Bar]]:
+        return self._bars(symbols, start, end, minutes, "raw")
+
+    def _bars(
+        self, symbols: Sequence[str], start: int, end: int, minutes: int, adjustment: str
+    ) -> Mapping[str, Sequence[Bar]]:
         found: dict[str, Sequence[Bar]] = {}
         bad: dict[str, BadData] = {}
         for at in range(0, len(symbols), _SYMBOLS_A_REQUEST):
             chunk = list(symbols[at : at + _SYMBOLS_A_REQUEST])
-            rows = self._rows_of(chunk, start, end, minutes, bad)
+            rows = self._rows_of(chunk, start, end, minutes, adjustment, bad)
             for symbol in rows.keys() - bad.keys():
                 try:
                     found[symbol] = [b for b in bars_of(symbol, rows[symbol], minutes) if start <= b.opened_at < end]
@@ -106,7 +120,7 @@ class AlpacaData(DataAPI):
         return found
 
     def _rows_of(
-        self, symbols: list[str], start: int, end: int, minutes: int, bad: dict[str, BadData]
+        self, symbols: list[str], start: int, end: int, minutes: int, adjustment: str, bad: dict[str, BadData]
     ) -> Mapping[str, list[Any]]:
         """Return the vendor's bar objects by symbol; put into `bad` why those of a symbol are not a list."""
         question = {
@@ -114,32 +128,76 @@ class AlpacaData(DataAPI):
             "start": as_utc(start).isoformat(),
             "end": as_utc(end - 1).isoformat(),  # the vendor's end belongs to what is asked for
             "timeframe": "1Min" if minutes == 1 else "1Day",
-            "adjustment": "all",
+            "adjustment": adjustment,
             "feed": self._feed,
             "limit": _BARS_A_PAGE,
         }
         about = f"bars of {some_of(symbols, 3)}"
         rows: dict[str, list[Any]] = {symbol: [] for symbol in symbols}
-        seen = {""}
         try:
-            while True:
-                page = Fields(f"Alpaca's answer about {about}", self._ask("/stocks/bars", question, about))
+            for page in self._pages("/stocks/bars", question, about):
                 found = Fields(page.what, page.raw.get("bars")).raw
                 for symbol in rows.keys() & found.keys():
                     if isinstance(found[symbol], list):
                         rows[symbol] += found[symbol]
                     else:
                         bad[symbol] = BadData(f"{symbol}: Alpaca's bars are {shown(found[symbol])}, not a list")
-                token = page.text_or("next_page_token")
-                if not token:
-                    return rows
-                if token in seen:
-                    raise page.bad("next_page_token", "a new one")
-                seen.add(token)
-                question["page_token"] = token
         except BadData as error:
             bad.update((symbol, error) for symbol in symbols)
         return rows
+
+    def actions_now(self, symbol: str, start: int, end: int) -> tuple[Sequence[Split], Sequence[tuple[date, float]]]:
+        from liualgotrader.tapes.splits import Split
+
+        question = {
+            "symbols": symbol,
+            "types": "forward_split,reverse_split,stock_dividend,cash_dividend",
+            "start": f"{day_of(start)}",
+            "end": f"{day_of(end - 1)}",
+            "limit": _ACTIONS_A_PAGE,
+        }
+        splits: dict[date, Split] = {}
+        cash: dict[date, float] = {}
+        try:
+            for page in self._pages("/corporate-actions", question, f"splits and dividends of {symbol}"):
+                found = Fields(page.what, page.raw.get("corporate_actions"))
+                for kind in ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends"):
+                    for row in (Fields(f"{symbol}: one of Alpaca's {kind}", one) for one in found.objects(kind)):
+                        day = day_of(row.beginning_of_day("ex_date"))
+                        if kind == "cash_dividends":
+                            cash[day] = cash.get(day, 0.0) + float(row.positive("rate"))
+                        elif kind == "stock_dividends":
+                            splits[day] = Split(day, 1 + float(row.positive("rate")))
+                        else:
+                            splits[day] = Split(day, float(row.positive("new_rate") / row.positive("old_rate")))
+        except BadData as error:
+            raise DataUnusable({symbol: error}, {}) from error
+        return sorted(splits.values()), sorted(cash.items())
+
+    def market_time_now(self) -> int:
+        try:
+            return Fields("Alpaca's clock", self._ask("/clock", {}, "the time")).instant("timestamp")
+        except BadData as error:
+            raise DataUnavailable(str(error)) from error
+
+    def _pages(self, path: str, question: dict[str, Any], about: str) -> Iterator[Fields]:
+        """Yield the pages of an answer.
+
+        Raises:
+            DataUnavailable: as `_ask`.
+            BadData: as `_ask`; or if the pages do not end.
+        """
+        seen = {""}
+        while True:
+            page = Fields(f"Alpaca's answer about {about}", self._ask(path, question, about))
+            yield page
+            token = page.text_or("next_page_token")
+            if not token:
+                return
+            if token in seen:
+                raise page.bad("next_page_token", "a new one")
+            seen.add(token)
+            question["page_token"] = token
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         found: dict[str, SymbolSnapshot] = {}
@@ -176,7 +234,8 @@ class AlpacaData(DataAPI):
 
         for left in reversed(range(self._tries)):
             try:
-                answer = self._client("account" if path == "/assets" else "history").get(path, question)
+                client = self._client("account" if path in ("/assets", "/clock") else "history")
+                answer = client.get(path, question, **_VERSIONS.get(path, {}))
                 if isinstance(answer, form):
                     return answer
                 if not left:

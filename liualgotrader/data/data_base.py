@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.clock import NEW_YORK, instant
+from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.types import TimeScale
@@ -15,7 +16,10 @@ from liualgotrader.common.types import TimeScale
 if TYPE_CHECKING:
     import pandas as pd
 
+    from liualgotrader.tapes.splits import Split
+
 MINUTES = {TimeScale.minute: 1, TimeScale.day: 1440}
+SIMULATED = "simulated"  # the source of data that never happened
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
 
 
@@ -34,6 +38,35 @@ class DataAPI(ABC):
         Raises:
             DataUnavailable: the vendor did not answer or said no.
         """
+
+    def raw_bars_now(
+        self, symbols: Sequence[str], start: int, end: int, *, minutes: int
+    ) -> Mapping[str, Sequence[Bar]]:
+        """Return the same bars at the prices of their own days, not adjusted for splits and dividends.
+
+        Raises:
+            DataUnavailable: the same.
+            ConfigError: the vendor has none.
+        """
+        raise ConfigError(f"{type(self).__name__} has no raw bars, so the market-data store cannot be filled from it.")
+
+    def actions_now(self, symbol: str, start: int, end: int) -> tuple[Sequence[Split], Sequence[tuple[date, float]]]:
+        """Return the splits of a symbol, and its dividends as (first day without it, dollars per share), oldest first.
+
+        Raises:
+            DataUnavailable: the vendor did not answer or said no.
+            ConfigError: the vendor has none.
+        """
+        raise ConfigError(f"{type(self).__name__} has no splits, so the market-data store cannot be filled from it.")
+
+    def market_time_now(self) -> int:
+        """Return the vendor's time, ns UTC; on the simulated market that is simulated time.
+
+        Raises:
+            DataUnavailable: the vendor did not answer or said no.
+            ConfigError: the vendor does not tell it.
+        """
+        raise ConfigError(f"{type(self).__name__} does not tell its time.")
 
     @abstractmethod
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from liualgotrader.common.config import Secrets
+from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import Endpoints
+from liualgotrader.data.data_base import SIMULATED
 
 if TYPE_CHECKING:
     from random import Random
 
     from liualgotrader.common.clock import Clock
+    from liualgotrader.common.config import Settings
     from liualgotrader.common.session_plan import SessionPlan
     from liualgotrader.data.alpaca_data import AlpacaData
     from liualgotrader.data.alpaca_stream import AlpacaStream
@@ -51,6 +54,20 @@ def data_for(
         timeout_seconds=timeout_seconds,
         tries=tries,
     )
+
+
+def configured_data(
+    settings: Settings, connector: str = "", *, timeout_seconds: float = 10.0
+) -> tuple[AlpacaData, str]:
+    """Return the history of the vendor that settings name, and what the market-data store calls it as a source.
+
+    Raises:
+        ConfigError: if no adapter has that name.
+    """
+    name = connector or settings.data_connector
+    secrets = Secrets(key_id=settings.key_id, secret_key=settings.secret_key)
+    data = data_for(name, settings.endpoints, secrets, feed=settings.data_feed, timeout_seconds=timeout_seconds)
+    return data, SIMULATED if is_loopback(settings.data_url) else f"{name} {settings.data_feed}"
 
 
 def open_stream(

@@ -45,7 +45,7 @@ class DataLoader:
     ) -> None:
         self.scale = scale
         self.concurrency = concurrency
-        self.data_api = data_api or configured_data(connector)
+        self.data_api = data_api or _configured(connector)
         self.data: dict[str, SymbolData] = {}
         self._clock = clock or WallClock()
         self._live = live if scale is TimeScale.minute else None
@@ -323,16 +323,9 @@ def _as_day(day: date | str) -> date:
     return date.fromisoformat(day) if isinstance(day, str) else day
 
 
-def configured_data(connector: DataConnectorType | None) -> DataAPI:
+def _configured(connector: DataConnectorType | None) -> DataAPI:
     """Return the history of the vendor that the environment names, for notebooks and scripts."""
-    from liualgotrader.common.config import Secrets, Settings
-    from liualgotrader.data.data_factory import data_for
+    from liualgotrader.common.config import Settings
+    from liualgotrader.data.data_factory import configured_data
 
-    settings = Settings.resolve()
-    return data_for(
-        connector.name if connector else settings.data_connector,
-        settings.endpoints,
-        Secrets(key_id=settings.key_id, secret_key=settings.secret_key),
-        feed=settings.data_feed,
-        timeout_seconds=10.0,
-    )
+    return configured_data(Settings.resolve(), connector.name if connector else "")[0]

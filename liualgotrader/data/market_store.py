@@ -42,10 +42,10 @@ from liualgotrader.common.market_columns import (
     take,
     times_of,
 )
+from liualgotrader.data.data_base import SIMULATED
 from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
 PERIODS = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY}
-SIMULATED = "simulated"  # how the source of data begins that never happened
 _KINDS: dict[str, Any] = {"bars": BarColumns, "trades": TradeColumns, "quotes": QuoteColumns}
 _NOTE = b"liu"
 
@@ -396,7 +396,7 @@ def _merged(old: Iterable[Change], new: Iterable[Change], complete: Sequence[Spa
 
 
 def _check_source(path: Path, symbol: str, known: Sequence[Known]) -> None:
-    invented = {source.startswith(SIMULATED) for _, _, source in known}
+    invented = {source == SIMULATED for _, _, source in known}
     if len(invented) > 1:
         raise ConfigError(
             f"{symbol}: data of the simulated market and of the real one cannot stand in one file; delete {path}, or keep"

@@ -53,6 +53,12 @@ async def history(request: web.Request) -> web.Response:
     return answer({kind: found, "next_page_token": following})
 
 
+@routes.get("/v1/corporate-actions")
+async def corporate_actions(request: web.Request) -> web.Response:
+    """Return none: the bars of the tape's past are at the prices of its day."""
+    return answer({"corporate_actions": {}, "next_page_token": None})
+
+
 def _symbols(request: web.Request) -> list[str]:
     symbols = [s.upper() for s in words(request.query.get("symbols"))]
     if not symbols:
