@@ -137,7 +137,7 @@ class SignalRecorder(BackgroundWriter):
         if self._store is not None:
             await self._store.close()
 
-    async def _after_write(self) -> None:
+    async def after_write(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_PAUSE_SECONDS):
                 await self._urgent.wait()

@@ -28,25 +28,8 @@ from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.operator_requests import OperatorRequests, news_line
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
+from liualgotrader.orders import desk_messages as messages
 from liualgotrader.orders.account_state import ACCOUNT_UNKNOWN
-from liualgotrader.orders.desk_messages import (
-    Announce,
-    BrokerCall,
-    CancelAll,
-    Condition,
-    Decision,
-    Input,
-    Prices,
-    Reconcile,
-    Reconnected,
-    Send,
-    StopSlotTrading,
-    Tell,
-    Tick,
-    Warn,
-    Write,
-    prices_of,
-)
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +73,9 @@ class Gateway:
         self._failing_sources: set[str] = set()  # of prices
         self.rebuilt = False  # by this process: its news are numbered anew
         self._began_anew: set[int] = set()
-        self._skew = ClockWatch(lambda text: self.tell(Condition("clock", text)), lambda t: self._notice("WARNING", t))
+        self._skew = ClockWatch(
+            lambda text: self.tell(messages.Condition("clock", text)), lambda t: self._notice("WARNING", t)
+        )
         self.clock_asked = child.plan.simulated_clock
         self.counts = Counter({"orders": 0, "refused": 0, "fills": 0, "intents": 0, "updates": 0})
         self._counted: dict[int, int] = {}  # slot -> number of its newest news in `counts`
@@ -145,7 +130,7 @@ class Gateway:
 
     # --- inputs ------------------------------------------------------------------------------------
 
-    def tell(self, *inputs: Input) -> list[Warn]:
+    def tell(self, *inputs: messages.Input) -> list[messages.Warn]:
         """Journal the inputs, carry out the desk's decisions, and return its warnings."""
         decisions = self._journaled.tell(inputs)
         self._carry_out(decisions)
@@ -158,7 +143,7 @@ class Gateway:
         if desk.next_machine != NEVER and self._machine_wait is None:
             self._machine_wait = asyncio.ensure_future(self._wait_by_machine())
         self._watch_prices()
-        return [d for d in decisions if isinstance(d, Warn)]
+        return [d for d in decisions if isinstance(d, messages.Warn)]
 
     def _on_intents(self, reader: Reader, payload: bytes) -> None:
         try:
@@ -168,24 +153,18 @@ class Gateway:
             reader.handled()
             return
         self.counts["intents"] += len(intents)
-        declared = [intent for intent in intents if isinstance(intent, Declare)]
-        if all(self._declare(one) for one in declared):
+        for said in (intent for intent in intents if isinstance(intent, Declare)):
+            consumer = self._consumer_of.get(said.slot, 0)
+            from_before = self.rebuilt and said.last_seq > 0 and said.slot not in self._began_anew
+            if from_before or said.last_seq > len(self._journaled.desk.news(said.slot)):
+                # After the journal was lost a consumer may remember news that the desk does not have.
+                self._child.send(RestartOther(f"consumer-{consumer}"))
+                break
+            self._began_anew.add(said.slot)
+            self._outboxes[consumer].declared(said.slot)
+        else:
             self.tell(*intents)
         reader.handled()
-
-    def _declare(self, said: Declare) -> bool:
-        """Send a slot's news from now on, and return True.
-
-        After the journal was lost a consumer may remember news that the desk does not have: it is restarted without them.
-        """
-        consumer = self._consumer_of.get(said.slot, 0)
-        from_before = self.rebuilt and said.last_seq > 0 and said.slot not in self._began_anew
-        if from_before or said.last_seq > len(self._journaled.desk.news(said.slot)):
-            self._child.send(RestartOther(f"consumer-{consumer}"))
-            return False
-        self._began_anew.add(said.slot)
-        self._outboxes[consumer].declared(said.slot)
-        return True
 
     def _has_finished(self, consumer: int) -> bool:
         page = self._child.page
@@ -195,10 +174,10 @@ class Gateway:
         async for update in self._broker.updates():
             if update is None:
                 say(log, "order_stream_connected")
-                self.tell(Reconnected())
+                self.tell(messages.Reconnected())
             elif isinstance(update, BadData):
                 self._unreadable(update)
-                self.tell(Reconnected())  # something happened that only the broker's books say
+                self.tell(messages.Reconnected())  # something happened that only the broker's books say
             else:
                 self.counts["updates"] += 1
                 self.tell(update)
@@ -210,42 +189,42 @@ class Gateway:
     def on_command(self, command: SupervisorCommand) -> None:
         """Carry out a command of the supervisor or a request of an operator."""
         if isinstance(command, StopSlotCommand):
-            self.tell(StopSlotTrading(command.slot, command.reason))
+            self.tell(messages.StopSlotTrading(command.slot, command.reason))
         elif isinstance(command, OperatorRequest):
             self.operator.carry_out(command)
 
     # --- decisions -----------------------------------------------------------------------------------
 
-    def _carry_out(self, decisions: Sequence[Decision]) -> None:
-        self._recorder.add((d.number, d.row) for d in decisions if isinstance(d, Write))
+    def _carry_out(self, decisions: Sequence[messages.Decision]) -> None:
+        self._recorder.add((d.number, d.row) for d in decisions if isinstance(d, messages.Write))
         self._count()
         for decision in decisions:
             match decision:
-                case Tell(slot, news):
+                case messages.Tell(slot, news):
                     if self._plan.verbose and isinstance(news, OrderNews | Fill):
                         strategy = self._journaled.desk.strategies[slot]
                         self._child.notice("INFO", news_line(strategy, news))
                     self._outboxes[self._consumer_of.get(slot, 0)].add(slot, news)
-                case Announce(news):
+                case messages.Announce(news):
                     for outbox in self._outboxes:
                         outbox.add_account(news)
-                case Warn(level, text):
+                case messages.Warn(level, text):
                     self._notice(level, text)
-                case Write():
+                case messages.Write():
                     pass
-                case CancelAll():
+                case messages.CancelAll():
                     self.lanes.put_first(partial(self._run, decision))
-                case Send(order):
+                case messages.Send(order):
                     self.lanes.put(order.symbol, partial(self._run, decision))
-                case Reconcile():
+                case messages.Reconcile():
                     self.lanes.put(_BOOKS_LANE, partial(self._run, decision))
                 case _:
                     self.lanes.put(decision.symbol, partial(self._run, decision))
         for outbox in self._outboxes:
             outbox.flush()
 
-    async def _run(self, command: BrokerCall | CancelAll) -> None:
-        if isinstance(command, CancelAll):
+    async def _run(self, command: messages.BrokerCall | messages.CancelAll) -> None:
+        if isinstance(command, messages.CancelAll):
             self.tell(*await self._calls.cancel_all(command))
         else:
             self.tell(await self._calls.run(command))
@@ -281,7 +260,7 @@ class Gateway:
 
     def _tick(self) -> None:
         self._alarm_at = NEVER
-        self.tell(Tick())
+        self.tell(messages.Tick())
 
     async def _wait_by_machine(self) -> None:
         """Hold the market until it is known what became of an order."""
@@ -291,7 +270,7 @@ class Gateway:
                 wait = (due - self._clock.machine()) / SECOND
                 await self._clock.sleep(min(max(0.0, wait), _LOOK_SECONDS))  # what comes up meanwhile may be due before
                 if desk.next_machine <= self._clock.machine():
-                    self.tell(Tick())
+                    self.tell(messages.Tick())
         self._machine_wait = None
 
     def _poll(self, lane: str, seconds: int, look: Callable[[], Awaitable[None]]) -> None:
@@ -329,7 +308,9 @@ class Gateway:
             account = await self._broker.account()
         except BadData as error:
             if ACCOUNT_UNKNOWN not in self._journaled.desk.entries_stopped:
-                self.tell(Condition(ACCOUNT_UNKNOWN, f"the broker's answer about the account is unusable ({error})"))
+                self.tell(
+                    messages.Condition(ACCOUNT_UNKNOWN, f"the broker's answer about the account is unusable ({error})")
+                )
         except (OutsideError, BrokerRefused) as error:
             warn(log, "account_not_known", error=error)
         else:
@@ -341,10 +322,10 @@ class Gateway:
         desk = self._journaled.desk
         if not (held := desk.held()):
             return
-        prices = Prices({})
+        prices = messages.Prices({})
         try:
             positions, _ = await self._calls.usable(self._broker.positions())
-            prices = prices_of(p for p in positions if p.symbol in held)
+            prices = messages.prices_of(p for p in positions if p.symbol in held)
         except (OutsideError, BrokerRefused, BadData) as error:
             self._no_prices("the broker", held, error)
         else:

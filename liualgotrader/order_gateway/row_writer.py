@@ -79,7 +79,7 @@ class RowRecorder(BackgroundWriter):
         """
         store = await self._opened()
         if not self._compared:
-            self._pass_over(await store.progress(self._batch_id))
+            self.pass_over(await store.progress(self._batch_id))
             self._compared = self.joined = True
         return store
 
@@ -94,7 +94,12 @@ class RowRecorder(BackgroundWriter):
             raise
         return store
 
-    def _pass_over(self, stored: Progress) -> None:
+    def pass_over(self, stored: Progress) -> None:
+        """Forget the rows that are stored.
+
+        Raises:
+            RecordDiffers: if they are not what is stored.
+        """
         while self._rows and self._at.number < stored.number:
             self._at = self._at.after(self._rows.popleft()[1])
         if not self._at.agrees(stored):
@@ -144,13 +149,13 @@ class RowRecorder(BackgroundWriter):
         if self.applied >= self._cash_row:
             self._hold.end()
 
-    def _after_failure(self, seconds_away: float) -> None:
+    def after_failure(self, seconds_away: float) -> None:
         self._hold.end()
         if not self._outage_reported and seconds_away > self._patience:
             self._outage_reported = True
             self._on_outage(f"the database has been unavailable for {self._patience:.0f} s; rows wait in the journal")
 
-    async def _after_write(self) -> None:
+    async def after_write(self) -> None:
         if self._outage_reported:
             self._outage_reported = False
             self._on_outage("")

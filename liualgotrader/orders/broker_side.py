@@ -22,8 +22,8 @@ from liualgotrader.orders.closing import ask_cancel, market_has_closed, not_canc
 from liualgotrader.orders.desk_messages import Answer, BrokerRequest, OrderFound, Outcome
 from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import DeskState
-from liualgotrader.orders.intents import WORKING, parent_of, take_number
-from liualgotrader.orders.order import OF_BROKER, DeskOrder, OrderStep, Origin, with_terms
+from liualgotrader.orders.intents import parent_of, take_number
+from liualgotrader.orders.order import OF_BROKER, WORKING, DeskOrder, OrderStep, Origin, with_terms
 
 LOOK_UPS = 8  # how often an order that the broker does not know is looked for before it is given up
 RESENDS = 2  # how often it is sent again under the same id meanwhile, while its intent is valid
@@ -249,7 +249,14 @@ def _adopt(state: DeskState, seen: BrokerOrder, slot_number: int, before: DeskOr
     order.opening = state.may_open(order)
     details, said = {"vendor_status": seen.vendor_status}, "is at the broker and was not in the journal: adopted"
     if before is not None:
-        details |= _replaces_by_hand(order, before, seen)
+        order.takes_the_place_of(before)
+        before.successor = order.client_order_id
+        filled, rest = before.filled + before.offset, before.quantity - before.filled
+        if seen.filled_quantity == filled and seen.quantity != rest:  # as in `see`: it counts the chain, not itself
+            order.offset = filled
+        order.opening = before.opening or seen.quantity - order.offset > rest
+        order.cancel_wanted, order.urgent = before.cancel_wanted, before.urgent  # whoever wanted it gone still does
+        details |= {"replaces": before.client_order_id, **parent_of(order)}
         said = f"has replaced {before.client_order_id} at the broker, and not by us: it goes on in its place"
     state.outputs.warn("WARNING", f"{seen.client_order_id} {said}")
     take_number(state, order)
@@ -271,18 +278,6 @@ def judge_adopted(state: DeskState) -> None:
     for order in state.orders.all_working():
         if order.origin is Origin.ADOPTED and not order.predecessor:
             order.opening = state.may_open(order)
-
-
-def _replaces_by_hand(order: DeskOrder, before: DeskOrder, seen: BrokerOrder) -> dict[str, str]:
-    """Put the order into the place of one that a person has replaced, and return what its row is to say of that."""
-    order.takes_the_place_of(before)
-    before.successor = order.client_order_id
-    filled, rest = before.filled + before.offset, before.quantity - before.filled
-    if seen.filled_quantity == filled and seen.quantity != rest:  # as in `see`: it counts the chain, not itself
-        order.offset = filled
-    order.opening = before.opening or seen.quantity - order.offset > rest
-    order.cancel_wanted, order.urgent = before.cancel_wanted, before.urgent  # whoever wanted it gone still does
-    return {"replaces": before.client_order_id, **parent_of(order)}
 
 
 def _take_leg(state: DeskState, parent: DeskOrder, seen: BrokerOrder) -> None:

@@ -223,32 +223,30 @@ def _close_what_must_not_stay(state: DeskState, slot: int, symbol: str) -> None:
 
 def advance(state: DeskState, closing: Closing, *, woken: bool = False) -> None:
     """Take the next step of a closing; `woken` by its alarm, else by something that changed."""
-    key = (closing.slot, closing.symbol)
-    held = state.positions.held(*key)
-    if _still_working(state, closing, held):
+    key = slot, symbol = closing.slot, closing.symbol
+    held = state.positions.held(slot, symbol)
+    ours, others = state.orders.in_symbol(symbol, slot), state.orders.in_symbol(symbol)
+    against = [o for o in others if o.slot != slot and not o.is_leg and held * o.side.sign > 0]  # the closing order
+    for order in [*ours, *against]:
+        if order.origin is not Origin.DESK:  # it closes a position, and ends by itself
+            want_cancel(state, order, closing.reason)
+    if ours or against:
         return
     if not held:
         state.closings.pop(key, None)
         return
-    if market_has_closed(state) or not _available(state, closing.symbol, held):
+    available = _available(state, symbol, held)
+    if market_has_closed(state) or not available:
         _give_up(state, closing, held)
         return
     last = state.orders.by_id.get(closing.order_id)
     if last is not None and last.state is not OrderState.FILLED and not woken:
         _pause(state, closing, last)
         return
-    _send(state, closing, held)
-
-
-def _still_working(state: DeskState, closing: Closing, held: Decimal) -> bool:
-    """Take back whatever works in the slot, and what another slot would trade against the closing order."""
-    ours = state.orders.in_symbol(closing.symbol, closing.slot)
-    others = [o for o in state.orders.in_symbol(closing.symbol) if o.slot != closing.slot and not o.is_leg]
-    against = [o for o in others if held * o.side.sign > 0]
-    for order in [*ours, *against]:
-        if order.origin is not Origin.DESK:  # it closes a position, and ends by itself
-            want_cancel(state, order, closing.reason)
-    return bool(ours or against)
+    order = state.own_order(Origin.DESK, slot, symbol, -available.copy_sign(held), closing.reason, closing.indicators)
+    closing.tries, closing.order_id = closing.tries + 1, order.client_order_id
+    state.enter(order, {"as": "exit", "because": closing.reason})
+    state.send(order)
 
 
 def market_has_closed(state: DeskState) -> bool:
@@ -288,12 +286,3 @@ def _pause(state: DeskState, closing: Closing, last: DeskOrder) -> None:
     )
     state.market.set(state.now + min(2**closing.tries, LONGEST_PAUSE) * SECOND, Due.CLOSE, key)
     _take_back_of_other_batches(state, closing.symbol)
-
-
-def _send(state: DeskState, closing: Closing, held: Decimal) -> None:
-    signed = -_available(state, closing.symbol, held).copy_sign(held)
-    place = closing.slot, closing.symbol
-    order = state.own_order(Origin.DESK, *place, signed, closing.reason, closing.indicators)
-    closing.tries, closing.order_id = closing.tries + 1, order.client_order_id
-    state.enter(order, {"as": "exit", "because": closing.reason})
-    state.send(order)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from liualgotrader.common.control import DeskPosition, DeskView
@@ -190,7 +189,7 @@ class Desk:
                 average_price=p.average_price,
                 last=marks.get(symbol),
                 stop=p.planned_stop,
-                resting_stop=_resting_stop(state, slot, symbol, p.quantity),
+                resting_stop=state.orders.resting_stop(slot, symbol, p.quantity),
                 target=p.planned_target,
                 day_trade=state.slots[slot].day_trade,
             )
@@ -220,14 +219,6 @@ class Desk:
         )
 
 
-def _resting_stop(state: DeskState, slot: int, symbol: str, held: Decimal) -> Decimal | None:
-    """Return the price of a stop that the broker keeps for a position, None if there is none for all of it."""
-    opposite = [o for o in state.orders.in_symbol(symbol, slot) if held * o.side.sign < 0 and not o.cancel_wanted]
-    stops = {o: o.intent.stop_price for o in opposite if o.intent.stop_price is not None}
-    covered = sum((o.remaining for o in stops), ZERO) >= abs(held)
-    return max(stops.values()) if stops and covered else None
-
-
 def on_begin(state: DeskState, message: messages.Begin, *, restarted: bool) -> None:
     state.take_terms(message)
     state.broker_view.begin()
@@ -251,8 +242,15 @@ def _follow_changes(state: DeskState) -> None:
         order = state.changed.popleft()
         if order.stored_filled != order.filled:
             state.outputs.write(state.row(order))
-        if order.origin is Origin.STRATEGY and (order.state.is_final or order.filled):
-            _remember_rejections(state, order)
+        rejections, kind = state.slots[order.slot].rejections, (order.symbol, str(order.side))
+        if order.origin is not Origin.STRATEGY or order.state is OrderState.REFUSED:
+            pass
+        elif order.state is OrderState.REJECTED:  # how often in a row
+            rejections[kind] = (rejections.get(kind, (0, 0))[0] + 1, state.now)
+            if not order.opening:
+                state.exit_failed(order, order.reason, f"rejected by the broker: {order.reason or 'no reason given'}")
+        elif order.state.is_final or order.filled:
+            rejections.pop(kind, None)
         closing.follow_closings(state, order)
         if state.orders.waiting:
             exits.follow_waiting(state, order.symbol)
@@ -273,17 +271,6 @@ def _ask_after_restart(state: DeskState) -> None:
         if slot.stopped:
             closing.take_back_entries(state, slot.stopped, slot.number)
     state.ask_reconcile()
-
-
-def _remember_rejections(state: DeskState, order: DeskOrder) -> None:
-    """Count how often in a row the broker rejected a slot's entries of one kind."""
-    counts, kind = state.slots[order.slot].rejections, (order.symbol, str(order.side))
-    if order.state is OrderState.REJECTED:
-        counts[kind] = (counts.get(kind, (0, 0))[0] + 1, state.now)
-        if not order.opening:
-            state.exit_failed(order, order.reason, f"rejected by the broker: {order.reason or 'no reason given'}")
-    elif order.state is not OrderState.REFUSED:
-        counts.pop(kind, None)
 
 
 # --- one function for each kind of input -----------------------------------------------------------------

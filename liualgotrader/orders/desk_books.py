@@ -22,7 +22,7 @@ from liualgotrader.common.orders import BrokerOrder, OrderIntent, OrderState, Or
 from liualgotrader.common.position import after_execution
 from liualgotrader.common.rows import EarlierOrder, TradedBefore
 from liualgotrader.orders.desk_parts import Place
-from liualgotrader.orders.order import DeskOrder
+from liualgotrader.orders.order import WORKING, DeskOrder, Origin
 
 
 class Requests(deque[int]):
@@ -93,6 +93,13 @@ class Orders:
         """Return every working order, by symbol in the order they first traded."""
         return [order for here in self.working.values() for order in here.values()]
 
+    def resting_stop(self, slot: int, symbol: str, held: Decimal) -> Decimal | None:
+        """Return the price of a stop that the broker keeps for a position, None if there is none for all of it."""
+        opposite = [o for o in self.in_symbol(symbol, slot) if held * o.side.sign < 0 and not o.cancel_wanted]
+        stops = {o: o.intent.stop_price for o in opposite if o.intent.stop_price is not None}
+        covered = sum((o.remaining for o in stops), ZERO) >= abs(held)
+        return max(stops.values()) if stops and covered else None
+
     # --- chains of replacements
 
     def root(self, order: DeskOrder) -> DeskOrder:
@@ -115,6 +122,14 @@ class Orders:
         """Whether an order that may still work or trade is in its place, or is to be."""
         following = self.by_id.get(order.successor)
         return following is not None and not following.state.is_final
+
+    def not_replaceable(self, order: DeskOrder) -> str:
+        """Return why an order cannot be replaced now, empty if it can."""
+        if self.root(order).origin is Origin.EARLIER:
+            return "was not sent by this session: take it back and send another"
+        if order.cancel_wanted:  # asked for and not confirmed, or about to be: what replaced it would stay
+            return "is being taken back"
+        return "" if order.state in WORKING and order.ending is None else f"is {order.ending or order.state}"
 
     def expect(self, broker_order_id: str, order: DeskOrder) -> bool:
         """Take note that somebody else has replaced an order; return whether that was known."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from liualgotrader.common.clock import HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.order_id import OrderId, batch_part
+from liualgotrader.common.order_id import OrderId, batch_part, replacement_id
 from liualgotrader.common.orders import (
     AccountNews,
     BrokerExecution,
@@ -439,6 +439,13 @@ class DeskState:
         """Return the parts of an id of this batch, None if it is not one."""
         parsed = OrderId.parse(client_order_id)
         return parsed if parsed is not None and parsed.batch == self.batch else None
+
+    def replacement_id(self, root: DeskOrder) -> str:
+        """Return the id of the next replacement in a chain; a bracket's exit has the broker's, which says nothing to us."""
+        root.chain += 1
+        if OrderId.parse(root.client_order_id) is not None:
+            return replacement_id(root.client_order_id, root.chain)
+        return self.next_own_id(self.slots[root.slot])
 
     def next_own_id(self, slot: DeskSlot) -> str:
         """Return the id of the slot's next order that the desk itself wants: number 0, and a count of its own."""

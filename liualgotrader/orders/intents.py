@@ -14,13 +14,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from liualgotrader.common.money import LARGEST, ONE, ZERO, to_tick
-from liualgotrader.common.order_id import OrderId, replacement_id
+from liualgotrader.common.order_id import OrderId
 from liualgotrader.common.orders import (
     CancelIntent,
     CaughtUp,
     Declare,
     OrderIntent,
-    OrderState,
     Protect,
     ReplaceIntent,
     Side,
@@ -44,7 +43,6 @@ _FIGURES: Mapping[type, tuple[str, ...]] = {
     Protect: _PLAN,
 }
 Asked = TypeVar("Asked", OrderIntent, ReplaceIntent, Protect)
-WORKING = frozenset({OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED})
 
 
 def on_order(state: DeskState, asked: OrderIntent) -> None:
@@ -76,10 +74,10 @@ def on_replace(state: DeskState, asked: ReplaceIntent) -> None:
     if named is None or named.slot != asked.slot or not state.orders.is_new(asked):
         return
     old = state.orders.leaf(named)
-    intent = _replaced(state, old, asked, _next_id(state, state.orders.root(old)))
+    intent = _replaced(state, old, asked, state.replacement_id(state.orders.root(old)))
     order = DeskOrder(intent, Origin.STRATEGY, state.now)
     order.takes_the_place_of(old)
-    if reason := _not_replaceable(state, old):
+    if reason := state.orders.not_replaceable(old):
         problem = Refused("not_working", f"{old.client_order_id} {reason}")
     case = _approved(state, order, OrderId.parse(intent.client_order_id), problem)
     if case is None:
@@ -101,22 +99,6 @@ def on_replace(state: DeskState, asked: ReplaceIntent) -> None:
 def parent_of(order: DeskOrder) -> dict[str, str]:
     """Return what the first event of a bracket's exit says: the order that it belongs to."""
     return {"parent": order.group} if order.is_leg else {}
-
-
-def _next_id(state: DeskState, root: DeskOrder) -> str:
-    """Return the id of the next replacement in a chain; a bracket's exit has the broker's id, which says nothing to us."""
-    root.chain += 1
-    if OrderId.parse(root.client_order_id) is not None:
-        return replacement_id(root.client_order_id, root.chain)
-    return state.next_own_id(state.slots[root.slot])
-
-
-def _not_replaceable(state: DeskState, old: DeskOrder) -> str:
-    if state.orders.root(old).origin is Origin.EARLIER:
-        return "was not sent by this session: take it back and send another"
-    if old.cancel_wanted:  # asked for and not confirmed, or about to be: what replaced it would stay
-        return "is being taken back"
-    return "" if old.state in WORKING and old.ending is None else f"is {old.ending or old.state}"
 
 
 def on_cancel(state: DeskState, asked: CancelIntent) -> None:
@@ -237,30 +219,19 @@ def _replaced(state: DeskState, old: DeskOrder, asked: ReplaceIntent, client_ord
 
 
 def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
-    intent, symbol, slot, positions, view = (
-        order.intent,
-        order.symbol,
-        state.slots[order.slot],
-        state.positions,
-        state.broker_view,
-    )
-    side = intent.side
+    intent, side, symbol, slot = order.intent, order.side, order.symbol, state.slots[order.slot]
+    positions, view, flattening = state.positions, state.broker_view, state.closings.flattening
     held, ours, beyond = positions.held(order.slot, symbol), positions.ours(symbol), view.beyond(symbol)
     reduces = held * side.sign < 0
     leaves = reduces and not order.predecessor
-    others = beside = [o for o in state.orders.in_symbol(symbol) if not _only_one_trades(o, order)]
+    others = beside = [o for o in state.orders.in_symbol(symbol) if not order.excludes(o)]
     bound = leaving = ZERO
     if others:
         beside = exits.staying(state, order) if leaves else others
         bound = held_by_exits([o for o in beside if o.slot == order.slot], side)
         leaving = held_by_exits(beside, side)
     mark, total, now = positions.valued_at(symbol), positions.total, state.now
-    closed = (
-        [why for s, why in state.closings.flattening.items() if s in (None, order.slot)]
-        if state.closings.flattening
-        else ()
-    )
-    stopped = chain(state.conditions.values(), closed)
+    closed = [why for s, why in flattening.items() if s in (None, order.slot)] if flattening else ()
     rejected, since = slot.rejections.get((symbol, str(side)), (0, 0))
     return Case(
         intent=intent,
@@ -269,7 +240,7 @@ def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
         terms=state.terms,
         slot=slot,
         slot_known=slot.plan is not None and own is not None and own[:2] == (state.batch, order.slot),
-        stopped=next(stopped, None),
+        stopped=next(chain(state.conditions.values(), closed), None),
         quarantine=state.quarantine.reasons.get(symbol) or view.unread.get(symbol, ""),
         closing=(order.slot, symbol) in state.closings,
         held=held,
@@ -293,12 +264,6 @@ def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
         rejected=rejected,
         rejected_at=since,
     )
-
-
-def _only_one_trades(other: DeskOrder, order: DeskOrder) -> bool:
-    """Whether of two orders only one can trade: a replacement and what it replaces, the exits of one bracket."""
-    bound = bool(order.group) and order.group in (other.group, other.client_order_id)
-    return other.client_order_id == order.predecessor or (bound and other.side is order.side)
 
 
 def _found(case: Case) -> dict[str, str]:

@@ -156,6 +156,9 @@ class FillCoverage(msgspec.Struct, gc=False):
         return (low, traded) if low < traded else None
 
 
+WORKING = frozenset({S.ACKNOWLEDGED, S.PARTIALLY_FILLED})
+
+
 class Origin(StrEnum):
     """Whose idea an order was."""
 
@@ -239,11 +242,16 @@ class DeskOrder(msgspec.Struct, eq=False, gc=False):
         """Whether it was sent and the broker has not confirmed it."""
         return self.state in (OrderState.SENT, OrderState.UNKNOWN)
 
+    def excludes(self, other: DeskOrder) -> bool:
+        """Whether only one of two can trade: a replacement or what it replaces, one of the exits of a bracket."""
+        bound = bool(self.group) and self.group in (other.group, other.client_order_id)
+        return other.client_order_id == self.predecessor or (bound and other.side is self.side)
+
     @property
     def rests(self) -> bool:
         """Whether the broker keeps it working for a price, and nothing is being done about it."""
-        kept = self.state in (OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED)
-        return kept and self.intent.type is not OrderType.MARKET and not self.missing and not self.cancel_wanted
+        rests = self.state in WORKING and self.intent.type is not OrderType.MARKET
+        return rests and not self.missing and not self.cancel_wanted
 
     @property
     def average_price(self) -> Decimal | None:

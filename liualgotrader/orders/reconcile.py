@@ -42,7 +42,10 @@ def on_snapshot(state: DeskState, snapshot: BrokerSnapshot) -> None:
                 if order.misses >= MISSES:
                     _book_by_average(state, order)
         _end_what_nothing_replaces(state, snapshot)
-        _ask_for_the_absent(state, snapshot)
+        shown = {o.broker_order_id for o in _with_legs(snapshot.orders)} | _unread_ids(snapshot)
+        for order in state.orders.all_working():
+            if order.broker_order_id and order.broker_order_id not in shown:
+                state.look_up(order)
         _compare_positions(state, snapshot)
         _name_what_earlier_batches_left(state)
         account.on_prices(state, prices_of(snapshot.positions))
@@ -58,7 +61,12 @@ def on_snapshot(state: DeskState, snapshot: BrokerSnapshot) -> None:
 
 def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
     """Return the snapshot without what would change nothing, so that its record stays small."""
-    orders = tuple(_with_news(state, snapshot.orders))
+    orders: list[BrokerOrder] = []
+    replacing: set[str] = set()  # what a person has put in the place of those that bring news comes with them
+    for seen in sorted(snapshot.orders, key=lambda o: o.submitted_at):
+        if seen.broker_order_id in replacing or _brings_news(state, seen):
+            replacing.add(seen.replaced_by)
+            orders.append(seen)
     shown = {o.broker_order_id for o in _with_legs(orders)}
     booked = {e: state.orders.by_broker_id.get(e.broker_order_id) for e in snapshot.executions}
     executions = tuple(
@@ -71,16 +79,7 @@ def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
         )
     )
     activities = tuple(a for a in snapshot.activities if not state.broker_view.is_known(a))
-    return msgspec.structs.replace(snapshot, orders=orders, executions=executions, activities=activities)
-
-
-def _with_news(state: DeskState, seen: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
-    """Yield the orders that bring news, oldest first, with what a person has replaced them by meanwhile."""
-    replacing: set[str] = set()
-    for order in sorted(seen, key=lambda o: o.submitted_at):
-        if order.broker_order_id in replacing or _brings_news(state, order):
-            replacing.add(order.replaced_by)
-            yield order
+    return msgspec.structs.replace(snapshot, orders=tuple(orders), executions=executions, activities=activities)
 
 
 def _brings_news(state: DeskState, seen: BrokerOrder) -> bool:
@@ -173,18 +172,19 @@ def _book_by_average(state: DeskState, order: DeskOrder) -> None:
     catch_up(state, order)
 
 
-def _ask_for_the_absent(state: DeskState, snapshot: BrokerSnapshot) -> None:
-    shown = {o.broker_order_id for o in _with_legs(snapshot.orders)} | _unread_ids(snapshot)
-    for order in state.orders.all_working():
-        if order.broker_order_id and order.broker_order_id not in shown:
-            state.look_up(order)
-
-
 def _compare_positions(state: DeskState, snapshot: BrokerSnapshot) -> None:
     positions, view = state.positions, state.broker_view
     held = {p.symbol: p.quantity for p in snapshot.positions}
     unread = {row.symbol for row in snapshot.unread_positions}
-    symbols = (*unread, *_symbols_of_unread_orders(state, snapshot))
+    symbols = list(unread)
+    for row in snapshot.unread_orders:  # those of this batch that may still trade
+        known = state.orders.by_broker_id.get(row.broker_order_id) or state.orders.by_id.get(row.client_order_id)
+        if known is not None and not known.is_done:
+            symbols.append(known.symbol)
+        elif known is None and (
+            row.broker_order_id in state.orders.replaced_by_others or state.own_id(row.client_order_id)
+        ):
+            symbols.append(row.symbol)
     view.unread = {symbol: UNREAD_TEXT for symbol in symbols if symbol}
     if not view.opened:
         if "" not in unread:  # else anything that is not stated may be held
@@ -202,17 +202,6 @@ def _compare_positions(state: DeskState, snapshot: BrokerSnapshot) -> None:
             _compare_shares(
                 state, symbol, held.get(symbol, ZERO) - positions.ours(symbol) - view.foreign.get(symbol, ZERO)
             )
-
-
-def _symbols_of_unread_orders(state: DeskState, snapshot: BrokerSnapshot) -> Iterator[str]:
-    """Yield the symbols in which orders of this batch could not be read that may still trade."""
-    for row in snapshot.unread_orders:
-        known = state.orders.by_broker_id.get(row.broker_order_id) or state.orders.by_id.get(row.client_order_id)
-        if known is not None:
-            if not known.is_done:
-                yield known.symbol
-        elif row.broker_order_id in state.orders.replaced_by_others or state.own_id(row.client_order_id):
-            yield row.symbol
 
 
 def _record_foreign(state: DeskState, held: Mapping[str, Decimal], symbols: set[str]) -> None:

@@ -41,10 +41,10 @@ class BackgroundWriter(ABC):
     async def _write_some(self) -> None:
         """Write the oldest rows that wait; they are forgotten only once they are written."""
 
-    async def _after_write(self) -> None:  # noqa: B027
+    async def after_write(self) -> None:  # noqa: B027
         """Act on a write that succeeded; the next one begins after it."""
 
-    def _after_failure(self, seconds_away: float) -> None:  # noqa: B027
+    def after_failure(self, seconds_away: float) -> None:  # noqa: B027
         """Act on a database that has been unavailable for this long."""
 
     @property
@@ -84,7 +84,7 @@ class BackgroundWriter(ABC):
                 if not self._away_since:
                     self._away_since = now
                     warn(log, "database_away", error=error, rows_waiting=self.waiting)
-                self._after_failure((now - self._away_since) / SECOND)
+                self.after_failure((now - self._away_since) / SECOND)
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, self._longest_pause)
                 continue
@@ -92,6 +92,6 @@ class BackgroundWriter(ABC):
                 seconds = (self._clock.machine() - self._away_since) / SECOND
                 say(log, "database_back", after_seconds=f"{seconds:.1f}")
             self._away_since, pause = 0, self._first_pause
-            await self._after_write()
+            await self.after_write()
             if not self.waiting:
                 await self._wake.wait()

@@ -100,7 +100,7 @@ class Session:
         recorder.begin_after(after)
         recorder.add(sorted(replayed.items()))
         try:
-            recorder._pass_over(now_of(self.store.progress(BATCH)))
+            recorder.pass_over(now_of(self.store.progress(BATCH)))
         except RecordDiffers:
             self._rebuild()
             return
