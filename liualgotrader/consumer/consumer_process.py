@@ -56,24 +56,6 @@ class ConsumerDependencies:
     fetches: Fetches | None = None  # the loader's requests
 
 
-class Lags:
-    """How old market data was when it was read, since the last report."""
-
-    def __init__(self) -> None:
-        self._seen: list[int] = []
-
-    def note(self, age: int) -> None:
-        """Take note of one batch's age, machine ns."""
-        self._seen.append(age)
-
-    def take(self) -> tuple[float, float]:
-        """Return the median and the largest age in milliseconds, and forget them."""
-        seen, self._seen = sorted(self._seen), []
-        if not seen:
-            return 0.0, 0.0
-        return max(0, seen[len(seen) // 2]) / MILLISECOND, max(0, seen[-1]) / MILLISECOND
-
-
 class ConsumerCounters:
     """Totals since the start, and gauges of this moment."""
 
@@ -82,7 +64,7 @@ class ConsumerCounters:
     ) -> None:
         self._fetches = fetches
         self._engine, self._freshness, self._outbox = engine, freshness, outbox
-        self.lags = Lags()
+        self.lags: list[int] = []  # how old market data was when it was read, since the last report, machine ns
         self.dropped = 0
 
     def values(self) -> Mapping[str, float]:
@@ -91,15 +73,16 @@ class ConsumerCounters:
         `mark.<symbol>` is the newest price of what is held, in US dollars; `positions.<strategy>` is a count, and
         `refused.<strategy>.<rule>` counts the orders that risk or the engine refused.
         """
-        engine, median_and_worst = self._engine, self.lags.take()
+        engine, lags = self._engine, sorted(self.lags) or [0]
+        self.lags.clear()
         found: dict[str, float] = {
             "events": engine.events,
             "symbols": len(engine.symbols),
             "dropped_before_us": self.dropped,
             "stale": self._freshness.stale_events,
             "stale_bursts": self._freshness.bursts,
-            "lag_p50_ms": median_and_worst[0],
-            "lag_ms": median_and_worst[1],
+            "lag_p50_ms": max(0, lags[len(lags) // 2]) / MILLISECOND,
+            "lag_ms": max(0, lags[-1]) / MILLISECOND,
             "orders_decided": self._outbox.orders,
             "unanswered": self._outbox.unanswered,
             "fills_booked": engine.fills,
@@ -109,7 +92,7 @@ class ConsumerCounters:
         if self._fetches is not None:
             found["fetches"], found["fetches_failed"] = self._fetches.asked, self._fetches.failed
         for slot in engine.slots.values():
-            held = [symbol for symbol, quantity in slot.book.quantities.items() if quantity]
+            held = slot.book.held()
             found[f"positions.{slot.name}"] = len(held)
             found[f"missed_periods.{slot.name}"] = slot.missed_ticks
             found |= {
@@ -288,7 +271,7 @@ class Consumer:
             self._counters.dropped += batch.dropped
             newest = newest_instant(batch.events)
             if newest is not None:
-                self._counters.lags.note(age(newest))
+                self._counters.lags.append(age(newest))
             self._guard.batch = batch.seq
             self._carry_out(self.engine.on_batch(batch, self._clock.now(), self._clock.machine(), places))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from liualgotrader.common.clock import SECOND, Alarm, Clock
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable, LiuError
@@ -78,37 +79,33 @@ class HistoryLoader:
                     self._notify("WARNING", f"no history of {some_of(self._missing, _NAMED)}; their bars begin now")
                     self._missing.clear()
                 for symbol, since in some.items():
-                    if symbol in self._unusable:
-                        self._ask_later(symbol, since)
-                    else:
+                    if symbol not in self._unusable:
                         self._bad.pop(symbol, None)
                     if symbol not in self._unusable or since or self._held(symbol):
                         bars = [bar for bar in found.get(symbol, ()) if bar.closed_at <= now]
                         say(log, "history_loaded", symbol=symbol, bars=len(bars))
                         self._loaded(symbol, bars)
-                self._report_unusable()
+                self._ask_again(some)
         finally:
             self._task = None
 
-    def _ask_later(self, symbol: str, since: int) -> None:
-        times = self._bad.get(symbol, 0)
-        self._bad[symbol] = times + 1
-        pause = min(_AGAIN_SECONDS * 2**times, _LONGEST_AGAIN_SECONDS)
-
-        def ask() -> None:
-            del self._retries[symbol]
-            self.want(symbol, since)
-
-        if symbol in self._retries:
-            self._retries[symbol].cancel()
-        self._retries[symbol] = self._clock.call_at(self._clock.now() + pause * SECOND, ask)
-
-    def _report_unusable(self) -> None:
-        """Report, once for each symbol, whose history cannot be used and why."""
+    def _ask_again(self, asked: Mapping[str, int]) -> None:
+        """Ask later for what could not be used, and report once for each symbol why."""
         unusable, self._unusable = self._unusable, {}
         by_reason: dict[str, list[str]] = {}
+
+        def ask(symbol: str) -> None:
+            del self._retries[symbol]
+            self.want(symbol, asked[symbol])
+
         for symbol, error in unusable.items():
-            warn(log, "history_unusable", symbol=symbol, times=self._bad[symbol], error=error)
+            times = self._bad.get(symbol, 0)
+            self._bad[symbol] = times + 1
+            warn(log, "history_unusable", symbol=symbol, times=times + 1, error=error)
+            if symbol in self._retries:
+                self._retries[symbol].cancel()
+            pause = min(_AGAIN_SECONDS * 2**times, _LONGEST_AGAIN_SECONDS)
+            self._retries[symbol] = self._clock.call_at(self._clock.now() + pause * SECOND, partial(ask, symbol))
             if symbol not in self._notified:
                 self._notified.add(symbol)
                 by_reason.setdefault(str(error), []).append(symbol)

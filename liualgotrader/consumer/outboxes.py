@@ -158,7 +158,8 @@ class IntentOutbox:
 class NeedsOutbox:
     """Tells the producer which symbols the strategies need and which they have rejected.
 
-    All of it is sent on every new connection, then what changes. Needs are sent only once the engine knows its books: until then the producer lets nothing go.
+    All of it is sent on every new connection, then what changes. Needs are sent only once the engine knows its books:
+    until then the producer lets nothing go.
     """
 
     def __init__(self, writer: Writer, engine: Engine) -> None:

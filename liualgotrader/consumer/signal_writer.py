@@ -35,7 +35,7 @@ KEY_SECONDS = 2.0  # machine time a strategy waits for the key-store
 
 
 def signal_spool(folder: Path, consumer: int) -> ReservedFile:
-    """Return the file for a consumer's signals; its room is taken at the start, lest the disk be full later."""
+    """Return the file for a consumer's signals; its room is reserved at the start, as the disk may be full later."""
     return ReservedFile(folder / f"signals-{consumer}.left", _SPOOL_BYTES)
 
 

@@ -62,7 +62,7 @@ class FramesClient:
     def __init__(self, line: LineSettings, clock: Clock, rng: Random, library: str = "picows") -> None:
         self._line, self._clock, self._rng = line, clock, rng
         is_picows = library == "picows" and find_spec("picows") is not None  # Windows has none
-        self._connect = _connect_picows if is_picows else _connect_websockets
+        self._connect = _connect_picows if is_picows else _WebsocketsConnection.open
         self._connection: Connection | None = None
         self.heard_at = 0  # machine time of the newest sign of life
         self._failures = 0
@@ -234,28 +234,29 @@ async def _connect_picows(line: LineSettings, client: FramesClient) -> Connectio
     return listener  # type: ignore[no-any-return]
 
 
-async def _connect_websockets(line: LineSettings, client: FramesClient) -> Connection:
-    from websockets.asyncio.client import connect
-
-    class NoRedirect(connect):
-        def process_redirect(self, exc: Exception) -> Exception | str:
-            return exc
-
-    opened = await NoRedirect(
-        line.url,
-        additional_headers=dict(line.headers),
-        max_size=_FRAME_BYTES,
-        open_timeout=line.timings.handshake_seconds,
-        ping_interval=None,
-        close_timeout=1,
-        proxy=None if is_loopback(line.url) else True,
-    )
-    connection = _WebsocketsConnection(opened, client)
-    client.opened(connection)
-    return connection
-
-
 class _WebsocketsConnection:
+    @classmethod
+    async def open(cls, line: LineSettings, client: FramesClient) -> Connection:
+        """Connect."""
+        from websockets.asyncio.client import connect
+
+        class NoRedirect(connect):
+            def process_redirect(self, exc: Exception) -> Exception | str:
+                return exc
+
+        opened = await NoRedirect(
+            line.url,
+            additional_headers=dict(line.headers),
+            max_size=_FRAME_BYTES,
+            open_timeout=line.timings.handshake_seconds,
+            ping_interval=None,
+            close_timeout=1,
+            proxy=None if is_loopback(line.url) else True,
+        )
+        connection = cls(opened, client)
+        client.opened(connection)
+        return connection
+
     def __init__(self, opened: Any, client: FramesClient) -> None:
         self._opened, self._heard = opened, client.heard
         self._sending: set[asyncio.Task[None]] = set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from liualgotrader.common.clock import SECOND
 
-_LONGEST_TIMES = 4  # a silence so many times as long as the longest before it is no chance
+_LONGEST_TIMES = 4  # a silence so many times as long as the longest before it is no accident
 _SECONDS_TO_KNOW = 20  # seconds with data after which the longest silence says something
 _UNKNOWN_TIMES = 20  # of the shortest limit: how long a few symbols of unknown liveliness may be silent
 _SYMBOLS_A_SHARE, _MOST_SHARES = 4, 5  # twenty symbols are five times as likely to be heard of as four

@@ -11,19 +11,11 @@ from typing import Any
 
 import msgspec
 
+from liualgotrader.common import orders
 from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.events import Quote
 from liualgotrader.common.money import exact, to_tick
 from liualgotrader.common.order_id import client_order_id
-from liualgotrader.common.orders import (
-    CancelIntent,
-    OrderIntent,
-    OrderNews,
-    OrderState,
-    Protect,
-    ReplaceIntent,
-    Side,
-)
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.actions import described, plain_text, storable
@@ -73,7 +65,7 @@ class Ordering:
         """
         if wanted.quantity <= 0:
             handle = OrderHandle("", symbol, wanted.side, wanted.quantity, wanted.type)
-            handle.state, handle.reason, handle.open = OrderState.REFUSED, SIZE, False
+            handle.state, handle.reason, handle.open = orders.OrderState.REFUSED, SIZE, False
             self.signal(slot, symbol, action or described(wanted), f"refused:{SIZE}")
             self._count(slot, SIZE, symbol, leaving=False)
             return handle
@@ -82,15 +74,15 @@ class Ordering:
         client_id = client_order_id(self._batch_id, slot.number, number)
         stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
         held = book.quantity(symbol)
-        toward_flat = held > 0 if wanted.side is Side.SELL else held < 0
+        toward_flat = held > 0 if wanted.side is orders.Side.SELL else held < 0
         reduces = toward_flat and wanted.quantity <= abs(held)
         limit = wanted.limit
         if limit is not None:  # on a price an exchange accepts, never past what the strategy allowed
-            limit = to_tick(limit, ROUND_FLOOR if wanted.side is Side.BUY else ROUND_CEILING)
+            limit = to_tick(limit, ROUND_FLOOR if wanted.side is orders.Side.BUY else ROUND_CEILING)
         state = self._symbols.get(symbol)
         reference = state.reference(wanted.side) if state is not None else None
         indicators = wanted.indicators if wanted.indicators is not None else notes.indicators(symbol, wanted.side)
-        intent = OrderIntent(
+        intent = orders.OrderIntent(
             client_order_id=client_id,
             slot=slot.number,
             strategy=slot.name,
@@ -119,7 +111,7 @@ class Ordering:
         action = action or described(wanted, stop=stop, target=target)
         return book.track(intent, self.signal(slot, symbol, action, self._sent_as, client_id))
 
-    def refused(self, slot: StrategySlot, news: OrderNews, signal: SignalRow | None) -> None:
+    def refused(self, slot: StrategySlot, news: orders.OrderNews, signal: SignalRow | None) -> None:
         """Count an order that the gateway refused, correct its signal, and log each rule once."""
         if news.reason == SHADOW:
             return
@@ -139,7 +131,7 @@ class Ordering:
     def cancel(self, slot: StrategySlot, handle: OrderHandle, reason: str) -> None:
         """Ask for the cancellation of an order that may still trade."""
         if handle.open:
-            self.out.append(CancelIntent(handle.client_order_id, slot.number, self.now, _reason(reason)))
+            self.out.append(orders.CancelIntent(handle.client_order_id, slot.number, self.now, _reason(reason)))
 
     def replace(
         self,
@@ -151,7 +143,7 @@ class Ordering:
     ) -> None:
         """Ask for other terms of an order that may still trade, if any is to change."""
         if handle.open and (quantity, limit, stop) != (None, None, None):
-            self.out.append(ReplaceIntent(handle.client_order_id, slot.number, self.now, quantity, limit, stop))
+            self.out.append(orders.ReplaceIntent(handle.client_order_id, slot.number, self.now, quantity, limit, stop))
 
     def protect_moved(self, slot: StrategySlot) -> None:
         """Send the gateway the stops and targets that the strategy moved without an order to carry them."""
@@ -159,7 +151,7 @@ class Ordering:
         for symbol in sorted(notes.moved):
             if book.quantity(symbol) or book.in_flight(symbol):
                 stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
-                protect = Protect(slot.number, symbol, self.now, stop, target)
+                protect = orders.Protect(slot.number, symbol, self.now, stop, target)
                 notes.sent(protect)
                 self.out.append(protect)
         notes.moved.clear()
@@ -244,7 +236,7 @@ class SlotOrders:
 
     def reference(self, symbol: str) -> float | None:
         state = self._symbols.get(symbol)
-        found = state.reference(Side.BUY) if state is not None else None
+        found = state.reference(orders.Side.BUY) if state is not None else None
         return found[0] if found is not None else None
 
     def quote(self, symbol: str) -> Quote | None:
@@ -269,7 +261,7 @@ def _reason(given: object) -> str:
     return "" if given is None else plain_text(given)
 
 
-def _kept(indicators: object, side: Side) -> dict[str, Any]:
+def _kept(indicators: object, side: orders.Side) -> dict[str, Any]:
     """Return a strategy's indicators as an intent can carry them; anything but a mapping stands under the order's side."""
     if type(indicators) is dict and not indicators:
         return {}

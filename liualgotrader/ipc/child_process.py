@@ -1,4 +1,4 @@
-"""What every process of a session does alike: it reads the plan, follows the supervisor and ends in order.
+"""What all processes of a session have in common: they read the plan, follow the supervisor and end in order.
 
 A process group gets its signals as a whole: Ctrl-C, a closed terminal, a service that is stopped. Only the supervisor
 acts on them and ends its processes over their control links. A process that took such a signal for itself would be gone
@@ -79,7 +79,7 @@ class Child:
         return LinkWriter(self.plan.link_path(link), self.page, link)
 
     def send(self, message: ProcessReport) -> None:
-        """Send a message to the supervisor; it is dropped if that is gone or has not read for minutes."""
+        """Send a message to the supervisor; drop it if the supervisor is gone or has not read for minutes."""
         try:
             payload = msgspec.msgpack.encode(message)
         except UnicodeEncodeError:  # a lone surrogate in a user's error or a picked symbol

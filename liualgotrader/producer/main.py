@@ -38,7 +38,7 @@ def open_dependencies(child: Child, secrets: Secrets) -> ProducerDependencies:
     def open_feed(on_events: OnEvents, hooks: StreamHooks) -> StreamingAPI:
         from liualgotrader.data.data_factory import open_stream
 
-        jitter = Random(machine_now())  # noqa: S311 - only so that two machines do not knock in step
+        jitter = Random(machine_now())  # noqa: S311 - only so that two machines do not reconnect at once
         return open_stream(child.plan, secrets, on_events, child.clock, jitter, hooks)
 
     return ProducerDependencies(open_record, open_feed)

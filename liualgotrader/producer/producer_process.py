@@ -1,4 +1,4 @@
-"""The producer's loop: frames come in, batches leave, picks and needs change which consumer gets what. It never waits for one."""
+"""The producer's loop: frames come in, batches leave, picks and needs decide who gets what. It waits for no consumer."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class Producer:
             self._router.dispatch(events)
             if self._router.samples_wait and not self._sample_due:
                 self._sample_due = True
-                self._child.clock.call_at(next_sample(self._child.clock.now()), self._sample)
+                self._child.clock.call_at(next_sample(self._child.clock.now()), partial(self._flush, sample=True))
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -187,8 +187,11 @@ class Producer:
             self._received_at = machine_now()
             asyncio.get_running_loop().call_soon(self._flush)
 
-    def _flush(self) -> None:
-        """Send what waits; once all of it was sent, state that the frames it came from are handled."""
+    def _flush(self, *, sample: bool = False) -> None:
+        """Send what waits, and what changed since the last sample if one is due; once sent, its frames count as handled."""
+        if sample:
+            self._sample_due, self._received_at = False, machine_now()
+            self._router.sample()
         self._flush_due = False
         sent = True
         for outbox, link in zip(self._outboxes, self._links, strict=True):
@@ -211,12 +214,6 @@ class Producer:
         """Return the instant of the newest market data, ns UTC, 0 if none has come yet."""
         newest = self._newest
         return 0 if newest is None else newest.closed_at if isinstance(newest, Bar) else newest.at
-
-    def _sample(self) -> None:
-        self._sample_due = False
-        self._router.sample()
-        self._received_at = machine_now()
-        self._flush()
 
     # --- picks and needs ---------------------------------------------------------------------------
 

@@ -236,7 +236,7 @@ class Router:
 
     @property
     def samples_wait(self) -> bool:
-        """Whether a home is to be given newest prices at the next sample."""
+        """Whether the next sample has prices for a home."""
         return any(sampler.newest for sampler in self._samplers)
 
     # --- picks ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which requests are served, and how every refusal looks: keys, control token, request rate, unknown paths.
+"""Decides which requests are served, and answers every refusal as the vendor does.
 
 The request rate is counted in machine time. It is limited to 200 a minute, as at the vendor, only where
 simulated time runs no faster than real time; in accelerated time a strategy's ordinary minute would exceed
@@ -17,7 +17,7 @@ from aiohttp import web
 from liualgotrader.common.clock import SECOND, Clock, WallClock
 from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.simulator.faults import Fault
-from liualgotrader.simulator.market_loop import WORLD, World
+from liualgotrader.simulator.market_loop import WORLD
 from liualgotrader.simulator.subscriptions import KEY_HEADER, SECRET_HEADER, same_secret
 from liualgotrader.simulator.wire import failure
 
@@ -64,13 +64,6 @@ class RequestRate:
 
 
 RATE: web.AppKey[RequestRate] = web.AppKey("rate")
-
-
-def rate_for(world: World) -> RequestRate | None:
-    """Return the limit of trading requests, None where there is none."""
-    default = VENDOR_RATE if 0 < world.spec.speed <= 1 else 0
-    per_minute = int(world.spec.options.get("requests_per_minute", default))
-    return RequestRate(world.clock, per_minute) if per_minute else None
 
 
 @web.middleware

@@ -69,7 +69,19 @@ async def portfolio_history(request: web.Request) -> web.Response:
     end = min(instant_in(request, "end", last=True) or world.now, world.now)
     points = world.equity.points(start, end, _TIMEFRAMES[timeframe])
     base = world.exchange.account(world.account_id).last_equity
-    return answer(shapes.portfolio_body(points, base, timeframe, world.tape.day.isoformat()))
+    gains = [equity - base for _, equity in points]
+    return answer(
+        {
+            "timestamp": [second for second, _ in points],
+            "equity": [float(round(equity, 2)) for _, equity in points],
+            "profit_loss": [float(round(gain, 2)) for gain in gains],
+            "profit_loss_pct": [float(round(gain / base, 6)) if base else 0.0 for gain in gains],
+            "base_value": float(round(base, 2)),
+            "base_value_asof": world.tape.day.isoformat(),
+            "timeframe": timeframe,
+            "cashflow": {},
+        }
+    )
 
 
 @routes.get("/v2/account/activities")

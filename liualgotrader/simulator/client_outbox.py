@@ -95,7 +95,7 @@ class ClientOutbox:
             self.closing = True
 
     async def converse(self, hear: Callable[[WSMessage], None]) -> None:
-        """Send, and give `hear` what the client says, until either side ends the connection; then close it, or break off."""
+        """Send, and pass what the client says to `hear`, until either side ends the connection; then close it."""
 
         async def read() -> None:
             async for message in self._socket:

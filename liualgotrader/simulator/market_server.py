@@ -41,7 +41,7 @@ from liualgotrader.exchange.fees import FEES
 from liualgotrader.exchange.rules import ExchangeSession, FillProfile, Rules
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator import account_routes, control_routes, data_routes, stream_routes, trading_routes
-from liualgotrader.simulator.access import RATE, apply_faults, check_access, rate_for
+from liualgotrader.simulator.access import RATE, VENDOR_RATE, RequestRate, apply_faults, check_access
 from liualgotrader.simulator.asset_codes import SymbolTable, terms_of
 from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistorySource
 from liualgotrader.simulator.market_hold import Hold
@@ -127,9 +127,10 @@ def application(world: World, loop: MarketLoop) -> web.Application:
     """Return the server's routes: one family a file."""
     app = web.Application(middlewares=[check_access, apply_faults], client_max_size=MOST_BYTES)
     app[WORLD], app[MARKET] = world, loop
-    rate = rate_for(world)
-    if rate is not None:
-        app[RATE] = rate
+    if per_minute := int(
+        world.spec.options.get("requests_per_minute", VENDOR_RATE if 0 < world.spec.speed <= 1 else 0)
+    ):
+        app[RATE] = RequestRate(world.clock, per_minute)
     for family in (trading_routes, account_routes, data_routes, stream_routes, control_routes):
         app.add_routes(family.routes)
     return app

@@ -9,7 +9,6 @@ nothing), `O` and `6` the prints of the opening and closing auctions (for all).
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
@@ -160,21 +159,6 @@ def activity_body(activity: values.Activity | values.CashActivity) -> dict[str, 
         "cum_qty": text_of(activity.cumulative_quantity),
         "leaves_qty": text_of(activity.leaves_quantity),
         "fee": money(activity.fee),
-    }
-
-
-def portfolio_body(points: list[tuple[int, Decimal]], base: Decimal, timeframe: str, base_day: str) -> dict[str, Any]:
-    """Return equity over time: `points` are (epoch seconds, equity); gains are counted from `base`."""
-    gains = [equity - base for _, equity in points]
-    return {
-        "timestamp": [second for second, _ in points],
-        "equity": [float(round(equity, 2)) for _, equity in points],
-        "profit_loss": [float(round(gain, 2)) for gain in gains],
-        "profit_loss_pct": [float(round(gain / base, 6)) if base else 0.0 for gain in gains],
-        "base_value": float(round(base, 2)),
-        "base_value_asof": base_day,
-        "timeframe": timeframe,
-        "cashflow": {},
     }
 
 

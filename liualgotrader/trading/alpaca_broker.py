@@ -251,7 +251,7 @@ class _UpdatesThread:
     def __init__(self, endpoints: Endpoints, keys: tuple[str, str], say: Say) -> None:
         self._endpoints, self._keys, self._say = endpoints, keys, say
         self._ended = threading.Event()
-        self._jitter = Random(machine_now())  # noqa: S311 - only so that two machines do not knock in step
+        self._jitter = Random(machine_now())  # noqa: S311 - only so that two machines do not reconnect at once
         self._thread = threading.Thread(target=self._run, name="alpaca-updates", daemon=True)
         self._stream: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
