@@ -47,7 +47,7 @@ from liualgotrader.orders.desk_messages import (
     Tell,
 )
 from liualgotrader.strategies.frames import lazy_frames
-from liualgotrader.trading.simulated_broker import broker_order, broker_update, order_request
+from liualgotrader.trading.exchange_orders import broker_order, broker_update, order_request
 
 BATCH = "0b5e7a4e-0000-4000-8000-000000000000"
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE")  # five positions, as the limits of the defaults would have

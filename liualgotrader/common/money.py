@@ -7,7 +7,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, DivisionByZer
 ZERO, ONE = Decimal(0), Decimal(1)
 CENT = Decimal("0.01")
 
-PRICE_UNITS = 10_000  # the exchange counts prices in 1e-4 dollars
+PRICE_UNITS = 1_000_000  # the exchange counts prices in 1e-6 dollars: prints have up to six decimals
 QUANTITY_UNITS = 1_000_000_000  # and quantities in 1e-9 shares
 
 LARGEST = Decimal(10**9)  # no order has more shares or a higher price; rows could not hold it
@@ -38,13 +38,13 @@ def exact(value: float | int | str | Decimal) -> Decimal:
 
 
 def price_units(price: Decimal | float | str) -> int:
-    """Return a price in 1e-4 dollars, rounded half to even."""
+    """Return a price in 1e-6 dollars, rounded half to even."""
     return int(OURS.multiply(exact(price), PRICE_UNITS).to_integral_value(ROUND_HALF_EVEN, OURS))
 
 
 def from_price_units(units: int) -> Decimal:
-    """Return the price in US dollars that `units` of 1e-4 dollars stand for."""
-    return OURS.divide(Decimal(units), PRICE_UNITS).quantize(_PRICE_STEP, context=OURS)
+    """Return the price in US dollars that `units` of 1e-6 dollars stand for, with at least four decimals."""
+    return Decimal(units // 100).scaleb(-4) if units % 100 == 0 else Decimal(units).scaleb(-6)
 
 
 def from_quantity_units(units: int) -> Decimal:

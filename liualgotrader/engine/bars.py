@@ -220,8 +220,24 @@ class Bars:
 
     # --- history -----------------------------------------------------------------------------------
 
+    def load_ahead(self, block: Column, opened: Instants, known: int) -> None:
+        """Take all bars of a run at once, `vwap` included (see `BarTape`); the first `known` have closed."""
+        self._block, self._opened, self._room = block, opened, 0  # whatever else is written moves to memory of its own
+        self._frozen = block.view()
+        self._frozen.flags.writeable = False
+        self._memory.frozen, self._memory.opened = self._frozen, opened
+        self._rows, self._vwap_rows = known, block.shape[1]
+        self.newest = int(opened[known - 1]) if known else self.newest
+
+    def close_loaded(self, opened_at: int) -> None:
+        """Close the next of the bars that were loaded ahead."""
+        self._rows += 1
+        self.newest = opened_at
+
     def preload(self, bars: Sequence[Bar]) -> None:
         """Take history, which may overlap what is here: it replaces bars of our own making, never the vendor's."""
+        if not bars:
+            return
         self._flush()
         rows = self._block[: ROW["vwap"], : self._rows].T.tolist()
         merged = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from threading import get_ident
 from typing import Any
@@ -38,6 +38,8 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
+from liualgotrader.engine.bar_tape import BarTape
+from liualgotrader.engine.bars import ROW
 from liualgotrader.engine.book import SymbolValues
 from liualgotrader.engine.calling import Caller, CallWatch, RunCoroutine, step_now
 from liualgotrader.engine.market_data import MarketData
@@ -46,6 +48,7 @@ from liualgotrader.engine.outputs import LoadHistory, Output, Reject
 from liualgotrader.engine.slot import MakeFrame, StrategySlot, SymbolState
 from liualgotrader.strategies.base import Strategy
 
+LAST_BARS = 3 * SECOND  # market time past the close in which the bars that end at it are told
 ALL_EVENTS = ("second", "minute", "trade", "quote")
 
 
@@ -68,7 +71,7 @@ class PeriodicCalls:
     """The periods of `run_all` and `on_timer`, counted from the session's open."""
 
     def __init__(self, hours: Hours) -> None:
-        self._hours = hours
+        self.hours = hours
         self._periods: list[tuple[StrategySlot, int]] = []
 
     def every(self, slot: StrategySlot, seconds: float) -> None:
@@ -78,7 +81,7 @@ class PeriodicCalls:
     def begin(self, now: int) -> None:
         """Set every slot's next tick: the first one at or after `now`."""
         for slot, period in self._periods:
-            slot.next_tick = self._hours.opens_at + -((self._hours.opens_at - now) // period) * period
+            slot.next_tick = self.hours.opens_at + -((self.hours.opens_at - now) // period) * period
 
     def due(self, now: int) -> Iterator[tuple[StrategySlot, int, int]]:
         """Yield (slot, tick, ticks missed before it) for each slot whose tick has come; a late one is made once."""
@@ -118,6 +121,7 @@ class Engine:
         self.events = 0
         self.fills = 0
         self.equity: Decimal | None = None  # the account's, once it is known
+        self._closing = False  # the close has come: bars that end at it are still told, and nothing else
         self._over = False
         self._epoch = 0  # of the producer that sends now
         self._heard_at = self._heard_until = 0  # newest market data, and the newest of the producer before
@@ -224,11 +228,47 @@ class Engine:
                 self._on_slot_news(one)
         return self._finish()
 
+    # --- bars that are all there already ------------------------------------------------------------------------
+
+    def follow(self, tape: BarTape) -> None:
+        """Load a tape's bars ahead: a symbol that is picked has its history at once."""
+        states = [self.market.state(symbol) for symbol in tape.symbols]
+        for number, state in enumerate(states):
+            block, opened = tape.columns_of(number)
+            known = tape.known[number]
+            state.bars.load_ahead(block, opened, known)
+            if known:
+                state.last_price, state.last_at = float(block[ROW["close"], known - 1]), tape.since
+        tape.belong_to(states)
+
+    def play(self, tape: BarTape, until: int) -> list[Output]:
+        """Close the tape's bars up to `until`, oldest first, and stop at the first that makes an output."""
+        ordering = self._ordering
+        out = ordering.out = []
+        close_minute = self.market.close_minute
+        while (rows := tape.take(until)) is not None:
+            for place, state, opened, at, opening, high, low, close, volume, average, count in rows:
+                ordering.now = at
+                state.bars.close_loaded(opened)
+                close_minute(state, Bar(state.symbol, opened, at, opening, high, low, close, volume, average, count))
+                if out:
+                    tape.took(place)
+                    return self._finish()
+        return out
+
+    def begin_session(self, hours: Hours) -> None:
+        """Go on with the next trading day: symbols that were rejected are called again from its open on."""
+        self.terms = replace(self.terms, hours=hours)
+        self._ticks.hours = hours
+        self._over = self._closing = self.is_open = False
+        for slot in self.slots.values():
+            slot.rejected.clear()
+
     def on_timer(self, now: int, machine: int) -> list[Output]:
         """Do what is due by the market clock."""
         self._begin(now, machine)
         self.market.close_overdue(now)
-        if self.is_open:
+        if self.is_open and not self._closing:
             for slot, tick, missed in self._ticks.due(now):
                 slot.missed_ticks += missed
                 self._tick(slot, tick)
@@ -239,8 +279,9 @@ class Engine:
         if self._over:
             return NEVER
         hours = self.terms.hours
-        edge = NEVER if hours.bypass else (hours.closes_at if self.is_open else hours.opens_at)
-        ticks = self._ticks.next() if self.is_open else NEVER
+        edge = hours.closes_at + LAST_BARS if self._closing else hours.closes_at if self.is_open else hours.opens_at
+        edge = NEVER if hours.bypass else edge
+        ticks = self._ticks.next() if self.is_open and not self._closing else NEVER
         return min(edge, self.market.deadlines.next(), ticks)
 
     def on_history(self, symbol: str, bars: Sequence[Bar], now: int, machine: int) -> list[Output]:
@@ -310,7 +351,11 @@ class Engine:
             self._ticks.begin(now)
             self._rewire_all()
         elif now >= hours.closes_at and not hours.bypass:
-            self.stop()
+            if now >= hours.closes_at + LAST_BARS or not self.is_open:
+                self.stop()
+            elif not self._closing:
+                self._closing = True
+                self._rewire_all()
 
     def _finish(self) -> list[Output]:
         self._ordering.calling = None  # no strategy may order until one is called again
@@ -459,7 +504,7 @@ class Engine:
         callable_now: list[StrategySlot] = []
         if self.is_open and state.live:
             callable_now = [self.slots[n] for n in sorted(state.targets) if self.slots[n].may_be_called(state.symbol)]
-        state.wire(callable_now, self.terms.events)
+        state.wire(callable_now, self.terms.events, bars_only=self._closing)
 
     def _rewire_all(self) -> None:
         for state in self.symbols.values():

@@ -140,10 +140,10 @@ class MarketData:
             bars = state.bars
             if bars.due == NEVER and event.opened_at > bars.newest and not event.source & _UPDATE:
                 bars.append(event)
-                self._minute_closed(state, event)
+                self.close_minute(state, event)
                 return
             for closed in bars.take(event):
-                self._minute_closed(state, closed)
+                self.close_minute(state, closed)
         elif length == SECOND:
             if not self._trades_subscribed:  # then seconds make our minutes
                 if event.closed_at >= state.bars.due:
@@ -164,7 +164,8 @@ class MarketData:
         """Take a cancelled or corrected print."""
         self.state(event.symbol).bars.correct_trade(event)
 
-    def _minute_closed(self, state: SymbolState, bar: Bar) -> None:
+    def close_minute(self, state: SymbolState, bar: Bar) -> None:
+        """Tell strategies of a minute that has closed; it is in the symbol's bars already."""
         at = bar.closed_at
         if at >= state.last_at:
             state.last_at, state.last_price = at, bar.close
@@ -192,7 +193,7 @@ class MarketData:
             self._close_second_before(state, bars.due - SECOND)
             bar = bars.close_oldest()
             if bar is not None:
-                self._minute_closed(state, bar)
+                self.close_minute(state, bar)
 
     def _set_deadline(self, state: SymbolState) -> None:
         forming = state.bars.forming

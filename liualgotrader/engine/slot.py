@@ -281,14 +281,17 @@ class SymbolState:
         self.frame = make_frame(self.bars)
         self.wire((), frozenset())
 
-    def wire(self, slots: Sequence[StrategySlot], events: frozenset[str]) -> None:
+    def wire(self, slots: Sequence[StrategySlot], events: frozenset[str], *, bars_only: bool = False) -> None:
         """Set the strategies to call; `slots` are those that may be called for this symbol now."""
         self.on_bar = _acts(self, slots, "on_bar")
+        minute_runs = [slot for slot in slots if slot.bindings.run is not None and "minute" in events]
+        if bars_only:
+            slots = ()
         self.on_second = _acts(self, slots, "on_second")
         self.on_quote = _acts(self, slots, "on_quote")
         self.on_trade = _acts(self, slots, "on_trade")
         runs = [slot for slot in slots if slot.bindings.run is not None]
-        self.on_minute_run = runs if "minute" in events else []
+        self.on_minute_run = minute_runs
         self.on_second_run = runs if "second" in events else []
         self.on_trade_run = runs if "trade" in events else []
         self.on_quote_run = runs if "quote" in events else []

@@ -11,8 +11,8 @@ import msgspec
 from liualgotrader.exchange.exchange_values import AccountSettings, Activity, CashActivity
 from liualgotrader.exchange.units import DOLLAR, VALUE_UNITS, divided, value_units
 
-Marks = Mapping[str, int]  # the price each held symbol is valued at, 1e-4 dollars
-LOW_LONG = 25_000  # 2.50 dollars
+Marks = Mapping[str, int]  # the price each held symbol is valued at, 1e-6 dollars
+LOW_LONG = 5 * DOLLAR // 2
 LOW_SHORT = 5 * DOLLAR
 
 

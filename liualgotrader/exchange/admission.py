@@ -28,7 +28,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     """What the checks found out about an order."""
 
     opening: bool
-    check_price: int  # what a share reserves, 1e-4 dollars
+    check_price: int  # what a share reserves, 1e-6 dollars
     collar: int | None  # limit of a buy stop once it is elected
 
 
@@ -181,7 +181,7 @@ class AdmissionChecks:
                 )
 
     def _check_price(self, terms: OrderTerms, collar: int | None, *, opening: bool) -> int:
-        """Return what a share is taken to cost, 1e-4 dollars."""
+        """Return what a share is taken to cost, 1e-6 dollars."""
         venue, symbol = self._venue, terms.symbol
         limit = terms.limit if terms.limit is not None else collar or terms.stop or terms.target_limit
         if terms.sign < 0 and opening:

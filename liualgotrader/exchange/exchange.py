@@ -6,12 +6,12 @@ that take effect at the same instant do so by client order id, so that callers w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
-from liualgotrader.common.clock import NEVER
-from liualgotrader.common.events import Counts, MarketEvent, Quote, Status, TradeTick
+from liualgotrader.common.clock import MICROSECOND, NEVER
+from liualgotrader.common.events import Bar, Counts, MarketEvent, Quote, Status, TradeTick
 from liualgotrader.common.money import ZERO
 from liualgotrader.exchange import state
 from liualgotrader.exchange.account_ledger import AccountLedger, is_above
@@ -43,13 +43,22 @@ LAST = int(Counts.LAST)
 
 
 class Exchange:
-    """Matching and accounting for any number of accounts: no I/O, no clock, all chance drawn from `seed`."""
+    """Matching and accounting for any number of accounts: no I/O, no clock, all chance drawn from `seed`.
+
+    Where bars are played, `closes` returns the newest close of a symbol, US dollars: positions are valued at it.
+    """
 
     def __init__(
-        self, assets: Sequence[AssetTerms], *, session: ExchangeSession, rules: Rules | None = None, seed: int = 0
+        self,
+        assets: Sequence[AssetTerms],
+        *,
+        session: ExchangeSession,
+        rules: Rules | None = None,
+        seed: int = 0,
+        closes: Callable[[str], float | None] | None = None,
     ) -> None:
         rules = rules or Rules()
-        self._venue = ExchangeVenue(assets, session, rules, seed)
+        self._venue = ExchangeVenue(assets, session, rules, seed, closes)
         self._lifecycle = Lifecycle(self._venue)
         self._matcher = Matcher(self._venue, self._lifecycle, fill_model(rules, seed))
         self._timeline = Timeline(self._venue, self._lifecycle, self._matcher)
@@ -134,6 +143,24 @@ class Exchange:
                 self._venue.resumed[event.symbol] = event.at
             if event.symbol in self._markets:
                 self._matcher.sweep(self._markets[event.symbol])
+
+    @property
+    def watched(self) -> Collection[str]:
+        """The symbols in which orders work, or will: the bars of others change nothing."""
+        return self._markets.keys()
+
+    def on_bars(self, bars: Sequence[Bar]) -> None:
+        """Let bars of one interval pass: their opens, then what lies between open and close (see matching.py).
+
+        What came in by `opened_at` takes part. Everything inside the bars happens a microsecond before they close.
+        """
+        self._timeline.run(bars[0].opened_at)
+        passing = [(self._markets[bar.symbol], bar) for bar in bars if bar.symbol in self._markets]
+        for market, bar in passing:
+            self._matcher.open_bar(market, bar)
+        self._timeline.run(bars[0].closed_at - MICROSECOND)
+        for market, bar in passing:
+            self._matcher.cross_bar(market, bar)
 
     def _pass_time(self, at: int) -> None:
         if self._heap and self._heap[0][0] <= at:

@@ -35,7 +35,7 @@ LEGAL: dict[str, frozenset[str]] = {
 
 
 class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
-    """Prices in 1e-4 dollars, quantities in 1e-9 shares, values in 1e-13 dollars, instants ns UTC."""
+    """Prices in 1e-6 dollars, quantities in 1e-9 shares, values in 1e-15 dollars, instants ns UTC."""
 
     id: str
     account_id: str

@@ -8,6 +8,9 @@ strict  An order takes what is displayed at the far side and not yet taken; the 
         before it must print first.
 paper   The vendor's paper environment: displayed size does not count; one in ten fills takes only a part.
 touch   The whole order at the touch, at once; stops are set off by the opposite side and fill at their own price.
+
+On bars: an order trades at the open of the first bar that begins after it came in, else at its own price if the bar
+goes through it (`touches`: or to it); our orders share `bar_part` of the bar's volume. See matching.py.
 """
 
 from __future__ import annotations
@@ -42,6 +45,9 @@ def reached(order: ExchangeOrder, price: int) -> bool:
 class FillModel(ABC):
     """What a profile decides; by default no print fills an order, and there is no queue."""
 
+    touches = True  # a bar that goes to a limit and not through it fills it
+    bar_part: Fraction | None = None  # of a bar's volume that our orders may take; None: all they want
+
     @abstractmethod
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return what the order gets from the standing quote."""
@@ -61,8 +67,11 @@ class FillModel(ABC):
 class Strict(FillModel):
     """Displayed size, a queue, optional impact."""
 
-    def __init__(self, impact_bps: Decimal | None) -> None:
+    touches = False
+
+    def __init__(self, impact_bps: Decimal | None, bar_participation: Decimal) -> None:
         self._impact = None if impact_bps is None else Fraction(impact_bps) / 10_000
+        self.bar_part = Fraction(bar_participation)
 
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return the displayed part, and the walked part where impact is set."""
@@ -164,5 +173,5 @@ def fill_model(rules: Rules, seed: int) -> FillModel:
     """Return the model of the rules' profile; ValueError for an unknown one."""
     profile = FillProfile(rules.profile)
     if profile is FillProfile.STRICT:
-        return Strict(rules.impact_bps)
+        return Strict(rules.impact_bps, rules.bar_participation)
     return Paper(rules.partial_probability, seed) if profile is FillProfile.PAPER else Touch()

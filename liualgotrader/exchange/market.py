@@ -24,6 +24,7 @@ class MarketBook:
 
     __slots__ = (
         "auctions",
+        "bar_left",
         "book",
         "extended_only",
         "quote_at",
@@ -43,6 +44,7 @@ class MarketBook:
         self.book: dict[int, list[ExchangeOrder]] = {1: [], -1: []}  # by sign, best price and earliest time first
         self.stops: list[ExchangeOrder] = []
         self.auctions: list[ExchangeOrder] = []
+        self.bar_left: int | None = None  # of the bar that passes now: what our orders may still take; None: any
         if quote is not None:
             self.take_quote(quote)
 

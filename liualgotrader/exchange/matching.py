@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from liualgotrader.common.events import Counts, Quote, TradeTick
+from liualgotrader.common.events import Bar, Counts, Quote, TradeTick
 from liualgotrader.exchange.exchange_order import ExchangeOrder, stop_of_trail
-from liualgotrader.exchange.fills import FillModel, Offer
+from liualgotrader.exchange.fills import FillModel, Offer, reached
 from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.market import MarketBook
 from liualgotrader.exchange.rules import FillProfile, Phase
@@ -120,12 +120,14 @@ class Matcher:
         for order in tuple(market.stops):
             if self._fills.elects(order, market, printed):
                 self._elect(order, market)
-            elif (
-                printed is not None
-                and order.type == "trailing_stop"
-                and (order.hwm is None or order.sign * (order.hwm - printed) > 0)  # it never loosens
-            ):
-                order.hwm = printed
+        if printed is not None:
+            self._follow(market, printed)
+
+    def _follow(self, market: MarketBook, price: int) -> None:
+        """Let trailing stops follow a better price; they never loosen."""
+        for order in market.stops:
+            if order.type == "trailing_stop" and (order.hwm is None or order.sign * (order.hwm - price) > 0):
+                order.hwm = price
                 order.stop = stop_of_trail(order)
 
     def _elect(self, order: ExchangeOrder, market: MarketBook) -> None:
@@ -160,6 +162,72 @@ class Matcher:
         if sells_by_value and order.is_open and not self._venue.closable(order):
             self._lifecycle.end(order, "canceled", "nothing is left to close")
         return quantity
+
+    # --- bars
+
+    def open_bar(self, market: MarketBook, bar: Bar) -> None:
+        """Trade at the open of a bar what accepts it; a stop that the open lies beyond is elected by it."""
+        price = price_of(bar.open)
+        part = self._fills.bar_part
+        market.bar_left = None if part is None else int(size_of(bar.volume) * part)
+        if market.auctions:
+            self._cross(market, "opg", price)
+        for order in tuple(market.stops):
+            if reached(order, price):
+                self._elect(order, market)
+        self._follow(market, price)
+        for order in market.resting():
+            if order.accepts(price):
+                self._trade_in_bar(order, price, market)
+            if order.is_open and order.time_in_force in ("ioc", "fok"):
+                self._rest_or_cancel(order, market)
+        self._drain()
+
+    def cross_bar(self, market: MarketBook, bar: Bar) -> None:
+        """Trade what a bar meets between its open and its close, on the worst path for our orders.
+
+        Stops come before limits. Exits of an entry that fills inside the bar may be stopped out by it; their targets
+        wait for the next one.
+        """
+        low, high = price_of(bar.low), price_of(bar.high)
+        for order in tuple(market.stops):
+            if order.working_at <= bar.opened_at:
+                self._stop_in_bar(order, high if order.sign > 0 else low, market)
+        for order in market.resting():
+            limit = order.match_limit
+            if limit is None or order.working_at > bar.opened_at:
+                continue
+            beyond = order.sign * (limit - (low if order.sign > 0 else high))
+            if beyond > 0 or (beyond == 0 and self._fills.touches):
+                self._trade_in_bar(order, limit, market)
+        self._drain()
+        for order in tuple(market.stops):
+            if order.working_at > bar.opened_at and order.role == "protection":
+                self._stop_in_bar(order, high if order.sign > 0 else low, market)
+        close = price_of(bar.close)
+        self._follow(market, high)
+        self._follow(market, low)
+        for order in tuple(market.stops):
+            if order.type == "trailing_stop":  # after its best price the bar has come back to the close
+                self._stop_in_bar(order, close, market)
+        if market.auctions and bar.closed_at == self._venue.session.closes_at:
+            self._cross(market, "cls", close)
+        self._forget_if_idle(market)
+
+    def _stop_in_bar(self, order: ExchangeOrder, extreme: int, market: MarketBook) -> None:
+        """Elect a stop that an extreme of the bar reaches; it trades at its own price."""
+        if order.is_open and reached(order, extreme):
+            assert order.stop is not None
+            self._elect(order, market)
+            if order.accepts(order.stop):
+                self._trade_in_bar(order, order.stop, market)
+
+    def _trade_in_bar(self, order: ExchangeOrder, price: int, market: MarketBook) -> None:
+        wanted, left = order.wanted(price), market.bar_left
+        most = wanted if left is None else order.lot(min(wanted, left))
+        if most and not (order.time_in_force == "fok" and most < wanted):
+            done = self._execute(order, Offer(price, most), market)
+            market.bar_left = None if left is None else left - done
 
     # --- what may trade
 

@@ -12,7 +12,7 @@ import msgspec
 from liualgotrader.common.money import ZERO
 from liualgotrader.exchange.exchange_values import AssetTerms, OrderRequest, Refusal
 from liualgotrader.exchange.rules import Rules
-from liualgotrader.exchange.units import CENT_STEP, DOLLAR, SHARE, value_units
+from liualgotrader.exchange.units import SHARE, step_of, value_units
 
 TYPES = ("market", "limit", "stop", "stop_limit", "trailing_stop")
 TIMES_IN_FORCE = ("day", "gtc", "opg", "cls", "ioc", "fok")
@@ -77,7 +77,7 @@ def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Order
         order_class=request.order_class or "simple",
         quantity=None if request.quantity is None else int(request.quantity.scaleb(9)),
         notional=None if request.notional is None else value_units(request.notional),
-        trail=None if trail is None else int(trail.scaleb(4)),
+        trail=None if trail is None else int(trail.scaleb(6)),
         trail_percent=request.trail_percent,
         extended=request.extended_hours,
         intent=request.position_intent,
@@ -181,12 +181,12 @@ def _check_combination(request: OrderRequest, rules: Rules) -> None:
 
 
 def tick(price: Decimal, name: str) -> int:
-    """Return a price in 1e-4 dollars. Raises `Refusal` if it breaks the sub-penny rule (NMS rule 612)."""
+    """Return a price in 1e-6 dollars. Raises `Refusal` if it breaks the sub-penny rule (NMS rule 612)."""
     if not price.is_finite() or not ZERO < price < LARGEST:
         raise Refusal.invalid(f"{name} must be > 0 and < {LARGEST}")
-    units = price.scaleb(4)
+    units = price.scaleb(6)
     whole = int(units)
-    if units != whole or (whole >= DOLLAR and whole % CENT_STEP):
+    if units != whole or whole % step_of(whole):
         raise _sub_penny(name, price)
     return whole
 

@@ -186,7 +186,7 @@ class RequestHandler:
             if trail is None:  # a new trail is in the unit of the old one
                 percent = changes.trail
             else:
-                trail = int(changes.trail.scaleb(4))
+                trail = int(changes.trail.scaleb(6))
         before = (old.limit, old.stop, old.trail, old.trail_percent, old.time_in_force)
         same = (limit, stop, trail, percent, tif) == before
         if same and (changes.quantity is None or quantity + old.filled == old.quantity):

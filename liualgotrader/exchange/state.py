@@ -17,7 +17,11 @@ from liualgotrader.exchange.timeline import Scheduled, Timeline
 from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 Value = TypeVar("Value")
-VERSION = 1
+VERSION = 2
+_FINER = 100  # version 1 counted prices in 1e-4 dollars
+_ORDER_FIGURES = ("limit", "stop", "trail", "hwm", "collar", "check_price", "filled_value", "notional", "fee")
+_LEDGER_FIGURES = ("cash", "last_equity", "last_maintenance", "realized", "fees")
+_HOLDING_FIGURES = ("cost", "day_cost", "realized")
 WORKING = ("new", "partially_filled", "pending_cancel", "pending_replace")
 
 
@@ -50,6 +54,27 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     resumed: dict[str, int] = {}
 
 
+class _Versioned(msgspec.Struct, frozen=True):
+    version: int
+
+
+def _finer(data: bytes) -> bytes:
+    """Return a state of version 1 with its prices and values in today's units."""
+    state = msgspec.json.decode(data)
+    ledgers = state["ledgers"]
+    holdings = [holding for ledger in ledgers for holding in ledger["holdings"].values()]
+    for names, owners in (
+        (_ORDER_FIGURES, state["orders"]),
+        (_LEDGER_FIGURES, ledgers),
+        (_HOLDING_FIGURES, holdings),
+    ):
+        for owner in owners:
+            owner |= {name: owner[name] * _FINER for name in names if owner.get(name)}
+    for market in state["watched"].values():
+        market["touch"] = [price * _FINER for price in market["touch"]]
+    return msgspec.json.encode(state)
+
+
 def save(venue: ExchangeVenue, timeline: Timeline) -> bytes:
     """Return the state of the exchange."""
     watched = {
@@ -78,11 +103,12 @@ def save(venue: ExchangeVenue, timeline: Timeline) -> bytes:
 def load(data: bytes, venue: ExchangeVenue, timeline: Timeline) -> None:
     """Put a saved state into an exchange with the same assets, rules and seed; ValueError if it is not one."""
     try:
-        state = msgspec.json.decode(data, type=State)
+        version = msgspec.json.decode(data, type=_Versioned).version
+        if version not in (1, VERSION):
+            raise ValueError(f"the saved state has version {version}, this program reads {VERSION}")
+        state = msgspec.json.decode(data if version == VERSION else _finer(data), type=State)
     except msgspec.MsgspecError as e:
         raise ValueError("this is not a saved state of the exchange") from e
-    if state.version != VERSION:
-        raise ValueError(f"the saved state has version {state.version}, this program reads {VERSION}")
     venue.now, venue.session, venue.session_number = state.now, state.session, state.session_number
     venue.phase = state.session.phase(state.now)
     _refill(venue.quotes, state.quotes)

@@ -1,4 +1,4 @@
-"""The exchange's integers: prices in 1e-4 dollars, quantities in 1e-9 shares, values (their product) in 1e-13 dollars."""
+"""The exchange's integers: prices in 1e-6 dollars, quantities in 1e-9 shares, values (their product) in 1e-15 dollars."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from liualgotrader.common.money import PRICE_UNITS, QUANTITY_UNITS, from_price_u
 SHARE = QUANTITY_UNITS
 DOLLAR = PRICE_UNITS
 CENT_STEP = PRICE_UNITS // 100
+SUB_PENNY_STEP = PRICE_UNITS // 10_000
 VALUE_UNITS = PRICE_UNITS * QUANTITY_UNITS
 CENT_VALUE = VALUE_UNITS // 100
 
@@ -17,7 +18,7 @@ _EXACT = Context(prec=60)
 
 
 def price_of(market_price: float) -> int:
-    """Return a price of a market event in 1e-4 dollars."""
+    """Return a price of a market event in 1e-6 dollars."""
     return round(market_price * PRICE_UNITS)
 
 
@@ -27,7 +28,7 @@ def size_of(market_size: float) -> int:
 
 
 def value_units(dollars: Decimal) -> int:
-    """Return an amount of money in 1e-13 dollars, what is finer cut off."""
+    """Return an amount of money in 1e-15 dollars, what is finer cut off."""
     return int(_EXACT.multiply(dollars, Decimal(VALUE_UNITS)).to_integral_value(ROUND_DOWN))
 
 
@@ -49,7 +50,7 @@ def shares(quantity: int) -> Decimal:
 
 @lru_cache(4096)
 def price(units: int) -> Decimal:
-    """Return a price as US dollars: two decimals, four where it needs them."""
+    """Return a price as US dollars: two decimals, four or six where it needs them."""
     return Decimal(units // CENT_STEP).scaleb(-2) if units % CENT_STEP == 0 else from_price_units(units)
 
 
@@ -73,4 +74,4 @@ def divided(numerator: int, denominator: int) -> int:
 
 def step_of(units: int) -> int:
     """Return the smallest step of a price: a cent, or 1e-4 dollars below one dollar (Regulation NMS, rule 612)."""
-    return CENT_STEP if units >= DOLLAR else 1
+    return CENT_STEP if units >= DOLLAR else SUB_PENNY_STEP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
@@ -40,11 +40,19 @@ class TradedAccount:
 class ExchangeVenue:
     """State, its simplest questions, and `emit`. lifecycle.py and matching.py decide what happens to orders."""
 
-    def __init__(self, assets: Sequence[AssetTerms], session: ExchangeSession, rules: Rules, seed: int) -> None:
+    def __init__(
+        self,
+        assets: Sequence[AssetTerms],
+        session: ExchangeSession,
+        rules: Rules,
+        seed: int,
+        closes: Callable[[str], float | None] | None = None,
+    ) -> None:
         self.assets = {asset.symbol: asset for asset in assets}
         self.unmarginable = frozenset(asset.symbol for asset in assets if not asset.marginable)
         self.rules = rules
         self.seed = seed
+        self._closes = closes
         self.session = session
         self.session_number = 1
         self.now = 0
@@ -91,7 +99,7 @@ class ExchangeVenue:
         return market
 
     def current_price(self, symbol: str) -> int | None:
-        """Return the last trade, else the middle of the quote, else the previous close, in 1e-4 dollars."""
+        """Return the last trade, else the middle of the quote, else the newest close, in 1e-6 dollars."""
         return self._current_prices((symbol,))[symbol]
 
     def _current_prices(self, symbols: Iterable[str]) -> dict[str, int | None]:
@@ -103,12 +111,14 @@ class ExchangeVenue:
                 prices[symbol] = round(trade.price * PRICE_UNITS)
             elif (quote := quotes.get(symbol)) is not None and quote.bid > 0 and quote.ask > 0:
                 prices[symbol] = round((quote.bid + quote.ask) / 2 * PRICE_UNITS)
+            elif self._closes is not None and (close := self._closes(symbol)) is not None:
+                prices[symbol] = round(close * PRICE_UNITS)
             else:
                 prices[symbol] = self.previous_close(symbol)
         return prices
 
     def previous_close(self, symbol: str) -> int | None:
-        """Return the previous session's close in 1e-4 dollars, if it is known."""
+        """Return the previous session's close in 1e-6 dollars, if it is known."""
         close = self.session.previous_closes.get(symbol)
         return None if close is None else price_units(close)
 

@@ -81,6 +81,16 @@ def _check_loss(state: DeskState) -> None:
         flatten(state, None, "daily loss")
 
 
+def loss_room(state: DeskState) -> Decimal | None:
+    """Return what our positions may still lose until `_check_loss` stops entries, or then closes everything; None: neither."""
+    day, limits = state.day, state.terms.limits
+    if day.began_with is None or day.began_with <= 0 or None in state.closings.flattening:
+        return None
+    is_stopped = DAILY_LOSS in state.conditions
+    fraction = limits.daily_loss_flatten_fraction if is_stopped else limits.daily_loss_stop_fraction
+    return exact(fraction) * day.began_with + day.gain(state.positions.marks)
+
+
 def on_activities(state: DeskState, seen: Iterable[BrokerActivity], *, first: bool) -> None:
     """Store what moved the account and is no trade of ours, and name what has come up since the day began."""
     for activity in seen:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from liualgotrader.common.control import DeskPosition, DeskView
 from liualgotrader.common.money import ZERO
@@ -23,6 +26,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import TradedBefore
 from liualgotrader.orders import account_state, broker_side, closing, exits, intents, rebuilding, reconcile, resolving
 from liualgotrader.orders import desk_messages as messages
+from liualgotrader.orders.desk_books import Day
 from liualgotrader.orders.desk_parts import Due
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
 from liualgotrader.orders.order import DeskOrder, OrderStep, Origin
@@ -177,6 +181,16 @@ class Desk:
             return (held.slot, held.symbol) in self.state.quarantine.missing
         return bool(self.state.positions.held(held.slot, held.symbol))
 
+    @property
+    def loss_room(self) -> Decimal | None:
+        """What our positions may lose, dollars, until a limit of the day's loss is reached; None: none is left to reach."""
+        return account_state.loss_room(self.state)
+
+    def quantities(self) -> dict[str, Decimal]:
+        """Return the signed shares held by all slots together, by symbol."""
+        positions = self.state.positions
+        return {symbol: positions.ours(symbol) for symbol in positions.symbols()}
+
     def facts(self) -> DeskView:
         """Return what the desk shows of itself now."""
         state, marks = self.state, self.state.positions.marks
@@ -230,6 +244,19 @@ def on_begin(state: DeskState, message: messages.Begin, *, restarted: bool) -> N
         state.market.set(hours.liquidates_at, Due.LIQUIDATE)
     if restarted:
         _ask_after_restart(state)
+
+
+def on_begin_session(state: DeskState, message: messages.BeginSession) -> None:
+    state.terms = msgspec.structs.replace(state.terms, hours=message.hours)
+    if KILL_SWITCH not in state.conditions:
+        state.closings.allow()
+    state.conditions.pop(account_state.DAILY_LOSS, None)
+    state.day = Day()
+    for _, symbol, position in state.positions.open():
+        state.day.carry(symbol, position.quantity, restated=False)
+        state.day.of(symbol).look(state.now, None, message.closes.get(symbol))
+    if message.hours.liquidates_at > 0:
+        state.market.set(message.hours.liquidates_at, Due.LIQUIDATE)
 
 
 def _follow_changes(state: DeskState) -> None:
@@ -341,6 +368,7 @@ _OF_ORDERS: Mapping[Due, Callable[[DeskState, DeskOrder], None]] = {
     Due.WAITED: exits.give_up,
 }
 _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
+    messages.BeginSession: on_begin_session,
     messages.Carried: on_carried,
     messages.Recovered: on_recovered,
     messages.Earlier: rebuilding.on_earlier,

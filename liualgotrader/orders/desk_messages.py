@@ -62,6 +62,16 @@ class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
     generation: int
 
 
+class BeginSession(msgspec.Struct, frozen=True, tag_field="kind", tag="begin_session"):
+    """The next trading day of the same batch begins: what the day before stopped is allowed again.
+
+    `closes` are the previous official closes of what is held, dollars per share: the day's loss counts from them.
+    """
+
+    hours: Hours
+    closes: dict[str, Decimal]
+
+
 class Recovered(msgspec.Struct, frozen=True, tag_field="kind", tag="recovered"):
     """The journal was behind: what the record has of this batch, and what the broker has of it (with what it replaced).
 
@@ -274,6 +284,7 @@ def prices_of(positions: Iterable[BrokerPosition]) -> Prices:
 
 Input = (
     Begin
+    | BeginSession
     | Recovered
     | Carried
     | Earlier

@@ -13,8 +13,13 @@ from decimal import Decimal
 from liualgotrader.common import orders as ours
 from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import Activity, Execution, OrderChanges, OrderRequest, OrderView, Update
-from liualgotrader.trading.alpaca_orders import STATES, TYPES
+from liualgotrader.trading.exchange_orders import (
+    broker_execution,
+    broker_order,
+    broker_update,
+    order_changes,
+    order_request,
+)
 
 _ALL = 1_000_000  # orders asked for at once; the exchange has no pages
 
@@ -39,12 +44,7 @@ class SimulatedBroker:
         return [result.order_id for result in results if result.status == 200]
 
     async def replace(self, broker_order_id: str, terms: ours.ReplaceIntent, client_order_id: str) -> ours.BrokerOrder:
-        changes = OrderChanges(
-            quantity=terms.quantity,
-            limit_price=terms.limit_price,
-            stop_price=terms.stop_price,
-            client_order_id=client_order_id,
-        )
+        changes = order_changes(terms, client_order_id)
         return broker_order(self._exchange.replace(self._account_id, broker_order_id, self._now(), changes))
 
     async def order_by_client_id(self, client_order_id: str) -> ours.BrokerOrder | None:
@@ -112,71 +112,3 @@ class SimulatedBroker:
 
     async def close(self) -> None:
         """End nothing: there is no connection."""
-
-
-def order_request(order: ours.OrderIntent) -> OrderRequest:
-    """Return an intent as the exchange asks for it."""
-    exits = (order.take_profit is not None) + (order.stop_loss is not None)
-    return OrderRequest(
-        symbol=order.symbol,
-        side=str(order.side),
-        type=str(order.type),
-        time_in_force=order.time_in_force,
-        quantity=order.quantity,
-        limit_price=order.limit_price,
-        stop_price=order.stop_price,
-        client_order_id=order.client_order_id,
-        order_class=("simple", "oto", "bracket")[exits],
-        take_profit_limit=order.take_profit,
-        stop_loss_stop=order.stop_loss,
-    )
-
-
-def broker_order(view: OrderView) -> ours.BrokerOrder:
-    """Return the exchange's view of an order, with its legs, as a broker tells it."""
-    return ours.BrokerOrder(
-        broker_order_id=view.id,
-        client_order_id=view.client_order_id,
-        symbol=view.symbol,
-        side=view.side,
-        quantity=view.quantity if view.quantity is not None else view.filled_quantity,
-        filled_quantity=view.filled_quantity,
-        average_price=view.filled_average_price,
-        state=STATES.get(view.status, ours.OrderState.ACKNOWLEDGED),
-        vendor_status=view.status,
-        submitted_at=view.submitted_at,
-        updated_at=view.updated_at,
-        replaced_by=view.replaced_by or "",
-        replaces=view.replaces or "",
-        legs=tuple(map(broker_order, view.legs)),
-        type=TYPES.get(view.type),
-        limit_price=view.limit_price,
-        stop_price=view.stop_price,
-    )
-
-
-def broker_update(update: Update) -> ours.BrokerUpdate:
-    """Return one message of the exchange's order stream as a broker tells it."""
-    execution = update.execution
-    return ours.BrokerUpdate(
-        event=update.event,
-        order=broker_order(update.order),
-        at=update.at,
-        execution=broker_execution(execution) if execution is not None else None,
-        sequence=update.sequence,
-    )
-
-
-def broker_execution(fill: Execution | Activity) -> ours.BrokerExecution:
-    """Return an execution, or the account's record of it, as a broker tells it."""
-    return ours.BrokerExecution(
-        execution_id=fill.execution_id,
-        broker_order_id=fill.order_id,
-        symbol=fill.symbol,
-        side=fill.side,
-        quantity=fill.quantity,
-        price=fill.price,
-        fee=fill.fee,
-        at=fill.at,
-        cumulative_quantity=fill.cumulative_quantity,
-    )

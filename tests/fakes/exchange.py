@@ -11,11 +11,11 @@ A play is lines of text; `=>` lines say what must have been executed since the l
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from liualgotrader.common.events import Quote, Status, TradeTick
+from liualgotrader.common.events import Bar, Quote, Status, TradeTick
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms, OrderChanges, OrderRequest, OrderView, Refusal, Update
 from liualgotrader.exchange.rules import ExchangeSession, Rules
@@ -46,8 +46,10 @@ class Floor:
         start: float = 0,
         session: ExchangeSession = SESSION,
         seed: int = 7,
+        closes: Callable[[str], float | None] | None = None,
     ) -> None:
-        self.exchange = Exchange(ASSETS, session=session, rules=rules or Rules(latency_ns=0), seed=seed)
+        rules = rules or Rules(latency_ns=0)
+        self.exchange = Exchange(ASSETS, session=session, rules=rules, seed=seed, closes=closes)
         self.seconds = start
         self.exchange.advance(self.now)
         self.exchange.open_account("me", Decimal(cash))
@@ -73,6 +75,18 @@ class Floor:
         self.seconds += 1
         self.exchange.on_event(TradeTick(symbol, self.now, price, size))
         self.wait(0)
+
+    def bar(
+        self, opening: float, high: float, low: float, close: float, volume: float = 1e6, symbol: str = "X"
+    ) -> None:
+        """Let the next whole minute pass as a bar."""
+        opens = int(-(-self.seconds // 60)) * 60
+        opened_at = OPEN + opens * SECOND
+        self.exchange.on_bars(
+            [Bar(symbol, opened_at, opened_at + 60 * SECOND, opening, high, low, close, volume, close, 0)]
+        )
+        self.seconds = opens + 60
+        self.updates += self.exchange.take_updates()
 
     def halt(self, *, halted: bool, symbol: str = "X") -> None:
         self.seconds += 1
@@ -138,6 +152,8 @@ class Floor:
             self.quote(*numbers)
         elif verb == "trade":
             self.trade(*numbers)
+        elif verb == "bar":
+            self.bar(*numbers)
         elif verb in ("halt", "resume"):
             self.halt(halted=verb == "halt")
         elif verb == "wait":

@@ -1,7 +1,7 @@
 """What must be true after any session, checked against the market's own books and by plain SQL.
 
 Nothing of the platform is used here but the fixed formats: the market's state file (JSON, integers in
-1e-4 dollars and 1e-9 shares) and the tables.
+1e-6 dollars and 1e-9 shares) and the tables.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import asyncpg
 
-SHARE, DOLLAR = Decimal(10**9), Decimal(10**4)
+SHARE, DOLLAR = Decimal(10**9), Decimal(10**6)
 FINAL = {"filled", "canceled", "expired", "rejected", "replaced"}
 CENT = Decimal("0.01")
 # The pair a simulation makes for itself: SIM and 16 hex digits, and a secret of 40.

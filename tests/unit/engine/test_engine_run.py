@@ -12,9 +12,10 @@ import pytest
 
 from liualgotrader.common import trading_data
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND, as_datetime
-from liualgotrader.common.events import Pick, Quote, TradeTick, Unpick
+from liualgotrader.common.events import Bar, Pick, Quote, TradeTick, Unpick
 from liualgotrader.common.orders import AccountNews, CaughtUp, Fill, OrderState, OrderType, Protect, Protection, Side
 from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.engine.engine import ALL_EVENTS, LAST_BARS
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Reject, SlotStopped, WaitingCall
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.unit.engine.conftest import BATCH, CLOSE, HOURS, OPEN, Stage, bar, buy, orders, running, signals
@@ -316,7 +317,7 @@ def test_stale_events_enter_history_and_call_nobody() -> None:
     assert list(strategy.told[0]["history"]["close"]) == [10.0, 10.0]
 
 
-def test_nobody_is_called_before_the_open_and_from_the_close_on() -> None:
+def test_calls_begin_at_the_open_and_end_with_the_bar_that_ends_at_the_close() -> None:
     stage = Stage()
     stage.now = OPEN - MINUTE
     strategy = stage.cast(running(nothing))
@@ -327,8 +328,45 @@ def test_nobody_is_called_before_the_open_and_from_the_close_on() -> None:
     assert len(strategy.told) == 1
     stage.now = CLOSE
     stage.play([bar(389)])
-    assert len(strategy.told) == 1
+    assert [told["now"] for told in strategy.told[1:]] == [as_datetime(CLOSE)]
+    assert stage.engine.next_deadline() == CLOSE + LAST_BARS
+    stage.now = CLOSE + LAST_BARS
+    stage.play([bar(390)])
+    assert len(strategy.told) == 2
     assert stage.engine.next_deadline() == NEVER
+
+
+def test_from_the_close_on_no_trade_quote_or_tick_calls_a_strategy() -> None:
+    class All(Strategy):
+        timer_seconds = 1.0
+
+        async def create(self) -> bool:
+            return True
+
+        def on_bar(self, ctx: Any, bar: Bar) -> None:
+            called.append("bar")
+
+        def on_trade(self, ctx: Any, trade: Any) -> None:
+            called.append("trade")
+
+        def on_quote(self, ctx: Any, quote: Any) -> None:
+            called.append("quote")
+
+        def on_timer(self, ctx: Any) -> None:
+            called.append("timer")
+
+    called: list[str] = []
+    stage = Stage(events=ALL_EVENTS)
+    stage.cast(All)
+    stage.pick()
+    stage.trade((CLOSE - OPEN) / SECOND - 5)
+    assert "trade" in called
+    called.clear()
+    stage.now = CLOSE + 1
+    stage.play([TradeTick("AAPL", CLOSE + 1, 10.0, 100.0), Quote("AAPL", CLOSE + 1, 9.9, 1, 10.1, 1)])
+    stage.engine.on_timer(stage.now, 0)
+    stage.play([bar(389)])
+    assert called == ["bar"]
 
 
 def test_with_the_schedule_bypassed_it_is_called_at_any_time() -> None:

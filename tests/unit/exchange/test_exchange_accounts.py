@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from liualgotrader.common.clock import as_datetime
@@ -255,3 +256,32 @@ def test_orders_are_found_by_status_time_symbol_and_side() -> None:
     assert names(status="all", after=floor.order("a").submitted_at, direction="asc") == ["b", "c"]
     assert names(status="all", until=floor.order("b").submitted_at) == ["a"]
     assert names(side="sell") == []
+
+
+def test_a_state_saved_in_units_of_a_hundredth_of_a_cent_is_taken_up() -> None:
+    floor = Floor(cash="10000")
+    floor.quote(9.99, 300, 10.01, 100)
+    floor.send("buy", "150", client_order_id="a")
+    floor.send("buy", "10", "limit", limit_price="9.50", client_order_id="b")
+    old = msgspec.json.decode(floor.exchange.snapshot_state())
+    assert old["version"] == 2
+    old["version"] = 1
+    finer = {
+        "orders": ("limit", "stop", "trail", "hwm", "collar", "check_price", "filled_value", "notional", "fee"),
+        "ledgers": ("cash", "last_equity", "last_maintenance", "realized", "fees"),
+    }
+    for part, names in finer.items():
+        for one in old[part]:
+            one |= {name: one[name] // 100 for name in names if one.get(name)}
+    for holding in old["ledgers"][0]["holdings"].values():
+        holding |= {name: holding[name] // 100 for name in ("cost", "day_cost", "realized")}
+    for market in old["watched"].values():
+        market["touch"] = [price // 100 for price in market["touch"]]
+    again = Floor(cash="1")
+    again.exchange.restore_state(msgspec.json.encode(old))
+    assert again.exchange.account("me") == floor.exchange.account("me")
+    assert again.exchange.orders("me", status="all") == floor.exchange.orders("me", status="all")
+    again.seconds = floor.seconds
+    for one in (floor, again):
+        one.quote(9.40, 300, 9.45, 500)
+    assert again.fills() == floor.fills()[1:] == ["a 50 @ 9.45", "b 10 @ 9.45"]

@@ -19,7 +19,7 @@ from liualgotrader.engine.book import Book
 from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest
 from liualgotrader.orders.desk_messages import Flatten, KillSwitch, Leave, Reconnected, Resolution, Resolve, Resume
 from liualgotrader.orders.order import DeskOrder, Origin
-from liualgotrader.trading.simulated_broker import broker_order
+from liualgotrader.trading.exchange_orders import broker_order
 from tests.examples import examples
 from tests.fakes.broker import SYMBOLS, now_of
 from tests.fakes.desk_line import PICK, DeskLine

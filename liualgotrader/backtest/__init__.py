@@ -1,0 +1,1 @@
+"""Backtests: bars of many sessions in; decisions, fills and rows of the same engine, order desk and exchange out."""

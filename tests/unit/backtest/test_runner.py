@@ -1,0 +1,212 @@
+"""Whole runs: the common workload against its known result, and what no run may do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import workload
+from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord
+from liualgotrader.common.calendar import TradingSession, sessions
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.rows import TradeRow
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.tradeplan import Limits, Timings
+from liualgotrader.exchange.fees import PerShareCommission
+from liualgotrader.exchange.rules import Rules
+from liualgotrader.strategies.base import Strategy, StrategyType
+
+BATCH = "0b5e7a4e-0000-4000-8000-000000000000"
+UNBOUND = Limits(
+    order_equity_fraction=1,
+    order_dollars=1e9,
+    position_equity_fraction=1,
+    gross_equity_fraction=10,
+    daily_loss_stop_fraction=1,
+    daily_loss_flatten_fraction=1,
+    orders_per_minute=1_000_000,
+    open_orders=1_000_000,
+)
+FEES = PerShareCommission(per_share=Decimal(str(workload.FEE)), minimum=Decimal(0))
+
+
+def played(
+    strategy: Strategy | type[Strategy],
+    bars: Mapping[str, BarColumns],
+    days: Sequence[TradingSession],
+    **more: Any,
+) -> RunRecord:
+    """Play bars to one strategy, without limits unless `more` says otherwise."""
+    made = strategy if isinstance(strategy, Strategy) else strategy("Tested", batch_id=BATCH)
+    assert asyncio.run(made.create()) is not False
+    terms: dict[str, Any] = {"limits": UNBOUND, "timings": Timings(order_lifetime_seconds=1e7), "cash": Decimal(10**7)}
+    slot = SlotPlan(1, "Tested", 0, 1, day_trade=made.type is StrategyType.DAY_TRADE)
+    return Backtest(
+        BacktestTerms(batch_id=BATCH, slots=(slot,), sessions=tuple(days), **(terms | more)), [made], bars
+    ).run()
+
+
+def trades(record: RunRecord) -> list[TradeRow]:
+    return [row for row in record.rows if isinstance(row, TradeRow)]
+
+
+def result(record: RunRecord, bars: Mapping[str, BarColumns]) -> tuple[int, int, int, float]:
+    """Fills, round trips, open positions and profit, counted from the rows alone."""
+    held: Counter[str] = Counter()
+    cash = Decimal(0)
+    for trade in trades(record):
+        signed = trade.quantity if trade.operation == "buy" else -trade.quantity
+        held[trade.symbol] += int(signed)
+        cash -= signed * trade.price + trade.fee
+    marked = sum(shares * float(bars[symbol].close[-1]) for symbol, shares in held.items())
+    sold = sum(trade.operation == "sell" for trade in trades(record))
+    return len(trades(record)), sold, sum(1 for shares in held.values() if shares), float(cash) + marked
+
+
+def known_result(bars: Mapping[str, BarColumns]) -> tuple[int, int, int, float]:
+    """What the crossing strategy comes to, worked out on whole columns without any engine."""
+    fills = sold = still_open = 0
+    profit = 0.0
+    for column in bars.values():
+        windows = np.lib.stride_tricks.sliding_window_view(column.close, workload.SLOW)
+        above = windows[:, -workload.FAST :].mean(axis=1) > windows.mean(axis=1)
+        at = np.flatnonzero(above[1:] != above[:-1]) + workload.SLOW
+        at = at[at + 1 < len(column.close)]
+        side = np.where(above[at - workload.SLOW + 1], 1, -1)
+        at, side = (at[1:], side[1:]) if len(side) and side[0] < 0 else (at, side)
+        shares = workload.SHARES * int(side.sum())
+        profit -= float((side * column.open[at + 1]).sum()) * workload.SHARES + workload.FEE * workload.SHARES * len(at)
+        profit += shares * float(column.close[-1])
+        fills, sold, still_open = fills + len(at), sold + int((side < 0).sum()), still_open + bool(shares)
+    return fills, sold, still_open, profit
+
+
+def test_the_common_workload_comes_to_its_known_result_to_the_cent() -> None:
+    symbols, days = workload.SIZES["a"]
+    on = workload.whole_sessions(days)
+    bars = workload.bars(symbols, on)
+    record = played(workload.CrossingOnBar, bars, on, rules=Rules(fees=FEES))
+    assert result(record, bars) == workload.EXPECTED["a"] == known_result(bars)
+    assert record.equity[-1] - 10**7 == workload.EXPECTED["a"][3]
+    assert record.bars == days * 390
+
+
+@pytest.mark.parametrize("kind", [workload.CrossingOnBar, workload.CrossingRun])
+def test_many_symbols_come_to_the_result_worked_out_without_an_engine(kind: type[Strategy]) -> None:
+    on = workload.whole_sessions(4)
+    bars = workload.bars(7, on)
+    record = played(kind, bars, on, rules=Rules(fees=FEES))
+    assert result(record, bars) == known_result(bars)
+
+
+def test_the_same_run_twice_gives_the_same_rows() -> None:
+    on = workload.whole_sessions(2)
+    bars = workload.bars(3, on)
+    first, second = (played(workload.CrossingOnBar, bars, on) for _ in range(2))
+    assert first.rows == second.rows
+    assert first.signals == second.signals
+
+
+DAYS = sessions(date(2024, 7, 2), date(2024, 7, 5))  # with the half day of July 3rd
+
+
+def flat(days: Sequence[TradingSession], symbol: str = "AAPL", price: float = 100.0) -> BarColumns:
+    """A symbol that opens each minute at `price` plus the minute's number in cents, and closes half a cent higher."""
+    opened = np.concatenate([np.arange(d.opens_at, d.closes_at, MINUTE, dtype=np.int64) for d in days])
+    opening = price + np.arange(len(opened)) / 100
+    close = opening + 0.005
+    rest = np.full(len(opened), 1e6), close, np.zeros(len(opened))
+    return BarColumns(symbol, opened, opened + MINUTE, opening, close, opening, close, *rest)
+
+
+class Noted(Strategy):
+    """Notes what it is told."""
+
+    strategy_type = StrategyType.SWING
+
+    async def create(self) -> bool:
+        self.told: list[tuple[int, int, float]] = []
+        self.fills: list[tuple[int, float]] = []
+        return await super().create()
+
+    def on_bar(self, ctx: Any, bar: Any) -> None:
+        self.told.append((bar.closed_at, len(ctx.bars), float(ctx.bars.close[-1])))
+
+    def on_fill(self, ctx: Any, fill: Any) -> None:
+        self.fills.append((fill.at, float(fill.price)))
+
+
+def test_every_bar_is_told_once_when_it_has_closed_and_no_later_one_can_be_seen() -> None:
+    bars = flat(DAYS)
+    strategy = Noted("Tested", batch_id=BATCH)
+    played(strategy, {"AAPL": bars}, DAYS)
+    assert strategy.told == [
+        (at, n, close) for n, (at, close) in enumerate(zip(bars.closed_at, bars.close, strict=True), 1)
+    ]
+    assert DAYS[1].minutes == 210  # the half day is one
+
+
+def test_an_order_trades_at_the_next_open_and_over_the_night_at_the_next_days() -> None:
+    bars = flat(DAYS)
+    opens = dict(zip(bars.opened_at.tolist(), bars.open.tolist(), strict=True))
+
+    class Buys(Noted):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            if bar.closed_at in (DAYS[0].opens_at + 5 * MINUTE, DAYS[0].closes_at, DAYS[1].closes_at):
+                ctx.buy(10, time_in_force="gtc")
+
+    strategy = Buys("Tested", batch_id=BATCH)
+    played(strategy, {"AAPL": bars}, DAYS)
+    expected = [DAYS[0].opens_at + 5 * MINUTE, DAYS[1].opens_at, DAYS[2].opens_at]
+    assert strategy.fills == [(at, opens[at]) for at in expected]
+
+
+def test_what_must_not_stay_overnight_is_closed_a_quarter_of_an_hour_before_each_close() -> None:
+    bars = flat(DAYS)
+
+    class Buys(Noted):
+        strategy_type = StrategyType.DAY_TRADE
+
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            if bar.opened_at in [day.opens_at for day in DAYS]:
+                ctx.buy(10)
+
+    record = played(Buys, {"AAPL": bars}, DAYS)
+    sold = [row.at for row in trades(record) if row.operation == "sell"]
+    assert sold == [day.closes_at - 15 * MINUTE for day in DAYS]
+
+
+def test_a_days_loss_stops_entries_of_that_day_only() -> None:
+    falling = flat(DAYS)
+    step = np.where(falling.opened_at < DAYS[0].opens_at + 30 * MINUTE, 0.0, -20.0)
+    opening, close = falling.open + step, falling.close + step
+    spans, rest = (falling.opened_at, falling.closed_at), (falling.volume, close, falling.count)
+    bars = BarColumns("AAPL", *spans, opening, close, opening, close, *rest)
+
+    class Buys(Noted):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            minute = (bar.closed_at - max(d.opens_at for d in DAYS if d.opens_at < bar.closed_at)) // MINUTE
+            if minute in (5, 90):
+                ctx.buy(150 if minute == 5 else 1)
+
+    record = played(
+        Buys,
+        {"AAPL": bars},
+        DAYS,
+        cash=Decimal(50_000),
+        limits=Limits(order_equity_fraction=1, position_equity_fraction=1, order_dollars=1e9),
+    )
+    by_day: dict[date, list[int]] = defaultdict(list)
+    for row in trades(record):
+        by_day[next(d.day for d in reversed(DAYS) if d.opens_at <= row.at)].append(int(row.quantity))
+    assert record.refusals["entries_stopped"] == 1
+    assert by_day[DAYS[0].day] == [150, 150]  # 3,000 $ lost of 50,000: stopped, then flattened
+    assert by_day[DAYS[1].day] == [150, 1]
