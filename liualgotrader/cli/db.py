@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer, cluster_of, prepare
-from liualgotrader.postgres.server_users import locked_users
+from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer, cluster_of, locked_users, prepare
 from liualgotrader.store.store_factory import open_store
 
 SIZES = """

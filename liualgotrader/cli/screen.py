@@ -104,12 +104,8 @@ class PlainScreen:
         print(f"\n{title}")
         widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
         for row in (header, *rows):
-            print(
-                "  ".join(
-                    cell.ljust(w) if i == 0 else cell.rjust(w)
-                    for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-                )
-            )
+            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+            print("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
         print(flush=True)
 
     def close(self) -> None:
@@ -120,11 +116,9 @@ class TerminalScreen:
     """A table that is drawn again twice a second, with lines that stay above it."""
 
     def __init__(self, console: Console | None = None) -> None:
-        if console is None:
-            from rich.console import Console as RichConsole
+        from rich.console import Console as RichConsole
 
-            console = RichConsole(highlight=False)
-        self._console = console
+        self._console = console or RichConsole(highlight=False)
         self._live: Live | None = None
 
     def line(self, text: str) -> None:

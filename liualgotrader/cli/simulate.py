@@ -64,8 +64,7 @@ async def _serve(spec: MarketSpec) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    ended = asyncio.ensure_future(running.loop.ended.wait())
-    stopped = asyncio.ensure_future(stopping.wait())
+    ended, stopped = (asyncio.ensure_future(event.wait()) for event in (running.loop.ended, stopping))
     try:
         await asyncio.wait([running.task, ended, stopped], return_when=asyncio.FIRST_COMPLETED)
         if ended.done():

@@ -20,7 +20,6 @@ import psutil
 from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.postgres.installation import Programs, ServerAccount, let_through, run_program, sentence_of
-from liualgotrader.postgres.server_users import birth_of
 
 SUPERUSER = "postgres"
 _PORT = 5432  # only names the socket file; no TCP port is opened
@@ -31,6 +30,7 @@ _STOP_SECONDS = 30
 _ORPHAN_SECONDS = 5
 _LOG_BYTES = 10_000_000
 _LOOK_AGAIN_SECONDS = 0.01
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 LIST_DATABASES = """
     SELECT datname FROM pg_database
@@ -240,3 +240,26 @@ def _wait_for_end(pids: Sequence[int], seconds: float) -> None:
     until = machine_now() + int(seconds * SECOND)
     while any(birth_of(pid) is not None for pid in pids) and machine_now() < until:
         block(_LOOK_AGAIN_SECONDS)
+
+
+def birth_of(pid: int) -> str | None:
+    """Return a text that no other process of this machine ever has, None if the process is dead or a zombie."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        with suppress(OSError):
+            # Its start in clock ticks since boot, which setting the clock does not change: proc_pid_stat(5), field 22;
+            # the second field may itself contain spaces and brackets.
+            ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+            return f"{boot()}:{ticks}"
+        return f"{process.create_time():.0f}"
+    except psutil.NoSuchProcess:
+        return None
+
+
+def boot() -> str:
+    """Return a text that is another one after the machine was started again."""
+    with suppress(OSError):
+        return _BOOT_ID.read_text().strip()
+    return f"{psutil.boot_time():.0f}"

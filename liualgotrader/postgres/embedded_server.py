@@ -9,22 +9,30 @@ that still runs.
 from __future__ import annotations
 
 import atexit
+import errno
+import fcntl
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
+from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.common.files import replace_file
 from liualgotrader.postgres.backup import backup, make_current, restore
-from liualgotrader.postgres.cluster import SUPERUSER, Cluster
+from liualgotrader.postgres.cluster import SUPERUSER, Cluster, birth_of, boot
 from liualgotrader.postgres.installation import installed_programs, let_through, programs_for, server_account
-from liualgotrader.postgres.server_users import locked_users
 
 __all__ = ["DEFAULT_DATABASE", "EmbeddedServer"]
 
 DEFAULT_DATABASE = "liualgotrader"
 _RECOVERY_SECONDS = 5
+_LOCK_SECONDS = 90
+_LOOK_AGAIN_SECONDS = 0.02
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -182,3 +190,93 @@ def cluster_of(home: Path) -> Cluster:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} cannot be the name of a database: use lower-case letters, digits and underscores.")
+
+
+# --- who uses it now: a list with a lock, in `run/` of the data folder -----------------------------------
+
+
+class User(msgspec.Struct, frozen=True):
+    """A program that needs the server; `token` tells several uses by one program apart."""
+
+    pid: int
+    birth: str  # tells a process from a later one with the same pid
+    token: str
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """The users, and whether `liu db start` asked the server to stay when the last one leaves."""
+
+    users: tuple[User, ...] = ()
+    kept_since_boot: str = ""
+
+
+class UsersFile:
+    """The list on disk; see `locked_users`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, token: str) -> None:
+        """Enter this process under `token`; the dead are struck out."""
+        usage = self.read()
+        me = User(os.getpid(), birth_of(os.getpid()) or "", token)
+        self._write(msgspec.structs.replace(usage, users=(*usage.users, me)))
+
+    def remove(self, token: str) -> Usage:
+        """Strike out `token` and the dead; return who is left."""
+        usage = self.read()
+        left = msgspec.structs.replace(usage, users=tuple(u for u in usage.users if u.token != token))
+        self._write(left)
+        return left
+
+    def keep(self, wanted: bool) -> None:
+        """Set whether the server outlives its last user, until the machine boots again."""
+        self._write(msgspec.structs.replace(self.read(), kept_since_boot=boot() if wanted else ""))
+
+    def read(self) -> Usage:
+        """Return the living users."""
+        try:
+            usage = msgspec.json.decode(self._path.read_bytes(), type=Usage)
+        except (FileNotFoundError, msgspec.MsgspecError):  # absent, or cut by a crash
+            return Usage()
+        alive = tuple(user for user in usage.users if birth_of(user.pid) == user.birth)
+        kept = usage.kept_since_boot if usage.kept_since_boot == boot() else ""
+        return Usage(alive, kept)
+
+    def _write(self, usage: Usage) -> None:
+        try:
+            replace_file(self._path, msgspec.json.encode(usage))
+        except OSError as e:
+            raise OutsideError(f"{self._path} cannot be written: {e.strerror}.") from e
+
+
+@contextmanager
+def locked_users(home: Path) -> Iterator[UsersFile]:
+    """Lend the list with its lock held, under which the server is started, stopped and counted.
+
+    The system lets go of the lock if this process dies.
+
+    Raises:
+        OutsideError: if another program holds it for a minute and a half.
+        ConfigError: if the file cannot be written.
+    """
+    path = home / "run" / "postgres.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        raise ConfigError(f"The data folder cannot be written ({path}: {e.strerror}); set LIU_HOME to another.") from e
+    try:
+        until = machine_now() + _LOCK_SECONDS * SECOND
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as e:
+                if e.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR):
+                    raise OutsideError(f"The lock {path} cannot be taken: {e.strerror}.") from e
+            if machine_now() > until:
+                raise OutsideError(f"Another program has held {path} for {_LOCK_SECONDS} s; end it and start again.")
+            block(_LOOK_AGAIN_SECONDS)
+        yield UsersFile(home / "run" / "postgres.users.json")
+    finally:
+        os.close(handle)

@@ -90,7 +90,6 @@ class Scanner(ABC):
     @abstractmethod
     async def run(self, back_time: datetime | None = None) -> list[str]:
         """Return the symbols to trade, the most wanted first; `back_time` None means now."""
-        ...
 
     @classmethod
     def get_supported_scanners(cls) -> list[str]:

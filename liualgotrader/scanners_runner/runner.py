@@ -87,6 +87,57 @@ class ScannerDependencies:
     warm_up: Callable[[], Awaitable[None]] | None = None
 
 
+class PickLink:
+    """Sends picks to the producer, however long that is down; where scanners are only tested a person reads them."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._unsent: list[bytes] = []
+        self._sent = asyncio.Event()
+        self._writer: Writer | None = None
+        if not child.plan.tradeplan.test_scanners:
+            self._writer = child.writer("picks")
+            self._writer.on_connected(self._send)
+            self._writer.on_room(self._send)
+            self._writer.attach(asyncio.get_running_loop())
+
+    async def send(self, name: str, scanner: Scanner, symbols: Sequence[str]) -> None:
+        """Send what a scanner picked and return once the producer's link has taken all of it."""
+        if not symbols:
+            return
+        if self._writer is None:
+            self._child.notice("INFO", f"scanner {name} picks {len(symbols)}: {', '.join(symbols)}")
+            return
+        at = self._child.clock.now()
+        picks = [Pick(symbol, at, name, scanner.target_strategy_name or "") for symbol in symbols]
+        self._unsent += frames(picks, encode_picks)
+        self._send()
+        while self._unsent:
+            self._sent.clear()
+            await self._sent.wait()
+
+    def close(self) -> None:
+        """Let go of the link; what was not sent is lost."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _send(self) -> None:
+        while self._unsent and self._writer is not None and self._writer.send(self._unsent[0]):
+            del self._unsent[0]
+        if not self._unsent:
+            self._sent.set()
+
+
+async def others_are_up(child: Child, warming: asyncio.Future[None]) -> None:
+    """Wait until a pick can reach its strategy at once: everything is loaded, and the other processes are up."""
+    page, until = child.page, child.clock.machine() + round(_OTHERS_SECONDS * SECOND)
+    others = [page.process(name) for name in page.processes if name != child.name]
+    while not child.stopping.is_set() and child.clock.machine() < until:
+        if warming.done() and all(page.get(row, Cell.LIFE) != Life.DOWN for row in others):
+            break
+        await child.clock.sleep(_LOOK_SECONDS)
+
+
 class ScannersRunner:
     """One scanners' process, from the open to the supervisor's stop."""
 
@@ -98,9 +149,6 @@ class ScannersRunner:
         self._settings = InterpreterState(())  # of the interpreter, which scanners share
         self._notified: set[tuple[str, str]] = set()  # scanner and cause, each once
         self._turns = PickTurns(len(self._tradeplan.scanners))
-        self._link: Writer | None = None
-        self._unsent: list[bytes] = []
-        self._sent = asyncio.Event()
         self._tradable: Collection[str] = ()  # empty: not known
         self._counts = {"runs": 0, "failures": 0, "picks": 0, "scanners_running": 0}
 
@@ -113,18 +161,14 @@ class ScannersRunner:
         child = self._child
         warming = asyncio.ensure_future(self._warm_up())
         tasks: list[asyncio.Future[Any]] = [warming]
+        link = PickLink(child)
         try:
             scanners = self._make_all()
-            if not self._tradeplan.test_scanners:
-                self._link = child.writer("picks")
-                self._link.on_connected(self._send)
-                self._link.on_room(self._send)
-                self._link.attach(asyncio.get_running_loop())
             child.report(lambda: dict(self._counts))
             start = child.clock.now() if self._plan.hours.bypass else max(self._plan.hours.opens_at, child.clock.now())
             if not child.page.is_held:  # else the market stands until all of it is done
-                await self._until_strategies_are_up(warming)
-            following = [asyncio.ensure_future(self._follow(i, s, start)) for i, s in scanners.items()]
+                await others_are_up(child, warming)
+            following = [asyncio.ensure_future(self._follow(i, s, start, link)) for i, s in scanners.items()]
             tasks += following
             await child.clock.sleep(0)  # so that each has stated when it is due before the market goes on
             child.ready()
@@ -140,8 +184,7 @@ class ScannersRunner:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._dependencies.data.close()
-            if self._link is not None:
-                self._link.close()
+            link.close()
 
     async def _warm_up(self) -> None:
         """Prepare the first run; that one reports what goes wrong here."""
@@ -149,16 +192,6 @@ class ScannersRunner:
             with suppress(ImportError, LiuError, RuntimeError):  # the last: closed meanwhile
                 await self._dependencies.warm_up()
                 await self._know_assets()
-
-    async def _until_strategies_are_up(self, warming: asyncio.Future[None]) -> None:
-        """Wait until a pick can reach its strategy at once: everything is loaded, and the other processes are up."""
-        child, page = self._child, self._child.page
-        until = child.clock.machine() + round(_OTHERS_SECONDS * SECOND)
-        others = [page.process(name) for name in page.processes if name != child.name]
-        while not child.stopping.is_set() and child.clock.machine() < until:
-            if warming.done() and all(page.get(row, Cell.LIFE) != Life.DOWN for row in others):
-                break
-            await child.clock.sleep(_LOOK_SECONDS)
 
     # --- scanners ----------------------------------------------------------------------------------
 
@@ -182,7 +215,7 @@ class ScannersRunner:
         self._settings = InterpreterState(WATCHED)
         return made
 
-    async def _follow(self, index: int, scanner: Scanner, due: int) -> None:
+    async def _follow(self, index: int, scanner: Scanner, due: int, link: PickLink) -> None:
         """Run one scanner each time it is due; an error ends that run, several in a row end the scanner."""
         clock, hours = self._child.clock, self._plan.hours
         name = list(self._tradeplan.scanners)[index]
@@ -201,7 +234,8 @@ class ScannersRunner:
                 # While the market stands for us an earlier scanner may take as long as any run.
                 patience = self._dependencies.run_seconds if self._child.page.is_held else PATIENCE_SECONDS
                 await self._turns.wait(index, patience)
-                await self._send_picks(name, scanner, picked)
+                self._counts["picks"] += len(picked)
+                await link.send(name, scanner, picked)
                 due = next_due(max(due, clock.now()), hours.opens_at, period) if period else NEVER
                 if failures >= FAILURES_IN_A_ROW:
                     reason = f"failed {failures} times in a row"
@@ -267,30 +301,6 @@ class ScannersRunner:
         if (name, cause or text) not in self._notified:
             self._notified.add((name, cause or text))
             self._child.notice("WARNING", f"scanner {name} {text}")
-
-    # --- picks -------------------------------------------------------------------------------------
-
-    async def _send_picks(self, name: str, scanner: Scanner, symbols: Sequence[str]) -> None:
-        """Send picks and return once the producer's link has taken them, however long the producer is down."""
-        if not symbols:
-            return
-        self._counts["picks"] += len(symbols)
-        if self._link is None:  # scanners are only tested
-            self._child.notice("INFO", f"scanner {name} picks {len(symbols)}: {', '.join(symbols)}")
-            return
-        at = self._child.clock.now()
-        picks = [Pick(symbol, at, name, scanner.target_strategy_name or "") for symbol in symbols]
-        self._unsent += frames(picks, encode_picks)
-        self._send()
-        while self._unsent:
-            self._sent.clear()
-            await self._sent.wait()
-
-    def _send(self) -> None:
-        while self._unsent and self._link is not None and self._link.send(self._unsent[0]):
-            del self._unsent[0]
-        if not self._unsent:
-            self._sent.set()
 
 
 def _problem(outcome: ScannerOutcome | None, scanner: Scanner, seconds: float) -> tuple[str, str]:

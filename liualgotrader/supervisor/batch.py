@@ -69,7 +69,8 @@ MARKET_BEFORE = msgspec.structs.asdict(Simulation()) | {"account": None}
 class BatchLock:
     """Held while a supervisor serves a batch; the kernel releases it when the process dies."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, home: Path, batch_id: str) -> None:
+        path = home / "run" / f"{batch_id.replace('-', '')[:12]}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = path.open("ab")
         os.set_inheritable(self._file.fileno(), False)
@@ -90,11 +91,6 @@ class BatchLock:
             with suppress(FileNotFoundError):
                 Path(self._file.name).unlink()
         self._file.close()
-
-
-def lock_of(home: Path, batch_id: str) -> BatchLock:
-    """Return the lock of a batch."""
-    return BatchLock(home / "run" / f"{batch_id.replace('-', '')[:12]}.lock")
 
 
 class BatchTerms(msgspec.Struct, frozen=True):
@@ -132,7 +128,7 @@ class BatchFinder:
         unfinished = await self._store.unfinished_batches(wanted.environment)
         if not self._account_is_new:  # a simulated day that was cut off can be played on at any time
             for earlier in (b for b in reversed(unfinished) if b.session_date < wanted.day):
-                lock = lock_of(self._home, earlier.batch_id)
+                lock = BatchLock(self._home, earlier.batch_id)
                 has_journal = folders(self._home, earlier.batch_id, earlier.session_date)[1].exists()
                 if has_journal and lock.acquire():  # else its rows are elsewhere, or another process serves it
                     await self._finish(earlier, PendingEnd(now, "left unfinished; a later session found it"))
@@ -155,7 +151,7 @@ class BatchFinder:
 
     async def _take_up(self, found: BatchRow, wanted: BatchTerms, now: int, *, fresh: bool) -> Batch | None:
         simulated = wanted.environment == "SIMULATED"
-        lock = lock_of(self._home, found.batch_id)
+        lock = BatchLock(self._home, found.batch_id)
         if not lock.acquire():
             lock.release()
             if self._account_is_new:  # a market of its own: it does not concern us
@@ -189,7 +185,8 @@ class BatchFinder:
             self.notes.append(f"{error} What batch {batch_id} had not stored yet is in no table.")
         names = msgspec.convert(found.layout, Layout).strategies()
         results = Results(self._store, found.environment, batch_id, names, alone=self._account_is_new)
-        result = await consolidate.trades(batch_id, self._store, await results.opening(await results.trades()))
+        _, opening = await results.executions()
+        result = await consolidate.trades(batch_id, self._store, opening)
         end = kept_end(journal_dir) or cut_off
         await self.end(batch_id, end.at, end.reason, end.runs)
         end_file(journal_dir).forget()
@@ -203,7 +200,7 @@ class BatchFinder:
     async def _make(self, wanted: BatchTerms, now: int) -> Batch:
         enough_room(self._home)
         batch_id = str(uuid.uuid4())
-        self._lock = lock_of(self._home, batch_id)
+        self._lock = BatchLock(self._home, batch_id)
         self._lock.acquire()
         layout = lay_out(wanted.strategies, wanted.consumers)
         await self._store.begin_batch(

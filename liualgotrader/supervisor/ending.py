@@ -126,18 +126,9 @@ def incomplete(ending: Ending, rows: int | None) -> Ending:
 
 
 def say_summary(
-    screen: Screen,
-    summary: SessionSummary,
-    standing: Sequence[FinalPosition],
-    *,
-    dropped: int = 0,
-    swing: Collection[str] = (),
-    quarantined: Mapping[str, str] | None = None,
+    screen: Screen, summary: SessionSummary, standing: Sequence[FinalPosition], *, dropped: int = 0
 ) -> None:
-    """Show what the session came to and what is open after it.
-
-    `swing` are the strategies whose positions may stay open, `quarantined` symbols with what is wrong in them.
-    """
+    """Show what the session came to; `dropped` market events did not reach a strategy."""
     header = ("strategy", "trades", "win rate", "realized $", "open $", "P&L $", "fees $", "R", "open", "ended")
     held = [position for position in standing if position.in_account]
     rows = [_row(f, [p for p in held if p.strategy == f.strategy]) for f in summary.strategies]
@@ -150,9 +141,35 @@ def say_summary(
                 screen.warn(f"{figures.strategy} was stopped: {reason}")
     if dropped:
         screen.warn(f"{dropped} market events were dropped because a consumer lagged")
+
+
+def say_positions(
+    screen: Screen, standing: Sequence[FinalPosition], swing: Collection[str], quarantined: Mapping[str, str]
+) -> None:
+    """Show what is open after the session; positions of the strategies `swing` may be.
+
+    `quarantined` are symbols with what is wrong in them.
+    """
     for position in standing:
-        _say_open(screen, position, kept=position.strategy in swing)
-    for symbol, why in sorted((quarantined or {}).items()):
+        held = f"{position.strategy} {position.quantity:+f} {position.symbol}"
+        if position.recorded is not None:
+            has = f"{position.quantity:+f}" if position.in_account else "none"
+            screen.warn(
+                f"the database has {position.recorded:+f} {position.symbol} of {position.strategy}, the order gateway"
+                f" {has}: look at the account"
+            )
+        elif not position.in_account:
+            screen.warn(f"not in the account: {held}, which earlier sessions left open; nothing was done with it")
+        if not position.in_account:
+            continue
+        kept, gain = position.strategy in swing, position.gain
+        stop = f"stop {position.stop}" if position.stop is not None else "without protection"
+        target = f", target {position.target}" if position.target is not None else ""
+        last = "last price unknown" if gain is None else f"last {position.last}, P&L {gain:+,.2f} $"
+        show = screen.line if kept and position.stop is not None else screen.warn
+        kind = "kept overnight" if kept else "DAY_TRADE, still open"
+        show(f"open position: {held} at {position.entry:.4f}, {last}, {stop}{target}, {kind}")
+    for symbol, why in sorted(quarantined.items()):
         screen.warn(f"{symbol} is quarantined: {why}. {_WHAT_TO_DO}")
 
 
@@ -212,27 +229,3 @@ def _row(figures: StrategyFigures, held: Sequence[FinalPosition]) -> tuple[str, 
 def _short(reason: str) -> str:
     """Return what fits into a table; the whole reason stands below it and in `algo_run`."""
     return reason if len(reason) <= _REASON_WIDTH else reason[: _REASON_WIDTH - 1] + "…"
-
-
-def _say_open(screen: Screen, position: FinalPosition, *, kept: bool) -> None:
-    held = f"{position.strategy} {position.quantity:+f} {position.symbol}"
-    if position.recorded is not None:
-        has = f"{position.quantity:+f}" if position.in_account else "none"
-        screen.warn(
-            f"the database has {position.recorded:+f} {position.symbol} of {position.strategy}, the order gateway {has}:"
-            " look at the account"
-        )
-    elif not position.in_account:
-        screen.warn(f"not in the account: {held}, which earlier sessions left open; nothing was done with it")
-    if not position.in_account:
-        return
-    kind = "kept overnight" if kept else "DAY_TRADE, still open"
-    stop = f"stop {position.stop}" if position.stop is not None else "without protection"
-    target = f", target {position.target}" if position.target is not None else ""
-    gain = position.gain
-    last = "last price unknown" if gain is None else f"last {position.last}, P&L {gain:+,.2f} $"
-    text = f"open position: {held} at {position.entry:.4f}, {last}, {stop}{target}, {kind}"
-    if kept and position.stop is not None:
-        screen.line(text)
-    else:
-        screen.warn(text)

@@ -181,7 +181,10 @@ class Preparation:
         """Return what the plan's classes say, and, where a batch goes on all the same, why nothing new may come of them."""
         try:
             found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
-            can_run(found)
+            broken = [s.broken for s in found.strategies]
+            if broken and all(broken):
+                others = f"; {len(broken) - 1} more cannot be made either" if broken[1:] else ""
+                raise ConfigError(f"{broken[0]}{others}")
         except ConfigError as error:
             if not earlier.today:
                 raise
@@ -400,18 +403,6 @@ def last_market_time(run_dir: Path) -> int:
     anchor = page.anchor()
     page.close()
     return anchor.market0 if anchor else 0
-
-
-def can_run(found: PlanFacts) -> None:
-    """Check that a strategy of the plan can run.
-
-    Raises:
-        ConfigError: if none can be made; the sentence is that of the first.
-    """
-    broken = [s.broken for s in found.strategies]
-    if broken and all(broken):
-        others = f"; {len(broken) - 1} more cannot be made either" if broken[1:] else ""
-        raise ConfigError(f"{broken[0]}{others}")
 
 
 def check_consumers(count: int) -> None:

@@ -29,6 +29,7 @@ from liualgotrader.supervisor.ending import (
     needing_a_person,
     no_strategy_runs,
     say_data,
+    say_positions,
     say_refusals,
     say_scanners_off,
     say_summary,
@@ -321,8 +322,7 @@ class RunningSession:
                 return
             self._looks_left -= 1
         with suppress(LiuError):
-            trades = await self._results.trades()
-            self._figures.count(trades, await self._results.opening(trades))
+            self._figures.count(*await self._results.executions())
 
     def _do_aside(self, act: Awaitable[None]) -> None:
         """Do something with the record aside; what it writes is written again at the end of the session if it fails."""
@@ -381,7 +381,7 @@ class RunningSession:
     async def _analyse(self, ending: Ending) -> Ending:
         """Analyse the batch, write its end, say what it came to, and return the ending, worse if something was found."""
         prepared, plan, figures = self._prepared, self.stack.plan, self._figures
-        opening = await self._results.opening(await self._results.trades())
+        _, opening = await self._results.executions()
         result = await consolidate.trades(plan.batch_id, prepared.record.store, opening)
         view = figures.view()
         standing = await self._results.standing(figures.held())
@@ -415,8 +415,8 @@ class RunningSession:
             for name in self._strategies
         }
         summary = summarize(self._strategies, result.trips, ended)
-        swing, dropped = prepared.strategies(day_trade=False), view.dropped()
-        say_summary(screen, summary, standing, dropped=dropped, swing=swing, quarantined=quarantined)
+        say_summary(screen, summary, standing, dropped=view.dropped())
+        say_positions(screen, standing, prepared.strategies(day_trade=False), quarantined)
         if view.facts is not None:
             screen.line(f"since the previous close: {today_text(view.facts)}")
         say_scanners_off(screen, off)

@@ -202,21 +202,14 @@ class Results:
         self._alone = alone
         self._before: Mapping[str, Mapping[str, CarriedPosition]] | None = None
 
-    async def trades(self) -> Sequence[FilledTrade]:
-        """Return the session's executions so far, by time.
+    async def executions(self) -> tuple[Sequence[FilledTrade], Mapping[Key, CarriedPosition]]:
+        """Return the session's executions so far, by time, and what each slot held of their symbols before.
 
         Raises:
             DatabaseUnavailable: if the server cannot be reached.
         """
-        return await self._store.trades(self._batch_id)
-
-    async def opening(self, trades: Sequence[FilledTrade]) -> Mapping[Key, CarriedPosition]:
-        """Return what earlier batches left open, by the slot that has traded the symbol since.
-
-        Raises:
-            DatabaseUnavailable: if the server cannot be reached.
-        """
-        return opening_of(trades, await self._held_before())
+        trades = await self._store.trades(self._batch_id)
+        return trades, opening_of(trades, await self._held_before())
 
     async def standing(self, held: Mapping[tuple[str, str], PositionLine] | None = None) -> list[FinalPosition]:
         """Return what the strategies hold, in their order, by symbol.

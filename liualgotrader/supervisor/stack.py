@@ -35,7 +35,6 @@ from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
 from liualgotrader.supervisor.managed_process import (
     CONTROL,
     ManagedProcess,
-    SilentProcess,
     StuckCall,
     back_off,
     death_text,
@@ -178,8 +177,25 @@ class Stack:
             if self.stopping or worker.pid != seen.pid:
                 continue
             found = finding(look(self._page, worker), seen, machine_now(), limit)
-            if found is not None:
-                await self._treat(worker, found)
+            if found is None:
+                continue
+            worker.dump()
+            await self._clock.sleep(_DUMP_SECONDS)
+            if worker.pid != seen.pid:
+                continue
+            if isinstance(found, StuckCall):
+                strategy = next((s.strategy for s in self.plan.slots if s.slot == found.slot), f"slot {found.slot}")
+                self._owner.notice(
+                    "WARNING",
+                    f"strategy {strategy} did not answer for {found.seconds:.1f} s when called for"
+                    f" {found.symbol or 'all'}; its stack trace is in {worker.output}",
+                )
+                self.stop_slot(found.slot, NO_ANSWER)
+                worker.excused = True  # it runs without that strategy from now on
+            else:
+                silence = f"{worker.name} was silent for {found.seconds:.0f} s and is started again"
+                self._owner.notice("WARNING", silence)
+            worker.kill()
 
     def stop_slot(self, slot: int, reason: str, *, told_by: str = "") -> None:
         """See that a slot is never called again: in the plan, at the gateway and its consumer, and in the record."""
@@ -223,25 +239,6 @@ class Stack:
             await worker.ended.wait()
             return False
         return worker.exit_code == 0
-
-    async def _treat(self, worker: ManagedProcess, found: StuckCall | SilentProcess) -> None:
-        pid = worker.pid
-        worker.dump()
-        await self._clock.sleep(_DUMP_SECONDS)
-        if worker.pid != pid:
-            return
-        if isinstance(found, StuckCall):
-            strategy = next((s.strategy for s in self.plan.slots if s.slot == found.slot), f"slot {found.slot}")
-            self._owner.notice(
-                "WARNING",
-                f"strategy {strategy} did not answer for {found.seconds:.1f} s when called for {found.symbol or 'all'};"
-                f" its stack trace is in {worker.output}",
-            )
-            self.stop_slot(found.slot, NO_ANSWER)
-            worker.excused = True  # it runs without that strategy from now on
-        else:
-            self._owner.notice("WARNING", f"{worker.name} was silent for {found.seconds:.0f} s and is started again")
-        worker.kill()
 
     def _hear(self, worker: ManagedProcess, message: Any) -> None:
         match message:

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.postgres.embedded_server import EmbeddedServer, cluster_of, prepare
+from liualgotrader.postgres.cluster import birth_of
+from liualgotrader.postgres.embedded_server import EmbeddedServer, cluster_of, locked_users, prepare
 from liualgotrader.postgres.installation import all_programs, programs_for, server_account
-from liualgotrader.postgres.server_users import birth_of, locked_users
 from tests.fakes.postgres import liu_db
 
 pytestmark = pytest.mark.integration

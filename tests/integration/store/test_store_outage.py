@@ -17,8 +17,8 @@ import pytest
 from liualgotrader.common.clock import WallClock, block
 from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, LiuError, OutsideError
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, OrderEventRow, OrderRow, Progress, Row, TradeRow
+from liualgotrader.postgres.cluster import birth_of
 from liualgotrader.postgres.embedded_server import EmbeddedServer
-from liualgotrader.postgres.server_users import birth_of
 from liualgotrader.store.postgres_store import PostgresStore
 from liualgotrader.store.store_factory import open_store
 

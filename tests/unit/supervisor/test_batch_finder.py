@@ -12,7 +12,7 @@ from liualgotrader.common.orders import BrokerPosition
 from liualgotrader.common.rows import AlgoRunRow, ForeignRow, OrderEventRow, OrderRow, TradeRow
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
 from liualgotrader.orders.desk_messages import Begin, BrokerSnapshot, Recovered
-from liualgotrader.supervisor.batch import Batch, BatchFinder, BatchTerms, PendingEnd, keep_end, kept_end, lock_of
+from liualgotrader.supervisor.batch import Batch, BatchFinder, BatchLock, BatchTerms, PendingEnd, keep_end, kept_end
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from tests.fakes.broker import desk_terms
 from tests.fakes.store import MemoryStore
@@ -102,12 +102,12 @@ async def test_a_batch_that_somebody_serves_or_whose_journal_lies_elsewhere_is_l
     for home in (here, there):
         home.mkdir()
     first = await first_batch(store, here, PAPER)
-    lock = lock_of(here, first.batch_id)
+    lock = BatchLock(here, first.batch_id)
     assert lock.acquire()
     for home in (here, there):
         await next_batch(store, home, wanted=structs.replace(PAPER, day="2024-06-04"))
     assert first.batch_id not in store._data.ends
-    another = lock_of(here, first.batch_id)
+    another = BatchLock(here, first.batch_id)
     assert not another.acquire(), "its file was removed under the one that holds it"
     another.release()
     lock.release()

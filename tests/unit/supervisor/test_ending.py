@@ -26,6 +26,7 @@ from liualgotrader.supervisor.ending import (
     needing_a_person,
     no_strategy_runs,
     say_data,
+    say_positions,
     say_refusals,
     say_scanners_off,
     say_summary,
@@ -138,7 +139,7 @@ async def test_a_position_that_only_the_record_or_only_the_gateway_has_is_no_ope
         "the database and the order gateway differ in BAC, F: see the warnings of the summary",
     )
     screen = RecordingScreen()
-    say_summary(screen, summarize(["Swing"], round_trips([])), found, swing=["Swing"])
+    say_positions(screen, found, ["Swing"], {})
     assert screen.warnings[:3] == [
         "the database has +2 BAC of Swing, the order gateway none: look at the account",
         "the database has +0 F of Swing, the order gateway -3: look at the account",
@@ -154,10 +155,10 @@ async def test_shares_of_earlier_batches_belong_to_the_slot_that_trades_them_now
     today = await days.run("today")
     await days.trade(today, "sell", 10, 101)
     known = results(days, "today")
-    ((key, held),) = (await known.opening(await known.trades())).items()
+    ((key, held),) = (await known.executions())[1].items()
     assert (key, held.quantity, held.average_price) == ((today, "IBM"), 10, 100)
     alone = results(days, "today", skip_existing=True)
-    assert await alone.opening(await alone.trades()) == {}
+    assert (await alone.executions())[1] == {}
 
 
 def fill(
@@ -176,7 +177,8 @@ def test_the_summary_shows_strategies_a_total_and_every_open_position() -> None:
     summary = summarize(["Swing", "Day"], round_trips([fill("buy", 2, 50, 2, symbol="BAC", strategy="Day")]))
     why = {"MSFT": "the broker holds 5 shares more than our books say"}
     priced = msgspec.structs.replace(IBM, last=d("101.25"), target=d(110)), msgspec.structs.replace(BAC, last=d("49"))
-    say_summary(screen, summary, [*priced, GONE], dropped=3, swing={"Swing"}, quarantined=why)
+    say_summary(screen, summary, [*priced, GONE], dropped=3)
+    say_positions(screen, [*priced, GONE], {"Swing"}, why)
     ((title, header, rows),) = screen.tables
     assert (title, header[0]) == ("Session summary", "strategy")
     assert [(r[0], r[header.index("open")]) for r in rows] == [("Swing", "1"), ("Day", "1"), ("total", "2")]
@@ -198,7 +200,9 @@ def test_the_summary_shows_strategies_a_total_and_every_open_position() -> None:
 def test_without_a_price_of_every_position_the_summary_states_no_gain_of_what_is_open() -> None:
     screen = RecordingScreen()
     summary = summarize(["Swing"], round_trips([]))
-    say_summary(screen, summary, [msgspec.structs.replace(IBM, last=d(101)), msgspec.structs.replace(IBM, symbol="GE")])
+    standing = [msgspec.structs.replace(IBM, last=d(101)), msgspec.structs.replace(IBM, symbol="GE")]
+    say_summary(screen, summary, standing)
+    say_positions(screen, standing, (), {})
     ((_, header, [row]),) = screen.tables
     assert [row[header.index(name)] for name in ("realized $", "open $", "P&L $")] == ["0.00", "-", "-"]
     assert "GE at 100.0000, last price unknown, stop 97.5" in screen.warnings[1]

@@ -29,7 +29,7 @@ from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator.market_server import rules_of
 from liualgotrader.supervisor import session_database
 from liualgotrader.supervisor.arming import session_limits
-from liualgotrader.supervisor.batch import BatchFinder, BatchTerms, lock_of, same_market
+from liualgotrader.supervisor.batch import BatchFinder, BatchLock, BatchTerms, same_market
 from liualgotrader.supervisor.managed_process import death_text
 from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSocket, ask, running_sessions
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
@@ -124,11 +124,11 @@ def test_every_simulated_batch_has_an_account_of_its_own() -> None:
 
 
 def test_a_batch_has_one_supervisor(tmp_path: Path) -> None:
-    first, second = lock_of(tmp_path, "0b5e7a4e-0000"), lock_of(tmp_path, "0b5e7a4e-0000")
+    first, second = BatchLock(tmp_path, "0b5e7a4e-0000"), BatchLock(tmp_path, "0b5e7a4e-0000")
     assert first.acquire()
     assert not second.acquire()
     first.release()
-    again = lock_of(tmp_path, "0b5e7a4e-0000")
+    again = BatchLock(tmp_path, "0b5e7a4e-0000")
     assert again.acquire()
     again.release()
     second.release()
