@@ -82,16 +82,5 @@ def consolidate(
         GainLossRow(symbol, run, percentage(gain, entered[run, symbol]), gain)
         for (run, symbol), gain in sorted(cash.items())
     ]
-    analysis = [
-        TradeAnalysisRow(
-            symbol=trip.symbol,
-            algo_run_id=trip.algo_run_id,
-            start_at=trip.started_at,
-            end_at=trip.ended_at,
-            gain_percentage=trip.gain_percentage,
-            gain_value=trip.gain,
-            r_units=trip.r_units,
-        )
-        for trip in trips.closed
-    ]
+    analysis = [msgspec.convert(trip, TradeAnalysisRow, from_attributes=True) for trip in trips.closed]
     return Consolidation(tuple(gains), tuple(analysis), trips, len(ordered))

@@ -273,8 +273,8 @@ class TradeAnalysisRow(msgspec.Struct, frozen=True):
 
     symbol: str
     algo_run_id: int
-    start_at: int
-    end_at: int
+    started_at: int
+    ended_at: int
     gain_percentage: Decimal
-    gain_value: Decimal
+    gain: Decimal
     r_units: Decimal | None

@@ -60,11 +60,11 @@ class AnalysisTables(Tables):
         results = {(g.symbol, g.algo_run_id): g for g in gains}  # the last one counts
         trips: dict[tuple[str, int, int], dict[str, object]] = {}
         for trip in trades:
-            start = trip.start_at // 1000
+            start = trip.started_at // 1000
             while (trip.symbol, trip.algo_run_id, start) in trips:  # two trips that began in the same microsecond
                 start += 1
-            times = utc_aware(start * 1000), utc_aware(max(trip.end_at, start * 1000))
-            values = trip.symbol, trip.algo_run_id, *times, trip.gain_percentage, trip.gain_value, trip.r_units
+            times = utc_aware(start * 1000), utc_aware(max(trip.ended_at, start * 1000))
+            values = trip.symbol, trip.algo_run_id, *times, trip.gain_percentage, trip.gain, trip.r_units
             trips[trip.symbol, trip.algo_run_id, start] = dict(zip(TRIP_COLUMNS, values, strict=True))
         runs = sorted({g.algo_run_id for g in gains} | {t.algo_run_id for t in trades})
         async with self._database.transaction() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -244,38 +245,19 @@ def _parts(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
 
 
 async def _write(connection: Connection, rows: Iterable[Row]) -> None:
-    # The last state of an order counts, and the first report of an execution.
-    orders: dict[str, OrderRow] = {}
-    events: list[OrderEventRow] = []
-    trades: dict[str, TradeRow] = {}
-    foreign: dict[tuple[str, str], ForeignRow] = {}
-    plans: list[PlanRow] = []
-    activities: list[ActivityRow] = []
+    of: defaultdict[type[Row], list[Any]] = defaultdict(list)
     for row in rows:
-        match row:
-            case OrderRow():
-                orders[row.client_order_id] = row
-            case OrderEventRow():
-                events.append(row)
-            case TradeRow():
-                trades.setdefault(row.execution_id, row)
-            case ForeignRow():
-                foreign[row.batch_id, row.symbol] = row
-            case PlanRow():
-                plans.append(row)
-            case ActivityRow():
-                activities.append(row)
-    for statement, values in (
-        (UPSERT_ORDERS, orders.values()),
-        (INSERT_ORDER_EVENTS, events),
-        (UPSERT_FOREIGN_POSITIONS, foreign.values()),
-        (INSERT_ACTIVITIES, activities),
-    ):
-        await insert_rows(connection, statement, values)
-    if trades:
-        await _book(connection, trades)
-    if plans:
-        await _save_plans(connection, plans)
+        of[type(row)].append(row)
+    orders = {row.client_order_id: row for row in of[OrderRow]}  # the last state counts
+    foreign = {(row.batch_id, row.symbol): row for row in of[ForeignRow]}
+    await insert_rows(connection, UPSERT_ORDERS, orders.values())
+    await insert_rows(connection, INSERT_ORDER_EVENTS, of[OrderEventRow])
+    await insert_rows(connection, UPSERT_FOREIGN_POSITIONS, foreign.values())
+    await insert_rows(connection, INSERT_ACTIVITIES, of[ActivityRow])
+    if of[TradeRow]:
+        await _book(connection, of[TradeRow])
+    if of[PlanRow]:
+        await _save_plans(connection, of[PlanRow])
 
 
 async def insert_rows(connection: Connection, statement: str, rows: Collection[msgspec.Struct]) -> None:
@@ -284,8 +266,11 @@ async def insert_rows(connection: Connection, statement: str, rows: Collection[m
         await connection.execute(statement, json_text([columns_of(row) for row in rows]))
 
 
-async def _book(connection: Connection, trades: Mapping[str, TradeRow]) -> None:
-    """Write executions, and move cash for those that were not there before."""
+async def _book(connection: Connection, reports: Sequence[TradeRow]) -> None:
+    """Write executions, and move cash for those that were not there before; the first report of each counts."""
+    trades: dict[str, TradeRow] = {}
+    for trade in reports:
+        trades.setdefault(trade.execution_id, trade)
     stored = await connection.fetch(INSERT_TRADES, json_text([trade_columns(trade) for trade in trades.values()]))
     fresh = (trades[row["execution_id"]] for row in stored)
     if cash := [cash_move(trade) for trade in fresh if trade.account_id is not None]:

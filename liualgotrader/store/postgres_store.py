@@ -10,13 +10,12 @@ from liualgotrader.store.analysis_tables import AnalysisTables
 from liualgotrader.store.finished_run import FinishedRunTables
 from liualgotrader.store.gateway_tables import GatewayTables
 from liualgotrader.store.order_tables import OrderTables
-from liualgotrader.store.position_tables import PositionTables
 from liualgotrader.store.session_tables import SessionTables
 
 _QUERY_SECONDS = 300.0
 
 
-class PostgresStore(GatewayTables, SessionTables, PositionTables, OrderTables, AnalysisTables, FinishedRunTables):
+class PostgresStore(GatewayTables, SessionTables, OrderTables, AnalysisTables, FinishedRunTables):
     """The port `Store`, kept by PostgreSQL. One store belongs to one event loop.
 
     Instants are cut to microseconds, which is what PostgreSQL keeps. After the server was away the next

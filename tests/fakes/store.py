@@ -35,7 +35,7 @@ from liualgotrader.common.rows import (
     TradeRow,
 )
 from liualgotrader.store.gateway_tables import rows_after
-from liualgotrader.store.position_tables import PositionStep, carried_positions, with_resting_stop
+from liualgotrader.store.order_tables import PositionStep, carried_positions, with_resting_stop
 
 T = TypeVar("T", bound=msgspec.Struct)
 _NOTHING = Progress()
@@ -389,7 +389,7 @@ class MemoryStore:
         self.database.gains.update({(g.symbol, g.algo_run_id): g for g in gains})
         taken: set[tuple[str, int, int]] = set()
         for trip in trades:
-            start = trip.start_at // 1000
+            start = trip.started_at // 1000
             while (trip.symbol, trip.algo_run_id, start) in taken:
                 start += 1
             taken.add((trip.symbol, trip.algo_run_id, start))

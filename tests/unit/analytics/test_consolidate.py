@@ -107,7 +107,7 @@ def test_a_day_worked_by_hand_comes_out(case: Any) -> None:
     (gain,) = result.gains
     assert (gain.symbol, gain.algo_run_id) == ("AAPL", 1)
     assert (gain.gain_value, gain.gain_percentage) == (D(value), D(percent))
-    found = [(a.start_at, a.end_at, a.gain_value, a.gain_percentage, a.r_units) for a in result.analysis]
+    found = [(a.started_at, a.ended_at, a.gain, a.gain_percentage, a.r_units) for a in result.analysis]
     assert found == [(s * MINUTE, e * MINUTE, D(v), D(p), None if r is None else D(r)) for s, e, v, p, r in trips]
 
 
@@ -155,7 +155,7 @@ def test_a_position_from_before_ends_as_a_round_trip_with_the_risk_taken_then() 
     result = consolidate([fill("sell", 100, 12, 1, fee="1")], carried(100, 10, stop=9))
     ((trip,), ()) = result.trips.closed, result.trips.open
     assert (trip.side, trip.gain, trip.r_units, trip.started_at, trip.ended_at) == (1, 199, 2, -5 * MINUTE, MINUTE)
-    assert [(a.gain_value, a.gain_percentage, a.r_units) for a in result.analysis] == [(199, D("19.90"), 2)]
+    assert [(a.gain, a.gain_percentage, a.r_units) for a in result.analysis] == [(199, D("19.90"), 2)]
     assert [(g.gain_value, g.gain_percentage) for g in result.gains] == [(1199, D("119.90"))]  # the session's cash
 
 

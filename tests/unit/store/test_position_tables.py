@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.rows import CarriedPosition
-from liualgotrader.store.position_tables import PositionStep, carried_positions
+from liualgotrader.store.order_tables import PositionStep, carried_positions
 
 
 def d(text: str) -> Decimal:
