@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -166,9 +167,6 @@ class _RunningTrip:
 
     def ended(self, last: FilledTrade) -> RoundTrip:
         return RoundTrip(
-            algo_run_id=self.first.algo_run_id,
-            strategy=self.first.strategy,
-            symbol=self.first.symbol,
             side=self.side,
             quantity=self.entered,
             entry_price=self.entry_value / self.entered,
@@ -176,21 +174,20 @@ class _RunningTrip:
             started_at=self.started_at,
             ended_at=last.at,
             gross=(self.exit_value - self.entry_value) * self.side,
-            fees=self.fees,
-            stop=self.stop,
+            **self._same_of_both(),
         )
 
     def still_open(self) -> OpenPosition:
         average = self.entry_value / self.entered
         return OpenPosition(
-            algo_run_id=self.first.algo_run_id,
-            strategy=self.first.strategy,
-            symbol=self.first.symbol,
             quantity=self.quantity,
             average_price=average,
             entered=self.entered,
             opened_at=self.started_at,
             realised=(self.exit_value - average * self.exited) * self.side,
-            fees=self.fees,
-            stop=self.stop,
+            **self._same_of_both(),
         )
+
+    def _same_of_both(self) -> dict[str, Any]:
+        same = {name: getattr(self.first, name) for name in ("algo_run_id", "strategy", "symbol")}
+        return same | {"fees": self.fees, "stop": self.stop}

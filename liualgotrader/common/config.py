@@ -177,26 +177,19 @@ class Settings:
         """
         variables = os.environ if environment is None else environment
         credentials = dict(zip(("key_id", "secret_key"), credential_names(variables), strict=True))
-        places: Mapping[str, Any] = {
-            "command line": command_line or {},
-            "environment": variables,
-            "tradeplan": tradeplan or {},
-        }
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for name, option in OPTIONS.items():
-            names = {
-                "command line": name,
-                "environment": credentials.get(name, option.variable),
-                "tradeplan": option.plan_key,
-            }
-            for place, name_there in names.items():
-                found = _look_up(places[place], name_there) if name_there else None
-                if found is None or found == "":
-                    continue
-                values[name] = _checked(name, name_there, place, found)
-                sources[name] = place
-                break
+            for place, stated, name_there in (
+                ("command line", command_line, name),
+                ("environment", variables, credentials.get(name, option.variable)),
+                ("tradeplan", tradeplan, option.plan_key),
+            ):
+                found = _look_up(stated or {}, name_there) if name_there else None
+                if found not in (None, ""):
+                    values[name] = _checked(name, name_there, place, found)
+                    sources[name] = place
+                    break
         return cls(**values, sources=sources)
 
     def source(self, name: str) -> str:

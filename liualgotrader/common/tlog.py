@@ -13,8 +13,6 @@ from pathlib import Path
 from liualgotrader.common.clock import WallClock, as_datetime
 
 _LINE = "%(asctime)s %(process)d %(levelname)s %(message)s"
-_ROTATE_BYTES = 50_000_000
-_KEPT = 5
 
 
 def some_of(names: Sequence[str], most: int) -> str:
@@ -55,7 +53,7 @@ def log_to_file(folder: Path, name: str, *, debug: bool = False) -> None:
     """Send all log lines of this process to `<folder>/<name>.log`, rotated at 50 MB."""
     folder.mkdir(parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(
-        folder / f"{name}.log", maxBytes=_ROTATE_BYTES, backupCount=_KEPT, encoding="utf-8", delay=True
+        folder / f"{name}.log", maxBytes=50_000_000, backupCount=5, encoding="utf-8", delay=True
     )
     handler.setFormatter(_NewYorkTimes(_LINE))
     root = logging.getLogger()

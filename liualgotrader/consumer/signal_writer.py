@@ -123,7 +123,7 @@ class SignalRecorder(BackgroundWriter):
         try:
             async with asyncio.timeout(seconds):
                 while self.waiting:
-                    await self._write_some()
+                    await self.write_some()
         except (TimeoutError, DatabaseUnavailable):
             warn(log, "rows_not_written", count=self.waiting)
             try:
@@ -142,7 +142,7 @@ class SignalRecorder(BackgroundWriter):
             async with asyncio.timeout(_PAUSE_SECONDS):
                 await self._urgent.wait()
 
-    async def _write_some(self) -> None:
+    async def write_some(self) -> None:
         self._urgent.clear()
         if not self.waiting:
             return

@@ -136,7 +136,7 @@ class RowRecorder(BackgroundWriter):
         if self._store is not None:
             await self._store.close()
 
-    async def _write_some(self) -> None:
+    async def write_some(self) -> None:
         store = await self.connect()
         if not self._rows:
             return

@@ -38,7 +38,7 @@ class BackgroundWriter(ABC):
         """How many rows are not written yet."""
 
     @abstractmethod
-    async def _write_some(self) -> None:
+    async def write_some(self) -> None:
         """Write the oldest rows that wait; they are forgotten only once they are written."""
 
     async def after_write(self) -> None:  # noqa: B027
@@ -78,7 +78,7 @@ class BackgroundWriter(ABC):
         while True:
             self._wake.clear()
             try:
-                await self._write_some()
+                await self.write_some()
             except DatabaseUnavailable as error:
                 now = self._clock.machine()
                 if not self._away_since:

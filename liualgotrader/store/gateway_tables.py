@@ -131,37 +131,30 @@ class GatewayTables(Tables):
         A lost connection gives the lock up; the next `apply` takes it again, unless another gateway was faster.
         """
         await self._end_lease()
-        digest = _digest(account_number)
-        connection = await self._locked_connection(digest)
-        try:
-            with our_errors():
-                generation: int = await connection.fetchval(NEXT_GENERATION, digest)
-        except BaseException:
-            connection.terminate()
-            raise
-        self._lease = _Lease(connection, digest, generation)
-        return generation
+        self._lease = await self._taken(_digest(account_number))
+        return self._lease.generation
 
     async def is_account_of(self, batch_id: str, account_number: str) -> bool:
         digest = _digest(account_number)
         return await self._database.fetchval(REMEMBER_ACCOUNT, batch_id, digest) in (digest, None)
 
-    async def _locked_connection(self, digest: str) -> Connection:
+    async def _taken(self, digest: str, generation: int | None = None) -> _Lease:
+        """Return the lease of an account, locked; without a generation it is a new one."""
         from asyncpg import LockNotAvailableError
 
         connection = await self._database.dedicated()
-        key = int.from_bytes(bytes.fromhex(digest)[:8], signed=True)
         try:
             with our_errors():
                 await connection.execute(WAIT_AT_MOST)
-                await connection.execute(TAKE_LOCK, key)
-        except LockNotAvailableError:
+                await connection.execute(TAKE_LOCK, int.from_bytes(bytes.fromhex(digest)[:8], signed=True))
+                if generation is None:
+                    generation = await connection.fetchval(NEXT_GENERATION, digest)
+        except BaseException as error:
             connection.terminate()
-            raise OutsideError("Another order gateway trades for this account: end it, then start again.") from None
-        except BaseException:
-            connection.terminate()
+            if isinstance(error, LockNotAvailableError):
+                raise OutsideError("Another order gateway trades for this account: end it, then start again.") from None
             raise
-        return connection
+        return _Lease(connection, digest, generation)
 
     async def _end_lease(self) -> None:
         if self._lease is not None:
@@ -181,8 +174,7 @@ class GatewayTables(Tables):
         """
         lease = self._lease
         if lease is not None and lease.connection.is_closed():  # lost with the server
-            connection = await self._locked_connection(lease.digest)
-            self._lease = lease = _Lease(connection, lease.digest, lease.generation)
+            self._lease = lease = await self._taken(lease.digest, lease.generation)
         async with self._database.transaction() as connection:
             if lease is not None and await connection.fetchval(GENERATION, lease.digest) != lease.generation:
                 raise OutsideError("Another order gateway has taken this account over: this one must stop.")

@@ -38,8 +38,8 @@ _COST_STEP = Decimal("0.000001")  # dollars per share
 _ORDERS = f"""
     SELECT
         {", ".join(f"o.{name}" for name in OrderRow.__struct_fields__)},
-        coalesce(r.algo_name, '') AS algo_name, e.event AS first, e.details::text AS began,
-        (SELECT max(n.number) FROM order_events n WHERE n.client_order_id = o.client_order_id) AS events,
+        coalesce(r.algo_name, '') AS strategy, coalesce(e.event, '') AS first, e.details::text AS began,
+        coalesce((SELECT max(n.number) FROM order_events n WHERE n.client_order_id = o.client_order_id), 0) AS events,
         (SELECT p.account_id FROM portfolio_batch_ids b JOIN portfolio p ON p.portfolio_id = b.portfolio_id
             WHERE b.batch_id = o.batch_id ORDER BY b.assoc_id LIMIT 1) AS account_id
     FROM orders o
@@ -210,17 +210,10 @@ async def _orders(connection: Connection, query: str, *args: object) -> list[Ear
     found = []
     for row in rows:
         began = from_json(row["began"]) or {}
-        earlier = EarlierOrder(
-            order=row_from(OrderRow, row, indicators=from_json(row["indicators"])),
-            strategy=row["algo_name"],
-            events=row["events"] or 0,
-            parent=str(began.get("parent") or ""),
-            account_id=row["account_id"],
-            booked=tuple(booked[row["client_order_id"]]),
-            first=row["first"] or "",
-            began=began,
-        )
-        found.append(earlier)
+        order = row_from(OrderRow, row, indicators=from_json(row["indicators"]))
+        executions = tuple(booked[order.client_order_id])
+        parent = str(began.get("parent") or "")
+        found.append(row_from(EarlierOrder, row, order=order, parent=parent, booked=executions, began=began))
     return found
 
 

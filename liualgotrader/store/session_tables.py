@@ -122,17 +122,9 @@ class SessionTables(Tables):
 
     async def begin_algo_run(self, run: AlgoRunRow) -> int:
         """Return the id of the row for (batch, slot), making it if it is not there."""
-        algo_run_id: int = await self._database.fetchval(
-            BEGIN_ALGO_RUN,
-            run.strategy,
-            run.environment,
-            run.build_number,
-            json_text(without_secrets(run.parameters)),
-            utc_naive(run.started_at),
-            run.batch_id,
-            run.slot,
-            run.ref_algo_run,
-        )
+        what = run.strategy, run.environment, run.build_number, json_text(without_secrets(run.parameters))
+        where = utc_naive(run.started_at), run.batch_id, run.slot, run.ref_algo_run
+        algo_run_id: int = await self._database.fetchval(BEGIN_ALGO_RUN, *what, *where)
         return algo_run_id
 
     async def end_algo_run(self, algo_run_id: int, at: int, reason: str) -> None:

@@ -206,9 +206,9 @@ class ColumnTape(ABC):
         known = next((split for split in self.splits(symbol) if split.day == self.day), None)
         if known is not None:
             return f"{text}, although history is adjusted for the split {known}: check whether it was adjusted before."
-        return f"{text} that {self._where_splits(symbol)} does not list: its history is not adjusted, and scanners see a gap."
+        return f"{text} that {self.where_splits(symbol)} does not list: its history is not adjusted, and scanners see a gap."
 
-    def _where_splits(self, symbol: str) -> Path | str:
+    def where_splits(self, symbol: str) -> Path | str:
         """Return the file that would name a split."""
         return "nothing"
 

@@ -84,7 +84,7 @@ class FilesTape(ColumnTape):
             trades = trades_from_bars(minutes.opened_at, prices, minutes.volume, MINUTE)
         return SymbolColumns(symbol, quotes, trades, statuses)
 
-    def _where_splits(self, symbol: str) -> str:
+    def where_splits(self, symbol: str) -> str:
         return "`splits.csv`"
 
     def place_of_quote(self, symbol: str, row: int) -> str:

@@ -111,7 +111,7 @@ class RecordedTape(ColumnTape):
         prices = (bars.open, bars.high, bars.low, bars.close)
         return SymbolColumns(symbol, quotes, trades_from_bars(bars.opened_at, prices, bars.volume, interval))
 
-    def _where_splits(self, symbol: str) -> Path:
+    def where_splits(self, symbol: str) -> Path:
         return self._files.factor_file(symbol)
 
     def place_of_quote(self, symbol: str, row: int) -> str:

@@ -30,6 +30,8 @@ MOST_SHARES = 1e11  # more than all US exchanges together trade in a day
 _EARLIEST = 631_152_000 * 10**9  # 1990-01-01, in ns
 _LATEST = 4_102_444_800 * 10**9  # 2100-01-01
 _LONGEST = 40  # characters of a cell that are shown
+_YES_NO = {"true": True, "1": True, "false": False, "0": False}
+_NOT_OF_ITS_KIND = (ValueError, TypeError, OverflowError, KeyError)
 _OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 
 Column = NDArray[Any]
@@ -151,16 +153,20 @@ def _checked(path: Path, field: Field, cells: Any) -> Column:
     """Return a column's values as their kind; the fast way first, one by one only to find what is wrong."""
     import pyarrow as pa
 
-    with suppress(pa.ArrowException, ValueError, TypeError, OverflowError):
+    with suppress(pa.ArrowException, *_NOT_OF_ITS_KIND):
         return _converted(field, cells)
     values = cells.to_pylist()
     if field.default is not None:
         values = [field.default if v is None or v == "" else v for v in values]
     try:
         return _CONVERSIONS[field.kind](values)
-    except (ValueError, TypeError, OverflowError) as e:
-        row = next((i for i, v in enumerate(values) if not _is_good(field.kind, v)), None)
-        if row is None:
+    except _NOT_OF_ITS_KIND as e:
+        for row, value in enumerate(values):  # noqa: B007 - the row is told
+            try:
+                _CONVERSIONS[field.kind]([value])
+            except _NOT_OF_ITS_KIND:
+                break
+        else:
             raise ConfigError(
                 f"{path}, column {field.name}: its cells are in different formats; each must be {field.kind.value}."
             ) from e
@@ -201,14 +207,6 @@ def _converted(field: Field, cells: Any) -> Column:
     return np.asarray(distinct[encoded.indices.to_numpy()])
 
 
-def _is_good(kind: Kind, value: Any) -> bool:
-    try:
-        _CONVERSIONS[kind]([value])
-    except (ValueError, TypeError, OverflowError):
-        return False
-    return True
-
-
 def _symbols(values: list[Any]) -> Column:
     if not all(isinstance(v, str) for v in set(values)):
         raise TypeError("not text")
@@ -236,14 +234,6 @@ def _flags(values: list[Any]) -> Column:
     if np.any(numbers != np.floor(numbers)):
         raise ValueError("no flags")
     return numbers.astype(np.int64)
-
-
-def _yes_no(values: list[Any]) -> Column:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    try:
-        return np.array([known[str(v).strip().lower()] for v in values], np.bool_)
-    except KeyError as e:
-        raise ValueError("neither true nor false") from e
 
 
 def _days(values: list[Any]) -> Column:
@@ -287,7 +277,7 @@ _CONVERSIONS: dict[Kind, Callable[[list[Any]], Column]] = {
     Kind.SYMBOL: _symbols,
     Kind.DAY: _days,
     Kind.FLAGS: _flags,
-    Kind.YES_NO: _yes_no,
+    Kind.YES_NO: lambda values: np.array([_YES_NO[str(v).strip().lower()] for v in values], np.bool_),
     Kind.TEXT: lambda values: np.array(["" if v is None else str(v) for v in values], object),
 }
 _CONVERSIONS |= {kind: partial(_instants, period=period) for kind, period in _PERIODS.items()}
