@@ -66,30 +66,24 @@ def shown_address(text: str) -> str:
 
 def _parts(text: str) -> tuple[str, str, str]:
     """Return scheme, host with port, and path, each in its one spelling."""
+    wrong = ConfigError(
+        f"{shown_address(text)} is not a plain endpoint address:"
+        " write scheme, host, and port or path if need be, like https://paper-api.alpaca.markets"
+    )
     found = _ADDRESS.fullmatch(text)
-    host = _host(found["host"].lower()) if found else ""
-    segments = found["path"].split("/") if found else []
-    port = int(found["port"] or 0) if found else 0
-    if not found or not host or port > 65535 or "." in segments or ".." in segments:
-        raise ConfigError(
-            f"{shown_address(text)} is not a plain endpoint address:"
-            " write scheme, host, and port or path if need be, like https://paper-api.alpaca.markets"
-        )
-    scheme = found["scheme"].lower()
+    if not found or int(found["port"] or 0) > 65535 or {".", ".."} & set(found["path"].split("/")):
+        raise wrong
+    scheme, host, port = found["scheme"].lower(), found["host"].lower(), int(found["port"] or 0)
+    if not _NAME.fullmatch(host):
+        try:
+            number = ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            raise wrong from None
+        plain = f"[{number}]" if host.startswith("[") else str(number)
+        if getattr(number, "ipv4_mapped", None) is not None or (number.version == 4 and plain != host):
+            raise wrong  # clients could take it for another
+        host = plain
     return scheme, host + (f":{port}" if port and port != _DEFAULT_PORTS[scheme] else ""), found["path"]
-
-
-def _host(text: str) -> str:
-    """Return a host in its one spelling, empty if clients could take it for another."""
-    if _NAME.fullmatch(text):
-        return text
-    try:
-        number = ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        return ""
-    if isinstance(number, ipaddress.IPv4Address):
-        return text if text == str(number) else ""
-    return f"[{number}]" if text.startswith("[") and number.ipv4_mapped is None else ""
 
 
 def _is_this_machine(host: str) -> bool:

@@ -15,7 +15,7 @@ from liualgotrader.common.clock import WallClock, as_datetime
 _LINE = "%(asctime)s %(process)d %(levelname)s %(message)s"
 
 
-def some_of(names: Sequence[str], most: int) -> str:
+def some_of(names: Sequence[str], most: int = 12) -> str:
     """Return the first names for a sentence, and how many more there are."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

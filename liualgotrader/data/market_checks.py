@@ -12,6 +12,7 @@ import numpy as np
 from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, TradingSession, sessions
 from liualgotrader.common.clock import MINUTE, as_datetime
 from liualgotrader.common.market_columns import BarColumns, QuoteColumns, day_numbers, times_of
+from liualgotrader.common.tlog import some_of
 from liualgotrader.data.market_store import StoredFile
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
@@ -92,10 +93,9 @@ def _gaps(stored: StoredFile, bars: BarColumns) -> Iterator[Finding]:
     expected = sessions(first, last)
     missing = [session for session in expected if session.day.toordinal() not in there]
     if missing:
-        shown = ", ".join(f"{session.day}" for session in missing[:_MOST_DAYS])
-        more = f" and {len(missing) - _MOST_DAYS} more" if len(missing) > _MOST_DAYS else ""
+        shown = some_of([f"{session.day}" for session in missing], _MOST_DAYS)
         at = as_datetime(missing[0].opens_at).isoformat(sep=" ")
-        yield Finding(f"{stored.path}", stored.symbol, at, f"no bar of the session of {shown}{more}", len(missing))
+        yield Finding(f"{stored.path}", stored.symbol, at, f"no bar of the session of {shown}", len(missing))
     for session in expected if stored.period == MINUTE else ():
         yield from _holes(stored, session, bars)
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from liualgotrader.common.ports import SymbolSnapshot
+from liualgotrader.common.tlog import some_of
 from liualgotrader.scanners.base import Scanner
 
 _NAMED = 5  # symbols in one line
@@ -82,10 +83,9 @@ class Momentum(Scanner, built_in="momentum"):
         )
         if lacking and not self._lacking_shown:
             self._lacking_shown = True
-            more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
             self.tell(
                 f"cannot pick {len(lacking)} of {len(snapshots)} symbols, whose previous close is unknown, so that they"
-                f" have no gap: {', '.join(lacking[:_NAMED])}{more}"
+                f" have no gap: {some_of(lacking, _NAMED)}"
             )
         return self.filtered(snapshots.values())
 

@@ -18,7 +18,7 @@ from liualgotrader.common.events import Pick, is_symbol
 from liualgotrader.common.interpreter import WATCHED, InterpreterState, listed
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.common.ports import MarketHistory
-from liualgotrader.common.tlog import say, warn
+from liualgotrader.common.tlog import say, some_of, warn
 from liualgotrader.ipc.batch_codec import encode_picks, frames
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Writer
@@ -279,10 +279,9 @@ class ScannersRunner:
         fresh = [symbol for symbol in unknown if (name, symbol) not in self._notified]
         if fresh:
             self._notified.update((name, symbol) for symbol in fresh)
-            printable = [s if s.isascii() and s.isprintable() else ascii(s) for s in fresh[:_NAMED]]
-            some = ", ".join(f"{symbol:.{_LONGEST}}" for symbol in printable)
-            more = f" and {len(fresh) - _NAMED} more" if len(fresh) > _NAMED else ""
-            self._notice(name, f"picked {some}{more}, which the broker does not trade; left out")
+            printable = (s if s.isascii() and s.isprintable() else ascii(s) for s in fresh)
+            some = some_of([f"{symbol:.{_LONGEST}}" for symbol in printable], _NAMED)
+            self._notice(name, f"picked {some}, which the broker does not trade; left out")
         return [symbol for symbol in symbols if symbol not in unknown]
 
     async def _know_assets(self) -> None:

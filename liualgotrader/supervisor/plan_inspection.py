@@ -27,6 +27,7 @@ from liualgotrader.common.clock import MINUTE, SECOND, WallClock, as_datetime, m
 from liualgotrader.common.config import session_view, unshield_imports
 from liualgotrader.common.errors import ConfigError, DataUnavailable
 from liualgotrader.common.folder_imports import loaded_files
+from liualgotrader.common.interpreter import listed
 from liualgotrader.common.plugins import load_class, outside_reads
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan, nearest
@@ -293,7 +294,7 @@ def warnings_about(plan: TradePlan, found: PlanFacts) -> list[str]:
     called = [s.name for s in found.strategies if not s.run_all and not s.broken]  # for what is picked
     if not plan.scanners and called:
         said.append(
-            f"no scanner is configured, so nothing is picked: {_listed(called)} will be called for"
+            f"no scanner is configured, so nothing is picked: {listed(called)} will be called for"
             " positions from before only; add a [scanners.<name>] table"
         )
     names, targets = [s.name for s in found.strategies], {s.target for s in found.scanners}
@@ -330,7 +331,7 @@ def warnings_about_hours(plan: TradePlan, found: PlanFacts, hours: Hours) -> lis
     if day_traders and before >= minutes:
         return [
             f"the session lasts {minutes:g} minutes, and DAY_TRADE positions are closed {before} minutes before its end"
-            f" (market_liquidation_end_time_minutes), so {_listed(day_traders)} will open nothing"
+            f" (market_liquidation_end_time_minutes), so {listed(day_traders)} will open nothing"
         ]
     said: list[str] = []
     for facts in found.strategies:
@@ -348,7 +349,3 @@ def warnings_about_hours(plan: TradePlan, found: PlanFacts, hours: Hours) -> lis
             f" (from_market_open), and this session lasts {minutes:g}"
         )
     return said
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

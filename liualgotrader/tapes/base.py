@@ -18,6 +18,7 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, Counts
 from liualgotrader.common.market_columns import take
 from liualgotrader.common.ports import Asset
+from liualgotrader.common.tlog import some_of
 from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
@@ -79,7 +80,7 @@ class ColumnTape(ABC):
         if found is not None:
             return found
         if symbol not in self.symbols():
-            raise ConfigError(f"The tape of {self.day} has no symbol {symbol}; it has {listed(self.symbols())}.")
+            raise ConfigError(f"The tape of {self.day} has no symbol {symbol}; it has {some_of(self.symbols())}.")
         loaded = self._load(symbol)
         quotes = loaded.quotes
         crossed = (quotes.bid > quotes.ask) & (quotes.ask > 0)
@@ -160,7 +161,7 @@ class ColumnTape(ABC):
             return []
         count, of = sum(c.count for c in self._crossed.values()), sum(c.of for c in self._crossed.values())
         return [
-            f"{count:,} of {of:,} quotes of {listed(sorted(self._crossed))} are crossed and were left out; the widest: {self._worst()}"
+            f"{count:,} of {of:,} quotes of {some_of(sorted(self._crossed))} are crossed and were left out; the widest: {self._worst()}"
         ]
 
     def doubts(self) -> list[str]:
@@ -170,7 +171,7 @@ class ColumnTape(ABC):
         if len(found) > MOST_JUMPS:
             found[MOST_JUMPS:] = [f"{len(found) - MOST_JUMPS} more symbols open as after a split."]
         if emptied:
-            text = f"{listed(emptied)}: every quote is crossed; they are the last trade plus and minus half a tick."
+            text = f"{some_of(emptied)}: every quote is crossed; they are the last trade plus and minus half a tick."
             found.insert(0, text)
         return found
 
@@ -184,7 +185,7 @@ class ColumnTape(ABC):
         if not done:
             return []
         newest = [f"{symbol} {split}" for split, symbol in sorted(done, reverse=True)]
-        return [f"History is adjusted as of {self.day} for splits: {listed(newest, 5)}."]
+        return [f"History is adjusted as of {self.day} for splits: {some_of(newest, 5)}."]
 
     def splits(self, symbol: str) -> Sequence[Split]:
         """Return the splits of a symbol that are known, oldest first."""
@@ -236,7 +237,7 @@ def day_missing(where: object, day: date, days: Collection[date]) -> ConfigError
     if not days:
         return ConfigError(f"{where} holds no market data; name another folder.")
     known = sorted(days)
-    shown = listed([str(d) for d in known])
+    shown = some_of([str(d) for d in known])
     if len(known) > _MOST_DAYS:
         shown = f"{len(known)} days from {known[0]} to {known[-1]}"
     return ConfigError(f"{where} holds no market data for {day}; it has {shown}.")
@@ -253,7 +254,7 @@ def chosen_symbols(wanted: Sequence[str] | None, existing: Sequence[str], where:
     upper = sorted({s.upper() for s in wanted})
     missing = [s for s in upper if s not in set(existing)]
     if missing:
-        raise ConfigError(f"{where} holds nothing for {listed(missing)}; it has {listed(sorted(existing))}.")
+        raise ConfigError(f"{where} holds nothing for {some_of(missing)}; it has {some_of(sorted(existing))}.")
     return upper
 
 
@@ -267,15 +268,9 @@ def utc_midnight(day: date) -> int:
     return (day - date(1970, 1, 1)).days * 24 * HOUR
 
 
-def listed(names: Sequence[str], limit: int = 12) -> str:
-    """Return names for a sentence, the first few of many."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
 def grouped(sentences: Iterable[tuple[str, str]]) -> list[str]:
     """Return sentences about symbols, each sentence once with all of its symbols."""
     symbols: dict[str, list[str]] = {}
     for symbol, text in sentences:
         symbols.setdefault(text, []).append(symbol)
-    return [f"{listed(names)}: {text}" for text, names in symbols.items()]
+    return [f"{some_of(names)}: {text}" for text, names in symbols.items()]
