@@ -178,8 +178,7 @@ class OrderTables(Tables):
         return await self._open(BEFORE_BATCH, environment, strategy, batch_id)
 
     async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:
-        rows = await self._database.fetch(STRATEGIES_BEFORE, environment, batch_id)
-        return [row["algo_name"] for row in rows]
+        return [row["algo_name"] for row in await self._database.fetch(STRATEGIES_BEFORE, environment, batch_id)]
 
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False

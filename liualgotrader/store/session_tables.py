@@ -133,8 +133,7 @@ class SessionTables(Tables):
 
     async def open_algo_runs(self, batch_id: str) -> Sequence[int]:
         """Return the ids of the batch's runs without an end, lowest first."""
-        rows = await self._database.fetch(OPEN_ALGO_RUNS, batch_id)
-        return [row["algo_run_id"] for row in rows]
+        return [row["algo_run_id"] for row in await self._database.fetch(OPEN_ALGO_RUNS, batch_id)]
 
     async def assign(self, batch_id: str, symbol: str, consumer: int) -> None:
         """Write that the symbol belongs to the consumer, in place of what was written before."""
@@ -142,8 +141,7 @@ class SessionTables(Tables):
 
     async def assignments(self, batch_id: str) -> Mapping[str, int]:
         """Return the consumer of each symbol."""
-        rows = await self._database.fetch(ASSIGNMENTS, batch_id)
-        return {row["symbol"]: row["consumer"] for row in rows}
+        return {row["symbol"]: row["consumer"] for row in await self._database.fetch(ASSIGNMENTS, batch_id)}
 
     async def save_picks(self, picks: Sequence[PickRow]) -> None:
         """Write picks, each batch, symbol, scanner, strategy and time once."""
@@ -154,8 +152,7 @@ class SessionTables(Tables):
 
     async def picks(self, batch_id: str) -> Sequence[PickRow]:
         """Return the batch's picks by time."""
-        rows = await self._database.fetch(PICKS, batch_id)
-        return [row_from(PickRow, row) for row in rows]
+        return [row_from(PickRow, row) for row in await self._database.fetch(PICKS, batch_id)]
 
     async def save_reject(self, batch_id: str, strategy: str, symbol: str, at: int) -> None:
         """Write that the strategy is not called for the symbol again in this batch."""
@@ -163,8 +160,7 @@ class SessionTables(Tables):
 
     async def rejects(self, batch_id: str) -> Sequence[tuple[str, str]]:
         """Return (strategy, symbol) pairs that are never called again this session, in alphabetical order."""
-        rows = await self._database.fetch(REJECTS, batch_id)
-        return [(row["strategy_name"], row["symbol"]) for row in rows]
+        return [(row["strategy_name"], row["symbol"]) for row in await self._database.fetch(REJECTS, batch_id)]
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None:
         """Write signals once each; the last outcome of an order counts."""
