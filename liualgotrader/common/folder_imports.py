@@ -38,10 +38,6 @@ class Folder(ModuleType):
         self._instead = {"random": own_random(), "importlib": _Importlib(self)}
         self.builtins = {**vars(builtins), "__import__": self._import}
 
-    def module_of(self, path: Path) -> str:
-        """Return the name under which a file of the folder is imported."""
-        return f"{self.__name__}.{path.stem.replace('.', '_')}"
-
     def owns(self, top: str) -> bool:
         """Whether a name without dots means a file or package of this folder."""
         self.take_path()
@@ -208,7 +204,7 @@ def folder_at(path: Path) -> Folder:
 def load_file(path: Path) -> ModuleType:
     """Return the module of a file, run now unless it was before."""
     folder = folder_at(path.parent)
-    name = folder.module_of(path)
+    name = f"{folder.__name__}.{path.stem.replace('.', '_')}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path, loader=_OwnLoader(name, str(path)))

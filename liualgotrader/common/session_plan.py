@@ -82,7 +82,7 @@ class Endpoints(msgspec.Struct, frozen=True):
 
 
 class Arming(msgspec.Struct, frozen=True):
-    """Whether a session may open positions with real money: on the account whose number ends so, unless refused."""
+    """The account on which a session may open positions with real money, by the end of its number, or why it may not."""
 
     account: str = ""
     refusal: str = ""  # why nothing is opened; open positions are managed all the same

@@ -90,7 +90,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class StrategyKeys(msgspec.Struct, frozen=True):
-    """What is ours of a strategy's table; the other keys go to its constructor."""
+    """Our keys of a strategy's table; its constructor gets the others."""
 
     filename: str = ""
     portfolio_id: str = ""
@@ -99,7 +99,7 @@ class StrategyKeys(msgspec.Struct, frozen=True):
 
 
 class ScannerKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """What is ours of a scanner's table; the other keys go to its constructor."""
+    """Our keys of a scanner's table; its constructor gets the others."""
 
     filename: str = ""
     recurrence: _Positive | None = None  # minutes

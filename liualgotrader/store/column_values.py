@@ -1,4 +1,4 @@
-"""Between our values and the columns: instants, text, JSON and whole rows that PostgreSQL can keep."""
+"""Converts our values to columns that PostgreSQL can keep, and back: instants, text, JSON, whole rows."""
 
 from __future__ import annotations
 
