@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from liualgotrader.common.calendar import FIRST_DAY, TradingSession, session_of, whole_day
-from liualgotrader.common.clock import HOUR, as_datetime
+from liualgotrader.common.clock import DAY, MINUTE, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, Counts
 from liualgotrader.common.market_columns import take
@@ -47,8 +47,7 @@ class ColumnTape(ABC):
         self.day, self.opens_at, self.closes_at = session.day, session.opens_at, session.closes_at
         self._assets = tuple(sorted(assets))
         self._columns: dict[str, SymbolColumns] = {}
-        self._minutes: dict[str, list[Bar]] = {}
-        self._days: dict[str, list[Bar]] = {}
+        self._past: dict[tuple[str, int], list[Bar]] = {}
         self._crossed: dict[str, _Crossed] = {}
         self._quotes_of_session = self._crossed_of_session = 0
 
@@ -100,15 +99,18 @@ class ColumnTape(ABC):
 
     def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
         """Return minute bars of sessions before `day` with start <= opened_at < end, oldest first."""
-        if symbol not in self._minutes:
-            self._minutes[symbol] = self.all_minutes(symbol)
-        return _between(self._minutes[symbol], start, end)
+        return self._bars_before(symbol, MINUTE, start, end)
 
     def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
         """Return daily bars from `start` to `end`, both included, of days before `day`; each spans its session."""
-        if symbol not in self._days:
-            self._days[symbol] = self.all_days(symbol)
-        return _between(self._days[symbol], utc_midnight(start), utc_midnight(end + timedelta(days=1)))
+        return self._bars_before(symbol, DAY, utc_midnight(start), utc_midnight(end + timedelta(days=1)))
+
+    def _bars_before(self, symbol: str, period: int, start: int, end: int) -> Sequence[Bar]:
+        if (symbol, period) not in self._past:
+            self._past[symbol, period] = self.history(symbol, period)
+        bars = self._past[symbol, period]
+        first, last = (bisect_left(bars, at, key=attrgetter("opened_at")) for at in (start, end))
+        return bars[first:last]
 
     def load(self) -> None:
         """Load all symbols.
@@ -144,12 +146,8 @@ class ColumnTape(ABC):
         """Return all events of the day in one symbol."""
 
     @abstractmethod
-    def all_minutes(self, symbol: str) -> list[Bar]:
-        """Return the minute bars of all sessions before the day, oldest first."""
-
-    @abstractmethod
-    def all_days(self, symbol: str) -> list[Bar]:
-        """Return the daily bars of all sessions before the day, oldest first."""
+    def history(self, symbol: str, period: int) -> list[Bar]:
+        """Return the bars of all sessions before the day, oldest first; `period` is MINUTE or DAY."""
 
     @abstractmethod
     def notes(self) -> list[str]:
@@ -258,14 +256,9 @@ def chosen_symbols(wanted: Sequence[str] | None, existing: Sequence[str], where:
     return upper
 
 
-def _between(bars: list[Bar], start: int, end: int) -> list[Bar]:
-    first, last = (bisect_left(bars, at, key=attrgetter("opened_at")) for at in (start, end))
-    return bars[first:last]
-
-
 def utc_midnight(day: date) -> int:
     """Return the instant at which `day` begins in UTC; sessions lie well inside that day."""
-    return (day - date(1970, 1, 1)).days * 24 * HOUR
+    return (day - date(1970, 1, 1)).days * DAY
 
 
 def grouped(sentences: Iterable[tuple[str, str]]) -> list[str]:

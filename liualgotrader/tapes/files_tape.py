@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from liualgotrader.common.calendar import new_york
-from liualgotrader.common.clock import DAY, MINUTE
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import Bar, Status
 from liualgotrader.common.market_columns import between
 from liualgotrader.common.ports import Asset
@@ -99,11 +99,7 @@ class FilesTape(ColumnTape):
             return np.zeros(0, np.int64)
         return np.flatnonzero((rows[column] >= self._start) & (rows[column] < self._end))
 
-    def all_minutes(self, symbol: str) -> list[Bar]:
-        """Return them as the file of minute bars has them, on its other days folded from trades."""
-        raw = self._files.bars(symbol, MINUTE, 0, self._start)
-        return adjusted(raw, self.splits(symbol), self.day).bars()
-
-    def all_days(self, symbol: str) -> list[Bar]:
-        raw = self._files.bars(symbol, DAY, 0, self._start)
+    def history(self, symbol: str, period: int) -> list[Bar]:
+        """Return the bars as their files have them; those of other days are made from trades and minutes."""
+        raw = self._files.bars(symbol, period, 0, self._start)
         return adjusted(raw, self.splits(symbol), self.day).bars()

@@ -189,11 +189,10 @@ class GeneratedTape(ColumnTape):
         """Return one sentence: nothing here happened."""
         return [f"All {len(self._profiles)} symbols and their market are generated from seed {self._seed}."]
 
-    def all_minutes(self, symbol: str) -> list[Bar]:
-        return self._history_of(symbol).minutes  # of five sessions or more
-
-    def all_days(self, symbol: str) -> list[Bar]:
-        return self._history_of(symbol).daily  # of 260 sessions or more
+    def history(self, symbol: str, period: int) -> list[Bar]:
+        """Return five sessions or more of minutes, or 260 or more of days."""
+        found = self._history_of(symbol)
+        return found.minutes if period == MINUTE else found.daily
 
     def _load(self, symbol: str) -> SymbolColumns:
         draws = Draws(self._seed, self.day, symbol, Purpose.EVENTS)

@@ -14,7 +14,6 @@ from datetime import date, time
 from pathlib import Path
 
 from liualgotrader.common.calendar import new_york
-from liualgotrader.common.clock import DAY, MINUTE
 from liualgotrader.common.events import Bar
 from liualgotrader.common.market_columns import no_quotes
 from liualgotrader.common.ports import Asset
@@ -124,12 +123,7 @@ class RecordedTape(ColumnTape):
         there = (r for r in _RESOLUTIONS if lean.path_of(self._folder, r, symbol, self.day, kind).exists())
         return next(there, None)
 
-    def all_minutes(self, symbol: str) -> list[Bar]:
-        """Return them from the minute files."""
-        raw = self._files.bars(symbol, MINUTE, 0, self._midnight)
-        return adjusted(raw, self.splits(symbol), self.day).bars()
-
-    def all_days(self, symbol: str) -> list[Bar]:
-        """Return them from the daily file; days that it lacks are summed from regular minutes, if there are any."""
-        raw = self._files.bars(symbol, DAY, 0, self._midnight)
+    def history(self, symbol: str, period: int) -> list[Bar]:
+        """Return minutes from their files, days from the daily file; days that it lacks are summed from minutes."""
+        raw = self._files.bars(symbol, period, 0, self._midnight)
         return adjusted(raw, self.splits(symbol), self.day).bars()
