@@ -14,7 +14,6 @@ from liualgotrader.common.rows import (
     PlanRow,
     Row,
     SignalRow,
-    TradeRow,
 )
 from liualgotrader.store.column_values import clean_text, columns_of, json_text, utc_naive
 from liualgotrader.store.database import Tables
@@ -51,19 +50,15 @@ class FinishedRunTables(Tables):
             await _copy(connection, "orders", OrderRow.__struct_fields__, map(columns_of, orders.values()))
             await _copy(connection, "order_events", OrderEventRow.__struct_fields__, map(columns_of, events))
             columns = (*TRADE_COLUMNS.values(), "client_time")
-            await _copy(connection, "new_trades", columns, map(_without_zone, trades))
-            found = signal_columns(signals)
-            await _copy(connection, "signals", ("signal_id", *SignalRow.__struct_fields__), found)
+            # The column of an execution's time is without zone, which COPY does not convert.
+            found = (trade_columns(trade) | {"tstamp": utc_naive(trade.at)} for trade in trades)
+            await _copy(connection, "new_trades", columns, found)
+            await _copy(connection, "signals", ("signal_id", *SignalRow.__struct_fields__), signal_columns(signals))
             await insert_rows(connection, UPSERT_PLANS, plans.values())
             await insert_rows(connection, UPSERT_FOREIGN_POSITIONS, foreign.values())
             await insert_rows(connection, INSERT_ACTIVITIES, activities.values())
             if cash:
                 await connection.execute(INSERT_CASH, json_text(cash))
-
-
-def _without_zone(trade: TradeRow) -> dict[str, Any]:
-    """Return an execution by its columns; that of its time is without zone, which COPY does not convert."""
-    return trade_columns(trade) | {"tstamp": utc_naive(trade.at)}
 
 
 async def _copy(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

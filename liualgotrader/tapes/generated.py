@@ -66,7 +66,8 @@ def history_of(profile: SymbolProfile, before: Sequence[TradingSession], draws: 
         closing = bounded_price(opening / (1.0 + overnight[i]))
     for age, (session, figures) in enumerate(zip(reversed(before), days, strict=True)):
         if age < MINUTE_SESSIONS:
-            bars = _minutes(profile, session, draws, figures)
+            columns = minute_columns(profile, session, draws, figures)
+            bars = list(map(Bar, repeat(profile.symbol), *(c.tolist() for c in columns), repeat(_SOURCE)))
             daily.append(sum_of(bars, session.opens_at, session.closes_at))
             minutes[:0] = bars
         else:
@@ -90,13 +91,6 @@ def _day(profile: SymbolProfile, session: TradingSession, draws: Draws, figures:
     vwap = round((opened + high + low + closed) / 4, 4)
     begin, end = session.opens_at, session.closes_at
     return Bar(profile.symbol, begin, end, opened, high, low, closed, shares, vwap, count, _SOURCE)
-
-
-def _minutes(
-    profile: SymbolProfile, session: TradingSession, draws: Draws, figures: tuple[int, int, float]
-) -> list[Bar]:
-    columns = minute_columns(profile, session, draws, figures)
-    return list(map(Bar, repeat(profile.symbol), *(c.tolist() for c in columns), repeat(_SOURCE)))
 
 
 def minute_columns(
