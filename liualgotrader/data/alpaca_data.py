@@ -23,11 +23,10 @@ from liualgotrader.common.http_guard import guard
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.tlog import some_of
 from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE, Fields, shown
-from liualgotrader.data.data_base import DataAPI, midnight
+from liualgotrader.data.data_base import Actions, DataAPI, midnight
 
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import Endpoints
-    from liualgotrader.tapes.splits import Split
 
 log = logging.getLogger(__name__)
 
@@ -146,23 +145,24 @@ class AlpacaData(DataAPI):
             bad.update((symbol, error) for symbol in symbols)
         return rows
 
-    def actions_now(self, symbol: str, start: int, end: int) -> tuple[Sequence[Split], Sequence[tuple[date, float]]]:
+    def actions_now(self, symbols: Sequence[str], start: int, end: int) -> Mapping[str, Actions]:
         from liualgotrader.tapes.splits import Split
 
+        kinds = ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends")
         question = {
-            "symbols": symbol,
-            "types": "forward_split,reverse_split,stock_dividend,cash_dividend",
+            "symbols": ",".join(symbols),
+            "types": ",".join(kind.removesuffix("s") for kind in kinds),
             "start": f"{day_of(start)}",
             "end": f"{day_of(end - 1)}",
             "limit": _ACTIONS_A_PAGE,
         }
-        splits: dict[date, Split] = {}
-        cash: dict[date, float] = {}
+        found: dict[str, tuple[dict[date, Split], dict[date, float]]] = {symbol: ({}, {}) for symbol in symbols}
         try:
-            for page in self._pages("/corporate-actions", question, f"splits and dividends of {symbol}"):
-                found = Fields(page.what, page.raw.get("corporate_actions"))
-                for kind in ("forward_splits", "reverse_splits", "stock_dividends", "cash_dividends"):
-                    for row in (Fields(f"{symbol}: one of Alpaca's {kind}", one) for one in found.objects(kind)):
+            for page in self._pages("/corporate-actions", question, f"splits and dividends of {some_of(symbols, 3)}"):
+                answer = Fields(page.what, page.raw.get("corporate_actions"))
+                for kind in kinds:
+                    for row in (Fields(f"one of Alpaca's {kind}", one) for one in answer.objects(kind)):
+                        splits, cash = found.get(row.text("symbol"), ({}, {}))
                         day = day_of(row.beginning_of_day("ex_date"))
                         if kind == "cash_dividends":
                             cash[day] = cash.get(day, 0.0) + float(row.positive("rate"))
@@ -171,8 +171,8 @@ class AlpacaData(DataAPI):
                         else:
                             splits[day] = Split(day, float(row.positive("new_rate") / row.positive("old_rate")))
         except BadData as error:
-            raise DataUnusable({symbol: error}, {}) from error
-        return sorted(splits.values()), sorted(cash.items())
+            raise DataUnusable(dict.fromkeys(symbols, error), {}) from error
+        return {symbol: (sorted(s.values()), sorted(cash.items())) for symbol, (s, cash) in found.items()}
 
     def market_time_now(self) -> int:
         try:

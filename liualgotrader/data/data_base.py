@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MINUTES = {TimeScale.minute: 1, TimeScale.day: 1440}
 SIMULATED = "simulated"  # the source of data that never happened
+Actions = tuple[Sequence["Split"], Sequence[tuple[date, float]]]
+"""Splits, and dividends as first day without it, dollars per share; oldest first."""
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
 
 
@@ -50,8 +52,8 @@ class DataAPI(ABC):
         """
         raise ConfigError(f"{type(self).__name__} has no raw bars, so the market-data store cannot be filled from it.")
 
-    def actions_now(self, symbol: str, start: int, end: int) -> tuple[Sequence[Split], Sequence[tuple[date, float]]]:
-        """Return the splits of a symbol, and its dividends as (first day without it, dollars per share), oldest first.
+    def actions_now(self, symbols: Sequence[str], start: int, end: int) -> Mapping[str, Actions]:
+        """Return the splits and dividends that take effect with start <= at < end, of those symbols that have any.
 
         Raises:
             DataUnavailable: the vendor did not answer or said no.

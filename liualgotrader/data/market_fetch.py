@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ _MINUTES_A_DAY = 960  # from 04:00 to 20:00
 _SYMBOLS_A_REQUEST = 100
 _LOOK_BACK = 15 * DAY  # holds the last close before any day
 
+T = TypeVar("T")
+
 Request = tuple[Sequence[str], Span]
 
 
@@ -34,7 +37,7 @@ class VendorToStore:
 
     def fetch(
         self,
-        symbols: Sequence[str],
+        wanted: Sequence[str],
         period: int,
         start: int,
         end: int,
@@ -50,55 +53,56 @@ class VendorToStore:
             OutsideError: a file of the store is damaged, or the disk does not take it.
         """
         over = midnight(day_of(now))
-        end = min(end, over)
+        for symbols, span in following(self._requests(wanted, "bars", period, start, min(end, over))):
+            self._bars(symbols, period, span)
+        for symbols, span in self._requests(wanted, "actions", 0, start, over if start < end else start):
+            self._actions([symbol for symbol in symbols if symbol not in self.failed], span)
+
+    def _requests(self, symbols: Sequence[str], kind: str, period: int, start: int, end: int) -> list[Request]:
+        """Return what is missing, as questions about as many symbols and days as one answer can hold."""
+        step = _BARS_A_REQUEST // _MINUTES_A_DAY * DAY if period == MINUTE else max(1, end - start)
         spans: dict[Span, list[str]] = {}
         for symbol in symbols:
-            for span in self.store.missing(symbol, "bars", period, start, end) if start < end else ():
-                for part in _parts(span, period):
-                    spans.setdefault(part, []).append(symbol)
+            for first, last in self.store.missing(symbol, kind, period, start, end) if start < end else ():
+                for at in range(first, last, step):
+                    spans.setdefault((at, min(at + step, last)), []).append(symbol)
         requests: list[Request] = []
-        for span, wanted in sorted(spans.items()):
-            size = _symbols_at_once(span, period)
-            requests += [(wanted[i : i + size], span) for i in range(0, len(wanted), size)]
-        for some, span in following(requests):
-            self._bars(some, period, span)
-        for symbol in symbols:
-            if symbol not in self.failed and start < end:
-                self._actions(symbol, start, over)
+        for (first, last), named in sorted(spans.items()):
+            rows = ((last - first) // DAY + 1) * (_MINUTES_A_DAY if period == MINUTE else 1)
+            size = max(1, min(_SYMBOLS_A_REQUEST, _BARS_A_REQUEST // rows))
+            requests += [(named[i : i + size], (first, last)) for i in range(0, len(named), size)]
+        return requests
 
     def _bars(self, symbols: Sequence[str], period: int, span: Span) -> None:
+        found = self._answers(symbols, lambda some: self._api.raw_bars_now(some, *span, minutes=period // MINUTE))
+        for symbol, bars in found.items():
+            self.store.write(symbol, period, stored_form(symbol, period, bars or ()), [span], self._source)
+
+    def _actions(self, symbols: Sequence[str], span: Span) -> None:
+        found = self._answers(symbols, lambda some: self._api.actions_now(some, *span))
+        for symbol, changes in found.items():
+            splits, cash = changes or ((), ())
+            closes = {day: self._close_before(symbol, day) for day, _ in cash}
+            if wrong := next((one for one in cash if not one[1] < closes[one[0]]), None):
+                self.failed[symbol] = f"no close above its dividend of {wrong[1]:g} on {wrong[0]} is known"
+            else:
+                dividends = [Dividend(day, amount, closes[day]) for day, amount in cash]
+                self.store.write_actions(symbol, splits, dividends, [span], self._source)
+
+    def _answers(self, symbols: Sequence[str], ask: Callable[[Sequence[str]], Mapping[str, T]]) -> dict[str, T | None]:
+        """Return what the vendor answers about each symbol; those that it has no usable answer about are in `failed`."""
         try:
-            found = self._api.raw_bars_now(symbols, *span, minutes=period // MINUTE)
+            found = ask(symbols) if symbols else {}
         except DataUnusable as error:
             found = error.good
             self.failed |= {symbol: str(why) for symbol, why in error.bad.items()}
             symbols = [symbol for symbol in symbols if symbol not in error.bad]
         except DataRefused as error:
-            if len(symbols) == 1:
-                self.failed[symbols[0]] = str(error)
-                return
-            for symbol in symbols:  # one of them may be the reason
-                self._bars([symbol], period, span)
-            return
-        for symbol in symbols:
-            bars = stored_form(symbol, period, found.get(symbol, ()))
-            self.store.write(symbol, period, bars, [span], self._source)
-
-    def _actions(self, symbol: str, start: int, end: int) -> None:
-        for span in self.store.missing(symbol, "actions", 0, start, end):
-            try:
-                splits, cash = self._api.actions_now(symbol, *span)
-            except (DataUnusable, DataRefused) as error:
-                self.failed[symbol] = str(error)
-                return
-            dividends = []
-            for day, amount in cash:
-                close = self._close_before(symbol, day)
-                if not amount < close:
-                    self.failed[symbol] = f"no close above its dividend of {amount:g} on {day} is known"
-                    return
-                dividends.append(Dividend(day, amount, close))
-            self.store.write_actions(symbol, splits, dividends, [span], self._source)
+            if len(symbols) > 1:  # one of them may be the reason
+                return {symbol: got for one in symbols for symbol, got in self._answers([one], ask).items()}
+            self.failed[symbols[0]] = str(error)
+            return {}
+        return {symbol: found.get(symbol) for symbol in symbols}
 
     def _close_before(self, symbol: str, day: date) -> float:
         """Return the raw close before a day, 0.0 if there is none; the days before it are fetched for that."""
@@ -107,18 +111,6 @@ class VendorToStore:
             self._bars([symbol], DAY, span)
         close = self.store.read(symbol, DAY, end - _LOOK_BACK, end).close
         return float(close[-1]) if len(close) else 0.0
-
-
-def _parts(span: Span, period: int) -> Iterator[Span]:
-    """Yield a span in parts that one symbol can be asked for at once."""
-    step = _BARS_A_REQUEST // _MINUTES_A_DAY * DAY if period == MINUTE else span[1] - span[0]
-    for start in range(span[0], span[1], step):
-        yield start, min(start + step, span[1])
-
-
-def _symbols_at_once(span: Span, period: int) -> int:
-    days = (span[1] - span[0]) // DAY + 1
-    return max(1, min(_SYMBOLS_A_REQUEST, _BARS_A_REQUEST // (days * (_MINUTES_A_DAY if period == MINUTE else 1))))
 
 
 def stored_form(symbol: str, period: int, bars: Sequence[Bar]) -> BarColumns:

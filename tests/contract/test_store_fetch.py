@@ -72,7 +72,7 @@ def told(answer: Callable[[dict[str, list[str]]], dict[str, Any]]) -> Any:
     with answering(body) as url:
         endpoints = Endpoints(url, url, "", "", loopback=True)
         return AlpacaData(endpoints, "id", "secret", feed="sip", timeout_seconds=10.0, tries=1).actions_now(
-            "ABC", *march
+            ["ABC"], *march
         )
 
 
@@ -95,7 +95,7 @@ def test_splits_and_dividends_of_all_pages_are_read_by_their_ex_date() -> None:
         token = query.get("page_token", [""])[0]
         return {"corporate_actions": pages[token], "next_page_token": None if token else "2"}
 
-    splits, cash = told(answer)
+    splits, cash = told(answer)["ABC"]
     assert splits == [Split(date(2024, 3, 4), 0.1), Split(date(2024, 3, 11), 7.0), Split(date(2024, 3, 25), 1.05)]
     assert cash == [(date(2024, 3, 20), 1.47)]
 
@@ -104,10 +104,10 @@ def test_splits_and_dividends_of_all_pages_are_read_by_their_ex_date() -> None:
     ("odd", "field"),
     [
         (
-            {"forward_splits": [{"new_rate": 0, "old_rate": 1, "ex_date": "2024-03-11"}]},
+            {"forward_splits": [{"symbol": "ABC", "new_rate": 0, "old_rate": 1, "ex_date": "2024-03-11"}]},
             "new_rate is 0, not above zero",
         ),
-        ({"cash_dividends": [{"rate": 1, "ex_date": "soon"}]}, "ex_date is 'soon', not a time"),
+        ({"cash_dividends": [{"symbol": "ABC", "rate": 1, "ex_date": "soon"}]}, "ex_date is 'soon', not a time"),
         ({"cash_dividends": 7}, "cash_dividends is 7, not a list"),
         ([], "a list instead of an object"),
     ],

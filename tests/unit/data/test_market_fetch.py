@@ -13,7 +13,7 @@ from liualgotrader.common.clock import DAY, MINUTE, NEVER
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import Asset, SymbolSnapshot
-from liualgotrader.data.data_base import DataAPI, midnight
+from liualgotrader.data.data_base import Actions, DataAPI, midnight
 from liualgotrader.data.market_fetch import VendorToStore
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.tapes.splits import Dividend, Split
@@ -45,9 +45,12 @@ class LoggedVendor(DataAPI):
             raise DataUnusable({"BAD": BadData("BAD: a bar cannot be")}, found)
         return found
 
-    def actions_now(self, symbol: str, start: int, end: int) -> tuple[Sequence[Split], Sequence[tuple[date, float]]]:
-        self.asked.append((symbol, "actions"))
-        return [Split(date(2024, 3, 6), 2.0)], [(date(2024, 3, 5), 200.0 if symbol == "HUGE" else 1.0)]
+    def actions_now(self, symbols: Sequence[str], start: int, end: int) -> Mapping[str, Actions]:
+        self.asked.append((*symbols, "actions"))
+        split, amount = Split(date(2024, 3, 6), 2.0), {"HUGE": 200.0}
+        return {
+            symbol: ([split], [(date(2024, 3, 5), amount.get(symbol, 1.0))]) for symbol in symbols if symbol != "NONE"
+        }
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         raise AssertionError("adjusted bars are not for the store")
