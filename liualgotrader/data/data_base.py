@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from liualgotrader.common.clock import NEW_YORK, instant
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar
+from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.types import TimeScale
 
@@ -100,7 +101,7 @@ class DataAPI(ABC):
         found = self.bars_now(upper, midnight(start), midnight(end + timedelta(days=1)), minutes=MINUTES[scale])
         if missing := [symbol for symbol in upper if not found.get(symbol)]:
             raise ValueError(f"no {scale.name} bars of {', '.join(missing)} from {start} to {end}")
-        return {symbol: frame_of(found[symbol.upper()]) for symbol in symbols}
+        return {symbol: frame_of(BarColumns.of(symbol, found[symbol.upper()])) for symbol in symbols}
 
     def get_symbols(self) -> list[str]:
         """Return the symbols of all tradable US equities."""
@@ -111,22 +112,18 @@ class DataAPI(ABC):
         return [facts for facts in self.snapshots_now(self.get_symbols()).values() if filter_func(facts)]
 
 
-def frame_of(bars: Sequence[Bar]) -> pd.DataFrame:
+def frame_of(bars: BarColumns) -> pd.DataFrame:
     """Return bars as the original's frame: its eight columns, index New York, labelled by the start.
 
     `average` is the vendor's volume-weighted price of the bar, `vwap` the same figure summed over the New York day.
     """
-    import numpy as np
     import pandas as pd
 
-    index = pd.to_datetime(np.array([bar.opened_at for bar in bars], dtype="int64"), utc=True)
-    index = pd.DatetimeIndex(index).tz_convert(NEW_YORK)
-    columns: dict[str, Any] = {name: [getattr(bar, name) for bar in bars] for name in COLUMNS[:5]}
-    average = np.array([bar.vwap for bar in bars], dtype=float)
-    frame = pd.DataFrame(columns, index=index, dtype=float)
+    index = pd.DatetimeIndex(pd.to_datetime(bars.opened_at, utc=True)).tz_convert(NEW_YORK)
+    frame = pd.DataFrame({name: getattr(bars, name) for name in COLUMNS[:5]}, index=index, dtype=float)
     days = index.normalize()
-    traded = (frame["volume"] * average).groupby(days).cumsum()
+    traded = (frame["volume"] * bars.average).groupby(days).cumsum()
     frame["vwap"] = traded / frame["volume"].groupby(days).cumsum()
-    frame["average"] = average
-    frame["count"] = np.array([bar.count for bar in bars], dtype=float)
+    frame["average"] = bars.average
+    frame["count"] = bars.count
     return frame

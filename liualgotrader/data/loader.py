@@ -5,24 +5,32 @@ The index rules are those that strategies and notebooks of the original rely on,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from liualgotrader.common.calendar import day_of
 from liualgotrader.common.clock import HOUR, MINUTE, NEW_YORK, Clock, WallClock, as_datetime, instant
 from liualgotrader.common.errors import DataUnavailable, DataUnusable
-from liualgotrader.common.events import Bar
+from liualgotrader.common.market_columns import BarColumns, between, day_numbers, joined, take
 from liualgotrader.common.types import DataConnectorType, TimeScale
-from liualgotrader.data.data_base import COLUMNS, MINUTES, DataAPI, frame_of, midnight
+from liualgotrader.data.data_base import COLUMNS, MINUTES, SIMULATED, DataAPI, frame_of, midnight
+from liualgotrader.data.market_fetch import VendorToStore
+from liualgotrader.data.market_store import MarketStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
+BarsAnswer = Callable[[Sequence[str], int, int], tuple[dict[str, BarColumns], Mapping[str, str]]]
 LiveFrame = Callable[[str], "pd.DataFrame | None"]
 
 _BARS_A_DAY = {TimeScale.minute: 390, TimeScale.day: 1}
 _CALENDAR_DAYS_A_SESSION = 365 / 252
 _FIRST_DAY = date(1998, 1, 1)
+_A_YEAR = 366
 _LOOK_BACK_DAYS = 7  # holds a session whatever the holidays
 
 
@@ -42,18 +50,27 @@ class DataLoader:
         data_api: DataAPI | None = None,
         clock: Clock | None = None,
         live: LiveFrame | None = None,
+        store: MarketStore | None = None,
     ) -> None:
+        """Read through `store`, or where no `data_api` is given through the one in the data folder.
+
+        What `data_api` brings of days that are over is kept in the store, and asked for no second time.
+        """
         self.scale = scale
         self.concurrency = concurrency
-        self.data_api = data_api or _configured(connector)
         self.data: dict[str, SymbolData] = {}
         self._clock = clock or WallClock()
         self._live = live if scale is TimeScale.minute else None
+        source = type(data_api).__name__
+        if data_api is None:
+            data_api, source, store = _configured(connector, store)
+        self.data_api = data_api
+        self._filling = None if store is None else VendorToStore(store, data_api, source)
 
     def __getitem__(self, symbol: str) -> SymbolData:
         key = symbol.upper()
         if key not in self.data:
-            self.data[key] = SymbolData(key, self.scale, self.data_api, self._clock, self._live)
+            self.data[key] = SymbolData(key, self.scale, self._bars, self._clock, self._live)
         return self.data[key]
 
     def __getattr__(self, symbol: str) -> SymbolData:
@@ -84,29 +101,58 @@ class DataLoader:
             ValueError: the vendor did not answer, or said no.
         """
         first, last = _as_day(start), _as_day(end)
-        upper = [symbol.upper() for symbol in symbols]
         now = self._clock.now()
         stop = min(midnight(last + timedelta(days=1)), now)
-        try:
-            found = self.data_api.bars_now(upper, midnight(first), stop, minutes=MINUTES[self.scale])
-        except DataUnusable as e:
-            found, upper = e.good, [symbol for symbol in upper if symbol not in e.bad]
-        except DataUnavailable as e:
-            raise ValueError(str(e)) from e
-        for symbol in upper:
+        found, _ = self._bars([symbol.upper() for symbol in symbols], midnight(first), stop)
+        for symbol, bars in found.items():
             self.data.pop(symbol, None)
-            bars, known_until = _known(found.get(symbol, ()), self.scale, stop, now)
-            self[symbol].adopt(frame_of(bars), midnight(first), known_until)
+            self[symbol].adopt(frame_of(bars), midnight(first), _known_until(self.scale, stop, now))
+
+    def _bars(self, symbols: Sequence[str], start: int, end: int) -> tuple[dict[str, BarColumns], Mapping[str, str]]:
+        """Return the bars with start <= opened_at < end that are known for good, and why there are none of a symbol.
+
+        Some vendors show the minute that is being traded, as far as it has come. A day's bar is shown as it is.
+
+        Raises:
+            ValueError: the vendor did not answer, or said no.
+        """
+        now, minutes = self._clock.now(), MINUTES[self.scale]
+        failed: dict[str, str] = {}
+        found = {symbol: [BarColumns.of(symbol, ())] for symbol in symbols}
+        try:
+            if self._filling is not None and start < (over := midnight(day_of(now))):
+                whole = min(over, midnight(day_of(end - 1) + timedelta(days=1)))
+                self._filling.fetch(symbols, minutes * MINUTE, start, whole, now)
+                failed |= self._filling.failed
+                for symbol in symbols:
+                    bars = self._filling.store.read(symbol, minutes * MINUTE, start, whole, day_of(now))
+                    found[symbol].append(between(_labelled(bars, self.scale), start, end))
+                start = over
+            if start < end:
+                newest = self.data_api.bars_now(symbols, start, end, minutes=minutes)
+                for symbol in symbols:
+                    found[symbol].append(BarColumns.of(symbol, newest.get(symbol, ())))
+        except DataUnusable as error:
+            failed |= {symbol: str(why) for symbol, why in error.bad.items()}
+            for symbol, bars in error.good.items():
+                found[symbol].append(BarColumns.of(symbol, bars))
+        except DataUnavailable as error:
+            raise ValueError(str(error)) from error
+        every = {symbol: joined(parts) for symbol, parts in found.items() if symbol not in failed}
+        if self.scale is TimeScale.minute:
+            every = {symbol: take(bars, bars.closed_at <= now) for symbol, bars in every.items()}
+        return every, failed
 
 
 class SymbolData:
     """One symbol's bars: rows by index, columns by name, and a pandas frame underneath (`symbol_data`)."""
 
-    def __init__(self, symbol: str, scale: TimeScale, data_api: DataAPI, clock: Clock, live: LiveFrame | None) -> None:
+    def __init__(self, symbol: str, scale: TimeScale, bars: BarsAnswer, clock: Clock, live: LiveFrame | None) -> None:
         self.symbol, self.scale = symbol, scale
-        self._api, self._clock, self._live_frame = data_api, clock, live
-        self._frame = frame_of(())
+        self._bars, self._clock, self._live_frame = bars, clock, live
+        self._frame = frame_of(BarColumns.of(symbol, ()))
         self._covered: tuple[int, int] | None = None
+        self._is_whole = False  # there is nothing before what is covered
 
     # --- what users call ---------------------------------------------------------------------------
 
@@ -214,16 +260,19 @@ class SymbolData:
             raise ValueError(f"no {self.scale.name} bars of {self.symbol}; is the symbol right?")
 
     def _reach_back(self, count: int, have: Callable[[], int], end: int) -> None:
-        missing = count - have()
-        while missing > 0 and self._covered is not None and self._covered[0] > midnight(_FIRST_DAY):
-            sessions = missing / _BARS_A_DAY[self.scale] + 1
-            days = timedelta(days=int(sessions * _CALENDAR_DAYS_A_SESSION) + _LOOK_BACK_DAYS)
+        """Have `count` bars if the vendor does; where two steps back bring nothing there is nothing, for good."""
+        least = 0
+        while not self._is_whole and self._covered is not None and self._covered[0] > midnight(_FIRST_DAY):
             before = have()
-            start = max(as_datetime(self._covered[0]).date() - days, _FIRST_DAY)
-            self._ensure(midnight(start), end)
-            if have() == before:
+            if before >= count:
                 return
-            missing = count - have()
+            sessions = (count - before) / _BARS_A_DAY[self.scale] + 1
+            days = max(int(sessions * _CALENDAR_DAYS_A_SESSION) + _LOOK_BACK_DAYS, least)
+            self._ensure(midnight(max(as_datetime(self._covered[0]).date() - timedelta(days=days), _FIRST_DAY)), end)
+            if have() == before:
+                self._is_whole, least = least > 0, _A_YEAR
+            else:
+                least = 0
 
     def _ensure(self, start: int, stop: int) -> None:
         """Have all bars from the day of `start` up to `stop`; nothing that was fetched is fetched again."""
@@ -248,12 +297,10 @@ class SymbolData:
         import pandas as pd
 
         now = self._clock.now()
-        try:
-            found = self._api.bars_now([self.symbol], start, stop + 1, minutes=MINUTES[self.scale])
-        except DataUnavailable as e:
-            raise ValueError(str(e)) from e
-        bars, stop = _known(found.get(self.symbol, ()), self.scale, stop, now)
-        frame = frame_of(bars)
+        found, failed = self._bars([self.symbol], start, stop + 1)
+        if failed:
+            raise ValueError(failed[self.symbol])
+        frame, stop = frame_of(found[self.symbol]), _known_until(self.scale, stop, now)
         joined = pd.concat([self._frame, frame]) if len(self._frame) else frame
         self._frame = joined[~joined.index.duplicated(keep="last")].sort_index()
         low, high = self._covered or (start, stop)
@@ -309,23 +356,32 @@ class _Loc:
         self._symbol._frame = frame.sort_index()
 
 
-def _known(bars: Sequence[Bar], scale: TimeScale, stop: int, now: int) -> tuple[Sequence[Bar], int]:
-    """Return the bars up to `stop` that are known for good at `now`, and until when there can be no others.
+def _known_until(scale: TimeScale, stop: int, now: int) -> int:
+    """Return until when, up to `stop`, no other bars can come."""
+    return min(stop, now - now % MINUTE) if scale is TimeScale.minute else stop
 
-    Some vendors show the minute that is being traded, as far as it has come. A day's bar is shown as it is.
-    """
-    if scale is not TimeScale.minute:
-        return bars, stop
-    return [bar for bar in bars if bar.closed_at <= now], min(stop, now - now % MINUTE)
+
+def _labelled(bars: BarColumns, scale: TimeScale) -> BarColumns:
+    """Return bars of the store as vendors label them: a day's by its midnight."""
+    if scale is TimeScale.minute:
+        return bars
+    midnights = [midnight(date.fromordinal(day)) for day in day_numbers(bars.opened_at).tolist()]
+    return replace(bars, opened_at=np.array(midnights, np.int64))
 
 
 def _as_day(day: date | str) -> date:
     return date.fromisoformat(day) if isinstance(day, str) else day
 
 
-def _configured(connector: DataConnectorType | None) -> DataAPI:
-    """Return the history of the vendor that the environment names, for notebooks and scripts."""
+def _configured(
+    connector: DataConnectorType | None, store: MarketStore | None
+) -> tuple[DataAPI, str, MarketStore | None]:
+    """Return vendor, source and store of the environment, for notebooks and scripts; nothing simulated is stored."""
     from liualgotrader.common.config import Settings
     from liualgotrader.data.data_factory import configured_data
 
-    return configured_data(Settings.resolve(), connector.name if connector else "")[0]
+    settings = Settings.resolve()
+    api, source = configured_data(settings, connector.name if connector else "")
+    if store is None and source != SIMULATED:
+        store = MarketStore(settings.home_path / "market")
+    return api, source, store

@@ -52,7 +52,7 @@ class VendorToStore:
             DataUnavailable: the vendor did not answer.
             OutsideError: a file of the store is damaged, or the disk does not take it.
         """
-        over = midnight(day_of(now))
+        over, self.failed = midnight(day_of(now)), {}
         for symbols, span in following(self._requests(wanted, "bars", period, start, min(end, over))):
             self._bars(symbols, period, span)
         for symbols, span in self._requests(wanted, "actions", 0, start, over if start < end else start):

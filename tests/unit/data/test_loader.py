@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +14,21 @@ from liualgotrader.common.clock import MINUTE, NEVER, NEW_YORK, Alarm, instant
 from liualgotrader.common.events import Bar
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.types import TimeScale
-from liualgotrader.data.data_base import DataAPI, midnight
+from liualgotrader.data.data_base import Actions, DataAPI, midnight
 from liualgotrader.data.loader import DataLoader
+from liualgotrader.data.market_store import MarketStore
+from liualgotrader.tapes.splits import Split
 
 
 class CountedDays(DataAPI):
-    """A vendor whose bar closes are the number of minutes (or days) since its first one; it keeps a call log."""
+    """A vendor whose bar closes are the number of minutes (or days) since its first one; it keeps a call log.
 
-    def __init__(self) -> None:
+    Loaders of these tests read through `store` if there is one.
+    """
+
+    def __init__(self, store: MarketStore | None = None) -> None:
         self.calls: list[tuple[int, int]] = []
+        self.store = store
         days = sessions(date(2021, 11, 1), date(2022, 1, 7))
         self._minutes = [at for day in days for at in range(day.opens_at, day.closes_at, MINUTE)]
         self._days = [midnight(day.day) for day in days]
@@ -31,6 +38,14 @@ class CountedDays(DataAPI):
         starts = self._minutes if minutes == 1 else self._days
         made = [self._bar(at, float(i), minutes) for i, at in enumerate(starts) if start <= at < end]
         return {symbol: made for symbol in symbols if symbol != "NONE"}
+
+    def raw_bars_now(
+        self, symbols: Sequence[str], start: int, end: int, *, minutes: int
+    ) -> Mapping[str, Sequence[Bar]]:
+        return self.bars_now(symbols, start, end, minutes=minutes)
+
+    def actions_now(self, symbols: Sequence[str], start: int, end: int) -> Mapping[str, Actions]:
+        return {}
 
     def _bar(self, at: int, close: float, minutes: int) -> Bar:
         return Bar("AAPL", at, at + minutes * MINUTE, close, close, close, close, 100.0, close, 1)
@@ -70,13 +85,13 @@ class StandingClock:
 FRIDAY_NIGHT = datetime(2022, 1, 7, 20, 0, tzinfo=NEW_YORK)
 
 
-@pytest.fixture
-def vendor() -> CountedDays:
-    return CountedDays()
+@pytest.fixture(params=["the vendor alone", "through the store"])
+def vendor(request: pytest.FixtureRequest, tmp_path: Path) -> CountedDays:
+    return CountedDays(MarketStore(tmp_path) if "store" in request.param else None)
 
 
 def loader(vendor: CountedDays, scale: TimeScale = TimeScale.minute, now: datetime = FRIDAY_NIGHT) -> DataLoader:
-    return DataLoader(scale, data_api=vendor, clock=StandingClock(now))
+    return DataLoader(scale, data_api=vendor, clock=StandingClock(now), store=vendor.store)
 
 
 def ny(text: str) -> datetime:
@@ -151,8 +166,8 @@ def test_what_was_fetched_is_not_fetched_again(vendor: CountedDays) -> None:
 
 def test_pre_fetch_asks_once_for_all(vendor: CountedDays) -> None:
     loaded = loader(vendor)
-    loaded.pre_fetch(["AAPL", "MSFT"], "2022-01-04", "2022-01-07")
-    assert len(vendor.calls) == 1
+    loaded.pre_fetch(["aapl", "MSFT"], "2022-01-04", "2022-01-07")
+    assert len(vendor.calls) == (2 if vendor.store else 1)  # the days that are over, and today
     assert loaded["MSFT"][-1].name == ny("2022-01-07 15:59")
     assert loaded.exist("msft")
     assert loaded.keys() == ["AAPL", "MSFT"]
@@ -242,3 +257,91 @@ def test_the_clock_may_pass_while_a_loader_lives(vendor: CountedDays) -> None:
     clock._now += int(timedelta(minutes=5).total_seconds()) * 1_000_000_000
     assert loaded["AAPL"][-1].name == before + timedelta(minutes=5)
     assert clock.now() < NEVER
+
+
+MINUTE_SCALE, DAY_SCALE = TimeScale.minute, TimeScale.day
+FORMS = [  # section 3.4 of the original's description; "mended" marks where it showed the future, nothing, or less
+    (MINUTE_SCALE, -1, "01-07 15:59", "01-07 15:59", 1),
+    (MINUTE_SCALE, -5, "01-07 15:55", "01-07 15:55", 1),
+    (MINUTE_SCALE, slice(-5, -1), "01-07 15:55", "01-07 15:59", 5),
+    (MINUTE_SCALE, slice(-90, None), "01-07 14:30", "01-07 15:59", 90),
+    (MINUTE_SCALE, slice(-90, "2022-01-05 09:30:00"), "01-04 14:31", "01-05 09:30", 90),  # mended: was empty
+    (MINUTE_SCALE, slice(-10, date(2022, 1, 5)), "01-04 15:50", "01-04 15:59", 10),  # mended: was empty
+    (DAY_SCALE, slice(-90, "2022-01-05 09:30:00"), "11-01 00:00", "01-05 00:00", 46),  # all that there are
+    (DAY_SCALE, slice(-10, date(2021, 12, 15)), "12-02 00:00", "12-15 00:00", 10),
+    (DAY_SCALE, slice("2022-01-03", "2022-01-07"), "01-03 00:00", "01-07 00:00", 5),
+    (MINUTE_SCALE, slice("2022-01-03", "2022-01-07"), "01-03 09:30", "01-06 15:59", 1560),
+    (MINUTE_SCALE, slice(date(2022, 1, 4), date(2022, 1, 6)), "01-04 09:30", "01-05 15:59", 780),
+    (MINUTE_SCALE, slice(date(2022, 1, 4), "2022-01-04 09:32:00"), "01-04 09:30", "01-04 09:32", 3),
+    (MINUTE_SCALE, slice(datetime(2022, 1, 4, 9, 45), "2022-01-04 09:50:00"), "01-04 09:45", "01-04 09:50", 6),
+    (MINUTE_SCALE, slice(ny("2022-01-04 09:45"), ny("2022-01-04 09:50")), "01-04 09:45", "01-04 09:50", 6),
+    (MINUTE_SCALE, slice("2022-01-06", -1), "01-06 09:30", "01-07 15:59", 780),
+    (MINUTE_SCALE, slice("2022-01-06", None), "01-06 09:30", "01-07 15:59", 780),
+    (MINUTE_SCALE, "2022-01-04 09:45:00", "01-04 09:45", "01-04 09:45", 1),
+    (MINUTE_SCALE, ny("2022-01-04 09:45:59"), "01-04 09:45", "01-04 09:45", 1),
+    (MINUTE_SCALE, date(2022, 1, 5), "01-04 15:59", "01-04 15:59", 1),  # mended: was the last bar of the day itself
+    (DAY_SCALE, date(2022, 1, 5), "01-05 00:00", "01-05 00:00", 1),
+    (MINUTE_SCALE, date(2022, 1, 2), "12-31 15:59", "12-31 15:59", 1),  # mended: a Sunday was an error
+    (MINUTE_SCALE, slice("2022-01-01", "2022-01-02"), "", "", 0),
+]
+
+
+@pytest.mark.parametrize("form", ["rows", "column", "small letters"])
+@pytest.mark.parametrize(("scale", "key", "first", "last", "count"), FORMS, ids=[f"{f[0].name} {f[1]}" for f in FORMS])
+def test_every_index_form_of_the_original_on_a_fresh_loader(
+    vendor: CountedDays, scale: TimeScale, key: Any, first: str, last: str, count: int, form: str
+) -> None:
+    symbol = loader(vendor, scale)["aapl" if form == "small letters" else "AAPL"]
+    found = symbol.close[key] if form == "column" else symbol[key]
+    if not isinstance(key, slice):
+        row = symbol.close()[symbol.close() == found] if form == "column" else found
+        assert (row.index[0] if form == "column" else row.name) == ny(f"2022-{first}".replace("2022-12", "2021-12"))
+        return
+    assert len(found) == count
+    times = [ny(f"202{1 if text[:2] > '06' else 2}-{text}") for text in (first, last) if text]
+    assert [found.index[i] for i in (0, -1) if count] == times
+
+
+def test_places_count_from_the_first_bar_that_is_loaded_and_a_bare_slice_shows_all_of_it(vendor: CountedDays) -> None:
+    symbol = loader(vendor)["AAPL"]
+    everything = symbol[:]
+    assert everything.index[-1] == ny("2022-01-07 15:59")
+    calls = len(vendor.calls)
+    assert symbol[0].name == everything.index[0]
+    assert symbol.close[3] == everything.close.iloc[3]
+    assert len(symbol[:]) == len(everything)
+    assert len(vendor.calls) == calls  # mended: each of these asked for the newest day again
+
+
+def test_an_empty_answer_is_not_asked_for_again(vendor: CountedDays) -> None:
+    symbol = loader(vendor)["NONE"]
+    calls: list[int] = []
+    for _ in range(3):
+        with pytest.raises(ValueError, match="no minute bars of NONE; is the symbol right"):
+            symbol[-1]
+        calls.append(len(vendor.calls))
+    assert calls[0] == calls[1] == calls[2]
+
+
+def test_what_the_store_has_is_asked_of_no_vendor_by_the_next_loader(tmp_path: Path) -> None:
+    vendor = CountedDays(MarketStore(tmp_path))
+    first = loader(vendor)["AAPL"]["2021-12-01":"2022-01-04"]
+    vendor.calls.clear()
+    again = loader(vendor)["AAPL"]["2021-12-01":"2022-01-04"]
+    assert vendor.calls == []
+    assert again.equals(first)
+    assert len(loader(vendor)["AAPL"]["2022-01-06":]) == 780
+    assert min(start for start, _ in vendor.calls) >= midnight(date(2022, 1, 4))  # the rest, and today
+
+
+def test_stored_prices_are_shown_as_of_the_day_of_the_clock(tmp_path: Path) -> None:
+    class Split7(CountedDays):
+        def actions_now(self, symbols: Sequence[str], start: int, end: int) -> Mapping[str, Actions]:
+            return {symbol: ([Split(date(2022, 1, 5), 7.0)], []) for symbol in symbols}
+
+    vendor = Split7(MarketStore(tmp_path))
+    before, after = (loader(vendor, DAY_SCALE, ny(f"2022-01-0{day} 20:00")) for day in (4, 7))
+    raw = before["AAPL"].close["2022-01-03"]
+    assert raw == 43.0  # sessions since 2021-11-01, counted in a calendar
+    assert after["AAPL"].close["2022-01-03"] == pytest.approx(raw / 7, abs=1e-6)
+    assert after["AAPL"].close["2022-01-06"] == 46.0
