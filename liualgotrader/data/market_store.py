@@ -253,10 +253,13 @@ class MarketStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             with (self.folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
+                try:
+                    yield
+                except OSError:
+                    with suppress(OSError):
+                        path.with_suffix(".new").unlink()
+                    raise
         except OSError as e:
-            with suppress(OSError):
-                path.with_suffix(".new").unlink()
             raise OutsideError(f"{path} cannot be written ({e.strerror}): what was there stays; make room.") from e
 
     # --- files -----------------------------------------------------------------------------------------
