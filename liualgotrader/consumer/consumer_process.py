@@ -23,7 +23,7 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.consumer.event_intake import Answer, EventIntake, Gate
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.history_loader import HistoryLoader
-from liualgotrader.consumer.loading import CalledAccount, lent_shares, load_strategies, services_of
+from liualgotrader.consumer.loading import lent_shares, load_strategies, services_of
 from liualgotrader.consumer.outboxes import IntentOutbox, NeedsOutbox, OrderNumbers
 from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys, signal_spool
 from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, WaitingCalls
@@ -52,7 +52,7 @@ class ConsumerDependencies:
     data: MarketHistory
     open_store: OpenStore
     make_loader: Callable[[Callable[[str], Any]], Any] = lambda live: None
-    make_trader: Callable[[Any], Any] = lambda account: None
+    make_trader: Callable[[Callable[[str], bool]], Any] = lambda lends: None
     fetches: Fetches | None = None  # the loader's requests
 
 
@@ -156,7 +156,9 @@ class Consumer:
         """Make the strategies, restore what an earlier process of this session left, and take part."""
         self._recorder.start()
         self.engine.loader = self._dependencies.make_loader(self._live_frame)
-        self.engine.trader = self._dependencies.make_trader(CalledAccount(self.engine))
+        self.engine.trader = self._dependencies.make_trader(
+            lambda symbol: self.engine.market.shortable.get(symbol, True)
+        )
         keys = StoredKeys(self._recorder, self._child.status.hold)
         for ended in await load_strategies(
             self._plan,

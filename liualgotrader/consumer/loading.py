@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from decimal import Decimal, localcontext
+from decimal import localcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from liualgotrader.common.plugins import one_line, outside_reads, source_of, use
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.session_plan import DECLINED, SessionPlan, SlotPlan
 from liualgotrader.common.tlog import warn
-from liualgotrader.common.trading_data import called
 from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys
 from liualgotrader.engine.engine import Engine
 from liualgotrader.ipc.process_status import MAKING, ProcessStatus
@@ -114,22 +113,6 @@ async def lent_shares(data: MarketHistory) -> dict[str, bool]:
         warn(log, "assets_unknown", error=error or "no answer in time")
         return {}
     return {symbol: asset.shortable for symbol, asset in assets.items()}
-
-
-class CalledAccount:
-    """What the trader of `run_all` strategies knows: positions of the strategy being called, and what the broker lends."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def position(self, symbol: str) -> Decimal:
-        """Return the calling strategy's signed shares."""
-        book = called.get()
-        return Decimal(str(book.read_only("positions").get(symbol, 0))) if book is not None else Decimal(0)
-
-    def shortable(self, symbol: str) -> bool:
-        """Say whether the broker lends the share; unknown ones count as lent."""
-        return self._engine.market.shortable.get(symbol, True)
 
 
 def services_of(

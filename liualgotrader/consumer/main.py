@@ -57,6 +57,6 @@ def open_dependencies(child: Child, secrets: Secrets) -> ConsumerDependencies:
         data,
         open_record,
         lambda live: DataLoader(TimeScale.minute, data_api=fetches, clock=child.clock, live=live),
-        lambda account: Trader(child.plan.hours, child.clock, account),
+        lambda lends: Trader(child.plan.hours, child.clock, lends),
         fetches,
     )

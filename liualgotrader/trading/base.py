@@ -6,27 +6,20 @@ answered from what the consumer knows; those that it cannot answer say so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Protocol
 
 from liualgotrader.common.clock import Clock, as_datetime, instant
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.session_plan import Hours
-
-
-class Account(Protocol):
-    """What the consumer knows of the calling strategy's book and of what the broker lends."""
-
-    def position(self, symbol: str) -> Decimal: ...
-    def shortable(self, symbol: str) -> bool: ...
+from liualgotrader.common.trading_data import positions
 
 
 class Trader:
-    """Answers about the session, the calling strategy's positions and the assets."""
+    """Answers about the session, the calling strategy's positions and the assets; `lends` knows which shares are lent."""
 
-    def __init__(self, hours: Hours, clock: Clock, account: Account) -> None:
-        self._hours, self._clock, self._account = hours, clock, account
+    def __init__(self, hours: Hours, clock: Clock, lends: Callable[[str], bool]) -> None:
+        self._hours, self._clock, self._lends = hours, clock, lends
 
     def __repr__(self) -> str:
         return type(self).__name__
@@ -50,11 +43,11 @@ class Trader:
 
     def get_position(self, symbol: str) -> float:
         """Return the calling strategy's position in shares, shorts negative."""
-        return float(self._account.position(symbol.upper()))
+        return float(positions.get(symbol.upper(), 0.0))
 
     async def is_shortable(self, symbol: str) -> bool:
         """Say whether the broker lends the share."""
-        return self._account.shortable(symbol.upper())
+        return self._lends(symbol.upper())
 
     async def submit_order(self, symbol: str, *args: object, **kwargs: object) -> None:
         """Refuse: an order is what `run` and `run_all` return, or `ctx.buy` and its like.
