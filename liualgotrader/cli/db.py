@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.postgres.backup import backup, restore
 from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer, cluster_of, locked_users, prepare
 from liualgotrader.store.store_factory import open_store
 
@@ -35,7 +36,10 @@ def start_command(options: argparse.Namespace, home: Path) -> int:
         server.ensure_database(DEFAULT_DATABASE)
         with locked_users(prepare(home)) as users:
             users.keep(True)
-        _say(f"PostgreSQL {server.version} runs (process {server.postmaster_pid}).", f"DSN={server.dsn()}")
+        _say(
+            f"PostgreSQL {server.cluster.programs.version} runs (process {server.postmaster_pid}).",
+            f"DSN={server.dsn()}",
+        )
     return 0
 
 
@@ -103,7 +107,7 @@ def backup_command(options: argparse.Namespace, home: Path) -> int:
     if path.exists() and not options.force:
         raise ConfigError(f"{path} already exists: name another file, or replace it with --force")
     with EmbeddedServer.start(home) as server:
-        names = server.backup(path)
+        names = backup(server.cluster, path)
     _say(f"Saved {', '.join(names) or 'nothing, there is no database yet'} in {path}.")
     return 0
 
@@ -112,7 +116,7 @@ def restore_command(options: argparse.Namespace, home: Path) -> int:
     """Replace databases by those in a file."""
     path = Path(options.file).expanduser().resolve()
     with EmbeddedServer.start(home) as server:
-        names = server.restore(path)
+        names = restore(server.cluster, path)
     _say(f"Restored {', '.join(names)} from {path}.")
     return 0
 

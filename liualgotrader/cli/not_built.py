@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from liualgotrader.cli.common import guarded, parser_of
 
@@ -31,21 +32,11 @@ def not_built(program: str, purpose: str, arguments: Sequence[str]) -> int:
     return 2
 
 
-def backtester() -> None:
-    """Run `backtester`."""
-    guarded("backtester", functools.partial(not_built, "backtester", PURPOSES["backtest"]))
+def _run(program: str, word: str) -> NoReturn:
+    guarded(program, functools.partial(not_built, program, PURPOSES[word]))
 
 
-def market_miner() -> None:
-    """Run `market_miner`."""
-    guarded("market_miner", functools.partial(not_built, "market_miner", PURPOSES["mine"]))
-
-
-def optimizer() -> None:
-    """Run `optimizer`."""
-    guarded("optimizer", functools.partial(not_built, "optimizer", PURPOSES["optimize"]))
-
-
-def portfolio() -> None:
-    """Run `portfolio`."""
-    guarded("portfolio", functools.partial(not_built, "portfolio", PURPOSES["portfolio"]))
+backtester = functools.partial(_run, "backtester", "backtest")
+market_miner = functools.partial(_run, "market_miner", "mine")
+optimizer = functools.partial(_run, "optimizer", "optimize")
+portfolio = functools.partial(_run, "portfolio", "portfolio")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from liualgotrader.cli.common import give_up_output
 from liualgotrader.common.clock import SECOND, clock_text, machine_now
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 _NARROW = 80  # columns
 _PLAIN_EVERY = 30 * SECOND  # machine time
@@ -42,41 +42,21 @@ class LastingScreen:
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
         self._lost = False
+        self.line, self.warn = self._lasting(screen.line), self._lasting(screen.warn)
+        self.show, self.table = self._lasting(screen.show), self._lasting(screen.table)
+        self.close = self._lasting(screen.close)
 
-    def line(self, text: str) -> None:
-        """Show one line that stays."""
-        with self._as_far_as_possible():
-            self.screen.line(text)
+    def _lasting(self, act: Callable[P, None]) -> Callable[P, None]:
+        def lasting(*args: P.args, **keywords: P.kwargs) -> None:
+            try:
+                act(*args, **keywords)
+            except OSError as error:
+                if not self._lost:
+                    self._lost = True
+                    warn(log, "output_lost", error=error)
+                give_up_output(error)
 
-    def warn(self, text: str) -> None:
-        """Show one line that a person should look at."""
-        with self._as_far_as_possible():
-            self.screen.warn(text)
-
-    def show(self, view: View) -> None:
-        """Show the state of the session in place of the last one."""
-        with self._as_far_as_possible():
-            self.screen.show(view)
-
-    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show a table that stays."""
-        with self._as_far_as_possible():
-            self.screen.table(title, header, rows)
-
-    def close(self) -> None:
-        """Show the last state no longer."""
-        with self._as_far_as_possible():
-            self.screen.close()
-
-    @contextmanager
-    def _as_far_as_possible(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if not self._lost:
-                self._lost = True
-                warn(log, "output_lost", error=error)
-            give_up_output(error)
+        return lasting
 
 
 class PlainScreen:
@@ -86,21 +66,17 @@ class PlainScreen:
         self._shown_at = machine_now()
 
     def line(self, text: str) -> None:
-        """Print one line."""
         print(text, flush=True)
 
     def warn(self, text: str) -> None:
-        """Print one line that a person should look at."""
         print(f"WARNING {text}", flush=True)
 
     def show(self, view: View) -> None:
-        """Print the state in one line, now and then."""
         if machine_now() - self._shown_at >= _PLAIN_EVERY:
             self._shown_at = machine_now()
             self.line(state_line(view))
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table in columns."""
         print(f"\n{title}")
         widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
         for row in (header, *rows):
@@ -122,15 +98,12 @@ class TerminalScreen:
         self._live: Live | None = None
 
     def line(self, text: str) -> None:
-        """Print one line above the table."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Print one line that a person should look at above the table."""
         self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def show(self, view: View) -> None:
-        """Draw the state in place of the last one."""
         if self._live is None:
             from rich.live import Live as RichLive
 
@@ -159,7 +132,6 @@ class TerminalScreen:
         self._console.print(table)
 
     def close(self) -> None:
-        """Take the table away."""
         if self._live is not None:
             self._live.stop()
             self._live = None

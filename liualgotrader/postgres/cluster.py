@@ -243,7 +243,7 @@ def _wait_for_end(pids: Sequence[int], seconds: float) -> None:
 
 
 def birth_of(pid: int) -> str | None:
-    """Return a text that no other process of this machine ever has, None if the process is dead or a zombie."""
+    """Return a text that tells a process from a later one with its pid, None if it is dead or a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -259,7 +259,7 @@ def birth_of(pid: int) -> str | None:
 
 
 def boot() -> str:
-    """Return a text that is another one after the machine was started again."""
+    """Return a text that changes when the machine boots."""
     with suppress(OSError):
         return _BOOT_ID.read_text().strip()
     return f"{psutil.boot_time():.0f}"

@@ -23,7 +23,7 @@ import msgspec
 from liualgotrader.common.clock import SECOND, block, machine_now
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.files import replace_file
-from liualgotrader.postgres.backup import backup, make_current, restore
+from liualgotrader.postgres.backup import make_current
 from liualgotrader.postgres.cluster import SUPERUSER, Cluster, birth_of, boot
 from liualgotrader.postgres.installation import installed_programs, let_through, programs_for, server_account
 
@@ -40,7 +40,7 @@ class EmbeddedServer:
     """The running server, used by this process until `release`. Also a context manager."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._token = f"{os.getpid()}-{secrets.token_hex(6)}"
         self._process = os.getpid()
         self._released = False
@@ -61,7 +61,7 @@ class EmbeddedServer:
         home = prepare(home)
         with locked_users(home) as users:
             server = cls(make_current(cluster_of(home)))
-            server._cluster.start()
+            server.cluster.start()
             users.add(server._token)
         atexit.register(server.release)
         return server
@@ -72,23 +72,23 @@ class EmbeddedServer:
             return
         self._released = True
         atexit.unregister(self.release)
-        home = self._cluster.home
+        home = self.cluster.home
         if not home.exists():  # the data folder was removed
             return
         with locked_users(home) as users:
             usage = users.remove(self._token)
             if not usage.users and not usage.kept_since_boot:
-                self._cluster.stop()
+                self.cluster.stop()
 
     def restart_if_dead(self) -> bool:
         """Start the server again if its postmaster was killed; return whether it had to be.
 
         One that lives but does not answer is given five seconds to recover or to end.
         """
-        with locked_users(self._cluster.home):
-            if self._cluster.answers_within(_RECOVERY_SECONDS) or self._cluster.postmaster() is not None:
+        with locked_users(self.cluster.home):
+            if self.cluster.answers_within(_RECOVERY_SECONDS) or self.cluster.postmaster() is not None:
                 return False
-            self._cluster.start()
+            self.cluster.start()
             return True
 
     def __enter__(self) -> EmbeddedServer:
@@ -102,20 +102,15 @@ class EmbeddedServer:
     @property
     def postmaster_pid(self) -> int | None:
         """Return the process that owns all of the server's others, None if it was killed."""
-        return self._cluster.postmaster()
-
-    @property
-    def version(self) -> str:
-        """Return PostgreSQL's version, for example 18.4."""
-        return self._cluster.programs.version
+        return self.cluster.postmaster()
 
     def dsn(self, database: str = DEFAULT_DATABASE) -> str:
         """Return the address of a database; it holds no password, the socket's folder is the protection."""
-        return self._cluster.dsn(database)
+        return self.cluster.dsn(database)
 
     def psql_command(self, database: str = DEFAULT_DATABASE) -> list[str]:
         """Return the command that opens an interactive session."""
-        return [self._cluster.programs.path("psql"), "-d", self.dsn(database)]
+        return [self.cluster.programs.path("psql"), "-d", self.dsn(database)]
 
     # --- databases ----------------------------------------------------------------------------
 
@@ -142,19 +137,11 @@ class EmbeddedServer:
 
     def databases(self) -> Sequence[str]:
         """Return the names of all databases but the server's own."""
-        return self._cluster.databases()
+        return self.cluster.databases()
 
     def run_sql(self, statement: str, *, database: str = SUPERUSER) -> str:
         """Run one statement outside a transaction and return the unaligned rows."""
-        return self._cluster.run_sql(statement, database=database)
-
-    def backup(self, path: Path) -> Sequence[str]:
-        """Write all databases into the file `path`, replacing it; return their names."""
-        return backup(self._cluster, path)
-
-    def restore(self, path: Path) -> Sequence[str]:
-        """Replace databases by those in the file: all of them, or none if anything is wrong with it."""
-        return restore(self._cluster, path)
+        return self.cluster.run_sql(statement, database=database)
 
 
 # --- the data folder, also for `liu db` ---------------------------------------------------------
@@ -217,13 +204,13 @@ class UsersFile:
         self._path = path
 
     def add(self, token: str) -> None:
-        """Enter this process under `token`; the dead are struck out."""
+        """Add this process under `token`; dead users are removed."""
         usage = self.read()
         me = User(os.getpid(), birth_of(os.getpid()) or "", token)
         self._write(msgspec.structs.replace(usage, users=(*usage.users, me)))
 
     def remove(self, token: str) -> Usage:
-        """Strike out `token` and the dead; return who is left."""
+        """Remove `token` and dead users; return who is left."""
         usage = self.read()
         left = msgspec.structs.replace(usage, users=tuple(u for u in usage.users if u.token != token))
         self._write(left)
@@ -234,7 +221,7 @@ class UsersFile:
         self._write(msgspec.structs.replace(self.read(), kept_since_boot=boot() if wanted else ""))
 
     def read(self) -> Usage:
-        """Return the living users."""
+        """Return the users that are alive."""
         try:
             usage = msgspec.json.decode(self._path.read_bytes(), type=Usage)
         except (FileNotFoundError, msgspec.MsgspecError):  # absent, or cut by a crash
@@ -254,7 +241,7 @@ class UsersFile:
 def locked_users(home: Path) -> Iterator[UsersFile]:
     """Lend the list with its lock held, under which the server is started, stopped and counted.
 
-    The system lets go of the lock if this process dies.
+    The system releases the lock if this process dies.
 
     Raises:
         OutsideError: if another program holds it for a minute and a half.

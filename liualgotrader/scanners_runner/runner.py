@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import nullcontext, suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from liualgotrader.common.clock import NEVER, SECOND
 from liualgotrader.common.config import Secrets
@@ -25,7 +27,6 @@ from liualgotrader.ipc.links import Writer
 from liualgotrader.ipc.session_page import Cell, Life
 from liualgotrader.scanners.base import Scanner, make_scanner
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
-from liualgotrader.scanners_runner.scanner_thread import ScannerOutcome, ScannerThread
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ _NAMED = 5  # unknown symbols in one notice
 _LONGEST = 20  # characters of such a symbol
 _ASSETS_SECONDS = 10.0  # machine time for the list of tradable symbols
 _OTHERS_SECONDS, _LOOK_SECONDS = 10.0, 0.02  # machine time for the processes that picks are for
+_CANCEL_SECONDS = 0.5  # machine time that a cancelled scanner gets to end
 FAILURES_IN_A_ROW = 3  # end a scanner for the session
 PATIENCE_SECONDS = 1.0  # machine time that a scanner waits for an earlier one that was due at the same instant
 
@@ -46,6 +48,66 @@ def next_due(now: int, opens_at: int, period: int) -> int:
     [150, 150, 200, 50]
     """
     return opens_at + ((now - opens_at) // period + 1) * period
+
+
+class ScannerOutcome(NamedTuple):
+    """What a scanner returned, or what it raised."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class ScannerThread:
+    """A thread with a loop of its own, so that a scanner that blocks delays no other.
+
+    One that never returns keeps it; the next run gets a new one.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(
+        self, call: Callable[[], Coroutine[Any, Any, Any]], seconds: float, context: Context | None = None
+    ) -> ScannerOutcome | None:
+        """Return what became of one call, made in a copy of `context`; None if it takes more than `seconds` (machine)."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=_serve, args=(self._loop,), name=f"scanner-{self._name}", daemon=True)
+            thread.start()
+        loop = self._loop
+
+        async def outcome() -> ScannerOutcome:
+            try:
+                return ScannerOutcome(await call())
+            except BaseException as error:  # a scanner's sys.exit(), or a task of its own that was cancelled
+                return ScannerOutcome(error=error)
+
+        begin = partial(asyncio.run_coroutine_threadsafe, outcome(), loop)
+        answer = asyncio.wrap_future(begin() if context is None else context.run(begin))
+        await asyncio.wait({answer}, timeout=seconds)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        self._leave(loop)
+        return None
+
+    def close(self) -> None:
+        """End the thread once it is idle."""
+        if self._loop is not None:
+            self._leave(self._loop)
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Ask the loop to end as soon as it turns."""
+        loop.call_soon_threadsafe(loop.call_later, _CANCEL_SECONDS, loop.stop)
+        self._loop = None
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 class PickTurns:

@@ -52,7 +52,7 @@ class ScannerMarks:
 
     @property
     def suspects(self) -> list[str]:
-        """Scanners of which one has ended the process, it is unknown which: they are to run one after another."""
+        """Scanners that ran when one of them ended the process; it is unknown which, so they run one after another."""
         return self._state.suspects
 
     @contextmanager

@@ -20,6 +20,7 @@ from liualgotrader import __version__
 from liualgotrader.analytics import consolidate
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
+from liualgotrader.common.order_id import batch_part
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.secret import without_secrets
@@ -58,7 +59,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 def folders(home: Path, batch_id: str, day: str) -> tuple[Path, Path, Path]:
     """Return the batch's folders for sockets, journals and logs."""
-    short = batch_id.replace("-", "")[:12]
+    short = batch_part(batch_id)
     return home / "run" / short, home / "journal" / short, home / "logs" / f"{day}-{short}"
 
 
@@ -70,7 +71,7 @@ class BatchLock:
     """Held while a supervisor serves a batch; the kernel releases it when the process dies."""
 
     def __init__(self, home: Path, batch_id: str) -> None:
-        path = home / "run" / f"{batch_id.replace('-', '')[:12]}.lock"
+        path = home / "run" / f"{batch_part(batch_id)}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = path.open("ab")
         os.set_inheritable(self._file.fileno(), False)
@@ -273,12 +274,12 @@ class BatchFinder:
 
 
 def may_go_on(found: BatchRow, day: str, *, shadow: bool) -> bool:
-    """Whether an unfinished batch is one of that day and kind: what one sends, the other must neither send nor forget."""
+    """Whether an unfinished batch of that day can be resumed: one with --shadow by such a session only, and the reverse."""
     return found.session_date == day and bool(found.configuration.get("shadow")) == shadow
 
 
 def same_market(found: BatchRow, wanted: BatchTerms) -> bool:
-    """Whether an unfinished simulated batch played what is wanted now; one of an earlier version names fewer settings."""
+    """Whether an unfinished simulated batch played the market that is wanted now; earlier versions named fewer settings."""
     played = MARKET_BEFORE | dict(found.configuration.get("market") or {})
     return played == MARKET_BEFORE | dict(wanted.configuration["market"]) and found.seed == wanted.seed
 

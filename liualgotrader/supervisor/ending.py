@@ -43,10 +43,11 @@ def needing_a_person(
     *,
     flattened: bool,
 ) -> Ending:
-    """Return the ending with what a person must look at.
+    """Return the ending, with status 4 and a sentence where a person must act.
 
-    That is DAY_TRADE positions that should be closed and are not, and symbols in which the account is not what
-    our books say, or the record not what the order gateway says. `flattened` says that positions were to be closed although a person ended the session early.
+    A person must act on DAY_TRADE positions that are still open, on symbols in which the account differs from our books,
+    and where database and order gateway differ. `flattened`: positions were to be closed although a person ended the
+    session early.
     """
     if ending.exit_code not in (0, COULD_NOT_TRADE, _INTERRUPTED):
         return ending
@@ -93,7 +94,7 @@ def no_strategy_runs(slots: Sequence[SlotPlan], never_ran: Collection[int]) -> E
 def could_not_trade(
     view: View, scanners: Collection[str], off: Mapping[str, StoppedScanner], executions: int, *, shadow: bool
 ) -> Ending | None:
-    """Return the end of a session that ran to its close and was no use: no scanner was left, or every order was refused."""
+    """Return the end of a session that could trade nothing: no scanner ran to its close, or every order was refused."""
     refused = view.refusals()
     if scanners and set(scanners) <= set(off):
         told = "; ".join(f"{name}: {why.reason}" for name, why in off.items())
@@ -106,7 +107,7 @@ def could_not_trade(
 
 
 def unserved(ending: Ending, failed: Failed) -> Ending:
-    """Return the end of a session whose gateway gave up: what it left at the broker is for the next one to look after."""
+    """Return the end of a session whose gateway gave up: the next one looks after what it left at the broker."""
     if not ending.exit_code or ending.by_hand:  # the gateway gave up while it was to stop
         ending = Ending(failed.exit_code, "failed", failed.text)
     told = f"{ending.sentence.rstrip('.')}. The batch stays unfinished, and what it left at the broker keeps working: the next"

@@ -28,7 +28,6 @@ from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.ipc.child_process import has_room, leave_signals_to_supervisor, signals_blocked
 from liualgotrader.ipc.process_status import MAKING
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage, cell_symbol
-from liualgotrader.supervisor.view import ProcessView
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -128,10 +127,6 @@ class ManagedProcess:
     def kill(self) -> None:
         """End the process at once."""
         self._signal(signal.SIGKILL)
-
-    def view(self) -> ProcessView:
-        """Return what a screen shows of it."""
-        return ProcessView(self.name, self.state, self.pid, max(self.restarts, 0), dict(self.counters))
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.pid is not None:
@@ -289,7 +284,7 @@ class StuckCall(NamedTuple):
 
 
 class SilentProcess(NamedTuple):
-    """A process's loop does not turn, and no strategy is to blame."""
+    """The loop of a process does not turn, and no strategy is being called."""
 
     process: str
     seconds: float

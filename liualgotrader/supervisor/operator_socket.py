@@ -26,7 +26,6 @@ from liualgotrader.ipc.address import forget_address, socket_address
 
 SOCKET = "operator.sock"
 _ANSWER_SECONDS = 10.0
-_ANSWERED_SECONDS = 0.1  # machine time between an answer and what follows from it
 _FOLDER = "trader-"  # and the process id
 
 Answer = Mapping[str, Any]
@@ -44,33 +43,23 @@ class ListedSession(msgspec.Struct, frozen=True):
 
 
 class OperatorSocket:
-    """The socket of one `trader`. It answers itself before there is a batch, then the batch's session does.
+    """The socket of one `trader`. Who answers may change, and no request finds it closed meanwhile."""
 
-    No request finds it closed meanwhile. `stop` ends the preparation.
-    """
-
-    def __init__(self, home: Path, environment: str, stop: Callable[[], None]) -> None:
+    def __init__(self, home: Path, environment: str, answer: Answering) -> None:
         pid = os.getpid()
-        self._home, self._stop = home, stop
+        self._home, self._answer = home, answer
         self._folder = home / "run" / f"{_FOLDER}{pid}"
         self._socket = self._folder / SOCKET
         self._entry = sessions_folder(home) / f"{self._folder.name}.json"
         self._listed = ListedSession(pid, f"waiting-{pid}", environment, "", str(self._socket))
-        self._answer: Answering = self._answer_waiting
-        self._phase = "is being prepared"
         self._server: asyncio.Server | None = None
 
-    def waits(self, what: str) -> None:
-        """Note what the preparation is waiting for, as the predicate of a sentence about the session."""
-        self._phase = what
-
     async def open(self) -> None:
-        """Begin to listen; sockets of those that were killed while they waited are removed.
+        """Begin to listen.
 
         Raises:
             OutsideError: if the data folder has no room for it.
         """
-        await asyncio.to_thread(_remove_killed, self._home)
         with self._full_disk_named():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._socket.unlink(missing_ok=True)
@@ -124,16 +113,6 @@ class OperatorSocket:
                 await writer.drain()
         writer.close()
 
-    async def _answer_waiting(self, request: Mapping[str, Any]) -> Answer:
-        match request.get("do"):
-            case "status":
-                return {"waiting": self._phase}
-            case "stop":
-                asyncio.get_running_loop().call_later(_ANSWERED_SECONDS, self._stop)
-                return {"done": f"the session, which {self._phase}, is being stopped"}
-            case _:
-                return {"error": f"the session {self._phase}, so there is no order gateway yet; `trader stop` ends it"}
-
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
     """Return a line, or the beginning of one that is too long: it is read to its end, so that its writer listens."""
@@ -143,21 +122,6 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         if b"\n" in chunk:
             break
     return line.partition(b"\n")[0]
-
-
-def _remove_killed(home: Path) -> None:
-    try:
-        listening = {Path(session.socket).parent for session in running_sessions(home)}
-    except LiuError:  # what cannot be looked into is left as it is
-        return
-    for folder in set((home / "run").glob(f"{_FOLDER}*")) - listening:
-        try:
-            os.kill(int(folder.name.removeprefix(_FOLDER)), 0)
-        except (ProcessLookupError, OverflowError):
-            shutil.rmtree(folder, ignore_errors=True)
-            forget_address(folder)
-        except (OSError, ValueError):  # another user's process, or a name that is not ours
-            pass
 
 
 # --- for programs that ask ---------------------------------------------------------------------------------
@@ -197,6 +161,22 @@ def running_sessions(home: Path) -> list[ListedSession]:
         except (OSError, OutsideError):  # a socket that cannot be tried counts as served
             found.append(listed)
     return found
+
+
+def remove_killed(home: Path) -> None:
+    """Remove the sockets of programs that were killed."""
+    try:
+        listening = {Path(session.socket).parent for session in running_sessions(home)}
+    except LiuError:  # what cannot be looked into is left as it is
+        return
+    for folder in set((home / "run").glob(f"{_FOLDER}*")) - listening:
+        try:
+            os.kill(int(folder.name.removeprefix(_FOLDER)), 0)
+        except (ProcessLookupError, OverflowError):
+            shutil.rmtree(folder, ignore_errors=True)
+            forget_address(folder)
+        except (OSError, ValueError):  # another user's process, or a name that is not ours
+            pass
 
 
 def ask(session: ListedSession, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ _FITS: Mapping[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (in
 class StrategyFacts(msgspec.Struct, frozen=True):
     """What loading a strategy's class showed. `day_trade` is None where the class would not say.
 
-    `notes` are places where it reads past what the engine gives it, `doubts` values that can hardly be meant, `broken`
+    `notes` are places where it reads past what the engine gives it, `doubts` values of a type that can hardly be meant, `broken`
     says why no instance can be made: it will not run. `own_process` is what the tradeplan says.
     """
 
@@ -68,7 +68,7 @@ class ScannerFacts(msgspec.Struct, frozen=True):
 
 
 class PlanFacts(msgspec.Struct, frozen=True, tag="found"):
-    """All could be loaded; a strategy that cannot be made says so itself."""
+    """What the plan's classes showed, all of which could be loaded; a strategy that cannot be made says so itself."""
 
     strategies: tuple[StrategyFacts, ...]
     scanners: tuple[ScannerFacts, ...] = ()
@@ -82,7 +82,7 @@ class _Loading(msgspec.Struct, frozen=True, tag="loading"):
 
 
 class _Wrong(msgspec.Struct, frozen=True, tag="wrong"):
-    """It cannot be."""
+    """Why it cannot be loaded."""
 
     sentence: str
 
@@ -160,7 +160,7 @@ def _inspect(values: dict[str, Any], reports: Connection) -> None:
 
 
 class _NoMarket:
-    """Stands in for market data, which there is none of here; `asked` says whether any was wanted."""
+    """Stands in for market data, of which there is none here; `asked` says whether any was requested."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -243,7 +243,7 @@ async def _scanner(name: str, details: dict[str, Any]) -> ScannerFacts:
 
 
 def _odd_values(kind: type[Any], details: Mapping[str, Any], table: str) -> Iterable[str]:
-    """Say of each value whether it has another type than the constructor's default for it."""
+    """Return a sentence for each value whose type is not that of the constructor's default."""
     parameters = inspect.signature(kind.__init__).parameters
     for key, value in details.items():
         default = parameters[key].default if key in parameters else None

@@ -178,7 +178,7 @@ class Preparation:
     # --- the plan, and real money --------------------------------------------------------------------
 
     async def _inspect(self, earlier: UnfinishedLive) -> tuple[PlanFacts, str]:
-        """Return what the plan's classes say, and, where a batch goes on all the same, why nothing new may come of them."""
+        """Return what the plan's classes say, and why nothing may be opened where a batch goes on without them."""
         try:
             found = await asyncio.to_thread(inspect_tradeplan, self.tradeplan)
             broken = [s.broken for s in found.strategies]

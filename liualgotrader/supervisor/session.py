@@ -35,7 +35,7 @@ from liualgotrader.supervisor.ending import (
     say_summary,
     unserved,
 )
-from liualgotrader.supervisor.operator_socket import OperatorSocket
+from liualgotrader.supervisor.operator_socket import OperatorSocket, remove_killed
 from liualgotrader.supervisor.prepare import Preparation, Prepared
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import make_home
@@ -51,6 +51,7 @@ _SHOW_SECONDS = 0.5
 _COUNT_SECONDS = 1.0
 _LOOKS = 3
 _DATABASE_TRIES = 5
+_ANSWERED_SECONDS = 0.1  # machine time between an answer and what follows from it
 _GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
 _FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
 _OF_THE_GATEWAY = ("kill_switch", "resume", "positions", "orders")
@@ -75,18 +76,17 @@ class Session:
         self._asked: Ending | None = None  # how a person wants it to end
         self._main: asyncio.Task[Any] | None = None
         self._running: RunningSession | None = None
-        environment, clock = environment_of(request, settings), WallClock()
-        self._operators = OperatorSocket(
-            settings.home_path, environment, lambda: self._interrupt(signal.SIGTERM, _TOLD_TO_STOP)
-        )
+        self._operators = OperatorSocket(settings.home_path, environment_of(request, settings), self.answer)
+        self._phase = "is being prepared"  # the predicate of a sentence
+
+        def waits(what: str) -> None:
+            self._phase = what
 
         def market_lost(sentence: str) -> None:
             if self._running is not None:
                 self._running.end(Ending(3, "the simulated market is gone", sentence))
 
-        self._preparation = Preparation(
-            request, settings, tradeplan, screen, programs, market_lost, self._operators.waits, clock
-        )
+        self._preparation = Preparation(request, settings, tradeplan, screen, programs, market_lost, waits, WallClock())
 
     async def run(self) -> Ending:
         """Run the session and return how it ended; everything it started has ended then.
@@ -100,7 +100,9 @@ class Session:
             loop.add_signal_handler(number, self._interrupt, number, ending)
         try:
             async with AsyncExitStack() as cleanup:
-                make_home(self._preparation.settings.home_path)
+                home = self._preparation.settings.home_path
+                make_home(home)
+                await asyncio.to_thread(remove_killed, home)
                 cleanup.push_async_callback(self._operators.close)
                 await self._operators.open()
                 prepared = await self._preparation.run(cleanup)
@@ -112,7 +114,7 @@ class Session:
                 cleanup.push_async_callback(self._operators.close)  # before what it tells of is gone
                 self._running = running
                 ending = await running.run()
-                if self._preparation.request.keep and not ending.by_hand and running.market_lives():
+                if self._preparation.request.keep and not ending.by_hand:
                     self._asked = None
                     await running.keep()
                 return ending
@@ -127,6 +129,18 @@ class Session:
                 loop.remove_signal_handler(number)
                 if number is not signal.SIGINT:  # it ends now, with a status of its own
                     signal.signal(number, signal.SIG_IGN)
+
+    async def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer an operator while there is no batch yet."""
+        match request.get("do"):
+            case "status":
+                return {"waiting": self._phase}
+            case "stop":
+                loop = asyncio.get_running_loop()
+                loop.call_later(_ANSWERED_SECONDS, self._interrupt, signal.SIGTERM, _TOLD_TO_STOP)
+                return {"done": f"the session, which {self._phase}, is being stopped"}
+            case _:
+                return {"error": f"the session {self._phase}, so there is no order gateway yet; `trader stop` ends it"}
 
     def _interrupt(self, number: signal.Signals, ending: Ending) -> None:
         """End in order; a second Ctrl-C kills. Other signals come twice by nature: shell and kernel both send SIGHUP."""
@@ -207,11 +221,11 @@ class RunningSession:
                 self.end(_TOLD_TO_STOP)
                 return {"done": f"batch {self.stack.plan.batch_id} is being stopped"}
             case str(name) if name in _OF_THE_GATEWAY:
-                order = OperatorRequest(name, {key: value for key, value in request.items() if key != "do"})
+                wanted = OperatorRequest(name, {key: value for key, value in request.items() if key != "do"})
             case other:
                 return {"error": f"unknown request {other!r:.40}"}
         try:
-            answer = await self.stack.ask("order_gateway", order, _GATEWAY_SECONDS)
+            answer = await self.stack.ask("order_gateway", wanted, _GATEWAY_SECONDS)
         except OutsideError as error:
             return {"error": str(error)}
         if answer is None:
@@ -226,12 +240,11 @@ class RunningSession:
             if worker.alive:
                 await worker.ended.wait()
 
-    def market_lives(self) -> bool:
-        """Whether there is a simulated market that can be looked at."""
-        return self._prepared.market is not None and self._prepared.market.worker.alive
-
     async def keep(self) -> None:
-        """Keep market and database after the session, until a person ends it."""
+        """Keep market and database after the session until a person ends it, if the market lives."""
+        market = self._prepared.market
+        if market is None or not market.worker.alive:
+            return
         self._ending = asyncio.get_running_loop().create_future()
         url = self._prepared.plan.endpoints.trading_url
         self._screen.line(f"kept alive: the simulated market at {url} and the database; Ctrl-C ends it")
@@ -240,11 +253,9 @@ class RunningSession:
     # --- what the stack reports ------------------------------------------------------------------------
 
     def give_up(self, sentence: str, exit_code: int) -> None:
-        """End the session; restarting would not help."""
         self.end(Ending(exit_code, "failed", sentence))
 
     def slot_stopped(self, slot: int, reason: str) -> None:
-        """Write down that a slot is not called any more."""
         stopped = next(s for s in self.stack.plan.slots if s.slot == slot)
         self._do_aside(self._prepared.record.store.end_algo_run(stopped.algo_run_id, self._market_now(), reason))
         if self.stack.workers[f"consumer-{stopped.consumer}"].state == "starting":
@@ -257,7 +268,6 @@ class RunningSession:
             self.notice("WARNING", f"strategy {stopped.strategy} is stopped{others}: {reason}")
 
     def notice(self, level: str, text: str) -> None:
-        """Show a person a line."""
         log.log(logging.getLevelNamesMapping().get(level, logging.INFO), "%s", text)
         if level == "INFO":
             self._screen.line(text)
@@ -298,7 +308,7 @@ class RunningSession:
             self.end(Ending())
 
     async def _watch(self) -> None:
-        """See that processes and record are well, and end when no strategy runs and nothing open needs care."""
+        """Look after processes and record, and end when no strategy runs and nothing is open."""
         await self.stack.watch()
         await self._keep_record()
         ending, facts = no_strategy_runs(self.stack.plan.slots, self._never_ran), self._figures.facts()
@@ -379,7 +389,7 @@ class RunningSession:
         return tuple((slot.algo_run_id, slot.stopped) for slot in self.stack.plan.slots if slot.stopped)
 
     async def _analyse(self, ending: Ending) -> Ending:
-        """Analyse the batch, write its end, say what it came to, and return the ending, worse if something was found."""
+        """Analyse the batch, write its end, show the summary, and return the ending, worse if a person must act."""
         prepared, plan, figures = self._prepared, self.stack.plan, self._figures
         _, opening = await self._results.executions()
         result = await consolidate.trades(plan.batch_id, prepared.record.store, opening)

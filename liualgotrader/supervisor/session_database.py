@@ -79,7 +79,7 @@ async def open_record(settings: Settings, request: TraderRequest) -> Record:
 
     dsn = _stated_dsn(settings, request)
     if dsn:
-        with _without_which_nothing_starts():
+        with _needed_to_start():
             store = await open_store(dsn, migrate=True)
         where = "psql with the address given to --dsn" if settings.source("dsn") == "command line" else 'psql "$DSN"'
         return Record(store, dsn, None, where)
@@ -104,8 +104,8 @@ def _database(request: TraderRequest) -> str:
 
 
 @contextmanager
-def _without_which_nothing_starts() -> Iterator[None]:
-    """Turn a server that is away, and that a running session would wait for, into what keeps one from starting."""
+def _needed_to_start() -> Iterator[None]:
+    """Turn the error of a server that is away, for which a running session would wait, into one that ends the program."""
     try:
         yield
     except DatabaseUnavailable as error:
@@ -123,7 +123,7 @@ async def look_at_record(settings: Settings, request: TraderRequest, portfolios:
 
     dsn = _stated_dsn(settings, request)
     if dsn:
-        with _without_which_nothing_starts():
+        with _needed_to_start():
             return f"the server that DSN names{await _would_change(dsn, portfolios)}"
     database = _database(request)
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)

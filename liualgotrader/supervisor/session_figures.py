@@ -17,9 +17,9 @@ from liualgotrader.common.control import FILLS_OF, MARK_OF, REFUSED_OF
 from liualgotrader.common.money import CENT, ZERO, exact
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import CarriedPosition, FilledTrade
-from liualgotrader.supervisor.managed_process import SimulatedMarket
+from liualgotrader.supervisor.managed_process import ManagedProcess, SimulatedMarket
 from liualgotrader.supervisor.stack import Stack
-from liualgotrader.supervisor.view import GAINS, GatewayFacts, PositionLine, StrategyView, View
+from liualgotrader.supervisor.view import GAINS, GatewayFacts, PositionLine, ProcessView, StrategyView, View
 
 _RATE_OVER = 2 * SECOND  # machine time over which events per second are taken
 
@@ -86,7 +86,8 @@ class SessionFigures:
     def view(self) -> View:
         """Return the session at this moment."""
         plan = self._stack.plan
-        processes = tuple(w.view() for w in self._workers())
+        workers = self._workers()
+        processes = tuple(ProcessView(w.name, w.state, w.pid, max(w.restarts, 0), dict(w.counters)) for w in workers)
         events = sum(p.counters.get("events", 0.0) for p in processes if p.name == "producer")
         market_at = self._market_now()
         told = self.facts()
@@ -117,7 +118,7 @@ class SessionFigures:
             marks |= {symbol: exact(price) for symbol, price in found.items()}
         return marks
 
-    def _workers(self) -> Sequence[Any]:
+    def _workers(self) -> Sequence[ManagedProcess]:
         return [*([self._market.worker] if self._market else []), *self._stack.workers.values()]
 
     def _counted(self, prefix: str) -> Counter[str]:
@@ -190,8 +191,8 @@ class FinalPosition(PositionLine, frozen=True):
 class Results:
     """Reads the record of one session.
 
-    Its account may begin empty, as that of a simulation does which keeps none; with `skip_existing` what the account
-    holds at the start belongs to no strategy. Either way (`alone`) only the session's own executions count.
+    With `alone` only the session's own executions count: its account began empty, or `skip_existing` gives what it held
+    to no strategy.
     """
 
     def __init__(

@@ -118,8 +118,8 @@ class Stack:
         worker = self.workers.get(name)
         return worker is not None and worker.send(message)
 
-    async def ask(self, name: str, order: OperatorRequest, seconds: float) -> RequestAnswer | None:
-        """Have a process carry out an order and return its answer, None if it gave none in `seconds` of machine time.
+    async def ask(self, name: str, request: OperatorRequest, seconds: float) -> RequestAnswer | None:
+        """Send a request to a process and return its answer, None if it gives none in `seconds` of machine time.
 
         Raises:
             OutsideError: if the process is not there.
@@ -128,7 +128,7 @@ class Stack:
         answer: asyncio.Future[RequestAnswer] = asyncio.get_running_loop().create_future()
         self._answers[ticket] = answer
         try:
-            if not self.send(name, msgspec.structs.replace(order, ticket=ticket)):
+            if not self.send(name, msgspec.structs.replace(request, ticket=ticket)):
                 raise OutsideError(f"{name} is not available right now; try again")
             async with asyncio.timeout(seconds):
                 return await answer
@@ -198,7 +198,7 @@ class Stack:
             worker.kill()
 
     def stop_slot(self, slot: int, reason: str, *, told_by: str = "") -> None:
-        """See that a slot is never called again: in the plan, at the gateway and its consumer, and in the record."""
+        """Stop a slot for good: in the plan, at the gateway and its consumer, and in the record."""
         if any(s.slot == slot and s.stopped for s in self.plan.slots):
             return
         slots = tuple(msgspec.structs.replace(s, stopped=reason) if s.slot == slot else s for s in self.plan.slots)
@@ -212,7 +212,7 @@ class Stack:
     # --- inside ------------------------------------------------------------------------------------
 
     def _write_plan(self) -> None:
-        """Keep for processes that start again which slots are stopped; on a full disk that is tried again later."""
+        """Write down which slots are stopped, for processes that start again; on a full disk try again later."""
         try:
             write_plan(self.plan)
         except OSError as error:
@@ -307,7 +307,10 @@ class Stack:
             asyncio.get_running_loop().call_later(wait, start_again)
 
     def _blame(self, worker: ManagedProcess, code: int) -> None:
-        """Stop the strategy or scanner that ended its own process (a crash in a library, `os._exit`); a person kills by other signals."""
+        """Stop the strategy or scanner that ended its own process: a crash in a library, `os._exit`.
+
+        SIGKILL and SIGTERM come from a person.
+        """
         row = self._page.process(worker.name)
         since, slot = self._page.get(row, Cell.CALL_SINCE), self._page.get(row, Cell.CALL_SLOT)
         self._page.put(row, Cell.CALL_SINCE, 0)

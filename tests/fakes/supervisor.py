@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ class RecordingScreen:
 
     def close(self) -> None:
         pass
+
+
+async def waiting(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Answer an operator as a session does that has no batch yet."""
+    return {"waiting": "waits for the open"}
 
 
 class RecordingOwner:

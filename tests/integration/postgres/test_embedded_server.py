@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from liualgotrader.common.errors import ConfigError, OutsideError
+from liualgotrader.postgres.backup import backup, restore
 from liualgotrader.postgres.cluster import birth_of
 from liualgotrader.postgres.embedded_server import EmbeddedServer, cluster_of, locked_users, prepare
 from liualgotrader.postgres.installation import all_programs, programs_for, server_account
@@ -227,9 +228,9 @@ def test_a_backup_brings_back_what_was_there(home: Path) -> None:
     with EmbeddedServer.start(home) as server:
         server.ensure_database("liualgotrader")
         server.run_sql("CREATE TABLE kept AS SELECT 7 AS number", database="liualgotrader")
-        assert server.backup(home / "backups" / "monday.tar") == ["liualgotrader"]
+        assert backup(server.cluster, home / "backups" / "monday.tar") == ["liualgotrader"]
         server.run_sql("UPDATE kept SET number = 8", database="liualgotrader")
-        assert server.restore(home / "backups" / "monday.tar") == ["liualgotrader"]
+        assert restore(server.cluster, home / "backups" / "monday.tar") == ["liualgotrader"]
         assert server.run_sql("SELECT number FROM kept", database="liualgotrader") == "7\n"
         assert server.databases() == ["liualgotrader"]
 
@@ -240,9 +241,9 @@ def test_a_database_with_the_longest_name_is_brought_back(home: Path) -> None:
         server.ensure_database(name)
         server.run_sql("CREATE TABLE kept AS SELECT 7 AS n", database=name)
         server.run_sql("CREATE DATABASE _incoming_0")  # as a restore leaves it that was killed
-        server.backup(home / "b.tar")
+        backup(server.cluster, home / "b.tar")
         server.run_sql("DROP TABLE kept", database=name)
-        assert server.restore(home / "b.tar") == [name]
+        assert restore(server.cluster, home / "b.tar") == [name]
         assert server.run_sql("SELECT n FROM kept", database=name) == "7\n"
         assert server.databases() == [name]
 
@@ -252,7 +253,7 @@ def test_a_file_that_is_no_backup_changes_nothing(home: Path) -> None:
     with EmbeddedServer.start(home) as server:
         server.ensure_database("liualgotrader")
         with pytest.raises(ConfigError, match="not a backup"):
-            server.restore(home / "text.tar")
+            restore(server.cluster, home / "text.tar")
         assert server.databases() == ["liualgotrader"]
 
 
@@ -260,7 +261,7 @@ def test_while_one_database_is_in_use_none_is_replaced(home: Path) -> None:
     with EmbeddedServer.start(home) as server:
         server.ensure_database("liualgotrader")
         server.ensure_database("another")
-        server.backup(home / "b.tar")
+        backup(server.cluster, home / "b.tar")
         server.run_sql("CREATE TABLE newer ()", database="another")
         session = subprocess.Popen(server.psql_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert session.stdin is not None and session.stdout is not None
@@ -269,7 +270,7 @@ def test_while_one_database_is_in_use_none_is_replaced(home: Path) -> None:
         while "here" not in session.stdout.readline():
             pass
         with pytest.raises(OutsideError, match="in use"):
-            server.restore(home / "b.tar")
+            restore(server.cluster, home / "b.tar")
         session.communicate("\\q\n", timeout=60)
         assert server.databases() == ["another", "liualgotrader"]
         assert server.run_sql("SELECT count(*) FROM newer", database="another") == "0\n"

@@ -13,14 +13,14 @@ from liualgotrader.cli import operate
 from liualgotrader.common.config import Settings
 from liualgotrader.supervisor import operator_socket as operator
 from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSocket
+from tests.fakes.supervisor import waiting
 
 
 async def test_a_session_that_hangs_hides_none_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(operator, "_ANSWER_SECONDS", 2.0)
-    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
-    operator_socket.waits("waits for the open at 09:30 New York")
+    operator_socket = OperatorSocket(tmp_path, "PAPER", waiting)
     await operator_socket.open()
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "mute"))
@@ -30,7 +30,7 @@ async def test_a_session_that_hangs_hides_none_of_the_others(
         status = await asyncio.to_thread(operate.status, Settings.resolve({"home": str(tmp_path)}, {}))
     await operator_socket.close()
     out, err = capsys.readouterr()
-    assert "waits for the open at 09:30 New York" in out
+    assert "waits for the open" in out
     assert err == "trader: the session of batch 0b5e7a4e (pid 77) does not answer\n"
     assert status == 3
 
@@ -38,7 +38,7 @@ async def test_a_session_that_hangs_hides_none_of_the_others(
 async def test_a_session_that_ends_between_the_look_and_the_question_has_ended_and_fails_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", waiting)
     await operator_socket.open()
     (listed,) = await asyncio.to_thread(operator.running_sessions, tmp_path)
     await asyncio.to_thread(operator.ask, listed, {"do": "status"})

@@ -23,9 +23,8 @@ async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
     async def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"asked": dict(asked)}
 
-    operator_socket = OperatorSocket(folder, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(folder, "PAPER", answer)
     await operator_socket.open()
-    operator_socket.hand_over("0b5e-77", "2024-06-03", answer)
     [listed] = await asyncio.to_thread(running_sessions, folder)
     answers = []
     for line in lines:

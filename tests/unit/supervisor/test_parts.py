@@ -31,13 +31,13 @@ from liualgotrader.supervisor import session_database
 from liualgotrader.supervisor.arming import session_limits
 from liualgotrader.supervisor.batch import BatchFinder, BatchLock, BatchTerms, same_market
 from liualgotrader.supervisor.managed_process import death_text
-from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSocket, ask, running_sessions
+from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSocket, ask, remove_killed, running_sessions
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.prepare import last_market_time
 from liualgotrader.supervisor.request import MarketAccount, TraderRequest, batch_account, endpoints_of, market_spec
 from liualgotrader.supervisor.session_database import Record, enough_room, has_record, make_home
 from tests.fakes.store import MemoryStore
-from tests.fakes.supervisor import plan_in
+from tests.fakes.supervisor import plan_in, waiting
 
 HOURS = Hours(day="2024-06-03", opens_at=100 * SECOND, closes_at=200 * SECOND, liquidates_at=0, ends_at=500 * SECOND)
 
@@ -178,11 +178,10 @@ async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path: P
         asked.append(request)
         return {"done": "yes"}
 
-    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", answer)
     await operator_socket.open()
-    operator_socket.hand_over("0b5e-77", "2024-06-03", answer)
     (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
-    assert (listed.batch_id, Path(listed.socket).stat().st_mode & 0o777) == ("0b5e-77", 0o600)
+    assert (listed.batch_id, Path(listed.socket).stat().st_mode & 0o777) == (f"waiting-{os.getpid()}", 0o600)
     assert await asyncio.to_thread(ask, listed, {"do": "stop"}) == {"done": "yes"}
     assert asked == [{"do": "stop"}]
     await operator_socket.close()
@@ -213,8 +212,7 @@ async def test_the_socket_of_a_waiting_session_answers_in_a_folder_too_deep_for_
     tmp_path: Path,
 ) -> None:
     home = tmp_path / ("d" * 120)
-    operator_socket = OperatorSocket(home, "PAPER", lambda: None)
-    operator_socket.waits("waits for the open")
+    operator_socket = OperatorSocket(home, "PAPER", waiting)
     await operator_socket.open()
     (listed,) = await asyncio.to_thread(running_sessions, home)
     assert await asyncio.to_thread(ask, listed, {"do": "status"}) == {"waiting": "waits for the open"}
@@ -240,7 +238,7 @@ async def test_every_question_is_answered_while_a_waiting_session_hands_its_sock
         (listed,) = running_sessions(tmp_path)
         return answers, listed.batch_id, listed.day
 
-    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", waiting)
     await operator_socket.open()
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
@@ -266,7 +264,7 @@ async def test_sessions_that_wait_side_by_side_are_listed_each_however_large_the
     sockets = []
     for pid in (1_234_567, 1_234_568):  # 64-bit systems count to 4 194 304
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-        sockets.append(OperatorSocket(tmp_path, "PAPER", lambda: None))
+        sockets.append(OperatorSocket(tmp_path, "PAPER", waiting))
         await sockets[-1].open()
     first, second = await asyncio.to_thread(running_sessions, tmp_path)
     assert (first.pid, second.pid) == (1_234_567, 1_234_568)
@@ -284,16 +282,14 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     monkeypatch.setattr(os, "getpid", lambda: gone.pid)
-    killed = OperatorSocket(tmp_path, "PAPER", lambda: None)
+    killed = OperatorSocket(tmp_path, "PAPER", waiting)
     await killed.open()
     killed._server.close()  # as the end of its process does
     without_entry = tmp_path / "run" / f"trader-{gone.pid}0000"
     without_entry.mkdir()
     (tmp_path / "run" / "trader-1").mkdir()  # somebody lives under that number
     monkeypatch.undo()
-    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
-    await operator_socket.open()
-    await operator_socket.close()
+    await asyncio.to_thread(remove_killed, tmp_path)
     left = sorted(str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*"))
     assert left == ["sessions", "trader-1"]
 
@@ -301,7 +297,7 @@ async def test_what_a_session_that_was_killed_while_it_waited_has_left_is_remove
 async def test_a_socket_that_finds_no_room_is_one_sentence_about_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "sessions").write_text("")  # in place of the folder: what is to be written cannot be
-    operator_socket = OperatorSocket(tmp_path, "PAPER", lambda: None)
+    operator_socket = OperatorSocket(tmp_path, "PAPER", waiting)
     with pytest.raises(OutsideError, match=r"nothing can be written in .*run \(File exists\): make room"):
         await operator_socket.open()
     await operator_socket.close()
