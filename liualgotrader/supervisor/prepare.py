@@ -135,20 +135,23 @@ class Preparation:
         if self.environment == LIVE:
             money = LiveMoney(request, settings, plan, self.screen, self.waits, self.clock)
         earlier = await money.earlier() if money is not None else UnfinishedLive()
+        calendar = asyncio.ensure_future(asyncio.to_thread(session_at_or_after, self.clock.now()))
         found, trouble = await self._inspect(earlier)
+        await calendar  # it takes a second to load, and so do the plan's classes
         unmade = [f"{s.broken}: it will not run" for s in found.strategies if s.broken]
         self._warn(*unmade, *warnings_about(plan, found))
         arming = await money.arm(found.files, trouble, earlier) if money is not None else None
         hours: Hours | None
-        record: Record | None = None
         if request.simulate:
-            hours, record = await self._simulated_hours(cleanup)
+            window, bypass = (request.window_from, request.window_to), plan.bypass_market_schedule
+            hours = simulated_hours(request.market_day(), window, *self._rules, bypass=bypass)
         else:
             hours = await self.real_hours()
         over = finished_hours(self.clock.now(), *self._rules) if hours is None else None
         if hours is None and over is None and (hours := await self.next_hours()) is None:
             return Ending(0, "closed")
-        record = record or await self._open(cleanup)
+        record = await open_record(settings, request)
+        cleanup.push_async_callback(record.close)
         if not plan.file_only and (stored := await record.store.trade_plans_in_force()):
             self._warn(
                 f"the database holds {stored} trade plan(s), which this version does not trade: only the strategies of"
@@ -191,30 +194,12 @@ class Preparation:
             return PlanFacts(()), str(error)
         return found, self.request.broken_plan
 
-    # --- record ------------------------------------------------------------------------------------
-
-    async def _open(self, cleanup: AsyncExitStack) -> Record:
-        record = await open_record(self.settings, self.request)
-        cleanup.push_async_callback(record.close)
-        return record
-
     # --- hours -------------------------------------------------------------------------------------
 
     @property
     def _rules(self) -> tuple[int, int]:
         """Minutes from the liquidation to the close, and sessions of history."""
         return self.tradeplan.market_liquidation_end_time_minutes, max(1, self.tradeplan.timings.history_sessions)
-
-    async def _simulated_hours(self, cleanup: AsyncExitStack) -> tuple[Hours, Record]:
-        """Return the hours that are played and the record, which takes a second to open the first time: both at once."""
-        window, bypass = (self.request.window_from, self.request.window_to), self.tradeplan.bypass_market_schedule
-        looking = asyncio.to_thread(simulated_hours, self.request.market_day(), window, *self._rules, bypass=bypass)
-        hours, record = await asyncio.gather(looking, self._open(cleanup), return_exceptions=True)
-        if isinstance(hours, BaseException):  # the record is open by now, and closed again
-            raise hours
-        if isinstance(record, BaseException):
-            raise record
-        return hours, record
 
     async def real_hours(self) -> Hours | None:
         """Return the hours of today's session, shortly before its open at the earliest; None if there is none now."""
