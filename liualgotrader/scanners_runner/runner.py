@@ -319,8 +319,8 @@ class ScannersRunner:
         outcome = await thread.run(scanner.run, self._dependencies.run_seconds, scanner.own_context)
         self._counts["scanners_running"] -= 1
         if changed := self._settings.put_back():
-            others = ", or another scanner that ran meanwhile," if self._counts["scanners_running"] else ""
-            self._notice(name, f"{others} has changed {listed(changed)} for every scanner; it was put back".lstrip())
+            others = "(or another that ran meanwhile) " if self._counts["scanners_running"] else ""
+            self._notice(name, f"{others}has changed {listed(changed)} for every scanner; it was put back")
         problem, cause = _problem(outcome, scanner, self._dependencies.run_seconds)
         if problem:
             self._counts["failures"] += 1
