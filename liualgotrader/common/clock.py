@@ -29,7 +29,6 @@ class Alarm(Protocol):
 
     def cancel(self) -> None:
         """Forget the call if it has not been made."""
-        ...
 
 
 class Clock(Protocol):
@@ -37,27 +36,21 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """Return the market's time, ns UTC."""
-        ...
 
     def machine(self) -> int:
         """Return machine time, ns of CLOCK_MONOTONIC."""
-        ...
 
     def age(self, at: int) -> int:
         """Return how long ago, in machine ns, the market clock passed the instant `at`; negative if it has not."""
-        ...
 
     async def sleep_until(self, at: int) -> None:
         """Return once the market clock has reached `at`."""
-        ...
 
     def call_at(self, at: int, act: Callable[[], None]) -> Alarm:
         """Call `act` in the running loop once the market clock has reached `at`."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds` of machine time."""
-        ...
 
 
 class WallClock:

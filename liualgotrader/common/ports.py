@@ -69,19 +69,15 @@ class Tape(Protocol):
 
     def assets(self) -> Sequence[Asset]:
         """Return what can be traded, by symbol in alphabetical order."""
-        ...
 
     def events(self, start: int, end: int) -> Iterator[MarketEvent]:
         """Yield trades, quotes and statuses with start <= at < end, by time; equal times in file order."""
-        ...
 
     def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
         """Return minute bars of sessions before `day` with start <= opened_at < end."""
-        ...
 
     def daily_bars(self, symbol: str, start: date, end: date) -> Sequence[Bar]:
         """Return daily bars from `start` to `end`, both included, of days before `day`."""
-        ...
 
 
 class Broker(Protocol):
@@ -97,59 +93,46 @@ class Broker(Protocol):
             BrokerRefused: the broker rejected the order.
             BrokerUnreachable: no answer; the order may be live.
         """
-        ...
 
     async def cancel(self, broker_order_id: str) -> None:
         """Ask for cancellation; it returns once the broker has accepted the request."""
-        ...
 
     async def cancel_all(self) -> Collection[str]:
         """Ask for cancellation of all open orders of the account, also foreign ones; return the ids that were accepted."""
-        ...
 
     async def replace(self, broker_order_id: str, terms: ReplaceIntent, client_order_id: str) -> BrokerOrder:
         """Ask for other terms; the answer is the new order."""
-        ...
 
     async def order_by_client_id(self, client_order_id: str) -> BrokerOrder | None:
         """Return the order, None if the broker does not know the id."""
-        ...
 
     async def orders(self, *, since: int, open_only: bool = False) -> Sequence[BrokerOrder]:
         """Return all orders submitted at or after `since`, oldest first, through all pages."""
-        ...
 
     async def executions(self, *, since: int) -> Sequence[BrokerExecution]:
         """Return all executions at or after `since`, oldest first, through all pages."""
-        ...
 
     async def activities(self, *, since: int) -> Sequence[BrokerActivity]:
         """Return what has changed the account since then and is no execution, oldest first.
 
         Where the broker reports only days: all of the day of `since` in New York, and later.
         """
-        ...
 
     async def positions(self) -> Sequence[BrokerPosition]:
         """Return what the account holds."""
-        ...
 
     async def account(self) -> BrokerAccount:
         """Return the account's figures."""
-        ...
 
     async def clock(self) -> int:
         """Return the broker's time, ns UTC."""
-        ...
 
     def updates(self) -> AsyncIterator[BrokerUpdate | BadData | None]:
         """Yield the order stream for ever; None means that it was (re)connected, so reconcile; BadData is a message
         that cannot be read, so reconcile too."""
-        ...
 
     async def close(self) -> None:
         """End the stream and all connections."""
-        ...
 
 
 class MarketHistory(Protocol):
@@ -157,19 +140,15 @@ class MarketHistory(Protocol):
 
     async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         """Return bars with start <= opened_at < end, oldest first; `minutes` is 1 or 1440 (a session day)."""
-        ...
 
     async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         """Return the newest figures of those symbols that have any."""
-        ...
 
     async def tradable_symbols(self) -> Mapping[str, Asset]:
         """Return active, tradable US equities by symbol."""
-        ...
 
     async def close(self) -> None:
         """End all connections."""
-        ...
 
 
 class KeyValues(Protocol):
@@ -189,19 +168,15 @@ class Store(Protocol):
     async def end_batch(self, batch_id: str, at: int, reason: str) -> None: ...
     async def unfinished_batches(self, environment: str) -> Sequence[BatchRow]:
         """Return the environment's batches that have no end, the newest first."""
-        ...
 
     async def begin_algo_run(self, run: AlgoRunRow) -> int:
         """Return the id of the row for (batch, slot), making it if it is not there."""
-        ...
 
     async def end_algo_run(self, algo_run_id: int, at: int, reason: str) -> None:
         """Write the end, unless one is written."""
-        ...
 
     async def open_algo_runs(self, batch_id: str) -> Sequence[int]:
         """Return the ids of the batch's runs without an end."""
-        ...
 
     async def assign(self, batch_id: str, symbol: str, consumer: int) -> None: ...
     async def assignments(self, batch_id: str) -> Mapping[str, int]: ...
@@ -210,7 +185,6 @@ class Store(Protocol):
     async def save_reject(self, batch_id: str, strategy: str, symbol: str, at: int) -> None: ...
     async def rejects(self, batch_id: str) -> Sequence[tuple[str, str]]:
         """Return (strategy, symbol) pairs that are never called again this session."""
-        ...
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None: ...
 
@@ -220,41 +194,32 @@ class Store(Protocol):
         Raises:
             RecordDiffers: if what is stored is neither `before` nor the outcome of these rows up to one of them.
         """
-        ...
 
     async def progress(self, batch_id: str) -> Progress:
         """Return how many of the gateway's rows are stored, and their digest."""
-        ...
 
     async def save_run(self, rows: Sequence[Row], signals: Sequence[SignalRow]) -> None:
         """Write all rows and signals of a batch that has none yet: what `apply` and `save_signals` write, all or nothing."""
-        ...
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
         """Return the batch's executions by time."""
-        ...
 
     async def carried_positions(self, environment: str, strategy: str, batch_id: str) -> Sequence[CarriedPosition]:
         """Return what earlier batches of a strategy left open, with stop and target as they were left, by symbol."""
-        ...
 
     async def traded_before(
         self, environment: str, strategies: Sequence[str], batch_id: str, since: int
     ) -> Sequence[TradedBefore]:
         """Return what other batches of these strategies have traded since then, by symbol."""
-        ...
 
     async def strategies_before(self, environment: str, batch_id: str) -> Sequence[str]:
         """Return the names of the strategies that other batches of an environment ran, in alphabetical order."""
-        ...
 
     async def unfinished_orders(self, environment: str, batch_id: str) -> Sequence[EarlierOrder]:
         """Return the orders of other batches in an environment that have no known end, oldest first."""
-        ...
 
     async def recorded(self, batch_id: str) -> RecordedBatch:
         """Return all that the record has of a batch's trading."""
-        ...
 
     async def open_after(
         self, environment: str, strategy: str, batch_id: str, *, alone: bool = False
@@ -263,7 +228,6 @@ class Store(Protocol):
 
         Where the strategy has planned no stop, `planned_stop` is the one that the broker keeps, if there is one.
         """
-        ...
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None: ...
 
@@ -273,19 +237,15 @@ class Store(Protocol):
         Raises:
             OutsideError: if another gateway holds the account.
         """
-        ...
 
     async def is_account_of(self, batch_id: str, account_number: str) -> bool:
         """Return whether a batch began in this account; one that does not know its account yet remembers this one."""
-        ...
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         """Return (account id, balance) of a portfolio, None if there is none."""
-        ...
 
     async def trade_plans_in_force(self) -> int:
         """Return how many rows of the original's table `trade_plan` have begun and not expired."""
-        ...
 
     async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None: ...
 
@@ -293,6 +253,5 @@ class Store(Protocol):
     async def key_save(self, key: str, value: str) -> None: ...
     async def fetch(self, query: str, *args: Any) -> Sequence[Mapping[str, Any]]:
         """Run a user's query and return its rows."""
-        ...
 
     async def close(self) -> None: ...

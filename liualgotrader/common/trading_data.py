@@ -20,22 +20,18 @@ class CalledBook(Protocol):
 
     def read_only(self, name: str) -> Mapping[str, Any]:
         """Return the values of a name that only the engine fills, by upper-case symbol."""
-        ...
 
     def writable(self, name: str) -> MutableMapping[str, Any]:
         """Return the strategy's own values of one of `WRITABLE`, by upper-case symbol."""
-        ...
 
     def strategies(self) -> list[Any]:
         """Return the strategies of this process."""
-        ...
 
     def is_booked(self, account_id: int, amount: Decimal) -> bool:
         """Whether the order gateway books this movement of cash (US dollars) for the fill of the callback under way.
 
         True once for each part of it.
         """
-        ...
 
 
 called: ContextVar[CalledBook | None] = ContextVar("called", default=None)

@@ -25,7 +25,6 @@ class LatestPrices(Protocol):
 
     async def latest(self, symbols: Iterable[str]) -> Mapping[str, Decimal]:
         """Return the newest price, dollars per share, of those symbols that have one."""
-        ...
 
 
 class SnapshotPrices:

@@ -97,19 +97,16 @@ class BarsLike(Protocol):
     @property
     def average(self) -> Any:
         """Volume-weighted average price within each bar."""
-        ...
 
     @property
     def vwap(self) -> Any:
         """Volume-weighted average price since the session's open, at the end of each bar."""
-        ...
 
     @property
     def count(self) -> Any: ...
     @property
     def opened_at(self) -> Any:
         """Start of each bar, ns UTC (int64)."""
-        ...
 
 
 class OrderPort(Protocol):
