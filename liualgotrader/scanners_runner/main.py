@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 
 from liualgotrader.common.config import Secrets, show_session
 from liualgotrader.ipc.child_process import Child, Queues, run_child
-from liualgotrader.scanners_runner.runner import ScannerDependencies, ScannersRunner
+from liualgotrader.scanners_runner.scanners_process import ScannerDependencies, ScannersRunner
 
 
 def run(run_dir: str, control: Connection, queues: Queues | None = None) -> None:

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from liualgotrader.common.clock import block
-from liualgotrader.scanners_runner.runner import ScannerOutcome, ScannerThread
+from liualgotrader.scanners_runner.scanners_process import ScannerOutcome, ScannerThread
 
 
 async def test_what_a_scanner_returns_comes_back() -> None:

@@ -23,8 +23,8 @@ from liualgotrader.ipc.address import wake_socket
 from liualgotrader.ipc.batch_codec import decode_picks
 from liualgotrader.ipc.links import LinkReader
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
-from liualgotrader.scanners_runner.runner import ScannerDependencies, ScannersRunner
 from liualgotrader.scanners_runner.scanner_marks import FILE, ScannerMarks
+from liualgotrader.scanners_runner.scanners_process import ScannerDependencies, ScannersRunner
 from tests.fakes.session import HostedChild, make_plan, open_hours
 
 HEAD = """

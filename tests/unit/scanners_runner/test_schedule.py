@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, NEVER
-from liualgotrader.scanners_runner.runner import PickTurns, next_due
+from liualgotrader.scanners_runner.scanners_process import PickTurns, next_due
 
 OPEN = 1_709_908_200_000_000_000
 
