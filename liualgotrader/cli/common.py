@@ -13,9 +13,8 @@ from contextlib import suppress
 from typing import Any, NoReturn, TextIO
 
 from liualgotrader import __version__
-from liualgotrader.common.config import environment, shield_imports
-from liualgotrader.common.errors import LiuError, OutsideError
-from liualgotrader.common.tradeplan import nearest
+from liualgotrader.common.environment import environment, shield_imports
+from liualgotrader.common.errors import LiuError, OutsideError, nearest
 
 _STDERR = 2
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # of a file behind our output

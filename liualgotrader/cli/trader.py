@@ -12,8 +12,9 @@ import msgspec
 
 from liualgotrader.cli.common import complain, flush_output, guarded
 from liualgotrader.cli.trader_arguments import SETTINGS_STATED, configured, parse, request_from
-from liualgotrader.common.config import CREDENTIALS, Settings, credential_names, environment
+from liualgotrader.common.config import CREDENTIALS, Settings, credential_names
 from liualgotrader.common.endpoint_address import is_loopback
+from liualgotrader.common.environment import environment
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
 

@@ -46,7 +46,6 @@ VENDOR_PREFIXES = ("APCA_", "ALPACA_", "POLYGON_", "TRADIER_", "GEMINI_", "FINNH
 
 SESSION_DSN = "LIU_SESSION_DSN"
 MOST_CONSUMERS = 4
-_SAFE_PATH = "PYTHONSAFEPATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,24 +306,6 @@ def default_home() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("liualgotrader", appauthor=False)
-
-
-def environment() -> dict[str, str]:
-    """Return a copy of this process's environment."""
-    return dict(os.environ)
-
-
-def shield_imports() -> None:
-    """Start our own Python processes, from now on, without the working directory on their import path.
-
-    A user's file named like a standard module (`signal.py`) would end each of them at once.
-    """
-    os.environ[_SAFE_PATH] = "1"
-
-
-def unshield_imports() -> None:
-    """Let programs that user code starts find modules as usual."""
-    os.environ.pop(_SAFE_PATH, None)
 
 
 def program_call(name: str) -> str:

@@ -22,7 +22,7 @@ process ends with the whole traceback and the supervisor starts it again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,3 +102,17 @@ class MoneyNeedsAPerson(LiuError):
 
 class RecordDiffers(MoneyNeedsAPerson):
     """The database holds rows of a batch that this journal did not lead to, or lacks rows before the next ones."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean ...?` naming the known word most like `word`, empty if there is none like it.
+
+    >>> nearest("portfolio_valeu", ["risk", "portfolio_value"])
+    '; did you mean `portfolio_value`?'
+    """
+    import difflib
+
+    known = list(known)
+    folded = {k.lower(): k for k in known}
+    found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.3)
+    return f"; did you mean `{folded[found[0]]}`?" if found else ""

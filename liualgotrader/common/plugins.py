@@ -13,10 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.errors import ConfigError, nearest
 from liualgotrader.common.folder_imports import folder_of, forget_plain_names, load_file, without_private_names
 from liualgotrader.common.interpreter import kept_interpreter, own_context
-from liualgotrader.common.tradeplan import nearest
 
 T = TypeVar("T")
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.errors import ConfigError, nearest
 from liualgotrader.common.secret import without_secrets
 
 T = TypeVar("T")
@@ -289,18 +288,6 @@ def _source(key: str, stated: Mapping[str, Any]) -> str:
 
 
 # --- tables that name classes: [strategies.X], [scanners.X] ---------------------------------------
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean ...?` naming the known word most like `word`, empty if there is none like it.
-
-    >>> nearest("portfolio_valeu", ["risk", "portfolio_value"])
-    '; did you mean `portfolio_value`?'
-    """
-    known = list(known)
-    folded = {k.lower(): k for k in known}
-    found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.3)
-    return f"; did you mean `{folded[found[0]]}`?" if found else ""
 
 
 def strategy_table(name: str, values: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from liualgotrader.common.clock import SECOND, machine_now
-from liualgotrader.common.config import unshield_imports
 from liualgotrader.common.control import Failed, ProcessReport
+from liualgotrader.common.environment import unshield_imports
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.ipc.child_process import has_room, leave_signals_to_supervisor, signals_blocked

@@ -24,13 +24,14 @@ import msgspec
 
 from liualgotrader.common.calendar import new_york
 from liualgotrader.common.clock import MINUTE, SECOND, WallClock, as_datetime, machine_now
-from liualgotrader.common.config import session_view, unshield_imports
-from liualgotrader.common.errors import ConfigError, DataUnavailable
+from liualgotrader.common.config import session_view
+from liualgotrader.common.environment import unshield_imports
+from liualgotrader.common.errors import ConfigError, DataUnavailable, nearest
 from liualgotrader.common.folder_imports import loaded_files
 from liualgotrader.common.interpreter import listed
 from liualgotrader.common.plugins import load_class, outside_reads
 from liualgotrader.common.session_plan import Hours
-from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan, nearest
+from liualgotrader.common.tradeplan import BUILT_IN_SCANNER, TradePlan
 from liualgotrader.ipc.child_process import start_resource_tracker
 from liualgotrader.supervisor.managed_process import death_text
 

@@ -9,6 +9,7 @@ import pytest
 
 from liualgotrader.common import config
 from liualgotrader.common.config import Secrets, Settings
+from liualgotrader.common.environment import environment
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan
@@ -144,7 +145,7 @@ def test_a_session_environment_without_vendors_holds_only_the_given_pair(monkeyp
     for name in ("APCA_API_SECRET_KEY", "LIU_SESSION_DSN"):
         monkeypatch.setenv(name, "")
     config.enter_session_environment(Secrets(Secret("id"), Secret("key"), Secret("dsn")), keep_vendors=False)
-    assert "from outside" not in config.environment().values()
+    assert "from outside" not in environment().values()
     assert Secrets.from_environment() == Secrets(Secret("id"), Secret("key"), Secret("dsn"))
 
 
