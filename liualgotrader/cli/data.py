@@ -95,9 +95,10 @@ def _import(options: argparse.Namespace, store: MarketStore) -> int:
         for name in (name for name in periods if symbol in there[name]):
             length = periods[name]
             for part in [files.bars(symbol, length, *span)] if length else files.ticks(symbol, *span):
-                store.write(symbol, length, part, complete := complete_days(part), source)
-                known += complete
-                rows[name] += len(times_of(part))
+                if complete := complete_days(part):
+                    store.write(symbol, length, part, complete, source)
+                    known += complete
+                    rows[name] += len(times_of(part))
         splits, dividends = files.splits(symbol), files.dividends(symbol)
         if known and (splits or dividends):
             whole = (min(start for start, _ in known), max(end for _, end in known))

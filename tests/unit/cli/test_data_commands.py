@@ -110,6 +110,7 @@ def test_symbols_days_and_period_choose_what_goes_in(lean: Path, tmp_path: Path)
 def test_what_cannot_be_done_is_one_sentence(lean: Path, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         data(tmp_path, *(str(lean) if word == "LEAN" else word for word in words))
+    assert not list(MarketStore(tmp_path / "market").files())
 
 
 def test_a_folder_with_an_impossible_bar_keeps_what_was_stored(lean: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import zipfile
 from datetime import date, time
 from pathlib import Path
 
@@ -184,3 +186,23 @@ def test_the_dividends_of_a_factor_file_lead_back_to_its_price_factors() -> None
     ends = [new_york(date.fromisoformat(row[0]), time(23)) for row in rows[:-1]]
     factors = np.array([float(row[1]) * float(row[2]) for row in rows])
     assert ours == pytest.approx(days.close * factors[np.searchsorted(ends, days.opened_at)], rel=1e-4)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("symbol", ["AAPL", "MSFT"])
+def test_adjusted_closes_agree_with_a_vendor_who_adjusts_for_splits_and_dividends(symbol: str) -> None:
+    """Quandl's table has raw and adjusted closes side by side, as of its own day; AAPL split 7:1 in it."""
+    with zipfile.ZipFile(real_data("quandl_wiki") / "QUANDL_ARCHIVE.zip") as archive:
+        lines = archive.read(archive.namelist()[0]).decode().splitlines()
+    rows = [row for row in csv.DictReader(lines) if row["ticker"] == symbol]
+    days = [date.fromisoformat(row["date"]) for row in rows]
+    raw, theirs = (np.array([float(row[name]) for row in rows]) for name in ("close", "adj_close"))
+    at = np.array([new_york(day, time(9, 30)) for day in days], np.int64)
+    bars = BarColumns(symbol, at, at, raw, raw, raw, raw, raw, raw, raw)
+    splits = [
+        Split(d, float(row["split_ratio"])) for d, row in zip(days, rows, strict=True) if row["split_ratio"] != "1.0"
+    ]
+    paid = [(i, float(row["ex-dividend"])) for i, row in enumerate(rows) if float(row["ex-dividend"])]
+    ours = adjusted(bars, splits, days[-1], [Dividend(days[i], cash, float(raw[i - 1])) for i, cash in paid]).close
+    assert len(paid) == 4
+    assert ours / ours[-1] == pytest.approx(theirs / theirs[-1], rel=2e-4)
