@@ -6,6 +6,7 @@ A *slot* is one strategy in one consumer of one batch: the row of `algo_run` tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -247,6 +248,13 @@ class BrokerOrder(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="
     type: OrderType | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+
+
+def with_legs(orders: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
+    """Yield each order, followed by its exits."""
+    for order in orders:
+        yield order
+        yield from order.legs
 
 
 class BrokerExecution(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="execution"):

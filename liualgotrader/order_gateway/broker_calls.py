@@ -71,9 +71,8 @@ class BrokerCalls:
 
     async def cancel_all(self, wanted: CancelAll) -> list[Answer]:
         """Return an answer for every order cancelled: in bulk where only ours are open, else side by side."""
-        ours = {
-            c.broker_order_id for c in wanted.cancels
-        }  # of a bracket's exits too, whose client ids are the broker's
+        # A bracket's exits are ours too: their client ids are the broker's.
+        ours = {c.broker_order_id for c in wanted.cancels}
         cancelled: Collection[str] = ()
         with suppress(*_FAILURES):
             others: list[BrokerOrder] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from liualgotrader.common.errors import (
     RecordDiffers,
 )
 from liualgotrader.common.money import ZERO
-from liualgotrader.common.orders import BrokerAccount, BrokerPosition
+from liualgotrader.common.orders import BrokerAccount, BrokerPosition, with_legs
 from liualgotrader.common.ports import Broker, Store
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.data.data_factory import open_data
@@ -45,7 +46,7 @@ from liualgotrader.order_gateway.gateway import Gateway
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
 from liualgotrader.order_gateway.recovery import recovered
 from liualgotrader.order_gateway.row_writer import RowRecorder
-from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, SnapshotPrices, disk_text, free_bytes
+from liualgotrader.order_gateway.watches import WARN_BELOW, LatestPrices, SnapshotPrices, disk_text
 from liualgotrader.orders.desk_messages import Begin, Condition, DeskTerms, Flatten, KillSwitch, Leave, Recovered
 from liualgotrader.store.background_writer import OpenStore
 from liualgotrader.store.store_factory import open_store
@@ -55,9 +56,7 @@ log = logging.getLogger(__name__)
 
 NOT_ARMED = "real money is not armed"  # the condition's name
 START_SECONDS = 30.0  # machine time for broker and database to answer at the first start
-STEADY_LOOKS = (
-    4  # at most, at the positions, until they stay the same while the orders of earlier batches are looked up
-)
+STEADY_LOOKS = 4  # most looks at positions until they stay the same while orders of earlier batches are looked up
 ANNOUNCE_SECONDS = 5.0  # machine time for the supervisor to show the account
 BOOKS_SECONDS = 10.0  # machine time for the first comparison with the broker
 LEAVE_SECONDS, ORPHAN_LEAVE_SECONDS = 5.0, 1.0  # machine time for cancels to be confirmed at the end
@@ -370,7 +369,7 @@ class _Service:
             self._gateway.tell(Condition(RECORD, RECORD_TEXT if waits else ""))
 
     def _watch_disk(self) -> None:
-        free = free_bytes(Path(self._plan.journal_dir))
+        free = shutil.disk_usage(self._plan.journal_dir).free
         text = disk_text(free)
         if bool(text) != ("disk" in self._journaled.desk.entries_stopped):
             self._gateway.tell(Condition("disk", text))
@@ -382,9 +381,8 @@ class _Service:
 def _before_the_batch(held: Sequence[BrokerPosition], found: Recovered | None) -> list[BrokerPosition]:
     """Return what the account held before the batch's own orders, of which no journal knew, had filled."""
     ours: dict[str, Decimal] = {}
-    for order in found.seen if found is not None else ():
-        for one in (order, *order.legs):
-            ours[one.symbol] = ours.get(one.symbol, ZERO) + one.filled_quantity * one.side.sign
+    for one in with_legs(found.seen if found is not None else ()):
+        ours[one.symbol] = ours.get(one.symbol, ZERO) + one.filled_quantity * one.side.sign
     before = {p.symbol: msgspec.structs.replace(p, quantity=p.quantity - ours.pop(p.symbol, ZERO)) for p in held}
     before |= {symbol: BrokerPosition(symbol, -shares, ZERO) for symbol, shares in ours.items() if shares}
     return [position for position in before.values() if position.quantity]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +13,7 @@ import msgspec
 from liualgotrader.common.clock import HOUR, MINUTE, WallClock
 from liualgotrader.common.money import plain
 from liualgotrader.common.order_id import OrderId, batch_part
-from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, UnreadRow
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder, OrderState, UnreadRow, with_legs
 from liualgotrader.common.ports import Broker, Store
 from liualgotrader.common.rows import EarlierOrder, OrderEventRow, RecordedBatch, Row
 from liualgotrader.common.session_plan import SessionPlan
@@ -34,7 +34,7 @@ async def recovered(plan: SessionPlan, store: Store, broker: Broker, now: int) -
     """
     record = await store.recorded(plan.batch_id)
     seen = await _at_broker(plan, record, broker, now)
-    ours = {order.broker_order_id: order for order in _with_legs(seen)}
+    ours = {order.broker_order_id: order for order in with_legs(seen)}
     executions: Sequence[BrokerExecution] = ()
     if any(order.filled_quantity for order in ours.values()):
         since = min(order.submitted_at for order in ours.values()) - MINUTE
@@ -76,21 +76,15 @@ async def _at_broker(plan: SessionPlan, record: RecordedBatch, broker: Broker, n
         for order in recorded
         if order.state == OrderState.REFUSED or (order.state == OrderState.REJECTED and not order.broker_order_id)
     }
-    for name in sorted(names - never_there - {order.client_order_id for order in _with_legs(seen)}):
+    for name in sorted(names - never_there - {order.client_order_id for order in with_legs(seen)}):
         if (view := await broker.order_by_client_id(name)) is not None:
             found[view.broker_order_id] = view
     mine: list[BrokerOrder] = []
     for order in sorted(found.values(), key=lambda o: o.submitted_at):
         if is_of_batch(order.client_order_id) or order.broker_order_id in ids or order.replaces in ids:
-            ids |= {one.broker_order_id for one in _with_legs([order])}
+            ids |= {one.broker_order_id for one in with_legs([order])}
             mine.append(order)
     return tuple(mine)
-
-
-def _with_legs(orders: Iterable[BrokerOrder]) -> Iterable[BrokerOrder]:
-    for order in orders:
-        yield order
-        yield from order.legs
 
 
 async def store_left_over(journal_dir: Path, batch_id: str, store: Store) -> int:

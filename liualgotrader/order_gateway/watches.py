@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Protocol
 
 from liualgotrader.common.clock import MINUTE, SECOND
@@ -43,11 +41,6 @@ def disk_text(free: int) -> str:
     if free >= STOP_BELOW:
         return ""
     return f"only {free // 1_000_000} MB are free for the journal, {STOP_BELOW // 1_000_000} are needed: make room"
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the bytes free on the disk of `folder`."""
-    return shutil.disk_usage(folder).free
 
 
 class ClockWatch:

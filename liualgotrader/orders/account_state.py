@@ -37,7 +37,7 @@ def on_account(state: DeskState, account: BrokerAccount) -> None:
         ACCOUNT_UNKNOWN, f"the broker does not state {' and '.join(unknown)} of the account" if unknown else ""
     )
     _check_loss(state)
-    state.outputs.add(Announce(state.account_news()))
+    state.outputs.append(Announce(state.account_news()))
 
 
 def on_prices(state: DeskState, message: Prices) -> None:
@@ -56,7 +56,8 @@ def on_prices(state: DeskState, message: Prices) -> None:
             unknown = f"its previous close is not known, so the day's loss counts it from {part.first} $, the first price seen"
         else:
             continue
-        if state.day.tell_unknown(symbol, unknown):
+        if symbol not in state.day.unknown:
+            state.day.unknown[symbol] = unknown
             state.outputs.warn("WARNING", f"{symbol}: {unknown}")
     guard_stopped(state, message.prices)
     _check_loss(state)
@@ -94,7 +95,7 @@ def loss_room(state: DeskState) -> Decimal | None:
 def on_activities(state: DeskState, seen: Iterable[BrokerActivity], *, first: bool) -> None:
     """Store what moved the account and is no trade of ours, and name what has come up since the day began."""
     for activity in seen:
-        if state.broker_view.is_known(activity):
+        if activity.activity_id in state.broker_view.activities:
             continue
         named = not first or f"{as_datetime(activity.at):%Y-%m-%d}" >= state.terms.hours.day
         state.broker_view.take_activity(activity, named=named)
@@ -131,13 +132,3 @@ def resume(state: DeskState) -> None:
     state.day.restart(
         state.positions.marks, state.broker_view.account.equity if state.broker_view.account is not None else None
     )
-
-
-def equity_now(state: DeskState) -> tuple[Decimal | None, Decimal | None]:
-    """Return the account's equity, brought forward to the newest prices of our positions, and its gain today."""
-    account = state.broker_view.account
-    if account is None or account.equity is None:
-        return None, None
-    equity = account.equity + state.gain() - state.broker_view.gain_then
-    gain = round(equity - account.last_equity, 2) if account.last_equity is not None else None
-    return round(equity, 2), gain

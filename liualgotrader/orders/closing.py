@@ -60,7 +60,7 @@ def ask_cancel(state: DeskState, order: DeskOrder) -> None:
     state.move(order, OrderStep.CANCEL_ASKED, reason=order.cancel_wanted)
     order.asked_cancels += 1
     state.orders.cancels.append(state.now)
-    state.outputs.add(Cancel(order.client_order_id, order.broker_order_id, order.symbol))
+    state.outputs.append(Cancel(order.client_order_id, order.broker_order_id, order.symbol))
     _wake(state, order)
 
 
@@ -93,14 +93,12 @@ def not_replaced(state: DeskState, order: DeskOrder) -> None:
 
 def take_back_everything(state: DeskState, reason: str, *, whole_account: bool = False) -> None:
     """Take back every order of ours, of other batches too, as one request."""
-
-    def take_back_ours() -> None:
-        for order in state.orders.all_working():
-            want_cancel(state, order, reason)
-
-    wanted = state.outputs.take_cancels(take_back_ours) + of_other_batches(state)
+    before = len(state.outputs)
+    for order in state.orders.all_working():
+        want_cancel(state, order, reason)
+    wanted = state.outputs.take_cancels(before) + of_other_batches(state)
     if wanted or whole_account:
-        state.outputs.add(CancelAll(tuple(wanted), whole_account))
+        state.outputs.append(CancelAll(tuple(wanted), whole_account))
 
 
 def of_other_batches(state: DeskState, symbol: str | None = None) -> list[Cancel]:
@@ -121,14 +119,8 @@ def want_flat(state: DeskState, slot: int, symbol: str, reason: str, indicators:
     if (slot, symbol) not in state.closings:
         closing = Closing(slot, symbol, reason, indicators)
         state.closings[slot, symbol] = closing
-        _take_back_of_other_batches(state, symbol)
+        state.outputs.extend(of_other_batches(state, symbol))  # they reserve shares, and no slot follows them
         advance(state, closing)
-
-
-def _take_back_of_other_batches(state: DeskState, symbol: str) -> None:
-    """Cancel what an earlier batch left working: it reserves shares at the broker and no slot follows it."""
-    for cancel in of_other_batches(state, symbol):
-        state.outputs.add(cancel)
 
 
 def flatten(state: DeskState, slot: int | None, reason: str) -> None:
@@ -198,19 +190,13 @@ def take_back_entries(state: DeskState, reason: str, slot: int | None = None) ->
 
 def follow_closings(state: DeskState, order: DeskOrder) -> None:
     """An order has ended or filled: go on with the closings that waited for it, or begin one that it made necessary."""
-    _close_what_must_not_stay(state, order.slot, order.symbol)
+    close_what_must_not_stay(state, order.slot, order.symbol)
     for closing in state.closings.in_symbol(order.symbol):
         advance(state, closing)
 
 
-def close_again(state: DeskState, symbol: str) -> None:
-    """The account has what our books say again: close what was given up while it did not."""
-    for slot, where, _ in state.positions.open():
-        if where == symbol:
-            _close_what_must_not_stay(state, slot, symbol)
-
-
-def _close_what_must_not_stay(state: DeskState, slot: int, symbol: str) -> None:
+def close_what_must_not_stay(state: DeskState, slot: int, symbol: str) -> None:
+    """Close a position that must not stay open: everything of its slot is closed, or its day is over."""
     if reason := state.closings.reason(slot):
         indicators: Mapping[str, Any] = {"flatten": reason}
     elif state.slots[slot].day_trade and liquidation_is_over(state):
@@ -235,7 +221,11 @@ def advance(state: DeskState, closing: Closing, *, woken: bool = False) -> None:
     if not held:
         state.closings.pop(key, None)
         return
-    available = _available(state, symbol, held)
+    available = abs(held)
+    if state.lacking(symbol):  # else the account's position would be turned over
+        side = Side.SELL if held > 0 else Side.BUY
+        leaving = held_by_exits(others, side)  # of other slots: this one's have ended
+        available = min(available, max(ZERO, -state.there(symbol) * side.sign - leaving))
     if market_has_closed(state) or not available:
         _give_up(state, closing, held)
         return
@@ -266,15 +256,6 @@ def _give_up(state: DeskState, closing: Closing, held: Decimal) -> None:
     state.outputs.warn("ERROR", f"{closing.symbol}: {said}")
 
 
-def _available(state: DeskState, symbol: str, held: Decimal) -> Decimal:
-    """Return how many of the shares held can be traded away without turning the account's position over."""
-    if not state.lacking(symbol):
-        return abs(held)
-    side = Side.SELL if held > 0 else Side.BUY
-    leaving = held_by_exits(state.orders.in_symbol(symbol), side)  # of other slots: this one's have ended
-    return min(abs(held), max(ZERO, -state.there(symbol) * side.sign - leaving))
-
-
 def _pause(state: DeskState, closing: Closing, last: DeskOrder) -> None:
     key = closing.slot, closing.symbol
     if state.market.has(Due.CLOSE, key):
@@ -285,4 +266,4 @@ def _pause(state: DeskState, closing: Closing, last: DeskOrder) -> None:
         f"{last.state} ({last.reason or 'no reason given'}); trying again",
     )
     state.market.set(state.now + min(2**closing.tries, LONGEST_PAUSE) * SECOND, Due.CLOSE, key)
-    _take_back_of_other_batches(state, closing.symbol)
+    state.outputs.extend(of_other_batches(state, closing.symbol))

@@ -16,7 +16,6 @@ from liualgotrader.common.orders import (
     BrokerUpdate,
     CancelIntent,
     Declare,
-    News,
     OrderIntent,
     OrderState,
     Protect,
@@ -94,10 +93,6 @@ class Desk:
     def news(self, slot: int) -> Sequence[SlotNews]:
         """Return all news of a slot, numbered 1 upwards."""
         return self.state.slots[slot].news
-
-    def account_news(self) -> News | None:
-        """Return the account's figures as consumers get them, None before the first."""
-        return self.state.account_news() if self.state.broker_view.account is not None else None
 
     def held(self) -> list[str]:
         """Return the symbols of which a slot holds something."""
@@ -214,7 +209,10 @@ class Desk:
             if slot.number:
                 held = (p.quantity * p.average_price for _, _, p in state.positions.open(slot.number))
                 realized[slot.strategy] += slot.cash + sum(held, ZERO)
-        equity, account_gain = account_state.equity_now(state)
+        account, equity, account_gain = state.broker_view.account, None, None
+        if account is not None and account.equity is not None:  # brought forward to the newest prices of our positions
+            equity = account.equity + state.gain() - state.broker_view.gain_then
+            account_gain = None if account.last_equity is None else round(equity - account.last_equity, 2)
         began_with = state.day.began_with
         return DeskView(
             positions=positions,
@@ -224,7 +222,7 @@ class Desk:
             quarantined=dict(state.quarantine.reasons),
             entries_stopped=dict(state.conditions),
             realized=realized,
-            equity=equity,
+            equity=None if equity is None else round(equity, 2),
             account_gain=account_gain,
             day_gain=round(state.day.gain(marks), 2),
             day_began_with=None if began_with is None else round(began_with, 2),

@@ -432,12 +432,6 @@ class Day:
             part = self.symbols[symbol] = SymbolDay()
         return part
 
-    def tell_unknown(self, symbol: str, text: str) -> bool:
-        """Take note of what is not known of a symbol; return whether it is the first such thing."""
-        new = symbol not in self.unknown
-        self.unknown.setdefault(symbol, text)
-        return new
-
     def carry(self, symbol: str, quantity: Decimal, *, restated: bool) -> None:
         """Count shares that were held before; a restated position has a close that may be in other terms."""
         part = self.of(symbol)

@@ -282,36 +282,11 @@ def prices_of(positions: Iterable[BrokerPosition]) -> Prices:
     return Prices(prices, closes)
 
 
-Input = (
-    Begin
-    | BeginSession
-    | Recovered
-    | Carried
-    | Earlier
-    | Restated
-    | Missing
-    | TradedBefore
-    | Resolve
-    | OrderIntent
-    | CancelIntent
-    | ReplaceIntent
-    | Protect
-    | Declare
-    | BrokerUpdate
-    | BrokerAccount
-    | Answer
-    | OrderFound
-    | Reconnected
-    | BrokerSnapshot
-    | Tick
-    | Condition
-    | KillSwitch
-    | Resume
-    | Flatten
-    | StopSlotTrading
-    | Leave
-    | Prices
-)
+FromRecord = Recovered | Carried | Earlier | Restated | Missing | TradedBefore
+FromStrategies = OrderIntent | CancelIntent | ReplaceIntent | Protect | Declare
+FromBroker = BrokerUpdate | BrokerAccount | Answer | OrderFound | Reconnected | BrokerSnapshot | Prices
+FromOperator = Resolve | Condition | KillSwitch | Resume | Flatten | StopSlotTrading | Leave
+Input = Begin | BeginSession | FromRecord | FromStrategies | FromBroker | FromOperator | Tick
 
 
 class JournalRecord(msgspec.Struct, frozen=True, array_like=True):

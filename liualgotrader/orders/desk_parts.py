@@ -105,51 +105,40 @@ class Slots(dict[int, DeskSlot]):
         return found
 
 
-class Outputs:
+class Outputs(list[Decision]):
     """The decisions of the present input, with the numbers of rows and news."""
 
-    def __init__(self) -> None:
-        self._decisions: list[Decision] = []
-        self.rows = 0  # written so far
-
-    def add(self, decision: Decision) -> None:
-        """Add a decision."""
-        self._decisions.append(decision)
+    rows = 0  # written so far
 
     def warn(self, level: str, text: str) -> None:
         """Say something to a person."""
-        self._decisions.append(Warn(level, text))
+        self.append(Warn(level, text))
 
     def write(self, *rows: Row) -> None:
         """Number rows for the database."""
         for row in rows:
             self.rows += 1
-            self._decisions.append(Write(self.rows, row))
-
-    def number_rows_after(self, number: int) -> None:
-        """Go on with the numbers of rows that are stored already."""
-        self.rows = number
+            self.append(Write(self.rows, row))
 
     def tell(self, slot: DeskSlot, news: SlotNews) -> None:
         """Store and send a slot's next item of news, whose number is `len(slot.news) + 1`."""
         slot.news.append(news)
-        self._decisions.append(Tell(slot.number, news))
+        self.append(Tell(slot.number, news))
 
     def tell_again(self, slot: int, news: News) -> None:
         """Send a slot something without a number of its own, or news it was sent before."""
-        self._decisions.append(Tell(slot, news))
+        self.append(Tell(slot, news))
 
-    def take_cancels(self, act: Callable[[], None]) -> list[Cancel]:
-        """Return the cancels that `act` decides on, instead of deciding on each."""
-        before = len(self._decisions)
-        act()
-        new = self._decisions[before:]
-        self._decisions[before:] = [d for d in new if not isinstance(d, Cancel)]
+    def take_cancels(self, before: int) -> list[Cancel]:
+        """Return the cancels decided on after the first `before` decisions, which are no decisions any more."""
+        new = self[before:]
+        self[before:] = [d for d in new if not isinstance(d, Cancel)]
         return [d for d in new if isinstance(d, Cancel)]
 
     def take(self) -> list[Decision]:
         """Return all decisions and begin anew."""
-        decisions, self._decisions = self._decisions, []
+        decisions = self[:]
+        self.clear()
         return decisions
 
 
@@ -243,7 +232,7 @@ class BrokerView:
     def __init__(self) -> None:
         self.account: BrokerAccount | None = None
         self.gain_then = ZERO  # what our positions had gained when the account was reported, dollars
-        self._activities: dict[str, BrokerActivity] = {}  # those that are no trades, by id
+        self.activities: dict[str, BrokerActivity] = {}  # those that are no trades, by id
         self.named: list[str] = []  # those of this session in words
         self.foreign: dict[str, Decimal] = {}  # signed shares that are not ours, by symbol
         self.differences: dict[str, Decimal] = {}  # signed shares that the account has beyond our books, seen twice
@@ -263,13 +252,9 @@ class BrokerView:
 
     # --- the account
 
-    def is_known(self, activity: BrokerActivity) -> bool:
-        """Whether an activity was taken in before."""
-        return activity.activity_id in self._activities
-
     def take_activity(self, activity: BrokerActivity, *, named: bool) -> None:
         """Take in what moved the account; `named`: it is shown to a person."""
-        self._activities[activity.activity_id] = activity
+        self.activities[activity.activity_id] = activity
         if named:
             self.named.append(activity.text)
 
@@ -278,10 +263,6 @@ class BrokerView:
     def beyond(self, symbol: str) -> Decimal:
         """Return the signed shares that the account has beyond our books."""
         return self.foreign.get(symbol, ZERO) + self.differences.get(symbol, ZERO)
-
-    def seen_beyond(self, symbol: str) -> Decimal:
-        """Return the same by the newest comparison, believed or not."""
-        return self.foreign.get(symbol, ZERO) + self.suspects.get(symbol, self.differences.get(symbol, ZERO))
 
     def agree(self, symbol: str) -> bool:
         """Take note that books and account agree; return whether they were known not to."""

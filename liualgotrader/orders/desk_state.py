@@ -59,9 +59,8 @@ class DeskState:
         self.changed: deque[DeskOrder] = deque()  # orders that have ended or filled during this input
         self.fills = 0
         self._fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
-        self._failed_exits_reported: set[tuple[int, str, str]] = (
-            set()
-        )  # (slot, symbol, cause) of failed exits a person knows of
+        # (slot, symbol, cause) of the failed exits that a person knows of.
+        self._failed_exits_reported: set[tuple[int, str, str]] = set()
         self._disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
         self.take_terms(begin)
 
@@ -115,7 +114,7 @@ class DeskState:
         else:
             opens_at = self.terms.hours.opens_at
             since = (min(self.now, opens_at) if opens_at > 0 else self.now) - FIRST_LOOK_BACK
-        self.outputs.add(Reconcile(since))
+        self.outputs.append(Reconcile(since))
 
     def next_reconcile(self, *, ok: bool) -> None:
         """Set the alarm for the next question: by market time after an answer, by machine time after a failure."""
@@ -163,7 +162,7 @@ class DeskState:
         """Decide that the order goes out (again), and count it against the rate."""
         self.move(order, OrderStep.SENT)
         self.orders.sent.append(self.now)
-        self.outputs.add(Send(order.intent))
+        self.outputs.append(Send(order.intent))
 
     def move(self, order: DeskOrder, step: OrderStep, *, at: int = 0, reason: str = "") -> bool:
         """Take one step of the table; False if it changes nothing."""
@@ -189,7 +188,7 @@ class DeskState:
         self.machine_alarms.forget(Due.LOOK_UP, order.client_order_id)
         if not order.asked_for:
             order.asked_for = True
-            self.outputs.add(LookUp(order.client_order_id, order.symbol))
+            self.outputs.append(LookUp(order.client_order_id, order.symbol))
 
     def note(self, order: DeskOrder, event: str, details: Mapping[str, Any], at: int = 0) -> None:
         """Store something that happened to an order, and its newest row."""
@@ -431,7 +430,7 @@ class DeskState:
                 "WARNING" if text else "INFO", f"entries stopped: {text}" if text else f"no longer: {before}"
             )
         if self.broker_view.account is not None:
-            self.outputs.add(Announce(self.account_news()))
+            self.outputs.append(Announce(self.account_news()))
 
     # --- ids ---------------------------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ def on_replace(state: DeskState, asked: ReplaceIntent) -> None:
         limit_price=intent.limit_price if asked.limit_price is not None else None,
         stop_price=intent.stop_price if asked.stop_price is not None else None,
     )
-    state.outputs.add(Replace(order.client_order_id, old.broker_order_id, old.symbol, judged))
+    state.outputs.append(Replace(order.client_order_id, old.broker_order_id, old.symbol, judged))
 
 
 def parent_of(order: DeskOrder) -> dict[str, str]:

@@ -148,7 +148,7 @@ def _book(state: DeskState, left: EarlierOrder, order: DeskOrder, execution: Bro
 def on_recovered(state: DeskState, message: Recovered) -> None:
     """Take in what the record and the broker have of this batch, before anything else but `Begin`."""
     record = message.record
-    state.outputs.number_rows_after(record.progress.number)
+    state.outputs.rows = record.progress.number
     for row in record.foreign:
         state.broker_view.foreign[row.symbol] = row.quantity
     if message.opened:
@@ -174,7 +174,14 @@ def on_recovered(state: DeskState, message: Recovered) -> None:
         order = state.orders.by_id[left.order.client_order_id]
         if order.state not in (OrderState.SENT, OrderState.REFUSED):
             state.tell_state(order, order.reason)
-    _take_in(state, message)
+    found = [(ours, view) for view in message.seen if (ours := find(state, view)) is not None]
+    for ours, view in found:  # those too that the record does not know
+        if ours.state is OrderState.REFUSED:
+            what = f"{view.client_order_id} works at the broker although it was refused"
+            state.outputs.warn("ERROR", f"{what}: look at it there")
+        else:
+            see(state, ours, view)
+    take_executions(state, message.executions)
     judge_adopted(state)
     take_back_entries(state, TAKEN_BACK)
 
@@ -196,9 +203,8 @@ def _restore(
     else:
         state.orders.take_earlier(left, order)
     order.reported_filled = order.filled
-    order.seen_at = int(
-        bool(row.broker_order_id)
-    )  # the broker's next view is newer, and counts from where this one did
+    # The broker's next view is newer, and counts from where this one did.
+    order.seen_at = int(bool(row.broker_order_id))
     if order.state is OrderState.PENDING_CANCEL:
         order.cancel_wanted = row.reason or "it was being taken back"
     state.orders.add(order)
@@ -260,16 +266,3 @@ def _move_plan(state: DeskState, slots: Mapping[int, int], plan: PlanRow) -> Non
         position.planned_stop, position.planned_target = plan.planned_stop, plan.planned_target
         position.planned_at = plan.at
         state.tell_protection(slot, plan.symbol, position)
-
-
-def _take_in(state: DeskState, message: Recovered) -> None:
-    """Take in the broker's views and executions, those of orders that the record does not know too."""
-    found = [(order, view) for view in message.seen if (order := find(state, view)) is not None]
-    for order, view in found:
-        if order.state is OrderState.REFUSED:
-            state.outputs.warn(
-                "ERROR", f"{view.client_order_id} works at the broker although it was refused: look at it there"
-            )
-            continue
-        see(state, order, view)
-    take_executions(state, message.executions)

@@ -6,17 +6,17 @@ nothing is ever traded to make the books agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
 
 from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.order_id import PREFIX
-from liualgotrader.common.orders import BrokerOrder
+from liualgotrader.common.orders import BrokerOrder, with_legs
 from liualgotrader.orders import account_state as account
 from liualgotrader.orders.broker_side import catch_up, find, judge_adopted, see, take_executions
-from liualgotrader.orders.closing import close_again, of_other_batches, take_back_entries
+from liualgotrader.orders.closing import close_what_must_not_stay, of_other_batches, take_back_entries
 from liualgotrader.orders.desk_messages import BrokerSnapshot, Cancel, prices_of
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
 from liualgotrader.orders.order import DeskOrder
@@ -42,7 +42,7 @@ def on_snapshot(state: DeskState, snapshot: BrokerSnapshot) -> None:
                 if order.misses >= MISSES:
                     _book_by_average(state, order)
         _end_what_nothing_replaces(state, snapshot)
-        shown = {o.broker_order_id for o in _with_legs(snapshot.orders)} | _unread_ids(snapshot)
+        shown = {o.broker_order_id for o in with_legs(snapshot.orders)} | _unread_ids(snapshot)
         for order in state.orders.all_working():
             if order.broker_order_id and order.broker_order_id not in shown:
                 state.look_up(order)
@@ -54,8 +54,7 @@ def on_snapshot(state: DeskState, snapshot: BrokerSnapshot) -> None:
         if KILL_SWITCH in state.conditions:
             # What the kill switch did not know of is taken back, each alone: in bulk, exits sent since would go too.
             take_back_entries(state, state.conditions[KILL_SWITCH])
-            for cancel in of_other_batches(state):
-                state.outputs.add(cancel)
+            state.outputs.extend(of_other_batches(state))
     state.next_reconcile(ok=snapshot.ok)
 
 
@@ -67,7 +66,7 @@ def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
         if seen.broker_order_id in replacing or _brings_news(state, seen):
             replacing.add(seen.replaced_by)
             orders.append(seen)
-    shown = {o.broker_order_id for o in _with_legs(orders)}
+    shown = {o.broker_order_id for o in with_legs(orders)}
     booked = {e: state.orders.by_broker_id.get(e.broker_order_id) for e in snapshot.executions}
     executions = tuple(
         execution
@@ -78,7 +77,7 @@ def relevant(state: DeskState, snapshot: BrokerSnapshot) -> BrokerSnapshot:
             else execution.execution_id not in order.coverage.executions
         )
     )
-    activities = tuple(a for a in snapshot.activities if not state.broker_view.is_known(a))
+    activities = tuple(a for a in snapshot.activities if a.activity_id not in state.broker_view.activities)
     return msgspec.structs.replace(snapshot, orders=tuple(orders), executions=executions, activities=activities)
 
 
@@ -98,12 +97,6 @@ def _brings_news(state: DeskState, seen: BrokerOrder) -> bool:
         or state.orders.by_broker_id.get(seen.replaces) is not None
     )
     return is_successor or seen.client_order_id.startswith(PREFIX)
-
-
-def _with_legs(orders: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:
-    for order in orders:
-        yield order
-        yield from order.legs
 
 
 def _take_orders(state: DeskState, snapshot: BrokerSnapshot) -> None:
@@ -130,16 +123,14 @@ def _name_what_earlier_batches_left(state: DeskState) -> None:
             continue
         what = f"{seen.side} {plain(seen.quantity - seen.filled_quantity)} {seen.symbol}"
         if state.terms.shadow or state.there(seen.symbol) * seen.side.sign < 0:
-            left = (
-                f"{seen.client_order_id} of an earlier batch still works at the broker ({what}) and nobody follows it"
-            )
-            state.outputs.warn("WARNING", f"{left}: take it back there, or have `liu kill-switch` do it")
-        else:
+            said, do = f"still works at the broker ({what})", "take it back there, or have `liu kill-switch` do it"
             state.outputs.warn(
-                "WARNING",
-                f"{seen.client_order_id} of an earlier batch could still open a position ({what}): taken back",
+                "WARNING", f"{seen.client_order_id} of an earlier batch {said} and nobody follows it: {do}"
             )
-            state.outputs.add(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
+        else:
+            said = f"could still open a position ({what}): taken back"
+            state.outputs.warn("WARNING", f"{seen.client_order_id} of an earlier batch {said}")
+            state.outputs.append(Cancel(seen.client_order_id, seen.broker_order_id, seen.symbol))
 
 
 def _end_what_nothing_replaces(state: DeskState, snapshot: BrokerSnapshot) -> None:
@@ -221,7 +212,9 @@ def _compare_shares(state: DeskState, symbol: str, difference: Decimal) -> None:
             agree, why = f"{symbol}: our books and the broker's agree again", state.quarantine.lift(symbol)
             rest = f", but nothing is opened in it yet: {why}" if why else "; entries are allowed"
             state.outputs.warn("WARNING", agree + rest)
-            close_again(state, symbol)
+            for slot, where, _ in state.positions.open():  # close what was given up while the account lacked it
+                if where == symbol:
+                    close_what_must_not_stay(state, slot, symbol)
     elif state.broker_view.differ(symbol, difference):
         word = "more" if difference > 0 else "fewer"
         why = f"the broker holds {plain(abs(difference))} shares {word} than our books say"

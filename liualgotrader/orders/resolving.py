@@ -213,12 +213,14 @@ def write_off(state: DeskState) -> None:
 
     What the account shows after all stays in the record, and so does everything if it was never compared.
     """
-    if not state.broker_view.opened:
+    view = state.broker_view
+    if not view.opened:
         return
     beyond: dict[str, Decimal] = {}
     for place, lost in list(state.quarantine.missing.items()):
         symbol = lost.symbol
-        there = beyond.setdefault(symbol, state.broker_view.seen_beyond(symbol))
+        seen = view.suspects.get(symbol, view.differences.get(symbol, ZERO))  # the newest comparison, believed or not
+        there = beyond.setdefault(symbol, view.foreign.get(symbol, ZERO) + seen)
         kept = min(abs(there), abs(lost.quantity)).copy_sign(there) if there * lost.quantity > 0 else ZERO
         beyond[symbol] -= kept
         gone = lost.quantity - kept
