@@ -6,8 +6,9 @@ on those bars. An order trades no earlier than at the open of the next bar of it
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -38,9 +39,8 @@ from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.bar_tape import BarTape
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, SlotStopped
-from liualgotrader.engine.slot import SymbolState
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import AssetTerms
+from liualgotrader.exchange.exchange_values import AssetTerms, Update
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.orders.desk import Desk
 from liualgotrader.orders.desk_messages import (
@@ -48,6 +48,7 @@ from liualgotrader.orders.desk_messages import (
     Answer,
     Begin,
     BeginSession,
+    BrokerCall,
     BrokerRequest,
     BrokerSnapshot,
     Cancel,
@@ -70,9 +71,19 @@ from liualgotrader.orders.desk_messages import (
 )
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.frames import lazy_frames
-from liualgotrader.trading.exchange_orders import broker_order, broker_update, order_changes, order_request
+from liualgotrader.trading.exchange_orders import (
+    broker_execution,
+    broker_order,
+    broker_position,
+    broker_update,
+    order_changes,
+    order_request,
+)
 
 ACCOUNT = "backtest"
+_ALL = 1_000_000  # orders asked for at once
+_ARRIVALS = ("pending_new", "accepted", "new")
+_EQUITY_MOVED = 0.001  # of what was reported: the account is reported again before the next order
 _NO_COMPARING = 1e9  # seconds: the exchange is in this process, and nothing between the two can be lost
 
 log = logging.getLogger(__name__)
@@ -155,9 +166,10 @@ class Backtest:
         )
         self._desk = Desk()
         self.now = first.opens_at
-        self._held: list[tuple[SymbolState, float]] = []  # with signed shares
-        self._floor = -inf  # worth of what is held below which the desk looks at prices
-        self._account_at = 0  # the bar after which the account was reported
+        self._updates: deque[Update] = deque()  # of the exchange, that the desk has not heard
+        self._cash = self._reported = float(terms.cash)  # dollars; and the equity that desk and strategies know
+        self._shares: dict[str, float] = {}  # signed, of what is held
+        self._floor = -inf  # equity below which the desk looks at prices
         self._strategies = dict(zip((slot.slot for slot in terms.slots), strategies, strict=True))
         timings = msgspec.structs.replace(terms.timings, reconcile_seconds=_NO_COMPARING)
         self._desk_terms = DeskTerms(terms.batch_id, terms.slots, self._hours[0], timings, limits)
@@ -165,6 +177,15 @@ class Backtest:
 
     def run(self, progress: Callable[[TradingSession, int], object] = lambda session, bars: None) -> RunRecord:
         """Play all sessions and return the record; `progress` hears of each session's end and the bars so far."""
+        was_collecting = gc.isenabled()
+        gc.disable()  # rows and orders stay until the end: looking through them again and again costs a tenth
+        try:
+            return self._run(progress)
+        finally:
+            if was_collecting:
+                gc.enable()
+
+    def _run(self, progress: Callable[[TradingSession, int], object]) -> RunRecord:
         record, closes, equity = self.record, [], []
         for number, (session, hours) in enumerate(zip(self.terms.sessions, self._hours, strict=True)):
             if number:
@@ -178,6 +199,7 @@ class Backtest:
             equity.append(float(self._exchange.account(ACCOUNT).equity))
             record.session_closes, record.equity = np.array(closes, np.int64), np.array(equity)
             progress(session, record.bars)
+            gc.collect(0)  # what a strategy made and dropped
         for slot in self._engine.slots.values():
             record.refusals.update(slot.refusals.counts)
         return record
@@ -191,6 +213,7 @@ class Backtest:
         self._tell(Begin(self._desk_terms, 1))
         self._tell(Reconnected())
         self._report_account()
+        self._look()
         for slot in self.terms.slots:
             strategy = self._engine.add(slot, self._strategies[slot.slot])
             self._tell(Declare(slot.slot, slot.strategy, strategy.day_trade, 0))
@@ -206,18 +229,13 @@ class Backtest:
         self._engine.begin_session(hours)
         closes = {symbol: self._exact_close(symbol) for symbol in self._desk.held()}
         self._tell(BeginSession(hours, {symbol: close for symbol, close in closes.items() if close is not None}))
-        self._take_updates()
+        self._settle()
         self._report_account()
         self._look()
 
     def _play(self, session: TradingSession) -> None:
-        engine, exchange, desk, tape, closes_at = (
-            self._engine,
-            self._exchange,
-            self._desk,
-            self._tape,
-            session.closes_at,
-        )
+        engine, exchange, desk, tape = self._engine, self._exchange, self._desk, self._tape
+        closes_at = session.closes_at
         crossed = 0  # the instant whose bars have traded with the orders that came in before them
         while (at := tape.next_at()) <= closes_at:
             due = min(engine.next_deadline(), desk.next_market, exchange.next_wakeup())
@@ -228,10 +246,10 @@ class Backtest:
             elif due <= at and due < closes_at:
                 self._pass(due)
             else:
-                if self._held and sum(state.last_price * shares for state, shares in self._held) < self._floor:
+                if self._shares and self._equity() < self._floor:
                     self._look()
                 until = min(due - 1, closes_at) if due < closes_at else closes_at  # the last bars come before the close
-                self._take(engine.play(tape, at if exchange.watched or self._held else until))
+                self._take(engine.play(tape, at if exchange.watched or self._shares else until))
         while (due := min(engine.next_deadline(), desk.next_market, exchange.next_wakeup())) < closes_at:
             self._pass(due)
         self._pass(closes_at)
@@ -239,7 +257,7 @@ class Backtest:
     def _pass(self, at: int) -> None:
         """Do what is due by the clock."""
         self.now = max(self.now, at)
-        self._take_updates(advance=True)
+        self._settle()
         if self._desk.next_market <= at:
             self._tell(Tick())
         self._take(self._engine.on_timer(self.now, 0))
@@ -251,22 +269,21 @@ class Backtest:
         if bars := [bar for bar in found if bar is not None and bar.closed_at == at]:
             self._exchange.on_bars(bars)
             self.now = max(self.now, bars[0].opened_at)
-            self._take_updates()
+            self._settle()
 
     # --- between engine, desk and exchange -------------------------------------------------------------
 
     def _take(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
-            if isinstance(output, OrderIntent):
+            if isinstance(output, SignalRow):
+                self.record.signals.append(output)
+            elif isinstance(output, OrderIntent | CancelIntent | ReplaceIntent | Protect):
                 self.now = max(self.now, output.decided_at)
-                if self._account_at != self._tape.last_at:
+                if abs(self._equity() - self._reported) > _EQUITY_MOVED * self._reported:
                     self._report_account()
                 self._tell(output)
-            elif isinstance(output, CancelIntent | ReplaceIntent | Protect | Declare):
-                self.now = max(self.now, getattr(output, "decided_at", self.now))
+            elif isinstance(output, Declare):
                 self._tell(output)
-            elif isinstance(output, SignalRow):
-                self.record.signals.append(output)
             elif isinstance(output, LoadHistory):
                 self._take(self._engine.on_history(output.symbol, (), self.now, 0))
             elif isinstance(output, SlotStopped):
@@ -274,30 +291,36 @@ class Backtest:
                 self._tell(StopSlotTrading(output.slot, output.reason))
             elif isinstance(output, LogLine):
                 log.log(output.level, "%s", output.text)
-        self._take_updates(advance=True)
+        if outputs:
+            self._settle()
 
-    def _take_updates(self, *, advance: bool = False) -> None:
-        """Tell the desk what has happened at the exchange."""
-        if advance:
-            self._exchange.advance(self.now)
-        while updates := self._exchange.take_updates():
-            for update in updates:
-                self.now = max(self.now, update.at)
-                self._tell(broker_update(update))
-            if any(update.execution is not None for update in updates):
-                self._look()
+    def _settle(self) -> None:
+        """Let the exchange do what is due, and tell the desk what has happened there."""
+        exchange, updates = self._exchange, self._updates
+        if exchange.next_wakeup() <= self.now:
+            exchange.advance(self.now)
+        updates += exchange.take_updates()
+        while updates:
+            update = updates.popleft()
+            self.now = max(self.now, update.at)
+            if (execution := update.execution) is not None:
+                signed = float(execution.quantity) * execution.side.sign
+                self._cash -= signed * float(execution.price) + float(execution.fee)
+                self._shares[execution.symbol] = float(execution.position_quantity)
+                if not execution.position_quantity:
+                    del self._shares[execution.symbol]
+            self._tell(broker_update(update, sequence=0))  # those of arrivals are left out, and nothing gets lost
+            updates += exchange.take_updates()
 
     def _tell(self, told: Input) -> None:
         news: list[News] = []
         answers: list[Input] = []
         for decision in self._desk.decide(told, self.now, 0):
             match decision:
-                case Tell():
-                    news.append(decision.news)
-                case Announce():
-                    news.append(decision.news)
                 case Write():
                     self.record.rows.append(decision.row)
+                case Tell() | Announce():
+                    news.append(decision.news)
                 case Warn():
                     self.record.warnings.append(decision.text)
                 case CancelAll():
@@ -309,56 +332,68 @@ class Backtest:
         for answer in answers:
             self._tell(answer)
 
-    def _asked(self, call: Send | Cancel | Replace | LookUp | Reconcile) -> Input:
+    def _asked(self, call: BrokerCall) -> Input:
         """Ask the exchange and return its answer."""
         exchange = self._exchange
-        order: BrokerOrder | None = None
-        match call:
-            case Send():
-                request, name = BrokerRequest.SUBMIT, call.order.client_order_id
-            case Cancel():
-                request, name = BrokerRequest.CANCEL, call.client_order_id
-            case Replace():
-                request, name = BrokerRequest.REPLACE, call.client_order_id
-            case LookUp():
-                return OrderFound(
-                    call.client_order_id,
-                    True,
-                    broker_order(exchange.order_by_client_id(ACCOUNT, call.client_order_id)),
-                )
-            case Reconcile():
-                return BrokerSnapshot(True)
+        if isinstance(call, Reconcile):
+            return self._snapshot(call.since)
+        name = call.client_order_id if not isinstance(call, Send) else call.order.client_order_id
+        request, order = BrokerRequest.CANCEL, None
         try:
             match call:
                 case Send():
-                    order = broker_order(exchange.submit(ACCOUNT, order_request(call.order), self.now))
-                case Cancel():
-                    exchange.cancel(ACCOUNT, call.broker_order_id, self.now)
+                    request = BrokerRequest.SUBMIT
+                    order = self._arrived(exchange.submit(ACCOUNT, order_request(call.order), self.now).id)
                 case Replace():
+                    request = BrokerRequest.REPLACE
                     changes = order_changes(call.terms, name)
                     order = broker_order(exchange.replace(ACCOUNT, call.broker_order_id, self.now, changes))
+                case Cancel():
+                    exchange.cancel(ACCOUNT, call.broker_order_id, self.now)
+                case LookUp():
+                    return OrderFound(name, True, broker_order(exchange.order_by_client_id(ACCOUNT, name)))
         except BrokerRefused as refused:
             return Answer(request, name, Outcome.DECLINED, None, str(refused), refused.code)
         return Answer(request, name, Outcome.ACCEPTED, order)
 
+    def _arrived(self, order_id: str) -> BrokerOrder:
+        """Let an order arrive, and return it as it is then; the answer says what the updates of its way here would."""
+        exchange = self._exchange
+        exchange.advance(self.now)
+        for update in exchange.take_updates():
+            if update.order.id != order_id or update.event not in _ARRIVALS:
+                self._updates.append(update)
+        return broker_order(exchange.order(ACCOUNT, order_id))
+
+    def _snapshot(self, since: int) -> BrokerSnapshot:
+        exchange = self._exchange
+        newest = exchange.orders(ACCOUNT, status="all", after=since - 1, limit=_ALL, direction="asc", nested=True)
+        views = {view.id: view for view in (*exchange.orders(ACCOUNT, limit=_ALL, nested=True), *newest)}
+        return BrokerSnapshot(
+            True,
+            tuple(map(broker_order, views.values())),
+            tuple(map(broker_execution, exchange.activities(ACCOUNT, after=since - 1))),
+            tuple(map(broker_position, exchange.positions(ACCOUNT))),
+        )
+
     # --- account and prices -----------------------------------------------------------------------------
 
+    def _equity(self) -> float:
+        symbols = self._engine.symbols
+        return self._cash + sum(symbols[symbol].last_price * shares for symbol, shares in self._shares.items())
+
     def _report_account(self) -> None:
-        self._account_at = self._tape.last_at
         seen = self._exchange.account(ACCOUNT)
+        self._cash, self._reported = float(seen.cash), float(seen.equity)
         figures = seen.equity, seen.cash, seen.buying_power, seen.last_equity
         self._tell(BrokerAccount(ACCOUNT, "ACTIVE", *figures, shorting_enabled=True, trading_blocked=False))
 
     def _look(self) -> None:
-        """Show the desk the prices of what is held, and take note of how far they may fall until it has to look again."""
-        quantities = self._desk.quantities()
-        self._held = [(self._engine.symbols[symbol], float(shares)) for symbol, shares in quantities.items()]
-        closes = {symbol: self._exact_close(symbol) for symbol in quantities}
+        """Show the desk the prices of what is held, and take note of the equity below which it has to look again."""
+        closes = {symbol: self._exact_close(symbol) for symbol in self._desk.held()}
         if closes:
             self._tell(Prices({symbol: close for symbol, close in closes.items() if close is not None}))
-        room = self._desk.loss_room
-        worth = sum(state.last_price * shares for state, shares in self._held)
-        self._floor = -inf if room is None else worth - float(room)
+        self._floor = float(self._desk.equity_floor or -inf)
 
     def _close_of(self, symbol: str) -> float | None:
         state = self._engine.symbols.get(symbol)

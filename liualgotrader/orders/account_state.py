@@ -82,14 +82,15 @@ def _check_loss(state: DeskState) -> None:
         flatten(state, None, "daily loss")
 
 
-def loss_room(state: DeskState) -> Decimal | None:
-    """Return what our positions may still lose until `_check_loss` stops entries, or then closes everything; None: neither."""
-    day, limits = state.day, state.terms.limits
-    if day.began_with is None or day.began_with <= 0 or None in state.closings.flattening:
+def equity_floor(state: DeskState) -> Decimal | None:
+    """Return the equity at which `_check_loss` would act next, if nothing but our positions moves it; None: never."""
+    began_with, limits = state.day.began_with, state.terms.limits
+    if began_with is None or began_with <= 0 or None in state.closings.flattening:
         return None
     is_stopped = DAILY_LOSS in state.conditions
-    fraction = limits.daily_loss_flatten_fraction if is_stopped else limits.daily_loss_stop_fraction
-    return exact(fraction) * day.began_with + day.gain(state.positions.marks)
+    return began_with * (
+        1 - exact(limits.daily_loss_flatten_fraction if is_stopped else limits.daily_loss_stop_fraction)
+    )
 
 
 def on_activities(state: DeskState, seen: Iterable[BrokerActivity], *, first: bool) -> None:

@@ -177,14 +177,9 @@ class Desk:
         return bool(self.state.positions.held(held.slot, held.symbol))
 
     @property
-    def loss_room(self) -> Decimal | None:
-        """What our positions may lose, dollars, until a limit of the day's loss is reached; None: none is left to reach."""
-        return account_state.loss_room(self.state)
-
-    def quantities(self) -> dict[str, Decimal]:
-        """Return the signed shares held by all slots together, by symbol."""
-        positions = self.state.positions
-        return {symbol: positions.ours(symbol) for symbol in positions.symbols()}
+    def equity_floor(self) -> Decimal | None:
+        """The equity, dollars, below which prices make the day's loss stop entries, or then close everything; None: neither."""
+        return account_state.equity_floor(self.state)
 
     def facts(self) -> DeskView:
         """Return what the desk shows of itself now."""

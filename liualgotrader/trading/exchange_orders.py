@@ -5,12 +5,21 @@ from __future__ import annotations
 from liualgotrader.common.orders import (
     BrokerExecution,
     BrokerOrder,
+    BrokerPosition,
     BrokerUpdate,
     OrderIntent,
     OrderState,
     ReplaceIntent,
 )
-from liualgotrader.exchange.exchange_values import Activity, Execution, OrderChanges, OrderRequest, OrderView, Update
+from liualgotrader.exchange.exchange_values import (
+    Activity,
+    Execution,
+    HeldPosition,
+    OrderChanges,
+    OrderRequest,
+    OrderView,
+    Update,
+)
 from liualgotrader.trading.alpaca_orders import STATES, TYPES
 
 
@@ -65,15 +74,15 @@ def broker_order(view: OrderView) -> BrokerOrder:
     )
 
 
-def broker_update(update: Update) -> BrokerUpdate:
-    """Return one message of the exchange's order stream as a broker tells it."""
+def broker_update(update: Update, *, sequence: int | None = None) -> BrokerUpdate:
+    """Return one message of the exchange's order stream as a broker tells it, under its own number unless one is given."""
     execution = update.execution
     return BrokerUpdate(
         event=update.event,
         order=broker_order(update.order),
         at=update.at,
         execution=broker_execution(execution) if execution is not None else None,
-        sequence=update.sequence,
+        sequence=update.sequence if sequence is None else sequence,
     )
 
 
@@ -90,3 +99,8 @@ def broker_execution(fill: Execution | Activity) -> BrokerExecution:
         at=fill.at,
         cumulative_quantity=fill.cumulative_quantity,
     )
+
+
+def broker_position(held: HeldPosition) -> BrokerPosition:
+    """Return what an account holds of a symbol as a broker tells it."""
+    return BrokerPosition(held.symbol, held.quantity, held.average_entry_price, held.current_price, held.lastday_price)

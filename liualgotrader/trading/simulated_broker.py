@@ -16,6 +16,7 @@ from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.trading.exchange_orders import (
     broker_execution,
     broker_order,
+    broker_position,
     broker_update,
     order_changes,
     order_request,
@@ -72,11 +73,7 @@ class SimulatedBroker:
         return [ours.BrokerActivity(a.id, a.activity_type, a.at, a.amount, a.symbol, a.description) for a in found]
 
     async def positions(self) -> Sequence[ours.BrokerPosition]:
-        views = self._exchange.positions(self._account_id)
-        return [
-            ours.BrokerPosition(v.symbol, v.quantity, v.average_entry_price, v.current_price, v.lastday_price)
-            for v in views
-        ]
+        return [broker_position(held) for held in self._exchange.positions(self._account_id)]
 
     async def account(self) -> ours.BrokerAccount:
         view = self._exchange.account(self._account_id)
