@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -27,8 +28,8 @@ routes = web.RouteTableDef()
 
 # --- history
 
-RowsOf = Callable[[str], tuple[Sequence[int], Callable[[int], object]]]
-"""For a symbol: the places of its rows, integers that ascend with time, and what makes the row at a place."""
+Rows = tuple[Sequence[int], Callable[[int], object]]
+"""The places of a symbol's rows, integers that ascend with time, and what makes the row at a place."""
 
 
 @routes.get("/v2/stocks/{kind:bars|quotes|trades}")
@@ -45,7 +46,8 @@ async def history(request: web.Request) -> web.Response:
     if limit is None or not 1 <= limit <= _MOST_ROWS:
         raise Refusal(*BAD_REQUEST, f"limit must be between 1 and {_MOST_ROWS}")
     try:
-        rows_of = {"bars": bar_rows, "quotes": quote_rows, "trades": trade_rows}[kind](world, request, first, last)
+        rows = {"bars": bar_rows, "quotes": quote_rows, "trades": trade_rows}[kind]
+        rows_of = partial(rows, world, request, first, last)
         token = query.get("page_token") or None
         found, following = page(_symbols(request), rows_of, limit=limit, descending=sort == "desc", token=token)
     except ValueError as e:
@@ -66,39 +68,27 @@ def _symbols(request: web.Request) -> list[str]:
     return symbols
 
 
-def bar_rows(world: World, request: web.Request, start: int, end: int) -> RowsOf:
+def bar_rows(world: World, request: web.Request, start: int, end: int, symbol: str) -> Rows:
     """Return the bars of the timeframe that a request names. ValueError if there is no such timeframe."""
     timeframe = timeframe_of(request.query.get("timeframe") or "")
-
-    def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
-        bars = {bar.opened_at: bar for bar in world.history.bars(symbol, timeframe, start, end)}
-        return list(bars), lambda at: shapes.bar_row(bars[at])
-
-    return rows_of
+    bars = {bar.opened_at: bar for bar in world.history.bars(symbol, timeframe, start, end)}
+    return list(bars), lambda at: shapes.bar_row(bars[at])
 
 
-def trade_rows(world: World, request: web.Request, start: int, end: int) -> RowsOf:
+def trade_rows(world: World, request: web.Request, start: int, end: int, symbol: str) -> Rows:
     """Return today's prints."""
-
-    def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
-        ticks, venue = world.record.trades(symbol), world.symbols.venue(symbol)
-        return rows_between(ticks.at, start, end), lambda i: shapes.trade_row(ticks.get(symbol, i), i + 1, venue)
-
-    return rows_of
+    ticks, venue = world.record.trades(symbol), world.symbols.venue(symbol)
+    return rows_between(ticks.at, start, end), lambda i: shapes.trade_row(ticks.get(symbol, i), i + 1, venue)
 
 
-def quote_rows(world: World, request: web.Request, start: int, end: int) -> RowsOf:
+def quote_rows(world: World, request: web.Request, start: int, end: int, symbol: str) -> Rows:
     """Return today's quotes."""
-
-    def rows_of(symbol: str) -> tuple[Sequence[int], Callable[[int], object]]:
-        ticks, venue = world.record.quotes(symbol), world.symbols.venue(symbol)
-        return rows_between(ticks.at, start, end), lambda i: shapes.quote_row(ticks.get(symbol, i), venue)
-
-    return rows_of
+    ticks, venue = world.record.quotes(symbol), world.symbols.venue(symbol)
+    return rows_between(ticks.at, start, end), lambda i: shapes.quote_row(ticks.get(symbol, i), venue)
 
 
 def page(
-    symbols: Sequence[str], rows_of: RowsOf, *, limit: int, descending: bool, token: str | None
+    symbols: Sequence[str], rows_of: Callable[[str], Rows], *, limit: int, descending: bool, token: str | None
 ) -> tuple[dict[str, list[object]], str | None]:
     """Return one page as rows by symbol, and the token of the next one, None if there is none.
 

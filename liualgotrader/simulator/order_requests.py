@@ -17,14 +17,7 @@ from liualgotrader.simulator.wire import count, number, parse_instant
 
 BAD_BODY = (400, 40010000)
 BAD_FIELD = (422, 40010001)
-_NUMBERS = {
-    "qty": "quantity",
-    "notional": "notional",
-    "limit_price": "limit_price",
-    "stop_price": "stop_price",
-    "trail_price": "trail_price",
-    "trail_percent": "trail_percent",
-}
+_NUMBERS = ("notional", "limit_price", "stop_price", "trail_price", "trail_percent")
 _ALL_PERCENT = Decimal(100)
 _NINE_PLACES = Decimal("1e-9")
 
@@ -43,7 +36,7 @@ async def body_of(request: web.Request) -> dict[str, Any]:
 
 def order_request(body: dict[str, Any]) -> OrderRequest:
     """Return the order that a POST /v2/orders body asks for. Raises `Refusal`."""
-    numbers = {ours: number_of(body, theirs) for theirs, ours in _NUMBERS.items()}
+    numbers = {name: number_of(body, name) for name in _NUMBERS}
     target = _object(body, "take_profit")
     protection = _object(body, "stop_loss")
     return OrderRequest(
@@ -58,6 +51,7 @@ def order_request(body: dict[str, Any]) -> OrderRequest:
         stop_loss_stop=number_of(protection, "stop_price", "stop_loss."),
         stop_loss_limit=number_of(protection, "limit_price", "stop_loss."),
         position_intent=text_in(body, "position_intent"),
+        quantity=number_of(body, "qty"),
         **numbers,
     )
 

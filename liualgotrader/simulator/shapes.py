@@ -34,12 +34,10 @@ TRADE_CONDITIONS = {
     "6": "Closing Prints",
 }
 QUOTE_CONDITIONS = {"R": "Regular, two-sided open"}
-_ALL = int(Counts.ALL)
 _VOLUME = int(Counts.VOLUME)
-_NOT_LAST = int(Counts.HIGH_LOW | Counts.VOLUME)
+_CONDITIONS = {int(Counts.HIGH_LOW | Counts.VOLUME): ("@", "4"), int(Counts.NOTHING): ("M",)}
 _OPENING = int(Counts.OPENING_CROSS)
 _CROSSES = _OPENING | int(Counts.CLOSING_CROSS)
-_REGULAR = ("@",)
 _QUOTE_REGULAR = ("R",)
 _UTP_CODES = {True: ("H", "Trading Halt"), False: ("T", "Trading Resumption")}
 _CTA_CODES = {True: ("2", "Trading Halt"), False: ("3", "Resume")}
@@ -254,13 +252,9 @@ def conditions_of(flags: int, size: float) -> tuple[str, ...]:
     """Return sale conditions that say what a print counts for."""
     if flags & _CROSSES:
         return ("@", "O") if flags & _OPENING else ("@", "6")
-    if flags == _ALL:
-        return _REGULAR
     if flags == _VOLUME:
         return ("@", "I") if size < ODD_LOT_BELOW else ("@", "W")
-    if flags == _NOT_LAST:
-        return ("@", "4")
-    return ("M",) if not flags else _REGULAR
+    return _CONDITIONS.get(flags, ("@",))
 
 
 def trade_row(trade: TradeTick, number: int, venue: VenueCode) -> TradePrint:
