@@ -62,13 +62,8 @@ def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Order
     trail = request.trail_price
     if trail is not None and trail.scaleb(4) % 1:
         raise _sub_penny("trail_price", trail)
-    prices = (
-        ("limit", "limit_price", request.limit_price),
-        ("stop", "stop_price", request.stop_price),
-        ("target_limit", "take_profit.limit_price", request.take_profit_limit),
-        ("protection_stop", "stop_loss.stop_price", request.stop_loss_stop),
-        ("protection_limit", "stop_loss.limit_price", request.stop_loss_limit),
-    )
+    limit, stop, target = request.limit_price, request.stop_price, request.take_profit_limit
+    loss_stop, loss_limit = request.stop_loss_stop, request.stop_loss_limit
     terms = OrderTerms(
         symbol=request.symbol,
         sign=1 if request.side == "buy" else -1,
@@ -81,7 +76,11 @@ def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Order
         trail_percent=request.trail_percent,
         extended=request.extended_hours,
         intent=request.position_intent,
-        **{term: tick(price, name) for term, name, price in prices if price is not None},
+        limit=None if limit is None else tick(limit, "limit_price"),
+        stop=None if stop is None else tick(stop, "stop_price"),
+        target_limit=None if target is None else tick(target, "take_profit.limit_price"),
+        protection_stop=None if loss_stop is None else tick(loss_stop, "stop_loss.stop_price"),
+        protection_limit=None if loss_limit is None else tick(loss_limit, "stop_loss.limit_price"),
     )
     if not asset.fractionable and terms.is_fractional:
         raise Refusal.invalid(f'requested asset "{asset.symbol}" is not fractionable')

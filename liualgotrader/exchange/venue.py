@@ -52,6 +52,7 @@ class ExchangeVenue:
         self.unmarginable = frozenset(asset.symbol for asset in assets if not asset.marginable)
         self.rules = rules
         self.seed = seed
+        self._id_prefix = hashlib.sha1(_NAMESPACE + f"{seed}:".encode(), usedforsecurity=False)
         self._closes = closes
         self.session = session
         self.session_number = 1
@@ -181,8 +182,9 @@ class ExchangeVenue:
 
     def new_id(self, *parts: object) -> str:
         """Return a UUID that depends on the seed and the parts alone."""
-        name = ":".join(map(str, (self.seed, *parts)))
-        digest = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+        name = self._id_prefix.copy()
+        name.update(":".join(map(str, parts)).encode())
+        digest = name.hexdigest()
         variant = "89ab"[int(digest[16], 16) & 3]  # the text of uuid.uuid5, in fewer steps
         return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
