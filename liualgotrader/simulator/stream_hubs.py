@@ -38,9 +38,11 @@ class Subscriber:
         self.pending: list[bytes] = []
 
     def send(self, messages: list[dict[str, object]]) -> None:
-        """Send control messages, each as an array of one."""
+        """Send control messages, each as an array of one, and close the connection if the session has to end."""
         for message in messages:
             self.outbox.put(self.codec.frame([self.codec.piece(message)]))
+        if self.session.close_code is not None:
+            self.outbox.close(self.session.close_code)
 
 
 class DataHub(Connections[Subscriber]):

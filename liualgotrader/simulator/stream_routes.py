@@ -40,10 +40,10 @@ def _read(message: WSMessage, *, msgpack: bool) -> object:
 @routes.get("/v2/sip")
 async def serve_data(request: web.Request) -> web.WebSocketResponse:
     """Serve one client of the data stream until the connection ends; the two stock feeds carry the same tape."""
-    world, options = request.app[WORLD], request.app[WORLD].spec.options
+    world, options, headers = request.app[WORLD], request.app[WORLD].spec.options, request.headers
     socket = websocket()
     await socket.prepare(request)
-    codec = protocol.codec_for(request.headers.get("Content-Type", ""))
+    codec = protocol.codec_for(headers.get("Content-Type", ""))
     limit = int(options.get("outgoing_limit_bytes", MAX_QUEUED_BYTES))
     outbox = ClientOutbox(socket, request.transport, binary=codec.binary, limit=limit)
     outbox.overflow_frame = codec.frame([codec.piece(protocol.error(407))])
@@ -53,24 +53,23 @@ async def serve_data(request: web.Request) -> web.WebSocketResponse:
         admit=lambda: not most or sum(s.session.authenticated for s in world.data.members) < most,
         symbol_limit=int(options.get("symbol_limit", 0)),
     )
-    subscriber = Subscriber(session, codec, outbox, request.headers.get(PROCESS_HEADER, ""))
-
-    def answer(messages: list[protocol.Reply]) -> None:
-        subscriber.send(messages)
-        world.data.refresh(subscriber)
-        if session.close_code is not None:
-            outbox.close(session.close_code)
+    subscriber = Subscriber(session, codec, outbox, headers.get(PROCESS_HEADER, ""))
 
     def expire() -> None:
         if not session.authenticated:
-            answer(session.expire())
+            subscriber.send(session.expire())
+
+    def hear(message: WSMessage) -> None:
+        # A text frame is JSON and a binary one msgpack, whatever the handshake agreed on.
+        subscriber.send(session.receive(_read(message, msgpack=True)))
+        world.data.refresh(subscriber)
 
     world.data.join(subscriber)
     expiry = asyncio.get_running_loop().call_later(AUTH_SECONDS, expire)
     try:
-        answer(session.open(request.headers.get(protocol.KEY_HEADER), request.headers.get(protocol.SECRET_HEADER)))
-        # A text frame is JSON and a binary one msgpack, whatever the handshake agreed on.
-        await outbox.converse(lambda message: answer(session.receive(_read(message, msgpack=True))))
+        subscriber.send(session.open(headers.get(protocol.KEY_HEADER), headers.get(protocol.SECRET_HEADER)))
+        world.data.refresh(subscriber)
+        await outbox.converse(hear)
     finally:
         expiry.cancel()
         world.data.leave(subscriber)
