@@ -7,15 +7,17 @@ from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 
+import msgspec
+
 from liualgotrader.common.clock import MINUTE, SECOND, Clock
 from liualgotrader.common.errors import BadData, BrokerRefused
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.orders import BrokerExecution, BrokerOrder, BrokerPosition, Side
+from liualgotrader.common.orders import BrokerExecution, BrokerOrder, BrokerPosition, Side, with_legs
 from liualgotrader.common.ports import Broker, Store
 from liualgotrader.common.rows import CarriedPosition, EarlierOrder
 from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.order_gateway.broker_calls import usable_but
-from liualgotrader.orders.desk_messages import Carried, Earlier, Missing, Restated
+from liualgotrader.orders.desk_messages import Carried, Earlier, Missing, Recovered, Restated
 
 Notice = Callable[[str, str], None]
 
@@ -153,6 +155,16 @@ async def account_positions(plan: SessionPlan, store: Store, broker: Broker) -> 
     """
     ours = {position.symbol for _, position in await _positions_before(plan, store)}
     return await usable_but(lambda row: not row.symbol or row.symbol in ours, broker.positions())
+
+
+def before_the_batch(held: Sequence[BrokerPosition], found: Recovered | None) -> list[BrokerPosition]:
+    """Return what the account held before the batch's own orders, of which no journal knew, had filled."""
+    ours: dict[str, Decimal] = {}
+    for one in with_legs(found.seen if found is not None else ()):
+        ours[one.symbol] = ours.get(one.symbol, ZERO) + one.filled_quantity * one.side.sign
+    before = {p.symbol: msgspec.structs.replace(p, quantity=p.quantity - ours.pop(p.symbol, ZERO)) for p in held}
+    before |= {symbol: BrokerPosition(symbol, -shares, ZERO) for symbol, shares in ours.items() if shares}
+    return [position for position in before.values() if position.quantity]
 
 
 async def carried_positions(

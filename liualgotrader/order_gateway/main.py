@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,8 +27,7 @@ from liualgotrader.common.errors import (
     OutsideError,
     RecordDiffers,
 )
-from liualgotrader.common.money import ZERO
-from liualgotrader.common.orders import BrokerAccount, BrokerPosition, with_legs
+from liualgotrader.common.orders import BrokerAccount, BrokerPosition
 from liualgotrader.common.ports import Broker, Store
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.data.data_factory import open_data
@@ -38,6 +36,7 @@ from liualgotrader.order_gateway.account_lock import AccountLock, check_account,
 from liualgotrader.order_gateway.carry_over import (
     EarlierOrders,
     account_positions,
+    before_the_batch,
     carried_positions,
     carries,
     takes_up,
@@ -284,7 +283,7 @@ class _Service:
         if not carries(plan):
             return
         await self._tell_traded_before(store)
-        for carried in await carried_positions(plan, store, _before_the_batch(held or (), found), child.notice):
+        for carried in await carried_positions(plan, store, before_the_batch(held or (), found), child.notice):
             if not desk.has_taken_up(carried):
                 self._gateway.tell(carried)
 
@@ -376,16 +375,6 @@ class _Service:
         if not text and free < WARN_BELOW and not self._low_disk_told:
             self._low_disk_told = True
             self._child.notice("WARNING", f"only {free // 1_000_000} MB are free for the journal")
-
-
-def _before_the_batch(held: Sequence[BrokerPosition], found: Recovered | None) -> list[BrokerPosition]:
-    """Return what the account held before the batch's own orders, of which no journal knew, had filled."""
-    ours: dict[str, Decimal] = {}
-    for one in with_legs(found.seen if found is not None else ()):
-        ours[one.symbol] = ours.get(one.symbol, ZERO) + one.filled_quantity * one.side.sign
-    before = {p.symbol: msgspec.structs.replace(p, quantity=p.quantity - ours.pop(p.symbol, ZERO)) for p in held}
-    before |= {symbol: BrokerPosition(symbol, -shares, ZERO) for symbol, shares in ours.items() if shares}
-    return [position for position in before.values() if position.quantity]
 
 
 async def _patiently(child: Child, ask: Callable[[], Awaitable[Any]], *, seconds: float = START_SECONDS) -> Any:

@@ -269,6 +269,13 @@ class DeskOrder(msgspec.Struct, eq=False, gc=False):
         self.booked_value += fresh * execution.price
         return fresh
 
+    def execution(
+        self, name: str, quantity: Decimal, price: Decimal, at: int, *, cumulative: Decimal, fee: Decimal = ZERO
+    ) -> BrokerExecution:
+        """Return an execution of the order as a broker would report it."""
+        broker_id, symbol, side = self.broker_order_id, self.symbol, self.side
+        return BrokerExecution(name, broker_id, symbol, side, quantity, price, fee, at, cumulative)
+
     def unnamed(self, average: Decimal, at: int) -> Iterator[BrokerExecution]:
         """Yield an execution for each part that has traded and that the broker names none for.
 
@@ -282,17 +289,8 @@ class DeskOrder(msgspec.Struct, eq=False, gc=False):
         before, hole = None, self.coverage.hole(self.reported_filled)
         while hole is not None and hole != before:
             low, high = hole
-            yield BrokerExecution(
-                execution_id=f"reconciled:{self.broker_order_id}:{plain(high)}",
-                broker_order_id=self.broker_order_id,
-                symbol=self.symbol,
-                side=self.side,
-                quantity=high - low,
-                price=price,
-                fee=ZERO,
-                at=at,
-                cumulative_quantity=high + self.offset,
-            )
+            name = f"reconciled:{self.broker_order_id}:{plain(high)}"
+            yield self.execution(name, high - low, price, at, cumulative=high + self.offset)
             before, hole = hole, self.coverage.hole(self.reported_filled)
 
 

@@ -197,7 +197,13 @@ def _restore(
     order.slot = row.slot if mine else min(heirs, default=0)
     order.intent = with_terms(order.intent, slot=order.slot)
     if mine:
-        order.origin = _origin(left)
+        own = OrderId.parse(row.client_order_id)
+        if left.first == "adopted":
+            order.origin = Origin.ADOPTED
+        elif left.parent and "replaces" not in left.began:
+            order.origin = Origin.LEG
+        else:
+            order.origin = Origin.DESK if own is not None and own.own and "as" not in left.began else Origin.STRATEGY
         order.is_leg = bool(left.parent)
         order.opening = left.began.get("as") == "entry"  # of what was adopted, `judge_adopted` and `_join` say it
     else:
@@ -215,15 +221,6 @@ def _restore(
     order.state = OrderState.REFUSED if recorded is OrderState.REFUSED else OrderState.WRITTEN
     state.tell_state(order, order.reason)
     order.state = OrderState.SENT if recorded is OrderState.WRITTEN else recorded
-
-
-def _origin(left: EarlierOrder) -> Origin:
-    if left.first == "adopted":
-        return Origin.ADOPTED
-    if left.parent and "replaces" not in left.began:
-        return Origin.LEG
-    own = OrderId.parse(left.order.client_order_id)
-    return Origin.DESK if own is not None and own.own and "as" not in left.began else Origin.STRATEGY
 
 
 def _restore_positions(state: DeskState, record: RecordedBatch) -> None:
@@ -244,18 +241,9 @@ def _restore_positions(state: DeskState, record: RecordedBatch) -> None:
             state.carry(slots[trade.algo_run_id], trade.symbol, shares, trade.price, name, restated=True)
             continue
         filled[order.client_order_id] += trade.quantity
-        execution = BrokerExecution(
-            execution_id=trade.execution_id,
-            broker_order_id=order.broker_order_id,
-            symbol=trade.symbol,
-            side=Side(trade.operation),
-            quantity=trade.quantity,
-            price=trade.price,
-            fee=trade.fee,
-            at=trade.at,
-            cumulative_quantity=trade.quantity,
-        )
-        state.take(order, execution, trade.quantity, filled[order.client_order_id])
+        shares, name = trade.quantity, trade.execution_id
+        execution = order.execution(name, shares, trade.price, trade.at, cumulative=shares, fee=trade.fee)
+        state.take(order, execution, shares, filled[order.client_order_id])
     for plan in moved.values():
         _move_plan(state, slots, plan)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.orders import BrokerExecution
 from liualgotrader.common.rows import PlanRow, TradeRow
 from liualgotrader.orders.closing import want_flat
 from liualgotrader.orders.desk_messages import Missing, Resolution, Resolve, Restated
@@ -170,18 +169,8 @@ def _book(state: DeskState, message: Resolve, slot_number: int, signed: Decimal,
     order = state.own_order(Origin.ADOPTED, slot_number, message.symbol, signed, reason, details)
     state.enter(order, details)
     state.move(order, OrderStep.SENT)
-    execution = BrokerExecution(
-        execution_id=f"settled:{order.client_order_id}",
-        broker_order_id="",
-        symbol=order.symbol,
-        side=order.side,
-        quantity=order.quantity,
-        price=price,
-        fee=ZERO,
-        at=state.now,
-        cumulative_quantity=order.quantity,
-    )
-    state.book(order, execution)
+    name, shares = f"settled:{order.client_order_id}", order.quantity
+    state.book(order, order.execution(name, shares, price, state.now, cumulative=shares))
     state.move(order, OrderStep.FILLED)
 
 
