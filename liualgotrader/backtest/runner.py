@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from liualgotrader.common.calendar import TradingSession
-from liualgotrader.common.clock import HOUR, MINUTE, SECOND
+from liualgotrader.common.clock import HOUR, MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.events import EventBatch, Pick
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
@@ -84,6 +84,7 @@ ACCOUNT = "backtest"
 _ALL = 1_000_000  # orders asked for at once
 _ARRIVALS = ("pending_new", "accepted", "new")
 _EQUITY_MOVED = 0.001  # of what was reported: the account is reported again before the next order
+_MOST_FAILURES = 100
 _NO_COMPARING = 1e9  # seconds: the exchange is in this process, and nothing between the two can be lost
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class RunRecord:
     refusals: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
     stopped: dict[int, str] = field(default_factory=dict)  # slot -> why its strategy was stopped
+    failures: list[str] = field(default_factory=list)  # what strategies raised, with symbol and time; the first ones
     sessions: list[TradingSession] = field(default_factory=list)
     session_closes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     equity: Floats = field(default_factory=lambda: np.zeros(0))
@@ -176,7 +178,10 @@ class Backtest:
         self.record = RunRecord(terms.batch_id, terms.slots, float(terms.cash))
 
     def run(self, progress: Callable[[TradingSession, int], object] = lambda session, bars: None) -> RunRecord:
-        """Play all sessions and return the record; `progress` hears of each session's end and the bars so far."""
+        """Play all sessions and return the record; `progress` hears of each session's end and the bars so far.
+
+        It ends the run there by answering False.
+        """
         was_collecting = gc.isenabled()
         gc.disable()  # rows and orders stay until the end: looking through them again and again costs a tenth
         try:
@@ -198,8 +203,10 @@ class Backtest:
             closes.append(session.closes_at)
             equity.append(float(self._exchange.account(ACCOUNT).equity))
             record.session_closes, record.equity = np.array(closes, np.int64), np.array(equity)
-            progress(session, record.bars)
             gc.collect(0)  # what a strategy made and dropped
+            if progress(session, record.bars) is False:
+                record.ended = "interrupted"
+                break
         for slot in self._engine.slots.values():
             record.refusals.update(slot.refusals.counts)
         return record
@@ -290,6 +297,9 @@ class Backtest:
                 self.record.stopped[output.slot] = output.reason
                 self._tell(StopSlotTrading(output.slot, output.reason))
             elif isinstance(output, LogLine):
+                if output.level >= logging.ERROR and len(self.record.failures) < _MOST_FAILURES:
+                    at = as_datetime(max(self.now, self._tape.last_at))
+                    self.record.failures.append(f"{output.text}, on {at:%Y-%m-%d at %H:%M} New York")
                 log.log(output.level, "%s", output.text)
         if outputs:
             self._settle()

@@ -25,7 +25,7 @@ The tools beside `trader`.
   liu journal show BATCH the money journal of a batch as a table: what was told and decided, record by record
 
 `liu backtest`, `liu mine`, `liu optimize` and `liu portfolio` are the programs `backtester`, `market_miner`,
-`optimizer` and `portfolio` under a name that no other program has; they, `liu ui`, `liu
+`optimizer` and `portfolio` under a name that no other program has; the last three, `liu ui`, `liu
 quickstart` and `liu create portfolio` are not built yet and end with 2."""
 
 POSITIONS = """\
@@ -70,8 +70,8 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LiuError: in one sentence.
     """
-    if arguments and arguments[0] in PURPOSES:
-        return not_built(f"liu {arguments[0]}", PURPOSES[arguments[0]], arguments[1:])
+    if arguments and arguments[0] in ("backtest", *PURPOSES):
+        return _program(*arguments)
     if list(arguments[:2]) == ["db", "psql"] and arguments[2:] not in (["--help"], ["-h"]):
         rest = list(arguments[2:])  # psql's own, but for the name of a database
         database = rest.pop(0) if rest and not rest[0].startswith("-") else ""
@@ -112,6 +112,15 @@ def run(arguments: Sequence[str]) -> int:
     else:
         request = {"do": "kill_switch", "flatten": options.flatten, "whole_account": options.whole_account or ""}
     return send_request(Settings.resolve({"home": options.home}), request, options.batch)
+
+
+def _program(word: str, *arguments: str) -> int:
+    """Run a program that has a name of its own too."""
+    if word in PURPOSES:
+        return not_built(f"liu {word}", PURPOSES[word], arguments)
+    from liualgotrader.cli import backtester
+
+    return backtester.run(arguments, f"liu {word}")
 
 
 def _add_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -162,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     market_options(market)
     market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")
     market.set_defaults(speed=1.0)
+    words.add_parser("backtest", help="run a tradeplan over past sessions: what `backtester` does")
     for word in (*PURPOSES, *_TO_COME):
         later = words.add_parser(word, help="not built yet")
         later.add_argument("rest", nargs="*", help=argparse.SUPPRESS)

@@ -10,9 +10,6 @@ from typing import NoReturn
 from liualgotrader.cli.common import guarded, parser_of
 
 PURPOSES = {
-    "backtest": """\
-Runs the strategies and scanners of a tradeplan over past sessions, with the engine and the order
-desk that trade live, and stores the runs as a batch of environment BACKTEST.""",
     "mine": """\
 Runs the miners of miner.toml one after the other: they collect companies, daily prices and other
 facts from a data provider and store them where strategies and scanners read them.""",
@@ -36,7 +33,6 @@ def _run(program: str, word: str) -> NoReturn:
     guarded(program, functools.partial(not_built, program, PURPOSES[word]))
 
 
-backtester = functools.partial(_run, "backtester", "backtest")
 market_miner = functools.partial(_run, "market_miner", "mine")
 optimizer = functools.partial(_run, "optimizer", "optimize")
 portfolio = functools.partial(_run, "portfolio", "portfolio")

@@ -381,6 +381,11 @@ def session_view(**values: Any) -> Iterator[None]:
         _view.update(before)
 
 
+def show_hours(opens_at: int, closes_at: int) -> None:
+    """From now on, answer when the market opens and closes (ns UTC) with another session's hours."""
+    _view.update(market_open=as_datetime(opens_at), market_close=as_datetime(closes_at))
+
+
 def show_session(plan: SessionPlan, db_conn_pool: Any = None) -> None:
     """From now on, answer the original's module attributes with this process's session."""
     _view.update(
@@ -392,10 +397,9 @@ def show_session(plan: SessionPlan, db_conn_pool: Any = None) -> None:
         env=plan.environment,
         build_label=plan.build_number,
         bypass_market_schedule=plan.hours.bypass,
-        market_open=as_datetime(plan.hours.opens_at),
-        market_close=as_datetime(plan.hours.closes_at),
         debug_enabled=plan.debug,
     )
+    show_hours(plan.hours.opens_at, plan.hours.closes_at)
 
 
 def __getattr__(name: str) -> Any:

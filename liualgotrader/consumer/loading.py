@@ -48,8 +48,8 @@ async def load_strategies(
             status.calling(slot.slot, 0, MAKING)
             strategy = _make(plan, slot, services_of(slot), loader)
             with user_code(f"{slot.strategy}.create", type(strategy)):
-                created = await _created(strategy)
-            if created is False:  # the original's own skeleton returns nothing and means yes
+                answer = await created(strategy)
+            if answer is False:  # the original's own skeleton returns nothing and means yes
                 ended.append(SlotEnded(slot.slot, DECLINED))
                 continue
             engine.add(slot, strategy)
@@ -70,7 +70,7 @@ async def load_strategies(
     return ended
 
 
-async def _created(strategy: Strategy) -> Any:
+async def created(strategy: Strategy) -> Any:
     """Return what `create` says; it runs in the strategy's own context."""
 
     async def caught() -> tuple[Any, BaseException | None]:

@@ -263,6 +263,7 @@ class Engine:
         self._over = self._closing = self.is_open = False
         for slot in self.slots.values():
             slot.rejected.clear()
+            slot.strategy.next_session(hours)
 
     def on_timer(self, now: int, machine: int) -> list[Output]:
         """Do what is due by the market clock."""

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable
 from contextvars import Context as OwnContext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -109,6 +109,11 @@ class Strategy:
         self._services = services
         self.algo_run.run_id = run_id
         self.account_id = account_id if account_id is not None else self.account_id
+
+    def next_session(self, hours: Hours) -> None:
+        """Go on with the next trading day of a run over several."""
+        if self._services is not None:
+            self._services = replace(self._services, hours=hours)
 
     async def create(self) -> bool:
         """Prepare; an override must call this one. Only False means: do not run in this process."""

@@ -1,0 +1,145 @@
+"""What `backtester` does with a command line: the run, what is shown of it, its rows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from liualgotrader.cli.backtest_screen import say_backtest
+from liualgotrader.cli.common import complain, flush_output
+from liualgotrader.cli.screen import screen_for
+from liualgotrader.cli.trader_arguments import configured
+from liualgotrader.common.calendar import TradingSession, day_of
+from liualgotrader.common.clock import DAY, MINUTE, WallClock
+from liualgotrader.common.day_words import day_from
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.supervisor.backtest_bars import BarsWanted
+from liualgotrader.supervisor.backtesting import Backtesting, BacktestOutcome, BacktestRequest, Progress
+from liualgotrader.supervisor.view import Screen, View
+
+_MOST_WARNINGS = 5
+_STATED = ("tradeplan", "home", "dsn", "seed", "fills", "fees")
+
+
+def backtest(options: argparse.Namespace, program: str) -> int:
+    """Run a backtest, show its summary, store its rows and return the exit status.
+
+    Raises:
+        LiuError: in one sentence.
+    """
+    settings, plan = configured({name: getattr(options, name) for name in _STATED})
+    request = request_from(options, settings.seed or 0)
+    screen: Screen = Aside() if options.json else screen_for()
+    with Backtesting(request, settings, plan, screen) as backtesting:
+        with progress_bar(len(request.bars.sessions())) as progress:
+            outcome = backtesting.play(progress)
+        if options.json:
+            print(document(backtesting.batch_id, outcome))
+        else:
+            say_backtest(screen, outcome.summary)
+            warnings = list(dict.fromkeys(outcome.run.warnings))
+            for text in warnings[:_MOST_WARNINGS]:
+                screen.warn(text)
+            if len(warnings) > _MOST_WARNINGS:
+                screen.warn(f"{len(warnings) - _MOST_WARNINGS} more warnings: --json lists all of them")
+        backtesting.save(outcome)
+        if backtesting.record is not None:
+            screen.line(f"batch {backtesting.batch_id}; its rows: {backtesting.record.how_to_look(settings.home_path)}")
+    if outcome.sentence:
+        complain(f"{program}: {outcome.sentence}")
+    flush_output()
+    return outcome.exit_code
+
+
+def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
+    """Return the backtest that the command line asks for.
+
+    Raises:
+        ConfigError: for options that cannot be meant together, and days that are none.
+    """
+    if options.asset == "crypto":
+        raise ConfigError("--asset crypto is not built yet: backtests are of equities, in the sessions of the NYSE")
+    if options.data and options.generated is not None:
+        raise ConfigError("--data and --generated exclude each other: choose one market")
+    today = day_of(WallClock().now())
+    bars = BarsWanted(
+        first=day_from(" ".join(options.first), today),
+        last=day_from(options.last, today),
+        period={"day": DAY, "minute": MINUTE}[options.scale],
+        data=str(Path(options.data).expanduser()) if options.data else "",
+        generated=options.generated,
+        symbols=options.symbols,
+        seed=seed,
+    )
+    money = ("fee_per_share", "buy_fee_percentage", "sell_fee_percentage", *(["cash"] if options.cash else []))
+    return BacktestRequest(
+        bars=bars,
+        strategies=options.strats,
+        scanners=options.scanners,
+        benchmark=options.benchmark,
+        database=not options.no_database,
+        **{name: Decimal(getattr(options, name)) for name in money},
+    )
+
+
+def document(batch_id: str, outcome: BacktestOutcome) -> str:
+    """Return the figures of a run as JSON: those of the summary, why it ended, and what was refused."""
+    run = outcome.run
+    names = {slot.slot: slot.strategy for slot in run.slots}
+    told = {
+        "batch_id": batch_id,
+        "ended": run.ended,
+        "stopped": {names[slot]: reason for slot, reason in run.stopped.items()},
+        "failures": run.failures,
+        "refusals": dict(sorted(run.refusals.items())),
+        "warnings": list(dict.fromkeys(run.warnings)),
+        "summary": outcome.summary,
+    }
+    return msgspec.json.format(_encoder.encode(told)).decode()
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+@contextmanager
+def progress_bar(sessions: int) -> Iterator[Progress]:
+    """Show, in a terminal, how far a run is, at which day, and how long the rest takes."""
+    if not sys.stderr.isatty():
+        yield lambda session, bars: True
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("", total=sessions)
+
+        def advance(session: TradingSession, bars: int) -> None:
+            shown.update(task, advance=1, description=f"{session.day}  {bars:,} bars")
+
+        yield advance
+
+
+class Aside:
+    """Lines on standard error, where standard output is a document."""
+
+    def line(self, text: str) -> None:
+        complain(text)
+
+    def warn(self, text: str) -> None:
+        complain(f"WARNING {text}")
+
+    def show(self, view: View) -> None:
+        """There is no session to show."""
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """The document has it."""
+
+    def close(self) -> None:
+        """There is nothing to take away."""

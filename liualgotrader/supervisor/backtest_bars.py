@@ -1,0 +1,167 @@
+"""The bars that a backtest plays: from a folder, from the market-data store, or of an invented market."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from liualgotrader.common.calendar import TradingSession, previous_sessions, sessions
+from liualgotrader.common.clock import DAY, MINUTE
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.market_columns import BarColumns, Floats, Ints, take
+
+DAILY_HISTORY = 260  # sessions of daily bars before the first day: a year and a little
+_SCALES = {MINUTE: "minute", DAY: "day"}
+_MOST_NAMED = 12
+
+
+class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which bars a backtest plays. Without `data` or `generated` they come from the market-data store."""
+
+    first: date
+    last: date
+    period: int = MINUTE  # or DAY, ns
+    data: str = ""  # a folder of recorded days
+    generated: int | None = None  # symbols of an invented market
+    symbols: tuple[str, ...] = ()  # empty: all there are
+    seed: int = 0
+
+    def sessions(self) -> list[TradingSession]:
+        """Return the sessions to play.
+
+        Raises:
+            ConfigError: if there are none.
+        """
+        if self.last < self.first:
+            raise ConfigError(f"the backtest would begin on {self.first}, after its last day {self.last}: swap the two")
+        found = sessions(self.first, self.last)
+        if not found:
+            raise ConfigError(f"there is no trading day from {self.first} to {self.last}")
+        return found
+
+
+class PlayedBars(msgspec.Struct, frozen=True):
+    """Bars by symbol, those of the sessions and of the history before them; `notes` say what is missing."""
+
+    bars: dict[str, BarColumns]
+    notes: tuple[str, ...] = ()
+
+
+def played_bars(wanted: BarsWanted, market: Path, history: int) -> PlayedBars:
+    """Return the bars of the wanted sessions and of `history` sessions before them; `market` is the store's folder.
+
+    Those of regular trading only, at the prices of the last day: what is older than a split is brought to them.
+
+    Raises:
+        ConfigError: if a symbol has no bars at all, or a session none of any symbol.
+        OutsideError: if a file of the store is damaged.
+    """
+    played = wanted.sessions()
+    before = previous_sessions(wanted.first, history)
+    every = [*before, *played]
+    if wanted.generated is not None:
+        from liualgotrader.tapes.generated_bars import generated_bars
+
+        daily, only = wanted.period == DAY, wanted.symbols
+        return PlayedBars(generated_bars(wanted.generated, every, wanted.seed, only=only, daily=daily))
+    where = f"{wanted.data}" if wanted.data else f"the market-data store {market}"
+    read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
+    bars = {symbol: _regular(one, every) for symbol, one in read.items()}
+    _check(bars, played, f"{_SCALES[wanted.period]} bars", where)
+    return PlayedBars(bars, tuple(_notes(bars, played, before)))
+
+
+def _read_folder(wanted: BarsWanted, every: Sequence[TradingSession]) -> dict[str, BarColumns]:
+    from liualgotrader.tapes.splits import adjusted
+    from liualgotrader.tapes.tape_factory import folder_bars, folder_splits
+
+    span = every[0].opens_at, every[-1].closes_at
+    found = folder_bars(wanted.data, wanted.period, *span, wanted.symbols or None)
+    return {symbol: adjusted(bars, folder_splits(wanted.data, symbol), wanted.last) for symbol, bars in found.items()}
+
+
+def _read_store(wanted: BarsWanted, market: Path, every: Sequence[TradingSession]) -> dict[str, BarColumns]:
+    from liualgotrader.data.market_store import MarketStore
+    from liualgotrader.tapes.splits import adjusted
+
+    store = MarketStore(market)
+    there = [one.symbol for one in map(store.open, store.files()) if (one.kind, one.period) == ("bars", wanted.period)]
+    if not there:
+        raise ConfigError(
+            f"the market-data store holds no {_SCALES[wanted.period]} bars yet: name a folder with --data, take an invented"
+            " market with --generated, or fill the store with `liu data import`"
+        )
+    span = every[0].opens_at, every[-1].closes_at
+    return {
+        symbol: adjusted(store.read(symbol, wanted.period, *span), store.actions(symbol)[0], wanted.last)
+        for symbol in sorted(wanted.symbols or there)
+    }
+
+
+def _regular(bars: BarColumns, every: Sequence[TradingSession]) -> BarColumns:
+    """Return the bars of regular trading in the sessions."""
+    opens, closes = bounds_of(every)
+    place = np.searchsorted(opens, bars.opened_at, side="right") - 1
+    inside = (place >= 0) & (bars.closed_at <= closes[place])
+    return bars if inside.all() else take(bars, inside)
+
+
+def bounds_of(every: Iterable[TradingSession]) -> tuple[Ints, Ints]:
+    """Return when sessions open and close."""
+    opens, closes = zip(*((s.opens_at, s.closes_at) for s in every), strict=True)
+    return np.array(opens, np.int64), np.array(closes, np.int64)
+
+
+def _check(bars: Mapping[str, BarColumns], played: Sequence[TradingSession], what: str, where: str) -> None:
+    opens, closes = bounds_of(played)
+    there = np.zeros(len(played), bool)
+    for symbol, one in bars.items():
+        found = _sessions_with(one, opens, closes)
+        if not found.any():
+            raise ConfigError(f"{where} holds no {what} of {symbol} from {played[0].day} to {played[-1].day}")
+        there |= found
+    if not there.all():
+        lacking = [str(s.day) for s, has in zip(played, there, strict=True) if not has]
+        raise ConfigError(
+            f"{where} holds no {what} for {_listed(lacking)}: choose days that it has with --to, or add them"
+        )
+
+
+def _notes(
+    bars: Mapping[str, BarColumns], played: Sequence[TradingSession], before: Sequence[TradingSession]
+) -> Iterable[str]:
+    for span, text in ((played, "of the sessions"), (before, "of the history before the first day")):
+        if not span:
+            continue
+        opens, closes = bounds_of(span)
+        lacking: dict[int, list[str]] = {}
+        for symbol, one in bars.items():
+            if count := int((~_sessions_with(one, opens, closes)).sum()):
+                lacking.setdefault(count, []).append(symbol)
+        for count, symbols in sorted(lacking.items()):
+            yield f"{_listed(symbols)}: {count} {text} ({len(span)}) have no bars"
+
+
+def _sessions_with(bars: BarColumns, opens: Ints, closes: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which sessions have a bar."""
+    first, last = (np.searchsorted(bars.opened_at, at) for at in (opens, closes))
+    return np.asarray(last > first)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
+
+
+def closing_prices(bars: BarColumns, played: Sequence[TradingSession]) -> Floats:
+    """Return the first open of the sessions, then the newest close at each of their closes; NaN before the first bar."""
+    opens, closes = bounds_of(played)
+    first = int(np.searchsorted(bars.opened_at, opens[0]))
+    opened_in_time = first < len(bars.open) and bars.opened_at[first] < closes[0]
+    place = np.searchsorted(bars.closed_at, closes, side="right") - 1
+    known = np.where(place >= 0, bars.close[np.maximum(place, 0)], np.nan)
+    return np.concatenate([[bars.open[first] if opened_in_time else np.nan], known])

@@ -1,0 +1,384 @@
+"""A backtest from what was asked for to its rows: bars, strategies, the run, its summary, the record."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from liualgotrader import __version__
+from liualgotrader.analytics.backtest_summary import BacktestSummary, summarize_backtest
+from liualgotrader.analytics.consolidate import consolidate
+from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord, hours_of
+from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.clock import MINUTE, Clock, WallClock
+from liualgotrader.common.config import Settings, session_view, show_hours
+from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson, nearest
+from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.plugins import one_line, user_code, where_raised
+from liualgotrader.common.position import with_plans
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, FilledTrade
+from liualgotrader.common.secret import without_secrets
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.consumer.loading import created
+from liualgotrader.exchange.fees import FEES, FeeModel, PercentageFees, PerShareCommission, SumOfFees
+from liualgotrader.exchange.rules import Rules
+from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy
+from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, closing_prices, played_bars
+from liualgotrader.supervisor.batch import Layout, Place, build_label
+from liualgotrader.supervisor.ending import COULD_NOT_TRADE
+from liualgotrader.supervisor.request import TraderRequest
+from liualgotrader.supervisor.session_database import Record, enough_room, make_home, open_record
+from liualgotrader.supervisor.view import Screen, refusals_text
+
+ENVIRONMENT = "BACKTEST"
+_CASH = Decimal(100_000)
+
+
+class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line of one backtest, beyond the settings. Fees are dollars a share, and percent of what is traded."""
+
+    bars: BarsWanted
+    strategies: tuple[str, ...] = ()  # empty: all of the tradeplan
+    scanners: tuple[str, ...] = ()
+    cash: Decimal = _CASH
+    fee_per_share: Decimal = Decimal(0)
+    buy_fee_percentage: Decimal = Decimal(0)
+    sell_fee_percentage: Decimal = Decimal(0)
+    benchmark: str = ""  # empty: the first symbol
+    database: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestOutcome:
+    """What a run came to. `sentence` is for a person, empty if all went well."""
+
+    run: RunRecord
+    summary: BacktestSummary
+    executions: list[FilledTrade]
+    exit_code: int = 0
+    sentence: str = ""
+
+
+Progress = Callable[[TradingSession, int], object]
+"""Told of each session's end and the bars so far."""
+
+
+class Backtesting:
+    """A backtest in three steps: entered as a context, it is played, and its rows are saved.
+
+    Raises:
+        ConfigError: when it is made, for a strategy or scanner that the tradeplan does not name.
+    """
+
+    def __init__(
+        self,
+        request: BacktestRequest,
+        settings: Settings,
+        tradeplan: TradePlan,
+        screen: Screen,
+        clock: Clock | None = None,
+    ) -> None:
+        self.request, self.settings, self.screen = request, settings, screen
+        self.plan = narrowed(tradeplan, request)
+        self.batch_id = str(uuid.uuid4())
+        self.record: Record | None = None
+        self._clock = clock or WallClock()
+        self._loop = asyncio.Runner()
+        self._cleanup = AsyncExitStack()
+        self._runs: list[int] = []  # rows of algo_run without an end
+
+    def __enter__(self) -> Backtesting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._loop as loop:
+            if self._runs:
+                loop.run(self._end("could not run", {}))
+            loop.run(self._cleanup.aclose())
+
+    def play(self, progress: Progress) -> BacktestOutcome:
+        """Load bars and strategies and play all sessions, or until Ctrl-C is pressed.
+
+        Raises:
+            LiuError: in one sentence, if nothing can be played.
+        """
+        request, plan = self.request, self.plan
+        history = DAILY_HISTORY if request.bars.period > MINUTE else plan.timings.history_sessions
+        found = played_bars(request.bars, self.settings.home_path / "market", history)
+        benchmark = request.benchmark or next(iter(found.bars))
+        if benchmark not in found.bars:
+            raise ConfigError(
+                f"the benchmark {benchmark} is none of the symbols that are played{nearest(benchmark, found.bars)}"
+            )
+        for note in found.notes:
+            self.screen.warn(f"data: {note}")
+        if plan.scanners:
+            self.screen.warn(
+                "scanners are not run in a backtest yet: strategies are called for every symbol of the data"
+            )
+        played = request.bars.sessions()
+        strategies, terms = self._loop.run(self._begin(played))
+        backtest = Backtest(terms, strategies, found.bars)
+        after = dict(pairwise(played))
+
+        def closed(session: TradingSession, bars: int) -> bool:
+            """Hear of a session's end; answer whether to go on."""
+            following = after.get(session, session)
+            show_hours(following.opens_at, following.closes_at)
+            return progress(session, bars) is not False and not pressed()
+
+        with self._view(), _ctrl_c() as pressed:
+            show_hours(played[0].opens_at, played[0].closes_at)
+            run = backtest.run(closed)
+        return self._outcome(run, found.bars, benchmark)
+
+    def save(self, outcome: BacktestOutcome) -> None:
+        """Store all rows of the run, its analysis and its end.
+
+        Raises:
+            DatabaseUnavailable: if the server cannot be reached; nothing of the run is stored then.
+        """
+        if self.record is not None:
+            self._loop.run(self._save(self.record, outcome))
+
+    def _view(self) -> AbstractContextManager[None]:
+        """Let the original's module attributes be answered with this run's values."""
+        plan = self.plan
+        return session_view(
+            batch_id=self.batch_id,
+            env=ENVIRONMENT,
+            risk=plan.risk,
+            portfolio_value=plan.portfolio_value,
+            market_liquidation_end_time_minutes=plan.market_liquidation_end_time_minutes,
+            debug_enabled=self.settings.debug,
+        )
+
+    # --- the run ---------------------------------------------------------------------------------------
+
+    async def _begin(self, played: Sequence[TradingSession]) -> tuple[list[Strategy], BacktestTerms]:
+        request, plan = self.request, self.plan
+        build = await asyncio.to_thread(build_label)
+        if request.database:
+            make_home(self.settings.home_path)
+            enough_room(self.settings.home_path)
+            self.record = await open_record(self.settings, TraderRequest())
+            self._cleanup.push_async_callback(self.record.close)
+        hours = hours_of(played[0], plan.market_liquidation_end_time_minutes)
+        services = SessionServices(hours, _RunKeys(), _no_portfolio)
+        slots, strategies = list[SlotPlan](), list[Strategy]()
+        for number, (name, details) in enumerate(plan.strategies.items(), 1):
+            run_id = await self._algo_run(number, name, details, build)
+            strategy = await self._made(number, name, details, services, run_id)
+            if strategy is None:
+                self.screen.warn(f"{name} does not want to run: its create() said no")
+                continue
+            day_trade = getattr(strategy, "type", None) is not StrategyType.SWING
+            slots.append(SlotPlan(number, name, 0, run_id, await _runs_all(strategy, name), day_trade=day_trade))
+            strategies.append(strategy)
+        if not slots:
+            raise ConfigError("no strategy wanted to run")
+        if self.record is not None:
+            await self.record.store.begin_batch(self._batch_row(slots))
+        terms = BacktestTerms(
+            batch_id=self.batch_id,
+            slots=tuple(slots),
+            sessions=tuple(played),
+            cash=request.cash,
+            period=request.bars.period,
+            seed=request.bars.seed,
+            limits=plan.limits,
+            timings=plan.timings,
+            rules=Rules(profile=self.settings.fills, fees=_fees(self.settings.fees, request)),
+            liquidation_minutes=plan.market_liquidation_end_time_minutes,
+            portfolio_value=plan.portfolio_value,
+        )
+        return strategies, terms
+
+    async def _algo_run(self, slot: int, name: str, details: Mapping[str, Any], build: str) -> int:
+        if self.record is None:
+            return slot
+        parameters = without_secrets(dict(details))
+        row = AlgoRunRow(self.batch_id, slot, name, ENVIRONMENT, build, parameters, self._clock.now())
+        self._runs.append(await self.record.store.begin_algo_run(row))
+        return self._runs[-1]
+
+    async def _made(
+        self, slot: int, name: str, details: dict[str, Any], services: SessionServices, run_id: int
+    ) -> Strategy | None:
+        """Return a new instance; None if its `create` says no."""
+        seed = f"{self.request.bars.seed}/{name}/{slot}/random"
+        strategy = make_strategy(self.batch_id, name, details, Path(), ref_run_id=run_id, seed=seed)
+        strategy.join_session(services, run_id, None)
+        try:
+            with user_code(f"{name}.create", type(strategy)):
+                return None if await created(strategy) is False else strategy
+        except (Exception, SystemExit) as error:
+            where = where_raised(error, Path(details["filename"]))
+            raise ConfigError(f"[strategies.{name}] raised in create: {one_line(error)} ({where})") from error
+
+    def _batch_row(self, slots: Sequence[SlotPlan]) -> BatchRow:
+        request = self.request
+        return BatchRow(
+            batch_id=self.batch_id,
+            session_date=request.bars.first.isoformat(),
+            environment=ENVIRONMENT,
+            started_at=self._clock.now(),
+            layout=Layout(1, tuple(Place(s.slot, s.strategy, 0, s.run_all) for s in slots)).as_dict(),
+            configuration={
+                "settings": {name: value for name, value, _ in self.settings.shown()},
+                "tradeplan": without_secrets(self.plan.as_dict()),
+                "backtest": msgspec.to_builtins(request),
+            },
+            versions={"liualgotrader": __version__, "python": platform.python_version()},
+            seed=request.bars.seed,
+        )
+
+    def _outcome(self, run: RunRecord, bars: Mapping[str, BarColumns], benchmark: str) -> BacktestOutcome:
+        executions = executions_of(run)
+        until = run.session_closes[-1]
+        last = {
+            symbol: one.close[np.searchsorted(one.closed_at, until, side="right") - 1] for symbol, one in bars.items()
+        }
+        summary = summarize_backtest(
+            executions,
+            np.concatenate([[run.first_equity], run.equity]),
+            run.sessions,
+            bars=run.bars,
+            strategies=list(self.plan.strategies),
+            last_prices={symbol: float(price) for symbol, price in last.items()},
+            benchmark=(benchmark, closing_prices(bars[benchmark], run.sessions)),
+        )
+        code, sentence = _end_of(run, bool(executions))
+        return BacktestOutcome(run, summary, executions, code, sentence)
+
+    # --- the record ------------------------------------------------------------------------------------
+
+    async def _save(self, record: Record, outcome: BacktestOutcome) -> None:
+        store, run = record.store, outcome.run
+        await store.save_run(run.rows, run.signals)
+        found = consolidate(outcome.executions)
+        await store.save_analysis(found.gains, found.analysis)
+        stopped = {slot.algo_run_id: run.stopped[slot.slot] for slot in run.slots if slot.slot in run.stopped}
+        await self._end(run.ended or "the last session was played", stopped)
+
+    async def _end(self, reason: str, reasons: Mapping[int, str]) -> None:
+        """Write the end of all runs of the batch, and its own."""
+        if self.record is not None:
+            store, now = self.record.store, self._clock.now()
+            for run_id in self._runs:
+                await store.end_algo_run(run_id, now, reasons.get(run_id, reason))
+            self._runs.clear()
+            await store.end_batch(self.batch_id, now, reason)
+
+
+def narrowed(plan: TradePlan, request: BacktestRequest) -> TradePlan:
+    """Return the plan with the strategies and scanners that are wanted.
+
+    Raises:
+        ConfigError: if it does not have one of them.
+    """
+    kept: dict[str, dict[str, Any]] = {}
+    for kind in ("strategies", "scanners"):
+        known, wanted = getattr(plan, kind), getattr(request, kind)
+        for name in wanted:
+            if name not in known:
+                word = {"strategies": "strategy", "scanners": "scanner"}[kind]
+                raise ConfigError(f"the tradeplan has no {word} '{name}'{nearest(name, known)}")
+        kept[kind] = {name: values for name, values in known.items() if not wanted or name in wanted}
+    return msgspec.structs.replace(plan, **kept)
+
+
+def executions_of(run: RunRecord) -> list[FilledTrade]:
+    """Return the executions of a run as the record would read them back."""
+    names = {slot.algo_run_id: slot.strategy for slot in run.slots}
+    return [
+        FilledTrade(
+            t.algo_run_id,
+            names[t.algo_run_id],
+            t.symbol,
+            t.operation,
+            t.quantity,
+            t.price,
+            t.fee,
+            t.at,
+            t.planned_stop,
+            t.execution_id,
+        )
+        for t in with_plans(run.rows)
+    ]
+
+
+def _fees(name: str, request: BacktestRequest) -> FeeModel:
+    models = [FEES[name]]
+    if request.fee_per_share:
+        models.append(PerShareCommission(request.fee_per_share, minimum=Decimal(0), maximum_fraction=Decimal(1)))
+    if request.buy_fee_percentage or request.sell_fee_percentage:
+        models.append(PercentageFees(request.buy_fee_percentage, request.sell_fee_percentage))
+    return models[0] if len(models) == 1 else SumOfFees(tuple(models))
+
+
+def _end_of(run: RunRecord, traded: bool) -> tuple[int, str]:
+    """Return the exit status of a run, and what a person must know."""
+    if run.failures:
+        more = f" (and {len(run.failures) - 1} more)" if run.failures[1:] else ""
+        return MoneyNeedsAPerson.exit_code, f"{run.failures[0]}{more}: what was played stands above"
+    if run.ended:
+        return 130, f"{run.ended} after the session of {run.sessions[-1].day}: what was played until then stands above"
+    if run.refusals and not traded:
+        return COULD_NOT_TRADE, f"every order was refused: {refusals_text(run.refusals)}"
+    return 0, ""
+
+
+async def _runs_all(strategy: Strategy, name: str) -> bool:
+    try:
+        return bool(await strategy.should_run_all())
+    except Exception as error:
+        raise ConfigError(f"[strategies.{name}] raised in should_run_all: {one_line(error)}") from error
+
+
+async def _no_portfolio(account_id: int) -> float:
+    raise LookupError(f"there is no portfolio account {account_id} in a backtest")
+
+
+class _RunKeys:
+    """The key-store of one run: it begins empty, so that a run is repeated exactly, and leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    async def load(self, key: str) -> str | None:
+        return self._texts.get(key)
+
+    async def save(self, key: str, value: str) -> None:
+        self._texts[key] = value
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[], bool]]:
+    """While the block runs, let Ctrl-C be asked for, so that a run ends with the session it is in; a second one kills."""
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,106 @@
+"""The rows that a backtest leaves are what its summary says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liualgotrader.cli import backtester
+from liualgotrader.store.store_factory import open_store
+
+pytestmark = pytest.mark.integration
+
+STRATEGY = """
+from liualgotrader.strategies.base import Strategy, StrategyType
+
+class Steps(Strategy):
+    strategy_type = StrategyType.SWING
+
+    def on_bar(self, ctx, bar):
+        if len(ctx.bars.close) % 10 == 5:
+            ctx.close() if ctx.position else ctx.buy(10, stop_price=bar.close * 0.95)
+"""
+ARGUMENTS = ("from", "2024-03-12", "--to", "2024-03-14", "--scale", "minute", "--generated", "3", "--json")
+
+
+@pytest.fixture
+def tradeplan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "steps.py").write_text(STRATEGY)
+    path = tmp_path / "tradeplan.toml"
+    path.write_text('[strategies.Steps]\nfilename = "steps.py"\n')
+    monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
+    return path
+
+
+def rows_of(dsn: str, query: str) -> Sequence[Mapping[str, Any]]:
+    async def fetched() -> Sequence[Mapping[str, Any]]:
+        store = await open_store(dsn)
+        try:
+            return await store.fetch(query)
+        finally:
+            await store.close()
+
+    return asyncio.run(fetched())
+
+
+def test_every_figure_of_the_summary_is_that_of_the_rows(
+    dsn: str, tradeplan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--tradeplan", str(tradeplan), "--dsn", dsn, "--fee-per-share", "0.01")
+    assert backtester.run([*ARGUMENTS, *more]) == 0
+    told = json.loads(capsys.readouterr().out, parse_float=Decimal)
+    summary, batch_id = told["summary"], told["batch_id"]
+
+    (batch,) = rows_of(dsn, "SELECT * FROM batch")
+    assert (batch["batch_id"], batch["environment"], f"{batch['session_date']}") == (batch_id, "BACKTEST", "2024-03-12")
+    assert batch["end_reason"] == "the last session was played"
+    assert batch["ended_at"] is not None
+    (run,) = rows_of(dsn, "SELECT * FROM algo_run")
+    assert (run["algo_name"], run["algo_env"], run["batch_id"]) == ("Steps", "BACKTEST", batch_id)
+    assert (run["end_reason"], run["ref_algo_run"]) == ("the last session was played", None)
+
+    (found,) = rows_of(
+        dsn,
+        "SELECT count(*) AS fills, sum(trade_fee) AS fees,"
+        " sum(CASE WHEN operation = 'buy' THEN -qty * price ELSE qty * price END) - sum(trade_fee) AS cash FROM new_trades",
+    )
+    assert found["fees"] == summary["total"]["fees"]
+    worth = sum((p["quantity"] * p["last"] for p in summary["open"]), Decimal(0))
+    gained = summary["account"]["last"] - summary["account"]["first"]
+    assert round(found["cash"] + worth, 2) == round(gained, 2)
+    assert round(summary["total"]["gain"] + summary["total"]["open_gain"], 2) == pytest.approx(
+        gained, abs=Decimal("0.02")
+    )
+
+    (trips,) = rows_of(dsn, "SELECT count(*) AS trips, avg(gain_value) AS mean, avg(r_units) AS r FROM trade_analysis")
+    assert trips["trips"] == summary["total"]["trips"] > 50
+    assert trips["mean"] == pytest.approx(summary["total"]["expectancy"], abs=Decimal("1e-6"))
+    assert trips["r"] == pytest.approx(summary["total"]["average_r"], abs=Decimal("1e-4"))
+    by_symbol = rows_of(dsn, "SELECT symbol, gain_value FROM gain_loss ORDER BY symbol")
+    assert [row["symbol"] for row in by_symbol] == [s["name"] for s in summary["symbols"]]
+
+    (orders,) = rows_of(dsn, "SELECT count(*) AS orders, sum(filled_quantity) AS shares FROM orders")
+    (shares,) = rows_of(dsn, "SELECT sum(qty) AS shares FROM new_trades")
+    assert orders["shares"] == shares["shares"]
+    (events,) = rows_of(dsn, "SELECT count(DISTINCT client_order_id) AS orders FROM order_events")
+    assert events["orders"] == orders["orders"]
+    (signals,) = rows_of(dsn, "SELECT count(*) AS sent FROM signals WHERE outcome = 'sent'")
+    assert signals["sent"] == orders["orders"]
+
+
+def test_a_backtest_that_could_not_begin_leaves_runs_with_an_end_and_no_batch(
+    dsn: str, tradeplan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tradeplan.parent / "steps.py"
+    source.write_text(STRATEGY + "\n    async def create(self):\n        raise RuntimeError('no')\n")
+    with pytest.raises(Exception, match="raised in create: RuntimeError: no"):
+        backtester.run([*ARGUMENTS, "--tradeplan", str(tradeplan), "--dsn", dsn])
+    assert rows_of(dsn, "SELECT * FROM batch") == []
+    (run,) = rows_of(dsn, "SELECT end_reason FROM algo_run")
+    assert run["end_reason"] == "could not run"

@@ -1,0 +1,144 @@
+"""`backtester from`: each option has an effect, and what cannot be meant is one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from liualgotrader.cli import backtester, liu
+from liualgotrader.cli.common import guarded
+
+STRATEGY = """
+from liualgotrader.strategies.base import Strategy, StrategyType
+
+class {name}(Strategy):
+    strategy_type = StrategyType.SWING
+
+    def on_bar(self, ctx, bar):
+        if len(ctx.bars.close) % 10 == 5:
+            ctx.close() if ctx.position else ctx.buy(10)
+"""
+PLAN = '[strategies.Steps]\nfilename = "steps.py"\n[strategies.Twice]\nfilename = "twice.py"\n'
+DAYS = ("from", "2024-03-12", "--to", "2024-03-13", "--scale", "minute", "--no-database")
+
+Program = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Return a function that runs `backtester` in a folder with a tradeplan: (exit status, output, errors)."""
+    for name in ("Steps", "Twice"):
+        (tmp_path / f"{name.lower()}.py").write_text(STRATEGY.format(name=name))
+    (tmp_path / "tradeplan.toml").write_text(PLAN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
+    for variable in ("TRADEPLAN_DIR", "DSN", "LIU_SEED"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(*arguments: str, body: Any = backtester.run) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            guarded("backtester", body, arguments)
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return run
+
+
+def figures(told: tuple[int, str, str]) -> dict[str, Any]:
+    code, out, _ = told
+    assert code == 0, told
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def test_the_summary_is_shown_as_tables_and_as_a_document(program: Program) -> None:
+    code, out, errors = program(*DAYS, "--generated", "2")
+    assert (code, errors) == (0, "")
+    assert out.startswith("\n2024-03-12 to 2024-03-13: 2 sessions, 1,560 bars\n")
+    assert [line for line in out.splitlines() if line.startswith("By ")] == ["By strategy", "By symbol"]
+    found = figures(program(*DAYS, "--generated", "2", "--json"))
+    summary = found["summary"]
+    assert [s["name"] for s in summary["strategies"]] == ["Steps", "Twice"]
+    assert f"{summary['account']['last']:,.2f}" in out
+    assert (summary["first_day"], summary["bars"], found["ended"], found["failures"]) == ("2024-03-12", 1560, None, [])
+    assert isinstance(summary["total"]["gain"], float)
+
+
+def test_the_program_is_also_a_word_of_liu(program: Program) -> None:
+    found = figures(program("backtest", *DAYS, "--generated", "1", "--json", body=liu.run))
+    assert found["summary"]["sessions"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "look"),
+    [
+        (["--strats", "Twice"], lambda s: [g["name"] for g in s["strategies"]] == ["Twice"]),
+        (["--to", "2024-03-12"], lambda s: s["sessions"] == 1),
+        (["--scale", "day"], lambda s: s["bars"] == 4),
+        (["--cash", "25000.50"], lambda s: s["account"]["first"] == 25000.5),
+        (["--fee-per-share", "0.01"], lambda s: s["total"]["fees"] > 0),
+        (["--buy-fee-percentage", "1"], lambda s: s["total"]["fees"] > 0),
+        (["--sell-fee-percentage", "0.5"], lambda s: s["total"]["fees"] > 0),
+        (["--fees", "regulatory"], lambda s: s["total"]["fees"] > 0),
+        ([], lambda s: s["total"]["fees"] == 0),
+    ],
+)
+def test_each_option_has_an_effect(program: Program, options: list[str], look: Callable[[Any], bool]) -> None:
+    found = figures(program(*DAYS, "--generated", "2", "--json", *options))
+    assert look(found["summary"]), found
+
+
+def test_symbols_benchmark_and_seed_choose_the_market(program: Program) -> None:
+    every = figures(program(*DAYS, "--generated", "3", "--json"))["summary"]
+    names = [s["name"] for s in every["symbols"]]
+    one = figures(program(*DAYS, "--generated", "3", "--json", "--symbols", names[1].lower()))["summary"]
+    assert [s["name"] for s in one["symbols"]] == [one["benchmark_symbol"]] == [names[1]]
+    other = figures(program(*DAYS, "--generated", "3", "--json", "--benchmark", names[2], "--seed", "9"))["summary"]
+    assert (other["benchmark_symbol"], every["benchmark_symbol"]) == (names[2], names[0])
+    assert other["account"]["last"] != every["account"]["last"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("form", "2020-01-01"), "unknown command 'form'; did you mean `from`?"),
+        (("from",), "the following arguments are required: DAY"),
+        (("from", "someday", "--generated"), "'someday' is not a day: write one like 2020-10-18, or words such as"),
+        (("from", "2024-03-13", "--to", "2024-03-12", "--generated"), "would begin on 2024-03-13, after its last day"),
+        (("from", "3", "months", "ago", "--to", "4 months ago", "--generated"), "after its last day"),
+        (("from", "2024-03-12", "--scale", "mniute"), "--scale cannot be 'mniute'; did you mean `minute`?"),
+        (("from", "2024-03-12", "--sclae", "day"), "unknown option --sclae; did you mean `--scale`?"),
+        (("from", "2024-03-12", "--asset", "crypto"), "--asset crypto is not built yet"),
+        (("from", "2024-03-12", "--strats", "Stepps", "--generated"), "no strategy 'Stepps'; did you mean `Steps`?"),
+        (("from", "2024-03-12", "--scanners", "Gaps", "--generated"), "the tradeplan has no scanner 'Gaps'"),
+        (("from", "2024-03-12", "--buy-fee-percentage", "101"), "'101' is not a number from 0 to 100"),
+        (("from", "2024-03-12", "--sell-fee-percentage", "-1"), "'-1' is not a number from 0 to 100"),
+        (("from", "2024-03-12", "--cash", "nan"), "'nan' is not a number from 0.01"),
+        (("from", "2024-03-12", "--symbols", "A,$"), "'$' is not a symbol"),
+        (("from", "2024-03-12", "--data", "x", "--generated"), "--data and --generated exclude each other"),
+        (("from", "2024-03-12", "--data", "x"), "The data folder x does not exist"),
+        (("from", "2024-03-12", "--generated", "0"), "has 1 to 900 symbols, not 0"),
+        (("from", "2024-03-12"), "holds no day bars yet: name a folder with --data"),
+        (("from", "2024-03-12", "--tradeplan", "no.toml", "--generated"), "there is no tradeplan no.toml"),
+    ],
+)
+def test_what_cannot_be_meant_ends_with_2_and_one_sentence(
+    program: Program, arguments: tuple[str, ...], sentence: str
+) -> None:
+    code, out, errors = program(*arguments, *(["--no-database"] if "from" in arguments else []))
+    assert (code, out) == (2, "")
+    assert sentence in errors
+    assert "Traceback" not in errors
+
+
+def test_help_names_every_option_and_the_exit_codes(program: Program) -> None:
+    code, out, _ = program("from", "--help")
+    assert code == 0
+    for option in ("--to", "--scale", "--scanners", "--strats", "--asset", "--generated", "--fee-per-share", "--json"):
+        assert option in out
+    assert "exit codes:" in out
+    assert program() == program("--help")

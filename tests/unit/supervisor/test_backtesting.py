@@ -1,0 +1,171 @@
+"""A backtest from what was asked for to what it came to, on an invented market and without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.config import Settings
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan
+from liualgotrader.supervisor.backtest_bars import BarsWanted
+from liualgotrader.supervisor.backtesting import Backtesting, BacktestOutcome, BacktestRequest
+from tests.fakes.supervisor import RecordingScreen
+
+HEAD = """
+from liualgotrader.strategies.base import Strategy, StrategyType
+
+class {name}(Strategy):
+    strategy_type = StrategyType.SWING
+"""
+FLIPS = """
+    def on_bar(self, ctx, bar):
+        turn = len(ctx.bars.close) % 20
+        if turn == 5 and not ctx.position:
+            ctx.buy(10, stop_price=bar.close * 0.9)
+        elif turn == 15 and ctx.position:
+            ctx.close()
+"""
+DAYS = BarsWanted(first=date(2024, 3, 12), last=date(2024, 3, 14), generated=2, seed=5)
+
+Run = Callable[..., BacktestOutcome]
+
+
+def plan_of(folder: Path, **strategies: str) -> TradePlan:
+    """Return a plan with strategies of these bodies; their files are written into the folder."""
+    for name, body in strategies.items():
+        (folder / f"{name.lower()}.py").write_text(HEAD.format(name=name) + body)
+    tables = {name: {"filename": f"{name.lower()}.py"} for name in strategies}
+    return parse_tradeplan({"strategies": tables}, folder / "tradeplan.toml")
+
+
+@pytest.fixture
+def screen() -> RecordingScreen:
+    return RecordingScreen()
+
+
+@pytest.fixture
+def run(tmp_path: Path, screen: RecordingScreen) -> Run:
+    def played(plan: TradePlan, progress: Any = lambda session, bars: None, **more: Any) -> BacktestOutcome:
+        request = msgspec.structs.replace(BacktestRequest(bars=DAYS, database=False), **more)
+        with Backtesting(request, Settings(home=str(tmp_path)), plan, screen) as backtesting:
+            return backtesting.play(progress)
+
+    return played
+
+
+def test_a_run_is_summed_up_as_it_was_played(run: Run, tmp_path: Path) -> None:
+    seen: list[tuple[date, int]] = []
+
+    def progress(session: TradingSession, bars: int) -> None:
+        seen.append((session.day, bars))
+
+    outcome = run(plan_of(tmp_path, Flips=FLIPS), progress, fee_per_share=D("0.01"))
+    summary = outcome.summary
+    assert seen == [(date(2024, 3, day), 780 * n) for n, day in enumerate((12, 13, 14), 1)]
+    assert (summary.sessions, summary.bars, outcome.exit_code, outcome.sentence) == (3, 2340, 0, "")
+    assert summary.total.trips > 50
+    assert summary.total.average_r is not None
+    assert summary.total.fees == sum(t.quantity for t in outcome.executions) / 100
+    gained = summary.total.gain + summary.total.open_gain
+    assert summary.account.last - summary.account.first == pytest.approx(float(gained), abs=0.02)
+    assert [s.name for s in summary.symbols] == sorted({t.symbol for t in outcome.executions})
+    assert summary.benchmark_symbol == summary.symbols[0].name
+
+
+def test_the_same_backtest_twice_trades_the_same(run: Run, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, Flips=FLIPS)
+    first, again = ([(t.symbol, t.at, t.price, t.quantity) for t in run(plan).executions] for _ in range(2))
+    assert first == again
+
+
+def test_fees_are_charged_in_percent_of_each_side(run: Run, tmp_path: Path) -> None:
+    found = run(plan_of(tmp_path, Flips=FLIPS), buy_fee_percentage=D("0.5"), sell_fee_percentage=D(1)).executions
+    for trade in found:
+        percent = D("0.5") if trade.operation == "buy" else D(1)
+        assert trade.fee == pytest.approx(trade.quantity * trade.price * percent / 100, abs=D("0.01"))
+
+
+def test_what_a_strategy_raises_is_told_with_symbol_and_time_and_what_was_traded_is_kept(
+    run: Run, tmp_path: Path
+) -> None:
+    body = FLIPS + "        if len(ctx.bars.close) == 1000:\n            raise RuntimeError('bar 1000')\n"
+    outcome = run(plan_of(tmp_path, Flips=FLIPS, Breaks=body))
+    first = outcome.summary.benchmark_symbol
+    # History has 780 bars, so bar 1000 is that of the session's minute 220.
+    told = f"strategy Breaks raised in on_bar for {first}: RuntimeError: bar 1000 (breaks.py:14), on 2024-03-12 at 13:10 New York"
+    assert (outcome.exit_code, outcome.sentence) == (4, f"{told} (and 1 more): what was played stands above")
+    assert {t.strategy for t in outcome.executions} == {"Flips", "Breaks"}
+
+
+def test_a_run_that_is_interrupted_keeps_the_sessions_that_were_played(run: Run, tmp_path: Path) -> None:
+    outcome = run(plan_of(tmp_path, Flips=FLIPS), lambda session, bars: session.day < date(2024, 3, 13))
+    assert (outcome.exit_code, outcome.summary.last_day) == (130, date(2024, 3, 13))
+    assert outcome.sentence.startswith("interrupted after the session of 2024-03-13")
+
+
+def test_a_run_in_which_every_order_was_refused_says_so(run: Run, tmp_path: Path) -> None:
+    outcome = run(plan_of(tmp_path, Large="    def on_bar(self, ctx, bar):\n        ctx.buy(100_000)\n"))
+    assert outcome.exit_code == 5
+    assert "every order was refused: " in outcome.sentence
+    assert "order_value" in outcome.sentence
+
+
+def test_hours_are_those_of_the_session_that_is_played(run: Run, tmp_path: Path) -> None:
+    body = """
+    def on_bar(self, ctx, bar):
+        from liualgotrader.common import config
+        from liualgotrader.common.clock import instant
+        minute = (bar.closed_at - self.opens_at) // 60_000_000_000
+        assert self.closes_at - self.opens_at == 390 * 60_000_000_000
+        assert instant(config.market_open) == self.opens_at
+        assert self.in_window(bar.closed_at) is (30 < minute < 60), minute
+        if minute == 31:
+            ctx.buy(1)
+"""
+    plan = plan_of(tmp_path, Windows=body)
+    plan.strategies["Windows"]["schedule"] = [{"start": 30, "duration": 30}]
+    outcome = run(plan)
+    assert (outcome.sentence, len(outcome.executions)) == ("", 6)
+
+
+def test_a_strategy_that_does_not_want_to_run_is_left_out(run: Run, screen: RecordingScreen, tmp_path: Path) -> None:
+    refuses = "    async def create(self):\n        return False\n" + FLIPS
+    outcome = run(plan_of(tmp_path, Refuses=refuses, Flips=FLIPS))
+    assert "Refuses does not want to run: its create() said no" in " ".join(screen.warnings)
+    assert [(s.name, s.trips > 0) for s in outcome.summary.strategies] == [("Refuses", False), ("Flips", True)]
+    with pytest.raises(ConfigError, match="no strategy wanted to run"):
+        run(plan_of(tmp_path, Refuses=refuses))
+
+
+def test_only_the_strategies_that_are_named_run(run: Run, tmp_path: Path) -> None:
+    outcome = run(plan_of(tmp_path, Flips=FLIPS, Other=FLIPS), strategies=("Other",))
+    assert {t.strategy for t in outcome.executions} == {"Other"}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"strategies": ("Flip",)}, "the tradeplan has no strategy 'Flip'; did you mean `Flips`?"),
+        ({"scanners": ("Gaps",)}, "the tradeplan has no scanner 'Gaps'"),
+        ({"benchmark": "SPY"}, "the benchmark SPY is none of the symbols that are played"),
+        ({"bars": msgspec.structs.replace(DAYS, generated=0)}, "has 1 to 900 symbols, not 0"),
+    ],
+)
+def test_what_cannot_be_played_is_one_sentence(run: Run, tmp_path: Path, more: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        run(plan_of(tmp_path, Flips=FLIPS), **more)
+    assert sentence in str(raised.value)
+
+
+def test_what_is_wrong_with_a_strategy_is_named_with_its_line(run: Run, tmp_path: Path) -> None:
+    body = "    async def create(self):\n        return 1 / 0\n" + FLIPS
+    with pytest.raises(ConfigError, match=r"\[strategies.Fails\] raised in create: ZeroDivisionError.*fails.py:7"):
+        run(plan_of(tmp_path, Fails=body))
