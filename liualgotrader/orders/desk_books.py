@@ -86,8 +86,8 @@ class Orders:
 
     def in_symbol(self, symbol: str, slot: int | None = None) -> list[DeskOrder]:
         """Return the working orders of a symbol, of one slot or of all, oldest first."""
-        here = self.working.get(symbol, {}).values()
-        return [o for o in here if slot in (None, o.slot)]
+        here = self.working.get(symbol)
+        return [] if here is None else [o for o in here.values() if slot in (None, o.slot)]
 
     def all_working(self) -> list[DeskOrder]:
         """Return every working order, by symbol in the order they first traded."""

@@ -224,10 +224,10 @@ def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
     held, ours, beyond = positions.held(order.slot, symbol), positions.ours(symbol), view.beyond(symbol)
     reduces = held * side.sign < 0
     leaves = reduces and not order.predecessor
-    others = beside = [o for o in state.orders.in_symbol(symbol) if not order.excludes(o)]
     bound = leaving = ZERO
-    if others:
-        beside = exits.staying(state, order) if leaves else others
+    if others := state.orders.in_symbol(symbol):
+        others = [o for o in others if not order.excludes(o)]
+        beside = exits.staying(state, order) if leaves and others else others
         bound = held_by_exits([o for o in beside if o.slot == order.slot], side)
         leaving = held_by_exits(beside, side)
     mark, total, now = positions.valued_at(symbol), positions.total, state.now

@@ -67,7 +67,7 @@ def broker_order(view: OrderView) -> BrokerOrder:
         updated_at=view.updated_at,
         replaced_by=view.replaced_by or "",
         replaces=view.replaces or "",
-        legs=tuple(broker_order(leg) for leg in view.legs),
+        legs=tuple(map(broker_order, view.legs)),
         type=TYPES.get(view.type),
         limit_price=view.limit_price,
         stop_price=view.stop_price,
