@@ -164,11 +164,11 @@ class DeskState:
         self.orders.sent.append(self.now)
         self.outputs.append(Send(order.intent))
 
-    def move(self, order: DeskOrder, step: OrderStep, *, at: int = 0, reason: str = "") -> bool:
-        """Take one step of the table; False if it changes nothing."""
+    def move(self, order: DeskOrder, step: OrderStep, *, at: int = 0, reason: str = "") -> None:
+        """Take one step of the table, if it changes anything."""
         new = after(order.state, step, filled=bool(order.filled))
         if new is None:
-            return False
+            return
         order.state = new
         order.updated_at = at or self.now
         if reason:
@@ -181,7 +181,6 @@ class DeskState:
         self.orders.keep(order)
         if new.is_final:
             self.changed.append(order)
-        return True
 
     def look_up(self, order: DeskOrder) -> None:
         """Ask the broker what it knows about an order, unless that question is out already."""
