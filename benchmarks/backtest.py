@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -140,7 +141,6 @@ def played(
     asyncio.run(strategy.create())
     terms = BacktestTerms(
         batch_id=BATCH,
-        slots=(SlotPlan(1, "Benchmark", 0, 1, day_trade=False),),
         sessions=tuple(days),
         cash=Decimal(10**7),
         limits=NO_LIMITS,
@@ -148,8 +148,13 @@ def played(
         rules=Rules(fees=FEES),
     )
     began = time.process_time_ns()
-    record = Backtest(terms, [strategy], bars).run()
+    record = Backtest(terms, bars).run({SlotPlan(1, "Benchmark", 0, 1, day_trade=False): strategy})
     return (time.process_time_ns() - began) / record.bars, record
+
+
+def cost_ns(kind: type[Strategy], bars: Mapping[str, BarColumns], days: Sequence[TradingSession]) -> float:
+    """Return what a run costs alone."""
+    return played(kind, bars, days)[0]
 
 
 def result(record: RunRecord, bars: Mapping[str, BarColumns]) -> tuple[int, int, int, float]:
@@ -192,11 +197,7 @@ def main() -> None:
         ("run_last_close", 10, LastClose, few[:5]),
     ):
         bars = workload.bars(symbols, days)
-        found[name] = in_units(
-            options.repeats,
-            lambda bars=bars: bare_ns(bars),
-            lambda kind=kind, bars=bars, days=days: played(kind, bars, days)[0],
-        )
+        found[name] = in_units(options.repeats, partial(bare_ns, bars), partial(cost_ns, kind, bars, days))
     for size in options.sizes:
         symbols, length = workload.SIZES[size]
         days = workload.whole_sessions(length)

@@ -1,7 +1,7 @@
 """Plays bars through engine, order desk and exchange in one process, session by session.
 
-Within an instant: what is due by the clock, then fills inside the bars that close at it, then what strategies decide
-on those bars. An order trades no earlier than at the open of the next bar of its symbol (see `exchange.matching`).
+Within an instant: fills inside the bars that close at it, then what strategies decide on those bars, then what is due by
+the clock. An order trades no earlier than at the open of the next bar of its symbol (see `exchange.matching`).
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import gc
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import inf
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from liualgotrader.backtest.past_data import OwnLoop, PastData, RunClock
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import BrokerRefused
@@ -36,6 +38,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import Row, SignalRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
+from liualgotrader.data.loader import DataLoader
 from liualgotrader.engine.bar_tape import BarTape
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, SlotStopped
@@ -70,7 +73,7 @@ from liualgotrader.orders.desk_messages import (
     Write,
 )
 from liualgotrader.strategies.base import Strategy
-from liualgotrader.strategies.frames import lazy_frames
+from liualgotrader.strategies.frames import lazy_frames, real_frames
 from liualgotrader.trading.exchange_orders import (
     broker_execution,
     broker_order,
@@ -95,7 +98,6 @@ class BacktestTerms:
     """What a run is played by. `period` is the length of its bars, ns; `sessions` are played in order."""
 
     batch_id: str
-    slots: tuple[SlotPlan, ...]
     sessions: tuple[TradingSession, ...]
     cash: Decimal = Decimal(100_000)
     period: int = MINUTE
@@ -113,8 +115,8 @@ class RunRecord:
     """What a run came to. `equity` is the account's at each session's close, US dollars; rows are in order."""
 
     batch_id: str
-    slots: tuple[SlotPlan, ...]
     first_equity: float
+    slots: tuple[SlotPlan, ...] = ()
     rows: list[Row] = field(default_factory=list)
     signals: list[SignalRow] = field(default_factory=list)
     refusals: Counter[str] = field(default_factory=Counter)
@@ -129,9 +131,9 @@ class RunRecord:
 
 
 class Backtest:
-    """One run. `strategies` stand in the order of the terms' slots and have been created."""
+    """One run: make it, make its strategies (`loader` is their `data_loader`), then `run` them."""
 
-    def __init__(self, terms: BacktestTerms, strategies: Sequence[Strategy], bars: Mapping[str, BarColumns]) -> None:
+    def __init__(self, terms: BacktestTerms, bars: Mapping[str, BarColumns]) -> None:
         first = terms.sessions[0]
         self.terms = terms
         self._hours = [hours_of(session, terms.liquidation_minutes) for session in terms.sessions]
@@ -158,6 +160,7 @@ class Backtest:
                 limits=limits,
             ),
             lazy_frames,
+            step=self._step,
         )
         self._exchange = Exchange(
             [AssetTerms(symbol, shortable=terms.shortable.get(symbol, True)) for symbol in self._tape.symbols],
@@ -168,35 +171,48 @@ class Backtest:
         )
         self._desk = Desk()
         self.now = first.opens_at
+        self._loop: OwnLoop | None = None
+        self.loader = DataLoader(data_api=PastData(bars, self._time), clock=RunClock(self._time), live=self._frame)
+        self._engine.loader = self.loader
         self._updates: deque[Update] = deque()  # of the exchange, that the desk has not heard
         self._cash = self._reported = float(terms.cash)  # dollars; and the equity that desk and strategies know
         self._shares: dict[str, float] = {}  # signed, of what is held
         self._floor = -inf  # equity below which the desk looks at prices
-        self._strategies = dict(zip((slot.slot for slot in terms.slots), strategies, strict=True))
         timings = msgspec.structs.replace(terms.timings, reconcile_seconds=_NO_COMPARING)
-        self._desk_terms = DeskTerms(terms.batch_id, terms.slots, self._hours[0], timings, limits)
-        self.record = RunRecord(terms.batch_id, terms.slots, float(terms.cash))
+        self._desk_terms = DeskTerms(terms.batch_id, (), self._hours[0], timings, limits)
+        self.record = RunRecord(terms.batch_id, float(terms.cash))
 
-    def run(self, progress: Callable[[TradingSession, int], object] = lambda session, bars: None) -> RunRecord:
-        """Play all sessions and return the record; `progress` hears of each session's end and the bars so far.
+    def run(
+        self,
+        strategies: Mapping[SlotPlan, Strategy],
+        progress: Callable[[TradingSession, int], object] = lambda session, bars: None,
+    ) -> RunRecord:
+        """Play all sessions to these strategies, which have been created, and return the record.
 
-        It ends the run there by answering False.
+        `progress` hears of each session's end and the bars so far; it ends the run there by answering False.
+
+        Raises:
+            ConfigError: a strategy defines nothing that could be called.
         """
         was_collecting = gc.isenabled()
         gc.disable()  # rows and orders stay until the end: looking through them again and again costs a tenth
         try:
-            return self._run(progress)
+            with OwnLoop() as self._loop:
+                return self._run(strategies, progress)
         finally:
             if was_collecting:
                 gc.enable()
 
-    def _run(self, progress: Callable[[TradingSession, int], object]) -> RunRecord:
+    def _run(
+        self, strategies: Mapping[SlotPlan, Strategy], progress: Callable[[TradingSession, int], object]
+    ) -> RunRecord:
         record, closes, equity = self.record, [], []
+        record.slots = tuple(strategies)
         for number, (session, hours) in enumerate(zip(self.terms.sessions, self._hours, strict=True)):
             if number:
                 self._begin_session(session, hours)
             else:
-                self._begin()
+                self._begin(strategies)
             self._play(session)
             record.sessions.append(session)
             record.bars = self._tape.taken
@@ -207,28 +223,32 @@ class Backtest:
             if progress(session, record.bars) is False:
                 record.ended = "interrupted"
                 break
-        for slot in self._engine.slots.values():
-            record.refusals.update(slot.refusals.counts)
+        for called in self._engine.slots.values():
+            record.refusals.update(called.refusals.counts)
         return record
 
     # --- sessions ----------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self, strategies: Mapping[SlotPlan, Strategy]) -> None:
         self._exchange.advance(self.now)
         self._exchange.open_account(ACCOUNT, self.terms.cash)
         self._engine.follow(self._tape)
-        self._tell(Begin(self._desk_terms, 1))
+        self._tell(Begin(msgspec.structs.replace(self._desk_terms, slots=tuple(strategies)), 1))
         self._tell(Reconnected())
         self._report_account()
         self._look()
-        for slot in self.terms.slots:
-            strategy = self._engine.add(slot, self._strategies[slot.slot])
-            self._tell(Declare(slot.slot, slot.strategy, strategy.day_trade, 0))
+        for slot, strategy in strategies.items():
+            day_trade = self._engine.add(slot, strategy).day_trade
+            self._tell(Declare(slot.slot, slot.strategy, day_trade, 0))
         self._take(
             self._engine.on_batch(
                 EventBatch(1, 1, 0, [Pick(symbol, self.now, "backtest") for symbol in self._tape.symbols]), self.now, 0
             )
         )
+
+    def _step(self, coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+        assert self._loop is not None
+        return self._loop.step(coroutine)
 
     def _begin_session(self, session: TradingSession, hours: Hours) -> None:
         self._exchange.begin_session(ExchangeSession(opens_at=session.opens_at, closes_at=session.closes_at))
@@ -250,12 +270,12 @@ class Backtest:
             if exchange.watched and due > opens and at > max(crossed, tape.last_at):
                 crossed = at
                 self._cross_bars(at)
-            elif due <= at and due < closes_at:
+            elif due < at and due < closes_at:
                 self._pass(due)
             else:
                 if self._shares and self._equity() < self._floor:
                     self._look()
-                until = min(due - 1, closes_at) if due < closes_at else closes_at  # the last bars come before the close
+                until = min(due, closes_at)  # of one instant the bars come first, then what is due
                 self._take(engine.play(tape, at if exchange.watched or self._shares else until))
         while (due := min(engine.next_deadline(), desk.next_market, exchange.next_wakeup())) < closes_at:
             self._pass(due)
@@ -404,6 +424,13 @@ class Backtest:
         if closes:
             self._tell(Prices({symbol: close for symbol, close in closes.items() if close is not None}))
         self._floor = float(self._desk.equity_floor or -inf)
+
+    def _time(self) -> int:
+        return max(self.now, self._engine.now)
+
+    def _frame(self, symbol: str) -> Any:
+        state = self._engine.symbols.get(symbol)
+        return real_frames(state.bars)(False) if state is not None and len(state.bars) else None
 
     def _close_of(self, symbol: str) -> float | None:
         state = self._engine.symbols.get(symbol)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any
 
 from liualgotrader.common.folder_imports import forget_plain_names
 from liualgotrader.common.interpreter import WATCHED, InterpreterState, listed
 from liualgotrader.engine.outputs import WaitingCall
+from liualgotrader.engine.waiting import FirstStep, Remainder
 from liualgotrader.ipc.process_status import MarketHold, ProcessStatus
 from liualgotrader.ipc.session_page import symbol_cell
 
@@ -88,36 +89,6 @@ class CallTimeout(TimeoutError):
     """A call that waited has used up its time."""
 
 
-class FirstStep:
-    """What `asyncio.current_task()` is during the first step of a call; `task` is the real one, if the call waits.
-
-    Time-outs and task groups that the strategy opens keep it, and cancel the call through it.
-    """
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[Any] | None = None
-
-    def cancel(self, msg: object = None) -> bool:
-        """Cancel the call."""
-        return self.task.cancel(msg) if self.task is not None else False
-
-    def uncancel(self) -> int:
-        """Take one cancellation back."""
-        return self.task.uncancel() if self.task is not None else 0
-
-    def cancelling(self) -> int:
-        """Return how many cancellations are pending."""
-        return self.task.cancelling() if self.task is not None else 0
-
-    def get_name(self) -> str:
-        """Return the task's name."""
-        return self.task.get_name() if self.task is not None else "strategy"
-
-    def done(self) -> bool:
-        """Whether the call has ended."""
-        return self.task.done() if self.task is not None else False
-
-
 class WaitingCalls:
     """Begins calls without a task and runs those that wait in one.
 
@@ -127,7 +98,7 @@ class WaitingCalls:
     def __init__(self, seconds: float, answered: Answered) -> None:
         self._seconds, self._answered = seconds, answered
         self._begun: dict[Coroutine[Any, Any, Any], FirstStep] = {}
-        self._tasks: dict[asyncio.Task[Any], _Remainder] = {}
+        self._tasks: dict[asyncio.Task[Any], Remainder] = {}
         self._closed = False
 
     def step(self, coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
@@ -156,7 +127,7 @@ class WaitingCalls:
         """
         hold.begin()
         loop = asyncio.get_running_loop()
-        remainder = _Remainder(waiting.rest, waiting.first)
+        remainder = Remainder(waiting.rest, waiting.first)
         task = loop.create_task(remainder.result(), context=context)
         self._begun.pop(waiting.rest).task = task
         self._tasks[task] = remainder
@@ -193,39 +164,3 @@ class WaitingCalls:
         for task, remainder in self._tasks.items():
             remainder.abandoned = True
             task.cancel()
-
-
-class _Remainder:
-    """The rest of a coroutine whose first step has yielded `first`.
-
-    Once `abandoned`, it ends with a cancellation even if the coroutine goes on waiting after it.
-    """
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], first: Any) -> None:
-        self._coroutine, self._first = coroutine, first
-        self.abandoned = False
-
-    async def result(self) -> tuple[Any, BaseException | None]:
-        """Return the result, or what was raised: a strategy's sys.exit() must not end the loop."""
-        try:
-            return await self, None
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            return None, error
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        pending = self._first
-        while True:
-            failed: BaseException | None = None
-            sent: Any = None
-            try:
-                sent = yield pending
-            except BaseException as error:
-                failed = error
-            try:
-                pending = self._coroutine.send(sent) if failed is None else self._coroutine.throw(failed)
-            except StopIteration as stop:
-                return stop.value
-            if failed is not None and self.abandoned:
-                raise failed

@@ -174,6 +174,11 @@ class Engine:
             self._ticks.every(slot, self.terms.timings.run_all_seconds)
         return slot
 
+    @property
+    def now(self) -> int:
+        """The market time of the newest input, ns UTC."""
+        return self._ordering.now
+
     def restore_rejects(self, rejects: Sequence[tuple[str, str]]) -> None:
         """Never call these (strategy, symbol) pairs again this session."""
         for slot in self.slots.values():
@@ -263,7 +268,7 @@ class Engine:
         self._over = self._closing = self.is_open = False
         for slot in self.slots.values():
             slot.rejected.clear()
-            slot.strategy.next_session(hours)
+            slot.strategy.join_next_session(hours)
 
     def on_timer(self, now: int, machine: int) -> list[Output]:
         """Do what is due by the market clock."""

@@ -110,7 +110,7 @@ class Strategy:
         self.algo_run.run_id = run_id
         self.account_id = account_id if account_id is not None else self.account_id
 
-    def next_session(self, hours: Hours) -> None:
+    def join_next_session(self, hours: Hours) -> None:
         """Go on with the next trading day of a run over several."""
         if self._services is not None:
             self._services = replace(self._services, hours=hours)

@@ -34,6 +34,7 @@ from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.loading import created
+from liualgotrader.data.loader import DataLoader
 from liualgotrader.exchange.fees import FEES, FeeModel, PercentageFees, PerShareCommission, SumOfFees
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy
@@ -131,8 +132,8 @@ class Backtesting:
                 "scanners are not run in a backtest yet: strategies are called for every symbol of the data"
             )
         played = request.bars.sessions()
-        strategies, terms = self._loop.run(self._begin(played))
-        backtest = Backtest(terms, strategies, found.bars)
+        backtest = Backtest(self._terms(played), found.bars)
+        strategies = self._loop.run(self._begin(played, backtest.loader))
         after = dict(pairwise(played))
 
         def closed(session: TradingSession, bars: int) -> bool:
@@ -143,7 +144,7 @@ class Backtesting:
 
         with self._view(), _ctrl_c() as pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
-            run = backtest.run(closed)
+            run = backtest.run(strategies, closed)
         return self._outcome(run, found.bars, benchmark)
 
     def save(self, outcome: BacktestOutcome) -> None:
@@ -169,7 +170,7 @@ class Backtesting:
 
     # --- the run ---------------------------------------------------------------------------------------
 
-    async def _begin(self, played: Sequence[TradingSession]) -> tuple[list[Strategy], BacktestTerms]:
+    async def _begin(self, played: Sequence[TradingSession], loader: DataLoader) -> dict[SlotPlan, Strategy]:
         request, plan = self.request, self.plan
         build = await asyncio.to_thread(build_label)
         if request.database:
@@ -179,23 +180,26 @@ class Backtesting:
             self._cleanup.push_async_callback(self.record.close)
         hours = hours_of(played[0], plan.market_liquidation_end_time_minutes)
         services = SessionServices(hours, _RunKeys(), _no_portfolio)
-        slots, strategies = list[SlotPlan](), list[Strategy]()
+        strategies: dict[SlotPlan, Strategy] = {}
         for number, (name, details) in enumerate(plan.strategies.items(), 1):
             run_id = await self._algo_run(number, name, details, build)
-            strategy = await self._made(number, name, details, services, run_id)
+            strategy = await self._made(number, name, details, services, run_id, loader)
             if strategy is None:
                 self.screen.warn(f"{name} does not want to run: its create() said no")
                 continue
             day_trade = getattr(strategy, "type", None) is not StrategyType.SWING
-            slots.append(SlotPlan(number, name, 0, run_id, await _runs_all(strategy, name), day_trade=day_trade))
-            strategies.append(strategy)
-        if not slots:
+            slot = SlotPlan(number, name, 0, run_id, await _runs_all(strategy, name), day_trade=day_trade)
+            strategies[slot] = strategy
+        if not strategies:
             raise ConfigError("no strategy wanted to run")
         if self.record is not None:
-            await self.record.store.begin_batch(self._batch_row(slots))
-        terms = BacktestTerms(
+            await self.record.store.begin_batch(self._batch_row(list(strategies)))
+        return strategies
+
+    def _terms(self, played: Sequence[TradingSession]) -> BacktestTerms:
+        request, plan = self.request, self.plan
+        return BacktestTerms(
             batch_id=self.batch_id,
-            slots=tuple(slots),
             sessions=tuple(played),
             cash=request.cash,
             period=request.bars.period,
@@ -206,7 +210,6 @@ class Backtesting:
             liquidation_minutes=plan.market_liquidation_end_time_minutes,
             portfolio_value=plan.portfolio_value,
         )
-        return strategies, terms
 
     async def _algo_run(self, slot: int, name: str, details: Mapping[str, Any], build: str) -> int:
         if self.record is None:
@@ -217,11 +220,11 @@ class Backtesting:
         return self._runs[-1]
 
     async def _made(
-        self, slot: int, name: str, details: dict[str, Any], services: SessionServices, run_id: int
+        self, slot: int, name: str, details: dict[str, Any], services: SessionServices, run_id: int, loader: DataLoader
     ) -> Strategy | None:
         """Return a new instance; None if its `create` says no."""
         seed = f"{self.request.bars.seed}/{name}/{slot}/random"
-        strategy = make_strategy(self.batch_id, name, details, Path(), ref_run_id=run_id, seed=seed)
+        strategy = make_strategy(self.batch_id, name, details, Path(), data_loader=loader, ref_run_id=run_id, seed=seed)
         strategy.join_session(services, run_id, None)
         try:
             with user_code(f"{name}.create", type(strategy)):

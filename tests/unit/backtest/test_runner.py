@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,11 +15,13 @@ import pytest
 from benchmarks import workload
 from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord
 from liualgotrader.common.calendar import TradingSession, sessions
-from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.clock import MINUTE, as_datetime, instant
+from liualgotrader.common.market_columns import BarColumns, take
 from liualgotrader.common.rows import TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
+from liualgotrader.common.types import TimeScale
+from liualgotrader.data.loader import DataLoader
 from liualgotrader.exchange.fees import PerShareCommission
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.strategies.base import Strategy, StrategyType
@@ -38,6 +40,9 @@ UNBOUND = Limits(
 FEES = PerShareCommission(per_share=Decimal(str(workload.FEE)), minimum=Decimal(0))
 
 
+ALL = SlotPlan(1, "Tested", 0, 1, run_all=True, day_trade=False)
+
+
 def played(
     strategy: Strategy | type[Strategy],
     bars: Mapping[str, BarColumns],
@@ -46,12 +51,12 @@ def played(
 ) -> RunRecord:
     """Play bars to one strategy, without limits unless `more` says otherwise."""
     made = strategy if isinstance(strategy, Strategy) else strategy("Tested", batch_id=BATCH)
-    assert asyncio.run(made.create()) is not False
     terms: dict[str, Any] = {"limits": UNBOUND, "timings": Timings(order_lifetime_seconds=1e7), "cash": Decimal(10**7)}
-    slot = SlotPlan(1, "Tested", 0, 1, day_trade=made.type is StrategyType.DAY_TRADE)
-    return Backtest(
-        BacktestTerms(batch_id=BATCH, slots=(slot,), sessions=tuple(days), **(terms | more)), [made], bars
-    ).run()
+    slot = more.pop("slot", SlotPlan(1, "Tested", 0, 1, day_trade=made.type is StrategyType.DAY_TRADE))
+    with pytest.raises(StopIteration):  # it waits for nothing
+        made.create().send(None)
+    full = BacktestTerms(batch_id=BATCH, sessions=tuple(days), **(terms | more))
+    return Backtest(full, bars).run({slot: made})
 
 
 def trades(record: RunRecord) -> list[TradeRow]:
@@ -210,3 +215,84 @@ def test_a_days_loss_stops_entries_of_that_day_only() -> None:
     assert record.refusals["entries_stopped"] == 1
     assert by_day[DAYS[0].day] == [150, 150]  # 3,000 $ lost of 50,000: stopped, then flattened
     assert by_day[DAYS[1].day] == [150, 1]
+
+
+class RunsAll(Strategy):
+    """Looks at everything it can reach each ten minutes."""
+
+    strategy_type = StrategyType.SWING
+
+    async def should_run_all(self) -> bool:
+        return True
+
+    async def create(self) -> bool:
+        self.seen: list[tuple[Any, ...]] = []
+        return await super().create()
+
+    async def run_all(  # type: ignore[override]
+        self, symbols_position: dict[str, float], data_loader: Any, now: Any, **more: Any
+    ) -> dict[str, Any]:
+        newest = {symbol: data_loader[symbol].close[-1] for symbol in symbols_position}
+        later = data_loader["AAPL"][: now + timedelta(days=3)].index[-1]
+        days = DataLoader(TimeScale.day, data_api=data_loader.data_api, clock=data_loader._clock)["AAPL"].close[-1]
+        self.seen.append((now, dict(symbols_position), newest, later, days))
+        return {"AAPL": {"side": "buy", "qty": "1", "type": "market"}} if len(self.seen) == 1 else {}
+
+
+def test_run_all_sees_positions_and_through_the_loader_nothing_that_has_not_closed() -> None:
+    bars = {"AAPL": flat(DAYS), "MSFT": flat(DAYS, "MSFT", 50.0)}
+    strategy = RunsAll("Tested", batch_id=BATCH)
+    record = played(strategy, bars, DAYS, slot=ALL, timings=Timings(run_all_seconds=600.0, order_lifetime_seconds=1e7))
+    assert [at for at, *_ in strategy.seen][:2] == [
+        as_datetime(DAYS[0].opens_at + 10 * MINUTE),
+        as_datetime(DAYS[0].opens_at + 20 * MINUTE),
+    ]
+    for at, positions, newest, later, day in strategy.seen:
+        for symbol, columns in bars.items():
+            closed = columns.close[columns.closed_at <= instant(at)]
+            assert newest[symbol] == closed[-1]
+        assert day == newest["AAPL"]
+        assert later + timedelta(minutes=1) <= at
+        assert positions == {"AAPL": 1.0 if at > strategy.seen[0][0] else 0.0, "MSFT": 0.0}
+    assert len(trades(record)) == 1
+
+
+class Waits(Strategy):
+    """Really waits in its calls."""
+
+    strategy_type = StrategyType.SWING
+
+    async def create(self) -> bool:
+        self.calls = 0
+        return await super().create()
+
+    async def run(self, *told: Any, **named: Any) -> tuple[bool, dict[str, Any]]:
+        self.calls += 1
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0)
+            found = await asyncio.gather(asyncio.to_thread(lambda: 1), asyncio.sleep(0, 2))
+        assert found == [1, 2]
+        return self.calls == 3, {"side": "buy", "qty": "1", "type": "market"}
+
+
+def test_a_call_may_wait_for_other_things_even_where_a_loop_runs_already() -> None:
+    on = DAYS[1:2]
+    bars = {"AAPL": take(flat(on), slice(10))}
+    assert len(trades(played(Waits, bars, on))) == 1
+
+    async def notebook() -> int:
+        count = len(trades(played(Waits, bars, on)))
+        await asyncio.sleep(0)  # the outer loop goes on
+        return count
+
+    assert asyncio.run(notebook()) == 1
+
+
+def test_a_strategy_that_raises_again_and_again_is_stopped_and_named_with_its_line() -> None:
+    class Raises(Noted):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            raise ValueError("no such thing")
+
+    record = played(Raises, {"AAPL": flat(DAYS[:1])}, DAYS[:1])
+    assert "no such thing" in record.stopped[1]
+    assert "test_runner.py" in record.stopped[1]

@@ -1,0 +1,137 @@
+"""What strategies and scanners of a backtest may ask for: the run's own bars as far as they have closed, and a loop."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.events import _get_running_loop, _set_running_loop
+from asyncio.tasks import _enter_task, _leave_task
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from liualgotrader.common.clock import NEVER, WallClock
+from liualgotrader.common.events import Bar
+from liualgotrader.common.market_columns import BarColumns, day_numbers, take
+from liualgotrader.common.ports import Asset, SymbolSnapshot
+from liualgotrader.data.data_base import DataAPI
+from liualgotrader.engine.waiting import FirstStep, Remainder
+
+
+class PastData(DataAPI):
+    """The run's bars as a vendor's history at the instant that `now` returns: nothing of what closes later."""
+
+    def __init__(self, bars: Mapping[str, BarColumns], now: Callable[[], int]) -> None:
+        self._bars, self._now = bars, now
+
+    def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self._bars)
+        return {symbol: (bars if minutes == 1 else by_day(bars)).bars() for symbol, bars in found}
+
+    def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
+        return {symbol: found for symbol in symbols if (found := self._snapshot(symbol)) is not None}
+
+    def assets_now(self) -> Mapping[str, Asset]:
+        return {symbol: Asset(symbol, symbol, "NYSE") for symbol in self._bars}
+
+    def _past(self, symbol: str, start: int, end: int) -> BarColumns:
+        bars = self._bars[symbol]
+        first, last = np.searchsorted(bars.opened_at, (start, end)).tolist()
+        closed = int(np.searchsorted(bars.closed_at, self._now(), side="right"))
+        return take(bars, slice(first, max(first, min(last, closed))))
+
+    def _snapshot(self, symbol: str) -> SymbolSnapshot | None:
+        if symbol not in self._bars:
+            return None
+        past = self._past(symbol, 0, NEVER)
+        if not len(past.opened_at):
+            return None
+        days = by_day(take(past, slice(-2 * 390 - 1, None))).bars()
+        newest = take(past, slice(-1, None)).bars()[0]
+        today = days[-1] if np.diff(day_numbers(np.array([days[-1].opened_at, self._now()])))[0] == 0 else None
+        before = days[:-1] if today is not None else days
+        return SymbolSnapshot(symbol, newest.close, newest, today, before[-1] if before else None)
+
+
+def by_day(bars: BarColumns) -> BarColumns:
+    """Return bars put together by New York day; a day's bar spans its first to its last."""
+    if not len(bars.opened_at):
+        return bars
+    first = np.flatnonzero(np.diff(day_numbers(bars.opened_at), prepend=0))
+    last = np.append(first[1:], len(bars.opened_at)) - 1
+    volume = np.add.reduceat(bars.volume, first)
+    traded = np.add.reduceat(bars.volume * bars.average, first)
+    close = bars.close[last]
+    average = np.divide(traded, volume, out=close.copy(), where=volume > 0)
+    return BarColumns(
+        bars.symbol,
+        bars.opened_at[first],
+        bars.closed_at[last],
+        bars.open[first],
+        np.maximum.reduceat(bars.high, first),
+        np.minimum.reduceat(bars.low, first),
+        close,
+        volume,
+        average,
+        np.add.reduceat(bars.count, first),
+    )
+
+
+class OwnLoop:
+    """An event loop for coroutines of strategies, each run to its end; other loops of the thread stand still meanwhile.
+
+    It counts as running from `with` on, so that the first step of a coroutine, which mostly is all of it, costs no task.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._outer: asyncio.AbstractEventLoop | None = None
+        self._first_step = FirstStep()
+
+    def __enter__(self) -> OwnLoop:
+        self._outer = _get_running_loop()
+        self._begin()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+        _set_running_loop(self._outer)
+
+    def step(self, coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+        """Run a coroutine to its end and return that it has ended, and its result."""
+        try:
+            first = coroutine.send(None)
+        except StopIteration as stop:
+            return True, stop.value
+        self._end()
+        try:
+            task = self._loop.create_task(Remainder(coroutine, first).result())
+            self._first_step.task = task
+            result, error = self._loop.run_until_complete(task)
+        finally:
+            self._first_step.task = None
+            self._begin()
+        if error is not None:
+            raise error
+        return True, result
+
+    def _begin(self) -> None:
+        _set_running_loop(self._loop)
+        _enter_task(self._loop, self._first_step)  # type: ignore[arg-type]
+
+    def _end(self) -> None:
+        _leave_task(self._loop, self._first_step)  # type: ignore[arg-type]
+        _set_running_loop(None)
+
+
+class RunClock(WallClock):
+    """A clock whose market time is the run's."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+
+    def now(self) -> int:
+        return self._now()
