@@ -1,8 +1,7 @@
 """Sessions of the New York Stock Exchange from 1998-01-01: which days trade, and from when until when.
 
-The days come from the `exchange_calendars` package, which is imported on first use only (it costs about half a second),
-so the supervisor asks here once and passes on integers. Unscheduled changes are listed below and hold with every version
-of the package:
+The days follow from the exchange's own rules, a year at a time; a test compares them with the `exchange_calendars`
+package, whose import would cost a second. What no rule foresaw is listed below:
 
 * 2018-12-05 and the other days on which the exchange stayed shut at short notice are not sessions.
 * On 2002-09-11 the exchange opened at noon.
@@ -10,17 +9,16 @@ of the package:
 Halts inside a session (2001-06-08, 2005-06-01, 2015-07-08, market-wide circuit breakers) and moments of
 silence of a few minutes leave a session's bounds as they are.
 
-Source: NYSE, "Holidays & Trading Hours" and the exchange's list of special closings.
+Source: NYSE Rule 7.2 (holidays), "Holidays & Trading Hours" and the exchange's list of special closings.
 """
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache
 from operator import attrgetter
 
 from liualgotrader.common.clock import HOUR, MINUTE, NEW_YORK, as_datetime, instant
@@ -44,12 +42,16 @@ UNSCHEDULED_CLOSURES = frozenset(
     )
 )
 LATE_OPENINGS = {date(2002, 9, 11): time(12, 0)}  # memorial services, one year after the attack
+UNSCHEDULED_HALF_DAYS = frozenset((date(1999, 12, 31), date(2003, 12, 26)))
 
 PRE_MARKET = time(4, 0)
 LAST_MINUTE = time(23, 50)  # the end of a session that ignores market hours
 POST_MARKET_LENGTH = 4 * HOUR  # 16:00 to 20:00; on a half day 13:00 to 17:00
 _LONGEST_CLOSURE = timedelta(days=15)  # and more
+_OPENS, _CLOSES, _CLOSES_EARLY = time(9, 30), time(16, 0), time(13, 0)
+_ONE_DAY = timedelta(days=1)
 _DAY = attrgetter("day")
+_MONDAY, _THURSDAY, _SATURDAY, _SUNDAY = 0, 3, 5, 6
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -112,8 +114,11 @@ def sessions(start: date, end: date) -> list[TradingSession]:
     """
     _must_be_known(start)
     _must_be_known(end)
-    known = _sessions()
-    return list(known[bisect_left(known, start, key=_DAY) : bisect_right(known, end, key=_DAY)])
+    found = list[TradingSession]()
+    for year in range(start.year, end.year + 1):
+        known = _sessions_of(year)
+        found += known[bisect_left(known, start, key=_DAY) : bisect_right(known, end, key=_DAY)]
+    return found
 
 
 def previous_sessions(day: date, n: int) -> list[TradingSession]:
@@ -123,9 +128,12 @@ def previous_sessions(day: date, n: int) -> list[TradingSession]:
         ConfigError: if `day` lies outside 1998-01-01 to 2050-12-31.
     """
     _must_be_known(day)
-    known = _sessions()
-    stop = bisect_left(known, day, key=_DAY)
-    return list(known[max(0, stop - n) : stop])
+    found, year = list[TradingSession](), day.year
+    while len(found) < n and year >= FIRST_DAY.year:
+        known = _sessions_of(year)
+        found[:0] = known[: bisect_left(known, day, key=_DAY)]
+        year -= 1
+    return found[len(found) - min(n, len(found)) :]
 
 
 def session_at_or_after(at: int) -> TradingSession:
@@ -141,23 +149,55 @@ def session_at_or_after(at: int) -> TradingSession:
     raise ConfigError(f"No session after {day} is known; the calendar ends on {LAST_DAY}.")
 
 
-@lru_cache(maxsize=1)
-def _sessions() -> Sequence[TradingSession]:
-    """Return all sessions in order, made once a process."""
-    import exchange_calendars
-
-    with warnings.catch_warnings():  # the package uses what newer versions of pandas warn about
-        warnings.simplefilter("ignore", DeprecationWarning)
-        calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
-        midnights, opens, closes = calendar.sessions_nanos, calendar.opens_nanos, calendar.closes_nanos
-    epoch = date(1970, 1, 1)
-    found = []
-    for midnight, opens_at, closes_at in zip(midnights.tolist(), opens.tolist(), closes.tolist(), strict=True):
-        day = epoch + timedelta(days=midnight // (24 * HOUR))
-        if day not in UNSCHEDULED_CLOSURES:
-            late = LATE_OPENINGS.get(day)
-            found.append(TradingSession(day, opens_at if late is None else new_york(day, late), closes_at))
+@cache
+def _sessions_of(year: int) -> tuple[TradingSession, ...]:
+    """Return the sessions of a year in order."""
+    closed = UNSCHEDULED_CLOSURES.union(_holidays(year))
+    half = UNSCHEDULED_HALF_DAYS.union(_half_days(year))
+    found, day = [], date(year, 1, 1)
+    while day.year == year:
+        if day.weekday() < _SATURDAY and day not in closed:
+            closes = _CLOSES_EARLY if day in half else _CLOSES
+            found.append(TradingSession(day, new_york(day, LATE_OPENINGS.get(day, _OPENS)), new_york(day, closes)))
+        day += _ONE_DAY
     return tuple(found)
+
+
+def _holidays(year: int) -> Iterator[date]:
+    """Yield the days of a year on which the exchange is shut; one on a Saturday is the Friday before, on a Sunday the Monday.
+
+    Not so New Year's Day: the last day of a year is no holiday.
+    """
+    from dateutil.easter import easter
+
+    new_year, easter_sunday = date(year, 1, 1), easter(year)
+    yield new_year if new_year.weekday() != _SUNDAY else new_year + _ONE_DAY
+    yield _nth(year, 1, _MONDAY, 3)  # Martin Luther King Jr. Day, since 1998
+    yield _nth(year, 2, _MONDAY, 3)  # Washington's Birthday
+    yield easter_sunday - 2 * _ONE_DAY  # Good Friday
+    yield _nth(year, 6, _MONDAY, 1) - 7 * _ONE_DAY  # Memorial Day, the last Monday of May
+    yield _nth(year, 9, _MONDAY, 1)  # Labor Day
+    yield _nth(year, 11, _THURSDAY, 4)  # Thanksgiving
+    fixed = [date(year, 7, 4), date(year, 12, 25), *([date(year, 6, 19)] if year >= 2022 else [])]
+    for day in fixed:
+        yield day + {_SATURDAY: -_ONE_DAY, _SUNDAY: _ONE_DAY}.get(day.weekday(), timedelta())
+
+
+def _half_days(year: int) -> Iterator[date]:
+    """Yield the days of a year on which trading ends at 13:00, if there is any: some are holidays."""
+    yield _nth(year, 11, _THURSDAY, 4) + _ONE_DAY
+    yield date(year, 12, 24)
+    independence = date(year, 7, 4)
+    if independence.weekday() == _THURSDAY and year < 2013:
+        yield independence + _ONE_DAY
+    elif _MONDAY < independence.weekday() < _SATURDAY:
+        yield independence - _ONE_DAY
+
+
+def _nth(year: int, month: int, weekday: int, n: int) -> date:
+    """Return the n-th of a weekday in a month."""
+    first = date(year, month, 1)
+    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (n - 1))
 
 
 def _must_be_known(day: date) -> None:

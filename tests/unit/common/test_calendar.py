@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -56,6 +57,21 @@ def test_sessions_agree_with_the_recorded_table_of_hours_but_for_its_known_gaps(
     from_1999_11 = {d for d in halves if d >= date(1999, 11, 1)}
     # A Sunday stands in that table; 1999-12-31 is missing in it although its own hourly bars end at 13:00.
     assert from_1999_11 == dates(table["earlyCloses"]) - {date(2017, 12, 24)} | {date(1999, 12, 31)}
+
+
+@pytest.mark.slow  # the library takes seconds to import
+def test_every_session_is_that_of_an_outside_library_but_for_one_opening() -> None:
+    with warnings.catch_warnings():  # it uses what newer versions of pandas warn about
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import exchange_calendars
+
+        start, end = f"{calendar.FIRST_DAY}", f"{calendar.LAST_DAY}"
+        theirs = exchange_calendars.get_calendar("XNYS", start=start, end=end)
+        expected = list(zip(theirs.opens_nanos.tolist(), theirs.closes_nanos.tolist(), strict=True))
+    found = calendar.sessions(calendar.FIRST_DAY, calendar.LAST_DAY)
+    differing = {s.day for s, (opens, _) in zip(found, expected, strict=True) if s.opens_at != opens}
+    assert differing <= {date(2002, 9, 11)}
+    assert [s.closes_at for s in found] == [closes for _, closes in expected]
 
 
 @given(DAYS)
