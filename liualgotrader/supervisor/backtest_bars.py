@@ -71,8 +71,8 @@ def played_bars(wanted: BarsWanted, market: Path, history: int) -> PlayedBars:
     where = f"{wanted.data}" if wanted.data else f"the market-data store {market}"
     read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
     bars = {symbol: _regular(one, every) for symbol, one in read.items()}
-    _check(bars, played, f"{_SCALES[wanted.period]} bars", where)
-    return PlayedBars(bars, tuple(_notes(bars, played, before)))
+    kept, left_out = _playable(bars, wanted, where, played)
+    return PlayedBars(kept, (*left_out, *_notes(kept, played, before)))
 
 
 def _read_folder(wanted: BarsWanted, every: Sequence[TradingSession]) -> dict[str, BarColumns]:
@@ -116,19 +116,22 @@ def bounds_of(every: Iterable[TradingSession]) -> tuple[Ints, Ints]:
     return np.array(opens, np.int64), np.array(closes, np.int64)
 
 
-def _check(bars: Mapping[str, BarColumns], played: Sequence[TradingSession], what: str, where: str) -> None:
-    opens, closes = bounds_of(played)
-    there = np.zeros(len(played), bool)
-    for symbol, one in bars.items():
-        found = _sessions_with(one, opens, closes)
-        if not found.any():
-            raise ConfigError(f"{where} holds no {what} of {symbol} from {played[0].day} to {played[-1].day}")
-        there |= found
-    if not there.all():
-        lacking = [str(s.day) for s, has in zip(played, there, strict=True) if not has]
+def _playable(
+    bars: Mapping[str, BarColumns], wanted: BarsWanted, where: str, played: Sequence[TradingSession]
+) -> tuple[dict[str, BarColumns], list[str]]:
+    """Return the symbols that have a bar in the sessions, and what is said of the others."""
+    what, (opens, closes) = f"{_SCALES[wanted.period]} bars", bounds_of(played)
+    there = {symbol: _sessions_with(one, opens, closes) for symbol, one in bars.items()}
+    empty = [symbol for symbol, found in there.items() if not found.any()]
+    if empty and (wanted.symbols or len(empty) == len(bars)):
+        raise ConfigError(f"{where} holds no {what} of {_listed(empty)} from {played[0].day} to {played[-1].day}")
+    lacking = [str(s.day) for n, s in enumerate(played) if not any(found[n] for found in there.values())]
+    if lacking:
         raise ConfigError(
             f"{where} holds no {what} for {_listed(lacking)}: choose days that it has with --to, or add them"
         )
+    kept = {symbol: one for symbol, one in bars.items() if symbol not in empty}
+    return kept, [f"{_listed(empty)}: left out, without any bar in these sessions"] if empty else []
 
 
 def _notes(

@@ -69,11 +69,12 @@ def test_a_session_of_which_nothing_is_known_is_named(tmp_path: Path) -> None:
         played_bars(wanted(tmp_path), NOWHERE, history=0)
 
 
-def test_a_symbol_without_any_bar_is_named(tmp_path: Path) -> None:
+def test_a_symbol_without_any_bar_is_left_out_unless_it_is_named(tmp_path: Path) -> None:
     write_bars(tmp_path, [("A", at, 10.0) for at in opens(2, 3)] + [("B", opens(0)[0], 10.0)])
+    found = played_bars(wanted(tmp_path), NOWHERE, history=0)
+    assert (list(found.bars), found.notes) == (["A"], ("B: left out, without any bar in these sessions",))
     with pytest.raises(ConfigError, match="holds no minute bars of B from 2024-03-13 to 2024-03-14"):
-        played_bars(wanted(tmp_path), NOWHERE, history=0)
-    assert list(played_bars(wanted(tmp_path, symbols=("A",)), NOWHERE, history=0).bars) == ["A"]
+        played_bars(wanted(tmp_path, symbols=("A", "B")), NOWHERE, history=0)
     with pytest.raises(ConfigError, match="holds nothing for C; it has A, B"):
         played_bars(wanted(tmp_path, symbols=("C",)), NOWHERE, history=0)
 
