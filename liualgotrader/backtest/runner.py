@@ -136,7 +136,11 @@ class Backtest:
     def __init__(self, terms: BacktestTerms, bars: Mapping[str, BarColumns]) -> None:
         first = terms.sessions[0]
         self.terms = terms
-        self._hours = [hours_of(session, terms.liquidation_minutes) for session in terms.sessions]
+        following = (*(session.opens_at for session in terms.sessions[1:]), 0)
+        self._hours = [
+            hours_of(session, terms.liquidation_minutes, next_opens_at)
+            for session, next_opens_at in zip(terms.sessions, following, strict=True)
+        ]
         # A bar is as old as it is long when the next one closes, and a daily one lasts over the night.
         limits = msgspec.structs.replace(
             terms.limits,
@@ -263,7 +267,7 @@ class Backtest:
     def _play(self, session: TradingSession) -> None:
         engine, exchange, desk, tape = self._engine, self._exchange, self._desk, self._tape
         closes_at = session.closes_at
-        crossed = 0  # the instant whose bars have traded with the orders that came in before them
+        crossed = closed = 0  # the instants whose bars have traded with the orders that came before, and inside them
         while (at := tape.next_at()) <= closes_at:
             due = min(engine.next_deadline(), desk.next_market, exchange.next_wakeup())
             opens = session.opens_at if self.terms.period > HOUR else at - self.terms.period
@@ -272,6 +276,9 @@ class Backtest:
                 self._cross_bars(at)
             elif due < at and due < closes_at:
                 self._pass(due)
+            elif self.terms.period > HOUR and exchange.watched and at > max(closed, tape.last_at):
+                closed = at
+                self._cross_bars(at, inside=True)
             else:
                 if self._shares and self._equity() < self._floor:
                     self._look()
@@ -289,12 +296,15 @@ class Backtest:
             self._tell(Tick())
         self._take(self._engine.on_timer(self.now, 0))
 
-    def _cross_bars(self, at: int) -> None:
-        """Let the bars that close at `at` trade with the orders that came in before they opened."""
+    def _cross_bars(self, at: int, *, inside: bool = False) -> None:
+        """Let the bars that close at `at` trade with the orders that came in before they opened, or `inside` them."""
         symbols, tape = self._engine.symbols, self._tape
         found = (tape.next_of(self._numbers[s], len(symbols[s].bars)) for s in sorted(self._exchange.watched))
         if bars := [bar for bar in found if bar is not None and bar.closed_at == at]:
-            self._exchange.on_bars(bars)
+            if inside:
+                self._exchange.close_bars(bars)
+            else:
+                self._exchange.on_bars(bars)
             self.now = max(self.now, bars[0].opened_at)
             self._settle()
 
@@ -441,7 +451,8 @@ class Backtest:
         return None if close is None else exact(close)
 
 
-def hours_of(session: TradingSession, liquidation_minutes: int) -> Hours:
+def hours_of(session: TradingSession, liquidation_minutes: int, next_opens_at: int = 0) -> Hours:
     """Return a session as engine and desk want it."""
     liquidates_at = max(session.opens_at, session.closes_at - liquidation_minutes * MINUTE)
-    return Hours(session.day.isoformat(), session.opens_at, session.closes_at, liquidates_at, session.closes_at)
+    spans = session.opens_at, session.closes_at, liquidates_at, session.closes_at
+    return Hours(session.day.isoformat(), *spans, next_opens_at=next_opens_at)

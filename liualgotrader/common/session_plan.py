@@ -103,6 +103,11 @@ class Hours(msgspec.Struct, frozen=True):
     ends_at: int  # every process is done
     previous: tuple[tuple[int, int], ...] = ()  # (opens_at, closes_at) of the sessions before, newest first
     bypass: bool = False  # `bypass_market_schedule`: windows are always open
+    next_opens_at: int = 0  # of the batch's next session, for which orders after the close wait; 0: there is none
+
+    def waits(self, now: int) -> bool:
+        """Whether what is ordered now waits for the batch's next session."""
+        return 0 < self.closes_at <= now < self.next_opens_at
 
 
 class SessionPlan(msgspec.Struct, frozen=True):

@@ -162,6 +162,12 @@ class Exchange:
         for market, bar in passing:
             self._matcher.cross_bar(market, bar)
 
+    def close_bars(self, bars: Sequence[Bar]) -> None:
+        """Let market orders that came in while these bars passed trade at their closes, as day trading ends in a day's bar."""
+        for bar in bars:
+            if bar.symbol in self._markets:
+                self._matcher.close_bar(self._markets[bar.symbol], bar)
+
     def _pass_time(self, at: int) -> None:
         if self._heap and self._heap[0][0] <= at:
             self._timeline.run(at)

@@ -214,6 +214,13 @@ class Matcher:
             self._cross(market, "cls", close)
         self._forget_if_idle(market)
 
+    def close_bar(self, market: MarketBook, bar: Bar) -> None:
+        """Trade at the close of a bar the market orders that came in since its open."""
+        for order in market.resting():
+            if order.match_limit is None and order.working_at > bar.opened_at:
+                self._trade_in_bar(order, price_of(bar.close), market)
+        self._forget_if_idle(market)
+
     def _stop_in_bar(self, order: ExchangeOrder, extreme: int, market: MarketBook) -> None:
         """Elect a stop that an extreme of the bar reaches; it trades at its own price."""
         if order.is_open and reached(order, extreme):

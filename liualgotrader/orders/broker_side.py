@@ -99,7 +99,9 @@ def see(state: DeskState, order: DeskOrder, seen: BrokerOrder, execution: Broker
     catch_up(state, order)
     if stood in (OrderState.SENT, OrderState.UNKNOWN) and order.state in WORKING:
         if order.intent.cancel_after > 0:  # its lifetime begins
-            state.market.set(state.now + order.intent.cancel_after, Due.EXPIRE, order.client_order_id)
+            hours = state.terms.hours
+            begins_at = hours.next_opens_at if hours.waits(state.now) else state.now
+            state.market.set(begins_at + order.intent.cancel_after, Due.EXPIRE, order.client_order_id)
         if order.cancel_wanted:  # it waited for this
             ask_cancel(state, order)
 

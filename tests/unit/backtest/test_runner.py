@@ -296,3 +296,52 @@ def test_a_strategy_that_raises_again_and_again_is_stopped_and_named_with_its_li
     record = played(Raises, {"AAPL": flat(DAYS[:1])}, DAYS[:1])
     assert "no such thing" in record.stopped[1]
     assert "test_runner.py" in record.stopped[1]
+
+
+def test_day_trading_on_daily_bars_goes_from_the_open_to_the_close() -> None:
+    days = sessions(date(2024, 7, 1), date(2024, 7, 12))
+    opens = np.array([100.0 + n for n in range(len(days))], np.float64)
+    closes = np.array([price + 0.5 for price in opens.tolist()], np.float64)
+    opened, closed = (np.array([getattr(day, name) for day in days], np.int64) for name in ("opens_at", "closes_at"))
+    volume = np.full(len(days), 1e6)
+    bars = {
+        "AAPL": BarColumns(
+            "AAPL",
+            opened,
+            closed,
+            opens,
+            np.array(closes + 1, np.float64),
+            np.array(opens - 1, np.float64),
+            closes,
+            volume,
+            closes,
+            volume,
+        )
+    }
+
+    class Daily(Noted):
+        strategy_type = StrategyType.DAY_TRADE
+
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            super().on_bar(ctx, bar)
+            ctx.buy(10)
+
+    strategy = Daily("Tested", batch_id=BATCH)
+    record = played(strategy, bars, days, period=24 * 60 * MINUTE)
+    expected = [
+        (price, side) for day in range(1, len(days)) for price, side in ((opens[day], "buy"), (closes[day], "sell"))
+    ]
+    assert [(float(row.price), row.operation) for row in trades(record)] == expected
+    assert [at for at, _, _ in strategy.told] == [day.closes_at for day in days]
+
+
+def test_the_lifetime_of_an_order_after_the_close_begins_with_the_next_session() -> None:
+    class Acts(Strategy):
+        strategy_type = StrategyType.SWING
+
+        async def run(self, symbol: str, *told: Any, now: Any, **named: Any) -> tuple[bool, dict[str, Any]]:  # type: ignore[override]
+            wants = instant(now) == DAYS[0].closes_at
+            return wants, {"side": "buy", "qty": "1", "type": "market"}
+
+    record = played(Acts, {"AAPL": flat(DAYS)}, DAYS, timings=Timings())
+    assert [row.at for row in trades(record)] == [DAYS[1].opens_at]
