@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from liualgotrader.common.position import with_plans
 from liualgotrader.common.rows import (
@@ -15,7 +17,7 @@ from liualgotrader.common.rows import (
     Row,
     SignalRow,
 )
-from liualgotrader.store.column_values import clean_text, columns_of, json_text, utc_naive
+from liualgotrader.store.column_values import clean_text, json_text, utc_aware, utc_naive
 from liualgotrader.store.database import Tables
 from liualgotrader.store.gateway_tables import (
     INSERT_ACTIVITIES,
@@ -47,13 +49,15 @@ class FinishedRunTables(Tables):
         activities = {row.activity_id: row for row in rows if isinstance(row, ActivityRow)}
         cash = [cash_move(trade) for trade in trades if trade.account_id is not None]
         async with self._database.transaction() as connection:
-            await _copy(connection, "orders", OrderRow.__struct_fields__, map(columns_of, orders.values()))
-            await _copy(connection, "order_events", OrderEventRow.__struct_fields__, map(columns_of, events))
-            columns = (*TRADE_COLUMNS.values(), "client_time")
+            await _copy(connection, "orders", OrderRow.__struct_fields__, map(msgspec.structs.astuple, orders.values()))
+            await _copy(
+                connection, "order_events", OrderEventRow.__struct_fields__, map(msgspec.structs.astuple, events)
+            )
             # The column of an execution's time is without zone, which COPY does not convert.
-            found = (trade_columns(trade) | {"tstamp": utc_naive(trade.at)} for trade in trades)
-            await _copy(connection, "new_trades", columns, found)
-            await _copy(connection, "signals", ("signal_id", *SignalRow.__struct_fields__), signal_columns(signals))
+            found = ({**trade_columns(trade), "tstamp": utc_naive(trade.at)}.values() for trade in trades)
+            await _copy(connection, "new_trades", (*TRADE_COLUMNS.values(), "client_time"), found)
+            columns = ("signal_id", *SignalRow.__struct_fields__)
+            await _copy(connection, "signals", columns, (row.values() for row in signal_columns(signals)))
             await insert_rows(connection, UPSERT_PLANS, plans.values())
             await insert_rows(connection, UPSERT_FOREIGN_POSITIONS, foreign.values())
             await insert_rows(connection, INSERT_ACTIVITIES, activities.values())
@@ -61,12 +65,17 @@ class FinishedRunTables(Tables):
                 await connection.execute(INSERT_CASH, json_text(cash))
 
 
-async def _copy(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    records: Iterator[tuple[Any, ...]] = (tuple(_storable(row[name]) for name in columns) for row in rows)
+async def _copy(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Append rows whose values stand in the order of the columns."""
+    records = (tuple(map(_storable, columns, row)) for row in rows)
     await connection.copy_records_to_table(table, records=records, columns=columns, timeout=_COPY_SECONDS)
 
 
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
+def _storable(column: str, value: Any) -> Any:
+    """Return what COPY takes for a value of a row: clean text, JSON as text, instants as timestamps."""
+    kind = type(value)
+    if kind is str:
         return clean_text(value)
-    return json_text(value) if isinstance(value, dict) else value
+    if kind is int and column.endswith("at"):
+        return utc_aware(value)
+    return json_text(value) if kind is dict else value
