@@ -64,10 +64,9 @@ class AlgoRun:
     ) -> None:
         """Write the row; secrets in `parameters` are not kept."""
         kept = json_text(without_secrets(parameters or {}))
-        async with current_pool(pool).acquire() as connection:
-            self.run_id = await connection.fetchval(
-                INSERT, self.strategy_name, env, build_number, kept, self.batch_id, ref_algo_run_id
-            )
+        self.run_id = await current_pool(pool).fetchval(
+            INSERT, self.strategy_name, env, build_number, kept, self.batch_id, ref_algo_run_id
+        )
 
     async def update_end_time(self, pool: Any = None, end_reason: str = "") -> None:
         """Write that the run ended now."""
@@ -76,8 +75,7 @@ class AlgoRun:
     @classmethod
     async def get_batch_ids(cls, pool: Any = None, start_date: date = BEGINNING) -> Sequence[str]:
         """Return the batches since a day, newest first."""
-        rows = await current_pool(pool).fetch(BATCH_IDS, midnight(start_date))
-        return [row["batch_id"] for row in rows]
+        return [row["batch_id"] for row in await current_pool(pool).fetch(BATCH_IDS, midnight(start_date))]
 
     @classmethod
     async def get_batches(
@@ -90,8 +88,7 @@ class AlgoRun:
     @classmethod
     async def get_batch_list_by_date(cls, day: date, pool: Any = None) -> Sequence[str]:
         """Return the batches that began on a day (UTC), oldest first."""
-        rows = await current_pool(pool).fetch(BATCHES_OF_DAY, day)
-        return [row["batch_id"] for row in rows]
+        return [row["batch_id"] for row in await current_pool(pool).fetch(BATCHES_OF_DAY, day)]
 
     @classmethod
     async def get_batch_details(

@@ -49,9 +49,15 @@ class TradeAnalysis:
 
     @classmethod
     async def save(cls, df: pd.DataFrame, pool: Any = None) -> None:
-        """Write a frame with columns symbol, algo_run_id, start_tstamp, end_tstamp, gains and r_units."""
+        """Write a frame with columns symbol, algo_run_id, start_tstamp, end_tstamp, gains and r_units.
+
+        A time without zone is UTC.
+        """
+        import pandas as pd
+
         frame = df.reset_index()
-        times = {name: frame[name].map(_aware) for name in ("start_tstamp", "end_tstamp")}
+        columns = ("start_tstamp", "end_tstamp")
+        times = {name: pd.to_datetime(frame[name], utc=True, format="mixed") for name in columns}
         names = ("symbol", *times, "gain_percentage", "gain_value", *({"r_units"} & set(frame.columns)))
         await _save(UPSERT_TRADE_ANALYSIS, frame.assign(**times), names, pool)
 
@@ -77,14 +83,4 @@ async def _save(statement: str, frame: pd.DataFrame, names: Sequence[str], pool:
         {"algo_run_id": int(row["algo_run_id" if "algo_run_id" in row else "org_run_id"])} | {n: row[n] for n in names}
         for row in frame.to_dict("records")
     ]
-    async with current_pool(pool).acquire() as connection:
-        await connection.execute(statement, json_text(rows))
-
-
-def _aware(moment: Any) -> str:
-    """Return a frame's time as text with its zone; one without zone is UTC."""
-    import pandas as pd
-
-    stamp = pd.Timestamp(moment)
-    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
-    return stamp.isoformat()
+    await current_pool(pool).execute(statement, json_text(rows))

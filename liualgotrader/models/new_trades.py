@@ -56,20 +56,13 @@ class NewTrade:
         trade_fee: float | Decimal = 0.0,
     ) -> None:
         """Write the row; indicators that are no numbers (NaN) become null."""
-        async with current_pool(pool).acquire() as connection:
-            self.trade_id = await connection.fetchval(
-                INSERT,
-                self.algo_run_id,
-                self.symbol,
-                self.operation,
-                str(self.qty),
-                str(self.price),
-                json_text(dict(self.indicators or {})),
-                client_buy_time,
-                None if stop_price is None else str(stop_price),
-                None if target_price is None else str(target_price),
-                str(trade_fee),
-            )
+        values = (self.qty, self.price, stop_price, target_price, trade_fee)
+        qty, price, stop, target, fee = (None if value is None else str(value) for value in values)
+        indicators = json_text(dict(self.indicators or {}))
+        names = self.algo_run_id, self.symbol, self.operation
+        self.trade_id = await current_pool(pool).fetchval(
+            INSERT, *names, qty, price, indicators, client_buy_time, stop, target, fee
+        )
 
     @classmethod
     async def expire_trade(cls, trade_id: int, pool: Any = None) -> None:
@@ -85,8 +78,7 @@ class NewTrade:
     @classmethod
     async def get_run_symbols(cls, algo_run_id: int, pool: Any = None) -> Sequence[str]:
         """Return the symbols that a run has traded."""
-        rows = await current_pool(pool).fetch(RUN_SYMBOLS, algo_run_id)
-        return [row["symbol"] for row in rows]
+        return [row["symbol"] for row in await current_pool(pool).fetch(RUN_SYMBOLS, algo_run_id)]
 
     @classmethod
     async def rename_algo_run_id(cls, new: int, old: int, symbol: str, pool: Any = None) -> None:

@@ -17,18 +17,12 @@ INSERT = """
     INSERT INTO portfolio (portfolio_id, size, account_id, parameters, assets, external_account_id, broker)
     VALUES ($1, $2::text::numeric, $3, $4::text::jsonb, $5::text::asset_type, $6, $7)
 """
-BY_PORTFOLIO_ID = """
-    SELECT portfolio_id, size, assets::text AS assets, account_id, parameters::text AS parameters
-    FROM portfolio
-    WHERE portfolio_id = $1
-"""
-BY_BATCH_ID = """
-    SELECT p.portfolio_id, p.size, p.assets::text AS assets, p.account_id, p.parameters::text AS parameters
-    FROM portfolio p JOIN portfolio_batch_ids b ON b.portfolio_id = p.portfolio_id
-    WHERE b.batch_id = $1
-    ORDER BY b.assoc_id
-    LIMIT 1
-"""
+_PORTFOLIO = (
+    "SELECT portfolio_id, size, assets::text AS assets, account_id, parameters::text AS parameters FROM portfolio"
+)
+BY_PORTFOLIO_ID = f"{_PORTFOLIO} WHERE portfolio_id = $1"
+_OF_BATCH = "SELECT portfolio_id FROM portfolio_batch_ids WHERE batch_id = $1 ORDER BY assoc_id LIMIT 1"
+BY_BATCH_ID = f"{_PORTFOLIO} WHERE portfolio_id = ({_OF_BATCH})"
 IS_ASSOCIATED = """
     SELECT EXISTS (
         SELECT FROM portfolio_batch_ids WHERE portfolio_id = $1 AND ($2::text IS NULL OR batch_id = $2)
