@@ -35,7 +35,7 @@ from liualgotrader.common.orders import (
     Protect,
     ReplaceIntent,
 )
-from liualgotrader.common.rows import Row, SignalRow
+from liualgotrader.common.rows import OrderRow, Row, SignalRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.data.loader import DataLoader
@@ -112,7 +112,8 @@ class BacktestTerms:
 
 @dataclass(slots=True)
 class RunRecord:
-    """What a run came to. `equity` is the account's at each session's close, US dollars; rows are in order."""
+    """What a run came to. `equity` is the account's at each session's close, US dollars; the newest row of each order
+    comes first, then all others in order."""
 
     batch_id: str
     first_equity: float
@@ -178,6 +179,7 @@ class Backtest:
         self._loop: OwnLoop | None = None
         self.loader = DataLoader(data_api=PastData(bars, self._time), clock=RunClock(self._time), live=self._frame)
         self._engine.loader = self.loader
+        self._orders: dict[str, OrderRow] = {}  # the newest row of each
         self._updates: deque[Update] = deque()  # of the exchange, that the desk has not heard
         self._cash = self._reported = float(terms.cash)  # dollars; and the equity that desk and strategies know
         self._shares: dict[str, float] = {}  # signed, of what is held
@@ -227,6 +229,7 @@ class Backtest:
             if progress(session, record.bars) is False:
                 record.ended = "interrupted"
                 break
+        record.rows[:0] = self._orders.values()
         for called in self._engine.slots.values():
             record.refusals.update(called.refusals.counts)
         return record
@@ -258,6 +261,7 @@ class Backtest:
         self._exchange.begin_session(ExchangeSession(opens_at=session.opens_at, closes_at=session.closes_at))
         self.now = session.opens_at
         self._engine.begin_session(hours)
+        self._exchange.let_go()
         closes = {symbol: self._exact_close(symbol) for symbol in self._desk.held()}
         self._tell(BeginSession(hours, {symbol: close for symbol, close in closes.items() if close is not None}))
         self._settle()
@@ -358,7 +362,11 @@ class Backtest:
         for decision in self._desk.decide(told, self.now, 0):
             match decision:
                 case Write():
-                    self.record.rows.append(decision.row)
+                    row = decision.row
+                    if isinstance(row, OrderRow):
+                        self._orders[row.client_order_id] = row
+                    else:
+                        self.record.rows.append(row)
                 case Tell() | Announce():
                     news.append(decision.news)
                 case Warn():

@@ -325,6 +325,11 @@ class Book:
         self._add(TrackedOrder(handle, intent.decided_at, price, signal))
         return handle
 
+    def let_go(self) -> None:
+        """Forget the orders that have ended; whoever has their handles keeps them."""
+        working = {id(tracked) for orders in self._open.values() for tracked in orders}
+        self._tracked = {name: tracked for name, tracked in self._tracked.items() if id(tracked) in working}
+
     def reserved_cash(self) -> Decimal:
         """Return the dollars that working purchases may still cost; covering a short is none."""
         return sum(

@@ -268,6 +268,7 @@ class Engine:
         self._over = self._closing = self.is_open = False
         for slot in self.slots.values():
             slot.rejected.clear()
+            slot.book.let_go()
             slot.strategy.join_next_session(hours)
 
     def on_timer(self, now: int, machine: int) -> list[Output]:

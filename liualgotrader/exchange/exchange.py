@@ -189,6 +189,11 @@ class Exchange:
         turn_day(venue)
         self._timeline.schedule_session()
 
+    def let_go(self) -> None:
+        """Forget orders that have ended, with their exits, and the executions of accounts: nobody will ask for them."""
+        self._venue.let_go()
+        self._timeline.let_go()
+
     def next_wakeup(self) -> int:
         """Return when something happens next without a market event, `NEVER` if nothing will."""
         return self._heap[0][0] if self._heap else NEVER

@@ -55,6 +55,11 @@ class Timeline:
             heapq.heappush(self.heap, (bell + rules.auction_wait_ns, int(TimelineStep.AUCTION), "", "", tag))
             heapq.heappush(self.heap, (bell + rules.marked_auction_wait_ns, int(TimelineStep.AUCTION), "", MARKED, tag))
 
+    def let_go(self) -> None:
+        """Forget the steps of orders that are forgotten."""
+        self.heap[:] = [one for one in self.heap if one[1] < TimelineStep.ARRIVE or one[4] in self._venue.orders]
+        heapq.heapify(self.heap)
+
     def run(self, until: int, *, before_requests: bool = False) -> None:
         """Let everything due up to `until` happen; `before_requests` leaves that instant's requests in the heap."""
         bound = (until, int(TimelineStep.ARRIVE)) if before_requests else (until, NEVER)

@@ -178,6 +178,21 @@ class ExchangeVenue:
         most = min(self.rules.margin_multiplier, ledger.settings.max_margin_multiplier)
         return most if most > 1 and is_above(equity, self.rules.minimum_margin_equity) else 1
 
+    def let_go(self) -> None:
+        """Forget what has ended: orders in whose group nothing is open, and executions."""
+        kept: set[str] = set()
+        for account in self.accounts.values():
+            for order in account.open.values():
+                tied = (order.id, order.parent_id, order.sibling_id, order.successor_id, order.replaces)
+                kept.update(one for one in (*tied, *order.child_ids) if one is not None)
+        kept |= {leg for one in list(kept) for leg in self.orders[one].child_ids}
+        for order_id in self.orders.keys() - kept:
+            del self.orders[order_id]
+        for account in self.accounts.values():
+            ledger = account.ledger
+            ledger.client_ids = {name: i for name, i in ledger.client_ids.items() if i in kept}
+            ledger.activities.clear()
+
     # --- ids
 
     def new_id(self, *parts: object) -> str:
