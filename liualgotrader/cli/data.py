@@ -115,6 +115,8 @@ def _import(options: argparse.Namespace, store: MarketStore) -> int:
 
 def _fetch(options: argparse.Namespace, store: MarketStore, settings: Settings) -> int:
     symbols, span, period = _symbols(options), _span(options), PERIODS[options.period]
+    if not symbols:
+        raise ConfigError("name the symbols to fetch, with commas between them.")
     if not settings.key_id or not settings.secret_key:
         raise ConfigError("the data vendor wants keys: set APCA_API_KEY_ID and APCA_API_SECRET_KEY.")
     data, source = configured_data(settings, timeout_seconds=60.0)

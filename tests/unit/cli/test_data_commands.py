@@ -102,6 +102,7 @@ def test_symbols_days_and_period_choose_what_goes_in(lean: Path, tmp_path: Path)
         (("import", "LEAN", "--symbols", "QQQ"), "holds nothing for QQQ; it has ABC, BRK.B"),
         (("import", "LEAN", "--from", "2020-01-02"), "has nothing between 2020-01-02 and 2050-12-31; nothing was imported"),
         (("import", "LEAN", "--from", "2020-01-02", "--to", "2019-01-02"), "--from 2020-01-02 lies after --to 2019-01-02"),
+        (("fetch", ",", "--from", "2024-03-04", "--to", "2024-03-08"), "name the symbols to fetch"),
         (("list", "--symbols", "QQQ"), "holds nothing of QQQ; `liu data list` shows what it holds"),
         (("export", "LEAN"), "is there already and not empty; name a new folder"),
         (("export", "new"), "the store has nothing of that between"),
