@@ -94,11 +94,17 @@ def _day(profile: SymbolProfile, session: TradingSession, draws: Draws, figures:
 
 
 def minute_columns(
-    profile: SymbolProfile, session: TradingSession, draws: Draws, figures: tuple[int, int, float]
+    profile: SymbolProfile,
+    session: TradingSession,
+    draws: Draws,
+    figures: tuple[int, int, float],
+    *,
+    swing: float = 0.7,
 ) -> tuple[Column, ...]:
     """Return the fields of a session's minute bars from `opened_at` to `count`, over time.
 
-    `figures` are the session's open and close in cents, both met exactly, and the shares traded in a full one.
+    `figures` are the session's open and close in cents, both met exactly, and the shares traded in a full one. `swing`
+    is how much prices wander between the two, in deviations of a day's return.
     """
     opening, closing, volume = figures
     n = session.minutes
@@ -107,7 +113,7 @@ def minute_columns(
     walk = np.cumsum(draws.bell(points))
     x = np.arange(points) / (points - 1)
     level = walk - walk[0] - (walk[-1] - walk[0]) * x
-    scale = profile.volatility * 0.7 * (opening + closing) / 2.0 / float(points) ** 0.5
+    scale = profile.volatility * swing * (opening + closing) / 2.0 / float(points) ** 0.5
     wander: Floats = np.rint(opening + (closing - opening) * x + level * scale)
     path = np.maximum(wander, float(LEAST_PRICE - 50)).reshape(n, _POINTS)
     first, second, third, last = path.T

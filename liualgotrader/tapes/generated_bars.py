@@ -1,19 +1,20 @@
 """Years of an invented market as bars: the symbols of generated sessions, seeded, the same on every machine.
 
 What is asked for changes nothing: the bars of a symbol on a day depend on the seed, the symbol and the day alone.
-Closing prices wander round the symbol's own level for ever, one step a calendar day from 1998 on; a session opens near
-the last close and its minutes lead from there to its own close. A daily bar is the sum of its minutes.
+Prices wander round the symbol's own level for ever, one step a calendar day from 1998 on, each of a night and a day; the
+minutes of a session lead from its open to its close and swing by as much as that step would: they are a random walk, in
+which no rule of chart reading gains anything. A daily bar is the sum of its minutes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import accumulate
 
 import numpy as np
 
-from liualgotrader.common.calendar import FIRST_DAY, TradingSession, previous_sessions
+from liualgotrader.common.calendar import FIRST_DAY, TradingSession
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.tapes.base import chosen_symbols
@@ -23,7 +24,7 @@ from liualgotrader.tapes.tables import Column
 
 _LAST_STEP = date(2050, 12, 31)  # numbers are drawn up to here, whatever is asked for
 _MEMORY = 0.998  # of a distance from the level, what is left of it a day later: half of it after a year
-_OVERNIGHT = 0.3  # deviation of the overnight return, in that of a day's
+_NIGHT, _DAY = 0.3, 0.95  # deviations of both parts of a step, in that of a day's return
 
 
 def generated_bars(
@@ -53,32 +54,36 @@ def generated_bars(
 
 def _bars(symbol: str, sessions: Sequence[TradingSession], seed: int, *, daily: bool) -> BarColumns:
     profile = profile_of(Draws(seed, FIRST_DAY, symbol, Purpose.PROFILE), symbol, Role.PLAIN, False)
-    before = [s.day for s in previous_sessions(sessions[0].day, 1)] or [sessions[0].day]
-    closes = _closes(profile, seed, [*before, *(s.day for s in sessions)])
+    course = _course(profile, seed, [session.day for session in sessions])
     parts = []
-    for session, previous, close in zip(sessions, closes[:-1], closes[1:], strict=True):
+    for session, (opening, closing) in zip(sessions, course, strict=True):
         draws = Draws(seed, session.day, symbol, Purpose.BARS)
-        gap = float(draws.bell(1)[0]) * profile.volatility * _OVERNIGHT
         volume = profile.usual_volume * draws.one(0.6, 1.4)
-        minutes = minute_columns(profile, session, draws, (bounded_price(previous * (1.0 + gap)), close, volume))
+        figures = _price(profile, opening), _price(profile, closing), volume
+        minutes = minute_columns(profile, session, draws, figures, swing=_DAY / (1.0 + abs(opening)))  # see `_price`
         parts.append(_whole(session, *minutes) if daily else minutes)
-    opened, closed, *figures = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return BarColumns(symbol, opened, closed, *(figure.astype(np.float64) for figure in figures))
+    opened, closed, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return BarColumns(symbol, opened, closed, *(column.astype(np.float64) for column in others))
 
 
-def _closes(profile: SymbolProfile, seed: int, days: Sequence[date]) -> list[int]:
-    """Return the closing prices of days in order, in cents."""
+def _course(profile: SymbolProfile, seed: int, days: Sequence[date]) -> Iterator[tuple[float, float]]:
+    """Yield how far the price is from the symbol's level at the open and at the close of each day."""
     steps = (_LAST_STEP - FIRST_DAY).days + 1
-    shocks = Draws(seed, FIRST_DAY, profile.symbol, Purpose.COURSE).bell(steps) * profile.volatility
-    last = (days[-1] - FIRST_DAY).days
-    course = list(accumulate(shocks[: last + 1].tolist(), lambda distance, shock: distance * _MEMORY + shock))
-    found = []
+    draws = Draws(seed, FIRST_DAY, profile.symbol, Purpose.COURSE)
+    nights, shifts = (draws.bell(steps) * (profile.volatility * part) for part in (_NIGHT, _DAY))
+    course = list(accumulate((nights + shifts).tolist(), lambda distance, step: distance * _MEMORY + step))
     for day in days:
-        distance = course[(day - FIRST_DAY).days]
-        # As an exponential near 0, and positive everywhere.
-        factor = 1.0 + distance if distance >= 0 else 1.0 / (1.0 - distance)
-        found.append(bounded_price(profile.previous_close * factor))
-    return found
+        place = (day - FIRST_DAY).days
+        yield course[place] - float(shifts[place]), course[place]
+
+
+def _price(profile: SymbolProfile, distance: float) -> int:
+    """Return the cents at a distance from the symbol's level: as an exponential near 0, and positive everywhere.
+
+    A small step moves the price by that fraction of it, divided by 1 + |distance|.
+    """
+    factor = 1.0 + distance if distance >= 0 else 1.0 / (1.0 - distance)
+    return bounded_price(profile.previous_close * factor)
 
 
 def _whole(session: TradingSession, *minutes: Column) -> tuple[Column, ...]:
