@@ -20,36 +20,51 @@ from liualgotrader.engine.waiting import FirstStep, Remainder
 
 
 class PastData(DataAPI):
-    """The run's bars as a vendor's history at the instant that `now` returns: nothing of what closes later."""
+    """The run's bars as a vendor's history at the instant that `now` returns: nothing of what closes later.
+
+    It is a `MarketHistory` as well, for scanners.
+    """
 
     def __init__(self, bars: Mapping[str, BarColumns], now: Callable[[], int]) -> None:
-        self._bars, self._now = bars, now
+        self.bars_by_symbol, self.now = bars, now
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
-        found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self._bars)
+        found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self.bars_by_symbol)
         return {symbol: (bars if minutes == 1 else by_day(bars)).bars() for symbol, bars in found}
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {symbol: found for symbol in symbols if (found := self._snapshot(symbol)) is not None}
 
     def assets_now(self) -> Mapping[str, Asset]:
-        return {symbol: Asset(symbol, symbol, "NYSE") for symbol in self._bars}
+        return {symbol: Asset(symbol, symbol, "NYSE") for symbol in self.bars_by_symbol}
+
+    async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
+        return self.bars_now(symbols, start, end, minutes=minutes)
+
+    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
+        return self.snapshots_now(symbols)
+
+    async def tradable_symbols(self) -> Mapping[str, Asset]:
+        return self.assets_now()
+
+    async def close(self) -> None:
+        """There is no connection."""
 
     def _past(self, symbol: str, start: int, end: int) -> BarColumns:
-        bars = self._bars[symbol]
+        bars = self.bars_by_symbol[symbol]
         first, last = np.searchsorted(bars.opened_at, (start, end)).tolist()
-        closed = int(np.searchsorted(bars.closed_at, self._now(), side="right"))
+        closed = int(np.searchsorted(bars.closed_at, self.now(), side="right"))
         return take(bars, slice(first, max(first, min(last, closed))))
 
     def _snapshot(self, symbol: str) -> SymbolSnapshot | None:
-        if symbol not in self._bars:
+        if symbol not in self.bars_by_symbol:
             return None
         past = self._past(symbol, 0, NEVER)
         if not len(past.opened_at):
             return None
         days = by_day(take(past, slice(-2 * 390 - 1, None))).bars()
         newest = take(past, slice(-1, None)).bars()[0]
-        today = days[-1] if np.diff(day_numbers(np.array([days[-1].opened_at, self._now()])))[0] == 0 else None
+        today = days[-1] if np.diff(day_numbers(np.array([days[-1].opened_at, self.now()])))[0] == 0 else None
         before = days[:-1] if today is not None else days
         return SymbolSnapshot(symbol, newest.close, newest, today, before[-1] if before else None)
 

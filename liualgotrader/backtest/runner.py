@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from liualgotrader.backtest.past_data import OwnLoop, PastData, RunClock
+from liualgotrader.backtest.picking import KnownPicks, Picking
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import BrokerRefused
@@ -177,7 +178,8 @@ class Backtest:
         self._desk = Desk()
         self.now = first.opens_at
         self._loop: OwnLoop | None = None
-        self.loader = DataLoader(data_api=PastData(bars, self._time), clock=RunClock(self._time), live=self._frame)
+        self.data = PastData(bars, self._time)
+        self.loader = DataLoader(data_api=self.data, clock=RunClock(self._time), live=self._frame)
         self._engine.loader = self.loader
         self._orders: dict[str, OrderRow] = {}  # the newest row of each
         self._updates: deque[Update] = deque()  # of the exchange, that the desk has not heard
@@ -192,14 +194,17 @@ class Backtest:
         self,
         strategies: Mapping[SlotPlan, Strategy],
         progress: Callable[[TradingSession, int], object] = lambda session, bars: None,
+        picking: Picking | None = None,
     ) -> RunRecord:
         """Play all sessions to these strategies, which have been created, and return the record.
 
-        `progress` hears of each session's end and the bars so far; it ends the run there by answering False.
+        They are called for what `picking` says, by default for all symbols from the start. `progress` hears of each session's end and the bars so far; it ends the run there by answering False.
 
         Raises:
             ConfigError: a strategy defines nothing that could be called.
         """
+        self._picking = picking or KnownPicks([Pick(symbol, self.now, "backtest") for symbol in self._tape.symbols])
+        self._pick_at = self._picking.next_at()
         was_collecting = gc.isenabled()
         gc.disable()  # rows and orders stay until the end: looking through them again and again costs a tenth
         try:
@@ -247,11 +252,7 @@ class Backtest:
         for slot, strategy in strategies.items():
             day_trade = self._engine.add(slot, strategy).day_trade
             self._tell(Declare(slot.slot, slot.strategy, day_trade, 0))
-        self._take(
-            self._engine.on_batch(
-                EventBatch(1, 1, 0, [Pick(symbol, self.now, "backtest") for symbol in self._tape.symbols]), self.now, 0
-            )
-        )
+        self._pick()
 
     def _step(self, coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
         assert self._loop is not None
@@ -273,7 +274,7 @@ class Backtest:
         closes_at = session.closes_at
         crossed = closed = 0  # the instants whose bars have traded with the orders that came before, and inside them
         while (at := tape.next_at()) <= closes_at:
-            due = min(engine.next_deadline(), desk.next_market, exchange.next_wakeup())
+            due = min(engine.next_deadline(), desk.next_market, exchange.next_wakeup(), self._pick_at)
             opens = session.opens_at if self.terms.period > HOUR else at - self.terms.period
             if exchange.watched and due > opens and at > max(crossed, tape.last_at):
                 crossed = at
@@ -288,7 +289,7 @@ class Backtest:
                     self._look()
                 until = min(due, closes_at)  # of one instant the bars come first, then what is due
                 self._take(engine.play(tape, at if exchange.watched or self._shares else until))
-        while (due := min(engine.next_deadline(), desk.next_market, exchange.next_wakeup())) < closes_at:
+        while (due := min(engine.next_deadline(), desk.next_market, exchange.next_wakeup(), self._pick_at)) < closes_at:
             self._pass(due)
         self._pass(closes_at)
 
@@ -298,7 +299,15 @@ class Backtest:
         self._settle()
         if self._desk.next_market <= at:
             self._tell(Tick())
+        if self._pick_at <= at:
+            self._pick()
         self._take(self._engine.on_timer(self.now, 0))
+
+    def _pick(self) -> None:
+        """Follow the symbols that are picked now, and let go of those that are no more."""
+        if changes := self._picking.take(self.now, self._step):
+            self._take(self._engine.on_batch(EventBatch(1, 1, 0, [*changes]), self.now, 0))
+        self._pick_at = self._picking.next_at()
 
     def _cross_bars(self, at: int, *, inside: bool = False) -> None:
         """Let the bars that close at `at` trade with the orders that came in before they opened, or `inside` them."""

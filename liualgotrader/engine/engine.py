@@ -123,6 +123,7 @@ class Engine:
         self.equity: Decimal | None = None  # the account's, once it is known
         self._closing = False  # the close has come: bars that end at it are still told, and nothing else
         self._over = False
+        self._loaded: frozenset[str] = frozenset()  # symbols whose bars were loaded ahead
         self._epoch = 0  # of the producer that sends now
         self._heard_at = self._heard_until = 0  # newest market data, and the newest of the producer before
         sent_as = "shadow" if terms.shadow else "sent"
@@ -237,6 +238,7 @@ class Engine:
 
     def follow(self, tape: BarTape) -> None:
         """Load a tape's bars ahead: a symbol that is picked has its history at once."""
+        self._loaded = frozenset(tape.symbols)
         states = [self.market.state(symbol) for symbol in tape.symbols]
         for number, state in enumerate(states):
             block, opened = tape.columns_of(number)
@@ -465,12 +467,19 @@ class Engine:
     def _on_unpick(self, unpick: Unpick) -> None:
         symbol = unpick.symbol.upper()
         state = self.symbols.get(symbol)
-        if state is None or any(slot.needs(symbol) for slot in self.slots.values()):
+        needing = {slot.number for slot in self.slots.values() if slot.needs(symbol)}
+        if state is None or (needing and symbol not in self._loaded):
             return  # an order or a fill has crossed with it; the producer is told that we need the symbol
-        state.wire((), self.terms.events)
-        del self.symbols[symbol]
         for slot in self.slots.values():
-            slot.forget(symbol)
+            if slot.number not in needing:
+                slot.forget(symbol)
+        if symbol in self._loaded:  # its bars go on, so that it can be picked again
+            state.targets &= needing
+            state.live = bool(state.targets)
+            self._rewire(state)
+        else:
+            state.wire((), self.terms.events)
+            del self.symbols[symbol]
 
     def _on_gap(self, gap: Gap) -> None:
         """Load what was missed; until it is there no strategy is called for the symbol."""

@@ -106,6 +106,23 @@ class Scanner(ABC):
         return make_scanner(data_loader, scanner_name, scanner_details)
 
 
+def symbols_of(found: object) -> list[str]:
+    """Return the symbols that a scanner's `run` has returned, in capitals, each once; those of a set by the alphabet.
+
+    Raises:
+        TypeError: it is no list of strings.
+    """
+    if found is None:
+        return []
+    if not isinstance(found, list | tuple | set):
+        raise TypeError(f"returned {found!r:.40} instead of a list of symbols")
+    for symbol in found:
+        if not isinstance(symbol, str):
+            raise TypeError(f"returned a list with {symbol!r:.40} in it, but a symbol is a string like 'AAPL'")
+    ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
+    return [symbol for symbol in dict.fromkeys(text.strip().upper() for text in ordered) if symbol]
+
+
 def make_scanner(
     data_loader: object,
     name: str,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from liualgotrader.common.clock import instant
 from liualgotrader.common.ports import SymbolSnapshot
 from liualgotrader.common.tlog import some_of
 from liualgotrader.scanners.base import Scanner
@@ -62,22 +63,22 @@ class Momentum(Scanner, built_in="momentum"):
         self.from_market_open = from_market_open
         self.today_change_percent = change
         self.max_symbols = int(max_symbols)
-        self._done = False
+        self._done_in = 0  # the open of the session in which it has picked
         self._lacking_shown = False
 
     async def run(self, back_time: datetime | None = None) -> list[str]:
         """Return the symbols that pass now, largest gap first; ties by symbol.
 
         Raises:
-            ValueError: `back_time` is given; a vendor's snapshots show the present only.
+            ValueError: `back_time` is not the session's time; snapshots show no other.
         """
-        if back_time is not None:
+        if back_time is not None and (self._now is None or instant(back_time) != self._now()):
             raise ValueError(f"the momentum scanner sees the market as it is now, not as it was at {back_time}")
-        if self._done or self.minutes_from_open() < self.from_market_open:
+        if self.minutes_from_open() < self.from_market_open or self._done_in == self._opens_at:
             return []
         symbols = sorted(await self.data_api.tradable_symbols())
         snapshots = await self.data_api.snapshots(symbols)
-        self._done = self._once
+        self._done_in = self._opens_at if self._once else 0
         lacking = sorted(
             s.symbol for s in snapshots.values() if s.previous_daily_bar is None or s.previous_daily_bar.close <= 0
         )

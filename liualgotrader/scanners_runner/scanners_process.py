@@ -25,7 +25,7 @@ from liualgotrader.ipc.batch_codec import encode_picks, frames
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.ipc.links import Writer
 from liualgotrader.ipc.session_page import Cell, Life
-from liualgotrader.scanners.base import Scanner, make_scanner
+from liualgotrader.scanners.base import Scanner, make_scanner, symbols_of
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks
 
 log = logging.getLogger(__name__)
@@ -327,11 +327,9 @@ class ScannersRunner:
             again = "; it is tried again when it is due next" if scanner.recurrence else ""
             self._notice(name, self._dependencies.secrets.hide(problem) + again, cause)
             return None
-        found = outcome.value or [] if outcome is not None else []
-        ordered = sorted(found) if isinstance(found, set) else found  # a set has another order in every process
-        symbols = list(dict.fromkeys(text.strip().upper() for text in ordered))
+        symbols = symbols_of(outcome.value if outcome is not None else None)
         say(log, "scanner_ran", scanner=name, picks=len(symbols))
-        return [symbol for symbol in symbols if symbol]
+        return symbols
 
     async def _that_trade(self, name: str, symbols: Sequence[str]) -> list[str]:
         """Return the symbols that the broker trades; all valid ones while its list is unknown."""
@@ -371,10 +369,8 @@ def _problem(outcome: ScannerOutcome | None, scanner: Scanner, seconds: float) -
     if (error := outcome.error) is not None:
         where = where_raised(error, source_of(scanner))
         return f"failed at {where}: {one_line(error)}", f"{type(error).__name__} at {where}"
-    value = outcome.value
-    if value is None or (isinstance(value, list | tuple | set) and all(isinstance(s, str) for s in value)):
-        return "", ""
-    if isinstance(value, list | tuple | set):
-        odd = next(s for s in value if not isinstance(s, str))
-        return f"returned a list with {odd!r:.40} in it, but a symbol is a string like 'AAPL'", "result"
-    return f"returned {value!r:.40} instead of a list of symbols", "result"
+    try:
+        symbols_of(outcome.value)
+    except TypeError as wrong:
+        return str(wrong), "result"
+    return "", ""

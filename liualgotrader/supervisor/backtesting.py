@@ -21,15 +21,16 @@ import numpy as np
 from liualgotrader import __version__
 from liualgotrader.analytics.backtest_summary import BacktestSummary, summarize_backtest
 from liualgotrader.analytics.consolidate import consolidate
+from liualgotrader.backtest.picking import Scanning
 from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord, hours_of
 from liualgotrader.common.calendar import TradingSession
-from liualgotrader.common.clock import MINUTE, Clock, WallClock
+from liualgotrader.common.clock import MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson, nearest
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.plugins import one_line, user_code, where_raised
 from liualgotrader.common.position import with_plans
-from liualgotrader.common.rows import AlgoRunRow, BatchRow, FilledTrade
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, FilledTrade, PickRow
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
@@ -37,6 +38,7 @@ from liualgotrader.consumer.loading import created
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.exchange.fees import FEES, FeeModel, PercentageFees, PerShareCommission, SumOfFees
 from liualgotrader.exchange.rules import Rules
+from liualgotrader.scanners.base import make_scanner
 from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy
 from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, closing_prices, played_bars
 from liualgotrader.supervisor.batch import Layout, Place, build_label
@@ -100,6 +102,7 @@ class Backtesting:
         self._clock = clock or WallClock()
         self._loop = asyncio.Runner()
         self._cleanup = AsyncExitStack()
+        self._scanning: Scanning | None = None
         self._runs: list[int] = []  # rows of algo_run without an end
 
     def __enter__(self) -> Backtesting:
@@ -127,12 +130,9 @@ class Backtesting:
             )
         for note in found.notes:
             self.screen.warn(f"data: {note}")
-        if plan.scanners:
-            self.screen.warn(
-                "scanners are not run in a backtest yet: strategies are called for every symbol of the data"
-            )
         played = request.bars.sessions()
         backtest = Backtest(self._terms(played), found.bars)
+        scanning = self._scanning = self._scanners(backtest, played) if plan.scanners else None
         strategies = self._loop.run(self._begin(played, backtest.loader))
         after = dict(pairwise(played))
 
@@ -144,7 +144,9 @@ class Backtesting:
 
         with self._view(), _ctrl_c() as pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
-            run = backtest.run(strategies, closed)
+            run = backtest.run(strategies, closed, scanning)
+        if scanning is not None:
+            run.warnings[:0] = scanning.warnings()
         return self._outcome(run, found.bars, benchmark)
 
     def save(self, outcome: BacktestOutcome) -> None:
@@ -195,6 +197,19 @@ class Backtesting:
         if self.record is not None:
             await self.record.store.begin_batch(self._batch_row(list(strategies)))
         return strategies
+
+    def _scanners(self, backtest: Backtest, played: Sequence[TradingSession]) -> Scanning:
+        plan, seed = self.plan, self.request.bars.seed
+        return Scanning(
+            {
+                name: make_scanner(backtest.loader, name, details, seed=f"{seed}/{name}")
+                for name, details in plan.scanners.items()
+            },
+            backtest.data,
+            played,
+            self.request.bars.period,
+            NEVER if plan.keep_picks else round(plan.timings.unpick_minutes * MINUTE),
+        )
 
     def _terms(self, played: Sequence[TradingSession]) -> BacktestTerms:
         request, plan = self.request, self.plan
@@ -266,6 +281,8 @@ class Backtesting:
             benchmark=(benchmark, closing_prices(bars[benchmark], run.sessions)),
         )
         code, sentence = _end_of(run, bool(executions))
+        if not code and self._scanning is not None and self._scanning.failed == self._scanning.runs:
+            code, sentence = COULD_NOT_TRADE, f"every run of the scanners failed: {run.warnings[0]}"
         return BacktestOutcome(run, summary, executions, code, sentence)
 
     # --- the record ------------------------------------------------------------------------------------
@@ -273,6 +290,8 @@ class Backtesting:
     async def _save(self, record: Record, outcome: BacktestOutcome) -> None:
         store, run = record.store, outcome.run
         await store.save_run(run.rows, run.signals)
+        picks = self._scanning.picks if self._scanning is not None else []
+        await store.save_picks([PickRow(self.batch_id, p.symbol, p.scanner, p.strategy, p.at) for p in picks])
         found = consolidate(outcome.executions)
         await store.save_analysis(found.gains, found.analysis)
         stopped = {slot.algo_run_id: run.stopped[slot.slot] for slot in run.slots if slot.slot in run.stopped}

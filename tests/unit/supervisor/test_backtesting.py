@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan
@@ -169,3 +170,46 @@ def test_what_is_wrong_with_a_strategy_is_named_with_its_line(run: Run, tmp_path
     body = "    async def create(self):\n        return 1 / 0\n" + FLIPS
     with pytest.raises(ConfigError, match=r"\[strategies.Fails\] raised in create: ZeroDivisionError.*fails.py:7"):
         run(plan_of(tmp_path, Fails=body))
+
+
+SCANNER = """
+from liualgotrader.scanners.base import Scanner
+
+class {name}(Scanner):
+    async def run(self, back_time=None):
+        {body}
+"""
+
+
+def with_scanners(plan: TradePlan, folder: Path, **bodies: str) -> TradePlan:
+    for name, body in bodies.items():
+        (folder / f"{name.lower()}.py").write_text(SCANNER.format(name=name, body=body))
+        plan.scanners[name] = {"filename": str(folder / f"{name.lower()}.py"), "recurrence": 30}
+    return plan
+
+
+def test_a_tradeplans_scanners_choose_what_is_traded(run: Run, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, Flips=FLIPS)
+    every = sorted({t.symbol for t in run(plan).executions})
+    only = f"return ['{every[1]}'] if back_time.hour >= 12 else []"
+    outcome = run(with_scanners(plan, tmp_path, Noon=only, Fails="return 1 / 0"))
+    assert {t.symbol for t in outcome.executions} == {every[1]}
+    assert as_datetime(min(t.at for t in outcome.executions)).hour >= 12
+    assert (outcome.exit_code, len(outcome.run.warnings)) == (0, 1)
+    assert outcome.run.warnings[0].startswith(
+        "scanner Fails failed 39 times, first on 2024-03-12 at 09:30 New York: Zero"
+    )
+
+
+def test_a_run_whose_scanners_always_fail_ends_with_5_and_the_cause(run: Run, tmp_path: Path) -> None:
+    outcome = run(with_scanners(plan_of(tmp_path, Flips=FLIPS), tmp_path, Fails="return 1 / 0"))
+    assert (outcome.exit_code, outcome.executions) == (5, [])
+    assert outcome.sentence.startswith("every run of the scanners failed: scanner Fails failed 39 times, first on")
+    assert "ZeroDivisionError: division by zero (fails.py:6)" in outcome.sentence
+
+
+def test_a_scanner_that_cannot_be_made_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    plan = with_scanners(plan_of(tmp_path, Flips=FLIPS), tmp_path, Noon="return []")
+    plan.scanners["Noon"]["count"] = 3
+    with pytest.raises(ConfigError, match=r"\[scanners.Noon\] class Noon of noon.py takes no argument `count`"):
+        run(plan)
