@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_SYMBOLS = 20
 _MOST_POSITIONS = 10
-_TRADING = (
-    *("trades", "win rate", "profit factor", "expectancy $", "R", "realized $", "open $", "P&L $", "fees $", "open"),
-)
+_TRADING = ("trades", "win rate", "profit factor", "expectancy $", "R", "P&L $", "open $", "fees $", "open")
 
 
 def say_backtest(screen: Screen, summary: BacktestSummary) -> None:
@@ -78,9 +76,8 @@ def _trading_row(figures: TradingFigures) -> tuple[str, ...]:
         _plain(figures.profit_factor),
         _plain(figures.expectancy, sign="+"),
         _plain(figures.average_r, sign="+"),
-        _dollars(figures.gain),
-        _dollars(figures.open_gain) if figures.open_positions else "-",
         _dollars(figures.gain + figures.open_gain),
+        _dollars(figures.open_gain) if figures.open_positions else "-",
         f"{figures.fees:,.2f}",
         str(figures.open_positions),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from textwrap import wrap
 from typing import TYPE_CHECKING, ParamSpec
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-_NARROW = 80  # columns
 _PLAIN_EVERY = 30 * SECOND  # machine time
 
 
@@ -114,19 +113,23 @@ class TerminalScreen:
         self._live.update(drawn(view, *self._console.size), refresh=True)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table that stays; in a narrow terminal, where cells would be cut, one paragraph a row."""
+        """Print a table that stays: without lines where they would cut it, and where it is too wide, one paragraph a row."""
         from rich.table import Table
         from rich.text import Text
 
-        if self._console.width < _NARROW:
+        columns = [(name, [row[i] for row in rows]) for i, name in enumerate(header)]
+        if sum(_width(name.split(), cells) + 1 for name, cells in columns) > self._console.width:
             self._console.print(title, style="italic", markup=False, highlight=False)
             for row in rows:
                 told = ", ".join(f"{name} {cell}" for name, cell in zip(header[1:], row[1:], strict=True) if cell)
                 self._console.print(f"{row[0]}: {told}" if told else row[0], markup=False, highlight=False)
             return
         table = Table(title=Text(title), title_justify="left")
-        for i, name in enumerate(header):
-            table.add_column(name, justify="left" if i == 0 else "right")
+        if sum(_width([name], cells) + 3 for name, cells in columns) + 1 > self._console.width:
+            table.box, table.padding = None, (0, 1, 0, 0)
+            columns = [(name.replace(" ", "\n"), cells) for name, cells in columns]
+        for i, (name, cells) in enumerate(columns):
+            table.add_column(name, justify="left" if i == 0 else "right", no_wrap=not _is_text(cells))
         for row in rows:  # texts, as brackets in words of the user's would be taken for markup
             table.add_row(*map(Text, row))
         self._console.print(table)
@@ -135,6 +138,17 @@ class TerminalScreen:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _width(header: Iterable[str], cells: Iterable[str]) -> int:
+    """Return how wide a column must be so that no number and no word in it is cut."""
+    parts = [*header, *(word for cell in cells for word in (cell.split() if _is_text([cell]) else [cell]))]
+    return max(map(len, parts), default=0)
+
+
+def _is_text(cells: Iterable[str]) -> bool:
+    """Whether a column holds words, which may go on in the next line."""
+    return any(character.isalpha() for cell in cells for character in cell)
 
 
 def state_line(view: View) -> str:

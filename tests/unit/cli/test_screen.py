@@ -169,12 +169,30 @@ def test_in_a_narrow_terminal_a_table_is_one_paragraph_a_row() -> None:
     from rich.console import Console
 
     out = io.StringIO()
-    screen = TerminalScreen(Console(file=out, width=40, force_terminal=True, color_system=None))
+    screen = TerminalScreen(Console(file=out, width=22, force_terminal=True, color_system=None))
     screen.table(
         "Session summary", ("strategy", "trades", "ended"), [("Breakout", "5", "market close"), ("total", "5", "")]
     )
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    assert lines[1:] == ["Breakout: trades 5, ended market close", "total: trades 5"]
+    told = " ".join(out.getvalue().split())
+    assert told == "Session summary Breakout: trades 5, ended market close total: trades 5"
+
+
+@pytest.mark.parametrize(("width", "kind"), [(70, "boxed"), (46, "plain"), (30, "paragraphs")])
+def test_no_number_of_a_table_is_ever_cut(width: int, kind: str) -> None:
+    from rich.console import Console
+
+    out = io.StringIO()
+    screen = TerminalScreen(Console(file=out, width=width, force_terminal=True, color_system=None))
+    header, row = (
+        ("strategy", "profit factor", "P&L $", "ended"),
+        ("Breakout", "12.25 %", "-1,234,567.89", "market close"),
+    )
+    screen.table("Session summary", header, [row])
+    assert max(len(line.rstrip()) for line in out.getvalue().splitlines()) <= width
+    told = " ".join(out.getvalue().split())
+    for part in ("Breakout", "12.25 %", "-1,234,567.89", "market", "close", "profit", "factor"):
+        assert part in told
+    assert ("┃" in told, "ended market close" in told) == (kind == "boxed", kind == "paragraphs")
 
 
 @pytest.mark.parametrize("kind", [PlainScreen, TerminalScreen])
