@@ -46,7 +46,7 @@ class FillModel(ABC):
     """What a profile decides; by default no print fills an order, and there is no queue."""
 
     touches = True  # a bar that goes to a limit and not through it fills it
-    bar_part: Fraction | None = None  # of a bar's volume that our orders may take; None: all they want
+    bar_part: tuple[int, int] | None = None  # of a bar's volume that our orders may take; None: all they want
 
     @abstractmethod
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
@@ -71,7 +71,7 @@ class Strict(FillModel):
 
     def __init__(self, impact_bps: Decimal | None, bar_participation: Decimal) -> None:
         self._impact = None if impact_bps is None else Fraction(impact_bps) / 10_000
-        self.bar_part = Fraction(bar_participation)
+        self.bar_part = bar_participation.as_integer_ratio()
 
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return the displayed part, and the walked part where impact is set."""

@@ -169,7 +169,7 @@ class Matcher:
         """Trade at the open of a bar what accepts it; a stop that the open lies beyond is elected by it."""
         price = price_of(bar.open)
         part = self._fills.bar_part
-        market.bar_left = None if part is None else int(size_of(bar.volume) * part)
+        market.bar_left = None if part is None else size_of(bar.volume) * part[0] // part[1]
         if market.auctions:
             self._cross(market, "opg", price)
         for order in tuple(market.stops):
