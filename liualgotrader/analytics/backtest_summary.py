@@ -21,8 +21,8 @@ from liualgotrader.common.rows import FilledTrade
 class EquityFigures:
     """Return and risk of an account, or of a share that is bought and held; fractions, None where not defined."""
 
-    first: float  # dollars
-    last: float
+    first: float | None  # dollars
+    last: float | None
     total_return: float | None
     annual_growth: float | None
     sharpe_ratio: float | None
@@ -86,8 +86,8 @@ def equity_figures(equity: Floats) -> EquityFigures:
     """Return the figures of an equity: the value before the first session, then at each close."""
     returns, worst = performance.returns_of(equity), performance.worst_drawdown(equity)
     return EquityFigures(
-        first=float(equity[0]),
-        last=float(equity[-1]),
+        first=performance.known(equity[0]),
+        last=performance.known(equity[-1]),
         total_return=performance.total_return(equity),
         annual_growth=performance.annual_growth(equity),
         sharpe_ratio=performance.sharpe_ratio(returns),

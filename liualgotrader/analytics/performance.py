@@ -29,7 +29,7 @@ def total_return(equity: Floats) -> float | None:
     """Return what the first dollar gained, as a fraction: last / first - 1."""
     if len(equity) < 2 or not equity[0] > 0:
         return None
-    return _known(equity[-1] / equity[0] - 1.0)
+    return known(equity[-1] / equity[0] - 1.0)
 
 
 def annual_growth(equity: Floats) -> float | None:
@@ -42,7 +42,7 @@ def annual_growth(equity: Floats) -> float | None:
     if gained is None or gained < -1.0:
         return None
     with np.errstate(over="ignore"):
-        return _known(np.float64(1.0 + gained) ** (YEAR / (len(equity) - 1)) - 1.0)
+        return known(np.float64(1.0 + gained) ** (YEAR / (len(equity) - 1)) - 1.0)
 
 
 def sharpe_ratio(returns: Floats) -> float | None:
@@ -55,7 +55,7 @@ def sharpe_ratio(returns: Floats) -> float | None:
     if len(returns) < 2 or not np.all(np.isfinite(returns)):
         return None
     deviation = np.std(returns, ddof=1)
-    return _known(np.mean(returns) / deviation * YEAR**0.5) if deviation > _SAME else None
+    return known(np.mean(returns) / deviation * YEAR**0.5) if deviation > _SAME else None
 
 
 def sortino_ratio(returns: Floats) -> float | None:
@@ -67,7 +67,7 @@ def sortino_ratio(returns: Floats) -> float | None:
     if len(returns) < 2 or not np.all(np.isfinite(returns)):
         return None
     downside = np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2))
-    return _known(np.mean(returns) / downside * YEAR**0.5) if downside > _SAME else None
+    return known(np.mean(returns) / downside * YEAR**0.5) if downside > _SAME else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def calmar_ratio(equity: Floats) -> float | None:
     growth, worst = annual_growth(equity), worst_drawdown(equity)
     if growth is None or worst is None or not worst.depth < -_SAME:
         return None
-    return _known(growth / -worst.depth)
+    return known(growth / -worst.depth)
 
 
 def time_in_market(began: Ints, ended: Ints, opens: Ints, closes: Ints) -> float | None:
@@ -134,7 +134,7 @@ def time_in_market(began: Ints, ended: Ints, opens: Ints, closes: Ints) -> float
     order = np.argsort(began, kind="stable")
     first, last = market_time(began[order]), np.maximum.accumulate(market_time(ended[order]))
     covered = np.concatenate([[0], last[:-1]])  # by the positions that began before
-    return _known(np.sum(np.maximum(last - np.maximum(first, covered), 0)) / passed[-1])
+    return known(np.sum(np.maximum(last - np.maximum(first, covered), 0)) / passed[-1])
 
 
 def turnover(bought: float, sold: float, equity: Floats) -> float | None:
@@ -144,12 +144,12 @@ def turnover(bought: float, sold: float, equity: Floats) -> float | None:
     """
     if len(equity) < 2 or not (mean := np.mean(equity)) > 0:
         return None
-    return _known(min(bought, sold) / mean * YEAR / (len(equity) - 1))
+    return known(min(bought, sold) / mean * YEAR / (len(equity) - 1))
 
 
 def win_rate(gains: Floats) -> float | None:
     """Return the share of round trips that gained something, fees paid, as a fraction."""
-    return _known(np.mean(gains > 0)) if len(gains) and np.all(np.isfinite(gains)) else None
+    return known(np.mean(gains > 0)) if len(gains) and np.all(np.isfinite(gains)) else None
 
 
 def profit_factor(gains: Floats) -> float | None:
@@ -158,7 +158,7 @@ def profit_factor(gains: Floats) -> float | None:
     Source: Kaufman, "Trading Systems and Methods" (2013), gross profits over gross losses.
     """
     lost = -np.sum(np.minimum(gains, 0.0))
-    return _known(np.sum(np.maximum(gains, 0.0)) / lost) if lost > 0 else None
+    return known(np.sum(np.maximum(gains, 0.0)) / lost) if lost > 0 else None
 
 
 def mean_of(values: Floats) -> float | None:
@@ -166,8 +166,9 @@ def mean_of(values: Floats) -> float | None:
 
     Source: Tharp, "Trade Your Way to Financial Freedom" (1998), expectancy and R multiples.
     """
-    return _known(np.mean(values)) if len(values) else None
+    return known(np.mean(values)) if len(values) else None
 
 
-def _known(figure: np.floating | float) -> float | None:
+def known(figure: np.floating | float) -> float | None:
+    """Return a figure, None if it is no finite number."""
     return float(figure) if np.isfinite(figure) else None

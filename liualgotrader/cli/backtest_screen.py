@@ -40,8 +40,8 @@ def say_backtest(screen: Screen, summary: BacktestSummary) -> None:
 def _account_rows(figures: EquityFigures, in_market: float | None, turnover: float | None) -> list[tuple[str, ...]]:
     lasted = figures.drawdown_sessions
     return [
-        ("first $", f"{figures.first:,.2f}"),
-        ("last $", f"{figures.last:,.2f}"),
+        ("first $", _plain(figures.first)),
+        ("last $", _plain(figures.last)),
         ("return", _percent(figures.total_return, sign="+")),
         ("a year", _percent(figures.annual_growth, sign="+")),
         ("Sharpe", _plain(figures.sharpe_ratio)),

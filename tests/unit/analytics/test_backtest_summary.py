@@ -101,6 +101,15 @@ def test_a_run_without_a_trade_has_no_figures_of_trades() -> None:
     assert (found.time_in_market, found.turnover) == (0.0, 0.0)
 
 
+def test_a_benchmark_that_was_not_traded_at_first_has_no_figures() -> None:
+    prices = np.array([np.nan, np.nan, 10.0, 11.0])
+    found = summarize_backtest(
+        [], np.full(4, 100.0), SESSIONS, bars=0, strategies=[], last_prices={}, benchmark=("NEW", prices)
+    ).benchmark
+    assert found is not None
+    assert (found.first, found.last, found.total_return, found.max_drawdown) == (None, 11.0, None, None)
+
+
 fills = st.builds(
     fill,
     st.sampled_from(("buy", "sell")),

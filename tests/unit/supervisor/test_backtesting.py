@@ -76,7 +76,9 @@ def test_a_run_is_summed_up_as_it_was_played(run: Run, tmp_path: Path) -> None:
     assert summary.total.average_r is not None
     assert summary.total.fees == sum(t.quantity for t in outcome.executions) / 100
     gained = summary.total.gain + summary.total.open_gain
-    assert summary.account.last - summary.account.first == pytest.approx(float(gained), abs=0.02)
+    first, last = summary.account.first, summary.account.last
+    assert first is not None and last is not None
+    assert last - first == pytest.approx(float(gained), abs=0.02)
     assert [s.name for s in summary.symbols] == sorted({t.symbol for t in outcome.executions})
     assert summary.benchmark_symbol == summary.symbols[0].name
 
