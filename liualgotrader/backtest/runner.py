@@ -435,6 +435,11 @@ class Backtest:
 
     # --- account and prices -----------------------------------------------------------------------------
 
+    async def free_cash(self, account_id: int) -> float:
+        """Return the account's cash less what working purchases may still cost, dollars; there is one account only."""
+        reserved = sum(slot.book.reserved_cash() for slot in self._engine.slots.values())
+        return float(self._exchange.account(ACCOUNT).cash - reserved)
+
     def _equity(self) -> float:
         symbols = self._engine.symbols
         return self._cash + sum(symbols[symbol].last_price * shares for symbol, shares in self._shares.items())

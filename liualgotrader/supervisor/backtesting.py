@@ -133,7 +133,7 @@ class Backtesting:
         played = request.bars.sessions()
         backtest = Backtest(self._terms(played), found.bars)
         scanning = self._scanning = self._scanners(backtest, played) if plan.scanners else None
-        strategies = self._loop.run(self._begin(played, backtest.loader))
+        strategies = self._loop.run(self._begin(played, backtest))
         after = dict(pairwise(played))
 
         def closed(session: TradingSession, bars: int) -> bool:
@@ -172,7 +172,7 @@ class Backtesting:
 
     # --- the run ---------------------------------------------------------------------------------------
 
-    async def _begin(self, played: Sequence[TradingSession], loader: DataLoader) -> dict[SlotPlan, Strategy]:
+    async def _begin(self, played: Sequence[TradingSession], backtest: Backtest) -> dict[SlotPlan, Strategy]:
         request, plan = self.request, self.plan
         build = await asyncio.to_thread(build_label)
         if request.database:
@@ -181,11 +181,11 @@ class Backtesting:
             self.record = await open_record(self.settings, TraderRequest())
             self._cleanup.push_async_callback(self.record.close)
         hours = hours_of(played[0], plan.market_liquidation_end_time_minutes)
-        services = SessionServices(hours, _RunKeys(), _no_portfolio)
+        services = SessionServices(hours, _RunKeys(), backtest.free_cash)
         strategies: dict[SlotPlan, Strategy] = {}
         for number, (name, details) in enumerate(plan.strategies.items(), 1):
             run_id = await self._algo_run(number, name, details, build)
-            strategy = await self._made(number, name, details, services, run_id, loader)
+            strategy = await self._made(number, name, details, services, run_id, backtest.loader)
             if strategy is None:
                 self.screen.warn(f"{name} does not want to run: its create() said no")
                 continue
@@ -240,7 +240,8 @@ class Backtesting:
         """Return a new instance; None if its `create` says no."""
         seed = f"{self.request.bars.seed}/{name}/{slot}/random"
         strategy = make_strategy(self.batch_id, name, details, Path(), data_loader=loader, ref_run_id=run_id, seed=seed)
-        strategy.join_session(services, run_id, None)
+        # Portfolios are not touched: their strategies spend the cash of the run.
+        strategy.join_session(services, run_id, 0 if "portfolio_id" in details else None)
         try:
             with user_code(f"{name}.create", type(strategy)):
                 return None if await created(strategy) is False else strategy
@@ -370,10 +371,6 @@ async def _runs_all(strategy: Strategy, name: str) -> bool:
         return bool(await strategy.should_run_all())
     except Exception as error:
         raise ConfigError(f"[strategies.{name}] raised in should_run_all: {one_line(error)}") from error
-
-
-async def _no_portfolio(account_id: int) -> float:
-    raise LookupError(f"there is no portfolio account {account_id} in a backtest")
 
 
 class _RunKeys:

@@ -148,6 +148,25 @@ def test_a_strategy_that_does_not_want_to_run_is_left_out(run: Run, screen: Reco
         run(plan_of(tmp_path, Refuses=refuses))
 
 
+def test_a_strategy_of_a_portfolio_spends_the_cash_of_the_run(run: Run, tmp_path: Path) -> None:
+    body = """
+    async def run(self, symbol, shortable, position, now, minute_history, **_):
+        price = float(minute_history.close.iloc[-1])
+        shares = await self.calc_qty(price, 0.0)
+        assert shares * price <= 20_000 < (shares + 1) * price or self.bought, (shares, price)
+        if self.bought or shares < 10:
+            return False, {}
+        self.bought = True
+        return True, {"side": "buy", "qty": "5", "type": "market"}
+
+    bought = False
+"""
+    plan = plan_of(tmp_path, Saves=body)
+    plan.strategies["Saves"]["portfolio_id"] = "3f6a6e34-0000-4000-8000-000000000000"
+    outcome = run(plan, cash=D(20_000))
+    assert (outcome.sentence, len(outcome.executions) > 0) == ("", True)
+
+
 def test_only_the_strategies_that_are_named_run(run: Run, tmp_path: Path) -> None:
     outcome = run(plan_of(tmp_path, Flips=FLIPS, Other=FLIPS), strategies=("Other",))
     assert {t.strategy for t in outcome.executions} == {"Other"}
