@@ -248,6 +248,10 @@ def on_begin_session(state: DeskState, message: messages.BeginSession) -> None:
     for _, symbol, position in state.positions.open():
         state.day.carry(symbol, position.quantity, restated=False)
         state.day.of(symbol).look(state.now, None, message.closes.get(symbol))
+    state.orders.let_go()
+    for slot in state.slots.values():
+        slot.first_news = slot.next_news
+        slot.news.clear()
     if message.hours.liquidates_at > 0:
         state.market.set(message.hours.liquidates_at, Due.LIQUIDATE)
 

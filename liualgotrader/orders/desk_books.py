@@ -69,6 +69,20 @@ class Orders:
             order.broker_order_id = broker_order_id
             self.by_broker_id[broker_order_id] = order
 
+    def let_go(self) -> None:
+        """Forget the orders that have ended, but for those that a working one has replaced or belongs to."""
+        kept: dict[str, DeskOrder] = {}
+        left = [order for here in self.working.values() for order in here.values()] + list(self.waiting.values())
+        while left:
+            order = left.pop()
+            if order.client_order_id not in kept:
+                kept[order.client_order_id] = order
+                tied = (order.predecessor, order.successor, order.group)
+                left += [self.by_id[name] for name in tied if name in self.by_id]
+        self.by_id = {name: order for name, order in self.by_id.items() if name in kept}
+        self.by_broker_id = {name: o for name, o in self.by_broker_id.items() if o.client_order_id in kept}
+        self._replacements.clear()
+
     # --- what works
 
     def keep(self, order: DeskOrder) -> None:

@@ -65,6 +65,8 @@ class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
 class BeginSession(msgspec.Struct, frozen=True, tag_field="kind", tag="begin_session"):
     """The next trading day of the same batch begins: what the day before stopped is allowed again.
 
+    What has ended, and news, is forgotten: nobody will ask for it.
+
     `closes` are the previous official closes of what is held, dollars per share: the day's loss counts from them.
     """
 

@@ -91,10 +91,16 @@ class DeskSlot:
     day_trade: bool = True  # as the plan says, until it declares itself
     cash: Decimal = ZERO  # dollars that its fills brought, less what it paid, fees and the cost of what it carries
     stopped: str = ""
-    news: list[SlotNews] = field(default_factory=list)
+    news: list[SlotNews] = field(default_factory=list)  # from number `first_news` on
+    first_news: int = 1
     next_number: int = 1  # the lowest n that no order of it has used
     desk_orders: int = 0
     rejections: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # -> (times, since)
+
+    @property
+    def next_news(self) -> int:
+        """The number of its next item of news."""
+        return self.first_news + len(self.news)
 
 
 class Slots(dict[int, DeskSlot]):
@@ -121,7 +127,7 @@ class Outputs(list[Decision]):
             self.append(Write(self.rows, row))
 
     def tell(self, slot: DeskSlot, news: SlotNews) -> None:
-        """Store and send a slot's next item of news, whose number is `len(slot.news) + 1`."""
+        """Store and send a slot's next item of news, whose number is `slot.next_news`."""
         slot.news.append(news)
         self.append(Tell(slot.number, news))
 

@@ -209,7 +209,7 @@ class DeskState:
         self.outputs.tell(
             slot,
             OrderNews(
-                seq=len(slot.news) + 1,
+                seq=slot.next_news,
                 slot=order.slot,
                 client_order_id=order.client_order_id,
                 symbol=order.symbol,
@@ -312,7 +312,7 @@ class DeskState:
         self.outputs.tell(
             slot,
             Fill(
-                seq=len(slot.news) + 1,
+                seq=slot.next_news,
                 slot=order.slot,
                 client_order_id=order.client_order_id,
                 execution_id=execution.execution_id,
@@ -377,7 +377,7 @@ class DeskState:
         self.outputs.tell(
             slot,
             Fill(
-                seq=len(slot.news) + 1,
+                seq=slot.next_news,
                 slot=slot_number,
                 client_order_id="",
                 execution_id=f"{name}:{self.terms.batch_id}:{slot_number}:{symbol}",
@@ -398,7 +398,7 @@ class DeskState:
         """Tell a slot the stop and target that are stored for its position."""
         slot = self.slots[slot_number]
         stop, target = position.planned_stop, position.planned_target
-        self.outputs.tell(slot, Protection(len(slot.news) + 1, slot_number, symbol, self.now, stop, target))
+        self.outputs.tell(slot, Protection(slot.next_news, slot_number, symbol, self.now, stop, target))
 
     def account_news(self) -> AccountNews:
         """Return the account's figures as consumers get them."""

@@ -123,9 +123,9 @@ def on_declare(state: DeskState, said: Declare) -> None:
     """Learn what runs in a slot, and send it again what it has not acted on."""
     slot = state.slots[said.slot]
     slot.strategy, slot.day_trade = said.strategy, said.day_trade
-    for news in slot.news[said.last_seq :]:
+    for news in slot.news[max(0, said.last_seq + 1 - slot.first_news) :]:
         state.outputs.tell_again(said.slot, news)
-    state.outputs.tell_again(said.slot, CaughtUp(said.slot, len(slot.news), slot.next_number))
+    state.outputs.tell_again(said.slot, CaughtUp(said.slot, slot.next_news - 1, slot.next_number))
     if state.broker_view.account is not None:
         state.outputs.tell_again(said.slot, state.account_news())
 
