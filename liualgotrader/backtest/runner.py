@@ -44,7 +44,7 @@ from liualgotrader.engine.bar_tape import BarTape
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, SlotStopped
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import AssetTerms, Update
+from liualgotrader.exchange.exchange_values import AssetTerms, OrderView, Update
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.orders.desk import Desk
 from liualgotrader.orders.desk_messages import (
@@ -400,7 +400,7 @@ class Backtest:
             match call:
                 case Send():
                     request = BrokerRequest.SUBMIT
-                    order = self._arrived(exchange.submit(ACCOUNT, order_request(call.order), self.now).id)
+                    order = self._arrived(exchange.submit(ACCOUNT, order_request(call.order), self.now))
                 case Replace():
                     request = BrokerRequest.REPLACE
                     changes = order_changes(call.terms, name)
@@ -413,14 +413,15 @@ class Backtest:
             return Answer(request, name, Outcome.DECLINED, None, str(refused), refused.code)
         return Answer(request, name, Outcome.ACCEPTED, order)
 
-    def _arrived(self, order_id: str) -> BrokerOrder:
+    def _arrived(self, view: OrderView) -> BrokerOrder:
         """Let an order arrive, and return it as it is then; the answer says what the updates of its way here would."""
-        exchange = self._exchange
-        exchange.advance(self.now)
-        for update in exchange.take_updates():
-            if update.order.id != order_id or update.event not in _ARRIVALS:
+        self._exchange.advance(self.now)
+        for update in self._exchange.take_updates():
+            if update.order.id == view.id and update.event in _ARRIVALS:
+                view = update.order
+            else:
                 self._updates.append(update)
-        return broker_order(exchange.order(ACCOUNT, order_id))
+        return broker_order(view)
 
     def _snapshot(self, since: int) -> BrokerSnapshot:
         exchange = self._exchange
