@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,11 +18,14 @@ from liualgotrader.cli.common import complain, flush_output
 from liualgotrader.cli.screen import screen_for
 from liualgotrader.cli.trader_arguments import configured
 from liualgotrader.common.calendar import TradingSession, day_of
-from liualgotrader.common.clock import DAY, MINUTE, WallClock
+from liualgotrader.common.clock import DAY, MINUTE, WallClock, as_utc
+from liualgotrader.common.config import Settings
 from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestOutcome, BacktestRequest, Progress
+from liualgotrader.supervisor.repeating import bars_of, find_batch, newest_batches, repeated, with_duration
 from liualgotrader.supervisor.view import Screen, View
 
 _MOST_WARNINGS = 5
@@ -28,13 +33,34 @@ _STATED = ("tradeplan", "home", "dsn", "seed", "fills", "fees")
 
 
 def backtest(options: argparse.Namespace, program: str) -> int:
+    """Run what the command line asks for and return the exit status, of several backtests the first that is not 0.
+
+    Raises:
+        LiuError: in one sentence.
+    """
+    stated = {name: getattr(options, name) for name in _STATED}
+    if options.word == "batch" and options.batch_list:
+        return list_batches(Settings.resolve(stated))
+    settings, plan = configured(stated)
+    if options.word == "from":
+        return play(request_from(options, settings.seed or 0), settings, plan, options, program)
+    if options.duration is not None:
+        plan = with_duration(plan, options.duration)
+    statuses = [
+        play(repeating_request(options, settings, plan, beginning), settings, plan, options, program)
+        for beginning in options.batches
+    ]
+    return next(filter(None, statuses), 0)
+
+
+def play(
+    request: BacktestRequest, settings: Settings, plan: TradePlan, options: argparse.Namespace, program: str
+) -> int:
     """Run a backtest, show its summary, store its rows and return the exit status.
 
     Raises:
         LiuError: in one sentence.
     """
-    settings, plan = configured({name: getattr(options, name) for name in _STATED})
-    request = request_from(options, settings.seed or 0)
     screen: Screen = Aside() if options.json else screen_for()
     with Backtesting(request, settings, plan, screen) as backtesting:
         with progress_bar(len(request.bars.sessions())) as progress:
@@ -77,15 +103,50 @@ def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
         symbols=options.symbols,
         seed=seed,
     )
-    money = ("fee_per_share", "buy_fee_percentage", "sell_fee_percentage", *(["cash"] if options.cash else []))
-    return BacktestRequest(
-        bars=bars,
-        strategies=options.strats,
-        scanners=options.scanners,
-        benchmark=options.benchmark,
-        database=not options.no_database,
-        **{name: Decimal(getattr(options, name)) for name in money},
-    )
+    request = BacktestRequest(bars=bars, strategies=options.strats, scanners=options.scanners)
+    return _with_account(request, options)
+
+
+def repeating_request(
+    options: argparse.Namespace, settings: Settings, plan: TradePlan, beginning: str
+) -> BacktestRequest:
+    """Return the backtest that plays a recorded batch again.
+
+    Raises:
+        LiuError: if there is no such batch, or nothing of it can be played.
+    """
+    found = asyncio.run(find_batch(settings, beginning))
+    bars = bars_of(found)
+    if options.data:
+        folder = str(Path(options.data).expanduser())
+        bars = msgspec.structs.replace(bars, data=folder, generated=None, of_session=False)
+    symbols = tuple(dict.fromkeys(options.symbol))
+    bars, again = repeated(found, bars, plan, symbols=symbols, strict=options.strict)
+    return _with_account(BacktestRequest(bars=bars, repeats=again, debug=frozenset(options.debug)), options)
+
+
+def _with_account(request: BacktestRequest, options: argparse.Namespace) -> BacktestRequest:
+    """Return the request with what the command line says of account, benchmark and record."""
+    names = ("fee_per_share", "buy_fee_percentage", "sell_fee_percentage", *(["cash"] if options.cash else []))
+    money: dict[str, Any] = {name: Decimal(getattr(options, name)) for name in names}
+    return msgspec.structs.replace(request, benchmark=options.benchmark, database=not options.no_database, **money)
+
+
+def list_batches(settings: Settings) -> int:
+    """Print the newest batches."""
+    rows = [
+        (
+            batch.row.batch_id,
+            batch.row.environment,
+            batch.row.session_date,
+            ", ".join(dict.fromkeys(run.strategy for run in batch.runs.values())),
+            f"{as_utc(batch.row.started_at):%Y-%m-%d %H:%M}",
+            next((run.build_number for run in batch.runs.values()), ""),
+        )
+        for batch in asyncio.run(newest_batches(settings))
+    ]
+    screen_for().table("Batches", ("batch_id", "environment", "day", "strategies", "start (UTC)", "build"), rows)
+    return 0
 
 
 def document(batch_id: str, outcome: BacktestOutcome) -> str:

@@ -14,13 +14,20 @@ Run the strategies of a tradeplan over past sessions, with the engine, the order
 `trader --simulate` uses, and store the run as a batch of environment BACKTEST.
 
   backtester from 2024-01-02 --to 2024-06-28 --data FOLDER   over recorded days
-  backtester from "3 months ago" --generated                 over an invented market, which needs no data"""
+  backtester from "3 months ago" --generated                 over an invented market, which needs no data
+  backtester batch --batch-list                              what was traded before
+  backtester batch ID                                        the symbols that were picked then, once more"""
 
 FROM = """\
 Run a tradeplan from one day to another, both included, on the bars of a folder (--data), of an invented market
 (--generated), or else of the market-data store that `liu data` fills.
 
 A day is written like 2020-10-18 or 18 Oct 2020, or in words: today, yesterday, 3 months ago, last week, monday."""
+
+BATCH = """\
+Play recorded batches again: the strategies of the tradeplan on what was picked then, from the time on that it was
+picked, over the minutes of that day: a recorded day's folder, the invented market of a simulated session, else the
+market-data store. Each becomes a batch of its own, whose rows of algo_run name those that they repeat."""
 
 EPILOG = """\
 exit codes:
@@ -51,6 +58,8 @@ def run(arguments: Sequence[str], program: str = PROGRAM) -> int:
     if options.word is None:
         parser.print_help()
         return 0
+    if options.word == "batch" and not (options.batches or options.batch_list):
+        parser.error("name one or more batches; --batch-list lists the newest")
     from liualgotrader.cli.backtest_run import backtest
 
     return backtest(options, program)
@@ -59,19 +68,41 @@ def run(arguments: Sequence[str], program: str = PROGRAM) -> int:
 def make_parser(program: str) -> argparse.ArgumentParser:
     """Return the parser of the program."""
     parser = parser_of(program, DESCRIPTION, EPILOG)
-    span = parser.add_subparsers(dest="word", metavar="word").add_parser(
-        "from",
-        help="run over past sessions",
-        description=FROM,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    words = parser.add_subparsers(dest="word", metavar="word")
+    style: dict[str, Any] = {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    span = words.add_parser("from", help="run over past sessions", description=FROM, allow_abbrev=False, **style)
+    batch = words.add_parser(
+        "batch", help="play recorded batches again", description=BATCH, allow_abbrev=False, **style
     )
     _span_options(span)
     _data_options(span.add_argument_group("data"))
-    _account_options(span.add_argument_group("account"))
-    _output_options(span.add_argument_group("plan and output"))
+    _batch_options(batch)
+    for word in (span, batch):
+        _account_options(word.add_argument_group("account"))
+        _output_options(word.add_argument_group("plan and output"))
     return parser
+
+
+def _batch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("batches", metavar="ID", nargs="*", help="a batch's id or the beginning of it")
+    parser.add_argument("-b", "--batch-list", action="store_true", help="list the last 30 batches")
+    parser.add_argument("-s", "--strict", action="store_true", help="only symbols that were traded in the batch")
+    parser.add_argument(
+        "--symbol", metavar="SYMBOL", type=_symbol, action="append", default=[], help="this one instead of the picks"
+    )
+    parser.add_argument("--duration", metavar="MINUTES", type=_minutes, help="of every window of the schedules")
+    parser.add_argument(
+        "-d",
+        "--debug",
+        metavar="SYMBOL",
+        type=_symbol,
+        action="append",
+        default=[],
+        help="call run with debug=True for it",
+    )
+    parser.add_argument("--data", metavar="FOLDER", help="the minutes of the day, instead of where the batch had them")
+    parser.add_argument("--benchmark", metavar="SYMBOL", type=str.upper, default="", help="(default the first symbol)")
+    parser.add_argument("--seed", metavar="N", type=_whole, help=argparse.SUPPRESS)
 
 
 def _span_options(parser: argparse.ArgumentParser) -> None:
@@ -128,13 +159,22 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
+    return tuple(map(_symbol, _names(text)))
+
+
+def _symbol(text: str) -> str:
     from liualgotrader.common.events import SYMBOL_RULE, is_symbol
 
-    symbols = tuple(name.upper() for name in _names(text))
-    for symbol in symbols:
-        if not is_symbol(symbol):
-            raise argparse.ArgumentTypeError(f"{symbol!r:.40} is not a symbol: {SYMBOL_RULE}")
-    return symbols
+    symbol = text.upper()
+    if not is_symbol(symbol):
+        raise argparse.ArgumentTypeError(f"{symbol!r:.40} is not a symbol: {SYMBOL_RULE}")
+    return symbol
+
+
+def _minutes(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of minutes above 0")
+    return int(text)
 
 
 def _whole(text: str) -> int:

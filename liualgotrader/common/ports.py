@@ -169,6 +169,12 @@ class Store(Protocol):
     async def unfinished_batches(self, environment: str) -> Sequence[BatchRow]:
         """Return the environment's batches that have no end, the newest first."""
 
+    async def newest_batches(self, most: int, beginning: str = "") -> Sequence[BatchRow]:
+        """Return the batches whose id begins so, the newest first, so many at most."""
+
+    async def algo_runs(self, batch_id: str) -> Mapping[int, AlgoRunRow]:
+        """Return the batch's runs by id, in the order of their slots."""
+
     async def begin_algo_run(self, run: AlgoRunRow) -> int:
         """Return the id of the row for (batch, slot), making it if it is not there."""
 

@@ -97,7 +97,11 @@ def bind_run(strategy: Strategy) -> Run:
             return run(symbol=symbol, shortable=shortable, position=position, now=now, minute_history=history, **extra)
         return run(symbol, shortable, position, now, history, **extra)
 
-    return call
+    def call_debugging(symbol: str, *others: Any) -> Any:
+        fixed["debug"] = symbol in strategy.debug_symbols
+        return call(symbol, *others)
+
+    return call_debugging if strategy.debug_symbols and "debug" in fixed else call
 
 
 def bind_run_all(strategy: Strategy) -> RunAll:

@@ -32,12 +32,19 @@ END_BATCH = """
     UPDATE batch SET ended_at = $2, end_reason = $3
     WHERE batch_id = $1 AND ended_at IS NULL
 """
-UNFINISHED_BATCHES = """
+_BATCHES = """
     SELECT batch_id, session_date, environment, started_at, seed,
            layout::text AS layout, configuration::text AS configuration, versions::text AS versions
     FROM batch
-    WHERE environment = $1 AND ended_at IS NULL
-    ORDER BY recorded_at DESC
+"""
+UNFINISHED_BATCHES = f"{_BATCHES} WHERE environment = $1 AND ended_at IS NULL ORDER BY recorded_at DESC"
+NEWEST_BATCHES = f"{_BATCHES} WHERE starts_with(batch_id, $1) ORDER BY recorded_at DESC LIMIT $2"
+ALGO_RUNS = """
+    SELECT algo_run_id, batch_id, slot, algo_name AS strategy, algo_env AS environment, build_number,
+           parameters::text AS parameters, start_time AS started_at, ref_algo_run
+    FROM algo_run
+    WHERE batch_id = $1 AND slot IS NOT NULL
+    ORDER BY slot
 """
 # The update changes nothing: it lets the statement return the id of an existing row.
 BEGIN_ALGO_RUN = """
@@ -108,17 +115,16 @@ class SessionTables(Tables):
 
     async def unfinished_batches(self, environment: str) -> list[BatchRow]:
         """Return the environment's batches that have no end, the newest first."""
-        rows = await self._database.fetch(UNFINISHED_BATCHES, environment)
-        documents = ("layout", "configuration", "versions")
-        return [
-            row_from(
-                BatchRow,
-                row,
-                seed=None if row["seed"] is None else int(row["seed"]),
-                **{name: from_json(row[name]) for name in documents},
-            )
-            for row in rows
-        ]
+        return [_batch_row(row) for row in await self._database.fetch(UNFINISHED_BATCHES, environment)]
+
+    async def newest_batches(self, most: int, beginning: str = "") -> list[BatchRow]:
+        """Return the batches whose id begins so, the newest first, so many at most."""
+        return [_batch_row(row) for row in await self._database.fetch(NEWEST_BATCHES, beginning, most)]
+
+    async def algo_runs(self, batch_id: str) -> Mapping[int, AlgoRunRow]:
+        """Return the batch's runs by id, in the order of their slots."""
+        rows = await self._database.fetch(ALGO_RUNS, batch_id)
+        return {row["algo_run_id"]: row_from(AlgoRunRow, row, parameters=from_json(row["parameters"])) for row in rows}
 
     async def begin_algo_run(self, run: AlgoRunRow) -> int:
         """Return the id of the row for (batch, slot), making it if it is not there."""
@@ -180,6 +186,11 @@ class SessionTables(Tables):
         """
         async with self._database.connection() as connection:
             await connection.execute(KEY_SAVE, _storable(key), _storable(value))
+
+
+def _batch_row(row: Mapping[str, Any]) -> BatchRow:
+    documents = {name: from_json(row[name]) for name in ("layout", "configuration", "versions")}
+    return row_from(BatchRow, row, seed=None if row["seed"] is None else int(row["seed"]), **documents)
 
 
 def signal_columns(signals: Sequence[SignalRow]) -> list[dict[str, Any]]:

@@ -72,6 +72,7 @@ class Strategy:
 
     timer_seconds: float = 60.0
     strategy_type = StrategyType.DAY_TRADE  # the default of the constructor's `type`
+    debug_symbols: frozenset[str] = frozenset()  # whose calls of `run` say debug=True
     own_context: OwnContext | None = None  # in which all of its code runs; `make_strategy` sets it
 
     def __init__(

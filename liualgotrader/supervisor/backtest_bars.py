@@ -29,6 +29,8 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
     generated: int | None = None  # symbols of an invented market
     symbols: tuple[str, ...] = ()  # empty: all there are
     seed: int = 0
+    of_session: bool = False  # the invented market is the one that `trader --simulate` played on the first day
+    window: tuple[int, int] | None = None  # of the first day, as if it were the session; ns UTC
 
     def sessions(self) -> list[TradingSession]:
         """Return the sessions to play.
@@ -41,6 +43,8 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
         found = sessions(self.first, self.last)
         if not found:
             raise ConfigError(f"there is no trading day from {self.first} to {self.last}")
+        if self.window is not None:
+            found[0] = TradingSession(self.first, *self.window)
         return found
 
 
@@ -63,6 +67,8 @@ def played_bars(wanted: BarsWanted, market: Path, history: int) -> PlayedBars:
     played = wanted.sessions()
     before = previous_sessions(wanted.first, history)
     every = [*before, *played]
+    if wanted.of_session:
+        return PlayedBars({symbol: _regular(one, every) for symbol, one in _read_session(wanted).items()})
     if wanted.generated is not None:
         from liualgotrader.tapes.generated_bars import generated_bars
 
@@ -82,6 +88,13 @@ def _read_folder(wanted: BarsWanted, every: Sequence[TradingSession]) -> dict[st
     span = every[0].opens_at, every[-1].closes_at
     found = folder_bars(wanted.data, wanted.period, *span, wanted.symbols or None)
     return {symbol: adjusted(bars, folder_splits(wanted.data, symbol), wanted.last) for symbol, bars in found.items()}
+
+
+def _read_session(wanted: BarsWanted) -> dict[str, BarColumns]:
+    from liualgotrader.tapes.generated import GeneratedTape
+
+    tape = GeneratedTape(wanted.first, wanted.seed, wanted.generated or 0, only=wanted.symbols)
+    return {symbol: BarColumns.of(symbol, tape.history_with_the_day(symbol).minutes) for symbol in tape.symbols()}
 
 
 def _read_store(wanted: BarsWanted, market: Path, every: Sequence[TradingSession]) -> dict[str, BarColumns]:

@@ -21,12 +21,13 @@ import numpy as np
 from liualgotrader import __version__
 from liualgotrader.analytics.backtest_summary import BacktestSummary, summarize_backtest
 from liualgotrader.analytics.consolidate import consolidate
-from liualgotrader.backtest.picking import Scanning
+from liualgotrader.backtest.picking import KnownPicks, Scanning
 from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord, hours_of
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson, nearest
+from liualgotrader.common.events import Pick
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.plugins import one_line, user_code, where_raised
 from liualgotrader.common.position import with_plans
@@ -51,6 +52,18 @@ ENVIRONMENT = "BACKTEST"
 _CASH = Decimal(100_000)
 
 
+class RepeatedBatch(msgspec.Struct, frozen=True):
+    """A recorded batch that is played again: what was picked in it and when, in place of scanners, and its runs.
+
+    Without picks every symbol is followed, as in a backtest without scanners.
+    """
+
+    batch_id: str
+    picks: tuple[Pick, ...]
+    runs: dict[str, int]  # algo_run_id by strategy
+    simulated: bool = False  # it lies in the database of simulated sessions
+
+
 class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The command line of one backtest, beyond the settings. Fees are dollars a share, and percent of what is traded."""
 
@@ -63,6 +76,8 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
     sell_fee_percentage: Decimal = Decimal(0)
     benchmark: str = ""  # empty: the first symbol
     database: bool = True
+    repeats: RepeatedBatch | None = None
+    debug: frozenset[str] = frozenset()  # symbols whose calls of `run` say debug=True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +147,9 @@ class Backtesting:
             self.screen.warn(f"data: {note}")
         played = request.bars.sessions()
         backtest = Backtest(self._terms(played), found.bars)
-        scanning = self._scanning = self._scanners(backtest, played) if plan.scanners else None
+        repeated = request.repeats
+        scanning = self._scanning = self._scanners(backtest, played) if plan.scanners and repeated is None else None
+        picking = KnownPicks(repeated.picks) if repeated is not None and repeated.picks else scanning
         strategies = self._loop.run(self._begin(played, backtest))
         after = dict(pairwise(played))
 
@@ -144,7 +161,7 @@ class Backtesting:
 
         with self._view(), _ctrl_c() as pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
-            run = backtest.run(strategies, closed, scanning)
+            run = backtest.run(strategies, closed, picking)
         if scanning is not None:
             run.warnings[:0] = scanning.warnings()
         return self._outcome(run, found.bars, benchmark)
@@ -178,7 +195,8 @@ class Backtesting:
         if request.database:
             make_home(self.settings.home_path)
             enough_room(self.settings.home_path)
-            self.record = await open_record(self.settings, TraderRequest())
+            simulated = request.repeats is not None and request.repeats.simulated
+            self.record = await open_record(self.settings, TraderRequest(simulate=simulated))
             self._cleanup.push_async_callback(self.record.close)
         hours = hours_of(played[0], plan.market_liquidation_end_time_minutes)
         services = SessionServices(hours, _RunKeys(), backtest.free_cash)
@@ -230,7 +248,9 @@ class Backtesting:
         if self.record is None:
             return slot
         parameters = without_secrets(dict(details))
-        row = AlgoRunRow(self.batch_id, slot, name, ENVIRONMENT, build, parameters, self._clock.now())
+        runs = self.request.repeats.runs if self.request.repeats is not None else {}
+        repeated = runs.get(name, next(iter(runs.values()), None))
+        row = AlgoRunRow(self.batch_id, slot, name, ENVIRONMENT, build, parameters, self._clock.now(), repeated)
         self._runs.append(await self.record.store.begin_algo_run(row))
         return self._runs[-1]
 
@@ -241,6 +261,7 @@ class Backtesting:
         seed = f"{self.request.bars.seed}/{name}/{slot}/random"
         strategy = make_strategy(self.batch_id, name, details, Path(), data_loader=loader, ref_run_id=run_id, seed=seed)
         # Portfolios are not touched: their strategies spend the cash of the run.
+        strategy.debug_symbols = self.request.debug
         strategy.join_session(services, run_id, 0 if "portfolio_id" in details else None)
         try:
             with user_code(f"{name}.create", type(strategy)):

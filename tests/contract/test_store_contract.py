@@ -157,6 +157,24 @@ class StoreContract:
         await store.begin_batch(batch())
         assert not await store.unfinished_batches("PAPER")
 
+    async def test_batches_are_found_by_the_beginning_of_their_id_the_newest_first(self, store: Store) -> None:
+        for name in ("0b5e-1", "0b5e-2", "77aa-3"):
+            await store.begin_batch(batch(name, environment="BACKTEST"))
+        assert [b.batch_id for b in await store.newest_batches(2)] == ["77aa-3", "0b5e-2"]
+        assert await store.newest_batches(5, "0b5e") == [
+            batch("0b5e-2", environment="BACKTEST"),
+            batch("0b5e-1", environment="BACKTEST"),
+        ]
+        assert await store.newest_batches(5, "%") == []
+
+    async def test_the_runs_of_a_batch_are_read_back_by_slot(self, store: Store) -> None:
+        second = await store.begin_algo_run(run(2, strategy="Fade"))
+        first = await store.begin_algo_run(run(1))
+        again = await store.begin_algo_run(msgspec.structs.replace(run(1, batch_id="another"), ref_algo_run=first))
+        assert await store.algo_runs(BATCH) == {first: run(1), second: run(2, strategy="Fade")}
+        assert [row.ref_algo_run for row in (await store.algo_runs("another")).values()] == [first]
+        assert again not in (first, second)
+
     async def test_a_slot_keeps_its_run_over_a_restart(self, store: Store) -> None:
         first = await store.begin_algo_run(run(0))
         assert await store.begin_algo_run(run(1)) != first

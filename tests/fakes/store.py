@@ -119,6 +119,14 @@ class MemoryStore:
             if batch.environment == environment and batch.batch_id not in ended
         ]
 
+    async def newest_batches(self, most: int, beginning: str = "") -> Sequence[BatchRow]:
+        found = [b for b in reversed(self._data.batches.values()) if b.batch_id.startswith(beginning)]
+        return found[:most]
+
+    async def algo_runs(self, batch_id: str) -> Mapping[int, AlgoRunRow]:
+        runs = sorted(self._data.runs.items(), key=lambda item: item[1].row.slot)
+        return {number: run.row for number, run in runs if run.row.batch_id == batch_id}
+
     async def begin_algo_run(self, run: AlgoRunRow) -> int:
         for algo_run_id, present in self._data.runs.items():
             if (present.row.batch_id, present.row.slot) == (run.batch_id, run.slot):

@@ -1,0 +1,147 @@
+"""Recorded batches as backtests: which there are, and what plays one of them again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import date
+
+import msgspec
+
+from liualgotrader.common.config import Settings
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.events import Pick
+from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import AlgoRunRow, BatchRow
+from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor.backtest_bars import BarsWanted
+from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch
+from liualgotrader.supervisor.request import TraderRequest
+from liualgotrader.supervisor.session_database import SIMULATED_DATABASE, open_record
+
+LISTED = 30  # batches
+_BY_HAND = "command line"  # who chose the symbols that are named
+
+
+class FoundBatch(msgspec.Struct, frozen=True):
+    """A batch of the record: its row and its runs, what was picked and what was traded in it."""
+
+    row: BatchRow
+    runs: dict[int, AlgoRunRow]
+    simulated: bool  # it lies in the database of simulated sessions
+    picks: tuple[Pick, ...] = ()
+    traded: frozenset[str] = frozenset()
+
+
+async def newest_batches(settings: Settings) -> list[FoundBatch]:
+    """Return the newest batches, of simulated sessions too, the newest first.
+
+    Raises:
+        LiuError: if a database cannot be used or reached.
+    """
+    found: list[FoundBatch] = []
+    async with aclosing(_stores(settings)) as stores:
+        async for store, simulated in stores:
+            for row in await store.newest_batches(LISTED):
+                found.append(FoundBatch(row, dict(await store.algo_runs(row.batch_id)), simulated))
+    return sorted(found, key=lambda batch: -batch.row.started_at)[:LISTED]
+
+
+async def find_batch(settings: Settings, beginning: str) -> FoundBatch:
+    """Return the batch whose id begins so.
+
+    Raises:
+        ConfigError: if there is none, or more than one.
+        LiuError: if a database cannot be used or reached.
+    """
+    found: list[FoundBatch] = []
+    async with aclosing(_stores(settings)) as stores:
+        async for store, simulated in stores:
+            for row in await store.newest_batches(2, beginning):
+                picks = [Pick(p.symbol, p.at, p.scanner, p.strategy) for p in await store.picks(row.batch_id)]
+                traded = frozenset(trade.symbol for trade in await store.trades(row.batch_id))
+                runs = dict(await store.algo_runs(row.batch_id))
+                found.append(FoundBatch(row, runs, simulated, tuple(picks), traded))
+    if not found:
+        raise ConfigError(f"there is no batch {beginning}: `backtester batch --batch-list` lists the newest")
+    if len(found) > 1:
+        raise ConfigError(f"more than one batch begins with {beginning}: write more of its id")
+    return found[0]
+
+
+async def _stores(settings: Settings) -> AsyncGenerator[tuple[Store, bool], None]:
+    """Yield the record, then that of simulated sessions, where there is one."""
+    record = await open_record(settings, TraderRequest())
+    try:
+        yield record.store, False
+        names = await asyncio.to_thread(record.server.databases) if record.server is not None else ()
+        if SIMULATED_DATABASE in names:
+            simulated = await open_record(settings, TraderRequest(simulate=True))
+            try:
+                yield simulated.store, True
+            finally:
+                await simulated.close()
+    finally:
+        await record.close()
+
+
+def repeated(
+    found: FoundBatch, bars: BarsWanted, plan: TradePlan, *, symbols: Sequence[str] = (), strict: bool = False
+) -> tuple[BarsWanted, RepeatedBatch]:
+    """Return the bars that play a batch again, and what was picked in it, or `symbols` from the open on.
+
+    With `strict` only what was traded in it is picked. A pick for a strategy that the plan does not have is for all.
+
+    Raises:
+        ConfigError: if nothing was picked.
+    """
+    batch_id, opens_at = found.row.batch_id, bars.sessions()[0].opens_at
+    picks = [Pick(symbol, opens_at, _BY_HAND) for symbol in symbols] or [
+        msgspec.structs.replace(pick, strategy=pick.strategy if pick.strategy in plan.strategies else "")
+        for pick in found.picks
+        if pick.symbol in found.traded or not strict
+    ]
+    every = found.row.environment == ENVIRONMENT and not found.picks  # a backtest without scanners
+    if not picks and strict and every:
+        picks = [Pick(symbol, opens_at, _BY_HAND) for symbol in sorted(found.traded)]
+    if not picks and not every:
+        what = "traded" if strict else "picked"
+        raise ConfigError(f"no symbol was {what} in batch {batch_id}: name some with --symbol")
+    runs = {run.strategy: number for number, run in reversed(found.runs.items())}  # of several slots the first
+    names = sorted({pick.symbol for pick in picks})
+    wanted = msgspec.structs.replace(bars, symbols=tuple(names) or bars.symbols)
+    return wanted, RepeatedBatch(batch_id, tuple(picks), dict(reversed(runs.items())), found.simulated)
+
+
+def bars_of(found: FoundBatch) -> BarsWanted:
+    """Return the bars that a batch was traded on: those of its session, of its folder, or of its invented market.
+
+    Raises:
+        ConfigError: if that cannot be known.
+    """
+    row = found.row
+    day, seed, told = date.fromisoformat(row.session_date), row.seed or 0, row.configuration
+    if row.environment == ENVIRONMENT:
+        return msgspec.convert(told["backtest"]["bars"], BarsWanted)
+    market = told.get("market")
+    if not market:
+        return BarsWanted(first=day, last=day)
+    window = market["opens_at"], market["closes_at"]
+    if market["data"]:
+        return BarsWanted(first=day, last=day, data=market["data"], window=window)
+    if market.get("account"):
+        raise ConfigError(
+            f"batch {row.batch_id} was traded on an invented market that other sessions led to (--state), which is not kept:"
+            " name other data with --data"
+        )
+    return BarsWanted(first=day, last=day, generated=market["symbol_count"], seed=seed, of_session=True, window=window)
+
+
+def with_duration(plan: TradePlan, minutes: float) -> TradePlan:
+    """Return the plan with windows that last so long."""
+    strategies = {
+        name: details | {"schedule": [{**window, "duration": minutes} for window in details.get("schedule", ())]}
+        for name, details in plan.strategies.items()
+    }
+    return msgspec.structs.replace(plan, strategies=strategies)
