@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -116,6 +118,16 @@ class LastClose(Strategy):
         return minute_history["close"].iloc[-1] < 0, {}
 
 
+def readme_crossing() -> type[Strategy]:
+    """Return the strategy `Crossing` as README prints it."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(next(block for block in blocks if "class Crossing(" in block), names)
+    kind: type[Strategy] = names["Crossing"]
+    return kind
+
+
 def bare_ns(bars: Mapping[str, BarColumns]) -> float:
     """Return what a bar of the bare loop costs, ns of CPU."""
     strategy = BareStrategy(list(bars))
@@ -193,6 +205,7 @@ def main() -> None:
     for name, symbols, kind, days in (
         ("on_bar_10_symbols", 10, Watching, few),
         ("on_bar_1_symbol", 1, Watching, workload.whole_sessions(10 * options.days)),
+        ("readme_crossing", 10, readme_crossing(), few[:5]),
         ("run_untouched", 10, Untouched, few[:5]),
         ("run_last_close", 10, LastClose, few[:5]),
     ):
