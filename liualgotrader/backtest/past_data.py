@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from asyncio.events import _get_running_loop, _set_running_loop
 from asyncio.tasks import _enter_task, _leave_task
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -140,6 +141,17 @@ class OwnLoop:
     def _end(self) -> None:
         _leave_task(self._loop, self._first_step)  # type: ignore[arg-type]
         _set_running_loop(None)
+
+
+@contextmanager
+def loops_aside() -> Iterator[None]:
+    """While the block runs, no event loop counts as running in this thread, so that one may run where a notebook's does."""
+    outer = _get_running_loop()
+    _set_running_loop(None)
+    try:
+        yield
+    finally:
+        _set_running_loop(outer)
 
 
 class RunClock(WallClock):

@@ -77,7 +77,8 @@ def build(kind: type[T], arguments: dict[str, Any], *, table: str, context: Cont
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    file = Path(inspect.getfile(kind)).name
+    source = written_in(kind)
+    file = source.name if source is not None else "this session"
     unknown = [key for key in arguments if key not in named]
     if unknown and not takes_any:
         hint = nearest(unknown[0], [*named, *_TAKEN_BEFORE])
@@ -91,7 +92,7 @@ def build(kind: type[T], arguments: dict[str, Any], *, table: str, context: Cont
     except ConfigError:
         raise
     except (Exception, SystemExit) as e:
-        where = where_raised(e, Path(inspect.getfile(kind)))
+        where = where_raised(e, source)
         raise ConfigError(f"[{table}] {kind.__name__} could not be made: {one_line(e)} ({where})") from e
 
 
@@ -127,8 +128,13 @@ def outside_reads(filename: Path) -> list[str]:
 
 def source_of(value: object) -> Path | None:
     """Return the file in which the class of `value` was written, None if there is none."""
+    return written_in(type(value))
+
+
+def written_in(kind: type[Any]) -> Path | None:
+    """Return the file in which a class was written, None if there is none."""
     try:
-        return Path(inspect.getfile(type(value)))
+        return Path(inspect.getfile(kind))
     except (OSError, TypeError):
         return None
 

@@ -295,8 +295,25 @@ def make_strategy(
     Raises:
         ConfigError: in one sentence that names file, class and cause.
     """
-    table = f"strategies.{name}"
-    kind = load_class(Strategy, name, details.get("filename"), folder, table=table)
+    kind = load_class(Strategy, name, details.get("filename"), folder, table=f"strategies.{name}")
+    return strategy_of(kind, batch_id, name, details, data_loader=data_loader, ref_run_id=ref_run_id, seed=seed or name)
+
+
+def strategy_of(
+    kind: type[Strategy],
+    batch_id: str,
+    name: str,
+    details: dict[str, Any],
+    *,
+    data_loader: Any = None,
+    ref_run_id: int | None = None,
+    seed: str,
+) -> Strategy:
+    """Return a new instance of `kind`, as `make_strategy` makes it.
+
+    Raises:
+        ConfigError: in one sentence that names class and cause.
+    """
     declared = inspect.signature(kind.__init__).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in declared.values())
     offered = {"data_loader": data_loader, "ref_run_id": ref_run_id}
@@ -305,7 +322,7 @@ def make_strategy(
         if key not in declared and not takes_any:
             arguments.pop(key, None)
     arguments |= {key: value for key, value in offered.items() if takes_any or key in declared}
-    context = context_for(kind, seed or name)
-    strategy = build(kind, {**arguments, "batch_id": batch_id}, table=table, context=context)
+    context = context_for(kind, seed)
+    strategy = build(kind, {**arguments, "batch_id": batch_id}, table=f"strategies.{name}", context=context)
     strategy.own_context = context
     return strategy

@@ -55,10 +55,12 @@ class PlayedBars(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def played_bars(wanted: BarsWanted, market: Path, history: int) -> PlayedBars:
+def played_bars(
+    wanted: BarsWanted, market: Path, history: int, given: Mapping[str, BarColumns] | None = None
+) -> PlayedBars:
     """Return the bars of the wanted sessions and of `history` sessions before them; `market` is the store's folder.
 
-    Those of regular trading only, at the prices of the last day: what is older than a split is brought to them.
+    They come from `given`, if there are any. Those of regular trading only, at the prices of the last day: what is older than a split is brought to them.
 
     Raises:
         ConfigError: if a symbol has no bars at all, or a session none of any symbol.
@@ -74,8 +76,12 @@ def played_bars(wanted: BarsWanted, market: Path, history: int) -> PlayedBars:
 
         daily, only = wanted.period == DAY, wanted.symbols
         return PlayedBars(generated_bars(wanted.generated, every, wanted.seed, only=only, daily=daily))
-    where = f"{wanted.data}" if wanted.data else f"the market-data store {market}"
-    read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
+    where = wanted.data or f"the market-data store {market}"
+    if given is not None:
+        where = "the data"
+        read = {symbol: given.get(symbol, BarColumns.of(symbol, ())) for symbol in sorted(wanted.symbols or given)}
+    else:
+        read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
     bars = {symbol: _regular(one, every) for symbol, one in read.items()}
     kept, left_out = _playable(bars, wanted, where, played)
     return PlayedBars(kept, (*left_out, *_notes(kept, played, before)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import signal
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
@@ -21,6 +22,7 @@ import numpy as np
 from liualgotrader import __version__
 from liualgotrader.analytics.backtest_summary import BacktestSummary, summarize_backtest
 from liualgotrader.analytics.consolidate import consolidate
+from liualgotrader.backtest.past_data import loops_aside
 from liualgotrader.backtest.picking import KnownPicks, Scanning
 from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord, hours_of
 from liualgotrader.common.calendar import TradingSession
@@ -29,7 +31,7 @@ from liualgotrader.common.config import Settings, session_view, show_hours
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson, nearest
 from liualgotrader.common.events import Pick
 from liualgotrader.common.market_columns import BarColumns
-from liualgotrader.common.plugins import one_line, user_code, where_raised
+from liualgotrader.common.plugins import one_line, source_of, user_code, where_raised
 from liualgotrader.common.position import with_plans
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, FilledTrade, PickRow
 from liualgotrader.common.secret import without_secrets
@@ -40,7 +42,7 @@ from liualgotrader.data.loader import DataLoader
 from liualgotrader.exchange.fees import FEES, FeeModel, PercentageFees, PerShareCommission, SumOfFees
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.scanners.base import make_scanner
-from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy
+from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy, strategy_of
 from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, closing_prices, played_bars
 from liualgotrader.supervisor.batch import Layout, Place, build_label
 from liualgotrader.supervisor.ending import COULD_NOT_TRADE
@@ -109,7 +111,12 @@ class Backtesting:
         tradeplan: TradePlan,
         screen: Screen,
         clock: Clock | None = None,
+        *,
+        classes: Mapping[str, type[Strategy]] | None = None,
+        bars: Mapping[str, BarColumns] | None = None,
     ) -> None:
+        """Take strategies and bars from `classes` and `bars`, by name, rather than from files, where these are given."""
+        self._classes, self._bars = classes or {}, bars
         self.request, self.settings, self.screen = request, settings, screen
         self.plan = narrowed(tradeplan, request)
         self.batch_id = str(uuid.uuid4())
@@ -124,7 +131,7 @@ class Backtesting:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._loop as loop:
+        with loops_aside(), self._loop as loop:
             if self._runs:
                 loop.run(self._end("could not run", {}))
             loop.run(self._cleanup.aclose())
@@ -137,7 +144,7 @@ class Backtesting:
         """
         request, plan = self.request, self.plan
         history = DAILY_HISTORY if request.bars.period > MINUTE else plan.timings.history_sessions
-        found = played_bars(request.bars, self.settings.home_path / "market", history)
+        found = played_bars(request.bars, self.settings.home_path / "market", history, self._bars)
         benchmark = request.benchmark or next(iter(found.bars))
         if benchmark not in found.bars:
             raise ConfigError(
@@ -150,7 +157,8 @@ class Backtesting:
         repeated = request.repeats
         scanning = self._scanning = self._scanners(backtest, played) if plan.scanners and repeated is None else None
         picking = KnownPicks(repeated.picks) if repeated is not None and repeated.picks else scanning
-        strategies = self._loop.run(self._begin(played, backtest))
+        with loops_aside():
+            strategies = self._loop.run(self._begin(played, backtest))
         after = dict(pairwise(played))
 
         def closed(session: TradingSession, bars: int) -> bool:
@@ -173,7 +181,8 @@ class Backtesting:
             DatabaseUnavailable: if the server cannot be reached; nothing of the run is stored then.
         """
         if self.record is not None:
-            self._loop.run(self._save(self.record, outcome))
+            with loops_aside():
+                self._loop.run(self._save(self.record, outcome))
 
     def _view(self) -> AbstractContextManager[None]:
         """Let the original's module attributes be answered with this run's values."""
@@ -259,7 +268,11 @@ class Backtesting:
     ) -> Strategy | None:
         """Return a new instance; None if its `create` says no."""
         seed = f"{self.request.bars.seed}/{name}/{slot}/random"
-        strategy = make_strategy(self.batch_id, name, details, Path(), data_loader=loader, ref_run_id=run_id, seed=seed)
+        given: dict[str, Any] = {"data_loader": loader, "ref_run_id": run_id, "seed": seed}
+        if (kind := self._classes.get(name)) is not None:
+            strategy = strategy_of(kind, self.batch_id, name, details, **given)
+        else:
+            strategy = make_strategy(self.batch_id, name, details, Path(), **given)
         # Portfolios are not touched: their strategies spend the cash of the run.
         strategy.debug_symbols = self.request.debug
         strategy.join_session(services, run_id, 0 if "portfolio_id" in details else None)
@@ -267,7 +280,7 @@ class Backtesting:
             with user_code(f"{name}.create", type(strategy)):
                 return None if await created(strategy) is False else strategy
         except (Exception, SystemExit) as error:
-            where = where_raised(error, Path(details["filename"]))
+            where = where_raised(error, source_of(strategy))
             raise ConfigError(f"[strategies.{name}] raised in create: {one_line(error)} ({where})") from error
 
     def _batch_row(self, slots: Sequence[SlotPlan]) -> BatchRow:
@@ -411,6 +424,9 @@ class _RunKeys:
 def _ctrl_c() -> Iterator[Callable[[], bool]]:
     """While the block runs, let Ctrl-C be asked for, so that a run ends with the session it is in; a second one kills."""
     pressed = False
+    if threading.current_thread() is not threading.main_thread():  # which alone hears of Ctrl-C
+        yield lambda: False
+        return
 
     def press(number: int, frame: FrameType | None) -> None:
         nonlocal pressed

@@ -1,0 +1,287 @@
+"""`run_backtest`: a backtest from a notebook or a script, and what it came to as pandas objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from liualgotrader.analytics.backtest_summary import BacktestSummary
+from liualgotrader.analytics.trips import round_trips
+from liualgotrader.common.calendar import TradingSession, day_of, sessions
+from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, WallClock, as_datetime
+from liualgotrader.common.config import Settings
+from liualgotrader.common.day_words import day_from
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.market_columns import BarColumns, Ints, mean_price
+from liualgotrader.common.rows import FilledTrade, OrderRow
+from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan
+from liualgotrader.strategies.base import Strategy
+from liualgotrader.supervisor.backtest_bars import BarsWanted
+from liualgotrader.supervisor.backtesting import Backtesting, BacktestOutcome, BacktestRequest
+from liualgotrader.supervisor.view import View
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Plan = TradePlan | Mapping[str, Any] | str | Path | type[Strategy] | Iterable[type[Strategy]]
+Frames = Mapping[str, "pd.DataFrame | BarColumns"]
+
+_PRICES = ("open", "high", "low", "close")
+_SCALES = {"minute": MINUTE, "day": DAY}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a backtest came to. Its frames are made when they are first asked for; times are New York's, prices floats.
+
+    `sentence` says what a person must know, empty if all went well; `warnings` are what the run had to say.
+    """
+
+    outcome: BacktestOutcome = field(repr=False)
+    batch_id: str
+    warnings: tuple[str, ...]
+
+    @property
+    def summary(self) -> BacktestSummary:
+        """All figures: of the account, of a benchmark, by strategy and by symbol."""
+        return self.outcome.summary
+
+    @property
+    def sentence(self) -> str:
+        """Why the run ended early, or what a strategy raised; empty if all went well."""
+        return self.outcome.sentence
+
+    @cached_property
+    def equity(self) -> pd.Series[float]:
+        """The account's value in US dollars: before the first session, then at each session's close."""
+        import pandas as pd
+
+        run = self.outcome.run
+        times = [run.sessions[0].opens_at, *run.session_closes.tolist()]
+        return pd.Series([run.first_equity, *run.equity.tolist()], _index(times), name="equity")
+
+    @cached_property
+    def fills(self) -> pd.DataFrame:
+        """All executions by time: strategy, symbol, operation, quantity, price, fee and the planned stop."""
+        return _frame(self.outcome.executions, FilledTrade, "at", drop=("algo_run_id", "execution_id"))
+
+    @cached_property
+    def trips(self) -> pd.DataFrame:
+        """All round trips by their end: strategy, symbol, side, quantity, prices, fees and gain in US dollars."""
+        import pandas as pd
+
+        trips = round_trips(self.outcome.executions).closed
+        frame = _frame(trips, type(trips[0]) if trips else None, "ended_at", drop=("algo_run_id",))
+        frame["started_at"] = pd.DatetimeIndex(_index([trip.started_at for trip in trips]))
+        frame["gain"] = [float(trip.gain) for trip in trips]
+        return frame
+
+    @cached_property
+    def orders(self) -> pd.DataFrame:
+        """All orders as they ended, by the time they were decided; the index of `fills` has the times of execution."""
+        newest = {row.client_order_id: row for row in self.outcome.run.rows if isinstance(row, OrderRow)}
+        names = {slot.algo_run_id: slot.strategy for slot in self.outcome.run.slots}
+        frame = _frame(
+            list(newest.values()),
+            OrderRow,
+            "decided_at",
+            drop=("batch_id", "slot", "algo_run_id", "generation", "broker_order_id", "updated_at"),
+        )
+        frame.insert(0, "strategy", [names[row.algo_run_id] for row in newest.values()])
+        return frame
+
+    def __repr__(self) -> str:
+        account, total = self.summary.account, self.summary.total
+        gained = "" if account.total_return is None else f" ({account.total_return:+.2%})"
+        told = (
+            f"{self.summary.first_day} to {self.summary.last_day}: {account.first:,.2f} $ became {account.last:,.2f} $"
+        )
+        return "\n".join([f"{told}{gained}, {total.trips:,} trades", *filter(None, [self.sentence]), *self.warnings])
+
+
+def run_backtest(
+    plan: Plan,
+    first: date | str = "",
+    last: date | str = "today",
+    *,
+    data: str | Path | Frames | None = None,
+    generated: int | None = None,
+    scale: str = "",
+    symbols: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    database: bool = False,
+    progress: Callable[[TradingSession, int], object] = lambda session, bars: None,
+    **options: Any,
+) -> Result:
+    """Run a backtest and return its result; a bad argument is a `ConfigError` in one sentence.
+
+    `plan` is a tradeplan (a file, its table or a `TradePlan`), or the strategy's class, or several, made with
+    `parameters`. `data` is a folder of recorded days, or a frame of bars by symbol (columns open, high, low, close,
+    volume; labelled by their start, by New York time if the index has no zone), whose days are then the default of
+    `first` and `last`. Without `data`, `generated` is how many symbols of an invented market to play; without
+    either, the market-data store is read. `scale` is "minute" or "day" (the default, unless a frame says otherwise).
+
+    `options` are those of `backtester from`: strategies, scanners, benchmark, cash, fee_per_share, buy_fee_percentage,
+    sell_fee_percentage, fills, fees, seed, home, dsn. Rows are stored only with `database`.
+
+    Raises:
+        LiuError: in one sentence, if nothing can be played.
+    """
+    named = ("home", "dsn", "seed", "fills", "fees")
+    ours: dict[str, Any] = {name: str(options.pop(name)) for name in named if name in options}
+    if unknown := set(options) - set(_OPTIONS):
+        raise ConfigError(f"run_backtest knows no option {min(unknown)!r}: it takes {', '.join((*_OPTIONS, *named))}")
+    tradeplan, classes, table = _plan(plan, dict(parameters or {}))
+    settings = Settings.resolve(ours, tradeplan=table)
+    frames = data if isinstance(data, Mapping) else None
+    bars = None if frames is None else {s.upper(): _columns(s.upper(), f, scale) for s, f in frames.items()}
+    wanted = _wanted(first, last, scale, bars)
+    wanted |= {"symbols": tuple(s.upper() for s in symbols), "generated": generated, "seed": settings.seed or 0}
+    request = BacktestRequest(
+        bars=BarsWanted(data=str(data) if data is not None and frames is None else "", **wanted),
+        database=database,
+        **{name: _OPTIONS[name](value) for name, value in options.items()},
+    )
+    said = _Said()
+    with Backtesting(request, settings, tradeplan, said, classes=classes, bars=bars) as backtesting:
+        outcome = backtesting.play(progress)
+        backtesting.save(outcome)
+    return Result(outcome, backtesting.batch_id, tuple(dict.fromkeys([*said.warnings, *outcome.run.warnings])))
+
+
+_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "strategies": tuple,
+    "scanners": tuple,
+    "benchmark": str.upper,
+    **dict.fromkeys(
+        ("cash", "fee_per_share", "buy_fee_percentage", "sell_fee_percentage"), lambda value: Decimal(str(value))
+    ),
+}
+
+
+def _plan(
+    plan: Plan, parameters: dict[str, Any]
+) -> tuple[TradePlan, dict[str, type[Strategy]], Mapping[str, Any] | None]:
+    """Return the tradeplan, the classes that are in no file, and the table that may hold settings."""
+    if isinstance(plan, TradePlan):
+        return plan, {}, None
+    path = Path(plan).expanduser() if isinstance(plan, str | Path) else Path("tradeplan.toml")
+    if isinstance(plan, str | Path):
+        plan = read_tradeplan(path)
+    if isinstance(plan, Mapping):
+        return parse_tradeplan(plan, path), {}, plan
+    classes = [plan] if isinstance(plan, type) else list(plan)
+    for kind in classes:
+        if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+            raise ConfigError(f"{kind!r:.80} is no class that extends liualgotrader.strategies.base.Strategy")
+    named = {kind.__name__: kind for kind in classes}
+    return TradePlan(strategies={name: parameters for name in named}), named, None
+
+
+def _wanted(first: date | str, last: date | str, scale: str, bars: Mapping[str, BarColumns] | None) -> dict[str, Any]:
+    if scale not in ("", *_SCALES):
+        raise ConfigError(f'scale is "minute" or "day", not {scale!r}')
+    known = [one for one in (bars or {}).values() if len(one.opened_at)]
+    if bars is not None and not known:
+        raise ConfigError("the data holds no bars")
+    period = _SCALES.get(scale, DAY)
+    if known:
+        period = DAY if known[0].closed_at[0] - known[0].opened_at[0] > HOUR else MINUTE
+        first = first or day_of(min(int(one.opened_at[0]) for one in known))
+        last = last if last != "today" else day_of(max(int(one.opened_at[-1]) for one in known))
+    if not first:
+        raise ConfigError('name the first day, like run_backtest(MyStrategy, "2024-01-02", "2024-06-28", generated=10)')
+    today = day_of(WallClock().now())
+    days = (day if isinstance(day, date) else day_from(day, today) for day in (first, last))
+    return dict(zip(("first", "last"), days, strict=True)) | {"period": period}
+
+
+def _columns(symbol: str, frame: pd.DataFrame | BarColumns, scale: str) -> BarColumns:
+    """Return a frame's bars.
+
+    Raises:
+        ConfigError: for one that cannot be read, with symbol and time.
+    """
+    if isinstance(frame, BarColumns):
+        return frame
+    import pandas as pd
+
+    named = {str(name).lower(): name for name in frame.columns}
+    if lacking := [name for name in (*_PRICES, "volume") if name not in named]:
+        raise ConfigError(f"the frame of {symbol} has no column {lacking[0]!r}")
+    if not isinstance(frame.index, pd.DatetimeIndex):
+        raise ConfigError(f"the index of {symbol}'s frame must be the times at which its bars begin")
+    index = frame.index if frame.index.tz is not None else frame.index.tz_localize(NEW_YORK)
+    figures = {name: frame[named[name]].to_numpy(np.float64) for name in (*_PRICES, "volume")}
+    opened = index.as_unit("ns").asi8.astype(np.int64)
+    wrong = ~np.logical_and.reduce([np.isfinite(figures[name]) & (figures[name] > 0) for name in _PRICES])
+    wrong |= ~(figures["volume"] >= 0) | np.append(False, np.diff(opened) <= 0)
+    if wrong.any():
+        at = as_datetime(int(opened[np.argmax(wrong)]))
+        raise ConfigError(f"{symbol} at {at:%Y-%m-%d %H:%M}: a bar needs prices above 0, a volume, and a later time")
+    closed = opened + MINUTE
+    if (scale or ("day" if len(opened) < 2 or np.median(np.diff(opened)) > HOUR else "minute")) == "day":
+        opened, closed = _session_times(symbol, index.tz_convert(NEW_YORK).date.tolist())
+    prices = tuple(figures[name] for name in _PRICES)
+    average = next(
+        (frame[named[n]].to_numpy(np.float64) for n in ("average", "vwap") if n in named), mean_price(prices)
+    )
+    count = frame[named["count"]].to_numpy(np.float64) if "count" in named else np.zeros(len(opened))
+    columns: Any = (opened, closed, *prices, figures["volume"], average, count)
+    return BarColumns(symbol, *columns)
+
+
+def _session_times(symbol: str, days: Sequence[date]) -> tuple[Ints, Ints]:
+    known = {session.day: session for session in sessions(days[0], days[-1])} if days else {}
+    if strange := [day for day in days if day not in known]:
+        raise ConfigError(f"{symbol} has a bar of {strange[0]}, on which the exchange was closed")
+    opened, closed = ([getattr(known[day], name) for day in days] for name in ("opens_at", "closes_at"))
+    return np.array(opened, np.int64), np.array(closed, np.int64)
+
+
+def _index(times: Sequence[int]) -> pd.DatetimeIndex:
+    import pandas as pd
+
+    return pd.to_datetime(np.array(times, np.int64), utc=True).tz_convert(NEW_YORK)
+
+
+def _frame(rows: Sequence[Any], kind: Any, at: str, drop: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a frame by one of their times, amounts as floats."""
+    import pandas as pd
+
+    names = [name for name in kind.__struct_fields__ if name not in (at, *drop)] if kind is not None else []
+    columns = {name: [getattr(row, name) for row in rows] for name in names}
+    plain = {
+        name: [float(value) if isinstance(value, Decimal) else value for value in values]
+        for name, values in columns.items()
+    }
+    return pd.DataFrame(plain, index=_index([getattr(row, at) for row in rows]).rename(at))
+
+
+class _Said:
+    """A screen that keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def line(self, text: str) -> None:
+        """The result says it."""
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def show(self, view: View) -> None:
+        """There is no session to show."""
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """The result has it."""
+
+    def close(self) -> None:
+        """There is nothing to take away."""

@@ -1,0 +1,179 @@
+"""`run_backtest`, as a notebook calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from liualgotrader.backtest import Result, run_backtest
+from liualgotrader.common.clock import NEW_YORK
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.strategies.base import Strategy, StrategyType
+
+
+def times(values: Any, text: str = "%m-%d %H:%M") -> list[str]:
+    return list(values.index.strftime(text))
+
+
+class Steps(Strategy):
+    """Buys and sells in turn, each `every` bars."""
+
+    strategy_type = StrategyType.SWING
+
+    def __init__(self, every: int = 10, **base: Any) -> None:
+        super().__init__(**base)
+        self.every = every
+
+    def on_bar(self, ctx: Any, bar: Any) -> None:
+        if len(ctx.bars) % self.every == 0:
+            ctx.close() if ctx.position else ctx.buy(10, stop_price=bar.close * 0.9)
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for variable in ("DSN", "LIU_SEED", "TRADEPLAN_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def stepped(**more: Any) -> Result:
+    return run_backtest(Steps, "2024-03-12", "2024-03-13", **{"generated": 2, "scale": "minute", **more})
+
+
+def test_a_strategys_class_runs_and_its_frames_are_those_of_the_summary() -> None:
+    result = stepped(parameters={"every": 20}, fee_per_share=0.01, cash=50_000)
+    fills, orders, trips, equity = result.fills, result.orders, result.trips, result.equity
+    assert result.sentence == ""
+    assert times(equity) == ["03-12 09:30", "03-12 16:00", "03-13 16:00"]
+    assert equity.iloc[0] == 50_000
+    signed = np.where(fills["operation"] == "buy", -1.0, 1.0) * fills["quantity"] * fills["price"]
+    held = sum(float(p.quantity * p.last) for p in result.summary.open)
+    assert equity.iloc[-1] - 50_000 == pytest.approx(signed.sum() - fills["fee"].sum() + held, abs=0.01)
+    assert set(orders["state"]) <= {"filled", "acknowledged"}  # the last is still open at the end
+    assert (orders["filled_quantity"].sum(), fills["fee"].sum()) == (
+        fills["quantity"].sum(),
+        pytest.approx(fills["quantity"].sum() * 0.01),
+    )
+    assert trips["gain"].sum() == pytest.approx(float(result.summary.total.gain))
+    assert (trips["started_at"] < trips.index).all()
+    assert f"{equity.iloc[-1]:,.2f} $" in repr(result)
+
+
+def frame() -> pd.DataFrame:
+    """Five sessions of daily bars: opens of 100, 101, … and closes half a dollar higher."""
+    opening = 100.0 + np.arange(5)
+    columns = {"Open": opening, "High": opening + 1, "Low": opening - 1, "Close": opening + 0.5, "Volume": 1e6}
+    return pd.DataFrame(columns, index=pd.to_datetime([f"2024-07-0{day}" for day in (1, 2, 3, 5, 8)]))
+
+
+def test_frames_of_ones_own_are_played_from_their_first_day_to_their_last() -> None:
+    result = run_backtest(Steps, data={"own": frame()}, parameters={"every": 2})
+    # Told at the closes of the 2nd and the 5th, filled at the opens of the 3rd and the 8th.
+    assert list(zip(result.fills["operation"], result.fills["price"], result.fills["symbol"], strict=True)) == [
+        ("buy", 102.0, "OWN"),
+        ("sell", 104.0, "OWN"),
+    ]
+    assert times(result.fills) == ["07-03 09:30", "07-08 09:30"]
+    assert (result.summary.first_day, result.summary.last_day) == (date(2024, 7, 1), date(2024, 7, 8))
+    assert result.equity.iloc[-1] == 100_020.0
+    later = run_backtest(Steps, "2024-07-03", data={"OWN": frame()}, parameters={"every": 4}, symbols=["own"])
+    assert list(later.fills["price"]) == [104.0]  # two bars are history
+
+
+def test_minutes_of_frames_are_labelled_by_their_start_in_new_york() -> None:
+    index = pd.date_range("2024-07-01 09:30", periods=30, freq="min")
+    opening = 10.0 + np.arange(30) / 100
+    columns = dict.fromkeys(("open", "high", "low", "close"), opening) | {"volume": np.full(30, 1e6)}
+    naive, aware = (pd.DataFrame(columns, index=i) for i in (index, index.tz_localize(NEW_YORK).tz_convert("UTC")))
+    first, second = (run_backtest(Steps, data={"OWN": one}).fills for one in (naive, aware))
+    assert times(first, "%H:%M") == ["09:40", "09:50"]
+    assert first.equals(second)
+    assert list(first["price"]) == [10.10, 10.20]
+
+
+def test_it_works_where_a_loop_runs_already_and_in_another_thread() -> None:
+    alone = stepped()
+
+    async def notebook() -> tuple[Result, Result]:
+        here = stepped()
+        await asyncio.sleep(0)  # the notebook's own loop goes on
+        return here, await asyncio.to_thread(stepped)
+
+    for other in asyncio.run(notebook()):
+        assert other.fills.equals(alone.fills)
+
+
+def test_a_breakpoint_in_a_strategy_stops_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(sys, "breakpointhook", lambda: stopped.append(sys._getframe(1).f_locals["bar"].symbol))
+
+    class Stops(Strategy):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            breakpoint()
+
+    result = run_backtest(Stops, data={"OWN": frame()})
+    assert stopped == ["OWN"] * 5
+    assert len(result.fills) == len(result.trips) == len(result.orders) == 0
+
+
+def test_a_tradeplan_may_be_a_file_or_its_table_and_what_its_scanners_fail_at_is_said() -> None:
+    Path("own.py").write_text(
+        "from liualgotrader.strategies.base import Strategy\nfrom liualgotrader.scanners.base import Scanner\n"
+        "class Own(Strategy):\n    def on_bar(self, ctx, bar):\n        ctx.buy(1)\n"
+        "class Picks(Scanner):\n    async def run(self, back_time=None):\n        return ['NONE']\n"
+    )
+    files = {"strategies": {"Own": {"filename": "own.py"}}}
+    Path("plan.toml").write_text('[strategies.Own]\nfilename = "own.py"\n')
+    from_file, from_table = (run_backtest(plan, data={"OWN": frame()}) for plan in ("plan.toml", files))
+    assert from_file.fills.equals(from_table.fills)
+    assert len(from_file.fills) > 0
+    scanned = run_backtest(files | {"scanners": {"Picks": {"filename": "own.py"}}}, data={"OWN": frame()})
+    assert len(scanned.fills) == 0
+    assert "scanner Picks picked NONE, of which there are no bars" in repr(scanned)
+
+
+BAD = frame()
+BAD.iloc[2, 0] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"generated": 2}, "name the first day, like run_backtest"),
+        ({"first": "someday", "generated": 2}, "'someday' is not a day"),
+        ({"data": {"OWN": frame().drop(columns="Volume")}}, "the frame of OWN has no column 'volume'"),
+        ({"data": {"OWN": frame().reset_index()}}, "the index of OWN's frame must be the times"),
+        ({"data": {"OWN": BAD}}, "OWN at 2024-07-03 00:00: a bar needs prices above 0"),
+        (
+            {"data": {"OWN": frame().iloc[::-1]}},
+            "OWN at 2024-07-05 00:00: a bar needs prices above 0, a volume, and a l",
+        ),
+        (
+            {"data": {"OWN": frame().shift(-1, freq="D")}},
+            "OWN has a bar of 2024-06-30, on which the exchange was closed",
+        ),
+        ({"data": {"OWN": frame()}, "symbols": ["OWM"]}, "the data holds no day bars of OWM from 2024-07-01"),
+        ({"data": {"OWN": frame()[:0]}}, "the data holds no bars"),
+        ({"data": {"OWN": frame()}, "scale": "hour"}, 'scale is "minute" or "day", not'),
+        ({"data": {"OWN": frame()}, "kash": 1}, "run_backtest knows no option 'kash': it takes strategies, "),
+        ({"data": {"OWN": frame()}, "fills": "best"}, "--fills is 'best', but it must be one of strict, paper, touch"),
+        (
+            {"data": {"OWN": frame()}, "parameters": {"evry": 1}},
+            "Steps got an unexpected keyword argument 'evry' (test_run_backtest.py:",
+        ),
+        ({"data": {"OWN": frame()}, "benchmark": "spy"}, "the benchmark SPY is none of the symbols"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        run_backtest(Steps, **arguments)
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
