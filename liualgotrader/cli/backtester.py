@@ -85,7 +85,9 @@ def make_parser(program: str) -> argparse.ArgumentParser:
 
 def _batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("batches", metavar="ID", nargs="*", help="a batch's id or the beginning of it")
-    parser.add_argument("-b", "--batch-list", action="store_true", help="list the last 30 batches")
+    parser.add_argument(
+        "-b", "--batch-list", action="store_true", help="list the last 30 batches, and as many simulated ones"
+    )
     parser.add_argument("-s", "--strict", action="store_true", help="only symbols that were traded in the batch")
     parser.add_argument(
         "--symbol", metavar="SYMBOL", type=_symbol, action="append", default=[], help="this one instead of the picks"

@@ -20,7 +20,7 @@ from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import SIMULATED_DATABASE, open_record
 
-LISTED = 30  # batches
+LISTED = 30  # batches of each kind
 _BY_HAND = "command line"  # who chose the symbols that are named
 
 
@@ -35,7 +35,7 @@ class FoundBatch(msgspec.Struct, frozen=True):
 
 
 async def newest_batches(settings: Settings) -> list[FoundBatch]:
-    """Return the newest batches, of simulated sessions too, the newest first.
+    """Return the newest batches, the newest first, then those of simulated sessions.
 
     Raises:
         LiuError: if a database cannot be used or reached.
@@ -45,7 +45,7 @@ async def newest_batches(settings: Settings) -> list[FoundBatch]:
         async for store, simulated in stores:
             for row in await store.newest_batches(LISTED):
                 found.append(FoundBatch(row, dict(await store.algo_runs(row.batch_id)), simulated))
-    return sorted(found, key=lambda batch: -batch.row.started_at)[:LISTED]
+    return found
 
 
 async def find_batch(settings: Settings, beginning: str) -> FoundBatch:
