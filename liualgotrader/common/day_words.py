@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 from liualgotrader.common.errors import ConfigError
@@ -25,6 +26,8 @@ def day_from(text: str, today: date) -> date:
     '2020-02-29'
     """
     words = " ".join(text.lower().split())
+    with suppress(ValueError):
+        return date.fromisoformat(words)
     if words in ("today", "now"):
         return today
     if words == "yesterday":
@@ -41,11 +44,11 @@ def day_from(text: str, today: date) -> date:
 
 
 def _ago(words: str, today: date) -> date | None:
-    from dateutil.relativedelta import relativedelta
-
     found = _AGO.fullmatch(words)
     if found is None or (found[1] == "last") is words.endswith(" ago"):
         return None
+    from dateutil.relativedelta import relativedelta
+
     count = int(found[1]) if found[1].isdecimal() else 1
     day: date = today - relativedelta(**{f"{found[2]}s": count})
     return day
