@@ -127,7 +127,13 @@ def repeating_request(
 
 def _with_account(request: BacktestRequest, options: argparse.Namespace) -> BacktestRequest:
     """Return the request with what the command line says of account, benchmark and record."""
-    names = ("fee_per_share", "buy_fee_percentage", "sell_fee_percentage", *(["cash"] if options.cash else []))
+    names = (
+        "fee_per_share",
+        "slippage_bps",
+        "buy_fee_percentage",
+        "sell_fee_percentage",
+        *(["cash"] if options.cash else []),
+    )
     money: dict[str, Any] = {name: Decimal(getattr(options, name)) for name in names}
     return msgspec.structs.replace(request, benchmark=options.benchmark, database=not options.no_database, **money)
 

@@ -138,6 +138,8 @@ def _account_options(group: Any) -> None:
         "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
     )
     group.add_argument("--fee-per-share", metavar="$", type=_amount, default="0", help="on top of --fees (default 0)")
+    slipped = "hundredths of a percent by which orders without a limit trade worse (default 0)"
+    group.add_argument("--slippage-bps", metavar="X", type=partial(_amount, most=1000), default="0", help=slipped)
     for side in ("buy", "sell"):
         text = f"of what is {'bought' if side == 'buy' else 'sold'}, 0 to 100, on top of --fees (default 0)"
         group.add_argument(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from liualgotrader.common.events import Bar, Counts, Quote, TradeTick
 from liualgotrader.exchange.exchange_order import ExchangeOrder, stop_of_trail
 from liualgotrader.exchange.fills import FillModel, Offer, reached
@@ -23,6 +25,7 @@ class Matcher:
         self._lifecycle = lifecycle
         self._fills = fills
         self._elects_by_quote = venue.rules.profile == FillProfile.TOUCH
+        self._slippage = Fraction(venue.rules.slippage_bps) / 10_000
 
     def begin_work(self, order: ExchangeOrder) -> None:
         """Let an order work from now on: `new`, then at once whatever the standing quote gives it."""
@@ -153,6 +156,8 @@ class Matcher:
         """Execute what the order still wants and may have, and return how much that was."""
         if not order.is_open:
             return 0
+        if self._slippage and order.limit is None:
+            offer = Offer(self._slipped(order, offer.price), offer.quantity)
         quantity = min(offer.quantity, order.wanted(offer.price))
         sells_by_value = order.notional is not None and not order.opening
         if sells_by_value:  # what a price buys may be more than there is
@@ -162,6 +167,11 @@ class Matcher:
         if sells_by_value and order.is_open and not self._venue.closable(order):
             self._lifecycle.end(order, "canceled", "nothing is left to close")
         return quantity
+
+    def _slipped(self, order: ExchangeOrder, price: int) -> int:
+        """Return a price that much worse for the order, but none beyond what it takes."""
+        worse = max(round(price * (1 + order.sign * self._slippage)), 1)
+        return worse if order.accepts(worse) else price
 
     # --- bars
 

@@ -55,6 +55,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     minimum_notional: Decimal = Decimal(1)
     gtc_days: int = 90
     partial_probability: float = 0.1  # profile paper
+    slippage_bps: Decimal = Decimal(0)  # by which orders without a limit trade worse than what they meet
     bar_participation: Decimal = Decimal("0.1")  # profile strict: the part of a bar's volume that our orders may take
     pattern_day_trading: bool = False  # the rule that FINRA retired on 2026-06-04
 

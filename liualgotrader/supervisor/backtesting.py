@@ -74,6 +74,7 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
     scanners: tuple[str, ...] = ()
     cash: Decimal = _CASH
     fee_per_share: Decimal = Decimal(0)
+    slippage_bps: Decimal = Decimal(0)
     buy_fee_percentage: Decimal = Decimal(0)
     sell_fee_percentage: Decimal = Decimal(0)
     benchmark: str = ""  # empty: the first symbol
@@ -248,7 +249,11 @@ class Backtesting:
             seed=request.bars.seed,
             limits=plan.limits,
             timings=plan.timings,
-            rules=Rules(profile=self.settings.fills, fees=_fees(self.settings.fees, request)),
+            rules=Rules(
+                profile=self.settings.fills,
+                fees=_fees(self.settings.fees, request),
+                slippage_bps=request.slippage_bps,
+            ),
             liquidation_minutes=plan.market_liquidation_end_time_minutes,
             portfolio_value=plan.portfolio_value,
         )

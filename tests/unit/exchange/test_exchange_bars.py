@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +121,25 @@ def test_strict_on_bars(play: str) -> None:
 @cases(TOUCH)
 def test_touch_on_bars(play: str) -> None:
     floor_of_bars("touch").play(play)
+
+
+def test_orders_without_a_limit_slip_and_limits_do_not() -> None:
+    rules = Rules(latency_ns=0, match_on_arrival=False, synthetic_quotes=False, slippage_bps=Decimal(5))
+    floor = Floor(rules, closes={"X": 10.0}.get)
+    floor.play(
+        """
+        buy 100 market as a
+        buy 100 limit 9.90 as b
+        bar 10.00 10.20 9.80 10.10
+        => a 100 @ 10.0050, b 100 @ 9.90
+        sell 100 stop 9.50 as c
+        bar 10.00 10.10 9.40 9.60
+        => c 100 @ 9.495250
+        sell 100 market as d
+        bar 10.00 10.20 9.80 10.10
+        => d 100 @ 9.9950
+        """
+    )
 
 
 BRACKET = {"order_class": "bracket", "take_profit_limit": "10.50", "stop_loss_stop": "9.50"}
