@@ -8,7 +8,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -28,7 +28,7 @@ from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord, ho
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
-from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson, nearest
+from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, MoneyNeedsAPerson, OutsideError, nearest
 from liualgotrader.common.events import Pick
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.plugins import one_line, source_of, user_code, where_raised
@@ -134,7 +134,8 @@ class Backtesting:
     def __exit__(self, *_: object) -> None:
         with loops_aside(), self._loop as loop:
             if self._runs:
-                loop.run(self._end("could not run", {}))
+                with suppress(DatabaseUnavailable):  # which is said already, by what was to be done before
+                    loop.run(self._end("could not run", {}))
             loop.run(self._cleanup.aclose())
 
     def play(self, progress: Progress) -> BacktestOutcome:
@@ -179,11 +180,18 @@ class Backtesting:
         """Store all rows of the run, its analysis and its end.
 
         Raises:
-            DatabaseUnavailable: if the server cannot be reached; nothing of the run is stored then.
+            OutsideError: if the server cannot be reached.
         """
-        if self.record is not None:
+        if self.record is None:
+            return
+        try:
             with loops_aside():
                 self._loop.run(self._save(self.record, outcome))
+        except DatabaseUnavailable as error:
+            cause = str(error).partition(";")[0].rstrip(".")
+            raise OutsideError(
+                f"{cause}, so batch {self.batch_id} is not stored: see that the server runs, then play the backtest again"
+            ) from error
 
     def _view(self) -> AbstractContextManager[None]:
         """Let the original's module attributes be answered with this run's values."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 
 from liualgotrader.cli import backtester
+from liualgotrader.common.errors import OutsideError
+from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer
 from liualgotrader.store.store_factory import open_store
 
 pytestmark = pytest.mark.integration
@@ -104,3 +108,23 @@ def test_a_backtest_that_could_not_begin_leaves_runs_with_an_end_and_no_batch(
     assert rows_of(dsn, "SELECT * FROM batch") == []
     (run,) = rows_of(dsn, "SELECT end_reason FROM algo_run")
     assert run["end_reason"] == "could not run"
+
+
+def test_a_run_whose_database_has_gone_shows_its_results_and_says_that_they_are_not_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
+    home = Path(tempfile.mkdtemp(prefix="liu-test-"))  # short: a socket's path has at most 107 bytes
+    server = EmbeddedServer.start(home)
+    server.ensure_database(DEFAULT_DATABASE)
+    kill = f"        if len(ctx.bars.close) == 1000:\n            __import__('os').kill({server.postmaster_pid}, 9)\n"
+    (tmp_path / "steps.py").write_text(STRATEGY + kill)
+    (tmp_path / "tradeplan.toml").write_text('[strategies.Steps]\nfilename = "steps.py"\n')
+    try:
+        with pytest.raises(OutsideError, match=r"^PostgreSQL cannot .*, so batch \S+ is not stored"):
+            backtester.run([*ARGUMENTS, "--tradeplan", str(tmp_path / "tradeplan.toml"), "--dsn", server.dsn()])
+    finally:
+        server.release()
+        shutil.rmtree(home, ignore_errors=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["summary"]["total"]["trips"] > 50
