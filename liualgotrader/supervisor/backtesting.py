@@ -7,6 +7,7 @@ import platform
 import signal
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,9 +32,10 @@ from liualgotrader.common.config import Settings, session_view, show_hours
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, MoneyNeedsAPerson, OutsideError, nearest
 from liualgotrader.common.events import Pick
 from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.orders import OrderState
 from liualgotrader.common.plugins import one_line, source_of, user_code, where_raised
 from liualgotrader.common.position import with_plans
-from liualgotrader.common.rows import AlgoRunRow, BatchRow, FilledTrade, PickRow
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, FilledTrade, OrderRow, PickRow
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
@@ -328,7 +330,11 @@ class Backtesting:
             last_prices={symbol: float(price) for symbol, price in last.items()},
             benchmark=(benchmark, closing_prices(bars[benchmark], run.sessions)),
         )
-        code, sentence = _end_of(run, bool(executions))
+        rejected = _rejected(run)
+        run.warnings[:0] = [f"{count:,} orders were rejected: {reason}" for reason, count in rejected.most_common()]
+        if run.refusals:
+            run.warnings.insert(0, f"orders refused: {refusals_text(run.refusals)}")
+        code, sentence = _end_of(run, rejected, bool(executions))
         if not code and self._scanning is not None and self._scanning.failed == self._scanning.runs:
             code, sentence = COULD_NOT_TRADE, f"every run of the scanners failed: {run.warnings[0]}"
         return BacktestOutcome(run, summary, executions, code, sentence)
@@ -401,15 +407,23 @@ def _fees(name: str, request: BacktestRequest) -> FeeModel:
     return models[0] if len(models) == 1 else SumOfFees(tuple(models))
 
 
-def _end_of(run: RunRecord, traded: bool) -> tuple[int, str]:
+def _rejected(run: RunRecord) -> Counter[str]:
+    """Return how many orders the exchange rejected, by its reason."""
+    orders = {row.client_order_id: row for row in run.rows if isinstance(row, OrderRow)}
+    return Counter(row.reason for row in orders.values() if row.state == OrderState.REJECTED)
+
+
+def _end_of(run: RunRecord, rejected: Mapping[str, int], traded: bool) -> tuple[int, str]:
     """Return the exit status of a run, and what a person must know."""
     if run.failures:
         more = f" (and {len(run.failures) - 1} more)" if run.failures[1:] else ""
         return MoneyNeedsAPerson.exit_code, f"{run.failures[0]}{more}: what was played stands above"
     if run.ended:
         return 130, f"{run.ended} after the session of {run.sessions[-1].day}: what was played until then stands above"
-    if run.refusals and not traded:
-        return COULD_NOT_TRADE, f"every order was refused: {refusals_text(run.refusals)}"
+    if not traded and (run.refusals or rejected):
+        told = [refusals_text(run.refusals)] if run.refusals else []
+        told += [f"{count:,} were rejected: {reason}" for reason, count in rejected.items()]
+        return COULD_NOT_TRADE, f"every order was refused: {'; '.join(told)}"
     return 0, ""
 
 

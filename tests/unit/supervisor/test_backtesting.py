@@ -121,6 +121,16 @@ def test_a_run_in_which_every_order_was_refused_says_so(run: Run, tmp_path: Path
     assert "order_value" in outcome.sentence
 
 
+def test_what_the_exchange_rejects_is_said_with_its_reason(run: Run, tmp_path: Path) -> None:
+    late = "        if len(ctx.bars.close) in (800, 801):\n            ctx.buy(1, stop=round(bar.close * 0.9, 2))\n"
+    reason = "stop price must be greater than current price"
+    outcome = run(plan_of(tmp_path, Flips=FLIPS + late))
+    assert (outcome.exit_code, outcome.run.warnings[0]) == (0, f"4 orders were rejected: {reason}")
+    outcome = run(plan_of(tmp_path, Late="    def on_bar(self, ctx, bar):\n" + late))
+    assert outcome.exit_code == 5
+    assert outcome.sentence == f"every order was refused: 4 were rejected: {reason}"
+
+
 def test_hours_are_those_of_the_session_that_is_played(run: Run, tmp_path: Path) -> None:
     body = """
     def on_bar(self, ctx, bar):
