@@ -23,7 +23,8 @@ import msgspec
 
 from benchmarks import workload
 from benchmarks.machine import load_average, machine, versions
-from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord
+from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
+from liualgotrader.backtest.runner import Backtest
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.rows import TradeRow

@@ -7,129 +7,34 @@ the clock. An order trades no earlier than at the open of the next bar of its sy
 from __future__ import annotations
 
 import gc
-import logging
-from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from math import inf
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from liualgotrader.backtest.order_path import ACCOUNT, OrderPath
 from liualgotrader.backtest.past_data import OwnLoop, PastData, RunClock
 from liualgotrader.backtest.picking import KnownPicks, Picking
+from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.common.calendar import TradingSession
-from liualgotrader.common.clock import HOUR, MINUTE, SECOND, as_datetime
-from liualgotrader.common.errors import BrokerRefused
+from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.common.events import EventBatch, Pick
-from liualgotrader.common.market_columns import BarColumns, Floats, Ints
-from liualgotrader.common.money import exact
-from liualgotrader.common.orders import (
-    BrokerAccount,
-    BrokerOrder,
-    CancelIntent,
-    Declare,
-    News,
-    OrderIntent,
-    Protect,
-    ReplaceIntent,
-)
-from liualgotrader.common.rows import OrderRow, Row, SignalRow
+from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.orders import Declare
 from liualgotrader.common.session_plan import Hours, SlotPlan
-from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.engine.bar_tape import BarTape
 from liualgotrader.engine.engine import Engine, EngineTerms
-from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, SlotStopped
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import AssetTerms, OrderView, Update
-from liualgotrader.exchange.rules import ExchangeSession, Rules
+from liualgotrader.exchange.exchange_values import AssetTerms
+from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.orders.desk import Desk
-from liualgotrader.orders.desk_messages import (
-    Announce,
-    Answer,
-    Begin,
-    BeginSession,
-    BrokerCall,
-    BrokerRequest,
-    BrokerSnapshot,
-    Cancel,
-    CancelAll,
-    DeskTerms,
-    Input,
-    LookUp,
-    OrderFound,
-    Outcome,
-    Prices,
-    Reconcile,
-    Reconnected,
-    Replace,
-    Send,
-    StopSlotTrading,
-    Tell,
-    Tick,
-    Warn,
-    Write,
-)
+from liualgotrader.orders.desk_messages import Begin, BeginSession, DeskTerms, Reconnected, Tick
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.frames import lazy_frames, real_frames
-from liualgotrader.trading.exchange_orders import (
-    broker_execution,
-    broker_order,
-    broker_position,
-    broker_update,
-    order_changes,
-    order_request,
-)
 
-ACCOUNT = "backtest"
-_ALL = 1_000_000  # orders asked for at once
-_ARRIVALS = ("pending_new", "accepted", "new")
-_EQUITY_MOVED = 0.001  # of what was reported: the account is reported again before the next order
-_MOST_FAILURES = 100
 _NO_COMPARING = 1e9  # seconds: the exchange is in this process, and nothing between the two can be lost
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BacktestTerms:
-    """What a run is played by. `period` is the length of its bars, ns; `sessions` are played in order."""
-
-    batch_id: str
-    sessions: tuple[TradingSession, ...]
-    cash: Decimal = Decimal(100_000)
-    period: int = MINUTE
-    seed: int = 0
-    limits: Limits = field(default_factory=Limits)
-    timings: Timings = field(default_factory=Timings)
-    rules: Rules = field(default_factory=Rules)
-    liquidation_minutes: int = 15
-    portfolio_value: float | None = None
-    shortable: Mapping[str, bool] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class RunRecord:
-    """What a run came to. `equity` is the account's at each session's close, US dollars; the newest row of each order
-    comes first, then all others in order."""
-
-    batch_id: str
-    first_equity: float
-    slots: tuple[SlotPlan, ...] = ()
-    rows: list[Row] = field(default_factory=list)
-    signals: list[SignalRow] = field(default_factory=list)
-    refusals: Counter[str] = field(default_factory=Counter)
-    warnings: list[str] = field(default_factory=list)
-    stopped: dict[int, str] = field(default_factory=dict)  # slot -> why its strategy was stopped
-    failures: list[str] = field(default_factory=list)  # what strategies raised, with symbol and time; the first ones
-    sessions: list[TradingSession] = field(default_factory=list)
-    session_closes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    equity: Floats = field(default_factory=lambda: np.zeros(0))
-    bars: int = 0
-    ended: str | None = None  # why it ended before its last session
 
 
 class Backtest:
@@ -176,19 +81,14 @@ class Backtest:
             closes=self._close_of,
         )
         self._desk = Desk()
-        self.now = first.opens_at
+        self.record = RunRecord(terms.batch_id, float(terms.cash))
+        self._path = OrderPath(self._engine, self._desk, self._exchange, self.record, first.opens_at)
         self._loop: OwnLoop | None = None
         self.data = PastData(bars, self._time)
         self.loader = DataLoader(data_api=self.data, clock=RunClock(self._time), live=self._frame)
         self._engine.loader = self.loader
-        self._orders: dict[str, OrderRow] = {}  # the newest row of each
-        self._updates: deque[Update] = deque()  # of the exchange, that the desk has not heard
-        self._cash = self._reported = float(terms.cash)  # dollars; and the equity that desk and strategies know
-        self._shares: dict[str, float] = {}  # signed, of what is held
-        self._floor = -inf  # equity below which the desk looks at prices
         timings = msgspec.structs.replace(terms.timings, reconcile_seconds=_NO_COMPARING)
         self._desk_terms = DeskTerms(terms.batch_id, (), self._hours[0], timings, limits)
-        self.record = RunRecord(terms.batch_id, float(terms.cash))
 
     def run(
         self,
@@ -203,7 +103,9 @@ class Backtest:
         Raises:
             ConfigError: a strategy defines nothing that could be called.
         """
-        self._picking = picking or KnownPicks([Pick(symbol, self.now, "backtest") for symbol in self._tape.symbols])
+        self._picking = picking or KnownPicks(
+            [Pick(symbol, self._path.now, "backtest") for symbol in self._tape.symbols]
+        )
         self._pick_at = self._picking.next_at()
         was_collecting = gc.isenabled()
         gc.disable()  # rows and orders stay until the end: looking through them again and again costs a tenth
@@ -234,7 +136,7 @@ class Backtest:
             if progress(session, record.bars) is False:
                 record.ended = "interrupted"
                 break
-        record.rows[:0] = self._orders.values()
+        record.rows[:0] = self._path.orders.values()
         for called in self._engine.slots.values():
             record.refusals.update(called.refusals.counts)
         return record
@@ -242,16 +144,16 @@ class Backtest:
     # --- sessions ----------------------------------------------------------------------------------
 
     def _begin(self, strategies: Mapping[SlotPlan, Strategy]) -> None:
-        self._exchange.advance(self.now)
+        self._exchange.advance(self._path.now)
         self._exchange.open_account(ACCOUNT, self.terms.cash)
         self._engine.follow(self._tape)
-        self._tell(Begin(msgspec.structs.replace(self._desk_terms, slots=tuple(strategies)), 1))
-        self._tell(Reconnected())
-        self._report_account()
-        self._look()
+        self._path.tell(Begin(msgspec.structs.replace(self._desk_terms, slots=tuple(strategies)), 1))
+        self._path.tell(Reconnected())
+        self._path.report_account()
+        self._path.look()
         for slot, strategy in strategies.items():
             day_trade = self._engine.add(slot, strategy).day_trade
-            self._tell(Declare(slot.slot, slot.strategy, day_trade, 0))
+            self._path.tell(Declare(slot.slot, slot.strategy, day_trade, 0))
         self._pick()
 
     def _step(self, coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
@@ -260,17 +162,16 @@ class Backtest:
 
     def _begin_session(self, session: TradingSession, hours: Hours) -> None:
         self._exchange.begin_session(ExchangeSession(opens_at=session.opens_at, closes_at=session.closes_at))
-        self.now = session.opens_at
+        self._path.now = session.opens_at
         self._engine.begin_session(hours)
         self._exchange.let_go()
-        closes = {symbol: self._exact_close(symbol) for symbol in self._desk.held()}
-        self._tell(BeginSession(hours, {symbol: close for symbol, close in closes.items() if close is not None}))
-        self._settle()
-        self._report_account()
-        self._look()
+        self._path.tell(BeginSession(hours, self._path.closes()))
+        self._path.settle()
+        self._path.report_account()
+        self._path.look()
 
     def _play(self, session: TradingSession) -> None:
-        engine, exchange, desk, tape = self._engine, self._exchange, self._desk, self._tape
+        engine, exchange, desk, tape, path = self._engine, self._exchange, self._desk, self._tape, self._path
         closes_at = session.closes_at
         crossed = closed = 0  # the instants whose bars have traded with the orders that came before, and inside them
         while (at := tape.next_at()) <= closes_at:
@@ -285,28 +186,27 @@ class Backtest:
                 closed = at
                 self._cross_bars(at, inside=True)
             else:
-                if self._shares and self._equity() < self._floor:
-                    self._look()
+                path.look(if_fallen=True)
                 until = min(due, closes_at)  # of one instant the bars come first, then what is due
-                self._take(engine.play(tape, at if exchange.watched or self._shares else until))
+                path.take(engine.play(tape, at if exchange.watched or path.shares else until))
         while (due := min(engine.next_deadline(), desk.next_market, exchange.next_wakeup(), self._pick_at)) < closes_at:
             self._pass(due)
         self._pass(closes_at)
 
     def _pass(self, at: int) -> None:
         """Do what is due by the clock."""
-        self.now = max(self.now, at)
-        self._settle()
+        self._path.now = max(self._path.now, at)
+        self._path.settle()
         if self._desk.next_market <= at:
-            self._tell(Tick())
+            self._path.tell(Tick())
         if self._pick_at <= at:
             self._pick()
-        self._take(self._engine.on_timer(self.now, 0))
+        self._path.take(self._engine.on_timer(self._path.now, 0))
 
     def _pick(self) -> None:
         """Follow the symbols that are picked now, and let go of those that are no more."""
-        if changes := self._picking.take(self.now, self._step):
-            self._take(self._engine.on_batch(EventBatch(1, 1, 0, [*changes]), self.now, 0))
+        if changes := self._picking.take(self._path.now, self._step):
+            self._path.take(self._engine.on_batch(EventBatch(1, 1, 0, [*changes]), self._path.now, 0))
         self._pick_at = self._picking.next_at()
 
     def _cross_bars(self, at: int, *, inside: bool = False) -> None:
@@ -318,148 +218,18 @@ class Backtest:
                 self._exchange.close_bars(bars)
             else:
                 self._exchange.on_bars(bars)
-            self.now = max(self.now, bars[0].opened_at)
-            self._settle()
+            self._path.now = max(self._path.now, bars[0].opened_at)
+            self._path.settle()
 
-    # --- between engine, desk and exchange -------------------------------------------------------------
-
-    def _take(self, outputs: Sequence[Output]) -> None:
-        for output in outputs:
-            if isinstance(output, SignalRow):
-                self.record.signals.append(output)
-            elif isinstance(output, OrderIntent | CancelIntent | ReplaceIntent | Protect):
-                self.now = max(self.now, output.decided_at)
-                if abs(self._equity() - self._reported) > _EQUITY_MOVED * self._reported:
-                    self._report_account()
-                self._tell(output)
-            elif isinstance(output, Declare):
-                self._tell(output)
-            elif isinstance(output, LoadHistory):
-                self._take(self._engine.on_history(output.symbol, (), self.now, 0))
-            elif isinstance(output, SlotStopped):
-                self.record.stopped[output.slot] = output.reason
-                self._tell(StopSlotTrading(output.slot, output.reason))
-            elif isinstance(output, LogLine):
-                if output.level >= logging.ERROR and len(self.record.failures) < _MOST_FAILURES:
-                    at = as_datetime(max(self.now, self._tape.last_at))
-                    self.record.failures.append(f"{output.text}, on {at:%Y-%m-%d at %H:%M} New York")
-                log.log(output.level, "%s", output.text)
-        if outputs:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Let the exchange do what is due, and tell the desk what has happened there."""
-        exchange, updates = self._exchange, self._updates
-        if exchange.next_wakeup() <= self.now:
-            exchange.advance(self.now)
-        updates += exchange.take_updates()
-        while updates:
-            update = updates.popleft()
-            self.now = max(self.now, update.at)
-            if (execution := update.execution) is not None:
-                signed = float(execution.quantity) * execution.side.sign
-                self._cash -= signed * float(execution.price) + float(execution.fee)
-                self._shares[execution.symbol] = float(execution.position_quantity)
-                if not execution.position_quantity:
-                    del self._shares[execution.symbol]
-            self._tell(broker_update(update, sequence=0))  # those of arrivals are left out, and nothing gets lost
-            updates += exchange.take_updates()
-
-    def _tell(self, told: Input) -> None:
-        news: list[News] = []
-        answers: list[Input] = []
-        for decision in self._desk.decide(told, self.now, 0):
-            match decision:
-                case Write():
-                    row = decision.row
-                    if isinstance(row, OrderRow):
-                        self._orders[row.client_order_id] = row
-                    else:
-                        self.record.rows.append(row)
-                case Tell() | Announce():
-                    news.append(decision.news)
-                case Warn():
-                    self.record.warnings.append(decision.text)
-                case CancelAll():
-                    answers += [self._asked(cancel) for cancel in decision.cancels]
-                case _:
-                    answers.append(self._asked(decision))
-        if news:
-            self._take(self._engine.on_news(news, self.now, 0))
-        for answer in answers:
-            self._tell(answer)
-
-    def _asked(self, call: BrokerCall) -> Input:
-        """Ask the exchange and return its answer."""
-        exchange = self._exchange
-        if isinstance(call, Reconcile):
-            return self._snapshot(call.since)
-        name = call.client_order_id if not isinstance(call, Send) else call.order.client_order_id
-        request, order = BrokerRequest.CANCEL, None
-        try:
-            match call:
-                case Send():
-                    request = BrokerRequest.SUBMIT
-                    order = self._arrived(exchange.submit(ACCOUNT, order_request(call.order), self.now))
-                case Replace():
-                    request = BrokerRequest.REPLACE
-                    changes = order_changes(call.terms, name)
-                    order = broker_order(exchange.replace(ACCOUNT, call.broker_order_id, self.now, changes))
-                case Cancel():
-                    exchange.cancel(ACCOUNT, call.broker_order_id, self.now)
-                case LookUp():
-                    return OrderFound(name, True, broker_order(exchange.order_by_client_id(ACCOUNT, name)))
-        except BrokerRefused as refused:
-            return Answer(request, name, Outcome.DECLINED, None, str(refused), refused.code)
-        return Answer(request, name, Outcome.ACCEPTED, order)
-
-    def _arrived(self, view: OrderView) -> BrokerOrder:
-        """Let an order arrive, and return it as it is then; the answer says what the updates of its way here would."""
-        self._exchange.advance(self.now)
-        for update in self._exchange.take_updates():
-            if update.order.id == view.id and update.event in _ARRIVALS:
-                view = update.order
-            else:
-                self._updates.append(update)
-        return broker_order(view)
-
-    def _snapshot(self, since: int) -> BrokerSnapshot:
-        exchange = self._exchange
-        newest = exchange.orders(ACCOUNT, status="all", after=since - 1, limit=_ALL, direction="asc", nested=True)
-        views = {view.id: view for view in (*exchange.orders(ACCOUNT, limit=_ALL, nested=True), *newest)}
-        return BrokerSnapshot(
-            True,
-            tuple(map(broker_order, views.values())),
-            tuple(map(broker_execution, exchange.activities(ACCOUNT, after=since - 1))),
-            tuple(map(broker_position, exchange.positions(ACCOUNT))),
-        )
-
-    # --- account and prices -----------------------------------------------------------------------------
+    # --- what strategies may ask for ---------------------------------------------------------------------
 
     async def free_cash(self, account_id: int) -> float:
         """Return the account's cash less what working purchases may still cost, dollars; there is one account only."""
         reserved = sum(slot.book.reserved_cash() for slot in self._engine.slots.values())
         return float(self._exchange.account(ACCOUNT).cash - reserved)
 
-    def _equity(self) -> float:
-        symbols = self._engine.symbols
-        return self._cash + sum(symbols[symbol].last_price * shares for symbol, shares in self._shares.items())
-
-    def _report_account(self) -> None:
-        seen = self._exchange.account(ACCOUNT)
-        self._cash, self._reported = float(seen.cash), float(seen.equity)
-        figures = seen.equity, seen.cash, seen.buying_power, seen.last_equity
-        self._tell(BrokerAccount(ACCOUNT, "ACTIVE", *figures, shorting_enabled=True, trading_blocked=False))
-
-    def _look(self) -> None:
-        """Show the desk the prices of what is held, and take note of the equity below which it has to look again."""
-        closes = {symbol: self._exact_close(symbol) for symbol in self._desk.held()}
-        if closes:
-            self._tell(Prices({symbol: close for symbol, close in closes.items() if close is not None}))
-        self._floor = float(self._desk.equity_floor or -inf)
-
     def _time(self) -> int:
-        return max(self.now, self._engine.now)
+        return max(self._path.now, self._engine.now)
 
     def _frame(self, symbol: str) -> Any:
         state = self._engine.symbols.get(symbol)
@@ -468,10 +238,6 @@ class Backtest:
     def _close_of(self, symbol: str) -> float | None:
         state = self._engine.symbols.get(symbol)
         return state.last_price if state is not None and state.last_at else None
-
-    def _exact_close(self, symbol: str) -> Decimal | None:
-        close = self._close_of(symbol)
-        return None if close is None else exact(close)
 
 
 def hours_of(session: TradingSession, liquidation_minutes: int, next_opens_at: int = 0) -> Hours:

@@ -25,7 +25,8 @@ from liualgotrader.analytics.backtest_summary import BacktestSummary, summarize_
 from liualgotrader.analytics.consolidate import consolidate
 from liualgotrader.backtest.past_data import loops_aside
 from liualgotrader.backtest.picking import KnownPicks, Scanning
-from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord, hours_of
+from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
+from liualgotrader.backtest.runner import Backtest, hours_of
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours

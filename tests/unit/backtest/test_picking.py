@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from liualgotrader.backtest.picking import Scanning
-from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord
+from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
+from liualgotrader.backtest.runner import Backtest
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import DAY, MINUTE, NEVER, as_datetime, instant
 from liualgotrader.common.market_columns import BarColumns

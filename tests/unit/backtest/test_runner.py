@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from benchmarks import workload
-from liualgotrader.backtest.runner import Backtest, BacktestTerms, RunRecord
+from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
+from liualgotrader.backtest.runner import Backtest
 from liualgotrader.common.calendar import TradingSession, sessions
 from liualgotrader.common.clock import MINUTE, as_datetime, instant
 from liualgotrader.common.market_columns import BarColumns, take

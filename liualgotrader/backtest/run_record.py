@@ -1,0 +1,56 @@
+"""What a backtest is played by, and what it comes to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+
+from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.market_columns import Floats, Ints
+from liualgotrader.common.rows import Row, SignalRow
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.tradeplan import Limits, Timings
+from liualgotrader.exchange.rules import Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestTerms:
+    """What a run is played by. `period` is the length of its bars, ns; `sessions` are played in order."""
+
+    batch_id: str
+    sessions: tuple[TradingSession, ...]
+    cash: Decimal = Decimal(100_000)
+    period: int = MINUTE
+    seed: int = 0
+    limits: Limits = field(default_factory=Limits)
+    timings: Timings = field(default_factory=Timings)
+    rules: Rules = field(default_factory=Rules)
+    liquidation_minutes: int = 15
+    portfolio_value: float | None = None
+    shortable: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """What a run came to. `equity` is the account's at each session's close, US dollars; the newest row of each order
+    comes first, then all others in order."""
+
+    batch_id: str
+    first_equity: float
+    slots: tuple[SlotPlan, ...] = ()
+    rows: list[Row] = field(default_factory=list)
+    signals: list[SignalRow] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+    stopped: dict[int, str] = field(default_factory=dict)  # slot -> why its strategy was stopped
+    failures: list[str] = field(default_factory=list)  # what strategies raised, with symbol and time; the first ones
+    sessions: list[TradingSession] = field(default_factory=list)
+    session_closes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    equity: Floats = field(default_factory=lambda: np.zeros(0))
+    bars: int = 0
+    ended: str | None = None  # why it ended before its last session
