@@ -128,6 +128,17 @@ CREATE TABLE gateway_progress (
 COMMENT ON TABLE gateway_progress IS 'the newest row of the gateway''s journal that is stored here';
 COMMENT ON COLUMN gateway_progress.digest IS 'a digest of all rows up to row_number; NULL if an older version wrote them';
 
+CREATE TABLE honesty_check (
+    batch_id text NOT NULL,
+    name text NOT NULL,
+    ran_at timestamp with time zone NOT NULL,
+    verdict text NOT NULL,
+    findings jsonb NOT NULL,
+    recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT honesty_check_pkey PRIMARY KEY (batch_id, name)
+);
+COMMENT ON TABLE honesty_check IS 'lookahead, warmup and the like: what was checked of a batch and found; the newest of each name';
+
 CREATE TABLE keystore (
     key text NOT NULL,
     value text NOT NULL,
@@ -435,4 +446,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks');

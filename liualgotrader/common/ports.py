@@ -27,6 +27,7 @@ from liualgotrader.common.rows import (
     EarlierOrder,
     FilledTrade,
     GainLossRow,
+    HonestyCheck,
     PickRow,
     Progress,
     RecordedBatch,
@@ -236,6 +237,9 @@ class Store(Protocol):
         """
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None: ...
+    async def save_check(self, batch_id: str, check: HonestyCheck) -> None: ...
+    async def honesty_checks(self, batch_id: str) -> Sequence[HonestyCheck]:
+        """Return what was found by checks of the batch, or else of others of the same plan, by name."""
 
     async def lease(self, account_number: str) -> int:
         """Take the account for this connection and return the new generation number.

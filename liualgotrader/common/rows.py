@@ -278,3 +278,19 @@ class TradeAnalysisRow(msgspec.Struct, frozen=True):
     gain_percentage: Decimal
     gain: Decimal
     r_units: Decimal | None
+
+
+class HonestyCheck(msgspec.Struct, frozen=True):
+    """What one check of a backtest's honesty found, as the report's honesty panel shows it.
+
+    A command stores it with the batch that it played (`Store.save_check`), the newest of each `name` (`lookahead`,
+    `warmup`) in place of the one before. `Store.honesty_checks` also returns those of other batches of the same plan:
+    both have the same text under `plan` in their `configuration`, as `arming.hash_of` makes it of tradeplan and files.
+    `findings` are sentences for a person, with strategy, symbol and time; `verdict` is `passed`, `failed`, or
+    `unknown` if too little was traded to say.
+    """
+
+    name: str
+    ran_at: int
+    verdict: str
+    findings: tuple[str, ...] = ()

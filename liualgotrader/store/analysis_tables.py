@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.rows import GainLossRow, TradeAnalysisRow
-from liualgotrader.store.column_values import columns_of, insert_into, json_text, utc_aware
+from liualgotrader.common.rows import GainLossRow, HonestyCheck, TradeAnalysisRow
+from liualgotrader.store.column_values import columns_of, from_json, insert_into, json_text, row_from, utc_aware
 from liualgotrader.store.database import Tables
 
 GAIN_COLUMNS = GainLossRow.__struct_fields__
@@ -30,6 +30,21 @@ UPSERT_TRADE_ANALYSIS = f"""
 # A late execution may remove a round trip, whose row would then count twice.
 CLEAR_GAIN_LOSS = "DELETE FROM gain_loss WHERE algo_run_id = ANY($1::int[])"
 CLEAR_TRADE_ANALYSIS = "DELETE FROM trade_analysis WHERE algo_run_id = ANY($1::int[])"
+SAVE_CHECK = f"""
+    {insert_into("honesty_check", ("batch_id", *HonestyCheck.__struct_fields__))}
+    ON CONFLICT (batch_id, name) DO UPDATE SET
+        ran_at = excluded.ran_at,
+        verdict = excluded.verdict,
+        findings = excluded.findings,
+        recorded_at = now()
+"""
+HONESTY_CHECKS = """
+    SELECT DISTINCT ON (c.name) c.name, c.ran_at, c.verdict, c.findings::text AS findings
+    FROM honesty_check c LEFT JOIN batch b ON b.batch_id = c.batch_id
+    WHERE c.batch_id = $1
+       OR b.configuration ->> 'plan' = (SELECT configuration ->> 'plan' FROM batch WHERE batch_id = $1)
+    ORDER BY c.name, c.batch_id <> $1, c.ran_at DESC
+"""
 PORTFOLIO_ACCOUNT = """
     SELECT accounts.account_id, accounts.balance
     FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
@@ -49,7 +64,7 @@ TRADE_PLANS_IN_FORCE = """
 
 
 class AnalysisTables(Tables):
-    """`gain_loss`, `trade_analysis`, `portfolio`, `accounts`, `portfolio_batch_ids`."""
+    """`gain_loss`, `trade_analysis`, `honesty_check`, `portfolio`, `accounts`, `portfolio_batch_ids`."""
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
         """Write results, in place of what an earlier analysis of the same runs wrote; both tables or none.
@@ -72,6 +87,15 @@ class AnalysisTables(Tables):
             await connection.execute(CLEAR_TRADE_ANALYSIS, runs)
             await connection.execute(UPSERT_GAIN_LOSS, json_text([columns_of(gain) for gain in results.values()]))
             await connection.execute(UPSERT_TRADE_ANALYSIS, json_text(list(trips.values())))
+
+    async def save_check(self, batch_id: str, check: HonestyCheck) -> None:
+        """Write what a check of the batch found, in place of what the same check found before."""
+        await self._database.execute(SAVE_CHECK, json_text([{"batch_id": batch_id, **columns_of(check)}]))
+
+    async def honesty_checks(self, batch_id: str) -> Sequence[HonestyCheck]:
+        """Return what was found by checks of the batch, or else of others of the same plan, by name."""
+        rows = await self._database.fetch(HONESTY_CHECKS, batch_id)
+        return [row_from(HonestyCheck, row, findings=tuple(from_json(row["findings"]))) for row in rows]
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         """Return (account id, balance in US dollars) of a portfolio, None if it is unknown or has no account."""

@@ -32,6 +32,7 @@ from liualgotrader.common.clock import MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, MoneyNeedsAPerson, OutsideError, nearest
 from liualgotrader.common.events import Pick
+from liualgotrader.common.folder_imports import loaded_files
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.orders import OrderState
 from liualgotrader.common.plugins import one_line, source_of, user_code, where_raised
@@ -46,9 +47,11 @@ from liualgotrader.exchange.fees import FEES, FeeModel, PercentageFees, PerShare
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.scanners.base import make_scanner
 from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy, strategy_of
+from liualgotrader.supervisor.arming import hash_of
 from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, closing_prices, played_bars
 from liualgotrader.supervisor.batch import Layout, Place, build_label
 from liualgotrader.supervisor.ending import COULD_NOT_TRADE
+from liualgotrader.supervisor.plan_inspection import imported_files
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import Record, enough_room, make_home, open_record
 from liualgotrader.supervisor.view import Screen, refusals_text
@@ -301,6 +304,8 @@ class Backtesting:
 
     def _batch_row(self, slots: Sequence[SlotPlan]) -> BatchRow:
         request = self.request
+        # A class that was handed over is in no file, so that no other run is known to be of the same plan.
+        plan = {} if self._classes else {"plan": hash_of(self.settings, self.plan, imported_files(loaded_files()))}
         return BatchRow(
             batch_id=self.batch_id,
             session_date=request.bars.first.isoformat(),
@@ -311,6 +316,7 @@ class Backtesting:
                 "settings": {name: value for name, value, _ in self.settings.shown()},
                 "tradeplan": without_secrets(self.plan.as_dict()),
                 "backtest": msgspec.to_builtins(request),
+                **plan,
             },
             versions={"liualgotrader": __version__, "python": platform.python_version()},
             seed=request.bars.seed,

@@ -22,6 +22,7 @@ from liualgotrader.common.rows import (
     EarlierOrder,
     ForeignRow,
     GainLossRow,
+    HonestyCheck,
     OrderEventRow,
     OrderRow,
     PickRow,
@@ -166,6 +167,22 @@ class StoreContract:
             batch("0b5e-1", environment="BACKTEST"),
         ]
         assert await store.newest_batches(5, "%") == []
+
+    async def test_a_batch_has_its_own_checks_and_those_of_the_same_plan(self, store: Store) -> None:
+        plans = {"mine": "p1", "same": "p1", "other": "p2", "none": None, "none too": None}
+        for name, plan in plans.items():
+            row = batch(name)
+            await store.begin_batch(row if plan is None else msgspec.structs.replace(row, configuration={"plan": plan}))
+        found = ("Crossing bought IBM at 10:00",)
+        of_the_same = HonestyCheck("lookahead", OPEN, "failed", found)
+        await store.save_check("mine", HonestyCheck("warmup", OPEN, "unknown"))
+        await store.save_check("mine", HonestyCheck("warmup", OPEN, "passed"))
+        await store.save_check("same", of_the_same)
+        await store.save_check("same", HonestyCheck("warmup", OPEN + SECOND, "failed", found))
+        await store.save_check("other", HonestyCheck("lookahead", OPEN + SECOND, "passed"))
+        await store.save_check("none", HonestyCheck("lookahead", OPEN + SECOND, "passed"))
+        assert await store.honesty_checks("mine") == [of_the_same, HonestyCheck("warmup", OPEN, "passed")]
+        assert await store.honesty_checks("none too") == []
 
     async def test_the_runs_of_a_batch_are_read_back_by_slot(self, store: Store) -> None:
         second = await store.begin_algo_run(run(2, strategy="Fade"))

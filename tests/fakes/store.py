@@ -22,6 +22,7 @@ from liualgotrader.common.rows import (
     FilledTrade,
     ForeignRow,
     GainLossRow,
+    HonestyCheck,
     OrderEventRow,
     OrderRow,
     PickRow,
@@ -78,6 +79,7 @@ class MemoryDatabase:
     progress: dict[str, Progress] = field(default_factory=dict)
     gains: dict[tuple[str, int], GainLossRow] = field(default_factory=dict)
     trips: dict[tuple[str, int, int], TradeAnalysisRow] = field(default_factory=dict)
+    checks: dict[tuple[str, str], HonestyCheck] = field(default_factory=dict)
     accounts: dict[int, Account] = field(default_factory=dict)
     portfolios: dict[str, int] = field(default_factory=dict)  # portfolio id -> account id
     portfolio_batches: set[tuple[str, str]] = field(default_factory=set)
@@ -402,6 +404,20 @@ class MemoryStore:
                 start += 1
             taken.add((trip.symbol, trip.algo_run_id, start))
             self.database.trips[trip.symbol, trip.algo_run_id, start] = trip
+
+    async def save_check(self, batch_id: str, check: HonestyCheck) -> None:
+        self._data.checks[batch_id, check.name] = _cut(check, "ran_at")
+
+    async def honesty_checks(self, batch_id: str) -> Sequence[HonestyCheck]:
+        plans = {name: batch.configuration.get("plan") for name, batch in self._data.batches.items()}
+        mine = plans.get(batch_id)
+        found: dict[str, tuple[bool, int, HonestyCheck]] = {}
+        for (of, name), check in self.database.checks.items():
+            if of == batch_id or (mine is not None and plans.get(of) == mine):
+                better = (of == batch_id, check.ran_at, check)
+                if name not in found or better[:2] > found[name][:2]:
+                    found[name] = better
+        return [found[name][2] for name in sorted(found)]
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         account_id = self._data.portfolios.get(portfolio_id)
