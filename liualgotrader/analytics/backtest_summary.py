@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -10,10 +10,11 @@ from decimal import Decimal
 import numpy as np
 
 from liualgotrader.analytics import performance
-from liualgotrader.analytics.trips import OpenPosition, RoundTrip, Trips, round_trips
+from liualgotrader.analytics.summary import TradingFigures, by_strategy, by_symbol, grouped, open_gain, trading_figures
+from liualgotrader.analytics.trips import OpenPosition, round_trips
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.market_columns import Floats
-from liualgotrader.common.money import CENT, ZERO, exact
+from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.rows import FilledTrade
 
 
@@ -30,25 +31,8 @@ class EquityFigures:
     max_drawdown: float | None
     drawdown_sessions: int | None
     calmar_ratio: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class TradingFigures:
-    """Round trips of a strategy, a symbol or all. Dollars: `gain` is realised, fees paid; of open positions `open_gain`.
-
-    `win_rate` is a fraction, `expectancy` dollars a round trip, `average_r` the mean over those with a stop.
-    """
-
-    name: str
-    trips: int
-    win_rate: float | None
-    profit_factor: float | None
-    expectancy: float | None
-    average_r: float | None
-    gain: Decimal
-    open_gain: Decimal
-    fees: Decimal
-    open_positions: int
+    volatility: float | None
+    probabilistic_sharpe: float | None  # how probable it is that the true Sharpe ratio is above 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +79,8 @@ def equity_figures(equity: Floats) -> EquityFigures:
         max_drawdown=None if worst is None else worst.depth,
         drawdown_sessions=None if worst is None else worst.sessions(len(equity) - 1),
         calmar_ratio=performance.calmar_ratio(equity),
+        volatility=performance.volatility(returns),
+        probabilistic_sharpe=performance.probabilistic_sharpe(returns),
     )
 
 
@@ -133,63 +119,14 @@ def summarize_backtest(
         benchmark=equity_figures(benchmark[1]) if benchmark else None,
         time_in_market=performance.time_in_market(began, ended, opens, closes),
         turnover=performance.turnover(float(value["buy"]), float(value["sell"]), equity),
-        total=_figures("total", trips.closed, trips.open, prices),
-        strategies=tuple(_grouped(trips, prices, _strategy, strategies)),
-        symbols=tuple(_grouped(trips, prices, _symbol, ())),
+        total=trading_figures("total", trips.closed, trips.open, prices),
+        strategies=grouped(trips, by_strategy, strategies, prices),
+        symbols=grouped(trips, by_symbol, prices=prices),
         open=still,
     )
 
 
-def _strategy(trip: RoundTrip | OpenPosition) -> str:
-    return trip.strategy
-
-
-def _symbol(trip: RoundTrip | OpenPosition) -> str:
-    return trip.symbol
-
-
-def _grouped(
-    trips: Trips,
-    prices: Mapping[str, Decimal],
-    key: Callable[[RoundTrip | OpenPosition], str],
-    named: Iterable[str],
-) -> Iterable[TradingFigures]:
-    """Yield the figures of each group: those that are named, and others that traded, by name."""
-    closed: dict[str, list[RoundTrip]] = {name: [] for name in named}
-    still: dict[str, list[OpenPosition]] = {}
-    for trip in trips.closed:
-        closed.setdefault(key(trip), []).append(trip)
-    for position in trips.open:
-        still.setdefault(key(position), []).append(position)
-    others = sorted((closed.keys() | still.keys()) - set(named))
-    for name in [*named, *others]:
-        yield _figures(name, closed.get(name, ()), still.get(name, ()), prices)
-
-
-def _figures(
-    name: str, closed: Sequence[RoundTrip], still: Sequence[OpenPosition], prices: Mapping[str, Decimal]
-) -> TradingFigures:
-    gains = np.array([t.gain for t in closed], np.float64)
-    units = np.array([units for t in closed if (units := t.r_units) is not None], np.float64)
-    gross = sum((t.gross for t in closed), ZERO) + sum((p.realised for p in still), ZERO)
-    fees = sum((t.fees for t in closed), ZERO) + sum((p.fees for p in still), ZERO)
-    return TradingFigures(
-        name=name,
-        trips=len(closed),
-        win_rate=performance.win_rate(gains),
-        profit_factor=performance.profit_factor(gains),
-        expectancy=performance.mean_of(gains),
-        average_r=performance.mean_of(units),
-        gain=(gross - fees).quantize(CENT),
-        open_gain=sum((_still_open(p, prices).gain for p in still), ZERO).quantize(CENT),
-        fees=fees.quantize(CENT),
-        open_positions=len(still),
-    )
-
-
 def _still_open(position: OpenPosition, prices: Mapping[str, Decimal]) -> StillOpen:
-    last = prices[position.symbol]
-    gain = (last - position.average_price) * position.quantity
-    return StillOpen(
-        position.strategy, position.symbol, position.quantity, position.average_price, last, gain.quantize(CENT)
-    )
+    last, gain = prices[position.symbol], open_gain(position, prices)
+    assert gain is not None
+    return StillOpen(position.strategy, position.symbol, position.quantity, position.average_price, last, gain)

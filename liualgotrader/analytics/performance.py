@@ -1,13 +1,17 @@
 """Performance figures: the one place where returns, risk and trades are turned into statistics.
 
 `equity` is the account's value in dollars: first before the first session, then at the close of each one. `returns`
-are those of the sessions, as fractions. A figure that is not defined (no trade, no variance, too few sessions, a value
-that is unknown or not above 0 where a return would be taken of it) is None, never 0 and never infinite.
+are those of the sessions, as fractions; `gains` are those of round trips in dollars, fees paid. A figure that is not
+defined (no trade, no variance, too few sessions, a value that is unknown or not above 0 where a return would be taken of
+it) is None, never 0 and never infinite; in a series it is NaN. What is random takes a seed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
+from math import e, erfc, sqrt
 
 import numpy as np
 
@@ -15,6 +19,10 @@ from liualgotrader.common.market_columns import Floats, Ints
 
 YEAR = 252  # sessions
 _SAME = 1e-12  # returns that differ by less are the same up to the rounding of their division
+_EULER = float(np.euler_gamma)
+_DRAWS = 2000  # of a bootstrap, fewer where more than ten thousand trades make each of them exact enough
+_DRAWN = 20_000_000  # values in all draws together
+_PIECE = 2_000_000  # values in memory at once
 
 
 def returns_of(equity: Floats) -> Floats:
@@ -45,6 +53,30 @@ def annual_growth(equity: Floats) -> float | None:
         return known(np.float64(1.0 + gained) ** (YEAR / (len(equity) - 1)) - 1.0)
 
 
+def volatility(returns: Floats) -> float | None:
+    """Return the annualised deviation of the returns, as a fraction: that of a sample (n - 1) * sqrt(252).
+
+    Source: Hull, "Options, Futures, and Other Derivatives", estimating volatility from historical data.
+    """
+    if len(returns) < 2 or not np.all(np.isfinite(returns)):
+        return None
+    return known(np.std(returns, ddof=1) * YEAR**0.5)
+
+
+def monthly_returns(equity: Floats, days: Sequence[date]) -> dict[tuple[int, int], float | None]:
+    """Return the return of each (year, month), from the last close before it; `days` are those of the sessions.
+
+    Source: CFA Institute, GIPS Standards 2020: returns of periods, linked geometrically, are that of the whole time.
+    """
+    last = {(day.year, day.month): place for place, day in enumerate(days, 1)}
+    found: dict[tuple[int, int], float | None] = {}
+    before = 0
+    for month, place in last.items():
+        found[month] = total_return(equity[[before, place]])
+        before = place
+    return found
+
+
 def sharpe_ratio(returns: Floats) -> float | None:
     """Return the annualised Sharpe ratio over a riskless rate of 0: mean / deviation * sqrt(252).
 
@@ -68,6 +100,60 @@ def sortino_ratio(returns: Floats) -> float | None:
         return None
     downside = np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2))
     return known(np.mean(returns) / downside * YEAR**0.5) if downside > _SAME else None
+
+
+def rolling_sharpe(returns: Floats, window: int) -> Floats:
+    """Return `sharpe_ratio` of the last `window` returns at each session; NaN where it is not defined."""
+    found = np.full(len(returns), np.nan)
+    if 2 <= window <= len(returns):
+        seen = np.lib.stride_tricks.sliding_window_view(returns, window)
+        with np.errstate(invalid="ignore", over="ignore"):
+            deviation = np.std(seen, axis=1, ddof=1)
+            found[window - 1 :] = np.mean(seen, axis=1) / np.where(deviation > _SAME, deviation, np.nan) * YEAR**0.5
+    return found
+
+
+def probabilistic_sharpe(returns: Floats, above: float = 0.0) -> float | None:
+    """Return how probable it is that the true Sharpe ratio lies above a given one (both annualised), from 0 to 1.
+
+    Normal((S - S0) * sqrt(n - 1) / sqrt(1 - skewness * S + (kurtosis - 1) / 4 * S^2)), with ratios a session and moments
+    of the population; a normal distribution has a kurtosis of 3.
+    Source: Bailey and López de Prado, "The Sharpe Ratio Efficient Frontier", Journal of Risk 15 (2012), eq. 11.
+    """
+    annual = sharpe_ratio(returns)
+    if annual is None:
+        return None
+    each, standard = annual / YEAR**0.5, (returns - np.mean(returns)) / np.std(returns)
+    spread = 1.0 - float(np.mean(standard**3)) * each + (float(np.mean(standard**4)) - 1.0) / 4.0 * each**2
+    if not spread > 0:
+        return None
+    return erfc(-(each - above / YEAR**0.5) * sqrt((len(returns) - 1) / spread) / sqrt(2.0)) / 2.0
+
+
+def luckiest_sharpe(trials: int, deviation: float) -> float:
+    """Return the Sharpe ratio that the best of so many worthless trials is expected to show; 0 for a single one.
+
+    `deviation` is that of the trials' ratios, and the result is a ratio of the same kind, annualised or not.
+    Source: Bailey and López de Prado, "The Deflated Sharpe Ratio", Journal of Portfolio Management 40 (2014), eq. 1.
+    """
+    if trials < 2:
+        return 0.0
+    from statistics import NormalDist
+
+    quantile = NormalDist().inv_cdf
+    return deviation * ((1.0 - _EULER) * quantile(1.0 - 1.0 / trials) + _EULER * quantile(1.0 - 1.0 / (trials * e)))
+
+
+def deflated_sharpe(returns: Floats, trials: Floats) -> float | None:
+    """Return how probable it is that the chosen one of many trials is better than luck would have made it, from 0 to 1.
+
+    `returns` are those of the chosen one, `trials` the annualised Sharpe ratios of all that were tried, NaN where a trial
+    has none: that one counts among those that were tried, but not in their deviation.
+    Source: Bailey and López de Prado, "The Deflated Sharpe Ratio", Journal of Portfolio Management 40 (2014).
+    """
+    ratios = trials[np.isfinite(trials)]
+    deviation = float(np.std(ratios, ddof=1)) if len(ratios) > 1 else 0.0
+    return probabilistic_sharpe(returns, luckiest_sharpe(len(trials), deviation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +253,81 @@ def mean_of(values: Floats) -> float | None:
     Source: Tharp, "Trade Your Way to Financial Freedom" (1998), expectancy and R multiples.
     """
     return known(np.mean(values)) if len(values) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Significance:
+    """How far luck alone explains what the trades gained.
+
+    `p_value` is the share of draws in which trades without any edge gain as much or more; `low` and `high` bound the
+    expectancy, in dollars a round trip, with 95 % confidence; `drawdown` is in dollars, and 95 % of the orders in which
+    the same trades may come have a smaller one. All are of `draws` draws.
+    """
+
+    trades: int
+    draws: int
+    p_value: float
+    low: float
+    high: float
+    drawdown: float
+
+
+def significance(gains: Floats, seed: int) -> Significance | None:
+    """Return what a bootstrap of the trades, and trades in shuffled order, say; None of fewer than two that differ.
+
+    The means of samples of n trades, drawn with replacement, are compared with the mean itself: without an edge they
+    would lie around 0 as they lie around it. The p-value is (1 + those as far above) / (1 + draws). It takes trades for
+    independent of each other.
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), algorithm 16.2 and section 13.3; the order of
+    trades: Aronson, "Evidence-Based Technical Analysis" (2006), Monte Carlo permutation.
+    """
+    count = len(gains)
+    if count < 2 or not np.all(np.isfinite(gains)) or not np.ptp(gains) > 0:
+        return None
+    draws = min(_DRAWS, max(100, _DRAWN // count))
+    random = np.random.default_rng([seed, count])
+    means, falls = np.empty(draws), np.empty(draws)
+    for piece in _pieces(draws, max(1, _PIECE // count)):
+        means[piece] = np.mean(gains[random.integers(count, size=(piece.stop - piece.start, count))], axis=1)
+        shuffled = random.permuted(np.broadcast_to(gains, (piece.stop - piece.start, count)), axis=1)
+        came_to = np.cumsum(shuffled, axis=1)
+        falls[piece] = np.max(np.maximum(np.maximum.accumulate(came_to, axis=1), 0.0) - came_to, axis=1)
+    mean = np.mean(gains)
+    beyond = int(np.count_nonzero(means - mean >= mean))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Significance(
+        count, draws, (1 + beyond) / (1 + draws), float(low), float(high), float(np.quantile(falls, 0.95))
+    )
+
+
+def _pieces(whole: int, most: int) -> Iterator[slice]:
+    for start in range(0, whole, most):
+        yield slice(start, min(start + most, whole))
+
+
+def excursions(
+    trips: tuple[Ints, Ints, Ints, Floats], opened_at: Ints, closed_at: Ints, low: Floats, high: Floats
+) -> tuple[Floats, Floats]:
+    """Return how far the price went against each round trip of a symbol, and how far with it: MAE and MFE.
+
+    Both in dollars a share, 0 or above, NaN without a bar. `trips` are the instants of their beginning and end, sides (1
+    or -1) and entry prices; the others are columns of the symbol's bars in order. Of a bar that was open at the
+    beginning or end all prices count, so both are upper bounds.
+    Source: Sweeney, "Maximum Adverse Excursion" (1996).
+    """
+    began, ended, sides, entries = trips
+    first = np.searchsorted(closed_at, began, side="right")
+    last = np.maximum(np.searchsorted(opened_at, ended, side="left"), first)
+    places = np.stack([first, last], axis=1).ravel()
+    # `reduceat` takes what lies between two places; the value behind the last bar lets a place lie there.
+    lowest, highest = (
+        reduce.reduceat(np.append(column, np.nan), places)[::2] if len(began) else np.zeros(0)
+        for reduce, column in ((np.fmin, low), (np.fmax, high))
+    )
+    none = first == last
+    worst, best = (np.where(none, np.nan, (column - entries) * sides) for column in (lowest, highest))
+    worst, best = np.minimum(worst, best), np.maximum(worst, best)
+    return np.maximum(-worst, 0.0), np.maximum(best, 0.0)
 
 
 def known(figure: np.floating | float) -> float | None:

@@ -1,80 +1,107 @@
-"""The results of a session by strategy, for the person who started it."""
+"""Trading in figures: round trips and open positions of a strategy, of a symbol, of any group, and of all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 
 import msgspec
+import numpy as np
 
-from liualgotrader.analytics.trips import OpenPosition, Trips
+from liualgotrader.analytics import performance
+from liualgotrader.analytics.trips import OpenPosition, RoundTrip, Trips
 from liualgotrader.common.money import CENT, ZERO
 
-_TENTH = Decimal("0.1")
+Prices = Mapping[str, Decimal | None]
+"""The last price of each symbol, in dollars a share."""
 
 
-class StrategyFigures(msgspec.Struct, frozen=True):
-    """One strategy over all its slots. `gain` is realised, fees paid; `r_units` the sum over trips with a stop."""
+@dataclass(frozen=True, slots=True)
+class TradingFigures:
+    """Round trips of a strategy, a symbol or all. Dollars: `gain` is realised, fees paid; of open positions `open_gain`.
 
-    strategy: str
+    `win_rate` is a fraction, `expectancy` dollars a round trip; `average_r` and `total_r` are of those with a stop.
+    `open_gain` is None where a price is not known.
+    """
+
+    name: str
     trips: int
-    wins: int
+    win_rate: float | None
+    profit_factor: float | None
+    expectancy: float | None
+    average_r: float | None
+    total_r: float | None
     gain: Decimal
+    open_gain: Decimal | None
     fees: Decimal
-    r_units: Decimal | None
     open_positions: int
-    end_reasons: tuple[str, ...] = ()
 
-    @property
-    def win_rate(self) -> Decimal | None:
-        """Winning round trips in percent of all, None without any."""
-        return (Decimal(100) * self.wins / self.trips).quantize(_TENTH) if self.trips else None
+
+def trading_figures(
+    name: str, closed: Sequence[RoundTrip], still: Sequence[OpenPosition], prices: Prices | None = None
+) -> TradingFigures:
+    """Return the figures of round trips and of what is open."""
+    gains = np.array([t.gain for t in closed], np.float64)
+    units = np.array([units for t in closed if (units := t.r_units) is not None], np.float64)
+    gross = sum((t.gross for t in closed), ZERO) + sum((p.realised for p in still), ZERO)
+    fees = sum((t.fees for t in closed), ZERO) + sum((p.fees for p in still), ZERO)
+    opened = [open_gain(position, prices or {}) for position in still]
+    return TradingFigures(
+        name=name,
+        trips=len(closed),
+        win_rate=performance.win_rate(gains),
+        profit_factor=performance.profit_factor(gains),
+        expectancy=performance.mean_of(gains),
+        average_r=performance.mean_of(units),
+        total_r=performance.known(np.sum(units)) if len(units) else None,
+        gain=(gross - fees).quantize(CENT),
+        open_gain=None if None in opened else sum((g for g in opened if g is not None), ZERO).quantize(CENT),
+        fees=fees.quantize(CENT),
+        open_positions=len(still),
+    )
+
+
+def open_gain(position: OpenPosition, prices: Prices) -> Decimal | None:
+    """Return what a position has gained at the last price of its symbol, before fees; None without one."""
+    last = prices.get(position.symbol)
+    return None if last is None else ((last - position.average_price) * position.quantity).quantize(CENT)
+
+
+def grouped(
+    trips: Trips,
+    key: Callable[[RoundTrip | OpenPosition], str],
+    named: Iterable[str] = (),
+    prices: Prices | None = None,
+) -> tuple[TradingFigures, ...]:
+    """Return the figures of each group: those that are named, then others that traded, by name."""
+    closed: dict[str, list[RoundTrip]] = {name: [] for name in named}
+    still: dict[str, list[OpenPosition]] = {}
+    for trip in trips.closed:
+        closed.setdefault(key(trip), []).append(trip)
+    for position in trips.open:
+        still.setdefault(key(position), []).append(position)
+    names = [*dict.fromkeys(named), *sorted((closed.keys() | still.keys()) - set(named))]
+    return tuple(trading_figures(name, closed.get(name, ()), still.get(name, ()), prices) for name in names)
+
+
+by_strategy = attrgetter("strategy")
+by_symbol = attrgetter("symbol")
 
 
 class SessionSummary(msgspec.Struct, frozen=True):
-    """All strategies in the order they were given, the total, and what is left open."""
+    """All strategies in the order they were given, with why each ended, the total, and what is left open."""
 
-    strategies: tuple[StrategyFigures, ...]
+    strategies: tuple[TradingFigures, ...]
+    total: TradingFigures
     open: tuple[OpenPosition, ...]
-
-    @property
-    def total(self) -> StrategyFigures:
-        """The sum of all strategies."""
-        rows = self.strategies
-        units = [s.r_units for s in rows if s.r_units is not None]
-        return StrategyFigures(
-            strategy="total",
-            trips=sum(s.trips for s in rows),
-            wins=sum(s.wins for s in rows),
-            gain=sum((s.gain for s in rows), ZERO),
-            fees=sum((s.fees for s in rows), ZERO),
-            r_units=sum(units, ZERO) if units else None,
-            open_positions=sum(s.open_positions for s in rows),
-        )
+    end_reasons: Mapping[str, tuple[str, ...]]
 
 
 def summarize(
-    strategies: Iterable[str], trips: Trips, end_reasons: Mapping[str, tuple[str, ...]] | None = None
+    strategies: Sequence[str], trips: Trips, end_reasons: Mapping[str, tuple[str, ...]] | None = None
 ) -> SessionSummary:
     """Return the figures of each strategy; those that traded without being named come last, by name."""
-    named = list(strategies)
-    traded = {t.strategy for t in trips.closed} | {p.strategy for p in trips.open}
-    rows = []
-    for strategy in [*named, *sorted(traded - set(named))]:
-        closed = [t for t in trips.closed if t.strategy == strategy]
-        still = [p for p in trips.open if p.strategy == strategy]
-        units = [t.r_units for t in closed if t.r_units is not None]
-        fees = sum((t.fees for t in closed), ZERO) + sum((p.fees for p in still), ZERO)
-        gross = sum((t.gross for t in closed), ZERO) + sum((p.realised for p in still), ZERO)
-        figures = StrategyFigures(
-            strategy=strategy,
-            trips=len(closed),
-            wins=sum(t.gain > 0 for t in closed),
-            gain=(gross - fees).quantize(CENT),
-            fees=fees.quantize(CENT),
-            r_units=sum(units, ZERO) if units else None,
-            open_positions=len(still),
-            end_reasons=(end_reasons or {}).get(strategy, ()),
-        )
-        rows.append(figures)
-    return SessionSummary(tuple(rows), trips.open)
+    total = trading_figures("total", trips.closed, trips.open)
+    return SessionSummary(grouped(trips, by_strategy, strategies), total, trips.open, end_reasons or {})

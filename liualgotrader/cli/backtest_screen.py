@@ -10,7 +10,8 @@ from liualgotrader.common.money import ZERO
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from liualgotrader.analytics.backtest_summary import BacktestSummary, EquityFigures, StillOpen, TradingFigures
+    from liualgotrader.analytics.backtest_summary import BacktestSummary, EquityFigures, StillOpen
+    from liualgotrader.analytics.summary import TradingFigures
     from liualgotrader.supervisor.view import Screen
 
 _MOST_SYMBOLS = 20
@@ -44,7 +45,9 @@ def _account_rows(figures: EquityFigures, in_market: float | None, turnover: flo
         ("last $", _plain(figures.last)),
         ("return", _percent(figures.total_return, sign="+")),
         ("a year", _percent(figures.annual_growth, sign="+")),
+        ("volatility", _percent(figures.volatility)),
         ("Sharpe", _plain(figures.sharpe_ratio)),
+        ("P(Sharpe > 0)", _percent(figures.probabilistic_sharpe)),
         ("Sortino", _plain(figures.sortino_ratio)),
         ("max drawdown", _percent(figures.max_drawdown)),
         ("its sessions", "-" if lasted is None else f"{lasted:,}"),
@@ -58,7 +61,7 @@ def _say_symbols(screen: Screen, symbols: Sequence[TradingFigures]) -> None:
     """Show trading by symbol; of many symbols those that gained and lost most."""
     shown = list(symbols)
     if len(shown) > _MOST_SYMBOLS:
-        ranked = sorted(symbols, key=lambda f: -(f.gain + f.open_gain))
+        ranked = sorted(symbols, key=lambda f: -(f.gain + (f.open_gain or ZERO)))
         shown = ranked[: _MOST_SYMBOLS // 2] + ranked[-_MOST_SYMBOLS // 2 :]
     if shown:
         screen.table("By symbol", ("symbol", *_TRADING), [_trading_row(f) for f in shown])
@@ -69,6 +72,7 @@ def _say_symbols(screen: Screen, symbols: Sequence[TradingFigures]) -> None:
 
 
 def _trading_row(figures: TradingFigures) -> tuple[str, ...]:
+    opened = figures.open_gain or ZERO  # whose last prices a backtest has
     return (
         figures.name,
         f"{figures.trips:,}",
@@ -76,8 +80,8 @@ def _trading_row(figures: TradingFigures) -> tuple[str, ...]:
         _plain(figures.profit_factor),
         _plain(figures.expectancy, sign="+"),
         _plain(figures.average_r, sign="+"),
-        _dollars(figures.gain + figures.open_gain),
-        _dollars(figures.open_gain) if figures.open_positions else "-",
+        _dollars(figures.gain + opened),
+        _dollars(opened) if figures.open_positions else "-",
         f"{figures.fees:,.2f}",
         str(figures.open_positions),
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from liualgotrader.analytics.summary import SessionSummary, StrategyFigures
+from liualgotrader.analytics.summary import SessionSummary, TradingFigures
 from liualgotrader.common.clock import clock_text
 from liualgotrader.common.control import Failed
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
@@ -132,14 +132,15 @@ def say_summary(
     """Show what the session came to; `dropped` market events did not reach a strategy."""
     header = ("strategy", "trades", "win rate", "realized $", "open $", "P&L $", "fees $", "R", "open", "ended")
     held = [position for position in standing if position.in_account]
-    rows = [_row(f, [p for p in held if p.strategy == f.strategy]) for f in summary.strategies]
+    ended = summary.end_reasons
+    rows = [_row(f, [p for p in held if p.strategy == f.name], ended.get(f.name, ())) for f in summary.strategies]
     if len(rows) > 1:
-        rows.append(_row(summary.total, held))
+        rows.append(_row(summary.total, held, ()))
     screen.table("Session summary", header, rows)
-    for figures in summary.strategies:
-        for reason in figures.end_reasons:
+    for name, reasons in ended.items():
+        for reason in reasons:
             if reason != _short(reason):
-                screen.warn(f"{figures.strategy} was stopped: {reason}")
+                screen.warn(f"{name} was stopped: {reason}")
     if dropped:
         screen.warn(f"{dropped} market events were dropped because a consumer lagged")
 
@@ -209,21 +210,21 @@ def say_refusals(screen: Screen, view: View, executions: int, *, shadow: bool) -
     screen.warn(f"nothing was traded: {why}")
 
 
-def _row(figures: StrategyFigures, held: Sequence[FinalPosition]) -> tuple[str, ...]:
+def _row(figures: TradingFigures, held: Sequence[FinalPosition], reasons: Sequence[str]) -> tuple[str, ...]:
     """Return a line of the table; without a price of each position the open gain is unknown."""
     rate, gains = figures.win_rate, [p.gain for p in held]
     opened = None if None in gains else sum((g for g in gains if g is not None), ZERO)
     return (
-        figures.strategy,
+        figures.name,
         str(figures.trips),
-        "-" if rate is None else f"{rate} %",
+        "-" if rate is None else f"{100 * rate:.1f} %",
         f"{figures.gain:,.2f}",
         "-" if opened is None else f"{opened:,.2f}",
         "-" if opened is None else f"{figures.gain + opened:,.2f}",
         f"{figures.fees:,.2f}",
-        "-" if figures.r_units is None else f"{figures.r_units:+.2f}",
+        "-" if figures.total_r is None else f"{figures.total_r:+.2f}",
         str(len(held)),
-        ", ".join(_short(reason) for reason in figures.end_reasons),
+        ", ".join(_short(reason) for reason in reasons),
     )
 
 

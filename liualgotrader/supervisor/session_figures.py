@@ -137,7 +137,7 @@ class SessionFigures:
         refused = self._counted(REFUSED_OF)
         views: list[StrategyView] = []
         for found in summarize(self._names, self._trips).strategies:
-            name = found.strategy
+            name = found.name
             mine = [p for p in positions if p.strategy == name]
             opened = sum((p.gain or ZERO for p in mine), ZERO).quantize(CENT)
             ended = dict.fromkeys(s.stopped for s in self._stack.plan.slots if s.strategy == name and s.stopped)

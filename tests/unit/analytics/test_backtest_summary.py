@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.analytics.backtest_summary import BacktestSummary, StillOpen, TradingFigures, summarize_backtest
+from liualgotrader.analytics.backtest_summary import BacktestSummary, StillOpen, summarize_backtest
+from liualgotrader.analytics.summary import TradingFigures
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.rows import FilledTrade
@@ -68,6 +69,7 @@ def test_figures_of_all_trades(summary: BacktestSummary) -> None:
         profit_factor=199 / 50,
         expectancy=149 / 2,
         average_r=2.0,
+        total_r=2.0,
         gain=D("148.00"),  # 199 - 50, and the fee of the open position
         open_gain=D("30.00"),
         fees=D("2.00"),
@@ -94,7 +96,7 @@ def test_strategies_come_in_the_plans_order_and_symbols_by_name(summary: Backtes
 
 def test_a_run_without_a_trade_has_no_figures_of_trades() -> None:
     found = summarize_backtest([], np.full(4, 100.0), SESSIONS, bars=0, strategies=["Idle"], last_prices={})
-    none = TradingFigures("total", 0, None, None, None, None, D(0), D(0), D(0), 0)
+    none = TradingFigures("total", 0, None, None, None, None, None, D(0), D(0), D(0), 0)
     assert found.total == none
     assert (found.symbols, found.open, found.benchmark) == ((), (), None)
     assert (found.account.total_return, found.account.sharpe_ratio, found.account.max_drawdown) == (0.0, None, 0.0)
@@ -134,6 +136,6 @@ def test_what_strategies_and_symbols_gained_is_what_the_account_gained(execution
         executions, np.full(4, 1e5), SESSIONS, bars=0, strategies=["Trend", "Fade"], last_prices=last
     )
     for groups in ([found.total], found.strategies, found.symbols):
-        assert sum((g.gain + g.open_gain for g in groups), D(0)) == pytest.approx(worth, abs=D("0.05"))
+        assert sum((g.gain + (g.open_gain or D(0)) for g in groups), D(0)) == pytest.approx(worth, abs=D("0.05"))
         assert sum(g.fees for g in groups) == sum(t.fee for t in executions)
         assert sum(g.trips for g in groups) == found.total.trips

@@ -185,10 +185,11 @@ def test_the_summary_counts_trips_wins_gain_and_r_per_strategy() -> None:
     )
     summary = summarize(["Breakout", "Idle"], trips, {"Breakout": ("market close",)})
     breakout, idle, swing = summary.strategies
-    assert (breakout.trips, breakout.wins, breakout.win_rate) == (2, 1, D("50.0"))
-    assert (breakout.gain, breakout.fees, breakout.r_units) == (D("-51.00"), D("1.00"), D("-1.00"))
+    assert (breakout.trips, breakout.win_rate, breakout.total_r) == (2, 0.5, -1.0)
+    assert (breakout.gain, breakout.fees, breakout.expectancy) == (D("-51.00"), D("1.00"), -25.5)
     assert (idle.trips, idle.win_rate, idle.gain) == (0, None, 0)
-    assert (swing.strategy, swing.gain, swing.open_positions) == ("Swing", D("8.00"), 1)
+    assert (swing.name, swing.gain, swing.open_positions) == ("Swing", D("8.00"), 1)
+    assert swing.open_gain is None  # without a last price
     assert summary.total.gain == D("-43.00")
     assert [(p.symbol, p.quantity) for p in summary.open if p.stop is None] == [("AAPL", D(6))]
 

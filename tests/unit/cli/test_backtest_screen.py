@@ -8,14 +8,15 @@ from decimal import Decimal as D
 
 import pytest
 
-from liualgotrader.analytics.backtest_summary import BacktestSummary, EquityFigures, StillOpen, TradingFigures
+from liualgotrader.analytics.backtest_summary import BacktestSummary, EquityFigures, StillOpen
+from liualgotrader.analytics.summary import TradingFigures
 from liualgotrader.cli.backtest_screen import say_backtest
 from liualgotrader.cli.screen import PlainScreen
 
-ACCOUNT = EquityFigures(100_000.0, 98_977.6875, -0.01022313, -0.0103, -0.567, -0.8, -0.0345, 17, -0.3)
-HELD = EquityFigures(450.0, 495.0, 0.1, 0.1008, 1.25, 2.0, -0.05, 4, 2.016)
-TREND = TradingFigures("Trend", 1827, 0.3125, 0.81, -0.56, None, D("-1022.31"), D(0), D("365.40"), 0)
-FADE = TradingFigures("Fade", 0, None, None, None, None, D("-1.00"), D("30.00"), D("1.00"), 1)
+ACCOUNT = EquityFigures(100_000.0, 98_977.6875, -0.01022313, -0.0103, -0.567, -0.8, -0.0345, 17, -0.3, 0.125, 0.31)
+HELD = EquityFigures(450.0, 495.0, 0.1, 0.1008, 1.25, 2.0, -0.05, 4, 2.016, 0.08, 0.9)
+TREND = TradingFigures("Trend", 1827, 0.3125, 0.81, -0.56, None, None, D("-1022.31"), D(0), D("365.40"), 0)
+FADE = TradingFigures("Fade", 0, None, None, None, None, None, D("-1.00"), D("30.00"), D("1.00"), 1)
 SUMMARY = BacktestSummary(
     first_day=date(2024, 1, 2),
     last_day=date(2024, 12, 31),
@@ -44,7 +45,9 @@ first $          100,000.00    450.00
 last $            98,977.69    495.00
 return              -1.02 %  +10.00 %
 a year              -1.03 %  +10.08 %
+volatility          12.50 %    8.00 %
 Sharpe                -0.57      1.25
+P(Sharpe > 0)       31.00 %   90.00 %
 Sortino               -0.80      2.00
 max drawdown        -3.45 %   -5.00 %
 its sessions             17         4

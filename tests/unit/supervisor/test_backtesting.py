@@ -75,6 +75,7 @@ def test_a_run_is_summed_up_as_it_was_played(run: Run, tmp_path: Path) -> None:
     assert summary.total.trips > 50
     assert summary.total.average_r is not None
     assert summary.total.fees == sum(t.quantity for t in outcome.executions) / 100
+    assert summary.total.open_gain is not None
     gained = summary.total.gain + summary.total.open_gain
     first, last = summary.account.first, summary.account.last
     assert first is not None and last is not None
