@@ -24,7 +24,8 @@ from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.backtest_bars import BarsWanted
-from liualgotrader.supervisor.backtesting import Backtesting, BacktestOutcome, BacktestRequest, Progress
+from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
+from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
 from liualgotrader.supervisor.repeating import bars_of, find_batch, newest_batches, repeated, with_duration
 from liualgotrader.supervisor.view import Screen, View
 

@@ -7,10 +7,8 @@ import platform
 import signal
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -18,26 +16,22 @@ from types import FrameType
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from liualgotrader import __version__
-from liualgotrader.analytics.backtest_summary import BacktestSummary, summarize_backtest
 from liualgotrader.analytics.consolidate import consolidate
 from liualgotrader.backtest.past_data import loops_aside
 from liualgotrader.backtest.picking import KnownPicks, Scanning
-from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
+from liualgotrader.backtest.run_record import BacktestTerms
 from liualgotrader.backtest.runner import Backtest, hours_of
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
-from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, MoneyNeedsAPerson, OutsideError, nearest
+from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError, nearest
 from liualgotrader.common.events import Pick
 from liualgotrader.common.folder_imports import loaded_files
 from liualgotrader.common.market_columns import BarColumns
-from liualgotrader.common.orders import OrderState
 from liualgotrader.common.plugins import one_line, source_of, user_code, where_raised
-from liualgotrader.common.position import with_plans
-from liualgotrader.common.rows import AlgoRunRow, BatchRow, FilledTrade, OrderRow, PickRow
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, PickRow
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
@@ -48,13 +42,13 @@ from liualgotrader.exchange.rules import Rules
 from liualgotrader.scanners.base import make_scanner
 from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy, strategy_of
 from liualgotrader.supervisor.arming import hash_of
-from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, closing_prices, played_bars
+from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, played_bars
+from liualgotrader.supervisor.backtest_outcome import BacktestOutcome, outcome_of
 from liualgotrader.supervisor.batch import Layout, Place, build_label
-from liualgotrader.supervisor.ending import COULD_NOT_TRADE
 from liualgotrader.supervisor.plan_inspection import imported_files
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import Record, enough_room, make_home, open_record
-from liualgotrader.supervisor.view import Screen, refusals_text
+from liualgotrader.supervisor.view import Screen
 
 ENVIRONMENT = "BACKTEST"
 _CASH = Decimal(100_000)
@@ -87,17 +81,6 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
     database: bool = True
     repeats: RepeatedBatch | None = None
     debug: frozenset[str] = frozenset()  # symbols whose calls of `run` say debug=True
-
-
-@dataclass(frozen=True, slots=True)
-class BacktestOutcome:
-    """What a run came to. `sentence` is for a person, empty if all went well."""
-
-    run: RunRecord
-    summary: BacktestSummary
-    executions: list[FilledTrade]
-    exit_code: int = 0
-    sentence: str = ""
 
 
 Progress = Callable[[TradingSession, int], object]
@@ -178,9 +161,7 @@ class Backtesting:
         with self._view(), _ctrl_c() as pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
             run = backtest.run(strategies, closed, picking)
-        if scanning is not None:
-            run.warnings[:0] = scanning.warnings()
-        return self._outcome(run, found.bars, benchmark)
+        return outcome_of(run, found.bars, list(plan.strategies), benchmark, scanning)
 
     def save(self, outcome: BacktestOutcome) -> None:
         """Store all rows of the run, its analysis and its end.
@@ -322,30 +303,6 @@ class Backtesting:
             seed=request.bars.seed,
         )
 
-    def _outcome(self, run: RunRecord, bars: Mapping[str, BarColumns], benchmark: str) -> BacktestOutcome:
-        executions = executions_of(run)
-        until = run.session_closes[-1]
-        last = {
-            symbol: one.close[np.searchsorted(one.closed_at, until, side="right") - 1] for symbol, one in bars.items()
-        }
-        summary = summarize_backtest(
-            executions,
-            np.concatenate([[run.first_equity], run.equity]),
-            run.sessions,
-            bars=run.bars,
-            strategies=list(self.plan.strategies),
-            last_prices={symbol: float(price) for symbol, price in last.items()},
-            benchmark=(benchmark, closing_prices(bars[benchmark], run.sessions)),
-        )
-        rejected = _rejected(run)
-        run.warnings[:0] = [f"{count:,} orders were rejected: {reason}" for reason, count in rejected.most_common()]
-        if run.refusals:
-            run.warnings.insert(0, f"orders refused: {refusals_text(run.refusals)}")
-        code, sentence = _end_of(run, rejected, bool(executions))
-        if not code and self._scanning is not None and self._scanning.failed == self._scanning.runs:
-            code, sentence = COULD_NOT_TRADE, f"every run of the scanners failed: {run.warnings[0]}"
-        return BacktestOutcome(run, summary, executions, code, sentence)
-
     # --- the record ------------------------------------------------------------------------------------
 
     async def _save(self, record: Record, outcome: BacktestOutcome) -> None:
@@ -385,26 +342,6 @@ def narrowed(plan: TradePlan, request: BacktestRequest) -> TradePlan:
     return msgspec.structs.replace(plan, **kept)
 
 
-def executions_of(run: RunRecord) -> list[FilledTrade]:
-    """Return the executions of a run as the record would read them back."""
-    names = {slot.algo_run_id: slot.strategy for slot in run.slots}
-    return [
-        FilledTrade(
-            t.algo_run_id,
-            names[t.algo_run_id],
-            t.symbol,
-            t.operation,
-            t.quantity,
-            t.price,
-            t.fee,
-            t.at,
-            t.planned_stop,
-            t.execution_id,
-        )
-        for t in with_plans(run.rows)
-    ]
-
-
 def _fees(name: str, request: BacktestRequest) -> FeeModel:
     models = [FEES[name]]
     if request.fee_per_share:
@@ -412,26 +349,6 @@ def _fees(name: str, request: BacktestRequest) -> FeeModel:
     if request.buy_fee_percentage or request.sell_fee_percentage:
         models.append(PercentageFees(request.buy_fee_percentage, request.sell_fee_percentage))
     return models[0] if len(models) == 1 else SumOfFees(tuple(models))
-
-
-def _rejected(run: RunRecord) -> Counter[str]:
-    """Return how many orders the exchange rejected, by its reason."""
-    orders = {row.client_order_id: row for row in run.rows if isinstance(row, OrderRow)}
-    return Counter(row.reason for row in orders.values() if row.state == OrderState.REJECTED)
-
-
-def _end_of(run: RunRecord, rejected: Mapping[str, int], traded: bool) -> tuple[int, str]:
-    """Return the exit status of a run, and what a person must know."""
-    if run.failures:
-        more = f" (and {len(run.failures) - 1} more)" if run.failures[1:] else ""
-        return MoneyNeedsAPerson.exit_code, f"{run.failures[0]}{more}: what was played stands above"
-    if run.ended:
-        return 130, f"{run.ended} after the session of {run.sessions[-1].day}: what was played until then stands above"
-    if not traded and (run.refusals or rejected):
-        told = [refusals_text(run.refusals)] if run.refusals else []
-        told += [f"{count:,} were rejected: {reason}" for reason, count in rejected.items()]
-        return COULD_NOT_TRADE, f"every order was refused: {'; '.join(told)}"
-    return 0, ""
 
 
 async def _runs_all(strategy: Strategy, name: str) -> bool:

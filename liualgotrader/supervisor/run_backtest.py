@@ -24,7 +24,8 @@ from liualgotrader.common.rows import FilledTrade, OrderRow
 from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.supervisor.backtest_bars import BarsWanted
-from liualgotrader.supervisor.backtesting import Backtesting, BacktestOutcome, BacktestRequest
+from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
+from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
 from liualgotrader.supervisor.view import View
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan
 from liualgotrader.supervisor.backtest_bars import BarsWanted
-from liualgotrader.supervisor.backtesting import Backtesting, BacktestOutcome, BacktestRequest
+from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
+from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
 from tests.fakes.supervisor import RecordingScreen
 
 HEAD = """

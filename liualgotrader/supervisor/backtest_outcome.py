@@ -1,0 +1,103 @@
+"""What a backtest came to: its executions, its summary, why it ended, and the exit status that says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from liualgotrader.analytics.backtest_summary import BacktestSummary, summarize_backtest
+from liualgotrader.backtest.picking import Scanning
+from liualgotrader.backtest.run_record import RunRecord
+from liualgotrader.common.errors import MoneyNeedsAPerson
+from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.orders import OrderState
+from liualgotrader.common.position import with_plans
+from liualgotrader.common.rows import FilledTrade, OrderRow
+from liualgotrader.supervisor.backtest_bars import closing_prices
+from liualgotrader.supervisor.ending import COULD_NOT_TRADE
+from liualgotrader.supervisor.view import refusals_text
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestOutcome:
+    """What a run came to. `sentence` is for a person, empty if all went well."""
+
+    run: RunRecord
+    summary: BacktestSummary
+    executions: list[FilledTrade]
+    exit_code: int = 0
+    sentence: str = ""
+
+
+def outcome_of(
+    run: RunRecord,
+    bars: Mapping[str, BarColumns],
+    strategies: Sequence[str],
+    benchmark: str,
+    scanning: Scanning | None = None,
+) -> BacktestOutcome:
+    """Return what a run came to, its warnings in the order in which they matter."""
+    executions = executions_of(run)
+    until = run.session_closes[-1]
+    last = {symbol: one.close[np.searchsorted(one.closed_at, until, side="right") - 1] for symbol, one in bars.items()}
+    summary = summarize_backtest(
+        executions,
+        np.concatenate([[run.first_equity], run.equity]),
+        run.sessions,
+        bars=run.bars,
+        strategies=strategies,
+        last_prices={symbol: float(price) for symbol, price in last.items()},
+        benchmark=(benchmark, closing_prices(bars[benchmark], run.sessions)),
+    )
+    rejected = _rejected(run)
+    run.warnings[:0] = scanning.warnings() if scanning is not None else []
+    run.warnings[:0] = [f"{count:,} orders were rejected: {reason}" for reason, count in rejected.most_common()]
+    if run.refusals:
+        run.warnings.insert(0, f"orders refused: {refusals_text(run.refusals)}")
+    code, sentence = _end_of(run, rejected, bool(executions))
+    if not code and scanning is not None and scanning.failed == scanning.runs:
+        code, sentence = COULD_NOT_TRADE, f"every run of the scanners failed: {run.warnings[0]}"
+    return BacktestOutcome(run, summary, executions, code, sentence)
+
+
+def executions_of(run: RunRecord) -> list[FilledTrade]:
+    """Return the executions of a run as the record would read them back."""
+    names = {slot.algo_run_id: slot.strategy for slot in run.slots}
+    return [
+        FilledTrade(
+            t.algo_run_id,
+            names[t.algo_run_id],
+            t.symbol,
+            t.operation,
+            t.quantity,
+            t.price,
+            t.fee,
+            t.at,
+            t.planned_stop,
+            t.execution_id,
+        )
+        for t in with_plans(run.rows)
+    ]
+
+
+def _rejected(run: RunRecord) -> Counter[str]:
+    """Return how many orders the exchange rejected, by its reason."""
+    orders = {row.client_order_id: row for row in run.rows if isinstance(row, OrderRow)}
+    return Counter(row.reason for row in orders.values() if row.state == OrderState.REJECTED)
+
+
+def _end_of(run: RunRecord, rejected: Mapping[str, int], traded: bool) -> tuple[int, str]:
+    """Return the exit status of a run, and what a person must know."""
+    if run.failures:
+        more = f" (and {len(run.failures) - 1} more)" if run.failures[1:] else ""
+        return MoneyNeedsAPerson.exit_code, f"{run.failures[0]}{more}: what was played stands above"
+    if run.ended:
+        return 130, f"{run.ended} after the session of {run.sessions[-1].day}: what was played until then stands above"
+    if not traded and (run.refusals or rejected):
+        told = [refusals_text(run.refusals)] if run.refusals else []
+        told += [f"{count:,} were rejected: {reason}" for reason, count in rejected.items()]
+        return COULD_NOT_TRADE, f"every order was refused: {'; '.join(told)}"
+    return 0, ""
