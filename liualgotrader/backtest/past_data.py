@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from liualgotrader.common.clock import NEVER, WallClock
+from liualgotrader.common.calendar import day_of
+from liualgotrader.common.clock import WallClock
 from liualgotrader.common.events import Bar
-from liualgotrader.common.market_columns import BarColumns, day_numbers, take
+from liualgotrader.common.market_columns import BarColumns, Ints, day_numbers, take
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.data.data_base import DataAPI
 from liualgotrader.engine.waiting import FirstStep, Remainder
@@ -28,6 +29,7 @@ class PastData(DataAPI):
 
     def __init__(self, bars: Mapping[str, BarColumns], now: Callable[[], int]) -> None:
         self.bars_by_symbol, self.now = bars, now
+        self._days: dict[str, tuple[Ints, list[Bar]]] = {}  # of a symbol: where each New York day begins, and its bar
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self.bars_by_symbol)
@@ -58,23 +60,31 @@ class PastData(DataAPI):
         return take(bars, slice(first, max(first, min(last, closed))))
 
     def _snapshot(self, symbol: str) -> SymbolSnapshot | None:
-        if symbol not in self.bars_by_symbol:
+        bars = self.bars_by_symbol.get(symbol)
+        if bars is None or not (closed := int(np.searchsorted(bars.closed_at, self.now(), side="right"))):
             return None
-        past = self._past(symbol, 0, NEVER)
-        if not len(past.opened_at):
-            return None
-        days = by_day(take(past, slice(-2 * 390 - 1, None))).bars()
-        newest = take(past, slice(-1, None)).bars()[0]
-        today = days[-1] if np.diff(day_numbers(np.array([days[-1].opened_at, self.now()])))[0] == 0 else None
-        before = days[:-1] if today is not None else days
-        return SymbolSnapshot(symbol, newest.close, newest, today, before[-1] if before else None)
+        if symbol not in self._days:
+            self._days[symbol] = day_starts(bars), by_day(bars).bars()
+        starts, days = self._days[symbol]
+        newest = int(np.searchsorted(starts, closed)) - 1  # of the days that have a closed bar
+        today = by_day(take(bars, slice(int(starts[newest]), closed)), one=True).bars()[0]
+        day_before = days[newest - 1] if newest else None
+        last = take(bars, slice(closed - 1, closed)).bars()[0]
+        if day_of(last.opened_at) != day_of(self.now()):
+            return SymbolSnapshot(symbol, last.close, last, None, today)
+        return SymbolSnapshot(symbol, last.close, last, today, day_before)
 
 
-def by_day(bars: BarColumns) -> BarColumns:
-    """Return bars put together by New York day; a day's bar spans its first to its last."""
+def day_starts(bars: BarColumns) -> Ints:
+    """Return the row of each New York day's first bar."""
+    return np.flatnonzero(np.diff(day_numbers(bars.opened_at), prepend=0))
+
+
+def by_day(bars: BarColumns, *, one: bool = False) -> BarColumns:
+    """Return bars put together by New York day, which `one` says they all lie in; a day's bar spans its first to its last."""
     if not len(bars.opened_at):
         return bars
-    first = np.flatnonzero(np.diff(day_numbers(bars.opened_at), prepend=0))
+    first = np.zeros(1, np.int64) if one else day_starts(bars)
     last = np.append(first[1:], len(bars.opened_at)) - 1
     volume = np.add.reduceat(bars.volume, first)
     traded = np.add.reduceat(bars.volume * bars.average, first)
