@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import inf
 
@@ -17,7 +17,7 @@ from liualgotrader.common.errors import BrokerRefused
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import (
     BrokerAccount,
-    BrokerOrder,
+    BrokerUpdate,
     CancelIntent,
     Declare,
     News,
@@ -29,7 +29,8 @@ from liualgotrader.common.rows import OrderRow, SignalRow
 from liualgotrader.engine.engine import Engine
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, SlotStopped
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import OrderView, Update
+from liualgotrader.exchange.exchange_order import ExchangeOrder
+from liualgotrader.exchange.exchange_values import Execution
 from liualgotrader.orders.desk import Desk
 from liualgotrader.orders.desk_messages import (
     Announce,
@@ -56,14 +57,14 @@ from liualgotrader.trading.exchange_orders import (
     broker_execution,
     broker_order,
     broker_position,
-    broker_update,
     order_changes,
+    order_now,
     order_request,
 )
 
 ACCOUNT = "backtest"
 _ALL = 1_000_000  # orders asked for at once
-_ARRIVALS = ("pending_new", "accepted", "new")
+_INTENTS = frozenset({OrderIntent, CancelIntent, ReplaceIntent, Protect})
 _EQUITY_MOVED = 0.001  # of what was reported: the account is reported again before the next order
 _MOST_FAILURES = 100
 
@@ -71,27 +72,47 @@ log = logging.getLogger(__name__)
 
 
 class OrderPath:
-    """Tells engine, desk and exchange what the others do; `now` is the market time of the newest of it, ns UTC."""
+    """Tells engine, desk and exchange what the others do; `now` is the market time of the newest of it, ns UTC.
 
-    def __init__(self, engine: Engine, desk: Desk, exchange: Exchange, record: RunRecord, now: int) -> None:
-        self._engine, self._desk, self._exchange, self._record = engine, desk, exchange, record
+    `extremes` returns the lowest and the highest close that a symbol will have in this session, US dollars: they say
+    when nothing has to be looked at, and nothing else.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        make_exchange: Callable[..., Exchange],
+        extremes: Callable[[str], tuple[float, float]],
+        record: RunRecord,
+        now: int,
+    ) -> None:
+        self._engine, self._extremes, self._record = engine, extremes, record
+        self.desk = Desk()
+        self.exchange = make_exchange(listener=self.hear)
         self.now = now
         self.orders: dict[str, OrderRow] = {}  # the newest row of each
-        self._updates: deque[Update] = deque()  # of the exchange, that the desk has not heard
+        self._updates: deque[BrokerUpdate] = deque()  # of the exchange, that the desk has not heard
+        self._submitting = False
         self._cash = self._reported = record.first_equity  # dollars; and the equity that desk and strategies know
-        self.shares: dict[str, float] = {}  # signed, of what is held
+        self._weighed_at = 0  # when the equity was compared with it
+        self._held: dict[str, float] = {}  # signed shares
         self._floor = -inf  # equity below which the desk looks at prices
+        self._lowest: float | None = None  # equity that what is held can come to in this session; None: not known
 
     def take(self, outputs: Sequence[Output]) -> None:
         """Carry out what the engine has decided."""
         for output in outputs:
-            if isinstance(output, SignalRow):
-                self._record.signals.append(output)
-            elif isinstance(output, OrderIntent | CancelIntent | ReplaceIntent | Protect):
-                self.now = max(self.now, output.decided_at)
-                if abs(self._equity() - self._reported) > _EQUITY_MOVED * self._reported:
-                    self.report_account()
-                self.tell(output)
+            kind = type(output)
+            if kind is SignalRow:
+                self._record.signals.append(output)  # type: ignore[arg-type]
+            elif kind in _INTENTS:
+                at: int = output.decided_at  # type: ignore[union-attr]
+                self.now = max(self.now, at)
+                if at != self._weighed_at:
+                    self._weighed_at = at
+                    if abs(self._equity() - self._reported) > _EQUITY_MOVED * self._reported:
+                        self.report_account()
+                self.tell(output)  # type: ignore[arg-type]
             elif isinstance(output, Declare):
                 self.tell(output)
             elif isinstance(output, LoadHistory):
@@ -101,67 +122,73 @@ class OrderPath:
                 self.tell(StopSlotTrading(output.slot, output.reason))
             elif isinstance(output, LogLine):
                 if output.level >= logging.ERROR and len(self._record.failures) < _MOST_FAILURES:
-                    at = as_datetime(max(self.now, self._engine.now))
-                    self._record.failures.append(f"{output.text}, on {at:%Y-%m-%d at %H:%M} New York")
+                    at = max(self.now, self._engine.now)
+                    self._record.failures.append(f"{output.text}, on {as_datetime(at):%Y-%m-%d at %H:%M} New York")
                 log.log(output.level, "%s", output.text)
         if outputs:
             self.settle()
 
+    def hear(self, event: str, order: ExchangeOrder, execution: Execution | None) -> None:
+        """Take in what happens to an order at the exchange; of one that is being submitted the answer says it."""
+        if self._submitting:
+            return
+        exchange = self.exchange
+        if execution is None:
+            self._updates.append(BrokerUpdate(event, order_now(order, exchange.legs(order)), exchange.now))
+            return
+        signed = float(execution.quantity) * order.sign
+        self._cash -= signed * float(execution.price) + float(execution.fee)
+        self._held[order.symbol] = float(execution.position_quantity)
+        if not execution.position_quantity:
+            del self._held[order.symbol]
+        self._lowest = None
+        told = order_now(order, exchange.legs(order))
+        self._updates.append(BrokerUpdate(event, told, execution.at, broker_execution(execution)))
+
     def settle(self) -> None:
         """Let the exchange do what is due, and tell the desk what has happened there."""
-        exchange, updates = self._exchange, self._updates
-        if exchange.next_wakeup() <= self.now:
-            exchange.advance(self.now)
-        updates += exchange.take_updates()
+        if self.exchange.next_wakeup() <= self.now:
+            self.exchange.advance(self.now)
+        updates = self._updates
         while updates:
             update = updates.popleft()
             self.now = max(self.now, update.at)
-            if (execution := update.execution) is not None:
-                signed = float(execution.quantity) * execution.side.sign
-                self._cash -= signed * float(execution.price) + float(execution.fee)
-                self.shares[execution.symbol] = float(execution.position_quantity)
-                if not execution.position_quantity:
-                    del self.shares[execution.symbol]
-            self.tell(broker_update(update, sequence=0))  # those of arrivals are left out, and nothing gets lost
-            updates += exchange.take_updates()
+            self.tell(update)
 
     def tell(self, told: Input) -> None:
         """Tell the desk something, and the engine and the exchange what follows from it."""
-        news: list[News] = []
-        answers: list[Input] = []
-        for decision in self._desk.decide(told, self.now, 0):
-            match decision:
-                case Write():
-                    row = decision.row
-                    if isinstance(row, OrderRow):
+        inputs, news, record = [told], list[News](), self._record
+        for one in inputs:
+            for decision in self.desk.decide(one, self.now, 0):
+                kind = type(decision)
+                if kind is Write:
+                    row = decision.row  # type: ignore[union-attr]
+                    if type(row) is OrderRow:
                         self.orders[row.client_order_id] = row
                     else:
-                        self._record.rows.append(row)
-                case Tell() | Announce():
-                    news.append(decision.news)
-                case Warn():
-                    self._record.warnings.append(decision.text)
-                case CancelAll():
-                    answers += [self._asked(cancel) for cancel in decision.cancels]
-                case _:
-                    answers.append(self._asked(decision))
+                        record.rows.append(row)
+                elif kind is Tell or kind is Announce:
+                    news.append(decision.news)  # type: ignore[union-attr]
+                elif isinstance(decision, Warn):
+                    record.warnings.append(decision.text)
+                elif isinstance(decision, CancelAll):
+                    inputs += [self._asked(cancel) for cancel in decision.cancels]
+                else:
+                    inputs.append(self._asked(decision))  # type: ignore[arg-type]
         if news:
             self.take(self._engine.on_news(news, self.now, 0))
-        for answer in answers:
-            self.tell(answer)
 
     def _asked(self, call: BrokerCall) -> Input:
         """Ask the exchange and return its answer."""
-        exchange = self._exchange
+        exchange = self.exchange
         if isinstance(call, Reconcile):
             return self._snapshot(call.since)
-        name = call.client_order_id if not isinstance(call, Send) else call.order.client_order_id
+        if isinstance(call, Send):
+            return self._sent(call.order)
+        name = call.client_order_id
         request, order = BrokerRequest.CANCEL, None
         try:
             match call:
-                case Send():
-                    request = BrokerRequest.SUBMIT
-                    order = self._arrived(exchange.submit(ACCOUNT, order_request(call.order), self.now))
                 case Replace():
                     request = BrokerRequest.REPLACE
                     changes = order_changes(call.terms, name)
@@ -174,18 +201,20 @@ class OrderPath:
             return Answer(request, name, Outcome.DECLINED, None, str(refused), refused.code)
         return Answer(request, name, Outcome.ACCEPTED, order)
 
-    def _arrived(self, view: OrderView) -> BrokerOrder:
-        """Let an order arrive, and return it as it is then; the answer says what the updates of its way here would."""
-        self._exchange.advance(self.now)
-        for update in self._exchange.take_updates():
-            if update.order.id == view.id and update.event in _ARRIVALS:
-                view = update.order
-            else:
-                self._updates.append(update)
-        return broker_order(view)
+    def _sent(self, intent: OrderIntent) -> Answer:
+        """Let an order arrive, and return the answer, which says what the updates of its way there would."""
+        exchange, name = self.exchange, intent.client_order_id
+        self._submitting = True
+        try:
+            order = exchange.place(ACCOUNT, order_request(intent), self.now)
+        except BrokerRefused as refused:
+            return Answer(BrokerRequest.SUBMIT, name, Outcome.DECLINED, None, str(refused), refused.code)
+        finally:
+            self._submitting = False
+        return Answer(BrokerRequest.SUBMIT, name, Outcome.ACCEPTED, order_now(order, exchange.legs(order)))
 
     def _snapshot(self, since: int) -> BrokerSnapshot:
-        exchange = self._exchange
+        exchange = self.exchange
         newest = exchange.orders(ACCOUNT, status="all", after=since - 1, limit=_ALL, direction="asc", nested=True)
         views = {view.id: view for view in (*exchange.orders(ACCOUNT, limit=_ALL, nested=True), *newest)}
         return BrokerSnapshot(
@@ -196,26 +225,41 @@ class OrderPath:
         )
 
     def _equity(self) -> float:
-        symbols = self._engine.symbols
-        return self._cash + sum(symbols[symbol].last_price * shares for symbol, shares in self.shares.items())
+        symbols, equity = self._engine.symbols, self._cash
+        for symbol, shares in self._held.items():
+            equity += symbols[symbol].last_price * shares
+        return equity
 
     def report_account(self) -> None:
         """Tell desk and strategies the account's figures."""
-        seen = self._exchange.account(ACCOUNT)
-        self._cash, self._reported = float(seen.cash), float(seen.equity)
+        seen = self.exchange.account(ACCOUNT)
+        self._cash, self._reported, self._lowest = float(seen.cash), float(seen.equity), None
         figures = seen.equity, seen.cash, seen.buying_power, seen.last_equity
         self.tell(BrokerAccount(ACCOUNT, "ACTIVE", *figures, shorting_enabled=True, trading_blocked=False))
 
-    def look(self, *, if_fallen: bool = False) -> None:
-        """Show the desk the prices of what is held; with `if_fallen` only where the equity is one at which it acts."""
-        if if_fallen and not (self.shares and self._equity() < self._floor):
-            return
+    def look(self) -> None:
+        """Show the desk the prices of what is held, and take note of the equity below which it has to look again."""
         if closes := self.closes():
             self.tell(Prices(closes))
-        self._floor = float(self._desk.equity_floor or -inf)
+        self._floor, self._lowest = float(self.desk.equity_floor or -inf), None
+
+    def look_if_low(self) -> bool:
+        """Look if the equity has fallen that low; return whether it can fall that low in this session."""
+        if self._lowest is None:  # with every position at its worst close, whenever those are
+            lowest, symbols = self._cash, self._engine.symbols
+            for symbol, shares in self._held.items():
+                low, high = self._extremes(symbol)
+                last = symbols[symbol].last_price
+                lowest += shares * (min(low, last) if shares > 0 else max(high, last))
+            self._lowest = lowest
+        if self._lowest >= self._floor:
+            return False
+        if self._equity() < self._floor:
+            self.look()
+        return True
 
     def closes(self) -> dict[str, Decimal]:
         """Return the newest prices of what is held, US dollars per share."""
         symbols = self._engine.symbols
-        states = (symbols[symbol] for symbol in self._desk.held() if symbol in symbols)
+        states = (symbols[symbol] for symbol in self.desk.held() if symbol in symbols)
         return {state.symbol: exact(state.last_price) for state in states if state.last_at}

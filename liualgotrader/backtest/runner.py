@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,7 +30,6 @@ from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession
-from liualgotrader.orders.desk import Desk
 from liualgotrader.orders.desk_messages import Begin, BeginSession, DeskTerms, Reconnected, Tick
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.frames import lazy_frames, real_frames
@@ -73,16 +73,19 @@ class Backtest:
             lazy_frames,
             step=self._step,
         )
-        self._exchange = Exchange(
+        make_exchange = partial(
+            Exchange,
             [AssetTerms(symbol, shortable=terms.shortable.get(symbol, True)) for symbol in self._tape.symbols],
             session=ExchangeSession(opens_at=first.opens_at, closes_at=first.closes_at),
             rules=rules,
             seed=terms.seed,
             closes=self._close_of,
         )
-        self._desk = Desk()
         self.record = RunRecord(terms.batch_id, float(terms.cash))
-        self._path = OrderPath(self._engine, self._desk, self._exchange, self.record, first.opens_at)
+        self._session = first
+        self._extremes: dict[str, tuple[float, float]] = {}
+        self._path = OrderPath(self._engine, make_exchange, self._extremes_of, self.record, first.opens_at)
+        self._exchange, self._desk = self._path.exchange, self._path.desk
         self._loop: OwnLoop | None = None
         self.data = PastData(bars, self._time)
         self.loader = DataLoader(data_api=self.data, clock=RunClock(self._time), live=self._frame)
@@ -161,6 +164,8 @@ class Backtest:
         return self._loop.step(coroutine)
 
     def _begin_session(self, session: TradingSession, hours: Hours) -> None:
+        self._session = session
+        self._extremes.clear()
         self._exchange.begin_session(ExchangeSession(opens_at=session.opens_at, closes_at=session.closes_at))
         self._path.now = session.opens_at
         self._engine.begin_session(hours)
@@ -186,9 +191,8 @@ class Backtest:
                 closed = at
                 self._cross_bars(at, inside=True)
             else:
-                path.look(if_fallen=True)
                 until = min(due, closes_at)  # of one instant the bars come first, then what is due
-                path.take(engine.play(tape, at if exchange.watched or path.shares else until))
+                path.take(engine.play(tape, at if path.look_if_low() or exchange.watched else until))
         while (due := min(engine.next_deadline(), desk.next_market, exchange.next_wakeup(), self._pick_at)) < closes_at:
             self._pass(due)
         self._pass(closes_at)
@@ -213,7 +217,7 @@ class Backtest:
         """Let the bars that close at `at` trade with the orders that came in before they opened, or `inside` them."""
         symbols, tape = self._engine.symbols, self._tape
         found = (tape.next_of(self._numbers[s], len(symbols[s].bars)) for s in sorted(self._exchange.watched))
-        if bars := [bar for bar in found if bar is not None and bar.closed_at == at]:
+        if bars := [bar for bar in found if bar is not None]:
             if inside:
                 self._exchange.close_bars(bars)
             else:
@@ -234,6 +238,13 @@ class Backtest:
     def _frame(self, symbol: str) -> Any:
         state = self._engine.symbols.get(symbol)
         return real_frames(state.bars)(False) if state is not None and len(state.bars) else None
+
+    def _extremes_of(self, symbol: str) -> tuple[float, float]:
+        found = self._extremes.get(symbol)
+        if found is None:
+            span = self._session.opens_at, self._session.closes_at
+            found = self._extremes[symbol] = self._tape.extremes(self._numbers[symbol], *span)
+        return found
 
     def _close_of(self, symbol: str) -> float | None:
         state = self._engine.symbols.get(symbol)

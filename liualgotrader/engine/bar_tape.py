@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,11 @@ class BarTape:
             codes.append(np.arange(start + known, end, dtype=np.int32))
         waiting = np.concatenate(codes)
         self._order = waiting[np.argsort(self._closed[waiting], kind="stable")]
+        self._rank = np.empty(len(self._opened), np.int32)
+        self._rank[self._order] = np.arange(len(self._order), dtype=np.int32)
         self._next_block = self._place = 0
         self._closes: list[int] = []  # closed_at of the block's bars
+        self._columns: list[list[Any]] = []  # all of them as `LoadedRow` has them, from opened_at on
         self._rows: Iterator[LoadedRow] = iter(())
         self._owners: list[Any] = list(self.symbols)
         self.since = self.last_at = since
@@ -94,30 +98,41 @@ class BarTape:
         self.last_at = self._closes[place]
 
     def next_of(self, number: int, row: int) -> Bar | None:
-        """Return the bar of a symbol that follows its first `row` bars, None if there is none."""
+        """Return the bar of a symbol that follows its first `row` bars if it closes at `next_at`, else None."""
         code = self._bounds[number] + row
-        if code >= self._bounds[number + 1]:
+        if code >= self._bounds[number + 1] or self._closed[code] != self.next_at():
             return None
-        figures = self._block[:, code].tolist()
-        opening, high, low, close, volume, average, count = figures[: ROW["count"] + 1]
-        span = int(self._opened[code]), int(self._closed[code])
-        return Bar(self.symbols[number], *span, opening, high, low, close, volume, average, int(count), _HISTORY)
+        place = int(self._rank[code]) - self._next_block + len(self._closes)
+        told: Any = (*(column[place] for column in self._columns), _HISTORY)
+        return Bar(self.symbols[number], *told)
+
+    def extremes(self, number: int, since: int, until: int) -> tuple[float, float]:
+        """Return the lowest and the highest close of a symbol's bars that close after `since` and by `until`.
+
+        Without such bars they are infinite, the lowest above all.
+        """
+        mine = slice(self._bounds[number], self._bounds[number + 1])
+        first, last = np.searchsorted(self._closed[mine], (since, until), side="right").tolist()
+        closes = self._block[ROW["close"], mine][first:last]
+        return float(closes.min(initial=inf)), float(closes.max(initial=-inf))
 
     def _load_block(self) -> bool:
-        codes = self._order[self._next_block : self._next_block + _BLOCK]
-        self._next_block += len(codes)
+        end = min(self._next_block + _BLOCK, len(self))
+        while end < len(self) and self._closed[self._order[end]] == self._closed[self._order[end - 1]]:
+            end += 1  # an instant's bars stay together
+        codes = self._order[self._next_block : end]
+        self._next_block = end
         self._place = 0
         numbers = np.searchsorted(self._bounds, codes, side="right") - 1
         self._closes = self._closed[codes].tolist()
-        self._rows = zip(
-            range(len(codes)),
-            map(self._owners.__getitem__, numbers.tolist()),
+        self._columns = [
             self._opened[codes].tolist(),
             self._closes,
             *(self._block[ROW[name]][codes].tolist() for name in _TOLD),
             self._block[ROW["count"]][codes].astype(np.int64).tolist(),
-            strict=True,
-        )
+        ]
+        owners = map(self._owners.__getitem__, numbers.tolist())
+        self._rows = zip(range(len(codes)), owners, *self._columns, strict=True)
         return bool(self._closes)
 
     def _fill_vwap(self, start: int, end: int, session_starts: Sequence[int]) -> None:

@@ -16,6 +16,7 @@ from liualgotrader.common.money import ZERO
 from liualgotrader.exchange import state
 from liualgotrader.exchange.account_ledger import AccountLedger, is_above
 from liualgotrader.exchange.corporate import turn_day
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import (
     AccountSettings,
     AccountView,
@@ -37,7 +38,7 @@ from liualgotrader.exchange.requests import RequestHandler
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.exchange.timeline import Timeline
 from liualgotrader.exchange.units import dollars, per_share, price, ratio, shares, value_units
-from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
+from liualgotrader.exchange.venue import ExchangeVenue, Listener, TradedAccount
 
 LAST = int(Counts.LAST)
 
@@ -45,7 +46,8 @@ LAST = int(Counts.LAST)
 class Exchange:
     """Matching and accounting for any number of accounts: no I/O, no clock, all chance drawn from `seed`.
 
-    Where bars are played, `closes` returns the newest close of a symbol, US dollars: positions are valued at it.
+    Where bars are played, `closes` returns the newest close of a symbol, US dollars: positions are valued at it. A
+    `listener` hears of every event of an order in place of the updates.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class Exchange:
         rules: Rules | None = None,
         seed: int = 0,
         closes: Callable[[str], float | None] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         rules = rules or Rules()
-        self._venue = ExchangeVenue(assets, session, rules, seed, closes)
+        self._venue = ExchangeVenue(assets, session, rules, seed, closes, listener)
         self._lifecycle = Lifecycle(self._venue)
         self._matcher = Matcher(self._venue, self._lifecycle, fill_model(rules, seed))
         self._timeline = Timeline(self._venue, self._lifecycle, self._matcher)
@@ -95,9 +98,20 @@ class Exchange:
 
         The answer is `pending_new`, or `accepted` where it waits for a session. An update says the same.
         """
+        return self._venue.view(self.place(account_id, request, now))
+
+    def place(self, account_id: str, request: OrderRequest, now: int) -> ExchangeOrder:
+        """Do the same and return the exchange's own order, which changes later.
+
+        Where orders match on no arrival and there is no latency, it has arrived.
+        """
         account = self._venue.find_account(account_id)
         self._timeline.run(now, before_requests=True)
         return self._requests.submit(account, request)
+
+    def legs(self, order: ExchangeOrder) -> list[ExchangeOrder]:
+        """Return the exits of an order, the exchange's own."""
+        return [self._venue.orders[leg] for leg in order.child_ids]
 
     def replace(self, account_id: str, order_id: str, now: int, changes: OrderChanges) -> OrderView:
         """Ask for other terms and return the new order; if the old one fills first, the new one is rejected.
@@ -107,7 +121,7 @@ class Exchange:
         account = self._venue.find_account(account_id)
         self._timeline.run(now, before_requests=True)
         old = self._venue.find_order(account_id, order_id)
-        return self._requests.replace(account, old, changes)
+        return self._venue.view(self._requests.replace(account, old, changes))
 
     def cancel(self, account_id: str, order_id: str, now: int) -> None:
         """Ask for cancellation, effective at `now` + latency; fills may come first. Raises `Refusal`."""
@@ -143,6 +157,11 @@ class Exchange:
                 self._venue.resumed[event.symbol] = event.at
             if event.symbol in self._markets:
                 self._matcher.sweep(self._markets[event.symbol])
+
+    @property
+    def now(self) -> int:
+        """The market time that it has come to, ns UTC."""
+        return self._venue.now
 
     @property
     def watched(self) -> Collection[str]:
@@ -303,7 +322,7 @@ class Exchange:
 
     def activities(self, account_id: str, *, after: int | None = None, until: int | None = None) -> list[Activity]:
         """Return fills by time with after < at < until."""
-        return _between(self._venue.find_account(account_id).ledger.activities, after, until)
+        return _between(self._venue.find_account(account_id).record().activities, after, until)
 
     def cash_activities(
         self, account_id: str, *, after: int | None = None, until: int | None = None

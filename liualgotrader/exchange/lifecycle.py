@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Sequence
 
 from liualgotrader.exchange.exchange_order import ExchangeOrder
-from liualgotrader.exchange.exchange_values import Activity, Execution
+from liualgotrader.exchange.exchange_values import Execution
 from liualgotrader.exchange.fees import NoFees
 from liualgotrader.exchange.fills import Offer
 from liualgotrader.exchange.units import CENT_VALUE, dollars, price, shares
-from liualgotrader.exchange.venue import ExchangeVenue, activity_id
+from liualgotrader.exchange.venue import ExchangeVenue
 
 
 class Lifecycle:
@@ -55,7 +55,7 @@ class Lifecycle:
         else:
             order.become("partially_filled", venue.now)
         execution = Execution(
-            execution_id=venue.new_id("execution", order.id, order.executions),
+            execution_id=f"{order.executions:08x}{order.id[8:]}",  # as unlike any other as the order's
             order_id=order.id,
             client_order_id=order.client_order_id,
             symbol=order.symbol,
@@ -70,15 +70,14 @@ class Lifecycle:
             order_status="filled" if done else "partially_filled",
             synthetic=synthetic,
         )
-        event = "fill" if done else "partial_fill"
-        ledger.activities.append(Activity.of(execution, event, activity_id(venue.now, execution.execution_id)))
+        account.executions.append(execution)
         has_exits = order.sibling_id is not None or order.role == "entry"
         changed = self._exits_after(order, quantity, done=done) if has_exits else ()
         if not done:  # else it has been recounted when it stopped working
             venue.recount(order)
         for _, other in changed:
             venue.recount(other)
-        venue.emit(event, order, execution)
+        venue.emit("fill" if done else "partial_fill", order, execution)
         for other_event, other in changed:
             venue.emit(other_event, other)
 

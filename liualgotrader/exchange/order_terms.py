@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from liualgotrader.common.money import ZERO
+from liualgotrader.common.money import ONE, ZERO
 from liualgotrader.exchange.exchange_values import AssetTerms, OrderRequest, Refusal
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.exchange.units import SHARE, step_of, value_units
@@ -18,6 +18,13 @@ TYPES = ("market", "limit", "stop", "stop_limit", "trailing_stop")
 TIMES_IN_FORCE = ("day", "gtc", "opg", "cls", "ioc", "fok")
 CLASSES = ("simple", "bracket", "oco", "oto")
 INTENTS = ("buy_to_open", "buy_to_close", "sell_to_open", "sell_to_close")
+_WORDS = {
+    "side": ("buy", "sell"),
+    "type": TYPES,
+    "time_in_force": TIMES_IN_FORCE,
+    "order_class": CLASSES,
+    "position_intent": INTENTS,
+}
 PLACES = Decimal("1e-9")
 LONGEST_ID = 128
 LARGEST = 1_000_000_000  # of any price, quantity or notional
@@ -89,15 +96,15 @@ def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Order
 
 def _check_fields(request: OrderRequest) -> None:
     words = (
-        ("side", request.side, ("buy", "sell")),
-        ("type", request.type, TYPES),
-        ("time_in_force", request.time_in_force, TIMES_IN_FORCE),
-        ("order_class", request.order_class or "simple", CLASSES),
-        ("position_intent", request.position_intent or INTENTS[0], INTENTS),
+        request.side,
+        request.type,
+        request.time_in_force,
+        request.order_class or "simple",
+        request.position_intent or INTENTS[0],
     )
     if not request.symbol:
         raise Refusal.malformed("symbol is required")
-    for name, word, allowed in words:
+    for word, (name, allowed) in zip(words, _WORDS.items(), strict=True):
         if word not in allowed:
             raise Refusal.malformed(f"invalid {name}: {word}")
     if request.client_order_id is not None and not 0 < len(request.client_order_id) <= LONGEST_ID:
@@ -109,7 +116,7 @@ def _check_fields(request: OrderRequest) -> None:
         raise Refusal.invalid(f"{name} must be > 0")
     if amount > LARGEST:
         raise Refusal.invalid(f"{name} must be at most {LARGEST}")
-    if amount != amount.quantize(PLACES):
+    if not amount.same_quantum(ONE) and amount != amount.quantize(PLACES):
         raise Refusal.invalid(f"{name} must have at most 9 decimals")
 
 
@@ -117,6 +124,8 @@ def _check_prices(request: OrderRequest) -> None:
     kind = request.type
     if kind == "market" and (request.limit_price is not None or request.stop_price is not None):
         raise Refusal.invalid("market orders require no stop or limit price")
+    if kind == "market" and request.trail_price is None and request.trail_percent is None:
+        return
     for name, is_wanted, value in (
         ("limit_price", kind in ("limit", "stop_limit") and request.order_class != "oco", request.limit_price),
         ("stop_price", kind in ("stop", "stop_limit"), request.stop_price),
@@ -146,6 +155,8 @@ def _check_class(request: OrderRequest) -> None:
     target = request.take_profit_limit is not None
     protection = request.stop_loss_stop is not None
     name = request.order_class or "simple"
+    if name == "simple" and not (target or protection or request.stop_loss_limit is not None):
+        return
     if request.stop_loss_limit is not None and not protection:
         raise Refusal.invalid("stop_loss.stop_price is required")
     if name == "simple" and (target or protection):
@@ -167,7 +178,8 @@ def _check_combination(request: OrderRequest, rules: Rules) -> None:
         raise Refusal.invalid(f"order type {kind} of class {request.order_class} cannot be {tif}")
     if request.extended_hours and (kind != "limit" or tif not in ("day", "gtc") or not simple):
         raise Refusal.invalid("extended hours order must be DAY or GTC limit orders")
-    if request.quantity is not None and request.quantity == request.quantity.to_integral_value():
+    quantity = request.quantity
+    if quantity is not None and (quantity.same_quantum(ONE) or quantity == quantity.to_integral_value()):
         return
     if tif != "day":
         raise Refusal.invalid("fractional orders must be DAY orders")

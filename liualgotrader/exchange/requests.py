@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from liualgotrader.common.clock import HOUR
 from liualgotrader.exchange.admission import Admission, AdmissionChecks, collar_of
 from liualgotrader.exchange.exchange_order import ExchangeOrder
-from liualgotrader.exchange.exchange_values import CancelResult, OrderChanges, OrderRequest, OrderView, Refusal
+from liualgotrader.exchange.exchange_values import CancelResult, OrderChanges, OrderRequest, Refusal
 from liualgotrader.exchange.order_terms import TIMES_IN_FORCE, OrderTerms, check_trail, read, tick
 from liualgotrader.exchange.timeline import Timeline, TimelineStep
 from liualgotrader.exchange.units import SHARE
 from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
+_ROLES = {"simple": "simple", "oco": "target"}  # by class; of any other it is the entry
 UNREPLACEABLE = ("held", "pending_cancel", "pending_replace")
 
 
@@ -26,7 +28,7 @@ class RequestHandler:
 
     # --- submit
 
-    def submit(self, account: TradedAccount, request: OrderRequest) -> OrderView:
+    def submit(self, account: TradedAccount, request: OrderRequest) -> ExchangeOrder:
         """Return the new order (the entry, or the target of an oco). Raises `Refusal`."""
         self._check_unique(account, request.client_order_id)
         terms = read(request, self._venue.assets.get(request.symbol), self._venue.rules)
@@ -34,7 +36,8 @@ class RequestHandler:
         order = self._order(account, terms, admission, request.client_order_id)
         if not self._venue.is_active(order):
             order.status = "accepted"
-        self._schedule_gtc(order)
+        if order.time_in_force == "gtc":
+            self._schedule_gtc(order)
         exits: list[ExchangeOrder] = []
         if terms.target_limit is not None and terms.order_class != "oco":
             exits.append(self._exit(account, order, "target", terms.target_limit, None))
@@ -46,10 +49,15 @@ class RequestHandler:
             if len(pair) == 2:
                 pair[0].sibling_id, pair[1].sibling_id = pair[1].id, pair[0].id
         order.expires_at = self._timeline.expiry(order)
-        self._timeline.schedule(order.arrives_at, TimelineStep.ARRIVE, order)
         for one in (order, *exits):
             self._venue.recount(one)
-        return self._venue.emit(order.status, order)
+        self._venue.emit(order.status, order)
+        rules = self._venue.rules
+        if rules.match_on_arrival or rules.latency_ns:
+            self._timeline.schedule(order.arrives_at, TimelineStep.ARRIVE, order)
+        else:  # nothing can trade meanwhile
+            self._timeline.arrive(order)
+        return order
 
     def _check_unique(self, account: TradedAccount, client_order_id: str | None) -> None:
         if client_order_id is not None and client_order_id in account.ledger.client_ids:
@@ -59,19 +67,31 @@ class RequestHandler:
         self, account: TradedAccount, terms: OrderTerms, admission: Admission, client_order_id: str | None
     ) -> ExchangeOrder:
         venue = self._venue
-        order = self._new(account, terms.symbol, terms.sign, client_order_id)
-        order.type, order.time_in_force = terms.type, terms.time_in_force
-        order.order_class = terms.order_class
-        order.role = {"simple": "simple", "oco": "target"}.get(terms.order_class, "entry")
-        order.quantity, order.notional = terms.quantity, terms.notional
-        order.limit, order.stop = terms.target_limit if terms.order_class == "oco" else terms.limit, terms.stop
-        order.trail, order.trail_percent = terms.trail, terms.trail_percent
-        order.extended, order.opening = terms.extended, admission.opening
-        order.check_price, order.collar = admission.check_price, admission.collar
-        order.arrives_at = venue.now + venue.rules.latency_ns
-        return order
+        return self._new(
+            account,
+            terms.symbol,
+            terms.sign,
+            client_order_id,
+            type=terms.type,
+            time_in_force=terms.time_in_force,
+            order_class=terms.order_class,
+            role=_ROLES.get(terms.order_class, "entry"),
+            quantity=terms.quantity,
+            notional=terms.notional,
+            limit=terms.target_limit if terms.order_class == "oco" else terms.limit,
+            stop=terms.stop,
+            trail=terms.trail,
+            trail_percent=terms.trail_percent,
+            extended=terms.extended,
+            opening=admission.opening,
+            check_price=admission.check_price,
+            collar=admission.collar,
+            arrives_at=venue.now + venue.rules.latency_ns,
+        )
 
-    def _new(self, account: TradedAccount, symbol: str, sign: int, client_order_id: str | None) -> ExchangeOrder:
+    def _new(
+        self, account: TradedAccount, symbol: str, sign: int, client_order_id: str | None, **more: Any
+    ) -> ExchangeOrder:
         venue, ledger = self._venue, account.ledger
         if client_order_id is None:
             ledger.generated += 1
@@ -85,7 +105,7 @@ class RequestHandler:
             created_at=venue.now,
             submitted_at=venue.now,
             updated_at=venue.now,
-            arrives_at=venue.now,
+            **more,
         )
         venue.orders[order.id] = order
         account.open[order.id] = order
@@ -98,27 +118,37 @@ class RequestHandler:
         """Make the target or the protection of an order; it waits as `held`."""
         sign = parent.sign if parent.order_class == "oco" else -parent.sign
         client_id = self._venue.new_id("exit", parent.account_id, parent.client_order_id, role)
-        order = self._new(account, parent.symbol, sign, client_id)
-        order.type = "limit" if stop is None else "stop" if limit is None else "stop_limit"
-        order.time_in_force, order.order_class, order.role = parent.time_in_force, parent.order_class, role
-        order.quantity, order.limit, order.stop = parent.quantity, limit, stop
-        order.status, order.parent_id = "held", parent.id
-        self._schedule_gtc(order)
-        order.arrives_at = parent.arrives_at
+        order = self._new(
+            account,
+            parent.symbol,
+            sign,
+            client_id,
+            type="limit" if stop is None else "stop" if limit is None else "stop_limit",
+            time_in_force=parent.time_in_force,
+            order_class=parent.order_class,
+            role=role,
+            quantity=parent.quantity,
+            limit=limit,
+            stop=stop,
+            status="held",
+            parent_id=parent.id,
+            arrives_at=parent.arrives_at,
+        )
+        if order.time_in_force == "gtc":
+            self._schedule_gtc(order)
         order.collar = collar_of(order)
         return order
 
     def _schedule_gtc(self, order: ExchangeOrder) -> None:
         """A gtc order runs out 90 days later, a quarter of an hour after the close of the regular session."""
         venue = self._venue
-        if order.time_in_force == "gtc":
-            after_close = venue.session.closes_at + HOUR // 4
-            order.expires_at = after_close + venue.rules.gtc_days * 24 * HOUR
-            self._timeline.schedule(order.expires_at, TimelineStep.EXPIRE, order)
+        after_close = venue.session.closes_at + HOUR // 4
+        order.expires_at = after_close + venue.rules.gtc_days * 24 * HOUR
+        self._timeline.schedule(order.expires_at, TimelineStep.EXPIRE, order)
 
     # --- replace
 
-    def replace(self, account: TradedAccount, old: ExchangeOrder, changes: OrderChanges) -> OrderView:
+    def replace(self, account: TradedAccount, old: ExchangeOrder, changes: OrderChanges) -> ExchangeOrder:
         """Return the order that is to replace the old one. Raises `Refusal`."""
         venue = self._venue
         self._check_replaceable(old, changes)
@@ -130,14 +160,16 @@ class RequestHandler:
         new.order_class, new.role, new.parent_id = old.order_class, old.role, old.parent_id
         new.limit, new.child_ids, new.sibling_id = terms.limit, list(old.child_ids), old.sibling_id
         new.replaces, new.new_total = old.id, None if changes.quantity is None else total
-        self._schedule_gtc(new)
+        if new.time_in_force == "gtc":
+            self._schedule_gtc(new)
         new.expires_at = self._timeline.expiry(new)
         old.successor_id = new.id
         old.become("pending_replace", venue.now)
         venue.recount(old)
         self._timeline.schedule(new.arrives_at, TimelineStep.REPLACE, new)
         venue.emit("pending_replace", old)
-        return venue.emit("pending_new", new)
+        venue.emit("pending_new", new)
+        return new
 
     @staticmethod
     def _check_replaceable(old: ExchangeOrder, changes: OrderChanges) -> None:

@@ -89,7 +89,7 @@ def save(venue: ExchangeVenue, timeline: Timeline) -> bytes:
         quotes=venue.quotes,
         trades=venue.trades,
         halted=sorted(venue.halted),
-        ledgers=[account.ledger for account in venue.accounts.values()],
+        ledgers=[account.record() for account in venue.accounts.values()],
         orders=list(venue.orders.values()),
         heap=timeline.heap,
         waiting=list(timeline.waiting),

@@ -75,7 +75,7 @@ class Timeline:
                 continue
             order = venue.orders[subject]
             if step == TimelineStep.ARRIVE:
-                self._arrive(order)
+                self.arrive(order)
             elif step == TimelineStep.REPLACE:
                 self._replace(order)
             elif order.is_open:
@@ -91,7 +91,8 @@ class Timeline:
 
     # --- requests that arrive
 
-    def _arrive(self, order: ExchangeOrder) -> None:
+    def arrive(self, order: ExchangeOrder) -> None:
+        """Let an order that has come in work, or wait for its phase of the day."""
         venue = self._venue
         if not order.is_open:
             return

@@ -20,9 +20,20 @@ from liualgotrader.exchange.account_ledger import (
     valuation_of,
 )
 from liualgotrader.exchange.exchange_order import ExchangeOrder, reach_of, view
-from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity, Execution, OrderView, Refusal, Update
+from liualgotrader.exchange.exchange_values import (
+    Activity,
+    AssetTerms,
+    CashActivity,
+    Execution,
+    OrderView,
+    Refusal,
+    Update,
+)
 from liualgotrader.exchange.market import MarketBook, synthetic_quote
 from liualgotrader.exchange.rules import ExchangeSession, Phase, Rules
+
+Listener = Callable[[str, ExchangeOrder, Execution | None], None]
+"""Hears of an event of an order, at once and in place of an `Update`; the order is the exchange's own."""
 
 _NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10").bytes
 
@@ -33,8 +44,18 @@ class TradedAccount:
     def __init__(self, ledger: AccountLedger) -> None:
         self.ledger = ledger
         self.open: dict[str, ExchangeOrder] = {}
+        self.executions: list[Execution] = []  # those that the ledger has no record of yet
         self.reservations = Reservations()
         self.shorts = {symbol for symbol, holding in ledger.holdings.items() if holding.quantity < 0}
+
+    def record(self) -> AccountLedger:
+        """Return the ledger with the record of every execution: made when it is asked for, as a backtest never asks."""
+        for execution in self.executions:
+            event = "fill" if execution.order_status == "filled" else "partial_fill"
+            name = activity_id(execution.at, execution.execution_id)
+            self.ledger.activities.append(Activity.of(execution, event, name))
+        self.executions.clear()
+        return self.ledger
 
 
 class ExchangeVenue:
@@ -47,6 +68,7 @@ class ExchangeVenue:
         rules: Rules,
         seed: int,
         closes: Callable[[str], float | None] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.assets = {asset.symbol: asset for asset in assets}
         self.unmarginable = frozenset(asset.symbol for asset in assets if not asset.marginable)
@@ -54,6 +76,7 @@ class ExchangeVenue:
         self.seed = seed
         self._id_prefix = hashlib.sha1(_NAMESPACE + f"{seed}:".encode(), usedforsecurity=False)
         self._closes = closes
+        self._listener = listener
         self.session = session
         self.session_number = 1
         self.now = 0
@@ -142,7 +165,8 @@ class ExchangeVenue:
     def recount(self, order: ExchangeOrder) -> None:
         """Bring the account's reservations up to date after a change of an order, and those of the orders it is tied to."""
         reservations = self.accounts[order.account_id].reservations
-        for order_id in (order.id, order.sibling_id, order.replaces, order.successor_id):
+        reservations.put(order.id, self.reservation(order))
+        for order_id in (order.sibling_id, order.replaces, order.successor_id):
             if order_id is not None:
                 reservations.put(order_id, self.reservation(self.orders[order_id]))
 
@@ -192,6 +216,7 @@ class ExchangeVenue:
             ledger = account.ledger
             ledger.client_ids = {name: i for name, i in ledger.client_ids.items() if i in kept}
             ledger.activities.clear()
+            account.executions.clear()
 
     # --- ids
 
@@ -223,8 +248,11 @@ class ExchangeVenue:
             return view(order)
         return view(order, tuple(view(self.orders[leg]) for leg in order.child_ids))
 
-    def emit(self, event: str, order: ExchangeOrder, execution: Execution | None = None) -> OrderView:
-        """Write an update and return the order in it. Call it once the state holds everything that the update says."""
+    def emit(self, event: str, order: ExchangeOrder, execution: Execution | None = None) -> None:
+        """Write an update, or tell the listener. Call it once the state holds everything that the update says."""
+        if self._listener is not None:
+            self._listener(event, order, execution)
+            return
         ledger = self.accounts[order.account_id].ledger
         ledger.sequence += 1
         shown = self.view(order) if order.child_ids else view(order)
@@ -238,7 +266,6 @@ class ExchangeVenue:
                 execution=execution,
             )
         )
-        return shown
 
 
 def activity_id(at: int, unique: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import (
     BrokerExecution,
     BrokerOrder,
@@ -11,6 +14,7 @@ from liualgotrader.common.orders import (
     OrderState,
     ReplaceIntent,
 )
+from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import (
     Activity,
     Execution,
@@ -20,6 +24,7 @@ from liualgotrader.exchange.exchange_values import (
     OrderView,
     Update,
 )
+from liualgotrader.exchange.units import per_share, price, shares
 from liualgotrader.trading.alpaca_orders import STATES, TYPES
 
 
@@ -71,6 +76,30 @@ def broker_order(view: OrderView) -> BrokerOrder:
         type=TYPES.get(view.type),
         limit_price=view.limit_price,
         stop_price=view.stop_price,
+    )
+
+
+def order_now(order: ExchangeOrder, legs: Iterable[ExchangeOrder] = ()) -> BrokerOrder:
+    """Return the exchange's own order as it stands, with its legs, as a broker tells it: `broker_order` of its view."""
+    limit, stop, filled = order.limit, order.stop, shares(order.filled) if order.filled else ZERO
+    return BrokerOrder(
+        order.id,
+        order.client_order_id,
+        order.symbol,
+        order.side,
+        filled if order.quantity is None else shares(order.quantity),
+        filled,
+        per_share(order.filled_value, order.filled) if order.filled else None,
+        STATES.get(order.status, OrderState.ACKNOWLEDGED),
+        order.status,
+        order.submitted_at,
+        order.updated_at,
+        order.replaced_by or "",
+        order.replaces or "",
+        tuple(map(order_now, legs)),
+        TYPES.get(order.type),
+        None if limit is None else price(limit),
+        None if stop is None else price(stop),
     )
 
 
