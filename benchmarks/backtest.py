@@ -97,6 +97,15 @@ class Watching(workload.CrossingOnBar):
         averages.crossed(bar.close)
 
 
+class Recording(Watching):
+    """Works out the same crossings and records each close."""
+
+    def on_bar(self, ctx: Any, bar: Any) -> None:
+        """Take a closed bar in."""
+        super().on_bar(ctx, bar)
+        ctx.record("close", bar.close)
+
+
 class Untouched(Strategy):
     """The original's method, with a frame that is not looked at."""
 
@@ -206,6 +215,7 @@ def main() -> None:
     for name, symbols, kind, days in (
         ("on_bar_10_symbols", 10, Watching, few),
         ("on_bar_1_symbol", 1, Watching, workload.whole_sessions(10 * options.days)),
+        ("on_bar_that_records", 10, Recording, few),
         ("readme_crossing", 10, readme_crossing(), few[:5]),
         ("run_untouched", 10, Untouched, few[:5]),
         ("run_last_close", 10, LastClose, few[:5]),

@@ -12,6 +12,7 @@ import numpy as np
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.market_columns import Floats, Ints
+from liualgotrader.common.recording import RecordedColumns, nothing_recorded
 from liualgotrader.common.rows import Row, SignalRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
@@ -53,4 +54,5 @@ class RunRecord:
     session_closes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     equity: Floats = field(default_factory=lambda: np.zeros(0))
     bars: int = 0
+    recorded: RecordedColumns = field(default_factory=nothing_recorded)
     ended: str | None = None  # why it ended before its last session

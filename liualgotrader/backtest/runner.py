@@ -23,6 +23,7 @@ from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.common.events import EventBatch, Pick
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.orders import Declare
+from liualgotrader.common.recording import Recording
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.engine.bar_tape import BarTape
@@ -34,6 +35,7 @@ from liualgotrader.orders.desk_messages import Begin, BeginSession, DeskTerms, R
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 
+MOST_VALUES = 10_000_000  # that strategies may record, 20 bytes each
 _NO_COMPARING = 1e9  # seconds: the exchange is in this process, and nothing between the two can be lost
 
 
@@ -59,6 +61,7 @@ class Backtest:
         starts = sorted(s.opens_at for s in terms.sessions)
         self._tape = BarTape([bars[symbol] for symbol in sorted(bars)], first.opens_at, starts)
         self._numbers = {symbol: number for number, symbol in enumerate(self._tape.symbols)}
+        self._recording = Recording(MOST_VALUES, MOST_VALUES)
         self._engine = Engine(
             EngineTerms(
                 terms.batch_id,
@@ -72,6 +75,7 @@ class Backtest:
             ),
             lazy_frames,
             step=self._step,
+            recording=self._recording,
         )
         make_exchange = partial(
             Exchange,
@@ -142,6 +146,9 @@ class Backtest:
         record.rows[:0] = self._path.orders.values()
         for called in self._engine.slots.values():
             record.refusals.update(called.refusals.counts)
+        if missing := self._recording.left_out:
+            record.warnings.append(f"{missing:,} recorded values are left out: a run keeps {MOST_VALUES:,}")
+        record.recorded = self._recording.take()
         return record
 
     # --- sessions ----------------------------------------------------------------------------------

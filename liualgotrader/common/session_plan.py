@@ -138,6 +138,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     verbose: bool = False  # show every order and fill
     account_is_new: bool = False  # it holds nothing of earlier sessions: that of a simulation which keeps none
     arming: Arming | None = None  # of a session with real money
+    records_dir: str = ""  # for what strategies record; empty: beside the journals
     announces: bool = False  # the supervisor shows account and equity before anything may be ordered
 
     @property

@@ -25,8 +25,10 @@ from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.history_loader import HistoryLoader
 from liualgotrader.consumer.loading import lent_shares, load_strategies, services_of
 from liualgotrader.consumer.outboxes import IntentOutbox, NeedsOutbox, OrderNumbers
+from liualgotrader.consumer.series_writer import SeriesWriter
 from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys, signal_spool
 from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, WaitingCalls
+from liualgotrader.data.recorded_series import SeriesFile
 from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
 from liualgotrader.engine.freshness import Freshness, drained, newest_instant
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotStopped, WaitingCall
@@ -112,9 +114,14 @@ class Consumer:
         self._guard = CallGuard(child.status, self._warn)
         self._calls = WaitingCalls(plan.timings.strategy_answer_seconds, self._on_answer)
         make_frame = real_frames if plan.tradeplan.real_frames else lazy_frames
-        self.engine = Engine(terms_of(plan), make_frame, step=self._calls.step, watch=self._guard)
-        self._slots = plan.slots_of(index)
         folder = Path(plan.journal_dir)
+        self._series = SeriesWriter(
+            SeriesFile(Path(plan.records_dir or plan.journal_dir), f"consumer-{index}"), self._warn
+        )
+        self.engine = Engine(
+            terms_of(plan), make_frame, step=self._calls.step, watch=self._guard, recording=self._series.recording
+        )
+        self._slots = plan.slots_of(index)
         self._numbers = OrderNumbers(folder / f"consumer-{index}.numbers", [slot.slot for slot in self._slots])
         self._outbox = IntentOutbox(
             child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.status.hold()
@@ -155,6 +162,7 @@ class Consumer:
     async def start(self) -> None:
         """Make the strategies, restore what an earlier process of this session left, and take part."""
         self._recorder.start()
+        self._series.start()
         self.engine.loader = self._dependencies.make_loader(self._live_frame)
         self.engine.trader = self._dependencies.make_trader(
             lambda symbol: self.engine.market.shortable.get(symbol, True)
@@ -207,6 +215,7 @@ class Consumer:
         await self._history.close()
         self._outbox.close()
         self._needs.writer.close()
+        await self._series.close()
         await self._recorder.close(_ORPHAN_ROWS_SECONDS if self._child.orphaned else _LAST_ROWS_SECONDS)
         if self._dependencies.fetches is not None:
             self._dependencies.fetches.close()

@@ -67,6 +67,7 @@ class Caller:
     def act(self, slot: StrategySlot, act: Callable[[Context, Any], None], ctx: Context, event: Any) -> None:
         """Call an event method; the hottest place of the platform."""
         self._ordering.calling = slot
+        slot.called_at = ctx.at
         if self._watch is not None:
             self._watch.calling(slot.number, ctx.symbol)
         try:
@@ -93,7 +94,7 @@ class Caller:
         position = slot.book.positions.get(symbol, 0.0)
         value = self._ordering.portfolio_value
         ctx = slot.context(state)
-        ctx.told_at = max(ctx.told_at, at)
+        ctx.told_at = slot.called_at = max(ctx.told_at, at)
         arguments = (symbol, state.shortable, position, self.datetime_of(ctx.told_at), state.frame(with_forming), value)
         self._drive(slot, symbol, "run", run, arguments)
 
@@ -101,6 +102,7 @@ class Caller:
         """Call `run_all`."""
         run_all = slot.bindings.run_all
         assert run_all is not None
+        slot.called_at = at
         arguments = (positions, loader, self.datetime_of(at), self._ordering.portfolio_value, trader)
         self._drive(slot, "", "run_all", run_all, arguments)
 
@@ -120,6 +122,7 @@ class Caller:
             "remaining_qty": float(fill.remaining_quantity),
         }
         name = "buy_callback" if fill.side is Side.BUY else "sell_callback"
+        slot.called_at = fill.at
         slot.book.owed = {"value": -fill.side.sign * value, "fee": -fee}
         arguments = (fill.symbol, float(price), float(quantity), more)
         self._drive(slot, fill.symbol, name, callback.call, arguments)

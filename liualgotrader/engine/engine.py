@@ -36,6 +36,7 @@ from liualgotrader.common.orders import (
     Protection,
     SlotNews,
 )
+from liualgotrader.common.recording import Recording
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.bar_tape import BarTape
@@ -49,6 +50,7 @@ from liualgotrader.engine.slot import MakeFrame, StrategySlot, SymbolState
 from liualgotrader.strategies.base import Strategy
 
 LAST_BARS = 3 * SECOND  # market time past the close in which the bars that end at it are told
+_MOST_VALUES = 1_000_000  # that are recorded where nobody takes them away
 ALL_EVENTS = ("second", "minute", "trade", "quote")
 
 
@@ -110,8 +112,10 @@ class Engine:
         *,
         step: RunCoroutine = step_now,
         watch: CallWatch | None = None,
+        recording: Recording | None = None,
     ) -> None:
         self.terms = terms
+        self.recording = Recording(_MOST_VALUES, _MOST_VALUES) if recording is None else recording
         self.symbols: dict[str, SymbolState] = {}
         self.slots: dict[int, StrategySlot] = {}
         self.loader: Any = None  # handed to run_all
@@ -127,7 +131,9 @@ class Engine:
         self._epoch = 0  # of the producer that sends now
         self._heard_at = self._heard_until = 0  # newest market data, and the newest of the producer before
         sent_as = "shadow" if terms.shadow else "sent"
-        self._ordering = Ordering(terms.batch_id, terms.timings, terms.limits, self.symbols, sent_as=sent_as)
+        self._ordering = Ordering(
+            terms.batch_id, terms.timings, terms.limits, self.symbols, sent_as=sent_as, recording=self.recording
+        )
         self._ordering.portfolio_value = terms.portfolio_value
         self._caller = Caller(self._ordering, step, watch, self._on_reject)
         self._caller.stopped = lambda slot: self._rewire_all()
@@ -161,6 +167,8 @@ class Engine:
         """
         slot = StrategySlot(plan, strategy, self.terms.limits, self.terms.seed)
         slot.port = SlotOrders(slot, self._ordering, self.symbols)
+        strategy.join_recording(lambda symbol, name, value: slot.port.record(symbol, name, slot.called_at, value))
+        self.recording.begin()
         slot.book.shared = {
             "minute_history": SymbolValues(self.symbols, lambda state: state.frame(True)),
             "voi": SymbolValues(self.symbols, lambda state: state.imbalance.values or None),

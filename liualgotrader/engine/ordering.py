@@ -16,6 +16,7 @@ from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.events import Quote
 from liualgotrader.common.money import exact, to_tick
 from liualgotrader.common.order_id import client_order_id
+from liualgotrader.common.recording import Recording
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.actions import described, plain_text, storable
@@ -40,8 +41,10 @@ class Ordering:
         symbols: Mapping[str, SymbolState],
         *,
         sent_as: str = "sent",
+        recording: Recording,
     ) -> None:
         self.out: list[Output] = []
+        self.recording = recording
         self.now = 0
         self.machine = 0
         self.calling: StrategySlot | None = None  # the strategy that may order now, in this thread
@@ -183,6 +186,7 @@ class SlotOrders:
         self._slot, self._ordering, self._symbols = slot, ordering, symbols
         self._ours = OwnContext()  # in which our own code runs when the strategy calls it
         self.rng, self.log = slot.rng, slot.log
+        self._record = ordering.recording.record
 
     @property
     def portfolio_value(self) -> float | None:
@@ -221,6 +225,9 @@ class SlotOrders:
     def protect(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
         self._check_caller()
         self._slot.book.notes.plan(symbol, stop, target)
+
+    def record(self, symbol: str, name: str, at: int, value: Any) -> None:
+        self._record(self._slot.name, symbol, name, at, value)
 
     def position(self, symbol: str) -> Decimal:
         return self._slot.book.quantity(symbol)

@@ -344,6 +344,7 @@ class StrategySlot:
         self.picks: dict[str, None] = {}  # in the order they came
         self.stopped = plan.stopped
         self.failures = 0  # calls in a row that raised
+        self.called_at = 0  # market time of the newest call
         self.ticket = 0  # of the call that really waits; 0 while none does
         self.folded: dict[tuple[str, str], Any] = {}  # newest market data per symbol and kind, kept while it waits
         self.queued: deque[Callable[[], None]] = deque()  # calls that must not be lost, kept while it waits

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context as OwnContext
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ class Strategy:
     timer_seconds: float = 60.0
     strategy_type = StrategyType.DAY_TRADE  # the default of the constructor's `type`
     debug_symbols: frozenset[str] = frozenset()  # whose calls of `run` say debug=True
+    _record: Callable[[str, str, Any], None] | None = None  # set while it runs
     own_context: OwnContext | None = None  # in which all of its code runs; `make_strategy` sets it
 
     def __init__(
@@ -115,6 +117,10 @@ class Strategy:
         """Go on with the next trading day of a run over several."""
         if self._services is not None:
             self._services = replace(self._services, hours=hours)
+
+    def join_recording(self, record: Callable[[str, str, Any], None]) -> None:
+        """Hand what is recorded from here on to the engine."""
+        self._record = record
 
     async def create(self) -> bool:
         """Prepare; an override must call this one. Only False means: do not run in this process."""
@@ -202,6 +208,16 @@ class Strategy:
         minutes = (instant(now) - self._services.hours.opens_at) / MINUTE
         begun = not self.schedule or minutes >= min(w["start"] for w in self.schedule)
         return begun and left > _EXIT_MARGIN_MINUTES
+
+    def record(self, symbol: str, name: str, value: float | Decimal | None) -> None:
+        """Keep a value of a symbol at the market's time of this call, as `Context.record` does; for `run`, `run_all` and callbacks.
+
+        Raises:
+            RuntimeError: before the strategy runs, in `create`, and what `Context.record` raises.
+        """
+        if self._record is None:
+            raise RuntimeError(f"strategy {self.name} does not run yet: record in its calls, not in create")
+        self._record(symbol, name, value)
 
     # --- money and memory ----------------------------------------------------------------------------
 

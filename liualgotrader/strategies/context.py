@@ -133,6 +133,7 @@ class OrderPort(Protocol):
     def last(self, symbol: str) -> float | None: ...
     def shortable(self, symbol: str) -> bool: ...
     def halted(self, symbol: str) -> bool: ...
+    def record(self, symbol: str, name: str, at: int, value: Any) -> None: ...
 
 
 class Context:
@@ -213,6 +214,19 @@ class Context:
         if newest is None or price is None:
             return newest
         return max(newest, float(exact(price)))
+
+    def record(self, name: str, value: float | Decimal | None) -> None:
+        """Keep a value of the symbol at `at`, in the series `name` of the batch; `analytics.records.recorded` reads it back.
+
+        None is kept as NaN, a number too large for a float as an infinite one. It costs no I/O: values are written in the
+        background, and what does not fit there is left out and counted.
+
+        Raises:
+            TypeError: a value that is no number.
+            ValueError: a name that is not 1 to 64 printable characters, or one too many (100 a strategy).
+            RuntimeError: in another thread.
+        """
+        self._port.record(self.symbol, name, self.at, value)
 
     @property
     def rng(self) -> random.Random:

@@ -37,6 +37,7 @@ from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.loading import created
 from liualgotrader.data.loader import DataLoader
+from liualgotrader.data.recorded_series import SeriesFile, records_of
 from liualgotrader.exchange.fees import FEES, FeeModel, PercentageFees, PerShareCommission, SumOfFees
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.scanners.base import make_scanner
@@ -308,6 +309,9 @@ class Backtesting:
     async def _save(self, record: Record, outcome: BacktestOutcome) -> None:
         store, run = record.store, outcome.run
         await store.save_run(run.rows, run.signals)
+        series = SeriesFile(records_of(self.settings.home_path, self.batch_id), "backtest")
+        series.write(run.recorded)
+        series.close()
         picks = self._scanning.picks if self._scanning is not None else []
         await store.save_picks([PickRow(self.batch_id, p.symbol, p.scanner, p.strategy, p.at) for p in picks])
         found = consolidate(outcome.executions)

@@ -21,6 +21,7 @@ from liualgotrader.common.secret import Secret, without_secrets
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, write_plan
 from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.data.recorded_series import records_of
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.supervisor.arming import (
     LIVE,
@@ -335,6 +336,7 @@ class Preparation:
             run_dir=str(batch.run_dir),
             journal_dir=str(batch.journal_dir),
             log_dir=str(batch.log_dir),
+            records_dir=str(records_of(settings.home_path, batch.batch_id)),
             consumers=batch.layout.consumers,
             slots=slots,
             tradeplan=tradeplan,

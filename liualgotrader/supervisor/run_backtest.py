@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liualgotrader.analytics.backtest_summary import BacktestSummary
+from liualgotrader.analytics.records import frame_of
 from liualgotrader.analytics.trips import round_trips
 from liualgotrader.common.calendar import TradingSession, day_of, sessions
 from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, WallClock, as_datetime
@@ -97,6 +98,11 @@ class Result:
         )
         frame.insert(0, "strategy", [names[row.algo_run_id] for row in newest.values()])
         return frame
+
+    @cached_property
+    def recorded(self) -> pd.DataFrame:
+        """What strategies recorded with `ctx.record` or `self.record`, by time: strategy, symbol, name, value."""
+        return frame_of(self.outcome.run.recorded)
 
     def __repr__(self) -> str:
         account, total = self.summary.account, self.summary.total

@@ -40,6 +40,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.session_plan import Endpoints, Hours, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tradeplan import Timings, TradePlan
+from liualgotrader.data.recorded_series import read_series
 from liualgotrader.ipc.batch_codec import decode_intents, decode_needs, encode_batch, encode_news
 from liualgotrader.ipc.links import LinkReader, LinkWriter
 from liualgotrader.ipc.session_page import SessionPage
@@ -82,6 +83,10 @@ class Asking(Strategy):
     async def run(self, symbol, shortable, position, now, minute_history, **more):
         known = self.data_loader[symbol].close[-1]
         return True, {"side": "buy", "qty": round(self.data_loader["ELSEWHERE"].close[-1]), "type": "market"}
+
+class Noting(Strategy):
+    def on_trade(self, ctx, trade):
+        ctx.record("price", trade.price)
 
 class Never(Strategy):
     async def run(self, symbol, shortable, position, now, minute_history, **more):
@@ -302,6 +307,32 @@ def test_every_message_is_counted_as_handled_once_its_consequences_are_sent(begi
     session.take(OrderIntent)
     session.wait_for(Counters)
     assert session.market.qsize() == 0 and session.news_link.qsize() == 0
+
+
+def test_what_was_recorded_and_written_survives_a_kill(begin: Callable[..., Session], tmp_path: Path) -> None:
+    session = begin("Noting")
+    session.catch_up()
+    session.pick()
+    for restarts, price in enumerate((10.0, 11.0)):
+        until = machine_now() + round(WAIT * SECOND)
+        while price not in (found := read_series(tmp_path / "journal")).value:
+            assert machine_now() < until, session.log
+            session.trade(price=price)
+            session.wait_for(Counters)
+        if not restarts:
+            psutil.Process(session.process.pid).kill()
+            session.process.join(WAIT)
+            session.start()
+            session.take(Declare)
+            session.news(CaughtUp(0, session.seq, 1))
+            session.send(Pick("AAPL", WallClock().now(), "scanner"))
+    assert found.keys == (("Noting", "AAPL", "price"),)
+    assert set(found.value.tolist()) == {10.0, 11.0}
+    assert sorted(path.name for path in (tmp_path / "journal").glob("*.arrows")) == [
+        "consumer-0.2.arrows",
+        "consumer-0.arrows",
+    ]
+    assert session.end() == 0
 
 
 def test_a_killed_consumer_rebuilds_its_books_and_gives_no_number_twice(begin: Callable[..., Session]) -> None:

@@ -177,3 +177,55 @@ def test_what_cannot_be_meant_is_one_sentence(arguments: dict[str, Any], sentenc
         run_backtest(Steps, **arguments)
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+class Noting(Strategy):
+    """Records in every kind of call."""
+
+    strategy_type = StrategyType.SWING
+
+    def on_bar(self, ctx: Any, bar: Any) -> None:
+        ctx.record("close", bar.close)
+        ctx.record("change", bar.close - ctx.bars.close[-2] if len(ctx.bars) > 1 else None)
+        if len(ctx.bars) == 2:
+            ctx.buy(1)
+
+    def on_fill(self, ctx: Any, fill: Any) -> None:
+        ctx.record("paid", fill.price)
+
+    async def run(self, symbol: str, shortable: bool, position: float, *told: Any, **more: Any) -> Any:
+        self.record(symbol, "held", position)
+        return False, {}
+
+    async def buy_callback(self, symbol: str, price: float, qty: float, *told: Any, **more: Any) -> None:
+        self.record(symbol, "told", qty)
+
+
+def test_what_a_strategy_records_comes_back_as_a_frame_with_the_times_of_its_calls() -> None:
+    found = run_backtest(Noting, data={"own": frame(), "two": frame()}).recorded
+    own = found[found["symbol"] == "OWN"]
+    series = {
+        str(name): list(zip(times(one, "%d %H:%M"), one["value"], strict=True))
+        for name, one in own.groupby("name", observed=True)
+    }
+    closes = [
+        (f"{day} {'13' if day == '03' else '16'}:00", 100.5 + n) for n, day in enumerate(("01", "02", "03", "05", "08"))
+    ]
+    assert series["close"] == closes
+    assert series["change"][1:] == [(at, 1.0) for at, _ in closes[1:]]
+    assert np.isnan(series["change"][0][1])  # not known, which is not 0
+    assert series["held"] == [(at, float(n > 1)) for n, (at, _) in enumerate(closes) if n != 1]
+    assert series["paid"] == [("03 09:30", 102.0)]
+    assert series["told"] == [("03 09:30", 1.0)]
+    assert set(found["strategy"]) == {"Noting"}
+    assert len(found) == 2 * len(own)
+    assert len(stepped().recorded) == 0
+
+
+def test_a_value_that_is_no_number_stops_its_strategy_like_any_other_error() -> None:
+    class Words(Strategy):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            ctx.record("mood", "good")
+
+    result = run_backtest(Words, data={"OWN": frame()})
+    assert "'mood' is recorded as 'good': record a number, or None where it is unknown" in result.sentence
