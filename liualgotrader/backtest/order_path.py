@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from math import inf
 
@@ -25,7 +25,7 @@ from liualgotrader.common.orders import (
     Protect,
     ReplaceIntent,
 )
-from liualgotrader.common.rows import OrderRow, SignalRow
+from liualgotrader.common.rows import Row, SignalRow
 from liualgotrader.engine.engine import Engine
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, SlotStopped
 from liualgotrader.exchange.exchange import Exchange
@@ -87,10 +87,11 @@ class OrderPath:
         now: int,
     ) -> None:
         self._engine, self._extremes, self._record = engine, extremes, record
-        self.desk = Desk()
+        self.desk = Desk(orders_later=True)
         self.exchange = make_exchange(listener=self.hear)
         self.now = now
-        self.orders: dict[str, OrderRow] = {}  # the newest row of each
+        self._newest: dict[str, Write] = {}  # of each order that something has happened to in this session
+        self._orders: dict[str, Row] = {}  # those of the sessions before
         self._updates: deque[BrokerUpdate] = deque()  # of the exchange, that the desk has not heard
         self._submitting = False
         self._cash = self._reported = record.first_equity  # dollars; and the equity that desk and strategies know
@@ -161,12 +162,11 @@ class OrderPath:
         for one in inputs:
             for decision in self.desk.decide(one, self.now, 0):
                 kind = type(decision)
-                if kind is Write:
-                    row = decision.row  # type: ignore[union-attr]
-                    if type(row) is OrderRow:
-                        self.orders[row.client_order_id] = row
+                if isinstance(decision, Write):
+                    if decision.make is None:
+                        record.rows.append(decision.subject)
                     else:
-                        record.rows.append(row)
+                        self._newest[decision.subject.client_order_id] = decision
                 elif kind is Tell or kind is Announce:
                     news.append(decision.news)  # type: ignore[union-attr]
                 elif isinstance(decision, Warn):
@@ -257,6 +257,12 @@ class OrderPath:
         if self._equity() < self._floor:
             self.look()
         return True
+
+    def order_rows(self) -> Collection[Row]:
+        """Return the newest row of each order; they are made once a session, at its end."""
+        self._orders |= {name: newest.row for name, newest in self._newest.items()}
+        self._newest.clear()
+        return self._orders.values()
 
     def closes(self) -> dict[str, Decimal]:
         """Return the newest prices of what is held, US dollars per share."""

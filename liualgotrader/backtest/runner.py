@@ -134,6 +134,7 @@ class Backtest:
             else:
                 self._begin(strategies)
             self._play(session)
+            self._path.order_rows()
             record.sessions.append(session)
             record.bars = self._tape.taken
             closes.append(session.closes_at)
@@ -143,7 +144,7 @@ class Backtest:
             if progress(session, record.bars) is False:
                 record.ended = "interrupted"
                 break
-        record.rows[:0] = self._path.orders.values()
+        record.rows[:0] = self._path.order_rows()
         for called in self._engine.slots.values():
             record.refusals.update(called.refusals.counts)
         if missing := self._recording.left_out:

@@ -50,10 +50,11 @@ def on_update(state: DeskState, update: BrokerUpdate) -> None:
 def find(state: DeskState, seen: BrokerOrder) -> DeskOrder | None:
     """Return our order behind the broker's, adopted if it is ours and unknown; None if it is not ours."""
     orders = state.orders
-    before = orders.replaced_by_others.pop(seen.broker_order_id, None) or orders.by_broker_id.get(seen.replaces)
+    before = orders.replaced_by_others.pop(seen.broker_order_id, None) if orders.replaced_by_others else None
     known = orders.by_broker_id.get(seen.broker_order_id) or orders.by_id.get(seen.client_order_id)
     if known is not None:
         return None if _is_another(state, known, seen) else known
+    before = before or orders.by_broker_id.get(seen.replaces)
     if before is not None:
         order = _adopt(state, seen, before.slot, before)
         catch_up(state, before)  # its end has waited for this

@@ -41,10 +41,13 @@ class Desk:
 
     The first input is `Begin`. After a restart the journaled inputs are decided again, their commands thrown
     away, and a new `Begin` asks for the fate of whatever was under way.
+
+    With `orders_later` the rows of orders are made when they are asked for, by an owner who needs the newest alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, orders_later: bool = False) -> None:
         self._state: DeskState | None = None
+        self._orders_later = orders_later
 
     # --- deciding ----------------------------------------------------------------------------------
 
@@ -57,6 +60,7 @@ class Desk:
         if isinstance(message, messages.Begin):
             restarted = state is not None
             state = self._state = state or DeskState(message)
+            state.outputs.orders_later = self._orders_later
             state.now, state.machine = now, machine
             on_begin(state, message, restarted=restarted)
         else:
@@ -265,7 +269,7 @@ def _follow_changes(state: DeskState) -> None:
         turns -= 1
         order = state.changed.popleft()
         if order.stored_filled != order.filled:
-            state.outputs.write(state.row(order))
+            state.write(order)
         rejections, kind = state.slots[order.slot].rejections, (order.symbol, str(order.side))
         if order.origin is not Origin.STRATEGY or order.state is OrderState.REFUSED:
             pass

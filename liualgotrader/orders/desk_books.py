@@ -30,6 +30,8 @@ class Requests(deque[int]):
 
     def within_minute(self, now: int) -> int:
         """Return how many there were in the last market minute."""
+        if not self:
+            return 0
         since = now - MINUTE
         while self and self[0] <= since:
             self.popleft()
@@ -43,6 +45,7 @@ class Orders:
         self.by_id: dict[str, DeskOrder] = {}
         self.by_broker_id: dict[str, DeskOrder] = {}
         self.working: dict[str, dict[str, DeskOrder]] = {}
+        self.number = 0  # of those
         self.moved: set[str] = set()  # symbols whose exposure has to be worked out again
         self.replaced_by_others: dict[str, DeskOrder] = {}  # by the broker's id of what somebody else put in its place
         self.other_batches: Mapping[str, BrokerOrder] = {}  # ours, of another batch, still open, by the broker's id
@@ -90,11 +93,15 @@ class Orders:
         symbol = order.symbol
         here = self.working.get(symbol)
         if order.state.is_final and order.reported_filled <= order.filled:
-            if here is not None and here.pop(order.client_order_id, None) is not None and not here:
-                del self.working[symbol]
+            if here is not None and here.pop(order.client_order_id, None) is not None:
+                self.number -= 1
+                if not here:
+                    del self.working[symbol]
         elif here is None:
+            self.number += 1
             self.working[symbol] = {order.client_order_id: order}
         else:
+            self.number += order.client_order_id not in here
             here[order.client_order_id] = order
         self.moved.add(symbol)
 
@@ -348,8 +355,13 @@ class Positions:
     def exposure_with(self, symbol: str, *more: DeskOrder) -> Exposure:
         """Return what the symbol's exposure would be with more orders."""
         price = mark = self.valued_at(symbol)
+        held, working = self._ours.get(symbol, ZERO), self._orders.working.get(symbol)
+        if not (working or more):
+            if not held:
+                return NOTHING
+            return Exposure(held * price) if held > 0 else Exposure(-held * price, -held * price)
         bought = sold = ZERO
-        for order in (*self._orders.working.get(symbol, {}).values(), *more):
+        for order in (*working.values(), *more) if working else more:
             shares = counted(order, self._orders)
             if not shares:
                 continue
@@ -358,7 +370,6 @@ class Positions:
                 bought += shares
             else:
                 sold += shares
-        held = self._ours.get(symbol, ZERO)
         long, short = max(ZERO, held + bought), max(ZERO, sold - held)
         return Exposure(max(long, short) * price, short * price) if long or short else NOTHING
 

@@ -12,7 +12,7 @@ from typing import Any
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import BrokerAccount, BrokerActivity, News, SlotNews
-from liualgotrader.common.rows import Row
+from liualgotrader.common.rows import OrderRow, Row
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.orders.desk_messages import Cancel, Decision, Missing, Tell, Warn, Write
 
@@ -115,6 +115,7 @@ class Outputs(list[Decision]):
     """The decisions of the present input, with the numbers of rows and news."""
 
     rows = 0  # written so far
+    orders_later = False  # the rows of orders are made when they are asked for
 
     def warn(self, level: str, text: str) -> None:
         """Say something to a person."""
@@ -125,6 +126,11 @@ class Outputs(list[Decision]):
         for row in rows:
             self.rows += 1
             self.append(Write(self.rows, row))
+
+    def write_order(self, order: Any, make: Callable[[Any], OrderRow]) -> None:
+        """Number an order's row, made now or, with `orders_later`, when it is asked for."""
+        self.rows += 1
+        self.append(Write(self.rows, order, make) if self.orders_later else Write(self.rows, make(order)))
 
     def tell(self, slot: DeskSlot, news: SlotNews) -> None:
         """Store and send a slot's next item of news, whose number is `slot.next_news`."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from liualgotrader.common.clock import HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.money import ZERO, plain
-from liualgotrader.common.order_id import OrderId, batch_part, replacement_id
+from liualgotrader.common.order_id import PREFIX, OrderId, batch_part, replacement_id
 from liualgotrader.common.orders import (
     AccountNews,
     BrokerExecution,
@@ -61,6 +61,7 @@ class DeskState:
         self._fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
         # (slot, symbol, cause) of the failed exits that a person knows of.
         self._failed_exits_reported: set[tuple[int, str, str]] = set()
+        self._make_row = self._row
         self._disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
         self.take_terms(begin)
 
@@ -180,7 +181,7 @@ class DeskState:
             self.tell_state(order, reason)
         self.orders.keep(order)
         if new.is_final:
-            self.changed.append(order)
+            self._has_changed(order)
 
     def look_up(self, order: DeskOrder) -> None:
         """Ask the broker what it knows about an order, unless that question is out already."""
@@ -192,8 +193,13 @@ class DeskState:
     def note(self, order: DeskOrder, event: str, details: Mapping[str, Any], at: int = 0) -> None:
         """Store something that happened to an order, and its newest row."""
         order.events += 1
-        step = OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details))
-        self.outputs.write(step, self.row(order))
+        self.outputs.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
+        self.write(order)
+
+    def write(self, order: DeskOrder) -> None:
+        """Store an order's newest row."""
+        order.stored_filled = order.filled
+        self.outputs.write_order(order, self._make_row)
 
     def resize(self, order: DeskOrder, quantity: Decimal) -> None:
         """Take another quantity of an order from the broker; store and tell it if the order works."""
@@ -226,14 +232,13 @@ class DeskState:
             ),
         )
 
-    def row(self, order: DeskOrder) -> OrderRow:
-        """Return the order's newest row, to be written now: one that an earlier batch sent stays that batch's."""
+    def _row(self, order: DeskOrder) -> OrderRow:
+        """Return the order's newest row: one that an earlier batch sent stays that batch's."""
         intent, plan = order.intent, self.slots[order.slot].plan
         batch_id, slot, algo_run_id = self.terms.batch_id, order.slot, plan.algo_run_id if plan is not None else 0
         if order.origin is Origin.EARLIER:
             was = self.orders.earlier[order.client_order_id][0].order
             batch_id, slot, algo_run_id = was.batch_id, was.slot, was.algo_run_id
-        order.stored_filled = order.filled
         return OrderRow(
             client_order_id=order.client_order_id,
             batch_id=batch_id,
@@ -275,7 +280,7 @@ class DeskState:
         fresh = order.count(execution)
         if not fresh:
             return False
-        if fresh != execution.quantity:
+        if fresh is not execution.quantity and fresh != execution.quantity:
             self.outputs.warn(
                 "ERROR",
                 f"{order.client_order_id}: execution {execution.execution_id} overlaps others; {fresh} of it are new",
@@ -290,8 +295,12 @@ class DeskState:
                 key for key in self._failed_exits_reported if key[:2] != (order.slot, order.symbol)
             }
         self.orders.keep(order)
-        self.changed.append(order)
+        self._has_changed(order)
         return True
+
+    def _has_changed(self, order: DeskOrder) -> None:
+        if not self.changed or self.changed[-1] is not order:  # a fill that ends it is looked at once
+            self.changed.append(order)
 
     def take(self, order: DeskOrder, execution: BrokerExecution, shares: Decimal, filled: Decimal) -> None:
         """Move the slot's position by shares of an execution that makes the order `filled` so far, and tell the slot."""
@@ -432,6 +441,11 @@ class DeskState:
             self.outputs.append(Announce(self.account_news()))
 
     # --- ids ---------------------------------------------------------------------------------------
+
+    def strategy_id(self, client_order_id: str, slot: int) -> OrderId | None:
+        """Return the parts of an id of ours, whatever its batch; of one that the slot's strategy gives in few steps."""
+        number = client_order_id.removeprefix(f"{PREFIX}{self.batch}-{slot}-")
+        return OrderId(self.batch, slot, int(number)) if number.isdecimal() else OrderId.parse(client_order_id)
 
     def own_id(self, client_order_id: str) -> OrderId | None:
         """Return the parts of an id of this batch, None if it is not one."""

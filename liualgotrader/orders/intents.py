@@ -26,11 +26,12 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.orders import exits
 from liualgotrader.orders.closing import want_cancel
-from liualgotrader.orders.desk_books import held_by_exits, worst_price
+from liualgotrader.orders.desk_books import NOTHING, held_by_exits, worst_price
 from liualgotrader.orders.desk_messages import Replace
+from liualgotrader.orders.desk_parts import DeskSlot
 from liualgotrader.orders.desk_state import DeskState
 from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, with_terms
-from liualgotrader.orders.risk import FRACTION_DIGITS, Case, Refused, judge
+from liualgotrader.orders.risk import FRACTION_DIGITS, NOTHING_BESIDE, Beside, Case, Refused, judge
 
 _SMALLEST_PART = Decimal(1).scaleb(-FRACTION_DIGITS)
 _SMALLEST_FIGURE = _SMALLEST_PART / 10
@@ -51,7 +52,7 @@ def on_order(state: DeskState, asked: OrderIntent) -> None:
         return
     sane, problem = _checked(asked)
     intent = on_ticks(sane)
-    slot, own = state.slots[intent.slot], OrderId.parse(intent.client_order_id)
+    slot, own = state.slots[intent.slot], state.strategy_id(intent.client_order_id, intent.slot)
     if own is not None and own.number >= slot.next_number:
         slot.next_number = own.number + 1
     if intent.reference_price is not None and intent.reference_price > 0:
@@ -167,6 +168,9 @@ def on_ticks(intent: OrderIntent) -> OrderIntent:
     A limit moves away from the market, never towards it; a quantity becomes smaller, never larger. What the rule
     `terms` refuses stays as it is.
     """
+    is_plain = intent.limit_price is intent.stop_price is intent.take_profit is intent.stop_loss is None
+    if is_plain and intent.quantity.same_quantum(ONE) and intent.symbol.isupper():
+        return intent
     down, up = (ROUND_FLOOR, ROUND_CEILING) if intent.side is Side.BUY else (ROUND_CEILING, ROUND_FLOOR)
     changes: dict[str, Any] = {}
     if (quantity := _whole_parts(intent.quantity)) is not intent.quantity:
@@ -219,33 +223,63 @@ def _replaced(state: DeskState, old: DeskOrder, asked: ReplaceIntent, client_ord
 
 
 def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
-    intent, side, symbol, slot = order.intent, order.side, order.symbol, state.slots[order.slot]
-    positions, view, flattening = state.positions, state.broker_view, state.closings.flattening
-    held, ours, beyond = positions.held(order.slot, symbol), positions.ours(symbol), view.beyond(symbol)
+    intent, side, symbol, slot, orders = order.intent, order.side, order.symbol, state.slots[order.slot], state.orders
+    positions, view = state.positions, state.broker_view
+    held = positions.held(order.slot, symbol)
     reduces = held * side.sign < 0
-    leaves = reduces and not order.predecessor
+    is_alone = not (
+        symbol in orders.working
+        or state.conditions
+        or state.closings
+        or state.closings.flattening
+        or state.quarantine.reasons
+        or view.unread
+        or view.foreign
+        or view.differences
+        or slot.rejections
+        or slot.stopped
+        or state.terms.shadow
+    )
+    beside = NOTHING_BESIDE
+    if not is_alone or positions.ours(symbol) != held:
+        beside = _beside(state, order, slot, held, leaves=reduces and not order.predecessor)
+    mark = positions.valued_at(symbol)
+    is_exit = reduces and intent.quantity + beside.bound <= abs(held)
+    return Case(
+        intent=intent,
+        now=state.now,
+        machine=state.machine,
+        terms=state.terms,
+        slot=slot,
+        slot_known=slot.plan is not None and own is not None and own[:2] == (state.batch, order.slot),
+        orders=orders,
+        held=held,
+        is_exit=is_exit,
+        leaves=reduces and not order.predecessor,
+        price=worst_price(intent, mark) if mark or intent.limit_price is not None else None,
+        equity=view.account.equity if view.account is not None else None,
+        total=NOTHING if is_exit else positions.total,
+        before=NOTHING if is_exit else positions.exposure(symbol),
+        after=positions.exposure_with(symbol, order) if intent.quantity > 0 else positions.exposure(symbol),
+        beside=beside,
+    )
+
+
+def _beside(state: DeskState, order: DeskOrder, slot: DeskSlot, held: Decimal, *, leaves: bool) -> Beside:
+    side, symbol, view, flattening = order.side, order.symbol, state.broker_view, state.closings.flattening
+    ours, beyond = state.positions.ours(symbol), view.beyond(symbol)
     bound = leaving = ZERO
     if others := state.orders.in_symbol(symbol):
         others = [o for o in others if not order.excludes(o)]
         beside = exits.staying(state, order) if leaves and others else others
         bound = held_by_exits([o for o in beside if o.slot == order.slot], side)
         leaving = held_by_exits(beside, side)
-    mark, total, now = positions.valued_at(symbol), positions.total, state.now
     closed = [why for s, why in flattening.items() if s in (None, order.slot)] if flattening else ()
     rejected, since = slot.rejections.get((symbol, str(side)), (0, 0))
-    return Case(
-        intent=intent,
-        now=now,
-        machine=state.machine,
-        terms=state.terms,
-        slot=slot,
-        slot_known=slot.plan is not None and own is not None and own[:2] == (state.batch, order.slot),
+    return Beside(
         stopped=next(chain(state.conditions.values(), closed), None),
         quarantine=state.quarantine.reasons.get(symbol) or view.unread.get(symbol, ""),
         closing=(order.slot, symbol) in state.closings,
-        held=held,
-        is_exit=reduces and intent.quantity + bound <= abs(held),
-        leaves=leaves,
         bound=bound,
         foreign=view.foreign.get(symbol, ZERO),
         other_slots=ours - held,
@@ -253,14 +287,6 @@ def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
         there=ours + beyond,
         leaving=leaving,
         others=[] if leaves else others,
-        price=worst_price(intent, mark) if mark or intent.limit_price is not None else None,
-        equity=view.account.equity if view.account is not None else None,
-        total=total,
-        before=positions.exposure(symbol),
-        after=positions.exposure_with(symbol, order) if intent.quantity > 0 else positions.exposure(symbol),
-        requests=state.orders.sent.within_minute(now),
-        cancels=state.orders.cancels.within_minute(now),
-        open_orders=len([o for o in state.orders.all_working() if not o.is_leg]),
         rejected=rejected,
         rejected_at=since,
     )

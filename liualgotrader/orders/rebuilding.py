@@ -56,7 +56,7 @@ def on_earlier(state: DeskState, message: Earlier) -> None:
         order.events += 1
         details = {"state": str(order.state), "filled": str(plain(order.filled))}
         state.outputs.write(OrderEventRow(order.client_order_id, order.events, "found", state.now, details))
-        state.outputs.write(state.row(order))
+        state.write(order)
 
 
 def carry_on(state: DeskState, message: Carried) -> None:

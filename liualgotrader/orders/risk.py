@@ -14,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from liualgotrader.common.clock import MINUTE, SECOND
-from liualgotrader.common.money import ZERO, exact
+from liualgotrader.common.money import ONE, ZERO, exact
 from liualgotrader.common.orders import OrderIntent, OrderType, Side
-from liualgotrader.orders.desk_books import Exposure
+from liualgotrader.orders.desk_books import Exposure, Orders
 from liualgotrader.orders.desk_messages import DeskTerms
 from liualgotrader.orders.desk_parts import DeskSlot
 from liualgotrader.orders.order import DeskOrder
@@ -32,6 +32,26 @@ FOREIGN_BOOT = 10  # an intent valid for longer than this many exit lifetimes wa
 _limit = lru_cache(exact)  # the same few figures, again and again
 
 
+class Beside(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What stands beside an order in few cases; where nothing does, the rules that look at it alone are passed over."""
+
+    stopped: str | None = None  # why nothing is opened now
+    quarantine: str = ""
+    closing: bool = False  # the desk is closing this slot's position
+    bound: Decimal = ZERO  # shares that the slot's orders of the same side bind, which do not make room for it
+    foreign: Decimal = ZERO  # signed shares that the account holds and that are not ours
+    other_slots: Decimal = ZERO  # signed shares of the other slots
+    lacking: bool = False  # the account is known to hold less of the symbol than our books say
+    there: Decimal = ZERO  # signed shares that the account holds
+    leaving: Decimal = ZERO  # shares that working orders of the same side, of all slots, already bind
+    others: Sequence[DeskOrder] = ()  # working orders in the same symbol that it could cross
+    rejected: int = 0  # entries of this slot in this symbol the broker rejected in a row
+    rejected_at: int = 0
+
+
+NOTHING_BESIDE = Beside()
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One order before the desk, and all that its rules look at. Money in US dollars, quantities in shares."""
 
@@ -41,29 +61,16 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     terms: DeskTerms
     slot: DeskSlot
     slot_known: bool
-    stopped: str | None  # why nothing is opened now
-    quarantine: str
-    closing: bool  # the desk is closing this slot's position
+    orders: Orders
     held: Decimal  # the slot's signed position
     is_exit: bool  # the order, with all that already binds the position, can only reduce it
     leaves: bool  # it reduces the position, and may take back what stands in its way
-    bound: Decimal  # shares that the slot's orders of the same side bind, which do not make room for it
-    foreign: Decimal  # signed shares that the account holds and that are not ours
-    other_slots: Decimal  # signed shares of the other slots
-    lacking: bool  # the account is known to hold less of the symbol than our books say
-    there: Decimal  # signed shares that the account holds
-    leaving: Decimal  # shares that working orders of the same side, of all slots, already bind
-    others: Sequence[DeskOrder]  # working orders in the same symbol that it could cross
     price: Decimal | None  # what the order is counted at; None: unknown
     equity: Decimal | None
-    total: Exposure
+    total: Exposure  # of an exit not worked out, as `before`
     before: Exposure
     after: Exposure
-    requests: int  # orders sent in the last market minute
-    cancels: int  # asked in the last market minute
-    open_orders: int
-    rejected: int  # entries of this slot in this symbol the broker rejected in a row
-    rejected_at: int
+    beside: Beside
 
 
 Objection = str | None
@@ -90,6 +97,10 @@ def intent_too_old(c: Case) -> Objection:
 
 def terms(c: Case) -> Objection:
     intent = c.intent
+    if intent.type is OrderType.MARKET and (
+        intent.limit_price is intent.stop_price is intent.take_profit is intent.stop_loss is None
+    ):
+        return None if intent.time_in_force in TIMES_IN_FORCE else f"time in force {intent.time_in_force!r} is unknown"
     needs_limit = intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
     needs_stop = intent.type in (OrderType.STOP, OrderType.STOP_LIMIT)
     for name, needed, price in (("limit", needs_limit, intent.limit_price), ("stop", needs_stop, intent.stop_price)):
@@ -105,7 +116,7 @@ def size(c: Case) -> Objection:
     quantity = c.intent.quantity
     if quantity <= 0:
         return f"{quantity} shares"
-    if quantity % 1 == 0:
+    if quantity.same_quantum(ONE) or quantity % 1 == 0:
         return None
     if -int(quantity.normalize().as_tuple().exponent) > FRACTION_DIGITS:
         return f"{quantity} is finer than {FRACTION_DIGITS} decimals"
@@ -117,27 +128,27 @@ def size(c: Case) -> Objection:
 
 
 def closing(c: Case) -> Objection:
-    return f"the desk is closing {c.intent.symbol}" if c.closing else None
+    return f"the desk is closing {c.intent.symbol}" if c.beside.closing else None
 
 
 def flip(c: Case) -> Objection:
     if c.held * c.intent.side.sign >= 0 or c.is_exit:
         return None
-    free = abs(c.held) - c.bound
+    free = abs(c.held) - c.beside.bound
     return f"{c.intent.quantity} of {max(ZERO, free)} shares that can still be closed; a position is not turned over"
 
 
 def not_there(c: Case) -> Objection:
-    if not c.lacking:
+    if not c.beside.lacking:
         return None
-    free = max(ZERO, -c.there * c.intent.side.sign - c.leaving)
+    free = max(ZERO, -c.beside.there * c.intent.side.sign - c.beside.leaving)
     enough = free > 0 if c.leaves else c.intent.quantity <= free  # what leaves is cut to what is there
     return None if enough else f"the account holds {free} shares that can still be closed"
 
 
 def self_crossing(c: Case) -> Objection:
     mine = c.intent.limit_price if c.intent.type in (OrderType.LIMIT, OrderType.STOP_LIMIT) else None
-    for other in c.others:
+    for other in c.beside.others:
         if other.side is c.intent.side or other.is_leg:
             continue
         theirs = other.intent.limit_price  # None: it takes any price
@@ -148,18 +159,21 @@ def self_crossing(c: Case) -> Objection:
 
 
 def account_flip(c: Case) -> Objection:
-    for shares, whose in ((c.foreign, "what is not ours"), (c.other_slots, "another strategy's position")):
+    for shares, whose in (
+        (c.beside.foreign, "what is not ours"),
+        (c.beside.other_slots, "another strategy's position"),
+    ):
         if shares * c.intent.side.sign < 0:
             return f"it would trade against {whose}: {shares} shares"
     return None
 
 
 def entries_stopped(c: Case) -> Objection:
-    return c.stopped
+    return c.beside.stopped
 
 
 def quarantined(c: Case) -> Objection:
-    return c.quarantine or None
+    return c.beside.quarantine or None
 
 
 def liquidation(c: Case) -> Objection:
@@ -220,27 +234,31 @@ def gross_exposure(c: Case) -> Objection:
 
 def short_exposure(c: Case) -> Objection:
     assert c.equity is not None
+    if c.after.short <= c.before.short:
+        return None
     most = _limit(c.terms.limits.short_equity_fraction) * c.equity
     value = c.total.short - c.before.short + c.after.short
-    grows = c.after.short > c.before.short
-    return f"{value:.2f} $ of at most {most:.2f} $" if grows and value > most else None
+    return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
 
 
 def order_rate(c: Case) -> Objection:
-    most, asked = c.terms.limits.orders_per_minute, c.requests
+    most, asked = c.terms.limits.orders_per_minute, c.orders.sent.within_minute(c.now)
     if not c.is_exit:
-        most, asked = most - most // RESERVED_PART, c.requests + c.cancels
+        most, asked = most - most // RESERVED_PART, asked + c.orders.cancels.within_minute(c.now)
     return f"{asked} of {most} requests in a minute" if asked >= most else None
 
 
 def open_orders(c: Case) -> Objection:
     most = c.terms.limits.open_orders
-    return f"{c.open_orders} of {most} orders work already" if c.open_orders >= most else None
+    if c.orders.number < most:
+        return None
+    works = sum(not o.is_leg for o in c.orders.all_working())
+    return f"{works} of {most} orders work already" if works >= most else None
 
 
 def rejected_before(c: Case) -> Objection:
-    waits = c.rejected >= REJECTIONS_IN_A_ROW and c.now < c.rejected_at + PROBE_AFTER
-    return f"the broker rejected {c.rejected} in a row" if waits else None
+    waits = c.beside.rejected >= REJECTIONS_IN_A_ROW and c.now < c.beside.rejected_at + PROBE_AFTER
+    return f"the broker rejected {c.beside.rejected} in a row" if waits else None
 
 
 def shadow(c: Case) -> Objection:
@@ -255,7 +273,16 @@ RULES: Sequence[Rule] = (
     *(open_orders, rejected_before, order_rate, shadow),
 )
 FOR_ENTRIES = frozenset(RULES[RULES.index(liquidation) : RULES.index(order_rate)])
-_FOR_EXITS = tuple(rule for rule in RULES if rule not in FOR_ENTRIES)
+_BESIDE = (slot_stopped, closing, not_there, self_crossing, entries_stopped, quarantined, account_flip, rejected_before)
+_LOOKED_AT = {
+    (is_exit, is_alone): tuple(
+        rule
+        for rule in RULES
+        if not (is_exit and rule in FOR_ENTRIES) and not (is_alone and (rule in _BESIDE or rule is shadow))
+    )
+    for is_exit in (False, True)
+    for is_alone in (False, True)
+}
 
 
 class Refused(NamedTuple):
@@ -267,7 +294,7 @@ class Refused(NamedTuple):
 
 def judge(case: Case) -> Refused | None:
     """Return the first rule that objects to the order, None if it may go."""
-    for rule in _FOR_EXITS if case.is_exit else RULES:
+    for rule in _LOOKED_AT[case.is_exit, case.beside is NOTHING_BESIDE]:
         if (detail := rule(case)) is not None:
             return Refused(rule.__name__, detail)
     return None
