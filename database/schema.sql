@@ -97,6 +97,18 @@ CREATE TABLE batch (
 CREATE INDEX batch_session_date_idx ON batch (session_date);
 COMMENT ON TABLE batch IS 'one run of trader; written by the supervisor';
 
+CREATE TABLE equity (
+    batch_id text NOT NULL,
+    session_date date NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    step_seconds integer NOT NULL,
+    amounts double precision[] NOT NULL,
+    recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT equity_pkey PRIMARY KEY (batch_id, session_date)
+);
+COMMENT ON TABLE equity IS 'the account''s value in US dollars, by the broker''s word or worked out from fills and closes; written by the order gateway or the backtester';
+COMMENT ON COLUMN equity.amounts IS 'the newest known value at opened_at and at each step after it, NULL where none was known; the last one is known';
+
 CREATE TABLE foreign_positions (
     batch_id text NOT NULL,
     symbol text NOT NULL,
@@ -446,4 +458,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity');

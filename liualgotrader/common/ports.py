@@ -25,6 +25,7 @@ from liualgotrader.common.rows import (
     BatchRow,
     CarriedPosition,
     EarlierOrder,
+    EquityRow,
     FilledTrade,
     GainLossRow,
     HonestyCheck,
@@ -240,6 +241,12 @@ class Store(Protocol):
     async def save_check(self, batch_id: str, check: HonestyCheck) -> None: ...
     async def honesty_checks(self, batch_id: str) -> Sequence[HonestyCheck]:
         """Return what was found by checks of the batch, or else of others of the same plan, by name."""
+
+    async def save_equity(self, rows: Sequence[EquityRow]) -> None:
+        """Write the account's value over sessions; what was stored stays where the new rows know nothing."""
+
+    async def equity(self, batch_ids: Sequence[str]) -> Sequence[EquityRow]:
+        """Return the account's value over the sessions of these batches, by day and batch."""
 
     async def lease(self, account_number: str) -> int:
         """Take the account for this connection and return the new generation number.

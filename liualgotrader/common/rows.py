@@ -280,6 +280,19 @@ class TradeAnalysisRow(msgspec.Struct, frozen=True):
     r_units: Decimal | None
 
 
+class EquityRow(msgspec.Struct, frozen=True):
+    """The account's value over one session of a batch, US dollars: at `opened_at` and at each step (ns) after it.
+
+    None where it was not known; the last one is known, and is the session's end once the session is over.
+    """
+
+    batch_id: str
+    session_date: str  # ISO date, New York
+    opened_at: int
+    step: int
+    amounts: tuple[float | None, ...]
+
+
 class HonestyCheck(msgspec.Struct, frozen=True):
     """What one check of a backtest's honesty found, as the report's honesty panel shows it.
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -37,6 +38,7 @@ ACCOUNT_SECONDS = 20  # market time between two questions about the account
 PRICES_SECONDS = 5  # market time between two questions about prices while positions of stopped strategies need them
 _MOST_UNREADABLE = 50  # sentences about unusable answers that are shown to a person; the others are in the log
 _A_MESSAGE = 64  # items of news put into one message
+_LAST_SECONDS = 2.0  # machine time for what the account came to
 _LOOK_SECONDS = 0.1  # machine time between two checks for a nearer deadline by machine time
 _ACCOUNT_LANE, _BOOKS_LANE, _PRICES_LANE, _CLOCK_LANE = "/account", "/books", "/prices", "/clock"  # no symbol's name
 
@@ -314,8 +316,16 @@ class Gateway:
         except (OutsideError, BrokerRefused) as error:
             warn(log, "account_not_known", error=error)
         else:
+            self._recorder.see_equity(self._plan.hours, self._clock.now(), account.equity)
             await self._learn_prices()
             self.tell(account)
+
+    async def learn_last_equity(self) -> None:
+        """Note what the account came to; if the broker does not say it, the newest answer before stays."""
+        with suppress(OutsideError, BrokerRefused, BadData, TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                account = await self._broker.account()
+                self._recorder.see_equity(self._plan.hours, self._clock.now(), account.equity)
 
     async def _learn_prices(self) -> None:
         """Ask the broker for prices of what is held, then the data vendor for what the broker lacks, whatever it answered."""

@@ -326,6 +326,8 @@ class _Service:
             lambda: not (desk.has_entries or desk.has_exits_under_way) and gateway.lanes.idle,
             ORPHAN_LEAVE_SECONDS if orphaned else LEAVE_SECONDS,
         )
+        if not orphaned:
+            await gateway.learn_last_equity()
         drained = await self._recorder.drain(ORPHAN_DRAIN_SECONDS if orphaned else DRAIN_SECONDS)
         self._tell_facts()
         child.send(DeskFacts({ROWS_LEFT: self._recorder.waiting}))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 
-from liualgotrader.common.clock import SECOND, Clock
+from liualgotrader.common.clock import MINUTE, SECOND, Clock
 from liualgotrader.common.errors import RecordDiffers
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import Progress, Row, TradeRow
+from liualgotrader.common.rows import EquityRow, Progress, Row, TradeRow
+from liualgotrader.common.session_plan import Hours
 from liualgotrader.ipc.process_status import MarketHold
 from liualgotrader.order_gateway.account_lock import other_account
 from liualgotrader.store.background_writer import BackgroundWriter, OpenStore
@@ -51,6 +53,8 @@ class RowRecorder(BackgroundWriter):
         self._hold = hold
         self._cash_row = 0  # number of the newest row that moves a balance
         self.generation = 0
+        self._equity: EquityRow | None = None
+        self._equity_waits = False
 
     @property
     def store(self) -> Store:
@@ -118,6 +122,22 @@ class RowRecorder(BackgroundWriter):
             self._hold.begin(_CASH_SECONDS)
         self._wake.set()
 
+    def see_equity(self, hours: Hours, at: int, amount: Decimal | None) -> None:
+        """Note the account's value at an instant of the session, in dollars; before the open and after the close too.
+
+        Nobody waits for it: minutes of which nothing was stored when the gateway is killed are not known.
+        """
+        if amount is None or hours.opens_at <= 0:
+            return
+        minutes = (hours.closes_at - hours.opens_at) // MINUTE
+        place = min(max(0, -((hours.opens_at - at) // MINUTE)), minutes)
+        amounts = [*(self._equity.amounts if self._equity is not None else ())]
+        amounts += [None] * (place + 1 - len(amounts))
+        amounts[place] = float(amount)
+        self._equity = EquityRow(self._batch_id, hours.day, hours.opens_at, MINUTE, tuple(amounts))
+        self._equity_waits = True
+        self._wake.set()
+
     @property
     def waiting(self) -> int:
         return len(self._rows)
@@ -125,7 +145,7 @@ class RowRecorder(BackgroundWriter):
     async def drain(self, seconds: float) -> bool:
         """Wait until every row is stored, `seconds` of machine time at most; False if some are left."""
         until = self._clock.machine() + int(seconds * SECOND)
-        while self._rows and self._clock.machine() < until and self.failed() is None:
+        while (self._rows or self._equity_waits) and self._clock.machine() < until and self.failed() is None:
             await self._clock.sleep(0.01)
         return not self._rows
 
@@ -139,6 +159,9 @@ class RowRecorder(BackgroundWriter):
     async def write_some(self) -> None:
         store = await self.connect()
         if not self._rows:
+            if self._equity_waits and (seen := self._equity) is not None:
+                await store.save_equity([seen])
+                self._equity_waits = self._equity is not seen
             return
         some = [self._rows[n][1] for n in range(min(len(self._rows), _ROWS_AT_ONCE))]
         self._compared = False  # until the answer is there

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
+from liualgotrader.common.clock import SECOND
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.rows import GainLossRow, HonestyCheck, TradeAnalysisRow
+from liualgotrader.common.rows import EquityRow, GainLossRow, HonestyCheck, TradeAnalysisRow
 from liualgotrader.store.column_values import columns_of, from_json, insert_into, json_text, row_from, utc_aware
 from liualgotrader.store.database import Tables
 
@@ -45,6 +47,22 @@ HONESTY_CHECKS = """
        OR b.configuration ->> 'plan' = (SELECT configuration ->> 'plan' FROM batch WHERE batch_id = $1)
     ORDER BY c.name, c.batch_id <> $1, c.ran_at DESC
 """
+# A gateway that was started again knows the minutes since then only.
+SAVE_EQUITY = """
+    INSERT INTO equity (batch_id, session_date, opened_at, step_seconds, amounts) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (batch_id, session_date) DO UPDATE SET
+        amounts = ARRAY(
+            SELECT coalesce(fresh, stored)
+            FROM unnest(excluded.amounts, equity.amounts) WITH ORDINALITY AS pair (fresh, stored, place)
+            ORDER BY place
+        ),
+        recorded_at = now()
+"""
+EQUITY = """
+    SELECT batch_id, session_date, opened_at, step_seconds, amounts
+    FROM equity WHERE batch_id = ANY($1::text[])
+    ORDER BY session_date, batch_id
+"""
 PORTFOLIO_ACCOUNT = """
     SELECT accounts.account_id, accounts.balance
     FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
@@ -64,7 +82,7 @@ TRADE_PLANS_IN_FORCE = """
 
 
 class AnalysisTables(Tables):
-    """`gain_loss`, `trade_analysis`, `honesty_check`, `portfolio`, `accounts`, `portfolio_batch_ids`."""
+    """`gain_loss`, `trade_analysis`, `honesty_check`, `equity`, `portfolio`, `accounts`, `portfolio_batch_ids`."""
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
         """Write results, in place of what an earlier analysis of the same runs wrote; both tables or none.
@@ -96,6 +114,22 @@ class AnalysisTables(Tables):
         """Return what was found by checks of the batch, or else of others of the same plan, by name."""
         rows = await self._database.fetch(HONESTY_CHECKS, batch_id)
         return [row_from(HonestyCheck, row, findings=tuple(from_json(row["findings"]))) for row in rows]
+
+    async def save_equity(self, rows: Sequence[EquityRow]) -> None:
+        """Write the account's value over sessions; what was stored stays where the new rows know nothing."""
+        values = [
+            (r.batch_id, date.fromisoformat(r.session_date), utc_aware(r.opened_at), r.step // SECOND, r.amounts)
+            for r in rows
+        ]
+        async with self._database.transaction() as connection:
+            await connection.executemany(SAVE_EQUITY, values)
+
+    async def equity(self, batch_ids: Sequence[str]) -> Sequence[EquityRow]:
+        """Return the account's value over the sessions of these batches, by day and batch."""
+        return [
+            row_from(EquityRow, row, step=row["step_seconds"] * SECOND, amounts=tuple(row["amounts"]))
+            for row in await self._database.fetch(EQUITY, list(batch_ids))
+        ]
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         """Return (account id, balance in US dollars) of a portfolio, None if it is unknown or has no account."""

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from liualgotrader.analytics.backtest_summary import BacktestSummary, summarize_backtest
+from liualgotrader.analytics.equity import equity_of
 from liualgotrader.backtest.picking import Scanning
 from liualgotrader.backtest.run_record import RunRecord
 from liualgotrader.common.errors import MoneyNeedsAPerson
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.orders import OrderState
 from liualgotrader.common.position import with_plans
-from liualgotrader.common.rows import FilledTrade, OrderRow
+from liualgotrader.common.rows import EquityRow, FilledTrade, OrderRow
 from liualgotrader.supervisor.backtest_bars import closing_prices
 from liualgotrader.supervisor.ending import COULD_NOT_TRADE
 from liualgotrader.supervisor.view import refusals_text
@@ -26,10 +27,17 @@ class BacktestOutcome:
     """What a run came to. `sentence` is for a person, empty if all went well."""
 
     run: RunRecord
+    bars: Mapping[str, BarColumns]
+    period: int  # of the bars, ns
     summary: BacktestSummary
     executions: list[FilledTrade]
     exit_code: int = 0
     sentence: str = ""
+
+    def equity(self) -> list[EquityRow]:
+        """Return what the account was worth, a row a session: each minute, or with bars of a day at open and close."""
+        run = self.run
+        return equity_of(run.batch_id, self.executions, self.bars, run.sessions, self.period, run.first_equity)
 
 
 def outcome_of(
@@ -37,6 +45,7 @@ def outcome_of(
     bars: Mapping[str, BarColumns],
     strategies: Sequence[str],
     benchmark: str,
+    period: int,
     scanning: Scanning | None = None,
 ) -> BacktestOutcome:
     """Return what a run came to, its warnings in the order in which they matter."""
@@ -60,7 +69,7 @@ def outcome_of(
     code, sentence = _end_of(run, rejected, bool(executions))
     if not code and scanning is not None and scanning.failed == scanning.runs:
         code, sentence = COULD_NOT_TRADE, f"every run of the scanners failed: {run.warnings[0]}"
-    return BacktestOutcome(run, summary, executions, code, sentence)
+    return BacktestOutcome(run, bars, period, summary, executions, code, sentence)
 
 
 def executions_of(run: RunRecord) -> list[FilledTrade]:

@@ -162,7 +162,7 @@ class Backtesting:
         with self._view(), _ctrl_c() as pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
             run = backtest.run(strategies, closed, picking)
-        return outcome_of(run, found.bars, list(plan.strategies), benchmark, scanning)
+        return outcome_of(run, found.bars, list(plan.strategies), benchmark, request.bars.period, scanning)
 
     def save(self, outcome: BacktestOutcome) -> None:
         """Store all rows of the run, its analysis and its end.
@@ -309,6 +309,7 @@ class Backtesting:
     async def _save(self, record: Record, outcome: BacktestOutcome) -> None:
         store, run = record.store, outcome.run
         await store.save_run(run.rows, run.signals)
+        await store.save_equity(outcome.equity())
         series = SeriesFile(records_of(self.settings.home_path, self.batch_id), "backtest")
         series.write(run.recorded)
         series.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liualgotrader.analytics.backtest_summary import BacktestSummary
+from liualgotrader.analytics.equity import curve_of
 from liualgotrader.analytics.records import frame_of
 from liualgotrader.analytics.trips import round_trips
 from liualgotrader.common.calendar import TradingSession, day_of, sessions
@@ -68,6 +69,14 @@ class Result:
         run = self.outcome.run
         times = [run.sessions[0].opens_at, *run.session_closes.tolist()]
         return pd.Series([run.first_equity, *run.equity.tolist()], _index(times), name="equity")
+
+    @cached_property
+    def curve(self) -> pd.Series[float]:
+        """The account's value in US dollars at each minute of the sessions, or with daily bars at each open and close."""
+        import pandas as pd
+
+        found = curve_of(self.outcome.equity())
+        return pd.Series(found.amount, _index(found.at.tolist()), name="equity")
 
     @cached_property
     def fills(self) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from liualgotrader.common.rows import (
     BookedExecution,
     CarriedPosition,
     EarlierOrder,
+    EquityRow,
     ForeignRow,
     GainLossRow,
     HonestyCheck,
@@ -183,6 +184,17 @@ class StoreContract:
         await store.save_check("none", HonestyCheck("lookahead", OPEN + SECOND, "passed"))
         assert await store.honesty_checks("mine") == [of_the_same, HonestyCheck("warmup", OPEN, "passed")]
         assert await store.honesty_checks("none too") == []
+
+    async def test_equity_of_a_session_grows_and_keeps_what_a_later_writer_does_not_know(self, store: Store) -> None:
+        first = EquityRow(BATCH, "2024-03-08", OPEN, 60 * SECOND, (100.0, None, 102.25))
+        await store.save_equity([first, EquityRow("other", "2024-03-08", OPEN, 60 * SECOND, (1.0,))])
+        await store.save_equity([msgspec.structs.replace(first, amounts=(None, None, 102.5, None, 104.0))])
+        await store.save_equity([msgspec.structs.replace(first, session_date="2024-03-07", amounts=(99.0,))])
+        before, after = await store.equity([BATCH, "none"])
+        assert (before.session_date, before.amounts) == ("2024-03-07", (99.0,))
+        assert after == msgspec.structs.replace(first, amounts=(100.0, None, 102.5, None, 104.0))
+        assert [row.batch_id for row in await store.equity(["other", BATCH])] == [BATCH, BATCH, "other"]
+        assert await store.equity([]) == []
 
     async def test_the_runs_of_a_batch_are_read_back_by_slot(self, store: Store) -> None:
         second = await store.begin_algo_run(run(2, strategy="Fade"))

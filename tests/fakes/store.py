@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from liualgotrader.common.rows import (
     BookedExecution,
     CarriedPosition,
     EarlierOrder,
+    EquityRow,
     FilledTrade,
     ForeignRow,
     GainLossRow,
@@ -80,6 +82,7 @@ class MemoryDatabase:
     gains: dict[tuple[str, int], GainLossRow] = field(default_factory=dict)
     trips: dict[tuple[str, int, int], TradeAnalysisRow] = field(default_factory=dict)
     checks: dict[tuple[str, str], HonestyCheck] = field(default_factory=dict)
+    equity: dict[tuple[str, str], EquityRow] = field(default_factory=dict)
     accounts: dict[int, Account] = field(default_factory=dict)
     portfolios: dict[str, int] = field(default_factory=dict)  # portfolio id -> account id
     portfolio_batches: set[tuple[str, str]] = field(default_factory=set)
@@ -418,6 +421,17 @@ class MemoryStore:
                 if name not in found or better[:2] > found[name][:2]:
                     found[name] = better
         return [found[name][2] for name in sorted(found)]
+
+    async def save_equity(self, rows: Sequence[EquityRow]) -> None:
+        for row in rows:
+            old = self._data.equity.get((row.batch_id, row.session_date))
+            pairs = zip_longest(row.amounts, old.amounts if old is not None else ())
+            amounts = tuple(stored if fresh is None else fresh for fresh, stored in pairs)
+            self._data.equity[row.batch_id, row.session_date] = msgspec.structs.replace(row, amounts=amounts)
+
+    async def equity(self, batch_ids: Sequence[str]) -> Sequence[EquityRow]:
+        rows = [row for row in self._data.equity.values() if row.batch_id in batch_ids]
+        return sorted(rows, key=lambda row: (row.session_date, row.batch_id))
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         account_id = self._data.portfolios.get(portfolio_id)

@@ -338,6 +338,36 @@ async def database() -> AsyncIterator[MemoryDatabase]:
     yield database
 
 
+async def test_equity_is_kept_by_the_minute_through_an_outage_and_a_restart(database: MemoryDatabase) -> None:
+    hours = Hours("2025-06-23", OPEN, OPEN + 390 * MINUTE, OPEN, OPEN + 391 * MINUTE)
+    told: list[str] = []
+
+    async def seen(*values: tuple[float, str]) -> tuple[float | None, ...]:
+        recorder = await recorder_of(database, told)
+        recorder.start()
+        for minutes, amount in values:
+            recorder.see_equity(hours, OPEN + round(minutes * MINUTE), Decimal(amount))
+        recorder.see_equity(hours, OPEN + 999 * MINUTE, None)  # the broker does not say
+        assert recorder.waiting == 0  # a batch is complete without it
+        await recorder.drain(5)
+        await recorder.close()
+        return database.equity[BATCH, "2025-06-23"].amounts
+
+    assert await seen((-30, "100"), (0, "101"), (0.3, "102"), (1.0, "103"), (2.5, "104")) == (101.0, 103.0, None, 104.0)
+    database.reachable = False
+    recorder = await recorder_of(database, told)
+    recorder.start()
+    recorder.see_equity(hours, OPEN + 4 * MINUTE, Decimal(105))
+    await until(lambda: bool(told))
+    database.reachable = True
+    assert await recorder.drain(5)
+    await recorder.close()
+    after = await seen((389.5, "106"), (391, "107"))
+    assert after[:5] == (101.0, 103.0, None, 104.0, 105.0)
+    assert set(after[5:-1]) == {None}
+    assert (len(after), after[-1]) == (391, 107.0)  # what came after the close is the session's end
+
+
 async def test_rows_wait_for_a_database_that_is_away_and_arrive_once(database: MemoryDatabase) -> None:
     told: list[str] = []
     recorder = await recorder_of(database, told)

@@ -229,3 +229,10 @@ def test_a_value_that_is_no_number_stops_its_strategy_like_any_other_error() -> 
 
     result = run_backtest(Words, data={"OWN": frame()})
     assert "'mood' is recorded as 'good': record a number, or None where it is unknown" in result.sentence
+
+
+def test_the_curve_of_minutes_ends_each_session_where_the_exchange_says() -> None:
+    result = stepped(parameters={"every": 7}, fee_per_share=0.01)
+    assert len(result.curve) == 2 * 391
+    assert result.curve.iloc[[0, 390, 781]].round(2).tolist() == result.equity.round(2).tolist()
+    assert result.curve.iloc[391] == result.curve.iloc[390]
