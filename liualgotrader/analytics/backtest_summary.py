@@ -64,6 +64,7 @@ class BacktestSummary:
     strategies: tuple[TradingFigures, ...]
     symbols: tuple[TradingFigures, ...]
     open: tuple[StillOpen, ...]
+    dividends: Decimal = ZERO  # dollars received, less those that short positions paid; no part of the trades' gains
 
 
 def equity_figures(equity: Floats) -> EquityFigures:
@@ -93,6 +94,7 @@ def summarize_backtest(
     strategies: Sequence[str],
     last_prices: Mapping[str, float],
     benchmark: tuple[str, Floats] | None = None,
+    dividends: Decimal = ZERO,
 ) -> BacktestSummary:
     """Return the summary of a run that began without positions.
 
@@ -123,6 +125,7 @@ def summarize_backtest(
         strategies=grouped(trips, by_strategy, strategies, prices),
         symbols=grouped(trips, by_symbol, prices=prices),
         open=still,
+        dividends=dividends,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
-from liualgotrader.common.rows import EquityRow, FilledTrade
+from liualgotrader.common.rows import ActivityRow, EquityRow, FilledTrade
 
 _BUYS = ("buy", "buy_short")
 _CENTS = 4  # decimals kept
@@ -31,10 +31,11 @@ def equity_of(
     played: Sequence[TradingSession],
     period: int,
     cash: float,
+    activities: Sequence[ActivityRow] = (),
 ) -> list[EquityRow]:
-    """Return what an account that began with `cash` was worth: each minute, or with bars of a day at open and close.
+    """Return what an account that began with `cash` was worth: each minute, or with raw bars of a day at open and close.
 
-    What is held counts at the close of the newest bar; what trades at the open counts from the next instant on, so that a
+    `activities` moved its cash beside. What is held counts at the close of the newest bar; what trades at the open counts from the next instant on, so that a
     session begins with what the one before ended with.
     """
     steps = [MINUTE if period <= HOUR else s.closes_at - s.opens_at for s in played]
@@ -42,6 +43,8 @@ def equity_of(
     at = np.concatenate(parts)
     opens = {s.opens_at for s in played}
     amount = np.full(len(at), cash)
+    for activity in activities:
+        amount[np.searchsorted(at, activity.at) :] += float(activity.amount or 0)
     of_symbol: dict[str, list[tuple[int, float, float]]] = {}  # instant, signed shares, dollars
     for one in executions:
         signed = one.quantity if one.operation in _BUYS else -one.quantity

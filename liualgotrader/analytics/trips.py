@@ -111,7 +111,8 @@ def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, CarriedPosi
 
     An execution that turns a position over ends one trip and begins the next; its fee is shared by
     quantity. `opening` is what was carried in: its trip began earlier, at its average cost and with the stop
-    planned then, and belongs to the slot that ends it. Fees paid before are not counted again.
+    planned then, and belongs to the slot that ends it. Fees paid before are not counted again. Shares that came or went at
+    price 0 did so by a split, over which a trip goes on.
     """
     carried = dict(opening or {})
     running: dict[Key, _RunningTrip] = {}
@@ -121,6 +122,9 @@ def round_trips(trades: Iterable[FilledTrade], opening: Mapping[Key, CarriedPosi
         if (held := carried.pop(key, None)) is not None:
             running[key] = _RunningTrip.carried(trade, held)
         quantity = running[key].quantity if key in running else ZERO
+        if quantity and not trade.price:
+            running[key].split((quantity + sign_of(trade) * trade.quantity) / quantity)
+            continue
         _, _, exited = after_execution(quantity, ZERO, sign_of(trade) * trade.quantity, trade.price)
         if exited:
             running[key].exit(trade, abs(exited))
@@ -164,6 +168,11 @@ class _RunningTrip:
         self.exited += quantity
         self.exit_value += quantity * trade.price
         self.fees += trade.fee * quantity / trade.quantity
+
+    def split(self, ratio: Decimal) -> None:
+        """Go on in the terms after a split: `ratio` new shares per old one."""
+        self.entered, self.exited = self.entered * ratio, self.exited * ratio
+        self.stop = None if self.stop is None else self.stop / ratio
 
     def ended(self, last: FilledTrade) -> RoundTrip:
         return RoundTrip(

@@ -230,6 +230,11 @@ class OrderPath:
             equity += symbols[symbol].last_price * shares
         return equity
 
+    def split(self, symbol: str, ratio: float) -> None:
+        """Count what is held of a symbol in the shares after a split: new ones per old one."""
+        if symbol in self._held:
+            self._held[symbol] *= ratio
+
     def report_account(self) -> None:
         """Tell desk and strategies the account's figures."""
         seen = self.exchange.account(ACCOUNT)

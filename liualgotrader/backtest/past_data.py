@@ -28,8 +28,13 @@ class PastData(DataAPI):
     """
 
     def __init__(self, bars: Mapping[str, BarColumns], now: Callable[[], int]) -> None:
-        self.bars_by_symbol, self.now = bars, now
+        self.bars_by_symbol, self.now = dict(bars), now
         self._days: dict[str, tuple[Ints, list[Bar]]] = {}  # of a symbol: where each New York day begins, and its bar
+
+    def restate(self, bars: BarColumns) -> None:
+        """Go on with a symbol's bars at other prices."""
+        self.bars_by_symbol[bars.symbol] = bars
+        self._days.pop(bars.symbol, None)
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self.bars_by_symbol)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -17,11 +17,15 @@ from liualgotrader.common.rows import Row, SignalRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.exchange.rules import Rules
+from liualgotrader.tapes.splits import Dividend, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestTerms:
-    """What a run is played by. `period` is the length of its bars, ns; `sessions` are played in order."""
+    """What a run is played by. `period` is the length of its bars, ns; `sessions` are played in order.
+
+    Bars are raw: splits and dividends happen when the session of their day begins.
+    """
 
     batch_id: str
     sessions: tuple[TradingSession, ...]
@@ -34,6 +38,8 @@ class BacktestTerms:
     liquidation_minutes: int = 15
     portfolio_value: float | None = None
     shortable: Mapping[str, bool] = field(default_factory=dict)
+    splits: Mapping[str, Sequence[Split]] = field(default_factory=dict)  # by symbol
+    dividends: Mapping[str, Sequence[Dividend]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

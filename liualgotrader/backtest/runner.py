@@ -7,7 +7,8 @@ the clock. An order trades no earlier than at the open of the next bar of its sy
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -22,18 +23,21 @@ from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MINUTE, SECOND
 from liualgotrader.common.events import EventBatch, Pick
 from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import Declare
 from liualgotrader.common.recording import Recording
+from liualgotrader.common.rows import ActivityRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.engine.bar_tape import BarTape
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import AssetTerms
+from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity
 from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.orders.desk_messages import Begin, BeginSession, DeskTerms, Reconnected, Tick
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.frames import lazy_frames, real_frames
+from liualgotrader.tapes.splits import Change, adjusted, ratio_of
 
 MOST_VALUES = 10_000_000  # that strategies may record, 20 bytes each
 _NO_COMPARING = 1e9  # seconds: the exchange is in this process, and nothing between the two can be lost
@@ -59,7 +63,9 @@ class Backtest:
         )
         rules = msgspec.structs.replace(terms.rules, latency_ns=0, match_on_arrival=False, synthetic_quotes=False)
         starts = sorted(s.opens_at for s in terms.sessions)
-        self._tape = BarTape([bars[symbol] for symbol in sorted(bars)], first.opens_at, starts)
+        self._raw, self._starts = bars, starts
+        known = {symbol: adjusted(bars[symbol], terms.splits.get(symbol, ()), first.day) for symbol in sorted(bars)}
+        self._tape = BarTape([*known.values()], first.opens_at, starts)
         self._numbers = {symbol: number for number, symbol in enumerate(self._tape.symbols)}
         self._recording = Recording(MOST_VALUES, MOST_VALUES)
         self._engine = Engine(
@@ -91,7 +97,7 @@ class Backtest:
         self._path = OrderPath(self._engine, make_exchange, self._extremes_of, self.record, first.opens_at)
         self._exchange, self._desk = self._path.exchange, self._path.desk
         self._loop: OwnLoop | None = None
-        self.data = PastData(bars, self._time)
+        self.data = PastData(known, self._time)
         self.loader = DataLoader(data_api=self.data, clock=RunClock(self._time), live=self._frame)
         self._engine.loader = self.loader
         timings = msgspec.structs.replace(terms.timings, reconcile_seconds=_NO_COMPARING)
@@ -172,16 +178,42 @@ class Backtest:
         return self._loop.step(coroutine)
 
     def _begin_session(self, session: TradingSession, hours: Hours) -> None:
-        self._session = session
+        before, self._session = self._session, session
         self._extremes.clear()
-        self._exchange.begin_session(ExchangeSession(opens_at=session.opens_at, closes_at=session.closes_at))
+        splits = {s: ratio_of(due) for s, due in _due(self.terms.splits, before, session)}
+        dividends = {
+            symbol: sum((exact(dividend.amount) for dividend in due), ZERO)
+            for symbol, due in _due(self.terms.dividends, before, session)
+        }
+        for symbol, ratio in splits.items():
+            self._split(symbol, ratio)
+        self._exchange.begin_session(
+            ExchangeSession(opens_at=session.opens_at, closes_at=session.closes_at, splits=splits, dividends=dividends)
+        )
+        self._record_cash(self._exchange.cash_activities(ACCOUNT, after=before.closes_at))
         self._path.now = session.opens_at
         self._engine.begin_session(hours)
         self._exchange.let_go()
-        self._path.tell(BeginSession(hours, self._path.closes()))
+        self._path.tell(BeginSession(hours, self._path.closes(), splits))
         self._path.settle()
         self._path.report_account()
         self._path.look()
+
+    def _split(self, symbol: str, ratio: Decimal) -> None:
+        """Bring what strategies see of a symbol to the prices of the session: nothing of a later split."""
+        bars = adjusted(self._raw[symbol], self.terms.splits[symbol], self._session.day)
+        self._engine.split(symbol, ratio, *BarTape([bars], self._session.opens_at, self._starts).columns_of(0))
+        self._path.split(symbol, float(ratio))
+        self.data.restate(bars)
+        self.loader.data.pop(symbol, None)
+
+    def _record_cash(self, activities: Sequence[CashActivity]) -> None:
+        """Record what has moved cash without an execution."""
+        batch = self.terms.batch_id
+        self.record.rows += [
+            ActivityRow(f"{batch}:{one.id}", batch, one.activity_type, one.symbol, one.amount, one.at, one.description)
+            for one in activities
+        ]
 
     def _play(self, session: TradingSession) -> None:
         engine, exchange, desk, tape, path = self._engine, self._exchange, self._desk, self._tape, self._path
@@ -257,6 +289,15 @@ class Backtest:
     def _close_of(self, symbol: str) -> float | None:
         state = self._engine.symbols.get(symbol)
         return state.last_price if state is not None and state.last_at else None
+
+
+def _due(
+    changes: Mapping[str, Sequence[Change]], before: TradingSession, session: TradingSession
+) -> Iterator[tuple[str, list[Change]]]:
+    """Yield what takes effect between two sessions, by symbol."""
+    for symbol, known in changes.items():
+        if due := [change for change in known if before.day < change.day <= session.day]:
+            yield symbol, due
 
 
 def hours_of(session: TradingSession, liquidation_minutes: int, next_opens_at: int = 0) -> Hours:

@@ -32,6 +32,8 @@ def say_backtest(screen: Screen, summary: BacktestSummary) -> None:
     strategies = [*summary.strategies, *([summary.total] if len(summary.strategies) != 1 else [])]
     screen.table("By strategy", ("strategy", *_TRADING), [_trading_row(f) for f in strategies])
     _say_symbols(screen, summary.symbols)
+    if summary.dividends:
+        screen.line(f"dividends, in the account beyond these gains: {_dollars(summary.dividends)} $")
     for position in summary.open[:_MOST_POSITIONS]:
         screen.line(_open_text(position))
     if len(summary.open) > _MOST_POSITIONS:

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 import msgspec
 
-from liualgotrader.common.money import ZERO
+from liualgotrader.common.money import ZERO, plain
 from liualgotrader.common.rows import PlanRow, Row, TradeRow
 
+_LEAST = Decimal("1e-9")  # shares
 _PLANNED = ("planned_stop", "planned_target")
 
 
@@ -20,7 +21,8 @@ def after_execution(
 
     Quantities are signed shares, the closed part has the sign of the position that it belonged to; prices and costs are
     US dollars per share. The average changes only while a position grows; a position that is turned over costs what
-    turned it over, and a flat one nothing.
+    turned it over, and a flat one nothing. At price 0 shares come or go by a split: none is closed, and what all of them
+    cost stays.
 
     >>> after_execution(Decimal(10), Decimal(4), Decimal(-15), Decimal(5))
     (Decimal('-5'), Decimal('5'), Decimal('10'))
@@ -31,8 +33,13 @@ def after_execution(
     if quantity * signed >= 0:
         return after, (quantity * cost + signed * price) / after if signed else cost, ZERO
     if quantity * after > 0:
-        return after, cost, -signed
+        return (after, cost, -signed) if price else (after, quantity * cost / after, ZERO)
     return after, price if after else ZERO, quantity
+
+
+def after_split(quantity: Decimal, ratio: Decimal) -> Decimal:
+    """Return what a quantity becomes by a split of `ratio` new shares per old one, to 1e-9 shares as the exchange counts."""
+    return plain((quantity * ratio).quantize(_LEAST))
 
 
 def with_plans(rows: Iterable[Row]) -> list[TradeRow]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from datetime import date, time, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -43,7 +43,7 @@ from liualgotrader.common.market_columns import (
     times_of,
 )
 from liualgotrader.data.data_base import SIMULATED
-from liualgotrader.tapes.splits import Dividend, Split, adjusted
+from liualgotrader.tapes.splits import Change, Dividend, Split, adjusted
 
 PERIODS = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY}
 _KINDS: dict[str, Any] = {"bars": BarColumns, "trades": TradeColumns, "quotes": QuoteColumns}
@@ -53,9 +53,6 @@ Span = tuple[int, int]
 """start <= at < end, ns UTC."""
 Known = tuple[int, int, str]
 """A span of which everything is stored, and where it comes from."""
-
-
-Change = TypeVar("Change", Split, Dividend)
 
 
 class _Note(msgspec.Struct):

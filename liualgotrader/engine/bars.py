@@ -229,6 +229,11 @@ class Bars:
         self._rows, self._vwap_rows = known, block.shape[1]
         self.newest = int(opened[known - 1]) if known else self.newest
 
+    def restate(self, block: Column, opened: Instants) -> None:
+        """Go on with the same bars at other prices; whoever has seen the old ones keeps them."""
+        self._memory = BarMemory(self._frozen, self._opened)
+        self.load_ahead(block, opened, self._rows)
+
     def close_loaded(self, opened_at: int) -> None:
         """Close the next of the bars that were loaded ahead."""
         self._rows += 1

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.money import LARGEST, OURS, ZERO, exact
 from liualgotrader.common.orders import Fill, OrderIntent, OrderNews, OrderState, OrderType, Protect, Protection, Side
-from liualgotrader.common.position import after_execution
+from liualgotrader.common.position import after_execution, after_split
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.trading_data import WRITABLE
 from liualgotrader.common.types import Order
@@ -120,6 +120,12 @@ class Notes:
         return {side.value: kept}
 
     # --- the position -------------------------------------------------------------------------------------
+
+    def split(self, symbol: str, ratio: float) -> None:
+        """Divide stop, target and cost of a position by the ratio of a split."""
+        for name in (*_PLAN, "latest_cost_basis"):
+            if isinstance(price := self._values[name].get(symbol), int | float):
+                dict.__setitem__(self._values[name], symbol, price / ratio)
 
     def forget(self, symbol: str) -> None:
         """Drop what belongs to a position that has ended: its plan, cost, time and indicators."""
@@ -314,6 +320,14 @@ class Book:
                 bought_at[symbol] = as_datetime(fill.at)
             take = self.notes.take_plan if fill.client_order_id in self._tracked else self.notes.take_plan_of_transfer
             take(symbol, fill.planned_stop, fill.planned_target)
+
+    def split(self, symbol: str, ratio: Decimal) -> None:
+        """Bring the position and what is noted of its prices to the terms after a split (new shares per old one)."""
+        self.notes.split(symbol, float(ratio))
+        if held := self.quantities.get(symbol):
+            self.quantities[symbol] = after_split(held, ratio)
+            self.positions[symbol] = float(self.quantities[symbol])
+            self.costs[symbol] /= ratio
 
     # --- orders -----------------------------------------------------------------------------------------
 

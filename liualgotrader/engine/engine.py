@@ -40,7 +40,7 @@ from liualgotrader.common.recording import Recording
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.bar_tape import BarTape
-from liualgotrader.engine.bars import ROW
+from liualgotrader.engine.bars import ROW, Column, Instants
 from liualgotrader.engine.book import SymbolValues
 from liualgotrader.engine.calling import Caller, CallWatch, RunCoroutine, step_now
 from liualgotrader.engine.market_data import MarketData
@@ -270,6 +270,14 @@ class Engine:
                     tape.took(place)
                     return self._finish()
         return out
+
+    def split(self, symbol: str, ratio: Decimal, block: Column, opened: Instants) -> None:
+        """Go on at the prices after a split (new shares per old one), with bars that were brought to them."""
+        state = self.market.state(symbol)
+        state.bars.restate(block, opened)
+        state.last_price /= float(ratio)
+        for slot in self.slots.values():
+            slot.book.split(symbol, ratio)
 
     def begin_session(self, hours: Hours) -> None:
         """Go on with the next trading day: symbols that were rejected are called again from its open on."""

@@ -92,7 +92,7 @@ class AccountLedger(msgspec.Struct, kw_only=True):
     def split(self, symbol: str, ratio: Decimal) -> None:
         """Multiply a holding by new shares per old; its cost stays."""
         if holding := self.holdings.get(symbol):
-            holding.quantity = int(holding.quantity * ratio)
+            holding.quantity = round(holding.quantity * ratio)
 
     def move_cash(self, activity: CashActivity) -> None:
         """Book cash that moved without an execution."""

@@ -1,7 +1,8 @@
 """What happens to accounts and orders between two sessions: splits, dividends, the last day's figures.
 
 Source: Alpaca's documents on corporate actions: open gtc orders are adjusted by the broker, there is no
-do-not-reduce flag; dividends go to who held the shares before the ex-date, shorts pay them.
+do-not-reduce flag; dividends go to who held the shares before the ex-date, shorts pay them. A day order that came in
+after the close waits in the same way.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 from liualgotrader.common.money import price_units
+from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.units import shares, step_of
 from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
 
 
-def turn_day(venue: ExchangeVenue) -> None:
+def turn_day(venue: ExchangeVenue, lifecycle: Lifecycle) -> None:
     """Adjust accounts and open orders to the venue's new session, and remember the last one's figures."""
     session = venue.session
     for symbol, ratio in session.splits.items():
@@ -22,20 +24,22 @@ def turn_day(venue: ExchangeVenue) -> None:
         venue.quotes.pop(symbol, None)
         for account in venue.accounts.values():
             account.ledger.split(symbol, ratio)
-            _adjust(venue, account, symbol, ratio, 0)
+            _adjust(venue, lifecycle, account, symbol, ratio, 0)
     for symbol, amount in session.dividends.items():
         for account in venue.accounts.values():
             if held := account.ledger.quantity(symbol):  # a short position pays it
                 venue.move_cash(account, "DIV", shares(held) * amount, session.pre_opens_at, symbol=symbol)
-            _adjust(venue, account, symbol, Decimal(1), price_units(amount))
+            _adjust(venue, lifecycle, account, symbol, Decimal(1), price_units(amount))
     for account in venue.accounts.values():
         marks = venue.marks(account.ledger)
         closes = {symbol: venue.previous_close(symbol) for symbol in marks}
         account.ledger.begin_session(marks | {symbol: close for symbol, close in closes.items() if close is not None})
 
 
-def _adjust(venue: ExchangeVenue, account: TradedAccount, symbol: str, ratio: Decimal, dividend: int) -> None:
-    """Restate gtc orders: after a split all, after a dividend those that wait below the market (buy limits, sell stops)."""
+def _adjust(
+    venue: ExchangeVenue, lifecycle: Lifecycle, account: TradedAccount, symbol: str, ratio: Decimal, dividend: int
+) -> None:
+    """Restate orders that wait: after a split all, after a dividend those below the market (buy limits, sell stops)."""
 
     def adjusted(units: int | None) -> int | None:
         if units is None:
@@ -45,7 +49,7 @@ def _adjust(venue: ExchangeVenue, account: TradedAccount, symbol: str, ratio: De
         return max(int(exact / step) * step, 1)
 
     for order in tuple(account.open.values()):
-        if order.symbol != symbol or order.time_in_force != "gtc":
+        if order.symbol != symbol or not order.is_open:
             continue
         if dividend and (order.stop is None) != (order.sign > 0):
             continue
@@ -55,7 +59,9 @@ def _adjust(venue: ExchangeVenue, account: TradedAccount, symbol: str, ratio: De
         if order.trail is not None:
             order.trail = max(int(order.trail / Fraction(ratio)), 1)
         if order.quantity is not None:
-            order.quantity = order.filled + order.lot(int((order.quantity - order.filled) * ratio))
+            order.quantity = order.filled + order.lot(round((order.quantity - order.filled) * ratio))
         order.updated_at = venue.now
         venue.recount(order)
         venue.emit("restated", order)
+        if order.quantity == order.filled:
+            lifecycle.end(order, "canceled", "the split left no whole share of it")

@@ -205,7 +205,7 @@ class Exchange:
         venue.session_number += 1
         venue.halted.clear()
         venue.resumed.clear()
-        turn_day(venue)
+        turn_day(venue, self._lifecycle)
         self._timeline.schedule_session()
 
     def let_go(self) -> None:

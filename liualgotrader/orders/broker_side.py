@@ -40,6 +40,12 @@ def on_update(state: DeskState, update: BrokerUpdate) -> None:
     order = find(state, update.order)
     if order is None:
         return
+    if (
+        update.event == "restated" and not order.is_done
+    ):  # the broker brought it to the prices after a split or a dividend
+        prices = {"limit_price": update.order.limit_price, "stop_price": update.order.stop_price}
+        order.intent = with_terms(order.intent, **prices)
+        state.resize(order, update.order.quantity - order.offset)
     see(state, order, update.order, update.execution)
     if update.event == "order_cancel_rejected" and order.state is OrderState.PENDING_CANCEL:
         not_cancelled(state, order)

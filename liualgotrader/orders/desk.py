@@ -249,6 +249,7 @@ def on_begin_session(state: DeskState, message: messages.BeginSession) -> None:
         state.closings.allow()
     state.conditions.pop(account_state.DAILY_LOSS, None)
     state.day = Day()
+    resolving.on_splits(state, message.splits)
     for _, symbol, position in state.positions.open():
         state.day.carry(symbol, position.quantity, restated=False)
         state.day.of(symbol).look(state.now, None, message.closes.get(symbol))

@@ -69,10 +69,12 @@ class BeginSession(msgspec.Struct, frozen=True, tag_field="kind", tag="begin_ses
     What has ended, and news, is forgotten: nobody will ask for it.
 
     `closes` are the previous official closes of what is held, dollars per share: the day's loss counts from them.
+    `splits` (new shares per old one) have taken effect since, and the closes are at the prices after them.
     """
 
     hours: Hours
     closes: dict[str, Decimal]
+    splits: dict[str, Decimal] = {}
 
 
 class Recovered(msgspec.Struct, frozen=True, tag_field="kind", tag="recovered"):

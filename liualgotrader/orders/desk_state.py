@@ -315,7 +315,7 @@ class DeskState:
             intent, decided_at = order.intent, self.orders.root(order).intent.decided_at
             opened = before * position.quantity <= 0
             if not position.grown_by(intent.planned_stop, intent.planned_target, decided_at, opened=opened):
-                self._write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
+                self.write_plan(order.slot, order.symbol, position)  # the fill's own row states the order's
         self.fills += 1
         self._fills_in[order.symbol] = self.fills
         self.outputs.tell(
@@ -345,10 +345,11 @@ class DeskState:
         """Store the plan of a position, unless a newer one stands, and tell its slot what is stored."""
         position = self.positions.position(slot, symbol)
         if position.protect(stop, target, decided_at) and position.quantity:
-            self._write_plan(slot, symbol, position)
+            self.write_plan(slot, symbol, position)
         self.tell_protection(slot, symbol, position)
 
-    def _write_plan(self, slot: int, symbol: str, position: Position) -> None:
+    def write_plan(self, slot: int, symbol: str, position: Position) -> None:
+        """Store the plan of a position."""
         plan = self.slots[slot].plan
         if plan is not None:
             at = max(self.now, position.filled_at)  # by the broker's clock, if that is ahead: the record goes by time

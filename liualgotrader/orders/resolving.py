@@ -7,9 +7,11 @@ sessions that were split or are gone get adjusting rows, which move no cash and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from liualgotrader.common.money import ZERO, plain
+from liualgotrader.common.position import after_split
 from liualgotrader.common.rows import PlanRow, TradeRow
 from liualgotrader.orders.closing import want_flat
 from liualgotrader.orders.desk_messages import Missing, Resolution, Resolve, Restated
@@ -187,6 +189,22 @@ def on_restated(state: DeskState, message: Restated) -> None:
     state.tell_protection(slot, symbol, position)
     state.quarantine.set_apart(slot, symbol, message.text)
     state.outputs.warn("ERROR", f"{symbol}: {message.text}")
+
+
+def on_splits(state: DeskState, splits: Mapping[str, Decimal]) -> None:
+    """Bring positions and their plans to the terms after splits (new shares per old one) that are certain."""
+    for slot, symbol, position in state.positions.open():
+        if (ratio := splits.get(symbol)) is None:
+            continue
+        signed = after_split(position.quantity, ratio) - position.quantity
+        _adjust(state, slot, symbol, signed, ZERO, f"split:{state.terms.hours.day}")
+        state.positions.take(slot, symbol, signed, ZERO, traded=False)
+        planned = position.planned_stop, position.planned_target
+        position.planned_stop, position.planned_target = (price and round(price / ratio, 6) for price in planned)
+        if any(planned):
+            state.write_plan(slot, symbol, position)
+    for symbol in splits.keys() & state.positions.marks.keys():
+        state.positions.see(symbol, state.positions.marks[symbol] / splits[symbol])
 
 
 def found_again(state: DeskState, slot: int, symbol: str) -> None:

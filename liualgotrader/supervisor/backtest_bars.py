@@ -13,6 +13,7 @@ from liualgotrader.common.calendar import TradingSession, previous_sessions, ses
 from liualgotrader.common.clock import DAY, MINUTE
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints, take
+from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
 DAILY_HISTORY = 260  # sessions of daily bars before the first day: a year and a little
 _SCALES = {MINUTE: "minute", DAY: "day"}
@@ -49,10 +50,16 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlayedBars(msgspec.Struct, frozen=True):
-    """Bars by symbol, those of the sessions and of the history before them; `notes` say what is missing."""
+    """Raw bars by symbol, those of the sessions and of the history before them; `notes` say what is missing."""
 
     bars: dict[str, BarColumns]
     notes: tuple[str, ...] = ()
+    splits: dict[str, Sequence[Split]] = {}
+    dividends: dict[str, Sequence[Dividend]] = {}
+
+    def as_of(self, day: date) -> dict[str, BarColumns]:
+        """Return the bars at the prices of a day."""
+        return {symbol: adjusted(bars, self.splits.get(symbol, ()), day) for symbol, bars in self.bars.items()}
 
 
 def played_bars(
@@ -60,7 +67,7 @@ def played_bars(
 ) -> PlayedBars:
     """Return the bars of the wanted sessions and of `history` sessions before them; `market` is the store's folder.
 
-    They come from `given`, if there are any. Those of regular trading only, at the prices of the last day: what is older than a split is brought to them.
+    They come from `given`, if there are any. Those of regular trading only, at the prices of their own days.
 
     Raises:
         ConfigError: if a symbol has no bars at all, or a session none of any symbol.
@@ -84,16 +91,25 @@ def played_bars(
         read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
     bars = {symbol: _regular(one, every) for symbol, one in read.items()}
     kept, left_out = _playable(bars, wanted, where, played)
-    return PlayedBars(kept, (*left_out, *_notes(kept, played, before)))
+    known = {} if given is not None else {symbol: _actions(wanted, market, symbol) for symbol in kept}
+    splits = {symbol: found for symbol, (found, _) in known.items()}
+    dividends = {symbol: found for symbol, (_, found) in known.items()}
+    return PlayedBars(kept, (*left_out, *_notes(kept, played, before)), splits, dividends)
 
 
 def _read_folder(wanted: BarsWanted, every: Sequence[TradingSession]) -> dict[str, BarColumns]:
-    from liualgotrader.tapes.splits import adjusted
-    from liualgotrader.tapes.tape_factory import folder_bars, folder_splits
+    from liualgotrader.tapes.tape_factory import folder_bars
 
-    span = every[0].opens_at, every[-1].closes_at
-    found = folder_bars(wanted.data, wanted.period, *span, wanted.symbols or None)
-    return {symbol: adjusted(bars, folder_splits(wanted.data, symbol), wanted.last) for symbol, bars in found.items()}
+    return folder_bars(wanted.data, wanted.period, every[0].opens_at, every[-1].closes_at, wanted.symbols or None)
+
+
+def _actions(wanted: BarsWanted, market: Path, symbol: str) -> tuple[Sequence[Split], Sequence[Dividend]]:
+    from liualgotrader.data.market_store import MarketStore
+    from liualgotrader.tapes.tape_factory import folder_dividends, folder_splits
+
+    if wanted.data:
+        return folder_splits(wanted.data, symbol), folder_dividends(wanted.data, symbol)
+    return MarketStore(market).actions(symbol)
 
 
 def _read_session(wanted: BarsWanted) -> dict[str, BarColumns]:
@@ -105,7 +121,6 @@ def _read_session(wanted: BarsWanted) -> dict[str, BarColumns]:
 
 def _read_store(wanted: BarsWanted, market: Path, every: Sequence[TradingSession]) -> dict[str, BarColumns]:
     from liualgotrader.data.market_store import MarketStore
-    from liualgotrader.tapes.splits import adjusted
 
     store = MarketStore(market)
     there = [one.symbol for one in map(store.open, store.files()) if (one.kind, one.period) == ("bars", wanted.period)]
@@ -115,10 +130,7 @@ def _read_store(wanted: BarsWanted, market: Path, every: Sequence[TradingSession
             " market with --generated, or fill the store with `liu data import`"
         )
     span = every[0].opens_at, every[-1].closes_at
-    return {
-        symbol: adjusted(store.read(symbol, wanted.period, *span), store.actions(symbol)[0], wanted.last)
-        for symbol in sorted(wanted.symbols or there)
-    }
+    return {symbol: store.read(symbol, wanted.period, *span) for symbol in sorted(wanted.symbols or there)}
 
 
 def _regular(bars: BarColumns, every: Sequence[TradingSession]) -> BarColumns:

@@ -14,10 +14,11 @@ from liualgotrader.backtest.picking import Scanning
 from liualgotrader.backtest.run_record import RunRecord
 from liualgotrader.common.errors import MoneyNeedsAPerson
 from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import OrderState
 from liualgotrader.common.position import with_plans
-from liualgotrader.common.rows import EquityRow, FilledTrade, OrderRow
-from liualgotrader.supervisor.backtest_bars import closing_prices
+from liualgotrader.common.rows import ActivityRow, EquityRow, FilledTrade, OrderRow
+from liualgotrader.supervisor.backtest_bars import PlayedBars, closing_prices
 from liualgotrader.supervisor.ending import COULD_NOT_TRADE
 from liualgotrader.supervisor.view import refusals_text
 
@@ -27,7 +28,7 @@ class BacktestOutcome:
     """What a run came to. `sentence` is for a person, empty if all went well."""
 
     run: RunRecord
-    bars: Mapping[str, BarColumns]
+    bars: Mapping[str, BarColumns]  # raw
     period: int  # of the bars, ns
     summary: BacktestSummary
     executions: list[FilledTrade]
@@ -37,18 +38,20 @@ class BacktestOutcome:
     def equity(self) -> list[EquityRow]:
         """Return what the account was worth, a row a session: each minute, or with bars of a day at open and close."""
         run = self.run
-        return equity_of(run.batch_id, self.executions, self.bars, run.sessions, self.period, run.first_equity)
+        moved = activities_of(run)
+        return equity_of(run.batch_id, self.executions, self.bars, run.sessions, self.period, run.first_equity, moved)
 
 
 def outcome_of(
     run: RunRecord,
-    bars: Mapping[str, BarColumns],
+    played: PlayedBars,
     strategies: Sequence[str],
     benchmark: str,
     period: int,
     scanning: Scanning | None = None,
 ) -> BacktestOutcome:
     """Return what a run came to, its warnings in the order in which they matter."""
+    bars = played.as_of(run.sessions[-1].day)
     executions = executions_of(run)
     until = run.session_closes[-1]
     last = {symbol: one.close[np.searchsorted(one.closed_at, until, side="right") - 1] for symbol, one in bars.items()}
@@ -60,6 +63,7 @@ def outcome_of(
         strategies=strategies,
         last_prices={symbol: float(price) for symbol, price in last.items()},
         benchmark=(benchmark, closing_prices(bars[benchmark], run.sessions)),
+        dividends=sum((row.amount or ZERO for row in activities_of(run)), ZERO),
     )
     rejected = _rejected(run)
     run.warnings[:0] = scanning.warnings() if scanning is not None else []
@@ -69,7 +73,12 @@ def outcome_of(
     code, sentence = _end_of(run, rejected, bool(executions))
     if not code and scanning is not None and scanning.failed == scanning.runs:
         code, sentence = COULD_NOT_TRADE, f"every run of the scanners failed: {run.warnings[0]}"
-    return BacktestOutcome(run, bars, period, summary, executions, code, sentence)
+    return BacktestOutcome(run, played.bars, period, summary, executions, code, sentence)
+
+
+def activities_of(run: RunRecord) -> list[ActivityRow]:
+    """Return what moved the cash of a run without an execution."""
+    return [row for row in run.rows if isinstance(row, ActivityRow)]
 
 
 def executions_of(run: RunRecord) -> list[FilledTrade]:

@@ -43,7 +43,7 @@ from liualgotrader.exchange.rules import Rules
 from liualgotrader.scanners.base import make_scanner
 from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy, strategy_of
 from liualgotrader.supervisor.arming import hash_of
-from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, played_bars
+from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, PlayedBars, played_bars
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome, outcome_of
 from liualgotrader.supervisor.batch import Layout, Place, build_label
 from liualgotrader.supervisor.plan_inspection import imported_files
@@ -145,7 +145,7 @@ class Backtesting:
         for note in found.notes:
             self.screen.warn(f"data: {note}")
         played = request.bars.sessions()
-        backtest = Backtest(self._terms(played), found.bars)
+        backtest = Backtest(self._terms(played, found), found.bars)
         repeated = request.repeats
         scanning = self._scanning = self._scanners(backtest, played) if plan.scanners and repeated is None else None
         picking = KnownPicks(repeated.picks) if repeated is not None and repeated.picks else scanning
@@ -162,7 +162,7 @@ class Backtesting:
         with self._view(), _ctrl_c() as pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
             run = backtest.run(strategies, closed, picking)
-        return outcome_of(run, found.bars, list(plan.strategies), benchmark, request.bars.period, scanning)
+        return outcome_of(run, found, list(plan.strategies), benchmark, request.bars.period, scanning)
 
     def save(self, outcome: BacktestOutcome) -> None:
         """Store all rows of the run, its analysis and its end.
@@ -235,7 +235,7 @@ class Backtesting:
             NEVER if plan.keep_picks else round(plan.timings.unpick_minutes * MINUTE),
         )
 
-    def _terms(self, played: Sequence[TradingSession]) -> BacktestTerms:
+    def _terms(self, played: Sequence[TradingSession], found: PlayedBars) -> BacktestTerms:
         request, plan = self.request, self.plan
         return BacktestTerms(
             batch_id=self.batch_id,
@@ -252,6 +252,8 @@ class Backtesting:
             ),
             liquidation_minutes=plan.market_liquidation_end_time_minutes,
             portfolio_value=plan.portfolio_value,
+            splits=found.splits,
+            dividends=found.dividends,
         )
 
     async def _algo_run(self, slot: int, name: str, details: Mapping[str, Any], build: str) -> int:

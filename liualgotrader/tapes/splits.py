@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -61,9 +62,18 @@ class Split:
         return new_york(self.day, time())
 
 
+Change = TypeVar("Change", Split, Dividend)
+
+
 def ratio_text(ratio: float) -> str:
     """Return `7:1` for 7 new shares per old one, `1:10` for a tenth."""
     return f"{ratio:.6g}:1" if ratio >= 1 else f"1:{1 / ratio:.6g}"
+
+
+def ratio_of(splits: Iterable[Split]) -> Decimal:
+    """Return the new shares per old one after all of these splits; a third is one to as many digits as Decimal has."""
+    whole = prod((Fraction(split.ratio).limit_denominator(_SMALL * _SMALL) for split in splits), start=Fraction(1))
+    return Decimal(whole.numerator) / whole.denominator
 
 
 def adjusted(bars: BarColumns, splits: Iterable[Split], day: date, dividends: Iterable[Dividend] = ()) -> BarColumns:

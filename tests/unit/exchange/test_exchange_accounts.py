@@ -206,6 +206,14 @@ def test_a_split_multiplies_shares_and_divides_the_prices_of_open_gtc_orders() -
     assert floor.exchange.account("me").equity == D(100006)
 
 
+def test_an_order_of_which_a_reverse_split_leaves_no_whole_share_is_cancelled() -> None:
+    floor = Floor()
+    floor.quote(9.99, 1000, 10.00, 1000)
+    floor.send("buy", "9", "limit", limit_price="8.00", time_in_force="gtc", client_order_id="g")
+    floor.exchange.begin_session(next_day(splits={"X": D("0.1")}))
+    assert (floor.order("g").status, floor.exchange.account("me").reserved) == ("canceled", 0)
+
+
 def test_a_dividend_is_paid_to_holders_and_lowers_gtc_buy_limits() -> None:
     floor = Floor()
     floor.quote(9.99, 1000, 10.00, 1000)

@@ -46,12 +46,16 @@ def test_bars_of_regular_trading_and_of_the_sessions_before_are_played(tmp_path:
     assert found.notes == ()
 
 
-def test_prices_before_a_split_are_those_of_the_last_day(tmp_path: Path) -> None:
+def test_prices_are_raw_with_the_splits_and_dividends_of_the_folder_beside_them(tmp_path: Path) -> None:
     write_bars(tmp_path, [("A", opens(2)[0], 100.0), ("A", opens(3)[0], 51.0)])
     (tmp_path / "splits.csv").write_text("symbol,day,ratio\nA,2024-03-14,2\nA,2024-03-15,10\n")
-    bars = played_bars(wanted(tmp_path), NOWHERE, history=0).bars["A"]
-    assert bars.close.tolist() == [50.0, 51.0]
-    assert bars.volume.tolist() == [200.0, 100.0]
+    (tmp_path / "dividends.csv").write_text("symbol,day,amount,close\nA,2024-03-14,0.5,100\n")
+    found = played_bars(wanted(tmp_path), NOWHERE, history=0)
+    assert found.bars["A"].close.tolist() == [100.0, 51.0]
+    assert [(split.day.day, split.ratio) for split in found.splits["A"]] == [(14, 2.0), (15, 10.0)]
+    assert [(paid.day.day, paid.amount) for paid in found.dividends["A"]] == [(14, 0.5)]
+    assert found.as_of(date(2024, 3, 14))["A"].close.tolist() == [50.0, 51.0]
+    assert found.as_of(date(2024, 3, 14))["A"].volume.tolist() == [200.0, 100.0]
 
 
 def test_what_is_missing_of_a_symbol_is_said(tmp_path: Path) -> None:
