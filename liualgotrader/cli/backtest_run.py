@@ -26,7 +26,7 @@ from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
-from liualgotrader.supervisor.repeating import bars_of, find_batch, newest_batches, repeated, with_duration
+from liualgotrader.supervisor.repeating import bars_of, find_batch, from_kept, newest_batches, repeated, with_duration
 from liualgotrader.supervisor.view import Screen, View
 
 _MOST_WARNINGS = 5
@@ -123,6 +123,8 @@ def repeating_request(
         bars = msgspec.structs.replace(bars, data=folder, generated=None, of_session=False)
     symbols = tuple(dict.fromkeys(options.symbol))
     bars, again = repeated(found, bars, plan, symbols=symbols, strict=options.strict)
+    if not options.data:
+        bars = from_kept(bars, again.batch_id, settings.home_path)
     return _with_account(BacktestRequest(bars=bars, repeats=again, debug=frozenset(options.debug)), options)
 
 

@@ -116,6 +116,9 @@ OPTIONS: Mapping[str, Option] = {
     "full_size": Option(
         "LIU_FULL_SIZE", "", "0 or 1: trade at all of the limits in a plan's first session with real money"
     ),
+    "keep_bars_mb": Option(
+        "LIU_KEEP_BARS_MB", "", "megabytes of minutes that a batch keeps of what its strategies saw; 0: none"
+    ),
     "debug": Option("LIU_DEBUG_ENABLED", "", "tracebacks and verbose logs"),
     "trace": Option("LIU_TRACE_ENABLED", "", "accepted for the original's sake; has no effect"),
     "gcp_stackdriver": Option("GCP_STACKDRIVER", "", "accepted for the original's sake; has no effect"),
@@ -157,6 +160,7 @@ class Settings:
     polygon_key: Secret = NO_SECRET
     live: str = ""
     full_size: bool = False
+    keep_bars_mb: int = 200
     debug: bool = False
     trace: bool = False
     gcp_stackdriver: bool = False
@@ -271,7 +275,7 @@ def _look_up(place: Mapping[str, Any], name: str) -> Any:
 
 
 _KINDS = get_type_hints(Settings)
-_AT_LEAST = {"consumers": 0, "cpu_factor": 0, "seed": 0, "max_symbols": 1, "latency_ms": 0}
+_AT_LEAST = {"consumers": 0, "cpu_factor": 0, "seed": 0, "max_symbols": 1, "latency_ms": 0, "keep_bars_mb": 0}
 
 
 def _checked(name: str, name_there: str, place: str, found: Any) -> Any:

@@ -139,6 +139,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     account_is_new: bool = False  # it holds nothing of earlier sessions: that of a simulation which keeps none
     arming: Arming | None = None  # of a session with real money
     records_dir: str = ""  # for what strategies record; empty: beside the journals
+    kept_bars_bytes: int = 0  # of minutes that strategies saw, beside what they record
     announces: bool = False  # the supervisor shows account and equity before anything may be ordered
 
     @property

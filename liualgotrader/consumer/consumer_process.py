@@ -20,6 +20,7 @@ from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.session_plan import SessionPlan
 from liualgotrader.common.tlog import say, warn
+from liualgotrader.consumer.bar_keeper import BarKeeper
 from liualgotrader.consumer.event_intake import Answer, EventIntake, Gate
 from liualgotrader.consumer.fetches import Fetches
 from liualgotrader.consumer.history_loader import HistoryLoader
@@ -28,7 +29,8 @@ from liualgotrader.consumer.outboxes import IntentOutbox, NeedsOutbox, OrderNumb
 from liualgotrader.consumer.series_writer import SeriesWriter
 from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys, signal_spool
 from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, WaitingCalls
-from liualgotrader.data.recorded_series import SeriesFile
+from liualgotrader.data.data_base import SIMULATED
+from liualgotrader.data.recorded_series import MARKET, SeriesFile
 from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
 from liualgotrader.engine.freshness import Freshness, drained, newest_instant
 from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, SlotStopped, WaitingCall
@@ -121,6 +123,10 @@ class Consumer:
         self.engine = Engine(
             terms_of(plan), make_frame, step=self._calls.step, watch=self._guard, recording=self._series.recording
         )
+        source = SIMULATED if plan.endpoints.loopback else plan.data_connector
+        market = Path(plan.records_dir or plan.journal_dir) / MARKET
+        self._keeper = BarKeeper(market, source, plan.kept_bars_bytes // plan.consumers, self._warn)
+        self.engine.let_go = self._keeper.keep
         self._slots = plan.slots_of(index)
         self._numbers = OrderNumbers(folder / f"consumer-{index}.numbers", [slot.slot for slot in self._slots])
         self._outbox = IntentOutbox(
@@ -220,6 +226,10 @@ class Consumer:
         if self._dependencies.fetches is not None:
             self._dependencies.fetches.close()
         await self._dependencies.data.close()
+        if not self._child.orphaned:
+            for state in self.engine.symbols.values():
+                self._keeper.keep(state.bars)
+            await self._keeper.close()
         self._numbers.close()
         say(log, "consumer_closed", events=self.engine.events, orders=self._outbox.orders)
 

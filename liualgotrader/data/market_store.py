@@ -90,11 +90,11 @@ class StoredFile:
 class MarketStore:
     """The market data below a folder, usually `LIU_HOME/market`. Symbols fold their case.
 
-    Every method that reads raises OutsideError where a file is damaged: one sentence that says what to do.
+    What is written survives the loss of the machine, unless `durable` is False. Every method that reads raises OutsideError where a file is damaged: one sentence that says what to do.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self.folder, self._durable = folder, durable
 
     def read(self, symbol: str, period: int, start: int, end: int, as_of: date | None = None) -> BarColumns:
         """Return the bars with start <= opened_at < end: raw, or with `as_of` at the prices of that day.
@@ -226,7 +226,7 @@ class MarketStore:
                 _merged([Split(*row) for row in old.splits], splits, complete),
                 _merged([Dividend(*row) for row in old.dividends], dividends, complete),
             )
-            replace_file(path, msgspec.json.encode(found), durable=True)
+            replace_file(path, msgspec.json.encode(found), durable=self._durable)
 
     def _replace(self, path: Path, symbol: str, new: Any, complete: Sequence[Span], source: str) -> None:
         """Put rows in place of those of a file that lie in the spans."""
@@ -241,7 +241,7 @@ class MarketStore:
                     new = take(new, np.argsort(times_of(new), kind="stable"))
             known = with_known(known, complete, source)
             _check_source(path, symbol, known)
-            replace_file(path, _encoded(new, known), durable=True)
+            replace_file(path, _encoded(new, known), durable=self._durable)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:

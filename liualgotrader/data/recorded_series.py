@@ -18,6 +18,7 @@ import numpy as np
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.common.recording import RecordedColumns, SeriesKey, nothing_recorded
 
+MARKET = "market"  # the folder beside the streams for the minutes that strategies saw
 _SUFFIX = ".arrows"
 
 

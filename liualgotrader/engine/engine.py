@@ -7,7 +7,7 @@ backtest and a replay get the same decisions from the same inputs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from threading import get_ident
@@ -40,7 +40,7 @@ from liualgotrader.common.recording import Recording
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.bar_tape import BarTape
-from liualgotrader.engine.bars import ROW, Column, Instants
+from liualgotrader.engine.bars import ROW, Bars, Column, Instants
 from liualgotrader.engine.book import SymbolValues
 from liualgotrader.engine.calling import Caller, CallWatch, RunCoroutine, step_now
 from liualgotrader.engine.market_data import MarketData
@@ -135,6 +135,7 @@ class Engine:
             terms.batch_id, terms.timings, terms.limits, self.symbols, sent_as=sent_as, recording=self.recording
         )
         self._ordering.portfolio_value = terms.portfolio_value
+        self.let_go: Callable[[Bars], None] = lambda bars: None  # called with those of a symbol that is forgotten
         self._caller = Caller(self._ordering, step, watch, self._on_reject)
         self._caller.stopped = lambda slot: self._rewire_all()
         self.market = MarketData(
@@ -495,6 +496,7 @@ class Engine:
             self._rewire(state)
         else:
             state.wire((), self.terms.events)
+            self.let_go(state.bars)
             del self.symbols[symbol]
 
     def _on_gap(self, gap: Gap) -> None:

@@ -31,6 +31,7 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] = ()  # empty: all there are
     seed: int = 0
     of_session: bool = False  # the invented market is the one that `trader --simulate` played on the first day
+    kept: str = ""  # a market-data store of a batch that is played again
     window: tuple[int, int] | None = None  # of the first day, as if it were the session; ns UTC
 
     def sessions(self) -> list[TradingSession]:
@@ -88,6 +89,8 @@ def played_bars(
         where = "the data"
         read = {symbol: given.get(symbol, BarColumns.of(symbol, ())) for symbol in sorted(wanted.symbols or given)}
     else:
+        if wanted.kept:
+            market = Path(wanted.kept)
         read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
     bars = {symbol: _regular(one, every) for symbol, one in read.items()}
     kept, left_out = _playable(bars, wanted, where, played)

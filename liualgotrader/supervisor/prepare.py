@@ -353,6 +353,7 @@ class Preparation:
             debug=settings.debug,
             verbose=self.request.verbose,
             account_is_new=self.request.account_is_new,
+            kept_bars_bytes=settings.keep_bars_mb * 1_000_000,
             announces=True,
         )
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import date
+from pathlib import Path
 
 import msgspec
 
@@ -15,6 +16,8 @@ from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import AlgoRunRow, BatchRow
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.data.market_store import MarketStore
+from liualgotrader.data.recorded_series import MARKET, records_of
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch
 from liualgotrader.supervisor.request import TraderRequest
@@ -136,6 +139,15 @@ def bars_of(found: FoundBatch) -> BarsWanted:
             " name other data with --data"
         )
     return BarsWanted(first=day, last=day, generated=market["symbol_count"], seed=seed, of_session=True, window=window)
+
+
+def from_kept(bars: BarsWanted, batch_id: str, home: Path) -> BarsWanted:
+    """Return the bars as the batch's strategies saw them, if it kept those of all wanted symbols; else as they were."""
+    store = MarketStore(records_of(home, batch_id) / MARKET)
+    there = {store.series_of(path)[0] for path in store.files()}
+    if not bars.symbols or not there.issuperset(bars.symbols):
+        return bars
+    return msgspec.structs.replace(bars, kept=str(store.folder), data="", generated=None, of_session=False)
 
 
 def with_duration(plan: TradePlan, minutes: float) -> TradePlan:
