@@ -390,6 +390,11 @@ def show_hours(opens_at: int, closes_at: int) -> None:
     _view.update(market_open=as_datetime(opens_at), market_close=as_datetime(closes_at))
 
 
+def show_pool(db_conn_pool: Any) -> None:
+    """From now on, answer `db_conn_pool` with this pool."""
+    _view.update(db_conn_pool=db_conn_pool)
+
+
 def show_session(plan: SessionPlan, db_conn_pool: Any = None) -> None:
     """From now on, answer the original's module attributes with this process's session."""
     _view.update(

@@ -1,0 +1,53 @@
+"""The connection that notebooks and tools of the original open before they use its classes."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+from typing import TYPE_CHECKING, Any
+
+from liualgotrader.common import config
+from liualgotrader.common.config import Settings
+from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer
+from liualgotrader.store.database import current_pool, set_pool
+from liualgotrader.store.store_factory import open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+async def create_db_connection(dsn: str | None = None) -> None:
+    """Open the database of this program: `dsn`, else the one that DSN names, else the embedded one of LIU_HOME.
+
+    Its tables are brought to this version. The pool, which belongs to the running event loop, is `config.db_conn_pool`.
+
+    Raises:
+        ConfigError: if the address, the login or the data folder cannot be used.
+        OutsideError: if the server does not come up or cannot be reached.
+    """
+    settings = Settings.resolve()
+    address = dsn or settings.dsn.reveal()
+    if not address:
+        server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
+        atexit.register(server.release)
+        await asyncio.to_thread(server.ensure_database, DEFAULT_DATABASE)
+        address = server.dsn(DEFAULT_DATABASE)
+    store = await open_store(address, migrate=True)
+    set_pool(store.pool)
+    config.show_pool(store.pool)
+
+
+async def fetch_as_dataframe(query: str, *args: Any) -> pd.DataFrame:
+    """Return a query's rows as a frame with its columns; the database is opened if none is.
+
+    `$1`, `$2` … in the query stand for `args`.
+    """
+    import pandas as pd
+
+    if config.db_conn_pool is None:
+        await create_db_connection()
+    async with current_pool(config.db_conn_pool).acquire() as connection:
+        prepared = await connection.prepare(query)
+        names = [attribute.name for attribute in prepared.get_attributes()]
+        rows = await prepared.fetch(*args)
+    return pd.DataFrame([tuple(row) for row in rows], columns=names)
