@@ -41,7 +41,7 @@ def backtest(options: argparse.Namespace, program: str) -> int:
     """
     stated = {name: getattr(options, name) for name in _STATED}
     if options.word == "batch" and options.batch_list:
-        return list_batches(Settings.resolve(stated))
+        return list_batches(Settings.resolve(stated), as_document=options.json)
     settings, plan = configured(stated)
     if options.word == "from":
         return play(request_from(options, settings.seed or 0), settings, plan, options, program)
@@ -141,20 +141,25 @@ def _with_account(request: BacktestRequest, options: argparse.Namespace) -> Back
     return msgspec.structs.replace(request, benchmark=options.benchmark, database=not options.no_database, **money)
 
 
-def list_batches(settings: Settings) -> int:
-    """Print the newest batches."""
-    rows = [
-        (
-            batch.row.batch_id,
-            batch.row.environment,
-            batch.row.session_date,
-            ", ".join(dict.fromkeys(run.strategy for run in batch.runs.values())),
-            f"{as_utc(batch.row.started_at):%Y-%m-%d %H:%M}",
-            next((run.build_number for run in batch.runs.values()), ""),
-        )
+def list_batches(settings: Settings, *, as_document: bool) -> int:
+    """Print the newest batches, as a table or as JSON."""
+    found = [
+        {
+            "batch_id": batch.row.batch_id,
+            "environment": batch.row.environment,
+            "day": batch.row.session_date,
+            "strategies": [*dict.fromkeys(run.strategy for run in batch.runs.values())],
+            "started_at": f"{as_utc(batch.row.started_at):%Y-%m-%d %H:%M}",
+            "build": next((run.build_number for run in batch.runs.values()), ""),
+        }
         for batch in asyncio.run(newest_batches(settings))
     ]
-    screen_for().table("Batches", ("batch_id", "environment", "day", "strategies", "start (UTC)", "build"), rows)
+    if as_document:
+        print(_text_of(found))
+        return 0
+    rows = [[v if isinstance(v, str) else ", ".join(v) for v in batch.values()] for batch in found]
+    header = ("batch_id", "environment", "day", "strategies", "start (UTC)", "build")
+    screen_for().table("Batches", header, rows)
     return 0
 
 
@@ -171,6 +176,10 @@ def document(batch_id: str, outcome: BacktestOutcome) -> str:
         "warnings": list(dict.fromkeys(run.warnings)),
         "summary": outcome.summary,
     }
+    return _text_of(told)
+
+
+def _text_of(told: object) -> str:
     return msgspec.json.format(_encoder.encode(told)).decode()
 
 

@@ -35,7 +35,7 @@ exit codes:
   2    something configured cannot work: nothing was played
   3    the outside world failed: data, database, disk
   4    a strategy raised; the results are shown and stored
-  5    every order was refused
+  5    every order was refused, or the scanners picked nothing
   130  ended by Ctrl-C after the session it was in; the results until then are shown and stored
 """
 

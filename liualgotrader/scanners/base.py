@@ -22,6 +22,7 @@ class Scanner(ABC):
     """
 
     own_context: OwnContext | None = None  # in which all of its code runs; `make_scanner` sets it
+    sees_today: ClassVar[bool] = False  # it picks by the day so far, of which daily bars show nothing before the close
     built_in: ClassVar[dict[str, type[Scanner]]] = {}  # by the name of the table that needs no `filename`
     _data_api: MarketHistory | None = None
     _now: Callable[[], int] | None = None

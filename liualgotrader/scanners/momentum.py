@@ -28,6 +28,8 @@ class Momentum(Scanner, built_in="momentum"):
     `trading_api` and `provider` are accepted for older plans and have no effect.
     """
 
+    sees_today = True
+
     def __init__(
         self,
         data_loader: Any,

@@ -73,6 +73,8 @@ def outcome_of(
     code, sentence = _end_of(run, rejected, bool(executions))
     if not code and scanning is not None and scanning.failed == scanning.runs:
         code, sentence = COULD_NOT_TRADE, f"every run of the scanners failed: {run.warnings[0]}"
+    if not code and scanning is not None and not scanning.picks:
+        code, sentence = COULD_NOT_TRADE, scanning.warnings()[-1]
     return BacktestOutcome(run, played.bars, period, summary, executions, code, sentence)
 
 

@@ -24,7 +24,7 @@ from liualgotrader.backtest.picking import KnownPicks, Scanning
 from liualgotrader.backtest.run_record import BacktestTerms
 from liualgotrader.backtest.runner import Backtest, hours_of
 from liualgotrader.common.calendar import TradingSession
-from liualgotrader.common.clock import MINUTE, NEVER, Clock, WallClock
+from liualgotrader.common.clock import HOUR, MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError, nearest
 from liualgotrader.common.events import Pick
@@ -224,11 +224,17 @@ class Backtesting:
 
     def _scanners(self, backtest: Backtest, played: Sequence[TradingSession]) -> Scanning:
         plan, seed = self.plan, self.request.bars.seed
+        scanners = {
+            name: make_scanner(backtest.loader, name, details, seed=f"{seed}/{name}")
+            for name, details in plan.scanners.items()
+        }
+        if self.request.bars.period > HOUR and (blind := [n for n, one in scanners.items() if one.sees_today]):
+            raise ConfigError(
+                f"the scanner {blind[0]} picks by the day so far, of which bars of a day show nothing before the close: add"
+                " --scale minute, or name others with --scanners"
+            )
         return Scanning(
-            {
-                name: make_scanner(backtest.loader, name, details, seed=f"{seed}/{name}")
-                for name, details in plan.scanners.items()
-            },
+            scanners,
             backtest.data,
             played,
             self.request.bars.period,

@@ -191,6 +191,16 @@ def test_batches_are_listed_the_newest_first(dsn: str, program: Program, capsys:
     assert newest.split()[1:4] == ["BACKTEST", f"{DAY}", "Buys"]
     assert oldest.split()[:5] == [SIMULATED, "SIMULATED", f"{DAY}", "Other,", "Buys"]
     assert oldest.split()[-1] == "v1"
+    listed = program("-b")
+    assert [batch["environment"] for batch in listed] == ["BACKTEST", "SIMULATED"]
+    assert listed[1] == {
+        "batch_id": SIMULATED,
+        "environment": "SIMULATED",
+        "day": f"{DAY}",
+        "strategies": ["Other", "Buys"],
+        "started_at": "2024-06-03 13:30",
+        "build": "v1",
+    }
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,21 @@ def test_a_scanner_that_raises_is_named_once_with_its_time_and_count_and_the_run
     assert strategy.told == closes("AA", PLAYED[0].opens_at)
 
 
+def test_a_scanner_without_back_time_sees_the_bars_up_to_now_through_its_loader() -> None:
+    backtest = Backtest(BacktestTerms(batch_id="b", sessions=tuple(PLAYED)), BARS)
+
+    class Newest(Scanner):
+        async def run(self) -> list[str]:  # type: ignore[override]
+            return ["AA"] if self.data_loader["AA"].close[-1] == BARS["AA"].close[390 + 59] else []
+
+    scanning = Scanning(
+        {"s": Newest(data_loader=backtest.loader, recurrence=timedelta(minutes=30))}, backtest.data, PLAYED
+    )
+    backtest.run({SlotPlan(1, "S1", 0, 1, day_trade=False): Hears()}, picking=scanning)
+    assert [(p.symbol, p.at) for p in scanning.picks] == [("AA", PLAYED[0].opens_at + 60 * MINUTE)]
+    assert scanning.failed == 0
+
+
 def test_symbols_without_bars_are_left_out_and_named() -> None:
     record, scanning = play([Hears()], [Asked(always("ZZ", "AA", "YY"), minutes=30)])
     assert scanning.warnings() == ["scanner s0 picked ZZ, YY, of which there are no bars"]

@@ -135,6 +135,32 @@ def test_what_cannot_be_meant_ends_with_2_and_one_sentence(
     assert "Traceback" not in errors
 
 
+MOMENTUM = """
+[scanners.momentum]
+min_last_dv = 1
+min_share_price = 1.0
+max_share_price = 10000.0
+min_volume = 1
+from_market_open = 15
+today_change_percent = 90.0
+"""
+
+
+def test_a_scanner_of_the_day_so_far_says_at_the_start_that_it_needs_minutes(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "tradeplan.toml").write_text(PLAN + MOMENTUM)
+    code, out, errors = program("from", "2024-03-12", "--to", "2024-03-13", "--generated", "2", "--no-database")
+    assert (code, out) == (2, "")
+    assert "momentum picks by the day so far" in errors
+    assert "add --scale minute" in errors
+
+
+def test_scanners_that_pick_nothing_end_with_5(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "tradeplan.toml").write_text(PLAN + MOMENTUM)
+    code, _, errors = program(*DAYS, "--generated", "2")
+    assert code == 5
+    assert "the scanners picked no symbol, so no strategy was called" in errors
+
+
 def test_help_names_every_option_and_the_exit_codes(program: Program) -> None:
     code, out, _ = program("from", "--help")
     assert code == 0
