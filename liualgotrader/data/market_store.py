@@ -86,6 +86,15 @@ class StoredFile:
         values = [getattr(self.columns, name) for name in self.columns.__slots__]
         return _checksum(value for value in values if not isinstance(value, str)) == self.checksum
 
+    def check(self) -> None:
+        """Check that no byte of the columns has changed; reads all of them.
+
+        Raises:
+            OutsideError: if one has.
+        """
+        if not self.is_as_written:
+            raise _damaged(self.path, self.symbol, ValueError("its bytes have changed since they were written"))
+
 
 class MarketStore:
     """The market data below a folder, usually `LIU_HOME/market`. Symbols fold their case.

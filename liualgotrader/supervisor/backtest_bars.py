@@ -126,13 +126,19 @@ def _read_store(wanted: BarsWanted, market: Path, every: Sequence[TradingSession
     from liualgotrader.data.market_store import MarketStore
 
     store = MarketStore(market)
-    there = [one.symbol for one in map(store.open, store.files()) if (one.kind, one.period) == ("bars", wanted.period)]
+    series = {path: store.series_of(path) for path in store.files()}
+    there = {
+        symbol: path for path, (symbol, kind, period) in series.items() if (kind, period) == ("bars", wanted.period)
+    }
     if not there:
         raise ConfigError(
             f"the market-data store holds no {_SCALES[wanted.period]} bars yet: name a folder with --data, take an invented"
             " market with --generated, or fill the store with `liu data import`"
         )
     span = every[0].opens_at, every[-1].closes_at
+    for symbol in wanted.symbols or there:
+        if symbol in there:
+            store.open(there[symbol]).check()
     return {symbol: store.read(symbol, wanted.period, *span) for symbol in sorted(wanted.symbols or there)}
 
 
@@ -175,12 +181,13 @@ def _notes(
         if not span:
             continue
         opens, closes = bounds_of(span)
-        lacking: dict[int, list[str]] = {}
+        lacking: dict[tuple[int, int], list[str]] = {}  # by how many, and the first of them
         for symbol, one in bars.items():
-            if count := int((~_sessions_with(one, opens, closes)).sum()):
-                lacking.setdefault(count, []).append(symbol)
-        for count, symbols in sorted(lacking.items()):
-            yield f"{_listed(symbols)}: {count} {text} ({len(span)}) have no bars"
+            empty = np.flatnonzero(~_sessions_with(one, opens, closes))
+            if len(empty):
+                lacking.setdefault((len(empty), int(empty[0])), []).append(symbol)
+        for (count, first), symbols in sorted(lacking.items()):
+            yield f"{_listed(symbols)}: {count} {text} ({len(span)}) have no bars, the first {span[first].day}"
 
 
 def _sessions_with(bars: BarColumns, opens: Ints, closes: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -318,15 +318,16 @@ class Backtesting:
         store, run = record.store, outcome.run
         await store.save_run(run.rows, run.signals)
         await store.save_equity(outcome.equity())
-        series = SeriesFile(records_of(self.settings.home_path, self.batch_id), "backtest")
-        series.write(run.recorded)
-        series.close()
         picks = self._scanning.picks if self._scanning is not None else []
         await store.save_picks([PickRow(self.batch_id, p.symbol, p.scanner, p.strategy, p.at) for p in picks])
         found = consolidate(outcome.executions)
         await store.save_analysis(found.gains, found.analysis)
         stopped = {slot.algo_run_id: run.stopped[slot.slot] for slot in run.slots if slot.slot in run.stopped}
         await self._end(run.ended or "the last session was played", stopped)
+        # The last, as rows can be read without it.
+        series = SeriesFile(records_of(self.settings.home_path, self.batch_id), "backtest")
+        series.write(run.recorded)
+        series.close()
 
     async def _end(self, reason: str, reasons: Mapping[int, str]) -> None:
         """Write the end of all runs of the batch, and its own."""

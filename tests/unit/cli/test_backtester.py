@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from liualgotrader.cli import backtester, liu
 from liualgotrader.cli.common import guarded
+from liualgotrader.common.calendar import sessions
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.data.market_store import MarketStore
 
 STRATEGY = """
 from liualgotrader.strategies.base import Strategy, StrategyType
@@ -159,6 +165,75 @@ def test_scanners_that_pick_nothing_end_with_5(program: Program, tmp_path: Path)
     code, _, errors = program(*DAYS, "--generated", "2")
     assert code == 5
     assert "the scanners picked no symbol, so no strategy was called" in errors
+
+
+def store_file(home: Path) -> Path:
+    """Return the file of a store with two symbols' bars of the days, the second without the 13th."""
+    store, days = MarketStore(home / "market"), sessions(date(2024, 3, 12), date(2024, 3, 13))
+    for symbol, count in (("AA", 2), ("BB", 1)):
+        opened = np.concatenate([np.arange(d.opens_at, d.closes_at, MINUTE, dtype=np.int64) for d in days[:count]])
+        price = np.full(len(opened), 10.0)
+        bars = BarColumns(symbol, opened, opened + MINUTE, price, price, price, price, price * 1e4, price, price)
+        store.write(symbol, MINUTE, bars, [(int(opened[0]), int(opened[-1]) + MINUTE)], "test")
+    return home / "market" / "bars" / "minute" / "AA.arrow"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def change(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut_actions(path: Path) -> None:
+    actions = path.parents[2] / "actions" / "AA.json"
+    actions.parent.mkdir()
+    actions.write_text('{"known":')
+
+
+def raise_at_bar_5(path: Path) -> None:
+    text = STRATEGY.format(name="Steps").replace("if len(ctx.bars.close) % 10", "ctx.bars.close[5]\n        if 0 +")
+    Path("steps.py").write_text(text.replace("0 + == 5", "1"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "arguments", "code", "sentences"),
+    [
+        (cut, (), 3, ["AA: ", "AA.arrow is damaged (Not an Arrow file): delete it, and import or fetch AA again"]),
+        (change, (), 3, ["AA: ", "AA.arrow is damaged (its bytes have changed since they were written): delete it"]),
+        (cut_actions, (), 3, ["AA: ", "AA.json is damaged (Input data was truncated): delete it"]),
+        (cut, ("--symbols", "BB", "--to", "2024-03-12"), 0, []),  # what is not played may be damaged
+        (None, ("--symbols", "CC"), 2, ["holds no minute bars of CC from 2024-03-12 to 2024-03-13"]),
+        (None, ("--to", "2024-03-14"), 2, ["holds no minute bars for 2024-03-14: choose days that it has with --to"]),
+        (None, (), 0, ["BB: 1 of the sessions (2) have no bars, the first 2024-03-13"]),
+        (
+            raise_at_bar_5,
+            (),
+            4,
+            ["raised in on_bar for AA: IndexError", "(steps.py:8), on 2024-03-12 at 09:31 New York"],
+        ),
+    ],
+)
+def test_data_that_is_missing_or_damaged_is_named_with_symbol_and_day(
+    program: Program,
+    tmp_path: Path,
+    damage: Callable[[Path], None] | None,
+    arguments: tuple[str, ...],
+    code: int,
+    sentences: list[str],
+) -> None:
+    path = store_file(tmp_path / "home")
+    if damage is not None:
+        damage(path)
+    ended, out, errors = program(*DAYS, *arguments, "--strats", "Steps")
+    assert ended == code, (out, errors)
+    for sentence in sentences:
+        assert sentence in out + errors
+    assert ("By strategy" in out) == (code in (0, 4))  # what was played is shown
+    assert "Traceback" not in errors
 
 
 def test_help_names_every_option_and_the_exit_codes(program: Program) -> None:
