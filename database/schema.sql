@@ -92,10 +92,13 @@ CREATE TABLE batch (
     configuration jsonb NOT NULL,
     versions jsonb NOT NULL,
     recorded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    figures jsonb,
     CONSTRAINT batch_pkey PRIMARY KEY (batch_id)
 );
+CREATE INDEX batch_recorded_at_idx ON batch (recorded_at);
 CREATE INDEX batch_session_date_idx ON batch (session_date);
 COMMENT ON TABLE batch IS 'one run of trader; written by the supervisor';
+COMMENT ON COLUMN batch.figures IS 'what the batch came to, for lists: days, symbols, round trips, gain, return; NULL where it did not come to its end';
 
 CREATE TABLE equity (
     batch_id text NOT NULL,
@@ -458,4 +461,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures');

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.cli.backtest_screen import say_backtest
+from liualgotrader.cli.backtest_screen import say_backtest, say_results
 from liualgotrader.cli.common import complain, flush_output
 from liualgotrader.cli.screen import screen_for
 from liualgotrader.cli.trader_arguments import configured
@@ -26,7 +26,7 @@ from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
-from liualgotrader.supervisor.repeating import bars_of, find_batch, from_kept, newest_batches, repeated, with_duration
+from liualgotrader.supervisor.repeating import bars_of, find_batch, from_kept, newest_results, repeated, with_duration
 from liualgotrader.supervisor.view import Screen, View
 
 _MOST_WARNINGS = 5
@@ -39,9 +39,11 @@ def backtest(options: argparse.Namespace, program: str) -> int:
     Raises:
         LiuError: in one sentence.
     """
-    stated = {name: getattr(options, name) for name in _STATED}
+    stated = {name: getattr(options, name, None) for name in _STATED}
     if options.word == "batch" and options.batch_list:
         return list_batches(Settings.resolve(stated), as_document=options.json)
+    if options.word == "list":
+        return list_results(options, Settings.resolve(stated))
     settings, plan = configured(stated)
     if options.word == "from":
         return play(request_from(options, settings.seed or 0), settings, plan, options, program)
@@ -138,21 +140,23 @@ def _with_account(request: BacktestRequest, options: argparse.Namespace) -> Back
         *(["cash"] if options.cash else []),
     )
     money: dict[str, Any] = {name: Decimal(getattr(options, name)) for name in names}
-    return msgspec.structs.replace(request, benchmark=options.benchmark, database=not options.no_database, **money)
+    return msgspec.structs.replace(
+        request, benchmark=options.benchmark, database=not options.no_database, note=options.note, **money
+    )
 
 
 def list_batches(settings: Settings, *, as_document: bool) -> int:
     """Print the newest batches, as a table or as JSON."""
     found = [
         {
-            "batch_id": batch.row.batch_id,
-            "environment": batch.row.environment,
-            "day": batch.row.session_date,
-            "strategies": [*dict.fromkeys(run.strategy for run in batch.runs.values())],
-            "started_at": f"{as_utc(batch.row.started_at):%Y-%m-%d %H:%M}",
-            "build": next((run.build_number for run in batch.runs.values()), ""),
+            "batch_id": batch.batch_id,
+            "environment": batch.environment,
+            "day": batch.session_date,
+            "strategies": [*batch.parameters],
+            "started_at": f"{as_utc(batch.started_at):%Y-%m-%d %H:%M}",
+            "build": batch.build_number,
         }
-        for batch in asyncio.run(newest_batches(settings))
+        for batch in asyncio.run(newest_results(settings))
     ]
     if as_document:
         print(_text_of(found))
@@ -160,6 +164,16 @@ def list_batches(settings: Settings, *, as_document: bool) -> int:
     rows = [[v if isinstance(v, str) else ", ".join(v) for v in batch.values()] for batch in found]
     header = ("batch_id", "environment", "day", "strategies", "start (UTC)", "build")
     screen_for().table("Batches", header, rows)
+    return 0
+
+
+def list_results(options: argparse.Namespace, settings: Settings) -> int:
+    """Print the newest batches with what they came to, as a table or as one JSON document."""
+    found = asyncio.run(newest_results(settings, options.limit, options.kind))
+    if options.json:
+        print(_text_of(found))
+    else:
+        say_results(screen_for(), found)
     return 0
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.money import ZERO
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from liualgotrader.analytics.backtest_summary import BacktestSummary, EquityFigures, StillOpen
     from liualgotrader.analytics.summary import TradingFigures
+    from liualgotrader.common.rows import BatchResult
     from liualgotrader.supervisor.view import Screen
 
 _MOST_SYMBOLS = 20
@@ -106,3 +107,28 @@ def _percent(fraction: float | None, *, digits: int = 2, sign: str = "") -> str:
 
 def _plain(figure: float | None, *, sign: str = "") -> str:
     return "-" if figure is None else f"{figure:{sign},.2f}"
+
+
+def say_results(screen: Screen, found: Sequence[BatchResult]) -> None:
+    """List batches with what they came to; what is not known is a dash."""
+    rows = []
+    for batch in found:
+        told, days = batch.figures, batch.session_date
+        plans = "; ".join(" ".join([name, *_parameters(values)]) for name, values in batch.parameters.items())
+        note = ", ".join(filter(None, ["" if batch.end_reason else "no end", str(batch.asked.get("note") or "")]))
+        figures: tuple[str, ...] = ("-",) * 7
+        if told is not None:
+            days = told.first_day if told.first_day == told.last_day else f"{told.first_day} to {told.last_day}"
+            account = _percent(told.total_return, sign="+"), _plain(told.sharpe_ratio), _percent(told.max_drawdown)
+            rate = _percent(told.win_rate, digits=1)
+            figures = (f"{told.symbols:,}", f"{told.trips:,}", rate, f"{told.gain:+,.2f}", *account)
+        rows.append((batch.batch_id[:8], batch.environment, days, *figures, plans, note))
+    names = ("symbols", "trades", "win rate", "P&L $", "return", "Sharpe", "max drawdown")
+    screen.table("Results", ("batch", "environment", "days", *names, "strategies", "note"), rows)
+
+
+def _parameters(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a strategy was given beyond where it lies and when it trades, short enough for a table."""
+    for name, value in values.items():
+        if name not in ("filename", "schedule", "own_process"):
+            yield f"{name}={value!s:.20}"

@@ -15,7 +15,7 @@ Run the strategies of a tradeplan over past sessions, with the engine, the order
 
   backtester from 2024-01-02 --to 2024-06-28 --data FOLDER   over recorded days
   backtester from "3 months ago" --generated                 over an invented market, which needs no data
-  backtester batch --batch-list                              what was traded before
+  backtester list                                            what came of all that was run
   backtester batch ID                                        the symbols that were picked then, once more"""
 
 FROM = """\
@@ -28,6 +28,10 @@ BATCH = """\
 Play recorded batches again: the strategies of the tradeplan on what was picked then, from the time on that it was
 picked, over the minutes of that day: a recorded day's folder, the invented market of a simulated session, else the
 market-data store. Each becomes a batch of its own, whose rows of algo_run name those that they repeat."""
+
+LIST = """\
+List the newest backtests and sessions with their days, symbols, figures and parameters, the newest first, then those
+in the database of simulated sessions."""
 
 EPILOG = """\
 exit codes:
@@ -74,6 +78,10 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     batch = words.add_parser(
         "batch", help="play recorded batches again", description=BATCH, allow_abbrev=False, **style
     )
+    results = words.add_parser(
+        "list", help="list batches with what they came to", description=LIST, allow_abbrev=False, **style
+    )
+    _list_options(results)
     _span_options(span)
     _data_options(span.add_argument_group("data"))
     _batch_options(batch)
@@ -81,6 +89,17 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         _account_options(word.add_argument_group("account"))
         _output_options(word.add_argument_group("plan and output"))
     return parser
+
+
+def _list_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-n", "--limit", metavar="N", type=_whole, default=30, help="so many of the newest (default 30)"
+    )
+    kinds = ("BACKTEST", "SIMULATED", "PAPER", "PROD")
+    parser.add_argument("--kind", choices=kinds, default="", help="only batches of this environment (default all)")
+    parser.add_argument("--json", action="store_true", help="print the list as one JSON document, with all parameters")
+    parser.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
+    parser.add_argument("--dsn", metavar="DSN", help="PostgreSQL to use (DSN)")
 
 
 def _batch_options(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +168,7 @@ def _account_options(group: Any) -> None:
 
 def _output_options(group: Any) -> None:
     group.add_argument("--tradeplan", metavar="FILE", help="the tradeplan (default: tradeplan.toml in TRADEPLAN_DIR)")
+    group.add_argument("--note", metavar="TEXT", default="", help="kept with the run, for `backtester list`")
     group.add_argument("--json", action="store_true", help="print the summary as one JSON document")
     group.add_argument("--no-database", action="store_true", help="store nothing")
     group.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")

@@ -22,6 +22,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import (
     AlgoRunRow,
+    BatchResult,
     BatchRow,
     CarriedPosition,
     EarlierOrder,
@@ -32,6 +33,7 @@ from liualgotrader.common.rows import (
     PickRow,
     Progress,
     RecordedBatch,
+    ResultFigures,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -173,6 +175,12 @@ class Store(Protocol):
 
     async def newest_batches(self, most: int, beginning: str = "") -> Sequence[BatchRow]:
         """Return the batches whose id begins so, the newest first, so many at most."""
+
+    async def results(self, most: int, environment: str = "") -> Sequence[BatchResult]:
+        """Return the newest batches, of one environment if it is named, with what each of them came to."""
+
+    async def save_figures(self, batch_id: str, figures: ResultFigures) -> None:
+        """Write what a batch came to, in place of what was written before."""
 
     async def algo_runs(self, batch_id: str) -> Mapping[int, AlgoRunRow]:
         """Return the batch's runs by id, in the order of their slots."""

@@ -280,6 +280,36 @@ class TradeAnalysisRow(msgspec.Struct, frozen=True):
     r_units: Decimal | None
 
 
+class ResultFigures(msgspec.Struct, frozen=True):
+    """What a batch came to, as lists show it. Fractions; dollars, fees paid; None where not defined or not known."""
+
+    first_day: str  # ISO dates, New York
+    last_day: str
+    sessions: int
+    symbols: int  # that were traded
+    trips: int
+    win_rate: float | None
+    gain: Decimal
+    fees: Decimal
+    total_return: float | None = None  # of the account
+    sharpe_ratio: float | None = None
+    max_drawdown: float | None = None
+
+
+class BatchResult(msgspec.Struct, frozen=True):
+    """One batch in a list of results. `asked` is the backtest's command line, empty for a session."""
+
+    batch_id: str
+    environment: str
+    session_date: str
+    started_at: int
+    end_reason: str | None  # None: it goes on, or was killed
+    parameters: dict[str, dict[str, Any]]  # by strategy, in the order of the plan
+    build_number: str
+    asked: dict[str, Any]
+    figures: ResultFigures | None
+
+
 class EquityRow(msgspec.Struct, frozen=True):
     """The account's value over one session of a batch, US dollars: at `opened_at` and at each step (ns) after it.
 

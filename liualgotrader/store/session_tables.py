@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from liualgotrader.common.errors import BadData
-from liualgotrader.common.rows import AlgoRunRow, BatchRow, PickRow, SignalRow
+from liualgotrader.common.rows import AlgoRunRow, BatchResult, BatchRow, PickRow, ResultFigures, SignalRow
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.store.column_values import (
     clean_text,
@@ -39,6 +39,18 @@ _BATCHES = """
 """
 UNFINISHED_BATCHES = f"{_BATCHES} WHERE environment = $1 AND ended_at IS NULL ORDER BY recorded_at DESC"
 NEWEST_BATCHES = f"{_BATCHES} WHERE starts_with(batch_id, $1) ORDER BY recorded_at DESC LIMIT $2"
+# Neither orders nor fills are read: a run of a hundred thousand trades is listed as fast as one of none.
+RESULTS = """
+    SELECT b.batch_id, b.environment, b.session_date, b.started_at, b.end_reason, b.figures::text AS figures,
+           (b.configuration -> 'backtest')::text AS asked, r.parameters::text AS parameters, r.build_number
+    FROM batch b LEFT JOIN LATERAL (
+        SELECT json_agg(json_build_array(algo_name, parameters) ORDER BY slot) AS parameters, min(build_number) AS build_number
+        FROM algo_run WHERE batch_id = b.batch_id AND slot IS NOT NULL
+    ) r ON true
+    WHERE $2 IN ('', b.environment)
+    ORDER BY b.recorded_at DESC LIMIT $1
+"""
+SAVE_FIGURES = "UPDATE batch SET figures = $2::text::jsonb WHERE batch_id = $1"
 ALGO_RUNS = """
     SELECT algo_run_id, batch_id, slot, algo_name AS strategy, algo_env AS environment, build_number,
            parameters::text AS parameters, start_time AS started_at, ref_algo_run
@@ -121,6 +133,14 @@ class SessionTables(Tables):
         """Return the batches whose id begins so, the newest first, so many at most."""
         return [_batch_row(row) for row in await self._database.fetch(NEWEST_BATCHES, beginning, most)]
 
+    async def results(self, most: int, environment: str = "") -> Sequence[BatchResult]:
+        """Return the newest batches, of one environment if it is named, with what each of them came to."""
+        return [_result(row) for row in await self._database.fetch(RESULTS, most, environment)]
+
+    async def save_figures(self, batch_id: str, figures: ResultFigures) -> None:
+        """Write what a batch came to, in place of what was written before."""
+        await self._database.execute(SAVE_FIGURES, batch_id, json_text(msgspec.to_builtins(figures)))
+
     async def algo_runs(self, batch_id: str) -> Mapping[int, AlgoRunRow]:
         """Return the batch's runs by id, in the order of their slots."""
         rows = await self._database.fetch(ALGO_RUNS, batch_id)
@@ -186,6 +206,20 @@ class SessionTables(Tables):
         """
         async with self._database.connection() as connection:
             await connection.execute(KEY_SAVE, _storable(key), _storable(value))
+
+
+def _result(row: Mapping[str, Any]) -> BatchResult:
+    parameters: dict[str, Any] = {}
+    for name, values in from_json(row["parameters"]) or []:
+        parameters.setdefault(name, values)  # of several slots of a strategy the first
+    return row_from(
+        BatchResult,
+        row,
+        parameters=parameters,
+        build_number=row["build_number"] or "",
+        asked=from_json(row["asked"]) or {},
+        figures=None if row["figures"] is None else msgspec.json.decode(row["figures"], type=ResultFigures),
+    )
 
 
 def _batch_row(row: Mapping[str, Any]) -> BatchRow:

@@ -17,7 +17,7 @@ from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import OrderState
 from liualgotrader.common.position import with_plans
-from liualgotrader.common.rows import ActivityRow, EquityRow, FilledTrade, OrderRow
+from liualgotrader.common.rows import ActivityRow, EquityRow, FilledTrade, OrderRow, ResultFigures
 from liualgotrader.supervisor.backtest_bars import PlayedBars, closing_prices
 from liualgotrader.supervisor.ending import COULD_NOT_TRADE
 from liualgotrader.supervisor.view import refusals_text
@@ -34,6 +34,23 @@ class BacktestOutcome:
     executions: list[FilledTrade]
     exit_code: int = 0
     sentence: str = ""
+
+    def figures(self) -> ResultFigures:
+        """Return what lists of results show."""
+        told, total, account = self.summary, self.summary.total, self.summary.account
+        return ResultFigures(
+            first_day=f"{told.first_day}",
+            last_day=f"{told.last_day}",
+            sessions=told.sessions,
+            symbols=len(told.symbols),
+            trips=total.trips,
+            win_rate=total.win_rate,
+            gain=total.gain,
+            fees=total.fees,
+            total_return=account.total_return,
+            sharpe_ratio=account.sharpe_ratio,
+            max_drawdown=account.max_drawdown,
+        )
 
     def equity(self) -> list[EquityRow]:
         """Return what the account was worth, a row a session: each minute, or with bars of a day at open and close."""

@@ -81,6 +81,7 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
     benchmark: str = ""  # empty: the first symbol
     database: bool = True
     repeats: RepeatedBatch | None = None
+    note: str = ""  # of the user's, for lists of results
     debug: frozenset[str] = frozenset()  # symbols whose calls of `run` say debug=True
 
 
@@ -318,6 +319,7 @@ class Backtesting:
         store, run = record.store, outcome.run
         await store.save_run(run.rows, run.signals)
         await store.save_equity(outcome.equity())
+        await store.save_figures(self.batch_id, outcome.figures())
         picks = self._scanning.picks if self._scanning is not None else []
         await store.save_picks([PickRow(self.batch_id, p.symbol, p.scanner, p.strategy, p.at) for p in picks])
         found = consolidate(outcome.executions)

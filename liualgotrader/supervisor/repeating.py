@@ -14,7 +14,7 @@ from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import AlgoRunRow, BatchRow
+from liualgotrader.common.rows import AlgoRunRow, BatchResult, BatchRow
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.data.recorded_series import MARKET, records_of
@@ -37,18 +37,14 @@ class FoundBatch(msgspec.Struct, frozen=True):
     traded: frozenset[str] = frozenset()
 
 
-async def newest_batches(settings: Settings) -> list[FoundBatch]:
-    """Return the newest batches, the newest first, then those of simulated sessions.
+async def newest_results(settings: Settings, most: int = LISTED, environment: str = "") -> list[BatchResult]:
+    """Return the newest batches, the newest first, then those in the database of simulated sessions; so many of each.
 
     Raises:
         LiuError: if a database cannot be used or reached.
     """
-    found: list[FoundBatch] = []
     async with aclosing(_stores(settings)) as stores:
-        async for store, simulated in stores:
-            for row in await store.newest_batches(LISTED):
-                found.append(FoundBatch(row, dict(await store.algo_runs(row.batch_id)), simulated))
-    return found
+        return [found async for store, _ in stores for found in await store.results(most, environment)]
 
 
 async def find_batch(settings: Settings, beginning: str) -> FoundBatch:

@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from liualgotrader.analytics import consolidate
-from liualgotrader.analytics.summary import summarize
+from liualgotrader.analytics.summary import summarize, trading_figures
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, OperatorRequest
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError, OutsideError
+from liualgotrader.common.rows import ResultFigures
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks, StoppedScanner
@@ -396,6 +397,11 @@ class RunningSession:
         view = figures.view()
         standing = await self._results.standing(figures.held())
         await prepared.finder.end(plan.batch_id, self._market_now(), ending.reason, self._stopped_runs())
+        total = trading_figures("total", result.trips.closed, result.trips.open)
+        symbols = {trip.symbol for trip in result.trips.closed} | {left.symbol for left in result.trips.open}
+        day = plan.hours.day
+        figures_kept = ResultFigures(day, day, 1, len(symbols), total.trips, total.win_rate, total.gain, total.fees)
+        await prepared.record.store.save_figures(plan.batch_id, figures_kept)
         quarantined = view.facts.quarantined if view.facts is not None else {}
         off = ScannerMarks(prepared.batch.run_dir).stopped
         self._say(view, result, standing, quarantined, off, ending.reason)

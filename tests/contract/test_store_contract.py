@@ -30,6 +30,7 @@ from liualgotrader.common.rows import (
     PlanRow,
     Progress,
     RecordedBatch,
+    ResultFigures,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -168,6 +169,29 @@ class StoreContract:
             batch("0b5e-1", environment="BACKTEST"),
         ]
         assert await store.newest_batches(5, "%") == []
+
+    async def test_results_are_listed_the_newest_first_with_what_they_came_to(self, store: Store) -> None:
+        figures = ResultFigures(
+            "2024-03-08", "2024-03-12", 3, 2, 41, 0.5, Decimal("12.34"), Decimal("0.41"), 0.0001, None, 0.02
+        )
+        asked = {"note": "slower", "bars": {"first": "2024-03-08"}}
+        backtest = msgspec.structs.replace(
+            batch("one", environment="BACKTEST"), configuration={"backtest": asked, "more": 1}
+        )
+        for row in (backtest, batch("two"), batch("three", environment="BACKTEST")):
+            await store.begin_batch(row)
+        for slot, (name, fast) in enumerate((("Trend", 10), ("Fade", 3), ("Trend", 20))):
+            made = run(slot, batch_id="one", strategy=name)
+            await store.begin_algo_run(msgspec.structs.replace(made, parameters={"fast": fast}))
+        await store.save_figures("one", msgspec.structs.replace(figures, trips=0))
+        await store.save_figures("one", figures)
+        await store.end_batch("one", OPEN, "the last session was played")
+        newest, oldest = await store.results(9, "BACKTEST")
+        assert (newest.batch_id, newest.parameters, newest.figures, newest.end_reason) == ("three", {}, None, None)
+        assert (oldest.batch_id, oldest.session_date, oldest.started_at) == ("one", batch("one").session_date, OPEN)
+        assert (oldest.parameters, oldest.asked) == ({"Trend": {"fast": 10}, "Fade": {"fast": 3}}, asked)
+        assert (oldest.figures, oldest.end_reason) == (figures, "the last session was played")
+        assert [one.batch_id for one in await store.results(2)] == ["three", "two"]
 
     async def test_a_batch_has_its_own_checks_and_those_of_the_same_plan(self, store: Store) -> None:
         plans = {"mine": "p1", "same": "p1", "other": "p2", "none": None, "none too": None}

@@ -16,6 +16,7 @@ from liualgotrader.common.orders import OrderState
 from liualgotrader.common.rows import (
     ActivityRow,
     AlgoRunRow,
+    BatchResult,
     BatchRow,
     BookedExecution,
     CarriedPosition,
@@ -31,6 +32,7 @@ from liualgotrader.common.rows import (
     PlanRow,
     Progress,
     RecordedBatch,
+    ResultFigures,
     Row,
     SignalRow,
     TradeAnalysisRow,
@@ -67,6 +69,7 @@ class MemoryDatabase:
 
     batches: dict[str, BatchRow] = field(default_factory=dict)
     ends: dict[str, tuple[int, str]] = field(default_factory=dict)
+    figures: dict[str, ResultFigures] = field(default_factory=dict)
     runs: dict[int, AlgoRun] = field(default_factory=dict)
     assigned: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     picks: dict[PickRow, None] = field(default_factory=dict)
@@ -127,6 +130,29 @@ class MemoryStore:
     async def newest_batches(self, most: int, beginning: str = "") -> Sequence[BatchRow]:
         found = [b for b in reversed(self._data.batches.values()) if b.batch_id.startswith(beginning)]
         return found[:most]
+
+    async def results(self, most: int, environment: str = "") -> Sequence[BatchResult]:
+        found = [b for b in reversed(self._data.batches.values()) if environment in ("", b.environment)]
+        results = []
+        for b in found[:most]:
+            runs = list((await self.algo_runs(b.batch_id)).values())
+            results.append(
+                BatchResult(
+                    b.batch_id,
+                    b.environment,
+                    b.session_date,
+                    b.started_at,
+                    self.database.ends[b.batch_id][1] if b.batch_id in self.database.ends else None,
+                    {run.strategy: run.parameters for run in reversed(runs)},
+                    min((run.build_number for run in runs), default=""),
+                    b.configuration.get("backtest", {}),
+                    self.database.figures.get(b.batch_id),
+                )
+            )
+        return results
+
+    async def save_figures(self, batch_id: str, figures: ResultFigures) -> None:
+        self._data.figures[batch_id] = figures
 
     async def algo_runs(self, batch_id: str) -> Mapping[int, AlgoRunRow]:
         runs = sorted(self._data.runs.items(), key=lambda item: item[1].row.slot)
