@@ -34,7 +34,7 @@ from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity
 from liualgotrader.exchange.rules import ExchangeSession
-from liualgotrader.orders.desk_messages import Begin, BeginSession, DeskTerms, Reconnected, Tick
+from liualgotrader.orders.desk_messages import Begin, BeginSession, DeskTerms, Leave, Reconnected, Tick
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.frames import lazy_frames, real_frames
 from liualgotrader.tapes.splits import Change, adjusted, ratio_of
@@ -108,14 +108,18 @@ class Backtest:
         strategies: Mapping[SlotPlan, Strategy],
         progress: Callable[[TradingSession, int], object] = lambda session, bars: None,
         picking: Picking | None = None,
+        anew: Callable[[TradingSession], Mapping[int, Strategy]] | None = None,
     ) -> RunRecord:
         """Play all sessions to these strategies, which have been created, and return the record.
 
         They are called for what `picking` says, by default for all symbols from the start. `progress` hears of each session's end and the bars so far; it ends the run there by answering False.
+        With `anew` each later session has the instances, by slot, that it makes, and begins as a batch of its own would: entries that wait are
+        taken back at the close before, positions and waiting exits are handed over.
 
         Raises:
             ConfigError: a strategy defines nothing that could be called.
         """
+        self._anew = anew
         self._picking = picking or KnownPicks(
             [Pick(symbol, self._path.now, "backtest") for symbol in self._tape.symbols]
         )
@@ -140,6 +144,9 @@ class Backtest:
             else:
                 self._begin(strategies)
             self._play(session)
+            if self._anew is not None:
+                self._path.tell(Leave("the session has ended", resumes=True))
+                self._path.settle()
             self._path.order_rows()
             record.sessions.append(session)
             record.bars = self._tape.taken
@@ -193,6 +200,8 @@ class Backtest:
         self._record_cash(self._exchange.cash_activities(ACCOUNT, after=before.closes_at))
         self._path.now = session.opens_at
         self._engine.begin_session(hours)
+        for slot, strategy in (self._anew(session) if self._anew is not None else {}).items():
+            self._engine.renew(slot, strategy)
         self._exchange.let_go()
         self._path.tell(BeginSession(hours, self._path.closes(), splits))
         self._path.settle()

@@ -107,6 +107,7 @@ def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
         seed=seed,
     )
     request = BacktestRequest(bars=bars, strategies=options.strats, scanners=options.scanners)
+    request = msgspec.structs.replace(request, fresh_daily=options.fresh_daily)
     return _with_account(request, options)
 
 

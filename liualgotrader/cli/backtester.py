@@ -132,6 +132,9 @@ def _span_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", choices=("day", "minute"), default="day", help="length of the bars (default day)")
     parser.add_argument("--strats", metavar="A,B", type=_names, default=(), help="only these of the strategies")
     parser.add_argument("--scanners", metavar="A,B", type=_names, default=(), help="only these of the scanners")
+    parser.add_argument(
+        "--fresh-daily", action="store_true", help="make strategies anew for each session, as `trader` does"
+    )
     parser.add_argument("--asset", choices=("equity", "crypto"), default="equity", help="whose days (default equity)")
 
 

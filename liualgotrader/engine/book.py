@@ -329,6 +329,19 @@ class Book:
             self.positions[symbol] = float(self.quantities[symbol])
             self.costs[symbol] /= ratio
 
+    def take_over(self, before: Book, at: int) -> None:
+        """Go on for a new instance with what the one before held and has on order; of its notes cost and plan stay."""
+        before.let_go()
+        self.seq, self.rebuilding, self.cash = before.seq, before.rebuilding, before.cash
+        self._tracked, self._open = before._tracked, before._open
+        self._used = dict.fromkeys(self._open, self.strategy)
+        for symbol in before.held():
+            self.quantities[symbol], self.costs[symbol] = before.quantities[symbol], before.costs[symbol]
+            self.positions[symbol] = before.positions[symbol]
+            self.notes.writable("latest_cost_basis")[symbol] = float(self.costs[symbol])
+            self.notes.writable("buy_time")[symbol] = as_datetime(at)
+            self.notes.take_plan(symbol, *(before.notes.planned(symbol, name) for name in _PLAN))
+
     # --- orders -----------------------------------------------------------------------------------------
 
     def track(self, intent: OrderIntent, signal: SignalRow) -> OrderHandle:

@@ -80,6 +80,10 @@ class PeriodicCalls:
         """Call a slot each `seconds` of market time, at the open for the first time."""
         self._periods.append((slot, max(1, round(seconds * SECOND))))
 
+    def forget(self, slot: StrategySlot) -> None:
+        """Call a slot no more."""
+        self._periods = [one for one in self._periods if one[0] is not slot]
+
     def begin(self, now: int) -> None:
         """Set every slot's next tick: the first one at or after `now`."""
         for slot, period in self._periods:
@@ -183,6 +187,16 @@ class Engine:
         if plan.run_all:
             self._ticks.every(slot, self.terms.timings.run_all_seconds)
         return slot
+
+    def renew(self, number: int, strategy: Strategy) -> None:
+        """Go on with a new instance of a strategy, which is handed what the one before holds and has on order."""
+        before = self.slots[number]
+        self._ticks.forget(before)
+        slot = self.add(before.plan, strategy)
+        slot.next_number, slot.picks, slot.refusals = before.next_number, before.picks, before.refusals
+        slot.stopped = before.stopped
+        slot.book.take_over(before.book, self.terms.hours.opens_at)
+        self._rewire_all()
 
     @property
     def now(self) -> int:

@@ -248,6 +248,7 @@ def on_begin_session(state: DeskState, message: messages.BeginSession) -> None:
     if KILL_SWITCH not in state.conditions:
         state.closings.allow()
     state.conditions.pop(account_state.DAILY_LOSS, None)
+    state.conditions.pop(LEAVING, None)
     state.day = Day()
     resolving.on_splits(state, message.splits)
     for _, symbol, position in state.positions.open():

@@ -260,7 +260,8 @@ class StopSlotTrading(msgspec.Struct, frozen=True, tag_field="kind", tag="slot_s
 
 
 class Leave(msgspec.Struct, frozen=True, tag_field="kind", tag="leave"):
-    """The owner of the desk is about to end: take back what would open positions. The next `Begin` undoes this.
+    """The owner of the desk is about to end: take back what would open positions. The next `Begin` or
+    `BeginSession` undoes this.
 
     `resumes` says that the batch is not over: a person may still settle what it began without.
     """

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
@@ -82,6 +83,7 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
     database: bool = True
     repeats: RepeatedBatch | None = None
     note: str = ""  # of the user's, for lists of results
+    fresh_daily: bool = False  # strategies are made anew for each session
     debug: frozenset[str] = frozenset()  # symbols whose calls of `run` say debug=True
 
 
@@ -117,6 +119,7 @@ class Backtesting:
         self._loop = asyncio.Runner()
         self._cleanup = AsyncExitStack()
         self._scanning: Scanning | None = None
+        self._keys = _RunKeys()
         self._runs: list[int] = []  # rows of algo_run without an end
 
     def __enter__(self) -> Backtesting:
@@ -162,7 +165,8 @@ class Backtesting:
 
         with self._view(), _ctrl_c() as pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
-            run = backtest.run(strategies, closed, picking)
+            anew = partial(self._anew, strategies, backtest) if request.fresh_daily else None
+            run = backtest.run(strategies, closed, picking, anew)
         return outcome_of(run, found, list(plan.strategies), benchmark, request.bars.period, scanning)
 
     def save(self, outcome: BacktestOutcome) -> None:
@@ -206,7 +210,7 @@ class Backtesting:
             self.record = await open_record(self.settings, TraderRequest(simulate=simulated))
             self._cleanup.push_async_callback(self.record.close)
         hours = hours_of(played[0], plan.market_liquidation_end_time_minutes)
-        services = SessionServices(hours, _RunKeys(), backtest.free_cash)
+        services = SessionServices(hours, self._keys, backtest.free_cash)
         strategies: dict[SlotPlan, Strategy] = {}
         for number, (name, details) in enumerate(plan.strategies.items(), 1):
             run_id = await self._algo_run(number, name, details, build)
@@ -222,6 +226,27 @@ class Backtesting:
         if self.record is not None:
             await self.record.store.begin_batch(self._batch_row(list(strategies)))
         return strategies
+
+    def _anew(
+        self, strategies: Mapping[SlotPlan, Strategy], backtest: Backtest, session: TradingSession
+    ) -> dict[int, Strategy]:
+        """Return new instances by slot; where `create` says no or raises, the one before goes on."""
+
+        async def made() -> dict[int, Strategy]:
+            hours = hours_of(session, self.plan.market_liquidation_end_time_minutes)
+            services = SessionServices(hours, self._keys, backtest.free_cash)
+            found = {}
+            for slot in strategies:
+                details = self.plan.strategies[slot.strategy]
+                run_id, loader = slot.algo_run_id, backtest.loader
+                try:
+                    found[slot.slot] = await self._made(slot.slot, slot.strategy, details, services, run_id, loader)
+                except ConfigError as error:
+                    backtest.record.failures.append(f"{error}, before the session of {session.day}")
+            return {number: strategy for number, strategy in found.items() if strategy is not None}
+
+        with loops_aside():
+            return self._loop.run(made())
 
     def _scanners(self, backtest: Backtest, played: Sequence[TradingSession]) -> Scanning:
         plan, seed = self.plan, self.request.bars.seed

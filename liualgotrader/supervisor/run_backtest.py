@@ -144,7 +144,7 @@ def run_backtest(
     `first` and `last`. Without `data`, `generated` is how many symbols of an invented market to play; without
     either, the market-data store is read. `scale` is "minute" or "day" (the default, unless a frame says otherwise).
 
-    `options` are those of `backtester from`: strategies, scanners, benchmark, cash, fee_per_share, buy_fee_percentage,
+    `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, buy_fee_percentage,
     sell_fee_percentage, fills, fees, seed, home, dsn. Rows are stored only with `database`.
 
     Raises:
@@ -174,6 +174,7 @@ def run_backtest(
 
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "strategies": tuple,
+    "fresh_daily": bool,
     "scanners": tuple,
     "benchmark": str.upper,
     **dict.fromkeys(

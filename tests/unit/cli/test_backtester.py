@@ -98,6 +98,27 @@ def test_each_option_has_an_effect(program: Program, options: list[str], look: C
     assert look(found["summary"]), found
 
 
+def test_fresh_daily_makes_the_strategy_for_each_session(program: Program, tmp_path: Path) -> None:
+    text = STRATEGY.format(name="Steps").replace(
+        "    def on_bar",
+        "    async def create(self):\n        print('made')\n        return await super().create()\n\n    def on_bar",
+    )
+    (tmp_path / "steps.py").write_text(text)
+    for more, times in (((), 1), (("--fresh-daily",), 2)):
+        code, out, _ = program(*DAYS, "--generated", "2", "--strats", "Steps", *more)
+        assert (code, out.count("made\n")) == (0, times)
+
+
+def test_an_instance_that_cannot_be_made_on_the_way_costs_no_results(program: Program, tmp_path: Path) -> None:
+    create = "    days = []\n    async def create(self):\n        self.days.append(1)\n        return 1 // (2 - len(self.days))\n\n"
+    text = STRATEGY.format(name="Steps").replace("    def on_bar", f"{create}    def on_bar")
+    (tmp_path / "steps.py").write_text(text)
+    code, out, errors = program(*DAYS, "--generated", "2", "--strats", "Steps", "--fresh-daily")
+    assert (code, "By strategy" in out) == (4, True)
+    assert "[strategies.Steps] raised in create: ZeroDivisionError" in errors
+    assert "before the session of 2024-03-13" in errors
+
+
 def test_symbols_benchmark_and_seed_choose_the_market(program: Program) -> None:
     every = figures(program(*DAYS, "--generated", "3", "--json"))["summary"]
     names = [s["name"] for s in every["symbols"]]
