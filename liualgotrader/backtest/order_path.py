@@ -102,11 +102,10 @@ class OrderPath:
 
     def take(self, outputs: Sequence[Output]) -> None:
         """Carry out what the engine has decided."""
+        # Before what they lead to: the last outcome of a signal counts, and its refusal comes with the intent.
+        self._record.signals += [output for output in outputs if isinstance(output, SignalRow)]
         for output in outputs:
-            kind = type(output)
-            if kind is SignalRow:
-                self._record.signals.append(output)  # type: ignore[arg-type]
-            elif kind in _INTENTS:
+            if type(output) in _INTENTS:
                 at: int = output.decided_at  # type: ignore[union-attr]
                 self.now = max(self.now, at)
                 if at != self._weighed_at:

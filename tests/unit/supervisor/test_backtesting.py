@@ -16,6 +16,7 @@ from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan
+from liualgotrader.store.session_tables import signal_columns
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
@@ -121,6 +122,7 @@ def test_a_run_in_which_every_order_was_refused_says_so(run: Run, tmp_path: Path
     assert outcome.exit_code == 5
     assert "every order was refused: " in outcome.sentence
     assert "order_value" in outcome.sentence
+    assert {row["outcome"] for row in signal_columns(outcome.run.signals)} == {"refused:order_value"}
 
 
 def test_what_the_exchange_rejects_is_said_with_its_reason(run: Run, tmp_path: Path) -> None:
