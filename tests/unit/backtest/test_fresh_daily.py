@@ -88,3 +88,27 @@ def test_one_instance_for_the_run_keeps_all_of_it() -> None:
     assert Daily.made == len(seen) == 1
     entry = {(row.side, float(row.quantity)): row for row in orders}["buy", 5.0]
     assert entry.updated_at >= DAYS[1].opens_at  # it lived until the exit of the second day cleared its way
+
+
+@pytest.mark.parametrize("kind", [StrategyType.SWING, StrategyType.DAY_TRADE])
+@pytest.mark.parametrize("time_in_force", ["day", "gtc"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_is_ordered_on_the_last_bar_trades_at_the_next_open_unless_its_batch_ends_with_the_day(
+    kind: StrategyType, time_in_force: str, fresh: bool
+) -> None:
+    class Late(Strategy):
+        strategy_type = kind
+
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            if bar.closed_at == DAYS[0].closes_at:
+                ctx.buy(10, time_in_force=time_in_force)
+
+    def made(session: TradingSession | None = None) -> dict[int, Strategy]:
+        return {1: Late("Daily", batch_id="b")}
+
+    slot = SlotPlan(1, "Daily", 0, 1, day_trade=kind is StrategyType.DAY_TRADE)
+    terms = BacktestTerms(batch_id="b", sessions=tuple(DAYS), limits=UNBOUND)
+    record = Backtest(terms, {"AAPL": flat(DAYS)}).run({slot: made()[1]}, anew=made if fresh else None)
+    entry = next(row for row in record.rows if isinstance(row, OrderRow))
+    expected = ("canceled", DAYS[0].closes_at) if fresh else ("filled", DAYS[1].opens_at)
+    assert (entry.state, entry.updated_at) == expected
