@@ -145,3 +145,17 @@ class CrossingRun(Strategy):
         if before and not after and position:
             return True, {"side": "sell", "qty": str(SHARES), "type": "market", "time_in_force": "gtc"}
         return False, {}
+
+
+class CrossingArrays(Strategy):
+    """The same as columns, worked out on whole histories."""
+
+    strategy_type = StrategyType.SWING
+
+    def signals(self, bars: Any) -> dict[str, NDArray[Any]]:
+        """Return a row a bar."""
+        sums = np.concatenate(([0.0], np.cumsum(bars.close)))
+        fast, slow = sums[SLOW:] - sums[SLOW - FAST : -FAST], sums[SLOW:] - sums[:-SLOW]
+        above = (fast * SLOW > slow * FAST).astype(np.int64)
+        crossed = np.concatenate((np.zeros(SLOW, np.int64), np.diff(above)))
+        return {"entry": np.maximum(crossed, 0), "exit": crossed < 0, "size": np.full(len(crossed), float(SHARES))}

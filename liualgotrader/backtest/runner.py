@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from liualgotrader.backtest.array_signals import ArraySignals, only_signals
 from liualgotrader.backtest.order_path import ACCOUNT, OrderPath
 from liualgotrader.backtest.past_data import OwnLoop, PastData, RunClock
 from liualgotrader.backtest.picking import KnownPicks, Picking
@@ -30,6 +31,7 @@ from liualgotrader.common.rows import ActivityRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.engine.bar_tape import BarTape
+from liualgotrader.engine.bars import Bars, BarsView
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity
@@ -97,6 +99,7 @@ class Backtest:
         self._path = OrderPath(self._engine, make_exchange, self._extremes_of, self.record, first.opens_at)
         self._exchange, self._desk = self._path.exchange, self._path.desk
         self._loop: OwnLoop | None = None
+        self._arrays: list[ArraySignals] = []
         self.data = PastData(known, self._time)
         self.loader = DataLoader(data_api=self.data, clock=RunClock(self._time), live=self._frame)
         self._engine.loader = self.loader
@@ -176,6 +179,10 @@ class Backtest:
         self._path.report_account()
         self._path.look()
         for slot, strategy in strategies.items():
+            if only_signals(strategy):
+                played = ArraySignals(strategy, self._whole)
+                self._arrays.append(played)
+                strategy.on_bar = played.signals  # type: ignore[attr-defined]
             day_trade = self._engine.add(slot, strategy).day_trade
             self._path.tell(Declare(slot.slot, slot.strategy, day_trade, 0))
         self._pick()
@@ -213,6 +220,8 @@ class Backtest:
         bars = adjusted(self._raw[symbol], self.terms.splits[symbol], self._session.day)
         self._engine.split(symbol, ratio, *BarTape([bars], self._session.opens_at, self._starts).columns_of(0))
         self._path.split(symbol, float(ratio))
+        for arrays in self._arrays:
+            arrays.forget(symbol)
         self.data.restate(bars)
         self.loader.data.pop(symbol, None)
 
@@ -283,6 +292,14 @@ class Backtest:
 
     def _time(self) -> int:
         return max(self._path.now, self._engine.now)
+
+    def _whole(self, symbol: str) -> BarsView:
+        """Return all bars of a symbol, those to come too, at the prices of the session: what `signals` is given."""
+        bars = adjusted(self._raw[symbol], self.terms.splits.get(symbol, ()), self._session.day)
+        whole = Bars(symbol, self._starts)
+        block, opened = BarTape([bars], self._session.opens_at, self._starts).columns_of(0)
+        whole.load_ahead(block, opened, len(opened))
+        return BarsView(whole)
 
     def _frame(self, symbol: str) -> Any:
         state = self._engine.symbols.get(symbol)

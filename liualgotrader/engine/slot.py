@@ -71,7 +71,7 @@ def bind(strategy: Strategy, *, run_all: bool) -> Bindings:
     if not (has_run or run_all or events):
         if callable(getattr(strategy, "signals", None)):
             raise ConfigError(
-                f"strategy {strategy.name} has only `signals`, which sweeps run; a session needs run or on_bar as well"
+                f"strategy {strategy.name} has only `signals`, which backtests run; a session needs run or on_bar as well"
             )
         raise ConfigError(f"strategy {strategy.name} defines none of run, run_all, {', '.join(EVENT_METHODS)}")
     return Bindings(

@@ -66,9 +66,10 @@ class Strategy:
     open on, per symbol). They act by `ctx.buy`, `ctx.sell`, `ctx.close`, `ctx.cancel`; see `context.Context`.
 
     *Array signals*: `def signals(self, bars) -> Arrays`: the whole history in one call, returning the columns
-    `entry` (-1, 0, 1), `exit` (bool) and `size` (shares) per bar, where row i may use rows <= i. Orders are
-    market orders at the next bar's open; stops and targets act on closed bars. Sweeps run this form; a session
-    needs one of the other two, and a class that has only `signals` is refused when it is loaded.
+    `entry` (-1, 0, 1), `size` (shares) and, if wanted, `exit` (bool), `stop` and `target` (US dollars, NaN: none) per
+    bar, where row i may use rows <= i. Orders are market orders at the next bar's open; an entry's stop and target rest
+    at the exchange as the legs of a bracket. Backtests run this form; a session needs one of the other two, and refuses
+    a class that has only `signals` when it is loaded.
     """
 
     timer_seconds: float = 60.0

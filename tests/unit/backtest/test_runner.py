@@ -105,7 +105,7 @@ def test_the_common_workload_comes_to_its_known_result_to_the_cent() -> None:
     assert record.bars == days * 390
 
 
-@pytest.mark.parametrize("kind", [workload.CrossingOnBar, workload.CrossingRun])
+@pytest.mark.parametrize("kind", [workload.CrossingOnBar, workload.CrossingRun, workload.CrossingArrays])
 def test_many_symbols_come_to_the_result_worked_out_without_an_engine(kind: type[Strategy]) -> None:
     on = workload.whole_sessions(4)
     bars = workload.bars(7, on)

@@ -1,0 +1,73 @@
+"""Plays array signals: what `signals` says of a bar becomes orders as an event method makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from liualgotrader.common.orders import OrderType
+from liualgotrader.engine.bars import BarsView
+from liualgotrader.engine.slot import EVENT_METHODS
+from liualgotrader.strategies.base import Strategy
+from liualgotrader.strategies.context import Context
+
+_COLUMNS = {"entry": 0.0, "exit": 0.0, "size": 0.0, "stop": np.nan, "target": np.nan}
+
+
+def only_signals(strategy: Strategy) -> bool:
+    """Whether a strategy is written as array signals and in no other way."""
+    others = (callable(getattr(strategy, name, None)) for name in EVENT_METHODS)
+    return callable(getattr(strategy, "signals", None)) and type(strategy).run is Strategy.run and not any(others)
+
+
+class ArraySignals:
+    """One strategy's columns by symbol, worked out when its first bar of a symbol closes.
+
+    A row acts on what is held at its bar's close. Flat: `entry` buys (1) or sells short (-1) `size` shares at market, with
+    `stop` and `target`, where they are numbers, as orders that the exchange holds until the position is closed. In a
+    position: `exit` or the opposite `entry` closes it at market.
+    """
+
+    def __init__(self, strategy: Any, bars_of: Callable[[str], BarsView]) -> None:
+        self._strategy, self._bars_of = strategy, bars_of
+        self._rows: dict[str, tuple[list[bool], Mapping[str, np.ndarray[Any, Any]]]] = {}
+
+    def forget(self, symbol: str) -> None:
+        """Work the symbol's columns out again: its prices are restated."""
+        self._rows.pop(symbol, None)
+
+    def signals(self, ctx: Context, bar: Any) -> None:
+        """Act on the row of the bar that has closed."""
+        acts, columns = self._rows.get(ctx.symbol) or self._worked_out(ctx.symbol)
+        row = len(ctx.bars) - 1
+        if not acts[row]:
+            return
+        entry, held = int(columns["entry"][row]), ctx.position
+        if held:
+            under_way = any(o.type is OrderType.MARKET and o.side.sign * held < 0 for o in ctx.open_orders)
+            if (columns["exit"][row] or entry * held < 0) and not under_way:
+                (ctx.sell if held > 0 else ctx.buy)(abs(held), time_in_force="gtc")
+        elif entry and not ctx.open_orders:
+            stop, target = (None if np.isnan(p := columns[n][row]) else float(p) for n in ("stop", "target"))
+            order = ctx.buy if entry > 0 else ctx.sell
+            order(float(columns["size"][row]), take_profit=target, stop_loss=stop, time_in_force="gtc")
+
+    def _worked_out(self, symbol: str) -> tuple[list[bool], Mapping[str, np.ndarray[Any, Any]]]:
+        bars = self._bars_of(symbol)
+        returned, columns = self._strategy.signals(bars), {}
+        if unknown := set(returned) - set(_COLUMNS):
+            raise ValueError(f"signals returned the column {min(unknown)!r}; it may return {', '.join(_COLUMNS)}")
+        if missing := {"entry", "size"} - set(returned):
+            raise ValueError(f"signals returned no column {min(missing)!r}")
+        for name, absent in _COLUMNS.items():
+            column = np.asarray(returned.get(name, np.full(len(bars), absent)), np.float64)
+            if column.shape != (len(bars),):
+                raise ValueError(f"signals returned {name!r} of shape {column.shape}; a row a bar is ({len(bars)},)")
+            columns[name] = column
+        if not np.isin(columns["entry"], (-1, 0, 1)).all():
+            raise ValueError("signals returned an entry that is none of -1, 0 and 1")
+        acts = ((columns["entry"] != 0) | (columns["exit"] != 0)).tolist()
+        self._rows[symbol] = acts, columns
+        return self._rows[symbol]
