@@ -15,6 +15,7 @@ LARGEST = Decimal(10**9)  # no order has more shares or a higher price; rows cou
 OURS = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
 """The arithmetic of what a strategy may call: its own precision and rounding must not change an order."""
 
+_WHOLE = 10**9  # whole numbers below it need no look
 _MOST_DIGITS = 330  # before or behind the point
 _PRICE_STEP = Decimal("0.0001")
 _QUANTITY_STEP = Decimal("0.000000001")
@@ -26,6 +27,8 @@ def exact(value: float | int | str | Decimal) -> Decimal:
     Raises:
         ValueError: if it is not a finite number, or one that no float could hold.
     """
+    if type(value) is int and -_WHOLE < value < _WHOLE:
+        return Decimal(value)
     try:
         number = value if isinstance(value, Decimal) else Decimal(str(value), OURS)
     except ArithmeticError as e:

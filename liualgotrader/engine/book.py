@@ -133,8 +133,9 @@ class Notes:
             dict.pop(self._values[name], symbol, None)
         self.moved.discard(symbol)
         self._unconfirmed.pop(symbol, None)
-        for side in Side:
-            self.indicators(symbol, side)
+        for side, name in _INDICATORS.items():
+            if symbol in self._values[name]:
+                self.indicators(symbol, side)
 
 
 class _Watched(dict[str, Any]):
@@ -195,6 +196,11 @@ class TrackedOrder:
         That is the oldest that may still trade, while its replacement is only asked for; else the one that ended last.
         """
         handle = self.handle
+        if len(self.states) == 1:  # an order that nothing has replaced
+            [(current, state)] = self.states.items()
+            handle.open, handle.state = state is None or not state.is_final, state
+            self._show(self.terms.get(current), self.filled - self.filled_by.get(current, ZERO))
+            return
         alive = ended = newest = ""
         for newest, state in self.states.items():
             if state is None or not state.is_final:
@@ -203,11 +209,14 @@ class TrackedOrder:
                 ended = newest
         current = alive or ended or newest
         handle.open, handle.state = bool(alive), self.states[current]
-        terms = self.terms.get(current)
+        self._show(self.terms.get(current), self.filled - self.filled_by.get(current, ZERO))
+
+    def _show(self, terms: OrderNews | None, filled_before: Decimal) -> None:
         if terms is None:
             return
+        handle = self.handle
         handle.reason = terms.reason or handle.reason
-        handle.quantity = self.filled - self.filled_by.get(current, ZERO) + terms.quantity
+        handle.quantity = filled_before + terms.quantity if filled_before else terms.quantity
         if terms.type is not None:
             handle.type, handle.limit_price, handle.stop_price = terms.type, terms.limit_price, terms.stop_price
             self.price = terms.limit_price or terms.stop_price or self.price
@@ -422,15 +431,18 @@ class Book:
         self._used[handle.symbol] = self.strategy
 
     def _reindex(self, tracked: TrackedOrder) -> None:
-        symbol = tracked.handle.symbol
+        handle = tracked.handle
+        was_open, symbol = handle.open, handle.symbol
         tracked.update_handle()
-        here = self._open.get(symbol, [])
-        if tracked.handle.open and tracked not in here:
+        if handle.open is was_open:
+            return
+        if handle.open:
             self._open.setdefault(symbol, []).append(tracked)
-        elif not tracked.handle.open and tracked in here:
-            here.remove(tracked)
-            if not here:
-                del self._open[symbol]
+            return
+        here = self._open[symbol]
+        here.remove(tracked)
+        if not here:
+            del self._open[symbol]
 
 
 class SymbolValues(Mapping[str, V]):

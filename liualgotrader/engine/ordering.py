@@ -25,6 +25,7 @@ from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.engine.slot import SHADOW, SIZE, StrategySlot, SymbolState
 from liualgotrader.strategies.context import OrderHandle, WantedOrder
 
+_NO_REASON = ""
 _FLOAT_NOISE = 6  # decimals kept of a reference price
 _MOST_BYTES = 32 * 1024  # of an order's indicators; an intent that fits in no message would end the process
 _LONGEST_LIFE = 24 * 366 * HOUR  # no order works longer; ns that added to an instant still are one
@@ -97,7 +98,7 @@ class Ordering:
             valid_until=self.machine + (self._exit_valid if reduces else self._entry_valid),
             limit_price=limit,
             stop_price=None if wanted.stop is None else to_tick(wanted.stop),
-            time_in_force=plain_text(wanted.time_in_force),
+            time_in_force="day" if wanted.time_in_force == "day" else plain_text(wanted.time_in_force),
             take_profit=None if wanted.take_profit is None else to_tick(wanted.take_profit),
             stop_loss=None if wanted.stop_loss is None else to_tick(wanted.stop_loss),
             cancel_after=max(-_LONGEST_LIFE, min(_LONGEST_LIFE, wanted.cancel_after)),
@@ -265,7 +266,7 @@ class SlotOrders:
 
 def _reason(given: object) -> str:
     """Return a strategy's reason, whatever it gave for one, as an intent can carry it."""
-    return "" if given is None else plain_text(given)
+    return "" if given is None or given is _NO_REASON else plain_text(given)
 
 
 def _kept(indicators: object, side: orders.Side) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Source: Alpaca's documents on orders, fractional trading and order classes (as o
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import product
 
 import msgspec
 
@@ -25,6 +26,7 @@ _WORDS = {
     "order_class": CLASSES,
     "position_intent": INTENTS,
 }
+_KNOWN = frozenset(product(*_WORDS.values()))
 PLACES = Decimal("1e-9")
 LONGEST_ID = 128
 LARGEST = 1_000_000_000  # of any price, quantity or notional
@@ -104,9 +106,9 @@ def _check_fields(request: OrderRequest) -> None:
     )
     if not request.symbol:
         raise Refusal.malformed("symbol is required")
-    for word, (name, allowed) in zip(words, _WORDS.items(), strict=True):
-        if word not in allowed:
-            raise Refusal.malformed(f"invalid {name}: {word}")
+    if words not in _KNOWN:
+        name, word = next((n, w) for (n, allowed), w in zip(_WORDS.items(), words, strict=True) if w not in allowed)
+        raise Refusal.malformed(f"invalid {name}: {word}")
     if request.client_order_id is not None and not 0 < len(request.client_order_id) <= LONGEST_ID:
         raise Refusal.malformed(f"client_order_id must be 1 to {LONGEST_ID} characters")
     name, amount = ("qty", request.quantity) if request.notional is None else ("notional", request.notional)

@@ -170,7 +170,7 @@ class DeskState:
         new = after(order.state, step, filled=bool(order.filled))
         if new is None:
             return
-        order.state = new
+        had_ended, order.state = order.state.is_final, new
         order.updated_at = at or self.now
         if reason:
             order.reason = reason
@@ -179,7 +179,8 @@ class DeskState:
         if new is not OrderState.SENT:  # stored and shown as written: the answer follows at once
             self.note(order, str(new), {"reason": reason} if reason else {}, at)
             self.tell_state(order, reason)
-        self.orders.keep(order)
+        if new.is_final or had_ended:  # else it works as before
+            self.orders.keep(order)
         if new.is_final:
             self._has_changed(order)
 

@@ -17,6 +17,7 @@ from liualgotrader.common.money import LARGEST, OURS, ZERO, exact, whole_parts
 from liualgotrader.common.orders import OrderState, OrderType, Side
 
 Number = float | int | str | Decimal
+_PRICES = ("limit", "stop", "take_profit", "stop_loss")
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -268,9 +269,8 @@ class Context:
         Raises:
             ValueError: a quantity that is no finite number, or a price that is not a finite number above 0.
         """
-        prices = {"limit": limit, "stop": stop, "take_profit": take_profit, "stop_loss": stop_loss}
-        plan, terms = (stop_price, target_price), {"time_in_force": time_in_force, "indicators": indicators}
-        return self._order(Side.BUY, quantity, prices, plan, cancel_after, reason=reason, **terms)
+        prices, plan = (limit, stop, take_profit, stop_loss), (stop_price, target_price)
+        return self._order(Side.BUY, quantity, prices, plan, cancel_after, time_in_force, indicators, reason)
 
     def sell(
         self,
@@ -288,25 +288,28 @@ class Context:
         reason: str = "",
     ) -> OrderHandle:
         """Order a sale, which reduces a long position or opens a short one; arguments as in `buy`."""
-        prices = {"limit": limit, "stop": stop, "take_profit": take_profit, "stop_loss": stop_loss}
-        plan, terms = (stop_price, target_price), {"time_in_force": time_in_force, "indicators": indicators}
-        return self._order(Side.SELL, quantity, prices, plan, cancel_after, reason=reason, **terms)
+        prices, plan = (limit, stop, take_profit, stop_loss), (stop_price, target_price)
+        return self._order(Side.SELL, quantity, prices, plan, cancel_after, time_in_force, indicators, reason)
 
     def _order(
         self,
         side: Side,
         quantity: Number,
-        prices: Mapping[str, Number | None],
+        prices: tuple[Number | None, ...],
         plan: tuple[Number | None, Number | None],
         cancel_after: timedelta | None,
-        **terms: Any,
+        *terms: Any,
     ) -> OrderHandle:
         shares = exact(quantity)
         if shares > LARGEST:
             raise ValueError(f"quantity must be at most {LARGEST}, not {quantity!r}")
-        checked: dict[str, Any] = {n: _above_zero(n, price) for n, price in prices.items() if price is not None}
-        lifetime = round(cancel_after.total_seconds() * SECOND) if cancel_after else 0
-        wanted = WantedOrder(side, whole_parts(shares), **checked, cancel_after=lifetime, **terms)
+        wanted = WantedOrder(side, whole_parts(shares))
+        wanted.time_in_force, wanted.indicators, wanted.reason = terms
+        for name, price in zip(_PRICES, prices, strict=True):
+            if price is not None:
+                setattr(wanted, name, _above_zero(name, price))
+        if cancel_after:
+            wanted.cancel_after = round(cancel_after.total_seconds() * SECOND)
         if wanted.quantity > 0 and not (plan[0] is plan[1] is None):  # else there is nothing that the plan could be for
             self.protect(stop_price=plan[0], target_price=plan[1])
         return self._port.order(self.symbol, wanted)
