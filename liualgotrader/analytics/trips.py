@@ -34,6 +34,19 @@ class RoundTrip(msgspec.Struct, frozen=True):
     gross: Decimal
     fees: Decimal
     stop: Decimal | None  # planned at entry
+    target: Decimal | None = None
+    because: str = ""  # of the order that ended it, see `why_sent`
+
+    @property
+    def exit_reason(self) -> str:
+        """What ended it: `stop`, `target` or `liquidation`, or else its strategy, and whether that was past a plan."""
+        if self.because:
+            return self.because
+        if self.stop is not None and (self.exit_price - self.stop) * self.side <= 0:
+            return "strategy, past its stop"
+        if self.target is not None and (self.exit_price - self.target) * self.side >= 0:
+            return "strategy, past its target"
+        return "strategy"
 
     @property
     def gain(self) -> Decimal:
@@ -77,6 +90,7 @@ class OpenPosition(msgspec.Struct, frozen=True):
     realised: Decimal  # of what was already closed again, before fees
     fees: Decimal
     stop: Decimal | None
+    target: Decimal | None = None
 
     @property
     def entry_value(self) -> Decimal:
@@ -146,13 +160,22 @@ class _RunningTrip:
     exit_value: Decimal = ZERO
     fees: Decimal = ZERO
     stop: Decimal | None = None
+    target: Decimal | None = None
 
     @classmethod
     def carried(cls, first: FilledTrade, held: CarriedPosition) -> _RunningTrip:
         """Return the trip of a position from before, met again by its first execution since."""
         entered = abs(held.quantity)
         side = 1 if held.quantity > 0 else -1
-        return cls(first, side, held.opened_at, entered, entered * held.average_price, stop=held.entry_stop)
+        return cls(
+            first,
+            side,
+            held.opened_at,
+            entered,
+            entered * held.average_price,
+            stop=held.entry_stop,
+            target=held.planned_target,
+        )
 
     @property
     def quantity(self) -> Decimal:
@@ -163,6 +186,7 @@ class _RunningTrip:
         self.entry_value += quantity * trade.price
         self.fees += trade.fee * quantity / trade.quantity
         self.stop = trade.stop if self.stop is None else self.stop
+        self.target = trade.target if self.target is None else self.target
 
     def exit(self, trade: FilledTrade, quantity: Decimal) -> None:
         self.exited += quantity
@@ -183,6 +207,7 @@ class _RunningTrip:
             started_at=self.started_at,
             ended_at=last.at,
             gross=(self.exit_value - self.entry_value) * self.side,
+            because=last.because,
             **self._same_of_both(),
         )
 
@@ -199,4 +224,4 @@ class _RunningTrip:
 
     def _same_of_both(self) -> dict[str, Any]:
         same = {name: getattr(self.first, name) for name in ("algo_run_id", "strategy", "symbol")}
-        return same | {"fees": self.fees, "stop": self.stop}
+        return same | {"fees": self.fees, "stop": self.stop, "target": self.target}

@@ -5,6 +5,7 @@ Instants are ns UTC; the store turns them into timestamps. Money is `Decimal`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -245,7 +246,7 @@ class PickRow(msgspec.Struct, frozen=True):
 
 
 class FilledTrade(msgspec.Struct, frozen=True):
-    """One stored execution, read back for books, summaries and analysis."""
+    """One stored execution, read back for books, summaries and analysis. `because` is what `why_sent` says of its order."""
 
     algo_run_id: int
     strategy: str
@@ -257,6 +258,18 @@ class FilledTrade(msgspec.Struct, frozen=True):
     at: int
     stop: Decimal | None
     execution_id: str
+    target: Decimal | None = None
+    because: str = ""
+
+
+def why_sent(order_type: str, began: Mapping[str, Any]) -> str:
+    """Return why an order was sent that no strategy decided on: `stop` or `target` of a bracket, `liquidation`, ….
+
+    Empty for a strategy's own. `began` has the details of the order's first event.
+    """
+    if "parent" in began:
+        return "target" if order_type == "limit" else "stop"
+    return str(began.get("because") or "")
 
 
 class GainLossRow(msgspec.Struct, frozen=True):

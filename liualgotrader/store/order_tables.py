@@ -23,6 +23,7 @@ from liualgotrader.common.rows import (
     RecordedBatch,
     TradedBefore,
     TradeRow,
+    why_sent,
 )
 from liualgotrader.store.column_values import SIGNED, from_json, row_from, utc_naive
 from liualgotrader.store.database import Tables
@@ -77,8 +78,12 @@ TRADES = """
     SELECT
         t.algo_run_id, r.algo_name AS strategy, t.symbol, t.operation::text AS operation, t.qty AS quantity, t.price,
         t.trade_fee AS fee, t.tstamp AS at, t.stop_price AS stop,
-        coalesce(t.execution_id, 'trade-' || t.trade_id) AS execution_id
-    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+        coalesce(t.execution_id, 'trade-' || t.trade_id) AS execution_id, t.target_price AS target,
+        o.type AS order_type, CASE WHEN e.details ?| ARRAY['because', 'parent'] THEN e.details::text END AS began
+    FROM new_trades t
+    JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+    LEFT JOIN orders o ON o.client_order_id = t.client_order_id
+    LEFT JOIN order_events e ON e.client_order_id = t.client_order_id AND e.number = 1
     WHERE r.batch_id = $1 AND t.qty > 0 AND t.expire_tstamp IS NULL
     ORDER BY t.tstamp, t.trade_id
 """
@@ -166,7 +171,11 @@ class OrderTables(Tables):
         )
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
-        return [row_from(FilledTrade, row) for row in await self._database.fetch(TRADES, batch_id)]
+        rows = await self._database.fetch(TRADES, batch_id)
+        return [
+            row_from(FilledTrade, row, because=why_sent(row["order_type"] or "", from_json(row["began"]) or {}))
+            for row in rows
+        ]
 
     async def traded_before(
         self, environment: str, strategies: Sequence[str], batch_id: str, since: int

@@ -17,7 +17,15 @@ from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import OrderState
 from liualgotrader.common.position import with_plans
-from liualgotrader.common.rows import ActivityRow, EquityRow, FilledTrade, OrderRow, ResultFigures
+from liualgotrader.common.rows import (
+    ActivityRow,
+    EquityRow,
+    FilledTrade,
+    OrderEventRow,
+    OrderRow,
+    ResultFigures,
+    why_sent,
+)
 from liualgotrader.supervisor.backtest_bars import PlayedBars, closing_prices
 from liualgotrader.supervisor.ending import COULD_NOT_TRADE
 from liualgotrader.supervisor.view import refusals_text
@@ -103,6 +111,8 @@ def activities_of(run: RunRecord) -> list[ActivityRow]:
 def executions_of(run: RunRecord) -> list[FilledTrade]:
     """Return the executions of a run as the record would read them back."""
     names = {slot.algo_run_id: slot.strategy for slot in run.slots}
+    types = {row.client_order_id: row.type for row in run.rows if isinstance(row, OrderRow)}
+    began = {row.client_order_id: row.details for row in run.rows if isinstance(row, OrderEventRow) and row.number == 1}
     return [
         FilledTrade(
             t.algo_run_id,
@@ -115,6 +125,8 @@ def executions_of(run: RunRecord) -> list[FilledTrade]:
             t.at,
             t.planned_stop,
             t.execution_id,
+            t.planned_target,
+            why_sent(types.get(t.client_order_id, ""), began.get(t.client_order_id, {})),
         )
         for t in with_plans(run.rows)
     ]

@@ -80,7 +80,7 @@ class Result:
 
     @cached_property
     def fills(self) -> pd.DataFrame:
-        """All executions by time: strategy, symbol, operation, quantity, price, fee and the planned stop."""
+        """All executions by time: strategy, symbol, operation, quantity, price, fee, planned stop and target, and why."""
         return _frame(self.outcome.executions, FilledTrade, "at", drop=("algo_run_id", "execution_id"))
 
     @cached_property

@@ -387,6 +387,23 @@ class StoreContract:
         assert (first.quantity, first.fee, first.stop) == (Decimal("0.123456789"), Decimal("0.01"), Decimal("180.5"))
         assert (second.at, second.strategy, second.algo_run_id) == (OPEN + 7_654_321_000, "Momentum", run_id)
 
+    async def test_executions_say_why_the_platform_sent_their_order(self, store: Store, run_id: int) -> None:
+        why: dict[int, tuple[str, dict[str, str]]] = {
+            1: ("market", {"as": "entry", "value": "181.25"}),
+            2: ("limit", {"parent": "liu-0b5e7a4e0000-0-1"}),
+            3: ("stop", {"parent": "liu-0b5e7a4e0000-0-1"}),
+            4: ("market", {"as": "exit", "because": "liquidation"}),
+        }
+        rows: list[Row] = []
+        for n, (kind, details) in why.items():
+            sent = msgspec.structs.replace(event(n), details=details)
+            rows += [sent, msgspec.structs.replace(order(n, "filled"), type=kind), event(n, 2)]
+            rows.append(msgspec.structs.replace(trade(n, run_id, at=OPEN + n * SECOND), planned_target=Decimal("190")))
+        await store.apply(BATCH, [*rows, trade(5, run_id, at=OPEN + 5 * SECOND)])
+        found = await store.trades(BATCH)
+        assert [t.because for t in found] == ["", "target", "stop", "liquidation", ""]
+        assert [t.target for t in found] == [Decimal("190")] * 4 + [None]
+
     async def test_a_run_that_is_over_is_written_as_its_gateway_would_have(
         self, store: Store, record: Record, run_id: int
     ) -> None:

@@ -38,6 +38,7 @@ from liualgotrader.common.rows import (
     TradeAnalysisRow,
     TradedBefore,
     TradeRow,
+    why_sent,
 )
 from liualgotrader.store.gateway_tables import rows_after
 from liualgotrader.store.order_tables import PositionStep, carried_positions, with_resting_stop
@@ -272,7 +273,12 @@ class MemoryStore:
             raise BadData(f"A row cannot be stored: there is no algo_run {row.algo_run_id}.")
 
     async def trades(self, batch_id: str) -> Sequence[FilledTrade]:
-        filled = [_filled(row, run) for row, run in self._trades_with_runs() if run.batch_id == batch_id]
+        orders, events = self.database.orders, self.database.events
+        filled = [
+            _filled(row, run, orders.get(row.client_order_id), events.get((row.client_order_id, 1)))
+            for row, run in self._trades_with_runs()
+            if run.batch_id == batch_id
+        ]
         return sorted(filled, key=lambda trade: trade.at)
 
     async def carried_positions(self, environment: str, strategy: str, batch_id: str) -> Sequence[CarriedPosition]:
@@ -492,7 +498,7 @@ def _cut(row: T, field_name: str) -> T:
     return msgspec.structs.replace(row, **{field_name: getattr(row, field_name) // 1000 * 1000})
 
 
-def _filled(row: TradeRow, run: AlgoRunRow) -> FilledTrade:
+def _filled(row: TradeRow, run: AlgoRunRow, order: OrderRow | None, first: OrderEventRow | None) -> FilledTrade:
     return FilledTrade(
         algo_run_id=row.algo_run_id,
         strategy=run.strategy,
@@ -504,4 +510,6 @@ def _filled(row: TradeRow, run: AlgoRunRow) -> FilledTrade:
         at=row.at // 1000 * 1000,
         stop=row.planned_stop,
         execution_id=row.execution_id,
+        target=row.planned_target,
+        because=why_sent(order.type if order else "", first.details if first else {}),
     )
