@@ -16,13 +16,13 @@ FROM ?= 1001
 COUNT ?= 200
 CASES ?= 1000000
 
-.PHONY: demo test fast unit chaos fuzz check bench ui clean
+.PHONY: demo test more fast unit chaos fuzz check bench ui clean
 
 .venv/base: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing LiuAlgoTrader into .venv (pinned versions, about 300 MB; a minute or two)"
-	@$(call PIP,-e .)
+	@$(call PIP,-e '.[report]')
 	@touch $@
 
 .venv/tests: .venv/base
@@ -37,6 +37,10 @@ demo: .venv/base
 ## test: check style, types and architecture, then run all tests
 test: .venv/tests check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+## more: open the reports in a real browser (Debian's chromium; skipped where there is none)
+more: .venv/tests
+	$(BIN)/python -m pytest -m browser tests
 
 ## fast: check style, types and architecture, and run the pure unit tests with a tenth of their examples
 fast: .venv/tests check

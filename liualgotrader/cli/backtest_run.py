@@ -23,6 +23,7 @@ from liualgotrader.common.config import Settings
 from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.supervisor import reporting
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
@@ -65,7 +66,9 @@ def play(
         LiuError: in one sentence.
     """
     screen: Screen = Aside() if options.json else screen_for()
+    script = b"" if options.report is None else reporting.plotly_script()
     with Backtesting(request, settings, plan, screen) as backtesting:
+        report = reporting.place_of(options.report or "", backtesting.batch_id)
         with progress_bar(len(request.bars.sessions())) as progress:
             outcome = backtesting.play(progress)
         if options.json:
@@ -77,6 +80,9 @@ def play(
                 screen.warn(text)
             if len(warnings) > _MOST_WARNINGS:
                 screen.warn(f"{len(warnings) - _MOST_WARNINGS} more warnings: --json lists all of them")
+        if script:
+            reporting.write_report(report, reporting.source_of_backtest(backtesting, outcome), script)
+            screen.line(f"report: {report}")
         backtesting.save(outcome)
         if backtesting.record is not None:
             screen.line(f"batch {backtesting.batch_id}; its rows: {backtesting.record.how_to_look(settings.home_path)}")
@@ -175,6 +181,21 @@ def list_results(options: argparse.Namespace, settings: Settings) -> int:
         print(_text_of(found))
     else:
         say_results(screen_for(), found)
+    return 0
+
+
+def report_of_batch(options: argparse.Namespace) -> int:
+    """Write the report of a recorded batch.
+
+    Raises:
+        LiuError: in one sentence.
+    """
+    settings = Settings.resolve({"home": options.home, "dsn": options.dsn})
+    script = reporting.plotly_script()
+    source = asyncio.run(reporting.source_of_record(settings, options.batch))
+    path = reporting.place_of(options.output, source.batch_id)
+    reporting.write_report(path, source, script)
+    print(path)
     return 0
 
 

@@ -173,6 +173,8 @@ def _output_options(group: Any) -> None:
     group.add_argument("--tradeplan", metavar="FILE", help="the tradeplan (default: tradeplan.toml in TRADEPLAN_DIR)")
     group.add_argument("--note", metavar="TEXT", default="", help="kept with the run, for `backtester list`")
     group.add_argument("--json", action="store_true", help="print the summary as one JSON document")
+    where = "write an HTML report (default report-ID.html here)"
+    group.add_argument("--report", metavar="FILE", nargs="?", const="", help=where)
     group.add_argument("--no-database", action="store_true", help="store nothing")
     group.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
     group.add_argument("--dsn", metavar="DSN", help="PostgreSQL to use (DSN)")

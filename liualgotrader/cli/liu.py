@@ -19,6 +19,7 @@ The tools beside `trader`.
   liu new strategy NAME  write a strategy, a tradeplan and a test that runs it on the simulated market
   liu new scanner NAME   write a scanner, and a tradeplan that shows what it picks
   liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
+  liu report BATCH       an HTML report of any batch, one file that opens offline
   liu data …             the market-data store: import, fetch, list, check, export
   liu kill-switch        cancel all our orders in a running session and let no entries through
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
@@ -88,6 +89,12 @@ def run(arguments: Sequence[str]) -> int:
     if options.word in _TO_COME:
         print(f"liu {options.word}: this is not built yet; `liu --help` says what is", file=sys.stderr)
         return 2
+    if options.word in ("positions", "kill-switch"):
+        return _operate(options)
+    return _tool(options)
+
+
+def _tool(options: argparse.Namespace) -> int:
     if options.word == "new":
         from liualgotrader.cli.new import new
 
@@ -96,14 +103,20 @@ def run(arguments: Sequence[str]) -> int:
         from liualgotrader.cli.data import run_data_command
 
         return run_data_command(options)
+    if options.word == "report":
+        from liualgotrader.cli.backtest_run import report_of_batch
+
+        return report_of_batch(options)
     if options.word == "simulate":
         from liualgotrader.cli.simulate import simulate
 
         return simulate(options)
-    if options.word == "journal":
-        from liualgotrader.cli.journal import show
+    from liualgotrader.cli.journal import show
 
-        return show(options)
+    return show(options)
+
+
+def _operate(options: argparse.Namespace) -> int:
     from liualgotrader.cli.operate import send_request
 
     if options.word == "positions":
@@ -171,6 +184,13 @@ def _parser() -> argparse.ArgumentParser:
     market_options(market)
     market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")
     market.set_defaults(speed=1.0)
+    report = words.add_parser("report", help="write an HTML report of a batch, simulated and live ones too")
+    report.add_argument(
+        "batch", help="the batch's id or the beginning of it; `backtester batch --batch-list` lists them"
+    )
+    report.add_argument("--output", metavar="FILE", default="", help="(default report-ID.html here)")
+    report.add_argument("--home", help="the data folder (LIU_HOME)")
+    report.add_argument("--dsn", help="PostgreSQL to use (DSN)")
     words.add_parser("backtest", help="run a tradeplan over past sessions: what `backtester` does")
     for word in (*PURPOSES, *_TO_COME):
         later = words.add_parser(word, help="not built yet")

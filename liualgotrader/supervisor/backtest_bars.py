@@ -63,6 +63,11 @@ class PlayedBars(msgspec.Struct, frozen=True):
         return {symbol: adjusted(bars, self.splits.get(symbol, ()), day) for symbol, bars in self.bars.items()}
 
 
+def history_of(wanted: BarsWanted, minute_sessions: int) -> int:
+    """Return how many sessions of history lie before the first day; of minutes so many as the plan says."""
+    return DAILY_HISTORY if wanted.period > MINUTE else minute_sessions
+
+
 def played_bars(
     wanted: BarsWanted, market: Path, history: int, given: Mapping[str, BarColumns] | None = None
 ) -> PlayedBars:

@@ -32,7 +32,7 @@ from liualgotrader.common.events import Pick
 from liualgotrader.common.folder_imports import loaded_files
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.plugins import one_line, source_of, user_code, where_raised
-from liualgotrader.common.rows import AlgoRunRow, BatchRow, PickRow
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, HonestyCheck, PickRow
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
@@ -44,7 +44,7 @@ from liualgotrader.exchange.rules import Rules
 from liualgotrader.scanners.base import make_scanner
 from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy, strategy_of
 from liualgotrader.supervisor.arming import hash_of
-from liualgotrader.supervisor.backtest_bars import DAILY_HISTORY, BarsWanted, PlayedBars, played_bars
+from liualgotrader.supervisor.backtest_bars import BarsWanted, PlayedBars, history_of, played_bars
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome, outcome_of
 from liualgotrader.supervisor.batch import Layout, Place, build_label
 from liualgotrader.supervisor.plan_inspection import imported_files
@@ -111,6 +111,7 @@ class Backtesting:
     ) -> None:
         """Take strategies and bars from `classes` and `bars`, by name, rather than from files, where these are given."""
         self._classes, self._bars = classes or {}, bars
+        self.bars: Mapping[str, BarColumns] = {}  # once it is played
         self.request, self.settings, self.screen = request, settings, screen
         self.plan = narrowed(tradeplan, request)
         self.batch_id = str(uuid.uuid4())
@@ -139,8 +140,9 @@ class Backtesting:
             LiuError: in one sentence, if nothing can be played.
         """
         request, plan = self.request, self.plan
-        history = DAILY_HISTORY if request.bars.period > MINUTE else plan.timings.history_sessions
+        history = history_of(request.bars, plan.timings.history_sessions)
         found = played_bars(request.bars, self.settings.home_path / "market", history, self._bars)
+        self.bars = found.bars
         benchmark = request.benchmark or next(iter(found.bars))
         if benchmark not in found.bars:
             raise ConfigError(
@@ -186,6 +188,13 @@ class Backtesting:
                 f"{cause}, so batch {self.batch_id} is not stored: see that the server runs, then play the backtest again"
             ) from error
 
+    def honesty_checks(self) -> tuple[HonestyCheck, ...]:
+        """Return what checks of the same plan found, as far as there is a record that says it."""
+        if self.record is not None:
+            with loops_aside(), suppress(DatabaseUnavailable):
+                return tuple(self._loop.run(self.record.store.honesty_checks(self.batch_id)))
+        return ()
+
     def _view(self) -> AbstractContextManager[None]:
         """Let the original's module attributes be answered with this run's values."""
         plan = self.plan
@@ -224,7 +233,7 @@ class Backtesting:
         if not strategies:
             raise ConfigError("no strategy wanted to run")
         if self.record is not None:
-            await self.record.store.begin_batch(self._batch_row(list(strategies)))
+            await self.record.store.begin_batch(self.batch_row(list(strategies)))
         return strategies
 
     def _anew(
@@ -318,7 +327,8 @@ class Backtesting:
             where = where_raised(error, source_of(strategy))
             raise ConfigError(f"[strategies.{name}] raised in create: {one_line(error)} ({where})") from error
 
-    def _batch_row(self, slots: Sequence[SlotPlan]) -> BatchRow:
+    def batch_row(self, slots: Sequence[SlotPlan]) -> BatchRow:
+        """Return the row of `batch`."""
         request = self.request
         # A class that was handed over is in no file, so that no other run is known to be of the same plan.
         plan = {} if self._classes else {"plan": hash_of(self.settings, self.plan, imported_files(loaded_files()))}

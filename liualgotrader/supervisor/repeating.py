@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from liualgotrader.analytics.trips import Key
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Pick
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import AlgoRunRow, BatchResult, BatchRow
+from liualgotrader.common.rows import (
+    AlgoRunRow,
+    BatchResult,
+    BatchRow,
+    CarriedPosition,
+    EquityRow,
+    FilledTrade,
+    HonestyCheck,
+)
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.data.recorded_series import MARKET, records_of
@@ -22,19 +32,32 @@ from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import SIMULATED_DATABASE, open_record
+from liualgotrader.supervisor.session_figures import Results
 
 LISTED = 30  # batches of each kind
 _BY_HAND = "command line"  # who chose the symbols that are named
 
 
 class FoundBatch(msgspec.Struct, frozen=True):
-    """A batch of the record: its row and its runs, what was picked and what was traded in it."""
+    """A batch of the record: its row and its runs, what was picked and traded in it, and what checks found.
+
+    `opening` is what earlier batches had left open, `parameters` those of each strategy.
+    """
 
     row: BatchRow
     runs: dict[int, AlgoRunRow]
     simulated: bool  # it lies in the database of simulated sessions
     picks: tuple[Pick, ...] = ()
-    traded: frozenset[str] = frozenset()
+    trades: tuple[FilledTrade, ...] = ()
+    opening: Mapping[Key, CarriedPosition] = {}
+    checks: tuple[HonestyCheck, ...] = ()
+    parameters: Mapping[str, Mapping[str, Any]] = {}
+    equity: tuple[EquityRow, ...] = ()
+
+    @property
+    def traded(self) -> frozenset[str]:
+        """The symbols that were traded."""
+        return frozenset(trade.symbol for trade in self.trades)
 
 
 async def newest_results(settings: Settings, most: int = LISTED, environment: str = "") -> list[BatchResult]:
@@ -58,15 +81,38 @@ async def find_batch(settings: Settings, beginning: str) -> FoundBatch:
     async with aclosing(_stores(settings)) as stores:
         async for store, simulated in stores:
             for row in await store.newest_batches(2, beginning):
-                picks = [Pick(p.symbol, p.at, p.scanner, p.strategy) for p in await store.picks(row.batch_id)]
-                traded = frozenset(trade.symbol for trade in await store.trades(row.batch_id))
-                runs = dict(await store.algo_runs(row.batch_id))
-                found.append(FoundBatch(row, runs, simulated, tuple(picks), traded))
+                found.append(await _read(store, row, simulated))
     if not found:
         raise ConfigError(f"there is no batch {beginning}: `backtester batch --batch-list` lists the newest")
     if len(found) > 1:
         raise ConfigError(f"more than one batch begins with {beginning}: write more of its id")
     return found[0]
+
+
+async def _read(store: Store, row: BatchRow, simulated: bool) -> FoundBatch:
+    batch_id = row.batch_id
+    runs = dict(await store.algo_runs(batch_id))
+    results = Results(
+        store, row.environment, batch_id, list({r.strategy: None for r in runs.values()}), alone=_began_empty(row)
+    )
+    trades, opening = await results.executions()
+    return FoundBatch(
+        row,
+        runs,
+        simulated,
+        tuple(Pick(p.symbol, p.at, p.scanner, p.strategy) for p in await store.picks(batch_id)),
+        tuple(trades),
+        opening,
+        tuple(await store.honesty_checks(batch_id)),
+        {run.strategy: run.parameters for run in runs.values()},
+        tuple(await store.equity([batch_id])),
+    )
+
+
+def _began_empty(row: BatchRow) -> bool:
+    """Whether the account of a batch was made for it."""
+    market = row.configuration.get("market")
+    return row.environment == ENVIRONMENT or bool(market and not market.get("account"))
 
 
 async def _stores(settings: Settings) -> AsyncGenerator[tuple[Store, bool], None]:
