@@ -161,6 +161,7 @@ def test_trades_that_all_lose_are_as_bad_in_any_order() -> None:
     assert (found.p_value, found.drawdown) == (1.0, 6.0)
 
 
+@pytest.mark.slow
 def test_many_trades_are_judged_by_fewer_draws() -> None:
     found = significance(np.random.default_rng(0).normal(1.0, 5.0, 100_000), 0)
     assert found is not None

@@ -81,6 +81,7 @@ def test_the_result_of_a_day_does_not_depend_on_how_early_a_run_begins() -> None
     assert [(row.at, row.price, row.quantity) for row in early] == [(row.at, row.price, row.quantity) for row in late]
 
 
+@pytest.mark.slow
 def test_an_order_costs_the_same_however_many_came_before_it() -> None:
     """Runs slowed down as they went (backtesting.py, issue 1275): calls are counted, which no machine can change."""
     on = workload.whole_sessions(6)

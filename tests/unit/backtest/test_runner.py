@@ -95,6 +95,7 @@ def known_result(bars: Mapping[str, BarColumns]) -> tuple[int, int, int, float]:
     return fills, sold, still_open, profit
 
 
+@pytest.mark.slow
 def test_the_common_workload_comes_to_its_known_result_to_the_cent() -> None:
     symbols, days = workload.SIZES["a"]
     on = workload.whole_sessions(days)
@@ -105,7 +106,13 @@ def test_the_common_workload_comes_to_its_known_result_to_the_cent() -> None:
     assert record.bars == days * 390
 
 
-@pytest.mark.parametrize("kind", [workload.CrossingOnBar, workload.CrossingRun, workload.CrossingArrays])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        workload.CrossingOnBar,
+        *(pytest.param(k, marks=pytest.mark.slow) for k in (workload.CrossingRun, workload.CrossingArrays)),
+    ],
+)
 def test_many_symbols_come_to_the_result_worked_out_without_an_engine(kind: type[Strategy]) -> None:
     on = workload.whole_sessions(4)
     bars = workload.bars(7, on)
@@ -241,12 +248,13 @@ class RunsAll(Strategy):
 
 
 def test_run_all_sees_positions_and_through_the_loader_nothing_that_has_not_closed() -> None:
-    bars = {"AAPL": flat(DAYS), "MSFT": flat(DAYS, "MSFT", 50.0)}
+    on = DAYS[1:3]
+    bars = {"AAPL": flat(on), "MSFT": flat(on, "MSFT", 50.0)}
     strategy = RunsAll("Tested", batch_id=BATCH)
-    record = played(strategy, bars, DAYS, slot=ALL, timings=Timings(run_all_seconds=600.0, order_lifetime_seconds=1e7))
+    record = played(strategy, bars, on, slot=ALL, timings=Timings(run_all_seconds=600.0, order_lifetime_seconds=1e7))
     assert [at for at, *_ in strategy.seen][:2] == [
-        as_datetime(DAYS[0].opens_at + 10 * MINUTE),
-        as_datetime(DAYS[0].opens_at + 20 * MINUTE),
+        as_datetime(on[0].opens_at + 10 * MINUTE),
+        as_datetime(on[0].opens_at + 20 * MINUTE),
     ]
     for at, positions, newest, later, day in strategy.seen:
         for symbol, columns in bars.items():

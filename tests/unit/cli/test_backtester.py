@@ -119,6 +119,7 @@ def test_an_instance_that_cannot_be_made_on_the_way_costs_no_results(program: Pr
     assert "before the session of 2024-03-13" in errors
 
 
+@pytest.mark.slow
 def test_symbols_benchmark_and_seed_choose_the_market(program: Program) -> None:
     every = figures(program(*DAYS, "--generated", "3", "--json"))["summary"]
     names = [s["name"] for s in every["symbols"]]
