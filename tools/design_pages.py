@@ -165,7 +165,7 @@ LIMIT_MEANINGS: Mapping[str, str] = {
 }
 SIMULATION_MEANINGS: Mapping[str, str] = {
     "fills": "`strict` takes displayed size only and queues limits; `paper` fills like the vendor's paper environment, one"
-    " fill in ten in part; `touch` fills everything at the best price",
+    " fill in ten in part; `touch` and `siis` fill everything at the best price",
     "fees": "`none`; `regulatory`: the SEC's and FINRA's fees on sales at the rates of the day; `commission`: 0.005 $ a share,"
     " at least 1 $ an order, at most 1 % of its value; `all`: both",
     "latency_ms": "from a request to its effect, for new orders, replacements and cancellations alike",

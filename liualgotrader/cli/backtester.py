@@ -155,7 +155,9 @@ def _data_options(group: Any) -> None:
 
 def _account_options(group: Any) -> None:
     group.add_argument("--cash", metavar="$", type=partial(_amount, least=0.01), help="at the start (default 100000)")
-    group.add_argument("--fills", choices=("strict", "paper", "touch"), help="how orders are filled (default strict)")
+    group.add_argument(
+        "--fills", choices=("strict", "paper", "touch", "siis"), help="how orders are filled (default strict)"
+    )
     group.add_argument(
         "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
     )

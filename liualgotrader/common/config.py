@@ -99,7 +99,7 @@ OPTIONS: Mapping[str, Option] = {
     "cpu_factor": Option("CPU_FACTOR", "", "consumers per core, instead of the automatic number"),
     "seed": Option("LIU_SEED", "seed", "seed of the session's random numbers and of the generated market"),
     "max_symbols": Option("LIU_MAX_SYMBOLS", "limits.max_symbols", "most symbols a session follows"),
-    "fills": Option("", "simulation.fills", "how the simulated market fills orders: strict, paper or touch"),
+    "fills": Option("", "simulation.fills", "how the simulated market fills orders: strict, paper, touch or siis"),
     "fees": Option("", "simulation.fees", "what it charges: none, regulatory, commission or all"),
     "latency_ms": Option("", "simulation.latency_ms", "its latency, milliseconds of market time"),
     "link": Option("", "link", "how processes are connected: seqpacket or queue"),
@@ -145,7 +145,7 @@ class Settings:
     cpu_factor: float | None = None
     seed: int | None = None
     max_symbols: int = Limits().max_symbols
-    fills: Literal["strict", "paper", "touch"] = "strict"
+    fills: Literal["strict", "paper", "touch", "siis"] = "strict"
     fees: Literal["none", "regulatory", "commission", "all"] = "none"
     latency_ms: float = 1.0
     link: Literal["seqpacket", "queue"] = "seqpacket"

@@ -76,7 +76,7 @@ class Limits(msgspec.Struct, frozen=True):
 class Simulation(msgspec.Struct, frozen=True):
     """How the simulated market fills, charges and delays orders."""
 
-    fills: Literal["strict", "paper", "touch"] = "strict"
+    fills: Literal["strict", "paper", "touch", "siis"] = "strict"
     fees: Literal["none", "regulatory", "commission", "all"] = "none"
     latency_ms: _NotNegative = 1.0  # market time from a request to its effect
 

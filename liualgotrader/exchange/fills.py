@@ -8,6 +8,7 @@ strict  An order takes what is displayed at the far side and not yet taken; the 
         before it must print first.
 paper   The vendor's paper environment: displayed size does not count; one in ten fills takes only a part.
 touch   The whole order at the touch, at once; stops are set off by the opposite side and fill at their own price.
+siis    The same: it is how SiiS fills on paper (first level, whole quantity), for results that are to be compared.
 
 On bars: an order trades at the open of the first bar that begins after it came in, else at its own price if the bar
 goes through it (`touches`: or to it); our orders share `bar_part` of the bar's volume. See matching.py.
@@ -46,6 +47,7 @@ class FillModel(ABC):
     """What a profile decides; by default no print fills an order, and there is no queue."""
 
     touches = True  # a bar that goes to a limit and not through it fills it
+    elects_by_quote = False  # quotes set off stops, and not prints
     bar_part: tuple[int, int] | None = None  # of a bar's volume that our orders may take; None: all they want
 
     @abstractmethod
@@ -154,6 +156,8 @@ class Paper(FillModel):
 
 class Touch(FillModel):
     """Everything whole at the touch."""
+
+    elects_by_quote = True
 
     def at_quote(self, order: ExchangeOrder, market: MarketBook) -> Sequence[Offer]:
         """Return the whole order at the quote, or at its own price if it was a plain stop."""

@@ -9,7 +9,7 @@ from liualgotrader.exchange.exchange_order import ExchangeOrder, stop_of_trail
 from liualgotrader.exchange.fills import FillModel, Offer, reached
 from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.market import MarketBook
-from liualgotrader.exchange.rules import FillProfile, Phase
+from liualgotrader.exchange.rules import Phase
 from liualgotrader.exchange.units import price_of, size_of
 from liualgotrader.exchange.venue import ExchangeVenue
 
@@ -24,7 +24,7 @@ class Matcher:
         self._venue = venue
         self._lifecycle = lifecycle
         self._fills = fills
-        self._elects_by_quote = venue.rules.profile == FillProfile.TOUCH
+        self._elects_by_quote = fills.elects_by_quote
         self._slippage = Fraction(venue.rules.slippage_bps) / 10_000
 
     def begin_work(self, order: ExchangeOrder) -> None:

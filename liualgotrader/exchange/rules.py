@@ -17,12 +17,14 @@ class FillProfile(StrEnum):
     """How orders find their fills.
 
     STRICT takes displayed size only, rests limits in a queue; PAPER is the vendor's paper environment
-    (size ignored, a random tenth of fills is partial); TOUCH fills everything whole at the touch.
+    (size ignored, a random tenth of fills is partial); TOUCH fills everything whole at the touch, and so does SIIS,
+    whose rules these are.
     """
 
     STRICT = "strict"
     PAPER = "paper"
     TOUCH = "touch"
+    SIIS = "siis"
 
 
 class Phase(StrEnum):

@@ -255,6 +255,11 @@ def test_touch(play: str) -> None:
     Floor(Rules(latency_ns=0, profile="touch")).play(play)
 
 
+@cases(TOUCH)
+def test_siis_fills_by_the_same_rules(play: str) -> None:
+    Floor(Rules(latency_ns=0, profile="siis")).play(play)
+
+
 @cases(IMPACT)
 def test_impact(play: str) -> None:
     Floor(Rules(latency_ns=0, impact_bps=Decimal(10))).play(play)

@@ -100,7 +100,7 @@ opening = [("quote", (symbol, 9.99, 300, 10.01, 300)) for symbol in SYMBOLS]
 plots = st.lists(steps, min_size=15, max_size=80).map(lambda steps: opening + steps)
 rule_sets = st.builds(
     Rules,
-    profile=st.sampled_from(["strict", "strict", "paper", "touch"]),
+    profile=st.sampled_from(["strict", "strict", "paper", "touch", "siis"]),
     latency_ns=st.sampled_from([0, 500_000_000, 3_000_000_000]),
     impact_bps=st.sampled_from([None, None, Decimal(5)]),
     fees=st.just(RegulatoryFees()),

@@ -325,7 +325,7 @@ def test_a_session_whose_socket_is_not_ours_to_open_stays_listed(ordinary_user: 
         ask(entry, {"do": "status"})
 
 
-@pytest.mark.parametrize("profile", ["strict", "paper", "touch"])
+@pytest.mark.parametrize("profile", ["strict", "paper", "touch", "siis"])
 @pytest.mark.parametrize("fees", ["none", "regulatory", "commission", "all"])
 def test_fills_fees_and_latency_of_a_session_reach_the_exchange(profile: str, fees: str) -> None:
     stated = {"fills": profile, "latency_ms": 2.5}
