@@ -35,8 +35,8 @@ def equity_of(
 ) -> list[EquityRow]:
     """Return what an account that began with `cash` was worth: each minute, or with raw bars of a day at open and close.
 
-    `activities` moved its cash beside. What is held counts at the close of the newest bar; what trades at the open counts from the next instant on, so that a
-    session begins with what the one before ended with.
+    `activities` moved its cash beside. What is held counts at the close of the newest bar; what trades at the open counts
+    from the next instant on, so that a session begins with what the one before ended with.
     """
     steps = [MINUTE if period <= HOUR else s.closes_at - s.opens_at for s in played]
     parts = [np.arange(s.opens_at, s.closes_at + 1, step) for s, step in zip(played, steps, strict=True)]

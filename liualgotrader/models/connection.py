@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from liualgotrader.common import config
 from liualgotrader.common.config import Settings
 from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer
-from liualgotrader.store.database import current_pool, set_pool
+from liualgotrader.store.database import fetch_frame, set_pool
 from liualgotrader.store.store_factory import open_store
 
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ async def fetch_as_dataframe(query: str, *args: Any) -> pd.DataFrame:
 
     `$1`, `$2` … in the query stand for `args`.
     """
-    import pandas as pd
-
     if config.db_conn_pool is None:
         await create_db_connection()
-    async with current_pool(config.db_conn_pool).acquire() as connection:
-        prepared = await connection.prepare(query)
-        names = [attribute.name for attribute in prepared.get_attributes()]
-        rows = await prepared.fetch(*args)
-    return pd.DataFrame([tuple(row) for row in rows], columns=names)
+    return await fetch_frame(query, *args, pool=config.db_conn_pool)

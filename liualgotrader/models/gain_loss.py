@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.store.analysis_tables import UPSERT_GAIN_LOSS, UPSERT_TRADE_ANALYSIS
 from liualgotrader.store.column_values import json_text, midnight
-from liualgotrader.store.database import current_pool
+from liualgotrader.store.database import current_pool, fetch_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,14 +68,8 @@ class TradeAnalysis:
 
 
 async def _load(statement: str, start_date: date, env: str | None, pool: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    async with current_pool(pool).acquire() as connection:
-        prepared = await connection.prepare(statement)
-        names = [attribute.name for attribute in prepared.get_attributes()]
-        rows = await prepared.fetch(midnight(start_date), env)
-    frame = pd.DataFrame([tuple(row) for row in rows], columns=names)
-    return frame.astype({name: float for name in names if name in _NUMBERS})
+    frame = await fetch_frame(statement, midnight(start_date), env, pool=pool)
+    return frame.astype({name: float for name in frame.columns if name in _NUMBERS})
 
 
 async def _save(statement: str, frame: pd.DataFrame, names: Sequence[str], pool: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from liualgotrader.common.errors import BadData, ConfigError, DatabaseUnavailable, LiuError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from asyncpg import Connection, Pool, Record
 
 CONNECT_SECONDS = 10.0
@@ -191,3 +192,14 @@ def current_pool(pool: Any = None) -> Any:
     if not _current:
         raise ConfigError("No database is open: call this inside a session, or hand over an asyncpg pool.")
     return _current[0]
+
+
+async def fetch_frame(query: str, *args: Any, pool: Any = None) -> pd.DataFrame:
+    """Return a query's rows as a frame, which has the query's columns also without rows."""
+    import pandas as pd
+
+    async with current_pool(pool).acquire() as connection:
+        prepared = await connection.prepare(query)
+        names = [attribute.name for attribute in prepared.get_attributes()]
+        rows = await prepared.fetch(*args)
+    return pd.DataFrame([tuple(row) for row in rows], columns=names)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from liualgotrader.cli import backtester
 from liualgotrader.common.errors import OutsideError
 from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer
-from liualgotrader.store.store_factory import open_store
+from tests.integration.stored_rows import rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -40,17 +37,6 @@ def tradeplan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text('[strategies.Steps]\nfilename = "steps.py"\n')
     monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
     return path
-
-
-def rows_of(dsn: str, query: str) -> Sequence[Mapping[str, Any]]:
-    async def fetched() -> Sequence[Mapping[str, Any]]:
-        store = await open_store(dsn)
-        try:
-            return await store.fetch(query)
-        finally:
-            await store.close()
-
-    return asyncio.run(fetched())
 
 
 def test_every_figure_of_the_summary_is_that_of_the_rows(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from shutil import which
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.cli import backtester, liu
-from liualgotrader.store.store_factory import open_store
+from tests.integration.stored_rows import rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -56,17 +54,6 @@ def document(path: Path) -> dict[str, Any]:
     assert found is not None
     read: dict[str, Any] = json.loads(found[1], parse_float=Decimal)
     return read
-
-
-def rows_of(dsn: str, query: str) -> Sequence[Mapping[str, Any]]:
-    async def fetched() -> Sequence[Mapping[str, Any]]:
-        store = await open_store(dsn)
-        try:
-            return await store.fetch(query)
-        finally:
-            await store.close()
-
-    return asyncio.run(fetched())
 
 
 CASH = "sum(CASE WHEN operation = 'buy' THEN -qty * price ELSE qty * price END) - sum(trade_fee)"
