@@ -388,6 +388,8 @@ class Bars:
 
     def _fill_vwap(self, rows: int) -> None:
         """Bring the session's volume-weighted price up to `rows`; rows beyond the closed ones are always redone."""
+        if rows <= self._vwap_rows:  # `load_ahead` brings those of all rows
+            return
         first = min(self._vwap_rows, self._rows)
         flat, room, starts, opened = self._flat, self._room, self._starts, self._opened
         for row in range(first, rows):

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import ALL, Bar, BarSource, Correction, Counts, TradeTick
+from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.session_plan import Hours
+from liualgotrader.engine.bar_tape import BarTape
 from liualgotrader.engine.bars import Bars, BarsView
 from liualgotrader.engine.engine import session_starts
 
@@ -198,6 +200,17 @@ def test_vwap_begins_anew_with_a_session(starts: tuple[int, ...], expected: list
     if not starts:
         expected = [9.5, 9.5, (950.0 * 2 + 800.0) / 300.0]
     assert list(bars.closed("vwap")) == pytest.approx(expected)
+
+
+def test_vwap_is_read_after_each_of_many_bars_that_were_loaded_ahead() -> None:
+    coming = [vendor(minute, volume=float(1 + minute % 7)) for minute in range(5500)]  # 14 sessions of minutes
+    block, opened = BarTape([BarColumns.of("A", coming)], OPEN, ()).columns_of(0)
+    bars = Bars("A")
+    bars.load_ahead(block, opened, known=0)
+    for bar in coming:
+        bars.close_loaded(bar.opened_at)
+        vwap = bars.closed("vwap")
+        assert (len(vwap), vwap[-1]) == (len(bars), pytest.approx(9.5))
 
 
 def test_the_unclosed_minutes_are_the_last_rows_when_asked_for() -> None:
