@@ -14,6 +14,7 @@ from math import inf
 from liualgotrader.backtest.run_record import RunRecord
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.errors import BrokerRefused
+from liualgotrader.common.events import Bar
 from liualgotrader.common.money import exact
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -52,6 +53,7 @@ from liualgotrader.orders.desk_messages import (
     Tell,
     Warn,
     Write,
+    prices_of,
 )
 from liualgotrader.trading.exchange_orders import (
     broker_execution,
@@ -68,6 +70,9 @@ _INTENTS = frozenset({OrderIntent, CancelIntent, ReplaceIntent, Protect})
 _EQUITY_MOVED = 0.001  # of what was reported: the account is reported again before the next order
 _MOST_FAILURES = 100
 
+PastMinutes = Callable[[str, int, int], Sequence[Bar]]
+"""Returns the closed minutes of a symbol from an instant (0: from where history begins) to another, oldest first."""
+
 log = logging.getLogger(__name__)
 
 
@@ -75,18 +80,19 @@ class OrderPath:
     """Tells engine, desk and exchange what the others do; `now` is the market time of the newest of it, ns UTC.
 
     `extremes` returns the lowest and the highest close that a symbol will have in this session, US dollars: they say
-    when nothing has to be looked at, and nothing else.
+    when nothing has to be looked at, and nothing else. Without them the account is told by the clock alone.
     """
 
     def __init__(
         self,
         engine: Engine,
         make_exchange: Callable[..., Exchange],
-        extremes: Callable[[str], tuple[float, float]],
+        extremes: Callable[[str], tuple[float, float]] | None,
+        history: PastMinutes,
         record: RunRecord,
         now: int,
     ) -> None:
-        self._engine, self._extremes, self._record = engine, extremes, record
+        self._engine, self._extremes, self._history, self._record = engine, extremes, history, record
         self.desk = Desk(orders_later=True)
         self.exchange = make_exchange(listener=self.hear)
         self.now = now
@@ -108,7 +114,7 @@ class OrderPath:
             if type(output) in _INTENTS:
                 at: int = output.decided_at  # type: ignore[union-attr]
                 self.now = max(self.now, at)
-                if at != self._weighed_at:
+                if at != self._weighed_at and self._extremes is not None:
                     self._weighed_at = at
                     if abs(self._equity() - self._reported) > _EQUITY_MOVED * self._reported:
                         self.report_account()
@@ -116,7 +122,8 @@ class OrderPath:
             elif isinstance(output, Declare):
                 self.tell(output)
             elif isinstance(output, LoadHistory):
-                self.take(self._engine.on_history(output.symbol, (), self.now, 0))
+                bars = self._history(output.symbol, output.since, self.now)
+                self.take(self._engine.on_history(output.symbol, bars, self.now, 0))
             elif isinstance(output, SlotStopped):
                 self._record.stopped[output.slot] = output.reason
                 self.tell(StopSlotTrading(output.slot, output.reason))
@@ -241,6 +248,12 @@ class OrderPath:
         figures = seen.equity, seen.cash, seen.buying_power, seen.last_equity
         self.tell(BrokerAccount(ACCOUNT, "ACTIVE", *figures, shorting_enabled=True, trading_blocked=False))
 
+    def ask_prices(self) -> None:
+        """Tell the desk what the exchange's books say of the prices of what is held."""
+        if held := self.desk.held():
+            positions = map(broker_position, self.exchange.positions(ACCOUNT))
+            self.tell(prices_of(one for one in positions if one.symbol in held))
+
     def look(self) -> None:
         """Show the desk the prices of what is held, and take note of the equity below which it has to look again."""
         if closes := self.closes():
@@ -249,6 +262,8 @@ class OrderPath:
 
     def look_if_low(self) -> bool:
         """Look if the equity has fallen that low; return whether it can fall that low in this session."""
+        if self._extremes is None:
+            return False
         if self._lowest is None:  # with every position at its worst close, whenever those are
             lowest, symbols = self._cash, self._engine.symbols
             for symbol, shares in self._held.items():

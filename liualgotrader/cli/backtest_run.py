@@ -24,14 +24,14 @@ from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor import reporting
-from liualgotrader.supervisor.backtest_bars import BarsWanted
+from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
 from liualgotrader.supervisor.repeating import bars_of, find_batch, from_kept, newest_results, repeated, with_duration
 from liualgotrader.supervisor.view import Screen, View
 
 _MOST_WARNINGS = 5
-_STATED = ("tradeplan", "home", "dsn", "seed", "fills", "fees")
+_STATED = ("tradeplan", "home", "dsn", "seed", "fills", "fees", "latency_ms")
 
 
 def backtest(options: argparse.Namespace, program: str) -> int:
@@ -69,12 +69,13 @@ def play(
     script = b"" if options.report is None else reporting.plotly_script()
     with Backtesting(request, settings, plan, screen) as backtesting:
         report = reporting.place_of(options.report or "", backtesting.batch_id)
-        with progress_bar(len(request.bars.sessions())) as progress:
+        played = "bars" if request.bars.period else "trades and quotes"
+        with progress_bar(len(request.bars.sessions()), played) as progress:
             outcome = backtesting.play(progress)
         if options.json:
             print(document(backtesting.batch_id, outcome))
         else:
-            say_backtest(screen, outcome.summary)
+            say_backtest(screen, outcome.summary, played)
             warnings = list(dict.fromkeys(outcome.run.warnings))
             for text in warnings[:_MOST_WARNINGS]:
                 screen.warn(text)
@@ -106,7 +107,7 @@ def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
     bars = BarsWanted(
         first=day_from(" ".join(options.first), today),
         last=day_from(options.last, today),
-        period={"day": DAY, "minute": MINUTE}[options.scale],
+        period={"day": DAY, "minute": MINUTE, "tick": TICKS}[options.scale],
         data=str(Path(options.data).expanduser()) if options.data else "",
         generated=options.generated,
         symbols=options.symbols,
@@ -223,7 +224,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 @contextmanager
-def progress_bar(sessions: int) -> Iterator[Progress]:
+def progress_bar(sessions: int, played: str = "bars") -> Iterator[Progress]:
     """Show, in a terminal, how far a run is, at which day, and how long the rest takes."""
     if not sys.stderr.isatty():
         yield lambda session, bars: True
@@ -236,7 +237,7 @@ def progress_bar(sessions: int) -> Iterator[Progress]:
         task = shown.add_task("", total=sessions)
 
         def advance(session: TradingSession, bars: int) -> None:
-            shown.update(task, advance=1, description=f"{session.day}  {bars:,} bars")
+            shown.update(task, advance=1, description=f"{session.day}  {bars:,} {played}")
 
         yield advance
 

@@ -20,9 +20,9 @@ _MOST_POSITIONS = 10
 _TRADING = ("trades", "win rate", "profit factor", "expectancy $", "R", "P&L $", "open $", "fees $", "open")
 
 
-def say_backtest(screen: Screen, summary: BacktestSummary) -> None:
-    """Show the summary of a backtest."""
-    title = f"{summary.first_day} to {summary.last_day}: {summary.sessions:,} sessions, {summary.bars:,} bars"
+def say_backtest(screen: Screen, summary: BacktestSummary, played: str = "bars") -> None:
+    """Show the summary of a backtest; `played` says what it was played on."""
+    title = f"{summary.first_day} to {summary.last_day}: {summary.sessions:,} sessions, {summary.bars:,} {played}"
     header: tuple[str, ...] = ("", "account")
     rows = _account_rows(summary.account, summary.time_in_market, summary.turnover)
     if summary.benchmark is not None:

@@ -127,9 +127,10 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _span_options(parser: argparse.ArgumentParser) -> None:
+    scale = "length of the bars, or trades and quotes (default day)"
     parser.add_argument("first", metavar="DAY", nargs="+", help="the first day")
     parser.add_argument("--to", metavar="DAY", dest="last", default="today", help="the last day (default today)")
-    parser.add_argument("--scale", choices=("day", "minute"), default="day", help="length of the bars (default day)")
+    parser.add_argument("--scale", choices=("day", "minute", "tick"), default="day", help=scale)
     parser.add_argument("--strats", metavar="A,B", type=_names, default=(), help="only these of the strategies")
     parser.add_argument("--scanners", metavar="A,B", type=_names, default=(), help="only these of the scanners")
     parser.add_argument(
@@ -162,6 +163,8 @@ def _account_options(group: Any) -> None:
         "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
     )
     group.add_argument("--fee-per-share", metavar="$", type=_amount, default="0", help="on top of --fees (default 0)")
+    latency = "market time to an order's effect, on ticks (default 1)"
+    group.add_argument("--latency", metavar="MS", dest="latency_ms", type=_amount, help=latency)
     slipped = "hundredths of a percent by which orders without a limit trade worse (default 0)"
     group.add_argument("--slippage-bps", metavar="X", type=partial(_amount, most=1000), default="0", help=slipped)
     for side in ("buy", "sell"):

@@ -20,6 +20,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 NEVER = 2**63 - 1
+QUANTUM = 100 * MILLISECOND  # market time in which a simulated market moves, unless another is asked for
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -90,6 +91,16 @@ class _WallAlarm:
 
     def cancel(self) -> None:
         self._handle.cancel()
+
+
+def grid_after(at: int, quantum: int) -> int:
+    """Return the end of the quantum that holds `at`: the first boundary after it."""
+    return (at // quantum + 1) * quantum
+
+
+def grid_at_or_after(at: int, quantum: int) -> int:
+    """Return the first boundary at or after `at`."""
+    return -(-at // quantum) * quantum
 
 
 def machine_now() -> int:

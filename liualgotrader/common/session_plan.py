@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from liualgotrader.common.clock import MINUTE, QUANTUM, SECOND
 from liualgotrader.common.endpoint_address import canonical_address, is_loopback
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.files import replace_file
@@ -19,6 +20,9 @@ from liualgotrader.common.tradeplan import Limits, Timings, TradePlan
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
+
+EARLY = 10 * SECOND  # simulated time begins before the open, so that the first event finds everybody waiting
+AFTER_CLOSE = 5 * MINUTE  # the time to hear of the last fills
 
 DECLINED = "create() said no"  # why a slot does not run whose strategy did not want to
 
@@ -200,7 +204,7 @@ class MarketSpec(msgspec.Struct, frozen=True):
     symbol_count: int = 200
     since: str = ""  # ISO date: the first of the generated days that lead to this one
     speed: float = 0.0  # upper limit, market per machine; 0 = as fast as the stack follows
-    quantum: int = 100_000_000  # ns of market time
+    quantum: int = QUANTUM  # ns of market time
     free_run: bool = False  # do not wait for the stack
     port: int = 0
     page: str = ""  # of the session whose clock it owns; empty: it makes one of its own

@@ -30,12 +30,10 @@ from liualgotrader.order_gateway.operator_requests import OperatorRequests, news
 from liualgotrader.order_gateway.row_writer import RowRecorder
 from liualgotrader.order_gateway.watches import ClockWatch, LatestPrices
 from liualgotrader.orders import desk_messages as messages
-from liualgotrader.orders.account_state import ACCOUNT_UNKNOWN
+from liualgotrader.orders.account_state import ACCOUNT_SECONDS, ACCOUNT_UNKNOWN, PRICES_SECONDS
 
 log = logging.getLogger(__name__)
 
-ACCOUNT_SECONDS = 20  # market time between two questions about the account
-PRICES_SECONDS = 5  # market time between two questions about prices while positions of stopped strategies need them
 _MOST_UNREADABLE = 50  # sentences about unusable answers that are shown to a person; the others are in the log
 _A_MESSAGE = 64  # items of news put into one message
 _LAST_SECONDS = 2.0  # machine time for what the account came to

@@ -17,6 +17,8 @@ from liualgotrader.orders.resolving import close_foreign
 DAILY_LOSS = "daily_loss"
 BLOCKED = "account"
 ACCOUNT_UNKNOWN = "account_unknown"
+ACCOUNT_SECONDS = 20  # market time between two questions about the account
+PRICES_SECONDS = 5  # market time between two questions about prices while positions of stopped strategies need them
 
 
 def on_account(state: DeskState, account: BrokerAccount) -> None:

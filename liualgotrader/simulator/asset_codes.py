@@ -9,12 +9,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from liualgotrader.common.ports import Asset
 from liualgotrader.exchange.exchange_values import AssetTerms
 
-KNOWN_EXCHANGES = frozenset(  # alpaca-py refuses others
-    ["AMEX", "ARCA", "ASCX", "BATS", "NYSE", "NASDAQ", "NYSEARCA", "FTXU", "CBSE", "GNSS", "ERSX", "OTC", "CRYPTO"]
-)
 EXCHANGE_LETTERS = {
     "A": "NYSE American (AMEX)",
     "N": "New York Stock Exchange",
@@ -42,21 +38,6 @@ def asset_id(symbol: str) -> UUID:
 def venue_of(exchange: str) -> VenueCode:
     """Return the letters of a primary exchange; Nasdaq's for one that is not known."""
     return VenueCode(*_VENUES.get(exchange, _OTHERS))
-
-
-def terms_of(assets: Iterable[Asset]) -> list[AssetTerms]:
-    """Return a tape's assets as the exchange and the wires want them, by symbol."""
-    return [
-        AssetTerms(
-            symbol=a.symbol,
-            name=a.name,
-            exchange=a.exchange if a.exchange in KNOWN_EXCHANGES else "NASDAQ",
-            shortable=a.shortable,
-            easy_to_borrow=a.shortable,
-            fractionable=a.fractionable,
-        )
-        for a in sorted(assets, key=lambda a: a.symbol)
-    ]
 
 
 class SymbolTable:

@@ -24,9 +24,9 @@ from liualgotrader.common.clock import HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Counts, MarketEvent, Quote, TradeTick
 from liualgotrader.common.ports import Tape
 from liualgotrader.simulator.wire import MIDNIGHT, midnight_of
+from liualgotrader.tapes.base import previous_day
 from liualgotrader.tapes.minute_bars import MinuteBars, sum_of
 
-_LOOK_BACK = timedelta(days=15)  # the longest that the exchange has ever stayed shut, and more
 _FIRST_DAY = date(1998, 1, 1)
 _PATTERN = re.compile(r"(\d{1,2})?(Min|T|Hour|H|Day|D|Week|W|Month|M)")
 _UNITS = {"T": "Min", "H": "Hour", "D": "Day", "W": "Week", "M": "Month"}
@@ -269,7 +269,5 @@ class HistorySource:
     def previous_day(self, symbol: str) -> Bar | None:
         """Return the daily bar of the session before, None if the tape knows of none."""
         if symbol not in self._previous:
-            yesterday = self._tape.day - timedelta(days=1)
-            found = self._tape.daily_bars(symbol, yesterday - _LOOK_BACK, yesterday)
-            self._previous[symbol] = found[-1] if found else None
+            self._previous[symbol] = previous_day(self._tape, symbol)
         return self._previous[symbol]

@@ -15,8 +15,8 @@ from typing import cast
 
 from aiohttp import web
 
-from liualgotrader.common.clock import MILLISECOND, NEVER, SECOND, Clock
-from liualgotrader.common.events import Counts, Quote, Status, TradeTick
+from liualgotrader.common.clock import MILLISECOND, NEVER, SECOND, Clock, grid_after, grid_at_or_after
+from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.exchange.exchange import Exchange
@@ -28,24 +28,12 @@ from liualgotrader.simulator.faults import Faults
 from liualgotrader.simulator.market_hold import Hold
 from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
 from liualgotrader.simulator.subscriptions import ApiKeys
+from liualgotrader.tapes.columns import TapeEvent, newest_of
 
-_LAST = int(Counts.LAST)
 _TICK_SECONDS = 0.002  # machine time between two looks of a clock that runs continuously
 _CREDIT = 50 * MILLISECOND  # machine time that may be caught up after a delay; older delays are forgotten
 _SHORTEST_SLEEP = MILLISECOND  # the loop's timers are no finer
 _TURN = 2 * MILLISECOND  # machine time after which requests get a turn even if nothing was sent
-
-TapeEvent = TradeTick | Quote | Status
-
-
-def grid_after(at: int, quantum: int) -> int:
-    """Return the end of the quantum that holds `at`: the first boundary after it."""
-    return (at // quantum + 1) * quantum
-
-
-def grid_at_or_after(at: int, quantum: int) -> int:
-    """Return the first boundary at or after `at`."""
-    return -(-at // quantum) * quantum
 
 
 @dataclass(slots=True)
@@ -188,13 +176,14 @@ class MarketLoop:
     def prepare(self) -> None:
         """Play the day up to `starts_at`: all of it into the record, the newest of each symbol into the exchange."""
         world, start = self._world, self._spec.starts_at
-        newest: dict[tuple[type[TapeEvent], str], TapeEvent] = {}
-        for event in self._tape_events(0, start):
-            world.record.close_minutes(event.at)
-            world.record.take(event)
-            if not isinstance(event, TradeTick) or event.flags & _LAST:  # an odd lot makes no price
-                newest[type(event), event.symbol] = event
-        for event in sorted(newest.values(), key=lambda e: e.at):
+
+        def recorded() -> Iterator[TapeEvent]:
+            for event in self._tape_events(0, start):
+                world.record.close_minutes(event.at)
+                world.record.take(event)
+                yield event
+
+        for event in newest_of(recorded()):
             world.exchange.on_event(event)
         world.record.close_minutes(start)
         world.exchange.advance(start)

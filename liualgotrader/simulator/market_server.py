@@ -21,7 +21,6 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from math import prod
 from pathlib import Path
 
@@ -42,13 +41,13 @@ from liualgotrader.exchange.rules import ExchangeSession, FillProfile, Rules
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator import account_routes, control_routes, data_routes, stream_routes, trading_routes
 from liualgotrader.simulator.access import RATE, VENDOR_RATE, RequestRate, apply_faults, check_access
-from liualgotrader.simulator.asset_codes import SymbolTable, terms_of
+from liualgotrader.simulator.asset_codes import SymbolTable
 from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistorySource
 from liualgotrader.simulator.market_hold import Hold
 from liualgotrader.simulator.market_loop import MARKET, WORLD, MarketLoop, World
 from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
 from liualgotrader.simulator.subscriptions import ApiKeys
-from liualgotrader.tapes.base import ColumnTape
+from liualgotrader.tapes.base import ColumnTape, asset_terms, exchange_session
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +170,11 @@ def about(tape: Tape) -> dict[str, list[str]]:
 
 def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape) -> World:
     """Return the parts of a market; nothing runs yet."""
-    terms = terms_of(tape.assets())
+    terms = asset_terms(tape.assets())
     symbols = SymbolTable(terms)
     record = DayRecord(tape.opens_at, tape.closes_at)
     history = HistorySource(tape, record)
-    session = session_of_tape(tape, history, symbols)
+    session = exchange_session(tape)
     exchange = Exchange(terms, session=session, rules=rules_of(spec), seed=spec.seed)
     account_id = str(spec.options.get("account", ACCOUNT))
     if not restore(exchange, spec, session, tape):
@@ -198,19 +197,6 @@ def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape) -
         token=token,
         token_path=token_path,
         now=spec.starts_at,
-    )
-
-
-def session_of_tape(tape: Tape, history: HistorySource, symbols: SymbolTable) -> ExchangeSession:
-    """Return the trading day for the exchange, with the closes of the session before."""
-    opening, closing = tape.crosses() if isinstance(tape, ColumnTape) else (frozenset[str](), frozenset[str]())
-    closes = {symbol: bar for symbol in symbols.terms if (bar := history.previous_day(symbol)) is not None}
-    return ExchangeSession(
-        opens_at=tape.opens_at,
-        closes_at=tape.closes_at,
-        previous_closes={symbol: Decimal(str(bar.close)) for symbol, bar in closes.items()},
-        opening_crosses=opening,
-        closing_crosses=closing,
     )
 
 

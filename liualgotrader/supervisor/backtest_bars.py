@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -12,10 +13,14 @@ import numpy as np
 from liualgotrader.common.calendar import TradingSession, previous_sessions, sessions
 from liualgotrader.common.clock import DAY, MINUTE
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.market_columns import BarColumns, Floats, Ints, take
+from liualgotrader.common.market_columns import BarColumns, Floats, Ints, joined, take
 from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
+if TYPE_CHECKING:
+    from liualgotrader.tapes.base import ColumnTape
+
 DAILY_HISTORY = 260  # sessions of daily bars before the first day: a year and a little
+TICKS = 0  # in place of a period: trades and quotes
 _SCALES = {MINUTE: "minute", DAY: "day"}
 _MOST_NAMED = 12
 
@@ -25,7 +30,7 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
 
     first: date
     last: date
-    period: int = MINUTE  # or DAY, ns
+    period: int = MINUTE  # or DAY, ns, or TICKS
     data: str = ""  # a folder of recorded days
     generated: int | None = None  # symbols of an invented market
     symbols: tuple[str, ...] = ()  # empty: all there are
@@ -73,7 +78,8 @@ def played_bars(
 ) -> PlayedBars:
     """Return the bars of the wanted sessions and of `history` sessions before them; `market` is the store's folder.
 
-    They come from `given`, if there are any. Those of regular trading only, at the prices of their own days.
+    They come from `given`, if there are any. Those of regular trading only, at the prices of their own days; of trades and
+    quotes the minutes that the trades make, without history.
 
     Raises:
         ConfigError: if a symbol has no bars at all, or a session none of any symbol.
@@ -82,6 +88,8 @@ def played_bars(
     played = wanted.sessions()
     before = previous_sessions(wanted.first, history)
     every = [*before, *played]
+    if wanted.period < MINUTE:
+        return _minutes_of_ticks(wanted, market, played)
     if wanted.of_session:
         return PlayedBars({symbol: _regular(one, every) for symbol, one in _read_session(wanted).items()})
     if wanted.generated is not None:
@@ -103,6 +111,68 @@ def played_bars(
     splits = {symbol: found for symbol, (found, _) in known.items()}
     dividends = {symbol: found for symbol, (_, found) in known.items()}
     return PlayedBars(kept, (*left_out, *_notes(kept, played, before)), splits, dividends)
+
+
+class PlayedTapes:
+    """The trades and quotes of sessions, one session at a time. Each has those symbols of the first that have data then."""
+
+    def __init__(self, wanted: BarsWanted) -> None:
+        """Find the first session's.
+
+        Raises:
+            ConfigError: if there is none, or a symbol that is named has no data then.
+        """
+        if not wanted.data and wanted.generated is None:
+            raise ConfigError(
+                "a backtest on ticks plays a folder of recorded days, or an invented market: name one with --data, or add"
+                " --generated"
+            )
+        self._wanted, self._last = wanted, tape_of_day(wanted, wanted.sessions()[0], wanted.symbols)
+        self._symbols = self._last.symbols()
+        self.notes: dict[str, None] = {}  # what a person should know of the sessions so far
+
+    def __call__(self, session: TradingSession) -> ColumnTape:
+        """Return a session's tape, loaded."""
+        if self._last.day != session.day:
+            every = tape_of_day(self._wanted, session, self._wanted.symbols)
+            kept = [symbol for symbol in every.symbols() if symbol in self._symbols]
+            self._last = every if len(kept) == len(every.symbols()) else tape_of_day(self._wanted, session, kept)
+        tape = self._last
+        tape.load()
+        if self._wanted.data:
+            self.notes |= dict.fromkeys([*tape.notes(), *tape.doubts(), *tape.skipped()])
+        return tape
+
+    def known(self, market: Path) -> PlayedBars:
+        """Return what is known beforehand: the symbols' splits and dividends."""
+        known = {symbol: _actions(self._wanted, market, symbol) for symbol in self._symbols if self._wanted.data}
+        splits = {symbol: found for symbol, (found, _) in known.items()}
+        return PlayedBars({}, (), splits, {symbol: found for symbol, (_, found) in known.items()})
+
+
+def _minutes_of_ticks(wanted: BarsWanted, market: Path, played: Sequence[TradingSession]) -> PlayedBars:
+    from liualgotrader.tapes.minute_bars import minutes_of, regular
+
+    tapes, parts = PlayedTapes(wanted), dict[str, list[BarColumns]]()
+    for tape in map(tapes, played):
+        for symbol in tape.symbols():
+            parts.setdefault(symbol, []).append(regular(minutes_of(symbol, tape.columns(symbol).trades)))
+    return msgspec.structs.replace(tapes.known(market), bars={symbol: joined(one) for symbol, one in parts.items()})
+
+
+def tape_of_day(wanted: BarsWanted, session: TradingSession, symbols: Sequence[str]) -> ColumnTape:
+    """Return the tape of one of the wanted sessions."""
+    from liualgotrader.tapes.tape_factory import tape_from
+
+    return tape_from(
+        "recorded" if wanted.data else "generated",
+        day=session.day,
+        folder=wanted.data or None,
+        seed=wanted.seed,
+        symbols=symbols or None,
+        count=wanted.generated or 0,
+        since=wanted.first,
+    )
 
 
 def _read_folder(wanted: BarsWanted, every: Sequence[TradingSession]) -> dict[str, BarColumns]:

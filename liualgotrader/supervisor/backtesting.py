@@ -23,9 +23,11 @@ from liualgotrader.analytics.consolidate import consolidate
 from liualgotrader.backtest.past_data import loops_aside
 from liualgotrader.backtest.picking import KnownPicks, Scanning
 from liualgotrader.backtest.run_record import BacktestTerms
-from liualgotrader.backtest.runner import Backtest, hours_of
+from liualgotrader.backtest.runner import Backtest
+from liualgotrader.backtest.session_run import SessionRun, hours_of
+from liualgotrader.backtest.tick_runner import TickBacktest
 from liualgotrader.common.calendar import TradingSession
-from liualgotrader.common.clock import HOUR, MINUTE, NEVER, Clock, WallClock
+from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError, nearest
 from liualgotrader.common.events import Pick
@@ -44,7 +46,7 @@ from liualgotrader.exchange.rules import Rules
 from liualgotrader.scanners.base import make_scanner
 from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy, strategy_of
 from liualgotrader.supervisor.arming import hash_of
-from liualgotrader.supervisor.backtest_bars import BarsWanted, PlayedBars, history_of, played_bars
+from liualgotrader.supervisor.backtest_bars import BarsWanted, PlayedBars, PlayedTapes, history_of, played_bars
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome, outcome_of
 from liualgotrader.supervisor.batch import Layout, Place, build_label
 from liualgotrader.supervisor.plan_inspection import imported_files
@@ -140,18 +142,15 @@ class Backtesting:
             LiuError: in one sentence, if nothing can be played.
         """
         request, plan = self.request, self.plan
-        history = history_of(request.bars, plan.timings.history_sessions)
-        found = played_bars(request.bars, self.settings.home_path / "market", history, self._bars)
-        self.bars = found.bars
-        benchmark = request.benchmark or next(iter(found.bars))
-        if benchmark not in found.bars:
+        played = request.bars.sessions()
+        backtest, found = self._market(played)
+        benchmark = request.benchmark or backtest.symbols[0]
+        if benchmark not in backtest.symbols:
             raise ConfigError(
-                f"the benchmark {benchmark} is none of the symbols that are played{nearest(benchmark, found.bars)}"
+                f"the benchmark {benchmark} is none of the symbols that are played{nearest(benchmark, backtest.symbols)}"
             )
         for note in found.notes:
             self.screen.warn(f"data: {note}")
-        played = request.bars.sessions()
-        backtest = Backtest(self._terms(played, found), found.bars)
         repeated = request.repeats
         scanning = self._scanning = self._scanners(backtest, played) if plan.scanners and repeated is None else None
         picking = KnownPicks(repeated.picks) if repeated is not None and repeated.picks else scanning
@@ -169,7 +168,10 @@ class Backtesting:
             show_hours(played[0].opens_at, played[0].closes_at)
             anew = partial(self._anew, strategies, backtest) if request.fresh_daily else None
             run = backtest.run(strategies, closed, picking, anew)
-        return outcome_of(run, found, list(plan.strategies), benchmark, request.bars.period, scanning)
+        found = msgspec.structs.replace(found, bars=backtest.bars())
+        self.bars = found.bars
+        period = max(MINUTE, request.bars.period)
+        return outcome_of(run, found, list(plan.strategies), benchmark, period, scanning)
 
     def save(self, outcome: BacktestOutcome) -> None:
         """Store all rows of the run, its analysis and its end.
@@ -209,7 +211,19 @@ class Backtesting:
 
     # --- the run ---------------------------------------------------------------------------------------
 
-    async def _begin(self, played: Sequence[TradingSession], backtest: Backtest) -> dict[SlotPlan, Strategy]:
+    def _market(self, played: Sequence[TradingSession]) -> tuple[SessionRun, PlayedBars]:
+        """Return the run on what is to be played, and what is known of that; a run on ticks finds its bars itself."""
+        wanted, market = self.request.bars, self.settings.home_path / "market"
+        if wanted.period >= MINUTE:
+            history = history_of(wanted, self.plan.timings.history_sessions)
+            found = played_bars(wanted, market, history, self._bars)
+            return Backtest(self._terms(played, found), found.bars), found
+        tapes = PlayedTapes(wanted)
+        found = tapes.known(market)
+        backtest = TickBacktest(self._terms(played, found), tapes, frozenset(self.plan.events))
+        return backtest, msgspec.structs.replace(found, notes=tuple(tapes.notes))
+
+    async def _begin(self, played: Sequence[TradingSession], backtest: SessionRun) -> dict[SlotPlan, Strategy]:
         request, plan = self.request, self.plan
         build = await asyncio.to_thread(build_label)
         if request.database:
@@ -237,7 +251,7 @@ class Backtesting:
         return strategies
 
     def _anew(
-        self, strategies: Mapping[SlotPlan, Strategy], backtest: Backtest, session: TradingSession
+        self, strategies: Mapping[SlotPlan, Strategy], backtest: SessionRun, session: TradingSession
     ) -> dict[int, Strategy]:
         """Return new instances by slot; where `create` says no or raises, the one before goes on."""
 
@@ -257,7 +271,7 @@ class Backtesting:
         with loops_aside():
             return self._loop.run(made())
 
-    def _scanners(self, backtest: Backtest, played: Sequence[TradingSession]) -> Scanning:
+    def _scanners(self, backtest: SessionRun, played: Sequence[TradingSession]) -> Scanning:
         plan, seed = self.plan, self.request.bars.seed
         scanners = {
             name: make_scanner(backtest.loader, name, details, seed=f"{seed}/{name}")
@@ -290,6 +304,7 @@ class Backtesting:
                 profile=self.settings.fills,
                 fees=_fees(self.settings.fees, request),
                 slippage_bps=request.slippage_bps,
+                latency_ns=round(self.settings.latency_ms * MILLISECOND),
             ),
             liquidation_minutes=plan.market_liquidation_end_time_minutes,
             portfolio_value=plan.portfolio_value,

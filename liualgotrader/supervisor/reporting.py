@@ -22,7 +22,7 @@ from liualgotrader.common.files import replace_file
 from liualgotrader.common.market_columns import BarColumns, Floats
 from liualgotrader.common.rows import BatchRow
 from liualgotrader.common.session_plan import MarketSpec
-from liualgotrader.supervisor.backtest_bars import BarsWanted, history_of, played_bars
+from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted, history_of, played_bars
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, Backtesting
 from liualgotrader.supervisor.repeating import FoundBatch, bars_of, find_batch
@@ -171,12 +171,12 @@ def _terms(row: BatchRow, told: Mapping[str, Any]) -> dict[str, str]:
     data = bars.get("data") or market.get("data")
     invented = bars.get("generated") or (market and not data and market.get("symbol_count"))
     where = data or (f"an invented market of {invented} symbols" if invented else "the market-data store")
-    scale = {MINUTE: "minutes", DAY: "days"}.get(bars.get("period", 0))
+    scale = {MINUTE: "bars of minutes", DAY: "bars of days", TICKS: "trades and quotes"}.get(bars.get("period", -1))
     simulated = bool(told or market)
     terms = {
         "batch": row.batch_id,
         "started": f"{as_datetime(row.started_at):%Y-%m-%d %H:%M} New York",
-        "prices": (where if simulated else "the vendor's feed") + (f", bars of {scale}" if scale else ""),
+        "prices": (where if simulated else "the vendor's feed") + (f", {scale}" if scale else ""),
         "fills profile": settings.get("fills", "strict") if simulated else "the broker's own",
         "fees": settings.get("fees", "none") if simulated else "the broker's own",
     }

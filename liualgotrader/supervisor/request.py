@@ -22,14 +22,13 @@ from liualgotrader.common.calendar import (
 from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import Secret
-from liualgotrader.common.session_plan import Endpoints, Hours, MarketSpec
+from liualgotrader.common.session_plan import AFTER_CLOSE, EARLY, Endpoints, Hours, MarketSpec
 from liualgotrader.common.tradeplan import Simulation
 
 GENERATED_DAY = "2024-06-03"
 """The day that the generated market plays when none is named: fixed, so that a seed says everything."""
 
 MARKET_STATE = "market.state"
-EARLY = 10 * SECOND  # simulated time begins before the open, so that the first event finds everybody waiting
 
 
 class TraderRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +72,6 @@ class TraderRequest(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: if the folder cannot be used, or holds something else.
         """
         return kept_account(Path(self.state), self.market_day().isoformat()) if self.state else None
-
-
-AFTER_CLOSE = 5 * MINUTE  # the processes' time to hear of the last fills
 
 
 def simulated_hours(

@@ -25,7 +25,7 @@ from liualgotrader.common.market_columns import BarColumns, Ints, mean_price
 from liualgotrader.common.rows import FilledTrade, OrderRow
 from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan
 from liualgotrader.strategies.base import Strategy
-from liualgotrader.supervisor.backtest_bars import BarsWanted
+from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
 from liualgotrader.supervisor.view import View
@@ -37,7 +37,7 @@ Plan = TradePlan | Mapping[str, Any] | str | Path | type[Strategy] | Iterable[ty
 Frames = Mapping[str, "pd.DataFrame | BarColumns"]
 
 _PRICES = ("open", "high", "low", "close")
-_SCALES = {"minute": MINUTE, "day": DAY}
+_SCALES = {"minute": MINUTE, "day": DAY, "tick": TICKS}
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ def run_backtest(
     `parameters`. `data` is a folder of recorded days, or a frame of bars by symbol (columns open, high, low, close,
     volume; labelled by their start, by New York time if the index has no zone), whose days are then the default of
     `first` and `last`. Without `data`, `generated` is how many symbols of an invented market to play; without
-    either, the market-data store is read. `scale` is "minute" or "day" (the default, unless a frame says otherwise).
+    either, the market-data store is read. `scale` is "minute", "tick" (trades and quotes, of a
+    folder or an invented market) or "day" (the default, unless a frame says otherwise).
 
     `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, buy_fee_percentage,
     sell_fee_percentage, fills, fees, seed, home, dsn. Rows are stored only with `database`.
@@ -204,7 +205,7 @@ def _plan(
 
 def _wanted(first: date | str, last: date | str, scale: str, bars: Mapping[str, BarColumns] | None) -> dict[str, Any]:
     if scale not in ("", *_SCALES):
-        raise ConfigError(f'scale is "minute" or "day", not {scale!r}')
+        raise ConfigError(f'scale is "day", "minute" or "tick", not {scale!r}')
     known = [one for one in (bars or {}).values() if len(one.opened_at)]
     if bars is not None and not known:
         raise ConfigError("the data holds no bars")

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
 
@@ -17,13 +18,18 @@ from liualgotrader.common.clock import DAY, MINUTE, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, Counts
 from liualgotrader.common.market_columns import take
-from liualgotrader.common.ports import Asset
+from liualgotrader.common.ports import Asset, Tape
 from liualgotrader.common.tlog import some_of
+from liualgotrader.exchange.exchange_values import AssetTerms
+from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
 MOST_JUMPS = 12  # symbols that are named
 _MOST_DAYS = 12  # days that are listed one by one
+KNOWN_EXCHANGES = frozenset(  # alpaca-py refuses others
+    ["AMEX", "ARCA", "ASCX", "BATS", "NYSE", "NASDAQ", "NYSEARCA", "FTXU", "CBSE", "GNSS", "ERSX", "OTC", "CRYPTO"]
+)
 _LOOK_BACK = timedelta(days=15)  # the longest that the exchange has ever stayed shut, and more
 
 
@@ -214,6 +220,41 @@ class ColumnTape(ABC):
     def place_of_quote(self, symbol: str, row: int) -> str:
         """Return file and line of a loaded quote."""
         return f"the quotes of {symbol}"
+
+
+def asset_terms(assets: Iterable[Asset]) -> list[AssetTerms]:
+    """Return a tape's assets as the exchange and the wires want them, by symbol."""
+    return [
+        AssetTerms(
+            symbol=a.symbol,
+            name=a.name,
+            exchange=a.exchange if a.exchange in KNOWN_EXCHANGES else "NASDAQ",
+            shortable=a.shortable,
+            easy_to_borrow=a.shortable,
+            fractionable=a.fractionable,
+        )
+        for a in sorted(assets, key=lambda a: a.symbol)
+    ]
+
+
+def exchange_session(tape: Tape) -> ExchangeSession:
+    """Return a tape's day for the exchange, with the closes of the session before."""
+    opening, closing = tape.crosses() if isinstance(tape, ColumnTape) else (frozenset[str](), frozenset[str]())
+    before = {asset.symbol: previous_day(tape, asset.symbol) for asset in tape.assets()}
+    return ExchangeSession(
+        opens_at=tape.opens_at,
+        closes_at=tape.closes_at,
+        previous_closes={symbol: Decimal(str(bar.close)) for symbol, bar in before.items() if bar is not None},
+        opening_crosses=opening,
+        closing_crosses=closing,
+    )
+
+
+def previous_day(tape: Tape, symbol: str) -> Bar | None:
+    """Return the daily bar of the session before, None if the tape knows of none."""
+    yesterday = tape.day - timedelta(days=1)
+    found = tape.daily_bars(symbol, yesterday - _LOOK_BACK, yesterday)
+    return found[-1] if found else None
 
 
 def played_session(day: date, what: str, *, bypass: bool = False) -> TradingSession:

@@ -6,7 +6,7 @@ event values made in blocks of some thousand, which costs about half a microseco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ TapeEvent = TradeTick | Quote | Status
 
 BLOCK = 16_384  # events made at a time
 ROUND_LOT = 100.0
+_LAST = int(Counts.LAST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,15 @@ def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[T
         for s in symbols
     ]
     return _Stream(due).events() if due else iter(())
+
+
+def newest_of(events: Iterable[TapeEvent]) -> list[TapeEvent]:
+    """Return the newest of each symbol and kind, by time: what the exchange has to know where a market is joined."""
+    newest: dict[tuple[type[TapeEvent], str], TapeEvent] = {}
+    for event in events:
+        if not isinstance(event, TradeTick) or event.flags & _LAST:  # an odd lot makes no price
+            newest[type(event), event.symbol] = event
+    return sorted(newest.values(), key=lambda event: event.at)
 
 
 class _Stream:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from liualgotrader.common.bar_builder import TAPE_RULES, BarBuilder
 from liualgotrader.common.calendar import day_of, sessions
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.events import Bar, TradeTick
-from liualgotrader.common.market_columns import BarColumns, take
+from liualgotrader.common.events import Bar, Counts, TradeTick
+from liualgotrader.common.market_columns import BarColumns, Ints, TradeColumns, take
 
 
 class MinuteBars:
@@ -80,6 +81,29 @@ def bars_of(trades: Iterable[TradeTick]) -> list[Bar]:
     return sorted(bars + minutes.close_until(2**63 - 1), key=lambda b: (b.opened_at, b.symbol))
 
 
+def minutes_of(symbol: str, trades: TradeColumns) -> BarColumns:
+    """Return what `bars_of` makes of the trades of one symbol, in the same sums."""
+    forms = (trades.flags & int(Counts.LAST)) > 0
+    spans = (trades.flags & TAPE_RULES.high_low) > 0
+    volumes = (trades.flags & int(Counts.VOLUME)) > 0
+    minutes, row = np.unique(trades.at // MINUTE, return_inverse=True)
+    first, last = (np.flatnonzero(np.diff(row[forms], **edge)) for edge in ({"prepend": -1}, {"append": -1}))
+    priced = row[forms][first]  # minutes in which a trade makes a price
+    highs, lows = np.full(len(minutes), -np.inf), np.full(len(minutes), np.inf)
+    np.maximum.at(highs, row[spans], trades.price[spans])
+    np.minimum.at(lows, row[spans], trades.price[spans])
+    size, price = (np.where(volumes, column, 0.0) for column in (trades.size, trades.price))
+    volume, traded = (np.bincount(row, weights, len(minutes))[priced] for weights in (size, price * size))
+    close = trades.price[forms][last]
+    means = np.divide(traded, volume, out=close.copy(), where=volume > 0)
+    average = np.array([round(mean, TAPE_RULES.decimals) for mean in means.tolist()], np.float64)
+    opened = minutes[priced] * MINUTE
+    prices = trades.price[forms][first], highs[priced], lows[priced], close
+    count = np.bincount(row[volumes], minlength=len(minutes))[priced].astype(np.float64)
+    columns: Any = (opened, opened + MINUTE, *prices, volume, average, count)
+    return BarColumns(symbol, *columns)
+
+
 def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int) -> Bar:
     """Return one bar over consecutive bars of one symbol, at least one; `vwap` is weighted by volume."""
     volume = sum(b.volume for b in bars)
@@ -99,16 +123,26 @@ def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int) -> Bar:
     )
 
 
-def session_bars(minutes: BarColumns) -> BarColumns:
-    """Return the daily bars of the sessions that minute bars cover; what lies outside a session is in none."""
+def regular(minutes: BarColumns) -> BarColumns:
+    """Return the minutes of regular trading."""
+    return _by_session(minutes)[0] if len(minutes.opened_at) else minutes
+
+
+def _by_session(minutes: BarColumns) -> tuple[BarColumns, Ints, Ints, Ints]:
+    """Return the minutes of regular trading, the place of each one's session, and when sessions open and close."""
     opened = minutes.opened_at
-    if not len(opened):
-        return minutes
     days = sessions(day_of(int(opened[0])), day_of(int(opened[-1])))
     opens, closes = (np.array([getattr(day, name) for day in days], np.int64) for name in ("opens_at", "closes_at"))
     place = np.searchsorted(opens, opened, "right") - 1
     inside = np.flatnonzero((place >= 0) & (opened < np.append(closes, 0)[place]))
-    rows, place = take(minutes, inside), place[inside]
+    return take(minutes, inside), place[inside], opens, closes
+
+
+def session_bars(minutes: BarColumns) -> BarColumns:
+    """Return the daily bars of the sessions that minute bars cover; what lies outside a session is in none."""
+    if not len(minutes.opened_at):
+        return minutes
+    rows, place, opens, closes = _by_session(minutes)
     first = np.flatnonzero(np.diff(place, prepend=-1))
     if not len(first):
         return rows

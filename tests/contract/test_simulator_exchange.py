@@ -19,7 +19,7 @@ from liualgotrader.exchange.exchange_values import (
     OrderView,
 )
 from liualgotrader.exchange.rules import ExchangeSession, Rules
-from liualgotrader.simulator.asset_codes import terms_of
+from liualgotrader.tapes.base import asset_terms
 from tests.contract.trading_contract import TradingContract
 from tests.fakes.tapes import HandTape, at
 
@@ -32,7 +32,9 @@ class ExchangePort:
     def __init__(self) -> None:
         self._tape = HandTape()
         session = ExchangeSession(opens_at=self._tape.opens_at, closes_at=self._tape.closes_at)
-        self._exchange = Exchange(terms_of(self._tape.assets()), session=session, rules=Rules(latency_ns=MILLISECOND))
+        self._exchange = Exchange(
+            asset_terms(self._tape.assets()), session=session, rules=Rules(latency_ns=MILLISECOND)
+        )
         self._exchange.open_account(ACCOUNT, Decimal(100_000))
         self._now = at("09:30")
         self.go_to(at("09:35"))

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liualgotrader.common.clock import MINUTE, NEVER, SECOND
+from liualgotrader.common.clock import MINUTE, NEVER, SECOND, grid_after, grid_at_or_after
 from liualgotrader.common.events import Bar, Counts, Quote, Status, TradeTick
 from liualgotrader.exchange.exchange_values import HeldPosition, OrderChanges, Refusal
 from liualgotrader.simulator.data_routes import page
 from liualgotrader.simulator.day_history import DayRecord, EquityCurve, Timeframe, folded, rows_between, timeframe_of
 from liualgotrader.simulator.faults import Fault, Faults
-from liualgotrader.simulator.market_loop import grid_after, grid_at_or_after
 from liualgotrader.simulator.order_requests import closing_order, order_request, replacement
 from liualgotrader.simulator.subscriptions import ApiKeys, StreamSession, by_symbol
 from tests.fakes.tapes import at

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from liualgotrader.common.clock import nanoseconds
 from liualgotrader.common.events import Counts, Quote, Status, TradeTick
 from liualgotrader.common.ports import Asset
-from liualgotrader.simulator.asset_codes import SymbolTable, VenueCode, terms_of, venue_of
+from liualgotrader.simulator.asset_codes import SymbolTable, VenueCode, venue_of
 from liualgotrader.simulator.client_outbox import MAX_FRAME_BYTES, frames_below_limit
 from liualgotrader.simulator.shapes import (
     TRADE_CONDITIONS,
@@ -25,6 +25,7 @@ from liualgotrader.simulator.shapes import (
 )
 from liualgotrader.simulator.subscriptions import JSON, MSGPACK, codec_for
 from liualgotrader.simulator.wire import flag, money, new_york_text, number, parse_instant, rfc3339, text_of, words
+from liualgotrader.tapes.base import asset_terms
 
 INSTANTS = st.integers(min_value=883_612_800 * 10**9, max_value=2_556_143_999 * 10**9 + 999_999_999)
 AT = nanoseconds("2024-03-08T14:35:00.500000001Z")
@@ -174,7 +175,7 @@ def test_a_status_without_a_code_gets_that_of_its_tape(tape: str, halted: bool, 
 
 
 def test_symbols_are_found_by_name_and_by_asset_id() -> None:
-    table = SymbolTable(terms_of([Asset("XYZ", "", "NYSE"), Asset("ABC", "", "MOON")]))
+    table = SymbolTable(asset_terms([Asset("XYZ", "", "NYSE"), Asset("ABC", "", "MOON")]))
     assert list(table.terms) == ["ABC", "XYZ"]
     assert table.terms["ABC"].exchange == "NASDAQ"  # the vendor's client would refuse a venue that it does not know
     assert table.symbol("abc") == "ABC"

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.events import Bar, BarSource, Counts, TradeTick
-from liualgotrader.tapes.minute_bars import MinuteBars, bars_of, sum_of
+from liualgotrader.common.market_columns import TradeColumns
+from liualgotrader.tapes.minute_bars import MinuteBars, bars_of, minutes_of, sum_of
 
 NINE_THIRTY = 1_381_152_600 * SECOND  # 2013-10-07, New York
 ALL, VOLUME, RANGE = int(Counts.ALL), int(Counts.VOLUME), int(Counts.HIGH_LOW | Counts.VOLUME)
@@ -53,6 +56,17 @@ def test_what_a_trade_counts_for_decides_what_it_moves() -> None:
 
 def test_a_minute_without_a_price_forming_trade_has_no_bar() -> None:
     assert bars_of([trade(5, 10.0, 30, VOLUME), trade(70, 10.0, 100)]) == bars_of([trade(70, 10.0, 100)])
+
+
+@given(trades)
+def test_columns_of_trades_make_the_bars_that_the_trades_make_one_by_one(found: list[TradeTick]) -> None:
+    """To the last bit: the parity of a backtest with a session rests on it."""
+    for symbol in ("ABC", "XYZ"):
+        mine = [trade for trade in found if trade.symbol == symbol]
+        at, flags = (np.array([getattr(trade, name) for trade in mine], np.int64) for name in ("at", "flags"))
+        price, size = (np.array([getattr(trade, name) for trade in mine], np.float64) for name in ("price", "size"))
+        expected = [msgspec.structs.replace(bar, source=int(BarSource.HISTORY)) for bar in bars_of(mine)]
+        assert minutes_of(symbol, TradeColumns(at, price, size, flags)).bars() == expected
 
 
 def test_a_bar_is_handed_out_by_the_first_trade_after_it_and_only_once() -> None:

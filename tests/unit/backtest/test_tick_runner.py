@@ -1,0 +1,151 @@
+"""Runs on trades and quotes: when an order arrives, what it meets there, and what strategies know by then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
+from liualgotrader.backtest.tick_runner import TickBacktest
+from liualgotrader.common.calendar import new_york, sessions
+from liualgotrader.common.clock import DAY, MILLISECOND, MINUTE, SECOND
+from liualgotrader.common.events import Bar
+from liualgotrader.common.market_columns import QuoteColumns, TradeColumns
+from liualgotrader.common.ports import Asset
+from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.tradeplan import EVENT_KINDS
+from liualgotrader.exchange.rules import Rules
+from liualgotrader.strategies.base import Strategy, StrategyType
+from liualgotrader.tapes.base import ColumnTape
+from liualgotrader.tapes.columns import SymbolColumns
+from tests.unit.backtest.test_runner import BATCH, UNBOUND, trades
+
+DAYS = sessions(date(2024, 3, 7), date(2024, 3, 8))
+Figures = Sequence[tuple[float, ...]]
+
+
+class WrittenTape(ColumnTape):
+    """The trades (second of the session, price, shares) and quotes (second, bid, shares, ask, shares) of one symbol."""
+
+    def __init__(self, number: int, prints: Figures, quotes: Figures) -> None:
+        super().__init__(DAYS[number], [Asset("ABC", "Alphabet Soup", "NASDAQ")])
+        self.prints, self.quotes = prints, quotes
+
+    def _load(self, symbol: str) -> SymbolColumns:
+        at, price, size = np.array(self.prints, float).reshape(-1, 3).T
+        when, bid, bid_size, ask, ask_size = np.array(self.quotes, float).reshape(-1, 5).T
+        all_flags, no_flags = np.full(len(at), 7), np.zeros(len(when), np.int64)
+        trades = TradeColumns(self._times(at), price, size, all_flags)
+        return SymbolColumns(symbol, QuoteColumns(self._times(when), bid, bid_size, ask, ask_size, no_flags), trades)
+
+    def _times(self, seconds: Any) -> Any:
+        return self.opens_at + np.rint(seconds * 1000).astype(np.int64) * MILLISECOND
+
+    def history(self, symbol: str, period: int) -> list[Bar]:
+        before = DAYS[0]
+        if self.day == before.day or period == DAY:
+            return []
+        minutes = [before.closes_at - MINUTE, before.closes_at]  # the second one after the close
+        return [Bar("ABC", at, at + MINUTE, 99.0, 99.5, 98.5, 99.25, 500.0, 99.1, 3) for at in minutes]
+
+    def notes(self) -> list[str]:
+        return []
+
+
+def played(kind: type[Strategy], tapes: Mapping[date, ColumnTape], **more: Any) -> RunRecord:
+    strategy = kind("Tested", batch_id=BATCH)
+    with pytest.raises(StopIteration):  # it waits for nothing
+        strategy.create().send(None)
+    days = tuple(session for session in DAYS if session.day in tapes)
+    rules = Rules(latency_ns=more.pop("latency", MILLISECOND))
+    terms = BacktestTerms(batch_id=BATCH, sessions=days, rules=rules, limits=UNBOUND, **more)
+    backtest = TickBacktest(terms, lambda session: tapes[session.day], frozenset(EVENT_KINDS))
+    return backtest.run({SlotPlan(1, "Tested", 0, 1, day_trade=strategy.type is StrategyType.DAY_TRADE): strategy})
+
+
+class BuysOnPrint(Strategy):
+    """Buys 100 shares on the first print at 101."""
+
+    strategy_type = StrategyType.SWING
+
+    def on_trade(self, ctx: Any, trade: Any) -> None:
+        if trade.price == 101 and not ctx.position and not ctx.open_orders:
+            ctx.buy(100)
+
+
+CALM = (0.0, 99.99, 500, 100.01, 500)
+
+
+@pytest.mark.parametrize(
+    ("latency", "expected_at", "price"),
+    [
+        # The print at 60.03 s is known at 60.1 s: what stood at 60.05 s is gone by then, and so on.
+        (MILLISECOND, 60_101, "100.21"),
+        (250 * MILLISECOND, 60_350, "100.31"),
+        (0, 60_100, "100.21"),
+    ],
+)
+def test_an_order_arrives_at_the_end_of_its_tenth_of_a_second_and_the_latency_and_meets_what_stands_then(
+    latency: int, expected_at: int, price: str
+) -> None:
+    quotes = [
+        CALM,
+        (60.0, 99.99, 500, 100.11, 500),
+        (60.05, 100.19, 500, 100.21, 500),
+        (60.3, 100.29, 500, 100.31, 500),
+    ]
+    tape = WrittenTape(1, [(59.0, 100, 100), (60.03, 101, 100), (70, 101, 100)], quotes)
+    [fill] = trades(played(BuysOnPrint, {tape.day: tape}, latency=latency))
+    assert (fill.at, fill.price) == (tape.opens_at + expected_at * MILLISECOND, Decimal(price))
+
+
+def test_what_is_displayed_bounds_a_fill_and_the_rest_waits_for_the_next_quote() -> None:
+    quotes = [(0.0, 99.99, 500, 100.01, 30), (62.0, 99.99, 500, 100.05, 500)]
+    tape = WrittenTape(1, [(60.03, 101, 100)], quotes)
+    fills = [
+        (fill.at - tape.opens_at, int(fill.quantity), float(fill.price))
+        for fill in trades(played(BuysOnPrint, {tape.day: tape}))
+    ]
+    assert fills == [(60_101 * MILLISECOND, 30, 100.01), (62 * SECOND, 70, 100.05)]
+
+
+def test_a_minute_is_told_once_it_is_over_with_what_a_vendor_knows_of_before() -> None:
+    """History ends with the minute after yesterday's close, and goes on with those before today's open."""
+    seen: list[tuple[str, float, int, list[float]]] = []
+
+    class Notes(Strategy):
+        strategy_type = StrategyType.SWING
+
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            seen.append((f"{ctx.now:%H:%M:%S}", bar.close, bar.count, ctx.bars.close[-4:].tolist()))
+
+    early = (-90.0, 98, 100)
+    tape = WrittenTape(1, [early, (10, 100, 100), (20, 102, 100), (60, 103, 100), (125, 104, 100)], [CALM])
+    played(Notes, {tape.day: tape})
+    assert seen == [
+        ("09:31:00", 102.0, 2, [99.25, 99.25, 98.0, 102.0]),
+        ("09:32:00", 103.0, 1, [99.25, 98.0, 102.0, 103.0]),
+        ("09:33:00", 104.0, 1, [98.0, 102.0, 103.0, 104.0]),
+    ]
+
+
+def test_a_position_of_a_day_trade_is_closed_before_the_close_and_one_of_a_swing_stays_over_night() -> None:
+    first = WrittenTape(0, [(60.03, 101, 100), (22_000, 100, 100)], [CALM, (22_300, 99.99, 500, 100.01, 500)])
+    second = WrittenTape(1, [(5, 100, 100)], [CALM])
+    tapes = {first.day: first, second.day: second}
+    swing = played(BuysOnPrint, tapes)
+    assert [fill.operation for fill in trades(swing)] == ["buy"]
+    assert swing.equity.tolist() == [99_999.0, 99_999.0]  # 100 shares at 100.01, worth 100.00 each
+
+    class ForADay(BuysOnPrint):
+        strategy_type = StrategyType.DAY_TRADE
+
+    bought, sold = trades(played(ForADay, tapes))
+    # A quarter of an hour before the close; the quote of three minutes before is the newest.
+    assert (sold.operation, sold.at) == ("sell", new_york(first.day, time(15, 45)) + MILLISECOND)
+    assert (bought.price, sold.price) == (Decimal("100.01"), Decimal("99.99"))
