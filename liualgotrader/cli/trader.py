@@ -56,6 +56,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _session(options: argparse.Namespace, stated: Mapping[str, Any]) -> int:
     from liualgotrader.cli.screen import screen_for
+    from liualgotrader.supervisor.ending import DayResult, say_days
     from liualgotrader.supervisor.session import Session
 
     wanted = request_from(options)
@@ -70,13 +71,20 @@ def _session(options: argparse.Namespace, stated: Mapping[str, Any]) -> int:
             raise
         tradeplan = unfinished.tradeplan  # it is followed to its end: exits and protection go on
         wanted = msgspec.structs.replace(wanted, broken_plan=str(error))
-    for request in requests(wanted, settings.home_path):
-        ending = asyncio.run(Session(request, settings, tradeplan, screen_for()).run())
-        if ending.sentence:
-            complain(f"trader: {ending.sentence}")
-        flush_output()
-        if ending.exit_code or ending.by_hand:
-            break
+    asked, played = requests(wanted, settings.home_path), list[DayResult]()
+    try:
+        for request in asked:
+            ending = asyncio.run(Session(request, settings, tradeplan, screen_for()).run())
+            played += [ending.result] if ending.result is not None else []
+            if ending.sentence:
+                complain(f"trader: {ending.sentence}")
+            flush_output()
+            if ending.exit_code or ending.by_hand:
+                break
+    finally:
+        if len(asked) > 1:
+            say_days(screen_for(), played)
+            flush_output()
     return ending.exit_code
 
 

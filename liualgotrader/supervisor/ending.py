@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -26,6 +27,20 @@ _WHAT_TO_DO = (
 )
 
 
+class DayResult(msgspec.Struct, frozen=True):
+    """What one session came to, US dollars, fees paid; None is not known.
+
+    `gain` is what our positions gained since the close before, what they were held at overnight included.
+    """
+
+    day: str
+    trips: int
+    executions: int
+    realized: Decimal
+    gain: Decimal | None
+    equity: Decimal | None
+
+
 class Ending(msgspec.Struct, frozen=True):
     """The end of a session. `reason` stands in the rows; `sentence` is for a person, empty if all went well."""
 
@@ -33,6 +48,7 @@ class Ending(msgspec.Struct, frozen=True):
     reason: str = MARKET_CLOSE
     sentence: str = ""
     by_hand: bool = False  # a person ended it early
+    result: DayResult | None = None  # once it is analysed
 
 
 def needing_a_person(
@@ -143,6 +159,30 @@ def say_summary(
                 screen.warn(f"{name} was stopped: {reason}")
     if dropped:
         screen.warn(f"{dropped} market events were dropped because a consumer lagged")
+
+
+def say_days(screen: Screen, days: Sequence[DayResult]) -> None:
+    """Show what sessions that followed each other came to, a line each, and all of them together."""
+    if not days:
+        return
+    gains = [day.gain for day in days]
+    gain = None if None in gains else sum((g for g in gains if g is not None), ZERO)
+    total = DayResult(
+        "total",
+        sum(day.trips for day in days),
+        sum(day.executions for day in days),
+        sum((day.realized for day in days), ZERO),
+        gain,
+        days[-1].equity,
+    )
+    rows = []
+    for day in (*days, total):
+        money = (day.realized, day.gain, day.equity)
+        rows.append(
+            (day.day, f"{day.trips:,}", f"{day.executions:,}", *("-" if m is None else f"{m:,.2f}" for m in money))
+        )
+    header = ("day", "trades", "executions", "realized $", "P&L $", "equity $")
+    screen.table("Sessions", header, rows)
 
 
 def say_positions(

@@ -24,6 +24,7 @@ from liualgotrader.scanners_runner.scanner_marks import ScannerMarks, StoppedSca
 from liualgotrader.supervisor.arming import environment_of
 from liualgotrader.supervisor.batch import PendingEnd, keep_end
 from liualgotrader.supervisor.ending import (
+    DayResult,
     Ending,
     could_not_trade,
     incomplete,
@@ -413,7 +414,9 @@ class RunningSession:
         ending = needing_a_person(ending, standing, quarantined, day_trades, flattened=self._flatten)
         if ending.exit_code == 0 and result.executions:
             prepared.prove(self._settings.home_path, result.executions)
-        return ending
+        gain, equity = (view.facts.day_gain, view.facts.equity) if view.facts is not None else (None, None)
+        played = DayResult(day, total.trips, result.executions, total.gain, gain, equity)
+        return msgspec.structs.replace(ending, result=played)
 
     def _say(
         self,

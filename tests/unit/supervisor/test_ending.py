@@ -21,11 +21,13 @@ from liualgotrader.scanners_runner.scanner_marks import StoppedScanner
 from liualgotrader.supervisor.batch import Batch, BatchFinder, lay_out
 from liualgotrader.supervisor.ending import (
     MARKET_CLOSE,
+    DayResult,
     Ending,
     could_not_trade,
     needing_a_person,
     no_strategy_runs,
     say_data,
+    say_days,
     say_positions,
     say_refusals,
     say_scanners_off,
@@ -424,3 +426,20 @@ def test_the_summary_says_what_was_odd_in_the_data_and_what_was_left_out() -> No
     say_data(screen, ("ABC opens at 1 after 10.",), ("2 of 9 quotes of ABC are crossed and were left out.",))
     assert screen.warnings == ["data: ABC opens at 1 after 10."]
     assert screen.lines == ["data: 2 of 9 quotes of ABC are crossed and were left out."]
+
+
+def test_sessions_that_followed_each_other_are_added_up_and_what_is_unknown_is_not_zero() -> None:
+    screen = RecordingScreen()
+    first = DayResult("2024-07-02", 2, 5, d("-1.5"), d("10.25"), d("100010.25"))
+    say_days(screen, [])
+    say_days(screen, [first, DayResult("2024-07-03", 1, 2, d(4), d("-20"), d("99990.25"))])
+    say_days(screen, [first, DayResult("2024-07-03", 0, 0, d(0), None, None)])
+    rows = [row for _, _, table in screen.tables for row in table]
+    assert rows == [
+        ("2024-07-02", "2", "5", "-1.50", "10.25", "100,010.25"),
+        ("2024-07-03", "1", "2", "4.00", "-20.00", "99,990.25"),
+        ("total", "3", "7", "2.50", "-9.75", "99,990.25"),
+        ("2024-07-02", "2", "5", "-1.50", "10.25", "100,010.25"),
+        ("2024-07-03", "0", "0", "0.00", "-", "-"),
+        ("total", "2", "5", "-1.50", "-", "-"),
+    ]
