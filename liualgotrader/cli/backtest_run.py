@@ -28,6 +28,8 @@ from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
 from liualgotrader.supervisor.repeating import bars_of, find_batch, from_kept, newest_results, repeated, with_duration
+from liualgotrader.supervisor.saved_result import SavedResult, write_result
+from liualgotrader.supervisor.verifying import saved_result
 from liualgotrader.supervisor.view import Screen, View
 
 _MOST_WARNINGS = 5
@@ -48,6 +50,8 @@ def backtest(options: argparse.Namespace, program: str) -> int:
     settings, plan = configured(stated)
     if options.word == "from":
         return play(request_from(options, settings.seed or 0), settings, plan, options, program)
+    if options.save and len(options.batches) > 1:
+        raise ConfigError("--save takes the result of one batch: name one")
     if options.duration is not None:
         plan = with_duration(plan, options.duration)
     statuses = [
@@ -67,6 +71,7 @@ def play(
     """
     screen: Screen = Aside() if options.json else screen_for()
     script = b"" if options.report is None else reporting.plotly_script()
+    place = _place_of(options.save)
     with Backtesting(request, settings, plan, screen) as backtesting:
         report = reporting.place_of(options.report or "", backtesting.batch_id)
         played = "bars" if request.bars.period else "trades and quotes"
@@ -81,16 +86,40 @@ def play(
                 screen.warn(text)
             if len(warnings) > _MOST_WARNINGS:
                 screen.warn(f"{len(warnings) - _MOST_WARNINGS} more warnings: --json lists all of them")
+        saved, refused = _saved(backtesting, outcome, options)
         if script:
-            reporting.write_report(report, reporting.source_of_backtest(backtesting, outcome), script)
+            mark = "" if saved is None else saved.fingerprint
+            reporting.write_report(report, reporting.source_of_backtest(backtesting, outcome, mark), script)
             screen.line(f"report: {report}")
         backtesting.save(outcome)
         if backtesting.record is not None:
             screen.line(f"batch {backtesting.batch_id}; its rows: {backtesting.record.how_to_look(settings.home_path)}")
+    if saved is not None:
+        write_result(place, saved)
+        screen.line(f"result: {place}, fingerprint {saved.fingerprint}; `liu verify {place}` plays it again")
     if outcome.sentence:
         complain(f"{program}: {outcome.sentence}")
+    if refused is not None:
+        raise refused
     flush_output()
     return outcome.exit_code
+
+
+def _place_of(name: str) -> Path:
+    path = Path(name).expanduser()
+    if name and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise ConfigError(f"--save {name}: name a file in a folder that is there, like result.zip")
+    return path
+
+
+def _saved(
+    backtesting: Backtesting, outcome: BacktestOutcome, options: argparse.Namespace
+) -> tuple[SavedResult | None, ConfigError | None]:
+    """Return the result as it is to be saved, or why it cannot be: that ends nothing else."""
+    try:
+        return (saved_result(backtesting, outcome, options.command) if options.save else None), None
+    except ConfigError as error:
+        return None, error
 
 
 def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:

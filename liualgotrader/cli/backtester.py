@@ -66,6 +66,7 @@ def run(arguments: Sequence[str], program: str = PROGRAM) -> int:
         parser.error("name one or more batches; --batch-list lists the newest")
     from liualgotrader.cli.backtest_run import backtest
 
+    options.command = [program, *arguments]
     return backtest(options, program)
 
 
@@ -180,6 +181,8 @@ def _output_options(group: Any) -> None:
     group.add_argument("--json", action="store_true", help="print the summary as one JSON document")
     where = "write an HTML report (default report-ID.html here)"
     group.add_argument("--report", metavar="FILE", nargs="?", const="", help=where)
+    saved = "save the result, for `liu verify` on any machine"
+    group.add_argument("--save", metavar="RESULT.zip", default="", help=saved)
     group.add_argument("--no-database", action="store_true", help="store nothing")
     group.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
     group.add_argument("--dsn", metavar="DSN", help="PostgreSQL to use (DSN)")

@@ -20,6 +20,7 @@ The tools beside `trader`.
   liu new scanner NAME   write a scanner, and a tradeplan that shows what it picks
   liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
   liu report BATCH       an HTML report of any batch, one file that opens offline
+  liu verify RESULT.zip  play a saved backtest again: it comes out the same, or the first difference is named
   liu data …             the market-data store: import, fetch, list, check, export
   liu kill-switch        cancel all our orders in a running session and let no entries through
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
@@ -45,6 +46,27 @@ what the order desk decided on it. Nothing is changed, and the batch may be runn
 
 Records that changed nothing (ticks, prices, account figures, comparisons with the broker) are left out.
 Of a damaged journal what can be read is printed, then the place of the damage; the exit status is 4."""
+
+VERIFY = """\
+Play a backtest that `backtester … --save RESULT.zip` has saved once more, and say whether it comes out the same: the
+same orders, fills and values of the account to the last digit. If not, the first difference is named: a setting, a line
+of a strategy's file, a symbol's bar and its price, an order.
+
+Run it beside the tradeplan and the strategies' files that the result was made with: if they are what the result
+carries, they are played. Without them nothing is run unless you say --run-its-code: then the Python files inside the
+result run with all your rights, so read them first (`unzip -p RESULT.zip 'code/*'`).
+
+Bars come from where they came from then: the invented market of the same seed, the market-data store, or a folder. A
+copy of that folder in another place is named with --data."""
+
+VERIFY_CODES = """\
+exit codes:
+  0    it comes out the same
+  1    it differs: the first difference is named
+  2    it cannot be verified: no result, damaged, of another version; its code may not run; its bars are not here
+  3    the outside world failed: a file of the market-data store, the disk
+  130  ended by Ctrl-C
+"""
 
 DATABASE_COMMANDS = {  # what each is given, and what it does
     "start": ("", "start the private PostgreSQL and let it run until `liu db stop`"),
@@ -107,6 +129,10 @@ def _tool(options: argparse.Namespace) -> int:
         from liualgotrader.cli.backtest_run import report_of_batch
 
         return report_of_batch(options)
+    if options.word == "verify":
+        from liualgotrader.cli.verify import verify
+
+        return verify(options)
     if options.word == "simulate":
         from liualgotrader.cli.simulate import simulate
 
@@ -191,6 +217,22 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--output", metavar="FILE", default="", help="(default report-ID.html here)")
     report.add_argument("--home", help="the data folder (LIU_HOME)")
     report.add_argument("--dsn", help="PostgreSQL to use (DSN)")
+    check = words.add_parser(
+        "verify",
+        help="play a saved backtest again",
+        description=VERIFY,
+        epilog=VERIFY_CODES,
+        formatter_class=_AS_WRITTEN,
+    )
+    check.add_argument("result", metavar="RESULT.zip", help="a file that `backtester … --save` wrote")
+    consent = "run the Python files that it carries, with all your rights: read them first"
+    check.add_argument("--run-its-code", action="store_true", help=consent)
+    check.add_argument(
+        "--tradeplan", metavar="FILE", help="the tradeplan to compare it with (default: as `backtester`)"
+    )
+    check.add_argument("--data", metavar="FOLDER", default="", help="a copy of the folder that its bars came from")
+    check.add_argument("--json", action="store_true", help="print what was found as one JSON document")
+    check.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
     words.add_parser("backtest", help="run a tradeplan over past sessions: what `backtester` does")
     for word in (*PURPOSES, *_TO_COME):
         later = words.add_parser(word, help="not built yet")

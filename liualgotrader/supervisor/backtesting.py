@@ -113,7 +113,7 @@ class Backtesting:
     ) -> None:
         """Take strategies and bars from `classes` and `bars`, by name, rather than from files, where these are given."""
         self._classes, self._bars = classes or {}, bars
-        self.bars: Mapping[str, BarColumns] = {}  # once it is played
+        self.played = PlayedBars({})  # once it is played
         self.request, self.settings, self.screen = request, settings, screen
         self.plan = narrowed(tradeplan, request)
         self.batch_id = str(uuid.uuid4())
@@ -168,8 +168,7 @@ class Backtesting:
             show_hours(played[0].opens_at, played[0].closes_at)
             anew = partial(self._anew, strategies, backtest) if request.fresh_daily else None
             run = backtest.run(strategies, closed, picking, anew)
-        found = msgspec.structs.replace(found, bars=backtest.bars())
-        self.bars = found.bars
+        found = self.played = msgspec.structs.replace(found, bars=backtest.bars())
         period = max(MINUTE, request.bars.period)
         return outcome_of(run, found, list(plan.strategies), benchmark, period, scanning)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -88,8 +89,8 @@ async def source_of_record(settings: Settings, beginning: str) -> ReportSource:
     return _source(found, bars, sessions, notes, equity)
 
 
-def source_of_backtest(backtesting: Backtesting, outcome: BacktestOutcome) -> ReportSource:
-    """Return what a report is made of for a backtest that was played, and saved if it is to be."""
+def source_of_backtest(backtesting: Backtesting, outcome: BacktestOutcome, fingerprint: str = "") -> ReportSource:
+    """Return what a report is made of for a backtest that was played; `fingerprint` is that of its saved result."""
     run = outcome.run
     found = FoundBatch(
         backtesting.batch_row(run.slots),
@@ -101,7 +102,8 @@ def source_of_backtest(backtesting: Backtesting, outcome: BacktestOutcome) -> Re
     )
     notes = [sentence for sentence in (outcome.sentence, *dict.fromkeys(run.warnings)) if sentence]
     equity = [run.first_equity, *run.equity.tolist()]
-    return _source(found, backtesting.bars, run.sessions, notes, equity)
+    source = _source(found, backtesting.played.bars, run.sessions, notes, equity)
+    return replace(source, terms={**source.terms, "fingerprint": fingerprint}) if fingerprint else source
 
 
 def _source(

@@ -166,7 +166,7 @@ def run_backtest(
         database=database,
         **{name: _OPTIONS[name](value) for name, value in options.items()},
     )
-    said = _Said()
+    said = QuietScreen()
     with Backtesting(request, settings, tradeplan, said, classes=classes, bars=bars) as backtesting:
         outcome = backtesting.play(progress)
         backtesting.save(outcome)
@@ -283,8 +283,8 @@ def _frame(rows: Sequence[Any], kind: Any, at: str, drop: Sequence[str]) -> pd.D
     return pd.DataFrame(plain, index=_index([getattr(row, at) for row in rows]).rename(at))
 
 
-class _Said:
-    """A screen that keeps the warnings."""
+class QuietScreen:
+    """A screen that shows nothing and keeps the warnings."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
